@@ -1,0 +1,84 @@
+# Everything runs in .venv, which is made on first use and brought up to date whenever
+# pyproject.toml or constraints.txt changed.
+
+.DELETE_ON_ERROR:
+.PHONY: help prove test check-wheel format constraints clean
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+PACKAGES := core sim scenarios reports bench edgeproof
+CHECK_WHEEL := $(BIN)/python tests/packaging/check_wheel.py
+
+# The first Python that is new enough and can make a virtual environment; failing that, the first
+# that is new enough. Debian moves ensurepip to a package of its own; `import venv` alone succeeds
+# without it. A command is run, not looked up: a version manager's shim exists for every version.
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell \
+	for code in 'import ensurepip, venv; $(NEW_ENOUGH)' '$(NEW_ENOUGH)'; do \
+		for python in python3.13 python3.12 python3.11 python3; do \
+			if "$$python" -c "$$code" 2>/dev/null; then echo "$$python"; exit; fi; \
+		done; \
+	done)
+
+# Empty if PYTHON will do, else one line that says what to install.
+PYTHON_FAULT = $(shell \
+	if ! "$(PYTHON)" -c '$(NEW_ENOUGH)' 2>/dev/null; then \
+		echo "edgeproof needs Python 3.11 or newer; on Debian: apt-get install python3-venv"; \
+	elif ! "$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null; then \
+		"$(PYTHON)" -c 'import sys; print("%s cannot make a virtual environment; on Debian: apt-get install python%d.%d-venv" % (sys.argv[1], *sys.version_info[:2]))' "$(PYTHON)"; \
+	fi)
+
+# Runs a check and prints how long it took: $(call timed,name,command).
+timed = @echo "== $(1)"; start=$$(date +%s); $(2) || exit; \
+	echo "== $(1): $$(($$(date +%s) - start)) s"
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1#/p' Makefile | \
+		while IFS='#' read -r target text; do printf '  %-15s%s\n' "$$target" "$$text"; done
+
+prove: $(INSTALLED) ## predict and measure the baseline scenario, side by side (ARGS="--option ...")
+	$(BIN)/edgeproof prove scenarios/baseline.toml $(ARGS)
+
+# pytest comes last, so that its summary is what stays on the screen.
+test: $(INSTALLED) ## run every check and test
+	$(call timed,ruff check,$(BIN)/ruff check .)
+	$(call timed,ruff format,$(BIN)/ruff format --check .)
+	$(call timed,mypy,$(BIN)/mypy)
+	$(call timed,lint-imports,$(BIN)/lint-imports --no-logo)
+	$(call timed,wheel,$(CHECK_WHEEL))
+	$(BIN)/pytest -n 2 --benchmark-disable
+
+check-wheel: $(INSTALLED) ## build the wheel, install it alone and simulate with it
+	$(CHECK_WHEEL)
+
+format: $(INSTALLED) ## format the code and mend what ruff can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Refreshes every pin: run it after a change of the dependencies in pyproject.toml, or to take up
+# new releases; then run `make test` and commit constraints.txt. The result holds names, versions
+# and markers only, for every platform and Python that pyproject.toml allows; should the resolver
+# ever write an address or an option into it, the target fails and the old file stays.
+constraints: | $(BIN)/pip ## pin every dependency anew in constraints.txt
+	rm -rf build/pins
+	$(BIN)/python -m venv build/pins
+	build/pins/bin/python -m pip install --quiet uv
+	build/pins/bin/uv pip compile --quiet --universal --python-version 3.11 --all-extras --upgrade \
+		--no-header --no-annotate --output-file build/pins/constraints.txt pyproject.toml
+	! grep -nE '://|^-|@' build/pins/constraints.txt
+	cp build/pins/constraints.txt constraints.txt
+	rm -rf build/pins
+
+clean: ## remove everything that was made, except runs/
+	rm -rf .venv build dist *.egg-info .benchmarks .hypothesis .import_linter_cache .mypy_cache \
+		.pytest_cache .ruff_cache
+	find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/pip:
+	$(if $(PYTHON_FAULT),$(error $(PYTHON_FAULT)))
+	$(PYTHON) -m venv .venv
+
+$(INSTALLED): pyproject.toml constraints.txt | $(BIN)/pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@

@@ -1,0 +1,25 @@
+"""Cache keys: a cache type and its parts, escaped so that no input can reach another key."""
+
+from __future__ import annotations
+
+import hashlib
+from urllib.parse import quote
+
+MAX_KEY_BYTES = 512
+"""The longest key that the edge key-value store takes (platform limits, 2026)."""
+
+
+def cache_key(kind: str, *parts: str) -> str:
+    """Return "kind:part:part" with each part escaped; a long key ends in a digest of itself.
+
+    ':' separates and '*' is a wildcard in invalidation, so both are escaped like everything that
+    is not plain ASCII.
+    """
+    key = kind
+    for part in parts:
+        plain = part.isalnum() and part.isascii()
+        key += ":" + (part if plain else quote(part, safe=""))
+    if len(key) <= MAX_KEY_BYTES:
+        return key
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    return f"{key[: MAX_KEY_BYTES - len(digest) - 1]}~{digest}"

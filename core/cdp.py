@@ -1,0 +1,258 @@
+"""The application: tracking, attribution, journeys and channels, free of any web framework."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.attribution.models import check_model, credits_of, role_of
+from core.caching.keys import cache_key
+from core.caching.tiered import CacheType, Text, TieredCache
+from core.conversions import ConversionQueue
+from core.errors import InputError
+from core.population import Event
+from core.query.queries import Queries
+from core.scenario import Ttls
+from core.span import Span, begin
+
+MAX_ID_LENGTH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A site's security configuration."""
+
+    is_enabled: bool
+    max_event_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """What tracking looks up about a user."""
+
+    segment: str
+    profile: str
+
+
+class _SiteCodec:
+    def encode(self, value: Site) -> bytes:
+        return json.dumps([int(value.is_enabled), value.max_event_bytes]).encode()
+
+    def decode(self, data: bytes) -> Site:
+        enabled, max_event_bytes = json.loads(data)
+        return Site(bool(enabled), int(max_event_bytes))
+
+
+class _UserCodec:
+    def encode(self, value: User) -> bytes:
+        return json.dumps([value.segment, value.profile]).encode()
+
+    def decode(self, data: bytes) -> User:
+        segment, profile = json.loads(data)
+        return User(str(segment), str(profile))
+
+
+class NotAccepted(InputError):
+    """An event that its site does not take."""
+
+
+def cache_types(ttls: Ttls) -> dict[str, CacheType]:
+    """Return the cache types of the application by name, with their TTLs."""
+    codecs: dict[str, Any] = {
+        "security_config": _SiteCodec(),
+        "lookup_data": _UserCodec(),
+        "attribution": Text(),
+        "user_journeys": Text(),
+        "channel_metrics": Text(),
+    }
+    return {
+        name: CacheType(name=name, ttl=ttls.of(name), codec=codec) for name, codec in codecs.items()
+    }
+
+
+def site_key(site_id: str) -> str:
+    """Return the cache key of a site's configuration."""
+    return cache_key("config", site_id)
+
+
+def user_key(user_id: str) -> str:
+    """Return the cache key of a user's lookup data."""
+    return cache_key("lookup", user_id)
+
+
+def journey_key(user_id: str) -> str:
+    """Return the cache key of a user's journey."""
+    return cache_key("journey", user_id)
+
+
+def attribution_key(conversion_id: str, model: str) -> str:
+    """Return the cache key of a conversion's credits under *model*."""
+    return cache_key("attribution", conversion_id, model)
+
+
+def channels_key(model: str) -> str:
+    """Return the cache key of the channels' performance under *model*."""
+    return cache_key("channels", model)
+
+
+Load = Callable[[], Awaitable[Any]]
+
+
+class Cdp:
+    """The application on one process: one tiered cache per isolate, shared queries and queue."""
+
+    __slots__ = ("_isolates", "_lookup", "_queries", "_queue", "_request_scope", "_security", "_types")
+
+    def __init__(
+        self,
+        isolates: Sequence[TieredCache],
+        queries: Queries,
+        queue: ConversionQueue,
+        *,
+        ttls: Ttls,
+        request_scope: bool,
+    ) -> None:
+        self._isolates = isolates
+        self._queries = queries
+        self._queue = queue
+        self._types = cache_types(ttls)
+        self._security = self._types["security_config"]
+        self._lookup = self._types["lookup_data"]
+        self._request_scope = request_scope
+
+    def cache(self, isolate: int) -> TieredCache:
+        """Return the cache that one request on *isolate* uses."""
+        cache = self._isolates[isolate]
+        return cache.request_scoped() if self._request_scope else cache
+
+    async def track(self, span: Span, isolate: int, event: Event, size: int = 0) -> bool:
+        """Store *event*, of *size* bytes; return False if it was known already.
+
+        Raise NotAccepted if its site is unknown, disabled, or takes no event that large.
+        """
+        cache = self.cache(isolate)
+        site_id, user_id = event.site_id, event.user_id
+        site = await cache.get(
+            span, "config", self._security, site_key(site_id),
+            lambda: self.load_site(site_id),
+        )  # fmt: skip
+        if site is None or not site.is_enabled:
+            raise NotAccepted(f"site_id {site_id[:40]!r} is not a site that takes events")
+        if size > site.max_event_bytes:
+            raise NotAccepted(f"event of {size} bytes; site {site_id} takes {site.max_event_bytes}")
+        user = await cache.get(
+            span, "lookup", self._lookup, user_key(user_id),
+            lambda: self.load_user(user_id),
+        )  # fmt: skip
+        begin(span, "write")
+        is_new = await self._queries.insert_event(event, user.segment if user else "new")
+        if is_new and event.conversion_id is not None:
+            self._queue.put(event.conversion_id)
+        return is_new
+
+    async def attribution(
+        self, span: Span, isolate: int, conversion_id: str, model: str
+    ) -> bytes | None:
+        """Return the credits of a conversion as a JSON document, None if there is no such one."""
+        check_model(model)
+        document: bytes | None = await self.cache(isolate).get(
+            span, "attribution", self._types["attribution"], attribution_key(conversion_id, model),
+            lambda: self.load_attribution(conversion_id, model),
+        )  # fmt: skip
+        return document
+
+    async def journey(self, span: Span, isolate: int, user_id: str) -> bytes | None:
+        """Return a user's newest 100 events as a JSON document, None if there are none."""
+        document: bytes | None = await self.cache(isolate).get(
+            span, "journey", self._types["user_journeys"], journey_key(user_id),
+            lambda: self.load_journey(user_id),
+        )  # fmt: skip
+        return document
+
+    async def channels(self, span: Span, isolate: int, model: str) -> bytes:
+        """Return the channels' performance under *model* as a JSON document."""
+        check_model(model)
+        document: bytes = await self.cache(isolate).get(
+            span, "channels", self._types["channel_metrics"], channels_key(model),
+            lambda: self.load_channels(model),
+        )  # fmt: skip
+        return document
+
+    async def load_site(self, site_id: str) -> Site | None:
+        """Return a site's configuration from the database."""
+        row = await self._queries.site(site_id)
+        return None if row is None else Site(bool(row[0]), row[1])
+
+    async def load_user(self, user_id: str) -> User | None:
+        """Return a user's lookup data from the database."""
+        row = await self._queries.user(user_id)
+        return None if row is None else User(row[0], row[1])
+
+    async def load_attribution(self, conversion_id: str, model: str) -> bytes | None:
+        """Return a conversion's credits, computed from its journey in the database."""
+        journey = await self._queries.conversion_journey(conversion_id)
+        if journey is None:
+            return None
+        shares = credits_of(model, journey.times_ms, journey.converted_ms)
+        count = len(shares)
+        return _document(
+            {
+                "conversion_id": journey.conversion_id,
+                "user_id": journey.user_id,
+                "model": model,
+                "conversion_timestamp": journey.converted_ms,
+                "value": journey.value,
+                "touchpoints": [
+                    {
+                        "touchpoint_index": position,
+                        "utm_source": channel,
+                        "event_timestamp": time,
+                        "credit": credit,
+                        "credit_percentage": 100 * credit,
+                        "role": role_of(position, count),
+                    }
+                    for position, (channel, time, credit) in enumerate(
+                        zip(journey.channels, journey.times_ms, shares, strict=True)
+                    )
+                ],
+            }
+        )
+
+    async def load_journey(self, user_id: str) -> bytes | None:
+        """Return a user's events from the database."""
+        rows = await self._queries.user_journey(user_id)
+        if not rows:
+            return None
+        names = ("event_id", "event_name", "utm_source", "event_timestamp", "conversion_id")
+        return _document(
+            {"user_id": user_id, "events": [dict(zip(names, row, strict=True)) for row in rows]}
+        )
+
+    async def load_channels(self, model: str) -> bytes:
+        """Return the channels' performance from the database."""
+        rows = await self._queries.channel_performance(model)
+        return _document(
+            {
+                "model": model,
+                "channels": [
+                    {
+                        "utm_source": channel,
+                        "total_attribution": credit,
+                        "total_conversions": count,
+                        "total_value": value,
+                        "avg_attribution_per_conversion": credit / count if count else 0.0,
+                    }
+                    for channel, credit, count, value in rows
+                ],
+            }
+        )
+
+    def kind(self, name: str) -> CacheType:
+        """Return a cache type by name."""
+        return self._types[name]
+
+
+def _document(data: dict[str, Any]) -> bytes:
+    return json.dumps(data, separators=(",", ":")).encode()

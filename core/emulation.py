@@ -1,0 +1,265 @@
+"""Stores that take the time a scenario says: its latencies and faults in front of a real store.
+
+The simulation and the reference service use the same adapters. What differs is passed in: how to
+wait until a time, where random numbers come from, and what a CPU is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from core.caching.kv import KVStore
+from core.errors import StoreError, StoreTimeout
+from core.query.database import Command, Database, Row
+from core.query.statements import Statement
+from core.scenario import L2, L3, Fault
+from core.span import CURRENT
+from core.streams import Purpose
+
+_HOT_KEYS = 200_000
+
+
+class Platform(Protocol):
+    """What carries time for a store: simulated, or the machine's own."""
+
+    def now(self) -> float:
+        """Return the seconds since the platform's origin."""
+        ...
+
+    def until(self, when: float) -> Awaitable[None]:
+        """Return what is done at *when*."""
+        ...
+
+    def uniform(self, purpose: Purpose) -> float:
+        """Return the random number of the running operation for *purpose*, in [0, 1)."""
+        ...
+
+    def charge(self, tier: str) -> float:
+        """Charge the CPU for one operation on *tier*; return when the process has sent it."""
+        ...
+
+
+@dataclass(slots=True)
+class FaultSchedule:
+    """The faults of a run; *origin* is the platform's time at which the run starts."""
+
+    faults: tuple[Fault, ...]
+    origin: float = 0.0
+
+    def active(self, tier: str, now: float) -> list[Fault]:
+        """Return the faults that hold *tier* at *now*, in the order of the file."""
+        since = now - self.origin
+        return [f for f in self.faults if f.tier == tier and f.at <= since < f.at + f.for_]
+
+    def afflict(
+        self, tier: str, now: float, seconds: float, fate: Purpose, platform: Platform
+    ) -> tuple[float, bool]:
+        """Return how long an operation of *seconds* takes at *now*, and whether it fails.
+
+        A dead tier takes for ever; *fate* is the purpose that draws whether an error strikes.
+        """
+        failed = False
+        for fault in self.active(tier, now):
+            if fault.kind == "slow":
+                seconds *= fault.value
+            elif fault.kind == "dead":
+                seconds = float("inf")
+            else:
+                failed = failed or platform.uniform(fate) < fault.value
+        return seconds, failed
+
+
+class DelayedKV:
+    """A key-value store behind the latencies of the edge store, seen from one process.
+
+    A key that was read here within cache_ttl is hot and takes `read`, any other `cold_read`. A
+    value is read when the answer would leave the store; its age is that of the store.
+    """
+
+    def __init__(self, store: KVStore, tier: L2, faults: FaultSchedule, platform: Platform) -> None:
+        self._store = store
+        self._tier = tier
+        self._faults = faults
+        self._platform = platform
+        self._hot: dict[str, float] = {}
+        self.operations = 0
+        self.errors = 0
+
+    async def get(self, key: str) -> bytes | None:
+        """Return the value of *key* after the store's read latency."""
+        sent = self._platform.charge("l2")
+        tier = self._tier
+        latency = tier.read if self._hot.get(key, -1.0) > sent else tier.cold_read
+        seconds = latency.sample(self._platform.uniform(Purpose.L2_READ))
+        await self._answer(sent, seconds, Purpose.L2_READ_FATE)
+        self.touch(key, self._platform.now() + tier.cache_ttl)
+        return await self._store.get(key)
+
+    async def put(self, key: str, value: bytes, ttl: float) -> None:
+        """Keep *value* after the store's write latency."""
+        sent = self._platform.charge("l2")
+        u = self._platform.uniform(Purpose.L2_WRITE)
+        await self._answer(sent, self._tier.write.sample(u), Purpose.L2_WRITE_FATE)
+        # The life of the value goes on while it is written.
+        remaining = ttl - (self._platform.now() - sent)
+        if remaining > 0:
+            await self._store.put(key, value, remaining)
+
+    async def delete(self, *keys: str) -> int:
+        """Forget *keys*, at once: invalidation is control traffic, not part of the load."""
+        for key in keys:
+            self._hot.pop(key, None)
+        return await self._store.delete(*keys)
+
+    async def delete_prefix(self, prefix: str) -> int:
+        """Forget all keys that start with *prefix*, at once."""
+        self._hot = {k: until for k, until in self._hot.items() if not k.startswith(prefix)}
+        return await self._store.delete_prefix(prefix)
+
+    async def close(self) -> None:
+        """Let go of the store's connections."""
+        await self._store.close()
+
+    def touch(self, key: str, hot_until: float) -> None:
+        """Let *key* be hot until *hot_until*."""
+        hot = self._hot
+        if len(hot) >= _HOT_KEYS:
+            now = self._platform.now()
+            self._hot = hot = {k: until for k, until in hot.items() if until > now}
+            if len(hot) >= _HOT_KEYS:
+                hot.clear()
+        hot[key] = hot_until
+
+    async def _answer(self, sent: float, latency: float, fate: Purpose) -> None:
+        self.operations += 1
+        failed = False
+        if self._faults.faults:
+            latency, failed = self._faults.afflict("l2", sent, latency, fate, self._platform)
+        if latency > self._tier.timeout:
+            await self._platform.until(sent + self._tier.timeout)
+            self.errors += 1
+            raise StoreTimeout(f"L2 did not answer within {self._tier.timeout:g} s")
+        await self._platform.until(sent + latency)
+        if failed:
+            self.errors += 1
+            raise StoreError("L2 answered with an error")
+
+
+class Executions:
+    """The database's servers: each executes one query at a time, first come first served."""
+
+    __slots__ = ("_free",)
+
+    def __init__(self, concurrency: int) -> None:
+        self._free = [0.0] * concurrency
+
+    def reserve(self, arrived: float, seconds: float) -> float:
+        """Return when an execution of *seconds* that arrives at *arrived* ends."""
+        free = self._free
+        if len(free) == 1:
+            start = free[0] if free[0] > arrived else arrived
+            free[0] = end = start + seconds
+            return end
+        server = min(range(len(free)), key=free.__getitem__)
+        free[server] = end = max(free[server], arrived) + seconds
+        return end
+
+
+class Reservations(Protocol):
+    """What hands out execution times; one for all processes that share a database."""
+
+    def reserve(self, arrived: float, seconds: float) -> float:
+        """Return when an execution of *seconds* that arrives at *arrived* ends."""
+        ...
+
+
+class DelayedDatabase:
+    """A database behind a round trip, which overlaps with others, and an execution, which queues.
+
+    Half the round trip lies before the execution and half after it. The statement itself runs
+    when it reaches the database, so statements take effect in the order of their arrival there.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        tier: L3,
+        faults: FaultSchedule,
+        platform: Platform,
+        executions: Reservations,
+    ) -> None:
+        self._database = database
+        self._tier = tier
+        self._faults = faults
+        self._platform = platform
+        self._executions = executions
+        self.operations = 0
+        self.errors = 0
+
+    async def read(self, statement: Statement, parameters: Sequence[object]) -> list[Row]:
+        """Return the rows of *statement* after its round trip, queueing and execution."""
+        platform, tier = self._platform, self._tier
+        sent = platform.charge("l3")
+        trip = tier.round_trip.sample(platform.uniform(Purpose.L3_ROUND_TRIP))
+        execution = tier.read_execution.sample(platform.uniform(Purpose.L3_EXECUTION))
+        if self._faults.faults:
+            execution, failed = self._afflicted(sent, execution)
+        else:
+            failed = False
+        await platform.until(min(sent + trip / 2, sent + tier.timeout))
+        done = self._reserve(sent, trip, execution)
+        rows = [] if failed else await self._database.read(statement, parameters)
+        await platform.until(done)
+        self._check(sent, done, failed)
+        return rows
+
+    async def write(self, *commands: Command) -> list[int]:
+        """Run *commands* in one transaction after their round trip, queueing and execution."""
+        platform, tier = self._platform, self._tier
+        sent = platform.charge("l3")
+        trip = tier.round_trip.sample(platform.uniform(Purpose.L3_ROUND_TRIP))
+        execution = tier.write_execution.sample(platform.uniform(Purpose.L3_EXECUTION))
+        if self._faults.faults:
+            execution, failed = self._afflicted(sent, execution)
+        else:
+            failed = False
+        await platform.until(min(sent + trip / 2, sent + tier.timeout))
+        done = self._reserve(sent, trip, execution)
+        changed = [] if failed else await self._database.write(*commands)
+        await platform.until(done)
+        self._check(sent, done, failed)
+        return changed
+
+    def _afflicted(self, sent: float, execution: float) -> tuple[float, bool]:
+        execution, failed = self._faults.afflict(
+            "l3", sent, execution, Purpose.L3_FATE, self._platform
+        )
+        return execution, failed or execution == float("inf")
+
+    def _reserve(self, sent: float, trip: float, execution: float) -> float:
+        """Take a place in the queue; return when the answer is back, or the time limit."""
+        self.operations += 1
+        limit = sent + self._tier.timeout
+        if execution == float("inf"):
+            return limit  # a dead database takes no place in its queue
+        arrived = self._platform.now()
+        end = self._executions.reserve(arrived, execution)
+        stages = CURRENT.get().span.stages
+        stages.append(("l3", trip + execution))
+        stages.append(("l3wait", end - execution - arrived))
+        done = end + trip / 2
+        return done if done <= limit else limit
+
+    def _check(self, sent: float, done: float, failed: bool) -> None:
+        if done >= sent + self._tier.timeout:
+            self.errors += 1
+            raise StoreTimeout(f"the database did not answer within {self._tier.timeout:g} s")
+        if failed:
+            self.errors += 1
+            raise StoreError("the database answered with an error")
+
+    async def close(self) -> None:
+        """Close the database."""
+        await self._database.close()

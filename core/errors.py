@@ -1,0 +1,23 @@
+"""The errors that a user can mend; `main()` is the only place that catches them."""
+
+from __future__ import annotations
+
+
+class EdgeproofError(Exception):
+    """Something from outside is wrong; the message names the value, the place and the remedy."""
+
+
+class InputError(EdgeproofError):
+    """A file, option or request body that cannot be used (exit code 2)."""
+
+
+class StoreError(EdgeproofError):
+    """A cache store or database did not do what it was asked."""
+
+
+class StoreTimeout(StoreError):
+    """A cache store or database did not answer within its time limit."""
+
+
+class InvalidRun(EdgeproofError):
+    """A run whose figures cannot be trusted (exit code 3)."""

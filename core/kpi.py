@@ -1,0 +1,210 @@
+"""KPIs: one notation for what is measured, its target and its alert line, and how it is judged."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from core.units import (
+    format_duration,
+    format_ratio,
+    format_size,
+    parse_duration,
+    parse_ratio,
+    parse_size,
+)
+
+ALIASES = {
+    "hit_ratio": "ratio(hit)",
+    "error_ratio": "ratio(error)",
+    "p95_track": "p95(track)",
+    "p95_attribution": "p95(attribution)",
+    "p95_query": "p95(query)",
+    "p95_queue": "p95(queue)",
+    "peak_memory": "peak(memory)",
+    "p95_cpu": "p95(cpu)",
+}
+"""The eight metrics that every scenario judges, by the name that reports and JSON give them."""
+
+ENDPOINT_SERIES = ("track", "attribution", "journey", "channels")
+STAGE_SERIES = ("query", "queue", "cpu", "l1", "l2", "l3", "l3wait", "total")
+SERIES = (*ENDPOINT_SERIES, *STAGE_SERIES)
+RATIOS = ("hit", "error", "l1", "l2", "miss")
+
+Unit = Literal["seconds", "bytes", "ratio"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One figure of a run: a function ("p95") of a series ("track")."""
+
+    function: str
+    series: str
+
+    @property
+    def general(self) -> str:
+        """The general notation, such as p95(track)."""
+        return f"{self.function}({self.series})"
+
+    @property
+    def name(self) -> str:
+        """The name in reports and JSON: the short one where there is one."""
+        general = self.general
+        return next((alias for alias, full in ALIASES.items() if full == general), general)
+
+    @property
+    def unit(self) -> Unit:
+        """The SI unit of the figure."""
+        if self.function == "ratio":
+            return "ratio"
+        return "bytes" if self.function == "peak" else "seconds"
+
+    @property
+    def quantile(self) -> float | None:
+        """The fraction that a percentile stands for, None for other functions."""
+        return float(self.function[1:]) / 100 if self.function[0] == "p" and self.unit == "seconds" else None
+
+    def format(self, value: float) -> str:
+        """Return *value* with the unit that reads best."""
+        formats = {"ratio": format_ratio, "bytes": format_size, "seconds": format_duration}
+        return formats[self.unit](value)
+
+    def parse_value(self, text: str) -> float:
+        """Return the SI value that *text* stands for; ValueError if it has another unit."""
+        parsers = {"ratio": parse_ratio, "bytes": parse_size, "seconds": parse_duration}
+        return float(parsers[self.unit](text))
+
+
+def parse_metric(text: str) -> Metric:
+    """Return the metric that *text* ("hit_ratio", "p99(track)") names; ValueError lists them."""
+    match = re.fullmatch(r"\s*([a-z0-9.]+)\(([a-z0-9]+)\)\s*", ALIASES.get(text, text))
+    if match:
+        metric = Metric(match[1], match[2])
+        function, series = match[1], match[2]
+        if function == "ratio" and series in RATIOS:
+            return metric
+        if (function, series) == ("peak", "memory"):
+            return metric
+        is_percentile = re.fullmatch(r"p\d{1,2}(\.\d{1,3})?", function) and function != "p0"
+        if series in SERIES and (is_percentile or function in ("mean", "max")):
+            return metric
+    raise ValueError(
+        f"{text!r} is not a metric; use {', '.join(ALIASES)}, ratio({'|'.join(RATIOS)}), "
+        f"peak(memory), or p50, p95, mean, max of ({'|'.join(SERIES)})"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A side of a line: "< 100ms"."""
+
+    comparison: Literal["<", "<=", ">", ">="]
+    value: float
+
+    def holds(self, value: float) -> bool:
+        """Return whether *value* is on this bound's side."""
+        if self.comparison == "<":
+            return value < self.value
+        if self.comparison == "<=":
+            return value <= self.value
+        return value > self.value if self.comparison == ">" else value >= self.value
+
+    @property
+    def is_upper(self) -> bool:
+        """True for < and <=."""
+        return self.comparison[0] == "<"
+
+
+def parse_bound(text: str, metric: Metric) -> Bound:
+    """Return the bound that *text* ("< 100ms") writes for *metric*; ValueError if it is none."""
+    match = re.fullmatch(r"\s*(<=|>=|<|>)\s*(.+?)\s*", text)
+    if not match:
+        raise ValueError(f"{text!r} is not a bound; write it as '< 100ms' or '>= 95%'")
+    comparison: Literal["<", "<=", ">", ">="] = match[1]  # type: ignore[assignment]  # the pattern
+    return Bound(comparison, metric.parse_value(match[2]))
+
+
+class Outcome(StrEnum):
+    """What a KPI or a whole run came to."""
+
+    PASS = "PASS"
+    WARN = "WARN"
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    NOT_MEASURED = "NOT_MEASURED"
+    INVALID = "INVALID"
+
+
+@dataclass(frozen=True, slots=True)
+class Kpi:
+    """A promise about one metric: the target it should meet and the line that raises an alert."""
+
+    metric: Metric
+    target: Bound
+    alert: Bound
+    target_text: str
+    alert_text: str
+
+    @property
+    def name(self) -> str:
+        """The metric's name."""
+        return self.metric.name
+
+
+def parse_kpi(metric: str, target: str, alert: str) -> Kpi:
+    """Return the KPI of the three texts; ValueError if they contradict each other."""
+    parsed = parse_metric(metric)
+    good, bad = parse_bound(target, parsed), parse_bound(alert, parsed)
+    if good.is_upper == bad.is_upper:
+        raise ValueError(f"alert {alert!r} points the same way as target {target!r}")
+    if good.is_upper and bad.value < good.value or not good.is_upper and bad.value > good.value:
+        raise ValueError(f"alert {alert!r} lies inside target {target!r}")
+    return Kpi(parsed, good, bad, target.strip(), alert.strip())
+
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """A KPI judged on one figure: its value, its 95 % interval where there is one, the outcome."""
+
+    kpi: Kpi
+    value: float | None
+    interval: Interval | None
+    outcome: Outcome
+
+
+def judge(kpi: Kpi, value: float | None, interval: Interval | None = None) -> Verdict:
+    """Judge *value* in SI units against *kpi*.
+
+    With an interval the outcome is that of the whole interval, and INCONCLUSIVE where its ends
+    disagree; without one it is that of the point. A value of None was NOT_MEASURED.
+    """
+    if value is None or math.isnan(value):
+        return Verdict(kpi=kpi, value=None, interval=None, outcome=Outcome.NOT_MEASURED)
+    if interval is None:
+        return Verdict(kpi=kpi, value=value, interval=None, outcome=_side(kpi, value))
+    ends = {_side(kpi, end) for end in interval}
+    outcome = ends.pop() if len(ends) == 1 else Outcome.INCONCLUSIVE
+    return Verdict(kpi=kpi, value=value, interval=interval, outcome=outcome)
+
+
+def _side(kpi: Kpi, value: float) -> Outcome:
+    if kpi.target.holds(value):
+        return Outcome.PASS
+    return Outcome.FAIL if kpi.alert.holds(value) else Outcome.WARN
+
+
+def overall(outcomes: Iterable[Outcome]) -> Outcome:
+    """Return the outcome that stands for all: the worst, NOT_MEASURED aside.
+
+    NOT_MEASURED only if nothing was measured at all.
+    """
+    order = [Outcome.INVALID, Outcome.FAIL, Outcome.WARN, Outcome.INCONCLUSIVE, Outcome.PASS]
+    seen = set(outcomes)
+    return next((outcome for outcome in order if outcome in seen), Outcome.NOT_MEASURED)

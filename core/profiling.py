@@ -1,0 +1,116 @@
+"""The latency profiler: bounded memory, constant time per sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from core.histogram import LatencyHistogram
+
+HISTOGRAM_BYTES = 96 * 600
+"""Counted for one histogram: at most about 600 buckets in use (10 us to 10 s spans 20 powers of
+two, most of them thinly), each a dict slot with two integers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """Seconds above which a sample is worth a warning, and above which it is an error."""
+
+    warning: float
+    error: float
+
+
+THRESHOLDS = {
+    "request": Threshold(0.100, 0.200),
+    "query": Threshold(0.050, 0.100),
+    "cache": Threshold(0.050, 0.250),
+    "external": Threshold(0.500, 2.000),
+    "queue": Threshold(0.500, 2.000),
+}
+"""By kind. The cache lines are those of the edge store (p95 50 ms, p99 250 ms), not of memory."""
+
+
+class Profile:
+    """The samples of one kind and name, and how many crossed the kind's lines."""
+
+    __slots__ = ("errors", "histogram", "threshold", "warnings")
+
+    def __init__(self, threshold: Threshold) -> None:
+        self.histogram = LatencyHistogram()
+        self.threshold = threshold
+        self.warnings = 0
+        self.errors = 0
+
+    def record(self, seconds: float) -> None:
+        """Count one sample."""
+        self.histogram.record(seconds)
+        if seconds > self.threshold.warning:
+            if seconds > self.threshold.error:
+                self.errors += 1
+            else:
+                self.warnings += 1
+
+
+class LatencyProfiler:
+    """Latencies by kind (request, query, cache, external, queue) and by name within the kind."""
+
+    __slots__ = ("_profiles",)
+
+    def __init__(self) -> None:
+        self._profiles: dict[tuple[str, str], Profile] = {}
+
+    def profile(self, kind: str, name: str) -> Profile:
+        """Return the profile of *name*, whose `record` can be kept and called; KeyError for a kind
+        that has no thresholds."""
+        found = self._profiles.get((kind, name))
+        if found is None:
+            found = self._profiles[kind, name] = Profile(THRESHOLDS[kind])
+        return found
+
+    def record(self, kind: str, name: str, seconds: float) -> None:
+        """Count one sample of *seconds*."""
+        self.profile(kind, name).record(seconds)
+
+    def names(self, kind: str) -> list[str]:
+        """Return the names seen of *kind*, in the order of their first sample."""
+        return [name for seen, name in self._profiles if seen == kind]
+
+    def histogram(self, kind: str) -> LatencyHistogram:
+        """Return all samples of *kind* in one histogram."""
+        merged = LatencyHistogram()
+        for (seen, _), profile in self._profiles.items():
+            if seen == kind:
+                merged.add(profile.histogram)
+        return merged
+
+    def counted_bytes(self) -> int:
+        """Return the bytes that memory accounting charges for the profiler."""
+        return HISTOGRAM_BYTES * len(self._profiles)
+
+    def summary(self, kind: str) -> dict[str, Any]:
+        """Return count, mean, p50, p95, p99 and max in milliseconds, over all names of *kind*."""
+        histogram = self.histogram(kind)
+        crossed = [p for (seen, _), p in self._profiles.items() if seen == kind]
+        return summarise(histogram) | {
+            "warnings": sum(profile.warnings for profile in crossed),
+            "errors": sum(profile.errors for profile in crossed),
+        }
+
+    def summary_by_name(self, kind: str) -> dict[str, dict[str, Any]]:
+        """Return the figures of each name of *kind*."""
+        return {name: summarise(self.profile(kind, name).histogram) for name in self.names(kind)}
+
+
+def summarise(histogram: LatencyHistogram) -> dict[str, Any]:
+    """Return count, avg, p50, p95, p99 and max in milliseconds; null where nothing was recorded."""
+    if not histogram.counts:
+        return {"total": 0, "avg": None, "p50": None, "p95": None, "p99": None, "max": None}
+    p50, p95, p99 = (1e3 * value for value in histogram.quantiles((0.5, 0.95, 0.99)))
+    return {
+        "total": histogram.count,
+        "avg": 1e3 * histogram.mean,
+        "p50": p50,
+        "p95": p95,
+        "p99": p99,
+        "max": 1e-6 * histogram.maximum_ns,
+    }

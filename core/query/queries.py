@@ -1,0 +1,95 @@
+"""The query layer: what the application asks the database, timed from call to result."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+from core.attribution.journeys import LOOKBACK_MS, Journey, journeys_of
+from core.clock import Clock
+from core.population import Event
+from core.profiling import LatencyProfiler
+from core.query import statements
+from core.query.database import Command, Database, Row
+from core.query.statements import Statement
+
+
+class Queries:
+    """The named queries over one database; every one is profiled under its name."""
+
+    __slots__ = ("_clock", "_database", "_insert_event", "_profiler")
+
+    def __init__(self, database: Database, clock: Clock, profiler: LatencyProfiler) -> None:
+        self._database = database
+        self._clock = clock
+        self._profiler = profiler
+        self._insert_event = profiler.profile("query", statements.INSERT_EVENT.name)
+
+    async def _read(self, statement: Statement, *parameters: object) -> list[Row]:
+        started = self._clock.now()
+        rows = await self._database.read(statement, parameters)
+        self._profiler.record("query", statement.name, self._clock.now() - started)
+        return rows
+
+    async def site(self, site_id: str) -> Row | None:
+        """Return (enabled, max_event_bytes) of a site."""
+        rows = await self._read(statements.SITE, site_id)
+        return rows[0] if rows else None
+
+    async def user(self, user_id: str) -> Row | None:
+        """Return (segment, profile) of a user."""
+        rows = await self._read(statements.USER, user_id)
+        return rows[0] if rows else None
+
+    async def user_journey(self, user_id: str, limit: int = 100) -> list[Row]:
+        """Return the newest *limit* events of a user, oldest of them first.
+
+        A row is (event_id, event_name, utm_source, event_timestamp, conversion_id).
+        """
+        rows = await self._read(statements.USER_JOURNEY, user_id, limit)
+        rows.reverse()
+        return rows
+
+    async def conversion_journey(self, conversion_id: str) -> Journey | None:
+        """Return the journey of a conversion, None if there is no such conversion."""
+        rows = await self._read(statements.CONVERSION_JOURNEY, LOOKBACK_MS, conversion_id)
+        return journeys_of(rows)[0] if rows else None
+
+    async def waiting_journeys(self, conversion_ids: Sequence[str]) -> list[Journey]:
+        """Return the journeys of those *conversion_ids* that have not been processed."""
+        ids = json.dumps(list(conversion_ids))
+        return journeys_of(await self._read(statements.WAITING_JOURNEYS, LOOKBACK_MS, ids))
+
+    async def waiting_conversions(self) -> list[str]:
+        """Return the ids of all conversions that have not been processed."""
+        return [row[0] for row in await self._read(statements.WAITING_CONVERSIONS)]
+
+    async def channel_performance(self, model: str, limit: int = 50) -> list[Row]:
+        """Return (utm_source, total_attribution, total_conversions, total_value), best first."""
+        return await self._read(statements.CHANNEL_PERFORMANCE, model, limit)
+
+    async def insert_event(self, event: Event, segment: str) -> bool:
+        """Store *event*, and its conversion in the same transaction; False if it was known."""
+        row = (
+            event.event_id, event.user_id, event.event_name, event.utm_source,
+            event.timestamp_ms, segment, event.conversion_id,
+        )  # fmt: skip
+        started = self._clock.now()
+        if event.conversion_id is None:
+            changed = await self._database.write((statements.INSERT_EVENT, (row,)))
+        else:
+            conversion = (
+                event.conversion_id, event.event_id, event.user_id, event.timestamp_ms,
+                event.value or 0.0,
+            )  # fmt: skip
+            changed = await self._database.write(
+                (statements.INSERT_EVENT, (row,)), (statements.INSERT_CONVERSION, (conversion,))
+            )
+        self._insert_event.record(self._clock.now() - started)
+        return changed[0] > 0
+
+    async def store_attribution(self, commands: Iterable[Command]) -> None:
+        """Store what the batch processor computed, in one transaction."""
+        started = self._clock.now()
+        await self._database.write(*commands)
+        self._profiler.record("query", "store_attribution", self._clock.now() - started)

@@ -1,0 +1,173 @@
+"""Scenario files: reading TOML, overriding fields from the command line, naming every fault."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from core.errors import InputError
+from core.scenario import Scenario
+
+MAX_FILE_BYTES = 1_000_000
+
+
+def load_scenario(
+    path: Path,
+    *,
+    overrides: Sequence[str] = (),
+    seed: int | None = None,
+    rate: float | None = None,
+    trace: Mapping[str, Any] | None = None,
+) -> Scenario:
+    """Read the scenario at *path* and apply what the command line changes.
+
+    *overrides* are "path=value" texts; *rate* scales all stages so that the highest is *rate*
+    requests/s; *trace* replaces fields of the trace table. Raise InputError, naming the file,
+    the field, the value and the remedy for every fault found.
+    """
+    data = read_toml(path)
+    for text in overrides:
+        apply_override(data, text)
+    if seed is not None:
+        data["seed"] = seed
+    if trace:
+        table = data.setdefault("trace", {})
+        if not isinstance(table, dict):
+            raise InputError(f"{path}: trace is {table!r}; it is a table")
+        table.update({name: value for name, value in trace.items() if value is not None})
+    scenario = parse_scenario(data, source=str(path))
+    return scenario if rate is None else with_rate(scenario, rate)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the tables of the TOML file at *path*; InputError if it cannot be read."""
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise InputError(f"{path}: larger than {MAX_FILE_BYTES:,} bytes; is it a scenario?")
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such scenario; `edgeproof scenario list` names those that are here") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); give a readable TOML file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid TOML: {error}; mend the line it names") from None
+
+
+def apply_override(data: dict[str, Any], text: str) -> None:
+    """Set one field of *data* from "tiers.l1.max_entries=500" or "kpis[0].target=< 90ms".
+
+    The value is read as TOML where it is TOML, as text otherwise.
+    """
+    path, separator, value = text.partition("=")
+    if not separator or not path.strip():
+        raise InputError(f"--set {text}: write it as PATH=VALUE, such as tiers.l1.max_entries=500")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    steps = _steps(path.strip(), text)
+    place: Any = data
+    for position, step in enumerate(steps[:-1]):
+        try:
+            if isinstance(step, str):
+                place = place.setdefault(step, [] if isinstance(steps[position + 1], int) else {})
+            else:
+                place = place[step]
+        except (AttributeError, IndexError, KeyError, TypeError):
+            raise InputError(f"--set {text}: {path} leads nowhere; check it against the file") from None
+    try:
+        place[steps[-1]] = parsed
+    except (IndexError, TypeError):
+        raise InputError(f"--set {text}: {path} leads nowhere; check it against the file") from None
+
+
+def _steps(path: str, text: str) -> list[str | int]:
+    steps: list[str | int] = []
+    for part in path.split("."):
+        name, *indices = part.split("[")
+        steps.append(name)
+        for index in indices:
+            if not index.endswith("]") or not index[:-1].isdigit():
+                raise InputError(f"--set {text}: {part!r} is not a field; an index is written [0]")
+            steps.append(int(index[:-1]))
+    return steps
+
+
+def parse_scenario(data: Mapping[str, Any], *, source: str) -> Scenario:
+    """Return the scenario of *data*; InputError with one line for each fault."""
+    try:
+        return Scenario.model_validate(data)
+    except ValidationError as error:
+        lines = [f"{source}: {_explain(fault)}" for fault in error.errors(include_url=False)]
+        raise InputError("\n".join(lines)) from None
+
+
+_KNOWN_KEYS = "check its spelling against scenarios/reference.toml"
+
+
+def _explain(fault: Any) -> str:
+    place = ""
+    for step in fault["loc"]:
+        place += f"[{step}]" if isinstance(step, int) else f".{step}" if place else str(step)
+    value, context, kind = fault["input"], fault.get("ctx", {}), fault["type"]
+    if kind == "extra_forbidden":
+        return f"{place} is not a known key; {_KNOWN_KEYS}"
+    if kind == "missing":
+        return f"{place} is missing; add it"
+    if kind == "value_error":
+        return f"{place}: {context['error']}" if place else str(context["error"])
+    remedies = {
+        "greater_than_equal": f"at least {context.get('ge')}",
+        "less_than_equal": f"at most {context.get('le')}",
+        "greater_than": f"more than {context.get('gt')}",
+        "less_than": f"less than {context.get('lt')}",
+    }
+    shown = json.dumps(value, default=str)
+    shown = shown if len(shown) <= 60 else shown[:57] + "..."
+    if kind in remedies:
+        return f"{place} is {shown}; it must be {remedies[kind]}"
+    if kind == "literal_error":
+        return f"{place} is {shown}; use {context['expected']}"
+    return f"{place} is {shown}; {fault['msg'][0].lower()}{fault['msg'][1:]}"
+
+
+def with_rate(scenario: Scenario, rate: float) -> Scenario:
+    """Return *scenario* with its stages scaled so that the highest rate is *rate* requests/s."""
+    if not 0 < rate <= 1e6:
+        raise InputError(f"--rate is {rate:g}; an arrival rate is more than 0 and at most 1000000")
+    stages = scenario.traffic.stages
+    peak = max(max(stage.rate, stage.ramp_to or 0.0) for stage in stages)
+    if peak == 0:
+        raise InputError(f"--rate {rate:g}: every stage of {scenario.name} has the rate 0")
+    scaled = tuple(
+        stage.model_copy(
+            update={
+                "rate": stage.rate * rate / peak,
+                "ramp_to": None if stage.ramp_to is None else stage.ramp_to * rate / peak,
+            }
+        )
+        for stage in stages
+    )
+    return scenario.model_copy(
+        update={"traffic": scenario.traffic.model_copy(update={"stages": scaled})}
+    )
+
+
+def scenario_data(scenario: Scenario) -> dict[str, Any]:
+    """Return every field of *scenario* as plain data that `parse_scenario` reads back."""
+    data: dict[str, Any] = scenario.model_dump(mode="json")
+    return data
+
+
+def scenario_hash(scenario: Scenario) -> str:
+    """Return the SHA-256 over every field but the name and description."""
+    data = scenario_data(scenario)
+    del data["name"], data["description"]
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

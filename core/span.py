@@ -1,0 +1,48 @@
+"""What one request did: its cache reads, its stages, and the address of its random numbers."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+
+SLOTS = {"config": 0, "lookup": 1, "attribution": 1, "journey": 1, "channels": 1, "write": 2}
+"""The slot of each named operation within its request; a request's reads are sequential."""
+
+SLOT_COUNT = 3
+BATCH_SLOTS = {"batch-read": 0, "batch-write": 1}
+BATCH_SLOT_COUNT = 2
+
+
+class Span:
+    """One request or one batch while it runs.
+
+    row: its number within the run, which addresses its random numbers; reads: (name, outcome
+    code) in their order; stages: (name, seconds); cpu: seconds of CPU charged by a simulation.
+    """
+
+    __slots__ = ("cpu", "is_batch", "reads", "row", "stages")
+
+    def __init__(self, row: int = 0, *, is_batch: bool = False) -> None:
+        self.row = row
+        self.is_batch = is_batch
+        self.reads: list[tuple[str, int]] = []
+        self.stages: list[tuple[str, float]] = []
+        self.cpu = 0.0
+
+
+class Operation:
+    """One named operation of a span: what its store accesses draw and record under."""
+
+    __slots__ = ("slot", "span")
+
+    def __init__(self, span: Span, slot: int) -> None:
+        self.span = span
+        self.slot = slot
+
+
+CURRENT: ContextVar[Operation] = ContextVar("operation")
+"""The operation that is running; background work inherits the one that started it."""
+
+
+def begin(span: Span, name: str) -> None:
+    """Make *name* the current operation of *span*."""
+    CURRENT.set(Operation(span, SLOTS[name]))

@@ -1,0 +1,101 @@
+"""Durations, sizes, ratios and rates as people write them ("20ms", "128MB", "95%"), as SI floats inside."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
+_SECONDS |= {"m": 60.0, "d": 86400.0}
+_BYTES = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+_BYTES |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+
+def _split(text: str) -> tuple[float, str] | None:
+    match = re.fullmatch(rf"\s*({_NUMBER})\s*([A-Za-zµ%/]*)\s*", text)
+    return (float(match[1]), match[2]) if match else None
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds that *text* ("20ms", "1.5h") stands for; ValueError if it is none."""
+    parts = _split(text)
+    if parts is None or parts[1] not in _SECONDS:
+        raise ValueError(f"{text!r} is not a duration; write it with its unit, such as 30s or 20ms")
+    # Division keeps decimal units exact: 20 / 1000 is the float nearest to 0.02, 20 * 1e-3 is not.
+    scale = _SECONDS[parts[1]]
+    return parts[0] / round(1 / scale) if scale < 1 else parts[0] * scale
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes that *text* ("128MB", "1MiB") stands for; ValueError if it is none."""
+    parts = _split(text)
+    if parts is None or parts[1] not in _BYTES:
+        raise ValueError(f"{text!r} is not a size; write it with its unit, such as 128MB or 1MiB")
+    return round(parts[0] * _BYTES[parts[1]])
+
+
+def parse_ratio(text: str) -> float:
+    """Return the fraction that *text* ("95%" or "0.95") stands for; ValueError if it is none."""
+    parts = _split(text)
+    if parts is None or parts[1] not in ("%", ""):
+        raise ValueError(f"{text!r} is not a ratio; write it as 95% or 0.95")
+    return parts[0] / 100 if parts[1] == "%" else parts[0]
+
+
+def format_duration(seconds: float) -> str:
+    """Return *seconds* with three significant digits and the unit that reads best ("16.5 ms")."""
+    if seconds == float("inf"):
+        return "∞"
+    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if abs(seconds) >= scale:
+            return f"{_significant(seconds / scale)} {unit}"
+    return "0 s" if seconds == 0 else f"{_significant(seconds / 1e-9)} ns"
+
+
+def format_size(size: float) -> str:
+    """Return *size* bytes with three significant digits and a decimal unit ("33.1 MB")."""
+    for unit in ("GB", "MB", "kB"):
+        if abs(size) >= _BYTES[unit]:
+            return f"{_significant(size / _BYTES[unit])} {unit}"
+    return f"{size:.0f} B"
+
+
+def format_ratio(ratio: float) -> str:
+    """Return *ratio* as a percentage with two decimals ("97.31 %")."""
+    return f"{100 * ratio:.2f} %"
+
+
+def _significant(value: float) -> str:
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    return f"{value:.{digits}f}"
+
+
+def _text_only(parse: Callable[[str], float], what: str, example: str) -> Callable[[Any], float]:
+    def validate(value: Any) -> float:
+        if not isinstance(value, str):
+            raise ValueError(f"{value!r} has no unit; write {what} as text such as {example!r}")
+        return parse(value)
+
+    return validate
+
+
+def _schema(pattern: str, examples: list[str]) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": pattern, "examples": examples})
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(_text_only(parse_duration, "a duration", "30s")),
+    PlainSerializer(lambda seconds: f"{seconds!r}s", return_type=str),
+    _schema(rf"^\s*{_NUMBER}\s*(ns|us|µs|ms|s|m|min|h|d)\s*$", ["30s", "20ms"]),
+]
+Size = Annotated[
+    int,
+    BeforeValidator(_text_only(parse_size, "a size", "128MB")),
+    PlainSerializer(lambda size: f"{size}B", return_type=str),
+    _schema(rf"^\s*{_NUMBER}\s*(B|kB|KB|MB|GB|KiB|MiB|GiB)\s*$", ["128MB", "1MiB"]),
+]

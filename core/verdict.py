@@ -1,0 +1,77 @@
+"""Verdicts on a run, and the comparison of a prediction with its measurement."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.kpi import Kpi, Metric, Outcome, Verdict, judge, overall
+from core.record import RunRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One KPI, as predicted and as measured; None where a run has no such side.
+
+    error is predicted/measured - 1, for ratios the difference; None where either is missing.
+    """
+
+    kpi: Kpi
+    predicted: Verdict | None
+    measured: Verdict | None
+    error: float | None
+
+
+def verdicts(record: RunRecord, kpis: Sequence[Kpi]) -> list[Verdict]:
+    """Judge *record* on each of *kpis*; a run that cannot be trusted is INVALID throughout."""
+    judged = [judge(kpi, record.metric(kpi.metric), record.interval(kpi.metric)) for kpi in kpis]
+    if record.audit is None or not record.audit.invalid:
+        return judged
+    return [
+        Verdict(kpi=v.kpi, value=v.value, interval=v.interval, outcome=Outcome.INVALID)
+        for v in judged
+    ]
+
+
+def relative_error(metric: Metric, predicted: float | None, measured: float | None) -> float | None:
+    """Return predicted/measured - 1, for ratios the difference; None if it is not finite."""
+    if predicted is None or measured is None:
+        return None
+    if metric.unit == "ratio":
+        return predicted - measured
+    if math.isinf(predicted) or math.isinf(measured) or measured == 0:
+        return None
+    return predicted / measured - 1
+
+
+def compare(
+    kpis: Sequence[Kpi], predicted: RunRecord | None, measured: RunRecord | None
+) -> list[Row]:
+    """Return one row per KPI with the verdict on either side."""
+    left = verdicts(predicted, kpis) if predicted else [None] * len(kpis)
+    right = verdicts(measured, kpis) if measured else [None] * len(kpis)
+    return [
+        Row(
+            kpi=kpi,
+            predicted=p,
+            measured=m,
+            error=relative_error(kpi.metric, p and p.value, m and m.value),
+        )
+        for kpi, p, m in zip(kpis, left, right, strict=True)
+    ]
+
+
+def outcome(rows: Sequence[Row], required: Sequence[str] = ()) -> Outcome:
+    """Return the outcome of the side that counts: the measured one where there is one.
+
+    A KPI that was NOT_MEASURED is ignored unless its name is in *required*: then it FAILs.
+    """
+    outcomes = []
+    for row in rows:
+        verdict = row.measured or row.predicted
+        if verdict is None:
+            continue
+        missing = verdict.outcome is Outcome.NOT_MEASURED and row.kpi.name in required
+        outcomes.append(Outcome.FAIL if missing else verdict.outcome)
+    return overall(outcomes)

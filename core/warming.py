@@ -1,0 +1,95 @@
+"""Load a warm state into caches: the values come from the database, at no cost in time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from core.attribution.models import MODELS
+from core.caching.kv import KVStore
+from core.caching.tiered import TieredCache, seal
+from core.cdp import Cdp, attribution_key, cache_types, channels_key, journey_key, site_key, user_key
+from core.clock import Clock, ManualClock
+from core.conversions import ConversionQueue
+from core.emulation import DelayedKV
+from core.population import conversion_id, model_of, user_id
+from core.profiling import LatencyProfiler
+from core.query.database import Database
+from core.query.queries import Queries
+from core.scenario import Scenario
+from core.warm_start import WarmState
+
+
+class Warmer:
+    """Knows the key and the value of every warm entry; values are loaded once and kept."""
+
+    def __init__(self, database: Database, scenario: Scenario) -> None:
+        clock, profiler = ManualClock(), LatencyProfiler()
+        queries = Queries(database, clock, profiler)
+        queue = ConversionQueue(
+            _never, batch_size=1, max_parallel=1, wait=1.0, clock=clock, profiler=profiler
+        )
+        self._cdp = Cdp([], queries, queue, ttls=scenario.tiers.l2.ttl, request_scope=False)
+        self._types = cache_types(scenario.tiers.l2.ttl)
+        self._known: dict[tuple[str, int], tuple[str, Any]] = {}
+
+    async def warm_l2(self, state: WarmState, kv: KVStore, clock: Clock, origin: float) -> None:
+        """Put the L2 entries of *state* into *kv*; StoreError if it fails.
+
+        origin: the time of *clock* that residual lives count from.
+        """
+        origin_ms = clock.origin_ms + int(origin * 1000)
+        for cache_type, subject, residual, _ in state.l2:
+            key, value = await self._entry(cache_type, subject)
+            sealed = seal(self._types[cache_type], value, origin_ms + int(residual * 1000))
+            if (ttl := origin + residual - clock.now()) > 0:
+                await kv.put(key, sealed, ttl)
+
+    async def warm_process(
+        self,
+        state: WarmState,
+        caches: Sequence[TieredCache],
+        view: DelayedKV | None,
+        *,
+        first_isolate: int,
+        origin: float,
+    ) -> None:
+        """Put the L1 entries of *state* into *caches*, and let *view* know which keys are hot.
+
+        caches: those of one process, whose isolates are numbered from *first_isolate* on.
+        """
+        for isolate, cache_type, subject, residual in state.l1:
+            if first_isolate <= isolate < first_isolate + len(caches):
+                key, value = await self._entry(cache_type, subject)
+                caches[isolate - first_isolate].warm_l1(
+                    self._types[cache_type], key, value, origin + residual
+                )
+        if view is not None:
+            for cache_type, subject, _, hot in state.l2:
+                if hot > 0:
+                    key, _ = await self._entry(cache_type, subject)
+                    view.touch(key, origin + hot)
+
+    async def _entry(self, cache_type: str, subject: int) -> tuple[str, Any]:
+        known = self._known.get((cache_type, subject))
+        if known is None:
+            known = self._known[cache_type, subject] = await self._load(cache_type, subject)
+        return known
+
+    async def _load(self, cache_type: str, subject: int) -> tuple[str, Any]:
+        cdp = self._cdp
+        if cache_type == "security_config":
+            return site_key(f"s{subject}"), await cdp.load_site(f"s{subject}")
+        if cache_type == "lookup_data":
+            return user_key(user_id(subject)), await cdp.load_user(user_id(subject))
+        if cache_type == "user_journeys":
+            return journey_key(user_id(subject)), await cdp.load_journey(user_id(subject))
+        model = MODELS[model_of(subject)]
+        if cache_type == "channel_metrics":
+            return channels_key(model), await cdp.load_channels(model)
+        conversion = conversion_id(subject)
+        return attribution_key(conversion, model), await cdp.load_attribution(conversion, model)
+
+
+async def _never(*_: object) -> None:
+    raise AssertionError("warming queues no conversion")

@@ -1,0 +1,91 @@
+"""The two response headers that tell where an answer came from and how long it took.
+
+Cache-Status is RFC 9211, Server-Timing the W3C recommendation. Each cache read sends one group,
+the cache closest to the origin first, told apart by a key parameter that names the read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from core.record import NEGATIVE, READ_OUTCOMES
+
+NONE, L1_HIT, L2_HIT, MISS, COLLAPSED, BYPASS = range(len(READ_OUTCOMES))
+
+ISOLATE_HEADER = "Edgeproof-Isolate"
+"""Request header: which isolate of the process answers, 0 to isolates - 1."""
+
+_GROUPS = {
+    L1_HIT: "L1; hit{detail}; key={key}",
+    L2_HIT: "L2; hit{detail}; key={key}, L1; fwd=uri-miss; key={key}",
+    MISS: "L2; fwd=uri-miss; key={key}, L1; fwd=uri-miss; key={key}",
+    COLLAPSED: "L1; fwd=uri-miss; collapsed; key={key}",
+    BYPASS: "L2; fwd=bypass; detail=error; key={key}, L1; fwd=uri-miss; key={key}",
+}
+
+
+def cache_status(reads: Iterable[tuple[str, int]]) -> str:
+    """Return the Cache-Status value of *reads*: (name, outcome code) each, in their order."""
+    return ", ".join(_group(name, code) for name, code in reads)
+
+
+def _group(name: str, code: int) -> str:
+    detail = "; detail=negative" if code & NEGATIVE else ""
+    return _GROUPS[code & ~NEGATIVE].format(key=name, detail=detail)
+
+
+def server_timing(stages: Iterable[tuple[str, float]]) -> str:
+    """Return the Server-Timing value of *stages*: (name, seconds) each; durations in ms."""
+    return ", ".join(f"{name};dur={seconds * 1e3:.4f}" for name, seconds in stages)
+
+
+_TIMING = re.compile(r"([A-Za-z0-9_]+)\s*;\s*dur=([0-9.]+(?:[eE][+-]?\d+)?)")
+
+
+def parse_server_timing(value: str) -> list[tuple[str, float]]:
+    """Return (name, seconds) of each metric of *value*; what cannot be read is left out."""
+    return [(name, float(ms) / 1e3) for name, ms in _TIMING.findall(value)]
+
+
+def parse_cache_status(value: str, names: Sequence[str]) -> list[int]:
+    """Return the outcome code of each read in *names*, NONE where *value* does not tell.
+
+    A member that names no key belongs to the first read, so that a service with one cache read
+    a request need not name it. Members of other caches are ignored.
+    """
+    seen: dict[str, dict[str, str]] = {}
+    for member in value.split(","):
+        tier, *parameters = (part.strip() for part in member.split(";"))
+        if tier not in ("L1", "L2"):
+            continue
+        fields = dict(_parameter(text) for text in parameters)
+        key = fields.get("key", names[0] if names else "").strip('"')
+        seen.setdefault(key, {})[tier] = _state(fields)
+    return [_outcome(seen.get(name, {})) for name in names]
+
+
+def _parameter(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return name.strip(), value.strip()
+
+
+def _state(fields: dict[str, str]) -> str:
+    if "hit" in fields:
+        return "negative" if fields.get("detail") == "negative" else "hit"
+    if "collapsed" in fields:
+        return "collapsed"
+    return "bypass" if fields.get("fwd") == "bypass" else "miss"
+
+
+def _outcome(tiers: dict[str, str]) -> int:
+    l1, l2 = tiers.get("L1"), tiers.get("L2")
+    if l1 in ("hit", "negative"):
+        return L1_HIT | (NEGATIVE if l1 == "negative" else 0)
+    if l2 in ("hit", "negative"):
+        return L2_HIT | (NEGATIVE if l2 == "negative" else 0)
+    if "collapsed" in (l1, l2):
+        return COLLAPSED
+    if l2 == "bypass":
+        return BYPASS
+    return MISS if tiers else NONE

@@ -1,0 +1,187 @@
+"""The capacity figure: up to which arrival rate the KPIs hold, and which one gives way first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from core.capacity import CapacityPlan
+from core.kpi import Kpi
+from reports import style, words
+
+_COLOURS = (
+    style.BLUE,
+    style.ORANGE_TEXT,
+    style.GREEN_TEXT,
+    style.PINK_TEXT,
+    style.SKY_TEXT,
+    style.MUTED,
+    style.INK,
+    style.ORANGE,
+)
+_CEILING = 20.0  # of the allowance: beyond it, how far a KPI is lost no longer matters
+_FLOOR = 1e-3  # of the allowance: what is smaller cannot be told apart and lies at the edge
+
+
+def capacity(plan: CapacityPlan, kpis: Sequence[Kpi]) -> Figure:
+    """Draw one latency, and every KPI's use of its allowance, against the arrival rate.
+
+    Raise ValueError if no rate was tried.
+    """
+    if not plan.points:
+        raise ValueError("the plan holds no rate")
+    with style.drawing():
+        title = words.wrapped(capacity_finding(plan), 88)
+        height = 4.1 + 0.23 * title.count("\n")
+        figure = Figure(figsize=(9.6, height))
+        left = figure.add_axes((0.075, 0.52 / height, 0.36, 2.75 / height))
+        right = figure.add_axes((0.51, 0.52 / height, 0.315, 2.75 / height))
+        for axes in (left, right):
+            _rates(axes, plan)
+        kpi = _leading(plan, kpis)
+        if kpi is not None:
+            _values(left, plan, kpi)
+        _shares(right, plan, kpis)
+        runs = words.count_of(plan.replications, "run")
+        style.headline(
+            figure, title, f"Simulated: {runs} at each of {len(plan.points)} arrival rates (dots)."
+        )
+        return figure
+
+
+def capacity_finding(plan: CapacityPlan) -> str:
+    """Return in one sentence up to which rate every KPI holds, and what breaks beyond it."""
+    broken = words.listed(plan.breaks_first)
+    verb = "break" if len(plan.breaks_first) > 1 else "breaks"
+    if plan.highest_rate is None:
+        lowest = words.rate_text(plan.points[0].rate) if plan.points else "any rate"
+        culprits = broken or (words.listed(plan.points[0].broken) if plan.points else "")
+        return f"No rate tried holds every KPI: {culprits or 'one'} {verb} already at {lowest}"
+    holds = f"Every KPI holds up to {words.rate_text(plan.highest_rate)}"
+    if plan.breaking_rate is None:
+        return f"{holds}, the highest rate tried"
+    return f"{holds}; {broken} {verb} first, at {words.rate_text(plan.breaking_rate)}"
+
+
+def _leading(plan: CapacityPlan, kpis: Sequence[Kpi]) -> Kpi | None:
+    """Return the KPI of the left panel: p95 of track, else the first one that breaks."""
+    known = [k for k in kpis if k.metric.unit == "seconds" and _series(plan, k)]
+    for name in ("p95_track", *plan.breaks_first):
+        for kpi in known:
+            if kpi.name == name:
+                return kpi
+    return known[0] if known else None
+
+
+def _series(plan: CapacityPlan, kpi: Kpi) -> list[tuple[float, float]]:
+    return [(p.rate, p.values[kpi.name]) for p in plan.points if kpi.name in p.values]
+
+
+def _rates(axes: Axes, plan: CapacityPlan) -> None:
+    rates = [point.rate for point in plan.points]
+    span = (max(rates) - min(rates)) or max(rates) or 1.0
+    axes.set_xlim(max(0.0, min(rates) - 0.05 * span), max(rates) + 0.05 * span)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=max(rates) > 10))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.6g}"))
+    axes.set_xlabel("arrival rate, requests/s")
+    high = axes.get_xlim()[1]
+    if plan.breaking_rate is not None:
+        axes.axvspan(plan.breaking_rate, high, color=style.BAD_TINT, lw=0, zorder=0)
+        if plan.highest_rate is not None:
+            axes.axvspan(
+                plan.highest_rate, plan.breaking_rate, color=style.FAIR_TINT, lw=0, zorder=0
+            )
+    if plan.highest_rate is not None:
+        axes.axvline(plan.highest_rate, color=style.GREEN, lw=1.3, zorder=1)
+
+
+def _values(axes: Axes, plan: CapacityPlan, kpi: Kpi) -> None:
+    points = _series(plan, kpi)
+    finite = [(rate, value) for rate, value in points if not math.isinf(value) and value > 0]
+    values = [value for _, value in finite]
+    low = min([*values, kpi.target.value]) / 1.7
+    high = max([*values, kpi.target.value]) * 2.2
+    axes.set_yscale("log")
+    axes.set_ylim(low, high)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 80 else (1.0, 2.0, 5.0)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: words.axis_duration(y)))
+    axes.set_title(f"{kpi.name}")
+    axes.set_ylabel("response time (log)")
+    axes.plot(*zip(*finite, strict=True), color=style.BLUE, marker="o", ms=4)
+    lost = [rate for rate, value in points if math.isinf(value)]
+    if lost:
+        axes.plot(lost, [high] * len(lost), "^", ms=6, color=style.RED, clip_on=False)
+        axes.annotate(
+            "beyond any limit: requests fail",
+            (lost[0], high),
+            xytext=(-7, -3),
+            textcoords="offset points",
+            ha="right",
+            va="center",
+            fontsize=8,
+            color=style.RED_TEXT,
+            bbox=style.backing(),
+        )
+    axes.axhline(kpi.target.value, color=style.INK, lw=1.1, ls=style.DASHES)
+    axes.annotate(
+        f"target {kpi.target_text}",
+        (axes.get_xlim()[0], kpi.target.value),
+        xytext=(5, 4),
+        textcoords="offset points",
+        fontsize=8,
+        color=style.INK,
+        bbox=style.backing(),
+    )
+    if plan.highest_rate is not None:
+        axes.annotate(
+            f"holds up to {words.rate_text(plan.highest_rate)}",
+            (plan.highest_rate, low),
+            xytext=(-5, 7),
+            textcoords="offset points",
+            ha="right",
+            fontsize=8.5,
+            fontweight="bold",
+            color=style.GREEN_TEXT,
+            bbox=style.backing(),
+        )
+
+
+def _shares(axes: Axes, plan: CapacityPlan, kpis: Sequence[Kpi]) -> None:
+    axes.set_yscale("log")
+    curves: list[tuple[Kpi, list[tuple[float, float]]]] = []
+    for kpi in kpis:
+        shares = [(rate, words.used(kpi, value)) for rate, value in _series(plan, kpi)]
+        if shares:
+            curves.append((kpi, shares))
+    finite = [s for _, shares in curves for _, s in shares if _FLOOR < s < math.inf]
+    low, high = min([*finite, 0.5]) / 1.6, min(_CEILING, max([*finite, 1.0]) * 2.0)
+    axes.set_ylim(low, high)
+    labels = []
+    colours = iter(_COLOURS * len(kpis))
+    for kpi, shares in curves:
+        breaks = kpi.name in plan.breaks_first
+        colour = style.RED_TEXT if breaks else next(colours)
+        drawn = [(rate, min(max(share, low), 1e9)) for rate, share in shares]
+        axes.plot(
+            *zip(*drawn, strict=True), color=colour, lw=2.4 if breaks else 1.3, marker="o", ms=2.5
+        )
+        text = f"{kpi.name} (first)" if breaks else kpi.name
+        if drawn[-1][1] > high:
+            text = f"↑ {text}"
+        labels.append(
+            style.EndLabel(
+                x=axes.get_xlim()[1], y=min(drawn[-1][1], high), text=text, colour=colour
+            )
+        )
+    axes.axhline(1.0, color=style.INK, lw=1.1, ls=style.DASHES)
+    powers = [10.0**power for power in range(-3, 5) if low <= 10.0**power <= high]
+    axes.yaxis.set_major_locator(FixedLocator(powers))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g} %"))
+    axes.set_title("Every KPI: allowance used (100 % is the target)")
+    style.end_labels(axes, labels, size=8)

@@ -1,0 +1,55 @@
+"""The only place that writes report files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from reports import page, style
+from reports.figures import draw
+from reports.junit import junit
+from reports.report import Report
+from reports.summary import summary
+
+__all__ = ["Report", "write_report"]
+
+
+def write_report(folder: Path, report: Report) -> list[Path]:
+    """Write *report* into *folder*, which is made if missing, and return the files in order.
+
+    report.html, report.md, report.json, junit.xml and figures/NAME.svg and .png. Equal reports
+    give equal bytes. A file appears whole or not at all.
+    """
+    figures = draw(report)
+    content = {
+        "report.html": page.html(report, figures).encode(),
+        "report.md": page.markdown(report, figures).encode(),
+        "report.json": _json(report).encode(),
+        "junit.xml": junit(report),
+    }
+    for name, figure in figures.items():
+        content[f"figures/{name}.svg"] = style.svg(figure)
+        content[f"figures/{name}.png"] = style.png(figure)
+    return [_write(folder / name, data) for name, data in content.items()]
+
+
+def _json(report: Report) -> str:
+    # The folder may be moved, and equal runs in two folders are equal: it calls itself ".".
+    data = {
+        **summary(report.rows, outcome=report.outcome, out="."),
+        "title": report.title,
+        "sentence": report.sentence,
+        "model_verdict": report.model_verdict,
+        "invalid": report.invalid_reasons,
+        "facts": [{"label": label, "value": value} for label, value in report.facts],
+        "notes": report.all_notes,
+    }
+    return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _write(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(data)
+    part.replace(path)
+    return path

@@ -1,0 +1,77 @@
+"""What a report is about: the rows, the records behind them, and what else a reader has to know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.capacity import CapacityPlan
+from core.kpi import Kpi, Outcome
+from core.record import RunRecord
+from core.verdict import Row
+from reports import words
+from reports.capacity import capacity_finding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """One run, or a prediction and its measurement, or a capacity plan, ready to be written.
+
+    model_verdict: a sentence on how far the prediction can be believed. facts: label and value.
+    required: KPIs that count as failed where they were not measured.
+    """
+
+    title: str
+    rows: Sequence[Row]
+    outcome: Outcome
+    predicted: RunRecord | None = None
+    measured: RunRecord | None = None
+    plan: CapacityPlan | None = None
+    model_verdict: str | None = None
+    facts: Sequence[tuple[str, str]] = ()
+    notes: Sequence[str] = ()
+    required: Sequence[str] = ()
+
+    @property
+    def kpis(self) -> list[Kpi]:
+        """The KPIs of the rows, in their order."""
+        return [row.kpi for row in self.rows]
+
+    @property
+    def invalid_reasons(self) -> list[str]:
+        """Why a run cannot be trusted; empty if it can."""
+        records = [record for record in (self.measured, self.predicted) if record is not None]
+        return [reason for r in records if r.audit is not None for reason in r.audit.invalid]
+
+    @property
+    def missing(self) -> list[str]:
+        """The required KPIs that nobody could see."""
+        sides = [(row.kpi.name, words.decisive(row)) for row in self.rows]
+        return [
+            name
+            for name, verdict in sides
+            if name in self.required
+            and (verdict is None or verdict.outcome is Outcome.NOT_MEASURED)
+        ]
+
+    @property
+    def sentence(self) -> str:
+        """What happened, in one sentence."""
+        if not self.rows and self.plan is not None:
+            return f"{capacity_finding(self.plan)}."
+        text = words.outcome_sentence(self.rows)
+        if self.missing:
+            verb = "is" if len(self.missing) == 1 else "are"
+            text += f"; {words.listed(self.missing)} {verb} required and could not be measured"
+        return f"{text}."
+
+    @property
+    def all_notes(self) -> list[str]:
+        """The notes of the report and of its records, each once."""
+        sides = (("Prediction", self.predicted), ("Measurement", self.measured))
+        notes = list(self.notes)
+        for side, record in sides:
+            for note in record.notes if record is not None else ():
+                if note not in notes:
+                    notes.append(f"{side}: {note}")
+        return list(dict.fromkeys(notes))

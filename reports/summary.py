@@ -1,0 +1,53 @@
+"""The outcome of a command as one JSON object, for programs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from core.kpi import Interval, Outcome, Verdict
+from core.verdict import Row
+
+SCHEMA_VERSION = 1
+
+
+def summary(rows: Sequence[Row], *, outcome: Outcome, out: str) -> dict[str, Any]:
+    """Return what `--json` prints: seconds, bytes and fractions, None where a side is missing.
+
+    out: the folder of the run. JSON has no infinity: it is the text "Infinity".
+    """
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "outcome": outcome.value,
+        "out": out,
+        "kpis": [
+            {
+                "metric": row.kpi.name,
+                "target": row.kpi.target_text,
+                "alert": row.kpi.alert_text,
+                **_side("predicted", row.predicted),
+                **_side("measured", row.measured),
+                "error": row.error,
+            }
+            for row in rows
+        ],
+    }
+
+
+def _side(name: str, verdict: Verdict | None) -> dict[str, Any]:
+    return {
+        name: None if verdict is None else _number(verdict.value),
+        f"{name}_interval": None if verdict is None else _ends(verdict.interval),
+        f"{name}_outcome": None if verdict is None else verdict.outcome.value,
+    }
+
+
+def _ends(interval: Interval | None) -> list[Any] | None:
+    return None if interval is None else [_number(end) for end in interval]
+
+
+def _number(value: float | None) -> float | str | None:
+    if value is None or math.isfinite(value):
+        return value
+    return "Infinity" if value > 0 else "-Infinity"

@@ -1,0 +1,150 @@
+"""The tables of a report, as rows of text: the KPIs, the cache reads, the generator's audit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.record import READ_OUTCOMES, RunRecord
+from core.units import format_duration
+from core.verdict import Row
+from reports import words
+
+KPI_HEADER = ("KPI", "target", "predicted", "measured", "error", "verdict")
+READS_HEADER = ("cache read", "side", "reads", "L1", "L2", "database", "of these waited", "absent")
+AUDIT_HEADER = ("what", "found", "limit", "verdict")
+MAX_DROPPED, MAX_CPU = 0.001, 0.9
+
+Table = list[tuple[str, ...]]
+
+
+def kpi_table(rows: Sequence[Row]) -> Table:
+    """Return the header and one line per row: figures with unit and interval, and the verdict."""
+    table: Table = [KPI_HEADER]
+    table += [
+        (
+            row.kpi.name,
+            row.kpi.target_text,
+            words.with_interval(row.predicted),
+            words.with_interval(row.measured),
+            words.signed(row.error, row.kpi.metric),
+            words.verdict_text(row),
+        )
+        for row in rows
+    ]
+    return table
+
+
+def reads_table(predicted: RunRecord | None, measured: RunRecord | None) -> Table:
+    """Return the header and, per name of a cache read and side, the share that each tier answered.
+
+    "of these waited": reads that waited for another request's load; "absent": hits on the cached
+    answer that there is nothing. Only the header if nothing was read.
+    """
+    table: Table = [READS_HEADER]
+    for name, side, outcomes in reads(predicted, measured):
+        total = sum(outcomes.get(outcome, 0) for outcome in READ_OUTCOMES[1:])
+        l1, l2 = outcomes.get("l1", 0), outcomes.get("l2", 0)
+        table.append(
+            (
+                name,
+                side,
+                f"{total:,}",
+                *(_share(part, total) for part in (l1, l2, total - l1 - l2)),
+                _share(outcomes.get("collapsed", 0), total),
+                _share(outcomes.get("negative", 0), total),
+            )
+        )
+    return table
+
+
+def reads(
+    predicted: RunRecord | None, measured: RunRecord | None
+) -> list[tuple[str, str, dict[str, int]]]:
+    """Return name, side and counts by outcome of the cache reads that were counted."""
+    sides = [(w, r) for w, r in (("predicted", predicted), ("measured", measured)) if r is not None]
+    names = dict.fromkeys(name for _, record in sides for name in record.reads)
+    return [
+        (name, side, dict(record.reads[name]))
+        for name in names
+        for side, record in sides
+        if name in record.reads and any(record.reads[name].values())
+    ]
+
+
+def _share(part: int, total: int) -> str:
+    return f"{100 * part / total:.1f} %" if total else words.DASH
+
+
+def audit_table(record: RunRecord | None) -> Table:
+    """Return the header and what the load generator says of itself, only the header without one."""
+    table: Table = [AUDIT_HEADER]
+    if record is None or record.audit is None:
+        return table
+    audit = record.audit
+    dropped = len(audit.dropped)
+    table += [
+        (
+            "requests sent",
+            f"{audit.sent:,} of {audit.planned:,}",
+            f"at most {100 * MAX_DROPPED:g} % dropped",
+            _kept(dropped <= MAX_DROPPED * audit.planned),
+        ),
+        (
+            "sent late by (p99)",
+            f"{format_duration(audit.lag_p99)} (p50 {format_duration(audit.lag_p50)})",
+            f"at most {format_duration(audit.lag_limit)}",
+            _kept(audit.lag_p99 <= audit.lag_limit),
+        ),
+        (
+            "generator's CPU",
+            f"{100 * audit.cpu_share:.0f} % of a core",
+            f"at most {100 * MAX_CPU:.0f} %",
+            _kept(audit.cpu_share <= MAX_CPU),
+        ),
+        (
+            "requests as planned",
+            f"{audit.rendered_hash[:12]}…",
+            f"{record.workload_hash[:12]}…",
+            f"{words.DASH} drops change it"
+            if dropped
+            else _kept(audit.rendered_hash == record.workload_hash),
+        ),
+        (
+            "order on the wire",
+            f"{words.count_of(audit.inversions, 'inversion')}, farthest by"
+            f" {audit.largest_displacement:,}",
+            words.DASH,
+            "reported",
+        ),
+    ]
+    if audit.delay_error_mean is not None:
+        error = format_duration(audit.delay_error_mean)
+        table.append(("emulated delays off by (mean)", error, words.DASH, "reported"))
+    speeds = (("generator", audit.generator_speed), ("service", audit.service_speed))
+    for name, speed in speeds:
+        if speed is not None:
+            table.append((f"machine speed, {name}", f"{speed:.4g}", words.DASH, "reported"))
+    return table
+
+
+def _kept(is_kept: bool) -> str:
+    return "✓ kept" if is_kept else "✗ broken"
+
+
+def markdown(table: Sequence[tuple[str, ...]], *, left: int = 1) -> str:
+    """Return *table* as Markdown, its first *left* columns and the last one aligned left."""
+    header, *body = table
+    sides = [":--" if i < left or i == len(header) - 1 else "--:" for i in range(len(header))]
+    lines = [header, tuple(sides), *body]
+    return "".join(
+        f"| {' | '.join(row if line is lines[1] else escape(row) for row in line)} |\n"
+        for line in lines
+    )
+
+
+def escape(text: str) -> str:
+    """Return *text* so that Markdown shows it as it is, on one line and without any HTML."""
+    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    for mark in "\\`*[]|":
+        text = text.replace(mark, f"\\{mark}")
+    return text

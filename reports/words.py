@@ -1,0 +1,277 @@
+"""How figures, bounds and outcomes are put into words that need no glossary."""
+
+from __future__ import annotations
+
+import math
+import re
+import textwrap
+from collections.abc import Sequence
+
+from core.kpi import Interval, Kpi, Metric, Outcome, Verdict
+from core.units import format_duration
+from core.verdict import Row
+
+SYMBOLS = {
+    Outcome.PASS: "✓",
+    Outcome.WARN: "▲",
+    Outcome.FAIL: "✗",
+    Outcome.INCONCLUSIVE: "?",
+    Outcome.NOT_MEASURED: "–",
+    Outcome.INVALID: "∅",
+}
+MEANINGS = {
+    Outcome.PASS: "meets its target",
+    Outcome.WARN: "misses its target, but not its alert line",
+    Outcome.FAIL: "crosses its alert line",
+    Outcome.INCONCLUSIVE: "cannot be told: its interval lies on both sides of a line",
+    Outcome.NOT_MEASURED: "could not be seen in this run",
+    Outcome.INVALID: "the run itself cannot be trusted",
+}
+_SERIES = {
+    "track": "tracking requests",
+    "attribution": "attribution requests",
+    "journey": "journey requests",
+    "channels": "channel requests",
+    "query": "database queries (waiting and round trip included)",
+    "queue": "queue batches (from hand-over to the last stored result)",
+    "cpu": "requests' CPU times",
+    "l1": "reads of the memory cache (L1)",
+    "l2": "reads of the key-value store (L2)",
+    "l3": "executions in the database (L3)",
+    "l3wait": "waits for the database",
+    "total": "requests, timed inside the service",
+}
+_RATIOS = {
+    "hit": "cache reads answered by the memory cache (L1) or the key-value store (L2)",
+    "error": "requests that failed, timed out or were never sent",
+    "l1": "cache reads answered by the memory cache (L1)",
+    "l2": "cache reads answered by the key-value store (L2)",
+    "miss": "cache reads that had to go to the database",
+}
+DASH = "—"
+
+
+def said(outcome: Outcome) -> str:
+    """Return *outcome* as symbol and word, so that no colour is needed to tell it."""
+    return f"{SYMBOLS[outcome]} {word(outcome)}"
+
+
+def word(outcome: Outcome) -> str:
+    """Return *outcome* as people read it."""
+    return outcome.value.replace("_", " ")
+
+
+def describe(metric: Metric) -> str:
+    """Return what *metric* counts, in one phrase."""
+    if metric.function == "ratio":
+        return f"share of {_RATIOS[metric.series]}"
+    if metric.function == "peak":
+        return "most memory held at any time"
+    series = _SERIES[metric.series]
+    if metric.quantile is None:
+        return f"{'longest' if metric.function == 'max' else 'mean'} time of {series}"
+    return f"{100 * metric.quantile:g} % of {series} take at most this"
+
+
+def number(metric: Metric, value: float) -> str:
+    """Return *value* with its unit; the sign for infinity alone where there is none."""
+    return "∞" if math.isinf(value) else metric.format(value)
+
+
+def interval(metric: Metric, value: float, ends: Interval) -> str:
+    """Return *ends* in the unit of *value* ("23.4–24.9"), "" if they print as *value* does."""
+    text = number(metric, value)
+    if math.isinf(value):
+        return "–".join(number(metric, end) for end in ends)
+    digits, unit = text.split(" ", 1)
+    if metric.unit == "ratio" or value == 0:
+        scale = 0.01 if metric.unit == "ratio" else 1.0
+    else:
+        scale = metric.parse_value(f"1{unit}")
+    places = len(digits.partition(".")[2])
+    ends_text = ["∞" if math.isinf(end) else f"{end / scale:.{places}f}" for end in ends]
+    return "" if ends_text == [digits, digits] else "–".join(ends_text)
+
+
+def figure_and_interval(verdict: Verdict | None) -> tuple[str, str]:
+    """Return the figure of *verdict* and its interval ("24.1 ms", "23.4–24.9"); a dash for None."""
+    if verdict is None or verdict.value is None:
+        return DASH, ""
+    metric = verdict.kpi.metric
+    ends = interval(metric, verdict.value, verdict.interval) if verdict.interval else ""
+    return number(metric, verdict.value), ends
+
+
+def with_interval(verdict: Verdict | None) -> str:
+    """Return the figure of *verdict* as "24.1 ms (23.4–24.9)", a dash where it is missing."""
+    text, ends = figure_and_interval(verdict)
+    return f"{text} ({ends})" if ends else text
+
+
+def signed(error: float | None, metric: Metric) -> str:
+    """Return *error* as signed percent, for a ratio as signed percentage points."""
+    if error is None:
+        return DASH
+    if metric.unit != "ratio":
+        return signed_percent(error)
+    return f"{_signed(100 * error, places=2 if abs(error) < 0.001 else 1)} pt"
+
+
+def signed_percent(error: float) -> str:
+    """Return *error* as percent with a sign ("−4.4 %")."""
+    return f"{_signed(100 * error, places=1)} %"
+
+
+def _signed(value: float, *, places: int) -> str:
+    text = f"{abs(value):.{places}f}"
+    if float(text) == 0:
+        return "0.0"
+    return f"{'−' if value < 0 else '+'}{text}"
+
+
+def decisive(row: Row) -> Verdict | None:
+    """Return the side of *row* that counts: the measured one where there is one."""
+    return row.measured or row.predicted
+
+
+def outcome_of(row: Row) -> Outcome:
+    """Return the outcome of the side that counts, NOT_MEASURED where there is none."""
+    verdict = decisive(row)
+    return verdict.outcome if verdict is not None else Outcome.NOT_MEASURED
+
+
+def differing_prediction(row: Row) -> str:
+    """Return "predicted WARN" where the prediction came to another outcome than the measurement."""
+    if row.measured is None or row.predicted is None:
+        return ""
+    if row.predicted.outcome is row.measured.outcome:
+        return ""
+    return f"predicted {word(row.predicted.outcome)}"
+
+
+def verdict_text(row: Row) -> str:
+    """Return the outcome that counts, with the predicted one where the two differ."""
+    other = differing_prediction(row)
+    return f"{word(outcome_of(row))} ({other})" if other else word(outcome_of(row))
+
+
+def used(kpi: Kpi, value: float) -> float:
+    """Return how much of its target's allowance *value* uses: 1 at the target, more beyond it.
+
+    value/target for an upper bound. For a ratio that is to stay high it is what is missing to 1,
+    over what may be missing (97 % of 95 % uses 0.6); for any other lower bound target/value.
+    """
+    target = kpi.target.value
+    if not kpi.target.is_upper and kpi.metric.unit == "ratio" and target < 1:
+        value, target = 1 - value, 1 - target
+    elif not kpi.target.is_upper:
+        value, target = target, value
+    if target == 0:
+        return math.inf if value > 0 else 1.0
+    return value / target
+
+
+def axis_duration(seconds: float) -> str:
+    """Return *seconds* for an axis: as few digits as it takes."""
+    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= scale * 0.9999:
+            return f"{seconds / scale:.4g} {unit}"
+    return f"{seconds / 1e-9:.4g} ns"
+
+
+def rate_text(rate: float) -> str:
+    """Return an arrival rate with its unit ("1,210 requests/s")."""
+    return f"{rate:,.0f} requests/s" if rate >= 10 else f"{rate:.3g} requests/s"
+
+
+def count_of(amount: int, noun: str) -> str:
+    """Return *amount* with *noun* in the plural where it takes it ("1 KPI", "3 KPIs")."""
+    return f"{amount:,} {noun}{'' if amount == 1 else 's'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return *names* as English lists them ("a, b and c")."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def distance(verdict: Verdict) -> str:
+    """Return where the figure lies, as a clause ("p95_track is 231 ms, target < 100ms")."""
+    if verdict.value is None:
+        return f"{verdict.kpi.name} could not be seen"
+    value = number(verdict.kpi.metric, verdict.value)
+    if math.isinf(verdict.value):
+        value = "beyond any limit, because requests failed"
+    return f"{verdict.kpi.name} is {value}, target {verdict.kpi.target_text}"
+
+
+def closeness(rows: Sequence[Row]) -> str:
+    """Return how far the prediction of times and sizes was off at most, "" if nothing compares."""
+    errors = {r.kpi.name: r.error for r in rows if r.error is not None and _is_relative(r)}
+    if not errors:
+        return ""
+    worst = max(errors, key=lambda name: abs(errors[name]))
+    off = f"{abs(100 * errors[worst]):.1f} %"
+    if len(errors) == 1:
+        return f"{worst} was predicted {off} off"
+    return (
+        f"the predicted times and sizes lie within {off} of the measured ones, {worst} the farthest"
+    )
+
+
+def _is_relative(row: Row) -> bool:
+    return row.kpi.metric.unit != "ratio"
+
+
+def outcome_sentence(rows: Sequence[Row]) -> str:
+    """Return one sentence on what the KPIs came to, naming those that do not meet their target."""
+    judged = [v for v in map(decisive, rows) if v is not None]
+    seen = [v for v in judged if v.outcome is not Outcome.NOT_MEASURED]
+    if not seen:
+        return "Nothing could be judged"
+    is_measured = any(row.measured is not None for row in rows)
+    where = "measured" if is_measured else "predicted"
+    if any(v.outcome is Outcome.INVALID for v in seen):
+        return f"The {where} run is invalid: its figures prove nothing"
+    good = [v for v in seen if v.outcome is Outcome.PASS]
+    if len(good) == len(seen):
+        unseen = f" ({len(judged) - len(seen)} not seen)" if len(seen) < len(judged) else ""
+        if len(seen) == 1:
+            return f"{seen[0].kpi.name} meets its target, as {where}{unseen}"
+        return f"All {len(seen)} KPIs meet their targets, as {where}{unseen}"
+    order = [Outcome.FAIL, Outcome.WARN, Outcome.INCONCLUSIVE]
+    bad = sorted((v for v in seen if v not in good), key=lambda v: order.index(v.outcome))
+    verbs = {
+        Outcome.FAIL: ("crosses its alert line", "cross their alert lines"),
+        Outcome.WARN: ("misses its target", "miss their targets"),
+        Outcome.INCONCLUSIVE: (
+            "cannot be told from its target",
+            "cannot be told from their targets",
+        ),
+    }
+    clauses = []
+    for outcome in order:
+        names = [v.kpi.name for v in bad if v.outcome is outcome]
+        if names:
+            clauses.append(f"{listed(names)} {verbs[outcome][len(names) > 1]}")
+    unseen = f" ({len(judged) - len(seen)} not seen)" if len(seen) < len(judged) else ""
+    total = count_of(len(seen), "KPI")
+    return f"{len(good)} of {total} met as {where}{unseen}: {'; '.join(clauses)}"
+
+
+def tied(text: str) -> str:
+    """Return *text* with a space that does not break between a number and its unit."""
+    return re.sub(r"(?<=\d) (?=[^\W\d]|%)", "\u00a0", text)
+
+
+def wrapped(text: str, width: int) -> str:
+    """Return *text* broken into as few lines of at most *width* characters, about equally long."""
+    text = tied(text)
+    number = len(textwrap.wrap(text, width))
+    narrower = range(max(1, len(text) // max(1, number)), width)
+    fitting = (w for w in narrower if len(textwrap.wrap(text, w)) == number)
+    return "\n".join(textwrap.wrap(text, next(fitting, width)))
+
+
+def duration(seconds: float) -> str:
+    """Return *seconds* with its unit, "failed" for the infinite time of a failed request."""
+    return "failed" if math.isinf(seconds) else format_duration(seconds)

@@ -1,0 +1,101 @@
+"""Open-loop arrivals for Locust: users are a pool of connections, a scheduler feeds them."""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import gevent
+import numpy as np
+from gevent.queue import SimpleQueue
+from numpy.typing import NDArray
+
+from scenarios.timer import best_timer
+
+_BLOCK = 4096
+
+Wait = Callable[[float], None]
+
+
+class Arrival(NamedTuple):
+    """A request that is due: its row and its intended time on the scale of `perf_counter()`."""
+
+    row: int
+    intended: float
+
+
+class Arrivals:
+    """Hands the rows of a workload to waiting users at their intended times.
+
+    An arrival that finds no user waiting is dropped and listed. With several Locust processes,
+    each hands out its `share`.
+    """
+
+    def __init__(self, intended_ns: NDArray[np.int64]) -> None:
+        self._intended_ns = intended_ns
+        self._share = (0, 1)
+        # The user that waited last goes first: few connections, all of them warm.
+        self._idle: deque[SimpleQueue[Arrival]] = deque()
+        self.handed = 0
+        self.dropped = array("q")
+
+    def share(self, position: int, of: int) -> None:
+        """Hand out the rows whose index is *position* modulo *of*; call it before `walk`."""
+        self._share = (position, of)
+
+    @property
+    def planned(self) -> int:
+        """How many rows this process is to hand out."""
+        position, of = self._share
+        return len(range(position, self._intended_ns.size, of))
+
+    @property
+    def idle(self) -> int:
+        """How many users wait for an arrival."""
+        return len(self._idle)
+
+    def take(self, inbox: SimpleQueue[Arrival]) -> Arrival:
+        """Wait for an arrival in *inbox*, the calling user's own."""
+        self._idle.append(inbox)
+        try:
+            arrival: Arrival = inbox.get()
+        except BaseException:
+            self._withdraw(inbox)
+            raise
+        return arrival
+
+    def _withdraw(self, inbox: SimpleQueue[Arrival]) -> None:
+        # A user that is stopped after it was handed an arrival cannot send it any more.
+        if inbox in self._idle:
+            self._idle.remove(inbox)
+        elif not inbox.empty():
+            self.handed -= 1
+            self.dropped.append(inbox.get().row)
+
+    def walk(self, start: float) -> None:
+        """Hand out every row at *start* plus its intended time; return after the last one."""
+        position, of = self._share
+        indices = np.arange(position, self._intended_ns.size, of)
+        timer = best_timer()
+        try:
+            for first in range(0, indices.size, _BLOCK):
+                block = indices[first : first + _BLOCK]
+                moments = (start + self._intended_ns[block] / 1e9).tolist()
+                self._hand_out(block.tolist(), moments, timer.wait_until)
+        finally:
+            timer.close()
+
+    def _hand_out(self, indices: Sequence[int], moments: Sequence[float], wait_until: Wait) -> None:
+        idle = self._idle
+        for index, moment in zip(indices, moments, strict=True):
+            wait_until(moment)
+            if not idle:
+                # Answers may lie in the sockets already: let their users finish first.
+                gevent.sleep(0)
+            if idle:
+                idle.pop().put(Arrival(index, moment))
+                self.handed += 1
+            else:
+                self.dropped.append(index)

@@ -1,0 +1,109 @@
+"""The service's own interface for load tests: starting a run clean, and its statistics."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from core.errors import EdgeproofError
+from scenarios.result import Snapshot
+
+TOKEN = "EDGEPROOF_TOKEN"
+"""Environment variable: what the service wants to see before it empties its caches."""
+
+RUN_PATH = "/api/performance/run"
+STATS_PATH = "/api/performance/stats"
+_FOREIGN = (401, 403, 404, 405, 501)
+
+
+class ServiceFault(EdgeproofError):
+    """A service that has the control interface but could not use it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CleanStart:
+    """A run that a service has prepared: it starts in *starts_in* seconds, at an epoch time."""
+
+    starts_in: float
+    starts_at_ms: int
+
+
+class ServiceControl:
+    """One host's control interface, over a connection of its own."""
+
+    def __init__(self, url: str, *, token: str | None, timeout: float = 5.0) -> None:
+        parts = urlsplit(url)
+        kind = (
+            http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        )
+        self.url = url
+        self._prefix = parts.path.rstrip("/")
+        self._token = token
+        self._connection = kind(parts.hostname or "", parts.port, timeout=timeout)
+
+    def start_run(self, run_id: str, starts_at_ms: int | None) -> CleanStart | str:
+        """Ask for a clean start; return it, or why the host does not offer one.
+
+        Raise ServiceFault if the host tried and failed.
+        """
+        if not self._token:
+            return f"{TOKEN} is not set"
+        body = json.dumps({"run_id": run_id, "starts_at_ms": starts_at_ms})
+        answer = self._ask("POST", RUN_PATH, body)
+        if answer is None:
+            return "the host did not answer the request for it"
+        status, data = answer
+        if status in _FOREIGN:
+            return f"the host answered {status}"
+        try:
+            return CleanStart(
+                starts_in=float(data["data"]["starts_in"]),
+                starts_at_ms=int(data["data"]["starts_at_ms"]),
+            )
+        except (KeyError, TypeError, ValueError):
+            if status == 200:
+                return "the host answered with something else"
+            raise ServiceFault(
+                f"{self.url}{RUN_PATH} answered {status}; look into the service's log"
+            ) from None
+
+    def stats(self) -> Snapshot | None:
+        """Return what the service counted so far, None if it does not tell."""
+        answer = self._ask("GET", STATS_PATH, None)
+        if answer is None or answer[0] != 200:
+            return None
+        try:
+            return Snapshot.from_json(answer[1]["data"]["cumulative"])
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return None
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def _ask(self, method: str, path: str, body: str | None) -> tuple[int, Any] | None:
+        headers = {"Accept": "application/json"}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        # A kept connection may have been closed by the host since: a second try opens a new one.
+        for _ in range(2):
+            try:
+                self._connection.request(method, self._prefix + path, body, headers)
+                response = self._connection.getresponse()
+                content = response.read()
+            except TimeoutError:
+                self._connection.close()
+                return None
+            except (OSError, http.client.HTTPException):
+                self._connection.close()
+                continue
+            try:
+                return response.status, json.loads(content)
+            except ValueError:
+                return response.status, None
+        return None

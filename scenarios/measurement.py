@@ -1,0 +1,201 @@
+"""The record of a load: what a `LoadResult` says of a scenario's KPIs."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.histogram import LatencyHistogram
+from core.record import (
+    Requests,
+    RunRecord,
+    count_reads,
+    endpoint_latencies,
+    window_columns,
+)
+from core.scenario import Scenario
+from core.scenario_file import scenario_data, scenario_hash
+from core.workload import Workload
+from scenarios.audit import audit_of
+from scenarios.result import TIMED_STAGES, Kind, LoadResult
+
+SERVICE_STAGES = ("query", "queue")
+"""Stages that only the service's own statistics tell."""
+
+_GAUGES = ("queue_pending",)
+
+
+def measure(
+    scenario: Scenario, workload: Workload, result: LoadResult, *, clean: bool = False
+) -> tuple[RunRecord, Requests]:
+    """Return the record and the rows of a load of *workload*.
+
+    clean: the services were started freshly for this load, whatever they answered to the request
+    for a clean start. Rows that an interruption cut off are left out; the record's audit says so.
+    """
+    after = scenario.warm_up
+    requests = requests_of(workload, result)
+    reads = count_reads(requests, after=after)
+    record = RunRecord(
+        engine="load",
+        scenario=scenario_data(scenario),
+        scenario_hash=scenario_hash(scenario),
+        seed=scenario.seed,
+        workload_hash=workload.identity(),
+        planned=len(workload),
+        duration=scenario.duration,
+        latencies=endpoint_latencies(requests, after=after),
+        stages=_stages(result, after_ns=after * 1e9),
+        reads=reads,
+        memory_peak=_memory_peak(scenario, result),
+        windows=window_columns(requests, after=after, duration=scenario.duration),
+        counters=_counters(workload, result, after_ns=after * 1e9),
+        notes=_notes(workload, result, clean=clean),
+        audit=audit_of(workload, result, warm_up=after),
+    )
+    return record, requests
+
+
+def requests_of(workload: Workload, result: LoadResult) -> Requests:
+    """Return a row per planned request, in order; without those an interruption cut off."""
+    rows = result.rows
+    latency = np.full(len(workload), math.inf)
+    reads = np.zeros((len(workload), 2), dtype=np.uint8)
+    latency[rows.index], reads[rows.index] = rows.latency, rows.reads
+    kept = np.ones(len(workload), dtype=np.bool_)
+    if result.interrupted:
+        kept[:] = False
+        kept[rows.index[rows.kind != Kind.UNFINISHED]] = True
+        kept[rows.dropped] = True
+    return Requests(
+        intended=workload.intended[kept],
+        endpoint=workload.endpoint[kept],
+        subject=workload.subject[kept],
+        isolate=workload.isolate[kept],
+        latency=latency[kept],
+        reads=reads[kept],
+    )
+
+
+def _stages(result: LoadResult, *, after_ns: float) -> dict[str, LatencyHistogram]:
+    rows, stages = result.rows, {}
+    is_measured = rows.intended_ns >= after_ns
+    for stage in TIMED_STAGES:
+        positions, seconds = rows.samples[stage]
+        stages[stage] = LatencyHistogram.of(seconds[is_measured[positions]])
+    stages["total"] = LatencyHistogram.of(_told(rows.total[is_measured]))
+    stages["cpu"] = LatencyHistogram.of(_told(cpu_seconds(result, after_ns=after_ns)[is_measured]))
+    for stage in SERVICE_STAGES:
+        if (histogram := _service_stage(result, stage)) is not None:
+            stages[stage] = histogram
+    return {name: histogram for name, histogram in stages.items() if histogram.count}
+
+
+def _told(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+    return seconds[~np.isnan(seconds)]
+
+
+def _service_stage(result: LoadResult, stage: str) -> LatencyHistogram | None:
+    merged = LatencyHistogram()
+    for before, after in zip(result.before, result.after, strict=True):
+        if before is None or after is None or stage not in after.histograms:
+            return None
+        earlier = before.histograms.get(stage, LatencyHistogram())
+        merged.add(after.histograms[stage].since(earlier))
+    return merged if result.after else None
+
+
+def cpu_seconds(result: LoadResult, *, after_ns: float) -> NDArray[np.float64]:
+    """Return the CPU time of each row's request in seconds, NaN where the service does not tell.
+
+    A request's own steps, and an equal share of what its process used besides between the two
+    snapshots: (its CPU time less that of all requests' own steps) / requests, never below 0.
+    The first snapshot is that of *after_ns*; without snapshots there is no share.
+    """
+    rows, cpu = result.rows, result.rows.cpu.copy()
+    for position, (before, after) in enumerate(zip(result.before, result.after, strict=True)):
+        if before is None or after is None:
+            continue
+        here = rows.host == position
+        in_span = here & (rows.intended_ns >= after_ns) & ~np.isnan(rows.cpu)
+        if number := int(np.count_nonzero(in_span)):
+            used = after.process["cpu_seconds"] - before.process["cpu_seconds"]
+            own = after.process.get("own_cpu_seconds", math.nan)
+            own -= before.process.get("own_cpu_seconds", math.nan)
+            if math.isnan(own):
+                own = float(rows.cpu[in_span].sum())
+            cpu[here] += max(0.0, (used - own) / number)
+    return cpu
+
+
+def _memory_peak(scenario: Scenario, result: LoadResult) -> float | None:
+    growth = []
+    for after in result.after:
+        if after is None or not {"peak_rss_bytes", "start_rss_bytes"} <= after.process.keys():
+            return None
+        growth.append(after.process["peak_rss_bytes"] - after.process["start_rss_bytes"])
+    return scenario.topology.base_memory + max(growth) if growth else None
+
+
+def _counters(workload: Workload, result: LoadResult, *, after_ns: float) -> dict[str, int]:
+    counters: Counter[str] = Counter()
+    for before, after in zip(result.before, result.after, strict=True):
+        if before is not None and after is not None:
+            for name, value in after.counters.items():
+                if name not in _GAUGES:
+                    counters[name] += value - before.counters.get(name, 0)
+    counters.update(failures(result, after_ns=after_ns))
+    dropped = result.rows.dropped
+    late = int(np.count_nonzero(workload.intended_ns[dropped] >= after_ns))
+    if late:
+        counters["failed_dropped"] += late
+    return dict(counters)
+
+
+def failures(result: LoadResult, *, after_ns: float) -> dict[str, int]:
+    """Return how many requests intended at *after_ns* or later failed, by kind; drops aside."""
+    rows = result.rows
+    measured = rows.intended_ns >= after_ns
+    counted = {}
+    kind = rows.kind.copy()
+    if not result.interrupted:
+        # No answer by the end of the wait that follows the last arrival.
+        kind[kind == Kind.UNFINISHED] = Kind.TIMEOUT
+    for failure in (Kind.TIMEOUT, Kind.CONNECTION, Kind.CHECK):
+        if number := int(np.count_nonzero(measured & (kind == failure))):
+            counted[f"failed_{failure.name.lower()}"] = number
+    statuses = rows.status[measured & (rows.kind == Kind.STATUS)]
+    for status, number in zip(*np.unique(statuses, return_counts=True), strict=True):
+        counted[f"failed_status_{status}"] = int(number)
+    return counted
+
+
+def _notes(workload: Workload, result: LoadResult, *, clean: bool) -> tuple[str, ...]:
+    notes = [*workload.notes, *result.notes]
+    if clean:
+        notes.append("clean start: fresh service processes")
+    else:
+        notes.append(f"clean start: {result.audit['clean_start']}")
+    if any(snapshot is None for snapshot in result.after):
+        notes.append(
+            "no statistics of the service: query and queue times, memory and the process's share "
+            "of CPU time cannot be seen"
+        )
+    elif any(snapshot is None for snapshot in result.before):
+        notes.append("the service's statistics at the end of the warm-up are missing")
+    return tuple(notes)
+
+
+def summary(latencies: Mapping[str, LatencyHistogram]) -> list[str]:
+    """Return a table of the percentiles of each endpoint in milliseconds, a line each."""
+    heads = "".join(f"{head:>10}" for head in ("p50", "p95", "p99", "max"))
+    lines = [f"{'endpoint':<14}{'requests':>10}{'failed':>8}{heads}  ms"]
+    for name, histogram in latencies.items():
+        values = [*histogram.quantiles((0.5, 0.95, 0.99)), histogram.maximum]
+        texts = "".join(f"{'∞' if math.isinf(v) else f'{v * 1e3:.2f}':>10}" for v in values)
+        lines.append(f"{name:<14}{histogram.count:>10,}{histogram.failed:>8,}{texts}")
+    return lines

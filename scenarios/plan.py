@@ -1,0 +1,171 @@
+"""The load plan: everything that a Locust process needs to replay exactly these requests."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from core.errors import InputError
+from core.kpi import ENDPOINT_SERIES
+from core.machine import description
+from core.scenario import Scenario
+from core.scenario_file import parse_scenario, scenario_data
+from core.workload import Workload
+from scenarios.hosts import MAX_DURATION, MAX_RATE, check_bounds, checked_hosts, peak_rate
+from scenarios.rendering import compiled
+from scenarios.routing import Routing
+
+PLAN_VERSION = 1
+PLAN_FILE = "plan.json"
+WORKLOAD_FILE = "workload.npz"
+POOL_BOUNDS = (20, 1000)
+_POOL_SECONDS = 2.0
+_RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_COLUMNS = ("intended_ns", "endpoint", "subject", "isolate", "profile_bytes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadPlan:
+    """One load: the rows, where they go, and what bounds them.
+
+    run_id: prefix of event and conversion ids, outside the compared hash. pool_size: connections.
+    timeout: seconds from the intended start after which a request has failed. lag_limit: seconds
+    of p99 lag that make the run INVALID. replication: which replication the workload is.
+    allowed_hosts: names that may be loaded besides this machine. machine: facts of the host.
+    """
+
+    scenario: Scenario
+    workload: Workload
+    hosts: tuple[str, ...]
+    run_id: str
+    pool_size: int
+    timeout: float
+    lag_limit: float
+    replication: int = 0
+    allowed_hosts: tuple[str, ...] = ()
+    machine: Mapping[str, str | int] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Write plan.json and workload.npz into *folder*, which must exist."""
+        workload = self.workload
+        columns = {name: getattr(workload, name) for name in _COLUMNS}
+        with (folder / WORKLOAD_FILE).open("wb") as file:
+            np.savez(file, **{n: column for n, column in columns.items() if column is not None})
+        data = {
+            "schema": "edgeproof/load-plan",
+            "schema_version": PLAN_VERSION,
+            "scenario": scenario_data(self.scenario),
+            "workload": {
+                "identity": workload.identity(),
+                "rows": len(workload),
+                "users": workload.users,
+                "conversions": workload.conversions,
+                "notes": list(workload.notes),
+            },
+            "hosts": list(self.hosts),
+            "run_id": self.run_id,
+            "pool_size": self.pool_size,
+            "timeout": self.timeout,
+            "lag_limit": self.lag_limit,
+            "replication": self.replication,
+            "allowed_hosts": list(self.allowed_hosts),
+            "machine": dict(self.machine),
+        }
+        (folder / PLAN_FILE).write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> LoadPlan:
+        """Return the plan that `write` put into *folder*; InputError if there is none."""
+        path = folder / PLAN_FILE
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            if (data["schema"], data["schema_version"]) != ("edgeproof/load-plan", PLAN_VERSION):
+                raise ValueError("another schema or version")
+            told = data["workload"]
+            with np.load(folder / WORKLOAD_FILE, allow_pickle=False) as columns:
+                workload = Workload(
+                    **{name: columns[name] for name in columns.files},
+                    users=told["users"],
+                    conversions=told["conversions"],
+                    notes=tuple(told["notes"]),
+                )
+            if workload.identity() != told["identity"]:
+                raise ValueError("the rows are not those of the plan")
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path}: not a load plan ({error}); write it anew") from None
+        return cls(
+            scenario=parse_scenario(data["scenario"], source=str(path)),
+            workload=workload,
+            hosts=checked_hosts(data["hosts"], allowed=data["allowed_hosts"]),
+            run_id=data["run_id"],
+            pool_size=data["pool_size"],
+            timeout=data["timeout"],
+            lag_limit=data["lag_limit"],
+            replication=data["replication"],
+            allowed_hosts=tuple(data["allowed_hosts"]),
+            machine=data["machine"],
+        )
+
+
+def make_plan(
+    scenario: Scenario,
+    workload: Workload,
+    hosts: Sequence[str],
+    *,
+    run_id: str,
+    allowed_hosts: Collection[str] = (),
+    pool_size: int | None = None,
+    replication: int = 0,
+    max_rate: float = MAX_RATE,
+    max_duration: float = MAX_DURATION,
+) -> LoadPlan:
+    """Return the plan that sends *workload* to *hosts*.
+
+    Raise InputError for a host that may not be loaded, a load above the bounds, a number of hosts
+    that fits no routing, a faulty target or run id.
+    """
+    if not _RUN_ID.fullmatch(run_id):
+        raise InputError(f"run id {run_id[:80]!r}: use 1 to 64 letters, digits, - and _")
+    if pool_size is not None and not 1 <= pool_size <= 10_000:
+        raise InputError(f"a pool of {pool_size} connections; use 1 to 10000")
+    check_bounds(scenario, workload, max_rate=max_rate, max_duration=max_duration)
+    urls = checked_hosts(hosts, allowed=allowed_hosts)
+    Routing.of(scenario.topology, urls)
+    compiled(scenario)
+    return LoadPlan(
+        scenario=scenario,
+        workload=workload,
+        hosts=urls,
+        run_id=run_id,
+        pool_size=default_pool_size(scenario, workload) if pool_size is None else pool_size,
+        timeout=scenario.timeout,
+        lag_limit=lag_limit(scenario),
+        replication=replication,
+        allowed_hosts=tuple(allowed_hosts),
+        machine=description(),
+    )
+
+
+def default_pool_size(scenario: Scenario, workload: Workload) -> int:
+    """Return how many connections hold the highest rate if answers take the timeout, or 2 s."""
+    smallest, largest = POOL_BOUNDS
+    needed = peak_rate(scenario, workload) * min(scenario.timeout, _POOL_SECONDS)
+    return max(smallest, min(largest, round(needed)))
+
+
+def lag_limit(scenario: Scenario) -> float:
+    """Return the p99 lag in seconds above which a run is INVALID.
+
+    The larger of 5 ms and 5 % of the tightest latency target of an endpoint.
+    """
+    targets = [
+        kpi.target.value
+        for kpi in scenario.judged()
+        if kpi.metric.unit == "seconds" and kpi.metric.series in ENDPOINT_SERIES
+    ]
+    return max(0.005, 0.05 * min(targets)) if targets else 0.005

@@ -1,0 +1,171 @@
+"""What a load left behind: a row per request sent, and what the services said of themselves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import EdgeproofError
+from core.histogram import LatencyHistogram
+
+RESULT_VERSION = 1
+ROWS_FILE = "rows.npz"
+AUDIT_FILE = "audit.json"
+POLLS_FILE = "polls.json"
+TIMED_STAGES = ("l1", "l2", "l3", "l3wait")
+"""Server-Timing metrics that a request may name more than once."""
+
+
+class Kind(IntEnum):
+    """How a request ended."""
+
+    ANSWERED = 0
+    TIMEOUT = 1
+    CONNECTION = 2
+    STATUS = 3
+    CHECK = 4
+    UNFINISHED = 5
+
+
+class ResultUnreadable(EdgeproofError):
+    """A load that left no complete result."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """The requests sent, in the order of sending; columns of shape (n,) if not said otherwise.
+
+    index, intended_ns, endpoint, subject: as rendered; lag: seconds from the intended time to the
+    start of sending; latency: seconds from the intended time to the answer, infinite if it failed;
+    kind: a Kind; status: HTTP status, 0 without one; reads: outcome codes, shape (n, 2); host:
+    position of the URL; cpu, total: Server-Timing in seconds, NaN without. samples: for each of
+    TIMED_STAGES the positions of the rows and the seconds. dropped: indices never sent.
+    """
+
+    index: NDArray[np.int64]
+    intended_ns: NDArray[np.int64]
+    endpoint: NDArray[np.uint8]
+    subject: NDArray[np.uint32]
+    host: NDArray[np.uint16]
+    lag: NDArray[np.float64]
+    latency: NDArray[np.float64]
+    kind: NDArray[np.uint8]
+    status: NDArray[np.uint16]
+    reads: NDArray[np.uint8]
+    cpu: NDArray[np.float64]
+    total: NDArray[np.float64]
+    samples: Mapping[str, tuple[NDArray[np.int64], NDArray[np.float64]]]
+    dropped: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return int(self.index.size)
+
+
+_COLUMNS = tuple(name for name in Rows.__dataclass_fields__ if name != "samples")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What a service counted since it started: histograms, counters, and its process."""
+
+    histograms: Mapping[str, LatencyHistogram]
+    counters: Mapping[str, int]
+    process: Mapping[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {
+            "histograms": {name: h.to_json() for name, h in self.histograms.items()},
+            "counters": dict(self.counters),
+            "process": dict(self.process),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Snapshot:
+        """Return the snapshot in *data*; KeyError, TypeError or ValueError if it holds none."""
+        return cls(
+            histograms={
+                name: LatencyHistogram.from_json(h) for name, h in data["histograms"].items()
+            },
+            counters={name: int(value) for name, value in data["counters"].items()},
+            process={name: float(value) for name, value in data["process"].items()},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadResult:
+    """A finished or interrupted load.
+
+    before, after: a snapshot per host at the end of the warm-up and after the last answer, None
+    for a host that has no statistics. polls: per host, {"t", "counters", "process"} once a second.
+    audit: facts of the generator (planned, handed, cpu_seconds, wall_seconds, speed, clean_start,
+    pool_size, run_id). notes: what a reader of the report has to know.
+    """
+
+    rows: Rows
+    before: tuple[Snapshot | None, ...]
+    after: tuple[Snapshot | None, ...]
+    polls: tuple[tuple[Mapping[str, Any], ...], ...]
+    audit: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+    interrupted: bool = False
+
+    def write(self, folder: Path) -> None:
+        """Write rows.npz, polls.json and, last, audit.json: it stands for a whole result."""
+        columns = {name: getattr(self.rows, name) for name in _COLUMNS}
+        for stage, (positions, seconds) in self.rows.samples.items():
+            columns[f"{stage}_row"], columns[f"{stage}_seconds"] = positions, seconds
+        with (folder / ROWS_FILE).open("wb") as file:
+            np.savez(file, **columns)
+        polls = [list(polls) for polls in self.polls]
+        (folder / POLLS_FILE).write_text(json.dumps(polls), encoding="utf-8")
+        data = {
+            "schema": "edgeproof/load-audit",
+            "schema_version": RESULT_VERSION,
+            "interrupted": self.interrupted,
+            "notes": list(self.notes),
+            "facts": dict(self.audit),
+            "before": [None if s is None else s.to_json() for s in self.before],
+            "after": [None if s is None else s.to_json() for s in self.after],
+        }
+        partial = folder / f"{AUDIT_FILE}.partial"
+        partial.write_text(json.dumps(data), encoding="utf-8")
+        partial.replace(folder / AUDIT_FILE)
+
+    @classmethod
+    def read(cls, folder: Path) -> LoadResult:
+        """Return what `write` put into *folder*; ResultUnreadable if it is not all there."""
+        try:
+            data = json.loads((folder / AUDIT_FILE).read_text(encoding="utf-8"))
+            if data["schema_version"] != RESULT_VERSION:
+                raise ValueError(f"version {data['schema_version']}")
+            with np.load(folder / ROWS_FILE, allow_pickle=False) as file:
+                rows = Rows(
+                    **{name: file[name] for name in _COLUMNS},
+                    samples={s: (file[f"{s}_row"], file[f"{s}_seconds"]) for s in TIMED_STAGES},
+                )
+            polls = json.loads((folder / POLLS_FILE).read_text(encoding="utf-8"))
+            return cls(
+                rows=rows,
+                before=tuple(_snapshot(s) for s in data["before"]),
+                after=tuple(_snapshot(s) for s in data["after"]),
+                polls=tuple(tuple(host) for host in polls),
+                audit=data["facts"],
+                notes=tuple(data["notes"]),
+                interrupted=data["interrupted"],
+            )
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise ResultUnreadable(
+                f"{folder}: the load left no complete result ({error}); see its locust.log"
+            ) from None
+
+
+def _snapshot(data: Mapping[str, Any] | None) -> Snapshot | None:
+    return None if data is None else Snapshot.from_json(data)

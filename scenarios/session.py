@@ -1,0 +1,224 @@
+"""What a Locust process does with the load when its test starts, stops and quits."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gevent
+from locust.env import Environment
+from locust.event import Events
+from locust.runners import LocalRunner, MasterRunner, WorkerRunner
+
+from core.errors import EdgeproofError, InputError
+from core.replay import prepare
+from core.scenario_file import load_scenario
+from scenarios.console import Console
+from scenarios.control import TOKEN
+from scenarios.fleet import Master, Tally, Worker
+from scenarios.hosts import named_hosts
+from scenarios.lifeline import end_with_parent
+from scenarios.measurement import failures, measure, summary
+from scenarios.plan import LoadPlan, make_plan
+from scenarios.run import LoadRun
+from scenarios.visitor import ConnectionPool, Visitor
+
+PLAN_VARIABLE = "EDGEPROOF_PLAN"
+STOP_SECONDS = 8.0
+_log = logging.getLogger("edgeproof")
+
+
+class Session:
+    """Carries out a plan in one Locust process: alone, as a worker, or as the master of workers."""
+
+    def __init__(self, environment: Environment, visitor: type[Visitor]) -> None:
+        runner = environment.runner
+        if runner is None:
+            raise RuntimeError("Locust has no runner")
+        self._environment, self._runner, self._visitor = environment, runner, visitor
+        self._options: Any = environment.parsed_options
+        self._run: LoadRun | None = None
+        self._task: gevent.Greenlet | None = None
+        self._console: Console | None = None
+        self._worker = Worker(environment, runner) if isinstance(runner, WorkerRunner) else None
+        self._master = (
+            Master(runner, self._on_all_done) if isinstance(runner, MasterRunner) else None
+        )
+
+    @classmethod
+    def listen(cls, events: Events, visitor: type[Visitor]) -> None:
+        """Make one when Locust is set up."""
+
+        def on_init(environment: Environment, **_: Any) -> None:
+            session = cls(environment, visitor)
+            hooks: Any = environment.events  # Locust gives them no types
+            hooks.test_start.add_listener(session.on_test_start)
+            hooks.test_stopping.add_listener(session.on_test_stopping)
+            hooks.test_stop.add_listener(session.on_test_stop)
+            hooks.quitting.add_listener(session.on_quitting)
+            session.set_up()
+
+        hooks: Any = events
+        hooks.init.add_listener(on_init)
+
+    def set_up(self) -> None:
+        """Check the input before anything starts, and size the pool; exit with 2 if it is wrong."""
+        options = self._options
+        if options.plan_folder:
+            end_with_parent()
+            self._console = Console.take_over(Path(options.plan_folder))
+        if options.headless and not isinstance(self._runner, WorkerRunner):
+            # KeyboardInterrupt would end whichever greenlet runs just then.
+            gevent.signal_handler(signal.SIGINT, os.kill, os.getpid(), signal.SIGTERM)
+        if isinstance(self._runner, WorkerRunner) and not options.scenario:
+            return  # its master tells it when the test starts
+        if options.run_id is None and isinstance(self._runner, MasterRunner):
+            options.run_id = _new_run_id()
+        hosts = self._hosts()
+        if not hosts and not options.headless:
+            hosts = ["http://127.0.0.1"]  # the web page will ask for it; the pool needs a size now
+        try:
+            plan = self._plan(hosts)
+        except EdgeproofError as error:
+            sys.exit(_complain(error))
+        if options.num_users is None:
+            options.num_users = plan.pool_size
+        if options.spawn_rate is None:
+            options.spawn_rate = float(options.num_users)
+        if not self._environment.host and options.headless:
+            self._environment.host = plan.hosts[0]
+
+    def _hosts(self) -> list[str]:
+        return [url for url in (self._environment.host or "").split(",") if url.strip()]
+
+    def _plan(self, hosts: Sequence[str]) -> LoadPlan:
+        options = self._options
+        if options.plan_folder:
+            return LoadPlan.read(Path(options.plan_folder))
+        if not options.scenario:
+            raise InputError("no scenario is given; name one with --scenario FILE")
+        scenario = load_scenario(Path(options.scenario), overrides=options.set, rate=options.rate)
+        return make_plan(
+            scenario,
+            prepare(scenario).workload,
+            hosts,
+            run_id=options.run_id or _new_run_id(),
+            allowed_hosts=named_hosts(options.i_am_allowed_to_load),
+            max_rate=options.max_rate,
+            max_duration=options.max_duration,
+        )
+
+    def on_test_start(self, **_: Any) -> None:
+        """Take up the plan; users then come to wait for its arrivals."""
+        self._environment.process_exit_code = None
+        try:
+            plan = self._plan(self._hosts())
+        except EdgeproofError as error:
+            self._environment.process_exit_code = _complain(error)
+            gevent.spawn(self._end)
+            return
+        is_alone = isinstance(self._runner, LocalRunner)
+        run = LoadRun(plan, token=os.environ.get(TOKEN), watches=is_alone)
+        self._run = run
+        if self._master is not None:
+            self._master.expect(run)
+            return
+        self._visitor.client_pool = ConnectionPool(
+            concurrency=max(plan.pool_size, self._options.num_users or 0),
+            connection_timeout=plan.timeout,
+            network_timeout=plan.timeout,
+            insecure=self._visitor.insecure,
+        )
+        self._visitor.load_run = run
+        self._task = gevent.spawn(self._carry_out, run)
+        if self._console is not None:
+            gevent.spawn(run.report, self._console.tell)
+
+    def _carry_out(self, run: LoadRun) -> None:
+        try:
+            run.await_pool(lambda: self._runner.target_user_count)
+            if self._worker is not None:
+                self._worker.carry_out(run)
+            else:
+                run.load(run.prepare())
+        except (EdgeproofError, gevent.Timeout) as error:
+            self._environment.process_exit_code = _complain(error)
+            self._run = None
+            run.finished.set()
+        if not run.interrupted:
+            gevent.spawn(self._conclude_and_end)
+
+    def _conclude_and_end(self) -> None:
+        self._conclude()
+        if self._worker is None:
+            self._end()
+
+    def _end(self) -> None:
+        if self._options.headless:
+            self._runner.quit()
+        else:
+            self._runner.stop()
+
+    def on_test_stopping(self, **_: Any) -> None:
+        """Stop handing out arrivals and give the requests on their way a moment."""
+        run = self._run
+        if run is None or run.finished.is_set() or self._master is not None:
+            return
+        run.interrupt()
+        if not run.has_begun and self._task is not None:
+            self._task.kill()
+        else:
+            run.finished.wait(STOP_SECONDS)
+
+    def on_test_stop(self, **_: Any) -> None:
+        """Say what came of it."""
+        self._conclude()
+
+    def on_quitting(self, **_: Any) -> None:
+        """Do the same where Locust is told to end in the middle of a test."""
+        self.on_test_stopping()
+        self._conclude()
+
+    def _conclude(self) -> None:
+        """Write the result, print it, set the exit code; once a test."""
+        run, self._run = self._run, None
+        if run is None or self._master is not None:
+            return
+        result, warm_up = run.result(), run.plan.scenario.warm_up
+        folder = self._options.plan_folder or self._options.result_folder
+        if folder and self._worker is None:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            result.write(Path(folder))
+        if self._worker is not None:
+            self._worker.tell(Tally.of(result, warm_up=warm_up))
+            self._environment.process_exit_code = 0
+            return
+        record, _ = measure(run.plan.scenario, run.plan.workload, result)
+        reasons = record.audit.invalid if record.audit else ()
+        lines = [*summary(record.latencies), *record.notes]
+        has_failed = bool(failures(result, after_ns=0) or result.rows.dropped.size)
+        self._say(lines, reasons, has_failed=has_failed and not self._options.plan_folder)
+
+    def _on_all_done(self, tally: Tally) -> None:
+        self._say(summary(tally.latencies), tally.invalid(), has_failed=tally.failed > 0)
+        gevent.spawn(self._end)
+
+    def _say(self, lines: list[str], reasons: tuple[str, ...], *, has_failed: bool) -> None:
+        print("\n".join(["", *lines, *(f"INVALID: {reason}" for reason in reasons)]), flush=True)
+        self._environment.process_exit_code = 3 if reasons else 1 if has_failed else 0
+
+
+def _new_run_id() -> str:
+    return uuid.uuid4().hex[:12]
+
+
+def _complain(error: BaseException) -> int:
+    """Print what is wrong, as the last line of the log; return the exit code for it."""
+    print(f"edgeproof: {error}", file=sys.stderr, flush=True)
+    return 2 if isinstance(error, InputError) else 1

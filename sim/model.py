@@ -1,0 +1,257 @@
+"""One replication: the shipped application under one workload on simulated time."""
+
+from __future__ import annotations
+
+import sqlite3
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+import numpy as np
+import simpy
+
+from core.attribution.models import MODELS
+from core.caching.kv import MemoryKV
+from core.calibration import Calibration
+from core.emulation import Executions
+from core.errors import StoreError
+from core.histogram import LatencyHistogram
+from core.population import Events, conversion_id, model_of, populate, user_id
+from core.query.database import SqliteDatabase
+from core.record import Requests
+from core.replay import Prepared
+from core.scenario import ENDPOINTS, Scenario
+from core.seeding import seed_database
+from core.span import Span
+from core.streams import Purpose, Stream
+from core.warm_start import WarmState
+from core.warming import Warmer
+from sim.loop import SimLoop
+from sim.process import RandomNumbers, SimulatedProcess
+
+STAGES = ("l1", "l2", "l3", "l3wait", "total", "cpu")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one replication found; histograms and counters leave the warm-up out."""
+
+    requests: Requests
+    stages: dict[str, LatencyHistogram]
+    counters: dict[str, int]
+    memory_bytes: int
+
+
+class Database:
+    """The seeded database that every replication starts from a copy of."""
+
+    def __init__(self, scenario: Scenario, prepared: Prepared) -> None:
+        self._template = SqliteDatabase(None, inline=True)
+        seed_database(self._template.connection, populate(scenario, prepared.workload))
+        self.warmer = Warmer(self._template, scenario)
+
+    def copy(self) -> SqliteDatabase:
+        """Return a database of its own with the same rows."""
+        database = SqliteDatabase(None, inline=True, journal=False)
+        self._template.connection.backup(database.connection)
+        return database
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The template's connection."""
+        return self._template.connection
+
+
+class Replication:
+    """The state of one run; `run` may be called once."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        prepared: Prepared,
+        warm: WarmState,
+        seeded: Database,
+        *,
+        replication: int = 0,
+        calibration: Calibration | None = None,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> None:
+        self._scenario = scenario if calibration is None else calibration.apply(scenario)
+        self._warm, self._seeded = warm, seeded
+        self._on_progress = on_progress
+        workload = prepared.workload
+        self._workload = workload
+        self._intended = workload.intended.tolist()
+        self._intended_ns = workload.intended_ns.tolist()
+        self._endpoints = workload.endpoint.tolist()
+        self._subjects = workload.subject.tolist()
+        per_process = scenario.topology.isolates
+        self._process_of = (workload.isolate // per_process).tolist()
+        self._isolate_of = (workload.isolate % per_process).tolist()
+        self._events = Events(scenario, run_id="sim", replication=replication)
+        self.loop = SimLoop(simpy.Environment())
+        numbers = RandomNumbers(scenario, replication)
+        self._kv = MemoryKV(self.loop.time)
+        self._database = seeded.copy()
+        executions = Executions(scenario.tiers.l3.concurrency)
+        self.processes = [
+            SimulatedProcess(
+                self._scenario, self.loop, numbers, position, self._kv, self._database, executions
+            )
+            for position in range(scenario.topology.process_count)
+        ]
+        n = len(workload)
+        self._latency = [inf] * n
+        self._reads = [0] * (2 * n)
+        self._stages = {name: array("d") for name in STAGES}
+        self._cpu_of = [self._scenario.topology.cpu.of(name) for name in ENDPOINTS]
+        self._left = n
+        self._finished: Any = None
+        self._failure: BaseException | None = None
+        self._overhead = self._overheads(calibration, replication)
+
+    def _overheads(self, calibration: Calibration | None, replication: int) -> list[float]:
+        n = len(self._workload)
+        if calibration is None:
+            return [0.0] * n
+        stream = Stream(self._scenario.seed, Purpose.OVERHEAD, replication=replication)
+        tables = [calibration.overhead.get(name) for name in ENDPOINTS]
+        u = stream.rows(0, n)[:, 0].tolist()
+        return [
+            0.0 if (table := tables[endpoint]) is None else table.sample(uniform)
+            for endpoint, uniform in zip(self._endpoints, u, strict=True)
+        ]
+
+    def run(self) -> Outcome:
+        """Simulate every request until the last one and its background work have ended."""
+        return self.loop.run(self._main(), self._intended, self._arrive)
+
+    async def _main(self) -> Outcome:
+        warmer, clock = self._seeded.warmer, self.processes[0].platform
+        await warmer.warm_l2(self._warm, self._kv, clock, 0.0)
+        for position, process in enumerate(self.processes):
+            await warmer.warm_process(
+                self._warm, process.isolates, process.kv,
+                first_isolate=position * len(process.isolates), origin=0.0,
+            )  # fmt: skip
+        self._finished = self.loop.create_future()
+        if self._left:
+            # What the warm-up did is subtracted, as the load side subtracts what it polled.
+            self.loop.call_at(self._scenario.warm_up, self._take_snapshot)
+            self._snapshot = self._profiled()
+            await self._finished
+        if self._failure is not None:
+            raise self._failure
+        for process in self.processes:
+            await process.drain()
+        await self._database.close()
+        return self._outcome()
+
+    def _arrive(self, index: int) -> None:
+        process = self.processes[self._process_of[index]]
+        process.in_flight += 1
+        if process.in_flight > process.peak_in_flight:
+            process.peak_in_flight = process.in_flight
+        start = process.platform.occupy(self._cpu_of[self._endpoints[index]])
+        self.loop.start_at(start, self._request(index))
+        if self._on_progress is not None and index % 1000 == 0:
+            self._on_progress(index / len(self._intended))
+
+    async def _request(self, index: int) -> None:
+        endpoint = self._endpoints[index]
+        process = self.processes[self._process_of[index]]
+        isolate, subject = self._isolate_of[index], self._subjects[index]
+        span = Span(index)
+        span.cpu = self._cpu_of[endpoint]
+        intended = self._intended[index]
+        try:
+            if endpoint == 0:
+                event = self._events.event(index, subject, self._intended_ns[index])
+                await process.cdp.track(span, isolate, event)
+            elif endpoint == 1:
+                model = MODELS[model_of(subject)]
+                await process.cdp.attribution(span, isolate, conversion_id(subject), model)
+            elif endpoint == 2:
+                await process.cdp.journey(span, isolate, user_id(subject))
+            else:
+                await process.cdp.channels(span, isolate, MODELS[model_of(subject)])
+        except StoreError:
+            is_answered = False
+        except BaseException as error:
+            self._failure = error
+            self._left = 1
+            is_answered = False
+        else:
+            is_answered = True
+        total: float = self.loop.env._now - intended
+        if is_answered and total + self._overhead[index] <= self._scenario.timeout:
+            self._latency[index] = total + self._overhead[index]
+        for slot, (_, code) in enumerate(span.reads):
+            self._reads[2 * index + slot] = code
+        if intended >= self._scenario.warm_up:
+            stages = self._stages
+            stages["total"].append(total)
+            stages["cpu"].append(span.cpu)
+            for name, seconds in span.stages:
+                stages[name].append(seconds)
+        process.in_flight -= 1
+        self._left -= 1
+        if self._left == 0 and not self._finished.done():
+            self._finished.set_result(None)
+
+    def _profiled(self) -> dict[str, LatencyHistogram]:
+        merged = {}
+        for kind in ("query", "queue"):
+            histogram = LatencyHistogram()
+            for process in self.processes:
+                histogram.add(process.profiler.histogram(kind))
+            merged[kind] = histogram
+        return merged
+
+    def _take_snapshot(self) -> None:
+        self._snapshot = self._profiled()
+
+    def _outcome(self) -> Outcome:
+        stages = {
+            name: LatencyHistogram.of(np.frombuffer(samples, dtype=np.float64))
+            for name, samples in self._stages.items()
+            if samples
+        }
+        if len(self._workload):
+            profiled = self._profiled()
+            stages |= {kind: profiled[kind].since(self._snapshot[kind]) for kind in profiled}
+        workload = self._workload
+        requests = Requests(
+            intended=workload.intended,
+            endpoint=workload.endpoint,
+            subject=workload.subject,
+            isolate=workload.isolate,
+            latency=np.array(self._latency),
+            reads=np.array(self._reads, dtype=np.uint8).reshape(len(workload), 2),
+        )
+        memory = max(process.counted_bytes() for process in self.processes)
+        return Outcome(
+            requests=requests,
+            stages=stages,
+            counters=self._counters(),
+            memory_bytes=self._scenario.topology.base_memory + memory,
+        )
+
+    def _counters(self) -> dict[str, int]:
+        """Return exact counts over the whole run, warm-up included."""
+        l1 = [cache.l1.statistics for process in self.processes for cache in process.isolates]
+        return {
+            "conversions_processed": sum(p.processor.processed for p in self.processes),
+            "conversions_without_touches": sum(p.processor.without_touches for p in self.processes),
+            "l1_evicted": sum(statistics.evicted for statistics in l1),
+            "l1_expired": sum(statistics.expired for statistics in l1),
+            "l2_errors": sum(process.kv.errors for process in self.processes),
+            "l2_operations": sum(process.kv.operations for process in self.processes),
+            "l3_errors": sum(process.database.errors for process in self.processes),
+            "l3_operations": sum(process.database.operations for process in self.processes),
+            "queue_batches": sum(process.queue.batches for process in self.processes),
+            "queue_given_up": sum(process.queue.given_up for process in self.processes),
+            "queue_retries": sum(process.queue.retries for process in self.processes),
+        }

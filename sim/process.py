@@ -1,0 +1,183 @@
+"""One simulated worker process: its CPU, its isolates and its view of the stores."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+
+from core.attribution.batch import BatchAttributionProcessor
+from core.caching.kv import KVStore
+from core.caching.memory import MemoryCache
+from core.caching.tiered import CachePolicy, TieredCache
+from core.cdp import Cdp
+from core.clock import DATA_EPOCH_MS
+from core.conversions import ConversionQueue
+from core.emulation import DelayedDatabase, DelayedKV, Executions, FaultSchedule
+from core.profiling import LatencyProfiler
+from core.query.database import Database
+from core.query.queries import Queries
+from core.scenario import Scenario
+from core.span import BATCH_SLOT_COUNT, CURRENT, SLOT_COUNT
+from core.streams import Purpose, Stream
+from sim.loop import SimLoop
+
+IN_FLIGHT_BYTES = 12_000
+"""Counted for a request in flight: its task, span, body and answer."""
+
+_BATCH_PURPOSE = {
+    Purpose.L3_ROUND_TRIP: Purpose.BATCH_ROUND_TRIP,
+    Purpose.L3_EXECUTION: Purpose.BATCH_EXECUTION,
+    Purpose.L3_FATE: Purpose.BATCH_FATE,
+}
+_REQUEST_PURPOSES = (
+    Purpose.L2_READ,
+    Purpose.L2_WRITE,
+    Purpose.L3_ROUND_TRIP,
+    Purpose.L3_EXECUTION,
+    Purpose.L2_READ_FATE,
+    Purpose.L2_WRITE_FATE,
+    Purpose.L3_FATE,
+)
+
+
+class RandomNumbers:
+    """The uniforms of a replication by (purpose, request or batch, named operation)."""
+
+    def __init__(self, scenario: Scenario, replication: int) -> None:
+        def stream(purpose: Purpose, width: int) -> Stream:
+            return Stream(scenario.seed, purpose, width=width, replication=replication)
+
+        self.requests = {purpose: stream(purpose, SLOT_COUNT) for purpose in _REQUEST_PURPOSES}
+        self.batches = {
+            purpose: stream(batch, BATCH_SLOT_COUNT) for purpose, batch in _BATCH_PURPOSE.items()
+        }
+
+
+class SimulatedPlatform:
+    """Simulated time, addressed random numbers, and a CPU that serves one thing at a time."""
+
+    __slots__ = (
+        "_batches", "_loop", "_position", "_processes", "_requests", "cpu_free", "l2_cpu", "l3_cpu",
+    )  # fmt: skip
+
+    def __init__(
+        self, loop: SimLoop, numbers: RandomNumbers, scenario: Scenario, position: int
+    ) -> None:
+        self._loop = loop
+        self._requests = numbers.requests
+        self._batches = numbers.batches
+        self._position = position
+        self._processes = scenario.topology.process_count
+        self.l2_cpu = scenario.topology.cpu.per_l2_operation
+        self.l3_cpu = scenario.topology.cpu.per_l3_operation
+        self.cpu_free = 0.0
+
+    @property
+    def origin_ms(self) -> int:
+        """Epoch milliseconds of simulated time 0."""
+        return DATA_EPOCH_MS
+
+    def now(self) -> float:
+        """Return the simulated time."""
+        return self._loop.env._now  # type: ignore[no-any-return]  # simpy types it as int or float
+
+    def until(self, when: float) -> Awaitable[None]:
+        """Return what is done at *when*."""
+        return self._loop.until(when)
+
+    def uniform(self, purpose: Purpose) -> float:
+        """Return the number of the running operation for *purpose*."""
+        operation = CURRENT.get()
+        span = operation.span
+        if span.is_batch:
+            row = span.row * self._processes + self._position
+            return self._batches[purpose].at(row, operation.slot)
+        return self._requests[purpose].at(span.row, operation.slot)
+
+    def charge(self, tier: str) -> float:
+        """Occupy the CPU for one operation on *tier*; return when the process has sent it."""
+        seconds = self.l2_cpu if tier == "l2" else self.l3_cpu
+        CURRENT.get().span.cpu += seconds
+        return self.occupy(seconds)
+
+    def occupy(self, seconds: float) -> float:
+        """Occupy the CPU for *seconds*, first come first served; return when they end."""
+        now = self._loop.env._now
+        free = self.cpu_free
+        self.cpu_free = end = (free if free > now else now) + seconds
+        return end  # type: ignore[no-any-return]  # simpy types its time as int or float
+
+
+class SimulatedProcess:
+    """The application as it is shipped, on simulated time and behind simulated stores."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        loop: SimLoop,
+        numbers: RandomNumbers,
+        position: int,
+        kv: KVStore,
+        database: Database,
+        executions: Executions,
+    ) -> None:
+        self.platform = SimulatedPlatform(loop, numbers, scenario, position)
+        clock = self.platform
+        faults = FaultSchedule(scenario.faults)
+        tiers = scenario.tiers
+        self.kv = DelayedKV(kv, tiers.l2, faults, self.platform)
+        self.database = DelayedDatabase(database, tiers.l3, faults, self.platform, executions)
+        self.profiler = LatencyProfiler()
+        self.queries = Queries(self.database, clock, self.profiler)
+        self.processor = BatchAttributionProcessor(
+            self.queries, now_ms=lambda: DATA_EPOCH_MS + int(self.platform.now() * 1000)
+        )
+        self.queue = ConversionQueue(
+            self.processor.process,
+            batch_size=scenario.queue.batch_size,
+            max_parallel=scenario.queue.max_parallel,
+            wait=scenario.queue.wait,
+            clock=clock,
+            profiler=self.profiler,
+        )
+        self._background: dict[asyncio.Task[None], None] = {}
+        policy = CachePolicy(
+            l1_ttl=tiers.l1.ttl,
+            negative_ttl=tiers.negative_ttl,
+            single_flight=tiers.single_flight,
+            await_put=tiers.l2.put == "await",
+        )
+        self.isolates: Sequence[TieredCache] = [
+            TieredCache(
+                MemoryCache(max_entries=tiers.l1.max_entries, max_bytes=tiers.l1.max_bytes),
+                self.kv, clock, policy, retain=self._retain,
+            )
+            for _ in range(scenario.topology.isolates)
+        ]  # fmt: skip
+        self.cdp = Cdp(
+            self.isolates,
+            self.queries,
+            self.queue,
+            ttls=tiers.l2.ttl,
+            request_scope=tiers.l1.scope == "request",
+        )
+        self.in_flight = 0
+        self.peak_in_flight = 0
+
+    def _retain(self, task: asyncio.Task[None]) -> None:
+        self._background[task] = None
+        task.add_done_callback(self._release)
+
+    def _release(self, task: asyncio.Task[None]) -> None:
+        del self._background[task]
+
+    async def drain(self) -> None:
+        """Return when the queue and all background writes have ended."""
+        await self.queue.drain()
+        while self._background:
+            await next(iter(self._background))
+
+    def counted_bytes(self) -> int:
+        """Return the peak of what the worker's own memory holds, in bytes."""
+        caches = sum(cache.l1.peak_bytes for cache in self.isolates)
+        return caches + self.profiler.counted_bytes() + self.peak_in_flight * IN_FLIGHT_BYTES
