@@ -84,15 +84,16 @@ class MemoryKV:
 
 
 class RedisKV:
-    """Redis, Valkey or fakeredis."""
+    """Redis, Valkey or fakeredis; every key stands under *namespace*."""
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis, *, namespace: str = "edgeproof:") -> None:
         self._client = client
+        self._namespace = namespace
 
     async def get(self, key: str) -> bytes | None:
         """Return the value of *key*, None if there is none or it has expired."""
         try:
-            value: bytes | None = await self._client.get(key)
+            value: bytes | None = await self._client.get(self._namespace + key)
         except RedisError as error:
             raise _translated(error) from error
         return value
@@ -102,7 +103,7 @@ class RedisKV:
         if ttl <= 0:
             raise ValueError(f"ttl is {ttl}; a time to live is more than 0 s")
         try:
-            await self._client.set(key, value, px=max(1, round(ttl * 1000)))
+            await self._client.set(self._namespace + key, value, px=max(1, round(ttl * 1000)))
         except RedisError as error:
             raise _translated(error) from error
 
@@ -111,13 +112,13 @@ class RedisKV:
         if not keys:
             return 0
         try:
-            return int(await self._client.unlink(*keys))
+            return int(await self._client.unlink(*(self._namespace + key for key in keys)))
         except RedisError as error:
             raise _translated(error) from error
 
     async def delete_prefix(self, prefix: str) -> int:
         """Forget all keys that start with *prefix*; return how many there were."""
-        literal = "".join(f"\\{c}" if c in "*?[]^-\\" else c for c in prefix)
+        literal = "".join(f"\\{c}" if c in "*?[]^-\\" else c for c in self._namespace + prefix)
         deleted, page = 0, []
         try:
             async for key in self._client.scan_iter(match=f"{literal}*", count=_PAGE):
@@ -125,9 +126,9 @@ class RedisKV:
                 if len(page) == _PAGE:
                     deleted += int(await self._client.unlink(*page))
                     page = []
+            return deleted + (int(await self._client.unlink(*page)) if page else 0)
         except RedisError as error:
             raise _translated(error) from error
-        return deleted + await self.delete(*page)
 
     async def close(self) -> None:
         """Close the connection pool."""
@@ -149,7 +150,7 @@ def embedded_kv() -> RedisKV:
     return RedisKV(client)
 
 
-def redis_kv(url: str, *, timeout: float) -> RedisKV:
+def redis_kv(url: str, *, timeout: float, namespace: str = "edgeproof:") -> RedisKV:
     """Return the store at *url* (redis://host:port/db) with *timeout* seconds per operation.
 
     Raise InputError if the URL is none.
@@ -160,4 +161,4 @@ def redis_kv(url: str, *, timeout: float) -> RedisKV:
         )
     except ValueError as error:
         raise InputError(f"--redis {url}: {error}; write it as redis://127.0.0.1:6379/0") from None
-    return RedisKV(client)
+    return RedisKV(client, namespace=namespace)

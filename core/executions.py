@@ -1,0 +1,44 @@
+"""The queue of one database that several processes share."""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import struct
+from pathlib import Path
+
+from core.clock import SystemClock
+
+
+class SharedExecutions:
+    """Executions of one database, first come first served over all processes of this machine.
+
+    The file at *path* holds when each of the database's *concurrency* servers is free, on the
+    scale of the monotonic clock, which all processes of a machine share.
+    """
+
+    def __init__(self, path: Path, *, concurrency: int, clock: SystemClock) -> None:
+        self._format = struct.Struct(f"{concurrency}d")
+        self._clock = clock
+        self._file = path.open("a+b")
+        if path.stat().st_size < self._format.size:
+            self._file.truncate(self._format.size)
+        self._memory = mmap.mmap(self._file.fileno(), self._format.size)
+
+    def reserve(self, arrived: float, seconds: float) -> float:
+        """Return when an execution of *seconds* that arrives at *arrived* ends."""
+        offset = self._clock.monotonic(0.0)
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            free = list(self._format.unpack_from(self._memory))
+            server = min(range(len(free)), key=free.__getitem__)
+            free[server] = end = max(free[server], arrived + offset) + seconds
+            self._format.pack_into(self._memory, 0, *free)
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+        return end - offset
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._memory.close()
+        self._file.close()

@@ -1,0 +1,303 @@
+"""One process of the reference service: the application on real time, behind emulated stores."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Generator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from core.attribution.batch import BatchAttributionProcessor
+from core.caching.kv import KVStore, embedded_kv, redis_kv
+from core.caching.memory import MemoryCache, MemoryStatistics
+from core.caching.tiered import CachePolicy, TieredCache
+from core.cdp import Cdp
+from core.clock import DATA_EPOCH_MS, SystemClock
+from core.conversions import ConversionQueue
+from core.emulation import DelayedDatabase, DelayedKV, Executions, FaultSchedule
+from core.executions import SharedExecutions
+from core.machine import (
+    fixed_work,
+    peak_resident_bytes,
+    process_cpu_seconds,
+    reset_peak,
+    resident_bytes,
+)
+from core.population import populate
+from core.profiling import LatencyProfiler
+from core.query import statements
+from core.query.database import Database, SqliteDatabase
+from core.query.queries import Queries
+from core.replay import prepare
+from core.scenario import ENDPOINTS, Scenario
+from core.seeding import seed_database
+from core.span import Span
+from core.streams import Purpose, Stream
+from core.timers import Timers
+from core.warm_start import warm_state
+from core.warming import Warmer
+
+PROBE_INTERVAL = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerPlan:
+    """What one process of the service is told.
+
+    position: which of the scenario's processes it is; folder: where the database and what
+    processes share lie; redis: URL of L2, None for an embedded one; emulate: whether the
+    scenario's latencies stand in front of the stores.
+    """
+
+    scenario: Scenario
+    position: int
+    folder: Path
+    redis: str | None
+    emulate: bool
+
+
+class EmulatingPlatform:
+    """The machine's own time and CPU, timers that are right, and a random stream of its own."""
+
+    def __init__(self, clock: SystemClock, timers: Timers, seed: int, position: int) -> None:
+        self._clock = clock
+        self._timers = timers
+        self._streams = {
+            purpose: Stream(seed, Purpose.EMULATION, replication=purpose << 16 | position)
+            for purpose in Purpose
+        }
+        self._drawn = {purpose: count() for purpose in Purpose}
+
+    def now(self) -> float:
+        """Return the seconds of the service's clock."""
+        return self._clock.now()
+
+    def until(self, when: float) -> Awaitable[None]:
+        """Return what is done at *when*."""
+        return self._timers.until(when)
+
+    def uniform(self, purpose: Purpose) -> float:
+        """Return the next number for *purpose*."""
+        return self._streams[purpose].at(next(self._drawn[purpose]))
+
+    def charge(self, _: str) -> float:
+        """Return now: the machine's CPU charges for itself."""
+        return self._clock.now()
+
+
+class Reference:
+    """The service's state; made inside a running event loop."""
+
+    def __init__(self, plan: WorkerPlan) -> None:
+        scenario = self.scenario = plan.scenario
+        tiers = scenario.tiers
+        self.plan = plan
+        self.clock = SystemClock()
+        self.timers = Timers(self.clock)
+        self.profiler = LatencyProfiler()
+        self.faults = FaultSchedule(scenario.faults, origin=float("inf"))
+        prepared = prepare(scenario)
+        self._warm_state = warm_state(scenario, prepared)
+        self._sqlite = SqliteDatabase(plan.folder / "cdp.sqlite")
+        seed_database(self._sqlite.connection, populate(scenario, prepared.workload))
+        self._warmer = Warmer(self._sqlite, scenario)
+        self.l2: KVStore = (
+            embedded_kv()
+            if plan.redis is None
+            else redis_kv(plan.redis, timeout=tiers.l2.timeout, namespace=f"edgeproof:{scenario.name}:")
+        )
+        self.kv: KVStore = self.l2
+        self.database: Database = self._sqlite
+        if plan.emulate:
+            self._emulate()
+        self.queries = Queries(self.database, self.clock, self.profiler)
+        # Events carry the scenario's time, which begins at the data's epoch.
+        self.processor = BatchAttributionProcessor(
+            self.queries, now_ms=lambda: DATA_EPOCH_MS + int(self.clock.now() * 1000)
+        )
+        self.queue = ConversionQueue(
+            self.processor.process,
+            batch_size=scenario.queue.batch_size,
+            max_parallel=scenario.queue.max_parallel,
+            wait=scenario.queue.wait,
+            clock=self.clock,
+            profiler=self.profiler,
+        )
+        self._background: dict[asyncio.Task[None], None] = {}
+        policy = CachePolicy(
+            l1_ttl=tiers.l1.ttl,
+            negative_ttl=tiers.negative_ttl,
+            single_flight=tiers.single_flight,
+            await_put=tiers.l2.put == "await",
+        )
+        self.caches = [
+            TieredCache(
+                MemoryCache(max_entries=tiers.l1.max_entries, max_bytes=tiers.l1.max_bytes),
+                self.kv, self.clock, policy, retain=self._retain,
+            )
+            for _ in range(scenario.topology.isolates)
+        ]  # fmt: skip
+        self.cdp = Cdp(
+            self.caches,
+            self.queries,
+            self.queue,
+            ttls=tiers.l2.ttl,
+            request_scope=tiers.l1.scope == "request",
+        )
+        self.requests = dict.fromkeys(ENDPOINTS, 0)
+        self.own_cpu = 0.0
+        self.speed_count = 0
+        self.speed_seconds = 0.0
+        self._probe_cpu = 0.0
+        self._probe: asyncio.TimerHandle | None = None
+        self.start_resident = resident_bytes()
+
+    def _emulate(self) -> None:
+        plan, tiers = self.plan, self.scenario.tiers
+        platform = EmulatingPlatform(self.clock, self.timers, self.scenario.seed, plan.position)
+        executions = (
+            Executions(tiers.l3.concurrency)
+            if self.scenario.topology.process_count == 1
+            else SharedExecutions(
+                plan.folder / "executions", concurrency=tiers.l3.concurrency, clock=self.clock
+            )
+        )
+        self._view = DelayedKV(self.l2, tiers.l2, self.faults, platform)
+        self.kv = self._view
+        self.database = DelayedDatabase(self._sqlite, tiers.l3, self.faults, platform, executions)
+
+    def _retain(self, task: asyncio.Task[None]) -> None:
+        self._background[task] = None
+        task.add_done_callback(self._background.pop)
+
+    async def start(self) -> None:
+        """Load what a warm start needs, queue what was left unfinished, and start the probe."""
+        await self._warmer.load(self._warm_state)
+        # A process that shares its database leaves the backlog to the first.
+        if self.plan.position == 0:
+            waiting = await self._sqlite.read(statements.WAITING_CONVERSIONS, ())
+            self.queue.recover([row[0] for row in waiting])
+        self.start_resident = resident_bytes()
+        self._work()
+
+    def _work(self) -> None:
+        before = time.thread_time()
+        self.speed_seconds += fixed_work()
+        self.speed_count += 1
+        self._probe_cpu += time.thread_time() - before
+        self._probe = asyncio.get_running_loop().call_later(PROBE_INTERVAL, self._work)
+
+    async def begin_run(self, starts_at_ms: int | None) -> tuple[float, int]:
+        """Empty the caches, load the warm state and arm the faults for a run that is to start.
+
+        Return in how many seconds it starts, and that as epoch milliseconds. *starts_at_ms*: when
+        the first process of a service said so; then L2 has been loaded already.
+        """
+        for cache in self.caches:
+            cache.l1.clear()
+        is_first = starts_at_ms is None
+        if is_first:
+            await self.l2.delete_prefix("")
+        self.start_resident = resident_bytes()
+        reset_peak()
+        # The start lies far enough ahead for the caches to be loaded by then.
+        ahead = 0.5 + 0.0004 * len(self._warm_state.l2) + 0.00005 * len(self._warm_state.l1)
+        while True:
+            if starts_at_ms is None:
+                origin = self.clock.now() + ahead
+            else:
+                origin = (starts_at_ms - self.clock.origin_ms) / 1000
+            if is_first:
+                await self._warmer.warm_l2(self._warm_state, self.l2, self.clock, origin)
+            await self._warmer.warm_process(
+                self._warm_state,
+                self.caches,
+                self._view if self.plan.emulate else None,
+                first_isolate=self.plan.position * len(self.caches),
+                origin=origin,
+            )
+            if not is_first or self.clock.now() < origin - 0.1:
+                break
+            ahead *= 2
+        self.faults.origin = origin
+        return origin - self.clock.now(), self.clock.origin_ms + round(origin * 1000)
+
+    def process_figures(self) -> dict[str, int | float]:
+        """Return cumulative figures of this process; its probe's CPU is left out."""
+        return {
+            "cpu_seconds": process_cpu_seconds() - self._probe_cpu,
+            "own_cpu_seconds": self.own_cpu,
+            "rss_bytes": resident_bytes(),
+            "peak_rss_bytes": peak_resident_bytes(),
+            "start_rss_bytes": self.start_resident,
+            "speed_count": self.speed_count,
+            "speed_seconds": self.speed_seconds,
+            "delay_count": self.timers.waits,
+            "delay_error_seconds": self.timers.error_seconds,
+        }
+
+    def counters(self) -> dict[str, int]:
+        """Return cumulative counters of this process."""
+        l1 = MemoryStatistics()
+        for cache in self.caches:
+            l1.add(cache.l1.statistics)
+        counters = {f"requests_{name}": number for name, number in self.requests.items()}
+        counters |= {
+            "conversions_processed": self.processor.processed,
+            "conversions_without_touches": self.processor.without_touches,
+            "l1_evicted": l1.evicted,
+            "l1_expired": l1.expired,
+            "queue_batches": self.queue.batches,
+            "queue_given_up": self.queue.given_up,
+            "queue_pending": self.queue.pending,
+            "queue_retries": self.queue.retries,
+        }
+        for name, store in (("l2", self.kv), ("l3", self.database)):
+            if isinstance(store, DelayedKV | DelayedDatabase):
+                counters[f"{name}_operations"] = store.operations
+                counters[f"{name}_errors"] = store.errors
+        return counters
+
+    async def close(self) -> None:
+        """Finish the queue and what runs in the background, then close the stores."""
+        if self._probe is not None:
+            self._probe.cancel()
+        await self.queue.drain()
+        while self._background:
+            await asyncio.gather(*self._background, return_exceptions=True)
+        self.timers.close()
+        await self.kv.close()
+        await self.database.close()
+
+
+class Metered:
+    """Awaits a coroutine and adds the CPU time of its own steps to a span."""
+
+    __slots__ = ("_coroutine", "_span")
+
+    def __init__(self, coroutine: Any, span: Span) -> None:
+        self._coroutine = coroutine
+        self._span = span
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        span, cpu = self._span, time.thread_time
+        resume, argument = self._coroutine.send, None
+        while True:
+            started = cpu()
+            try:
+                waits_for = resume(argument)
+            except StopIteration as result:
+                span.cpu += cpu() - started
+                return result.value
+            except BaseException:
+                span.cpu += cpu() - started
+                raise
+            span.cpu += cpu() - started
+            try:
+                argument = yield waits_for
+                resume = self._coroutine.send
+            except BaseException as error:
+                resume, argument = self._coroutine.throw, error

@@ -1,0 +1,110 @@
+"""Waiting until a time, to a tenth of a millisecond, on asyncio.
+
+asyncio rounds its timers up to whole milliseconds; a timerfd does not. Where the system has none,
+asyncio's timers are used and the errors say so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import heapq
+import os
+import sys
+from collections.abc import Awaitable
+from itertools import count
+
+from core.clock import SystemClock
+
+_CLOCK_MONOTONIC = 1
+_TFD_NONBLOCK = 0o4000
+_TFD_TIMER_ABSTIME = 1
+_NEVER = float("inf")
+_LEAD_LIMIT = 0.0005
+_LEAD_GAIN = 0.02
+
+
+class _Time(ctypes.Structure):
+    _fields_ = (
+        ("interval_s", ctypes.c_long),
+        ("interval_ns", ctypes.c_long),
+        ("s", ctypes.c_long),
+        ("ns", ctypes.c_long),
+    )
+
+
+class Timers:
+    """Futures that are done at a time of *clock*; records how far off they were.
+
+    A timer is armed early by the mean lateness seen so far (bounded by half a millisecond), so
+    that delays are right on average: error_seconds / waits is their mean signed error.
+    """
+
+    def __init__(self, clock: SystemClock) -> None:
+        self._clock = clock
+        self._heap: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._sequence = count()
+        self._armed = _NEVER
+        self._lead = 0.00005
+        self.waits = 0
+        self.error_seconds = 0.0
+        self._descriptor: int | None = None
+        self._time = _Time()
+        if sys.platform == "linux":
+            self._libc = ctypes.CDLL(None, use_errno=True)
+            descriptor = self._libc.timerfd_create(_CLOCK_MONOTONIC, _TFD_NONBLOCK)
+            if descriptor >= 0:
+                self._descriptor = descriptor
+                asyncio.get_running_loop().add_reader(descriptor, self._ring)
+
+    def until(self, when: float) -> Awaitable[None]:
+        """Return a future that is done at *when* seconds of the clock, or now if that is past."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if when <= self._clock.now():
+            future.set_result(None)
+            return future
+        heapq.heappush(self._heap, (when, next(self._sequence), future))
+        if when < self._armed:
+            self._arm(when)
+        return future
+
+    def _arm(self, when: float) -> None:
+        self._armed = when
+        if self._descriptor is None:
+            delay = when - self._lead - self._clock.now()
+            asyncio.get_running_loop().call_later(max(0.0, delay), self._ring)
+            return
+        absolute = max(self._clock.monotonic(when) - self._lead, 1e-9)
+        self._time.s = int(absolute)
+        self._time.ns = max(1, int((absolute - int(absolute)) * 1e9))
+        self._libc.timerfd_settime(
+            self._descriptor, _TFD_TIMER_ABSTIME, ctypes.byref(self._time), None
+        )
+
+    def _ring(self) -> None:
+        if self._descriptor is not None:
+            try:
+                os.read(self._descriptor, 8)
+            except BlockingIOError:
+                pass
+        self._armed = _NEVER
+        now = self._clock.now()
+        while self._heap and self._heap[0][0] - self._lead <= now:
+            when, _, future = heapq.heappop(self._heap)
+            error = now - when
+            self.waits += 1
+            self.error_seconds += error
+            # Towards the lead that makes the mean error zero; one long stall moves it little.
+            step = _LEAD_GAIN * max(-_LEAD_LIMIT, min(error, _LEAD_LIMIT))
+            self._lead = max(0.0, min(self._lead + step, _LEAD_LIMIT))
+            if not future.done():
+                future.set_result(None)
+        if self._heap:
+            self._arm(self._heap[0][0])
+
+    def close(self) -> None:
+        """Let go of the timer; futures that wait stay undone."""
+        if self._descriptor is not None:
+            asyncio.get_running_loop().remove_reader(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = None

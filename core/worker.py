@@ -1,0 +1,94 @@
+"""The entry point of a service process: `python -m core.worker PLAN.json`.
+
+The plan comes from `core.launcher`. A line of JSON on standard output tells when it serves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import json
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvicorn
+
+from core.errors import EdgeproofError
+from core.reference import WorkerPlan
+from core.scenario_file import parse_scenario
+from core.service import create_app
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to end this process when its parent ends, where it can."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
+def say(message: dict[str, object]) -> None:
+    """Tell the parent one thing, as a line of JSON."""
+    print(json.dumps(message), flush=True)
+
+
+class _Server(uvicorn.Server):
+    """Tells the parent when requests are answered."""
+
+    def __init__(self, config: uvicorn.Config, url: str) -> None:
+        super().__init__(config)
+        self._url = url
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            say({"ready": self._url})
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit code."""
+    die_with_parent()
+    plan_path = Path(arguments[0])
+    plan = json.loads(plan_path.read_text(encoding="utf-8"))
+    listener = socket.socket(socket.AF_INET6 if ":" in plan["host"] else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        scenario = parse_scenario(plan["scenario"], source=plan["scenario"].get("name", "scenario"))
+        listener.bind((plan["host"], plan["port"]))
+        port = listener.getsockname()[1]
+        worker = WorkerPlan(
+            scenario=scenario,
+            position=plan["position"],
+            folder=Path(plan["folder"]),
+            redis=plan["redis"],
+            emulate=plan["emulate"],
+        )
+        host = f"[{plan['host']}]" if ":" in plan["host"] else plan["host"]
+        config = uvicorn.Config(
+            create_app(worker),
+            http="httptools",
+            loop="asyncio",
+            log_level="warning",
+            access_log=False,
+            backlog=1024,
+            timeout_keep_alive=120,
+            timeout_graceful_shutdown=5,
+        )
+        server = _Server(config, f"http://{host}:{port}")
+        asyncio.run(server.serve(sockets=[listener]))
+    except EdgeproofError as error:
+        say({"error": str(error)})
+        return 2
+    except OSError as error:
+        say({"error": f"{plan['host']}:{plan['port']}: {error.strerror}; choose another --port"})
+        return 2
+    except KeyboardInterrupt:
+        return 0
+    return 0 if server.started else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
