@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -51,8 +52,14 @@ class CapacityPlan:
     breaks_first: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
-        return {"schema": "edgeproof/capacity-plan", "schema_version": 1, **asdict(self)}
+        """Return plain data; an infinite latency is written as text, JSON has none."""
+        data = {"schema": "edgeproof/capacity-plan", "schema_version": 1, **asdict(self)}
+        for point in data["points"]:
+            point["values"] = {
+                name: "Infinity" if math.isinf(value) else value
+                for name, value in point["values"].items()
+            }
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -60,6 +67,13 @@ class CapacityPlan:
         if data.get("schema") != "edgeproof/capacity-plan" or data["schema_version"] != 1:
             raise ValueError("not a capacity plan of schema version 1")
         fields = {name: data[name] for name in cls.__dataclass_fields__}
-        fields["points"] = tuple(CapacityPoint(**point) for point in data["points"])
+        fields["points"] = tuple(
+            CapacityPoint(
+                rate=point["rate"],
+                values={name: float(value) for name, value in point["values"].items()},
+                outcomes=point["outcomes"],
+            )
+            for point in data["points"]
+        )
         fields["breaks_first"] = tuple(data["breaks_first"])
         return cls(**fields)

@@ -51,7 +51,11 @@ class Windows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """What the load generator says of itself; any reason in *invalid* makes the run INVALID."""
+    """What the load generator says of itself; any reason in *invalid* makes the run INVALID.
+
+    Lags and speeds are seconds (speed: the mean time of a fixed piece of work), cpu_share is the
+    part of one core that the generator used, dropped lists the indices that were never sent.
+    """
 
     lag_p50: float
     lag_p99: float
@@ -78,7 +82,7 @@ class RunRecord:
     ...) and outcome (READ_OUTCOMES; "negative" counts hits on cached absence once more).
     memory_peak: bytes, None where it cannot be seen. replications: for each further run of the
     simulation, every metric's value. counters: exact domain counters. notes: what a reader of
-    the report has to know. overhead: seconds added to the service's time, by what the client sees.
+    the report has to know.
     """
 
     engine: Literal["simulate", "load"]

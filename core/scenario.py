@@ -303,7 +303,7 @@ class TraceSource(Part):
     file: str | None = None
     offset: Annotated[int, Field(ge=0)] | None = None
     limit: Positive | None = None
-    default: TraceType = TraceType(endpoint="track")
+    default: TraceType = TraceType(endpoint="track", cache_type="lookup_data")
     types: dict[str, TraceType] = Field(default_factory=dict)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from core.capacity import CapacityPlan
 from core.kpi import Kpi
@@ -30,10 +30,12 @@ _FLOOR = 1e-3  # of the allowance: what is smaller cannot be told apart and lies
 def capacity(plan: CapacityPlan, kpis: Sequence[Kpi]) -> Figure:
     """Draw one latency, and every KPI's use of its allowance, against the arrival rate.
 
-    Raise ValueError if no rate was tried.
+    Raise ValueError if no rate was tried, or the plan knows none of *kpis*.
     """
     if not plan.points:
         raise ValueError("the plan holds no rate")
+    if not any(_series(plan, kpi) for kpi in kpis):
+        raise ValueError("the plan holds none of the KPIs")
     with style.drawing():
         title = words.wrapped(capacity_finding(plan), 88)
         height = 4.1 + 0.23 * title.count("\n")
@@ -116,12 +118,13 @@ def _values(axes: Axes, plan: CapacityPlan, kpi: Kpi) -> None:
     lost = [rate for rate, value in points if math.isinf(value)]
     if lost:
         axes.plot(lost, [high] * len(lost), "^", ms=6, color=style.RED, clip_on=False)
+        is_late = lost[0] > sum(axes.get_xlim()) / 2
         axes.annotate(
             "beyond any limit: requests fail",
             (lost[0], high),
-            xytext=(-7, -3),
+            xytext=(-7, -3) if is_late else (-3, -12),
             textcoords="offset points",
-            ha="right",
+            ha="right" if is_late else "left",
             va="center",
             fontsize=8,
             color=style.RED_TEXT,
@@ -179,8 +182,7 @@ def _shares(axes: Axes, plan: CapacityPlan, kpis: Sequence[Kpi]) -> None:
             )
         )
     axes.axhline(1.0, color=style.INK, lw=1.1, ls=style.DASHES)
-    powers = [10.0**power for power in range(-3, 5) if low <= 10.0**power <= high]
-    axes.yaxis.set_major_locator(FixedLocator(powers))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 30 else (1.0, 2.0, 5.0)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g} %"))
     axes.set_title("Every KPI: allowance used (100 % is the target)")

@@ -21,14 +21,15 @@ def write_report(folder: Path, report: Report) -> list[Path]:
     give equal bytes. A file appears whole or not at all.
     """
     figures = draw(report)
+    svgs = {name: style.svg(figure) for name, figure in figures.items()}
     content = {
-        "report.html": page.html(report, figures).encode(),
+        "report.html": page.html(report, figures, svgs).encode(),
         "report.md": page.markdown(report, figures).encode(),
         "report.json": _json(report).encode(),
         "junit.xml": junit(report),
     }
     for name, figure in figures.items():
-        content[f"figures/{name}.svg"] = style.svg(figure)
+        content[f"figures/{name}.svg"] = svgs[name]
         content[f"figures/{name}.png"] = style.png(figure)
     return [_write(folder / name, data) for name, data in content.items()]
 

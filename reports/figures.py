@@ -20,9 +20,9 @@ def draw(report: Report) -> dict[str, Figure]:
     if report.rows:
         figures["scorecard"] = scorecard(report.rows)
     if any(h.count for r in sides for hs in (r.latencies, r.stages) for h in hs.values()):
-        figures["spectrum"] = spectrum(report.predicted, report.measured, report.kpis)
+        figures["spectrum"] = spectrum(report.predicted, report.measured, report.judged)
     if sides:
-        figures["timeline"] = timeline(report.predicted, report.measured, report.kpis)
+        figures["timeline"] = timeline(report.predicted, report.measured, report.judged)
     if report.plan is not None and report.plan.points:
-        figures["capacity"] = capacity(report.plan, report.kpis)
+        figures["capacity"] = capacity(report.plan, report.judged)
     return figures

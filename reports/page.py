@@ -18,7 +18,7 @@ from reports.report import Report
 _HOW = {
     "scorecard": (
         "Scorecard",
-        "Each KPI on the scale of its own target: 100 % is the target, the red line its alert. For"
+        "100 % is each KPI's own target, the red line its alert. For"
         " hit_ratio the scale counts the reads that missed against those that may miss. The"
         " thick line behind a diamond is the 95 % prediction interval; an arrow points to what lies"
         " beyond the scale.",
@@ -49,15 +49,18 @@ _ENVIRONMENT = Environment(
 )
 
 
-def html(report: Report, figures: Mapping[str, Figure]) -> str:
-    """Return *report* as an HTML page that refers to nothing outside itself."""
+def html(report: Report, figures: Mapping[str, Figure], svgs: Mapping[str, bytes]) -> str:
+    """Return *report* as an HTML page that refers to nothing outside itself.
+
+    svgs: what `style.svg` made of each of *figures*.
+    """
     drawn = [
         {
             "name": name,
             "kicker": _HOW[name][0],
             "finding": words.tied(style.finding(figure)),
-            "how": f"{style.subtitle(figure)} {_HOW[name][1]}",
-            "svg": Markup(style.inline(figure, name=letter)),
+            "how": words.tied(f"{style.subtitle(figure)} {_HOW[name][1]}"),
+            "svg": Markup(style.inline(figure, svgs[name], name=letter)),
         }
         for letter, (name, figure) in zip("abcdefgh", figures.items(), strict=False)
     ]

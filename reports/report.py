@@ -17,8 +17,9 @@ from reports.capacity import capacity_finding
 class Report:
     """One run, or a prediction and its measurement, or a capacity plan, ready to be written.
 
-    model_verdict: a sentence on how far the prediction can be believed. facts: label and value.
-    required: KPIs that count as failed where they were not measured.
+    kpis: needed for a plan without rows, otherwise those of the rows. model_verdict: a sentence on
+    how far the prediction can be believed. facts: label and value. required: KPIs that count as
+    failed where they were not measured.
     """
 
     title: str
@@ -27,15 +28,16 @@ class Report:
     predicted: RunRecord | None = None
     measured: RunRecord | None = None
     plan: CapacityPlan | None = None
+    kpis: Sequence[Kpi] = ()
     model_verdict: str | None = None
     facts: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
     required: Sequence[str] = ()
 
     @property
-    def kpis(self) -> list[Kpi]:
-        """The KPIs of the rows, in their order."""
-        return [row.kpi for row in self.rows]
+    def judged(self) -> Sequence[Kpi]:
+        """The KPIs that the figures show."""
+        return self.kpis or [row.kpi for row in self.rows]
 
     @property
     def invalid_reasons(self) -> list[str]:

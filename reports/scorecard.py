@@ -58,7 +58,7 @@ def scorecard(rows: Sequence[Row]) -> Figure:
 def _subtitle(rows: Sequence[Row]) -> str:
     if close := words.closeness(rows):
         return f"{close[0].upper()}{close[1:]}."
-    return "Each KPI on the scale of its own target: what lies left of the black line holds."
+    return "Each KPI on a scale of its own; what lies left of the black line meets its target."
 
 
 def _limits(rows: Sequence[Row]) -> tuple[float, float]:
@@ -148,8 +148,10 @@ def _texts(axes: Axes, position: int, row: Row) -> None:
     kpi = row.kpi
     bounds = f"target {kpi.target_text}, alert {kpi.alert_text}"
     write(-0.035, kpi.name, bounds, style.INK, "right")
-    write(_PREDICTED_X, *words.figure_and_interval(row.predicted), style.PREDICTED_TEXT)
-    write(_MEASURED_X, *words.figure_and_interval(row.measured), style.MEASURED)
+    if row.predicted is not None:
+        write(_PREDICTED_X, *words.figure_and_interval(row.predicted), style.PREDICTED_TEXT)
+    if row.measured is not None:
+        write(_MEASURED_X, *words.figure_and_interval(row.measured), style.MEASURED)
     outcome = words.outcome_of(row)
     below = words.differing_prediction(row)
     write(_OUTCOME_X, words.said(outcome), below, OUTCOME_COLOURS[outcome])

@@ -119,7 +119,11 @@ def _title(panels: Sequence[_Panel]) -> str:
         verb = "misses its target" if len(missed) == 1 else "miss their targets"
         text = f"{words.listed(missed)} {verb}, as {side}"
     elif kept and len(kept) == len(judged):
-        every = f"All {len(kept)} percentile targets are" if len(kept) > 1 else "The target is"
+        every = (
+            f"{words.all_of(len(kept))} percentile targets are"
+            if len(kept) > 1
+            else "The target is"
+        )
         text = f"{every} kept, as {side}"
     else:
         slowest = max(panels, key=lambda p: p.decisive.quantile(0.95))

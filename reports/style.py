@@ -165,7 +165,7 @@ def end_labels(axes: Axes, labels: Sequence[EndLabel], *, size: float = 8.5) -> 
     A label that had to move is tied to its point by a thin connector, unless the line left the
     axes: then the label stands at the edge where it did.
     """
-    points = axes.get_position().height * float(axes.figure.bbox_inches.height) * 72
+    points = axes.bbox.height * 72 / axes.figure.dpi
     to_axes = axes.transData + axes.transAxes.inverted()
     ends = [to_axes.transform((label.x, label.y)) for label in labels]
     heights = [min(max(float(end[1]), 0.0), 1.0) for end in ends]
@@ -221,18 +221,17 @@ def png(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def inline(figure: Figure, *, name: str) -> str:
-    """Return *figure* without its headline as an SVG element of a page that may hold several.
+def inline(figure: Figure, drawn: bytes, *, name: str) -> str:
+    """Return *drawn*, the `svg` of *figure*, as an element of a page that may hold several.
 
-    Its ids start with *name* (a letter or two), its colours follow the page's variables
-    (--fig-ink and so on), and a screen reader says its finding.
+    The headline is cut off, for the page to write. Ids start with *name* (a letter or two),
+    colours follow the page's variables (--fig-ink and so on), and a screen reader says the finding.
     """
-    return _inlined(svg(figure).decode(), name, finding(figure), _headline_points(figure))
-
-
-def _inlined(drawn: str, name: str, label: str, cut: int) -> str:
+    label, cut = finding(figure), _headline_points(figure)
     match = re.search(
-        r"<svg\b[^>]*viewBox=\"0 0 ([0-9.]+) ([0-9.]+)\"[^>]*>(.*)</svg>", drawn, flags=re.DOTALL
+        r"<svg\b[^>]*viewBox=\"0 0 ([0-9.]+) ([0-9.]+)\"[^>]*>(.*)</svg>",
+        drawn.decode(),
+        flags=re.DOTALL,
     )
     if match is None:
         raise ValueError("not an SVG that matplotlib drew")

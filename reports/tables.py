@@ -144,7 +144,7 @@ def markdown(table: Sequence[tuple[str, ...]], *, left: int = 1) -> str:
 
 def escape(text: str) -> str:
     """Return *text* so that Markdown shows it as it is, on one line and without any HTML."""
-    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
     for mark in "\\`*[]|":
         text = text.replace(mark, f"\\{mark}")
     return text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,53 +11,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from core.kpi import ENDPOINT_SERIES, Kpi, parse_metric
+from core.kpi import Kpi, parse_metric
 from core.record import RunRecord, Windows
 from core.units import parse_duration
 from reports import style, words
+from reports.breach import first_breach, over_time, window_kpi
 
 _QUANTILES = (("p50", style.SKY), ("p95", style.BLUE), ("p99", style.INK))
 _INKS = {style.SKY: style.SKY_TEXT}
 _LEFT, _RIGHT, _BETWEEN = 0.08, 0.885, 0.135
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Breach:
-    """The first window whose latency misses a target: when it starts, its load and its latency."""
-
-    time: float
-    rate: float
-    latency: float
-    windows: int
-
-
-def window_kpi(kpis: Sequence[Kpi]) -> Kpi | None:
-    """Return the KPI whose lines the windows are held against: a p50, p95 or p99 of an endpoint."""
-    drawn = {name for name, _ in _QUANTILES}
-    fitting = [
-        kpi
-        for kpi in kpis
-        if kpi.metric.series in ENDPOINT_SERIES
-        and kpi.metric.function in drawn
-        and kpi.target.is_upper
-    ]
-    return next((kpi for kpi in fitting if kpi.metric.series == "track"), next(iter(fitting), None))
-
-
-def first_breach(windows: Windows, kpi: Kpi) -> Breach | None:
-    """Return the first window in which all requests together miss the target of *kpi*."""
-    column: tuple[float | None, ...] = getattr(windows, kpi.metric.function)
-    bad = [i for i, v in enumerate(column) if v is not None and not kpi.target.holds(v)]
-    if not bad:
-        return None
-    first = bad[0]
-    latency = column[first]
-    return Breach(
-        time=windows.start + first * windows.width,
-        rate=windows.requests[first] / windows.width,
-        latency=math.inf if latency is None else latency,
-        windows=len(bad),
-    )
 
 
 def timeline(
@@ -83,7 +44,7 @@ def timeline(
         rows = [(_rate, 0.9), (_latency, 2.0), (_reads, 1.25)]
         if any(sum(record.windows.failed) for record in records):
             rows.append((_failures, 0.9))
-        title = words.wrapped(_title(predicted, measured, kpis), 88)
+        title = words.wrapped(over_time(predicted, measured, kpis), 88)
         top = 0.95 + 0.23 * (title.count("\n") + 1)
         height = top + sum(inches + 0.42 for _, inches in rows) + 0.12
         figure = Figure(figsize=(9.6, height))
@@ -118,42 +79,6 @@ def timeline(
             figure, title, f"All requests together, in windows of {seconds}; warm-up left out."
         )
         return figure
-
-
-def _title(predicted: RunRecord | None, measured: RunRecord | None, kpis: Sequence[Kpi]) -> str:
-    kpi = window_kpi(kpis)
-    main = measured or predicted
-    assert main is not None  # timeline refuses to draw nothing
-    side = "measured" if measured is not None else "predicted"
-    if kpi is None:
-        return f"{words.count_of(sum(main.windows.requests), 'request')} over time, as {side}"
-    text = _clause(main.windows, kpi, side)
-    if measured is not None and predicted is not None:
-        breach = first_breach(predicted.windows, kpi)
-        expected = f"at {breach.time:g} s" if breach else "in no window"
-        if (first_breach(measured.windows, kpi) is None) != (breach is None) or breach:
-            text += f"; predicted {expected}"
-        else:
-            text += ", as predicted"
-    return text
-
-
-def _clause(windows: Windows, kpi: Kpi, side: str) -> str:
-    name, line = kpi.metric.function, words.number(kpi.metric, kpi.target.value)
-    column = [value for value in getattr(windows, name) if value is not None]
-    if not column:
-        return "No request falls into any window"
-    breach = first_breach(windows, kpi)
-    if breach is None:
-        return (
-            f"The {side} {name} stays under {line} in every window;"
-            f" the slowest has {words.duration(max(column))}"
-        )
-    many = f"in {breach.windows} of {len(column)} windows"
-    return (
-        f"The {side} {name} first misses {line} at {breach.time:g} s"
-        f" ({words.rate_text(breach.rate)}), {many}"
-    )
 
 
 def _centres(windows: Windows) -> NDArray[np.float64]:
@@ -220,25 +145,27 @@ def _latency(drawn: Drawn, kpis: Sequence[Kpi]) -> None:
         if kpi is not None:
             _bands(axes, kpi, record.windows)
         labels = []
+        is_lost = False
         for name, colour in _QUANTILES:
             column = _column(getattr(record.windows, name))
             axes.plot(_centres(record.windows), column, color=colour, lw=1.5)
-            if _lost(axes, record.windows, name, colour):
-                axes.annotate(
-                    "▲ a failed request",
-                    (0, 1),
-                    xytext=(5, -6),
-                    xycoords="axes fraction",
-                    textcoords="offset points",
-                    va="top",
-                    fontsize=7.5,
-                    color=style.RED_TEXT,
-                    bbox=style.backing(),
-                )
+            is_lost |= _lost(axes, record.windows, name, colour)
             present = [v for v in getattr(record.windows, name) if v is not None]
             if present:
                 x, y = axes.get_xlim()[1], min(present[-1], axes.get_ylim()[1])
                 labels.append(style.EndLabel(x=x, y=y, text=name, colour=_INKS.get(colour, colour)))
+        if is_lost:
+            axes.annotate(
+                "▲ a failed request",
+                (0, 1),
+                xytext=(5, -6),
+                xycoords="axes fraction",
+                textcoords="offset points",
+                va="top",
+                fontsize=7.5,
+                color=style.RED_TEXT,
+                bbox=style.backing(),
+            )
         if kpi is not None and labels:
             labels += _bound_labels(axes, kpi)
         style.end_labels(axes, labels, size=8)

@@ -189,6 +189,11 @@ def count_of(amount: int, noun: str) -> str:
     return f"{amount:,} {noun}{'' if amount == 1 else 's'}"
 
 
+def all_of(number: int) -> str:
+    """Return "All 8", or "Both" for 2."""
+    return "Both" if number == 2 else f"All {number}"
+
+
 def listed(names: Sequence[str]) -> str:
     """Return *names* as English lists them ("a, b and c")."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
@@ -237,7 +242,7 @@ def outcome_sentence(rows: Sequence[Row]) -> str:
         unseen = f" ({len(judged) - len(seen)} not seen)" if len(seen) < len(judged) else ""
         if len(seen) == 1:
             return f"{seen[0].kpi.name} meets its target, as {where}{unseen}"
-        return f"All {len(seen)} KPIs meet their targets, as {where}{unseen}"
+        return f"{all_of(len(seen))} KPIs meet their targets, as {where}{unseen}"
     order = [Outcome.FAIL, Outcome.WARN, Outcome.INCONCLUSIVE]
     bad = sorted((v for v in seen if v not in good), key=lambda v: order.index(v.outcome))
     verbs = {

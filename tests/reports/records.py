@@ -206,7 +206,7 @@ def plan(kpis: tuple[Kpi, ...] = KPIS, *, saturation: float = 1450.0) -> Capacit
         load = rate / saturation
         wait = 1 / (1 - load) if load < 1 else math.inf
         values = {
-            "hit_ratio": 0.972 + 0.012 * load,
+            "hit_ratio": min(0.99, 0.972 + 0.012 * load),
             "p95_track": 21e-3 + 1.6e-3 * wait,
             "p95_attribution": 34e-3 + 2.4e-3 * wait,
             "p95_query": 23e-3 + 3.2e-3 * wait,

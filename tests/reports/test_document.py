@@ -17,6 +17,7 @@ from core.kpi import Outcome
 from core.record import RunRecord
 from core.verdict import compare, outcome
 from reports.document import Report, write_report
+from reports.junit import junit
 from tests.reports import records
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
@@ -80,11 +81,23 @@ def _both(**changes: Any) -> Report:
     return _report(records.predicted(), records.measured(), plan=records.plan(), **changes)
 
 
-def test_every_file_is_written_and_nothing_else(tmp_path: Path) -> None:
-    written = write_report(tmp_path / "run", _both())
-    found = sorted(p for p in (tmp_path / "run").rglob("*") if p.is_file())
-    assert sorted(written) == found
-    assert {p.relative_to(tmp_path / "run").as_posix() for p in found} == {
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the report of a prediction, its measurement and a plan."""
+    path = tmp_path_factory.mktemp("both")
+    write_report(path, _both())
+    return path
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> Page:
+    """Return its HTML page."""
+    return Page((folder / "report.html").read_text())
+
+
+def test_every_file_is_written_and_nothing_else(folder: Path) -> None:
+    found = [path for path in folder.rglob("*") if path.is_file()]
+    assert {path.relative_to(folder).as_posix() for path in found} == {
         "report.html",
         "report.md",
         "report.json",
@@ -97,16 +110,16 @@ def test_every_file_is_written_and_nothing_else(tmp_path: Path) -> None:
     }
 
 
-def test_equal_reports_give_equal_bytes_in_any_folder(tmp_path: Path) -> None:
-    one = write_report(tmp_path / "a", _both())
-    other = write_report(tmp_path / "b" / "c", _both())
-    for left, right in zip(one, other, strict=True):
-        assert left.read_bytes() == right.read_bytes(), left.name
+def test_equal_reports_give_equal_bytes_in_any_folder(tmp_path: Path, folder: Path) -> None:
+    for path in write_report(tmp_path / "a" / "b", _both()):
+        other = folder / path.relative_to(tmp_path / "a" / "b")
+        assert path.read_bytes() == other.read_bytes(), path.name
 
 
 def test_a_second_report_replaces_the_first(tmp_path: Path) -> None:
-    write_report(tmp_path, _both())
-    write_report(tmp_path, _report(records.predicted(), None, title="another"))
+    one = _report(None, None, rows=[], outcome=Outcome.PASS, plan=records.plan(), kpis=records.KPIS)
+    written = write_report(tmp_path, one)
+    assert write_report(tmp_path, replace(one, title="another")) == written
     assert "another" in (tmp_path / "report.html").read_text()
     assert not list(tmp_path.rglob("*.part"))
 
@@ -135,9 +148,8 @@ def test_the_page_parses_stands_alone_and_is_small(tmp_path: Path) -> None:
         assert not re.search(r"https?://|@import|url\((?!#)", without_namespaces)
 
 
-def test_ids_of_figures_never_collide_and_every_reference_is_met(tmp_path: Path) -> None:
-    write_report(tmp_path, _both())
-    text = (tmp_path / "report.html").read_text()
+def test_ids_of_figures_never_collide_and_every_reference_is_met(folder: Path) -> None:
+    text = (folder / "report.html").read_text()
     page = Page(text)
     assert page.tags["svg"] == 4
     assert len(page.ids) == len(set(page.ids))
@@ -147,9 +159,7 @@ def test_ids_of_figures_never_collide_and_every_reference_is_met(tmp_path: Path)
     assert set(labelled) <= set(page.ids)
 
 
-def test_tables_and_figures_can_be_heard(tmp_path: Path) -> None:
-    write_report(tmp_path, _both())
-    page = Page((tmp_path / "report.html").read_text())
+def test_tables_and_figures_can_be_heard(page: Page) -> None:
     scopes = [value for tag, name, value in page.attributes if tag == "th" and name == "scope"]
     assert len(scopes) == page.tags["th"]
     labels = [value for tag, name, value in page.attributes if (tag, name) == ("svg", "aria-label")]
@@ -199,12 +209,11 @@ def test_an_invalid_run_says_why_before_anything_else(tmp_path: Path) -> None:
     ],
 )
 def test_junit_has_one_case_per_kpi_of_the_right_kind(
-    tmp_path: Path, outcome_: Outcome, measured: RunRecord, kinds: dict[str, int]
+    outcome_: Outcome, measured: RunRecord, kinds: dict[str, int]
 ) -> None:
     report = _report(None, measured)
     assert report.outcome is outcome_
-    write_report(tmp_path, report)
-    root = ElementTree.parse(tmp_path / "junit.xml").getroot()
+    root = ElementTree.fromstring(junit(report))
     cases = list(root.iter("testcase"))
     assert [case.get("name") for case in cases] == [kpi.name for kpi in records.KPIS]
     assert Counter(child.tag for case in cases for child in case) == kinds
@@ -217,19 +226,18 @@ def test_junit_has_one_case_per_kpi_of_the_right_kind(
         assert "target <" in (child.get("message") or "")
 
 
-def test_an_inconclusive_kpi_is_skipped_with_its_reason(tmp_path: Path) -> None:
+def test_an_inconclusive_kpi_is_skipped_with_its_reason() -> None:
     predicted = records.predicted()
     values = [
         {**run, "p95_track": 0.09 + 0.002 * i} for i, run in enumerate(predicted.replications)
     ]
     report = _report(replace(predicted, replications=tuple(values)), None)
     assert report.outcome is Outcome.INCONCLUSIVE
-    write_report(tmp_path, report)
-    (skipped,) = ElementTree.parse(tmp_path / "junit.xml").getroot().iter("skipped")
+    (skipped,) = ElementTree.fromstring(junit(report)).iter("skipped")
     assert (skipped.get("message") or "").startswith("INCONCLUSIVE: p95_track is ")
 
 
-def test_a_required_kpi_that_nobody_saw_fails(tmp_path: Path) -> None:
+def test_a_required_kpi_that_nobody_saw_fails() -> None:
     measured = records.measured(hidden=("memory",))
     rows = compare(records.KPIS, None, measured)
     report = _report(
@@ -238,10 +246,9 @@ def test_a_required_kpi_that_nobody_saw_fails(tmp_path: Path) -> None:
         required=("peak_memory",),
         outcome=outcome(rows, required=("peak_memory",)),
     )
-    write_report(tmp_path, report)
-    (failure,) = ElementTree.parse(tmp_path / "junit.xml").getroot().iter("failure")
+    (failure,) = ElementTree.fromstring(junit(report)).iter("failure")
     assert failure.get("message") == "FAIL: peak_memory is required and could not be measured"
-    assert "peak_memory is required" in (tmp_path / "report.md").read_text()
+    assert "peak_memory is required" in report.sentence
 
 
 def test_one_side_alone_makes_a_whole_report(tmp_path: Path) -> None:
@@ -249,7 +256,12 @@ def test_one_side_alone_makes_a_whole_report(tmp_path: Path) -> None:
         ("simulate", _report(records.predicted(), None)),
         ("load", _report(None, records.measured())),
         ("silent", _report(None, records.silent())),
-        ("plan", _report(None, None, rows=[], outcome=Outcome.PASS, plan=records.plan())),
+        (
+            "plan",
+            _report(
+                None, None, rows=[], outcome=Outcome.PASS, plan=records.plan(), kpis=records.KPIS
+            ),
+        ),
     ):
         write_report(tmp_path / folder, report)
         page = Page((tmp_path / folder / "report.html").read_text())
@@ -258,9 +270,8 @@ def test_one_side_alone_makes_a_whole_report(tmp_path: Path) -> None:
     assert "Every KPI holds up to 1,200 requests/s" in plan
 
 
-def test_markdown_fits_a_job_summary(tmp_path: Path) -> None:
-    write_report(tmp_path, _both())
-    text = (tmp_path / "report.md").read_text()
+def test_markdown_fits_a_job_summary(folder: Path) -> None:
+    text = (folder / "report.md").read_text()
     assert len(text.encode()) < 2**20
     assert "data:" not in text
     assert text.startswith("# ✓ PASS: prove steady-240\n")

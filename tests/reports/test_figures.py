@@ -21,8 +21,8 @@ from matplotlib.transforms import Bbox
 from core.kpi import Outcome, parse_kpi
 from core.verdict import compare
 from reports import style
+from reports.breach import first_breach
 from reports.figures import capacity, scorecard, spectrum, timeline
-from reports.timeline import first_breach
 from tests.reports import records
 
 TRACK = parse_kpi("p95_track", "< 100ms", "> 200ms")
@@ -193,6 +193,11 @@ def test_the_capacity_names_the_rate_that_holds_and_what_breaks_first() -> None:
     assert title.startswith("No rate tried holds every KPI")
     title = style.finding(capacity(records.plan(saturation=1e5), records.KPIS))
     assert title.endswith("1,560 requests/s, the highest rate tried")
+
+
+def test_a_capacity_figure_without_a_kpi_is_refused() -> None:
+    with pytest.raises(ValueError, match="none of the KPIs"):
+        capacity(records.plan(), [])
 
 
 def test_a_run_in_which_nothing_happened_is_drawn() -> None:

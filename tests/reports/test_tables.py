@@ -131,5 +131,5 @@ def _late(record: RunRecord, lag: float) -> RunRecord:
 def test_markdown_shows_hostile_text_as_text() -> None:
     table = [("a", "b"), ("<script>|", "*x* `y` [z](u)\nnext")]
     lines = tables.markdown(table).splitlines()
-    assert lines[2] == r"| &lt;script&gt;\| | \*x\* \`y\` \[z\](u) next |"
+    assert lines[2] == r"| &lt;script>\| | \*x\* \`y\` \[z\](u) next |"
     assert len(lines) == 3

@@ -1,0 +1,7 @@
+"""`python -m edgeproof`."""
+
+import sys
+
+from edgeproof.main import main
+
+sys.exit(main())

@@ -1,0 +1,123 @@
+"""The end of a command: verdicts, the table, the report and the exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from core.capacity import CapacityPlan
+from core.kpi import Kpi, Outcome
+from core.record import RunRecord
+from core.verdict import compare, outcome
+from edgeproof.options import Judging
+from edgeproof.runs import shown_facts
+from reports.document import write_report
+from reports.report import Report
+from reports.summary import summary
+from reports.tables import kpi_table
+
+_STYLES = {
+    Outcome.PASS: "green",
+    Outcome.WARN: "yellow",
+    Outcome.FAIL: "bold red",
+    Outcome.INCONCLUSIVE: "magenta",
+    Outcome.NOT_MEASURED: "dim",
+    Outcome.INVALID: "bold red",
+}
+
+
+def finish(
+    folder: Path,
+    options: Judging,
+    *,
+    title: str,
+    kpis: Sequence[Kpi],
+    predicted: RunRecord | None = None,
+    measured: RunRecord | None = None,
+    plan: CapacityPlan | None = None,
+    model_verdict: str | None = None,
+    model_holds: bool = True,
+    facts: Mapping[str, Any] | None = None,
+    notes: Sequence[str] = (),
+    lines: Sequence[str] = (),
+) -> int:
+    """Judge, write the report into *folder*, print the verdict, and return the exit code."""
+    rows = compare(kpis, predicted, measured) if predicted or measured else []
+    verdict = outcome(rows, options.required)
+    report = Report(
+        title=title,
+        rows=rows,
+        outcome=verdict,
+        predicted=predicted,
+        measured=measured,
+        plan=plan,
+        kpis=tuple(kpis),
+        model_verdict=model_verdict,
+        facts=shown_facts(facts) if facts else (),
+        notes=notes,
+        required=options.required,
+    )
+    write_report(folder, report)
+    if options.as_json:
+        data = summary(rows, outcome=verdict, out=str(folder))
+        if plan is not None:
+            data["plan"] = plan.to_json()
+        print(json.dumps(data, allow_nan=False))
+    else:
+        if rows:
+            show_table(kpi_table(rows), plain=options.plain)
+        for line in (*lines, *([model_verdict] if model_verdict else ())):
+            print(line)
+        for reason in report.invalid_reasons:
+            print(f"INVALID: {reason}")
+        print(f"{verdict if rows else 'PLAN'}: {report.sentence}")
+        print(f"Report: {folder / 'report.html'}")
+    sys.stdout.flush()
+    return exit_code(verdict, [r for r in _outcomes(rows)], options, model_holds=model_holds)
+
+
+def _outcomes(rows: Sequence[Any]) -> list[Outcome]:
+    verdicts = [row.measured or row.predicted for row in rows]
+    return [verdict.outcome for verdict in verdicts if verdict is not None]
+
+
+def exit_code(
+    verdict: Outcome, outcomes: Sequence[Outcome], options: Judging, *, model_holds: bool = True
+) -> int:
+    """Return 0, 1, 3 or 4 as the verdict and the gate say; 3 before 1 before 4."""
+    if verdict is Outcome.INVALID:
+        return 3
+    misses = {Outcome.FAIL} if options.gate == "alert" else {Outcome.FAIL, Outcome.WARN}
+    if verdict in misses or misses & set(outcomes):
+        return 1
+    if options.gate == "model" and not model_holds:
+        return 1
+    if options.strict and Outcome.INCONCLUSIVE in (verdict, *outcomes):
+        return 4
+    return 0
+
+
+def show_table(rows: Sequence[Sequence[str]], *, plain: bool) -> None:
+    """Print a table whose first row is its header, with colour only on a terminal."""
+    if plain or not sys.stdout.isatty():
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        for row in rows:
+            cells = (text.ljust(width) for text, width in zip(row, widths, strict=True))
+            print("  ".join(cells).rstrip())
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for position, head in enumerate(rows[0]):
+        table.add_column(head, justify="left" if position in (0, len(rows[0]) - 1) else "right")
+    for row in rows[1:]:
+        word = row[-1].split(" ")[0]
+        style = _STYLES.get(Outcome(word), "") if word in Outcome.__members__ else ""
+        table.add_row(*row[:-1], Text(row[-1], style=style))
+    Console().print(table)

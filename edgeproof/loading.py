@@ -1,0 +1,90 @@
+"""One load of a service: the plan, the Locust process, the record, and what of it is kept."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.errors import InputError
+from core.record import RunRecord
+from core.scenario import Scenario
+from core.units import format_duration, parse_duration
+from core.workload import Workload
+from edgeproof.progress import Display
+from edgeproof.runs import write_run
+from scenarios.driver import run_load
+from scenarios.hosts import named_hosts
+from scenarios.measurement import measure
+from scenarios.plan import make_plan
+from scenarios.result import LoadResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What a load may reach: hosts besides this machine, requests/s, seconds."""
+
+    allowed: tuple[str, ...]
+    max_rate: float
+    max_duration: float
+
+
+def bounds(allow: list[str] | None, max_rate: float, max_duration: str) -> Bounds:
+    """Return the checked bounds; InputError names an option that cannot be used."""
+    try:
+        seconds = parse_duration(max_duration)
+    except ValueError as error:
+        raise InputError(f"--max-duration: {error}") from None
+    return Bounds(allowed=named_hosts(allow or ()), max_rate=max_rate, max_duration=seconds)
+
+
+def run_id() -> str:
+    """Return a new id, so that a second run's events are not taken for duplicates."""
+    return f"r{secrets.token_hex(5)}"
+
+
+def drive(
+    scenario: Scenario,
+    workload: Workload,
+    urls: Sequence[str],
+    folder: Path,
+    *,
+    phase: str,
+    limits: Bounds,
+    display: Display,
+) -> LoadResult:
+    """Send *workload* to *urls* and return what came of it; its files go into *folder*."""
+    folder.mkdir(parents=True, exist_ok=True)
+    plan = make_plan(
+        scenario,
+        workload,
+        urls,
+        run_id=run_id(),
+        allowed_hosts=limits.allowed,
+        max_rate=limits.max_rate,
+        max_duration=limits.max_duration,
+    )
+    last = float(workload.intended_ns[-1]) / 1e9 if len(workload) else 1.0
+
+    def relay(said: Mapping[str, Any]) -> None:
+        parts = [f"{said.get('done', 0):,} of {len(workload):,} answered"]
+        if (p95 := said.get("p95")) is not None and isinstance(p95, int | float):
+            parts.append(f"p95 {format_duration(p95)}")
+        parts += [f"{said[name]} {name}" for name in ("failed", "dropped") if said.get(name)]
+        is_over = said.get("phase") == "done"
+        share = 1.0 if is_over else min(float(said.get("t") or 0.0) / last, 0.99)
+        display.update(phase, share, ", ".join(parts))
+
+    display.update(phase, 0.0, "waiting for every connection to be idle")
+    return run_load(plan, folder, on_progress=relay)
+
+
+def keep(
+    scenario: Scenario, workload: Workload, result: LoadResult, folder: Path, *, clean: bool
+) -> RunRecord:
+    """Write record.json and requests.npz of *result* into *folder*; return the record."""
+    record, requests = measure(scenario, workload, result, clean=clean)
+    write_run(folder, record, requests)
+    return record

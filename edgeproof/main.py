@@ -1,0 +1,74 @@
+"""The command line; `main` is the only place that catches what commands raise."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from core.errors import EdgeproofError, InvalidRun
+from edgeproof import bench, load, plan, prove, report, scenario, serve, simulate
+
+EXIT_CODES = """
+Exit codes: 0 all targets met; 1 a KPI misses its target; 2 usage or bad input; 3 the run cannot be
+trusted; 4 inconclusive (with --strict); 130 interrupted.
+"""
+
+app = typer.Typer(
+    name="edgeproof",
+    help="Will it hold, does it hold, and can the answer be believed? Simulates and load-tests the "
+    "performance layer of an edge CDP from one scenario file." + EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("simulate")(simulate.command)
+app.command("serve")(serve.command)
+app.command("load")(load.command)
+app.command("prove")(prove.command)
+app.command("plan")(plan.command)
+app.command("report")(report.command)
+app.add_typer(bench.app, name="bench")
+app.add_typer(scenario.app, name="scenario")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; every failure is one clear line."""
+    try:
+        result = app(args=arguments, standalone_mode=False)
+    except typer.Abort:
+        return _say("interrupted; what was finished is kept", 130)
+    except typer.TyperException as error:
+        return _say(_usage(error), 2)
+    except InvalidRun as error:
+        return _say(str(error), 3)
+    except EdgeproofError as error:
+        return _say(str(error), 2)
+    except KeyboardInterrupt:
+        return _say("interrupted; what was finished is kept", 130)
+    except BrokenPipeError:
+        # The reader went away: nothing more can be said.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+            where = f"{error.filename}: " if error.filename else ""
+            return _say(f"{where}cannot be written ({error.strerror}); give another --out DIR", 2)
+        raise
+    return result if isinstance(result, int) else 0
+
+
+def _usage(error: typer.TyperException) -> str:
+    text = error.format_message() if isinstance(error, typer.BadParameter.__mro__[2]) else ""
+    return f"{text or error} (see edgeproof --help)"
+
+
+def _say(text: str, code: int) -> int:
+    for line in text.splitlines():
+        print(f"edgeproof: {line}", file=sys.stderr)
+    return code

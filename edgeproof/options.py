@@ -1,0 +1,210 @@
+"""The options that commands share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from core.errors import InputError
+from core.kpi import parse_metric
+from core.scenario import Scenario
+from core.scenario_file import load_scenario
+from scenarios.catalogue import find_scenario
+
+ScenarioArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="SCENARIO", help="A scenario file, or the name of one that comes with edgeproof."
+    ),
+]
+TraceOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--trace",
+        metavar="FILE",
+        help="Take keys from a recorded trace: .csv, .jsonl or .trace, also .gz and .xz.",
+        rich_help_panel="Scenario",
+    ),
+]
+TraceOffsetOption = Annotated[
+    int | None,
+    typer.Option(
+        "--trace-offset", min=0, metavar="N", help="Start the window after N accesses.",
+        rich_help_panel="Scenario",
+    ),
+]  # fmt: skip
+TraceLimitOption = Annotated[
+    int | None,
+    typer.Option(
+        "--trace-limit", min=1, metavar="N", help="Take at most N accesses.",
+        rich_help_panel="Scenario",
+    ),
+]  # fmt: skip
+SeedOption = Annotated[
+    int | None,
+    typer.Option(
+        "--seed", min=0, metavar="N", help="Another seed than the scenario's.",
+        rich_help_panel="Scenario",
+    ),
+]  # fmt: skip
+RateOption = Annotated[
+    float | None,
+    typer.Option(
+        "--rate",
+        metavar="R",
+        help="Scale the stages so that the highest rate is R requests/s.",
+        rich_help_panel="Scenario",
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="Change any field, e.g. tiers.l1.max_entries=500. Repeatable.",
+        rich_help_panel="Scenario",
+    ),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", metavar="DIR", help="The run's folder. Default: runs/NAME-N.",
+        rich_help_panel="Output",
+    ),
+]  # fmt: skip
+GateOption = Annotated[
+    str,
+    typer.Option(
+        "--gate",
+        metavar="target|alert|model",
+        help="What makes the exit code 1: a missed target, only a crossed alert line, or (prove) "
+        "also a model that is off.",
+        rich_help_panel="Verdict",
+    ),
+]
+RequireOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--require",
+        metavar="METRIC",
+        help="Fail if this KPI could not be measured. Repeatable.",
+        rich_help_panel="Verdict",
+    ),
+]
+StrictOption = Annotated[
+    bool,
+    typer.Option(
+        "--strict", help="Exit with 4 if a KPI is inconclusive.", rich_help_panel="Verdict"
+    ),
+]
+PlainOption = Annotated[
+    bool,
+    typer.Option(
+        "--plain", help="No colour and no live display: plain lines.", rich_help_panel="Output"
+    ),
+]
+JsonOption = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Print one JSON object on standard output and nothing else.",
+        rich_help_panel="Output",
+    ),
+]  # fmt: skip
+HostOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--host",
+        metavar="URL",
+        help="A deployed service: one URL for each process or isolate. Repeatable.",
+        rich_help_panel="Load",
+    ),
+]
+AllowOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--i-am-allowed-to-load",
+        metavar="HOST",
+        help="Allow load on a host that is not this machine. Repeatable.",
+        rich_help_panel="Load",
+    ),
+]
+MaxRateOption = Annotated[
+    float,
+    typer.Option(
+        "--max-rate", min=0.001, metavar="R", help="Refuse to send more than R requests/s.",
+        rich_help_panel="Load",
+    ),
+]  # fmt: skip
+MaxDurationOption = Annotated[
+    str,
+    typer.Option(
+        "--max-duration", metavar="TIME", help="Refuse a load that lasts longer, e.g. 1h.",
+        rich_help_panel="Load",
+    ),
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judging:
+    """How a run is judged and how that is shown."""
+
+    gate: Literal["target", "alert", "model"]
+    required: tuple[str, ...]
+    strict: bool
+    plain: bool
+    as_json: bool
+
+
+def judging(
+    gate: str,
+    require: list[str] | None,
+    *,
+    strict: bool,
+    plain: bool,
+    as_json: bool,
+    has_model: bool = False,
+) -> Judging:
+    """Return the checked options; InputError names one that cannot be used."""
+    known = ("target", "alert", "model") if has_model else ("target", "alert")
+    if gate not in known:
+        raise InputError(f"--gate {gate}: use one of {', '.join(known)}")
+    names = []
+    for text in require or []:
+        try:
+            names.append(parse_metric(text).name)
+        except ValueError as error:
+            raise InputError(f"--require {error}") from None
+    return Judging(
+        gate=gate,  # type: ignore[arg-type]  # checked above
+        required=tuple(names),
+        strict=strict,
+        plain=plain,
+        as_json=as_json,
+    )
+
+
+def chosen_scenario(
+    text: str,
+    *,
+    overrides: list[str] | None = None,
+    seed: int | None = None,
+    rate: float | None = None,
+    trace: Path | None = None,
+    trace_offset: int | None = None,
+    trace_limit: int | None = None,
+) -> Scenario:
+    """Return the scenario that the command line describes; InputError says what is wrong."""
+    path = find_scenario(text)
+    if trace is None and (trace_offset is not None or trace_limit is not None):
+        # Fields of a trace that the file itself names.
+        source: dict[str, Any] = {"offset": trace_offset, "limit": trace_limit}
+    else:
+        source = {
+            "file": None if trace is None else str(trace),
+            "offset": trace_offset,
+            "limit": trace_limit,
+        }
+    return load_scenario(path, overrides=overrides or (), seed=seed, rate=rate, trace=source)

@@ -1,0 +1,314 @@
+"""edgeproof prove: predict and measure the same requests, and show how far apart the two are."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+
+from core.calibration import Calibration
+from core.errors import EdgeproofError
+from core.kpi import parse_metric
+from core.launcher import running_service
+from core.record import RunRecord
+from core.replay import Prepared, prepare
+from core.scenario import Scenario
+from core.service import TOKEN_VARIABLE
+from core.verdict import relative_error
+from core.workload import Workload
+from edgeproof.finish import finish
+from edgeproof.loading import Bounds, bounds, drive, keep
+from edgeproof.options import (
+    AllowOption,
+    GateOption,
+    HostOption,
+    JsonOption,
+    MaxDurationOption,
+    MaxRateOption,
+    OutOption,
+    PlainOption,
+    RateOption,
+    RequireOption,
+    ScenarioArgument,
+    SeedOption,
+    SetOption,
+    StrictOption,
+    TraceLimitOption,
+    TraceOffsetOption,
+    TraceOption,
+    chosen_scenario,
+    judging,
+)
+from edgeproof.progress import Display
+from edgeproof.runs import new_folder, run_facts, write_json, write_run
+from edgeproof.simulate import jobs
+from scenarios.calibrate import NotCalibrated, calibrate, calibration_workload
+from scenarios.hosts import MAX_RATE, check_reachable, checked_hosts
+from scenarios.result import LoadResult
+from sim.simulate import simulate
+
+SPEED_TOLERANCE = 0.05
+MAX_CALIBRATIONS = 3
+MODEL_RATIO_POINTS = 0.02
+MODEL_RELATIVE = 0.20
+MODEL_METRICS = (
+    "hit_ratio", "p50(track)", "p95_track", "p50(attribution)", "p95_attribution",
+    "p50(query)", "p95_query",
+)  # fmt: skip
+"""What the verdict on the model looks at."""
+
+
+def command(
+    scenario: ScenarioArgument,
+    host: HostOption = None,
+    trace: TraceOption = None,
+    trace_offset: TraceOffsetOption = None,
+    trace_limit: TraceLimitOption = None,
+    seed: SeedOption = None,
+    rate: RateOption = None,
+    set_: SetOption = None,
+    allow: AllowOption = None,
+    max_rate: MaxRateOption = MAX_RATE,
+    max_duration: MaxDurationOption = "1h",
+    out: OutOption = None,
+    gate: GateOption = "target",
+    require: RequireOption = None,
+    strict: StrictOption = False,
+    plain: PlainOption = False,
+    json: JsonOption = False,
+) -> int:
+    """Predict SCENARIO, measure it, and show side by side how far apart the two are.
+
+    Without --host it starts the reference service in processes of its own, calibrates the CPU
+    costs at a low rate, predicts, and then replays the same arrivals, endpoints, subjects and
+    isolates at a fresh service. The exit code is that of the measurement; --gate model makes the
+    prediction's error count too.
+
+    Example: edgeproof prove baseline
+    """
+    options = judging(gate, require, strict=strict, plain=plain, as_json=json, has_model=True)
+    limits = bounds(allow, max_rate, max_duration)
+    chosen = chosen_scenario(
+        scenario, overrides=set_, seed=seed, rate=rate, trace=trace,
+        trace_offset=trace_offset, trace_limit=trace_limit,
+    )  # fmt: skip
+    if host:
+        check_reachable(checked_hosts(host, allowed=limits.allowed))
+    prepared = prepare(chosen)
+    folder = new_folder(out, chosen.name)
+    display = Display(plain=plain, quiet=json)
+    proof = Proof(
+        scenario=chosen, prepared=prepared, hosts=host or [], folder=folder, limits=limits,
+        display=display,
+    )  # fmt: skip
+    with display.open():
+        predicted, measured = proof.run()
+    facts = run_facts("prove", proof.seconds)
+    write_json(folder / "run.json", facts)
+    if measured is None:
+        code = finish(
+            folder, options, title=f"{chosen.name}: predicted, not measured",
+            kpis=chosen.judged(), predicted=predicted, facts=facts,
+            notes=("The measurement was interrupted before it began.",),
+        )  # fmt: skip
+        return 130 if proof.interrupted else code
+    verdict, holds = model_verdict(predicted, measured, proof.speed_ratio)
+    code = finish(
+        folder,
+        options,
+        title=f"{chosen.name}: predicted and measured",
+        kpis=chosen.judged(),
+        predicted=predicted,
+        measured=measured,
+        model_verdict=verdict,
+        model_holds=holds,
+        facts=facts,
+        notes=proof.notes,
+        lines=request_lines(measured),
+    )
+    return 130 if proof.interrupted else code
+
+
+@dataclass(slots=True, kw_only=True)
+class Proof:
+    """The phases of one proof and what they leave behind."""
+
+    scenario: Scenario
+    prepared: Prepared
+    hosts: list[str]
+    folder: Path
+    limits: Bounds
+    display: Display
+    seconds: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    calibration: Calibration | None = None
+    speed_ratio: float | None = None
+    interrupted: bool = False
+
+    def run(self) -> tuple[RunRecord, RunRecord | None]:
+        """Calibrate, predict and measure; return the two records."""
+        self._calibrate()
+        predicted = self._predict()
+        workload = self.prepared.workload
+        with self._timed("measure"), self._service() as urls:
+            result = drive(
+                self.scenario, workload, urls, self.folder / "load", phase="measuring",
+                limits=self.limits, display=self.display,
+            )  # fmt: skip
+        self.interrupted = result.interrupted
+        measured = keep(
+            self.scenario, workload, result, self.folder / "measured", clean=not self.hosts
+        )
+        if not result.interrupted:
+            predicted = self._follow_the_machine(predicted, measured)
+        return predicted, measured
+
+    def _follow_the_machine(self, predicted: RunRecord, measured: RunRecord) -> RunRecord:
+        """Calibrate and predict again while the machine runs at another speed than it did."""
+        for attempt in range(1, MAX_CALIBRATIONS + 1):
+            self._compare_speed(measured)
+            if self.calibration is None or self.speed_ratio is None:
+                return predicted
+            if abs(self.speed_ratio - 1) <= SPEED_TOLERANCE or attempt == MAX_CALIBRATIONS:
+                return predicted
+            self.display.say(
+                f"The machine ran at {100 / self.speed_ratio:.0f} % of its speed during the "
+                "calibration; calibrating again."
+            )
+            self._calibrate()
+            predicted = self._predict()
+        return predicted
+
+    def _compare_speed(self, measured: RunRecord) -> None:
+        during = None if measured.audit is None else measured.audit.service_speed
+        before = None if self.calibration is None else self.calibration.speed
+        self.speed_ratio = during / before if during and before else None
+
+    def _calibrate(self) -> None:
+        """Fit the CPU costs, where the service tells them and can be started cleanly."""
+        if self.hosts and not os.environ.get(TOKEN_VARIABLE):
+            self.notes.append(
+                "Not calibrated: a deployed service without EDGEPROOF_TOKEN cannot be started "
+                "cleanly; the scenario's committed CPU costs and no client overhead are used."
+            )
+            return
+        workload = calibration_workload_for(self.scenario, self.prepared)
+        with self._timed("calibrate"), self._service() as urls:
+            result: LoadResult = drive(
+                self.scenario, workload, urls, self.folder / "calibration", phase="calibrating",
+                limits=self.limits, display=self.display,
+            )  # fmt: skip
+        if result.interrupted:
+            raise KeyboardInterrupt
+        try:
+            self.calibration = calibrate(self.scenario, result)
+        except NotCalibrated as error:
+            self.notes.append(f"Not calibrated: {error}; the committed CPU costs are used.")
+            return
+        write_json(self.folder / "calibration.json", self.calibration.to_json())
+
+    def _predict(self) -> RunRecord:
+        with self._timed("predict"):
+            found = simulate(
+                self.scenario,
+                prepared=self.prepared,
+                calibration=self.calibration,
+                jobs=jobs(),
+                on_progress=lambda phase, share: self.display.update("predicting", _overall(phase, share)),
+            )
+        write_run(self.folder / "predicted", found.record, found.requests)
+        return found.record
+
+    @contextmanager
+    def _service(self) -> Iterator[list[str]]:
+        """Return the URLs of a service that starts clean for one phase."""
+        if self.hosts:
+            yield self.hosts
+            return
+        token = secrets.token_urlsafe(24)
+        before = os.environ.get(TOKEN_VARIABLE)
+        os.environ[TOKEN_VARIABLE] = token  # for the load generator, which asks for a clean start
+        try:
+            with running_service(self.scenario, token=token) as service:
+                yield service.urls
+                if service.ended():
+                    raise EdgeproofError("a process of the service ended during the load")
+        finally:
+            if before is None:
+                del os.environ[TOKEN_VARIABLE]
+            else:
+                os.environ[TOKEN_VARIABLE] = before
+
+    @contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
+        started = monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + monotonic() - started
+
+
+def calibration_workload_for(scenario: Scenario, prepared: Prepared) -> Workload:
+    """Return the calibration's requests about the subjects that *prepared* has."""
+    traffic = scenario.traffic.model_copy(
+        update={
+            "users": prepared.workload.users,
+            "conversions": prepared.workload.conversions,
+        }
+    )
+    return calibration_workload(scenario.model_copy(update={"traffic": traffic}))
+
+
+def _overall(phase: str, share: float) -> float:
+    return 0.3 * share if phase == "simulating" else 0.3 + 0.7 * share
+
+
+def model_verdict(
+    predicted: RunRecord, measured: RunRecord, speed_ratio: float | None
+) -> tuple[str, bool]:
+    """Return a sentence on how far the prediction was off, and whether it may be believed."""
+    errors = {}
+    for text in MODEL_METRICS:
+        metric = parse_metric(text)
+        error = relative_error(metric, predicted.metric(metric), measured.metric(metric))
+        if error is not None:
+            errors[metric] = error
+    if not errors:
+        return "Model: INCONCLUSIVE, nothing was measured to hold the prediction against.", False
+    beyond = {
+        metric: error
+        for metric, error in errors.items()
+        if abs(error) > (MODEL_RATIO_POINTS if metric.unit == "ratio" else MODEL_RELATIVE)
+    }
+    shown = ", ".join(
+        f"{metric.name} {100 * error:+.1f} {'points' if metric.unit == 'ratio' else '%'}"
+        for metric, error in (beyond or errors).items()
+    )
+    if speed_ratio is not None and abs(speed_ratio - 1) > SPEED_TOLERANCE:
+        return (
+            f"Model: INCONCLUSIVE, the machine ran at {100 / speed_ratio:.0f} % of the speed of "
+            f"the calibration ({shown}).",
+            False,
+        )
+    if beyond:
+        return f"Model: off by more than 20 % (2 points for ratios): {shown}.", False
+    return f"Model: within 20 % (2 points for ratios): {shown}.", True
+
+
+def request_lines(measured: RunRecord) -> list[str]:
+    """Return what is said of the requests: whether they were the same, and in which order."""
+    audit = measured.audit
+    if audit is None:
+        return []
+    is_same = audit.rendered_hash == measured.workload_hash
+    word = "equal to" if is_same else "different from"
+    return [
+        f"Requests: {audit.sent:,} of {audit.planned:,} sent, {len(audit.dropped)} dropped; the "
+        f"hash of those rendered is {word} the plan's ({measured.workload_hash[:12]}); on the wire "
+        f"{audit.inversions} inversions, largest displacement {audit.largest_displacement}.",
+    ]
+

@@ -1,0 +1,147 @@
+"""edgeproof report: judge and draw runs again."""
+
+from __future__ import annotations
+
+import json as json_module
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from core.calibration import Calibration
+from core.capacity import CapacityPlan
+from core.errors import InputError
+from core.record import RunRecord, read_record
+from core.scenario_file import parse_scenario
+from edgeproof.finish import finish
+from edgeproof.options import (
+    GateOption,
+    JsonOption,
+    OutOption,
+    PlainOption,
+    RequireOption,
+    StrictOption,
+    judging,
+)
+from edgeproof.prove import model_verdict, request_lines
+from edgeproof.runs import new_folder
+
+
+def command(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="One run's folder, or a prediction and a measurement."),
+    ],
+    out: OutOption = None,
+    gate: GateOption = "target",
+    require: RequireOption = None,
+    strict: StrictOption = False,
+    plain: PlainOption = False,
+    json: JsonOption = False,
+) -> int:
+    """Judge and draw RUN again: a simulation, a load, a proof or a plan.
+
+    Two runs are a prediction and a measurement of the same requests, compared as prove does. The
+    report goes into the (first) run's folder, or into --out.
+
+    Example: edgeproof report runs/baseline-1
+    """
+    options = judging(gate, require, strict=strict, plain=plain, as_json=json, has_model=True)
+    found = _Found()
+    for run in runs:
+        found.add(run)
+    folder = runs[0] if out is None else new_folder(out, "report")
+    if found.plan is not None and (found.predicted or found.measured):
+        raise InputError(f"{runs[0]}: a plan is reported alone; name the other runs separately")
+    record = found.measured or found.predicted
+    kpis = parse_scenario(record.scenario, source=str(runs[0])).judged() if record else ()
+    verdict, holds, lines = None, True, []
+    if found.predicted and found.measured:
+        if found.predicted.workload_hash != found.measured.workload_hash:
+            raise InputError(
+                f"{runs[0]} and {runs[-1]}: not the same requests (their workload hashes differ); "
+                "compare runs of one scenario, seed and trace"
+            )
+        verdict, holds = model_verdict(found.predicted, found.measured, found.speed_ratio())
+        lines = request_lines(found.measured)
+    return finish(
+        folder,
+        options,
+        title=found.title(),
+        kpis=kpis,
+        predicted=found.predicted,
+        measured=found.measured,
+        plan=found.plan,
+        model_verdict=verdict,
+        model_holds=holds,
+        facts=found.facts,
+        lines=lines,
+    )
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the folders hold."""
+
+    predicted: RunRecord | None = None
+    measured: RunRecord | None = None
+    plan: CapacityPlan | None = None
+    calibration: Calibration | None = None
+    facts: dict[str, Any] | None = None
+
+    def add(self, run: Path) -> None:
+        """Read what *run* holds; InputError if it is no run or a side is given twice."""
+        if not run.is_dir():
+            raise InputError(f"{run}: no such folder; give the folder of a finished run")
+        if self.facts is None and (run / "run.json").is_file():
+            self.facts = _json(run / "run.json")
+        if (run / "calibration.json").is_file():
+            self.calibration = _parsed(run / "calibration.json", Calibration.from_json)
+        if (run / "plan.json").is_file():
+            self.plan = _parsed(run / "plan.json", CapacityPlan.from_json)
+            return
+        sides = [run / name / "record.json" for name in ("predicted", "measured")]
+        paths = [path for path in sides if path.is_file()] or [run / "record.json"]
+        for path in paths:
+            self._take(read_record(path), path)
+
+    def _take(self, record: RunRecord, path: Path) -> None:
+        side = "predicted" if record.engine == "simulate" else "measured"
+        if getattr(self, side) is not None:
+            raise InputError(f"{path}: a second run that is {side}; give one of each at most")
+        setattr(self, side, record)
+
+    def speed_ratio(self) -> float | None:
+        """Return how much longer the fixed work took in the measurement than in calibration."""
+        audit = self.measured.audit if self.measured else None
+        during = audit.service_speed if audit else None
+        before = self.calibration.speed if self.calibration else None
+        return during / before if during and before else None
+
+    def title(self) -> str:
+        """Return the report's title."""
+        if self.plan is not None:
+            return f"{self.plan.scenario}: capacity"
+        record = self.measured or self.predicted
+        assert record is not None
+        if self.predicted and self.measured:
+            return f"{record.name}: predicted and measured"
+        return f"{record.name}: {'measured' if self.measured else 'predicted'}"
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        data = json_module.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); run the command again") from None
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: not an object; run the command again")
+    return data
+
+
+def _parsed(path: Path, parse: Any) -> Any:
+    try:
+        return parse(_json(path))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: not readable ({error}); run the command again") from None

@@ -1,0 +1,99 @@
+"""The folder of a run: where it lies, what is written into it, how it is read again."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from core.errors import InputError
+from core.machine import description
+from core.record import Requests, RunRecord, write_record
+
+_PACKAGES = ("simpy", "numpy", "locust", "fakeredis", "redis", "starlette", "uvicorn")
+
+
+def new_folder(out: Path | None, name: str) -> Path:
+    """Make and return the folder of a run: *out*, or the next free runs/NAME-N.
+
+    Raise InputError if it cannot be made or holds something else already.
+    """
+    if out is not None:
+        if out.exists() and not out.is_dir():
+            raise InputError(f"--out {out}: is a file; give a folder")
+        if out.is_dir() and any(out.iterdir()):
+            raise InputError(f"--out {out}: is not empty; give a new folder, or remove it first")
+        return _made(out)
+    number = 1
+    while True:
+        folder = Path("runs") / f"{name}-{number}"
+        try:
+            folder.parent.mkdir(exist_ok=True)
+            folder.mkdir()
+        except FileExistsError:
+            if folder.parent.is_file():
+                raise InputError("runs: is a file; give --out DIR") from None
+            number += 1
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be made ({error.strerror}); give --out DIR") from None
+        else:
+            return folder
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {folder}: cannot be made ({error.strerror})") from None
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"--out {folder}: cannot be written; give another folder")
+    return folder
+
+
+def write_run(folder: Path, record: RunRecord, requests: Requests) -> None:
+    """Write record.json and requests.npz into *folder*."""
+    folder.mkdir(exist_ok=True)
+    write_record(record, folder / "record.json")
+    requests.write(folder / "requests.npz")
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write *data* to *path*, whole or not at all."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(data, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def run_facts(command: str, seconds: Mapping[str, float]) -> dict[str, Any]:
+    """Return what run.json holds: the host, the versions and the wall times of the phases."""
+    return {
+        "schema": "edgeproof/run",
+        "schema_version": 1,
+        "command": command,
+        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+        "host": description(),
+        "versions": {
+            "edgeproof": version("edgeproof"),
+            "python": platform.python_version(),
+            **{name: version(name) for name in _PACKAGES},
+        },
+        "wall_seconds": {name: round(value, 3) for name, value in seconds.items()},
+    }
+
+
+def shown_facts(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the facts of run.json as label and text, for a report."""
+    host, versions = facts["host"], facts["versions"]
+    times = ", ".join(f"{name} {value:.1f} s" for name, value in facts["wall_seconds"].items())
+    return [
+        ("Command", str(facts["command"])),
+        ("Ended", str(facts["ended"])),
+        ("Host", f"{host['system']}, {host['machine']}, {host['processors']} processors"),
+        ("Versions", ", ".join(f"{name} {value}" for name, value in versions.items())),
+        ("Wall times", times),
+    ]

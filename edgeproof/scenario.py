@@ -1,0 +1,122 @@
+"""edgeproof scenario: check scenario files, print their schema, write their data."""
+
+from __future__ import annotations
+
+import csv
+import json as json_module
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from core.population import populate
+from core.replay import prepare
+from core.scenario import Scenario
+from core.scenario_file import scenario_hash
+from edgeproof.options import (
+    RateOption,
+    ScenarioArgument,
+    SeedOption,
+    SetOption,
+    TraceLimitOption,
+    TraceOffsetOption,
+    TraceOption,
+    chosen_scenario,
+)
+from edgeproof.runs import new_folder
+from scenarios.catalogue import shipped
+
+app = typer.Typer(
+    help="Check scenario files, print their schema, write their data.", no_args_is_help=True
+)
+
+
+@app.command("list")
+def list_() -> int:
+    """List the scenarios that come with edgeproof."""
+    for name in shipped():
+        print(f"{name:<16} {chosen_scenario(name).description}".rstrip())
+    return 0
+
+
+@app.command()
+def check(
+    scenario: ScenarioArgument,
+    trace: TraceOption = None,
+    trace_offset: TraceOffsetOption = None,
+    trace_limit: TraceLimitOption = None,
+    seed: SeedOption = None,
+    rate: RateOption = None,
+    set_: SetOption = None,
+) -> int:
+    """Check SCENARIO (and its trace), and say what it asks for."""
+    chosen = chosen_scenario(
+        scenario, overrides=set_, seed=seed, rate=rate, trace=trace,
+        trace_offset=trace_offset, trace_limit=trace_limit,
+    )  # fmt: skip
+    workload = prepare(chosen).workload
+    topology = chosen.topology
+    print(f"{chosen.name}: {len(workload):,} requests in {chosen.total_time:g} s")
+    print(f"  {workload.users:,} users, {workload.conversions:,} conversions")
+    print(f"  {topology.process_count} processes, {topology.isolate_count} isolates")
+    print(f"  {len(chosen.kpis)} KPIs, {len(chosen.faults)} faults, {chosen.start} start")
+    for note in workload.notes:
+        print(f"  {note}")
+    print(f"  scenario {scenario_hash(chosen)}")
+    print(f"  requests {workload.identity()}")
+    return 0
+
+
+@app.command()
+def schema() -> int:
+    """Print the JSON Schema of scenario files, for editors."""
+    print(json_module.dumps(Scenario.model_json_schema(mode="validation"), indent=2))
+    return 0
+
+
+@app.command()
+def data(
+    scenario: ScenarioArgument,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="A new folder for the CSV files.")
+    ],
+    trace: TraceOption = None,
+    trace_offset: TraceOffsetOption = None,
+    trace_limit: TraceLimitOption = None,
+    seed: SeedOption = None,
+    rate: RateOption = None,
+    set_: SetOption = None,
+) -> int:
+    """Write the rows that SCENARIO's service starts with as CSV, for a deployed endpoint."""
+    chosen = chosen_scenario(
+        scenario, overrides=set_, seed=seed, rate=rate, trace=trace,
+        trace_offset=trace_offset, trace_limit=trace_limit,
+    )  # fmt: skip
+    population = populate(chosen, prepare(chosen).workload)
+    folder = new_folder(out, chosen.name)
+    tables: list[tuple[str, Sequence[str], Iterable[Sequence[object]]]] = [
+        ("sites", ("site_id", "enabled", "max_event_bytes"), population.sites),
+        ("users", ("user_id", "segment", "profile"), population.users),
+        (
+            "user_journeys",
+            ("event_id", "user_id", "event_name", "utm_source", "event_timestamp"),
+            population.touches,
+        ),
+        (
+            "conversions",
+            ("conversion_id", "event_id", "user_id", "conversion_timestamp", "value"),
+            population.conversions,
+        ),
+    ]
+    for name, header, rows in tables:
+        path = folder / f"{name}.csv"
+        count = 0
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(header)
+            for row in rows:
+                writer.writerow(row)
+                count += 1
+        print(f"{path}: {count:,} rows")
+    return 0

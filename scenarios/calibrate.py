@@ -1,0 +1,152 @@
+"""Calibration: what a request costs on this machine, fitted at a low rate to the process's CPU.
+
+A handler's own timer sees a fraction of what its process spends on it, so the costs are fitted to
+the CPU time of the whole process, polled once a second while the mix of requests changes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.calibration import Calibration
+from core.distributions import empirical
+from core.errors import EdgeproofError
+from core.record import NEGATIVE
+from core.scenario import ENDPOINTS, Cpu, Scenario
+from core.streams import Purpose, Stream
+from core.wire import BYPASS, L2_HIT, MISS
+from core.workload import MODEL_COUNT, Workload, choose, isolates, subject_weights
+from scenarios.result import Kind, LoadResult
+
+RATE = 120.0
+"""Requests per second: low enough that they seldom wait for one another."""
+
+DURATION = 12.0
+_BLOCKS = ((0.97, 0.01, 0.01, 0.01), (0.1, 0.7, 0.1, 0.1), (0.1, 0.1, 0.7, 0.1), (0.1, 0.1, 0.1, 0.7))
+"""The mix of each second, in turn; then the same with subjects that are seldom in a cache."""
+
+_NOISE = 0.10
+_PRIOR = 0.50
+"""Relative standard deviations: of a second's CPU time, and of the scenario's committed costs."""
+
+
+class NotCalibrated(EdgeproofError):
+    """A calibration run that told too little."""
+
+
+def calibration_workload(scenario: Scenario) -> Workload:
+    """Return the requests of a calibration: a low rate, and a mix that changes every second."""
+    n = int(RATE * DURATION)
+    u = Stream(scenario.seed, Purpose.CALIBRATION, width=4).rows(0, n)
+    gaps = -np.log1p(-u[:, 0]) / RATE
+    intended = np.cumsum(gaps)
+    intended *= DURATION / float(intended[-1] + gaps.mean())
+    block = intended.astype(int) % (2 * len(_BLOCKS))
+    endpoint = np.empty(n, dtype=np.uint8)
+    subject = np.empty(n, dtype=np.uint32)
+    weights = subject_weights(scenario)
+    for position, mix in enumerate(_BLOCKS):
+        here = block % len(_BLOCKS) == position
+        endpoint[here] = choose(mix, u[here, 1])
+    for code, popular in enumerate(weights):
+        for is_rare in (False, True):
+            here = (endpoint == code) & ((block >= len(_BLOCKS)) == is_rare)
+            law = np.full(popular.size, 1 / popular.size) if is_rare else popular
+            subject[here] = choose(law, u[here, 2])
+    subject[endpoint == ENDPOINTS.index("channels")] %= MODEL_COUNT
+    return Workload(
+        intended_ns=np.round(intended * 1e9).astype(np.int64),
+        endpoint=endpoint,
+        subject=subject,
+        isolate=isolates(scenario, n),
+        users=scenario.traffic.users,
+        conversions=scenario.traffic.conversions,
+        notes=("calibration: a low rate and a mix that changes every second",),
+    )
+
+
+def calibrate(scenario: Scenario, result: LoadResult) -> Calibration:
+    """Return the costs that explain *result*, the load of `calibration_workload`.
+
+    CPU: least squares over the seconds of the run, with the scenario's committed costs as a prior
+    (ridge) and none below 0. Overhead: per endpoint, what the client saw beyond the service's
+    total and beyond the CPU that the total does not hold. Raise NotCalibrated if the service has
+    no statistics or hardly a request was answered.
+    """
+    rows = result.rows
+    answered = (rows.kind == Kind.ANSWERED) & np.isfinite(rows.latency) & ~np.isnan(rows.total)
+    if np.count_nonzero(answered) < 100:
+        raise NotCalibrated(
+            f"calibration: {np.count_nonzero(answered)} of {len(rows)} requests were answered with "
+            "Server-Timing; at least 100 are needed"
+        )
+    cpu = _fit(scenario.topology.cpu, result.polls)
+    overhead = {}
+    charged = charged_cpu(cpu, rows.endpoint, rows.reads)
+    outside = np.maximum(charged - rows.cpu, 0.0)
+    seen = np.maximum(rows.latency - rows.total - outside, 0.0)
+    for code, endpoint in enumerate(ENDPOINTS):
+        samples = seen[answered & (rows.endpoint == code)]
+        if samples.size >= 20:
+            overhead[endpoint] = empirical(samples.tolist())
+    return Calibration(
+        cpu=cpu,
+        overhead=overhead,
+        speed=service_speed(result),
+        requests=int(np.count_nonzero(answered)),
+    )
+
+
+def charged_cpu(
+    cpu: Cpu, endpoint: NDArray[np.uint8], reads: NDArray[np.uint8]
+) -> NDArray[np.float64]:
+    """Return the CPU seconds that the model charges each request for its reads and its write."""
+    codes = reads & (NEGATIVE - 1)
+    l2 = np.isin(codes, (L2_HIT, MISS, BYPASS)).sum(axis=1) + (codes == MISS).sum(axis=1)
+    l3 = np.isin(codes, (MISS, BYPASS)).sum(axis=1) + (endpoint == ENDPOINTS.index("track"))
+    base = np.array([cpu.of(name) for name in ENDPOINTS])[endpoint]
+    charged: NDArray[np.float64] = base + cpu.per_l2_operation * l2 + cpu.per_l3_operation * l3
+    return charged
+
+
+def service_speed(result: LoadResult) -> float | None:
+    """Return the mean seconds of the fixed work in the services during *result*."""
+    seconds = number = 0.0
+    for polls in result.polls:
+        if len(polls) >= 2:
+            first, last = polls[0]["process"], polls[-1]["process"]
+            seconds += last["speed_seconds"] - first["speed_seconds"]
+            number += last["speed_count"] - first["speed_count"]
+    return seconds / number if number else None
+
+
+def _fit(committed: Cpu, polls: Sequence[Sequence[Mapping[str, Any]]]) -> Cpu:
+    names = [*(f"requests_{name}" for name in ENDPOINTS), "l2_operations", "l3_operations"]
+    fields = [*ENDPOINTS, "per_l2_operation", "per_l3_operation"]
+    rows, used = [], []
+    for host in polls:
+        for before, after in pairwise(host):
+            counts = [after["counters"].get(n, 0) - before["counters"].get(n, 0) for n in names]
+            if sum(counts[: len(ENDPOINTS)]):
+                rows.append([*counts, after["t"] - before["t"]])
+                used.append(after["process"]["cpu_seconds"] - before["process"]["cpu_seconds"])
+    if len(rows) < 4:
+        raise NotCalibrated("calibration: the service has no statistics to fit CPU costs to")
+    from scipy.optimize import lsq_linear  # noqa: PLC0415  # slow to import, needed here only
+
+    design, observed = np.array(rows, dtype=float), np.array(used)
+    prior = np.array([*(getattr(committed, field) for field in fields), 0.0])
+    spread = np.array([max(_PRIOR * value, 1e-6) for value in prior[:-1]] + [0.02])
+    noise = _NOISE * max(float(observed.mean()), 1e-6)
+    weighted = np.vstack((design / noise, np.diag(1 / spread)))
+    target = np.concatenate((observed / noise, prior / spread))
+    fitted = lsq_linear(weighted, target, bounds=(0, math.inf)).x
+    return Cpu.model_validate(
+        {field: f"{value:.9f}s" for field, value in zip(fields, fitted[:-1].tolist(), strict=True)}
+    )
