@@ -46,13 +46,13 @@ def check(*, folder: Path = GOLDEN, on_scenario: OnScenario | None = None) -> li
     for name in SCENARIOS:
         if on_scenario is not None:
             on_scenario(name)
-        differences += [f"{name}: {line}" for line in _differences(_golden(folder, name), figures(name))]
+        differences += [
+            f"{name}: {line}" for line in _differences(_golden(folder, name), figures(name))
+        ]
     return differences
 
 
-def accept(
-    reason: str, *, folder: Path = GOLDEN, on_scenario: OnScenario | None = None
-) -> int:
+def accept(reason: str, *, folder: Path = GOLDEN, on_scenario: OnScenario | None = None) -> int:
     """Write the golden files anew with *reason*; return how many figures changed.
 
     Raise InputError if the reason is empty.

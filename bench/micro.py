@@ -18,7 +18,7 @@ def run_benchmarks(*, select: str | None = None, json: str | None = None) -> int
     """
     if any(importlib.util.find_spec(name) is None for name in ("pytest", "pytest_benchmark")):
         raise InputError("bench run needs pytest-benchmark; install edgeproof[bench]")
-    import pytest  # noqa: PLC0415  # an extra, and slow to import
+    import pytest  # an extra, and slow to import
 
     arguments = [
         str(_BENCHMARKS), "-p", "no:cacheprovider", "-q", "--benchmark-only",

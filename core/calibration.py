@@ -28,6 +28,23 @@ class Calibration:
         topology = scenario.topology.model_copy(update={"cpu": self.cpu})
         return scenario.model_copy(update={"topology": topology})
 
+    def at_speed(self, speed: float) -> Calibration:
+        """Return the costs of a machine that takes *speed* seconds for the fixed work.
+
+        CPU costs and overhead are both work of a processor, so both grow as the fixed work does.
+        Raise ValueError if the speed of this calibration is not known.
+        """
+        if self.speed is None:
+            raise ValueError("the machine's speed during the calibration is not known")
+        ratio = speed / self.speed
+        cpu = {name: f"{value * ratio:.9f}s" for name, value in self.cpu}
+        return Calibration(
+            cpu=Cpu.model_validate(cpu),
+            overhead={name: d.scaled(ratio) for name, d in self.overhead.items()},
+            speed=speed,
+            requests=self.requests,
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
         return {

@@ -103,7 +103,15 @@ Load = Callable[[], Awaitable[Any]]
 class Cdp:
     """The application on one process: one tiered cache per isolate, shared queries and queue."""
 
-    __slots__ = ("_isolates", "_lookup", "_queries", "_queue", "_request_scope", "_security", "_types")
+    __slots__ = (
+        "_isolates",
+        "_lookup",
+        "_queries",
+        "_queue",
+        "_request_scope",
+        "_security",
+        "_types",
+    )
 
     def __init__(
         self,

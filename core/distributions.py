@@ -46,6 +46,11 @@ class Distribution:
         low = table[index]
         return low + (position - index) * (table[index + 1] - low)
 
+    def scaled(self, factor: float) -> Distribution:
+        """Return the distribution of *factor* times this one's values."""
+        table = [_grid(value * factor) for value in self.table]
+        return Distribution(table, {"table": [f"{value!r}s" for value in table]})
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Distribution) and self.table == other.table
 
@@ -136,7 +141,9 @@ def parse_distribution(value: Any) -> Distribution:
     if isinstance(value, str):
         return constant(_positive(value))
     if not isinstance(value, dict) or not value:
-        raise ValueError(f'{value!r} is not a latency; write "5ms" or {{p50 = "5ms", p99 = "20ms"}}')
+        raise ValueError(
+            f'{value!r} is not a latency; write "5ms" or {{p50 = "5ms", p99 = "20ms"}}'
+        )
     return _parse_table(tuple(sorted((str(k), _freeze(v)) for k, v in value.items())))
 
 
@@ -150,7 +157,9 @@ def _parse_table(items: tuple[tuple[str, Any], ...]) -> Distribution:
     if "table" in value:
         if set(value) != {"table"} or not isinstance(value["table"], tuple):
             raise ValueError("a latency table stands alone: {table = [...]}")
-        return Distribution([_positive(item) for item in value["table"]], {"table": [*value["table"]]})
+        return Distribution(
+            [_positive(item) for item in value["table"]], {"table": [*value["table"]]}
+        )
     if "distribution" in value:
         if value["distribution"] != "exponential" or set(value) != {"distribution", "mean"}:
             raise ValueError('write {distribution = "exponential", mean = "5ms"}')

@@ -6,7 +6,7 @@ wait until a time, where random numbers come from, and what a CPU is.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 

@@ -36,7 +36,7 @@ class SharedExecutions:
             self._format.pack_into(self._memory, 0, *free)
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
-        return end - offset
+        return float(end - offset)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -66,7 +66,11 @@ class Metric:
     @property
     def quantile(self) -> float | None:
         """The fraction that a percentile stands for, None for other functions."""
-        return float(self.function[1:]) / 100 if self.function[0] == "p" and self.unit == "seconds" else None
+        return (
+            float(self.function[1:]) / 100
+            if self.function[0] == "p" and self.unit == "seconds"
+            else None
+        )
 
     def format(self, value: float) -> str:
         """Return *value* with the unit that reads best."""
@@ -161,7 +165,7 @@ def parse_kpi(metric: str, target: str, alert: str) -> Kpi:
     good, bad = parse_bound(target, parsed), parse_bound(alert, parsed)
     if good.is_upper == bad.is_upper:
         raise ValueError(f"alert {alert!r} points the same way as target {target!r}")
-    if good.is_upper and bad.value < good.value or not good.is_upper and bad.value > good.value:
+    if (good.is_upper and bad.value < good.value) or (not good.is_upper and bad.value > good.value):
         raise ValueError(f"alert {alert!r} lies inside target {target!r}")
     return Kpi(parsed, good, bad, target.strip(), alert.strip())
 

@@ -159,7 +159,7 @@ class RunRecord:
             return None
         if any(math.isinf(value) for value in values):
             return (min(values), math.inf)
-        from scipy.special import stdtrit  # noqa: PLC0415  # slow to import, rarely needed
+        from scipy.special import stdtrit  # slow to import, rarely needed
 
         mean = math.fsum(values) / len(values)
         variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)

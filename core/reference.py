@@ -107,7 +107,9 @@ class Reference:
         self.l2: KVStore = (
             embedded_kv()
             if plan.redis is None
-            else redis_kv(plan.redis, timeout=tiers.l2.timeout, namespace=f"edgeproof:{scenario.name}:")
+            else redis_kv(
+                plan.redis, timeout=tiers.l2.timeout, namespace=f"edgeproof:{scenario.name}:"
+            )
         )
         self.kv: KVStore = self.l2
         self.database: Database = self._sqlite

@@ -69,7 +69,7 @@ def _from_trace(scenario: Scenario, path: Path, replication: int) -> Prepared:
             f"{wanted:,}; lower --rate, the duration or --trace-offset, or give --trace-limit"
         )
     rate = wanted / scenario.total_time
-    before = (np.arange(offset) - offset + 0.5) / rate
+    before = ((np.arange(offset) - offset + 0.5) / rate).astype(np.float64)
     notes = (
         f"Real keys from {trace.source} (accesses {offset + 1:,} to {offset + wanted:,}), "
         "assigned types, TTLs and times: the trace has no times of its own.",

@@ -100,7 +100,9 @@ class Traffic(Part):
     def _only_the_last_stage_is_open(self) -> Self:
         for position, stage in enumerate(self.stages[:-1]):
             if stage.duration is None:
-                raise ValueError(f"stages[{position}] needs a duration; only the last may do without")
+                raise ValueError(
+                    f"stages[{position}] needs a duration; only the last may do without"
+                )
         return self
 
 
@@ -375,7 +377,9 @@ class Scenario(Part):
                 "leave out the last stage's duration to hold its rate"
             )
         if staged > self.total_time:
-            raise ValueError(f"traffic.stages last {staged:g}s, longer than the run ({self.total_time:g}s)")
+            raise ValueError(
+                f"traffic.stages last {staged:g}s, longer than the run ({self.total_time:g}s)"
+            )
         return self
 
     @property

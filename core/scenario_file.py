@@ -52,9 +52,13 @@ def read_toml(path: Path) -> dict[str, Any]:
             raise InputError(f"{path}: larger than {MAX_FILE_BYTES:,} bytes; is it a scenario?")
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{path}: no such scenario; `edgeproof scenario list` names those that are here") from None
+        raise InputError(
+            f"{path}: no such scenario; `edgeproof scenario list` names those that are here"
+        ) from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); give a readable TOML file") from None
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); give a readable TOML file"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not valid TOML: {error}; mend the line it names") from None
 
@@ -80,7 +84,9 @@ def apply_override(data: dict[str, Any], text: str) -> None:
             else:
                 place = place[step]
         except (AttributeError, IndexError, KeyError, TypeError):
-            raise InputError(f"--set {text}: {path} leads nowhere; check it against the file") from None
+            raise InputError(
+                f"--set {text}: {path} leads nowhere; check it against the file"
+            ) from None
     try:
         place[steps[-1]] = parsed
     except (IndexError, TypeError):

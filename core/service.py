@@ -30,7 +30,8 @@ from core.wire import ISOLATE_HEADER, cache_status, server_timing
 
 MAX_BODY_BYTES = 65_536
 MAX_KEYS = 1_000
-TOKEN_VARIABLE = "EDGEPROOF_TOKEN"  # noqa: S105  # the name of the variable, not a token
+_LARGEST = 1e15
+TOKEN_VARIABLE = "EDGEPROOF_TOKEN"  # the name of the variable, not a token
 
 Answer = tuple[int, bytes]
 
@@ -141,9 +142,7 @@ class Service:
 
     async def _attribution(self, request: Request, span: Span, isolate: int) -> Answer:
         identifier = _identifier(request.path_params["id"], "conversion id")
-        document = await self.reference.cdp.attribution(
-            span, isolate, identifier, _model(request)
-        )
+        document = await self.reference.cdp.attribution(span, isolate, identifier, _model(request))
         if document is None:
             return _problem(404, "no_conversion", f"conversion {identifier!r} is not known")
         return 200, document
@@ -296,12 +295,10 @@ def parse_event(body: bytes) -> Event:
     timestamp = data.get("timestamp")
     if isinstance(timestamp, bool) or not isinstance(timestamp, int) or not 0 <= timestamp < 2**53:
         raise BadRequest(f"timestamp is {_shown(timestamp)}; it is epoch milliseconds")
-    conversion, value = data.get("conversion_id"), data.get("value")
+    conversion, value = data.get("conversion_id"), None
     if conversion is not None:
         conversion = _identifier(conversion, "conversion_id")
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or not math.isfinite(value) or value < 0:
-            raise BadRequest(f"value is {_shown(value)}; a conversion's value is a number from 0 on")
+        value = _amount(data.get("value"))
     return Event(
         event_id=text("event_id"),
         user_id=text("user_id"),
@@ -310,8 +307,16 @@ def parse_event(body: bytes) -> Event:
         timestamp_ms=timestamp,
         utm_source=text("utm_source", "(direct)"),
         conversion_id=conversion,
-        value=None if conversion is None else float(value),
+        value=value,
     )
+
+
+def _amount(value: object) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        amount = float(value) if abs(value) < _LARGEST else math.inf
+        if 0 <= amount < _LARGEST:
+            return amount
+    raise BadRequest(f"value is {_shown(value)}; a conversion's value is a number from 0 on")
 
 
 def parse_invalidation(body: bytes) -> tuple[list[str], str | None]:
@@ -355,7 +360,9 @@ def _object(body: bytes) -> dict[str, Any]:
 
 def _identifier(value: object, name: str) -> str:
     if not isinstance(value, str) or not 1 <= len(value) <= MAX_ID_LENGTH or "\0" in value:
-        raise BadRequest(f"{name} is {_shown(value)}; it is a text of 1 to {MAX_ID_LENGTH} characters")
+        raise BadRequest(
+            f"{name} is {_shown(value)}; it is a text of 1 to {MAX_ID_LENGTH} characters"
+        )
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -48,7 +48,9 @@ class Stream:
 
     __slots__ = ("_block", "_end", "_first", "_key", "width")
 
-    def __init__(self, seed: int, purpose: Purpose, *, width: int = 1, replication: int = 0) -> None:
+    def __init__(
+        self, seed: int, purpose: Purpose, *, width: int = 1, replication: int = 0
+    ) -> None:
         self._key = (seed, purpose, replication)
         self.width = width
         self._first = self._end = 0
@@ -79,5 +81,5 @@ class Stream:
         generator = _generator(*self._key)
         generator.advance(start // 4)
         raw = np.asarray(generator.random_raw(start % 4 + count * self.width))[start % 4 :]
-        uniforms: NDArray[np.float64] = (raw >> np.uint64(11)) * 2.0**-53
+        uniforms = ((raw >> np.uint64(11)) * 2.0**-53).astype(np.float64, copy=False)
         return uniforms.reshape(count, self.width)

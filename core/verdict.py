@@ -56,7 +56,9 @@ def compare(
             kpi=kpi,
             predicted=p,
             measured=m,
-            error=relative_error(kpi.metric, p and p.value, m and m.value),
+            error=relative_error(
+                kpi.metric, None if p is None else p.value, None if m is None else m.value
+            ),
         )
         for kpi, p, m in zip(kpis, left, right, strict=True)
     ]

@@ -112,7 +112,9 @@ def _sampled(scenario: Scenario, replication: int) -> WarmState:
         per_isolate = np.repeat(rates[:, None] / isolates, isolates, axis=1)
         if tiers.l1.scope == "request":
             filled = (ends - ttl)[:, None] + sampler.exponentials(per_isolate)
-            last_read = np.where(filled < 0, np.maximum(filled, -_age(sampler, rates)[:, None]), -np.inf)
+            last_read = np.where(
+                filled < 0, np.maximum(filled, -_age(sampler, rates)[:, None]), -np.inf
+            )
             last_read = last_read.max(axis=1)
         else:
             filled, ended = _l1_fills(sampler, per_isolate, ends, ttl, tiers.l1.ttl)
@@ -120,7 +122,9 @@ def _sampled(scenario: Scenario, replication: int) -> WarmState:
             present = (filled < 0) & (ended > 0)
             used = np.maximum(filled, -_age(sampler, per_isolate))
             for key, isolate in zip(*np.nonzero(present), strict=True):
-                entry = WarmL1(int(isolate), cache_type, int(subjects[key]), float(ended[key, isolate]))
+                entry = WarmL1(
+                    int(isolate), cache_type, int(subjects[key]), float(ended[key, isolate])
+                )
                 l1.append((float(used[key, isolate]), entry))
         hot = np.maximum(last_read + tiers.l2.cache_ttl, 0.0)
         l2 += [

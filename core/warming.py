@@ -8,7 +8,15 @@ from typing import Any
 from core.attribution.models import MODELS
 from core.caching.kv import KVStore
 from core.caching.tiered import TieredCache, seal
-from core.cdp import Cdp, attribution_key, cache_types, channels_key, journey_key, site_key, user_key
+from core.cdp import (
+    Cdp,
+    attribution_key,
+    cache_types,
+    channels_key,
+    journey_key,
+    site_key,
+    user_key,
+)
 from core.clock import Clock, ManualClock
 from core.conversions import ConversionQueue
 from core.emulation import DelayedKV
@@ -35,8 +43,10 @@ class Warmer:
 
     async def load(self, state: WarmState) -> None:
         """Load every value of *state* from the database, so that warming is quick."""
-        for entry in (*state.l2, *state.l1):
-            await self._entry(entry.cache_type, entry.subject)
+        for held in state.l2:
+            await self._entry(held.cache_type, held.subject)
+        for kept in state.l1:
+            await self._entry(kept.cache_type, kept.subject)
 
     async def warm_l2(self, state: WarmState, kv: KVStore, clock: Clock, origin: float) -> None:
         """Put the L2 entries of *state* into *kv*; StoreError if it fails.

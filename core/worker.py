@@ -53,7 +53,9 @@ def main(arguments: Sequence[str]) -> int:
     die_with_parent()
     plan_path = Path(arguments[0])
     plan = json.loads(plan_path.read_text(encoding="utf-8"))
-    listener = socket.socket(socket.AF_INET6 if ":" in plan["host"] else socket.AF_INET)
+    family = socket.AF_INET6 if ":" in plan["host"] else socket.AF_INET
+    # asyncio turns Nagle's delay off only on sockets that name their protocol.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         scenario = parse_scenario(plan["scenario"], source=plan["scenario"].get("name", "scenario"))

@@ -112,14 +112,18 @@ def popularity(scenario: Scenario, count: int) -> NDArray[np.float64]:
     exponent = law.exponent if law.law == "zipf" else 0.0
     # math.pow on whole ranks, rounded: numpy's vector units may differ in the last bit.
     weights = np.array([round(math.pow(rank, -exponent), 12) for rank in range(1, count + 1)])
-    return weights / weights.sum()
+    shares: NDArray[np.float64] = weights / weights.sum()
+    return shares
 
 
-def choose(weights: NDArray[np.float64] | tuple[float, ...], u: NDArray[np.float64]) -> NDArray[np.int64]:
+def choose(
+    weights: NDArray[np.float64] | tuple[float, ...], u: NDArray[np.float64]
+) -> NDArray[np.int64]:
     """Return for each uniform of *u* the position drawn with *weights*, by inversion."""
     cumulative = np.cumsum(np.asarray(weights, dtype=np.float64))
     drawn = np.searchsorted(cumulative, u * cumulative[-1], side="right")
-    return np.minimum(drawn, cumulative.size - 1)
+    positions: NDArray[np.int64] = np.minimum(drawn, cumulative.size - 1).astype(np.int64)
+    return positions
 
 
 def arrivals(scenario: Scenario, *, replication: int = 0) -> NDArray[np.int64]:

@@ -81,7 +81,7 @@ def finish(
         print(f"{verdict if rows else 'PLAN'}: {report.sentence}")
         print(f"Report: {folder / 'report.html'}")
     sys.stdout.flush()
-    return exit_code(verdict, [r for r in _outcomes(rows)], options, model_holds=model_holds)
+    return exit_code(verdict, _outcomes(rows), options, model_holds=model_holds)
 
 
 def _outcomes(rows: Sequence[Any]) -> list[Outcome]:

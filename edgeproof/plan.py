@@ -67,9 +67,9 @@ def command(
 
 def points_table(plan: CapacityPlan) -> list[tuple[str, ...]]:
     """Return the rates that were tried, with what breaks at each."""
-    rows = [("requests/s", "all KPIs hold", "breaks")]
-    for point in plan.points:
-        rows.append(
-            (f"{point.rate:,.0f}", "yes" if point.holds else "no", ", ".join(point.broken) or "-")
-        )
+    rows: list[tuple[str, ...]] = [("requests/s", "all KPIs hold", "breaks")]
+    rows += [
+        (f"{point.rate:,.0f}", "yes" if point.holds else "no", ", ".join(point.broken) or "-")
+        for point in plan.points
+    ]
     return rows

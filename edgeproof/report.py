@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from core.calibration import Calibration
 from core.capacity import CapacityPlan
 from core.errors import InputError
 from core.record import RunRecord, read_record
@@ -31,7 +30,9 @@ from edgeproof.runs import new_folder
 def command(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", help="One run's folder, or a prediction and a measurement."),
+        typer.Argument(
+            metavar="RUN...", help="One run's folder, or a prediction and a measurement."
+        ),
     ],
     out: OutOption = None,
     gate: GateOption = "target",
@@ -63,7 +64,7 @@ def command(
                 f"{runs[0]} and {runs[-1]}: not the same requests (their workload hashes differ); "
                 "compare runs of one scenario, seed and trace"
             )
-        verdict, holds = model_verdict(found.predicted, found.measured, found.speed_ratio())
+        verdict, holds = model_verdict(found.predicted, found.measured)
         lines = request_lines(found.measured)
     return finish(
         folder,
@@ -87,7 +88,6 @@ class _Found:
     predicted: RunRecord | None = None
     measured: RunRecord | None = None
     plan: CapacityPlan | None = None
-    calibration: Calibration | None = None
     facts: dict[str, Any] | None = None
 
     def add(self, run: Path) -> None:
@@ -96,8 +96,6 @@ class _Found:
             raise InputError(f"{run}: no such folder; give the folder of a finished run")
         if self.facts is None and (run / "run.json").is_file():
             self.facts = _json(run / "run.json")
-        if (run / "calibration.json").is_file():
-            self.calibration = _parsed(run / "calibration.json", Calibration.from_json)
         if (run / "plan.json").is_file():
             self.plan = _parsed(run / "plan.json", CapacityPlan.from_json)
             return
@@ -111,13 +109,6 @@ class _Found:
         if getattr(self, side) is not None:
             raise InputError(f"{path}: a second run that is {side}; give one of each at most")
         setattr(self, side, record)
-
-    def speed_ratio(self) -> float | None:
-        """Return how much longer the fixed work took in the measurement than in calibration."""
-        audit = self.measured.audit if self.measured else None
-        during = audit.service_speed if audit else None
-        before = self.calibration.speed if self.calibration else None
-        return during / before if during and before else None
 
     def title(self) -> str:
         """Return the report's title."""

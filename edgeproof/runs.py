@@ -40,7 +40,9 @@ def new_folder(out: Path | None, name: str) -> Path:
                 raise InputError("runs: is a file; give --out DIR") from None
             number += 1
         except OSError as error:
-            raise InputError(f"{folder}: cannot be made ({error.strerror}); give --out DIR") from None
+            raise InputError(
+                f"{folder}: cannot be made ({error.strerror}); give --out DIR"
+            ) from None
         else:
             return folder
 

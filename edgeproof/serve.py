@@ -33,7 +33,9 @@ def command(
     port: Annotated[
         int,
         typer.Option(
-            "--port", min=0, max=65535,
+            "--port",
+            min=0,
+            max=65535,
             help="Of the first process; the others take the next ones. 0 chooses free ones.",
         ),
     ] = 8787,

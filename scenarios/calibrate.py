@@ -28,7 +28,12 @@ RATE = 120.0
 """Requests per second: low enough that they seldom wait for one another."""
 
 DURATION = 12.0
-_BLOCKS = ((0.97, 0.01, 0.01, 0.01), (0.1, 0.7, 0.1, 0.1), (0.1, 0.1, 0.7, 0.1), (0.1, 0.1, 0.1, 0.7))
+_BLOCKS = (
+    (0.97, 0.01, 0.01, 0.01),
+    (0.1, 0.7, 0.1, 0.1),
+    (0.1, 0.1, 0.7, 0.1),
+    (0.1, 0.1, 0.1, 0.7),
+)
 """The mix of each second, in turn; then the same with subjects that are seldom in a cache."""
 
 _NOISE = 0.10
@@ -138,7 +143,7 @@ def _fit(committed: Cpu, polls: Sequence[Sequence[Mapping[str, Any]]]) -> Cpu:
                 used.append(after["process"]["cpu_seconds"] - before["process"]["cpu_seconds"])
     if len(rows) < 4:
         raise NotCalibrated("calibration: the service has no statistics to fit CPU costs to")
-    from scipy.optimize import lsq_linear  # noqa: PLC0415  # slow to import, needed here only
+    from scipy.optimize import lsq_linear
 
     design, observed = np.array(rows, dtype=float), np.array(used)
     prior = np.array([*(getattr(committed, field) for field in fields), 0.0])

@@ -3,103 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 from gevent.event import AsyncResult
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
-from core.histogram import LatencyHistogram
-from core.scenario import ENDPOINTS
-from scenarios.audit import invalid_reasons
-from scenarios.result import LoadResult
 from scenarios.run import PREPARE_SECONDS, LoadRun
+from scenarios.tally import Tally
 
 IDLE, BEGIN, DONE = "edgeproof_idle", "edgeproof_begin", "edgeproof_done"
-
-
-@dataclass(slots=True, kw_only=True)
-class Tally:
-    """What one process, or all together, found: after the warm-up, but drops over the whole run."""
-
-    lag_limit: float
-    planned: int = 0
-    sent: int = 0
-    dropped: int = 0
-    cpu_share: float = 0.0
-    interrupted: bool = False
-    lag: LatencyHistogram = field(default_factory=LatencyHistogram)
-    latencies: dict[str, LatencyHistogram] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, result: LoadResult, *, warm_up: float) -> Tally:
-        """Return the tally of *result*."""
-        rows, facts = result.rows, result.audit
-        wall = facts["wall_seconds"]
-        measured = rows.intended_ns >= warm_up * 1e9
-        latencies = {}
-        for code, endpoint in enumerate(ENDPOINTS):
-            chosen = measured & (rows.endpoint == code)
-            if chosen.any():
-                latencies[endpoint] = LatencyHistogram.of(rows.latency[chosen])
-        return cls(
-            lag_limit=facts["lag_limit"],
-            planned=facts["planned"],
-            sent=len(rows),
-            dropped=int(rows.dropped.size),
-            cpu_share=facts["cpu_seconds"] / wall if wall else 0.0,
-            interrupted=result.interrupted,
-            lag=LatencyHistogram.of(np.maximum(rows.lag[measured], 0.0)),
-            latencies=latencies,
-        )
-
-    def to_message(self) -> dict[str, Any]:
-        """Return plain data for Locust's messages."""
-        data: dict[str, Any] = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        data["lag"] = self.lag.to_json()
-        data["latencies"] = {name: h.to_json() for name, h in self.latencies.items()}
-        return data
-
-    @classmethod
-    def from_message(cls, data: dict[str, Any]) -> Tally:
-        """Return the tally of `to_message`."""
-        histograms = data["latencies"].items()
-        parts = {
-            "lag": LatencyHistogram.from_json(data["lag"]),
-            "latencies": {name: LatencyHistogram.from_json(h) for name, h in histograms},
-        }
-        return cls(**{**data, **parts})
-
-    def add(self, other: Tally) -> None:
-        """Merge *other* into this tally; the CPU share is that of the busiest process."""
-        self.planned += other.planned
-        self.sent += other.sent
-        self.dropped += other.dropped
-        self.cpu_share = max(self.cpu_share, other.cpu_share)
-        self.interrupted = self.interrupted or other.interrupted
-        self.lag.add(other.lag)
-        for name, histogram in other.latencies.items():
-            self.latencies.setdefault(name, LatencyHistogram()).add(histogram)
-
-    @property
-    def failed(self) -> int:
-        """Requests without an answer that counts, drops included."""
-        return self.dropped + sum(histogram.failed for histogram in self.latencies.values())
-
-    def invalid(self) -> tuple[str, ...]:
-        """Return why the run proves nothing; empty if it can be trusted."""
-        return invalid_reasons(
-            planned=self.planned,
-            dropped=self.dropped,
-            sent=self.sent,
-            lag_p99=self.lag.quantile(0.99) if self.lag.count else 0.0,
-            lag_limit=self.lag_limit,
-            cpu_share=self.cpu_share,
-            interrupted=self.interrupted,
-        )
 
 
 class Worker:

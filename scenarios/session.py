@@ -14,6 +14,7 @@ from typing import Any
 import gevent
 from locust.env import Environment
 from locust.event import Events
+from locust.exception import StopTest
 from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
 from core.errors import EdgeproofError, InputError
@@ -21,16 +22,18 @@ from core.replay import prepare
 from core.scenario_file import load_scenario
 from scenarios.console import Console
 from scenarios.control import TOKEN
-from scenarios.fleet import Master, Tally, Worker
+from scenarios.fleet import Master, Worker
 from scenarios.hosts import named_hosts
 from scenarios.lifeline import end_with_parent
 from scenarios.measurement import failures, measure, summary
 from scenarios.plan import LoadPlan, make_plan
 from scenarios.run import LoadRun
+from scenarios.tally import Tally
 from scenarios.visitor import ConnectionPool, Visitor
 
 PLAN_VARIABLE = "EDGEPROOF_PLAN"
 STOP_SECONDS = 8.0
+MOST_CONNECTIONS = 65_536
 _log = logging.getLogger("edgeproof")
 
 
@@ -117,20 +120,22 @@ class Session:
     def on_test_start(self, **_: Any) -> None:
         """Take up the plan; users then come to wait for its arrivals."""
         self._environment.process_exit_code = None
+        is_alone = isinstance(self._runner, LocalRunner)
         try:
             plan = self._plan(self._hosts())
         except EdgeproofError as error:
             self._environment.process_exit_code = _complain(error)
+            if is_alone:
+                raise StopTest("the load cannot start") from None
             gevent.spawn(self._end)
             return
-        is_alone = isinstance(self._runner, LocalRunner)
         run = LoadRun(plan, token=os.environ.get(TOKEN), watches=is_alone)
         self._run = run
         if self._master is not None:
             self._master.expect(run)
             return
         self._visitor.client_pool = ConnectionPool(
-            concurrency=max(plan.pool_size, self._options.num_users or 0),
+            concurrency=MOST_CONNECTIONS,  # the users are the bound
             connection_timeout=plan.timeout,
             network_timeout=plan.timeout,
             insecure=self._visitor.insecure,
@@ -182,14 +187,17 @@ class Session:
 
     def on_quitting(self, **_: Any) -> None:
         """Do the same where Locust is told to end in the middle of a test."""
+        if self._master is not None and self._run is not None:
+            self._say([], ("ended before all workers had told what they found",), has_failed=False)
         self.on_test_stopping()
         self._conclude()
 
     def _conclude(self) -> None:
         """Write the result, print it, set the exit code; once a test."""
-        run, self._run = self._run, None
+        run = self._run
         if run is None or self._master is not None:
             return
+        self._run = None
         result, warm_up = run.result(), run.plan.scenario.warm_up
         folder = self._options.plan_folder or self._options.result_folder
         if folder and self._worker is None:
@@ -206,6 +214,7 @@ class Session:
         self._say(lines, reasons, has_failed=has_failed and not self._options.plan_folder)
 
     def _on_all_done(self, tally: Tally) -> None:
+        self._run = None
         self._say(summary(tally.latencies), tally.invalid(), has_failed=tally.failed > 0)
         gevent.spawn(self._end)
 

@@ -125,7 +125,11 @@ class SimLoop(asyncio.BaseEventLoop):
         return handle
 
     def call_at(  # type: ignore[override]  # a lighter handle than asyncio's
-        self, when: float, callback: Callable[..., object], *arguments: Any, context: Context | None = None
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *arguments: Any,
+        context: Context | None = None,
     ) -> _Handle:
         """Run *callback* at the absolute simulated time *when*, or now if that is past."""
         now = self.env._now
@@ -135,7 +139,11 @@ class SimLoop(asyncio.BaseEventLoop):
         return handle
 
     def call_later(  # type: ignore[override]  # a lighter handle than asyncio's
-        self, delay: float, callback: Callable[..., object], *arguments: Any, context: Context | None = None
+        self,
+        delay: float,
+        callback: Callable[..., object],
+        *arguments: Any,
+        context: Context | None = None,
     ) -> _Handle:
         """Run *callback* after *delay* seconds."""
         return self.call_at(self.env._now + delay, callback, *arguments, context=context)
@@ -164,11 +172,15 @@ class SimLoop(asyncio.BaseEventLoop):
         finally:
             self._is_starting_task = False
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> NoReturn:
+    def run_in_executor(  # type: ignore[override]  # it never returns
+        self, executor: Any, func: Any, *args: Any
+    ) -> NoReturn:
         """Refuse: a thread would run on the machine's time."""
         raise RuntimeError("threads and executors do not exist in simulated time")
 
-    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> NoReturn:
+    def call_soon_threadsafe(  # type: ignore[override]  # it never returns
+        self, callback: Any, *args: Any, context: Any = None
+    ) -> NoReturn:
         """Refuse: a thread would run on the machine's time."""
         raise RuntimeError("threads and executors do not exist in simulated time")
 
@@ -224,7 +236,8 @@ class SimLoop(asyncio.BaseEventLoop):
                         next_arrival = arrivals[position] if position < count else inf
                     elif not done():
                         raise RuntimeError("nothing is left to happen, and the run has not ended")
-                return task.result()
+                result: _T = task.result()
+                return result
         finally:
             events._set_running_loop(None)
 

@@ -79,7 +79,7 @@ class SimulatedPlatform:
 
     def now(self) -> float:
         """Return the simulated time."""
-        return self._loop.env._now  # type: ignore[no-any-return]  # simpy types it as int or float
+        return self._loop.env._now
 
     def until(self, when: float) -> Awaitable[None]:
         """Return what is done at *when*."""
@@ -105,7 +105,7 @@ class SimulatedPlatform:
         now = self._loop.env._now
         free = self.cpu_free
         self.cpu_free = end = (free if free > now else now) + seconds
-        return end  # type: ignore[no-any-return]  # simpy types its time as int or float
+        return end
 
 
 class SimulatedProcess:

@@ -29,7 +29,11 @@ SUMMARY = tuple(
     parse_metric(text)
     for text in (
         *ALIASES,
-        *(f"p{q}({series})" for q in (50, 95, 99) for series in (*ENDPOINT_SERIES, "query", "queue")),
+        *(
+            f"p{q}({series})"
+            for q in (50, 95, 99)
+            for series in (*ENDPOINT_SERIES, "query", "queue")
+        ),
         *(f"ratio({series})" for series in ("l1", "l2", "miss")),
     )
 )

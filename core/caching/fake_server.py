@@ -17,7 +17,7 @@ STATED_LIMIT = 3_000
 
 def main() -> int:
     """Serve on a free loopback port until SIGTERM; return the exit code."""
-    from fakeredis import TcpFakeServer  # noqa: PLC0415  # only this process needs it
+    from fakeredis import TcpFakeServer  # only this process needs it
 
     class Server(TcpFakeServer):
         request_queue_size = 256

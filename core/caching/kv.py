@@ -93,10 +93,10 @@ class RedisKV:
     async def get(self, key: str) -> bytes | None:
         """Return the value of *key*, None if there is none or it has expired."""
         try:
-            value: bytes | None = await self._client.get(self._namespace + key)
+            value = await self._client.get(self._namespace + key)
         except RedisError as error:
             raise _translated(error) from error
-        return value
+        return value if isinstance(value, bytes) else None
 
     async def put(self, key: str, value: bytes, ttl: float) -> None:
         """Keep *value* for *ttl* seconds, in place of what was there."""
@@ -144,7 +144,7 @@ def _translated(error: RedisError) -> StoreError:
 
 def embedded_kv() -> RedisKV:
     """Return a fakeredis store that lives in this process."""
-    import fakeredis  # noqa: PLC0415  # slow to import, and not needed with a real Redis
+    import fakeredis  # slow to import, and not needed with a real Redis
 
     client: Any = fakeredis.FakeAsyncRedis()
     return RedisKV(client)

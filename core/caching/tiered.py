@@ -13,7 +13,7 @@ from core.caching.memory import MemoryCache
 from core.clock import Clock
 from core.errors import StoreError
 from core.record import NEGATIVE, READ_OUTCOMES
-from core.span import SLOTS, CURRENT, Operation, Span
+from core.span import CURRENT, SLOTS, Operation, Span
 from core.wire import BYPASS, COLLAPSED, L1_HIT, L2_HIT, MISS
 
 _HEADER = struct.Struct(">3sBq")

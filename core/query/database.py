@@ -59,7 +59,9 @@ class SqliteDatabase:
             self.connection.execute("PRAGMA busy_timeout = 5000")
             _migrate(self.connection, path)
         except sqlite3.DatabaseError as error:
-            raise InputError(f"{path}: not a usable database ({error}); give another file") from None
+            raise InputError(
+                f"{path}: not a usable database ({error}); give another file"
+            ) from None
         self._executor = None if inline else ThreadPoolExecutor(1, "sqlite")
 
     async def read(self, statement: Statement, parameters: Sequence[Any]) -> list[Row]:

@@ -48,8 +48,7 @@ CONVERSION_JOURNEY = Statement(
 
 WAITING_JOURNEYS = Statement(
     "waiting_journeys",
-    _JOURNEY
-    + "WHERE c.conversion_id IN (SELECT value FROM json_each(?)) AND c.processed = 0"
+    _JOURNEY + "WHERE c.conversion_id IN (SELECT value FROM json_each(?)) AND c.processed = 0"
     " ORDER BY c.conversion_id, j.event_timestamp, j.id",
 )
 

@@ -1,0 +1,42 @@
+"""A fake service per test, in a process of its own on a free port."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios.fake_service import TOKEN
+
+ROOT = Path(__file__).resolve().parents[2]
+StartService = Callable[[str], str]
+
+
+@pytest.fixture
+def start_service(monkeypatch: pytest.MonkeyPatch) -> Iterator[StartService]:
+    """Return what starts a fake service in a mode and returns its URL."""
+    monkeypatch.setenv("EDGEPROOF_TOKEN", TOKEN)
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(mode: str) -> str:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.scenarios.fake_service", "--mode", mode],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        processes.append(process)
+        assert process.stdout is not None
+        return f"http://127.0.0.1:{int(process.stdout.readline())}"
+
+    yield start
+    for process in processes:
+        process.kill()  # a hanging request would hold up a gentler end
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()

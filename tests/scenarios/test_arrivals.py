@@ -1,0 +1,109 @@
+"""Every planned arrival is handed out or dropped, once, and never early."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+import gevent
+import numpy as np
+import pytest
+from gevent.queue import SimpleQueue
+
+from scenarios.arrivals import Arrival, Arrivals
+from scenarios.timer import KernelTimer, Timer, YieldingTimer
+
+
+class Pool:
+    """Users that note what they get; those with *keeps* never come back."""
+
+    def __init__(self, arrivals: Arrivals, size: int, *, keeps: bool = False) -> None:
+        self.taken: list[tuple[Arrival, float]] = []
+        self.greenlets = [gevent.spawn(self._use, arrivals, keeps) for _ in range(size)]
+        gevent.sleep(0)
+
+    def _use(self, arrivals: Arrivals, keeps: bool) -> None:
+        inbox: SimpleQueue[Arrival] = SimpleQueue()
+        while True:
+            self.taken.append((arrivals.take(inbox), perf_counter()))
+            if keeps:
+                return
+
+    def settle(self) -> None:
+        gevent.sleep(0)
+
+    def stop(self) -> None:
+        gevent.killall(self.greenlets)
+
+
+def intended(count: int, *, gap_ns: int = 200_000) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.arange(count, dtype=np.int64) * gap_ns
+
+
+def test_rows_are_handed_out_in_order_and_never_early() -> None:
+    arrivals = Arrivals(intended(200))
+    pool = Pool(arrivals, 20)
+    start = perf_counter() + 0.005
+    arrivals.walk(start)
+    pool.settle()
+    pool.stop()
+    assert [arrival.row for arrival, _ in pool.taken] == list(range(200))
+    assert all(taken >= arrival.intended for arrival, taken in pool.taken)
+    assert [arrival.intended for arrival, _ in pool.taken] == (start + intended(200) / 1e9).tolist()
+    assert (arrivals.handed, list(arrivals.dropped)) == (200, [])
+
+
+def test_arrivals_without_a_waiting_user_are_dropped_and_listed() -> None:
+    arrivals = Arrivals(intended(10))
+    pool = Pool(arrivals, 3, keeps=True)
+    arrivals.walk(perf_counter())
+    pool.settle()
+    assert [arrival.row for arrival, _ in pool.taken] == [0, 1, 2]
+    assert list(arrivals.dropped) == [3, 4, 5, 6, 7, 8, 9]
+    assert arrivals.handed + len(arrivals.dropped) == arrivals.planned
+
+
+def test_processes_share_the_rows_by_index() -> None:
+    rows = []
+    for position in range(3):
+        arrivals = Arrivals(intended(20, gap_ns=1000))
+        arrivals.share(position, 3)
+        pool = Pool(arrivals, 20)
+        arrivals.walk(perf_counter())
+        pool.settle()
+        pool.stop()
+        mine = [arrival.row for arrival, _ in pool.taken]
+        assert all(row % 3 == position for row in mine)
+        assert len(mine) == arrivals.planned
+        rows += mine
+    assert sorted(rows) == list(range(20))
+
+
+def test_stopped_user_leaves_the_pool() -> None:
+    arrivals = Arrivals(intended(1))
+    pool = Pool(arrivals, 2)
+    pool.greenlets[0].kill()
+    assert arrivals.idle == 1
+    pool.stop()
+    assert arrivals.idle == 0
+
+
+def test_arrival_of_a_user_stopped_at_the_same_moment_counts_as_dropped() -> None:
+    arrivals = Arrivals(intended(1))
+    pool = Pool(arrivals, 1)
+    pool.greenlets[0].kill(block=False)  # before it has had a turn it is handed an arrival
+    arrivals.walk(perf_counter())
+    pool.stop()
+    assert (arrivals.handed, list(arrivals.dropped), pool.taken) == (0, [0], [])
+
+
+@pytest.mark.parametrize("make", [KernelTimer, YieldingTimer])
+def test_timer_never_returns_early_and_lets_others_run(make: type[Timer]) -> None:
+    timer, turns = make(), []
+    other = gevent.spawn(lambda: turns.append(perf_counter()))
+    moment = perf_counter() + 0.003
+    timer.wait_until(moment)
+    assert perf_counter() >= moment
+    assert turns
+    timer.wait_until(moment)  # in the past: returns at once
+    timer.close()
+    other.join()

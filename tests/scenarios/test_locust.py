@@ -1,0 +1,148 @@
+"""Plain Locust on our locustfile, and what its import must not disturb."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+from scenarios.driver import LOCUSTFILE
+from scenarios.result import LoadResult
+from tests.scenarios.conftest import ROOT, StartService
+
+SCENARIO = """
+name = "small"
+duration = "0.8s"
+warm_up = "0.2s"
+timeout = "1s"
+
+[traffic]
+stages = [{ rate = 60.0 }]
+users = 50
+conversions = 20
+"""
+
+
+@pytest.fixture
+def scenario(tmp_path: Path) -> Path:
+    """Return a scenario file of about a second."""
+    path = tmp_path / "small.toml"
+    path.write_text(SCENARIO)
+    return path
+
+
+def locust(
+    scenario: Path, arguments: Sequence[str], **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run plain Locust elsewhere than in the checkout."""
+    return subprocess.run(
+        [
+            *(sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless"),
+            *("--only-summary", "--scenario", str(scenario), *arguments),
+        ],
+        cwd=scenario.parent,
+        env={**os.environ, "HOME": str(scenario.parent), **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_plain_locust_sizes_its_pool_and_quits(start_service: StartService, scenario: Path) -> None:
+    folder = scenario.parent / "result"
+    host = start_service("good")
+    done = locust(scenario, ["--host", host, "--result-folder", str(folder), "--rate", "80"])
+    assert done.returncode in (0, 3), done.stderr  # 3: a machine too busy to send in time
+    assert "track" in done.stdout
+    result = LoadResult.read(folder)
+    assert result.rows.dropped.size == 0
+    assert result.audit["handed"] == result.audit["planned"] == len(result.rows)
+    assert ("INVALID" in done.stdout) == (done.returncode == 3)
+
+
+def test_failed_requests_give_code_1(start_service: StartService, scenario: Path) -> None:
+    done = locust(scenario, ["--host", start_service("error")])
+    assert done.returncode in (1, 3)
+    assert "status 500" in done.stderr
+
+
+def test_arrivals_that_find_no_connection_give_code_3(
+    start_service: StartService, scenario: Path
+) -> None:
+    done = locust(scenario, ["--host", start_service("hang"), "-u", "1"])
+    assert done.returncode == 3
+    assert "INVALID" in done.stdout
+    assert "were dropped" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (["--host", "http://192.0.2.1"], "--i-am-allowed-to-load 192.0.2.1"),
+        (["--host", "http://127.0.0.1:1", "--max-rate", "10"], "above the bound of 10"),
+        (["--host", "http://127.0.0.1:1", "--max-duration", "0.5"], "above the bound of 0.5 s"),
+        (["--host", "http://127.0.0.1:1", "--set", "tiers.l9=1"], "tiers.l9 is not a known key"),
+        ([], "no host is given"),
+    ],
+)
+def test_wrong_input_gives_code_2_before_anything_is_sent(
+    arguments: list[str], fault: str, scenario: Path
+) -> None:
+    done = locust(scenario, arguments)
+    assert done.returncode == 2
+    assert fault in done.stderr
+
+
+def test_workers_share_the_rows_and_start_together(
+    start_service: StartService, scenario: Path
+) -> None:
+    url = start_service("good")
+    done = locust(scenario, ["--host", url, "--processes", "2"])
+    assert done.returncode in (0, 3), done.stderr
+    assert "track" in done.stdout
+    assert sum(int(line.split()[1].replace(",", "")) for line in table(done.stdout)) > 0
+    # Both halves arrived, each request once.
+    import json
+    import urllib.request
+
+    with urllib.request.urlopen(f"{url}/inspect") as answer:
+        seen = json.load(answer)
+    events = [
+        json.loads(request["body"])["event_id"] for request in seen["seen"] if request["body"]
+    ]
+    assert len(events) == len(set(events)) > 0
+    assert {int(event.rpartition("-")[2]) % 2 for event in events} == {0, 1}
+    assert len({event.rpartition("-")[0] for event in events}) == 1
+    assert len(seen["runs"]) == 1
+
+
+def table(stdout: str) -> list[str]:
+    """Return the lines of the endpoints in what was printed."""
+    names = ("track", "attribution", "journey", "channels")
+    return [line for line in stdout.splitlines() if line.startswith(names)]
+
+
+def test_modules_hide_no_other_package() -> None:
+    """While Locust imports the file, its folder comes first on sys.path."""
+    ours = {path.stem for path in LOCUSTFILE.parent.glob("*.py")} - {"__init__"}
+    others = set(sys.stdlib_module_names) | set(packages_distributions())
+    assert ours & others == set()
+
+
+def test_driver_imports_neither_locust_nor_gevent() -> None:
+    """Importing them patches the whole process, which also simulates and draws."""
+    code = (
+        "import sys, scenarios.driver, scenarios.measurement, scenarios.plan\n"
+        "sys.exit(any(name.split('.')[0] in ('locust', 'gevent') for name in sys.modules))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert (
+        subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
+    )

@@ -1,0 +1,108 @@
+"""What is written down of a request, and what counts as a failure."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.wire import COLLAPSED, L1_HIT, L2_HIT, MISS, cache_status, server_timing
+from scenarios.recorder import Recorder, passes_check
+from scenarios.rendering import Request
+from scenarios.result import Kind
+from tests.scenarios.loads import small_scenario
+
+
+def sent(recorder: Recorder, *, index: int = 0, endpoint: int = 0) -> int:
+    request = Request(0, "GET", "http://127.0.0.1/", {}, None, endpoint, 7, 1000)
+    return recorder.send(index, request, 0.0003)
+
+
+def answered(recorder: Recorder, position: int, **fields: Any) -> Kind:
+    given: dict[str, Any] = {
+        "status": 200,
+        "content_type": "application/json",
+        "body": b"{}",
+        "cache_status": "",
+        "server_timing": "",
+    }
+    return recorder.answer(position, 0.02, **{**given, **fields})
+
+
+def test_rows_stand_in_the_order_of_sending() -> None:
+    recorder = Recorder(small_scenario())
+    positions = [sent(recorder, index=index) for index in (4, 2, 9)]
+    answered(recorder, positions[2])
+    rows = recorder.rows([7, 3])
+    assert rows.index.tolist() == [4, 2, 9]
+    assert rows.latency.tolist() == [math.inf, math.inf, 0.02]
+    assert rows.kind.tolist() == [Kind.UNFINISHED, Kind.UNFINISHED, Kind.ANSWERED]
+    assert rows.dropped.tolist() == [3, 7]
+    assert (recorder.sent, recorder.done, recorder.in_flight) == (3, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind"),
+    [
+        ({"status": 500}, Kind.STATUS),
+        ({"status": 302}, Kind.STATUS),
+        ({"body": b""}, Kind.CHECK),
+        ({"body": b"{nothing"}, Kind.CHECK),
+        ({"status": 202}, Kind.ANSWERED),
+        ({"content_type": "text/html", "body": b"<p>"}, Kind.ANSWERED),
+    ],
+)
+def test_answer_that_does_not_count_is_infinitely_slow(fields: dict[str, Any], kind: Kind) -> None:
+    recorder = Recorder(small_scenario())
+    assert answered(recorder, sent(recorder), **fields) == kind
+    rows = recorder.rows(())
+    assert math.isinf(rows.latency[0]) == (kind is not Kind.ANSWERED)
+    assert rows.status[0] == fields.get("status", 200)
+    assert recorder.failed == (kind is not Kind.ANSWERED)
+
+
+def test_reads_and_timings_are_kept() -> None:
+    recorder = Recorder(small_scenario())
+    stages = [("l1", 1e-6), ("l2", 0.004), ("l2", 0.005), ("cpu", 0.0001), ("total", 0.01)]
+    for index, codes in enumerate([(L1_HIT, MISS), (L2_HIT, COLLAPSED), (L1_HIT, MISS)]):
+        header = cache_status(zip(("config", "lookup"), codes, strict=True))
+        position = sent(recorder, index=index)
+        answered(recorder, position, cache_status=header, server_timing=server_timing(stages))
+    rows = recorder.rows(())
+    assert rows.reads.tolist() == [[L1_HIT, MISS], [L2_HIT, COLLAPSED], [L1_HIT, MISS]]
+    assert rows.samples["l2"][0].tolist() == [0, 0, 1, 1, 2, 2]
+    assert np.allclose(rows.samples["l2"][1], [0.004, 0.005] * 3)
+    assert rows.samples["l3"][0].size == 0
+    assert np.allclose(rows.cpu, 0.0001)
+    assert np.allclose(rows.total, 0.01)
+
+
+def test_recent_quantiles_show_failures_as_none() -> None:
+    recorder = Recorder(small_scenario())
+    assert recorder.recent((0.5,)) == [None]
+    for index in range(4):
+        position = sent(recorder, index=index)
+        if index == 3:
+            recorder.fail(position, Kind.TIMEOUT)
+        else:
+            answered(recorder, position)
+    assert recorder.recent((0.5, 1.0)) == [0.02, None]
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "passes"),
+    [
+        ("application/json; charset=utf-8", b"[1]", True),
+        ("application/problem+json", b"nothing", False),
+        ("APPLICATION/JSON", b"", False),
+        ("application/json", b"\xff\xfe\x00", False),
+        ("application/json", b"[" * 100_000, False),
+        ("", b"", True),
+    ],
+)
+def test_only_what_calls_itself_json_is_checked(
+    content_type: str, body: bytes, passes: bool
+) -> None:
+    assert passes_check(content_type, body) is passes

@@ -1,0 +1,138 @@
+"""Requests are written as the targets say, whatever the ids are."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.attribution.models import MODELS
+from core.errors import InputError
+from core.scenario import ENDPOINTS, PLACEHOLDERS, TRACK_BODY, Scenario
+from core.wire import ISOLATE_HEADER
+from core.workload import generate_workload
+from scenarios.rendering import Renderer, Request, Template, escape_json, escape_url
+from scenarios.routing import Routing
+from tests.scenarios.loads import small_scenario
+
+ids = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
+
+
+def every_request(scenario: Scenario) -> list[Request]:
+    workload = generate_workload(scenario)
+    routing = Routing.of(scenario.topology, ["http://127.0.0.1:1"])
+    renderer = Renderer(scenario, workload, routing, run_id="run")
+    return [renderer.request(index) for index in range(len(workload))]
+
+
+@given(user=ids, conversion=st.none() | ids, value=st.none() | st.floats(0, 1e6))
+def test_body_stays_valid_json_for_any_ids(
+    user: str, conversion: str | None, value: float | None
+) -> None:
+    template = Template(TRACK_BODY, escape_json, known=PLACEHOLDERS, where="targets.track.body")
+    values = dict.fromkeys(PLACEHOLDERS, user) | {
+        "timestamp": "1767225600000",
+        "conversion_id_or_null": json.dumps(conversion),
+        "value_or_null": json.dumps(value),
+    }
+    event = json.loads(template.render(values))
+    assert event["user_id"] == user
+    assert event["conversion_id"] == conversion
+    assert event["value"] == value
+
+
+@given(conversion=ids, model=ids)
+def test_path_stays_one_path_for_any_ids(conversion: str, model: str) -> None:
+    text = "/attribution/{conversion_id}?model={model}"
+    template = Template(text, escape_url, known=PLACEHOLDERS, where="targets.attribution.path")
+    rendered = template.render({"conversion_id": conversion, "model": model})
+    assert rendered.isascii()
+    parts = urlsplit(rendered)
+    assert parts.fragment == ""
+    assert [unquote(step) for step in parts.path.split("/")] == ["", "attribution", conversion]
+    assert parse_qs(parts.query, keep_blank_values=True) == {"model": [model]}
+
+
+def test_json_braces_in_a_body_stay() -> None:
+    text = '{"a": {}, "b": {"user": "{user_id}"}, "c": [{ }]}'
+    template = Template(text, escape_json, known=PLACEHOLDERS, where="targets.track.body")
+    assert json.loads(template.render({"user_id": "u1"})) == {
+        "a": {},
+        "b": {"user": "u1"},
+        "c": [{}],
+    }
+
+
+def test_quoted_values_lose_their_quotes_outside_json() -> None:
+    text = "/x?c={conversion_id_or_null}&v={value_or_null}"
+    template = Template(text, escape_url, known=PLACEHOLDERS, where="targets.track.path")
+    values = {"conversion_id_or_null": '"a b"', "value_or_null": "null"}
+    assert template.render(values) == "/x?c=a%20b&v=null"
+
+
+def test_unknown_placeholder_names_the_target_and_the_list() -> None:
+    scenario = small_scenario(targets={"journey": {"path": "/journey/{usr}"}})
+    with pytest.raises(InputError, match=r"targets\.journey\.path: \{usr\} .*user_id"):
+        every_request(scenario)
+
+
+def test_requests_carry_the_rows_of_the_workload() -> None:
+    scenario = small_scenario(rate=400)
+    workload = generate_workload(scenario)
+    for index, request in enumerate(every_request(scenario)):
+        subject = int(workload.subject[index])
+        assert request.intended_ns == workload.intended_ns[index]
+        path = request.url.removeprefix("http://127.0.0.1:1")
+        match ENDPOINTS[request.endpoint]:
+            case "track":
+                assert request.body is not None
+                event = json.loads(request.body)
+                assert (request.method, path) == ("POST", "/track")
+                assert event["event_id"] == f"run-{index}"
+                assert event["user_id"] == f"u{subject}"
+                assert request.headers["Content-Type"] == "application/json"
+            case "attribution":
+                assert path == f"/attribution/c{subject}?model={MODELS[subject % len(MODELS)]}"
+            case "journey":
+                assert path == f"/journey/u{subject}"
+            case "channels":
+                assert path == f"/channels?model={MODELS[subject]}"
+
+
+def test_conversions_among_the_events_bring_id_and_value() -> None:
+    bodies = [json.loads(r.body) for r in every_request(small_scenario(rate=900)) if r.body]
+    conversions = [body for body in bodies if body["conversion_id"] is not None]
+    assert 0 < len(conversions) < len(bodies)
+    assert all(body["value"] > 0 for body in conversions)
+    assert len({body["event_id"] for body in bodies}) == len(bodies)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "expected"),
+    [
+        ('["{user_id}"]', "application/json", '["u0"]'),
+        ("user={user_id}&site={site_id}", "application/x-www-form-urlencoded", "user=u0&site=s0"),
+    ],
+)
+def test_body_is_json_where_it_looks_like_it(body: str, content_type: str, expected: str) -> None:
+    target: dict[str, Any] = {"method": "POST", "path": "/track", "body": body}
+    scenario = small_scenario(targets={"track": target})
+    first = next(r for r in every_request(scenario) if r.endpoint == 0 and r.subject == 0)
+    assert first.body == expected.encode()
+    assert first.headers["Content-Type"] == content_type
+
+
+def test_isolate_within_its_process_goes_into_the_header() -> None:
+    scenario = small_scenario(topology={"processes": 2, "isolates": 3}, rate=300)
+    workload = generate_workload(scenario)
+    routing = Routing.of(scenario.topology, ["http://127.0.0.1:1", "http://127.0.0.1:2"])
+    renderer = Renderer(scenario, workload, routing, run_id="run")
+    for index, isolate in enumerate(workload.isolate.tolist()):
+        request = renderer.request(index)
+        assert request.host == isolate // 3
+        assert request.url.startswith(routing.hosts[isolate // 3])
+        assert request.headers[ISOLATE_HEADER] == str(isolate % 3)
