@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from statistics import NormalDist
 from typing import Annotated, Any
 
@@ -28,7 +29,7 @@ class Distribution:
     __slots__ = ("constant", "mean", "source", "table")
 
     def __init__(self, table: Sequence[float], source: Any) -> None:
-        if len(table) < 2 or any(b < a for a, b in zip(table, table[1:], strict=False)):
+        if len(table) < 2 or any(b < a for a, b in pairwise(table)):
             raise ValueError("a quantile table has at least two values and never falls")
         self.table = tuple(table)
         self.constant = table[0] if table[0] == table[-1] else None
@@ -98,7 +99,7 @@ def quantiles(points: Mapping[str, float]) -> Distribution:
         scores.append((NormalDist().inv_cdf(float(name[1:]) / 100), math.log(value)))
     if len(scores) < 2:
         raise ValueError("give two or more quantiles, such as p50 and p99")
-    if any(b[1] < a[1] for a, b in zip(scores, scores[1:], strict=False)):
+    if any(b[1] < a[1] for a, b in pairwise(scores)):
         raise ValueError("quantiles must rise")
     table = []
     for i in range(TABLE_SIZE):

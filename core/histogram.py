@@ -107,7 +107,7 @@ class LatencyHistogram:
 
     @property
     def mean(self) -> float:
-        """The mean latency in seconds of the requests that succeeded; ValueError if there is none."""
+        """The mean latency in seconds of what succeeded; ValueError if nothing did."""
         succeeded = sum(self.counts.values())
         if succeeded == 0:
             raise ValueError("nothing was recorded")

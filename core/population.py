@@ -1,4 +1,4 @@
-"""The users, touches and conversions that a scenario's database starts with, and its live events."""
+"""The users, touches and conversions that a database starts with, and the events of a run."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class History:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """What a run is given: its requests, and what the caches saw before them where a trace tells."""
+    """What a run is given: its requests and, from a trace, the accesses before them."""
 
     workload: Workload
     history: History | None = None

@@ -270,7 +270,8 @@ TRACK_BODY = (
 )
 PLACEHOLDERS = (
     "event_id", "user_id", "site_id", "event_name", "timestamp", "utm_source",
-    "conversion_id_or_null", "value_or_null", "conversion_id", "model", "isolate", "index", "run_id",
+    "conversion_id_or_null", "value_or_null", "conversion_id", "model", "isolate", "index",
+    "run_id",
 )  # fmt: skip
 
 

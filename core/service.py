@@ -46,12 +46,11 @@ def create_app(plan: WorkerPlan, *, token: str | None = None) -> Starlette:
     Without a token those endpoints answer 403.
     """
     service = Service(plan, token or os.environ.get(TOKEN_VARIABLE) or None)
-    app = Starlette(
+    return Starlette(
         routes=service.routes(),
         lifespan=service.lifespan,
         exception_handlers={HTTPException: _http_error, Exception: _unexpected},
     )
-    return app
 
 
 class Service:

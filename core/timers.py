@@ -12,6 +12,7 @@ import heapq
 import os
 import sys
 from collections.abc import Awaitable
+from contextlib import suppress
 from itertools import count
 
 from core.clock import SystemClock
@@ -83,10 +84,8 @@ class Timers:
 
     def _ring(self) -> None:
         if self._descriptor is not None:
-            try:
+            with suppress(BlockingIOError):
                 os.read(self._descriptor, 8)
-            except BlockingIOError:
-                pass
         self._armed = _NEVER
         now = self._clock.now()
         while self._heap and self._heap[0][0] - self._lead <= now:

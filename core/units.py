@@ -1,4 +1,4 @@
-"""Durations, sizes, ratios and rates as people write them ("20ms", "128MB", "95%"), as SI floats inside."""
+"""Durations, sizes and ratios as people write them ("20ms", "128MB", "95%")."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from core.errors import InputError
 
@@ -33,7 +34,7 @@ def credits_of(
     """
     check_model(model)
     count = len(times_ms)
-    if any(b < a for a, b in zip(times_ms, times_ms[1:], strict=False)):
+    if any(b < a for a, b in pairwise(times_ms)):
         raise ValueError("touches are given oldest first")
     if count and times_ms[-1] > converted_ms:
         raise ValueError("a touch after the conversion cannot have led to it")

@@ -76,7 +76,8 @@ class TieredCache:
     """
 
     __slots__ = (
-        "_clock", "_flights", "_kv", "_now", "_policy", "_retain", "corrupt", "l1", "outcomes", "put_errors",
+        "_clock", "_flights", "_kv", "_now", "_policy", "_retain",
+        "corrupt", "l1", "outcomes", "put_errors",
     )  # fmt: skip
 
     def __init__(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +17,13 @@ from tests.scenarios.fake_service import TOKEN
 
 ROOT = Path(__file__).resolve().parents[2]
 StartService = Callable[[str], str]
+
+
+def inspect(url: str) -> dict[str, Any]:
+    """Return what the fake service at *url* was asked."""
+    with urllib.request.urlopen(f"{url}/inspect") as answer:
+        data: dict[str, Any] = json.load(answer)
+        return data
 
 
 @pytest.fixture

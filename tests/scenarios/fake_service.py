@@ -132,13 +132,22 @@ class FakeService:
 
 async def close_connections(listener: socket.socket, *, truncates: bool) -> None:
     """Take every request and close the connection instead of answering, or in the middle."""
+    seen: list[dict[str, str]] = []
 
     async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        if b"/api/" in head:
+        try:
+            path = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1].decode()
+        except asyncio.IncompleteReadError:
+            path = ""  # only looked whether somebody listens
+        if path.startswith("/api/"):
             writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
-        elif truncates:
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf of it")
+        elif path == "/inspect":
+            body = json.dumps({"seen": seen}).encode()
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        elif path:
+            seen.append({"path": path})
+            if truncates:
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf of it")
         await writer.drain()
         writer.close()
 
