@@ -156,13 +156,15 @@ def _l1_fills(
     filled = start + sampler.exponentials(rates)
     leader = np.floor(sampler.uniforms(keys) * isolates).astype(int)
     filled[np.arange(keys), leader] = start[:, 0]  # the read that filled L2 filled its own L1
+    goes_on = np.ones_like(filled, dtype=np.bool_)
     while True:
         ended = np.minimum(filled + l1_ttl, l2_ends[:, None])
         refilled = ended + sampler.exponentials(rates)
-        again = (ended <= 0) & (refilled < 0)
-        if not again.any():
+        # Once a next fill lies after time 0 it is not drawn again: that would favour early ones.
+        goes_on &= (ended <= 0) & (refilled < 0)
+        if not goes_on.any():
             return filled, ended
-        filled = np.where(again, refilled, filled)
+        filled = np.where(goes_on, refilled, filled)
 
 
 def _replayed(scenario: Scenario, history: History) -> WarmState:

@@ -19,7 +19,7 @@ from scenarios.rendering import Renderer, Request, Template, escape_json, escape
 from scenarios.routing import Routing
 from tests.scenarios.loads import small_scenario
 
-ids = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
+ids = st.text(st.characters(codec="utf-8"), max_size=40)
 
 
 def every_request(scenario: Scenario) -> list[Request]:
