@@ -7,9 +7,8 @@ from typing import Any
 
 from core.histogram import LatencyHistogram
 
-HISTOGRAM_BYTES = 96 * 600
-"""Counted for one histogram: at most about 600 buckets in use (10 us to 10 s spans 20 powers of
-two, most of them thinly), each a dict slot with two integers."""
+BUCKET_BYTES = 120
+"""Counted for one histogram bucket in use: a dict slot and two integers (`python -m bench.sizes`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ class LatencyProfiler:
 
     def counted_bytes(self) -> int:
         """Return the bytes that memory accounting charges for the profiler."""
-        return HISTOGRAM_BYTES * len(self._profiles)
+        return BUCKET_BYTES * sum(len(p.histogram.counts) for p in self._profiles.values())
 
     def summary(self, kind: str) -> dict[str, Any]:
         """Return count, mean, p50, p95, p99 and max in milliseconds, over all names of *kind*."""

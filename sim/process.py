@@ -21,8 +21,8 @@ from core.span import BATCH_SLOT_COUNT, CURRENT, SLOT_COUNT
 from core.streams import Purpose, Stream
 from sim.loop import SimLoop
 
-IN_FLIGHT_BYTES = 12_000
-"""Counted for a request in flight: its task, span, body and answer."""
+IN_FLIGHT_BYTES = 5_000
+"""Counted for a request in flight: its task, span and body (`python -m bench.sizes`)."""
 
 _BATCH_PURPOSE = {
     Purpose.L3_ROUND_TRIP: Purpose.BATCH_ROUND_TRIP,

@@ -6,8 +6,8 @@ from collections import OrderedDict
 from dataclasses import dataclass, fields
 from typing import Any
 
-ENTRY_OVERHEAD = 240
-"""Bytes that an entry costs beyond its key and encoded value (see docs/decisions/sizes.md)."""
+ENTRY_OVERHEAD = 300
+"""Bytes that an entry costs beyond its key and encoded value (`python -m bench.sizes`)."""
 
 Entry = tuple[Any, float, int]
 """value (None: known to be absent), absolute expiry in seconds of the clock, size in bytes."""

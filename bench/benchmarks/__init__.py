@@ -1,0 +1,1 @@
+"""Micro-benchmarks: each builds outside, measures one call and asserts its answer."""

@@ -1,0 +1,40 @@
+"""A batch of 50 conversions: their journeys, six models, and the results stored."""
+
+from __future__ import annotations
+
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from bench.benchmarks.fixtures import Tiers, finish
+from core.attribution.batch import BatchAttributionProcessor
+from core.caching.kv import MemoryKV
+from core.clock import DATA_EPOCH_MS, ManualClock
+from core.population import conversion_id
+from core.span import Span
+
+BATCH = 50
+ROUNDS = 60
+
+
+def test_attribution_batch_of_50_conversions(benchmark: BenchmarkFixture) -> None:
+    clock = ManualClock()
+    tiers = Tiers(MemoryKV(clock.now), clock, l1_ttl=60.0)
+    connection = tiers.database.connection
+    processor = BatchAttributionProcessor(tiers.queries, now_ms=lambda: DATA_EPOCH_MS)
+    ids = [conversion_id(subject) for subject in range(BATCH)]
+
+    def unprocess() -> None:
+        connection.executemany(
+            "UPDATE conversions SET processed = 0 WHERE conversion_id = ?", [(c,) for c in ids]
+        )
+
+    def process() -> int:
+        before = processor.processed
+        finish(processor.process(Span(is_batch=True), ids))
+        return processor.processed - before
+
+    processed = benchmark.pedantic(process, setup=unprocess, rounds=ROUNDS, warmup_rounds=1)
+    assert processed == BATCH
+    (waiting,) = connection.execute(
+        "SELECT count(*) FROM conversions WHERE processed = 0"
+    ).fetchone()
+    assert waiting == 0

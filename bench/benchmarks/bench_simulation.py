@@ -1,0 +1,38 @@
+"""A simulated request, taken from whole replications of a short baseline."""
+
+from __future__ import annotations
+
+import numpy as np
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from bench.benchmarks.fixtures import scenario
+from core.replay import prepare
+from core.warm_start import warm_state
+from sim.model import Database, Outcome, Replication
+
+ROUNDS = 5
+
+
+def test_simulated_requests(benchmark: BenchmarkFixture) -> None:
+    chosen = scenario("duration=15s", "warm_up=1s")
+    prepared = prepare(chosen)
+    state, seeded = warm_state(chosen, prepared), Database(chosen, prepared)
+    requests = len(prepared.workload)
+
+    def build() -> tuple[tuple[Replication], dict[str, object]]:
+        return (Replication(chosen, prepared, state, seeded),), {}
+
+    outcome = benchmark.pedantic(_run, setup=build, rounds=ROUNDS, warmup_rounds=1)
+    assert outcome.requests.intended.size == requests
+    assert np.isfinite(outcome.requests.latency).all()
+    benchmark.extra_info["requests"] = requests
+    if benchmark.stats is not None:  # None where measuring is switched off
+        seconds = benchmark.stats.stats.median
+        benchmark.extra_info["microseconds_per_request"] = 1e6 * seconds / requests
+        benchmark.extra_info["requests_per_second"] = requests / seconds
+
+
+def _run(replication: Replication) -> Outcome:
+    outcome = replication.run()
+    replication.loop.close()
+    return outcome
