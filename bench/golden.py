@@ -80,23 +80,27 @@ def accept(reason: str, *, folder: Path = GOLDEN, on_scenario: OnScenario | None
 
 
 def _history(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        return []
-    history: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["accepted"]
+    history: list[dict[str, Any]] = _part(path, "accepted", list) if path.is_file() else []
     return history
 
 
 def _golden(folder: Path, name: str) -> dict[str, Any]:
-    path = folder / f"{name}.json"
+    golden: dict[str, Any] = _part(folder / f"{name}.json", "figures", dict)
+    return golden
+
+
+def _part(path: Path, name: str, kind: type) -> Any:
     try:
-        golden: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["figures"]
+        part = json.loads(path.read_text(encoding="utf-8"))[name]
+        if not isinstance(part, kind):
+            raise TypeError(f"{name} is a {type(part).__name__}")
     except FileNotFoundError:
         raise InputError(
             f"{path}: no golden file; make it with edgeproof bench accept --reason TEXT"
         ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a golden file ({error}); restore it from git") from None
-    return golden
+    return part
 
 
 def _differences(golden: dict[str, Any], found: dict[str, Any]) -> list[str]:

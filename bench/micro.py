@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 
 from core.errors import InputError
@@ -11,17 +12,19 @@ _BENCHMARKS = Path(__file__).with_name("benchmarks")
 
 
 def run_benchmarks(*, select: str | None = None, json: str | None = None) -> int:
-    """Run the benchmarks whose name holds *select*; return pytest's exit code, at most 1.
+    """Run the benchmarks whose name holds *select*; return 0, or 1 if one failed.
 
     *json*: a file for pytest-benchmark's own format. Raise InputError if pytest-benchmark is not
-    installed.
+    installed, no benchmark was chosen, or an option cannot be used.
     """
     if any(importlib.util.find_spec(name) is None for name in ("pytest", "pytest_benchmark")):
         raise InputError("bench run needs pytest-benchmark; install edgeproof[bench]")
     import pytest  # an extra, and slow to import
 
+    # No settings of the folder around, and no rewriting of what edgeproof has imported already.
     arguments = [
-        str(_BENCHMARKS), "-p", "no:cacheprovider", "-q", "--benchmark-only",
+        str(_BENCHMARKS), "-c", os.devnull, "--assert=plain", "-p", "no:cacheprovider", "-q",
+        "--benchmark-only",
         "--benchmark-columns=median,iqr,ops,rounds", "--benchmark-sort=name",
         "--import-mode=importlib", "-o", "python_files=bench_*.py", "--rootdir", str(_BENCHMARKS),
     ]  # fmt: skip
@@ -29,4 +32,9 @@ def run_benchmarks(*, select: str | None = None, json: str | None = None) -> int
         arguments += ["-k", select]
     if json:
         arguments += [f"--benchmark-json={json}"]
-    return min(int(pytest.main(arguments)), 1)
+    code = pytest.main(arguments)
+    if code == pytest.ExitCode.NO_TESTS_COLLECTED:
+        raise InputError(f"-k {select}: no benchmark's name holds that; leave -k out to run all")
+    if code == pytest.ExitCode.USAGE_ERROR:
+        raise InputError("bench run: pytest cannot use -k or --json as given; see above")
+    return min(int(code), 1)

@@ -9,7 +9,7 @@ from typing import Any
 
 from core.attribution.models import check_model, credits_of, role_of
 from core.caching.keys import cache_key
-from core.caching.tiered import CacheType, Text, TieredCache
+from core.caching.tiered import MISSED, CacheType, Text, TieredCache
 from core.conversions import ConversionQueue
 from core.errors import InputError
 from core.population import Event
@@ -142,21 +142,27 @@ class Cdp:
         """
         cache = self.cache(isolate)
         site_id, user_id = event.site_id, event.user_id
-        site = await cache.get(
-            span, "config", self._security, site_key(site_id),
-            lambda: self.load_site(site_id),
-        )  # fmt: skip
+        key = site_key(site_id)
+        site = cache.peek(span, "config", self._security, key)
+        if site is MISSED:
+            site = await cache.fetch(
+                span, "config", self._security, key, lambda: self.load_site(site_id)
+            )
         if site is None or not site.is_enabled:
             raise NotAccepted(f"site_id {site_id[:40]!r} is not a site that takes events")
         if size > site.max_event_bytes:
             raise NotAccepted(f"event of {size} bytes; site {site_id} takes {site.max_event_bytes}")
-        user = await cache.get(
-            span, "lookup", self._lookup, user_key(user_id),
-            lambda: self.load_user(user_id),
-        )  # fmt: skip
+        key = user_key(user_id)
+        user = cache.peek(span, "lookup", self._lookup, key)
+        if user is MISSED:
+            user = await cache.fetch(
+                span, "lookup", self._lookup, key, lambda: self.load_user(user_id)
+            )
         begin(span, "write")
-        is_new = await self._queries.insert_event(event, user.segment if user else "new")
-        if is_new and event.conversion_id is not None:
+        is_new, converts = await self._queries.insert_event(event, user.segment if user else "new")
+        # A conversion is queued once, whichever of its events came first: two batches that run at
+        # a time would count it twice.
+        if converts and event.conversion_id is not None:
             self._queue.put(event.conversion_id)
         return is_new
 

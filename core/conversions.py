@@ -73,7 +73,8 @@ class ConversionQueue:
         if self._collecting:
             self._close_batch()
         while self._running or self._ready:
-            self._idle = asyncio.get_running_loop().create_future()
+            if self._idle is None:
+                self._idle = asyncio.get_running_loop().create_future()
             await self._idle
 
     def _close_batch(self) -> None:

@@ -99,12 +99,17 @@ def quantiles(points: Mapping[str, float]) -> Distribution:
         scores.append((NormalDist().inv_cdf(float(name[1:]) / 100), math.log(value)))
     if len(scores) < 2:
         raise ValueError("give two or more quantiles, such as p50 and p99")
+    if any(b[0] == a[0] for a, b in pairwise(scores)):
+        raise ValueError(f"two of {', '.join(points)} are the same quantile; keep one")
     if any(b[1] < a[1] for a, b in pairwise(scores)):
         raise ValueError("quantiles must rise")
     table = []
     for i in range(TABLE_SIZE):
         q = (1 - _TAIL) + i * (2 * _TAIL - 1) / (TABLE_SIZE - 1)
-        table.append(_grid(math.exp(_interpolate(scores, NormalDist().inv_cdf(q)))))
+        try:
+            table.append(_grid(math.exp(_interpolate(scores, NormalDist().inv_cdf(q)))))
+        except OverflowError:
+            raise ValueError("the quantiles are too far apart: the tail is infinite") from None
     return Distribution(table, {name: f"{value!r}s" for name, value in points.items()})
 
 
@@ -117,17 +122,23 @@ def _interpolate(scores: Sequence[tuple[float, float]], z: float) -> float:
 def empirical(seconds: Sequence[float]) -> Distribution:
     """Return the distribution of samples in seconds as a table of their quantiles.
 
-    Each table point is the mean of its share of the sorted samples, which keeps the mean.
-    Raise ValueError if there are fewer than two samples.
+    Each table point is the mean of its share of the sorted samples; all are then scaled to the
+    samples' mean, because sampling counts the table's two ends half.
+    Raise ValueError if there are fewer than two samples or one is negative.
     """
     ordered = sorted(seconds)
     if len(ordered) < 2:
         raise ValueError("a distribution needs two samples or more")
+    if ordered[0] < 0:
+        raise ValueError(f"a service time is at least 0 s, not {ordered[0]}")
     size = min(TABLE_SIZE, len(ordered))
     table = []
     for i in range(size):
         low, high = i * len(ordered) // size, (i + 1) * len(ordered) // size
-        table.append(_grid(math.fsum(ordered[low:high]) / (high - low)))
+        table.append(math.fsum(ordered[low:high]) / (high - low))
+    sampled = Distribution(table, None).mean
+    scale = math.fsum(ordered) / len(ordered) / sampled if sampled else 1.0
+    table = [_grid(value * scale) for value in table]
     return Distribution(table, {"table": [f"{value!r}s" for value in table]})
 
 
@@ -149,7 +160,10 @@ def parse_distribution(value: Any) -> Distribution:
 
 
 def _freeze(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    """Return *value* as something that hashes; what is no text is refused later."""
+    if isinstance(value, list | dict):
+        return tuple(_freeze(item) for item in value)
+    return value
 
 
 @lru_cache(maxsize=256)
@@ -168,7 +182,7 @@ def _parse_table(items: tuple[tuple[str, Any], ...]) -> Distribution:
     points = {}
     for name, text in value.items():
         digits = name[1:].replace(".", "", 1)
-        if not name.startswith("p") or not digits.isdigit() or not 0 < float(name[1:]) < 100:
+        if not name.startswith("p") or not digits.isdecimal() or not 0 < float(name[1:]) < 100:
             raise ValueError(f"{name!r} is not a quantile; use p50, p95, p99 and the like")
         points[name] = _positive(text)
     if any(seconds == 0 for seconds in points.values()):

@@ -132,6 +132,10 @@ class DelayedKV:
                 hot.clear()
         hot[key] = hot_until
 
+    def cool(self) -> None:
+        """Let no key be hot."""
+        self._hot.clear()
+
     async def _answer(self, sent: float, latency: float, fate: Purpose) -> None:
         self.operations += 1
         failed = False

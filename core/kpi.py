@@ -93,7 +93,7 @@ def parse_metric(text: str) -> Metric:
             return metric
         if (function, series) == ("peak", "memory"):
             return metric
-        is_percentile = re.fullmatch(r"p\d{1,2}(\.\d{1,3})?", function) and function != "p0"
+        is_percentile = re.fullmatch(r"p\d{1,2}(\.\d{1,3})?", function) and float(function[1:]) > 0
         if series in SERIES and (is_percentile or function in ("mean", "max")):
             return metric
     raise ValueError(

@@ -49,11 +49,12 @@ class ServiceProcess:
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            try:
-                self._said.put(json.loads(line))
-            except ValueError:
-                continue
+        with self._process.stdout:
+            for line in self._process.stdout:
+                try:
+                    self._said.put(json.loads(line))
+                except ValueError:
+                    continue
         self._said.put(None)
 
     def ready(self) -> str:
@@ -122,40 +123,41 @@ def running_service(
         log_path = home / "service.log"
         with log_path.open("wb") as log:
             try:
-                if redis is None and count > 1:
-                    fake = ServiceProcess(["core.caching.fake_server"], token=None, log=log)
-                    processes.append(fake)
-                    redis = fake.ready()
-                workers = []
-                for position in range(count):
-                    plan = home / f"worker-{position}.json"
-                    plan.write_text(
-                        json.dumps(
-                            {
-                                "scenario": scenario_data(scenario),
-                                "position": position,
-                                "host": host,
-                                "port": port + position if port else 0,
-                                "folder": str(data),
-                                "redis": redis,
-                                "emulate": emulate,
-                            }
-                        ),
-                        encoding="utf-8",
-                    )
-                    worker = ServiceProcess(["core.worker", str(plan)], token=token, log=log)
-                    processes.append(worker)
-                    workers.append(worker)
-                    if position == 0:
-                        urls = [worker.ready()]  # the first one seeds the database they share
-                urls += [worker.ready() for worker in workers[1:]]
+                try:
+                    if redis is None and count > 1:
+                        fake = ServiceProcess(["core.caching.fake_server"], token=None, log=log)
+                        processes.append(fake)
+                        redis = fake.ready()
+                    workers = []
+                    for position in range(count):
+                        plan = home / f"worker-{position}.json"
+                        plan.write_text(
+                            json.dumps(
+                                {
+                                    "scenario": scenario_data(scenario),
+                                    "position": position,
+                                    "host": host,
+                                    "port": port + position if port else 0,
+                                    "folder": str(data),
+                                    "redis": redis,
+                                    "emulate": emulate,
+                                }
+                            ),
+                            encoding="utf-8",
+                        )
+                        worker = ServiceProcess(["core.worker", str(plan)], token=token, log=log)
+                        processes.append(worker)
+                        workers.append(worker)
+                        if position == 0:
+                            urls = [worker.ready()]  # the first one seeds the database they share
+                    urls += [worker.ready() for worker in workers[1:]]
+                except InputError:
+                    raise
+                except EdgeproofError as error:
+                    text = log_path.read_text(encoding="utf-8", errors="replace").strip()
+                    detail = f": {text.splitlines()[-1]}" if text else ""
+                    raise EdgeproofError(f"{error}{detail}") from None
                 yield RunningService(urls, processes)
-            except InputError:
-                raise
-            except EdgeproofError as error:
-                lines = log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-                detail = f": {lines[-1]}" if lines else ""
-                raise EdgeproofError(f"{error}{detail}") from None
             finally:
                 for process in reversed(processes):
                     process.stop()

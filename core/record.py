@@ -265,7 +265,7 @@ def read_record(path: Path) -> RunRecord:
         raise InputError(f"{path}: no such record; give the folder of a finished run") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"{path}: not a run record ({error}); run the command again") from None
 
 

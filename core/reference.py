@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Awaitable, Generator
 from dataclasses import dataclass
@@ -160,12 +161,14 @@ class Reference:
     def _emulate(self) -> None:
         plan, tiers = self.plan, self.scenario.tiers
         platform = EmulatingPlatform(self.clock, self.timers, self.scenario.seed, plan.position)
+        queue = plan.folder / "executions"
+        if plan.position == 0:
+            # What an earlier service left there may lie on the scale of another boot's clock.
+            queue.unlink(missing_ok=True)
         executions = (
             Executions(tiers.l3.concurrency)
             if self.scenario.topology.process_count == 1
-            else SharedExecutions(
-                plan.folder / "executions", concurrency=tiers.l3.concurrency, clock=self.clock
-            )
+            else SharedExecutions(queue, concurrency=tiers.l3.concurrency, clock=self.clock)
         )
         self._view = DelayedKV(self.l2, tiers.l2, self.faults, platform)
         self.kv = self._view
@@ -201,6 +204,8 @@ class Reference:
         for cache in self.caches:
             cache.l1.clear()
         is_first = starts_at_ms is None
+        if self.plan.emulate:
+            self._view.cool()
         if is_first:
             await self.l2.delete_prefix("")
         self.start_resident = resident_bytes()
@@ -225,6 +230,8 @@ class Reference:
                 break
             ahead *= 2
         self.faults.origin = origin
+        # What the caches hold lives long: a collector that walks it stops the event loop.
+        gc.freeze()
         return origin - self.clock.now(), self.clock.origin_ms + round(origin * 1000)
 
     def process_figures(self) -> dict[str, int | float]:

@@ -40,26 +40,35 @@ class Prepared:
 
 def prepare(scenario: Scenario, *, replication: int = 0) -> Prepared:
     """Return the requests of *scenario*, drawn or from its trace; InputError if they cannot be."""
-    if scenario.trace.file is None:
-        try:
+    try:
+        if scenario.trace.file is None:
             return Prepared(workload=generate_workload(scenario, replication=replication))
-        except ValueError as error:
-            raise InputError(f"{scenario.name}: {error}") from None
-    return _from_trace(scenario, Path(scenario.trace.file), replication)
+        # Arrivals first: they tell how much of a large trace has to be read.
+        drawn_ns = arrivals(scenario, replication=replication)
+    except ValueError as error:
+        raise InputError(f"{scenario.name}: {error}") from None
+    return _from_trace(scenario, Path(scenario.trace.file), drawn_ns, replication)
 
 
-def _from_trace(scenario: Scenario, path: Path, replication: int) -> Prepared:
+def _from_trace(
+    scenario: Scenario, path: Path, drawn_ns: NDArray[np.int64], replication: int
+) -> Prepared:
     source = scenario.trace
-    # Arrivals first: they tell how much of a large trace has to be read.
-    drawn_ns = arrivals(scenario, replication=replication)
     wanted = min(drawn_ns.size, source.limit or drawn_ns.size)
     offset = source.offset
     if offset is None and scenario.start == "cold":
         offset = 0
     stop = (DEFAULT_OFFSET if offset is None else offset) + (source.limit or drawn_ns.size)
-    trace = read_trace(path, stop=stop)
+    trace = read_trace(path, stop=max(stop, 1))
     if trace.times is not None:
+        if source.limit is None and trace.keys.size >= stop:
+            trace = read_trace(path)  # its own times, not the arrivals, tell where it ends
         return _timed(scenario, trace, offset or 0, replication)
+    if wanted == 0:
+        raise InputError(
+            f"{scenario.name}: traffic.stages give no request, and {trace.source} has no times of "
+            "its own; raise a rate"
+        )
     if offset is None:
         offset = min(DEFAULT_OFFSET, max(0, trace.keys.size - wanted))
     available = trace.keys.size - offset

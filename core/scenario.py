@@ -38,7 +38,9 @@ def _latency(**points: str) -> Any:
 class Part(BaseModel):
     """A table of the scenario file; unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, arbitrary_types_allowed=True, allow_inf_nan=False
+    )
 
 
 class Stage(Part):
@@ -372,12 +374,13 @@ class Scenario(Part):
         if self.duration <= 0 or self.warm_up < 0 or self.timeout <= 0:
             raise ValueError("duration and timeout are more than 0s, warm_up at least 0s")
         staged = sum(stage.duration or 0.0 for stage in self.traffic.stages)
-        if self.traffic.stages[-1].duration is not None and staged < self.total_time:
+        # A nanosecond of grace: sums of decimal seconds are not exact.
+        if self.traffic.stages[-1].duration is not None and staged < self.total_time - 1e-9:
             raise ValueError(
                 f"traffic.stages last {staged:g}s, warm_up and duration {self.total_time:g}s; "
                 "leave out the last stage's duration to hold its rate"
             )
-        if staged > self.total_time:
+        if staged > self.total_time + 1e-9:
             raise ValueError(
                 f"traffic.stages last {staged:g}s, longer than the run ({self.total_time:g}s)"
             )

@@ -61,6 +61,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not valid TOML: {error}; mend the line it names") from None
+    except RecursionError:
+        raise InputError(f"{path}: not valid TOML: brackets nest too deeply; close them") from None
 
 
 def apply_override(data: dict[str, Any], text: str) -> None:
@@ -88,6 +90,8 @@ def apply_override(data: dict[str, Any], text: str) -> None:
                 f"--set {text}: {path} leads nowhere; check it against the file"
             ) from None
     try:
+        if isinstance(place, dict) and not isinstance(steps[-1], str):
+            raise TypeError("an index into a table")
         place[steps[-1]] = parsed
     except (IndexError, TypeError):
         raise InputError(f"--set {text}: {path} leads nowhere; check it against the file") from None
@@ -99,7 +103,7 @@ def _steps(path: str, text: str) -> list[str | int]:
         name, *indices = part.split("[")
         steps.append(name)
         for index in indices:
-            if not index.endswith("]") or not index[:-1].isdigit():
+            if not index.endswith("]") or not index[:-1].isdecimal() or len(index) > 8:
                 raise InputError(f"--set {text}: {part!r} is not a field; an index is written [0]")
             steps.append(int(index[:-1]))
     return steps
@@ -110,7 +114,14 @@ def parse_scenario(data: Mapping[str, Any], *, source: str) -> Scenario:
     try:
         return Scenario.model_validate(data)
     except ValidationError as error:
-        lines = [f"{source}: {_explain(fault)}" for fault in error.errors(include_url=False)]
+        faults = error.errors(include_url=False)
+        # Faulty items are left out of their list, which pydantic then finds too short.
+        inside = {fault["loc"][:end] for fault in faults for end in range(len(fault["loc"]))}
+        lines = [
+            f"{source}: {_explain(fault)}"
+            for fault in faults
+            if fault["type"] != "too_short" or fault["loc"] not in inside
+        ]
         raise InputError("\n".join(lines)) from None
 
 
@@ -120,6 +131,8 @@ _KNOWN_KEYS = "check its spelling against scenarios/reference.toml"
 def _explain(fault: Any) -> str:
     place = ""
     for step in fault["loc"]:
+        if isinstance(step, str) and not step.isprintable():
+            step = repr(step)
         place += f"[{step}]" if isinstance(step, int) else f".{step}" if place else str(step)
     value, context, kind = fault["input"], fault.get("ctx", {}), fault["type"]
     if kind == "extra_forbidden":

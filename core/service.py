@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from core.cdp import MAX_ID_LENGTH, NotAccepted
-from core.errors import InputError, StoreError, StoreTimeout
+from core.errors import EdgeproofError, InputError, StoreError, StoreTimeout
 from core.population import Event
 from core.profiling import summarise
 from core.record import READ_OUTCOMES
@@ -46,11 +46,13 @@ def create_app(plan: WorkerPlan, *, token: str | None = None) -> Starlette:
     Without a token those endpoints answer 403.
     """
     service = Service(plan, token or os.environ.get(TOKEN_VARIABLE) or None)
-    return Starlette(
+    app = Starlette(
         routes=service.routes(),
         lifespan=service.lifespan,
         exception_handlers={HTTPException: _http_error, Exception: _unexpected},
     )
+    app.router.redirect_slashes = False  # a path is known or it is not; no answer without JSON
+    return app
 
 
 class Service:
@@ -64,10 +66,14 @@ class Service:
         self._isolates = plan.scenario.topology.isolates
 
     @asynccontextmanager
-    async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        """Start and end with the server."""
-        self.reference = Reference(self._plan)
-        await self.reference.start()
+    async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        """Start and end with the server; what kept it from starting stands in app.state.failure."""
+        try:
+            self.reference = Reference(self._plan)
+            await self.reference.start()
+        except EdgeproofError as error:
+            app.state.failure = error
+            raise
         yield
         await self.reference.close()
 
@@ -265,11 +271,15 @@ class Service:
         try:
             data = _object(await _body(request))
             starts_at_ms = data.get("starts_at_ms")
-            if starts_at_ms is not None and not isinstance(starts_at_ms, int):
-                raise BadRequest("starts_at_ms is epoch milliseconds or null")
+            if starts_at_ms is not None:
+                starts_at_ms = _epoch_ms(starts_at_ms, "starts_at_ms")
         except InputError as error:
             return _refused(*_problem(400, "bad_request", str(error)))
-        starts_in, at_ms = await self.reference.begin_run(starts_at_ms)
+        try:
+            starts_in, at_ms = await self.reference.begin_run(starts_at_ms)
+        except StoreError as error:
+            message = f"{error}; the caches are not as the run needs them: try again"
+            return _refused(*_problem(503, "store_error", message))
         return _success({"starts_in": starts_in, "starts_at_ms": at_ms})
 
     def _authorise(self, request: Request) -> None:
@@ -291,9 +301,7 @@ def parse_event(body: bytes) -> Event:
             value = default
         return _identifier(value, name)
 
-    timestamp = data.get("timestamp")
-    if isinstance(timestamp, bool) or not isinstance(timestamp, int) or not 0 <= timestamp < 2**53:
-        raise BadRequest(f"timestamp is {_shown(timestamp)}; it is epoch milliseconds")
+    timestamp = _epoch_ms(data.get("timestamp"), "timestamp")
     conversion, value = data.get("conversion_id"), None
     if conversion is not None:
         conversion = _identifier(conversion, "conversion_id")
@@ -308,6 +316,12 @@ def parse_event(body: bytes) -> Event:
         conversion_id=conversion,
         value=value,
     )
+
+
+def _epoch_ms(value: object, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**53:
+        raise BadRequest(f"{name} is {_shown(value)}; it is epoch milliseconds")
+    return value
 
 
 def _amount(value: object) -> float:

@@ -22,7 +22,8 @@ _TFD_NONBLOCK = 0o4000
 _TFD_TIMER_ABSTIME = 1
 _NEVER = float("inf")
 _LEAD_LIMIT = 0.0005
-_LEAD_GAIN = 0.02
+_LEAD_GAIN = 0.005
+_STALL = 0.005
 
 
 class _Time(ctypes.Structure):
@@ -94,7 +95,7 @@ class Timers:
             self.waits += 1
             self.error_seconds += error
             # Towards the lead that makes the mean error zero; one long stall moves it little.
-            step = _LEAD_GAIN * max(-_LEAD_LIMIT, min(error, _LEAD_LIMIT))
+            step = _LEAD_GAIN * max(-_STALL, min(error, _STALL))
             self._lead = max(0.0, min(self._lead + step, _LEAD_LIMIT))
             if not future.done():
                 future.set_result(None)

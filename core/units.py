@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
-_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_UNSIGNED = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_NUMBER = rf"[+-]?{_UNSIGNED}"
+_LARGEST = 1e18
+"""Nothing that is written with a unit is larger; below it, arithmetic on it stays finite."""
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 _SECONDS |= {"m": 60.0, "d": 86400.0}
 _BYTES = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9}
@@ -17,7 +21,8 @@ _BYTES |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 def _split(text: str) -> tuple[float, str] | None:
     match = re.fullmatch(rf"\s*({_NUMBER})\s*([A-Za-zµ%/]*)\s*", text)
-    return (float(match[1]), match[2]) if match else None
+    number = float(match[1]) if match else math.inf
+    return (number, match[2]) if match and abs(number) <= _LARGEST else None
 
 
 def parse_duration(text: str) -> float:
@@ -78,7 +83,10 @@ def _text_only(parse: Callable[[str], float], what: str, example: str) -> Callab
     def validate(value: Any) -> float:
         if not isinstance(value, str):
             raise ValueError(f"{value!r} has no unit; write {what} as text such as {example!r}")
-        return parse(value)
+        number = parse(value)
+        if number < 0:
+            raise ValueError(f"{value!r} is negative; {what} is at least 0")
+        return number
 
     return validate
 
@@ -91,11 +99,11 @@ Duration = Annotated[
     float,
     BeforeValidator(_text_only(parse_duration, "a duration", "30s")),
     PlainSerializer(lambda seconds: f"{seconds!r}s", return_type=str),
-    _schema(rf"^\s*{_NUMBER}\s*(ns|us|µs|ms|s|m|min|h|d)\s*$", ["30s", "20ms"]),
+    _schema(rf"^\s*\+?{_UNSIGNED}\s*(ns|us|µs|ms|s|m|min|h|d)\s*$", ["30s", "20ms"]),
 ]
 Size = Annotated[
     int,
     BeforeValidator(_text_only(parse_size, "a size", "128MB")),
     PlainSerializer(lambda size: f"{size}B", return_type=str),
-    _schema(rf"^\s*{_NUMBER}\s*(B|kB|KB|MB|GB|KiB|MiB|GiB)\s*$", ["128MB", "1MiB"]),
+    _schema(rf"^\s*\+?{_UNSIGNED}\s*(B|kB|KB|MB|GB|KiB|MiB|GiB)\s*$", ["128MB", "1MiB"]),
 ]

@@ -40,12 +40,23 @@ def server_timing(stages: Iterable[tuple[str, float]]) -> str:
     return ", ".join(f"{name};dur={seconds * 1e3:.4f}" for name, seconds in stages)
 
 
-_TIMING = re.compile(r"([A-Za-z0-9_]+)\s*;\s*dur=([0-9.]+(?:[eE][+-]?\d+)?)")
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+_TIMING = re.compile(
+    r"(?:^|,)\s*([^\s,;\"]+)\s*(?:;(?!\s*dur\s*=)[^,;]*)*"
+    r";\s*dur\s*=\s*((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(?=[,;]|$)",
+    re.ASCII,
+)
 
 
 def parse_server_timing(value: str) -> list[tuple[str, float]]:
     """Return (name, seconds) of each metric of *value*; what cannot be read is left out."""
+    if '"' in value:
+        value = _QUOTED.sub("", value)  # a description may hold anything
     return [(name, float(ms) / 1e3) for name, ms in _TIMING.findall(value)]
+
+
+_MEMBER = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*")+')
+_PART = re.compile(r'(?:[^;"]|"(?:[^"\\]|\\.)*")+')
 
 
 def parse_cache_status(value: str, names: Sequence[str]) -> list[int]:
@@ -55,8 +66,10 @@ def parse_cache_status(value: str, names: Sequence[str]) -> list[int]:
     a request need not name it. Members of other caches are ignored.
     """
     seen: dict[str, dict[str, str]] = {}
-    for member in value.split(","):
-        tier, *parameters = (part.strip() for part in member.split(";"))
+    is_quoted = '"' in value  # a string may hold commas and semicolons
+    for member in _MEMBER.findall(value) if is_quoted else value.split(","):
+        parts = _PART.findall(member) if is_quoted else member.split(";")
+        tier, *parameters = (part.strip() for part in parts or ("",))
         if tier not in ("L1", "L2"):
             continue
         fields = dict(_parameter(text) for text in parameters)
@@ -71,7 +84,7 @@ def _parameter(text: str) -> tuple[str, str]:
 
 
 def _state(fields: dict[str, str]) -> str:
-    if "hit" in fields:
+    if fields.get("hit", "?0") != "?0":
         return "negative" if fields.get("detail") == "negative" else "hit"
     if "collapsed" in fields:
         return "collapsed"

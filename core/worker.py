@@ -69,8 +69,9 @@ def main(arguments: Sequence[str]) -> int:
             emulate=plan["emulate"],
         )
         host = f"[{plan['host']}]" if ":" in plan["host"] else plan["host"]
+        app = create_app(worker)
         config = uvicorn.Config(
-            create_app(worker),
+            app,
             http="httptools",
             loop="asyncio",
             log_level="warning",
@@ -80,7 +81,13 @@ def main(arguments: Sequence[str]) -> int:
             timeout_graceful_shutdown=5,
         )
         server = _Server(config, f"http://{host}:{port}")
-        asyncio.run(server.serve(sockets=[listener]))
+        try:
+            asyncio.run(server.serve(sockets=[listener]))
+        except SystemExit:  # uvicorn's, where the application could not start
+            failure: EdgeproofError | None = getattr(app.state, "failure", None)
+            if failure is None:
+                raise
+            raise failure from None
     except EdgeproofError as error:
         say({"error": str(error)})
         return 2

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         result = app(args=arguments, standalone_mode=False)
     except typer.Abort:
-        return _say("interrupted; what was finished is kept", 130)
+        return _interrupted()
     except typer.TyperException as error:
         return _say(_usage(error), 2)
     except InvalidRun as error:
@@ -50,9 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EdgeproofError as error:
         return _say(str(error), 2)
     except KeyboardInterrupt:
-        return _say("interrupted; what was finished is kept", 130)
-    except BrokenPipeError:
-        # The reader went away: nothing more can be said.
+        return _interrupted()
+    except (BrokenPipeError, SystemExit):
+        # The reader went away, which typer turns into exit code 1: nothing more can be said.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
@@ -60,7 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             where = f"{error.filename}: " if error.filename else ""
             return _say(f"{where}cannot be written ({error.strerror}); give another --out DIR", 2)
         raise
+    if result == 130:  # what typer makes of Ctrl-C
+        return _interrupted()
     return result if isinstance(result, int) else 0
+
+
+def _interrupted() -> int:
+    return _say("interrupted; what was finished is kept", 130)
 
 
 def _usage(error: typer.TyperException) -> str:

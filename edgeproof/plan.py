@@ -14,6 +14,9 @@ from edgeproof.options import (
     ScenarioArgument,
     SeedOption,
     SetOption,
+    TraceLimitOption,
+    TraceOffsetOption,
+    TraceOption,
     chosen_scenario,
     judging,
 )
@@ -24,6 +27,9 @@ from sim.capacity import plan_capacity
 
 def command(
     scenario: ScenarioArgument,
+    trace: TraceOption = None,
+    trace_offset: TraceOffsetOption = None,
+    trace_limit: TraceLimitOption = None,
     seed: SeedOption = None,
     rate: RateOption = None,
     set_: SetOption = None,
@@ -39,7 +45,10 @@ def command(
     Example: edgeproof plan baseline --set tiers.l3.concurrency=2
     """
     options = judging("target", None, strict=False, plain=plain, as_json=json)
-    chosen = chosen_scenario(scenario, overrides=set_, seed=seed, rate=rate)
+    chosen = chosen_scenario(
+        scenario, overrides=set_, seed=seed, rate=rate, trace=trace,
+        trace_offset=trace_offset, trace_limit=trace_limit,
+    )  # fmt: skip
     folder = new_folder(out, chosen.name)
     display = Display(plain=plain, quiet=json)
     started = monotonic()

@@ -24,7 +24,7 @@ from edgeproof.options import (
     judging,
 )
 from edgeproof.prove import model_verdict, request_lines
-from edgeproof.runs import new_folder
+from edgeproof.runs import new_folder, shown_facts
 
 
 def command(
@@ -52,7 +52,6 @@ def command(
     found = _Found()
     for run in runs:
         found.add(run)
-    folder = runs[0] if out is None else new_folder(out, "report")
     if found.plan is not None and (found.predicted or found.measured):
         raise InputError(f"{runs[0]}: a plan is reported alone; name the other runs separately")
     record = found.measured or found.predicted
@@ -67,7 +66,7 @@ def command(
         verdict, holds = model_verdict(found.predicted, found.measured)
         lines = request_lines(found.measured)
     return finish(
-        folder,
+        runs[0] if out is None else new_folder(out, "report"),
         options,
         title=found.title(),
         kpis=kpis,
@@ -95,7 +94,7 @@ class _Found:
         if not run.is_dir():
             raise InputError(f"{run}: no such folder; give the folder of a finished run")
         if self.facts is None and (run / "run.json").is_file():
-            self.facts = _json(run / "run.json")
+            self.facts = _parsed(run / "run.json", _facts)
         if (run / "plan.json").is_file():
             self.plan = _parsed(run / "plan.json", CapacityPlan.from_json)
             return
@@ -121,6 +120,11 @@ class _Found:
         return f"{record.name}: {'measured' if self.measured else 'predicted'}"
 
 
+def _facts(data: dict[str, Any]) -> dict[str, Any]:
+    shown_facts(data)  # KeyError or TypeError if a report could not show them
+    return data
+
+
 def _json(path: Path) -> dict[str, Any]:
     try:
         data = json_module.loads(path.read_text(encoding="utf-8"))
@@ -134,5 +138,5 @@ def _json(path: Path) -> dict[str, Any]:
 def _parsed(path: Path, parse: Any) -> Any:
     try:
         return parse(_json(path))
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not readable ({error}); run the command again") from None

@@ -10,10 +10,13 @@ from typing import Annotated
 
 import typer
 
+from core.attribution.models import MODELS
 from core.population import populate
+from core.query.database import SqliteDatabase
 from core.replay import prepare
 from core.scenario import Scenario
 from core.scenario_file import scenario_hash
+from core.seeding import seed_database
 from edgeproof.options import (
     RateOption,
     ScenarioArgument,
@@ -26,6 +29,25 @@ from edgeproof.options import (
 )
 from edgeproof.runs import new_folder
 from scenarios.catalogue import shipped
+
+_TABLES = {
+    "sites": ("site_id", "enabled", "max_event_bytes"),
+    "users": ("user_id", "segment", "profile"),
+    "user_journeys": (
+        "event_id", "user_id", "event_name", "utm_source", "event_timestamp", "conversion_id",
+    ),
+    "conversions": (
+        "conversion_id", "event_id", "user_id", "conversion_timestamp", "value", "processed",
+    ),
+    "touch_credits": (
+        "conversion_id", "touchpoint_index", "touchpoints", "utm_source", *MODELS,
+    ),
+    "channel_performance": (
+        "attribution_model", "utm_source", "total_attribution", "total_conversions",
+        "total_value", "last_updated",
+    ),
+}  # fmt: skip
+"""The columns of every table that the service's database starts with."""
 
 app = typer.Typer(
     help="Check scenario files, print their schema, write their data.", no_args_is_help=True
@@ -95,28 +117,25 @@ def data(
     )  # fmt: skip
     population = populate(chosen, prepare(chosen).workload)
     folder = new_folder(out, chosen.name)
-    tables: list[tuple[str, Sequence[str], Iterable[Sequence[object]]]] = [
-        ("sites", ("site_id", "enabled", "max_event_bytes"), population.sites),
-        ("users", ("user_id", "segment", "profile"), population.users),
-        (
-            "user_journeys",
-            ("event_id", "user_id", "event_name", "utm_source", "event_timestamp"),
-            population.touches,
-        ),
-        (
-            "conversions",
-            ("conversion_id", "event_id", "user_id", "conversion_timestamp", "value"),
-            population.conversions,
-        ),
-    ]
-    for name, header, rows in tables:
-        path = folder / f"{name}.csv"
-        count = 0
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(header)
-            for row in rows:
-                writer.writerow(row)
-                count += 1
-        print(f"{path}: {count:,} rows")
+    connection = SqliteDatabase(None, inline=True).connection
+    try:
+        seed_database(connection, population)
+        for name, columns in _TABLES.items():
+            path = folder / f"{name}.csv"
+            rows = connection.execute(f"SELECT {', '.join(columns)} FROM {name}")
+            print(f"{path}: {_write_csv(path, columns, rows):,} rows")
+    finally:
+        connection.close()
     return 0
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> int:
+    """Write *rows* under *header* and return how many there were."""
+    count = 0
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        for row in rows:
+            writer.writerow(row)
+            count += 1
+    return count

@@ -101,15 +101,14 @@ class LoadRun:
 
         Afterwards `finished` is set and `result` tells what came of it.
         """
-        plan = self.plan
-        self._start = start
         # Collections of the plan's many objects would be pauses in the middle of the load.
         gc.collect()
         gc.freeze()
-        greenlets = [gevent.spawn(self._probe.run)]
-        greenlets += [
-            gevent.spawn(watch.run, start, plan.scenario.warm_up) for watch in self.watches
-        ]
+        # A service may need seconds to get ready; they would dilute the generator's CPU share.
+        gevent.sleep(max(0.0, start - perf_counter() - LEAD_SECONDS))
+        self._start, warm_up = start, self.plan.scenario.warm_up
+        greenlets = [gevent.spawn(watch.run, start, warm_up) for watch in self.watches]
+        greenlets.append(gevent.spawn(self._probe.run))
         self._walker = gevent.spawn(self.arrivals.walk, start)
         cpu, wall = time.process_time(), perf_counter()
         self.phase = "loading"
@@ -171,7 +170,7 @@ class LoadRun:
             phase = "warm-up" if seconds < self.plan.scenario.warm_up else "measuring"
         p50, p95 = self.recorder.recent((0.5, 0.95))
         return {
-            "t": round(seconds, 3) if math.isfinite(seconds) else 0.0,
+            "t": round(max(seconds, 0.0), 3) if math.isfinite(seconds) else 0.0,
             "planned": self.arrivals.planned,
             "sent": self.recorder.sent,
             "done": self.recorder.done,

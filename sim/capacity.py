@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from core.capacity import CapacityPlan, CapacityPoint
 from core.errors import InputError
 from core.kpi import Outcome, judge
 from core.scenario import Scenario
 from core.scenario_file import scenario_hash, with_rate
+from core.trace import read_trace
+from core.workload import arrivals
 from sim.simulate import simulate
 
 RESOLUTION = 0.02
@@ -30,9 +33,10 @@ def plan_capacity(
     holds can break: the rates from the scenario's own upwards are tried in doubling steps first,
     and the highest rate that holds counts. Raise InputError if the requests cannot be made.
     """
-    if scenario.trace.file is not None:
+    if scenario.trace.limit is not None:
         raise InputError(
-            f"{scenario.trace.file}: a trace has the accesses of one rate; plan without --trace"
+            f"trace.limit is {scenario.trace.limit}; every rate needs accesses of its own: leave "
+            "--trace-limit out"
         )
     points: dict[float, CapacityPoint] = {}
 
@@ -46,7 +50,10 @@ def plan_capacity(
     rate = max(max(stage.rate, stage.ramp_to or 0.0) for stage in scenario.traffic.stages)
     if rate <= 0:
         raise InputError(f"{scenario.name}: every stage has the rate 0; there is nothing to plan")
-    good, bad = _bracket(rate, holds, limit=min(MAX_RATE, MAX_REQUESTS / scenario.total_time))
+    limit = min(MAX_RATE, MAX_REQUESTS / scenario.total_time)
+    if scenario.trace.file is not None:
+        limit = min(limit, _trace_limit(scenario, Path(scenario.trace.file), rate))
+    good, bad = _bracket(rate, holds, limit=limit)
     while good is not None and bad is not None and bad / good > 1 + RESOLUTION:
         middle = (good * bad) ** 0.5
         if holds(middle):
@@ -63,6 +70,19 @@ def plan_capacity(
         breaking_rate=bad,
         breaks_first=points[bad].broken if bad is not None else (),
     )
+
+
+def _trace_limit(scenario: Scenario, path: Path, rate: float) -> float:
+    """Return the highest rate for which the trace at *path* has accesses; InputError if none."""
+    trace = read_trace(path)
+    if trace.times is not None:
+        raise InputError(
+            f"{path}: it has times of its own, so its rate cannot be changed; plan without "
+            "--trace, or with a trace that has no times"
+        )
+    available = trace.keys.size - (scenario.trace.offset or 0)
+    # Arrivals are random: a twentieth is kept in hand.
+    return rate * available / (1.05 * max(1, arrivals(scenario).size))
 
 
 def _bracket(

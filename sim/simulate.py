@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from core.calibration import Calibration
@@ -74,6 +75,7 @@ def simulate(
         on_progress=lambda share: report("simulating", share),
     )  # fmt: skip
     outcome = run.run()
+    run.loop.close()
     report("simulating", 1.0)
     summaries = _replicate(scenario, prepared, seeded, calibration, replications, jobs, report)
     record = _record(scenario, prepared, outcome, summaries, calibration)
@@ -145,12 +147,15 @@ def _replicate(
         jobs, mp_context=context, initializer=_begin_worker, initargs=(scenario, calibration)
     ) as pool:
         try:
-            futures = {pool.submit(_in_worker, number): number for number in numbers}
+            with _workers_deaf_to_ctrl_c():
+                futures = {pool.submit(_in_worker, number): number for number in numbers}
             for future in as_completed(futures):
                 done[futures[future]] = future.result()
                 report("replicating", len(done) / count)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for worker in multiprocessing.active_children():
+                worker.terminate()  # leaving the pool would wait for what they are at
             raise
     return tuple(done[number] for number in numbers)
 
@@ -160,18 +165,32 @@ def _one(
 ) -> dict[str, float]:
     prepared = prepare(scenario, replication=number)
     state = warm_state(scenario, prepared, replication=number)
-    outcome = Replication(
+    run = Replication(
         scenario, prepared, state, seeded, replication=number, calibration=calibration
-    ).run()
+    )
+    outcome = run.run()
+    run.loop.close()
     return summary(_record(scenario, prepared, outcome, (), calibration))
 
 
 _worker: tuple[Scenario, Calibration | None, Database] | None = None
 
 
+@contextmanager
+def _workers_deaf_to_ctrl_c() -> Iterator[None]:
+    """Let processes start with SIGINT blocked, from their first instruction on.
+
+    A terminal sends it to all of them; the parent, which gets it after this, ends its workers.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin_worker(scenario: Scenario, calibration: Calibration | None) -> None:
     global _worker  # noqa: PLW0603  # the pool's way to hand a worker what all its tasks share
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
     _worker = (scenario, calibration, Database(scenario, prepare(scenario)))
 
 

@@ -32,7 +32,9 @@ def test_attribution_batch_of_50_conversions(benchmark: BenchmarkFixture) -> Non
         finish(processor.process(Span(is_batch=True), ids))
         return processor.processed - before
 
-    processed = benchmark.pedantic(process, setup=unprocess, rounds=ROUNDS, warmup_rounds=1)
+    processed = benchmark.pedantic(  # type: ignore[no-untyped-call]  # it has no annotations
+        process, setup=unprocess, rounds=ROUNDS, warmup_rounds=1
+    )
     assert processed == BATCH
     (waiting,) = connection.execute(
         "SELECT count(*) FROM conversions WHERE processed = 0"

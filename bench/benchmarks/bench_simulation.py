@@ -22,7 +22,9 @@ def test_simulated_requests(benchmark: BenchmarkFixture) -> None:
     def build() -> tuple[tuple[Replication], dict[str, object]]:
         return (Replication(chosen, prepared, state, seeded),), {}
 
-    outcome = benchmark.pedantic(_run, setup=build, rounds=ROUNDS, warmup_rounds=1)
+    outcome = benchmark.pedantic(  # type: ignore[no-untyped-call]  # it has no annotations
+        _run, setup=build, rounds=ROUNDS, warmup_rounds=1
+    )
     assert outcome.requests.intended.size == requests
     assert np.isfinite(outcome.requests.latency).all()
     benchmark.extra_info["requests"] = requests

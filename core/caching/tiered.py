@@ -63,6 +63,10 @@ class CachePolicy:
     await_put: bool
 
 
+MISSED = object()
+"""What `TieredCache.peek` returns where L1 has no entry."""
+
+
 class _LeaderLeft(Exception):
     """The request that was loading for others went away."""
 
@@ -76,7 +80,7 @@ class TieredCache:
     """
 
     __slots__ = (
-        "_clock", "_flights", "_kv", "_now", "_policy", "_retain",
+        "_clock", "_flights", "_isolate", "_kv", "_now", "_policy", "_retain",
         "corrupt", "l1", "outcomes", "put_errors",
     )  # fmt: skip
 
@@ -99,6 +103,7 @@ class TieredCache:
         self.outcomes: dict[str, list[int]] = {}
         self.corrupt = 0
         self.put_errors = 0
+        self._isolate = self
 
     def request_scoped(self) -> TieredCache:
         """Return this cache with an L1 that is empty and dies with its user."""
@@ -108,6 +113,7 @@ class TieredCache:
         )  # fmt: skip
         scoped._flights = self._flights
         scoped.outcomes = self.outcomes
+        scoped._isolate = self._isolate  # counts what outlives the request
         return scoped
 
     async def get(
@@ -123,14 +129,33 @@ class TieredCache:
         *name* is the read's name within its request. Errors of *load* pass through, to every
         request that waited for it; L2's errors are counted and bypass it.
         """
+        value = self.peek(span, name, kind, key)
+        return value if value is not MISSED else await self.fetch(span, name, kind, key, load)
+
+    def peek(self, span: Span, name: str, kind: CacheType, key: str) -> Any:
+        """Return the value of *key* if L1 has it, None where it knows there is none, or MISSED.
+
+        The part of `get` that never waits; after MISSED, `fetch` is the rest.
+        """
         now = self._now
         started = now()
         entry = self.l1.get(key, started)
         span.stages.append(("l1", now() - started))
-        if entry is not None:
-            value = entry[0]
-            self._count(span, name, kind, L1_HIT if value is not None else L1_HIT | NEGATIVE)
-            return value
+        if entry is None:
+            return MISSED
+        value = entry[0]
+        self._count(span, name, kind, L1_HIT if value is not None else L1_HIT | NEGATIVE)
+        return value
+
+    async def fetch(
+        self,
+        span: Span,
+        name: str,
+        kind: CacheType,
+        key: str,
+        load: Callable[[], Awaitable[Any]],
+    ) -> Any:
+        """Return the value of *key*, which L1 does not have, from L2 or *load*."""
         while self._policy.single_flight and (followers := self._flights.get(key)) is not None:
             waiter = asyncio.get_running_loop().create_future()
             followers.append(waiter)
@@ -206,7 +231,7 @@ class TieredCache:
         try:
             await self._kv.put(key, sealed, ttl)
         except StoreError:
-            self.put_errors += 1
+            self._isolate.put_errors += 1
 
     def _promote(self, key: str, value: Any, expires: float, size: int) -> None:
         self.l1.set(
@@ -227,7 +252,7 @@ class TieredCache:
         try:
             value, expires_ms = unseal(kind, data)
         except ValueError:
-            self.corrupt += 1
+            self._isolate.corrupt += 1
             return None
         expires = (expires_ms - self._clock.origin_ms) / 1000
         return None if expires <= self._clock.now() else (value, expires)

@@ -54,10 +54,14 @@ class SqliteDatabase:
                 check_same_thread=False,
                 cached_statements=256,
             )
-            self.connection.execute(f"PRAGMA journal_mode = {'WAL' if journal else 'OFF'}")
-            self.connection.execute("PRAGMA synchronous = NORMAL")
-            self.connection.execute("PRAGMA busy_timeout = 5000")
-            _migrate(self.connection, path)
+            try:
+                self.connection.execute(f"PRAGMA journal_mode = {'WAL' if journal else 'OFF'}")
+                self.connection.execute("PRAGMA synchronous = NORMAL")
+                self.connection.execute("PRAGMA busy_timeout = 5000")
+                _migrate(self.connection, path)
+            except BaseException:
+                self.connection.close()  # or its transaction locks the file for others
+                raise
         except sqlite3.DatabaseError as error:
             raise InputError(
                 f"{path}: not a usable database ({error}); give another file"
@@ -83,7 +87,11 @@ class SqliteDatabase:
         self.connection.close()
 
     def _in_thread(self, call: Callable[..., _T], *arguments: Any) -> Awaitable[_T]:
-        return asyncio.get_running_loop().run_in_executor(self._executor, call, *arguments)
+        loop = asyncio.get_running_loop()
+        try:
+            return loop.run_in_executor(self._executor, call, *arguments)
+        except RuntimeError as error:
+            raise StoreError(f"the database is closed: {error}") from error
 
     def _read(self, statement: Statement, parameters: Sequence[Any]) -> list[Row]:
         try:

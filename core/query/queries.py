@@ -68,8 +68,11 @@ class Queries:
         """Return (utm_source, total_attribution, total_conversions, total_value), best first."""
         return await self._read(statements.CHANNEL_PERFORMANCE, model, limit)
 
-    async def insert_event(self, event: Event, segment: str) -> bool:
-        """Store *event*, and its conversion in the same transaction; False if it was known."""
+    async def insert_event(self, event: Event, segment: str) -> tuple[bool, bool]:
+        """Store *event*, and its conversion in the same transaction.
+
+        Return whether the event was new, and whether it brought a conversion that was new.
+        """
         row = (
             event.event_id, event.user_id, event.event_name, event.utm_source,
             event.timestamp_ms, segment, event.conversion_id,
@@ -86,7 +89,7 @@ class Queries:
                 (statements.INSERT_EVENT, (row,)), (statements.INSERT_CONVERSION, (conversion,))
             )
         self._insert_event.record(self._clock.now() - started)
-        return changed[0] > 0
+        return changed[0] > 0, event.conversion_id is not None and changed[1] > 0
 
     async def store_attribution(self, commands: Iterable[Command]) -> None:
         """Store what the batch processor computed, in one transaction."""

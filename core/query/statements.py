@@ -25,18 +25,19 @@ USER_JOURNEY = Statement(
     " WHERE user_id = ? ORDER BY event_timestamp DESC, id DESC LIMIT ?",
 )
 
-# Touches lie after the user's previous conversion and within the lookback window; events that
-# are conversions themselves are not touches.
+# Touches lie after the user's previous conversion and within the lookback window, whose two ends
+# belong to it (times are whole milliseconds, from 0 on); events that are conversions themselves
+# are not touches.
 _JOURNEY = """
 SELECT c.conversion_id, c.user_id, c.conversion_timestamp, c.value,
        j.event_timestamp, j.utm_source
 FROM conversions AS c LEFT JOIN user_journeys AS j
   ON j.user_id = c.user_id
  AND j.event_timestamp > max(
-       c.conversion_timestamp - ?,
+       c.conversion_timestamp - ? - 1,
        coalesce((SELECT max(p.conversion_timestamp) FROM conversions AS p
                  WHERE p.user_id = c.user_id
-                   AND p.conversion_timestamp < c.conversion_timestamp), 0))
+                   AND p.conversion_timestamp < c.conversion_timestamp), -1))
  AND j.event_timestamp <= c.conversion_timestamp
  AND j.conversion_id IS NULL
 """

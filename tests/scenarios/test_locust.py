@@ -133,3 +133,40 @@ def test_driver_imports_neither_locust_nor_gevent() -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
     assert done.returncode == 0
+
+
+LATE_ARRIVAL = """
+import json, sys
+from time import perf_counter
+from locust.env import Environment
+from scenarios.arrivals import Arrival
+from scenarios.run import LoadRun
+from scenarios.visitor import Visitor
+from tests.scenarios.loads import small_plan, small_scenario
+
+class Late(Visitor):
+    host = sys.argv[1]
+    load_run = LoadRun(small_plan(small_scenario(timeout="30s"), [host]), token=None, watches=False)
+
+environment, told = Environment(user_classes=[Late]), []
+environment.events.request.add_listener(lambda response_time, **_: told.append(response_time))
+late = Late(environment)
+late._due = Arrival(0, perf_counter() - 5.0)
+late.visit()
+rows = Late.load_run.recorder.rows(())
+print(json.dumps([rows.lag.tolist(), rows.latency.tolist(), told]))
+"""
+
+
+def test_request_sent_late_counts_from_its_intended_start(start_service: StartService) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LATE_ARRIVAL, start_service("foreign")],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    (lag,), (latency,), (told,) = json.loads(done.stdout)
+    assert 5 <= lag <= latency
+    assert told == latency * 1e3

@@ -1,0 +1,352 @@
+"""Claims about databases: one contract for every implementation, and what a file may hold."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from core.clock import ManualClock
+from core.emulation import DelayedDatabase, Executions, FaultSchedule
+from core.errors import InputError, StoreError
+from core.query import statements
+from core.query.database import SCHEMA_VERSION, Command, Database, SqliteDatabase
+from core.query.statements import Statement
+from core.scenario import L3
+from core.span import CURRENT, Operation, Span
+from core.streams import Purpose
+
+
+class Instant:
+    """A platform on which nothing takes any time."""
+
+    def __init__(self) -> None:
+        self._clock = ManualClock()
+
+    def now(self) -> float:
+        return self._clock.now()
+
+    def until(self, _: float) -> Awaitable[None]:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future.set_result(None)
+        return future
+
+    def uniform(self, _: Purpose) -> float:
+        return 0.5
+
+    def charge(self, _: str) -> float:
+        return self._clock.now()
+
+
+def delayed(folder: Path) -> DelayedDatabase:
+    inner = SqliteDatabase(folder / "cdp.sqlite")
+    return DelayedDatabase(inner, L3(), FaultSchedule(()), Instant(), Executions(1))
+
+
+OPENERS: dict[str, Callable[[Path], Database]] = {
+    "file, in a thread": lambda folder: SqliteDatabase(folder / "cdp.sqlite"),
+    "memory, inline": lambda _: SqliteDatabase(None, inline=True),
+    "file, inline": lambda folder: SqliteDatabase(folder / "cdp.sqlite", inline=True),
+    "behind a delay": delayed,
+}
+
+Scene = Callable[[Database], Awaitable[None]]
+Run = Callable[[Scene], None]
+
+SITES = Statement("sites", "SELECT site_id FROM sites ORDER BY site_id")
+COUNT = Statement("count", "SELECT count(*) FROM sites")
+RAISE_LIMIT = Statement(
+    "raise_limit", "UPDATE sites SET max_event_bytes = ? WHERE max_event_bytes < ?"
+)
+NONSENSE = Statement("nonsense", "INSERT INTO nowhere VALUES (?)")
+
+
+def site(name: str) -> Command:
+    return statements.INSERT_SITE, [(name, 1, 100)]
+
+
+@pytest.fixture(params=OPENERS)
+def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
+    """Return what runs a scene on a new database of each kind, and closes it."""
+
+    def run_scene(scene: Scene) -> None:
+        async def main() -> None:
+            CURRENT.set(Operation(Span(), 0))
+            database = OPENERS[request.param](tmp_path)
+            try:
+                await scene(database)
+            finally:
+                await database.close()
+
+        asyncio.run(main())
+
+    return run_scene
+
+
+def test_write_tells_the_rows_that_each_command_changed(run: Run) -> None:
+    async def scene(database: Database) -> None:
+        many = [(f"s{i}", 1, i) for i in range(5)]
+        assert await database.write((statements.INSERT_SITE, many)) == [5]
+        assert await database.write((RAISE_LIMIT, [(10, 3)])) == [3]
+        assert await database.write((RAISE_LIMIT, [(20, 3)]), site("x")) == [0, 1]
+        assert await database.write((RAISE_LIMIT, [(20, 11), (30, 25)])) == [10]
+        assert await database.read(COUNT, ()) == [(6,)]
+
+    run(scene)
+
+
+def test_known_event_changes_no_row(run: Run) -> None:
+    row = ("e", "u", "page_view", "email", 1, "new", None)
+
+    async def scene(database: Database) -> None:
+        assert await database.write((statements.INSERT_EVENT, [row])) == [1]
+        assert await database.write((statements.INSERT_EVENT, [row])) == [0]
+        both = (statements.INSERT_EVENT, [row]), (statements.INSERT_EVENT, [("f", *row[1:])])
+        assert await database.write(*both) == [0, 1]
+
+    run(scene)
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        site("s1"),  # known already
+        (statements.INSERT_SITE, [("s3", 1, 100), ("s3", 1, 100)]),
+        (statements.INSERT_SITE, [("s3", None, 100)]),
+        (statements.INSERT_SITE, [("s3",)]),
+        (NONSENSE, [("s3",)]),
+    ],
+    ids=["duplicate", "second row", "null", "too few", "no table"],
+)
+def test_failing_second_command_undoes_the_first(run: Run, second: Command) -> None:
+    async def scene(database: Database) -> None:
+        await database.write(site("s1"))
+        with pytest.raises(StoreError) as caught:
+            await database.write(site("s2"), second)
+        assert f"insert_site, {second[0].name}" in str(caught.value)
+        assert await database.read(SITES, ()) == [("s1",)]
+        assert await database.write(site("s2")) == [1]  # the transaction has ended
+
+    run(scene)
+
+
+def test_failing_single_command_changes_nothing(run: Run) -> None:
+    async def scene(database: Database) -> None:
+        await database.write(site("s1"))
+        for rows in ([("s1", 1, 1)], [("s2", 1, 1), ("s1", 1, 1)]):
+            with pytest.raises(StoreError, match="insert_site"):
+                await database.write((statements.INSERT_SITE, rows))
+        assert await database.read(SITES, ()) == [("s1",)]
+
+    run(scene)
+
+
+def test_failing_query_is_a_store_error_that_names_it(run: Run) -> None:
+    async def scene(database: Database) -> None:
+        with pytest.raises(StoreError, match="query nowhere failed: no such table"):
+            await database.read(Statement("nowhere", "SELECT 1 FROM nowhere"), ())
+        with pytest.raises(StoreError, match="query site failed"):
+            await database.read(statements.SITE, ("a", "b"))
+
+    run(scene)
+
+
+def test_query_without_a_match_has_no_rows(run: Run) -> None:
+    async def scene(database: Database) -> None:
+        assert await database.read(statements.SITE, ("s1",)) == []
+
+    run(scene)
+
+
+def test_callers_see_writes_in_the_order_of_their_arrival(run: Run) -> None:
+    async def scene(database: Database) -> None:
+        seen: dict[int, int] = {}
+
+        async def write(position: int) -> None:
+            await database.write(site(f"s{position}"))
+
+        async def read(position: int) -> None:
+            seen[position] = (await database.read(COUNT, ()))[0][0]
+
+        calls = [write(i) if i % 3 else read(i) for i in range(150)]
+        await asyncio.gather(*calls)
+        assert seen == {i: i - len(range(0, i, 3)) for i in range(0, 150, 3)}
+
+    run(scene)
+
+
+def test_text_passes_through_unharmed(run: Run) -> None:
+    names = ["", "'; DROP TABLE sites; --", "ü☃🦊", "a\tb", "?"]
+
+    async def scene(database: Database) -> None:
+        await database.write((statements.INSERT_SITE, [(name, 1, 1) for name in names]))
+        for name in names:
+            assert await database.read(statements.SITE, (name,)) == [(1, 1)]
+
+    run(scene)
+
+
+def test_closed_database_answers_with_a_store_error(run: Run) -> None:
+    async def scene(database: Database) -> None:
+        await database.close()
+        with pytest.raises(StoreError):
+            await database.read(SITES, ())
+        with pytest.raises(StoreError):
+            await database.write(site("s1"))
+
+    run(scene)
+
+
+@pytest.mark.parametrize("kind", ["file, in a thread", "behind a delay"])
+def test_close_finishes_what_was_asked_for(kind: str, tmp_path: Path) -> None:
+    async def main() -> None:
+        CURRENT.set(Operation(Span(), 0))
+        database = OPENERS[kind](tmp_path)
+        tasks = [asyncio.ensure_future(database.write(site(f"s{i}"))) for i in range(50)]
+        await asyncio.sleep(0)  # every write is handed over
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await database.close()
+        assert await asyncio.gather(*tasks) == [[1]] * 50
+
+    asyncio.run(main())
+    with sqlite3.connect(tmp_path / "cdp.sqlite") as connection:
+        assert connection.execute("SELECT count(*) FROM sites").fetchone() == (50,)
+    connection.close()
+
+
+def test_event_loop_runs_on_while_the_disk_is_slow(tmp_path: Path) -> None:
+    released = threading.Event()
+
+    async def main() -> None:
+        database = SqliteDatabase(tmp_path / "cdp.sqlite")
+        database.connection.create_function("disk", 0, lambda: released.wait(30))
+        slow = asyncio.ensure_future(database.read(Statement("slow", "SELECT disk()"), ()))
+        await asyncio.sleep(0)
+        released.set()
+        assert await slow == [(1,)], "nothing else ran while the disk was waited for"
+        await database.close()
+
+    asyncio.run(main())
+
+
+def test_existing_database_opens_with_its_rows(tmp_path: Path) -> None:
+    async def main() -> None:
+        for count in range(3):
+            database = SqliteDatabase(tmp_path / "cdp.sqlite")
+            assert await database.read(COUNT, ()) == [(count,)]
+            await database.write(site(f"s{count}"))
+            await database.close()
+
+    asyncio.run(main())
+
+
+def test_file_is_locked_for_no_one_after_it_was_closed(tmp_path: Path) -> None:
+    path = tmp_path / "cdp.sqlite"
+    asyncio.run(SqliteDatabase(path).close())
+    assert {file.name for file in tmp_path.iterdir()} == {"cdp.sqlite"}
+    exclusive = sqlite3.connect(path, timeout=0, isolation_level=None)
+    exclusive.execute("BEGIN EXCLUSIVE")
+    exclusive.close()
+
+
+def test_database_locked_by_another_program_is_a_store_error(tmp_path: Path) -> None:
+    path = tmp_path / "cdp.sqlite"
+
+    async def main() -> None:
+        database = SqliteDatabase(path)
+        database.connection.execute("PRAGMA busy_timeout = 0")
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        for commands in ([site("s1")], [site("s1"), site("s2")]):
+            with pytest.raises(StoreError, match="locked"):
+                await database.write(*commands)
+        assert await database.read(COUNT, ()) == [(0,)]
+        other.execute("ROLLBACK")
+        other.close()
+        assert await database.write(site("s1"), site("s2")) == [1, 1]
+        await database.close()
+
+    asyncio.run(main())
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        SqliteDatabase(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(f"{path}: ")
+    return message
+
+
+def test_newer_schema_is_refused_in_one_line_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "cdp.sqlite"
+    asyncio.run(SqliteDatabase(path).close())
+    newer = SCHEMA_VERSION + 1
+    with sqlite3.connect(path, isolation_level=None) as connection:
+        connection.execute("INSERT INTO sites VALUES ('s1', 1, 1)")
+        connection.execute(f"PRAGMA user_version = {newer}")
+    connection.close()
+    before = path.read_bytes()
+    message = refused(path)
+    assert f"schema {newer}" in message
+    assert f"knows {SCHEMA_VERSION}" in message
+    assert path.read_bytes() == before
+    exclusive = sqlite3.connect(path, timeout=0, isolation_level=None)
+    exclusive.execute("BEGIN EXCLUSIVE")
+    exclusive.close()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"not a database, but a text that is long enough to hold a database's header" * 20,
+        b"SQLite format 3\0" + b"\xff" * 4080,
+    ],
+    ids=["text", "broken header"],
+)
+def test_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "cdp.sqlite"
+    path.write_bytes(content)
+    assert "not a usable database" in refused(path)
+    assert path.read_bytes() == content
+
+
+def test_folder_in_the_files_place_is_refused(tmp_path: Path) -> None:
+    assert "not a usable database" in refused(tmp_path)
+    assert "not a usable database" in refused(tmp_path / "missing" / "cdp.sqlite")
+
+
+def test_database_of_another_program_is_refused_and_gets_no_tables(tmp_path: Path) -> None:
+    path = tmp_path / "other.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE users (name TEXT)")
+    connection.close()
+    assert "users already exists" in refused(path)
+    with sqlite3.connect(path) as connection:
+        found = connection.execute("SELECT name FROM sqlite_schema").fetchall()
+    connection.close()
+    assert found == [("users",)]
+
+
+def test_two_openings_of_a_new_file_make_one_schema(tmp_path: Path) -> None:
+    path = tmp_path / "cdp.sqlite"
+    opened: list[SqliteDatabase] = []
+    gate = threading.Barrier(4)
+
+    def open_it() -> None:
+        gate.wait(30)
+        opened.append(SqliteDatabase(path))
+
+    threads = [threading.Thread(target=open_it) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(opened) == 4
+    for database in opened:
+        asyncio.run(database.close())

@@ -1,0 +1,145 @@
+"""Claims about query plans: every statement finds its rows through the index made for it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sqlite3
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import pytest
+
+from core.query import statements
+from core.query.database import SqliteDatabase
+from core.query.statements import Statement
+
+ALL = {
+    statement.name: statement
+    for statement in vars(statements).values()
+    if isinstance(statement, Statement)
+}
+
+_TOUCHES = "j USING INDEX user_journeys_by_user (user_id=? AND event_timestamp>? AND"
+_PREVIOUS = "p USING COVERING INDEX conversions_by_user (user_id=? AND conversion_timestamp<?)"
+_CONVERSION = "USING PRIMARY KEY (conversion_id=?)"
+
+INTENDED: dict[str, tuple[str, ...]] = {
+    "site": ("sites USING PRIMARY KEY (site_id=?)",),
+    "user": ("users USING PRIMARY KEY (user_id=?)",),
+    "user_journey": ("user_journeys USING INDEX user_journeys_by_user (user_id=?)",),
+    "conversion_journey": (f"c {_CONVERSION}", _TOUCHES, _PREVIOUS),
+    "waiting_journeys": (f"c {_CONVERSION}", _TOUCHES, _PREVIOUS),
+    "waiting_conversions": ("conversions USING INDEX conversions_waiting",),
+    "channel_performance": (
+        "channel_performance USING INDEX channel_performance_ranked (attribution_model=?)",
+    ),
+    "mark_processed": (f"conversions {_CONVERSION}",),
+    "insert_event": (),
+    "insert_conversion": (),
+    "insert_credits": (),
+    "add_to_channel": (),
+    "insert_site": (),
+    "insert_user": (),
+}
+
+_ALLOWED_SCAN = re.compile(r"SCAN (json_each\b|conversions USING (COVERING )?INDEX conversions_w)")
+
+
+@pytest.fixture
+def connection() -> Iterator[sqlite3.Connection]:
+    """Return the connection of an empty database."""
+    database = SqliteDatabase(None, inline=True)
+    yield database.connection
+    asyncio.run(database.close())
+
+
+def plan_of(connection: sqlite3.Connection, statement: Statement) -> list[str]:
+    parameters = [None] * statement.sql.count("?")
+    rows = connection.execute(f"EXPLAIN QUERY PLAN {statement.sql}", parameters)
+    return [row[3] for row in rows]
+
+
+def test_every_statement_has_an_intended_plan() -> None:
+    assert set(ALL) == set(INTENDED)
+    assert {statement.name for statement in statements.READS} == {
+        name for name, statement in ALL.items() if statement.sql.lstrip().startswith("SELECT")
+    }
+
+
+@pytest.mark.parametrize("name", INTENDED)
+def test_statement_uses_the_index_made_for_it(connection: sqlite3.Connection, name: str) -> None:
+    plan = plan_of(connection, ALL[name])
+    for step in INTENDED[name]:
+        assert any(f" {step}" in line for line in plan), plan
+    tables = [line for line in plan if line.startswith(("SEARCH", "SCAN"))]
+    assert len(tables) == len(INTENDED[name]) + any("json_each" in line for line in plan), plan
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_statement_reads_no_whole_table_and_sorts_nothing(
+    connection: sqlite3.Connection, name: str
+) -> None:
+    for line in plan_of(connection, ALL[name]):
+        assert "TEMP B-TREE" not in line
+        assert "AUTOMATIC" not in line
+        assert not line.startswith("SCAN") or _ALLOWED_SCAN.match(line), line
+
+
+def test_check_of_plans_would_see_a_lost_index(connection: sqlite3.Connection) -> None:
+    connection.execute("DROP INDEX user_journeys_by_user")
+    connection.execute("DROP INDEX conversions_waiting")
+    for name in ("user_journey", "waiting_conversions"):
+        bad = [line for line in plan_of(connection, ALL[name]) if not _ALLOWED_SCAN.match(line)]
+        assert any(line.startswith("SCAN") or "TEMP B-TREE" in line for line in bad)
+
+
+def filled(connection: sqlite3.Connection, users: int) -> None:
+    """Give each of *users* three touches and a conversion that is processed, but that of u0."""
+    for user in range(users):
+        rows = [
+            (f"e{user}-{i}", f"u{user}", "page_view", "email", 10 * i, "new", None)
+            for i in range(3)
+        ]
+        connection.executemany(statements.INSERT_EVENT.sql, rows)
+        conversion = (f"c{user}", f"e{user}", f"u{user}", 100, 1.0)
+        connection.execute(statements.INSERT_CONVERSION.sql, conversion)
+        connection.execute(statements.INSERT_SITE.sql, (f"s{user}", 1, 1))
+        connection.execute(statements.INSERT_USER.sql, (f"u{user}", "new", ""))
+        channel = (f"model-{user}", "email", 1.0, 1, 1.0, 0)
+        connection.execute(statements.ADD_TO_CHANNEL.sql, channel)
+    connection.execute("UPDATE conversions SET processed = 1 WHERE conversion_id != 'c0'")
+
+
+def steps_of(users: int) -> dict[str, int]:
+    """Return the steps of SQLite's virtual machine that each statement about u0 takes."""
+    parameters: dict[str, Sequence[Any]] = {
+        "site": ("s0",),
+        "user": ("u0",),
+        "user_journey": ("u0", 100),
+        "conversion_journey": (1_000, "c0"),
+        "waiting_journeys": (1_000, '["c0"]'),
+        "waiting_conversions": (),
+        "channel_performance": ("model-0", 50),
+        "mark_processed": ("c0",),
+    }
+    database = SqliteDatabase(None, inline=True)
+    connection = database.connection
+    filled(connection, users)
+    taken = {}
+    for name, values in parameters.items():
+        steps: list[None] = []
+        # append returns None, which lets the statement go on.
+        connection.set_progress_handler(partial(steps.append, None), 1)
+        connection.execute(ALL[name].sql, values).fetchall()
+        connection.set_progress_handler(None, 1)
+        taken[name] = len(steps)
+    asyncio.run(database.close())
+    return taken
+
+
+def test_work_of_a_statement_does_not_grow_with_the_database() -> None:
+    few, many = steps_of(5), steps_of(2_000)
+    assert all(steps > 3 for steps in few.values())
+    assert few == many

@@ -1,0 +1,221 @@
+"""Services to test: small scenarios, a client, and what their seeded databases hold."""
+
+from __future__ import annotations
+
+import os
+import select
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from core.launcher import RunningService, running_service
+from core.population import populate
+from core.replay import prepare
+from core.scenario import Scenario
+from core.scenario_file import parse_scenario
+from core.wire import ISOLATE_HEADER
+from tests.core.attribution.worlds import World
+
+TOKEN = "a-token-for-tests"
+MODELS = ("last_click", "first_click", "linear", "time_decay", "u_shape", "w_shape")
+NOW_MS = 1_767_225_600_000
+POLLS = 20_000
+END_LIMIT_MS = 20_000
+
+Tree = dict[str, Any]
+
+
+def small_scenario(name: str, **tables: object) -> Scenario:
+    """Return a scenario of short latencies whose L2 holds a value before it is answered."""
+    data: Tree = {
+        "name": name,
+        "duration": "2s",
+        "warm_up": "0s",
+        "traffic": {"users": 50, "conversions": 30, "sites": 3, "stages": [{"rate": 20}]},
+        "tiers": {
+            "l2": {
+                "read": "0.2ms", "cold_read": "0.4ms", "write": "0.2ms", "put": "await",
+                "timeout": "5s",
+            },
+            "l3": {
+                "round_trip": "0.4ms", "read_execution": "0.1ms", "write_execution": "0.1ms",
+            },
+        },
+        "queue": {"wait": "20ms"},
+    }  # fmt: skip
+    return parse_scenario(_merged(data, tables), source=name)
+
+
+def _merged(base: Tree, changes: Tree) -> Tree:
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        is_table = isinstance(old, dict) and isinstance(value, dict)
+        merged[key] = _merged(old, value) if is_table and isinstance(old, dict) else value
+    return merged
+
+
+def seeded_world(scenario: Scenario) -> World:
+    """Return what is true of the population that a service for *scenario* starts with."""
+    population = populate(scenario, prepare(scenario).workload)
+    touches: dict[str, list[tuple[int, str]]] = {}
+    for _, user, _, channel, time in population.touches:
+        touches.setdefault(user, []).append((time, channel))
+    return World(
+        touches=touches,
+        conversions={name: (user, time, value) for name, _, user, time, value
+                     in population.conversions},
+    )  # fmt: skip
+
+
+@dataclass(slots=True)
+class Visitor:
+    """A client of one service process."""
+
+    http: httpx.Client
+    folder: Path
+    scenario: Scenario
+    service: RunningService
+    _numbers: Iterator[int] = field(default_factory=count)
+
+    def fresh(self, kind: str) -> str:
+        """Return an id that no other test uses."""
+        return f"fresh-{kind}-{next(self._numbers)}"
+
+    def get(self, path: str, *, isolate: int | str = 0) -> httpx.Response:
+        """Ask for *path* on an isolate."""
+        return self.http.get(path, headers={ISOLATE_HEADER: str(isolate)})
+
+    def attribution(
+        self, conversion: str, model: str = "linear", *, isolate: int = 0
+    ) -> httpx.Response:
+        """Ask for the credits of a conversion."""
+        return self.get(f"/attribution/{conversion}?model={model}", isolate=isolate)
+
+    def track(self, *, isolate: int = 0, **fields: object) -> httpx.Response:
+        """Send an event; what is not given is that of a page view of its own."""
+        event = event_of(self.fresh("event"), **fields)
+        return self.http.post("/track", json=event, headers={ISOLATE_HEADER: str(isolate)})
+
+    def stats(self) -> Tree:
+        """Return the cumulative figures of the process."""
+        data: Tree = self.monitoring("stats")["cumulative"]
+        return data
+
+    def counters(self) -> dict[str, int]:
+        """Return the cumulative counters of the process."""
+        counters: dict[str, int] = self.stats()["counters"]
+        return counters
+
+    def monitoring(self, name: str) -> Tree:
+        """Return what a monitoring endpoint tells, out of its envelope."""
+        answer = self.http.get(f"/api/performance/{name}")
+        assert answer.status_code == 200
+        body = answer.json()
+        assert body["success"] is True
+        data: Tree = body["data"]
+        return data
+
+    def command(
+        self, name: str, body: object = None, *, token: str | None = TOKEN, content: bytes = b""
+    ) -> httpx.Response:
+        """Send *body* (or *content* as it is) to an endpoint that changes the service."""
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        path = f"/api/performance/{name}"
+        if content:
+            return self.http.post(path, content=content, headers=headers)
+        return self.http.post(path, json={} if body is None else body, headers=headers)
+
+    def invalidate(self, **body: object) -> Tree:
+        """Invalidate keys or a prefix; return how many went from each tier."""
+        answer = self.command("cache-invalidate", body)
+        assert answer.status_code == 200, answer.text
+        counts: Tree = answer.json()["data"]["invalidated"]
+        return counts
+
+    def await_processed(self, number: int) -> dict[str, int]:
+        """Return the counters once *number* conversions have been processed in all."""
+        return self.await_counters(lambda counters: counters["conversions_processed"] >= number)
+
+    def await_counters(self, hold: Callable[[dict[str, int]], bool]) -> dict[str, int]:
+        """Return the counters once they *hold*; AssertionError after POLLS answers."""
+        for _ in range(POLLS):
+            counters = self.counters()
+            if hold(counters):
+                return counters
+        raise AssertionError(f"still {counters}")
+
+    def rows(self, sql: str, *parameters: object) -> list[Any]:
+        """Return rows of the service's database, from outside."""
+        return rows_of(self.folder, sql, *parameters)
+
+
+def event_of(event_id: str, **fields: object) -> Tree:
+    """Return the body of a page view with *fields* in place of its own."""
+    event: Tree = {
+        "event_id": event_id,
+        "user_id": "u1",
+        "site_id": "s1",
+        "event_name": "page_view",
+        "timestamp": NOW_MS,
+        "utm_source": "email",
+    }
+    return event | fields
+
+
+def rows_of(folder: Path, sql: str, *parameters: object) -> list[Any]:
+    """Return rows of the database in *folder*."""
+    connection = sqlite3.connect(folder / "cdp.sqlite")
+    try:
+        return connection.execute(sql, parameters).fetchall()
+    finally:
+        connection.close()
+
+
+@contextmanager
+def serving(
+    scenario: Scenario, folder: Path, *, redis: str | None = None, token: str | None = TOKEN
+) -> Iterator[list[Visitor]]:
+    """Run the service for *scenario* with its database in *folder*; a visitor per process."""
+    with running_service(scenario, token=token, folder=folder, redis=redis) as service:
+        visitors = [
+            Visitor(httpx.Client(base_url=url, timeout=30.0), folder, scenario, service)
+            for url in service.urls
+        ]
+        try:
+            yield visitors
+        finally:
+            for visitor in visitors:
+                visitor.http.close()
+
+
+def await_end(pid: int) -> None:
+    """Return once process *pid* has ended; AssertionError if it does not."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        assert poll.poll(END_LIMIT_MS), f"process {pid} runs on"
+    finally:
+        os.close(descriptor)
+
+
+def problem(answer: httpx.Response, status: int) -> str:
+    """Return the message of an error, which is JSON of one shape."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["Content-Type"] == "application/json"
+    body = answer.json()
+    assert set(body) == {"success", "error"}
+    assert body["success"] is False
+    assert set(body["error"]) == {"code", "message"}
+    message: str = body["error"]["message"]
+    return message

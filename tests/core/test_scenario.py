@@ -1,0 +1,213 @@
+"""Claims about the scenario: its reference documents it, and what cannot be is refused."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+import scenarios
+from core.kpi import ALIASES
+from core.scenario import (
+    CACHE_TYPES,
+    ENDPOINTS,
+    PRIMARY_CACHE_TYPE,
+    Mix,
+    Scenario,
+    Targets,
+    Topology,
+    Ttls,
+)
+from core.scenario_file import parse_scenario, scenario_data
+
+REFERENCE = Path(scenarios.__file__).parent / "reference.toml"
+
+
+def scenario(**fields: Any) -> Scenario:
+    return Scenario.model_validate({"name": "test"} | fields)
+
+
+def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the models that a field's type mentions."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from models_in(argument)
+
+
+def models(root: type[BaseModel], path: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
+    """Yield every table of the scenario with its dotted path."""
+    yield path, root
+    for name, field in root.model_fields.items():
+        for model in models_in(field.annotation):
+            yield from models(model, f"{path}.{field.alias or name}".lstrip("."))
+
+
+def test_the_reference_is_the_defaults() -> None:
+    data = tomllib.loads(REFERENCE.read_text(encoding="utf-8"))
+    assert parse_scenario(data, source="reference.toml") == scenario(name="reference")
+
+
+def documented(text: str, path: str, key: str) -> bool:
+    """Return whether *text* shows *key* in the section of *path*, commented out or not.
+
+    A table has sections of its own; one that is written inline has none, and is looked for in
+    its parent's.
+    """
+    if re.search(rf"^(# )?\[+{re.escape(f'{path}.{key}'.lstrip('.'))}[\].]", text, re.MULTILINE):
+        return True
+    sections = re.split(r"^(?=(?:# )?\[)", text, flags=re.MULTILINE)
+    headed = [s for s in sections[1:] if re.match(rf"(# )?\[+{re.escape(path)}\]", s)]
+    if not path:
+        headed = sections[:1]
+    if headed:
+        return any(re.search(rf"^(# )?{key} = ", s, re.MULTILINE) for s in headed)
+    parent = path.rpartition(".")[0]
+    return any(
+        re.search(rf"\b{key}\b", s) for s in sections if re.match(rf"(# )?\[+{parent}\]", s)
+    )
+
+
+@pytest.mark.parametrize("model", sorted({m for _, m in models(Scenario)}, key=lambda m: m.__name__))
+def test_the_reference_documents_every_field_in_its_table(model: type[BaseModel]) -> None:
+    text = REFERENCE.read_text(encoding="utf-8")
+    paths = [path for path, m in models(Scenario) if m is model]
+    for name, field in model.model_fields.items():
+        key = field.alias or name
+        shown = [documented(text, path, key) for path in paths]
+        assert any(shown), f"{paths}: {key} does not stand in reference.toml"
+
+
+def test_the_reference_names_no_field_that_there_is_not() -> None:
+    # What stands in comments too: with the comment signs off, it is still a scenario.
+    text = REFERENCE.read_text(encoding="utf-8")
+    text = re.sub(r"^# (?=\[|[a-z_0-9]+ = )", "", text, flags=re.MULTILINE)
+    parsed = parse_scenario(tomllib.loads(text), source="reference.toml")
+    assert len(parsed.faults) == 1
+    assert parsed.trace.file is not None
+    assert parsed.trace.types
+
+
+def test_every_scenario_judges_the_same_eight_metrics_by_default() -> None:
+    assert {kpi.name for kpi in scenario().judged()} == set(ALIASES)
+
+
+def test_the_memory_target_lies_below_the_alert_and_the_limit() -> None:
+    (memory,) = [kpi for kpi in scenario().judged() if kpi.name == "peak_memory"]
+    assert memory.target.value < memory.alert.value == scenario().topology.memory_limit
+
+
+def test_total_time_is_warm_up_and_duration() -> None:
+    assert scenario(warm_up="5s", duration="1min").total_time == 65.0
+
+
+def test_weights_stand_in_the_order_of_the_endpoints() -> None:
+    assert Mix(track=1, attribution=2, journey=3, channels=4).weights() == (1, 2, 3, 4)
+    assert tuple(Mix.model_fields) == ENDPOINTS == tuple(Targets.model_fields)
+
+
+def test_every_cache_type_has_a_ttl_and_an_unknown_one_the_default() -> None:
+    ttls = Ttls.model_validate({"default": "1s"} | {name: f"{i}s" for i, name in enumerate(CACHE_TYPES, 2)})
+    assert [ttls.of(name) for name in CACHE_TYPES] == [2.0, 3.0, 4.0, 5.0, 6.0]
+    assert ttls.of("anything") == 1.0
+    assert set(PRIMARY_CACHE_TYPE.values()) < set(CACHE_TYPES)
+
+
+def test_isolates_are_counted_over_processes_and_points_of_presence() -> None:
+    topology = Topology(points_of_presence=3, processes=2, isolates=4)
+    assert (topology.process_count, topology.isolate_count) == (6, 24)
+
+
+def test_a_scenario_does_not_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        scenario().seed = 2  # type: ignore[misc]  # the claim is that this fails
+
+
+STAGES_OF_A_THIRD = [{"rate": 1.0, "duration": "1.1s"}, {"rate": 2.0, "duration": "2.2s"}]
+
+
+def test_stages_that_fill_the_run_exactly_fit_whatever_floats_make_of_the_sum() -> None:
+    fitting = scenario(warm_up="0s", duration="3.3s", traffic={"stages": STAGES_OF_A_THIRD})
+    assert len(fitting.traffic.stages) == 2
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"traffic": {"stages": []}}, "at least 1 item"),
+    ({"traffic": {"stages": [{"rate": -5.0}]}}, "greater than or equal to 0"),
+    ({"traffic": {"stages": [{"rate": float("nan")}]}}, "finite"),
+    ({"traffic": {"stages": [{"rate": float("inf")}]}}, "finite"),
+    ({"traffic": {"stages": [{"rate": 2e6}]}}, "less than or equal to"),
+    ({"traffic": {"stages": [{"rate": 1, "ramp_to": 2}]}}, "a ramp needs a duration"),
+    ({"traffic": {"stages": [{"rate": 1, "duration": "0s"}]}}, "more than 0s"),
+    ({"traffic": {"stages": [{"rate": 1}, {"rate": 2}]}}, r"stages\[0\] needs a duration"),
+    ({"traffic": {"stages": [{"rate": 1, "duration": "5s"}]}}, "last 5s, warm_up and duration 55s"),
+    ({"traffic": {"stages": [{"rate": 1, "duration": "1h"}, {"rate": 1}]}}, "longer than the run"),
+    ({"traffic": {"mix": dict.fromkeys(ENDPOINTS, 0)}}, "a weight above 0"),
+    ({"traffic": {"mix": {"track": -1}}}, "greater than or equal to 0"),
+    ({"traffic": {"mix": {"track": float("inf")}}}, "finite"),
+    ({"traffic": {"users": 0}}, "greater than or equal to 1"),
+    ({"traffic": {"conversion_share": 1.5}}, "less than or equal to 1"),
+    ({"traffic": {"popularity": {"law": "pareto"}}}, "'zipf' or 'uniform'"),
+    ({"traffic": {"popularity": {"exponent": float("nan")}}}, "finite"),
+    ({"topology": {"points_of_presence": 100, "isolates": 1000}}, "at most 65536"),
+    ({"topology": {"cpu": {"track": "-1ms"}}}, "negative"),
+    ({"topology": {"memory_limit": "-1MB"}}, "negative"),
+    ({"tiers": {"l1": {"ttl": "0s"}}}, "more than 0"),
+    ({"tiers": {"l1": {"max_bytes": "0B"}}}, "more than 0"),
+    ({"tiers": {"l2": {"ttl": {"lookup_data": "0s"}}}}, "a TTL is more than 0s"),
+    ({"tiers": {"l2": {"timeout": "-1s"}}}, "negative"),
+    ({"tiers": {"negative_ttl": "-1s"}}, "negative"),
+    ({"queue": {"wait": "-1s"}}, "negative"),
+    ({"queue": {"batch_size": 101}}, "less than or equal to 100"),
+    ({"duration": "0s"}, "more than 0s"),
+    ({"timeout": "0s"}, "more than 0s"),
+    ({"seed": -1}, "greater than or equal to 0"),
+    ({"seed": 2**63}, "less than"),
+    ({"name": "a/b"}, "pattern"),
+    ({"name": ""}, "pattern"),
+    ({"start": "hot"}, "'cold' or 'warm'"),
+    ({"targets": {"track": {"path": "track"}}}, "pattern"),
+    ({"trace": {"default": {"endpoint": "channels"}}}, "'track', 'attribution' or 'journey'"),
+    ({"trace": {"default": {"endpoint": "track", "cache_type": "attribution"}}}, "feeds 'lookup"),
+    ({"trace": {"limit": 0}}, "greater than or equal to 1"),
+    ({"kpis": []}, "at least 1 item"),
+    ({"kpis": [{"metric": "p95(x)", "target": "< 1s", "alert": "> 2s"}]}, "is not a metric"),
+    ({"kpis": [{"metric": "p95_cpu", "target": "< 2s", "alert": "> 1s"}]}, "inside target"),
+    (
+        {
+            "kpis": [
+                {"metric": "p95_track", "target": "< 1s", "alert": "> 2s"},
+                {"metric": "p95(track)", "target": "< 1s", "alert": "> 2s"},
+            ]
+        },
+        "judged twice",
+    ),
+    ({"faults": [{"at": "0s", "for": "1s", "tier": "l1", "kind": "slow"}]}, "'l2' or 'l3'"),
+    ({"faults": [{"at": "0s", "for": "0s", "tier": "l2", "kind": "slow"}]}, "lasts more than 0s"),
+    (
+        {"faults": [{"at": "0s", "for": "1s", "tier": "l2", "kind": "error", "value": 1.5}]},
+        "not a share",
+    ),
+]
+
+
+@pytest.mark.parametrize(("fields", "reason"), REFUSED, ids=[str(f)[:60] for f, _ in REFUSED])
+def test_what_cannot_be_is_refused(fields: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        scenario(**fields)
+
+
+@pytest.mark.parametrize(("path", "model"), list(models(Scenario)))
+def test_no_table_takes_an_unknown_key(path: str, model: type[BaseModel]) -> None:
+    assert model.model_config.get("extra") == "forbid", path
+
+
+def test_the_schema_takes_the_reference() -> None:
+    schema = Scenario.model_json_schema()
+    assert set(scenario_data(scenario())) == set(schema["properties"])
+    assert schema["additionalProperties"] is False
