@@ -104,6 +104,7 @@ class Timers:
 
     def close(self) -> None:
         """Let go of the timer; futures that wait stay undone."""
+        self._heap.clear()
         if self._descriptor is not None:
             asyncio.get_running_loop().remove_reader(self._descriptor)
             os.close(self._descriptor)

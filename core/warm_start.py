@@ -58,10 +58,14 @@ def warm_state(scenario: Scenario, prepared: Prepared, *, replication: int = 0) 
 
 
 class _Sampler:
-    """Successive columns of random numbers, each a function of (seed, replication, its number)."""
+    """Columns of random numbers, each a function of (seed, replication, section, its number)."""
 
     def __init__(self, scenario: Scenario, replication: int) -> None:
-        self._seed, self._base, self._drawn = scenario.seed, replication << 12, 0
+        self._seed, self._base, self._drawn = scenario.seed, replication << 20, 0
+
+    def begin(self, section: int) -> None:
+        """Start the columns of *section*, whatever number of them the last one took."""
+        self._drawn = section << 16
 
     def uniforms(self, count: int) -> NDArray[np.float64]:
         self._drawn += 1
@@ -101,7 +105,8 @@ def _sampled(scenario: Scenario, replication: int) -> WarmState:
     tiers, isolates = scenario.tiers, scenario.topology.isolate_count
     l2: list[WarmL2] = []
     l1: list[tuple[float, WarmL1]] = []
-    for cache_type, all_rates in _read_rates(scenario).items():
+    for section, (cache_type, all_rates) in enumerate(_read_rates(scenario).items()):
+        sampler.begin(section)
         ttl = tiers.l2.ttl.of(cache_type)
         held = sampler.uniforms(all_rates.size) < all_rates * ttl / (1 + all_rates * ttl)
         residual = sampler.uniforms(all_rates.size) * ttl
@@ -111,11 +116,8 @@ def _sampled(scenario: Scenario, replication: int) -> WarmState:
             continue
         per_isolate = np.repeat(rates[:, None] / isolates, isolates, axis=1)
         if tiers.l1.scope == "request":
-            filled = (ends - ttl)[:, None] + sampler.exponentials(per_isolate)
-            last_read = np.where(
-                filled < 0, np.maximum(filled, -_age(sampler, rates)[:, None]), -np.inf
-            )
-            last_read = last_read.max(axis=1)
+            # Every read goes to L2, the one that filled it too.
+            last_read = np.maximum(ends - ttl, -_age(sampler, rates))
         else:
             filled, ended = _l1_fills(sampler, per_isolate, ends, ttl, tiers.l1.ttl)
             last_read = np.where(filled < 0, filled, -np.inf).max(axis=1)

@@ -7,7 +7,7 @@ from typing import Any
 
 from core.attribution.models import MODELS
 from core.caching.kv import KVStore
-from core.caching.tiered import TieredCache, seal
+from core.caching.tiered import TieredCache, seal_encoded
 from core.cdp import (
     Cdp,
     attribution_key,
@@ -28,6 +28,10 @@ from core.scenario import Scenario
 from core.warm_start import WarmState
 
 
+_Entry = tuple[str, Any, bytes | None]
+"""Key, value and encoded value; None is the absence of a value."""
+
+
 class Warmer:
     """Knows the key and the value of every warm entry; values are loaded once and kept."""
 
@@ -39,7 +43,7 @@ class Warmer:
         )
         self._cdp = Cdp([], queries, queue, ttls=scenario.tiers.l2.ttl, request_scope=False)
         self._types = cache_types(scenario.tiers.l2.ttl)
-        self._known: dict[tuple[str, int], tuple[str, Any]] = {}
+        self._known: dict[tuple[str, int], _Entry] = {}
 
     async def load(self, state: WarmState) -> None:
         """Load every value of *state* from the database, so that warming is quick."""
@@ -55,8 +59,8 @@ class Warmer:
         """
         origin_ms = clock.origin_ms + int(origin * 1000)
         for cache_type, subject, residual, _ in state.l2:
-            key, value = await self._entry(cache_type, subject)
-            sealed = seal(self._types[cache_type], value, origin_ms + int(residual * 1000))
+            key, _, encoded = await self._entry(cache_type, subject)
+            sealed = seal_encoded(encoded, origin_ms + int(residual * 1000))
             if (ttl := origin + residual - clock.now()) > 0:
                 await kv.put(key, sealed, ttl)
 
@@ -75,20 +79,22 @@ class Warmer:
         """
         for isolate, cache_type, subject, residual in state.l1:
             if first_isolate <= isolate < first_isolate + len(caches):
-                key, value = await self._entry(cache_type, subject)
+                key, value, encoded = await self._entry(cache_type, subject)
                 caches[isolate - first_isolate].warm_l1(
-                    self._types[cache_type], key, value, origin + residual
+                    key, value, expires=origin + residual, encoded_size=len(encoded or b"")
                 )
         if view is not None:
             for cache_type, subject, _, hot in state.l2:
                 if hot > 0:
-                    key, _ = await self._entry(cache_type, subject)
+                    key, *_ = await self._entry(cache_type, subject)
                     view.touch(key, origin + hot)
 
-    async def _entry(self, cache_type: str, subject: int) -> tuple[str, Any]:
+    async def _entry(self, cache_type: str, subject: int) -> _Entry:
         known = self._known.get((cache_type, subject))
         if known is None:
-            known = self._known[cache_type, subject] = await self._load(cache_type, subject)
+            key, value = await self._load(cache_type, subject)
+            encoded = None if value is None else self._types[cache_type].codec.encode(value)
+            known = self._known[cache_type, subject] = (key, value, encoded)
         return known
 
     async def _load(self, cache_type: str, subject: int) -> tuple[str, Any]:

@@ -152,11 +152,15 @@ class Proof:
         self._calibrate()
         predicted = self._predict()
         workload = self.prepared.workload
-        with self._timed("measure"), self._service() as urls:
-            result = drive(
-                self.scenario, workload, urls, self.folder / "load", phase="measuring",
-                limits=self.limits, display=self.display,
-            )  # fmt: skip
+        try:
+            with self._timed("measure"), self._service() as urls:
+                result = drive(
+                    self.scenario, workload, urls, self.folder / "load", phase="measuring",
+                    limits=self.limits, display=self.display,
+                )  # fmt: skip
+        except KeyboardInterrupt:  # before the load began: the prediction is done
+            self.interrupted = True
+            return predicted, None
         self.interrupted = result.interrupted
         measured = keep(
             self.scenario, workload, result, self.folder / "measured", clean=not self.hosts

@@ -69,11 +69,12 @@ class Flow:
     a future resumes it through the ready queue, as a task's does.
     """
 
-    __slots__ = ("_context", "_loop", "_send")
+    __slots__ = ("_context", "_loop", "_send", "close")
 
     def __init__(self, loop: SimLoop, coroutine: Coroutine[Any, Any, None]) -> None:
         self._loop = loop
         self._send = coroutine.send
+        self.close = coroutine.close
         self._context = copy_context()
 
     def step(self, _: object = None) -> None:
@@ -215,6 +216,8 @@ class SimLoop(asyncio.BaseEventLoop):
                         handle = take()
                         if not handle._cancelled:
                             handle._context.run(handle._callback, *handle._arguments)
+                    if done():
+                        break
                     if timed and timed[0][0] <= next_arrival:
                         env._now, _, _, event = heappop(timed)
                         kind = type(event)
@@ -234,12 +237,17 @@ class SimLoop(asyncio.BaseEventLoop):
                         arrive(position)
                         position += 1
                         next_arrival = arrivals[position] if position < count else inf
-                    elif not done():
+                    else:
                         raise RuntimeError("nothing is left to happen, and the run has not ended")
                 result: _T = task.result()
                 return result
         finally:
             events._set_running_loop(None)
+            for *_, event in timed:
+                if type(event) is Flow:
+                    event.close()
+            for left in asyncio.all_tasks(self):
+                left._log_destroy_pending = False  # type: ignore[attr-defined]  # asyncio's own flag
 
 
 def _process_simpy(event: Any) -> None:

@@ -106,6 +106,9 @@ class Replication:
         self._latency = [inf] * n
         self._reads = [0] * (2 * n)
         self._stages = {name: array("d") for name in STAGES}
+        self._add_stage = {name: samples.append for name, samples in self._stages.items()}
+        self._add_total, self._add_cpu = self._add_stage["total"], self._add_stage["cpu"]
+        self._warm_up, self._timeout = scenario.warm_up, scenario.timeout
         self._cpu_of = [self._scenario.topology.cpu.of(name) for name in ENDPOINTS]
         self._left = n
         self._finished: Any = None
@@ -186,16 +189,19 @@ class Replication:
         else:
             is_answered = True
         total: float = self.loop.env._now - intended
-        if is_answered and total + self._overhead[index] <= self._scenario.timeout:
-            self._latency[index] = total + self._overhead[index]
-        for slot, (_, code) in enumerate(span.reads):
-            self._reads[2 * index + slot] = code
-        if intended >= self._scenario.warm_up:
-            stages = self._stages
-            stages["total"].append(total)
-            stages["cpu"].append(span.cpu)
+        latency = total + self._overhead[index]
+        if is_answered and latency <= self._timeout:
+            self._latency[index] = latency
+        position = 2 * index
+        for _, code in span.reads:
+            self._reads[position] = code
+            position += 1
+        if intended >= self._warm_up:
+            self._add_total(total)
+            self._add_cpu(span.cpu)
+            add = self._add_stage
             for name, seconds in span.stages:
-                stages[name].append(seconds)
+                add[name](seconds)
         process.in_flight -= 1
         self._left -= 1
         if self._left == 0 and not self._finished.done():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -180,13 +181,22 @@ _worker: tuple[Scenario, Calibration | None, Database] | None = None
 def _workers_deaf_to_ctrl_c() -> Iterator[None]:
     """Let processes start with SIGINT blocked, from their first instruction on.
 
-    A terminal sends it to all of them; the parent, which gets it after this, ends its workers.
+    A terminal sends it to all of them; the parent, which takes it after this, ends its workers.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    if threading.current_thread() is not threading.main_thread():
+        yield  # no signal reaches another thread
+        return
+    asked: list[int] = []
+    # Blocking it here is not enough: another thread may take it, and then it interrupts this one.
+    handler = signal.signal(signal.SIGINT, lambda number, _: asked.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+    if asked:
+        raise KeyboardInterrupt
 
 
 def _begin_worker(scenario: Scenario, calibration: Calibration | None) -> None:

@@ -257,10 +257,9 @@ class TieredCache:
         expires = (expires_ms - self._clock.origin_ms) / 1000
         return None if expires <= self._clock.now() else (value, expires)
 
-    def warm_l1(self, kind: CacheType, key: str, value: Any, expires: float) -> None:
-        """Put an entry into L1 as if it had been read before."""
-        size = _HEADER.size + (0 if value is None else len(kind.codec.encode(value)))
-        self.l1.set(key, value, expires=expires, size=size)
+    def warm_l1(self, key: str, value: Any, *, expires: float, encoded_size: int) -> None:
+        """Put an entry into L1 as if it had been read before; encoded_size: bytes of the value."""
+        self.l1.set(key, value, expires=expires, size=_HEADER.size + encoded_size)
 
     async def invalidate(self, *keys: str) -> tuple[int, int]:
         """Forget *keys* in L1 and L2; return how many went from each."""
@@ -274,9 +273,12 @@ class TieredCache:
 
 def seal(kind: CacheType, value: Any, expires_ms: int) -> bytes:
     """Return *value* as L2 keeps it, with its absolute expiry in epoch milliseconds."""
-    if value is None:
-        return _HEADER.pack(_MAGIC, 1, expires_ms)
-    return _HEADER.pack(_MAGIC, 0, expires_ms) + kind.codec.encode(value)
+    return seal_encoded(None if value is None else kind.codec.encode(value), expires_ms)
+
+
+def seal_encoded(encoded: bytes | None, expires_ms: int) -> bytes:
+    """Return an encoded value as L2 keeps it; None is the absence of one."""
+    return _HEADER.pack(_MAGIC, encoded is None, expires_ms) + (encoded or b"")
 
 
 def unseal(kind: CacheType, data: bytes) -> tuple[Any, int]:

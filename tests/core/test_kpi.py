@@ -63,9 +63,28 @@ def test_peak_memory_is_in_bytes_and_no_percentile() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "hit", "p95", "p95()", "p95(checkout)", "p95 (track)", "p100(track)", "p0(track)"]
-    + ["p00(track)", "p0.0(track)", "P95(track)", "mean(hit)", "ratio(track)", "peak(track)"]
-    + ["p95(memory)", "median(track)", "p95(track", "p95(track))", "p95.(track)", "p９５(track)"],
+    [
+        "",
+        "hit",
+        "p95",
+        "p95()",
+        "p95(checkout)",
+        "p95 (track)",
+        "p100(track)",
+        "p0(track)",
+        "p00(track)",
+        "p0.0(track)",
+        "P95(track)",
+        "mean(hit)",
+        "ratio(track)",
+        "peak(track)",
+        "p95(memory)",
+        "median(track)",
+        "p95(track",
+        "p95(track))",
+        "p95.(track)",
+        "p９５(track)",
+    ],
 )
 def test_what_is_no_metric_is_refused_with_what_there_is(text: str) -> None:
     with pytest.raises(ValueError, match="is not a metric; use hit_ratio") as caught:
@@ -199,7 +218,11 @@ def test_the_overall_outcome_is_the_worst_of_what_was_measured(outcomes: list[Ou
 
 @pytest.mark.parametrize(
     ("metric", "value", "text"),
-    [("p95_track", 0.0165, "16.5 ms"), ("hit_ratio", 0.9731, "97.31 %"), ("peak_memory", 33.1e6, "33.1 MB")],
+    [
+        ("p95_track", 0.0165, "16.5 ms"),
+        ("hit_ratio", 0.9731, "97.31 %"),
+        ("peak_memory", 33.1e6, "33.1 MB"),
+    ],
 )
 def test_a_value_is_shown_in_the_unit_of_its_metric(metric: str, value: float, text: str) -> None:
     assert parse_metric(metric).format(value) == text

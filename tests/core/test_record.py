@@ -225,11 +225,11 @@ def test_endpoint_figures_are_those_of_the_requests_after_the_warm_up(
         succeeded = [value for value in seen if math.isfinite(value)]
         rank = max(1, math.ceil(q / 100 * len(seen) - 1e-9))
         assert record.metric(Metric(f"p{q}", name)) == pytest.approx(seen[rank - 1], rel=0.002)
-        assert record.metric(Metric("max", name)) == pytest.approx(seen[-1], rel=1e-6)
+        assert record.metric(Metric("max", name)) == pytest.approx(seen[-1], abs=0.51e-9)
         mean = math.fsum(succeeded) / len(succeeded) if succeeded else math.inf
-        assert record.metric(Metric("mean", name)) == pytest.approx(mean, rel=1e-6)
-    seen = requests.latency[requests.intended >= 2.5]
-    expected = np.isinf(seen).sum() / seen.size if seen.size else None
+        assert record.metric(Metric("mean", name)) == pytest.approx(mean, abs=0.51e-9)
+    judged = requests.latency[requests.intended >= 2.5]
+    expected = np.isinf(judged).sum() / judged.size if judged.size else None
     assert record.metric(parse_metric("error_ratio")) == expected
 
 
@@ -285,9 +285,9 @@ def test_the_interval_is_students_prediction_interval(values: list[float], metri
 
 def test_the_prediction_interval_holds_the_next_run_19_times_in_20() -> None:
     rng = np.random.default_rng(5)
-    held, tries = 0, 2_000
+    held, tries, base = 0, 2_000, draw_record()
     for runs in rng.normal(0.1, 0.01, (tries, 11)):
-        record = draw_record(replications=tuple({"p95_track": float(v)} for v in runs[:10]))
+        record = replace(base, replications=tuple({"p95_track": float(v)} for v in runs[:10]))
         interval = record.interval(parse_metric("p95_track"))
         assert interval is not None
         held += interval[0] <= runs[10] <= interval[1]
@@ -341,7 +341,8 @@ def test_windows_are_those_of_a_loop_over_requests(
 ) -> None:
     windows = window_columns(requests, after=after, duration=seconds)
     number = max(1, int(seconds))
-    assert (windows.start, windows.width * number) == (after, pytest.approx(seconds))
+    assert windows.start == after
+    assert windows.width * number == pytest.approx(seconds)
     members: list[list[int]] = [[] for _ in range(number)]
     for row, intended in enumerate(requests.intended.tolist()):
         if intended >= after:

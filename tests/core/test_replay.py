@@ -39,7 +39,9 @@ def history_of(prepared: Prepared) -> Any:
 def numbered(keys: list[str], kinds: list[str], offset: int) -> list[int]:
     """Number the keys of each kind by first appearance in the window, then before it."""
     numbers: dict[str, dict[str, int]] = {}
-    for key, kind in [*zip(keys, kinds, strict=True)][offset:] + [*zip(keys, kinds, strict=True)][:offset]:
+    for key, kind in [*zip(keys, kinds, strict=True)][offset:] + [*zip(keys, kinds, strict=True)][
+        :offset
+    ]:
         known = numbers.setdefault(kind, {})
         known.setdefault(key, len(known))
     return [numbers[kind][key] for key, kind in zip(keys, kinds, strict=True)]
@@ -119,9 +121,7 @@ def test_a_limit_bounds_the_window_to_the_first_arrivals(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("offset", [0, 460, 499, 500, 10_000])
-def test_a_trace_that_is_too_short_is_refused_with_what_it_has(
-    tmp_path: Path, offset: int
-) -> None:
+def test_a_trace_that_is_too_short_is_refused_with_what_it_has(tmp_path: Path, offset: int) -> None:
     path = csv(tmp_path / "k.csv", "key", rows=[(i,) for i in range(500)])
     asked = scenario(path, rate=20.0 if offset else 200.0, trace={"offset": offset})
     with pytest.raises(InputError) as caught:
@@ -150,7 +150,9 @@ TIMES = [0.0, 0.5, 0.5, 1.25, 4.75, 5.0, 6.0, 9.0]
 def test_a_timed_trace_keeps_its_times_whatever_the_rate(
     tmp_path: Path, trace: dict[str, int], window: tuple[int, int], start: str, rate: float
 ) -> None:
-    path = csv(tmp_path / "t.csv", "key", "time", rows=[(i % 3, t + 50) for i, t in enumerate(TIMES)])
+    path = csv(
+        tmp_path / "t.csv", "key", "time", rows=[(i % 3, t + 50) for i, t in enumerate(TIMES)]
+    )
     prepared = prepare(scenario(path, rate=rate, trace=trace, start=start))
     first, last = window
     since = [time - TIMES[first] for time in TIMES]

@@ -100,12 +100,13 @@ def test_a_scenario_reads_back_from_its_data(scenario: Scenario) -> None:
         ({"faults": [{"at": "1s"}]}, "faults[0].for is missing; add it"),
         ({"queue": 5}, "queue is 5; "),
         ({"a\nb": 1}, "'a\\nb' is not a known key"),
-        ({"tiers": {"l2": {"read": {"p50\nx": "5ms"}}}}, "tiers.l2.read: 'p50\\nx' is not a quanti"),
+        (
+            {"tiers": {"l2": {"read": {"p50\nx": "5ms"}}}},
+            "tiers.l2.read: 'p50\\nx' is not a quanti",
+        ),
     ],
 )
-def test_a_fault_is_named_with_its_place_value_and_remedy(
-    data: dict[str, Any], line: str
-) -> None:
+def test_a_fault_is_named_with_its_place_value_and_remedy(data: dict[str, Any], line: str) -> None:
     found = faults({"name": "x"} | data)
     assert [text for text in found if text.startswith(line)] != [], found
 
@@ -155,9 +156,7 @@ def test_a_list_that_is_too_short_is_reported_where_its_items_are_sound() -> Non
         ("#" * (MAX_FILE_BYTES + 1), "larger than 1,000,000 bytes"),
     ],
 )
-def test_a_file_that_is_no_toml_is_a_one_line_error(
-    tmp_path: Path, text: str, reason: str
-) -> None:
+def test_a_file_that_is_no_toml_is_a_one_line_error(tmp_path: Path, text: str, reason: str) -> None:
     assert_refused(write(tmp_path, text), reason)
 
 
@@ -218,9 +217,25 @@ def test_an_override_sets_one_field_and_leaves_the_rest(
 
 @pytest.mark.parametrize(
     "override",
-    ["tiers", "", "=5", " = 5", "kpis[9].target=1", "kpis[0][1]=5", "name.x=5", "kpis.x=1"]
-    + ["kpis[-1].target=1", "kpis[x]=1", "kpis[0=1", "kpis[]=1"]
-    + ["kpis[²]=1", "faults[0].at=1s", "name[0]=x", "kpis[0]x=1", f"kpis[{'9' * 5000}]=1"],
+    [
+        "tiers",
+        "",
+        "=5",
+        " = 5",
+        "kpis[9].target=1",
+        "kpis[0][1]=5",
+        "name.x=5",
+        "kpis.x=1",
+        "kpis[-1].target=1",
+        "kpis[x]=1",
+        "kpis[0=1",
+        "kpis[]=1",
+        "kpis[²]=1",
+        "faults[0].at=1s",
+        "name[0]=x",
+        "kpis[0]x=1",
+        f"kpis[{'9' * 5000}]=1",
+    ],
 )
 def test_an_override_that_leads_nowhere_is_a_one_line_error(override: str) -> None:
     data: dict[str, Any] = {"name": "x", "kpis": [{"target": "a"}]}

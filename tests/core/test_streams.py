@@ -53,7 +53,7 @@ def test_purposes_replications_and_seeds_have_numbers_of_their_own() -> None:
     drawn = [stream.rows(0, 500)[:, 0] for stream in streams]
     # Any two streams: no number in common, and no correlation beyond chance (5 sigma).
     assert np.unique(np.concatenate(drawn)).size == 500 * len(streams)
-    correlation = np.corrcoef(drawn)[np.triu_indices(len(drawn), 1)]
+    correlation = np.asarray(np.corrcoef(drawn))[np.triu_indices(len(drawn), 1)]
     assert np.abs(correlation).max() < 5 / np.sqrt(500)
 
 

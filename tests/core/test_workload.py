@@ -1,4 +1,4 @@
-"""Claims about drawn workloads: Poisson arrivals, fair draws, and numbers that stay when others go."""
+"""Claims about drawn workloads: Poisson arrivals, fair draws, and common random numbers."""
 
 from __future__ import annotations
 

@@ -105,11 +105,36 @@ def test_faster_database_carries_a_higher_rate() -> None:
     assert two.highest_rate > 1.3 * one.highest_rate
 
 
-def test_trace_is_refused(tmp_path: Path) -> None:
-    trace = tmp_path / "keys.csv"
-    trace.write_text("key\n1\n2\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"keys\.csv: a trace has the accesses of one rate"):
-        plan_capacity(planned(trace={"file": str(trace)}))
+def trace_of(folder: Path, count: int, *, timed: bool = False) -> Path:
+    path = folder / "keys.csv"
+    rows = (f"{i / 10},k{i % 40}" if timed else f"k{i % 40}" for i in range(count))
+    header = "time,key" if timed else "key"
+    path.write_text("\n".join([header, *rows, ""]), encoding="utf-8")
+    return path
+
+
+def test_trace_is_planned_with_up_to_the_rate_that_it_has_accesses_for(tmp_path: Path) -> None:
+    kpis = [{"metric": "error_ratio", "target": "<= 100%", "alert": "> 100%"}]
+    trace = trace_of(tmp_path, 1000)
+    plan = plan_capacity(planned(trace={"file": str(trace), "offset": 100}, kpis=kpis))
+    assert plan.highest_rate == 160.0  # twice that is more than 900 accesses in 4 s
+    assert plan.breaking_rate is None
+
+
+@pytest.mark.parametrize(
+    ("timed", "source", "words"),
+    [
+        (False, {"limit": 50}, r"trace\.limit is 50"),
+        (False, {"offset": 990}, "10 accesses from offset 990 on"),
+        (True, {}, r"keys\.csv: it has times of its own"),
+    ],
+)
+def test_trace_that_has_one_rate_only_is_refused(
+    timed: bool, source: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    trace = trace_of(tmp_path, 1000, timed=timed)
+    with pytest.raises(InputError, match=words):
+        plan_capacity(planned(trace={"file": str(trace), **source}))
 
 
 def test_scenario_without_arrivals_is_refused() -> None:

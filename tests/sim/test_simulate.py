@@ -266,7 +266,9 @@ def with_fault(scenario: Scenario, **fault: Any) -> Scenario:
 
 
 def test_dead_l2_is_bypassed_and_no_request_fails() -> None:
-    healthy = small_scenario(tiers={"l2": {"timeout": "50ms"}})
+    quick = {"p50": "4ms", "p99": "10ms"}
+    l2 = {"read": quick, "cold_read": quick, "write": quick, "timeout": "50ms"}
+    healthy = small_scenario(tiers={"l2": l2})
     found = simulate(with_fault(healthy, tier="l2", kind="dead"), replications=0)
     requests = found.requests
     assert np.all(np.isfinite(requests.latency))

@@ -130,7 +130,8 @@ def test_2500_keys_under_a_prefix_all_go_and_are_counted(run: Callable[[Test], N
 
 
 @pytest.mark.parametrize(
-    "prefix", ["*", "[ab]", "?", "\\", "a\\*", "[^a]", "a-z", "^", "[", "]", "\\\\", "{a}", "h[a-c]l"]
+    "prefix",
+    ["*", "[ab]", "?", "\\", "a\\*", "[^a]", "a-z", "^", "[", "]", "\\\\", "{a}", "h[a-c]l"],
 )
 def test_glob_characters_in_a_prefix_mean_themselves(
     run: Callable[[Test], None], prefix: str
@@ -192,7 +193,8 @@ def test_redis_is_told_the_life_in_milliseconds(
         class Client(redis.Redis):
             async def execute_command(self, *args: Any, **options: Any) -> Any:
                 sent.append(args)
-                return await super().execute_command(*args, **options)
+                command: Any = super().execute_command
+                return await command(*args, **options)
 
         client = Client.from_url(redis_server)
         store = RedisKV(client, namespace="life:")
@@ -304,7 +306,7 @@ def test_a_store_that_answers_with_an_error_raises_a_store_error(operation: str)
 
 def test_a_value_of_another_kind_is_a_store_error(redis_server: str) -> None:
     async def main() -> None:
-        client = redis.Redis.from_url(redis_server)
+        client: Any = redis.Redis.from_url(redis_server)
         store = RedisKV(client, namespace="kind:")
         await client.execute_command("RPUSH", "kind:k", "x")
         with pytest.raises(StoreError, match="WRONGTYPE"):

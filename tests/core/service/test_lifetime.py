@@ -181,10 +181,19 @@ def refusal(scenario: Scenario, folder: Path, *, port: int = 0, redis: str | Non
 @pytest.fixture
 def taken_port() -> Iterator[int]:
     """Return a port on which somebody else listens; the one before it is free."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        yield int(listener.getsockname()[1])
+    for _ in range(100):
+        with socket.socket() as listener, socket.socket() as before:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            port = int(listener.getsockname()[1])
+            try:
+                before.bind(("127.0.0.1", port - 1))
+            except OSError:
+                continue
+            before.close()
+            yield port
+            return
+    pytest.fail("no two ports in a row are free")
 
 
 def test_port_in_use_is_one_clear_error(tmp_path: Path, taken_port: int) -> None:
@@ -197,7 +206,7 @@ def test_port_in_use_is_one_clear_error(tmp_path: Path, taken_port: int) -> None
 def test_port_in_use_of_the_second_process_ends_the_first(tmp_path: Path, taken_port: int) -> None:
     scenario = small_scenario("half-taken", topology={"processes": 2, "isolates": 2})
     message = refusal(scenario, tmp_path, port=taken_port - 1)
-    assert f"127.0.0.1:{taken_port}" in message or f":{taken_port - 1}" in message
+    assert f"127.0.0.1:{taken_port}" in message
     with socket.socket() as first:
         first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         first.bind(("127.0.0.1", taken_port - 1))
@@ -295,7 +304,7 @@ def test_reads_bypass_a_redis_that_hangs_and_return_when_it_does(
     tmp_path: Path, own_redis: tuple[subprocess.Popen[bytes], str]
 ) -> None:
     redis, url = own_redis
-    scenario = small_scenario("hanging", tiers={"l2": {"timeout": "200ms"}})
+    scenario = small_scenario("hanging", tiers={"l2": {"timeout": "1s"}})
     with serving(scenario, tmp_path, redis=url) as (visitor,):
         assert visitor.get("/journey/u1").headers["Cache-Status"].startswith("L2; fwd=uri-miss")
         redis.send_signal(signal.SIGSTOP)
@@ -321,7 +330,7 @@ def test_service_starts_and_serves_without_its_redis(tmp_path: Path) -> None:
 def faulty(name: str, tier: str, kind: str, value: float = 1.0) -> Scenario:
     """Return a scenario with one fault that lasts longer than any test."""
     fault = {"at": "0s", "for": NEVER, "tier": tier, "kind": kind, "value": value}
-    return small_scenario(name, faults=[fault], tiers={"l3": {"timeout": "50ms"}})
+    return small_scenario(name, faults=[fault], tiers={"l3": {"timeout": "1s"}})
 
 
 def first_afflicted(visitor: Visitor) -> httpx.Response:

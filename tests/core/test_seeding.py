@@ -1,0 +1,172 @@
+"""Claims about seeding: a database begins with its population, attributed, once and whole."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from core.attribution.models import MODELS, credits_of
+from core.population import Population, populate
+from core.query.database import SqliteDatabase
+from core.replay import prepare
+from core.scenario import Scenario
+from core.scenario_file import parse_scenario
+from core.seeding import seed_database
+from tests.core.service.serving import seeded_world, small_scenario
+
+SCENARIO = small_scenario("seeded")
+# More conversions than users: some users have several journeys.
+REPEATED = small_scenario("repeated", traffic={"users": 7, "conversions": 40})
+
+
+def population_of(scenario: Scenario) -> Population:
+    return populate(scenario, prepare(scenario).workload)
+
+
+@pytest.fixture
+def connection() -> Iterator[sqlite3.Connection]:
+    """Return the connection of an empty database."""
+    database = SqliteDatabase(None, inline=True)
+    yield database.connection
+    database.connection.close()
+
+
+def dump(connection: sqlite3.Connection) -> list[str]:
+    return list(connection.iterdump())
+
+
+def test_every_row_of_the_population_is_there(connection: sqlite3.Connection) -> None:
+    population = population_of(SCENARIO)
+    seed_database(connection, population)
+    assert not connection.in_transaction
+    for table, rows, columns in (
+        ("sites", population.sites, "site_id, enabled, max_event_bytes"),
+        ("users", population.users, "user_id, segment, profile"),
+        (
+            "user_journeys WHERE conversion_id IS NULL",
+            population.touches,
+            "event_id, user_id, event_name, utm_source, event_timestamp",
+        ),
+        (
+            "conversions",
+            population.conversions,
+            "conversion_id, event_id, user_id, conversion_timestamp, value",
+        ),
+    ):
+        found = connection.execute(f"SELECT {columns} FROM {table}").fetchall()
+        assert sorted(found) == sorted(rows)
+
+
+def test_every_conversion_has_its_own_event(connection: sqlite3.Connection) -> None:
+    seed_database(connection, population_of(SCENARIO))
+    found = connection.execute(
+        "SELECT event_id, user_id, event_timestamp, conversion_id FROM user_journeys"
+        " WHERE conversion_id IS NOT NULL ORDER BY conversion_id"
+    ).fetchall()
+    expected = connection.execute(
+        "SELECT event_id, user_id, conversion_timestamp, conversion_id FROM conversions"
+        " ORDER BY conversion_id"
+    ).fetchall()
+    assert found == expected
+    assert len(found) == 30
+
+
+@pytest.mark.parametrize("scenario", [SCENARIO, REPEATED], ids=lambda scenario: scenario.name)
+def test_all_conversions_are_attributed_as_plain_python_does_it(
+    connection: sqlite3.Connection, scenario: Scenario
+) -> None:
+    seed_database(connection, population_of(scenario))
+    world = seeded_world(scenario)
+    assert connection.execute(
+        "SELECT count(*) FROM conversions WHERE processed = 0"
+    ).fetchone() == (0,)
+    expected = []
+    for name, (_, converted, _) in world.conversions.items():
+        touches = world.journey(name)
+        shares = [credits_of(model, [time for time, _ in touches], converted) for model in MODELS]
+        expected += [
+            (name, index, len(touches), channel, *(share[index] for share in shares))
+            for index, (_, channel) in enumerate(touches)
+        ]
+    found = connection.execute("SELECT * FROM touch_credits").fetchall()
+    assert sorted(found) == sorted(expected)
+
+
+@pytest.mark.parametrize("scenario", [SCENARIO, REPEATED], ids=lambda scenario: scenario.name)
+def test_channel_totals_equal_the_sums_of_the_rows(
+    connection: sqlite3.Connection, scenario: Scenario
+) -> None:
+    seed_database(connection, population_of(scenario))
+    for model in MODELS:
+        shown = connection.execute(
+            "SELECT utm_source, total_attribution, total_conversions, total_value"
+            " FROM channel_performance WHERE attribution_model = ? ORDER BY utm_source",
+            (model,),
+        ).fetchall()
+        summed = connection.execute(
+            f"SELECT utm_source, sum({model}), count(DISTINCT conversion_id),"
+            f" sum({model} * (SELECT value FROM conversions AS c"
+            "   WHERE c.conversion_id = t.conversion_id))"
+            " FROM touch_credits AS t GROUP BY utm_source ORDER BY utm_source"
+        ).fetchall()
+        assert [row[0] for row in shown] == [row[0] for row in summed]
+        for one, other in zip(shown, summed, strict=True):
+            assert one[1:] == pytest.approx(other[1:])
+        assert sum(row[1] for row in shown) == pytest.approx(scenario.traffic.conversions)
+
+
+def test_database_that_holds_sites_is_left_alone(connection: sqlite3.Connection) -> None:
+    seed_database(connection, population_of(SCENARIO))
+    connection.execute("DELETE FROM users WHERE user_id = 'u3'")
+    connection.execute("UPDATE channel_performance SET total_value = total_value + 1")
+    before = dump(connection)
+    seed_database(connection, population_of(SCENARIO))
+    seed_database(connection, population_of(REPEATED))
+    assert dump(connection) == before
+
+
+def test_equal_scenarios_give_equal_databases_and_another_seed_another() -> None:
+    dumps = []
+    for scenario in (SCENARIO, small_scenario("seeded"), small_scenario("seeded", seed=2)):
+        database = SqliteDatabase(None, inline=True)
+        seed_database(database.connection, population_of(scenario))
+        dumps.append(dump(database.connection))
+        database.connection.close()
+    assert dumps[0] == dumps[1]
+    assert dumps[0] != dumps[2]
+
+
+def test_seeding_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    population = population_of(SCENARIO)
+    broken = replace(population, users=[*population.users, population.users[0]])
+    database = SqliteDatabase(tmp_path / "cdp.sqlite", inline=True)
+    with pytest.raises(sqlite3.IntegrityError):
+        seed_database(database.connection, broken)
+    database.connection.close()
+    database = SqliteDatabase(tmp_path / "cdp.sqlite", inline=True)
+    assert database.connection.execute("SELECT count(*) FROM sites").fetchone() == (0,)
+    seed_database(database.connection, population)
+    assert database.connection.execute("SELECT count(*) FROM users").fetchone() == (50,)
+    database.connection.close()
+
+
+def test_population_of_one_is_enough(connection: sqlite3.Connection) -> None:
+    scenario = parse_scenario(
+        {
+            "name": "one",
+            "duration": "1s",
+            "warm_up": "0s",
+            "traffic": {
+                "users": 1, "conversions": 1, "sites": 1, "channels": 1, "touches_per_user": 1,
+                "stages": [{"rate": 1}],
+            },
+        },
+        source="one",
+    )  # fmt: skip
+    seed_database(connection, population_of(scenario))
+    rows = connection.execute("SELECT * FROM touch_credits").fetchall()
+    assert rows == [("c0", 0, 1, "google", *[1.0] * len(MODELS))]
