@@ -46,6 +46,7 @@ test: $(INSTALLED) ## run every check and test
 	$(call timed,ruff format,$(BIN)/ruff format --check .)
 	$(call timed,mypy,$(BIN)/mypy)
 	$(call timed,lint-imports,$(BIN)/lint-imports --no-logo)
+	$(call timed,golden figures,$(BIN)/edgeproof bench check)
 	$(call timed,wheel,$(CHECK_WHEEL))
 	$(BIN)/pytest -n 2 --benchmark-disable
 

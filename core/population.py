@@ -65,7 +65,7 @@ def populate(scenario: Scenario, workload: Workload) -> Population:
 
     A conversion belongs to user number (conversion mod users); a user's j-th conversion lies
     36 (j + 1) to 36 (j + 1) - 12 hours before the start, its touches in the 24 hours before it.
-    Users without a conversion have touches in the 24 hours before the start.
+    A user without a conversion has touches at the times that a first conversion would give.
     """
     users, conversions = workload.users, workload.conversions
     owners = max(users, conversions)  # one journey per conversion, and one for each other user

@@ -27,7 +27,6 @@ from core.query.queries import Queries
 from core.scenario import Scenario
 from core.warm_start import WarmState
 
-
 _Entry = tuple[str, Any, bytes | None]
 """Key, value and encoded value; None is the absence of a value."""
 

@@ -249,8 +249,8 @@ def outcome_sentence(rows: Sequence[Row]) -> str:
         Outcome.FAIL: ("crosses its alert line", "cross their alert lines"),
         Outcome.WARN: ("misses its target", "miss their targets"),
         Outcome.INCONCLUSIVE: (
-            "cannot be told from its target",
-            "cannot be told from their targets",
+            "is inconclusive, its interval straddles a line",
+            "are inconclusive, their intervals straddle a line",
         ),
     }
     clauses = []

@@ -468,7 +468,7 @@ def test_what_cannot_be_simulated_is_a_clear_error_and_not_a_hang(
 
 def test_sleep_of_zero_in_a_child_task_is_an_error_too() -> None:
     async def main() -> None:
-        await asyncio.gather(_sleep_for_nothing(), asyncio.sleep(1))
+        await asyncio.gather(asyncio.sleep(1), _sleep_for_nothing())
 
     with simulated() as loop, pytest.raises(RuntimeError, match=r"asyncio\.sleep\(0\)"):
         loop.run(main())
