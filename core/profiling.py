@@ -8,7 +8,7 @@ from typing import Any
 from core.histogram import LatencyHistogram
 
 BUCKET_BYTES = 85
-"""Counted for one histogram bucket in use: a dict slot and two integers (`python -m bench.sizes`)."""
+"""Counted for a histogram bucket: a dict slot and two integers (`python -m bench.sizes`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,11 @@ from bench.ratio import CUSTOMERS, Ratio, mm1
 
 def bench_run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "edgeproof", "bench", "run", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    # Under xdist the variables of its workers turn pytest-benchmark off.
+    environment = {n: v for n, v in os.environ.items() if not n.startswith("PYTEST_")}
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def test_benchmarks_of_l1_run_and_leave_their_figures(tmp_path: Path) -> None:
