@@ -42,7 +42,7 @@ class ConversionQueue:
         self._clock = clock
         self._profile = profiler.profile("queue", "batch")
         self._collecting: list[str] = []
-        self._ready: deque[tuple[list[str], int]] = deque()
+        self._ready: deque[tuple[list[str], int, float | None]] = deque()
         self._running: dict[asyncio.Task[None], None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._idle: asyncio.Future[None] | None = None
@@ -83,28 +83,30 @@ class ConversionQueue:
             self._timer = None
         batch, self._collecting = self._collecting, []
         if batch:
-            self._ready.append((batch, 1))
+            self._ready.append((batch, 1, None))
         self._hand_out()
 
     def _hand_out(self) -> None:
         while self._ready and len(self._running) < self._max_parallel:
-            batch, attempt = self._ready.popleft()
+            batch, attempt, since = self._ready.popleft()
             self.batches += 1
             span = Span(self.batches - 1, is_batch=True)
-            task = asyncio.get_running_loop().create_task(self._run(span, batch, attempt))
+            task = asyncio.get_running_loop().create_task(self._run(span, batch, attempt, since))
             self._running[task] = None
             task.add_done_callback(self._ended)
 
-    async def _run(self, span: Span, batch: list[str], attempt: int) -> None:
-        started = self._clock.now()
+    async def _run(self, span: Span, batch: list[str], attempt: int, since: float | None) -> None:
+        # A batch that is tried again has been in hand since it was first handed out.
+        started = self._clock.now() if since is None else since
         try:
             await self._process(span, batch)
         except StoreError:
             if attempt < MAX_ATTEMPTS:
                 self.retries += 1
-                self._ready.append((batch, attempt + 1))
+                self._ready.append((batch, attempt + 1, started))
             else:
                 self.given_up += len(batch)
+                self._profile.fail()
             return
         self._profile.record(self._clock.now() - started)
 

@@ -18,6 +18,7 @@ from core.errors import EdgeproofError, InputError
 from core.scenario import Scenario
 from core.scenario_file import scenario_data
 from core.service import TOKEN_VARIABLE
+from core.worker import PARENT_VARIABLE
 
 _START_SECONDS = 120.0
 _STOP_SECONDS = 8.0
@@ -27,7 +28,7 @@ class ServiceProcess:
     """A child that says on its standard output when it is ready."""
 
     def __init__(self, arguments: list[str], *, token: str | None, log: IO[bytes]) -> None:
-        environment = dict(os.environ)
+        environment = {**os.environ, PARENT_VARIABLE: str(os.getpid())}
         if token is not None:
             environment[TOKEN_VARIABLE] = token
         # A session of its own: Ctrl-C reaches the parent, which ends its children in order.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +49,11 @@ class Profile:
                 self.errors += 1
             else:
                 self.warnings += 1
+
+    def fail(self) -> None:
+        """Count one operation that never succeeded: slower than any limit."""
+        self.histogram.fail()
+        self.errors += 1
 
 
 class LatencyProfiler:
@@ -101,15 +107,17 @@ class LatencyProfiler:
 
 
 def summarise(histogram: LatencyHistogram) -> dict[str, Any]:
-    """Return count, avg, p50, p95, p99 and max in milliseconds; null where nothing was recorded."""
+    """Return count, failures, avg, p50, p95, p99 and max in milliseconds.
+
+    null where nothing was recorded, and where a percentile falls on an operation that failed.
+    """
+    found: dict[str, Any] = {"total": histogram.count, "failed": histogram.failed}
+    names = ("avg", "p50", "p95", "p99", "max")
     if not histogram.counts:
-        return {"total": 0, "avg": None, "p50": None, "p95": None, "p99": None, "max": None}
-    p50, p95, p99 = (1e3 * value for value in histogram.quantiles((0.5, 0.95, 0.99)))
-    return {
-        "total": histogram.count,
-        "avg": 1e3 * histogram.mean,
-        "p50": p50,
-        "p95": p95,
-        "p99": p99,
-        "max": 1e-6 * histogram.maximum_ns,
+        return found | dict.fromkeys(names)
+    quantiles = histogram.quantiles((0.5, 0.95, 0.99))
+    values = (histogram.mean, *quantiles, 1e-9 * histogram.maximum_ns)
+    return found | {
+        name: None if math.isinf(value) else 1e3 * value
+        for name, value in zip(names, values, strict=True)
     }

@@ -40,6 +40,17 @@ class Prepared:
 
 def prepare(scenario: Scenario, *, replication: int = 0) -> Prepared:
     """Return the requests of *scenario*, drawn or from its trace; InputError if they cannot be."""
+    prepared = _prepare(scenario, replication)
+    intended_ns = prepared.workload.intended_ns
+    if not intended_ns.size or intended_ns[-1] < scenario.warm_up * 1e9:
+        raise InputError(
+            f"{scenario.name}: no request arrives after the warm-up of {scenario.warm_up:g} s; "
+            "raise the rate or the duration"
+        )
+    return prepared
+
+
+def _prepare(scenario: Scenario, replication: int) -> Prepared:
     try:
         if scenario.trace.file is None:
             return Prepared(workload=generate_workload(scenario, replication=replication))

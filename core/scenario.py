@@ -26,7 +26,6 @@ PRIMARY_CACHE_TYPE = {
 }
 """The cache read of each endpoint that its subject is the key of."""
 
-Endpoint = Literal["track", "attribution", "journey", "channels"]
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -203,7 +202,7 @@ class L2(Part):
     write: Latency = _latency(p50="60ms", p99="138ms")
     cache_ttl: Duration = 60.0
     put: Literal["background", "await"] = "background"
-    timeout: Duration = 1.0
+    timeout: Annotated[Duration, Field(gt=0)] = 1.0
 
 
 class L3(Part):
@@ -213,7 +212,7 @@ class L3(Part):
     read_execution: Latency = _latency(p50="0.5ms", p99="1ms")
     write_execution: Latency = _latency(p50="1ms", p99="5ms")
     concurrency: Annotated[int, Field(ge=1, le=1000)] = 1
-    timeout: Duration = 30.0
+    timeout: Annotated[Duration, Field(gt=0)] = 30.0
 
 
 class Tiers(Part):
@@ -222,7 +221,7 @@ class Tiers(Part):
     l1: L1 = L1()
     l2: L2 = L2()
     l3: L3 = L3()
-    single_flight: bool = True
+    single_flight: Annotated[bool, Field(strict=True)] = True
     negative_ttl: Duration = 30.0
 
 
@@ -277,13 +276,33 @@ PLACEHOLDERS = (
 )  # fmt: skip
 
 
+_TARGETS: dict[str, dict[str, str]] = {
+    "track": {"method": "POST", "path": "/track", "body": TRACK_BODY},
+    "attribution": {"path": "/attribution/{conversion_id}?model={model}"},
+    "journey": {"path": "/journey/{user_id}"},
+    "channels": {"path": "/channels?model={model}"},
+}
+
+
 class Targets(Part):
     """The requests of each endpoint, for a service with routes of its own."""
 
-    track: Target = Target(method="POST", path="/track", body=TRACK_BODY)
-    attribution: Target = Target(path="/attribution/{conversion_id}?model={model}")
-    journey: Target = Target(path="/journey/{user_id}")
-    channels: Target = Target(path="/channels?model={model}")
+    track: Target = Target.model_validate(_TARGETS["track"])
+    attribution: Target = Target.model_validate(_TARGETS["attribution"])
+    journey: Target = Target.model_validate(_TARGETS["journey"])
+    channels: Target = Target.model_validate(_TARGETS["channels"])
+
+    @model_validator(mode="before")
+    @classmethod
+    def _what_is_left_out_is_the_endpoints_default(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        return {
+            name: {**_TARGETS[name], **given}
+            if name in _TARGETS and isinstance(given, dict)
+            else given
+            for name, given in data.items()
+        }
 
 
 class TraceType(Part):
@@ -384,6 +403,21 @@ class Scenario(Part):
             raise ValueError(
                 f"traffic.stages last {staged:g}s, longer than the run ({self.total_time:g}s)"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _memory_fits(self) -> Self:
+        limit, base = self.topology.memory_limit, self.topology.base_memory
+        if base >= limit:
+            raise ValueError(
+                f"topology.base_memory ({base:,} B) leaves nothing of memory_limit ({limit:,} B)"
+            )
+        for kpi in self.judged():
+            if kpi.name == "peak_memory" and kpi.alert.value > limit:
+                raise ValueError(
+                    f"kpis: the alert of peak_memory lies above topology.memory_limit ({limit:,} "
+                    "B), where the platform has ended the worker; lower it"
+                )
         return self
 
     @property

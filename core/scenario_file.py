@@ -79,10 +79,14 @@ def apply_override(data: dict[str, Any], text: str) -> None:
         parsed = value.strip()
     steps = _steps(path.strip(), text)
     place: Any = data
+    default: Any = scenario_data(Scenario(name="defaults"))
     for position, step in enumerate(steps[:-1]):
         try:
+            default = _within(default, step)
             if isinstance(step, str):
-                place = place.setdefault(step, [] if isinstance(steps[position + 1], int) else {})
+                # An item of a list that the file leaves out is one of the default's.
+                is_list = isinstance(steps[position + 1], int)
+                place = place.setdefault(step, (default or []) if is_list else {})
             else:
                 place = place[step]
         except (AttributeError, IndexError, KeyError, TypeError):
@@ -95,6 +99,13 @@ def apply_override(data: dict[str, Any], text: str) -> None:
         place[steps[-1]] = parsed
     except (IndexError, TypeError):
         raise InputError(f"--set {text}: {path} leads nowhere; check it against the file") from None
+
+
+def _within(default: Any, step: str | int) -> Any:
+    try:
+        return default[step]
+    except (IndexError, KeyError, TypeError):
+        return None
 
 
 def _steps(path: str, text: str) -> list[str | int]:

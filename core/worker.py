@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import json
+import os
 import signal
 import socket
 import sys
@@ -24,10 +25,19 @@ from core.service import create_app
 _PR_SET_PDEATHSIG = 1
 
 
+PARENT_VARIABLE = "EDGEPROOF_SERVICE_PARENT"
+
+
 def die_with_parent() -> None:
-    """Ask the kernel to end this process when its parent ends, where it can."""
+    """Ask the kernel to end this process when its parent ends, where it can.
+
+    A parent that ended before this was asked is noticed by its process id.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    expected = os.environ.get(PARENT_VARIABLE)
+    if expected is not None and expected != str(os.getppid()):
+        sys.exit(1)
 
 
 def say(message: dict[str, object]) -> None:

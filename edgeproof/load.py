@@ -7,15 +7,15 @@ from time import monotonic
 from core.errors import InputError
 from core.replay import prepare
 from edgeproof.finish import finish
-from edgeproof.loading import bounds, drive, keep
+from edgeproof.loading import bounds, check_load, drive, keep
 from edgeproof.options import (
     AllowOption,
-    GateOption,
     HostOption,
     JsonOption,
     MaxDurationOption,
     MaxRateOption,
     OutOption,
+    PlainGateOption,
     PlainOption,
     RateOption,
     RequireOption,
@@ -47,7 +47,7 @@ def command(
     max_rate: MaxRateOption = MAX_RATE,
     max_duration: MaxDurationOption = "1h",
     out: OutOption = None,
-    gate: GateOption = "target",
+    gate: PlainGateOption = "target",
     require: RequireOption = None,
     strict: StrictOption = False,
     plain: PlainOption = False,
@@ -73,7 +73,9 @@ def command(
             f"(`edgeproof serve {scenario}` starts one)"
         )
     check_reachable(checked_hosts(host, allowed=limits.allowed))
+    options.check(chosen)
     workload = prepare(chosen).workload
+    check_load(chosen, workload, host, limits)
     folder = new_folder(out, chosen.name)
     started = monotonic()
     display = Display(plain=plain, quiet=json)

@@ -16,10 +16,12 @@ from core.workload import Workload
 from edgeproof.progress import Display
 from edgeproof.runs import write_run
 from scenarios.driver import run_load
-from scenarios.hosts import named_hosts
+from scenarios.hosts import check_bounds, checked_hosts, named_hosts
 from scenarios.measurement import measure
 from scenarios.plan import make_plan
+from scenarios.rendering import compiled
 from scenarios.result import LoadResult
+from scenarios.routing import Routing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,16 @@ def bounds(allow: list[str] | None, max_rate: float, max_duration: str) -> Bound
     except ValueError as error:
         raise InputError(f"--max-duration: {error}") from None
     return Bounds(allowed=named_hosts(allow or ()), max_rate=max_rate, max_duration=seconds)
+
+
+def check_load(
+    scenario: Scenario, workload: Workload, hosts: Sequence[str], limits: Bounds
+) -> None:
+    """Raise InputError for what `drive` would refuse, before anything is started or written."""
+    check_bounds(scenario, workload, max_rate=limits.max_rate, max_duration=limits.max_duration)
+    compiled(scenario)
+    if hosts:
+        Routing.of(scenario.topology, checked_hosts(hosts, allowed=limits.allowed))
 
 
 def run_id() -> str:

@@ -75,13 +75,29 @@ OutOption = Annotated[
         rich_help_panel="Output",
     ),
 ]  # fmt: skip
+ReportOutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", metavar="DIR", help="A folder of its own for the report. Default: the run's.",
+        rich_help_panel="Output",
+    ),
+]  # fmt: skip
 GateOption = Annotated[
     str,
     typer.Option(
         "--gate",
         metavar="target|alert|model",
-        help="What makes the exit code 1: a missed target, only a crossed alert line, or (prove) "
-        "also a model that is off.",
+        help="What makes the exit code 1: a missed target, only a crossed alert line, or "
+        "also a prediction that is off.",
+        rich_help_panel="Verdict",
+    ),
+]
+PlainGateOption = Annotated[
+    str,
+    typer.Option(
+        "--gate",
+        metavar="target|alert",
+        help="What makes the exit code 1: a missed target, or only a crossed alert line.",
         rich_help_panel="Verdict",
     ),
 ]
@@ -156,6 +172,16 @@ class Judging:
     strict: bool
     plain: bool
     as_json: bool
+
+    def check(self, scenario: Scenario) -> None:
+        """Raise InputError if a required metric is not among the KPIs of *scenario*."""
+        known = [kpi.name for kpi in scenario.judged()]
+        for name in self.required:
+            if name not in known:
+                raise InputError(
+                    f"--require {name}: {scenario.name} has no such KPI; it judges "
+                    f"{', '.join(known)}"
+                )
 
 
 def judging(

@@ -22,7 +22,7 @@ from edgeproof.options import (
 )
 from edgeproof.progress import Display
 from edgeproof.runs import new_folder, run_facts, write_json
-from sim.capacity import plan_capacity
+from sim.capacity import check_plannable, plan_capacity
 
 
 def command(
@@ -49,6 +49,7 @@ def command(
         scenario, overrides=set_, seed=seed, rate=rate, trace=trace,
         trace_offset=trace_offset, trace_limit=trace_limit,
     )  # fmt: skip
+    check_plannable(chosen)
     folder = new_folder(out, chosen.name)
     display = Display(plain=plain, quiet=json)
     started = monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from core.service import TOKEN_VARIABLE
 from core.verdict import relative_error
 from core.workload import Workload
 from edgeproof.finish import finish
-from edgeproof.loading import Bounds, bounds, drive, keep
+from edgeproof.loading import Bounds, bounds, check_load, drive, keep
 from edgeproof.options import (
     AllowOption,
     GateOption,
@@ -46,8 +47,8 @@ from edgeproof.options import (
 from edgeproof.progress import Display
 from edgeproof.runs import new_folder, run_facts, write_json, write_run
 from edgeproof.simulate import jobs
-from scenarios.calibrate import NotCalibrated, calibrate, calibration_workload
-from scenarios.hosts import MAX_RATE, check_reachable, checked_hosts
+from scenarios.calibrate import RATE, NotCalibrated, calibrate, calibration_workload
+from scenarios.hosts import MAX_RATE, check_reachable, checked_hosts, peak_rate
 from scenarios.result import LoadResult
 from sim.simulate import simulate
 
@@ -82,9 +83,10 @@ def command(
 ) -> int:
     """Predict SCENARIO, measure it, and show side by side how far apart the two are.
 
-    Without --host it starts the reference service in processes of its own, calibrates the CPU
-    costs at a low rate, predicts, and then replays the same arrivals, endpoints, subjects and
-    isolates at a fresh service. The exit code is that of the measurement; --gate model makes the
+    It calibrates the CPU costs at a low rate (at most 120 requests/s for 12 s), predicts, and then
+    replays the same arrivals, endpoints, subjects and
+    isolates: without --host at a reference service in
+    processes of its own. The exit code is that of the measurement; --gate model makes the
     prediction's error count too.
 
     Example: edgeproof prove baseline
@@ -97,7 +99,9 @@ def command(
     )  # fmt: skip
     if host:
         check_reachable(checked_hosts(host, allowed=limits.allowed))
+    options.check(chosen)
     prepared = prepare(chosen)
+    check_load(chosen, prepared.workload, host or [], limits)
     folder = new_folder(out, chosen.name)
     display = Display(plain=plain, quiet=json)
     proof = Proof(
@@ -106,7 +110,7 @@ def command(
     )  # fmt: skip
     with display.open():
         predicted, measured = proof.run()
-    facts = run_facts("prove", proof.seconds)
+    facts = run_facts("prove", proof.seconds, notes=proof.notes)
     write_json(folder / "run.json", facts)
     if measured is None:
         code = finish(
@@ -193,7 +197,8 @@ class Proof:
                 "cleanly; the scenario's committed CPU costs and no client overhead are used."
             )
             return
-        workload = calibration_workload_for(self.scenario, self.prepared)
+        rate = min(RATE, peak_rate(self.scenario, self.prepared.workload), self.limits.max_rate)
+        workload = calibration_workload_for(self.scenario, self.prepared, rate)
         with self._timed("calibrate"), self._service() as urls:
             result: LoadResult = drive(
                 self.scenario, workload, urls, self.folder / "calibration", phase="calibrating",
@@ -251,7 +256,7 @@ class Proof:
             self.seconds[phase] = self.seconds.get(phase, 0.0) + monotonic() - started
 
 
-def calibration_workload_for(scenario: Scenario, prepared: Prepared) -> Workload:
+def calibration_workload_for(scenario: Scenario, prepared: Prepared, rate: float) -> Workload:
     """Return the calibration's requests about the subjects that *prepared* has."""
     traffic = scenario.traffic.model_copy(
         update={
@@ -259,7 +264,7 @@ def calibration_workload_for(scenario: Scenario, prepared: Prepared) -> Workload
             "conversions": prepared.workload.conversions,
         }
     )
-    return calibration_workload(scenario.model_copy(update={"traffic": traffic}))
+    return calibration_workload(scenario.model_copy(update={"traffic": traffic}), rate=rate)
 
 
 def _overall(phase: str, share: float) -> float:
@@ -267,27 +272,42 @@ def _overall(phase: str, share: float) -> float:
 
 
 def model_verdict(predicted: RunRecord, measured: RunRecord) -> tuple[str, bool]:
-    """Return a sentence on how far the prediction was off, and whether it may be believed."""
-    errors = {}
+    """Return a sentence on how far the prediction was off, and whether it may be believed.
+
+    A figure that is infinite on one side only is off without bound; one that a side could not see
+    is named.
+    """
+    within: list[str] = []
+    beyond: list[str] = []
+    unseen: list[str] = []
     for text in MODEL_METRICS:
         metric = parse_metric(text)
-        error = relative_error(metric, predicted.metric(metric), measured.metric(metric))
-        if error is not None:
-            errors[metric] = error
-    if not errors:
-        return "Model: INCONCLUSIVE, nothing was measured to hold the prediction against.", False
-    beyond = {
-        metric: error
-        for metric, error in errors.items()
-        if abs(error) > (MODEL_RATIO_POINTS if metric.unit == "ratio" else MODEL_RELATIVE)
-    }
-    shown = ", ".join(
-        f"{metric.name} {100 * error:+.1f} {'points' if metric.unit == 'ratio' else '%'}"
-        for metric, error in (beyond or errors).items()
-    )
+        p, m = predicted.metric(metric), measured.metric(metric)
+        if p is None or m is None:
+            if p is not None or m is not None:
+                unseen.append(metric.name)
+            continue
+        error = relative_error(metric, p, m)
+        if error is None:
+            is_same = p == m or (math.isinf(p) and math.isinf(m))
+            (within if is_same else beyond).append(
+                f"{metric.name} predicted {metric.format(p)}, measured {metric.format(m)}"
+            )
+            continue
+        limit = MODEL_RATIO_POINTS if metric.unit == "ratio" else MODEL_RELATIVE
+        unit = "points" if metric.unit == "ratio" else "%"
+        (within if abs(error) <= limit else beyond).append(
+            f"{metric.name} {100 * error:+.1f} {unit}"
+        )
+    aside = f"; not measured: {', '.join(unseen)}" if unseen else ""
     if beyond:
-        return f"Model: off by more than 20 % (2 points for ratios): {shown}.", False
-    return f"Model: within 20 % (2 points for ratios): {shown}.", True
+        return (
+            f"Model: off by more than 20 % (2 points for ratios): {', '.join(beyond)}{aside}.",
+            False,
+        )
+    if not within:
+        return "Model: INCONCLUSIVE, nothing was measured to hold the prediction against.", False
+    return f"Model: within 20 % (2 points for ratios): {', '.join(within)}{aside}.", True
 
 
 def request_lines(measured: RunRecord) -> list[str]:

@@ -17,8 +17,8 @@ from edgeproof.finish import finish
 from edgeproof.options import (
     GateOption,
     JsonOption,
-    OutOption,
     PlainOption,
+    ReportOutOption,
     RequireOption,
     StrictOption,
     judging,
@@ -34,7 +34,7 @@ def command(
             metavar="RUN...", help="One run's folder, or a prediction and a measurement."
         ),
     ],
-    out: OutOption = None,
+    out: ReportOutOption = None,
     gate: GateOption = "target",
     require: RequireOption = None,
     strict: StrictOption = False,
@@ -55,7 +55,10 @@ def command(
     if found.plan is not None and (found.predicted or found.measured):
         raise InputError(f"{runs[0]}: a plan is reported alone; name the other runs separately")
     record = found.measured or found.predicted
-    kpis = parse_scenario(record.scenario, source=str(runs[0])).judged() if record else ()
+    scenario = parse_scenario(record.scenario, source=str(runs[0])) if record else None
+    if scenario is not None:
+        options.check(scenario)
+    kpis = scenario.judged() if scenario else ()
     verdict, holds, lines = None, True, []
     if found.predicted and found.measured:
         if found.predicted.workload_hash != found.measured.workload_hash:
@@ -76,6 +79,7 @@ def command(
         model_verdict=verdict,
         model_holds=holds,
         facts=found.facts,
+        notes=(found.facts or {}).get("notes", ()),
         lines=lines,
     )
 
@@ -122,6 +126,8 @@ class _Found:
 
 def _facts(data: dict[str, Any]) -> dict[str, Any]:
     shown_facts(data)  # KeyError or TypeError if a report could not show them
+    if not all(isinstance(note, str) for note in data.get("notes", [])):
+        raise TypeError("its notes are not texts")
     return data
 
 

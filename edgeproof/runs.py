@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -71,8 +71,10 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
     partial.replace(path)
 
 
-def run_facts(command: str, seconds: Mapping[str, float]) -> dict[str, Any]:
-    """Return what run.json holds: the host, the versions and the wall times of the phases."""
+def run_facts(
+    command: str, seconds: Mapping[str, float], *, notes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return what run.json holds: the host, versions, wall times of the phases, and notes."""
     return {
         "schema": "edgeproof/run",
         "schema_version": 1,
@@ -84,6 +86,7 @@ def run_facts(command: str, seconds: Mapping[str, float]) -> dict[str, Any]:
             "python": platform.python_version(),
             **{name: version(name) for name in _PACKAGES},
         },
+        "notes": list(notes),
         "wall_seconds": {name: round(value, 3) for name, value in seconds.items()},
     }
 

@@ -29,6 +29,7 @@ from edgeproof.options import (
 )
 from edgeproof.runs import new_folder
 from scenarios.catalogue import shipped
+from scenarios.rendering import compiled
 
 _TABLES = {
     "sites": ("site_id", "enabled", "max_event_bytes"),
@@ -77,6 +78,7 @@ def check(
         scenario, overrides=set_, seed=seed, rate=rate, trace=trace,
         trace_offset=trace_offset, trace_limit=trace_limit,
     )  # fmt: skip
+    compiled(chosen)
     workload = prepare(chosen).workload
     topology = chosen.topology
     print(f"{chosen.name}: {len(workload):,} requests in {chosen.total_time:g} s")

@@ -8,9 +8,9 @@ from time import monotonic
 from core.replay import prepare
 from edgeproof.finish import finish
 from edgeproof.options import (
-    GateOption,
     JsonOption,
     OutOption,
+    PlainGateOption,
     PlainOption,
     RateOption,
     RequireOption,
@@ -43,7 +43,7 @@ def command(
     rate: RateOption = None,
     set_: SetOption = None,
     out: OutOption = None,
-    gate: GateOption = "target",
+    gate: PlainGateOption = "target",
     require: RequireOption = None,
     strict: StrictOption = False,
     plain: PlainOption = False,
@@ -61,6 +61,7 @@ def command(
         scenario, overrides=set_, seed=seed, rate=rate, trace=trace,
         trace_offset=trace_offset, trace_limit=trace_limit,
     )  # fmt: skip
+    options.check(chosen)
     prepared = prepare(chosen)
     folder = new_folder(out, chosen.name)
     started = monotonic()

@@ -45,11 +45,11 @@ class NotCalibrated(EdgeproofError):
     """A calibration run that told too little."""
 
 
-def calibration_workload(scenario: Scenario) -> Workload:
-    """Return the requests of a calibration: a low rate, and a mix that changes every second."""
-    n = int(RATE * DURATION)
+def calibration_workload(scenario: Scenario, *, rate: float = RATE) -> Workload:
+    """Return the requests of a calibration: *rate* requests/s, a mix that changes every second."""
+    n = max(1, int(rate * DURATION))
     u = Stream(scenario.seed, Purpose.CALIBRATION, width=4).rows(0, n)
-    gaps = -np.log1p(-u[:, 0]) / RATE
+    gaps = -np.log1p(-u[:, 0]) / rate
     intended = np.cumsum(gaps)
     intended *= DURATION / float(intended[-1] + gaps.mean())
     block = intended.astype(int) % (2 * len(_BLOCKS))

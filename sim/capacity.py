@@ -33,11 +33,7 @@ def plan_capacity(
     holds can break: the rates from the scenario's own upwards are tried in doubling steps first,
     and the highest rate that holds counts. Raise InputError if the requests cannot be made.
     """
-    if scenario.trace.limit is not None:
-        raise InputError(
-            f"trace.limit is {scenario.trace.limit}; every rate needs accesses of its own: leave "
-            "--trace-limit out"
-        )
+    check_plannable(scenario)
     points: dict[float, CapacityPoint] = {}
 
     def holds(rate: float) -> bool:
@@ -47,9 +43,7 @@ def plan_capacity(
                 on_point(points[rate])
         return points[rate].holds
 
-    rate = max(max(stage.rate, stage.ramp_to or 0.0) for stage in scenario.traffic.stages)
-    if rate <= 0:
-        raise InputError(f"{scenario.name}: every stage has the rate 0; there is nothing to plan")
+    rate = _peak(scenario)
     limit = min(MAX_RATE, MAX_REQUESTS / scenario.total_time)
     if scenario.trace.file is not None:
         limit = min(limit, _trace_limit(scenario, Path(scenario.trace.file), rate))
@@ -70,6 +64,23 @@ def plan_capacity(
         breaking_rate=bad,
         breaks_first=points[bad].broken if bad is not None else (),
     )
+
+
+def check_plannable(scenario: Scenario) -> None:
+    """Raise InputError if *scenario* has no rate that could be changed."""
+    if scenario.trace.limit is not None:
+        raise InputError(
+            f"trace.limit is {scenario.trace.limit}; every rate needs accesses of its own: leave "
+            "--trace-limit out"
+        )
+    if _peak(scenario) <= 0:
+        raise InputError(f"{scenario.name}: every stage has the rate 0; there is nothing to plan")
+    if scenario.trace.file is not None:
+        _trace_limit(scenario, Path(scenario.trace.file), 1.0)
+
+
+def _peak(scenario: Scenario) -> float:
+    return max(max(stage.rate, stage.ramp_to or 0.0) for stage in scenario.traffic.stages)
 
 
 def _trace_limit(scenario: Scenario, path: Path, rate: float) -> float:

@@ -88,9 +88,9 @@ class Flow:
         finally:
             loop._flow = None
         if type(waits_for) is float:
-            now = loop.env._now
-            when = waits_for if waits_for > now else now
-            heappush(loop._timed, (when, 1, next(loop._sequence), self))
+            loop.resume_at(waits_for, self)
+        elif isinstance(waits_for, int | float):
+            loop.resume_at(float(waits_for), self)
         elif getattr(waits_for, "_asyncio_future_blocking", None):
             waits_for._asyncio_future_blocking = False
             waits_for.add_done_callback(self.step, context=_OUTSIDE)
@@ -160,6 +160,11 @@ class SimLoop(asyncio.BaseEventLoop):
         now = self.env._now
         heappush(self._timed, (when if when > now else now, 1, next(self._sequence), future))
         return future
+
+    def resume_at(self, when: float, flow: Flow) -> None:
+        """Let *flow* go on at the absolute time *when*, or now if that is past."""
+        now = self.env._now
+        heappush(self._timed, (when if when > now else now, 1, next(self._sequence), flow))
 
     def start_at(self, when: float, coroutine: Coroutine[Any, Any, None]) -> None:
         """Start *coroutine* at the absolute time *when* as a flow; nobody waits for its end."""
@@ -241,6 +246,10 @@ class SimLoop(asyncio.BaseEventLoop):
                         raise RuntimeError("nothing is left to happen, and the run has not ended")
                 result: _T = task.result()
                 return result
+        except BaseException:
+            # It is raised: what ends with it need not complain one by one.
+            self.set_exception_handler(lambda *_: None)
+            raise
         finally:
             events._set_running_loop(None)
             for *_, event in timed:

@@ -171,7 +171,9 @@ def _one(
     )
     outcome = run.run()
     run.loop.close()
-    return summary(_record(scenario, prepared, outcome, (), calibration))
+    judged = (kpi.metric for kpi in scenario.judged())
+    metrics = tuple(dict.fromkeys((*SUMMARY, *judged)))
+    return summary(_record(scenario, prepared, outcome, (), calibration), metrics)
 
 
 _worker: tuple[Scenario, Calibration | None, Database] | None = None

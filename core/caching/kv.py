@@ -150,6 +150,11 @@ def embedded_kv() -> RedisKV:
     return RedisKV(client)
 
 
+def _without_password(url: str) -> str:
+    credentials, at, place = url.rpartition("@")
+    return f"{credentials.partition('://')[0]}://...@{place}" if at else url
+
+
 def redis_kv(url: str, *, timeout: float, namespace: str = "edgeproof:") -> RedisKV:
     """Return the store at *url* (redis://host:port/db) with *timeout* seconds per operation.
 
@@ -160,5 +165,7 @@ def redis_kv(url: str, *, timeout: float, namespace: str = "edgeproof:") -> Redi
             url, socket_timeout=timeout, socket_connect_timeout=timeout, max_connections=256
         )
     except ValueError as error:
-        raise InputError(f"--redis {url}: {error}; write it as redis://127.0.0.1:6379/0") from None
+        raise InputError(
+            f"--redis {_without_password(url)}: not usable; write it as redis://127.0.0.1:6379/0"
+        ) from error
     return RedisKV(client, namespace=namespace)

@@ -163,6 +163,9 @@ class TieredCache:
                 value = await waiter
             except _LeaderLeft:
                 continue
+            except StoreError:
+                self._count(span, name, kind, COLLAPSED)
+                raise
             self._count(span, name, kind, COLLAPSED)
             return value
         CURRENT.set(Operation(span, SLOTS[name]))
@@ -208,7 +211,11 @@ class TieredCache:
             self._count(span, name, kind, L2_HIT if value is not None else L2_HIT | NEGATIVE)
             return value
         loading = clock.now()
-        value = await load()
+        try:
+            value = await load()
+        except StoreError:
+            self._count(span, name, kind, outcome)  # a read that nothing answered is no hit
+            raise
         ttl = kind.ttl if value is not None else min(self._policy.negative_ttl, kind.ttl)
         expires = loading + ttl
         self._count(span, name, kind, outcome)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from core.attribution.journeys import LOOKBACK_MS, Journey, journeys_of
 from core.clock import Clock
+from core.errors import StoreError
 from core.population import Event
 from core.profiling import LatencyProfiler
 from core.query import statements
@@ -27,7 +28,11 @@ class Queries:
 
     async def _read(self, statement: Statement, *parameters: object) -> list[Row]:
         started = self._clock.now()
-        rows = await self._database.read(statement, parameters)
+        try:
+            rows = await self._database.read(statement, parameters)
+        except StoreError:
+            self._profiler.profile("query", statement.name).fail()
+            raise
         self._profiler.record("query", statement.name, self._clock.now() - started)
         return rows
 
@@ -78,21 +83,29 @@ class Queries:
             event.timestamp_ms, segment, event.conversion_id,
         )  # fmt: skip
         started = self._clock.now()
-        if event.conversion_id is None:
-            changed = await self._database.write((statements.INSERT_EVENT, (row,)))
-        else:
-            conversion = (
-                event.conversion_id, event.event_id, event.user_id, event.timestamp_ms,
-                event.value or 0.0,
-            )  # fmt: skip
-            changed = await self._database.write(
-                (statements.INSERT_EVENT, (row,)), (statements.INSERT_CONVERSION, (conversion,))
-            )
+        try:
+            if event.conversion_id is None:
+                changed = await self._database.write((statements.INSERT_EVENT, (row,)))
+            else:
+                conversion = (
+                    event.conversion_id, event.event_id, event.user_id, event.timestamp_ms,
+                    event.value or 0.0,
+                )  # fmt: skip
+                changed = await self._database.write(
+                    (statements.INSERT_EVENT, (row,)), (statements.INSERT_CONVERSION, (conversion,))
+                )
+        except StoreError:
+            self._insert_event.fail()
+            raise
         self._insert_event.record(self._clock.now() - started)
         return changed[0] > 0, event.conversion_id is not None and changed[1] > 0
 
     async def store_attribution(self, commands: Iterable[Command]) -> None:
         """Store what the batch processor computed, in one transaction."""
         started = self._clock.now()
-        await self._database.write(*commands)
+        try:
+            await self._database.write(*commands)
+        except StoreError:
+            self._profiler.profile("query", "store_attribution").fail()
+            raise
         self._profiler.record("query", "store_attribution", self._clock.now() - started)
