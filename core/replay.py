@@ -38,9 +38,9 @@ class Prepared:
     history: History | None = None
 
 
-def prepare(scenario: Scenario, *, replication: int = 0) -> Prepared:
-    """Return the requests of *scenario*, drawn or from its trace; InputError if they cannot be."""
-    prepared = _prepare(scenario, replication)
+def prepare_measured(scenario: Scenario) -> Prepared:
+    """Return what `prepare` does; InputError also if no request arrives after the warm-up."""
+    prepared = prepare(scenario)
     intended_ns = prepared.workload.intended_ns
     if not intended_ns.size or intended_ns[-1] < scenario.warm_up * 1e9:
         raise InputError(
@@ -50,7 +50,8 @@ def prepare(scenario: Scenario, *, replication: int = 0) -> Prepared:
     return prepared
 
 
-def _prepare(scenario: Scenario, replication: int) -> Prepared:
+def prepare(scenario: Scenario, *, replication: int = 0) -> Prepared:
+    """Return the requests of *scenario*, drawn or from its trace; InputError if they cannot be."""
     try:
         if scenario.trace.file is None:
             return Prepared(workload=generate_workload(scenario, replication=replication))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import monotonic
 
 from core.errors import InputError
-from core.replay import prepare
+from core.replay import prepare_measured
 from edgeproof.finish import finish
 from edgeproof.loading import bounds, check_load, drive, keep
 from edgeproof.options import (
@@ -74,7 +74,7 @@ def command(
         )
     check_reachable(checked_hosts(host, allowed=limits.allowed))
     options.check(chosen)
-    workload = prepare(chosen).workload
+    workload = prepare_measured(chosen).workload
     check_load(chosen, workload, host, limits)
     folder = new_folder(out, chosen.name)
     started = monotonic()

@@ -16,7 +16,7 @@ from core.errors import EdgeproofError
 from core.kpi import parse_metric
 from core.launcher import running_service
 from core.record import RunRecord
-from core.replay import Prepared, prepare
+from core.replay import Prepared, prepare_measured
 from core.scenario import Scenario
 from core.service import TOKEN_VARIABLE
 from core.verdict import relative_error
@@ -100,7 +100,7 @@ def command(
     if host:
         check_reachable(checked_hosts(host, allowed=limits.allowed))
     options.check(chosen)
-    prepared = prepare(chosen)
+    prepared = prepare_measured(chosen)
     check_load(chosen, prepared.workload, host or [], limits)
     folder = new_folder(out, chosen.name)
     display = Display(plain=plain, quiet=json)

@@ -13,7 +13,7 @@ import typer
 from core.attribution.models import MODELS
 from core.population import populate
 from core.query.database import SqliteDatabase
-from core.replay import prepare
+from core.replay import prepare_measured
 from core.scenario import Scenario
 from core.scenario_file import scenario_hash
 from core.seeding import seed_database
@@ -79,7 +79,7 @@ def check(
         trace_offset=trace_offset, trace_limit=trace_limit,
     )  # fmt: skip
     compiled(chosen)
-    workload = prepare(chosen).workload
+    workload = prepare_measured(chosen).workload
     topology = chosen.topology
     print(f"{chosen.name}: {len(workload):,} requests in {chosen.total_time:g} s")
     print(f"  {workload.users:,} users, {workload.conversions:,} conversions")
@@ -117,7 +117,7 @@ def data(
         scenario, overrides=set_, seed=seed, rate=rate, trace=trace,
         trace_offset=trace_offset, trace_limit=trace_limit,
     )  # fmt: skip
-    population = populate(chosen, prepare(chosen).workload)
+    population = populate(chosen, prepare_measured(chosen).workload)
     folder = new_folder(out, chosen.name)
     connection = SqliteDatabase(None, inline=True).connection
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from time import monotonic
 
-from core.replay import prepare
+from core.replay import prepare_measured
 from edgeproof.finish import finish
 from edgeproof.options import (
     JsonOption,
@@ -62,7 +62,7 @@ def command(
         trace_offset=trace_offset, trace_limit=trace_limit,
     )  # fmt: skip
     options.check(chosen)
-    prepared = prepare(chosen)
+    prepared = prepare_measured(chosen)
     folder = new_folder(out, chosen.name)
     started = monotonic()
     display = Display(plain=plain, quiet=json)
