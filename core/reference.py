@@ -11,13 +11,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from core.attribution.batch import BatchAttributionProcessor
+from core.application import Application
 from core.caching.kv import KVStore, embedded_kv, redis_kv
-from core.caching.memory import MemoryCache, MemoryStatistics
-from core.caching.tiered import CachePolicy, TieredCache
-from core.cdp import Cdp
-from core.clock import DATA_EPOCH_MS, SystemClock
-from core.conversions import ConversionQueue
+from core.caching.memory import MemoryStatistics
+from core.clock import SystemClock
 from core.emulation import DelayedDatabase, DelayedKV, Executions, FaultSchedule
 from core.executions import SharedExecutions
 from core.machine import (
@@ -28,10 +25,8 @@ from core.machine import (
     resident_bytes,
 )
 from core.population import populate
-from core.profiling import LatencyProfiler
 from core.query import statements
 from core.query.database import Database, SqliteDatabase
-from core.query.queries import Queries
 from core.replay import prepare
 from core.scenario import ENDPOINTS, Scenario
 from core.seeding import seed_database
@@ -89,7 +84,7 @@ class EmulatingPlatform:
         return self._clock.now()
 
 
-class Reference:
+class Reference(Application):
     """The service's state; made inside a running event loop."""
 
     def __init__(self, plan: WorkerPlan) -> None:
@@ -98,7 +93,6 @@ class Reference:
         self.plan = plan
         self.clock = SystemClock()
         self.timers = Timers(self.clock)
-        self.profiler = LatencyProfiler()
         self.faults = FaultSchedule(scenario.faults, origin=float("inf"))
         prepared = prepare(scenario)
         self._warm_state = warm_state(scenario, prepared)
@@ -116,40 +110,7 @@ class Reference:
         self.database: Database = self._sqlite
         if plan.emulate:
             self._emulate()
-        self.queries = Queries(self.database, self.clock, self.profiler)
-        # Events carry the scenario's time, which begins at the data's epoch.
-        self.processor = BatchAttributionProcessor(
-            self.queries, now_ms=lambda: DATA_EPOCH_MS + int(self.clock.now() * 1000)
-        )
-        self.queue = ConversionQueue(
-            self.processor.process,
-            batch_size=scenario.queue.batch_size,
-            max_parallel=scenario.queue.max_parallel,
-            wait=scenario.queue.wait,
-            clock=self.clock,
-            profiler=self.profiler,
-        )
-        self._background: dict[asyncio.Task[None], None] = {}
-        policy = CachePolicy(
-            l1_ttl=tiers.l1.ttl,
-            negative_ttl=tiers.negative_ttl,
-            single_flight=tiers.single_flight,
-            await_put=tiers.l2.put == "await",
-        )
-        self.caches = [
-            TieredCache(
-                MemoryCache(max_entries=tiers.l1.max_entries, max_bytes=tiers.l1.max_bytes),
-                self.kv, self.clock, policy, retain=self._retain,
-            )
-            for _ in range(scenario.topology.isolates)
-        ]  # fmt: skip
-        self.cdp = Cdp(
-            self.caches,
-            self.queries,
-            self.queue,
-            ttls=tiers.l2.ttl,
-            request_scope=tiers.l1.scope == "request",
-        )
+        super().__init__(scenario, self.kv, self.database, self.clock)
         self.requests = dict.fromkeys(ENDPOINTS, 0)
         self.own_cpu = 0.0
         self.speed_count = 0
@@ -173,10 +134,6 @@ class Reference:
         self._view = DelayedKV(self.l2, tiers.l2, self.faults, platform)
         self.kv = self._view
         self.database = DelayedDatabase(self._sqlite, tiers.l3, self.faults, platform, executions)
-
-    def _retain(self, task: asyncio.Task[None]) -> None:
-        self._background[task] = None
-        task.add_done_callback(self._background.pop)
 
     async def start(self) -> None:
         """Load what a warm start needs, queue what was left unfinished, and start the probe."""
@@ -274,9 +231,7 @@ class Reference:
         """Finish the queue and what runs in the background, then close the stores."""
         if self._probe is not None:
             self._probe.cancel()
-        await self.queue.drain()
-        while self._background:
-            await asyncio.gather(*self._background, return_exceptions=True)
+        await self.drain()
         self.timers.close()
         await self.kv.close()
         await self.database.close()

@@ -20,6 +20,7 @@ from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 from core.errors import EdgeproofError, InputError
 from core.replay import prepare
 from core.scenario_file import load_scenario
+from scenarios.catalogue import find_scenario
 from scenarios.console import Console
 from scenarios.control import TOKEN
 from scenarios.fleet import Master, Worker
@@ -106,7 +107,9 @@ class Session:
             return LoadPlan.read(Path(options.plan_folder))
         if not options.scenario:
             raise InputError("no scenario is given; name one with --scenario FILE")
-        scenario = load_scenario(Path(options.scenario), overrides=options.set, rate=options.rate)
+        scenario = load_scenario(
+            find_scenario(options.scenario), overrides=options.set, rate=options.rate
+        )
         return make_plan(
             scenario,
             prepare(scenario).workload,

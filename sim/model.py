@@ -136,8 +136,8 @@ class Replication:
         await warmer.warm_l2(self._warm, self._kv, clock, 0.0)
         for position, process in enumerate(self.processes):
             await warmer.warm_process(
-                self._warm, process.isolates, process.kv,
-                first_isolate=position * len(process.isolates), origin=0.0,
+                self._warm, process.caches, process.kv,
+                first_isolate=position * len(process.caches), origin=0.0,
             )  # fmt: skip
         self._finished = self.loop.create_future()
         if self._left:
@@ -247,7 +247,7 @@ class Replication:
 
     def _counters(self) -> dict[str, int]:
         """Return exact counts over the whole run, warm-up included."""
-        l1 = [cache.l1.statistics for process in self.processes for cache in process.isolates]
+        l1 = [cache.l1.statistics for process in self.processes for cache in process.caches]
         return {
             "conversions_processed": sum(p.processor.processed for p in self.processes),
             "conversions_without_touches": sum(p.processor.without_touches for p in self.processes),

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 
-from core.attribution.batch import BatchAttributionProcessor
+from core.application import Application
 from core.caching.kv import KVStore
-from core.caching.memory import MemoryCache
-from core.caching.tiered import CachePolicy, TieredCache
-from core.cdp import Cdp
 from core.clock import DATA_EPOCH_MS
-from core.conversions import ConversionQueue
 from core.emulation import DelayedDatabase, DelayedKV, Executions, FaultSchedule
-from core.profiling import LatencyProfiler
 from core.query.database import Database
-from core.query.queries import Queries
 from core.scenario import Scenario
 from core.span import BATCH_SLOT_COUNT, CURRENT, SLOT_COUNT
 from core.streams import Purpose, Stream
@@ -108,7 +101,7 @@ class SimulatedPlatform:
         return end
 
 
-class SimulatedProcess:
+class SimulatedProcess(Application):
     """The application as it is shipped, on simulated time and behind simulated stores."""
 
     def __init__(
@@ -122,62 +115,15 @@ class SimulatedProcess:
         executions: Executions,
     ) -> None:
         self.platform = SimulatedPlatform(loop, numbers, scenario, position)
-        clock = self.platform
         faults = FaultSchedule(scenario.faults)
         tiers = scenario.tiers
         self.kv = DelayedKV(kv, tiers.l2, faults, self.platform)
         self.database = DelayedDatabase(database, tiers.l3, faults, self.platform, executions)
-        self.profiler = LatencyProfiler()
-        self.queries = Queries(self.database, clock, self.profiler)
-        self.processor = BatchAttributionProcessor(
-            self.queries, now_ms=lambda: DATA_EPOCH_MS + int(self.platform.now() * 1000)
-        )
-        self.queue = ConversionQueue(
-            self.processor.process,
-            batch_size=scenario.queue.batch_size,
-            max_parallel=scenario.queue.max_parallel,
-            wait=scenario.queue.wait,
-            clock=clock,
-            profiler=self.profiler,
-        )
-        self._background: dict[asyncio.Task[None], None] = {}
-        policy = CachePolicy(
-            l1_ttl=tiers.l1.ttl,
-            negative_ttl=tiers.negative_ttl,
-            single_flight=tiers.single_flight,
-            await_put=tiers.l2.put == "await",
-        )
-        self.isolates: Sequence[TieredCache] = [
-            TieredCache(
-                MemoryCache(max_entries=tiers.l1.max_entries, max_bytes=tiers.l1.max_bytes),
-                self.kv, clock, policy, retain=self._retain,
-            )
-            for _ in range(scenario.topology.isolates)
-        ]  # fmt: skip
-        self.cdp = Cdp(
-            self.isolates,
-            self.queries,
-            self.queue,
-            ttls=tiers.l2.ttl,
-            request_scope=tiers.l1.scope == "request",
-        )
+        super().__init__(scenario, self.kv, self.database, self.platform)
         self.in_flight = 0
         self.peak_in_flight = 0
 
-    def _retain(self, task: asyncio.Task[None]) -> None:
-        self._background[task] = None
-        task.add_done_callback(self._release)
-
-    def _release(self, task: asyncio.Task[None]) -> None:
-        del self._background[task]
-
-    async def drain(self) -> None:
-        """Return when the queue and all background writes have ended."""
-        await self.queue.drain()
-        while self._background:
-            await next(iter(self._background))
-
     def counted_bytes(self) -> int:
         """Return the peak of what the worker's own memory holds, in bytes."""
-        caches = sum(cache.l1.peak_bytes for cache in self.isolates)
+        caches = sum(cache.l1.peak_bytes for cache in self.caches)
         return caches + self.profiler.counted_bytes() + self.peak_in_flight * IN_FLIGHT_BYTES
