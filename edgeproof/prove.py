@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
+from core.caching.fake_server import STATED_LIMIT
 from core.calibration import Calibration
 from core.errors import EdgeproofError
 from core.kpi import parse_metric
@@ -169,9 +170,21 @@ class Proof:
         measured = keep(
             self.scenario, workload, result, self.folder / "measured", clean=not self.hosts
         )
+        self._mind_the_shared_l2(measured)
         if not result.interrupted:
             predicted = self._follow_the_machine(predicted, measured)
         return predicted, measured
+
+    def _mind_the_shared_l2(self, measured: RunRecord) -> None:
+        """Note a load beyond what the fake Redis that several processes share is meant for."""
+        if self.hosts or self.scenario.topology.process_count == 1:
+            return
+        rate = measured.counters.get("l2_operations", 0) / self.scenario.duration
+        if rate > STATED_LIMIT:
+            self.notes.append(
+                f"The processes shared a fake Redis at {rate:,.0f} operations/s; it is meant for "
+                f"{STATED_LIMIT:,}, so its own delay may show."
+            )
 
     def _follow_the_machine(self, predicted: RunRecord, measured: RunRecord) -> RunRecord:
         """Predict again at the speed that the machine had, where that was another one."""

@@ -1,6 +1,6 @@
 """A fake Redis in a process of its own: the L2 that several service processes share by default.
 
-It takes about 6,000 to 12,000 operations a second on one core; edgeproof warns above 3,000.
+`edgeproof prove` notes a load above STATED_LIMIT: give a real Redis for more.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import threading
 from core.worker import die_with_parent, say
 
 STATED_LIMIT = 3_000
-"""Operations per second up to which its own delay does not show."""
+"""Operations per second that one process of it is meant for."""
 
 
 def main() -> int:

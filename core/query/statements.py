@@ -104,9 +104,3 @@ INSERT_SITE = Statement(
 INSERT_USER = Statement(
     "insert_user", "INSERT INTO users (user_id, segment, profile) VALUES (?, ?, ?)"
 )
-
-READS = (
-    SITE, USER, USER_JOURNEY, CONVERSION_JOURNEY, WAITING_JOURNEYS, WAITING_CONVERSIONS,
-    CHANNEL_PERFORMANCE,
-)  # fmt: skip
-"""The statements that only read."""
