@@ -62,14 +62,16 @@ def find_program(*names: str, package: str) -> Path:
     pytest.skip(reason)
 
 
-def start_redis(program: Path, folder: Path) -> tuple[subprocess.Popen[bytes], str]:
+def start_redis(
+    program: Path, folder: Path, *, at_port: int | None = None
+) -> tuple[subprocess.Popen[bytes], str]:
     """Start redis-server in *folder* and return its process and URL once it answers.
 
-    Raise RuntimeError with its log if it does not.
+    Without a port a free one is chosen. Raise RuntimeError with its log if it does not answer.
     """
     log = folder / "redis.log"
     for _ in range(STARTS):
-        port = free_port()
+        port = free_port() if at_port is None else at_port
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [

@@ -1,33 +1,40 @@
-"""L2: key-value stores shared by all isolates, behind one protocol."""
+"""L2: key-value stores shared by all isolates, behind one protocol, and the one in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable
+from math import inf
+from typing import NamedTuple, Protocol
 
-import redis.asyncio as redis
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
-from redis.exceptions import TimeoutError as RedisTimeout
+_SWEEP_AT_LEAST = 1_000
 
-from core.errors import InputError, StoreError, StoreTimeout
 
-_PAGE = 1_000
+class StoreItem(NamedTuple):
+    """What `KVStore.put` keeps: *value* under *key* for *ttl* seconds, findable by its *tags*."""
+
+    key: str
+    value: bytes
+    ttl: float
+    tags: tuple[str, ...] = ()
 
 
 class KVStore(Protocol):
     """Bytes by key, each with a time to live.
 
-    Every operation raises StoreTimeout if the store does not answer in time and StoreError if it
-    answers that it failed.
+    An operation takes any number of keys and is one round trip where the store has such a
+    command. Every operation raises StoreTimeout if the store does not answer in time and
+    StoreError if it answers that it failed.
     """
 
-    async def get(self, key: str) -> bytes | None:
-        """Return the value of *key*, None if there is none or it has expired."""
+    async def get(self, *keys: str) -> list[bytes | None]:
+        """Return the values in the order of *keys*; None where there is none or it expired."""
         ...
 
-    async def put(self, key: str, value: bytes, ttl: float) -> None:
-        """Keep *value* for *ttl* seconds, in place of what was there."""
+    async def put(self, *items: StoreItem) -> None:
+        """Keep *items* in place of what was there, its tags included; of one key the last stays.
+
+        Raise ValueError, before anything is written, unless every ttl is more than 0 s.
+        """
         ...
 
     async def delete(self, *keys: str) -> int:
@@ -36,6 +43,10 @@ class KVStore(Protocol):
 
     async def delete_prefix(self, prefix: str) -> int:
         """Forget all keys that start with *prefix*; return how many there were."""
+        ...
+
+    async def delete_tag(self, tag: str) -> int:
+        """Forget all keys that were last put under *tag*; return how many were still there."""
         ...
 
     async def close(self) -> None:
@@ -43,129 +54,119 @@ class KVStore(Protocol):
         ...
 
 
+def require_life(items: Iterable[StoreItem]) -> None:
+    """Raise ValueError unless every one of *items* has a ttl of more than 0 s, and an end."""
+    for item in items:
+        if not 0.0 < item.ttl < inf:
+            raise ValueError(f"ttl is {item.ttl}; a time to live is more than 0 s, and finite")
+
+
+class TagIndex:
+    """Which keys stand under which tags."""
+
+    __slots__ = ("_keys", "_tags")
+
+    def __init__(self) -> None:
+        self._keys: dict[str, dict[str, None]] = {}
+        self._tags: dict[str, tuple[str, ...]] = {}
+
+    @property
+    def tagged(self) -> bool:
+        """Whether any key stands under a tag."""
+        return bool(self._tags)
+
+    def put(self, key: str, tags: tuple[str, ...]) -> None:
+        """Let *key* stand under *tags* and no others."""
+        if key in self._tags:
+            self.drop(key)
+        if tags:
+            self._tags[key] = tags = tuple(dict.fromkeys(tags))
+            for tag in tags:
+                self._keys.setdefault(tag, {})[key] = None
+
+    def drop(self, key: str) -> None:
+        """Let *key* stand under no tag."""
+        for tag in self._tags.pop(key, ()):
+            keys = self._keys[tag]
+            del keys[key]
+            if not keys:
+                del self._keys[tag]
+
+    def keys(self, tag: str) -> list[str]:
+        """Return the keys under *tag*, oldest first."""
+        return list(self._keys.get(tag, ()))
+
+
 class MemoryKV:
     """A store in this process's memory whose time is an argument."""
+
+    __slots__ = ("_now", "_sweep_in", "_tags", "_values")
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._values: dict[str, tuple[bytes, float]] = {}
+        self._tags = TagIndex()
+        self._sweep_in = _SWEEP_AT_LEAST
 
     def __len__(self) -> int:
+        """Return how many entries take up memory, some of which may have expired."""
         return len(self._values)
 
-    async def get(self, key: str) -> bytes | None:
-        """Return the value of *key*, None if there is none or it has expired."""
-        found = self._values.get(key)
-        if found is None:
-            return None
-        if found[1] <= self._now():
-            del self._values[key]
-            return None
-        return found[0]
+    async def get(self, *keys: str) -> list[bytes | None]:
+        """Return the values in the order of *keys*; None where there is none or it expired."""
+        if len(keys) == 1:  # on the path of every simulated request
+            found = self._values.get(keys[0])
+            if found is None:
+                return [None]
+            if found[1] > self._now():
+                return [found[0]]
+            self._pop(keys[0])
+            return [None]
+        now, values = self._now(), self._values
+        entries = [values.get(key) for key in keys]
+        return [entry[0] if entry and entry[1] > now else None for entry in entries]
 
-    async def put(self, key: str, value: bytes, ttl: float) -> None:
-        """Keep *value* for *ttl* seconds, in place of what was there."""
-        if ttl <= 0:
-            raise ValueError(f"ttl is {ttl}; a time to live is more than 0 s")
-        self._values[key] = (value, self._now() + ttl)
+    async def put(self, *items: StoreItem) -> None:
+        """Keep *items* in place of what was there; ValueError unless every ttl is more than 0 s."""
+        require_life(items)
+        now, index = self._now(), self._tags
+        for key, value, ttl, tags in items:
+            self._values[key] = (value, now + ttl)
+            if tags or index.tagged:
+                index.put(key, tags)
+        self._sweep_in -= len(items)
+        if self._sweep_in <= 0:
+            self._sweep(now)
 
     async def delete(self, *keys: str) -> int:
         """Forget *keys*; return how many of them were there."""
         now = self._now()
-        found = (self._values.pop(key, None) for key in keys)
-        return sum(entry is not None and entry[1] > now for entry in found)
+        return sum(expires > now for expires in map(self._pop, keys))
 
     async def delete_prefix(self, prefix: str) -> int:
         """Forget all keys that start with *prefix*; return how many there were."""
         return await self.delete(*[key for key in self._values if key.startswith(prefix)])
 
+    async def delete_tag(self, tag: str) -> int:
+        """Forget all keys that were last put under *tag*; return how many were still there."""
+        return await self.delete(*self._tags.keys(tag))
+
     async def close(self) -> None:
         """Nothing to let go of."""
 
+    def _pop(self, key: str) -> float:
+        """Forget *key*; return when it would have expired, -inf if it is unknown."""
+        self._tags.drop(key)
+        entry = self._values.pop(key, None)
+        return entry[1] if entry else -inf
 
-class RedisKV:
-    """Redis, Valkey or fakeredis; every key stands under *namespace*."""
+    def _sweep(self, now: float) -> None:
+        """Forget what has expired.
 
-    def __init__(self, client: redis.Redis, *, namespace: str = "edgeproof:") -> None:
-        self._client = client
-        self._namespace = namespace
-
-    async def get(self, key: str) -> bytes | None:
-        """Return the value of *key*, None if there is none or it has expired."""
-        try:
-            value = await self._client.get(self._namespace + key)
-        except RedisError as error:
-            raise _translated(error) from error
-        return value if isinstance(value, bytes) else None
-
-    async def put(self, key: str, value: bytes, ttl: float) -> None:
-        """Keep *value* for *ttl* seconds, in place of what was there."""
-        if ttl <= 0:
-            raise ValueError(f"ttl is {ttl}; a time to live is more than 0 s")
-        try:
-            await self._client.set(self._namespace + key, value, px=max(1, round(ttl * 1000)))
-        except RedisError as error:
-            raise _translated(error) from error
-
-    async def delete(self, *keys: str) -> int:
-        """Forget *keys*; return how many of them were there."""
-        if not keys:
-            return 0
-        try:
-            return int(await self._client.unlink(*(self._namespace + key for key in keys)))
-        except RedisError as error:
-            raise _translated(error) from error
-
-    async def delete_prefix(self, prefix: str) -> int:
-        """Forget all keys that start with *prefix*; return how many there were."""
-        literal = "".join(f"\\{c}" if c in "*?[]^-\\" else c for c in self._namespace + prefix)
-        deleted, page = 0, []
-        try:
-            async for key in self._client.scan_iter(match=f"{literal}*", count=_PAGE):
-                page.append(key)
-                if len(page) == _PAGE:
-                    deleted += int(await self._client.unlink(*page))
-                    page = []
-            return deleted + (int(await self._client.unlink(*page)) if page else 0)
-        except RedisError as error:
-            raise _translated(error) from error
-
-    async def close(self) -> None:
-        """Close the connection pool."""
-        await self._client.aclose()
-
-
-def _translated(error: RedisError) -> StoreError:
-    if isinstance(error, RedisTimeout):
-        return StoreTimeout(f"L2 did not answer in time: {error}")
-    what = "cannot be reached" if isinstance(error, RedisConnectionError) else "failed"
-    return StoreError(f"L2 {what}: {error}")
-
-
-def embedded_kv() -> RedisKV:
-    """Return a fakeredis store that lives in this process."""
-    import fakeredis  # slow to import, and not needed with a real Redis
-
-    client: Any = fakeredis.FakeAsyncRedis()
-    return RedisKV(client)
-
-
-def _without_password(url: str) -> str:
-    credentials, at, place = url.rpartition("@")
-    return f"{credentials.partition('://')[0]}://...@{place}" if at else url
-
-
-def redis_kv(url: str, *, timeout: float, namespace: str = "edgeproof:") -> RedisKV:
-    """Return the store at *url* (redis://host:port/db) with *timeout* seconds per operation.
-
-    Raise InputError if the URL is none.
-    """
-    try:
-        client = redis.Redis.from_url(
-            url, socket_timeout=timeout, socket_connect_timeout=timeout, max_connections=256
-        )
-    except ValueError as error:
-        raise InputError(
-            f"--redis {_without_password(url)}: not usable; write it as redis://127.0.0.1:6379/0"
-        ) from error
-    return RedisKV(client, namespace=namespace)
+        Nobody may ever ask for an expired key again. A sweep costs as much as there are entries
+        and is followed by as many puts without one: constant work per put, and at most as many
+        forgotten entries again as there are live ones.
+        """
+        for key in [key for key, entry in self._values.items() if entry[1] <= now]:
+            self._pop(key)
+        self._sweep_in = max(_SWEEP_AT_LEAST, len(self._values))

@@ -1,25 +1,31 @@
-"""Claims that every key-value store keeps, and what each does when its server does not answer."""
+"""Claims that every key-value store keeps, and those of the stores without a server."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import closing
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import pytest
 import redis.asyncio as redis
 
-from core.caching.kv import KVStore, MemoryKV, RedisKV, embedded_kv, redis_kv
+from core.caching.edge_kv import EdgeKV, WriteLimit
+from core.caching.faulty_kv import FaultyKV
+from core.caching.kv import KVStore, MemoryKV, StoreItem
+from core.caching.redis_kv import embedded_kv, redis_kv
 from core.clock import ManualClock
 from core.emulation import DelayedKV, FaultSchedule
-from core.errors import InputError, StoreError, StoreTimeout
-from core.scenario import L2
 from core.streams import Purpose
+from core.tiers import L2
 
+Lapse = Callable[..., Awaitable[None]]
 Test = Callable[[KVStore], Coroutine[Any, Any, None]]
+TimedTest = Callable[[KVStore, Lapse], Coroutine[Any, Any, None]]
+
+LIFE, LONG_LIFE = 60.0, 6_000.0
 
 
 @dataclass
@@ -48,119 +54,363 @@ def delayed(store: KVStore, clock: ManualClock) -> DelayedKV:
     return DelayedKV(store, L2(), FaultSchedule(()), StillPlatform(clock))
 
 
-@pytest.fixture(params=["memory", "delayed", "embedded", "redis"])
-def run(request: pytest.FixtureRequest) -> Callable[[Test], None]:
-    """Return what runs a test against one implementation, with an empty store."""
-    kind: str = request.param
-    url = request.getfixturevalue("redis_server") if kind == "redis" else ""
+class Runner:
+    """Runs a test against one implementation, with an empty store."""
 
-    async def main(test: Test) -> None:
-        store: KVStore
-        if kind == "embedded":
+    def __init__(self, kind: str, url: str, namespace: str) -> None:
+        self._kind = kind
+        self._url = url
+        self._namespace = namespace
+
+    def __call__(self, test: Test) -> None:
+        self.timed(lambda store, _: test(store))
+
+    def timed(self, test: TimedTest) -> None:
+        """Run *test*, which can let keys lapse that were put for LIFE seconds."""
+        asyncio.run(self._remote(test) if self._url else self._local(test))
+
+    async def _local(self, test: TimedTest) -> None:
+        clock = ManualClock()
+        store: KVStore = MemoryKV(clock.now)
+        if self._kind == "embedded":
             store = embedded_kv()
-        elif kind == "redis":
-            store = redis_kv(url, timeout=30.0, namespace=f"{request.node.name}:")
-        else:
-            clock = ManualClock()
-            store = MemoryKV(clock.now)
-            store = delayed(store, clock) if kind == "delayed" else store
+
+        async def lapse(*keys: str) -> None:
+            if self._kind == "embedded":
+                await expire(embedded._client, "edgeproof:", keys)
+            else:
+                clock.advance(LIFE)
+
+        embedded: Any = store
+        if self._kind == "delayed":
+            store = delayed(store, clock)
+        elif self._kind == "faulty":
+            store = FaultyKV(store, asyncio.sleep)
+        elif self._kind == "edge":
+            # Every put is a second after the one before.
+            store = EdgeKV(store, clock.now, limit=WriteLimit(count().__next__))
         try:
-            await test(store)
+            await test(store, lapse)
         finally:
             await store.close()
 
-    return lambda test: asyncio.run(main(test))
+    async def _remote(self, test: TimedTest) -> None:
+        store = redis_kv(self._url, timeout=30.0, namespace=self._namespace)
+        client = redis.Redis.from_url(self._url, protocol=2)
+        try:
+            await test(store, lambda *keys: expire(client, self._namespace, keys))
+        finally:
+            await store.close()
+            await client.aclose()
 
 
-def test_a_value_reads_back_byte_for_byte(run: Callable[[Test], None]) -> None:
+async def expire(client: Any, namespace: str, keys: tuple[str, ...]) -> None:
+    for key in keys:
+        assert await client.pexpire(namespace + key, 0)
+
+
+@pytest.fixture(
+    params=["memory", "faulty", "edge", "delayed", "embedded", "fake server", "redis", "socket"]
+)
+def run(request: pytest.FixtureRequest) -> Runner:
+    kind: str = request.param
+    servers = {"fake server": "fake_server", "redis": "redis_server", "socket": "redis_socket"}
+    url = request.getfixturevalue(servers[kind]) if kind in servers else ""
+    return Runner(kind, url, f"{request.node.name}:")
+
+
+def items(*keys: str, ttl: float = LONG_LIFE, tags: tuple[str, ...] = ()) -> list[StoreItem]:
+    """Return an item per key whose value is the key."""
+    return [StoreItem(key, key.encode(), ttl, tags) for key in keys]
+
+
+def test_a_value_reads_back_byte_for_byte(run: Runner) -> None:
     async def test(store: KVStore) -> None:
         for value in (b"v", b"", b"\x00\xff\r\n", bytes(range(256)) * 400):
-            await store.put("k", value, 60.0)
-            assert await store.get("k") == value
+            for tags in ((), ("t",)):
+                await store.put(StoreItem("k", value, LIFE, tags))
+                assert await store.get("k") == [value]
+                assert await store.get("k", "k") == [value, value]
 
     run(test)
 
 
-def test_an_unknown_key_is_none(run: Callable[[Test], None]) -> None:
+def test_an_unknown_key_is_none(run: Runner) -> None:
     async def test(store: KVStore) -> None:
-        await store.put("key", b"v", 60.0)
-        assert await store.get("ke") is None
-        assert await store.get("key2") is None
+        await store.put(*items("key"))
+        assert await store.get("ke") == [None]
+        assert await store.get("key2") == [None]
 
     run(test)
 
 
-@pytest.mark.parametrize("ttl", [0.0, -1.0])
-def test_a_life_of_nothing_is_refused(run: Callable[[Test], None], ttl: float) -> None:
+def test_values_come_in_the_order_of_the_keys_with_repetitions_and_gaps(run: Runner) -> None:
     async def test(store: KVStore) -> None:
-        await store.put("k", b"old", 60.0)
+        await store.put(*items("a", "b", "c"))
+        answer = await store.get("c", "none", "a", "c", "none", "b")
+        assert answer == [b"c", None, b"a", b"c", None, b"b"]
+
+    run(test)
+
+
+def test_operations_on_nothing_do_nothing(run: Runner) -> None:
+    async def test(store: KVStore) -> None:
+        await store.put(*items("k"))
+        assert await store.get() == []
+        await store.put()
+        assert await store.delete() == 0
+        assert await store.delete_tag("none") == 0
+        assert await store.delete_prefix("none") == 0
+        assert await store.get("k") == [b"k"]
+
+    run(test)
+
+
+def test_of_one_key_the_last_value_stays(run: Runner) -> None:
+    async def test(store: KVStore) -> None:
+        await store.put(StoreItem("k", b"1", LIFE), StoreItem("k", b"2", LIFE))
+        assert await store.get("k") == [b"2"]
+        await store.put(StoreItem("k", b"3", LIFE))
+        assert await store.get("k") == [b"3"]
+        assert await store.delete("k") == 1
+
+    run(test)
+
+
+@pytest.mark.parametrize("ttl", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_life_of_nothing_is_refused_before_anything_is_written(run: Runner, ttl: float) -> None:
+    async def test(store: KVStore) -> None:
+        await store.put(StoreItem("k", b"old", LIFE))
+        refused = [StoreItem("other", b"v", LIFE), StoreItem("k", b"v", ttl)]
         if isinstance(store, DelayedKV):  # its write may come too late; then there is none
-            await store.put("k", b"v", ttl)
+            with suppress(ValueError):
+                await store.put(*refused)
         else:
             with pytest.raises(ValueError, match="more than 0 s"):
-                await store.put("k", b"v", ttl)
-        assert await store.get("k") == b"old"
+                await store.put(*refused)
+            assert await store.get("other") == [None]
+        if ttl <= 0:
+            assert await store.get("k") == [b"old"]
 
     run(test)
 
 
-def test_deleting_counts_the_keys_that_were_there(run: Callable[[Test], None]) -> None:
+def test_what_has_expired_is_gone_and_not_counted(run: Runner) -> None:
+    async def test(store: KVStore, lapse: Lapse) -> None:
+        await store.put(*items("p1", "p2", "p3", ttl=LIFE, tags=("t",)))
+        await store.put(*items("p4", "p5", "p6", tags=("t",)))
+        assert await store.get("p1", "p4") == [b"p1", b"p4"]
+        await lapse("p1", "p2", "p3")
+        assert await store.get("p1", "p4") == [None, b"p4"]
+        assert await store.get("p2") == [None]
+        assert await store.delete("p1", "p3", "p4") == 1
+        assert await store.delete_prefix("p5") == 1
+        assert await store.delete_tag("t") == 1
+
+    run.timed(test)
+
+
+def test_expired_keys_are_not_counted_by_prefix(run: Runner) -> None:
+    async def test(store: KVStore, lapse: Lapse) -> None:
+        await store.put(*items("a", "b", ttl=LIFE), *items("c"))
+        await lapse("a", "b")
+        assert await store.delete_prefix("") == 1
+
+    run.timed(test)
+
+
+def test_putting_again_starts_a_new_life(run: Runner) -> None:
+    async def test(store: KVStore, lapse: Lapse) -> None:
+        await store.put(*items("k", "other", ttl=LIFE))
+        await store.put(*items("k"))
+        await lapse("other")
+        assert await store.get("k", "other") == [b"k", None]
+
+    run.timed(test)
+
+
+def test_deleting_counts_the_keys_that_were_there(run: Runner) -> None:
     async def test(store: KVStore) -> None:
-        for key in ("a", "b", "c"):
-            await store.put(key, b"v", 60.0)
+        await store.put(*items("a", "b", "c"))
         assert await store.delete("a", "b", "none", "a") == 2
         assert await store.delete("a") == 0
-        assert await store.delete() == 0
-        assert [await store.get(key) for key in ("a", "b", "c")] == [None, None, b"v"]
+        assert await store.get("a", "b", "c") == [None, None, b"c"]
 
     run(test)
 
 
-def test_2500_keys_under_a_prefix_all_go_and_are_counted(run: Callable[[Test], None]) -> None:
+def test_2500_keys_go_at_once(run: Runner) -> None:
     async def test(store: KVStore) -> None:
-        for number in range(2_500):
-            await store.put(f"user:{number}", b"v", 6_000.0)
-        await store.put("users", b"v", 6_000.0)
+        keys = [f"user:{number}" for number in range(2_500)]
+        await store.put(*items(*keys))
+        assert await store.get(*keys) == [key.encode() for key in keys]
+        assert await store.delete(*keys, *keys) == 2_500
+        assert await store.get(*keys) == [None] * 2_500
+
+    run(test)
+
+
+def test_2500_keys_under_a_prefix_all_go_and_are_counted(run: Runner) -> None:
+    async def test(store: KVStore) -> None:
+        keys = [f"user:{number}" for number in range(2_500)]
+        await store.put(*items(*keys, "users"))
         assert await store.delete_prefix("user:") == 2_500
         assert await store.delete_prefix("user:") == 0
-        assert [await store.get(f"user:{n}") for n in range(0, 2_500, 83)] == [None] * 31
-        assert await store.get("users") == b"v"
+        assert await store.get(*keys) == [None] * 2_500
+        assert await store.get("users") == [b"users"]
 
     run(test)
 
 
-@pytest.mark.parametrize(
-    "prefix",
-    ["*", "[ab]", "?", "\\", "a\\*", "[^a]", "a-z", "^", "[", "]", "\\\\", "{a}", "h[a-c]l"],
-)
-def test_glob_characters_in_a_prefix_mean_themselves(
-    run: Callable[[Test], None], prefix: str
-) -> None:
+def test_2500_keys_under_a_tag_all_go_and_are_counted(run: Runner) -> None:
     async def test(store: KVStore) -> None:
-        bystanders = ["a", "b", "ab", "x", "a*", "hal", "hbl", "\\", "[", "^", "z-", "a1", "\\\\z"]
-        bystanders = [key for key in bystanders if not key.startswith(prefix)]
-        for key in [*bystanders, f"{prefix}1", f"{prefix}*", prefix]:
-            await store.put(key, b"v", 60.0)
+        keys = [f"user:{number}" for number in range(2_500)]
+        await store.put(*items(*keys, tags=("users",)), *items("user", tags=("user",)))
+        assert await store.delete_tag("users") == 2_500
+        assert await store.delete_tag("users") == 0
+        assert await store.get(*keys) == [None] * 2_500
+        assert await store.get("user") == [b"user"]
+
+    run(test)
+
+
+GLOB = ["*", "[ab]", "?", "\\", "a\\*", "[^a]", "a-z", "^", "[", "]", "\\\\", "{a}", "h[a-c]l"]
+PLAIN = ["a", "b", "ab", "x", "a*", "hal", "hbl", "\\", "[", "^", "z-", "a1", "\\\\z"]
+
+
+@pytest.mark.parametrize("prefix", GLOB)
+def test_glob_characters_in_a_prefix_mean_themselves(run: Runner, prefix: str) -> None:
+    async def test(store: KVStore) -> None:
+        bystanders = [key for key in PLAIN if not key.startswith(prefix)]
+        await store.put(*items(*bystanders, f"{prefix}1", f"{prefix}*", prefix))
         assert await store.delete_prefix(prefix) == 3
-        assert [key for key in bystanders if await store.get(key) is None] == []
+        assert None not in await store.get(*bystanders)
 
     run(test)
 
 
-def test_an_empty_prefix_is_everything(run: Callable[[Test], None]) -> None:
+@pytest.mark.parametrize("tag", [*GLOB, "", "é", "a b\n"])
+def test_glob_characters_in_a_tag_mean_themselves(run: Runner, tag: str) -> None:
     async def test(store: KVStore) -> None:
-        for key in ("a", "b:c", "*"):
-            await store.put(key, b"v", 60.0)
-        assert await store.delete_prefix("") == 3
+        bystanders = [other for other in PLAIN if other != tag]
+        others = [StoreItem(f"of {other}", b"v", LONG_LIFE, (other,)) for other in bystanders]
+        await store.put(*others, *items("one", "two*", tags=(tag,)))
+        assert await store.delete_tag(tag) == 2
+        assert None not in await store.get(*(f"of {other}" for other in bystanders))
 
     run(test)
 
 
-def test_concurrent_operations_do_not_mix_up_answers(run: Callable[[Test], None]) -> None:
+def test_an_empty_prefix_is_every_key_and_no_tag(run: Runner) -> None:
     async def test(store: KVStore) -> None:
-        await asyncio.gather(*(store.put(f"k{n}", b"%d" % n, 6_000.0) for n in range(100)))
-        answers = await asyncio.gather(*(store.get(f"k{n}") for n in range(100)))
-        assert answers == [b"%d" % n for n in range(100)]
+        await store.put(*items("a", "b:c", "*"), *items("d", tags=("t", "a")))
+        assert await store.delete_prefix("") == 4
+        assert await store.delete_prefix("") == 0
+        assert await store.delete_tag("t") == 0
+
+    run(test)
+
+
+def test_a_key_goes_with_any_of_its_tags(run: Runner) -> None:
+    async def test(store: KVStore) -> None:
+        await store.put(*items("a", tags=("x", "y", "x")), *items("b", tags=("y",)), *items("c"))
+        assert await store.delete_tag("x") == 1
+        assert await store.get("a", "b", "c") == [None, b"b", b"c"]
+        assert await store.delete_tag("y") == 1
+        assert await store.get("b", "c") == [None, b"c"]
+
+    run(test)
+
+
+@pytest.mark.parametrize("tags", [(), ("new",), ("new", "newer")])
+def test_a_key_put_again_leaves_its_old_tags(run: Runner, tags: tuple[str, ...]) -> None:
+    async def test(store: KVStore) -> None:
+        await store.put(*items("k", "other", tags=("old", "new")))
+        await store.put(StoreItem("k", b"again", LONG_LIFE, tags))
+        assert await store.delete_tag("old") == 1
+        assert await store.get("k", "other") == [b"again", None]
+        assert await store.delete_tag("new") == len(tags[:1])
+        assert await store.get("k") == [None if tags else b"again"]
+
+    run(test)
+
+
+def test_within_one_put_the_last_tags_of_a_key_hold(run: Runner) -> None:
+    async def test(store: KVStore) -> None:
+        await store.put(*items("k", tags=("first",)), *items("k", tags=("last",)))
+        assert await store.delete_tag("first") == 0
+        assert await store.delete_tag("last") == 1
+
+    run(test)
+
+
+def test_a_key_put_back_under_its_tag_goes_with_it_again(run: Runner) -> None:
+    async def test(store: KVStore) -> None:
+        for _ in range(2):
+            await store.put(*items("k", tags=("t",)))
+            await store.put(*items("k"))
+            await store.put(*items("k", tags=("t",)))
+            assert await store.delete_tag("t") == 1
+            assert await store.get("k") == [None]
+
+    run(test)
+
+
+def test_a_deleted_key_is_not_counted_by_its_tag(run: Runner) -> None:
+    async def test(store: KVStore) -> None:
+        await store.put(*items("a", "b", "c", tags=("t",)))
+        await store.delete("a")
+        await store.put(*items("b"))
+        assert await store.delete_tag("t") == 1
+        assert await store.get("b") == [b"b"]
+
+    run(test)
+
+
+def test_tags_that_look_like_other_tags_put_together_are_different(run: Runner) -> None:
+    async def test(store: KVStore) -> None:
+        await store.put(*items("k", tags=("a", "b,c")))
+        await store.put(*items("k", tags=("a,b", "c")))
+        assert await store.delete_tag("a") == 0
+        assert await store.delete_tag("c") == 1
+
+    run(test)
+
+
+def test_a_tag_lives_as_long_as_the_longest_lived_of_its_keys(run: Runner) -> None:
+    async def test(store: KVStore, lapse: Lapse) -> None:
+        await store.put(*items("long", tags=("t",)))
+        await store.put(*items("short", ttl=LIFE, tags=("t",)))
+        await lapse("short")
+        assert await store.delete_tag("t") == 1
+        assert await store.get("long") == [None]
+
+    run.timed(test)
+
+
+def test_concurrent_operations_do_not_mix_up_answers(run: Runner) -> None:
+    async def test(store: KVStore) -> None:
+        keys = [f"k{number}" for number in range(200)]
+        await asyncio.gather(*(store.put(item) for item in items(*keys)))
+        singles = asyncio.gather(*(store.get(key) for key in keys))
+        pairs = asyncio.gather(*(store.get(key, "none", "k7") for key in keys))
+        assert await singles == [[key.encode()] for key in keys]
+        assert await pairs == [[key.encode(), None, b"k7"] for key in keys]
+
+    run(test)
+
+
+def test_no_key_escapes_its_tag_when_puts_and_deletes_overlap(run: Runner) -> None:
+    async def test(store: KVStore) -> None:
+        keys = [f"k{number}" for number in range(20)]
+        operations: list[Coroutine[Any, Any, object]] = []
+        for _ in range(10):
+            operations += [store.put(*items(key, tags=("t",))) for key in keys]
+            operations.append(store.delete_tag("t"))
+        await asyncio.gather(*operations)
+        left = await store.get(*keys)
+        assert await store.delete_tag("t") == sum(value is not None for value in left)
+        assert await store.get(*keys) == [None] * 20
 
     run(test)
 
@@ -169,159 +419,41 @@ def test_a_memory_entry_is_gone_when_its_life_is_over() -> None:
     async def main() -> None:
         clock = ManualClock()
         store = MemoryKV(clock.now)
-        await store.put("k", b"v", 10.0)
-        await store.put("other", b"v", 10.0)
+        await store.put(*items("k", "other", ttl=10.0))
         clock.advance(9.999)
-        assert await store.get("k") == b"v"
+        assert await store.get("k") == [b"k"]
         clock.advance(0.001)
-        assert await store.get("k") is None
+        assert await store.get("k") == [None]
         assert await store.delete("other") == 0
         assert len(store) == 0
 
     asyncio.run(main())
 
 
-@pytest.mark.parametrize(
-    ("ttl", "milliseconds"), [(60.0, 60_000), (0.25, 250), (300.0, 300_000), (0.0001, 1)]
-)
-def test_redis_is_told_the_life_in_milliseconds(
-    redis_server: str, ttl: float, milliseconds: int
-) -> None:
+def test_memory_entries_that_nobody_asks_for_again_do_not_pile_up() -> None:
     async def main() -> None:
-        sent: list[tuple[object, ...]] = []
-
-        class Client(redis.Redis):
-            async def execute_command(self, *args: Any, **options: Any) -> Any:
-                sent.append(args)
-                command: Any = super().execute_command
-                return await command(*args, **options)
-
-        client = Client.from_url(redis_server)
-        store = RedisKV(client, namespace="life:")
-        await store.put("k", b"v", ttl)
-        left = int(await client.pttl("life:k"))
-        await store.close()
-        assert sent[0] == ("SET", "life:k", b"v", "PX", milliseconds)
-        # -2: the one millisecond may be over.
-        assert (left in (-2, 0, 1)) if milliseconds == 1 else (0 < left <= milliseconds)
+        clock = ManualClock()
+        store = MemoryKV(clock.now)
+        for number in range(100_000):
+            await store.put(StoreItem(f"k{number}", b"v", 50.0, (f"t{number}",)))
+            clock.advance(0.01)
+        # 5,000 live at any time.
+        assert len(store) <= 10_001
+        assert len(store._tags._keys) == len(store._tags._tags) == len(store)
 
     asyncio.run(main())
 
 
-def test_overwriting_starts_a_new_life(redis_server: str) -> None:
+def test_memory_keeps_no_tag_without_a_key() -> None:
     async def main() -> None:
-        client = redis.Redis.from_url(redis_server)
-        store = RedisKV(client, namespace="again:")
-        await store.put("k", b"v", 60.0)
-        await store.put("k", b"w", 3_600.0)
-        assert 60_000 < int(await client.pttl("again:k")) <= 3_600_000
-        await store.close()
+        store = MemoryKV(ManualClock().now)
+        await store.put(*items("a", "b", "c", "d", tags=("t", "u")))
+        await store.put(*items("a"))
+        await store.delete("b")
+        await store.delete_tag("t")
+        assert (store._tags._keys, store._tags._tags) == ({}, {})
 
     asyncio.run(main())
-
-
-def test_namespaces_of_one_server_do_not_see_each_other(redis_server: str) -> None:
-    async def main() -> None:
-        one = redis_kv(redis_server, timeout=30.0, namespace="one*:")
-        other = redis_kv(redis_server, timeout=30.0, namespace="one1:")
-        await one.put("k", b"one", 60.0)
-        await other.put("k", b"other", 60.0)
-        assert await one.delete_prefix("") == 1
-        assert await other.get("k") == b"other"
-        await one.close()
-        await other.close()
-
-    asyncio.run(main())
-
-
-OPERATIONS: dict[str, Callable[[KVStore], Coroutine[Any, Any, object]]] = {
-    "get": lambda store: store.get("k"),
-    "put": lambda store: store.put("k", b"v", 60.0),
-    "delete": lambda store: store.delete("k"),
-    "delete_prefix": lambda store: store.delete_prefix("k"),
-}
-
-
-@pytest.mark.parametrize("operation", OPERATIONS)
-def test_a_store_that_is_down_raises_a_store_error(operation: str) -> None:
-    with closing(socket.socket()) as reserved:
-        reserved.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
-        port = reserved.getsockname()[1]
-
-        async def main() -> None:
-            store = redis_kv(f"redis://127.0.0.1:{port}/0", timeout=5.0)
-            with pytest.raises(StoreError, match="cannot be reached") as caught:
-                await OPERATIONS[operation](store)
-            assert not isinstance(caught.value, StoreTimeout)
-            await store.close()
-
-        asyncio.run(main())
-
-
-@pytest.mark.parametrize("operation", OPERATIONS)
-def test_a_store_that_never_answers_raises_a_store_timeout_and_is_asked_once(
-    operation: str,
-) -> None:
-    connections: list[asyncio.StreamWriter] = []
-
-    async def silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connections.append(writer)
-
-    async def main() -> None:
-        server = await asyncio.start_server(silent, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        store = redis_kv(f"redis://127.0.0.1:{port}/0", timeout=0.05)
-        with pytest.raises(StoreTimeout, match="did not answer in time"):
-            await OPERATIONS[operation](store)
-        await store.close()
-        # A client that tries again would take a multiple of its time limit.
-        assert len(connections) == 1
-        for writer in connections:
-            writer.close()
-        server.close()
-        await server.wait_closed()
-
-    asyncio.run(main())
-
-
-@pytest.mark.parametrize("operation", OPERATIONS)
-def test_a_store_that_answers_with_an_error_raises_a_store_error(operation: str) -> None:
-    async def refusing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while await reader.read(65_536):
-            writer.write(b"-ERR out of order\r\n" * 5)
-        writer.close()
-
-    async def main() -> None:
-        server = await asyncio.start_server(refusing, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        store = redis_kv(f"redis://127.0.0.1:{port}/0", timeout=5.0)
-        with pytest.raises(StoreError):
-            await OPERATIONS[operation](store)
-        await store.close()
-        server.close()
-        await server.wait_closed()
-
-    asyncio.run(main())
-
-
-def test_a_value_of_another_kind_is_a_store_error(redis_server: str) -> None:
-    async def main() -> None:
-        client: Any = redis.Redis.from_url(redis_server)
-        store = RedisKV(client, namespace="kind:")
-        await client.execute_command("RPUSH", "kind:k", "x")
-        with pytest.raises(StoreError, match="WRONGTYPE"):
-            await store.get("k")
-        await store.close()
-
-    asyncio.run(main())
-
-
-@pytest.mark.parametrize("url", ["", "127.0.0.1:6379", "http://127.0.0.1", "redis://h:port/0"])
-def test_what_is_no_redis_url_is_refused_on_one_line(url: str) -> None:
-    with pytest.raises(InputError) as caught:
-        redis_kv(url, timeout=1.0)
-    assert len(str(caught.value).splitlines()) == 1
-    assert "redis://127.0.0.1:6379/0" in str(caught.value)
 
 
 def test_a_delayed_store_takes_the_latencies_of_the_scenario() -> None:
@@ -329,17 +461,18 @@ def test_a_delayed_store_takes_the_latencies_of_the_scenario() -> None:
         clock, tier = ManualClock(), L2()
         store = delayed(MemoryKV(clock.now), clock)
         took = []
-        for operation in (
+        operations: list[Coroutine[Any, Any, object]] = [
             store.get("k"),  # never read here: cold
-            store.put("k", b"v", 1_000.0),
+            store.put(StoreItem("k", b"v", 1_000.0)),
             store.get("k"),
-        ):
+        ]
+        for operation in operations:
             before = clock.now()
             await operation
             took.append(clock.now() - before)
         clock.advance(tier.cache_ttl)
         before = clock.now()
-        assert await store.get("k") == b"v"
+        assert await store.get("k") == [b"v"]
         took.append(clock.now() - before)
         cold, write, read = (d.sample(0.5) for d in (tier.cold_read, tier.write, tier.read))
         assert took == pytest.approx([cold, write, read, cold])
