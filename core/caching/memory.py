@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Any
+from itertools import chain, islice
+from typing import Any, NamedTuple
 
-ENTRY_OVERHEAD = 300
+ENTRY_OVERHEAD = 250
 """Bytes that an entry costs beyond its key and encoded value (`python -m bench.sizes`)."""
 
-Entry = tuple[Any, float, int]
-"""value (None: known to be absent), absolute expiry in seconds of the clock, size in bytes."""
+_CHUNKS = 16  # so many times in a generation the next victims are looked up
+_MIN_CHUNK = 64
+
+
+class Life(NamedTuple):
+    """What an entry needs beyond its expiry; times are absolute, in seconds of the clock."""
+
+    until: float
+    """The entry is kept (see `MemoryCache.retained`) until then, not before its expiry."""
+    fresh_until: float
+    """The end of its TTL."""
+    l1_until: float
+    """The end of its stay in L1 as a normal entry."""
+    load_seconds: float
+    """How long its load took."""
+    retry_at: float = 0.0
+    """It is not loaded again before this time."""
+    tags: tuple[str, ...] = ()
+
+
+Entry = tuple[Any, float, int, Life | None]
+"""value (None: known to be absent), absolute expiry in seconds of the clock, size in bytes, life
+(None for most)."""
 
 
 @dataclass(slots=True)
@@ -20,6 +42,7 @@ class MemoryStatistics:
     hits: int = 0
     misses: int = 0
     expired: int = 0
+    """Reads of an entry past its expiry, each time anew where it is retained."""
     evicted: int = 0
     invalidated: int = 0
     refused: int = 0
@@ -35,77 +58,171 @@ class MemoryCache:
     """Least-recently-used entries with an absolute expiry each.
 
     Values must be immutable: they are handed out as they are. An expired entry is never returned
-    and goes when it is next asked for or reaches the cold end.
+    by `get`. It goes when it is next asked for and nothing retains it, or at the cold end.
     """
 
-    __slots__ = ("_entries", "bytes", "max_bytes", "max_entries", "peak_bytes", "statistics")
+    # Both dicts are in order of use and all of _old is colder than all of _young, so together
+    # they are exactly LRU. A use moves an entry to the end of _young; nothing is added to _old
+    # until it is empty and _young takes its place, which is why victims can be listed ahead.
+    # The first key of one dict would not do: finding it steps over every slot freed before it.
+    __slots__ = (
+        "_chunk", "_old", "_tags", "_victims", "_young",
+        "bytes", "max_bytes", "max_entries", "peak_bytes", "statistics",
+    )  # fmt: skip
 
     def __init__(self, *, max_entries: int, max_bytes: int) -> None:
         if max_entries < 1 or max_bytes < 1:
             raise ValueError("a cache holds at least one entry and one byte")
-        self._entries: OrderedDict[str, Entry] = OrderedDict()
         self.max_entries = max_entries
         self.max_bytes = max_bytes
-        self.bytes = 0
         self.peak_bytes = 0
         self.statistics = MemoryStatistics()
+        self._empty()
+
+    def _empty(self) -> None:
+        self._young: dict[str, Entry] = {}
+        self._old: dict[str, Entry] = {}
+        self._victims: Iterator[str] = iter(())
+        self._chunk = _MIN_CHUNK
+        self._tags: dict[str, set[str]] = {}
+        self.bytes = 0
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._young) + len(self._old)
 
     def get(self, key: str, now: float) -> Entry | None:
-        """Return the entry of *key* that is still valid at *now*, or None."""
-        entry = self._entries.get(key)
+        """Return the entry of *key* that is still valid at *now*, or None.
+
+        It becomes the most recently used one.
+        """
+        generation = self._young
+        entry = generation.get(key)
         if entry is None:
-            self.statistics.misses += 1
-            return None
+            generation = self._old
+            entry = generation.get(key)
+            if entry is None:
+                self.statistics.misses += 1
+                return None
         if entry[1] <= now:
-            del self._entries[key]
-            self.bytes -= entry[2]
             self.statistics.expired += 1
+            life = entry[3]
+            if life is None or life.until <= now:
+                self._remove(generation, key, entry)
             return None
-        self._entries.move_to_end(key)
+        del generation[key]
+        self._young[key] = entry
         self.statistics.hits += 1
         return entry
 
-    def set(self, key: str, value: Any, *, expires: float, size: int) -> None:
+    def retained(self, key: str, now: float) -> Entry | None:
+        """Return the entry of *key* if its expiry has passed, but not yet its life, or None.
+
+        This is no use of the entry and counts nothing.
+        """
+        entry = self._young.get(key) or self._old.get(key)
+        if entry is None or entry[1] > now:
+            return None
+        life = entry[3]
+        return entry if life is not None and life.until > now else None
+
+    def set(
+        self, key: str, value: Any, *, expires: float, size: int, life: Life | None = None
+    ) -> None:
         """Keep *value* until *expires*; *size* is that of the encoded value in bytes.
 
-        A value that alone exceeds the byte bound is refused and counted.
+        A value that alone exceeds the byte bound is refused and counted; the old one is gone.
         """
-        size += len(key) + ENTRY_OVERHEAD
-        entries = self._entries
-        old = entries.pop(key, None)
-        if old is not None:
-            self.bytes -= old[2]
+        size += ENTRY_OVERHEAD + (len(key) if key.isascii() else len(key.encode()))
+        young, old = self._young, self._old
+        if key in young:
+            self._remove(young, key, young[key])
+        elif key in old:
+            self._remove(old, key, old[key])
         if size > self.max_bytes:
             self.statistics.refused += 1
             return
-        entries[key] = (value, expires, size)
-        self.bytes += size
-        while len(entries) > self.max_entries or self.bytes > self.max_bytes:
-            _, victim = entries.popitem(last=False)
-            self.bytes -= victim[2]
-            self.statistics.evicted += 1
-        if self.bytes > self.peak_bytes:
-            self.peak_bytes = self.bytes
+        total = self.bytes + size
+        while total > self.max_bytes or len(young) + len(old) >= self.max_entries:
+            for victim in self._victims:
+                gone = old.pop(victim, None)
+                if gone is not None:  # nothing happened to it since it was listed
+                    total -= gone[2]
+                    if gone[3] is not None:
+                        self._untag(victim, gone[3].tags)
+                    self.statistics.evicted += 1
+                    break
+            else:
+                self._list_victims()
+                young, old = self._young, self._old
+        young[key] = (value, expires, size, life)
+        self.bytes = total
+        if total > self.peak_bytes:
+            self.peak_bytes = total
+        if life is not None:
+            self._tag(key, life.tags)
+
+    def _list_victims(self) -> None:
+        if not self._old:
+            self._old, self._young = self._young, {}
+            self._chunk = max(_MIN_CHUNK, len(self._old) // _CHUNKS)
+        self._victims = iter(list(islice(self._old, self._chunk)))
+
+    def replace_life(self, key: str, life: Life) -> None:
+        """Give the entry of *key* another life; this is no use of it. KeyError without one."""
+        generation = self._young if key in self._young else self._old
+        value, expires, size, before = generation[key]
+        if before is not None:
+            self._untag(key, before.tags)
+        generation[key] = (value, expires, size, life)
+        self._tag(key, life.tags)
+
+    def _remove(self, generation: dict[str, Entry], key: str, entry: Entry) -> None:
+        del generation[key]
+        self.bytes -= entry[2]
+        if entry[3] is not None:
+            self._untag(key, entry[3].tags)
+
+    def _tag(self, key: str, tags: tuple[str, ...]) -> None:
+        for tag in tags:
+            self._tags.setdefault(tag, set()).add(key)
+
+    def _untag(self, key: str, tags: tuple[str, ...]) -> None:
+        for tag in set(tags):
+            keys = self._tags[tag]
+            keys.remove(key)
+            if not keys:
+                del self._tags[tag]
 
     def delete(self, key: str) -> bool:
         """Forget *key*; return whether it was there."""
-        entry = self._entries.pop(key, None)
+        generation = self._young if key in self._young else self._old
+        entry = generation.get(key)
         if entry is None:
             return False
-        self.bytes -= entry[2]
+        self._remove(generation, key, entry)
         self.statistics.invalidated += 1
         return True
 
     def delete_prefix(self, prefix: str) -> int:
         """Forget every key that starts with *prefix*; return how many there were."""
-        keys = [key for key in self._entries if key.startswith(prefix)]
-        for key in keys:
-            self.delete(key)
-        return len(keys)
+        keys = [key for key in chain(self._old, self._young) if key.startswith(prefix)]
+        return sum(self.delete(key) for key in keys)
+
+    def delete_tag(self, tag: str) -> int:
+        """Forget every entry whose life has *tag*; return how many there were."""
+        return sum(self.delete(key) for key in list(self._tags.get(tag, ())))
 
     def clear(self) -> int:
         """Forget everything; return how many entries there were."""
-        return self.delete_prefix("")
+        count = len(self)
+        self.statistics.invalidated += count
+        self._empty()
+        return count
+
+    def bytes_by_kind(self) -> dict[str, int]:
+        """Return the bytes of the entries by what stands before the first ':' of their keys."""
+        sizes: dict[str, int] = {}
+        for key, entry in chain(self._old.items(), self._young.items()):
+            kind = key.partition(":")[0]
+            sizes[kind] = sizes.get(kind, 0) + entry[2]
+        return sizes

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import asdict
-from typing import Any
 
 import pytest
 from cachetools import TLRUCache
@@ -11,12 +11,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from core.caching.memory import ENTRY_OVERHEAD, MemoryCache, MemoryStatistics
+from core.caching.memory import ENTRY_OVERHEAD, Life, MemoryCache, MemoryStatistics
+from core.streams import Purpose, Stream
 
-KEYS = st.sampled_from(["a", "b", "bb", "b:1", "c", "d" * 50])
+KEYS = st.sampled_from(["a", "b", "bb", "b:1", "ключ", "d" * 50])
 WAITS = st.sampled_from([0.0, 0.25, 1.0, 5.0])
 LIVES = st.sampled_from([-1.0, 0.0, 0.25, 1.0, 6.0, 100.0])
 SIZES = st.sampled_from([0, 1, 10, 200, 1_000])
+TAGS = st.lists(st.sampled_from(["site", "user:1", "user:2"]), max_size=3).map(tuple)
+# How long an entry is kept beyond its expiry, and its tags; None: it has no life.
+BEYOND = st.none() | st.tuples(st.sampled_from([0.0, 0.25, 4.0, 100.0]), TAGS)
+
+ModelEntry = tuple[str, int, float, int, Life | None]
+
+
+def coldest_first(cache: MemoryCache) -> list[str]:
+    return [*cache._old, *cache._young]
+
+
+def life_until(until: float, *tags: str) -> Life:
+    return Life(until=until, fresh_until=until, l1_until=until, load_seconds=0.1, tags=tags)
 
 
 class AgainstPlainModel(RuleBasedStateMachine):
@@ -27,15 +41,19 @@ class AgainstPlainModel(RuleBasedStateMachine):
     )
     def start(self, max_entries: int, max_bytes: int) -> None:
         self.cache = MemoryCache(max_entries=max_entries, max_bytes=max_bytes)
-        self.entries: list[tuple[str, int, float, int]] = []
+        self.entries: list[ModelEntry] = []
         self.now = 0.0
         self.sets = 0
         self.replaced = 0
+        self.left_expired = 0
         self.peak = 0
         self.seen = MemoryStatistics()
 
     def position(self, key: str) -> int | None:
         return next((i for i, entry in enumerate(self.entries) if entry[0] == key), None)
+
+    def life(self, expires: float, beyond: tuple[float, tuple[str, ...]] | None) -> Life | None:
+        return None if beyond is None else life_until(expires + beyond[0], *beyond[1])
 
     @rule(wait=WAITS)
     def wait(self, wait: float) -> None:
@@ -49,31 +67,59 @@ class AgainstPlainModel(RuleBasedStateMachine):
             self.seen.misses += 1
             assert found is None
             return
-        entry = self.entries.pop(position)
+        entry = self.entries[position]
         if entry[2] <= self.now:
             self.seen.expired += 1
+            if entry[4] is None or entry[4].until <= self.now:
+                del self.entries[position]
+                self.left_expired += 1
             assert found is None
             return
-        self.entries.append(entry)
+        self.entries.append(self.entries.pop(position))
         self.seen.hits += 1
         assert found == entry[1:]
 
-    @rule(key=KEYS, life=LIVES, size=SIZES)
-    def set(self, key: str, life: float, size: int) -> None:
+    @rule(key=KEYS)
+    def retained(self, key: str) -> None:
+        found = self.cache.retained(key, self.now)
+        position = self.position(key)
+        entry = None if position is None else self.entries[position]
+        if entry is not None and entry[2] <= self.now and entry[4] and self.now < entry[4].until:
+            assert found == entry[1:]
+        else:
+            assert found is None
+
+    @rule(key=KEYS, life=LIVES, size=SIZES, beyond=BEYOND)
+    def set(
+        self, key: str, life: float, size: int, beyond: tuple[float, tuple[str, ...]] | None
+    ) -> None:
         self.sets += 1
-        self.cache.set(key, self.sets, expires=self.now + life, size=size)
+        expires = self.now + life
+        kept = self.life(expires, beyond)
+        self.cache.set(key, self.sets, expires=expires, size=size, life=kept)
         if (position := self.position(key)) is not None:
             self.entries.pop(position)
             self.replaced += 1
-        full = size + len(key) + ENTRY_OVERHEAD
+        full = size + len(key.encode()) + ENTRY_OVERHEAD
         if full > self.cache.max_bytes:
             self.seen.refused += 1
             return
-        self.entries.append((key, self.sets, self.now + life, full))
+        self.entries.append((key, self.sets, expires, full, kept))
         while len(self.entries) > self.cache.max_entries or self.bytes() > self.cache.max_bytes:
             self.entries.pop(0)
             self.seen.evicted += 1
         self.peak = max(self.peak, self.bytes())
+
+    @rule(key=KEYS, beyond=BEYOND.filter(lambda beyond: beyond is not None))
+    def replace_life(self, key: str, beyond: tuple[float, tuple[str, ...]]) -> None:
+        position = self.position(key)
+        if position is None:
+            return
+        entry = self.entries[position]
+        life = self.life(entry[2], beyond)
+        assert life is not None
+        self.cache.replace_life(key, life)
+        self.entries[position] = (*entry[:4], life)
 
     @rule(key=KEYS)
     def delete(self, key: str) -> None:
@@ -86,16 +132,21 @@ class AgainstPlainModel(RuleBasedStateMachine):
     @rule(prefix=st.sampled_from(["", "b", "b:", "z", "*"]))
     def delete_prefix(self, prefix: str) -> None:
         left = [entry for entry in self.entries if not entry[0].startswith(prefix)]
-        gone = len(self.entries) - len(left)
-        assert self.cache.delete_prefix(prefix) == gone
-        self.entries = left
-        self.seen.invalidated += gone
+        self.invalidated(self.cache.delete_prefix(prefix), left)
+
+    @rule(tag=st.sampled_from(["site", "user:1", "user", ""]))
+    def delete_tag(self, tag: str) -> None:
+        left = [entry for entry in self.entries if entry[4] is None or tag not in entry[4].tags]
+        self.invalidated(self.cache.delete_tag(tag), left)
 
     @rule()
     def clear(self) -> None:
-        assert self.cache.clear() == len(self.entries)
-        self.seen.invalidated += len(self.entries)
-        self.entries = []
+        self.invalidated(self.cache.clear(), [])
+
+    def invalidated(self, gone: int, left: list[ModelEntry]) -> None:
+        assert gone == len(self.entries) - len(left)
+        self.entries = left
+        self.seen.invalidated += gone
 
     def bytes(self) -> int:
         return sum(entry[3] for entry in self.entries)
@@ -105,51 +156,183 @@ class AgainstPlainModel(RuleBasedStateMachine):
         if not hasattr(self, "cache"):
             return
         cache, statistics = self.cache, self.cache.statistics
+        assert coldest_first(cache) == [entry[0] for entry in self.entries]
         assert (len(cache), cache.bytes) == (len(self.entries), self.bytes())
         assert len(cache) <= cache.max_entries
         assert cache.bytes <= cache.peak_bytes == self.peak <= cache.max_bytes
+        assert sum(cache.bytes_by_kind().values()) == cache.bytes
         assert asdict(statistics) == asdict(self.seen)
-        left = statistics.expired + statistics.evicted + statistics.invalidated
+        left = self.left_expired + statistics.evicted + statistics.invalidated
         assert self.sets - statistics.refused - self.replaced - left == len(cache)
+
+    @invariant()
+    def index_of_tags_is_that_of_the_entries(self) -> None:
+        if not hasattr(self, "cache"):
+            return
+        index: dict[str, set[str]] = {}
+        for key, _, _, _, life in self.entries:
+            for tag in life.tags if life else ():
+                index.setdefault(tag, set()).add(key)
+        assert self.cache._tags == index
 
 
 AgainstPlainModel.TestCase.settings = settings(max_examples=150, stateful_step_count=60)
 test_cache_agrees_with_a_plain_model = AgainstPlainModel.TestCase
 
 
-OPERATIONS = st.lists(
-    st.tuples(WAITS, st.sampled_from(["get", "set", "delete"]), KEYS, LIVES.filter(lambda x: x > 0))
-)
+class Oracle(TLRUCache[str, tuple[int, float]]):
+    """cachetools' LRU with an expiry per entry, which tells whom it evicts."""
+
+    def __init__(self, size: int, machine: AgainstCachetools) -> None:
+        super().__init__(size, ttu=lambda _, value, now: now + value[1], timer=lambda: machine.now)
+        self.evicted: list[str] = []
+
+    def popitem(self) -> tuple[str, tuple[int, float]]:
+        pair: tuple[str, tuple[int, float]] = super().popitem()
+        self.evicted.append(pair[0])
+        return pair
 
 
-@settings(max_examples=200)
-@given(operations=OPERATIONS, size=st.integers(1, 4))
-def test_cache_answers_as_cachetools_does(
-    operations: list[tuple[float, str, str, float]], size: int
-) -> None:
-    now = 0.0
+class AgainstCachetools(RuleBasedStateMachine):
+    """MemoryCache beside cachetools.TLRUCache: the same hits, expiries and victims, in order."""
 
-    def expiry(_: str, value: tuple[int, float], time: float) -> float:
-        return time + value[1]
+    @initialize(size=st.integers(1, 4), is_bounded_in_bytes=st.booleans())
+    def start(self, size: int, is_bounded_in_bytes: bool) -> None:
+        self.now = 0.0
+        self.number = 0
+        self.oracle = Oracle(size, self)
+        each = ENTRY_OVERHEAD + 100
+        bounds = (10**6, size * each) if is_bounded_in_bytes else (size, 10**6)
+        self.cache = MemoryCache(max_entries=bounds[0], max_bytes=bounds[1])
+        self.evicted: list[str] = []
 
-    oracle: TLRUCache[str, Any] = TLRUCache(size, ttu=expiry, timer=lambda: now)
-    cache = MemoryCache(max_entries=size, max_bytes=10**6)
-    for number, (wait, operation, key, life) in enumerate(operations):
-        now += wait
-        # cachetools sheds what has expired whenever it likes; ours only when it is in the way.
-        # Without the dead the two orders of use are the same.
-        dead = {k for k, (_, expires, _) in list(cache._entries.items()) if expires <= now}
-        for k in dead:
-            assert cache.get(k, now) is None
-        if operation == "get":
-            found = cache.get(key, now)
-            assert (None if found is None else found[0]) == (oracle.get(key) or (None,))[0]
-        elif operation == "set":
-            cache.set(key, number, expires=now + life, size=0)
-            oracle[key] = (number, life)
+    @rule(wait=WAITS)
+    def wait(self, wait: float) -> None:
+        self.now += wait
+        # cachetools sheds what has expired before it evicts; ours only when it is in the way.
+        expired = {key for key, _ in self.oracle.expire(self.now)}
+        gone = self.cache.statistics.expired
+        for key in coldest_first(self.cache):
+            if key not in self.oracle:
+                assert self.cache.get(key, self.now) is None
+                expired.remove(key)
+                gone += 1
+        assert not expired
+        assert self.cache.statistics.expired == gone
+
+    @rule(key=KEYS)
+    def get(self, key: str) -> None:
+        found, expected = self.cache.get(key, self.now), self.oracle.get(key)
+        assert (found and found[0]) == (expected and expected[0])
+
+    @rule(key=KEYS, life=LIVES.filter(lambda life: life > 0))
+    def set(self, key: str, life: float) -> None:
+        self.number += 1
+        before = coldest_first(self.cache)
+        self.cache.set(key, self.number, expires=self.now + life, size=100 - len(key.encode()))
+        self.evicted += [old for old in before if old not in coldest_first(self.cache)]
+        self.oracle[key] = (self.number, life)
+
+    @rule(key=KEYS)
+    def delete(self, key: str) -> None:
+        assert self.cache.delete(key) == (self.oracle.pop(key, None) is not None)
+
+    @invariant()
+    def both_hold_the_same(self) -> None:
+        if not hasattr(self, "cache"):
+            return
+        assert self.evicted == self.oracle.evicted
+        assert self.cache.statistics.evicted == len(self.evicted)
+        assert sorted(coldest_first(self.cache)) == sorted(self.oracle)
+
+
+AgainstCachetools.TestCase.settings = settings(max_examples=150, stateful_step_count=60)
+test_cache_does_as_cachetools_does = AgainstCachetools.TestCase
+
+
+@pytest.mark.parametrize("capacity", [1_000, 3_000])
+def test_victims_are_exactly_the_least_recently_used_in_a_large_cache(capacity: int) -> None:
+    cache = MemoryCache(max_entries=capacity, max_bytes=10**9)
+    model: OrderedDict[str, None] = OrderedDict()
+    for draw, fate in Stream(1, Purpose.DATA, width=2).rows(0, 40_000).tolist():
+        key = f"k{int(draw**2 * 6_000)}"
+        if fate < 0.02:
+            assert cache.delete(key) == (model.pop(key, "") is None)
+        elif cache.get(key, 0.0) is not None:
+            model.move_to_end(key)
         else:
-            assert cache.delete(key) == (oracle.pop(key, None) is not None)
-        assert set(cache._entries) == set(oracle)
+            cache.set(key, key, expires=1.0, size=0)
+            assert key not in model
+            model[key] = None
+            if len(model) > capacity:
+                model.popitem(last=False)
+    assert coldest_first(cache) == list(model)
+    assert cache.statistics.evicted > capacity
+
+
+def test_retained_entry_is_no_hit_but_can_be_had_until_its_life_ends() -> None:
+    cache = MemoryCache(max_entries=5, max_bytes=10_000)
+    life = life_until(20.0)
+    cache.set("a", b"x", expires=10.0, size=1, life=life)
+    assert cache.retained("a", 9.0) is None  # it is not past its expiry
+    for now in (10.0, 19.0):
+        assert cache.get("a", now) is None
+        assert cache.retained("a", now) == (b"x", 10.0, 2 + ENTRY_OVERHEAD, life)
+    assert cache.statistics == MemoryStatistics(expired=2)
+    assert cache.retained("a", 20.0) is None
+    assert len(cache) == 1
+    assert cache.get("a", 20.0) is None
+    assert (len(cache), cache.bytes) == (0, 0)
+    assert cache.statistics == MemoryStatistics(expired=3)
+
+
+def test_asking_for_a_retained_entry_is_no_use_of_it() -> None:
+    cache = MemoryCache(max_entries=2, max_bytes=10_000)
+    cache.set("a", 1, expires=1.0, size=1, life=life_until(50.0))
+    cache.set("b", 2, expires=50.0, size=1)
+    assert cache.get("a", 2.0) is None
+    assert cache.retained("a", 2.0) is not None
+    cache.replace_life("a", life_until(60.0))
+    cache.set("c", 3, expires=50.0, size=1)
+    assert coldest_first(cache) == ["b", "c"]
+
+
+def test_entry_whose_value_was_known_to_be_absent_can_be_retained() -> None:
+    cache = MemoryCache(max_entries=2, max_bytes=10_000)
+    cache.set("a", None, expires=1.0, size=0, life=life_until(5.0))
+    entry = cache.retained("a", 2.0)
+    assert entry is not None
+    assert entry[0] is None
+
+
+def test_tag_reaches_its_entries_only() -> None:
+    cache = MemoryCache(max_entries=5, max_bytes=10_000)
+    cache.set("a", 1, expires=9.0, size=1, life=life_until(9.0, "red"))
+    cache.set("b", 2, expires=9.0, size=1, life=life_until(9.0, "red", "round"))
+    cache.set("c", 3, expires=9.0, size=1, life=life_until(9.0, "round"))
+    cache.set("d", 4, expires=9.0, size=1)
+    assert cache.delete_tag("red") == 2
+    assert cache.delete_tag("red") == 0
+    assert coldest_first(cache) == ["c", "d"]
+    cache.set("c", 3, expires=9.0, size=1)  # without a tag now
+    assert cache.delete_tag("round") == 0
+    assert cache.statistics.invalidated == 2
+
+
+def test_life_of_an_entry_that_is_not_there_cannot_be_replaced() -> None:
+    with pytest.raises(KeyError):
+        MemoryCache(max_entries=1, max_bytes=1_000).replace_life("a", life_until(1.0))
+
+
+def test_bytes_are_reported_by_kind_of_key() -> None:
+    cache = MemoryCache(max_entries=5, max_bytes=10_000)
+    cache.set("site:a", 1, expires=9.0, size=10)
+    cache.set("site:b", 1, expires=9.0, size=20)
+    cache.set("plain", 1, expires=9.0, size=0)
+    assert cache.bytes_by_kind() == {
+        "site": 2 * (ENTRY_OVERHEAD + 6) + 30,
+        "plain": ENTRY_OVERHEAD + 5,
+    }
 
 
 def test_expired_entry_is_a_miss_and_goes() -> None:
