@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 from core.caching.kv import MemoryKV
 from core.caching.memory import ENTRY_OVERHEAD, MemoryCache
-from core.caching.tiered import CachePolicy, CacheType, Text, TieredCache
+from core.caching.policy import CachePolicy, CacheType, Text
+from core.caching.tiered import TieredCache
 from core.clock import ManualClock
 from core.distributions import quantiles
 from core.profiling import BUCKET_BYTES, LatencyProfiler
@@ -83,7 +84,7 @@ def in_flight_bytes() -> float:
         async def request(number: int) -> object:
             body = bytes(1_000)
             answer = await cache.get(
-                Span(number), "lookup", kind, f"lookup:u{number}", lambda: asyncio.shield(gate)
+                kind, f"lookup:u{number}", lambda: asyncio.shield(gate), Span(number), "lookup"
             )
             return body, answer
 

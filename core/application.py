@@ -4,32 +4,53 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from core.attribution.batch import BatchAttributionProcessor
+from core.caching.breaker import CircuitBreaker
+from core.caching.channel import InvalidationChannel
+from core.caching.invalidation import Invalidator
 from core.caching.kv import KVStore
-from core.caching.memory import MemoryCache
-from core.caching.tiered import CachePolicy, TieredCache
+from core.caching.memory import MemoryCache, MemoryStatistics
+from core.caching.policy import CachePolicy
+from core.caching.stamps import Stamps
+from core.caching.statistics import STALE_COLUMN, TieredStatistics
+from core.caching.tiered import TieredCache
 from core.cdp import Cdp
-from core.clock import DATA_EPOCH_MS, Clock
+from core.clock import DATA_EPOCH_MS, Clock, epoch_ms
 from core.conversions import ConversionQueue
 from core.profiling import LatencyProfiler
 from core.query.database import Database
 from core.query.queries import Queries
 from core.scenario import Scenario
+from core.streams import Purpose
+from core.tiers import Tiers
 
 
 class Application:
     """Profiler, queries, queue, one cache per isolate and the CDP over them.
 
     kv and database: as the application sees them, with whatever latencies stand in front.
+    uniform: random numbers of the running operation. channel and name: how other processes are
+    told of invalidations, and by whom.
     """
 
-    def __init__(self, scenario: Scenario, kv: KVStore, database: Database, clock: Clock) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        kv: KVStore,
+        database: Database,
+        clock: Clock,
+        uniform: Callable[[Purpose], float],
+        *,
+        channel: InvalidationChannel | None = None,
+        name: str = "",
+    ) -> None:
         tiers = scenario.tiers
         self.profiler = LatencyProfiler()
         self.queries = Queries(database, clock, self.profiler)
         # Events carry the scenario's time, which begins at the data's epoch.
-        self.processor = BatchAttributionProcessor(self.queries, now_ms=_data_time(clock.now))
+        self.processor = BatchAttributionProcessor(self.queries, now_ms=_data_time(clock))
         self.queue = ConversionQueue(
             self.processor.process,
             batch_size=scenario.queue.batch_size,
@@ -38,17 +59,19 @@ class Application:
             clock=clock,
             profiler=self.profiler,
         )
-        self._background: dict[asyncio.Task[None], None] = {}
-        policy = CachePolicy(
-            l1_ttl=tiers.l1.ttl,
-            negative_ttl=tiers.negative_ttl,
-            single_flight=tiers.single_flight,
-            await_put=tiers.l2.put == "await",
+        self._background: dict[asyncio.Task[Any], None] = {}
+        self.breaker = CircuitBreaker(
+            failures=tiers.l2.breaker.failures, open_for=tiers.l2.breaker.open_for
         )
+        stamps = Stamps(lambda: epoch_ms(clock), horizon=_horizon(tiers))
+        self.invalidator = Invalidator(kv, stamps, name=name, channel=channel)
+        policy = cache_policy(tiers)
         self.caches: Sequence[TieredCache] = [
             TieredCache(
                 MemoryCache(max_entries=tiers.l1.max_entries, max_bytes=tiers.l1.max_bytes),
-                kv, clock, policy, retain=self._retain,
+                kv, clock, policy,
+                retain=self._retain, breaker=self.breaker, invalidator=self.invalidator,
+                uniform=uniform,
             )
             for _ in range(scenario.topology.isolates)
         ]  # fmt: skip
@@ -58,21 +81,72 @@ class Application:
             self.queue,
             ttls=tiers.l2.ttl,
             request_scope=tiers.l1.scope == "request",
+            tags=tiers.tags,
         )
 
-    def _retain(self, task: asyncio.Task[None]) -> None:
+    def _retain(self, task: asyncio.Task[Any]) -> None:
         self._background[task] = None
         task.add_done_callback(self._release)
 
-    def _release(self, task: asyncio.Task[None]) -> None:
+    def _release(self, task: asyncio.Task[Any]) -> None:
         del self._background[task]
+
+    def cache_statistics(self) -> tuple[MemoryStatistics, TieredStatistics]:
+        """Return the counts of L1 and of what lies behind it, over all isolates."""
+        l1, behind = MemoryStatistics(), TieredStatistics()
+        for cache in self.caches:
+            l1.add(cache.l1.statistics)
+            behind.add(cache.statistics)
+        return l1, behind
+
+    def cache_counters(self) -> dict[str, int]:
+        """Return what a run's record keeps of the caches, over all isolates."""
+        l1, behind = self.cache_statistics()
+        return {
+            "breaker_openings": self.breaker.openings,
+            "l1_evicted": l1.evicted,
+            "l1_expired": l1.expired,
+            "l1_extended": behind.l1_extended,
+            "l2_corrupt": behind.l2_corrupt,
+            "l2_refused": behind.l2_refused,
+            "l2_skipped": behind.l2_skipped,
+            "l2_write_errors": behind.l2_write_errors,
+            "loads": behind.loads,
+            "loads_early_or_stale": behind.refreshes,
+            "loads_overtaken": behind.overtaken,
+            "stale_served": sum(counts[STALE_COLUMN] for counts in behind.outcomes.values()),
+        }
 
     async def drain(self) -> None:
         """Return when the queue and all background writes have ended."""
         await self.queue.drain()
         while self._background:
-            await next(iter(self._background))
+            # Not one task at a time: a task that is done is awaited without letting it be released.
+            await asyncio.gather(*self._background)
 
 
-def _data_time(now: Callable[[], float]) -> Callable[[], int]:
-    return lambda: DATA_EPOCH_MS + int(now() * 1000)
+def _data_time(clock: Clock) -> Callable[[], int]:
+    started = clock.now()
+    return lambda: DATA_EPOCH_MS + int((clock.now() - started) * 1000)
+
+
+def cache_policy(tiers: Tiers) -> CachePolicy:
+    """Return the switches of the caches of *tiers*."""
+    return CachePolicy(
+        l1_ttl=tiers.l1.ttl,
+        negative_ttl=tiers.negative_ttl,
+        single_flight=tiers.single_flight,
+        await_put=tiers.l2.put == "await",
+        ttl_jitter=tiers.ttl_jitter,
+        stale_while_revalidate=tiers.stale_while_revalidate,
+        stale_if_error=tiers.stale_if_error,
+        retry_pause=tiers.retry_pause,
+        early_refresh=tiers.early_refresh,
+        l2_soft_timeout=tiers.l2.soft_timeout,
+    )
+
+
+def _horizon(tiers: Tiers) -> float:
+    """Return for how long L2 may serve a value that was loaded before an invalidation."""
+    longest = max(ttl for _, ttl in tiers.l2.ttl)
+    return float(longest) + tiers.stale_bound + tiers.l2.cache_ttl + tiers.l2.timeout

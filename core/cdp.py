@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from core.attribution.models import check_model, credits_of, role_of
 from core.caching.keys import cache_key
-from core.caching.tiered import MISSED, CacheType, Text, TieredCache
+from core.caching.policy import CacheType, Text
+from core.caching.read import MISSED
+from core.caching.tiered import TieredCache
 from core.conversions import ConversionQueue
 from core.errors import InputError
 from core.population import Event
 from core.query.queries import Queries
-from core.scenario import Ttls
 from core.span import Span, begin
+from core.tiers import Ttls
 
 MAX_ID_LENGTH = 200
 
@@ -72,11 +75,13 @@ def cache_types(ttls: Ttls) -> dict[str, CacheType]:
     }
 
 
+@lru_cache(maxsize=1024)
 def site_key(site_id: str) -> str:
     """Return the cache key of a site's configuration."""
     return cache_key("config", site_id)
 
 
+@lru_cache(maxsize=8192)
 def user_key(user_id: str) -> str:
     """Return the cache key of a user's lookup data."""
     return cache_key("lookup", user_id)
@@ -101,9 +106,13 @@ Load = Callable[[], Awaitable[Any]]
 
 
 class Cdp:
-    """The application on one process: one tiered cache per isolate, shared queries and queue."""
+    """The application on one process: one tiered cache per isolate, shared queries and queue.
+
+    tags: whether entries can be invalidated by tag: site:ID, user:ID, conversion:ID, model:NAME.
+    """
 
     __slots__ = (
+        "_has_tags",
         "_isolates",
         "_lookup",
         "_queries",
@@ -121,6 +130,7 @@ class Cdp:
         *,
         ttls: Ttls,
         request_scope: bool,
+        tags: bool = False,
     ) -> None:
         self._isolates = isolates
         self._queries = queries
@@ -129,11 +139,16 @@ class Cdp:
         self._security = self._types["security_config"]
         self._lookup = self._types["lookup_data"]
         self._request_scope = request_scope
+        self._has_tags = tags
 
     def cache(self, isolate: int) -> TieredCache:
         """Return the cache that one request on *isolate* uses."""
         cache = self._isolates[isolate]
         return cache.request_scoped() if self._request_scope else cache
+
+    def tags(self, what: str, identifier: str) -> tuple[str, ...]:
+        """Return under which tag an entry can be invalidated: whom or what it is about."""
+        return (f"{what}:{identifier}",) if self._has_tags else ()
 
     async def track(self, span: Span, isolate: int, event: Event, size: int = 0) -> bool:
         """Store *event*, of *size* bytes; return False if it was known already.
@@ -143,21 +158,23 @@ class Cdp:
         cache = self.cache(isolate)
         site_id, user_id = event.site_id, event.user_id
         key = site_key(site_id)
-        site = cache.peek(span, "config", self._security, key)
+        site = cache.peek(self._security, key, span, "config")
         if site is MISSED:
             site = await cache.fetch(
-                span, "config", self._security, key, lambda: self.load_site(site_id)
-            )
+                self._security, key, lambda: self.load_site(site_id),
+                span, "config", self.tags("site", site_id),
+            )  # fmt: skip
         if site is None or not site.is_enabled:
             raise NotAccepted(f"site_id {site_id[:40]!r} is not a site that takes events")
         if size > site.max_event_bytes:
             raise NotAccepted(f"event of {size} bytes; site {site_id} takes {site.max_event_bytes}")
         key = user_key(user_id)
-        user = cache.peek(span, "lookup", self._lookup, key)
+        user = cache.peek(self._lookup, key, span, "lookup")
         if user is MISSED:
             user = await cache.fetch(
-                span, "lookup", self._lookup, key, lambda: self.load_user(user_id)
-            )
+                self._lookup, key, lambda: self.load_user(user_id),
+                span, "lookup", self.tags("user", user_id),
+            )  # fmt: skip
         begin(span, "write")
         is_new, converts = await self._queries.insert_event(event, user.segment if user else "new")
         # A conversion is queued once, whichever of its events came first: two batches that run at
@@ -172,16 +189,17 @@ class Cdp:
         """Return the credits of a conversion as a JSON document, None if there is no such one."""
         check_model(model)
         document: bytes | None = await self.cache(isolate).get(
-            span, "attribution", self._types["attribution"], attribution_key(conversion_id, model),
+            self._types["attribution"], attribution_key(conversion_id, model),
             lambda: self.load_attribution(conversion_id, model),
+            span, "attribution", self.tags("conversion", conversion_id),
         )  # fmt: skip
         return document
 
     async def journey(self, span: Span, isolate: int, user_id: str) -> bytes | None:
         """Return a user's newest 100 events as a JSON document, None if there are none."""
         document: bytes | None = await self.cache(isolate).get(
-            span, "journey", self._types["user_journeys"], journey_key(user_id),
-            lambda: self.load_journey(user_id),
+            self._types["user_journeys"], journey_key(user_id), lambda: self.load_journey(user_id),
+            span, "journey", self.tags("user", user_id),
         )  # fmt: skip
         return document
 
@@ -189,8 +207,8 @@ class Cdp:
         """Return the channels' performance under *model* as a JSON document."""
         check_model(model)
         document: bytes = await self.cache(isolate).get(
-            span, "channels", self._types["channel_metrics"], channels_key(model),
-            lambda: self.load_channels(model),
+            self._types["channel_metrics"], channels_key(model), lambda: self.load_channels(model),
+            span, "channels", self.tags("model", model),
         )  # fmt: skip
         return document
 

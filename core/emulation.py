@@ -10,13 +10,14 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from core.caching.kv import KVStore
+from core.caching.kv import KVStore, StoreItem
 from core.errors import StoreError, StoreTimeout
 from core.query.database import Command, Database, Row
 from core.query.statements import Statement
-from core.scenario import L2, L3, Fault
+from core.scenario import Fault
 from core.span import CURRENT
 from core.streams import Purpose
+from core.tiers import L2, L3
 
 _HOT_KEYS = 200_000
 
@@ -87,25 +88,33 @@ class DelayedKV:
         self.operations = 0
         self.errors = 0
 
-    async def get(self, key: str) -> bytes | None:
-        """Return the value of *key* after the store's read latency."""
+    async def get(self, *keys: str) -> list[bytes | None]:
+        """Return the values of *keys* after one read latency: the slower one if a key is cold."""
         sent = self._platform.charge("l2")
-        tier = self._tier
-        latency = tier.read if self._hot.get(key, -1.0) > sent else tier.cold_read
+        tier, latency = self._tier, self._tier.read
+        for key in keys:
+            if self._hot.get(key, -1.0) <= sent:
+                latency = tier.cold_read
         seconds = latency.sample(self._platform.uniform(Purpose.L2_READ))
         await self._answer(sent, seconds, Purpose.L2_READ_FATE)
-        self.touch(key, self._platform.now() + tier.cache_ttl)
-        return await self._store.get(key)
+        hot_until = self._platform.now() + tier.cache_ttl
+        for key in keys:
+            self.touch(key, hot_until)
+        return await self._store.get(*keys)
 
-    async def put(self, key: str, value: bytes, ttl: float) -> None:
-        """Keep *value* after the store's write latency."""
+    async def put(self, *items: StoreItem) -> None:
+        """Keep *items* after one write latency."""
         sent = self._platform.charge("l2")
         u = self._platform.uniform(Purpose.L2_WRITE)
         await self._answer(sent, self._tier.write.sample(u), Purpose.L2_WRITE_FATE)
         # The life of the value goes on while it is written.
-        remaining = ttl - (self._platform.now() - sent)
-        if remaining > 0:
-            await self._store.put(key, value, remaining)
+        took = self._platform.now() - sent
+        alive = [item._replace(ttl=item.ttl - took) for item in items if item.ttl > took]
+        if alive:
+            await self._store.put(*alive)
+        if len(alive) < len(items):
+            # What ended while it was written has replaced what was there all the same.
+            await self._store.delete(*(item.key for item in items if item.ttl <= took))
 
     async def delete(self, *keys: str) -> int:
         """Forget *keys*, at once: invalidation is control traffic, not part of the load."""
@@ -117,6 +126,10 @@ class DelayedKV:
         """Forget all keys that start with *prefix*, at once."""
         self._hot = {k: until for k, until in self._hot.items() if not k.startswith(prefix)}
         return await self._store.delete_prefix(prefix)
+
+    async def delete_tag(self, tag: str) -> int:
+        """Forget all keys that were put under *tag*, at once."""
+        return await self._store.delete_tag(tag)
 
     async def close(self) -> None:
         """Let go of the store's connections."""

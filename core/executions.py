@@ -7,8 +7,6 @@ import mmap
 import struct
 from pathlib import Path
 
-from core.clock import SystemClock
-
 
 class SharedExecutions:
     """Executions of one database, first come first served over all processes of this machine.
@@ -17,9 +15,8 @@ class SharedExecutions:
     scale of the monotonic clock, which all processes of a machine share.
     """
 
-    def __init__(self, path: Path, *, concurrency: int, clock: SystemClock) -> None:
+    def __init__(self, path: Path, *, concurrency: int) -> None:
         self._format = struct.Struct(f"{concurrency}d")
-        self._clock = clock
         self._file = path.open("a+b")
         if path.stat().st_size < self._format.size:
             self._file.truncate(self._format.size)
@@ -27,16 +24,15 @@ class SharedExecutions:
 
     def reserve(self, arrived: float, seconds: float) -> float:
         """Return when an execution of *seconds* that arrives at *arrived* ends."""
-        offset = self._clock.monotonic(0.0)
         fcntl.flock(self._file, fcntl.LOCK_EX)
         try:
             free = list(self._format.unpack_from(self._memory))
             server = min(range(len(free)), key=free.__getitem__)
-            free[server] = end = max(free[server], arrived + offset) + seconds
+            free[server] = end = max(free[server], arrived) + seconds
             self._format.pack_into(self._memory, 0, *free)
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
-        return float(end - offset)
+        return float(end)
 
     def close(self) -> None:
         """Let go of the file."""

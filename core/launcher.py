@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from core.errors import EdgeproofError, InputError
+from core.monitoring import TOKEN_VARIABLE
 from core.scenario import Scenario
 from core.scenario_file import scenario_data
-from core.service import TOKEN_VARIABLE
 from core.worker import PARENT_VARIABLE
 
 _START_SECONDS = 120.0

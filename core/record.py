@@ -27,6 +27,8 @@ counts as a miss; bypass found L2 failing and went to the database.
 """
 NEGATIVE = 16
 """Flag added to a code: the cached answer was that there is nothing."""
+STALE = 32
+"""Flag added to a code: the cached answer was beyond its TTL, as the scenario allows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +81,8 @@ class RunRecord:
 
     latencies: histogram per endpoint, client's view. stages: histogram per stage of the service
     (query, queue, cpu, l1, l2, l3, l3wait, total). reads: cache reads per name (config, lookup,
-    ...) and outcome (READ_OUTCOMES; "negative" counts hits on cached absence once more).
+    ...) and outcome (READ_OUTCOMES; "negative" and "stale" count hits on cached absence and on
+    values beyond their TTL once more).
     memory_peak: bytes, None where it cannot be seen. replications: for each further run of the
     simulation, every metric's value. counters: exact domain counters. notes: what a reader of
     the report has to know.
@@ -140,7 +143,7 @@ class RunRecord:
         return totals[series] / total
 
     def read_totals(self) -> dict[str, int]:
-        """Return the cache reads by outcome, over all names; "negative" is not an outcome."""
+        """Return the cache reads by outcome, over all names, without negative and stale."""
         totals = dict.fromkeys(READ_OUTCOMES[1:], 0)
         for outcomes in self.reads.values():
             for outcome in totals:
@@ -276,7 +279,7 @@ class Requests:
     intended: seconds from the start of the run (f8); endpoint: position in ENDPOINTS (u1);
     subject (u4); isolate (u2); latency: seconds from the intended start, infinite where the
     request failed or was dropped (f8); reads: codes of up to two cache reads in their order
-    (READ_OUTCOMES, plus NEGATIVE), shape (n, 2) (u1).
+    (READ_OUTCOMES, plus NEGATIVE and STALE), shape (n, 2) (u1).
     """
 
     intended: NDArray[np.float64]
@@ -313,6 +316,7 @@ def count_reads(requests: Requests, *, after: float) -> dict[str, dict[str, int]
             outcomes = np.bincount(column & (NEGATIVE - 1), minlength=len(READ_OUTCOMES))
             counts = dict(zip(READ_OUTCOMES[1:], outcomes[1:].tolist(), strict=True))
             counts["negative"] = int(np.count_nonzero(column & NEGATIVE))
+            counts["stale"] = int(np.count_nonzero(column & STALE))
             if any(counts.values()):
                 counted[name] = counts
     return counted

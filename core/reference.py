@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from core.application import Application
-from core.caching.kv import KVStore, embedded_kv, redis_kv
-from core.caching.memory import MemoryStatistics
+from core.caching.channel import InvalidationChannel, redis_channel
+from core.caching.edge_kv import EdgeKV
+from core.caching.kv import KVStore
+from core.caching.redis_kv import embedded_kv, redis_kv
 from core.clock import SystemClock
 from core.emulation import DelayedDatabase, DelayedKV, Executions, FaultSchedule
+from core.errors import StoreError
 from core.executions import SharedExecutions
 from core.machine import (
     fixed_work,
@@ -37,6 +41,7 @@ from core.warm_start import warm_state
 from core.warming import Warmer
 
 PROBE_INTERVAL = 0.1
+LISTEN_INTERVAL = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,17 +60,28 @@ class WorkerPlan:
     emulate: bool
 
 
-class EmulatingPlatform:
-    """The machine's own time and CPU, timers that are right, and a random stream of its own."""
+class DrawnNumbers:
+    """Uniforms in [0, 1) of one process, the next one of its purpose each time."""
 
-    def __init__(self, clock: SystemClock, timers: Timers, seed: int, position: int) -> None:
-        self._clock = clock
-        self._timers = timers
+    def __init__(self, seed: int, position: int) -> None:
         self._streams = {
             purpose: Stream(seed, Purpose.EMULATION, replication=purpose << 16 | position)
             for purpose in Purpose
         }
         self._drawn = {purpose: count() for purpose in Purpose}
+
+    def uniform(self, purpose: Purpose) -> float:
+        """Return the next number for *purpose*."""
+        return self._streams[purpose].at(next(self._drawn[purpose]))
+
+
+class EmulatingPlatform:
+    """The machine's own time and CPU, timers that are right, and a random stream of its own."""
+
+    def __init__(self, clock: SystemClock, timers: Timers, numbers: DrawnNumbers) -> None:
+        self._clock = clock
+        self._timers = timers
+        self.uniform = numbers.uniform
 
     def now(self) -> float:
         """Return the seconds of the service's clock."""
@@ -74,10 +90,6 @@ class EmulatingPlatform:
     def until(self, when: float) -> Awaitable[None]:
         """Return what is done at *when*."""
         return self._timers.until(when)
-
-    def uniform(self, purpose: Purpose) -> float:
-        """Return the next number for *purpose*."""
-        return self._streams[purpose].at(next(self._drawn[purpose]))
 
     def charge(self, _: str) -> float:
         """Return now: the machine's CPU charges for itself."""
@@ -99,29 +111,46 @@ class Reference(Application):
         self._sqlite = SqliteDatabase(plan.folder / "cdp.sqlite")
         seed_database(self._sqlite.connection, populate(scenario, prepared.workload))
         self._warmer = Warmer(self._sqlite, scenario)
+        namespace = f"edgeproof:{scenario.name}:"
         self.l2: KVStore = (
             embedded_kv()
             if plan.redis is None
-            else redis_kv(
-                plan.redis, timeout=tiers.l2.timeout, namespace=f"edgeproof:{scenario.name}:"
-            )
+            else redis_kv(plan.redis, timeout=tiers.l2.timeout, namespace=namespace)
         )
-        self.kv: KVStore = self.l2
+        channel: InvalidationChannel | None = None
+        if plan.redis is not None and tiers.l2.pubsub:
+            channel = redis_channel(plan.redis, f"{namespace}invalidations", timeout=1.0)
+        self._numbers = DrawnNumbers(scenario.seed, plan.position)
+        self.kv = self._undelayed = self._point_of_presence()
         self.database: Database = self._sqlite
         if plan.emulate:
             self._emulate()
-        super().__init__(scenario, self.kv, self.database, self.clock)
+        super().__init__(
+            scenario, self.kv, self.database, self.clock, self._numbers.uniform,
+            channel=channel, name=uuid4().hex,
+        )  # fmt: skip
         self.requests = dict.fromkeys(ENDPOINTS, 0)
         self.own_cpu = 0.0
         self.speed_count = 0
         self.speed_seconds = 0.0
         self._probe_cpu = 0.0
         self._probe: asyncio.TimerHandle | None = None
+        self._listening: asyncio.Task[None] | None = None
         self.start_resident = resident_bytes()
+
+    def _point_of_presence(self) -> KVStore:
+        """Return L2 as it is seen from where nothing has been read or written yet."""
+        tier = self.scenario.tiers.l2
+        if tier.consistency == "strong":
+            return self.l2
+        return EdgeKV(self.l2, self._epoch_seconds, cache_ttl=tier.cache_ttl)
+
+    def _epoch_seconds(self) -> float:
+        return self.clock.origin_ms / 1000 + self.clock.now()
 
     def _emulate(self) -> None:
         plan, tiers = self.plan, self.scenario.tiers
-        platform = EmulatingPlatform(self.clock, self.timers, self.scenario.seed, plan.position)
+        platform = EmulatingPlatform(self.clock, self.timers, self._numbers)
         queue = plan.folder / "executions"
         if plan.position == 0:
             # What an earlier service left there may lie on the scale of another boot's clock.
@@ -129,9 +158,9 @@ class Reference(Application):
         executions = (
             Executions(tiers.l3.concurrency)
             if self.scenario.topology.process_count == 1
-            else SharedExecutions(queue, concurrency=tiers.l3.concurrency, clock=self.clock)
+            else SharedExecutions(queue, concurrency=tiers.l3.concurrency)
         )
-        self._view = DelayedKV(self.l2, tiers.l2, self.faults, platform)
+        self._view = DelayedKV(self.kv, tiers.l2, self.faults, platform)
         self.kv = self._view
         self.database = DelayedDatabase(self._sqlite, tiers.l3, self.faults, platform, executions)
 
@@ -142,6 +171,11 @@ class Reference(Application):
         if self.plan.position == 0:
             waiting = await self._sqlite.read(statements.WAITING_CONVERSIONS, ())
             self.queue.recover([row[0] for row in waiting])
+        try:
+            await self.invalidator.listen()
+        except StoreError:  # L2 is bypassed until it is back, and so is its channel
+            waiting_for_it = self.invalidator.listen_once_possible(LISTEN_INTERVAL)
+            self._listening = asyncio.create_task(waiting_for_it)
         self.start_resident = resident_bytes()
         self._work()
 
@@ -158,13 +192,17 @@ class Reference(Application):
         Return in how many seconds it starts, and that as epoch milliseconds. *starts_at_ms*: when
         the first process of a service said so; then L2 has been loaded already.
         """
+        self.invalidator.stamps.bar_loads()
         for cache in self.caches:
-            cache.l1.clear()
+            cache.forget_all()
         is_first = starts_at_ms is None
         if self.plan.emulate:
             self._view.cool()
         if is_first:
-            await self.l2.delete_prefix("")
+            await self._undelayed.delete_prefix("")
+        # What happened before the run decides nothing in it.
+        self.invalidator.stamps.clear()
+        self.breaker.succeed()
         self.start_resident = resident_bytes()
         reset_peak()
         # The start lies far enough ahead for the caches to be loaded by then.
@@ -175,7 +213,8 @@ class Reference(Application):
             else:
                 origin = (starts_at_ms - self.clock.origin_ms) / 1000
             if is_first:
-                await self._warmer.warm_l2(self._warm_state, self.l2, self.clock, origin)
+                elsewhere = self._point_of_presence()
+                await self._warmer.warm_l2(self._warm_state, elsewhere, self.clock, origin)
             await self._warmer.warm_process(
                 self._warm_state,
                 self.caches,
@@ -207,15 +246,11 @@ class Reference(Application):
 
     def counters(self) -> dict[str, int]:
         """Return cumulative counters of this process."""
-        l1 = MemoryStatistics()
-        for cache in self.caches:
-            l1.add(cache.l1.statistics)
         counters = {f"requests_{name}": number for name, number in self.requests.items()}
         counters |= {
             "conversions_processed": self.processor.processed,
             "conversions_without_touches": self.processor.without_touches,
-            "l1_evicted": l1.evicted,
-            "l1_expired": l1.expired,
+            **self.cache_counters(),
             "queue_batches": self.queue.batches,
             "queue_given_up": self.queue.given_up,
             "queue_pending": self.queue.pending,
@@ -231,7 +266,11 @@ class Reference(Application):
         """Finish the queue and what runs in the background, then close the stores."""
         if self._probe is not None:
             self._probe.cancel()
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.wait([self._listening])
         await self.drain()
+        await self.invalidator.close()
         self.timers.close()
         await self.kv.close()
         await self.database.close()

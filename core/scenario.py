@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from core.distributions import Latency, parse_distribution
 from core.kpi import Kpi, parse_kpi
+from core.part import Part, Positive, Share
+from core.targets import Targets
+from core.tiers import Tiers
 from core.units import Duration, Size
 
 ENDPOINTS = ("track", "attribution", "journey", "channels")
@@ -25,21 +27,6 @@ PRIMARY_CACHE_TYPE = {
     "channels": "channel_metrics",
 }
 """The cache read of each endpoint that its subject is the key of."""
-
-Positive = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-def _latency(**points: str) -> Any:
-    return Field(default_factory=lambda: parse_distribution(points))
-
-
-class Part(BaseModel):
-    """A table of the scenario file; unknown keys are refused."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, arbitrary_types_allowed=True, allow_inf_nan=False
-    )
 
 
 class Stage(Part):
@@ -156,75 +143,6 @@ class Topology(Part):
         return self.process_count * self.isolates
 
 
-class L1(Part):
-    """The memory cache."""
-
-    scope: Literal["isolate", "request"] = "isolate"
-    max_entries: Positive = 10_000
-    max_bytes: Size = 16_000_000
-    ttl: Duration = 60.0
-
-    @model_validator(mode="after")
-    def _bounds_hold_something(self) -> Self:
-        if self.ttl <= 0 or self.max_bytes < 1:
-            raise ValueError("ttl and max_bytes are more than 0")
-        return self
-
-
-class Ttls(Part):
-    """Seconds that L2 keeps an entry, by cache type."""
-
-    attribution: Duration = 3600.0
-    channel_metrics: Duration = 1800.0
-    user_journeys: Duration = 300.0
-    security_config: Duration = 900.0
-    lookup_data: Duration = 600.0
-    default: Duration = 600.0
-
-    @model_validator(mode="after")
-    def _longer_than_nothing(self) -> Self:
-        for name, value in self:
-            if value <= 0:
-                raise ValueError(f"{name} is {value}s; a TTL is more than 0s")
-        return self
-
-    def of(self, cache_type: str) -> float:
-        """Return the TTL of *cache_type* in seconds, the default for an unknown one."""
-        return float(getattr(self, cache_type, self.default))
-
-
-class L2(Part):
-    """The key-value store, seen from a point of presence."""
-
-    ttl: Ttls = Ttls()
-    read: Latency = _latency(p50="4ms", p99="10ms")
-    cold_read: Latency = _latency(p50="80ms", p99="200ms")
-    write: Latency = _latency(p50="60ms", p99="138ms")
-    cache_ttl: Duration = 60.0
-    put: Literal["background", "await"] = "background"
-    timeout: Annotated[Duration, Field(gt=0)] = 1.0
-
-
-class L3(Part):
-    """The database: round trips overlap, executions queue."""
-
-    round_trip: Latency = _latency(p50="15ms", p99="30ms")
-    read_execution: Latency = _latency(p50="0.5ms", p99="1ms")
-    write_execution: Latency = _latency(p50="1ms", p99="5ms")
-    concurrency: Annotated[int, Field(ge=1, le=1000)] = 1
-    timeout: Annotated[Duration, Field(gt=0)] = 30.0
-
-
-class Tiers(Part):
-    """The cache tiers and the database behind them."""
-
-    l1: L1 = L1()
-    l2: L2 = L2()
-    l3: L3 = L3()
-    single_flight: Annotated[bool, Field(strict=True)] = True
-    negative_ttl: Duration = 30.0
-
-
 class Queue(Part):
     """How conversions reach the batch attribution processor."""
 
@@ -234,12 +152,17 @@ class Queue(Part):
 
 
 class Fault(Part):
-    """Something that goes wrong with a tier for a while; times count from the start of the run."""
+    """Something that goes wrong for a while; times count from the start of the run.
+
+    With a tier, or with the traffic: hot_key turns a share of an endpoint's requests to one
+    subject that no cache holds.
+    """
 
     at: Duration
     for_: Annotated[Duration, Field(alias="for")]
-    tier: Literal["l2", "l3"]
-    kind: Literal["slow", "error", "dead"]
+    tier: Literal["l2", "l3"] | None = None
+    kind: Literal["slow", "error", "dead", "hot_key"]
+    endpoint: Literal["track", "attribution", "journey"] | None = None
     value: Annotated[float, Field(ge=0)] = 1.0
 
     model_config = ConfigDict(
@@ -248,61 +171,18 @@ class Fault(Part):
 
     @model_validator(mode="after")
     def _value_fits_kind(self) -> Self:
-        if self.kind == "error" and self.value > 1:
-            raise ValueError(f"value {self.value} is not a share of operations between 0 and 1")
+        if self.kind in ("error", "hot_key") and self.value > 1:
+            what = "operations" if self.kind == "error" else "requests"
+            raise ValueError(f"value {self.value} is not a share of {what} between 0 and 1")
+        if self.kind == "hot_key" and self.tier is not None:
+            raise ValueError(f"hot_key is a fault of the traffic; leave out tier ({self.tier!r})")
+        if self.kind != "hot_key" and self.tier is None:
+            raise ValueError(f'{self.kind} is a fault of a tier; add tier = "l2" or "l3"')
+        if self.kind != "hot_key" and self.endpoint is not None:
+            raise ValueError(f"endpoint belongs to hot_key; leave it out for {self.kind}")
         if self.at < 0 or self.for_ <= 0:
             raise ValueError("a fault starts at 0s or later and lasts more than 0s")
         return self
-
-
-class Target(Part):
-    """How an endpoint's request is written; {placeholders} are filled per request."""
-
-    method: Literal["GET", "POST"] = "GET"
-    path: Annotated[str, Field(pattern="^/")]
-    body: str | None = None
-    status: tuple[int, ...] = (200, 202)
-
-
-TRACK_BODY = (
-    '{"event_id": "{event_id}", "user_id": "{user_id}", "site_id": "{site_id}", '
-    '"event_name": "{event_name}", "timestamp": {timestamp}, "utm_source": "{utm_source}", '
-    '"conversion_id": {conversion_id_or_null}, "value": {value_or_null}}'
-)
-PLACEHOLDERS = (
-    "event_id", "user_id", "site_id", "event_name", "timestamp", "utm_source",
-    "conversion_id_or_null", "value_or_null", "conversion_id", "model", "isolate", "index",
-    "run_id",
-)  # fmt: skip
-
-
-_TARGETS: dict[str, dict[str, str]] = {
-    "track": {"method": "POST", "path": "/track", "body": TRACK_BODY},
-    "attribution": {"path": "/attribution/{conversion_id}?model={model}"},
-    "journey": {"path": "/journey/{user_id}"},
-    "channels": {"path": "/channels?model={model}"},
-}
-
-
-class Targets(Part):
-    """The requests of each endpoint, for a service with routes of its own."""
-
-    track: Target = Target.model_validate(_TARGETS["track"])
-    attribution: Target = Target.model_validate(_TARGETS["attribution"])
-    journey: Target = Target.model_validate(_TARGETS["journey"])
-    channels: Target = Target.model_validate(_TARGETS["channels"])
-
-    @model_validator(mode="before")
-    @classmethod
-    def _what_is_left_out_is_the_endpoints_default(cls, data: Any) -> Any:
-        if not isinstance(data, dict):
-            return data
-        return {
-            name: {**_TARGETS[name], **given}
-            if name in _TARGETS and isinstance(given, dict)
-            else given
-            for name, given in data.items()
-        }
 
 
 class TraceType(Part):

@@ -18,6 +18,7 @@ class Purpose(IntEnum):
     SUBJECTS = 3
     ISOLATES = 4
     EVENTS = 5
+    HOT_KEYS = 6
     L2_READ = 16
     L2_WRITE = 17
     L3_ROUND_TRIP = 18
@@ -25,6 +26,8 @@ class Purpose(IntEnum):
     L2_READ_FATE = 20
     L2_WRITE_FATE = 21
     L3_FATE = 22
+    TTL_JITTER = 112
+    EARLY_REFRESH = 113
     BATCH_ROUND_TRIP = 24
     BATCH_EXECUTION = 25
     BATCH_FATE = 26

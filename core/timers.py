@@ -76,7 +76,7 @@ class Timers:
             delay = when - self._lead - self._clock.now()
             asyncio.get_running_loop().call_later(max(0.0, delay), self._ring)
             return
-        absolute = max(self._clock.monotonic(when) - self._lead, 1e-9)
+        absolute = max(when - self._lead, 1e-9)
         self._time.s = int(absolute)
         self._time.ns = max(1, int((absolute - int(absolute)) * 1e9))
         self._libc.timerfd_settime(

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.attribution.models import MODELS
-from core.caching.kv import KVStore
-from core.caching.tiered import TieredCache, seal_encoded
+from core.caching.envelope import seal
+from core.caching.kv import KVStore, StoreItem
+from core.caching.tiered import TieredCache
 from core.cdp import (
     Cdp,
     attribution_key,
@@ -27,8 +28,10 @@ from core.query.queries import Queries
 from core.scenario import Scenario
 from core.warm_start import WarmState
 
-_Entry = tuple[str, Any, bytes | None]
-"""Key, value and encoded value; None is the absence of a value."""
+_PAGE = 1_000
+
+_Entry = tuple[str, Any, bytes | None, tuple[str, ...]]
+"""Key, value, encoded value and tags; None is the absence of a value."""
 
 
 class Warmer:
@@ -40,8 +43,18 @@ class Warmer:
         queue = ConversionQueue(
             _never, batch_size=1, max_parallel=1, wait=1.0, clock=clock, profiler=profiler
         )
-        self._cdp = Cdp([], queries, queue, ttls=scenario.tiers.l2.ttl, request_scope=False)
+        self._cdp = Cdp(
+            [],
+            queries,
+            queue,
+            ttls=scenario.tiers.l2.ttl,
+            request_scope=False,
+            tags=scenario.tiers.tags,
+        )
         self._types = cache_types(scenario.tiers.l2.ttl)
+        self._stale_bound = scenario.tiers.stale_bound
+        l3 = scenario.tiers.l3
+        self._load_seconds = l3.round_trip.sample(0.5) + l3.read_execution.sample(0.5)
         self._known: dict[tuple[str, int], _Entry] = {}
 
     async def load(self, state: WarmState) -> None:
@@ -57,11 +70,22 @@ class Warmer:
         origin: the time of *clock* that residual lives count from.
         """
         origin_ms = clock.origin_ms + int(origin * 1000)
+        items = []
         for cache_type, subject, residual, _ in state.l2:
-            key, _, encoded = await self._entry(cache_type, subject)
-            sealed = seal_encoded(encoded, origin_ms + int(residual * 1000))
+            key, _, encoded, tags = await self._entry(cache_type, subject)
+            expires_ms = origin_ms + int(residual * 1000)
+            loaded_ms = expires_ms - int(1000 * self._types[cache_type].ttl)
+            sealed = seal(
+                encoded,
+                loaded_ms=loaded_ms,
+                expires_ms=expires_ms,
+                load_seconds=self._load_seconds,
+                tags=tags,
+            )
             if (ttl := origin + residual - clock.now()) > 0:
-                await kv.put(key, sealed, ttl)
+                items.append(StoreItem(key, sealed, ttl + self._stale_bound, tags))
+        for start in range(0, len(items), _PAGE):
+            await kv.put(*items[start : start + _PAGE])
 
     async def warm_process(
         self,
@@ -76,11 +100,18 @@ class Warmer:
 
         caches: those of one process, whose isolates are numbered from *first_isolate* on.
         """
+        ends = {(cache_type, subject): residual for cache_type, subject, residual, _ in state.l2}
         for isolate, cache_type, subject, residual in state.l1:
             if first_isolate <= isolate < first_isolate + len(caches):
-                key, value, encoded = await self._entry(cache_type, subject)
+                key, value, encoded, tags = await self._entry(cache_type, subject)
                 caches[isolate - first_isolate].warm_l1(
-                    key, value, expires=origin + residual, encoded_size=len(encoded or b"")
+                    key,
+                    value,
+                    l1_until=origin + residual,
+                    fresh_until=origin + max(residual, ends.get((cache_type, subject), 0.0)),
+                    load_seconds=self._load_seconds,
+                    encoded_size=len(encoded or b""),
+                    tags=tags,
                 )
         if view is not None:
             for cache_type, subject, _, hot in state.l2:
@@ -91,24 +122,26 @@ class Warmer:
     async def _entry(self, cache_type: str, subject: int) -> _Entry:
         known = self._known.get((cache_type, subject))
         if known is None:
-            key, value = await self._load(cache_type, subject)
+            key, value, tags = await self._load(cache_type, subject)
             encoded = None if value is None else self._types[cache_type].codec.encode(value)
-            known = self._known[cache_type, subject] = (key, value, encoded)
+            known = self._known[cache_type, subject] = (key, value, encoded, tags)
         return known
 
-    async def _load(self, cache_type: str, subject: int) -> tuple[str, Any]:
+    async def _load(self, cache_type: str, subject: int) -> tuple[str, Any, tuple[str, ...]]:
         cdp = self._cdp
         if cache_type == "security_config":
-            return site_key(f"s{subject}"), await cdp.load_site(f"s{subject}")
+            site = f"s{subject}"
+            return site_key(site), await cdp.load_site(site), cdp.tags("site", site)
+        user, model = user_id(subject), MODELS[model_of(subject)]
         if cache_type == "lookup_data":
-            return user_key(user_id(subject)), await cdp.load_user(user_id(subject))
+            return user_key(user), await cdp.load_user(user), cdp.tags("user", user)
         if cache_type == "user_journeys":
-            return journey_key(user_id(subject)), await cdp.load_journey(user_id(subject))
-        model = MODELS[model_of(subject)]
+            return journey_key(user), await cdp.load_journey(user), cdp.tags("user", user)
         if cache_type == "channel_metrics":
-            return channels_key(model), await cdp.load_channels(model)
+            return channels_key(model), await cdp.load_channels(model), cdp.tags("model", model)
         conversion = conversion_id(subject)
-        return attribution_key(conversion, model), await cdp.load_attribution(conversion, model)
+        document = await cdp.load_attribution(conversion, model)
+        return attribution_key(conversion, model), document, cdp.tags("conversion", conversion)
 
 
 async def _never(*_: object) -> None:

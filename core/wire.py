@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from core.record import NEGATIVE, READ_OUTCOMES
+from core.record import NEGATIVE, READ_OUTCOMES, STALE
 
 NONE, L1_HIT, L2_HIT, MISS, COLLAPSED, BYPASS = range(len(READ_OUTCOMES))
 
@@ -25,14 +25,23 @@ _GROUPS = {
 }
 
 
+_FLAGS = NEGATIVE | STALE
+_DETAILS = {
+    0: "",
+    NEGATIVE: "; detail=negative",
+    STALE: "; detail=stale",
+    NEGATIVE | STALE: "; detail=negative-stale",
+}
+_FLAGS_OF = {text.partition("=")[2]: flags for flags, text in _DETAILS.items()}
+
+
 def cache_status(reads: Iterable[tuple[str, int]]) -> str:
     """Return the Cache-Status value of *reads*: (name, outcome code) each, in their order."""
     return ", ".join(_group(name, code) for name, code in reads)
 
 
 def _group(name: str, code: int) -> str:
-    detail = "; detail=negative" if code & NEGATIVE else ""
-    return _GROUPS[code & ~NEGATIVE].format(key=name, detail=detail)
+    return _GROUPS[code & ~_FLAGS].format(key=name, detail=_DETAILS[code & _FLAGS])
 
 
 def server_timing(stages: Iterable[tuple[str, float]]) -> str:
@@ -85,7 +94,7 @@ def _parameter(text: str) -> tuple[str, str]:
 
 def _state(fields: dict[str, str]) -> str:
     if fields.get("hit", "?0") != "?0":
-        return "negative" if fields.get("detail") == "negative" else "hit"
+        return "hit" + fields.get("detail", "")
     if "collapsed" in fields:
         return "collapsed"
     return "bypass" if fields.get("fwd") == "bypass" else "miss"
@@ -93,10 +102,9 @@ def _state(fields: dict[str, str]) -> str:
 
 def _outcome(tiers: dict[str, str]) -> int:
     l1, l2 = tiers.get("L1"), tiers.get("L2")
-    if l1 in ("hit", "negative"):
-        return L1_HIT | (NEGATIVE if l1 == "negative" else 0)
-    if l2 in ("hit", "negative"):
-        return L2_HIT | (NEGATIVE if l2 == "negative" else 0)
+    for code, state in ((L1_HIT, l1), (L2_HIT, l2)):
+        if state is not None and state.startswith("hit"):
+            return code | _FLAGS_OF.get(state.removeprefix("hit"), 0)
     if "collapsed" in (l1, l2):
         return COLLAPSED
     if l2 == "bypass":

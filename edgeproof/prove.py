@@ -16,10 +16,10 @@ from core.calibration import Calibration
 from core.errors import EdgeproofError
 from core.kpi import parse_metric
 from core.launcher import running_service
+from core.monitoring import TOKEN_VARIABLE
 from core.record import RunRecord
 from core.replay import Prepared, prepare_measured
 from core.scenario import Scenario
-from core.service import TOKEN_VARIABLE
 from core.verdict import relative_error
 from core.workload import Workload
 from edgeproof.finish import finish

@@ -12,7 +12,7 @@ import typer
 
 from core.errors import EdgeproofError, InputError
 from core.launcher import running_service
-from core.service import TOKEN_VARIABLE
+from core.monitoring import TOKEN_VARIABLE
 from edgeproof.options import (
     RateOption,
     ScenarioArgument,

@@ -15,7 +15,8 @@ from urllib.parse import quote
 from core.attribution.models import MODELS
 from core.errors import InputError
 from core.population import Event, Events, conversion_id, model_of, user_id
-from core.scenario import ENDPOINTS, PLACEHOLDERS, Scenario, Target
+from core.scenario import ENDPOINTS, Scenario
+from core.targets import PLACEHOLDERS, Target
 from core.wire import ISOLATE_HEADER
 from core.workload import Workload
 from scenarios.routing import Routing

@@ -13,7 +13,8 @@ import numpy as np
 import simpy
 
 from core.attribution.models import MODELS
-from core.caching.kv import MemoryKV
+from core.caching.edge_kv import EdgeKV, WriteLimit
+from core.caching.kv import KVStore, MemoryKV
 from core.calibration import Calibration
 from core.emulation import Executions
 from core.errors import StoreError
@@ -94,13 +95,14 @@ class Replication:
         self.loop = SimLoop(simpy.Environment())
         numbers = RandomNumbers(scenario, replication)
         self._kv = MemoryKV(self.loop.time)
+        views = _views(scenario, self._kv, self.loop)
         self._database = seeded.copy()
         executions = Executions(scenario.tiers.l3.concurrency)
         self.processes = [
             SimulatedProcess(
-                self._scenario, self.loop, numbers, position, self._kv, self._database, executions
+                self._scenario, self.loop, numbers, position, view, self._database, executions
             )
-            for position in range(scenario.topology.process_count)
+            for position, view in enumerate(views)
         ]
         n = len(workload)
         self._latency = [inf] * n
@@ -133,7 +135,7 @@ class Replication:
 
     async def _main(self) -> Outcome:
         warmer, clock = self._seeded.warmer, self.processes[0].platform
-        await warmer.warm_l2(self._warm, self._kv, clock, 0.0)
+        await warmer.warm_l2(self._warm, self._filler(), clock, 0.0)
         for position, process in enumerate(self.processes):
             await warmer.warm_process(
                 self._warm, process.caches, process.kv,
@@ -151,6 +153,13 @@ class Replication:
             await process.drain()
         await self._database.close()
         return self._outcome()
+
+    def _filler(self) -> KVStore:
+        """Return L2 as the warm state is written to it: as an edge store's own entries, if so."""
+        tier = self._scenario.tiers.l2
+        if tier.consistency == "strong":
+            return self._kv
+        return EdgeKV(self._kv, self.loop.time, cache_ttl=tier.cache_ttl)
 
     def _arrive(self, index: int) -> None:
         process = self.processes[self._process_of[index]]
@@ -247,12 +256,11 @@ class Replication:
 
     def _counters(self) -> dict[str, int]:
         """Return exact counts over the whole run, warm-up included."""
-        l1 = [cache.l1.statistics for process in self.processes for cache in process.caches]
+        cached = [process.cache_counters() for process in self.processes]
         return {
+            **{name: sum(counters[name] for counters in cached) for name in cached[0]},
             "conversions_processed": sum(p.processor.processed for p in self.processes),
             "conversions_without_touches": sum(p.processor.without_touches for p in self.processes),
-            "l1_evicted": sum(statistics.evicted for statistics in l1),
-            "l1_expired": sum(statistics.expired for statistics in l1),
             "l2_errors": sum(process.kv.errors for process in self.processes),
             "l2_operations": sum(process.kv.operations for process in self.processes),
             "l3_errors": sum(process.database.errors for process in self.processes),
@@ -261,3 +269,16 @@ class Replication:
             "queue_given_up": sum(process.queue.given_up for process in self.processes),
             "queue_retries": sum(process.queue.retries for process in self.processes),
         }
+
+
+def _views(scenario: Scenario, kv: KVStore, loop: SimLoop) -> list[KVStore]:
+    """Return L2 as each process sees it: those of a point of presence share its read cache."""
+    topology, tier = scenario.topology, scenario.tiers.l2
+    if tier.consistency == "strong":
+        return [kv] * topology.process_count
+    limit = WriteLimit(loop.time)
+    edges = [
+        EdgeKV(kv, loop.time, cache_ttl=tier.cache_ttl, limit=limit)
+        for _ in range(topology.points_of_presence)
+    ]
+    return [edge for edge in edges for _ in range(topology.processes)]

@@ -14,7 +14,7 @@ from core.span import BATCH_SLOT_COUNT, CURRENT, SLOT_COUNT
 from core.streams import Purpose, Stream
 from sim.loop import SimLoop
 
-IN_FLIGHT_BYTES = 5_000
+IN_FLIGHT_BYTES = 5_200
 """Counted for a request in flight: its task, span and body (`python -m bench.sizes`)."""
 
 _BATCH_PURPOSE = {
@@ -30,6 +30,8 @@ _REQUEST_PURPOSES = (
     Purpose.L2_READ_FATE,
     Purpose.L2_WRITE_FATE,
     Purpose.L3_FATE,
+    Purpose.TTL_JITTER,
+    Purpose.EARLY_REFRESH,
 )
 
 
@@ -119,7 +121,7 @@ class SimulatedProcess(Application):
         tiers = scenario.tiers
         self.kv = DelayedKV(kv, tiers.l2, faults, self.platform)
         self.database = DelayedDatabase(database, tiers.l3, faults, self.platform, executions)
-        super().__init__(scenario, self.kv, self.database, self.platform)
+        super().__init__(scenario, self.kv, self.database, self.platform, self.platform.uniform)
         self.in_flight = 0
         self.peak_in_flight = 0
 

@@ -1,15 +1,17 @@
-"""A hit in L1, a hit in L2 and a full miss."""
+"""What a hit in L1 costs, with and without taking it down; a hit in L2 and a full miss."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from itertools import count
 
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.benchmarks.fixtures import Tiers, finish
-from core.caching.kv import MemoryKV, embedded_kv
+from core.caching.kv import MemoryKV
 from core.caching.memory import MemoryCache
+from core.caching.redis_kv import embedded_kv
 from core.cdp import journey_key
 from core.clock import ManualClock
 from core.span import Span
@@ -28,32 +30,50 @@ def test_l1_hit_of_the_memory_cache_alone(benchmark: BenchmarkFixture) -> None:
     assert entry[0] == b"value"
 
 
-def test_l1_hit_through_the_tiers(benchmark: BenchmarkFixture) -> None:
-    clock = ManualClock()
-    tiers = Tiers(MemoryKV(clock.now), clock, l1_ttl=60.0)
+def test_set_that_evicts_from_the_memory_cache(benchmark: BenchmarkFixture) -> None:
+    cache = MemoryCache(max_entries=5_000, max_bytes=16_000_000)
+    numbers = count()
+
+    def keep() -> None:
+        cache.set(f"key:{next(numbers)}", b"value", expires=60.0, size=5)
+
+    for _ in range(5_000):
+        keep()
+    benchmark(keep)
+    assert len(cache) == 5_000
+    assert cache.statistics.evicted > 0
+
+
+def test_peek_without_a_span(benchmark: BenchmarkFixture) -> None:
+    tiers, value = _filled(l1_ttl=60.0)
+    kind = tiers.cdp.kind("user_journeys")
+    assert benchmark(tiers.cache.peek, kind, KEY) is value
+
+
+def test_peek_with_a_span(benchmark: BenchmarkFixture) -> None:
+    tiers, value = _filled(l1_ttl=60.0)
     kind = tiers.cdp.kind("user_journeys")
 
-    def read() -> tuple[bytes, Span]:
+    def peek() -> tuple[bytes, Span]:
         span = Span()
-        return finish(tiers.cache.get(span, "journey", kind, KEY, _unexpected)), span
+        return tiers.cache.peek(kind, KEY, span, "journey"), span
 
-    value = finish(tiers.cache.get(Span(), "journey", kind, KEY, lambda: _load(tiers)))
-    answer, span = benchmark(read)
+    answer, span = benchmark(peek)
+    assert answer is value
+    assert span.reads == [("journey", L1_HIT)]
+    assert [name for name, _ in span.stages] == ["l1"]
+
+
+def test_l1_hit_through_the_tiers(benchmark: BenchmarkFixture) -> None:
+    tiers, value = _filled(l1_ttl=60.0)
+    answer, span = benchmark(_reader(tiers))
     assert answer is value
     assert span.reads == [("journey", L1_HIT)]
 
 
 def test_l2_hit_in_memory(benchmark: BenchmarkFixture) -> None:
-    clock = ManualClock()
-    tiers = Tiers(MemoryKV(clock.now), clock, l1_ttl=0.0)  # L1 forgets at once
-    kind = tiers.cdp.kind("user_journeys")
-
-    def read() -> tuple[bytes, Span]:
-        span = Span()
-        return finish(tiers.cache.get(span, "journey", kind, KEY, _unexpected)), span
-
-    value = finish(tiers.cache.get(Span(), "journey", kind, KEY, lambda: _load(tiers)))
-    answer, span = benchmark(read)
+    tiers, value = _filled(l1_ttl=0.0)  # L1 forgets at once
+    answer, span = benchmark(_reader(tiers))
     assert answer == value
     assert span.reads == [("journey", L2_HIT)]
 
@@ -64,7 +84,7 @@ def test_l2_hit_in_embedded_fakeredis(benchmark: BenchmarkFixture) -> None:
     kind = tiers.cdp.kind("user_journeys")
 
     async def get(span: Span) -> bytes:
-        value: bytes = await tiers.cache.get(span, "journey", kind, KEY, _unexpected)
+        value: bytes = await tiers.cache.get(kind, KEY, _unexpected, span, "journey")
         return value
 
     with asyncio.Runner() as runner:
@@ -74,7 +94,7 @@ def test_l2_hit_in_embedded_fakeredis(benchmark: BenchmarkFixture) -> None:
             span = Span()
             return loop.run_until_complete(get(span)), span
 
-        value = runner.run(tiers.cache.get(Span(), "journey", kind, KEY, lambda: _load(tiers)))
+        value = runner.run(tiers.cache.get(kind, KEY, lambda: _load(tiers), Span(), "journey"))
         answer, span = benchmark(read)
         runner.run(kv.close())
     assert answer == value
@@ -89,11 +109,32 @@ def test_full_miss(benchmark: BenchmarkFixture) -> None:
     def read() -> tuple[bytes, Span]:
         clock.advance(kind.ttl + 1.0)  # nothing lives that long
         span = Span()
-        return finish(tiers.cache.get(span, "journey", kind, KEY, lambda: _load(tiers))), span
+        load = tiers.cache.get(kind, KEY, lambda: _load(tiers), span, "journey")
+        return finish(load), span
 
     answer, span = benchmark(read)
     assert answer == finish(_load(tiers))
     assert span.reads == [("journey", MISS)]
+
+
+def _filled(*, l1_ttl: float) -> tuple[Tiers, bytes]:
+    """Return tiers over a store in memory that hold KEY, and its value."""
+    clock = ManualClock()
+    tiers = Tiers(MemoryKV(clock.now), clock, l1_ttl=l1_ttl)
+    kind = tiers.cdp.kind("user_journeys")
+    load = tiers.cache.get(kind, KEY, lambda: _load(tiers), Span(), "journey")
+    return tiers, finish(load)
+
+
+def _reader(tiers: Tiers) -> Callable[[], tuple[bytes, Span]]:
+    """Return what reads KEY, without a load, and tells where it was found."""
+    kind = tiers.cdp.kind("user_journeys")
+
+    def read() -> tuple[bytes, Span]:
+        span = Span()
+        return finish(tiers.cache.get(kind, KEY, _unexpected, span, "journey")), span
+
+    return read
 
 
 async def _load(tiers: Tiers) -> bytes:

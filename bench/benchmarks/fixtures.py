@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from core.caching.kv import KVStore
 from core.caching.memory import MemoryCache
-from core.caching.tiered import CachePolicy, TieredCache
+from core.caching.policy import CachePolicy
+from core.caching.tiered import TieredCache
 from core.cdp import Cdp
 from core.clock import ManualClock
 from core.conversions import ConversionQueue

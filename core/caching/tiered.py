@@ -1,87 +1,52 @@
-"""The tiered cache: L1, then L2, then the loader, with one load at a time per key."""
+"""The tiered cache of one isolate: L1, then L2, then the loader."""
 
 from __future__ import annotations
 
 import asyncio
-import struct
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from core.caching.kv import KVStore
-from core.caching.memory import MemoryCache
-from core.clock import Clock
+from core.caching import batches
+from core.caching.batches import LoadMany
+from core.caching.breaker import CircuitBreaker
+from core.caching.envelope import HEADER_BYTES, Envelope, seal
+from core.caching.flights import Flight, Flights, LeaderLeft
+from core.caching.frozen import freeze
+from core.caching.invalidation import Invalidator, Removed
+from core.caching.kv import KVStore, StoreItem
+from core.caching.lifetime import Lifetime, Standing
+from core.caching.memory import Life, MemoryCache
+from core.caching.policy import CachePolicy, CacheType
+from core.caching.read import MISSED, Load, Read
+from core.caching.second_tier import SecondTier
+from core.caching.stamps import Stamps, Target
+from core.caching.statistics import NEGATIVE_COLUMN, OUTCOME_MASK, STALE_COLUMN, TieredStatistics
+from core.clock import Clock, epoch_ms
 from core.errors import StoreError
-from core.record import NEGATIVE, READ_OUTCOMES
-from core.span import CURRENT, SLOTS, Operation, Span
+from core.record import NEGATIVE, STALE
+from core.span import Span
+from core.streams import Purpose
 from core.wire import BYPASS, COLLAPSED, L1_HIT, L2_HIT, MISS
 
-_HEADER = struct.Struct(">3sBq")
-_MAGIC = b"EP1"
-
-
-class Codec(Protocol):
-    """How values of one cache type are written to L2 and read back, as immutable objects."""
-
-    def encode(self, value: Any) -> bytes:
-        """Return *value* as bytes."""
-        ...
-
-    def decode(self, data: bytes) -> Any:
-        """Return the value of *data*; ValueError if it is none."""
-        ...
-
-
-class Text:
-    """Values that are JSON documents already, as bytes."""
-
-    def encode(self, value: bytes) -> bytes:
-        """Return *value* itself."""
-        return value
-
-    def decode(self, data: bytes) -> bytes:
-        """Return *data* itself."""
-        return data
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheType:
-    """What a kind of key holds: its name, how long L2 keeps it (seconds) and its codec."""
-
-    name: str
-    ttl: float
-    codec: Codec
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CachePolicy:
-    """The switches of a tiered cache; times in seconds, negative_ttl 0 keeps no absence."""
-
-    l1_ttl: float
-    negative_ttl: float
-    single_flight: bool
-    await_put: bool
-
-
-MISSED = object()
-"""What `TieredCache.peek` returns where L1 has no entry."""
-
-
-class _LeaderLeft(Exception):
-    """The request that was loading for others went away."""
+DEFAULT_HORIZON = 90_000.0
+"""Seconds for which invalidations are remembered where the caller gives no Invalidator."""
 
 
 class TieredCache:
     """The cache of one isolate.
 
     An entry's life is counted from the start of its load and stored with it, so that promotion to
-    L1 gives it the remainder and no value is older than its TTL. Waiting requests are answered in
-    the order of their arrival. *retain* keeps background writes alive.
+    L1 gives it the remainder and no value is older than its TTL, or than its TTL and the stale
+    bound that the policy switches on. Waiting requests are answered in the order of their arrival.
+
+    retain: keeps background work alive until it is done. breaker and invalidator: shared by the
+    isolates of a process; this one gets its own where none is given. uniform: random numbers in
+    [0, 1) for the switches that draw; ValueError if one of them is on without it.
     """
 
     __slots__ = (
-        "_clock", "_flights", "_isolate", "_kv", "_now", "_policy", "_retain",
-        "corrupt", "l1", "outcomes", "put_errors",
+        "_keeps", "_lifetime", "_origin_ms", "_outcomes", "_policy", "_retain", "_stamps",
+        "flights", "invalidator", "l1", "l2", "now", "shares_loads", "statistics",
     )  # fmt: skip
 
     def __init__(
@@ -91,209 +56,415 @@ class TieredCache:
         clock: Clock,
         policy: CachePolicy,
         *,
-        retain: Callable[[asyncio.Task[None]], None],
+        retain: Callable[[asyncio.Task[Any]], None],
+        breaker: CircuitBreaker | None = None,
+        invalidator: Invalidator | None = None,
+        uniform: Callable[[Purpose], float] | None = None,
     ) -> None:
         self.l1 = l1
-        self._kv = kv
-        self._clock = clock
-        self._now = clock.now
+        self._origin_ms = clock.origin_ms
+        self.now = clock.now
         self._policy = policy
+        self.shares_loads = policy.single_flight
         self._retain = retain
-        self._flights: dict[str, list[asyncio.Future[Any]]] = {}
-        self.outcomes: dict[str, list[int]] = {}
-        self.corrupt = 0
-        self.put_errors = 0
-        self._isolate = self
+        self._lifetime = Lifetime(policy, uniform)
+        self._keeps = self._lifetime.keeps
+        if invalidator is None:
+            stamps = Stamps(lambda: epoch_ms(clock), horizon=DEFAULT_HORIZON)
+            invalidator = Invalidator(kv, stamps)
+        self.invalidator = invalidator
+        invalidator.add(self)
+        self._stamps = invalidator.stamps
+        self.statistics = TieredStatistics()
+        self._outcomes = self.statistics.outcomes
+        self.l2 = SecondTier(
+            kv,
+            clock.now,
+            self._stamps,
+            breaker or CircuitBreaker(failures=0, open_for=0.0),
+            self.statistics,
+            soft_timeout=policy.l2_soft_timeout,
+            retain=retain,
+        )
+        self.flights = Flights()
 
     def request_scoped(self) -> TieredCache:
         """Return this cache with an L1 that is empty and dies with its user."""
-        scoped = TieredCache(
-            MemoryCache(max_entries=self.l1.max_entries, max_bytes=self.l1.max_bytes),
-            self._kv, self._clock, self._policy, retain=self._retain,
-        )  # fmt: skip
-        scoped._flights = self._flights
-        scoped.outcomes = self.outcomes
-        scoped._isolate = self._isolate  # counts what outlives the request
+        scoped = object.__new__(TieredCache)
+        for name in self.__slots__:
+            setattr(scoped, name, getattr(self, name))
+        scoped.l1 = MemoryCache(max_entries=self.l1.max_entries, max_bytes=self.l1.max_bytes)
         return scoped
 
-    async def get(
-        self,
-        span: Span,
-        name: str,
-        kind: CacheType,
-        key: str,
-        load: Callable[[], Awaitable[Any]],
-    ) -> Any:
-        """Return the value of *key*, from L1, L2 or *load*, None where there is none.
-
-        *name* is the read's name within its request. Errors of *load* pass through, to every
-        request that waited for it; L2's errors are counted and bypass it.
-        """
-        value = self.peek(span, name, kind, key)
-        return value if value is not MISSED else await self.fetch(span, name, kind, key, load)
-
-    def peek(self, span: Span, name: str, kind: CacheType, key: str) -> Any:
+    def peek(self, kind: CacheType, key: str, span: Span | None = None, name: str = "") -> Any:
         """Return the value of *key* if L1 has it, None where it knows there is none, or MISSED.
 
         The part of `get` that never waits; after MISSED, `fetch` is the rest.
         """
-        now = self._now
-        started = now()
-        entry = self.l1.get(key, started)
-        span.stages.append(("l1", now() - started))
+        now = self.now()
+        entry = self.l1.get(key, now)
         if entry is None:
+            if span is not None:
+                span.stages.append(("l1", self.now() - now))
             return MISSED
-        value = entry[0]
-        self._count(span, name, kind, L1_HIT if value is not None else L1_HIT | NEGATIVE)
+        value, code = entry[0], L1_HIT
+        counts = self._outcomes[kind.name]
+        counts[L1_HIT] += 1
+        if value is None:
+            counts[NEGATIVE_COLUMN] += 1
+            code |= NEGATIVE
+        if span is not None:
+            span.stages.append(("l1", self.now() - now))
+            span.reads.append((name, code))
         return value
+
+    async def get(
+        self,
+        kind: CacheType,
+        key: str,
+        load: Load,
+        span: Span | None = None,
+        name: str = "",
+        tags: tuple[str, ...] = (),
+    ) -> Any:
+        """Return the value of *key*, from L1, L2 or *load*, None where there is none.
+
+        *span* and *name* (of the read within its request) take down what happened; an entry with
+        *tags* is invalidated with each of them. Errors of *load* pass through, to every request
+        that waited for it, unless the policy lets an older value be served; L2's errors are
+        counted and bypass it. TypeError if *load* returns what callers could change.
+        """
+        value = self.peek(kind, key, span, name)
+        if value is not MISSED:
+            return value
+        return await self.fetch(kind, key, load, span, name, tags)
+
+    async def get_many(
+        self,
+        kind: CacheType,
+        keys: Sequence[str],
+        load: LoadMany,
+        span: Span | None = None,
+        name: str = "",
+        tags: tuple[str, ...] = (),
+    ) -> dict[str, Any]:
+        """Return the value of each of *keys*, with at most one round trip to L2 and one load.
+
+        Keys that another read is loading already are waited for; a stale value of L2 is loaded
+        anew. Errors are those of `get`.
+        """
+        return await batches.get_many(self, kind, keys, load, span, name, tags)
+
+    async def set_many(
+        self, kind: CacheType, values: Mapping[str, Any], tags: tuple[str, ...] = ()
+    ) -> None:
+        """Put *values* (None: there is none) into both tiers in place of what was there.
+
+        Loads of these keys that are in flight are not kept, and other processes forget the keys.
+        An error of L2 is counted.
+        """
+        await batches.set_many(self, kind, values, tags)
+
+    async def delete_many(self, keys: Sequence[str]) -> Removed:
+        """Invalidate *keys*; return how many entries went from L1 and L2, StoreError as there."""
+        if not keys:
+            return Removed(0, 0)
+        return await self.invalidator.invalidate(Target(keys=tuple(keys)))
 
     async def fetch(
         self,
-        span: Span,
-        name: str,
         kind: CacheType,
         key: str,
-        load: Callable[[], Awaitable[Any]],
+        load: Load,
+        span: Span | None = None,
+        name: str = "",
+        tags: tuple[str, ...] = (),
     ) -> Any:
-        """Return the value of *key*, which L1 does not have, from L2 or *load*."""
-        while self._policy.single_flight and (followers := self._flights.get(key)) is not None:
-            waiter = asyncio.get_running_loop().create_future()
-            followers.append(waiter)
+        """Return the value of *key*, which `peek` missed, from L2 or *load*."""
+        read = Read(kind, key, load, span, name, tags)
+        if self._keeps:
+            read.begin()  # a read near its end draws
+            value = self.serve_retained(read)
+            if value is not MISSED:
+                return value
+        if not self.shares_loads:
+            read.begin()
+            return await self._read(read)
+        while (flight := self.flights.get(key)) is not None:
             try:
-                value = await waiter
-            except _LeaderLeft:
+                value = await flight.join()
+            except LeaderLeft:
                 continue
-            except StoreError:
-                self._count(span, name, kind, COLLAPSED)
+            except Exception:
+                if (value := self.fall_back(read)) is not MISSED:
+                    return value
+                self.count(read, COLLAPSED)
                 raise
-            self._count(span, name, kind, COLLAPSED)
+            self.count(read, COLLAPSED)
             return value
-        CURRENT.set(Operation(span, SLOTS[name]))
-        if not self._policy.single_flight:
-            return await self._fetch(span, name, kind, key, load)
-        followers = self._flights[key] = []
+        read.begin()
+        flight = read.flight = self.flights.begin(key, tags)
         try:
-            value = await self._fetch(span, name, kind, key, load)
+            value = await self._read(read)
         except BaseException as error:
-            del self._flights[key]
-            # Cancelled: one of the followers loads in this one's place.
-            failure = error if isinstance(error, Exception) else _LeaderLeft()
-            for waiter in followers:
-                if not waiter.done():
-                    waiter.set_exception(failure)
+            self.flights.end(flight)
+            flight.fail(error)
             raise
-        del self._flights[key]
-        for waiter in followers:
-            if not waiter.done():
-                waiter.set_result(value)
+        self.answer(read, value)
         return value
 
-    async def _fetch(
+    def answer(self, read: Read, value: Any) -> None:
+        """Answer who waits for the flight that *read* leads; nobody joins it any more."""
+        if (flight := read.flight) is not None:
+            self.flights.end(flight)
+            flight.resolve(value)
+
+    async def _read(self, read: Read) -> Any:
+        outcome, started = MISS, self.now()
+        try:
+            can_fall_back = (
+                self._policy.stale_if_error > 0 and self.l1.retained(read.key, started) is not None
+            )
+            envelope = await self.l2.read(read.kind, read.key, can_fall_back)
+        except StoreError:
+            outcome = BYPASS
+        now = self.now()
+        if read.span is not None:
+            read.span.stages.append(("l2", now - started))
+        if outcome == BYPASS:
+            value = self.extend(read)
+        else:
+            value = MISSED if envelope is None else self._serve_envelope(read, envelope, now)
+        if value is not MISSED:
+            return value
+        try:
+            value, item = await self._load(read)
+        except Exception:
+            if (value := self.fall_back(read)) is not MISSED:
+                return value
+            self.count(read, outcome)  # a read that nothing answered is no hit
+            raise
+        self.count(read, outcome)
+        if item is not None and outcome != BYPASS:
+            self.answer(read, value)  # nobody else waits for the write, and ages meanwhile
+            await self.store(item)
+        return value
+
+    async def _load(self, read: Read) -> tuple[Any, StoreItem | None]:
+        """Load a value into L1; return it and what is to be put into L2."""
+        statistics, kind = self.statistics, read.kind
+        loading = self.now()
+        stamp = self._stamps.load(self._origin_ms + int(loading * 1000))
+        statistics.loads += 1
+        try:
+            value = freeze(await read.load())
+        except Exception:
+            statistics.load_errors += 1
+            raise
+        return value, self.keep_loaded(kind, read.key, value, stamp, loading, read.tags)
+
+    def keep_loaded(
         self,
-        span: Span,
-        name: str,
         kind: CacheType,
         key: str,
-        load: Callable[[], Awaitable[Any]],
-    ) -> Any:
-        clock = self._clock
-        started = clock.now()
-        outcome = MISS
-        try:
-            data = await self._kv.get(key)
-        except StoreError:
-            data, outcome = None, BYPASS
-        span.stages.append(("l2", clock.now() - started))
-        found = None if data is None else self._open(kind, data)
-        if found is not None:
-            value, expires = found
-            self._promote(key, value, expires, len(data or b""))
-            self._count(span, name, kind, L2_HIT if value is not None else L2_HIT | NEGATIVE)
-            return value
-        loading = clock.now()
-        try:
-            value = await load()
-        except StoreError:
-            self._count(span, name, kind, outcome)  # a read that nothing answered is no hit
-            raise
-        ttl = kind.ttl if value is not None else min(self._policy.negative_ttl, kind.ttl)
-        expires = loading + ttl
-        self._count(span, name, kind, outcome)
-        if expires <= clock.now():
-            return value
-        sealed = seal(kind, value, self._clock.origin_ms + int(expires * 1000))
-        self._promote(key, value, expires, len(sealed))
-        if outcome == BYPASS:
-            return value
+        value: Any,
+        stamp: int,
+        loading: float,
+        tags: tuple[str, ...],
+    ) -> StoreItem | None:
+        """Put a frozen value that was loaded from *loading* on into L1.
+
+        Return it as L2 keeps it; None if its life is over or an invalidation has overtaken it.
+        """
+        fresh_until = loading + self._lifetime.ttl(kind.ttl, is_negative=value is None)
+        now = self.now()
+        if self._stamps.refuses_load(key, tags, stamp):
+            self.statistics.overtaken += 1
+            return None
+        if fresh_until <= now:
+            return None
+        load_seconds = now - loading
+        sealed = seal(
+            None if value is None else kind.codec.encode(value),
+            loaded_ms=stamp,
+            expires_ms=self._origin_ms + int(fresh_until * 1000),
+            load_seconds=load_seconds,
+            tags=tags,
+        )
+        self._promote(key, value, now, fresh_until, len(sealed), load_seconds, tags)
+        return StoreItem(key, sealed, fresh_until + self._lifetime.stale_bound - now, tags)
+
+    def _promote(
+        self,
+        key: str,
+        value: Any,
+        now: float,
+        fresh_until: float,
+        size: int,
+        load_seconds: float,
+        tags: tuple[str, ...],
+    ) -> None:
+        l1_until = now + self._policy.l1_ttl
+        expires, life = self._lifetime.bounded(l1_until, fresh_until, load_seconds, tags)
+        self.l1.set(key, value, expires=expires, size=size, life=life)
+
+    async def store(self, *items: StoreItem) -> None:
+        """Put *items* into L2, in the background unless the policy says otherwise."""
         if self._policy.await_put:
-            await self._put(key, sealed, expires)
+            await self.l2.write(*items)
         else:
-            self._retain(asyncio.get_running_loop().create_task(self._put(key, sealed, expires)))
+            self._retain(asyncio.get_running_loop().create_task(self.l2.write(*items)))
+
+    def _serve_envelope(self, read: Read, envelope: Envelope, now: float) -> Any:
+        """Take an L2 entry into L1 and return its value, or MISSED if it is too old to serve."""
+        if not self.admit(read.key, envelope, now, self._policy.stale_while_revalidate):
+            return MISSED
+        code = L2_HIT if envelope.value is not None else L2_HIT | NEGATIVE
+        if self._keeps:
+            fresh_until = self._fresh_until(envelope)
+            if now >= fresh_until:
+                self._refresh(read)
+                code |= STALE
+            elif self._lifetime.renews_early(now, fresh_until, envelope.load_seconds):
+                self._refresh(read)
+        self.count(read, code)
+        return envelope.value
+
+    def admit(self, key: str, envelope: Envelope, now: float, stale_bound: float) -> bool:
+        """Take an L2 entry into L1 at *now*; return whether it may be served.
+
+        stale_bound: seconds beyond its TTL; older than that it is only there to fall back on.
+        """
+        value, _, _, load_seconds, tags, size = envelope
+        fresh_until = self._fresh_until(envelope)
+        if now >= fresh_until + self._lifetime.stale_bound:
+            return False
+        self._promote(key, value, now, fresh_until, size, load_seconds, tags)
+        return now < fresh_until + stale_bound
+
+    def _fresh_until(self, envelope: Envelope) -> float:
+        return (envelope.expires_ms - self._origin_ms) / 1000
+
+    def serve_retained(self, read: Read) -> Any:
+        """Return a value that L1 retains, if it may be served without waiting, or MISSED."""
+        now = self.now()
+        entry = self.l1.retained(read.key, now)
+        if entry is None or (life := entry[3]) is None:
+            return MISSED
+        standing = self._lifetime.standing(life, now)
+        if standing is Standing.ENDED:
+            return MISSED
+        if standing is Standing.STALE or (
+            standing is Standing.FRESH
+            and now >= life.retry_at
+            and self._lifetime.renews_early(now, life.fresh_until, life.load_seconds)
+        ):
+            self._refresh(read)
+        self._count_retained(read, entry[0], life, now)
+        return entry[0]
+
+    def extend(self, read: Read) -> Any:
+        """Return a value within its TTL whose stay in L1 is over, while L2 fails, or MISSED."""
+        value = self._retained_for_errors(read, 0.0)
+        if value is not MISSED:
+            self.statistics.l1_extended += 1
         return value
 
-    async def _put(self, key: str, sealed: bytes, expires: float) -> None:
-        ttl = expires - self._clock.now()
-        if ttl <= 0:
+    def fall_back(self, read: Read) -> Any:
+        """Return a value that may be served because its load failed, or MISSED."""
+        value = self._retained_for_errors(read, self._policy.stale_if_error)
+        if value is not MISSED:
+            self._pause(read.key)
+        return value
+
+    def _retained_for_errors(self, read: Read, bound: float) -> Any:
+        if not self._policy.stale_if_error:
+            return MISSED
+        now = self.now()
+        entry = self.l1.retained(read.key, now)
+        if entry is None or (life := entry[3]) is None or now >= life.fresh_until + bound:
+            return MISSED
+        self._count_retained(read, entry[0], life, now)
+        return entry[0]
+
+    def _count_retained(self, read: Read, value: Any, life: Life, now: float) -> None:
+        code = L1_HIT if value is not None else L1_HIT | NEGATIVE
+        self.count(read, code | STALE if now >= life.fresh_until else code)
+
+    def _pause(self, key: str) -> None:
+        """Let *key* not be loaded again for a while: its load has failed."""
+        now = self.now()
+        entry = self.l1.retained(key, now)
+        if entry is not None and entry[3] is not None:
+            retry_at = now + self._policy.retry_pause
+            self.l1.replace_life(key, entry[3]._replace(retry_at=retry_at))
+
+    def _refresh(self, read: Read) -> None:
+        """Load in the background, unless somebody else loads the key already."""
+        current = self.flights.get(read.key)
+        if current is not None and current is not read.flight:
             return
+        flight = self.flights.begin(read.key, read.tags)
+        self.statistics.refreshes += 1
+        self._retain(asyncio.get_running_loop().create_task(self._renew(read, flight)))
+
+    async def _renew(self, read: Read, flight: Flight) -> None:
+        read.begin_apart()
         try:
-            await self._kv.put(key, sealed, ttl)
-        except StoreError:
-            self._isolate.put_errors += 1
+            value, item = await self._load(read)
+        except BaseException as error:
+            self.statistics.refresh_errors += 1
+            self._pause(read.key)
+            self.flights.end(flight)
+            flight.fail(error)
+            if not isinstance(error, Exception):
+                raise
+            return
+        self.flights.end(flight)
+        flight.resolve(value)
+        if item is not None:
+            await self.l2.write(item)
 
-    def _promote(self, key: str, value: Any, expires: float, size: int) -> None:
-        self.l1.set(
-            key, value, expires=min(expires, self._clock.now() + self._policy.l1_ttl), size=size
-        )
-
-    def _count(self, span: Span, name: str, kind: CacheType, code: int) -> None:
-        span.reads.append((name, code))
-        counts = self.outcomes.get(kind.name)
-        if counts is None:
-            counts = self.outcomes[kind.name] = [0] * (len(READ_OUTCOMES) + 1)
-        counts[code & 15] += 1
+    def count(self, read: Read, code: int) -> None:
+        """Count how *read* ended, and note it on its span."""
+        counts = self._outcomes[read.kind.name]
+        counts[code & OUTCOME_MASK] += 1
         if code & NEGATIVE:
-            counts[-1] += 1
+            counts[NEGATIVE_COLUMN] += 1
+        if code & STALE:
+            counts[STALE_COLUMN] += 1
+        if read.span is not None:
+            read.span.reads.append((read.name, code))
 
-    def _open(self, kind: CacheType, data: bytes) -> tuple[Any, float] | None:
-        """Return value and expiry of sealed bytes; None if they are foreign or have expired."""
-        try:
-            value, expires_ms = unseal(kind, data)
-        except ValueError:
-            self._isolate.corrupt += 1
-            return None
-        expires = (expires_ms - self._clock.origin_ms) / 1000
-        return None if expires <= self._clock.now() else (value, expires)
+    def forget(self, target: Target) -> int:
+        """Drop what *target* names from L1; no read joins a load of it any more."""
+        self.flights.forget(target)
+        if target.prefix is not None:
+            return self.l1.delete_prefix(target.prefix)
+        if target.tag is not None:
+            return self.l1.delete_tag(target.tag)
+        return sum(self.l1.delete(key) for key in target.keys)
 
-    def warm_l1(self, key: str, value: Any, *, expires: float, encoded_size: int) -> None:
-        """Put an entry into L1 as if it had been read before; encoded_size: bytes of the value."""
-        self.l1.set(key, value, expires=expires, size=_HEADER.size + encoded_size)
+    def forget_all(self) -> int:
+        """Drop everything from L1; no read joins a load that is in flight."""
+        self.flights.clear()
+        return self.l1.clear()
 
-    async def invalidate(self, *keys: str) -> tuple[int, int]:
-        """Forget *keys* in L1 and L2; return how many went from each."""
-        from_l1 = sum(self.l1.delete(key) for key in keys)
-        return from_l1, await self._kv.delete(*keys)
+    def warm_l1(
+        self,
+        key: str,
+        value: Any,
+        *,
+        l1_until: float,
+        fresh_until: float,
+        load_seconds: float,
+        encoded_size: int,
+        tags: tuple[str, ...] = (),
+    ) -> None:
+        """Put an entry into L1 as if it had been read before; encoded_size: bytes of the value.
 
-    async def invalidate_prefix(self, prefix: str) -> tuple[int, int]:
-        """Forget every key that starts with *prefix*; return how many went from L1 and L2."""
-        return self.l1.delete_prefix(prefix), await self._kv.delete_prefix(prefix)
-
-
-def seal(kind: CacheType, value: Any, expires_ms: int) -> bytes:
-    """Return *value* as L2 keeps it, with its absolute expiry in epoch milliseconds."""
-    return seal_encoded(None if value is None else kind.codec.encode(value), expires_ms)
-
-
-def seal_encoded(encoded: bytes | None, expires_ms: int) -> bytes:
-    """Return an encoded value as L2 keeps it; None is the absence of one."""
-    return _HEADER.pack(_MAGIC, encoded is None, expires_ms) + (encoded or b"")
-
-
-def unseal(kind: CacheType, data: bytes) -> tuple[Any, int]:
-    """Return value and expiry of what `seal` wrote; ValueError if *data* is anything else."""
-    try:
-        magic, absent, expires_ms = _HEADER.unpack_from(data)
-        if magic != _MAGIC or absent > 1:
-            raise ValueError("not an entry of this cache")
-        return None if absent else kind.codec.decode(data[_HEADER.size :]), expires_ms
-    except (struct.error, TypeError, KeyError) as error:
-        raise ValueError(f"not an entry of this cache: {error}") from None
+        l1_until and fresh_until: absolute ends of its stay in L1 and of its TTL, in seconds.
+        """
+        expires, life = self._lifetime.bounded(l1_until, fresh_until, load_seconds, tags)
+        size = HEADER_BYTES + encoded_size
+        self.l1.set(key, value, expires=expires, size=size, life=life)

@@ -16,7 +16,7 @@ def clock(request: pytest.FixtureRequest) -> Clock:
     return make()
 
 
-def test_a_new_clock_starts_at_about_0_and_never_goes_back(clock: Clock) -> None:
+def test_a_new_clock_is_not_below_0_and_never_goes_back(clock: Clock) -> None:
     times = [clock.now() for _ in range(1_000)]
     assert times[0] >= 0
     assert all(later >= earlier for earlier, later in pairwise(times))
@@ -39,11 +39,11 @@ def test_epoch_time_is_the_origin_and_whole_milliseconds_since(clock: Clock) -> 
 
 def test_two_system_clocks_agree_on_the_scale_of_the_machine() -> None:
     one, other = SystemClock(), SystemClock()
-    first = one.monotonic(one.now())
-    second = other.monotonic(other.now())
-    third = one.monotonic(one.now())
+    first = one.now()
+    second = other.now()
+    third = one.now()
     assert first <= second <= third
-    assert 0 <= other.origin_ms - one.origin_ms < 60_000
+    assert abs(other.origin_ms - one.origin_ms) < 60_000
 
 
 def test_a_manual_clock_moves_only_when_told() -> None:

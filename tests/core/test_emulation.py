@@ -21,7 +21,7 @@ import simpy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.caching.kv import MemoryKV
+from core.caching.kv import MemoryKV, StoreItem
 from core.clock import SystemClock
 from core.distributions import Distribution
 from core.emulation import DelayedDatabase, DelayedKV, Executions, FaultSchedule
@@ -29,9 +29,10 @@ from core.errors import StoreError, StoreTimeout
 from core.executions import SharedExecutions
 from core.query.database import SqliteDatabase
 from core.query.statements import INSERT_SITE, Statement
-from core.scenario import L2, L3, Fault
+from core.scenario import Fault
 from core.span import CURRENT, Operation, Span
 from core.streams import Purpose
+from core.tiers import L2, L3
 from sim.loop import SimLoop
 
 READ, COLD, WRITE = 0.25, 1.0, 0.5
@@ -187,18 +188,51 @@ def test_operations_on_the_store_overlap() -> None:
     simulated(scene)
 
 
+@pytest.mark.parametrize(("touched", "seconds"), [("ab", READ), ("a", COLD), ("", COLD)])
+def test_read_of_several_keys_is_one_operation_as_slow_as_its_coldest_key(
+    touched: str, seconds: float
+) -> None:
+    async def scene(platform: Simulated) -> None:
+        kv, store = edge_store(platform)
+        await store.put(StoreItem("b", b"2", 60.0))
+        for key in touched:
+            kv.touch(key, 100.0)
+        end, result, _ = await at(platform, 0.0, lambda: kv.get("a", "b"))
+        assert (end, result, kv.operations) == (seconds, [None, b"2"], 1)
+        again, _, _ = await at(platform, 5.0, lambda: kv.get("b", "a"))
+        assert again == 5.0 + READ  # both were answered, so both are hot
+
+    simulated(scene)
+
+
+def test_write_of_several_items_is_one_operation_that_keeps_those_still_alive() -> None:
+    async def scene(platform: Simulated) -> None:
+        kv, store = edge_store(platform)
+        items = [StoreItem("a", b"1", WRITE), StoreItem("b", b"2", WRITE + 1.0, ("t",))]
+        end, _, _ = await at(platform, 0.0, lambda: kv.put(*items))
+        assert (end, kv.operations) == (WRITE, 1)
+        assert await store.get("a", "b") == [None, b"2"]
+        assert await kv.delete_tag("t") == 1  # the item kept its tags
+        assert platform.now() == WRITE  # at once, as every deletion
+        assert await store.get("b") == [None]
+
+    simulated(scene)
+
+
 def test_value_is_there_once_its_write_has_ended_and_not_before() -> None:
     async def scene(platform: Simulated) -> None:
         kv, store = edge_store(platform, read=constant(0.0), cold_read=constant(0.0))
-        writing = asyncio.ensure_future(at(platform, 0.0, lambda: kv.put("a", b"1", 5.0)))
+        writing = asyncio.ensure_future(
+            at(platform, 0.0, lambda: kv.put(StoreItem("a", b"1", 5.0)))
+        )
         await platform.until(WRITE - 0.01)
-        assert await store.get("a") is None
+        assert await store.get("a") == [None]
         assert (await writing)[0] == WRITE
-        assert await store.get("a") == b"1"
+        assert await store.get("a") == [b"1"]
         await platform.until(4.99)  # its life goes on while it is written
-        assert await store.get("a") == b"1"
+        assert await store.get("a") == [b"1"]
         await platform.until(5.0)
-        assert await store.get("a") is None
+        assert await store.get("a") == [None]
 
     simulated(scene)
 
@@ -207,7 +241,7 @@ def test_value_is_there_once_its_write_has_ended_and_not_before() -> None:
 def test_value_that_ends_while_it_is_written_is_not_kept(ttl: float) -> None:
     async def scene(platform: Simulated) -> None:
         kv, store = edge_store(platform)
-        end, result, _ = await at(platform, 0.0, lambda: kv.put("a", b"1", ttl))
+        end, result, _ = await at(platform, 0.0, lambda: kv.put(StoreItem("a", b"1", ttl)))
         assert (end, result, len(store)) == (WRITE, None, 0)
 
     simulated(scene)
@@ -218,8 +252,8 @@ def test_read_answers_with_the_value_of_the_moment_when_it_leaves() -> None:
         kv, store = edge_store(platform)
         reading = asyncio.ensure_future(at(platform, 0.0, lambda: kv.get("a")))
         await platform.until(COLD - 0.01)
-        await store.put("a", b"late", 60.0)
-        assert (await reading)[:2] == (COLD, b"late")
+        await store.put(StoreItem("a", b"late", 60.0))
+        assert (await reading)[:2] == (COLD, [b"late"])
 
     simulated(scene)
 
@@ -228,14 +262,14 @@ def test_read_answers_with_the_value_of_the_moment_when_it_leaves() -> None:
 def test_store_gives_up_exactly_at_its_time_limit(timeout: float, is_late: bool) -> None:
     async def scene(platform: Simulated) -> None:
         kv, store = edge_store(platform, timeout=timeout, write=constant(1.0))
-        await store.put("a", b"1", 60.0)
+        await store.put(StoreItem("a", b"1", 60.0))
         end, result, _ = await at(platform, 3.0, lambda: kv.get("a"))
         assert end == 3.0 + timeout
-        assert isinstance(result, StoreTimeout) if is_late else result == b"1"
-        end, result, _ = await at(platform, 8.0, lambda: kv.put("a", b"2", 60.0))
+        assert isinstance(result, StoreTimeout) if is_late else result == [b"1"]
+        end, result, _ = await at(platform, 8.0, lambda: kv.put(StoreItem("a", b"2", 60.0)))
         assert end == 8.0 + timeout
         assert isinstance(result, StoreTimeout) is is_late
-        assert await store.get("a") == (b"1" if is_late else b"2")
+        assert await store.get("a") == [b"1" if is_late else b"2"]
         assert kv.errors == (2 if is_late else 0)
 
     simulated(scene)
@@ -272,13 +306,14 @@ def test_fault_of_l2_strikes_within_its_window_only(
         sent = origin + when
         calls: dict[str, Callable[[], Awaitable[Any]]] = {
             "get": lambda: kv.get("a"),
-            "put": lambda: kv.put("a", b"1", 99.0),
+            "put": lambda: kv.put(StoreItem("a", b"1", 99.0)),
         }
         end, result, _ = await at(platform, sent, calls[operation])
+        answer = [None] if operation == "get" else None
         if not strikes:
-            assert (end, result) == (sent + COLD, None)
+            assert (end, result) == (sent + COLD, answer)
         elif kind == "slow":
-            assert (end, result) == (sent + 3 * COLD, None)
+            assert (end, result) == (sent + 3 * COLD, answer)
         else:
             assert end == sent + (COLD if kind == "error" else 60.0)
             assert isinstance(result, StoreError)
@@ -585,20 +620,15 @@ def test_shared_executions_equal_those_of_one_process(
 ) -> None:
     path = tmp_path / "executions"
     path.unlink(missing_ok=True)
-    # Two openings with clocks that were started at different times.
-    clocks = [SystemClock(), SystemClock()]
-    clocks[1]._start -= 1_000.0
     with (
-        closing(SharedExecutions(path, concurrency=servers, clock=clocks[0])) as first,
-        closing(SharedExecutions(path, concurrency=servers, clock=clocks[1])) as second,
+        closing(SharedExecutions(path, concurrency=servers)) as first,
+        closing(SharedExecutions(path, concurrency=servers)) as second,
     ):
-        ends = []
-        for position, (arrived, length) in enumerate(jobs):
-            shared, ahead = ((first, 0.0), (second, clocks[1]._start - clocks[0]._start))[
-                position % 2
-            ]
-            ends.append(shared.reserve(float(arrived) - ahead, float(length)) + ahead)
-    assert ends == pytest.approx(by_ticks(jobs, servers), abs=1e-6)
+        ends = [
+            (first, second)[position % 2].reserve(float(arrived), float(length))
+            for position, (arrived, length) in enumerate(jobs)
+        ]
+    assert ends == by_ticks(jobs, servers)
 
 
 RESERVATIONS = 20_000
@@ -609,15 +639,14 @@ def reserve_much(
 ) -> None:
     """Reserve as fast as this process can, together with the others at *ready*."""
     clock = SystemClock()
-    origin = clock.monotonic(0.0)
-    executions = SharedExecutions(path, concurrency=concurrency, clock=clock)
+    executions = SharedExecutions(path, concurrency=concurrency)
     taken: list[tuple[float, float]] = []
     ready.wait(60)
     for number in range(RESERVATIONS):
         seconds = 0.0005 * (1 + number % 3)
         arrived = clock.now()
         end = executions.reserve(arrived, seconds)
-        taken.append((origin + end - seconds, origin + end))
+        taken.append((end - seconds, end))
         if number % 8 == 0:
             os.sched_yield()  # or one process keeps the lock to itself
     executions.close()

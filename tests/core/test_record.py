@@ -23,6 +23,7 @@ from core.record import (
     NEGATIVE,
     READ_NAMES,
     READ_OUTCOMES,
+    STALE,
     Audit,
     Requests,
     RunRecord,
@@ -33,7 +34,10 @@ from core.record import (
     write_record,
 )
 
-CODES = (*range(len(READ_OUTCOMES)), 1 | NEGATIVE, 2 | NEGATIVE)
+FLAGS = (0, NEGATIVE, STALE, NEGATIVE | STALE)
+CODES = (0, 3, 4, 5, *(code | flags for code in (1, 2) for flags in FLAGS))
+FLAGGED = ("negative", "stale")
+"""Columns that count some of the hits once more."""
 
 
 def draw_requests(seed: int, count: int, *, duration: float = 10.0) -> Requests:
@@ -246,13 +250,13 @@ def test_a_stage_is_found_by_its_name_and_what_nobody_saw_is_none() -> None:
 @given(
     reads=st.dictionaries(
         st.sampled_from(["config", "lookup", "journey"]),
-        st.dictionaries(st.sampled_from([*READ_OUTCOMES[1:], "negative"]), st.integers(0, 1_000)),
+        st.dictionaries(st.sampled_from([*READ_OUTCOMES[1:], *FLAGGED]), st.integers(0, 1_000)),
     )
 )
 def test_ratios_are_shares_of_all_reads_and_add_up(reads: dict[str, dict[str, int]]) -> None:
     record = draw_record(reads=reads)
     counted = [(o, n) for outcomes in reads.values() for o, n in outcomes.items()]
-    total = sum(n for o, n in counted if o != "negative")
+    total = sum(n for o, n in counted if o not in FLAGGED)
 
     def ratio(series: str) -> float | None:
         return record.metric(Metric("ratio", series))
@@ -325,10 +329,18 @@ def test_reads_are_counted_as_a_loop_over_requests_counts_them(
             code = int(requests.reads[row, slot])
             if code == 0:
                 continue
-            counts = expected.setdefault(name, dict.fromkeys([*READ_OUTCOMES[1:], "negative"], 0))
-            counts[READ_OUTCOMES[code % NEGATIVE]] += 1
-            counts["negative"] += code >= NEGATIVE
+            counts = expected.setdefault(name, dict.fromkeys([*READ_OUTCOMES[1:], *FLAGGED], 0))
+            counts[READ_OUTCOMES[code % 16]] += 1
+            counts["negative"] += code // 16 % 2
+            counts["stale"] += code // 32 % 2
     assert count_reads(requests, after=after) == expected
+
+
+def test_a_stale_hit_is_a_hit_that_is_counted_once_more() -> None:
+    record = draw_record(reads={"journey": {"l1": 6, "l2": 2, "miss": 2, "stale": 5}})
+    assert record.metric(parse_metric("hit_ratio")) == 0.8
+    assert sum(record.read_totals().values()) == 10
+    assert "stale" not in record.read_totals()
 
 
 @given(
@@ -349,7 +361,7 @@ def test_windows_are_those_of_a_loop_over_requests(
             members[min(int((intended - after) / windows.width), number - 1)].append(row)
     for window, rows in enumerate(members):
         latencies = sorted(requests.latency[row] for row in rows)
-        codes = [int(code) % NEGATIVE for row in rows for code in requests.reads[row]]
+        codes = [int(code) % 16 for row in rows for code in requests.reads[row]]
         assert windows.requests[window] == len(rows)
         assert windows.failed[window] == sum(math.isinf(value) for value in latencies)
         for column, q in ((windows.p50, 50), (windows.p95, 95), (windows.p99, 99)):

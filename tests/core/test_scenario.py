@@ -19,11 +19,11 @@ from core.scenario import (
     PRIMARY_CACHE_TYPE,
     Mix,
     Scenario,
-    Targets,
     Topology,
-    Ttls,
 )
 from core.scenario_file import parse_scenario, scenario_data
+from core.targets import Targets
+from core.tiers import Tiers, Ttls
 
 REFERENCE = Path(scenarios.__file__).parent / "reference.toml"
 
@@ -86,7 +86,7 @@ def test_the_reference_names_no_field_that_there_is_not() -> None:
     text = REFERENCE.read_text(encoding="utf-8")
     text = re.sub(r"^# (?=\[|[a-z_0-9]+ = )", "", text, flags=re.MULTILINE)
     parsed = parse_scenario(tomllib.loads(text), source="reference.toml")
-    assert len(parsed.faults) == 1
+    assert [fault.kind for fault in parsed.faults] == ["slow", "hot_key"]
     assert parsed.trace.file is not None
     assert parsed.trace.types
 
@@ -118,6 +118,29 @@ def test_every_cache_type_has_a_ttl_and_an_unknown_one_the_default() -> None:
     assert set(PRIMARY_CACHE_TYPE.values()) < set(CACHE_TYPES)
 
 
+@pytest.mark.parametrize(
+    ("revalidate", "error", "bound"), [("0s", "0s", 0.0), ("7s", "3s", 7.0), ("3s", "7s", 7.0)]
+)
+def test_values_are_served_beyond_their_ttl_for_the_longer_of_both_bounds(
+    revalidate: str, error: str, bound: float
+) -> None:
+    given = {"stale_while_revalidate": revalidate, "stale_if_error": error}
+    assert Tiers.model_validate(given).stale_bound == bound
+
+
+def test_by_default_nothing_is_served_beyond_its_ttl_and_nothing_is_drawn() -> None:
+    tiers = scenario().tiers
+    assert (tiers.stale_bound, tiers.ttl_jitter, tiers.early_refresh) == (0.0, 0.0, 0.0)
+    assert tiers.l2.soft_timeout == 0.0
+    assert (tiers.l2.consistency, tiers.tags) == ("strong", False)
+
+
+@pytest.mark.parametrize("endpoint", [None, "track", "attribution", "journey"])
+def test_a_hot_key_is_a_fault_of_the_traffic(endpoint: str | None) -> None:
+    (fault,) = scenario(faults=[HOT_KEY | {"endpoint": endpoint, "value": 1}]).faults
+    assert (fault.tier, fault.endpoint, fault.value) == (None, endpoint, 1.0)
+
+
 def test_isolates_are_counted_over_processes_and_points_of_presence() -> None:
     topology = Topology(points_of_presence=3, processes=2, isolates=4)
     assert (topology.process_count, topology.isolate_count) == (6, 24)
@@ -135,6 +158,8 @@ def test_stages_that_fill_the_run_exactly_fit_whatever_floats_make_of_the_sum() 
     fitting = scenario(warm_up="0s", duration="3.3s", traffic={"stages": STAGES_OF_A_THIRD})
     assert len(fitting.traffic.stages) == 2
 
+
+HOT_KEY = {"at": "0s", "for": "1s", "kind": "hot_key"}
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"traffic": {"stages": []}}, "at least 1 item"),
@@ -161,6 +186,31 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"tiers": {"l1": {"max_bytes": "0B"}}}, "more than 0"),
     ({"tiers": {"l2": {"ttl": {"lookup_data": "0s"}}}}, "a TTL is more than 0s"),
     ({"tiers": {"l2": {"timeout": "-1s"}}}, "negative"),
+    ({"tiers": {"l2": {"timeout": "0s"}}}, "greater than 0"),
+    ({"tiers": {"l2": {"soft_timeout": "-1s"}}}, "negative"),
+    ({"tiers": {"l2": {"soft_timeout": "1001ms"}}}, r"soft_timeout is 1.001s, more than timeout"),
+    (
+        {"tiers": {"l2": {"consistency": "eventual", "cache_ttl": "29s"}}},
+        r'cache_ttl is 29s; with consistency = "eventual" at least 30s',
+    ),
+    ({"tiers": {"l2": {"consistency": "weak"}}}, "'strong' or 'eventual'"),
+    ({"tiers": {"l2": {"pubsub": 1}}}, "valid boolean"),
+    ({"tiers": {"l2": {"pubsub": "yes"}}}, "valid boolean"),
+    ({"tiers": {"l2": {"breaker": {"failures": -1}}}}, "greater than or equal to 0"),
+    ({"tiers": {"l2": {"breaker": {"failures": 1.5}}}}, "valid integer"),
+    ({"tiers": {"l2": {"breaker": {"open_for": "0s"}}}}, "greater than 0"),
+    ({"tiers": {"l2": {"breaker": {"open_for": 5}}}}, "has no unit"),
+    ({"tiers": {"ttl_jitter": 1.0}}, "less than 1"),
+    ({"tiers": {"ttl_jitter": -0.1}}, "greater than or equal to 0"),
+    ({"tiers": {"ttl_jitter": float("nan")}}, "finite"),
+    ({"tiers": {"early_refresh": 100.1}}, "less than or equal to 100"),
+    ({"tiers": {"early_refresh": -1}}, "greater than or equal to 0"),
+    ({"tiers": {"early_refresh": float("nan")}}, "finite"),
+    ({"tiers": {"stale_while_revalidate": "-1s"}}, "negative"),
+    ({"tiers": {"stale_if_error": "-1s"}}, "negative"),
+    ({"tiers": {"retry_pause": "-1s"}}, "negative"),
+    ({"tiers": {"tags": "true"}}, "valid boolean"),
+    ({"tiers": {"single_flight": 0}}, "valid boolean"),
     ({"tiers": {"negative_ttl": "-1s"}}, "negative"),
     ({"queue": {"wait": "-1s"}}, "negative"),
     ({"queue": {"batch_size": 101}}, "less than or equal to 100"),
@@ -191,7 +241,17 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"faults": [{"at": "0s", "for": "0s", "tier": "l2", "kind": "slow"}]}, "lasts more than 0s"),
     (
         {"faults": [{"at": "0s", "for": "1s", "tier": "l2", "kind": "error", "value": 1.5}]},
-        "not a share",
+        "not a share of operations",
+    ),
+    ({"faults": [HOT_KEY | {"value": 1.01}]}, "not a share of requests"),
+    ({"faults": [HOT_KEY | {"value": -0.1}]}, "greater than or equal to 0"),
+    ({"faults": [HOT_KEY | {"tier": "l2"}]}, r"leave out tier \('l2'\)"),
+    ({"faults": [HOT_KEY | {"endpoint": "channels"}]}, "'track', 'attribution' or 'journey'"),
+    ({"faults": [HOT_KEY | {"for": "0s"}]}, "lasts more than 0s"),
+    ({"faults": [{"at": "0s", "for": "1s", "kind": "slow"}]}, 'add tier = "l2" or "l3"'),
+    (
+        {"faults": [{"at": "0s", "for": "1s", "tier": "l2", "kind": "dead", "endpoint": "track"}]},
+        "endpoint belongs to hot_key; leave it out for dead",
     ),
 ]
 

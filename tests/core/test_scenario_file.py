@@ -61,11 +61,27 @@ def rich() -> Scenario:
                 "conversion_share": 0.5,
             },
             "tiers": {
-                "l2": {"read": "5ms", "write": {"distribution": "exponential", "mean": "1ms"}},
+                "l2": {
+                    "read": "5ms",
+                    "write": {"distribution": "exponential", "mean": "1ms"},
+                    "consistency": "eventual",
+                    "soft_timeout": "100ms",
+                    "breaker": {"failures": 3, "open_for": "2s"},
+                    "pubsub": False,
+                },
                 "l3": {"round_trip": {"table": ["1ms", "2ms", "2.5ms"]}},
                 "single_flight": False,
+                "ttl_jitter": 0.1,
+                "stale_while_revalidate": "10s",
+                "stale_if_error": "20s",
+                "retry_pause": "2s",
+                "early_refresh": 1.0,
+                "tags": True,
             },
-            "faults": [{"at": "1s", "for": "2s", "tier": "l2", "kind": "error", "value": 0.5}],
+            "faults": [
+                {"at": "1s", "for": "2s", "tier": "l2", "kind": "error", "value": 0.5},
+                {"at": "3s", "for": "4s", "kind": "hot_key", "endpoint": "journey", "value": 0.5},
+            ],
             "trace": {"types": {"17": {"endpoint": "journey"}}, "limit": 10},
             "kpis": [{"metric": "p99(journey)", "target": "<= 1s", "alert": "> 2s"}],
         }
@@ -98,6 +114,15 @@ def test_a_scenario_reads_back_from_its_data(scenario: Scenario) -> None:
         ({"kpis": [{"metric": "p95_trak", "target": "< 1s", "alert": "> 2s"}]}, "kpis[0]: 'p95_tr"),
         ({"trace": {"types": {"17": {"endpoint": "x"}}}}, 'trace.types.17.endpoint is "x"; use '),
         ({"faults": [{"at": "1s"}]}, "faults[0].for is missing; add it"),
+        (
+            {"faults": [{"at": "1s", "for": "1s", "kind": "dead"}]},
+            'faults[0]: dead is a fault of a tier; add tier = "l2" or "l3"',
+        ),
+        ({"tiers": {"ttl_jitter": 1}}, "tiers.ttl_jitter is 1; it must be less than 1"),
+        ({"tiers": {"tags": 1}}, "tiers.tags is 1; input should be a valid bool"),
+        ({"tiers": {"stale_if_error": 5}}, "tiers.stale_if_error: 5 has no unit; write a duration"),
+        ({"tiers": {"l2": {"soft_timeout": "2s"}}}, "tiers.l2: soft_timeout is 2s, more than time"),
+        ({"tiers": {"l2": {"breaker": {"failure": 1}}}}, "tiers.l2.breaker.failure is not a known"),
         ({"queue": 5}, "queue is 5; "),
         ({"a\nb": 1}, "'a\\nb' is not a known key"),
         (
@@ -324,6 +349,7 @@ def altered(value: Any) -> list[Any]:
     if written := re.fullmatch(r"([\d.]+)([A-Za-z]+)", value):
         return [f"{float(written[1]) * 1.2:.6f}{written[2]}"]
     choices = ["warm", "zipf", "request", "await", "l3", "slow", "GET", "POST", "attribution"]
+    choices.append("strong")
     return [f"{value}x", *choices, "< 1ms", "> 3000s", "p50(track)"]
 
 
@@ -333,6 +359,9 @@ BOUND = {
     ("traffic", "stages", 1, "ramp_to"),
     ("trace", "default", "endpoint"),
     ("trace", "default", "cache_type"),
+    ("faults", 0, "endpoint"),
+    ("faults", 1, "tier"),
+    ("faults", 1, "kind"),
 }
 """Fields with one legal value, or which change only together with another."""
 
@@ -369,6 +398,8 @@ def test_the_hash_changes_with_every_field_but_name_and_description(
         (("traffic", "stages", 1), {"ramp_to": 6.0, "duration": "18s"}),
         (("trace", "default"), {"endpoint": "journey", "cache_type": "user_journeys"}),
         (("tiers", "l2"), {"write": "1ms"}),
+        (("faults", 0), {"tier": None, "kind": "hot_key", "endpoint": "journey"}),
+        (("faults", 1), {"tier": "l2", "kind": "error", "endpoint": None}),
     ],
 )
 def test_the_hash_changes_with_fields_that_only_change_together(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.record import NEGATIVE, READ_NAMES
+from core.record import NEGATIVE, READ_NAMES, READ_OUTCOMES, STALE
 from core.wire import (
     BYPASS,
     COLLAPSED,
@@ -20,7 +20,9 @@ from core.wire import (
     server_timing,
 )
 
-CODES = (L1_HIT, L2_HIT, MISS, COLLAPSED, BYPASS, L1_HIT | NEGATIVE, L2_HIT | NEGATIVE)
+HITS = (L1_HIT, L2_HIT)
+FLAGS = (0, NEGATIVE, STALE, NEGATIVE | STALE)
+CODES = (MISS, COLLAPSED, BYPASS, *(code | flags for code in HITS for flags in FLAGS))
 NAMES = ("config", "lookup", "attribution", "journey", "channels")
 READS = st.dictionaries(st.sampled_from(NAMES), st.sampled_from(CODES)).map(
     lambda reads: list(reads.items())
@@ -44,6 +46,20 @@ def test_every_outcome_of_several_reads_reads_back(reads: list[tuple[str, int]])
     assert parse_cache_status(cache_status(reads), names[::-1]) == [c for _, c in reads][::-1]
 
 
+def test_codes_are_the_positions_of_their_names_and_flags_lie_beyond_them() -> None:
+    assert [READ_OUTCOMES[code] for code in (NONE, *HITS, MISS, COLLAPSED, BYPASS)] == [
+        "none", "l1", "l2", "miss", "collapsed", "bypass",
+    ]  # fmt: skip
+    assert len({code | flags for code in range(len(READ_OUTCOMES)) for flags in FLAGS}) == 24
+    assert max(CODES) < 256  # a byte in requests.npz
+
+
+@pytest.mark.parametrize("flags", FLAGS)
+@pytest.mark.parametrize("code", [MISS, COLLAPSED, BYPASS])
+def test_only_hits_carry_flags(code: int, flags: int) -> None:
+    assert cache_status([("lookup", code | flags)]) == cache_status([("lookup", code)])
+
+
 @pytest.mark.parametrize("foreign", FOREIGN)
 @pytest.mark.parametrize("code", CODES)
 def test_members_of_other_caches_are_ignored_wherever_they_stand(code: int, foreign: str) -> None:
@@ -64,8 +80,15 @@ def test_a_read_that_the_header_does_not_tell_is_none(reads: list[tuple[str, int
     [
         (L1_HIT, "L1; hit; key=lookup"),
         (L1_HIT | NEGATIVE, "L1; hit; detail=negative; key=lookup"),
+        (L1_HIT | STALE, "L1; hit; detail=stale; key=lookup"),
+        (L1_HIT | NEGATIVE | STALE, "L1; hit; detail=negative-stale; key=lookup"),
         (L2_HIT, "L2; hit; key=lookup, L1; fwd=uri-miss; key=lookup"),
         (L2_HIT | NEGATIVE, "L2; hit; detail=negative; key=lookup, L1; fwd=uri-miss; key=lookup"),
+        (L2_HIT | STALE, "L2; hit; detail=stale; key=lookup, L1; fwd=uri-miss; key=lookup"),
+        (
+            L2_HIT | NEGATIVE | STALE,
+            "L2; hit; detail=negative-stale; key=lookup, L1; fwd=uri-miss; key=lookup",
+        ),
         (MISS, "L2; fwd=uri-miss; key=lookup, L1; fwd=uri-miss; key=lookup"),
         (COLLAPSED, "L1; fwd=uri-miss; collapsed; key=lookup"),
         (BYPASS, "L2; fwd=bypass; detail=error; key=lookup, L1; fwd=uri-miss; key=lookup"),
@@ -96,6 +119,9 @@ def test_members_without_a_key_belong_to_the_first_read(names: tuple[str, ...]) 
         ('L1; hit; key="lookup"', L1_HIT),
         ('L1; hit; detail="a, b; c"; key="lookup"', L1_HIT),
         ("L1; fwd=stale", MISS),
+        ("L1; hit; detail=stale", L1_HIT | STALE),
+        ("L1; hit; detail=stale-negative", L1_HIT),  # not one of ours
+        ("L1; fwd=stale; detail=stale", MISS),
         ("L1; fwd=uri-miss; fwd-status=200; stored", MISS),
         ("L2; hit; ttl=-5, L1; fwd=uri-miss", L2_HIT),
         ("L2; fwd=uri-miss; collapsed, L1; fwd=uri-miss", COLLAPSED),

@@ -16,9 +16,9 @@ from core.errors import InputError, StoreError
 from core.query import statements
 from core.query.database import SCHEMA_VERSION, Command, Database, SqliteDatabase
 from core.query.statements import Statement
-from core.scenario import L3
 from core.span import CURRENT, Operation, Span
 from core.streams import Purpose
+from core.tiers import L3
 
 
 class Instant:

@@ -6,7 +6,7 @@ import os
 import select
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -113,6 +113,19 @@ class Visitor:
         counters: dict[str, int] = self.stats()["counters"]
         return counters
 
+    def cache(self) -> Tree:
+        """Return what the caches of the process tell."""
+        data: Tree = self.monitoring("cache-stats")["cache"]
+        return data
+
+    def await_cache(self, hold: Callable[[Tree], bool]) -> Tree:
+        """Return what the caches tell once it *holds*; AssertionError after POLLS answers."""
+        for _ in range(POLLS):
+            cache = self.cache()
+            if hold(cache):
+                return cache
+        raise AssertionError(f"still {cache}")
+
     def monitoring(self, name: str) -> Tree:
         """Return what a monitoring endpoint tells, out of its envelope."""
         answer = self.http.get(f"/api/performance/{name}")
@@ -133,7 +146,7 @@ class Visitor:
         return self.http.post(path, json={} if body is None else body, headers=headers)
 
     def invalidate(self, **body: object) -> Tree:
-        """Invalidate keys or a prefix; return how many went from each tier."""
+        """Invalidate keys, a prefix or a tag; return how many went from each tier."""
         answer = self.command("cache-invalidate", body)
         assert answer.status_code == 200, answer.text
         counts: Tree = answer.json()["data"]["invalidated"]
@@ -178,12 +191,32 @@ def rows_of(folder: Path, sql: str, *parameters: object) -> list[Any]:
         connection.close()
 
 
+def rename_source(folder: Path, user: str, source: str) -> None:
+    """Let the events of *user* have come from *source*, behind the back of the service."""
+    with closing(sqlite3.connect(folder / "cdp.sqlite", timeout=30.0)) as connection, connection:
+        sql = "UPDATE user_journeys SET utm_source = ? WHERE user_id = ?"
+        assert connection.execute(sql, (source, user)).rowcount > 0
+
+
+def sources_of(answer: httpx.Response) -> set[str]:
+    """Return where the events of a journey came from."""
+    assert answer.status_code == 200, answer.text
+    return {event["utm_source"] for event in answer.json()["events"]}
+
+
 @contextmanager
 def serving(
-    scenario: Scenario, folder: Path, *, redis: str | None = None, token: str | None = TOKEN
+    scenario: Scenario,
+    folder: Path,
+    *,
+    redis: str | None = None,
+    token: str | None = TOKEN,
+    emulate: bool = True,
 ) -> Iterator[list[Visitor]]:
     """Run the service for *scenario* with its database in *folder*; a visitor per process."""
-    with running_service(scenario, token=token, folder=folder, redis=redis) as service:
+    with running_service(
+        scenario, token=token, folder=folder, redis=redis, emulate=emulate
+    ) as service:
         visitors = [
             Visitor(httpx.Client(base_url=url, timeout=30.0), folder, scenario, service)
             for url in service.urls

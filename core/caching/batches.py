@@ -1,0 +1,147 @@
+"""Reads and writes of many keys of one type: one round trip per tier."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from core.caching.envelope import Envelope
+from core.caching.frozen import freeze
+from core.caching.policy import CacheType
+from core.caching.read import MISSED, Load, Read
+from core.caching.stamps import Target
+from core.errors import StoreError
+from core.record import NEGATIVE
+from core.span import Span
+from core.wire import BYPASS, L2_HIT, MISS
+
+if TYPE_CHECKING:
+    from core.caching.tiered import TieredCache
+
+LoadMany = Callable[[Sequence[str]], Awaitable[Mapping[str, Any]]]
+"""Loads the values of keys; a key that it leaves out, or gives None, has no value."""
+
+
+async def get_many(
+    cache: TieredCache,
+    kind: CacheType,
+    keys: Sequence[str],
+    load: LoadMany,
+    span: Span | None,
+    name: str,
+    tags: tuple[str, ...],
+) -> dict[str, Any]:
+    """Do what `TieredCache.get_many` says."""
+    values = {key: cache.peek(kind, key, span, name) for key in dict.fromkeys(keys)}
+    reads = [
+        Read(kind, key, _one(load, key), span, name, tags)
+        for key, value in values.items()
+        if value is MISSED
+    ]
+    led: list[Read] = []
+    if reads:
+        reads[0].begin()  # a read near its end draws
+    for read in reads:
+        values[read.key] = cache.serve_retained(read)
+        if values[read.key] is MISSED and not (cache.shares_loads and read.key in cache.flights):
+            read.flight = cache.flights.begin(read.key, tags)
+            led.append(read)
+    if led:
+        values.update(await _lead(cache, led, load))
+    for read in reads:
+        if values[read.key] is MISSED:  # another read was loading it
+            values[read.key] = await cache.get(kind, read.key, read.load, span, name, tags)
+    return values
+
+
+def _one(load: LoadMany, key: str) -> Load:
+    async def load_one() -> Any:
+        return (await load((key,))).get(key)
+
+    return load_one
+
+
+async def _lead(cache: TieredCache, reads: Sequence[Read], load: LoadMany) -> dict[str, Any]:
+    """Read the keys of *reads*, which lead flights, for everybody who waits for one of them."""
+    try:
+        return await _read(cache, reads, load)
+    except BaseException as error:
+        for read in reads:
+            if (flight := read.flight) is not None:
+                cache.flights.end(flight)
+                flight.fail(error)
+        raise
+
+
+async def _read(cache: TieredCache, reads: Sequence[Read], load: LoadMany) -> dict[str, Any]:
+    outcome, envelopes = MISS, list[Envelope | None]()
+    started = cache.now()
+    try:
+        envelopes = await cache.l2.read_many(reads[0].kind, [read.key for read in reads])
+    except StoreError:
+        outcome, envelopes = BYPASS, [None] * len(reads)
+    reads[0].note_stage("l2", cache.now() - started)
+    values: dict[str, Any] = {}
+    missing = []
+    for read, envelope in zip(reads, envelopes, strict=True):
+        if envelope is not None and cache.admit(read.key, envelope, cache.now(), stale_bound=0.0):
+            values[read.key] = envelope.value
+            cache.count(read, L2_HIT if envelope.value is not None else L2_HIT | NEGATIVE)
+        elif outcome == BYPASS and (value := cache.extend(read)) is not MISSED:
+            values[read.key] = value
+        else:
+            missing.append(read)
+            continue
+        cache.answer(read, values[read.key])  # nobody else waits for the load of other keys
+    if missing:
+        values.update(await _load(cache, missing, load, outcome))
+    return values
+
+
+async def _load(
+    cache: TieredCache, reads: Sequence[Read], load: LoadMany, outcome: int
+) -> dict[str, Any]:
+    stamp, loading = cache.invalidator.stamps.load(), cache.now()
+    cache.statistics.loads += 1
+    try:
+        found = await load(tuple(read.key for read in reads))
+        values = {read.key: freeze(found.get(read.key)) for read in reads}
+    except Exception:
+        cache.statistics.load_errors += 1
+        values = {read.key: cache.fall_back(read) for read in reads}
+        if any(value is MISSED for value in values.values()):
+            for read in reads:
+                if values[read.key] is MISSED:
+                    cache.count(read, outcome)
+            raise
+        for read in reads:
+            cache.answer(read, values[read.key])
+        return values
+    items = []
+    for read in reads:
+        cache.count(read, outcome)
+        item = cache.keep_loaded(read.kind, read.key, values[read.key], stamp, loading, read.tags)
+        if item is not None:
+            items.append(item)
+        cache.answer(read, values[read.key])
+    if items and outcome != BYPASS:
+        await cache.store(*items)
+    return values
+
+
+async def set_many(
+    cache: TieredCache, kind: CacheType, values: Mapping[str, Any], tags: tuple[str, ...]
+) -> None:
+    """Do what `TieredCache.set_many` says."""
+    if not values:
+        return
+    frozen = {key: freeze(value) for key, value in values.items()}
+    target = Target(keys=tuple(frozen))
+    cache.invalidator.forget(target)  # loads in flight began before this
+    stamp, now = cache.invalidator.stamps.load(), cache.now()
+    items = {
+        key: cache.keep_loaded(kind, key, value, stamp, now, tags) for key, value in frozen.items()
+    }
+    await cache.l2.write(*(item for item in items.values() if item is not None))
+    await cache.l2.drop(*(key for key, item in items.items() if item is None))
+    await cache.invalidator.publish(target)

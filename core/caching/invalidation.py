@@ -1,0 +1,152 @@
+"""Invalidation: what is forgotten in every isolate of a process, in L2, and in other processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, NamedTuple, Protocol
+
+from core.caching.channel import InvalidationChannel
+from core.caching.kv import KVStore
+from core.caching.stamps import Stamps, Target
+from core.errors import StoreError
+
+
+class Removed(NamedTuple):
+    """How many entries an invalidation took from each tier; L1 over all isolates here."""
+
+    l1: int
+    l2: int
+
+
+class Forgetful(Protocol):
+    """An isolate's cache, as invalidation sees it."""
+
+    def forget(self, target: Target) -> int:
+        """Drop what *target* names from L1; no read joins a load of it any more."""
+        ...
+
+    def forget_all(self) -> int:
+        """Drop everything from L1; no read joins a load that is in flight."""
+        ...
+
+
+class Invalidator:
+    """Invalidates for all isolates of one process, and tells the other processes.
+
+    After `invalidate` returns, or has failed, no read of these isolates is answered with a value
+    that was loaded before; of loads in other processes their clocks tell, to a millisecond. Other
+    processes learn of it over *channel*. Without one, or while it is cut off, what their L1 holds
+    lives on for at most its l1_ttl, and a write to L2 that was overtaken on its way for at most
+    the entry's TTL; to both, a policy that serves stale values adds its bound, and with
+    stale_if_error L1 too goes on until the end of the TTL while L2 or loads fail.
+
+    name: tells this process's messages from those of others; ValueError if a channel has none.
+    """
+
+    def __init__(
+        self,
+        kv: KVStore,
+        stamps: Stamps,
+        *,
+        name: str = "",
+        channel: InvalidationChannel | None = None,
+    ) -> None:
+        if channel is not None and not name:
+            raise ValueError("a process on a channel needs a name of its own")
+        self._kv = kv
+        self.stamps = stamps
+        self._name = name
+        self._channel = channel
+        self._isolates: list[Forgetful] = []
+        self.received = 0
+        self.gaps = 0
+        self.unheard = 0
+
+    def add(self, isolate: Forgetful) -> None:
+        """Let *isolate* forget what is invalidated from now on."""
+        self._isolates.append(isolate)
+
+    async def listen(self) -> None:
+        """Take what other processes invalidate; StoreError if the channel cannot be reached."""
+        if self._channel is not None:
+            await self._channel.listen(self.apply, self.bridge_gap)
+
+    async def listen_once_possible(self, pause: float) -> None:
+        """Listen as soon as the channel can be reached, which is tried every *pause* seconds."""
+        while True:
+            try:
+                await self.listen()
+            except StoreError:
+                await asyncio.sleep(pause)
+            else:
+                self.bridge_gap()  # nobody listened until now
+                return
+
+    async def invalidate(self, target: Target) -> Removed:
+        """Forget *target* everywhere; return how many entries went from L1 and from L2.
+
+        Raise StoreError if L2 did not delete them: they are refused here nevertheless.
+        """
+        from_l1 = self.forget(target)
+        try:
+            from_l2 = await self._delete(target)
+        finally:
+            await self.publish(target)
+        return Removed(from_l1, from_l2)
+
+    def forget(self, target: Target) -> int:
+        """Forget *target* in this process only; return how many L1 entries went."""
+        self.stamps.invalidate(target)
+        return sum(isolate.forget(target) for isolate in self._isolates)
+
+    async def publish(self, target: Target) -> None:
+        """Tell the other processes; a channel that fails is counted in `unheard`."""
+        if self._channel is None:
+            return
+        message = {
+            "from": self._name, "keys": target.keys, "prefix": target.prefix, "tag": target.tag,
+        }  # fmt: skip
+        try:
+            await self._channel.publish(json.dumps(message).encode())
+        except StoreError:
+            self.unheard += 1
+
+    async def _delete(self, target: Target) -> int:
+        if target.prefix is not None:
+            return await self._kv.delete_prefix(target.prefix)
+        if target.tag is not None:
+            return await self._kv.delete_tag(target.tag)
+        return await self._kv.delete(*target.keys)
+
+    def apply(self, message: bytes) -> None:
+        """Forget what another process says it invalidated; what cannot be read is everything."""
+        try:
+            data = json.loads(message)
+            if data["from"] == self._name:
+                return
+            target = _target(data["keys"], data["prefix"], data["tag"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            target = Target(prefix="")
+        self.received += 1
+        self.forget(target)
+
+    def bridge_gap(self) -> None:
+        """Messages may have been missed: no L1 keeps anything, nor what is being loaded."""
+        self.gaps += 1
+        self.stamps.bar_loads()
+        for isolate in self._isolates:
+            isolate.forget_all()
+
+    async def close(self) -> None:
+        """Leave the channel."""
+        if self._channel is not None:
+            await self._channel.close()
+
+
+def _target(keys: Any, prefix: Any, tag: Any) -> Target:
+    """Return what a message names; ValueError or TypeError if it names nothing."""
+    names = [*keys, *(name for name in (prefix, tag) if name is not None)]
+    if not isinstance(keys, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("an invalidation names keys, a prefix or a tag as text")
+    return Target(keys=tuple(keys), prefix=prefix, tag=tag)

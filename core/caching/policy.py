@@ -1,0 +1,104 @@
+"""What a tiered cache is told: its switches, and what each type of entry holds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from core.caching.frozen import freeze
+
+
+class Codec(Protocol):
+    """How values of one cache type are written to L2 and read back, as immutable objects."""
+
+    def encode(self, value: Any) -> bytes:
+        """Return *value* as bytes."""
+        ...
+
+    def decode(self, data: bytes) -> Any:
+        """Return the value of *data*; ValueError if it is none."""
+        ...
+
+
+class Text:
+    """Values that are documents already, as bytes."""
+
+    def encode(self, value: bytes) -> bytes:
+        """Return *value* itself."""
+        return value
+
+    def decode(self, data: bytes) -> bytes:
+        """Return *data* itself."""
+        return data
+
+
+class Json:
+    """Values that JSON can hold; they are read back frozen."""
+
+    def encode(self, value: Any) -> bytes:
+        """Return *value* as JSON; TypeError or ValueError if JSON cannot hold it."""
+        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+
+    def decode(self, data: bytes) -> Any:
+        """Return the value of *data*, frozen; ValueError if it is no JSON."""
+        return freeze(json.loads(data))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheType:
+    """What a kind of key holds: its name, how long L2 keeps it (seconds) and its codec."""
+
+    name: str
+    ttl: float
+    codec: Codec
+
+    def __post_init__(self) -> None:
+        if self.ttl <= 0:
+            raise ValueError(f"the TTL of {self.name} is {self.ttl}; it is more than 0 s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CachePolicy:
+    """The switches of a tiered cache; times in seconds, and 0 turns a switch off.
+
+    l1_ttl: the longest stay in L1; negative_ttl: how long an absence is kept; single_flight: reads
+    of an isolate that miss the same key share one load; await_put: a miss waits for L2's write.
+
+    ttl_jitter: each TTL is shortened by up to this share, drawn for each load.
+    stale_while_revalidate: for this long after its TTL a value is served while one background
+    load renews it. stale_if_error: for this long after its TTL a value is served if its load
+    fails; with it, L1 also goes on with a value that is within its TTL while L2 fails.
+    retry_pause: after a failed load a value is served stale for this long before the next try.
+    early_refresh: beta of XFetch: a read renews a value in the background before its end with a
+    probability that grows towards it (Vattani, Chierichetti, Lowenstein, "Optimal probabilistic
+    cache stampede prevention", VLDB 2015).
+    l2_soft_timeout: a read that has a value to fall back on waits no longer than this for L2;
+    the hard limit is the store's own.
+    """
+
+    l1_ttl: float
+    negative_ttl: float = 30.0
+    single_flight: bool = True
+    await_put: bool = False
+    ttl_jitter: float = 0.0
+    stale_while_revalidate: float = 0.0
+    stale_if_error: float = 0.0
+    retry_pause: float = 1.0
+    early_refresh: float = 0.0
+    l2_soft_timeout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.ttl_jitter < 1:
+            raise ValueError(f"ttl_jitter is {self.ttl_jitter}; it is a share from 0 to below 1")
+        for name in (
+            "l1_ttl", "negative_ttl", "stale_while_revalidate", "stale_if_error", "retry_pause",
+            "early_refresh", "l2_soft_timeout",
+        ):  # fmt: skip
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it is at least 0")
+
+    @property
+    def stale_bound(self) -> float:
+        """Seconds beyond its TTL for which a value may be served at all."""
+        return max(self.stale_while_revalidate, self.stale_if_error)

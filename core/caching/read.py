@@ -1,0 +1,58 @@
+"""One read of a tiered cache: what is asked for, and who takes down what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from core.caching.flights import Flight
+from core.caching.policy import CacheType
+from core.span import CURRENT, SLOTS, Operation, Span
+
+MISSED: Any = object()
+"""In place of a value where a tier has nothing that it may answer with."""
+
+Load = Callable[[], Awaitable[Any]]
+"""Loads one value; None: there is none."""
+
+
+class Read:
+    """What is asked for, how it is loaded, and the span and name under which it is noted.
+
+    flight: what others join while this read leads; None if it does not.
+    """
+
+    __slots__ = ("flight", "key", "kind", "load", "name", "span", "tags")
+
+    def __init__(
+        self,
+        kind: CacheType,
+        key: str,
+        load: Load,
+        span: Span | None,
+        name: str,
+        tags: tuple[str, ...],
+    ) -> None:
+        self.kind = kind
+        self.key = key
+        self.load = load
+        self.span = span
+        self.name = name
+        self.tags = tags
+        self.flight: Flight | None = None
+
+    def begin(self) -> None:
+        """Let the store operations that follow belong to this read."""
+        if self.span is not None:
+            CURRENT.set(Operation(self.span, SLOTS[self.name]))
+
+    def begin_apart(self) -> None:
+        """Let them belong to this read's address, on a span that the request does not see."""
+        if self.span is not None:
+            own = Span(self.span.row, is_batch=self.span.is_batch)
+            CURRENT.set(Operation(own, SLOTS[self.name]))
+
+    def note_stage(self, stage: str, seconds: float) -> None:
+        """Note how long a stage took."""
+        if self.span is not None:
+            self.span.stages.append((stage, seconds))

@@ -1,0 +1,143 @@
+"""What requests say: bodies, identifiers and queries, read within limits."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from starlette.requests import Request
+
+from core.caching.stamps import Target
+from core.cdp import MAX_ID_LENGTH
+from core.errors import InputError
+from core.population import Event
+
+MAX_BODY_BYTES = 65_536
+MAX_KEYS = 1_000
+_LARGEST = 1e15
+
+
+class BadRequest(InputError):
+    """A request that cannot be served as it stands (status 400)."""
+
+
+def parse_event(body: bytes) -> Event:
+    """Return the event of a tracking request's body; BadRequest says what is wrong with it."""
+    data = json_object(body)
+
+    def text(name: str, default: str | None = None) -> str:
+        value = data.get(name, default)
+        if value is None and default is not None:
+            value = default
+        return identifier(value, name)
+
+    timestamp = epoch_ms_of(data.get("timestamp"), "timestamp")
+    conversion, value = data.get("conversion_id"), None
+    if conversion is not None:
+        conversion = identifier(conversion, "conversion_id")
+        value = amount_of(data.get("value"))
+    return Event(
+        event_id=text("event_id"),
+        user_id=text("user_id"),
+        site_id=text("site_id"),
+        event_name=text("event_name"),
+        timestamp_ms=timestamp,
+        utm_source=text("utm_source", "(direct)"),
+        conversion_id=conversion,
+        value=value,
+    )
+
+
+def epoch_ms_of(value: object, name: str) -> int:
+    """Return *value* as epoch milliseconds; BadRequest if it is none."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**53:
+        raise BadRequest(f"{name} is {shown(value)}; it is epoch milliseconds")
+    return value
+
+
+def amount_of(value: object) -> float:
+    """Return a conversion's value; BadRequest if it is none."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        amount = float(value) if abs(value) < _LARGEST else math.inf
+        if 0 <= amount < _LARGEST:
+            return amount
+    raise BadRequest(f"value is {shown(value)}; a conversion's value is a number from 0 on")
+
+
+def parse_invalidation(body: bytes) -> Target:
+    """Return the keys, the prefix or the tag that a body names; BadRequest if it names none.
+
+    {"keys": [...]}, {"prefix": "lookup:"} or {"tag": "user:u1"}; every character means itself.
+    """
+    data = json_object(body)
+    if unknown := sorted(set(data) - {"keys", "prefix", "tag"}):
+        raise BadRequest(f"{shown(unknown[0])} is not known; give keys, prefix or tag")
+    given = {name: value for name, value in data.items() if value is not None}
+    if len(given) != 1:
+        raise BadRequest("give one of keys, prefix and tag")
+    ((name, value),) = given.items()
+    if name != "keys":
+        if not isinstance(value, str) or not value:
+            raise BadRequest(f"{name} is {shown(value)}; it is a text that is not empty")
+        _check_unicode(value, name)
+        return Target(prefix=value) if name == "prefix" else Target(tag=value)
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_KEYS:
+        raise BadRequest(f"keys is a list of 1 to {MAX_KEYS} keys")
+    for key in value:
+        if not isinstance(key, str) or not key:
+            raise BadRequest(f"keys holds {shown(key)}; a key is a text that is not empty")
+        _check_unicode(key, "a key")
+    return Target(keys=tuple(dict.fromkeys(value)))
+
+
+def _check_unicode(text: str, name: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise BadRequest(f"{name} is not valid Unicode") from None
+
+
+async def read_body(request: Request) -> bytes:
+    """Return the body; BadRequest if it is larger than MAX_BODY_BYTES."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise BadRequest(f"the body is larger than {MAX_BODY_BYTES:,} bytes; send less")
+    return bytes(body)
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """Return the JSON object that *body* is; BadRequest if it is none."""
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"the body is not JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise BadRequest("the body is not a JSON object")
+    return data
+
+
+def identifier(value: object, name: str) -> str:
+    """Return *value* as an identifier; BadRequest, with its *name*, if it is none."""
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_ID_LENGTH or "\0" in value:
+        raise BadRequest(
+            f"{name} is {shown(value)}; it is a text of 1 to {MAX_ID_LENGTH} characters"
+        )
+    _check_unicode(value, name)
+    return value
+
+
+def model_of_query(request: Request) -> str:
+    """Return the attribution model that the query names; BadRequest if it names none."""
+    models = request.query_params.getlist("model")
+    if len(models) != 1:
+        raise BadRequest("give one ?model=, such as ?model=linear")
+    return models[0]
+
+
+def shown(value: object) -> str:
+    """Return *value* as an error message shows it, at most 60 characters."""
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."
