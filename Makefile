@@ -2,13 +2,14 @@
 # pyproject.toml or constraints.txt changed.
 
 .DELETE_ON_ERROR:
-.PHONY: help prove test check-wheel format constraints clean
+.PHONY: help prove test soak check-wheel format constraints clean
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PACKAGES := core sim scenarios reports bench edgeproof
 CHECK_WHEEL := $(BIN)/python tests/packaging/check_wheel.py
+SEEDS ?= 20000
 
 # The first Python that is new enough and can make a virtual environment; failing that, the first
 # that is new enough. Debian moves ensurepip to a package of its own; `import venv` alone succeeds
@@ -49,6 +50,9 @@ test: $(INSTALLED) ## run every check and test
 	$(call timed,golden figures,$(BIN)/edgeproof bench check)
 	$(call timed,wheel,$(CHECK_WHEEL))
 	$(BIN)/pytest -n 2 --benchmark-disable
+
+soak: $(INSTALLED) ## try the caches in many random worlds (SEEDS=20000)
+	EDGEPROOF_SEEDS=$(SEEDS) $(BIN)/pytest -n 2 tests/sim/test_cache_invariants.py
 
 check-wheel: $(INSTALLED) ## build the wheel, install it alone and simulate with it
 	$(CHECK_WHEEL)

@@ -306,8 +306,10 @@ def test_ttl_that_is_10_percent_too_long_is_caught_by_the_same_test() -> None:
 def test_l1_that_forgets_how_long_l2_has_left_is_caught_by_the_same_test(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def promote(cache: TieredCache, key: str, value: Any, expires: float, size: int) -> None:
-        cache.l1.set(key, value, expires=cache._now() + 2.0, size=size)
+    def promote(
+        cache: TieredCache, key: str, value: Any, fresh_until: float, size: int, *_: object
+    ) -> None:
+        cache.l1.set(key, value, expires=cache.now() + 2.0, size=size)
 
     monkeypatch.setattr(TieredCache, "_promote", promote)
     ratios = miss_ratios(cache_scenario(isolates=3, l1_ttl="60s"))
