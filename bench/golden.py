@@ -14,7 +14,7 @@ from scenarios.catalogue import shipped
 from sim.simulate import simulate, summary
 
 GOLDEN = Path(__file__).with_name("golden")
-SCENARIOS = ("baseline", "cold-start", "slow-database")
+SCENARIOS = ("baseline", "cold-start", "flash-crowd", "kv-outage", "slow-database")
 _HISTORY = 50
 
 OnScenario = Callable[[str], None]

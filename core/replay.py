@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import InputError
+from core.hot_keys import with_hot_keys
 from core.scenario import ENDPOINTS, Scenario, TraceType
 from core.trace import Trace, read_trace
 from core.workload import Workload, arrivals, generate_workload, isolates
@@ -54,7 +55,8 @@ def prepare(scenario: Scenario, *, replication: int = 0) -> Prepared:
     """Return the requests of *scenario*, drawn or from its trace; InputError if they cannot be."""
     try:
         if scenario.trace.file is None:
-            return Prepared(workload=generate_workload(scenario, replication=replication))
+            drawn = generate_workload(scenario, replication=replication)
+            return Prepared(workload=with_hot_keys(scenario, drawn, replication=replication))
         # Arrivals first: they tell how much of a large trace has to be read.
         drawn_ns = arrivals(scenario, replication=replication)
     except ValueError as error:
@@ -140,17 +142,18 @@ def _assemble(
         tracked = endpoint == ENDPOINTS.index("track")
         sizes[subject[tracked]] = trace.sizes[:stop][tracked]
     isolate = isolates(scenario, stop - offset, replication=replication)
+    workload = Workload(
+        intended_ns=intended_ns,
+        endpoint=endpoint[offset:],
+        subject=subject[offset:],
+        isolate=isolate,
+        users=max(1, counts["user"]),
+        conversions=max(1, counts["conversion"]),
+        profile_bytes=sizes,
+        notes=notes,
+    )
     return Prepared(
-        workload=Workload(
-            intended_ns=intended_ns,
-            endpoint=endpoint[offset:],
-            subject=subject[offset:],
-            isolate=isolate,
-            users=max(1, counts["user"]),
-            conversions=max(1, counts["conversion"]),
-            profile_bytes=sizes,
-            notes=notes,
-        ),
+        workload=with_hot_keys(scenario, workload, replication=replication),
         history=History(seconds=before, endpoint=endpoint[:offset], subject=subject[:offset]),
     )
 

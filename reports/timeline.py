@@ -284,8 +284,14 @@ def _failures(drawn: Drawn, kpis: Sequence[Kpi]) -> None:
     drawn[0][0].yaxis.set_major_locator(MaxNLocator(3))
 
 
+def _fault_name(fault: Mapping[str, object]) -> str:
+    if fault["kind"] == "hot_key":
+        return f"hot key of {fault.get('endpoint') or 'track'}"
+    return f"{str(fault['tier']).upper()} {fault['kind']}"
+
+
 def _faults(axes: Axes, record: RunRecord) -> None:
-    """Shade the time in which the scenario makes a tier slow, failing or dead."""
+    """Shade the time in which a fault of the scenario lasts."""
     faults: Sequence[Mapping[str, object]] = record.scenario.get("faults") or ()
     left, right = axes.get_xlim()
     for fault in faults:
@@ -298,7 +304,7 @@ def _faults(axes: Axes, record: RunRecord) -> None:
         middle = (start + end) / 2
         place = (middle - left) / (right - left)
         axes.annotate(
-            f"{str(fault['tier']).upper()} {fault['kind']}",
+            _fault_name(fault),
             (start if place < 0.1 else end if place > 0.9 else middle, 0),
             xycoords=("data", "axes fraction"),
             xytext=(0, 4),
