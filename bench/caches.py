@@ -1,0 +1,325 @@
+"""Our caches beside other libraries': `python -m bench.caches`."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib.util
+import json
+import platform
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from time import process_time
+
+from bench.peers import LIBRARIES, LRU, YARDSTICK, Cache, Library
+from bench.replays import RATE, REAL_STEP, TTLS, Accesses, FakePace, hit_ratio, recorded, synthetic
+from core.errors import InputError
+from core.machine import resident_bytes
+from core.streams import Purpose, Stream
+
+CHUNK = 1_000  # keys in a turn: shorter than the machine keeps its speed
+OPERATIONS = ("hit", "miss", "overwrite", "insert+evict")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """How much is measured."""
+
+    entries: int = 10_000
+    rounds: int = 11
+    held: int = 100_000
+    """Entries of the caches whose memory is measured."""
+
+
+DEFAULT = Sizes()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One library's figures; None: not installed, or it has no such operation.
+
+    nanoseconds and ratios (to the yardstick beside it) have one entry per round and operation.
+    """
+
+    name: str
+    version: str | None
+    nanoseconds: dict[str, tuple[float, ...]]
+    ratios: dict[str, tuple[float, ...]]
+    entry_bytes: float | None
+    hit_ratio: float | None
+    note: str
+    is_installed: bool = True
+
+
+def entry_bytes(library: Library, entries: int) -> float:
+    """Return the resident bytes per entry beyond the objects of key and value.
+
+    Measured in a process of its own, as libraries in Rust allocate what tracemalloc cannot see.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_held_bytes, library.name, entries).result()
+
+
+def _held_bytes(name: str, entries: int) -> float:
+    library = next(library for library in LIBRARIES if library.name == name)
+    warm_up = library.open(16, None)
+    warm_up.write(["warm-up"])
+    keys = [f"lookup:u{number:06d}" for number in range(entries)]
+    cache = library.open(entries, None)
+    gc.collect()
+    before = resident_bytes()
+    cache.write(keys)
+    gc.collect()
+    held = resident_bytes() - before
+    cache.close()
+    warm_up.close()
+    return held / entries
+
+
+def is_installed(library: Library) -> bool:
+    """Return whether *library* can be imported here."""
+    name = library.distribution
+    return name is None or importlib.util.find_spec(name.replace("-", "_")) is not None
+
+
+def speeds(
+    libraries: Iterable[Library], sizes: Sizes
+) -> dict[str, dict[str, tuple[list[float], list[float]]]]:
+    """Return nanoseconds and ratios by library and operation, one of each per round.
+
+    In each round each operation of a library is measured in turns with the yardstick's. Keys come
+    in an order of the round's own; those of inserts are new.
+    """
+    keys = _keys(0, sizes.entries)
+    absent = [f"absent:u{number:06d}" for number in range(sizes.entries)]
+    orders = Stream(2, Purpose.DATA, width=sizes.entries).rows(0, sizes.rounds + 1).argsort(axis=1)
+    # Twice the room: libraries that choose what they admit have to hold every key to be hit.
+    held = {library.name: _filled(library, 2 * sizes.entries, keys) for library in libraries}
+    full = {library.name: _filled(library, sizes.entries, keys) for library in libraries}
+    yardstick = _filled(YARDSTICK, 0, keys)
+    found: dict[str, dict[str, tuple[list[float], list[float]]]] = {
+        library.name: {name: ([], []) for name in _operations(library)} for library in libraries
+    }
+    for number, order in enumerate(orders.tolist(), start=1):
+        shuffled = [keys[index] for index in order]
+        new = _keys((2 * number - 1) * sizes.entries, sizes.entries)
+        newer = _keys(2 * number * sizes.entries, sizes.entries)
+        gc.collect()
+        for library in libraries:
+            cache = held[library.name]
+            for name, (nanoseconds, ratios) in found[library.name].items():
+                if name == "hit":
+                    plain, taken = _pair(yardstick.read, cache.read, shuffled, shuffled)
+                elif name == "miss":
+                    plain, taken = _pair(yardstick.read, cache.read, absent, absent)
+                elif name == "overwrite":
+                    plain, taken = _pair(yardstick.write, cache.write, shuffled, shuffled)
+                else:
+                    base = _filled(YARDSTICK, 0, keys)
+                    cache = full[library.name] if library.is_bounded else _filled(library, 0, keys)
+                    plain, taken = _pair(base.write, cache.write, new, newer)
+                if number > 1:  # the first round warms
+                    nanoseconds.append(taken / sizes.entries * 1e9)
+                    ratios.append(taken / plain)
+    for cache in (*held.values(), *full.values()):
+        cache.close()
+    return found
+
+
+def _keys(first: int, count: int) -> list[str]:
+    return [f"lookup:u{number:06d}" for number in range(first, first + count)]
+
+
+def _filled(library: Library, capacity: int, keys: Sequence[str]) -> Cache:
+    cache = library.open(capacity, None)
+    cache.write(keys)
+    return cache
+
+
+def _pair(
+    plain: Callable[[Sequence[str]], None],
+    other: Callable[[Sequence[str]], None],
+    warm_up: Sequence[str],
+    keys: Sequence[str],
+) -> tuple[float, float]:
+    """Return the seconds of CPU time that each takes for *keys*, in turns of CHUNK keys."""
+    gc.disable()
+    try:
+        _turns(plain, other, warm_up)
+        return _turns(plain, other, keys)
+    finally:
+        gc.enable()
+
+
+def _turns(
+    plain: Callable[[Sequence[str]], None],
+    other: Callable[[Sequence[str]], None],
+    keys: Sequence[str],
+) -> tuple[float, float]:
+    totals = [0.0, 0.0]
+    for first in range(0, len(keys), CHUNK):
+        chunk = keys[first : first + CHUNK]
+        for key in chunk:
+            hash(key)  # a caller has just made its key: it is in the processor's cache
+        turn = ((0, plain), (1, other))
+        for index, run in turn if first // CHUNK % 2 else turn[::-1]:
+            started = process_time()
+            run(chunk)
+            totals[index] += process_time() - started
+    return totals[0], totals[1]
+
+
+def _operations(library: Library) -> tuple[str, ...]:
+    if not library.is_whole:
+        return OPERATIONS[:2]
+    return OPERATIONS if library.is_bounded or library is YARDSTICK else OPERATIONS[:3]
+
+
+def measure(accesses: Accesses, sizes: Sizes) -> list[Row]:
+    """Measure every library that is installed; return a row for each, installed or not."""
+    there = [library for library in LIBRARIES if is_installed(library)]
+    for library in there:
+        _check(library, sizes.entries)
+    timed = speeds(there, sizes)
+    return [
+        _row(library, timed[library.name], accesses, sizes)
+        if library in there
+        else _absent(library)
+        for library in LIBRARIES
+    ]
+
+
+def _row(
+    library: Library,
+    timed: dict[str, tuple[list[float], list[float]]],
+    accesses: Accesses,
+    sizes: Sizes,
+) -> Row:
+    is_replayed = library.is_whole and (library.is_bounded or library is YARDSTICK)
+    return Row(
+        name=library.name,
+        version=version(library.distribution) if library.distribution else None,
+        nanoseconds={name: tuple(found[0]) for name, found in timed.items()},
+        ratios={name: tuple(found[1]) for name, found in timed.items()},
+        entry_bytes=entry_bytes(library, sizes.held) if library.is_whole else None,
+        hit_ratio=hit_ratio(library, accesses) if is_replayed else None,
+        note=library.note,
+    )
+
+
+def _absent(library: Library) -> Row:
+    return Row(
+        name=library.name,
+        version=None,
+        nanoseconds={},
+        ratios={},
+        entry_bytes=None,
+        hit_ratio=None,
+        note="not installed; pip install 'edgeproof[peers]'",
+        is_installed=False,
+    )
+
+
+def _check(library: Library, entries: int) -> None:
+    """Raise AssertionError unless *library* misses what is new and hits what it was given."""
+    cache = library.open(2 * entries, None)
+    pairs = [(key, max(TTLS)) for key in _keys(0, entries)]
+    for expected in (False, True):
+        answers = cache.replay(pairs, FakePace(RATE))
+        if answers.count(expected) < 0.99 * entries:
+            raise AssertionError(f"{library.name}: {answers.count(True)} hits of {entries}")
+    cache.close()
+
+
+def table(rows: Sequence[Row], *, markdown: bool = False) -> list[str]:
+    """Return the lines of the table, medians over the rounds."""
+    head = ["library"]
+    for name in OPERATIONS:
+        head += [f"{name} ns", "×"]
+    head += ["bytes/entry", "hit ratio"]
+    body = []
+    for row in rows:
+        name = row.name if row.version is None else f"{row.name} {row.version}"
+        cells = [name if row.is_installed else f"{name}: not installed"]
+        for operation in OPERATIONS:
+            times = row.nanoseconds.get(operation)
+            cells += (
+                [f"{median(times):,.0f}", f"{median(row.ratios[operation]):.2f}"]
+                if times
+                else ["–", "–"]
+            )
+        cells.append("–" if row.entry_bytes is None else f"{row.entry_bytes:,.0f}")
+        cells.append("–" if row.hit_ratio is None else f"{row.hit_ratio:.4f}")
+        body.append(cells)
+    if markdown:
+        rule = ["---", *["---:"] * (len(head) - 1)]
+        return [f"| {' | '.join(cells)} |" for cells in (head, rule, *body)]
+    widths = [max(len(cells[i]) for cells in (head, *body)) for i in range(len(head))]
+    return [
+        "  ".join([cells[0].ljust(widths[0]), *map(str.rjust, cells[1:], widths[1:])])
+        for cells in (head, *body)
+    ]
+
+
+def notes(rows: Sequence[Row], accesses: Accesses, sizes: Sizes, drift: float) -> list[str]:
+    """Return what the table's reader has to know, one line each."""
+    timeless = [library.name for library in LIBRARIES if not library.takes_time]
+    real = [row.name for row in rows if row.name in timeless and row.hit_ratio is not None]
+    return [
+        f"Python {platform.python_version()}, {platform.machine()}. Medians of {sizes.rounds} "
+        f"rounds in one process, {sizes.entries:,} entries, a new random order of keys in each, "
+        "CPU time without garbage collection. Each write gives a TTL, all values are one object. "
+        f"×: median ratio to the {YARDSTICK.name}, measured in turns of {CHUNK:,} keys.",
+        f"bytes/entry: resident memory with {sizes.held:,} entries beyond the objects of key and "
+        "value, in a process of its own.",
+        f"hit ratio: second half of {accesses.description}. TTLs "
+        f"{', '.join(f'{ttl:g}' for ttl in TTLS)} s, {RATE:g} accesses per second, room for "
+        f"{accesses.capacity:,} entries.",
+        f"Replayed in real time, an access each {REAL_STEP * 1e6:g} µs and TTLs on that scale, as "
+        f"they take no clock: {', '.join(real) or 'none'}. That way {LRU.name} differs from its "
+        f"exact ratio by {drift:+.4f}.",
+        *(f"{row.name}: {row.note}." for row in rows if row.note),
+    ]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure and print the table; return 0, or 2 with one line if an argument cannot be used."""
+    parser = argparse.ArgumentParser(prog="python -m bench.caches", description=__doc__)
+    parser.add_argument("--trace", type=Path, help="replay this file instead of a Zipf law")
+    parser.add_argument("--json", type=Path, help="write every round's figures to this file")
+    parser.add_argument("--markdown", action="store_true", help="print a table for documents")
+    parser.add_argument("--entries", type=int, default=DEFAULT.entries, help="default %(default)s")
+    parser.add_argument("--rounds", type=int, default=DEFAULT.rounds, help="default %(default)s")
+    parser.add_argument("--held", type=int, default=DEFAULT.held, help="default %(default)s")
+    options = parser.parse_args(arguments)
+    sizes = Sizes(entries=options.entries, rounds=options.rounds, held=options.held)
+    if min(sizes.entries, sizes.rounds, sizes.held) < 1:
+        parser.error("--entries, --rounds and --held are at least 1")
+    try:
+        accesses = synthetic() if options.trace is None else recorded(options.trace)
+        if options.json is not None:
+            options.json.touch()  # rather a fault now than after the measurement
+    except (InputError, OSError) as error:
+        print(f"python -m bench.caches: {error}", file=sys.stderr)
+        return 2
+    rows = measure(accesses, sizes)
+    exact = next(row.hit_ratio for row in rows if row.name == LRU.name) or 0.0
+    drift = hit_ratio(LRU, accesses, in_real_time=True) - exact
+    lines = notes(rows, accesses, sizes, drift)
+    print("\n".join(table(rows, markdown=options.markdown)))
+    print()
+    print("\n".join(f"- {line}" if options.markdown else line for line in lines))
+    if options.json is not None:
+        record = {"notes": lines, "sizes": asdict(sizes), "rows": [asdict(row) for row in rows]}
+        options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

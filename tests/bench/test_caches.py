@@ -1,0 +1,185 @@
+"""Claims about the table of caches: it is complete, honest about what is missing, and exact."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+from cachetools import TLRUCache
+
+from bench import caches
+from bench.caches import Sizes, is_installed, main, measure, notes, table
+from bench.peers import LIBRARIES, LRU, YARDSTICK
+from bench.replays import RATE, TTLS, Accesses, hit_ratio, recorded, synthetic
+from core.caching.memory import MemoryCache
+
+TINY = Sizes(entries=60, rounds=2, held=200)
+TLRU = next(library for library in LIBRARIES if library.distribution == "cachetools")
+TRACE = synthetic(keys=300, accesses=6_000)
+
+
+def test_table_has_a_row_for_each_library_and_every_figure_of_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(caches, "entry_bytes", lambda *_: 1.0)  # a process each
+    rows = measure(synthetic(keys=100, accesses=400), TINY)
+    assert [row.name for row in rows] == [library.name for library in LIBRARIES]
+    ours = next(row for row in rows if row.name == LRU.name)
+    assert list(ours.nanoseconds) == ["hit", "miss", "overwrite", "insert+evict"]
+    for figures in (*ours.nanoseconds.values(), *ours.ratios.values()):
+        assert len(figures) == TINY.rounds
+        assert min(figures) > 0
+    best = rows[0].hit_ratio
+    assert best is not None
+    for row in rows:
+        assert row.hit_ratio is None or 0 < row.hit_ratio <= best
+    plain, marked = table(rows), table(rows, markdown=True)
+    assert len({len(line) for line in plain}) == 1  # aligned
+    assert len(marked) == len(plain) + 1
+    assert {line.count("|") for line in marked} == {len(marked[0].split("|")) - 1}
+
+
+def test_library_that_is_not_installed_is_named_with_the_remedy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    peers = {library.distribution for library in LIBRARIES if library.distribution}
+    monkeypatch.setattr(caches, "is_installed", lambda library: library.distribution is None)
+    rows = measure(synthetic(keys=100, accesses=400), TINY)
+    lines = table(rows)
+    assert sum(": not installed" in line for line in lines) == len(peers)
+    assert len(lines) == len(rows) + 1
+    assert "cachebox.VTTLCache: not installed" in "\n".join(lines)
+    said = notes(rows, TRACE, TINY, 0.0)
+    assert sum("pip install 'edgeproof[peers]'" in line for line in said) == len(peers)
+
+
+def test_absent_module_is_seen_as_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    assert not is_installed(TLRU)
+    assert is_installed(LRU)
+
+
+def test_hit_ratio_is_exactly_that_of_cachetools_while_nothing_expires() -> None:
+    lasting = Accesses(
+        pairs=tuple((key, 10**6) for key, _ in TRACE.pairs),
+        capacity=TRACE.capacity,
+        description="",
+    )
+    assert hit_ratio(LRU, lasting) == hit_ratio(TLRU, lasting)
+
+
+def test_each_hit_is_one_of_cachetools_once_the_expired_are_shed_as_it_does() -> None:
+    # It sheds them before it evicts; MemoryCache keeps them until they are asked for or reach the
+    # cold end. There is no other difference.
+    now = 0.0
+    cache = MemoryCache(max_entries=TRACE.capacity, max_bytes=10**9)
+    oracle: TLRUCache[str, float] = TLRUCache(
+        TRACE.capacity, ttu=lambda _, ttl, time: time + ttl, timer=lambda: now
+    )
+    hits = 0
+    for number, (key, ttl) in enumerate(TRACE.pairs):
+        now = float(number)  # so slow that much expires before it is evicted
+        for dead, _ in oracle.expire(now):
+            assert cache.delete(dead)
+        is_hit = cache.get(key, now) is not None
+        assert is_hit == (oracle.get(key) is not None)
+        hits += is_hit
+        if not is_hit:
+            cache.set(key, key, expires=now + ttl, size=0)
+            oracle[key] = ttl
+    assert cache.statistics.evicted > 1_000
+    assert cache.statistics.invalidated > 100  # here: expired
+    assert hits > 1_000
+
+
+def test_hit_ratio_is_exactly_that_of_a_plain_lru_that_expires_when_asked() -> None:
+    entries: OrderedDict[str, float] = OrderedDict()
+    hits = []
+    for number, (key, ttl) in enumerate(TRACE.pairs):
+        now = number / RATE
+        expires = entries.pop(key, 0.0)
+        hits.append(expires > now)
+        entries[key] = expires if hits[-1] else now + ttl
+        if len(entries) > TRACE.capacity:
+            entries.popitem(last=False)
+    warm = hits[len(hits) // 2 :]
+    assert hit_ratio(LRU, TRACE) == sum(warm) / len(warm)
+
+
+def test_unbounded_hit_ratio_is_the_most_that_the_ttls_allow() -> None:
+    expiries: dict[str, float] = {}
+    hits = []
+    for number, (key, ttl) in enumerate(TRACE.pairs):
+        hits.append(expiries.get(key, -1.0) > number / RATE)
+        if not hits[-1]:
+            expiries[key] = number / RATE + ttl
+    warm = hits[len(hits) // 2 :]
+    assert hit_ratio(YARDSTICK, TRACE) == sum(warm) / len(warm) > hit_ratio(LRU, TRACE)
+
+
+def test_synthetic_trace_is_the_same_each_time_and_mixes_its_ttls() -> None:
+    again = synthetic(keys=300, accesses=6_000)
+    assert again == TRACE
+    assert TRACE.capacity == 15
+    ttls = [ttl for _, ttl in TRACE.pairs]
+    assert all(ttls.count(ttl) > 1_000 for ttl in TTLS)
+    assert len(dict(TRACE.pairs)) == len(set(TRACE.pairs))  # a key has one TTL
+
+
+def test_recorded_trace_has_a_ttl_for_each_type(tmp_path: Path) -> None:
+    path = tmp_path / "shop.csv"
+    path.write_text("key,type\na,user\nb,site\na,user\nc,cart\na,site\n", encoding="utf-8")
+    accesses = recorded(path)
+    assert [ttl for _, ttl in accesses.pairs] == [30.0, 300.0, 30.0, 3600.0, 300.0]
+    assert accesses.pairs[0] == accesses.pairs[2]
+    assert accesses.capacity == 1
+    assert "4 real keys" in accesses.description
+    assert "TTLs assigned by type, times at a constant rate" in accesses.description
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("absent.csv", None, "absent.csv"),
+        ("bad.csv", "time\n1\n", "bad.csv line 1"),
+        ("what.bin", "x", "what.bin"),
+    ],
+)
+def test_bad_trace_is_refused_with_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, text: str | None, message: str
+) -> None:
+    path = tmp_path / name
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    assert main(["--trace", str(path)]) == 2
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert error.count("\n") == 1
+    assert error.startswith("python -m bench.caches: ")
+    assert message in error
+
+
+def test_json_that_cannot_be_written_is_refused_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--json", str(tmp_path / "nowhere" / "x.json")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_command_prints_the_table_and_writes_every_round(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caches, "LIBRARIES", (YARDSTICK, LRU))
+    trace, out = tmp_path / "t.csv", tmp_path / "caches.json"
+    trace.write_text("key\n" + "a\nb\na\n" * 50, encoding="utf-8")
+    sizes = ["--entries", "50", "--rounds", "3", "--held", "100"]
+    assert main(["--trace", str(trace), "--json", str(out), "--markdown", *sizes]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("| library | hit ns | × |")
+    assert "TTLs assigned by key" in printed
+    record = json.loads(out.read_text(encoding="utf-8"))
+    assert [row["name"] for row in record["rows"]] == [YARDSTICK.name, LRU.name]
+    assert len(record["rows"][1]["ratios"]["insert+evict"]) == 3
