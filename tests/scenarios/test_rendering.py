@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from core.attribution.models import MODELS
 from core.errors import InputError
-from core.scenario import ENDPOINTS, PLACEHOLDERS, TRACK_BODY, Scenario
+from core.scenario import ENDPOINTS, Scenario
+from core.targets import PLACEHOLDERS, TRACK_BODY
 from core.wire import ISOLATE_HEADER
 from core.workload import generate_workload
 from scenarios.rendering import Renderer, Request, Template, escape_json, escape_url
