@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from core.caching.kv import KVStore, StoreItem
+from core.caching.kv import KVStore, StoreItem, require_life
 from core.errors import StoreError, StoreTimeout
 from core.query.database import Command, Database, Row
 from core.query.statements import Statement
@@ -103,7 +103,8 @@ class DelayedKV:
         return await self._store.get(*keys)
 
     async def put(self, *items: StoreItem) -> None:
-        """Keep *items* after one write latency."""
+        """Keep *items* after one write latency; ValueError unless every ttl is more than 0 s."""
+        require_life(items)
         sent = self._platform.charge("l2")
         u = self._platform.uniform(Purpose.L2_WRITE)
         await self._answer(sent, self._tier.write.sample(u), Purpose.L2_WRITE_FATE)

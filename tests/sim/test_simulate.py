@@ -267,7 +267,8 @@ def with_fault(scenario: Scenario, **fault: Any) -> Scenario:
 
 def test_dead_l2_is_bypassed_and_no_request_fails() -> None:
     quick = {"p50": "4ms", "p99": "10ms"}
-    l2 = {"read": quick, "cold_read": quick, "write": quick, "timeout": "50ms"}
+    l2: dict[str, object] = {"read": quick, "cold_read": quick, "write": quick, "timeout": "50ms"}
+    l2["breaker"] = {"failures": 0}
     healthy = small_scenario(tiers={"l2": l2})
     found = simulate(with_fault(healthy, tier="l2", kind="dead"), replications=0)
     requests = found.requests
@@ -280,6 +281,19 @@ def test_dead_l2_is_bypassed_and_no_request_fails() -> None:
     assert np.all(requests.intended[bypassed] < 2.5)
     assert np.all(ended > 1.5)
     assert not np.any((simulate(healthy, replications=0).requests.reads & 15) == BYPASS)
+
+
+def test_a_breaker_spares_most_requests_the_wait_for_a_dead_l2() -> None:
+    quick = {"p50": "4ms", "p99": "10ms"}
+    l2: dict[str, object] = {"read": quick, "cold_read": quick, "write": quick, "timeout": "50ms"}
+    l2["breaker"] = {"failures": 2, "open_for": "60s"}
+    scenario = with_fault(small_scenario(tiers={"l2": l2}), tier="l2", kind="dead")
+    found = simulate(scenario, replications=0)
+    counters = found.record.counters
+    bypassed = np.any((found.requests.reads & 15) == BYPASS, axis=1)
+    assert counters["breaker_openings"] == 1
+    assert counters["l2_skipped"] > np.count_nonzero(bypassed) / 2
+    assert np.count_nonzero(found.requests.latency[bypassed] < 0.05) > bypassed.sum() / 4
 
 
 def test_failing_database_fails_what_needs_it_inside_the_fault_only() -> None:
