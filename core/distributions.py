@@ -26,12 +26,13 @@ class Distribution:
     table's trapezoids, which `mean` returns.
     """
 
-    __slots__ = ("constant", "mean", "source", "table")
+    __slots__ = ("_last", "constant", "mean", "source", "table")
 
     def __init__(self, table: Sequence[float], source: Any) -> None:
         if len(table) < 2 or any(b < a for a, b in pairwise(table)):
             raise ValueError("a quantile table has at least two values and never falls")
         self.table = tuple(table)
+        self._last = len(self.table) - 1
         self.constant = table[0] if table[0] == table[-1] else None
         inner = math.fsum(table[1:-1])
         self.mean = (table[0] / 2 + inner + table[-1] / 2) / (len(table) - 1)
@@ -42,7 +43,7 @@ class Distribution:
         if self.constant is not None:
             return self.constant
         table = self.table
-        position = uniform * (len(table) - 1)
+        position = uniform * self._last
         index = int(position)
         low = table[index]
         return low + (position - index) * (table[index + 1] - low)

@@ -21,6 +21,15 @@ from core.tiers import L2, L3
 
 _HOT_KEYS = 200_000
 
+# Names of their own: looking a member up in its enumeration takes longer than drawing.
+_L2_READ = Purpose.L2_READ
+_L2_READ_FATE = Purpose.L2_READ_FATE
+_L2_WRITE = Purpose.L2_WRITE
+_L2_WRITE_FATE = Purpose.L2_WRITE_FATE
+_L3_EXECUTION = Purpose.L3_EXECUTION
+_L3_FATE = Purpose.L3_FATE
+_L3_ROUND_TRIP = Purpose.L3_ROUND_TRIP
+
 
 class Platform(Protocol):
     """What carries time for a store: simulated, or the machine's own."""
@@ -95,8 +104,8 @@ class DelayedKV:
         for key in keys:
             if self._hot.get(key, -1.0) <= sent:
                 latency = tier.cold_read
-        seconds = latency.sample(self._platform.uniform(Purpose.L2_READ))
-        await self._answer(sent, seconds, Purpose.L2_READ_FATE)
+        seconds = latency.sample(self._platform.uniform(_L2_READ))
+        await self._answer(sent, seconds, _L2_READ_FATE)
         hot_until = self._platform.now() + tier.cache_ttl
         for key in keys:
             self.touch(key, hot_until)
@@ -106,8 +115,8 @@ class DelayedKV:
         """Keep *items* after one write latency; ValueError unless every ttl is more than 0 s."""
         require_life(items)
         sent = self._platform.charge("l2")
-        u = self._platform.uniform(Purpose.L2_WRITE)
-        await self._answer(sent, self._tier.write.sample(u), Purpose.L2_WRITE_FATE)
+        u = self._platform.uniform(_L2_WRITE)
+        await self._answer(sent, self._tier.write.sample(u), _L2_WRITE_FATE)
         # The life of the value goes on while it is written.
         took = self._platform.now() - sent
         alive = [item._replace(ttl=item.ttl - took) for item in items if item.ttl > took]
@@ -220,8 +229,8 @@ class DelayedDatabase:
         """Return the rows of *statement* after its round trip, queueing and execution."""
         platform, tier = self._platform, self._tier
         sent = platform.charge("l3")
-        trip = tier.round_trip.sample(platform.uniform(Purpose.L3_ROUND_TRIP))
-        execution = tier.read_execution.sample(platform.uniform(Purpose.L3_EXECUTION))
+        trip = tier.round_trip.sample(platform.uniform(_L3_ROUND_TRIP))
+        execution = tier.read_execution.sample(platform.uniform(_L3_EXECUTION))
         if self._faults.faults:
             execution, failed = self._afflicted(sent, execution)
         else:
@@ -237,8 +246,8 @@ class DelayedDatabase:
         """Run *commands* in one transaction after their round trip, queueing and execution."""
         platform, tier = self._platform, self._tier
         sent = platform.charge("l3")
-        trip = tier.round_trip.sample(platform.uniform(Purpose.L3_ROUND_TRIP))
-        execution = tier.write_execution.sample(platform.uniform(Purpose.L3_EXECUTION))
+        trip = tier.round_trip.sample(platform.uniform(_L3_ROUND_TRIP))
+        execution = tier.write_execution.sample(platform.uniform(_L3_EXECUTION))
         if self._faults.faults:
             execution, failed = self._afflicted(sent, execution)
         else:
@@ -251,9 +260,7 @@ class DelayedDatabase:
         return changed
 
     def _afflicted(self, sent: float, execution: float) -> tuple[float, bool]:
-        execution, failed = self._faults.afflict(
-            "l3", sent, execution, Purpose.L3_FATE, self._platform
-        )
+        execution, failed = self._faults.afflict("l3", sent, execution, _L3_FATE, self._platform)
         return execution, failed or execution == float("inf")
 
     def _reserve(self, sent: float, trip: float, execution: float) -> float:

@@ -70,20 +70,22 @@ class Warmer:
         origin: the time of *clock* that residual lives count from.
         """
         origin_ms = clock.origin_ms + int(origin * 1000)
-        items = []
+        items, load_seconds = [], self._load_seconds
+        left = origin - clock.now() + self._stale_bound
+        lives = {name: int(1000 * kind.ttl) for name, kind in self._types.items()}
         for cache_type, subject, residual, _ in state.l2:
-            key, _, encoded, tags = await self._entry(cache_type, subject)
+            known = self._known.get((cache_type, subject))
+            key, _, encoded, tags = known or await self._entry(cache_type, subject)
             expires_ms = origin_ms + int(residual * 1000)
-            loaded_ms = expires_ms - int(1000 * self._types[cache_type].ttl)
             sealed = seal(
                 encoded,
-                loaded_ms=loaded_ms,
+                loaded_ms=expires_ms - lives[cache_type],
                 expires_ms=expires_ms,
-                load_seconds=self._load_seconds,
+                load_seconds=load_seconds,
                 tags=tags,
             )
-            if (ttl := origin + residual - clock.now()) > 0:
-                items.append(StoreItem(key, sealed, ttl + self._stale_bound, tags))
+            if residual + left > 0:
+                items.append(StoreItem(key, sealed, residual + left, tags))
         for start in range(0, len(items), _PAGE):
             await kv.put(*items[start : start + _PAGE])
 
@@ -100,15 +102,20 @@ class Warmer:
 
         caches: those of one process, whose isolates are numbered from *first_isolate* on.
         """
-        ends = {(cache_type, subject): residual for cache_type, subject, residual, _ in state.l2}
+        ends: dict[tuple[str, int], float] = {}
+        if caches and caches[0].keeps:  # L1 has to know when TTLs end
+            ends = {(kind, subject): residual for kind, subject, residual, _ in state.l2}
         for isolate, cache_type, subject, residual in state.l1:
             if first_isolate <= isolate < first_isolate + len(caches):
-                key, value, encoded, tags = await self._entry(cache_type, subject)
+                known = self._known.get((cache_type, subject))
+                key, value, encoded, tags = known or await self._entry(cache_type, subject)
                 caches[isolate - first_isolate].warm_l1(
                     key,
                     value,
                     l1_until=origin + residual,
-                    fresh_until=origin + max(residual, ends.get((cache_type, subject), 0.0)),
+                    fresh_until=origin + max(residual, ends.get((cache_type, subject), 0.0))
+                    if ends
+                    else origin + residual,
                     load_seconds=self._load_seconds,
                     encoded_size=len(encoded or b""),
                     tags=tags,
@@ -116,7 +123,8 @@ class Warmer:
         if view is not None:
             for cache_type, subject, _, hot in state.l2:
                 if hot > 0:
-                    key, *_ = await self._entry(cache_type, subject)
+                    known = self._known.get((cache_type, subject))
+                    key, *_ = known or await self._entry(cache_type, subject)
                     view.touch(key, origin + hot)
 
     async def _entry(self, cache_type: str, subject: int) -> _Entry:

@@ -129,11 +129,13 @@ class MemoryKV:
     async def put(self, *items: StoreItem) -> None:
         """Keep *items* in place of what was there; ValueError unless every ttl is more than 0 s."""
         require_life(items)
-        now, index = self._now(), self._tags
+        now, index, values = self._now(), self._tags, self._values
+        has_tags = index.tagged
         for key, value, ttl, tags in items:
-            self._values[key] = (value, now + ttl)
-            if tags or index.tagged:
+            values[key] = (value, now + ttl)
+            if tags or has_tags:
                 index.put(key, tags)
+                has_tags = True
         self._sweep_in -= len(items)
         if self._sweep_in <= 0:
             self._sweep(now)

@@ -45,8 +45,8 @@ class TieredCache:
     """
 
     __slots__ = (
-        "_keeps", "_lifetime", "_origin_ms", "_outcomes", "_policy", "_retain", "_stamps",
-        "flights", "invalidator", "l1", "l2", "now", "shares_loads", "statistics",
+        "_lifetime", "_origin_ms", "_outcomes", "_policy", "_retain", "_stamps",
+        "flights", "invalidator", "keeps", "l1", "l2", "now", "shares_loads", "statistics",
     )  # fmt: skip
 
     def __init__(
@@ -68,7 +68,7 @@ class TieredCache:
         self.shares_loads = policy.single_flight
         self._retain = retain
         self._lifetime = Lifetime(policy, uniform)
-        self._keeps = self._lifetime.keeps
+        self.keeps = self._lifetime.keeps
         if invalidator is None:
             stamps = Stamps(lambda: epoch_ms(clock), horizon=DEFAULT_HORIZON)
             invalidator = Invalidator(kv, stamps)
@@ -101,11 +101,12 @@ class TieredCache:
 
         The part of `get` that never waits; after MISSED, `fetch` is the rest.
         """
-        now = self.now()
+        clock = self.now  # a local: calling an attribute that holds a function is slow
+        now = clock()
         entry = self.l1.get(key, now)
         if entry is None:
             if span is not None:
-                span.stages.append(("l1", self.now() - now))
+                span.stages.append(("l1", clock() - now))
             return MISSED
         value, code = entry[0], L1_HIT
         counts = self._outcomes[kind.name]
@@ -114,7 +115,7 @@ class TieredCache:
             counts[NEGATIVE_COLUMN] += 1
             code |= NEGATIVE
         if span is not None:
-            span.stages.append(("l1", self.now() - now))
+            span.stages.append(("l1", clock() - now))
             span.reads.append((name, code))
         return value
 
@@ -182,7 +183,7 @@ class TieredCache:
     ) -> Any:
         """Return the value of *key*, which `peek` missed, from L2 or *load*."""
         read = Read(kind, key, load, span, name, tags)
-        if self._keeps:
+        if self.keeps:
             read.begin()  # a read near its end draws
             value = self.serve_retained(read)
             if value is not MISSED:
@@ -220,15 +221,18 @@ class TieredCache:
             flight.resolve(value)
 
     async def _read(self, read: Read) -> Any:
-        outcome, started = MISS, self.now()
+        clock = self.now
+        outcome, started = MISS, clock()
         try:
             can_fall_back = (
-                self._policy.stale_if_error > 0 and self.l1.retained(read.key, started) is not None
+                self.keeps
+                and self._policy.stale_if_error > 0
+                and self.l1.retained(read.key, started) is not None
             )
             envelope = await self.l2.read(read.kind, read.key, can_fall_back)
         except StoreError:
             outcome = BYPASS
-        now = self.now()
+        now = clock()
         if read.span is not None:
             read.span.stages.append(("l2", now - started))
         if outcome == BYPASS:
@@ -320,7 +324,7 @@ class TieredCache:
         if not self.admit(read.key, envelope, now, self._policy.stale_while_revalidate):
             return MISSED
         code = L2_HIT if envelope.value is not None else L2_HIT | NEGATIVE
-        if self._keeps:
+        if self.keeps:
             fresh_until = self._fresh_until(envelope)
             if now >= fresh_until:
                 self._refresh(read)
@@ -465,6 +469,9 @@ class TieredCache:
 
         l1_until and fresh_until: absolute ends of its stay in L1 and of its TTL, in seconds.
         """
-        expires, life = self._lifetime.bounded(l1_until, fresh_until, load_seconds, tags)
         size = HEADER_BYTES + encoded_size
+        if not self.keeps and not tags:
+            self.l1.set(key, value, expires=l1_until, size=size)
+            return
+        expires, life = self._lifetime.bounded(l1_until, fresh_until, load_seconds, tags)
         self.l1.set(key, value, expires=expires, size=size, life=life)
