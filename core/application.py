@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from core.attribution.batch import BatchAttributionProcessor
+from core.backlog import Backlog
 from core.caching.kv import KVStore
 from core.caching.memory import MemoryCache
 from core.caching.tiered import CachePolicy, TieredCache
 from core.cdp import Cdp
 from core.clock import DATA_EPOCH_MS, Clock
-from core.conversions import ConversionQueue
+from core.conversions import ConversionQueue, Inbox
 from core.profiling import LatencyProfiler
 from core.query.database import Database
 from core.query.queries import Queries
@@ -22,12 +23,24 @@ class Application:
     """Profiler, queries, queue, one cache per isolate and the CDP over them.
 
     kv and database: as the application sees them, with whatever latencies stand in front.
+    backlog: the queue's durable part, of this process. inbox: where accepted conversions go if
+    another process consumes them.
     """
 
-    def __init__(self, scenario: Scenario, kv: KVStore, database: Database, clock: Clock) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        kv: KVStore,
+        database: Database,
+        clock: Clock,
+        *,
+        backlog: Backlog | None = None,
+        inbox: Inbox | None = None,
+    ) -> None:
         tiers = scenario.tiers
         self.profiler = LatencyProfiler()
-        self.queries = Queries(database, clock, self.profiler)
+        lease = backlog.lease if backlog is not None and inbox is None else None
+        self.queries = Queries(database, clock, self.profiler, lease=lease)
         # Events carry the scenario's time, which begins at the data's epoch.
         self.processor = BatchAttributionProcessor(self.queries, now_ms=_data_time(clock.now))
         self.queue = ConversionQueue(
@@ -37,6 +50,9 @@ class Application:
             wait=scenario.queue.wait,
             clock=clock,
             profiler=self.profiler,
+            max_attempts=scenario.queue.max_attempts,
+            retry_delay=scenario.queue.retry_delay,
+            backlog=backlog,
         )
         self._background: dict[asyncio.Task[None], None] = {}
         policy = CachePolicy(
@@ -55,7 +71,7 @@ class Application:
         self.cdp = Cdp(
             self.caches,
             self.queries,
-            self.queue,
+            self.queue if inbox is None else inbox,
             ttls=tiers.l2.ttl,
             request_scope=tiers.l1.scope == "request",
         )

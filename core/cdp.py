@@ -10,7 +10,7 @@ from typing import Any
 from core.attribution.models import check_model, credits_of, role_of
 from core.caching.keys import cache_key
 from core.caching.tiered import MISSED, CacheType, Text, TieredCache
-from core.conversions import ConversionQueue
+from core.conversions import Inbox
 from core.errors import InputError
 from core.population import Event
 from core.query.queries import Queries
@@ -104,10 +104,10 @@ class Cdp:
     """The application on one process: one tiered cache per isolate, shared queries and queue."""
 
     __slots__ = (
+        "_inbox",
         "_isolates",
         "_lookup",
         "_queries",
-        "_queue",
         "_request_scope",
         "_security",
         "_types",
@@ -117,14 +117,14 @@ class Cdp:
         self,
         isolates: Sequence[TieredCache],
         queries: Queries,
-        queue: ConversionQueue,
+        inbox: Inbox,
         *,
         ttls: Ttls,
         request_scope: bool,
     ) -> None:
         self._isolates = isolates
         self._queries = queries
-        self._queue = queue
+        self._inbox = inbox
         self._types = cache_types(ttls)
         self._security = self._types["security_config"]
         self._lookup = self._types["lookup_data"]
@@ -163,7 +163,7 @@ class Cdp:
         # A conversion is queued once, whichever of its events came first: two batches that run at
         # a time would count it twice.
         if converts and event.conversion_id is not None:
-            self._queue.put(event.conversion_id)
+            self._inbox.put(event.conversion_id)
         return is_new
 
     async def attribution(

@@ -174,7 +174,7 @@ class Service:
         }
         cumulative = {
             "histograms": {
-                kind: profiler.histogram(kind).to_json() for kind in ("request", "query", "queue")
+                kind: reference.histogram(kind).to_json() for kind in ("request", "query", "queue")
             },
             "counters": reference.counters(),
             "process": reference.process_figures(),

@@ -14,7 +14,8 @@ from core.clock import ManualClock
 from core.emulation import DelayedDatabase, Executions, FaultSchedule
 from core.errors import InputError, StoreError
 from core.query import statements
-from core.query.database import SCHEMA_VERSION, Command, Database, SqliteDatabase
+from core.query.database import Command, Database, SqliteDatabase
+from core.query.migrations import latest_version
 from core.query.statements import Statement
 from core.scenario import L3
 from core.span import CURRENT, Operation, Span
@@ -286,7 +287,7 @@ def refused(path: Path) -> str:
 def test_newer_schema_is_refused_in_one_line_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "cdp.sqlite"
     asyncio.run(SqliteDatabase(path).close())
-    newer = SCHEMA_VERSION + 1
+    newer = latest_version() + 1
     with sqlite3.connect(path, isolation_level=None) as connection:
         connection.execute("INSERT INTO sites VALUES ('s1', 1, 1)")
         connection.execute(f"PRAGMA user_version = {newer}")
@@ -294,7 +295,7 @@ def test_newer_schema_is_refused_in_one_line_and_left_alone(tmp_path: Path) -> N
     before = path.read_bytes()
     message = refused(path)
     assert f"schema {newer}" in message
-    assert f"knows {SCHEMA_VERSION}" in message
+    assert f"knows {latest_version()}" in message
     assert path.read_bytes() == before
     exclusive = sqlite3.connect(path, timeout=0, isolation_level=None)
     exclusive.execute("BEGIN EXCLUSIVE")
