@@ -34,6 +34,7 @@ from core.machine import (
 from core.population import populate
 from core.query import statements
 from core.query.database import Database, SqliteDatabase
+from core.query.executor import QueryExecutor
 from core.replay import prepare
 from core.scenario import ENDPOINTS, Scenario
 from core.seeding import seed_database
@@ -118,6 +119,7 @@ class Reference(Application):
         self.database: Database = self._sqlite
         if plan.emulate:
             self._emulate()
+        self.executor = QueryExecutor(self.database, self.clock, plans=self._sqlite)
         # Where several processes accept conversions, one of its own consumes them.
         is_consumer = scenario.topology.process_count == 1
         self._consumed = None if is_consumer or plan.position else Consumed(plan.folder)
@@ -125,7 +127,7 @@ class Reference(Application):
             self._sqlite, self.clock, owner=f"{os.getpid()}-{self.clock.origin_ms}"
         )
         super().__init__(
-            scenario, self.kv, self.database, self.clock,
+            scenario, self.kv, self.executor, self.clock,
             backlog=self._backlog, inbox=None if is_consumer else LeftInDatabase(),
         )  # fmt: skip
         self._feeding: asyncio.Task[None] | None = None

@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
@@ -225,8 +226,14 @@ class Service:
 
     async def _query_stats(self, _: Request) -> Response:
         profiler = self.reference.profiler
+        executor = self.reference.executor
         return _success(
-            {"queries": profiler.summary("query"), "by_name": profiler.summary_by_name("query")}
+            {
+                "queries": profiler.summary("query"),
+                "by_name": profiler.summary_by_name("query"),
+                "statements": executor.statistics(),
+                "slow": [asdict(slow) for slow in await executor.slow_queries()],
+            }
         )
 
     async def _latency_summary(self, _: Request) -> Response:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from core.errors import InputError, Overloaded, StoreError, StoreTimeout
 from core.query.migrations import migrate
@@ -20,11 +20,18 @@ MAX_WAITING = 10_000
 _CHECK_STEPS = 10_000  # of SQLite's virtual machine: well below a millisecond
 _LOCK_SECONDS = 5.0
 
+MAX_PARAMETERS = 100
+"""Bound parameters of one statement that D1 takes; SQLite takes more."""
+
 _T = TypeVar("_T")
 
 Row = tuple[Any, ...]
 Command = tuple[Statement, Sequence[Sequence[Any]]]
 """A statement that writes, and the parameters of each of its rows."""
+
+
+Usage = Callable[[Statement, int, int], None]
+"""Told of a statement's rows read and written, as the database itself counts them."""
 
 
 class Database(Protocol):
@@ -45,6 +52,13 @@ class Database(Protocol):
     async def close(self) -> None:
         """Finish what runs and let go of the file."""
         ...
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """A database that counts the rows that it reads and writes."""
+
+    on_usage: Usage | None
 
 
 class SqliteDatabase:

@@ -17,7 +17,7 @@ class Statement:
     @property
     def writes(self) -> bool:
         """Whether it may change the database, whatever rows it returns."""
-        return not self.sql.lstrip().startswith(("SELECT", "EXPLAIN"))
+        return not self.sql.lstrip().startswith(("SELECT", "EXPLAIN", "PRAGMA table_info"))
 
 
 SITE = Statement("site", "SELECT enabled, max_event_bytes FROM sites WHERE site_id = ?")
