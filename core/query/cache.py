@@ -94,37 +94,29 @@ class QueryCache:
 
 
 def reaches(pattern: str, key: str) -> bool:
-    """Return whether *pattern* names *key*, a key above it, or any key that may lie below it.
+    """Return whether *pattern* names *key*, a key above it, or keys below it.
 
     Only `*` is special: it stands for any text, ':' included. A key lies below another that it
-    continues with ':'. Takes time in proportion to the product of the lengths, whatever they hold.
+    continues with ':', so what names keys below is a pattern that names *key* if it is cut at a
+    ':'. Takes time in proportion to the lengths for each cut, whatever they hold.
     """
     if "*" not in pattern and key.startswith(pattern + ":"):
         return True
-    alive = _without_stars(pattern, {0})
-    for character in key:
-        alive = _after(pattern, alive, character)
-        if not alive:
+    cuts = (position for position, character in enumerate(pattern) if character == ":")
+    return any(_matches(pattern[:end], key) for end in (len(pattern), *cuts))
+
+
+def _matches(pattern: str, key: str) -> bool:
+    first, *others = pattern.split("*")
+    if not others:
+        return key == pattern
+    *middle, last = others
+    if not key.startswith(first) or not key.endswith(last) or len(key) < len(first) + len(last):
+        return False
+    position, end = len(first), len(key) - len(last)
+    for part in middle:
+        position = key.find(part, position, end)
+        if position < 0:
             return False
-    return len(pattern) in alive or bool(_after(pattern, alive, ":"))
-
-
-def _after(pattern: str, alive: set[int], character: str) -> set[int]:
-    """Return how far into *pattern* one more character leads."""
-    following = set()
-    for position in alive:
-        if position < len(pattern):
-            if pattern[position] == "*":
-                following.add(position)
-            elif pattern[position] == character:
-                following.add(position + 1)
-    return _without_stars(pattern, following)
-
-
-def _without_stars(pattern: str, alive: set[int]) -> set[int]:
-    """Add the places behind stars, which may stand for nothing."""
-    for position in [*alive]:
-        while position < len(pattern) and pattern[position] == "*":
-            position += 1
-            alive.add(position)
-    return alive
+        position += len(part)
+    return True
