@@ -58,7 +58,7 @@ SCENARIO = ["--trace", "--trace-offset", "--trace-limit", "--seed", "--rate", "-
 VERDICT = ["--gate", "--require", "--strict", "--plain", "--json", "--out"]
 LOAD = ["--host", "--i-am-allowed-to-load", "--max-rate", "--max-duration"]
 OPTIONS: dict[tuple[str, ...], list[str]] = {
-    (): ["simulate", "serve", "load", "prove", "plan", "report", "bench", "scenario"],
+    (): ["simulate", "serve", "load", "prove", "plan", "report", "bench", "scenario", "queue"],
     ("simulate",): [*SCENARIO, *VERDICT],
     ("load",): [*SCENARIO, *VERDICT, *LOAD],
     ("prove",): [*SCENARIO, *VERDICT, *LOAD],
@@ -74,6 +74,10 @@ OPTIONS: dict[tuple[str, ...], list[str]] = {
     ("bench", "run"): ["-k", "--json"],
     ("bench", "check"): [],
     ("bench", "accept"): ["--reason"],
+    ("queue",): ["status", "dead", "retry"],
+    ("queue", "status"): ["--db", "--plain", "--json"],
+    ("queue", "dead"): ["--db", "--plain", "--json"],
+    ("queue", "retry"): ["--db", "--id", "--json"],
 }
 
 

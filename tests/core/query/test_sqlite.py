@@ -109,7 +109,7 @@ def test_cancelled_query_is_interrupted_and_the_next_one_is_not(
     tmp_path: Path, readers: int
 ) -> None:
     async def scene(database: SqliteDatabase, _: Gate) -> None:
-        for _ in range(5):
+        for _attempt in range(5):
             endless = asyncio.ensure_future(database.read(ENDLESS_READ, ()))
             await asyncio.sleep(0.001)
             endless.cancel()
