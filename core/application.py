@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from core.attribution.batch import BatchAttributionProcessor
+from core.backlog import Backlog
 from core.caching.breaker import CircuitBreaker
 from core.caching.channel import InvalidationChannel
 from core.caching.invalidation import Invalidator
@@ -17,8 +18,8 @@ from core.caching.stamps import Stamps
 from core.caching.statistics import STALE_COLUMN, TieredStatistics
 from core.caching.tiered import TieredCache
 from core.cdp import Cdp
-from core.clock import DATA_EPOCH_MS, Clock, epoch_ms
-from core.conversions import ConversionQueue
+from core.clock import Clock, data_time, epoch_ms
+from core.conversions import ConversionQueue, Inbox
 from core.profiling import LatencyProfiler
 from core.query.database import Database
 from core.query.queries import Queries
@@ -33,6 +34,8 @@ class Application:
     kv and database: as the application sees them, with whatever latencies stand in front.
     uniform: random numbers of the running operation. channel and name: how other processes are
     told of invalidations, and by whom.
+    backlog: the queue's durable part, of this process. inbox: where accepted conversions go if
+    another process consumes them.
     """
 
     def __init__(
@@ -45,12 +48,15 @@ class Application:
         *,
         channel: InvalidationChannel | None = None,
         name: str = "",
+        backlog: Backlog | None = None,
+        inbox: Inbox | None = None,
     ) -> None:
         tiers = scenario.tiers
         self.profiler = LatencyProfiler()
-        self.queries = Queries(database, clock, self.profiler)
+        lease = backlog.lease if backlog is not None and inbox is None else None
+        self.queries = Queries(database, clock, self.profiler, lease=lease)
         # Events carry the scenario's time, which begins at the data's epoch.
-        self.processor = BatchAttributionProcessor(self.queries, now_ms=_data_time(clock))
+        self.processor = BatchAttributionProcessor(self.queries, now_ms=data_time(clock))
         self.queue = ConversionQueue(
             self.processor.process,
             batch_size=scenario.queue.batch_size,
@@ -58,6 +64,9 @@ class Application:
             wait=scenario.queue.wait,
             clock=clock,
             profiler=self.profiler,
+            max_attempts=scenario.queue.max_attempts,
+            retry_delay=scenario.queue.retry_delay,
+            backlog=backlog,
         )
         self._background: dict[asyncio.Task[Any], None] = {}
         self.breaker = CircuitBreaker(
@@ -78,7 +87,7 @@ class Application:
         self.cdp = Cdp(
             self.caches,
             self.queries,
-            self.queue,
+            self.queue if inbox is None else inbox,
             ttls=tiers.l2.ttl,
             request_scope=tiers.l1.scope == "request",
             tags=tiers.tags,
@@ -123,11 +132,6 @@ class Application:
         while self._background:
             # Not one task at a time: a task that is done is awaited without letting it be released.
             await asyncio.gather(*self._background)
-
-
-def _data_time(clock: Clock) -> Callable[[], int]:
-    started = clock.now()
-    return lambda: DATA_EPOCH_MS + int((clock.now() - started) * 1000)
 
 
 def cache_policy(tiers: Tiers) -> CachePolicy:

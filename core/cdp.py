@@ -13,7 +13,7 @@ from core.caching.keys import cache_key
 from core.caching.policy import CacheType, Text
 from core.caching.read import MISSED
 from core.caching.tiered import TieredCache
-from core.conversions import ConversionQueue
+from core.conversions import Inbox
 from core.errors import InputError
 from core.population import Event
 from core.query.queries import Queries
@@ -113,10 +113,10 @@ class Cdp:
 
     __slots__ = (
         "_has_tags",
+        "_inbox",
         "_isolates",
         "_lookup",
         "_queries",
-        "_queue",
         "_request_scope",
         "_security",
         "_types",
@@ -126,7 +126,7 @@ class Cdp:
         self,
         isolates: Sequence[TieredCache],
         queries: Queries,
-        queue: ConversionQueue,
+        inbox: Inbox,
         *,
         ttls: Ttls,
         request_scope: bool,
@@ -134,7 +134,7 @@ class Cdp:
     ) -> None:
         self._isolates = isolates
         self._queries = queries
-        self._queue = queue
+        self._inbox = inbox
         self._types = cache_types(ttls)
         self._security = self._types["security_config"]
         self._lookup = self._types["lookup_data"]
@@ -177,10 +177,10 @@ class Cdp:
             )  # fmt: skip
         begin(span, "write")
         is_new, converts = await self._queries.insert_event(event, user.segment if user else "new")
-        # A conversion is queued once, whichever of its events came first: two batches that run at
-        # a time would count it twice.
+        # A conversion is queued once, whichever of its events came first: a batch that overlaps
+        # another over it fails as a whole and is tried again.
         if converts and event.conversion_id is not None:
-            self._queue.put(event.conversion_id)
+            self._inbox.put(event.conversion_id)
         return is_new
 
     async def attribution(

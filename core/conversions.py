@@ -1,7 +1,8 @@
 """The conversions queue: batches of accepted conversions for the attribution processor.
 
-A conversion is durable before it is queued: its row is written in the transaction of its event and
-marked when its results are stored, so that `recover` finds after a restart what was left.
+A conversion is durable before it is queued here: its row in the backlog is written in the
+transaction of its event and deleted in that of its results. What a process held when it was killed
+is due again when its lease ends, so each conversion is delivered at least once.
 """
 
 from __future__ import annotations
@@ -9,7 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
 
+from core.backlog import Backlog
 from core.clock import Clock
 from core.errors import StoreError
 from core.profiling import LatencyProfiler
@@ -18,11 +23,37 @@ from core.span import Span
 MAX_ATTEMPTS = 3
 
 
+class Inbox(Protocol):
+    """Where a conversion goes once it is accepted."""
+
+    def put(self, conversion_id: str) -> None:
+        """Take note of an accepted conversion."""
+        ...
+
+
+class LeftInDatabase:
+    """The inbox of a process whose conversions another one consumes from the backlog."""
+
+    def put(self, conversion_id: str) -> None:
+        """Do nothing: the consumer finds the row."""
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Conversions in hand: the next attempt's number, and when they were first handed out."""
+
+    ids: list[str]
+    attempt: int = 1
+    since: float | None = None
+
+
 class ConversionQueue:
     """Hands out batches of at most *batch_size* ids, *wait* seconds after the first at the latest.
 
     At most *max_parallel* batches run at a time. A batch that fails with StoreError is handed out
-    again, up to MAX_ATTEMPTS times; after that its conversions stay in the database for `recover`.
+    again *retry_delay* seconds later, after the next failure twice as late, and so on, up to
+    *max_attempts* times in all; after that its conversions are dead letters of the *backlog*. An id
+    that is in hand is not taken a second time. Without a backlog failures are only counted.
     """
 
     def __init__(
@@ -34,6 +65,9 @@ class ConversionQueue:
         wait: float,
         clock: Clock,
         profiler: LatencyProfiler,
+        max_attempts: int = MAX_ATTEMPTS,
+        retry_delay: float = 0.0,
+        backlog: Backlog | None = None,
     ) -> None:
         self._process = process
         self._batch_size = batch_size
@@ -41,8 +75,13 @@ class ConversionQueue:
         self._wait = wait
         self._clock = clock
         self._profile = profiler.profile("queue", "batch")
+        self._max_attempts = max_attempts
+        self._retry_delay = retry_delay
+        self._backlog = backlog
+        self._held: dict[str, None] = {}
         self._collecting: list[str] = []
-        self._ready: deque[tuple[list[str], int, float | None]] = deque()
+        self._ready: deque[_Batch] = deque()
+        self._put_off = 0
         self._running: dict[asyncio.Task[None], None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._idle: asyncio.Future[None] | None = None
@@ -53,67 +92,116 @@ class ConversionQueue:
     @property
     def pending(self) -> int:
         """Conversions that wait or are being processed, counted in batches once handed out."""
-        return len(self._collecting) + len(self._ready) + len(self._running)
+        return len(self._collecting) + len(self._ready) + self._put_off + len(self._running)
+
+    @property
+    def held(self) -> Sequence[str]:
+        """The ids of all conversions in hand."""
+        return [*self._held]
+
+    @property
+    def room(self) -> int:
+        """How many conversions there is a free hand for."""
+        return max(0, self._batch_size * self._max_parallel - len(self._held))
+
+    @property
+    def max_attempts(self) -> int:
+        """How often a conversion is tried before it is given up."""
+        return self._max_attempts
 
     def put(self, conversion_id: str) -> None:
-        """Queue an accepted conversion."""
+        """Queue an accepted conversion, unless it is in hand already."""
+        if conversion_id in self._held:
+            return
+        self._held[conversion_id] = None
         self._collecting.append(conversion_id)
         if len(self._collecting) >= self._batch_size:
             self._close_batch()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._wait, self._close_batch)
 
-    def recover(self, conversion_ids: Sequence[str]) -> None:
-        """Queue what an earlier process accepted and did not finish."""
-        for conversion_id in conversion_ids:
-            self.put(conversion_id)
-
     async def drain(self) -> None:
         """Hand out what is collected now, and return when every batch has ended."""
         if self._collecting:
             self._close_batch()
-        while self._running or self._ready:
+        while self._is_busy():
             if self._idle is None:
                 self._idle = asyncio.get_running_loop().create_future()
             await self._idle
+
+    def _is_busy(self) -> bool:
+        return bool(self._running or self._ready or self._put_off)
 
     def _close_batch(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        batch, self._collecting = self._collecting, []
-        if batch:
-            self._ready.append((batch, 1, None))
+        ids, self._collecting = self._collecting, []
+        if ids:
+            self._ready.append(_Batch(ids))
         self._hand_out()
 
     def _hand_out(self) -> None:
         while self._ready and len(self._running) < self._max_parallel:
-            batch, attempt, since = self._ready.popleft()
+            batch = self._ready.popleft()
             self.batches += 1
             span = Span(self.batches - 1, is_batch=True)
-            task = asyncio.get_running_loop().create_task(self._run(span, batch, attempt, since))
+            task = asyncio.get_running_loop().create_task(self._run(span, batch))
             self._running[task] = None
             task.add_done_callback(self._ended)
 
-    async def _run(self, span: Span, batch: list[str], attempt: int, since: float | None) -> None:
+    async def _run(self, span: Span, batch: _Batch) -> None:
         # A batch that is tried again has been in hand since it was first handed out.
-        started = self._clock.now() if since is None else since
+        if batch.since is None:
+            batch.since = self._clock.now()
         try:
-            await self._process(span, batch)
-        except StoreError:
-            if attempt < MAX_ATTEMPTS:
-                self.retries += 1
-                self._ready.append((batch, attempt + 1, started))
+            await self._process(span, batch.ids)
+        except StoreError as error:
+            if batch.attempt < self._max_attempts:
+                await self._try_again(batch, str(error))
             else:
-                self.given_up += len(batch)
-                self._profile.fail()
-            return
-        self._profile.record(self._clock.now() - started)
+                await self._give_up(batch, str(error))
+        except BaseException:
+            self._let_go(batch)  # its leases end, and it is taken again
+            raise
+        else:
+            self._let_go(batch)
+            self._profile.record(self._clock.now() - batch.since)
+
+    def _let_go(self, batch: _Batch) -> None:
+        for conversion_id in batch.ids:
+            del self._held[conversion_id]
+
+    async def _try_again(self, batch: _Batch, error: str) -> None:
+        self.retries += 1
+        delay = self._retry_delay * 2 ** (batch.attempt - 1)
+        batch.attempt += 1
+        if self._backlog is not None:
+            with suppress(StoreError):  # the attempt is made all the same; the books lack it
+                await self._backlog.record_failure(batch.ids, error, retry_in=delay)
+        if delay > 0:
+            self._put_off += 1
+            asyncio.get_running_loop().call_later(delay, self._take_up, batch)
+        else:
+            self._ready.append(batch)
+
+    def _take_up(self, batch: _Batch) -> None:
+        self._put_off -= 1
+        self._ready.append(batch)
+        self._hand_out()
+
+    async def _give_up(self, batch: _Batch, error: str) -> None:
+        self.given_up += len(batch.ids)
+        self._profile.fail()
+        if self._backlog is not None:
+            with suppress(StoreError):  # nothing is lost: leases end, and all is taken again
+                await self._backlog.bury(batch.ids, error)
+        self._let_go(batch)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._running[task]
         self._hand_out()
-        if self._idle is not None and not self._running and not self._ready:
+        if self._idle is not None and not self._is_busy():
             if not self._idle.done():
                 self._idle.set_result(None)
             self._idle = None

@@ -19,5 +19,9 @@ class StoreTimeout(StoreError):
     """A cache store or database did not answer within its time limit."""
 
 
+class Overloaded(StoreError):
+    """A database has as many queries waiting as it takes; none was begun for this one."""
+
+
 class InvalidRun(EdgeproofError):
     """A run whose figures cannot be trusted (exit code 3)."""

@@ -130,27 +130,34 @@ def running_service(
                         processes.append(fake)
                         redis = fake.ready()
                     workers = []
+
+                    def write_plan(name: str, position: int) -> str:
+                        path = home / f"{name}.json"
+                        plan = {
+                            "scenario": scenario_data(scenario),
+                            "position": position,
+                            "host": host,
+                            "port": port + position if port else 0,
+                            "folder": str(data),
+                            "redis": redis,
+                            "emulate": emulate,
+                        }
+                        path.write_text(json.dumps(plan), encoding="utf-8")
+                        return str(path)
+
                     for position in range(count):
-                        plan = home / f"worker-{position}.json"
-                        plan.write_text(
-                            json.dumps(
-                                {
-                                    "scenario": scenario_data(scenario),
-                                    "position": position,
-                                    "host": host,
-                                    "port": port + position if port else 0,
-                                    "folder": str(data),
-                                    "redis": redis,
-                                    "emulate": emulate,
-                                }
-                            ),
-                            encoding="utf-8",
-                        )
-                        worker = ServiceProcess(["core.worker", str(plan)], token=token, log=log)
+                        plan = write_plan(f"worker-{position}", position)
+                        worker = ServiceProcess(["core.worker", plan], token=token, log=log)
                         processes.append(worker)
                         workers.append(worker)
                         if position == 0:
                             urls = [worker.ready()]  # the first one seeds the database they share
+                    if count > 1:
+                        plan = write_plan("consumer", count)
+                        consumer = ServiceProcess(["core.consumer", plan], token=None, log=log)
+                        # Ends after the workers, so that it finishes what they accepted last.
+                        processes.insert(-count, consumer)
+                        consumer.ready()
                     urls += [worker.ready() for worker in workers[1:]]
                 except InputError:
                     raise

@@ -61,7 +61,7 @@ class Monitoring:
         }
         cumulative = {
             "histograms": {
-                kind: profiler.histogram(kind).to_json() for kind in ("request", "query", "queue")
+                kind: reference.histogram(kind).to_json() for kind in ("request", "query", "queue")
             },
             "counters": reference.counters(),
             "process": reference.process_figures(),
@@ -80,9 +80,14 @@ class Monitoring:
         return success({"cache": cache_report(reference)})
 
     async def _query_stats(self, _: Request) -> Response:
-        profiler = self._reference().profiler
+        profiler, executor = self._reference().profiler, self._reference().executor
         return success(
-            {"queries": profiler.summary("query"), "by_name": profiler.summary_by_name("query")}
+            {
+                "queries": profiler.summary("query"),
+                "by_name": profiler.summary_by_name("query"),
+                "statements": executor.statistics(),
+                "slow": [asdict(slow) for slow in await executor.slow_queries()],
+            }
         )
 
     async def _latency_summary(self, _: Request) -> Response:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import sqlite3
 import time
 from collections.abc import Awaitable, Generator
 from dataclasses import dataclass
@@ -13,14 +15,19 @@ from typing import Any
 from uuid import uuid4
 
 from core.application import Application
+from core.backlog import Backlog
 from core.caching.channel import InvalidationChannel, redis_channel
 from core.caching.edge_kv import EdgeKV
 from core.caching.kv import KVStore
 from core.caching.redis_kv import embedded_kv, redis_kv
 from core.clock import SystemClock
+from core.consumed import Consumed, forget_run_start, write_run_start
+from core.conversions import LeftInDatabase
 from core.emulation import DelayedDatabase, DelayedKV, Executions, FaultSchedule
 from core.errors import StoreError
 from core.executions import SharedExecutions
+from core.feed import Feed
+from core.histogram import LatencyHistogram
 from core.machine import (
     fixed_work,
     peak_resident_bytes,
@@ -31,6 +38,7 @@ from core.machine import (
 from core.population import populate
 from core.query import statements
 from core.query.database import Database, SqliteDatabase
+from core.query.executor import QueryExecutor
 from core.replay import prepare
 from core.scenario import ENDPOINTS, Scenario
 from core.seeding import seed_database
@@ -42,6 +50,7 @@ from core.warming import Warmer
 
 PROBE_INTERVAL = 0.1
 LISTEN_INTERVAL = 1.0
+_FEED_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,10 +134,17 @@ class Reference(Application):
         self.database: Database = self._sqlite
         if plan.emulate:
             self._emulate()
+        self.executor = QueryExecutor(self.database, self.clock, plans=self._sqlite)
+        # Where several processes accept conversions, one of its own consumes them.
+        is_consumer = scenario.topology.process_count == 1
+        self._consumed = None if is_consumer or plan.position else Consumed(plan.folder)
+        self._backlog = Backlog(self._sqlite, self.clock, owner=f"{os.getpid()}-{uuid4().hex}")
         super().__init__(
-            scenario, self.kv, self.database, self.clock, self._numbers.uniform,
+            scenario, self.kv, self.executor, self.clock, self._numbers.uniform,
             channel=channel, name=uuid4().hex,
+            backlog=self._backlog, inbox=None if is_consumer else LeftInDatabase(),
         )  # fmt: skip
+        self._feeding: asyncio.Task[None] | None = None
         self.requests = dict.fromkeys(ENDPOINTS, 0)
         self.own_cpu = 0.0
         self.speed_count = 0
@@ -167,10 +183,15 @@ class Reference(Application):
     async def start(self) -> None:
         """Load what a warm start needs, queue what was left unfinished, and start the probe."""
         await self._warmer.load(self._warm_state)
-        # A process that shares its database leaves the backlog to the first.
-        if self.plan.position == 0:
-            waiting = await self._sqlite.read(statements.WAITING_CONVERSIONS, ())
-            self.queue.recover([row[0] for row in waiting])
+        if self.scenario.topology.process_count == 1:
+            # Whoever held them is gone: a database has one consumer.
+            await self._backlog.break_leases()
+            feed = Feed(self._backlog, self.queue, self.clock)
+            await feed.step()
+            self._feeding = asyncio.get_running_loop().create_task(feed.run(_FEED_SECONDS))
+        elif self._consumed is not None:
+            self._consumed.forget()
+            forget_run_start(self.plan.folder)
         try:
             await self.invalidator.listen()
         except StoreError:  # L2 is bypassed until it is back, and so is its channel
@@ -226,6 +247,8 @@ class Reference(Application):
                 break
             ahead *= 2
         self.faults.origin = origin
+        if is_first and self._consumed is not None:
+            write_run_start(self.plan.folder, self.clock.origin_ms + round(origin * 1000))
         # What the caches hold lives long: a collector that walks it stops the event loop.
         gc.freeze()
         return origin - self.clock.now(), self.clock.origin_ms + round(origin * 1000)
@@ -260,7 +283,32 @@ class Reference(Application):
             if isinstance(store, DelayedKV | DelayedDatabase):
                 counters[f"{name}_operations"] = store.operations
                 counters[f"{name}_errors"] = store.errors
+        if self._consumed is not None:
+            # The rows before the file: what is in neither has been counted in it.
+            waiting = self._waiting()
+            for name, number in self._consumed.counters().items():
+                counters[name] = counters.get(name, 0) + number
+            counters["queue_pending"] = max(counters["queue_pending"], waiting)
         return counters
+
+    def _waiting(self) -> int:
+        """Return how many conversions stand in the queue of the database."""
+        connection = sqlite3.connect(
+            f"{(self.plan.folder / 'cdp.sqlite').resolve().as_uri()}?mode=ro", uri=True
+        )
+        try:
+            sql = statements.QUEUE_DEPTH.sql
+            depth: int = connection.execute(sql).fetchone()[0]
+        finally:
+            connection.close()
+        return depth
+
+    def histogram(self, kind: str) -> LatencyHistogram:
+        """Return the latencies of *kind* in this process, and in the consumer's if it has one."""
+        histogram = self.profiler.histogram(kind)
+        if self._consumed is not None:
+            histogram.add(self._consumed.histogram(kind))
+        return histogram
 
     async def close(self) -> None:
         """Finish the queue and what runs in the background, then close the stores."""
@@ -269,6 +317,8 @@ class Reference(Application):
         if self._listening is not None:
             self._listening.cancel()
             await asyncio.wait([self._listening])
+        if self._feeding is not None:
+            self._feeding.cancel()
         await self.drain()
         await self.invalidator.close()
         self.timers.close()

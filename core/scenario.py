@@ -149,6 +149,8 @@ class Queue(Part):
     batch_size: Annotated[int, Field(ge=1, le=100)] = 50
     max_parallel: Annotated[int, Field(ge=1, le=250)] = 5
     wait: Duration = 1.0
+    max_attempts: Annotated[int, Field(ge=1, le=101)] = 3
+    retry_delay: Duration = 1.0
 
 
 class Fault(Part):

@@ -14,6 +14,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -58,6 +59,17 @@ class _Server(uvicorn.Server):
             say({"ready": self._url})
 
 
+def plan_of(data: dict[str, Any]) -> WorkerPlan:
+    """Return the plan that a launcher wrote; InputError if its scenario cannot be used."""
+    return WorkerPlan(
+        scenario=parse_scenario(data["scenario"], source=data["scenario"].get("name", "scenario")),
+        position=data["position"],
+        folder=Path(data["folder"]),
+        redis=data["redis"],
+        emulate=data["emulate"],
+    )
+
+
 def main(arguments: Sequence[str]) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code."""
     die_with_parent()
@@ -68,16 +80,9 @@ def main(arguments: Sequence[str]) -> int:
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        scenario = parse_scenario(plan["scenario"], source=plan["scenario"].get("name", "scenario"))
+        worker = plan_of(plan)
         listener.bind((plan["host"], plan["port"]))
         port = listener.getsockname()[1]
-        worker = WorkerPlan(
-            scenario=scenario,
-            position=plan["position"],
-            folder=Path(plan["folder"]),
-            redis=plan["redis"],
-            emulate=plan["emulate"],
-        )
         host = f"[{plan['host']}]" if ":" in plan["host"] else plan["host"]
         app = create_app(worker)
         config = uvicorn.Config(

@@ -16,6 +16,7 @@ from core.attribution.models import MODELS
 from core.caching.edge_kv import EdgeKV, WriteLimit
 from core.caching.kv import KVStore, MemoryKV
 from core.calibration import Calibration
+from core.conversions import Inbox
 from core.emulation import Executions
 from core.errors import StoreError
 from core.histogram import LatencyHistogram
@@ -98,12 +99,20 @@ class Replication:
         views = _views(scenario, self._kv, self.loop)
         self._database = seeded.copy()
         executions = Executions(scenario.tiers.l3.concurrency)
-        self.processes = [
-            SimulatedProcess(
-                self._scenario, self.loop, numbers, position, view, self._database, executions
-            )
-            for position, view in enumerate(views)
-        ]
+        views.append(self._kv)  # the consumer's, which reads no cache
+        count = scenario.topology.process_count
+
+        def process(position: int, inbox: Inbox | None = None) -> SimulatedProcess:
+            return SimulatedProcess(
+                self._scenario, self.loop, numbers, position, views[position],
+                self._database, executions, inbox,
+            )  # fmt: skip
+
+        # Several processes leave their conversions to a consumer of its own, the last one here.
+        consumers = [process(count)] if count > 1 else []
+        inbox = consumers[0].queue if consumers else None
+        self.processes = [process(position, inbox) for position in range(count)]
+        self._all = [*self.processes, *consumers]
         n = len(workload)
         self._latency = [inf] * n
         self._reads = [0] * (2 * n)
@@ -149,7 +158,7 @@ class Replication:
             await self._finished
         if self._failure is not None:
             raise self._failure
-        for process in self.processes:
+        for process in self._all:
             await process.drain()
         await self._database.close()
         return self._outcome()
@@ -220,7 +229,7 @@ class Replication:
         merged = {}
         for kind in ("query", "queue"):
             histogram = LatencyHistogram()
-            for process in self.processes:
+            for process in self._all:
                 histogram.add(process.profiler.histogram(kind))
             merged[kind] = histogram
         return merged
@@ -259,15 +268,15 @@ class Replication:
         cached = [process.cache_counters() for process in self.processes]
         return {
             **{name: sum(counters[name] for counters in cached) for name in cached[0]},
-            "conversions_processed": sum(p.processor.processed for p in self.processes),
-            "conversions_without_touches": sum(p.processor.without_touches for p in self.processes),
-            "l2_errors": sum(process.kv.errors for process in self.processes),
-            "l2_operations": sum(process.kv.operations for process in self.processes),
-            "l3_errors": sum(process.database.errors for process in self.processes),
-            "l3_operations": sum(process.database.operations for process in self.processes),
-            "queue_batches": sum(process.queue.batches for process in self.processes),
-            "queue_given_up": sum(process.queue.given_up for process in self.processes),
-            "queue_retries": sum(process.queue.retries for process in self.processes),
+            "conversions_processed": sum(p.processor.processed for p in self._all),
+            "conversions_without_touches": sum(p.processor.without_touches for p in self._all),
+            "l2_errors": sum(process.kv.errors for process in self._all),
+            "l2_operations": sum(process.kv.operations for process in self._all),
+            "l3_errors": sum(process.database.errors for process in self._all),
+            "l3_operations": sum(process.database.operations for process in self._all),
+            "queue_batches": sum(process.queue.batches for process in self._all),
+            "queue_given_up": sum(process.queue.given_up for process in self._all),
+            "queue_retries": sum(process.queue.retries for process in self._all),
         }
 
 

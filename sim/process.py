@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable
 
 from core.application import Application
+from core.backlog import Backlog
 from core.caching.kv import KVStore
 from core.clock import DATA_EPOCH_MS
+from core.conversions import Inbox
 from core.emulation import DelayedDatabase, DelayedKV, Executions, FaultSchedule
 from core.query.database import Database
 from core.scenario import Scenario
@@ -115,13 +117,18 @@ class SimulatedProcess(Application):
         kv: KVStore,
         database: Database,
         executions: Executions,
+        inbox: Inbox | None = None,
     ) -> None:
         self.platform = SimulatedPlatform(loop, numbers, scenario, position)
         faults = FaultSchedule(scenario.faults)
         tiers = scenario.tiers
         self.kv = DelayedKV(kv, tiers.l2, faults, self.platform)
         self.database = DelayedDatabase(database, tiers.l3, faults, self.platform, executions)
-        super().__init__(scenario, self.kv, self.database, self.platform, self.platform.uniform)
+        backlog = Backlog(database, self.platform, owner=f"process-{position}")
+        super().__init__(
+            scenario, self.kv, self.database, self.platform, self.platform.uniform,
+            backlog=backlog, inbox=inbox,
+        )  # fmt: skip
         self.in_flight = 0
         self.peak_in_flight = 0
 

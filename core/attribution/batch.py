@@ -67,7 +67,10 @@ def attribution_commands(journeys: Iterable[Journey], now_ms: int) -> list[Comma
         (model, channel, credit, count, value, now_ms)
         for (model, channel), (credit, count, value) in sorted(totals.items())
     ]
-    commands: list[Command] = [(statements.MARK_PROCESSED, processed)]
+    commands: list[Command] = [
+        (statements.MARK_PROCESSED, processed),
+        (statements.DEQUEUE, processed),
+    ]
     if rows:
         commands += [(statements.INSERT_CREDITS, rows), (statements.ADD_TO_CHANNEL, channels)]
     return commands

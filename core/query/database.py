@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib import resources
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from queue import SimpleQueue
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from core.errors import InputError, StoreError
+from core.errors import InputError, Overloaded, StoreError, StoreTimeout
+from core.query.migrations import migrate
 from core.query.statements import Statement
 
-SCHEMA_VERSION = 1
+MAX_WAITING = 10_000
+"""Queries that wait for their turn before others are refused."""
+
+_CHECK_STEPS = 10_000  # of SQLite's virtual machine: well below a millisecond
+_LOCK_SECONDS = 5.0
+
+MAX_PARAMETERS = 100
+"""Bound parameters of one statement that D1 takes; SQLite takes more."""
 
 _T = TypeVar("_T")
 
@@ -22,11 +30,19 @@ Command = tuple[Statement, Sequence[Sequence[Any]]]
 """A statement that writes, and the parameters of each of its rows."""
 
 
+Usage = Callable[[Statement, int, int], None]
+"""Told of a statement's rows read and written, as the database itself counts them."""
+
+
 class Database(Protocol):
-    """One database; each operation is one round trip and raises StoreError if it fails."""
+    """One database; each operation is one round trip and raises StoreError if it fails.
+
+    The subclasses of StoreError: Overloaded, if too many wait, and StoreTimeout. A write that was
+    cancelled or ran into its time limit may have taken effect, whole, or not at all.
+    """
 
     async def read(self, statement: Statement, parameters: Sequence[Any]) -> list[Row]:
-        """Return the rows of *statement*."""
+        """Return the rows of *statement*; its effect is durable where the statement writes."""
         ...
 
     async def write(self, *commands: Command) -> list[int]:
@@ -38,27 +54,55 @@ class Database(Protocol):
         ...
 
 
-class SqliteDatabase:
-    """SQLite in a file or in memory, one operation at a time.
+@runtime_checkable
+class Metered(Protocol):
+    """A database that counts the rows that it reads and writes."""
 
-    Operations run in one thread of their own, so that a slow disk does not stop the event loop;
-    with *inline* they run where they are called, as simulated time demands. Without a *journal*
-    a failed transaction cannot be undone: only for a copy that ends with its run.
+    on_usage: Usage | None
+
+
+class SqliteDatabase:
+    """SQLite in a file (write-ahead log) or in memory: one writer, and readers beside it.
+
+    Without *readers* one connection does everything, one operation at a time in the order of
+    their arrival, as D1 has it. With them, so many more connections to the file read: a read sees
+    every write that was answered before it was asked for. Each connection has a thread, so that a
+    slow disk does not stop the event loop; with *inline* operations run where they are called, as
+    simulated time demands: without a time limit or a queue.
+
+    timeout: seconds from the call to its result, waiting included; a query that runs longer is
+    interrupted. max_waiting: calls that may wait before others get Overloaded. A call that is
+    cancelled while it waits never runs; one that runs is interrupted.
+
+    Without a *journal* a failed transaction cannot be undone: only for a copy that ends with its
+    run. A file survives the end of the process at any point; the last commits before a power cut
+    may be lost.
     """
 
-    def __init__(self, path: Path | None, *, inline: bool = False, journal: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        inline: bool = False,
+        journal: bool = True,
+        readers: int = 0,
+        timeout: float | None = None,
+        max_waiting: int = MAX_WAITING,
+    ) -> None:
+        if readers and (path is None or inline):
+            raise ValueError("readers of their own need a file, and threads")
+        self._path = path
+        self._timeout = timeout
+        self._max_waiting = max_waiting
+        self._lanes: list[_Lane] = []
         try:
-            self.connection = sqlite3.connect(
-                ":memory:" if path is None else path,
-                isolation_level=None,
-                check_same_thread=False,
-                cached_statements=256,
-            )
+            self.connection = _connect(path)
             try:
                 self.connection.execute(f"PRAGMA journal_mode = {'WAL' if journal else 'OFF'}")
                 self.connection.execute("PRAGMA synchronous = NORMAL")
-                self.connection.execute("PRAGMA busy_timeout = 5000")
-                _migrate(self.connection, path)
+                migrate(self.connection, path)
+                self._writer = None if inline else _Lane("sqlite-writer", [self.connection])
+                reading = [_connect(path) for _ in range(readers)]
             except BaseException:
                 self.connection.close()  # or its transaction locks the file for others
                 raise
@@ -66,73 +110,147 @@ class SqliteDatabase:
             raise InputError(
                 f"{path}: not a usable database ({error}); give another file"
             ) from None
-        self._executor = None if inline else ThreadPoolExecutor(1, "sqlite")
+        for connection in reading:
+            connection.execute("PRAGMA query_only = ON")
+        self._reader = _Lane("sqlite-reader", reading) if reading else self._writer
 
     async def read(self, statement: Statement, parameters: Sequence[Any]) -> list[Row]:
         """Return the rows of *statement*."""
-        if self._executor is None:
-            return self._read(statement, parameters)
-        return await self._in_thread(self._read, statement, parameters)
+        if self._writer is None:
+            return _read(self.connection, statement, parameters)
+        lane = self._writer if statement.writes else self._reader
+        assert lane is not None
+        return await self._in_thread(
+            lane, f"query {statement.name}",
+            lambda connection: _read(connection, statement, parameters),
+        )  # fmt: skip
 
     async def write(self, *commands: Command) -> list[int]:
         """Run *commands* in one transaction, all or none; return the rows each changed."""
-        if self._executor is None:
-            return self._write(commands)
-        return await self._in_thread(self._write, commands)
+        if self._writer is None:
+            return _write(self.connection, commands)
+        return await self._in_thread(
+            self._writer, f"write {_names(commands)}",
+            lambda connection: _write(connection, commands),
+        )  # fmt: skip
 
     async def close(self) -> None:
         """Finish what runs and let go of the file."""
-        if self._executor is not None:
-            self._executor.shutdown(wait=True)
+        if self._reader is not None and self._reader is not self._writer:
+            self._reader.close()
+        if self._writer is not None:
+            self._writer.close()
         self.connection.close()
 
-    def _in_thread(self, call: Callable[..., _T], *arguments: Any) -> Awaitable[_T]:
-        loop = asyncio.get_running_loop()
+    async def _in_thread(
+        self, lane: _Lane, what: str, call: Callable[[sqlite3.Connection], _T]
+    ) -> _T:
+        if lane.waiting >= self._max_waiting:
+            raise Overloaded(
+                f"{what}: the database is overloaded, {lane.waiting} queries wait for their turn; "
+                "try again later, or send it fewer"
+            )
         try:
-            return loop.run_in_executor(self._executor, call, *arguments)
+            async with asyncio.timeout(self._timeout):
+                return await lane.run(call)
+        except TimeoutError:
+            raise StoreTimeout(f"{what} did not end within {self._timeout:g} s") from None
+
+
+class _Lane:
+    """Connections that take one call each at a time, first come first served."""
+
+    def __init__(self, name: str, connections: Sequence[sqlite3.Connection]) -> None:
+        self._connections = connections
+        self._free: SimpleQueue[sqlite3.Connection] = SimpleQueue()
+        for connection in connections:
+            self._free.put(connection)
+        self._threads = ThreadPoolExecutor(len(connections), name)
+        self._asked = 0
+
+    @property
+    def waiting(self) -> int:
+        """The calls that no connection has begun."""
+        return self._asked - len(self._connections)
+
+    async def run(self, call: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Return what *call* returns for a connection of its own.
+
+        If this is cancelled, the call does not begin, or is interrupted in the middle.
+        """
+        is_given_up = False
+
+        def in_thread() -> _T:
+            connection = self._free.get()
+            try:
+                # Asked in the thread that runs the statement: an interrupt from another one
+                # could strike the next call's.
+                connection.set_progress_handler(lambda: is_given_up, _CHECK_STEPS)
+                return call(connection)
+            finally:
+                connection.set_progress_handler(None, 0)
+                self._free.put(connection)
+
+        try:
+            running = asyncio.get_running_loop().run_in_executor(self._threads, in_thread)
         except RuntimeError as error:
             raise StoreError(f"the database is closed: {error}") from error
-
-    def _read(self, statement: Statement, parameters: Sequence[Any]) -> list[Row]:
+        self._asked += 1
+        running.add_done_callback(self._ended)
         try:
-            return self.connection.execute(statement.sql, parameters).fetchall()
-        except sqlite3.Error as error:
-            raise StoreError(f"query {statement.name} failed: {error}") from error
+            return await running
+        except asyncio.CancelledError:
+            is_given_up = True
+            raise
 
-    def _write(self, commands: Sequence[Command]) -> list[int]:
-        connection = self.connection
+    def _ended(self, _: object) -> None:
+        self._asked -= 1
+
+    def close(self) -> None:
+        """Finish what was asked for, then close the connections."""
+        self._threads.shutdown(wait=True)
+        for connection in self._connections:
+            connection.close()
+
+
+def _connect(path: Path | None) -> sqlite3.Connection:
+    return sqlite3.connect(
+        ":memory:" if path is None else path,
+        timeout=_LOCK_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+    )
+
+
+def _read(
+    connection: sqlite3.Connection, statement: Statement, parameters: Sequence[Any]
+) -> list[Row]:
+    try:
+        return connection.execute(statement.sql, parameters).fetchall()
+    except sqlite3.Error as error:
+        raise StoreError(f"query {statement.name} failed: {error}") from error
+
+
+def _write(connection: sqlite3.Connection, commands: Sequence[Command]) -> list[int]:
+    try:
+        if len(commands) == 1 and len(commands[0][1]) == 1:
+            statement, rows = commands[0]
+            return [connection.execute(statement.sql, rows[0]).rowcount]
+        connection.execute("BEGIN IMMEDIATE")
         try:
-            if len(commands) == 1 and len(commands[0][1]) == 1:
-                statement, rows = commands[0]
-                return [connection.execute(statement.sql, rows[0]).rowcount]
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                changed = [
-                    connection.executemany(statement.sql, rows).rowcount
-                    for statement, rows in commands
-                ]
-                connection.execute("COMMIT")
-            except BaseException:
+            changed = [
+                connection.executemany(statement.sql, rows).rowcount for statement, rows in commands
+            ]
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:  # an interrupt has undone it already
                 connection.execute("ROLLBACK")
-                raise
-        except sqlite3.Error as error:
-            names = ", ".join(statement.name for statement, _ in commands)
-            raise StoreError(f"write {names} failed: {error}") from error
-        return changed
+            raise
+    except sqlite3.Error as error:
+        raise StoreError(f"write {_names(commands)} failed: {error}") from error
+    return changed
 
 
-def _migrate(connection: sqlite3.Connection, path: Path | None) -> None:
-    connection.execute("BEGIN EXCLUSIVE")
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > SCHEMA_VERSION:
-        raise InputError(
-            f"{path}: made by a newer version (schema {version}, this program knows "
-            f"{SCHEMA_VERSION}); use that version or another file"
-        )
-    if version < SCHEMA_VERSION:
-        schema = resources.files("core.query").joinpath("schema.sql").read_text(encoding="utf-8")
-        for statement in schema.split(";\n"):
-            if statement.strip():
-                connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    connection.execute("COMMIT")
+def _names(commands: Sequence[Command]) -> str:
+    return ", ".join(statement.name for statement, _ in commands)

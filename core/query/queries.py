@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from core.attribution.journeys import LOOKBACK_MS, Journey, journeys_of
-from core.clock import Clock
+from core.clock import Clock, epoch_ms
 from core.errors import StoreError
 from core.population import Event
 from core.profiling import LatencyProfiler
@@ -15,15 +16,35 @@ from core.query.database import Command, Database, Row
 from core.query.statements import Statement
 
 
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who takes a conversion from the queue, and for how many seconds nobody else does."""
+
+    owner: str
+    seconds: float
+
+
 class Queries:
-    """The named queries over one database; every one is profiled under its name."""
+    """The named queries over one database; every one is profiled under its name.
 
-    __slots__ = ("_clock", "_database", "_insert_event", "_profiler")
+    lease: of whoever accepts a conversion, if that process also consumes it: its row in the queue
+    is born taken, which saves the database an operation. None leaves it for any consumer.
+    """
 
-    def __init__(self, database: Database, clock: Clock, profiler: LatencyProfiler) -> None:
+    __slots__ = ("_clock", "_database", "_insert_event", "_lease", "_profiler")
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        profiler: LatencyProfiler,
+        *,
+        lease: Lease | None = None,
+    ) -> None:
         self._database = database
         self._clock = clock
         self._profiler = profiler
+        self._lease = lease
         self._insert_event = profiler.profile("query", statements.INSERT_EVENT.name)
 
     async def _read(self, statement: Statement, *parameters: object) -> list[Row]:
@@ -65,16 +86,12 @@ class Queries:
         ids = json.dumps(list(conversion_ids))
         return journeys_of(await self._read(statements.WAITING_JOURNEYS, LOOKBACK_MS, ids))
 
-    async def waiting_conversions(self) -> list[str]:
-        """Return the ids of all conversions that have not been processed."""
-        return [row[0] for row in await self._read(statements.WAITING_CONVERSIONS)]
-
     async def channel_performance(self, model: str, limit: int = 50) -> list[Row]:
         """Return (utm_source, total_attribution, total_conversions, total_value), best first."""
         return await self._read(statements.CHANNEL_PERFORMANCE, model, limit)
 
     async def insert_event(self, event: Event, segment: str) -> tuple[bool, bool]:
-        """Store *event*, and its conversion in the same transaction.
+        """Store *event*, its conversion and that one's place in the queue in one transaction.
 
         Return whether the event was new, and whether it brought a conversion that was new.
         """
@@ -92,13 +109,21 @@ class Queries:
                     event.value or 0.0,
                 )  # fmt: skip
                 changed = await self._database.write(
-                    (statements.INSERT_EVENT, (row,)), (statements.INSERT_CONVERSION, (conversion,))
+                    (statements.INSERT_EVENT, (row,)),
+                    (statements.INSERT_CONVERSION, (conversion,)),
+                    (statements.ENQUEUE, (self._queued(event.conversion_id),)),
                 )
         except StoreError:
             self._insert_event.fail()
             raise
         self._insert_event.record(self._clock.now() - started)
         return changed[0] > 0, event.conversion_id is not None and changed[1] > 0
+
+    def _queued(self, conversion_id: str) -> tuple[int, int, int, str | None, str]:
+        now, lease = epoch_ms(self._clock), self._lease
+        if lease is None:
+            return 0, now, now, None, conversion_id
+        return 1, now, now + round(1000 * lease.seconds), lease.owner, conversion_id
 
     async def store_attribution(self, commands: Iterable[Command]) -> None:
         """Store what the batch processor computed, in one transaction."""

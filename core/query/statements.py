@@ -14,6 +14,11 @@ class Statement:
     name: str
     sql: str
 
+    @property
+    def writes(self) -> bool:
+        """Whether it may change the database, whatever rows it returns."""
+        return not self.sql.lstrip().startswith(("SELECT", "EXPLAIN", "PRAGMA table_info"))
+
 
 SITE = Statement("site", "SELECT enabled, max_event_bytes FROM sites WHERE site_id = ?")
 
@@ -53,11 +58,6 @@ WAITING_JOURNEYS = Statement(
     " ORDER BY c.conversion_id, j.event_timestamp, j.id",
 )
 
-WAITING_CONVERSIONS = Statement(
-    "waiting_conversions",
-    "SELECT conversion_id FROM conversions WHERE processed = 0 ORDER BY conversion_id",
-)
-
 CHANNEL_PERFORMANCE = Statement(
     "channel_performance",
     "SELECT utm_source, total_attribution, total_conversions, total_value"
@@ -77,9 +77,11 @@ INSERT_CONVERSION = Statement(
     " VALUES (?, ?, ?, ?, ?) ON CONFLICT (conversion_id) DO NOTHING",
 )
 
+# No OR REPLACE: a conversion that another consumer has attributed since its journey was read fails
+# the whole transaction, so that it is counted once whatever overlaps.
 INSERT_CREDITS = Statement(
     "insert_credits",
-    "INSERT OR REPLACE INTO touch_credits (conversion_id, touchpoint_index, touchpoints,"
+    "INSERT INTO touch_credits (conversion_id, touchpoint_index, touchpoints,"
     f" utm_source, {', '.join(MODELS)}) VALUES (?, ?, ?, ?, {', '.join('?' for _ in MODELS)})",
 )
 
@@ -95,6 +97,93 @@ ADD_TO_CHANNEL = Statement(
 
 MARK_PROCESSED = Statement(
     "mark_processed", "UPDATE conversions SET processed = 1 WHERE conversion_id = ?"
+)
+
+# A conversion that is processed or dead does not come back with a late duplicate of its event.
+ENQUEUE = Statement(
+    "enqueue",
+    "INSERT INTO conversion_queue (conversion_id, attempts, enqueued_at_ms, available_at_ms,"
+    " leased_by) SELECT conversion_id, ?, ?, ?, ? FROM conversions AS c WHERE conversion_id = ?"
+    " AND processed = 0 AND NOT EXISTS"
+    " (SELECT 1 FROM dead_letters AS d WHERE d.conversion_id = c.conversion_id)"
+    " ON CONFLICT (conversion_id) DO NOTHING",
+)
+
+DEQUEUE = Statement("dequeue", "DELETE FROM conversion_queue WHERE conversion_id = ?")
+
+LEASE = Statement(
+    "lease",
+    "UPDATE conversion_queue SET attempts = attempts + 1, available_at_ms = ?, leased_by = ?"
+    " WHERE conversion_id IN (SELECT conversion_id FROM conversion_queue"
+    " WHERE available_at_ms <= ? ORDER BY available_at_ms, conversion_id LIMIT ?)"
+    " RETURNING enqueued_at_ms, conversion_id, attempts",
+)
+
+RENEW_LEASE = Statement(
+    "renew_lease",
+    "UPDATE conversion_queue SET available_at_ms = ?"
+    " WHERE conversion_id IN (SELECT value FROM json_each(?)) AND leased_by = ?",
+)
+
+BREAK_LEASES = Statement(
+    "break_leases",
+    "UPDATE conversion_queue SET available_at_ms = ?, leased_by = NULL"
+    " WHERE available_at_ms > ? AND leased_by IS NOT NULL",
+)
+
+RECORD_FAILURE = Statement(
+    "record_failure",
+    "UPDATE conversion_queue SET attempts = attempts + 1, available_at_ms = ?, last_error = ?"
+    " WHERE conversion_id IN (SELECT value FROM json_each(?)) AND leased_by = ?",
+)
+
+# Only whoever holds the lease may say that a conversion is dead.
+BURY = Statement(
+    "bury",
+    "INSERT INTO dead_letters (conversion_id, attempts, reason, died_at_ms)"
+    " SELECT conversion_id, min(attempts, ?), ?, ? FROM conversion_queue"
+    " WHERE conversion_id IN (SELECT value FROM json_each(?)) AND leased_by = ?"
+    " ON CONFLICT (conversion_id) DO NOTHING",
+)
+
+DEQUEUE_DEAD = Statement(
+    "dequeue_dead",
+    "DELETE FROM conversion_queue"
+    " WHERE conversion_id IN (SELECT value FROM json_each(?)) AND leased_by = ?",
+)
+
+REVIVE = Statement(
+    "revive",
+    "INSERT INTO conversion_queue (conversion_id, enqueued_at_ms, available_at_ms)"
+    " SELECT conversion_id, ?, ? FROM conversions WHERE conversion_id = ? AND processed = 0"
+    " ON CONFLICT (conversion_id) DO NOTHING",
+)
+
+UNBURY = Statement("unbury", "DELETE FROM dead_letters WHERE conversion_id = ?")
+
+QUEUE_DUE = Statement(
+    "queue_due",
+    "SELECT count(*) AS due, min(enqueued_at_ms) AS oldest, count(last_error) AS failed"
+    " FROM conversion_queue WHERE available_at_ms <= ?",
+)
+
+QUEUE_NOT_DUE = Statement(
+    "queue_not_due",
+    "SELECT count(*) AS waiting, count(leased_by) AS leased, min(enqueued_at_ms) AS oldest,"
+    " count(last_error) AS failed FROM conversion_queue WHERE available_at_ms > ?",
+)
+
+QUEUE_DEPTH = Statement(
+    "queue_depth", "SELECT count(*) AS depth FROM conversion_queue WHERE available_at_ms >= 0"
+)
+
+# A write whose time limit passed may still have been carried out: what it stored is not dead.
+DEAD_LETTERS = Statement(
+    "dead_letters",
+    "SELECT d.conversion_id, d.attempts, d.reason, d.died_at_ms FROM dead_letters AS d"
+    " WHERE d.conversion_id > ? AND EXISTS (SELECT 1 FROM conversions AS c"
+    " WHERE c.conversion_id = d.conversion_id AND c.processed = 0)"
+    " ORDER BY d.conversion_id LIMIT ?",
 )
 
 INSERT_SITE = Statement(

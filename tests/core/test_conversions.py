@@ -231,21 +231,23 @@ def test_batch_is_given_up_after_three_attempts_and_counted_by_conversions() -> 
     assert bench.queue.pending == 0
 
 
-def test_what_was_given_up_can_be_recovered() -> None:
+def test_what_was_given_up_can_be_queued_again() -> None:
     async def scene(bench: Bench) -> None:
         bench.queue.put("a")
         await bench.queue.drain()
         assert bench.queue.given_up == 1
-        bench.queue.recover(["a", "b"])
+        bench.queue.put("a")
+        bench.queue.put("b")
         await bench.queue.drain()
         assert bench.consumer.batches[-1] == ["a", "b"]
 
     on_bench(scene, fails=lambda number, _: number < MAX_ATTEMPTS)
 
 
-def test_recovered_conversions_come_in_batches_and_in_order() -> None:
+def test_conversions_come_in_batches_and_in_order() -> None:
     async def scene(bench: Bench) -> None:
-        bench.queue.recover([str(number) for number in range(7)])
+        for number in range(7):
+            bench.queue.put(str(number))
         await bench.queue.drain()
         assert bench.consumer.batches == [["0", "1", "2"], ["3", "4", "5"], ["6"]]
 

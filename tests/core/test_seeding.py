@@ -22,6 +22,8 @@ SCENARIO = small_scenario("seeded")
 # More conversions than users: some users have several journeys.
 REPEATED = small_scenario("repeated", traffic={"users": 7, "conversions": 40})
 
+CREDITS = f"conversion_id, touchpoint_index, touchpoints, utm_source, {', '.join(MODELS)}"
+
 
 def population_of(scenario: Scenario) -> Population:
     return populate(scenario, prepare(scenario).workload)
@@ -92,7 +94,7 @@ def test_all_conversions_are_attributed_as_plain_python_does_it(
             (name, index, len(touches), channel, *(share[index] for share in shares))
             for index, (_, channel) in enumerate(touches)
         ]
-    found = connection.execute("SELECT * FROM touch_credits").fetchall()
+    found = connection.execute(f"SELECT {CREDITS} FROM touch_credits").fetchall()
     assert sorted(found) == sorted(expected)
 
 
@@ -168,5 +170,5 @@ def test_population_of_one_is_enough(connection: sqlite3.Connection) -> None:
         source="one",
     )  # fmt: skip
     seed_database(connection, population_of(scenario))
-    rows = connection.execute("SELECT * FROM touch_credits").fetchall()
+    rows = connection.execute(f"SELECT {CREDITS} FROM touch_credits").fetchall()
     assert rows == [("c0", 0, 1, "google", *[1.0] * len(MODELS))]

@@ -58,7 +58,7 @@ SCENARIO = ["--trace", "--trace-offset", "--trace-limit", "--seed", "--rate", "-
 VERDICT = ["--gate", "--require", "--strict", "--plain", "--json", "--out"]
 LOAD = ["--host", "--i-am-allowed-to-load", "--max-rate", "--max-duration"]
 OPTIONS: dict[tuple[str, ...], list[str]] = {
-    (): ["simulate", "serve", "load", "prove", "plan", "report", "bench", "scenario"],
+    (): ["simulate", "serve", "load", "prove", "plan", "report", "bench", "scenario", "queue"],
     ("simulate",): [*SCENARIO, *VERDICT],
     ("load",): [*SCENARIO, *VERDICT, *LOAD],
     ("prove",): [*SCENARIO, *VERDICT, *LOAD],
@@ -74,6 +74,10 @@ OPTIONS: dict[tuple[str, ...], list[str]] = {
     ("bench", "run"): ["-k", "--json"],
     ("bench", "check"): [],
     ("bench", "accept"): ["--reason"],
+    ("queue",): ["status", "dead", "retry"],
+    ("queue", "status"): ["--db", "--plain", "--json"],
+    ("queue", "dead"): ["--db", "--plain", "--json"],
+    ("queue", "retry"): ["--db", "--id", "--json"],
 }
 
 
@@ -790,7 +794,7 @@ def test_ctrl_c_ends_serve_and_everything_it_started(tmp_path: Path) -> None:
     with running(*arguments, "topology.processes=2", cwd=tmp_path) as command:
         command.wait_for("Ctrl-C ends it.", on_stdout=True)
         children = Watched(descendants(command.process.pid))
-        assert len(children.pids) == 3  # two workers and the L2 that they share
+        assert len(children.pids) == 4  # two workers, the L2 that they share, the consumer
         command.interrupt(group=True)
         code, _, said = command.end()
         assert children.left() == []

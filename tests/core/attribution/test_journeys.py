@@ -37,7 +37,8 @@ def stored_journeys(events: Sequence[Event]) -> dict[str, Journey]:
             queries = Queries(database, ManualClock(), LatencyProfiler())
             for event in events:
                 await queries.insert_event(event, "new")
-            waiting = await queries.waiting_conversions()
+            queued = "SELECT conversion_id FROM conversion_queue ORDER BY conversion_id"
+            waiting = [name for (name,) in database.connection.execute(queued)]
             one_by_one = {name: await queries.conversion_journey(name) for name in waiting}
             together = await queries.waiting_journeys(waiting[::-1])
             assert [journey.conversion_id for journey in together] == waiting

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,11 +14,15 @@ from core.clock import ManualClock
 from core.emulation import DelayedDatabase, Executions, FaultSchedule
 from core.errors import InputError, StoreError
 from core.query import statements
-from core.query.database import SCHEMA_VERSION, Command, Database, SqliteDatabase
+from core.query.d1 import D1Database
+from core.query.database import Command, Database, SqliteDatabase
+from core.query.executor import QueryExecutor
+from core.query.migrations import latest_version
 from core.query.statements import Statement
 from core.span import CURRENT, Operation, Span
 from core.streams import Purpose
 from core.tiers import L3
+from tests.core.query.fake_d1 import ACCOUNT, TOKEN, FakeD1, serving
 
 
 class Instant:
@@ -47,12 +51,41 @@ def delayed(folder: Path) -> DelayedDatabase:
     return DelayedDatabase(inner, L3(), FaultSchedule(()), Instant(), Executions(1))
 
 
+def executed(database: Database) -> QueryExecutor:
+    return QueryExecutor(database, ManualClock())
+
+
+SERVER = FakeD1()
+
+
+def over_http(folder: Path) -> D1Database:
+    name = folder.name
+    SERVER.database(name)
+    return D1Database(ACCOUNT, name, TOKEN, base_url=SERVER.base_url)
+
+
 OPENERS: dict[str, Callable[[Path], Database]] = {
     "file, in a thread": lambda folder: SqliteDatabase(folder / "cdp.sqlite"),
+    "memory, in a thread": lambda _: SqliteDatabase(None),
     "memory, inline": lambda _: SqliteDatabase(None, inline=True),
     "file, inline": lambda folder: SqliteDatabase(folder / "cdp.sqlite", inline=True),
+    "file, three readers": lambda folder: SqliteDatabase(folder / "cdp.sqlite", readers=3),
+    "file, limited": lambda folder: SqliteDatabase(folder / "cdp.sqlite", timeout=60.0),
     "behind a delay": delayed,
+    "executor": lambda folder: executed(SqliteDatabase(folder / "cdp.sqlite")),
+    "D1": over_http,
+    "executor over D1": lambda folder: executed(over_http(folder)),
 }
+UNORDERED = {"file, three readers", "D1", "executor over D1"}
+"""Operations that are under way at a time overlap."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def serve_d1() -> Iterator[None]:
+    """Answer for every D1 database of these tests."""
+    with serving(SERVER):
+        yield
+
 
 Scene = Callable[[Database], Awaitable[None]]
 Run = Callable[[Scene], None]
@@ -162,6 +195,50 @@ def test_query_without_a_match_has_no_rows(run: Run) -> None:
     run(scene)
 
 
+def test_read_sees_every_write_that_was_answered_before(run: Run) -> None:
+    async def scene(database: Database) -> None:
+        for count in range(30):
+            found = await asyncio.gather(*(database.read(COUNT, ()) for _ in range(4)))
+            assert found == [[(count,)]] * 4
+            await database.write(site(f"s{count}"))
+
+    run(scene)
+
+
+def test_statement_that_writes_and_returns_rows_is_one_operation(run: Run) -> None:
+    insert = Statement("insert", "INSERT INTO sites VALUES (?, 1, ?) RETURNING site_id, enabled")
+
+    async def scene(database: Database) -> None:
+        assert await database.read(insert, ("s1", 5)) == [("s1", 1)]
+        assert await database.read(SITES, ()) == [("s1",)]
+        with pytest.raises(StoreError, match="query insert failed: UNIQUE"):
+            await database.read(insert, ("s1", 5))
+
+    run(scene)
+
+
+def test_numbers_and_null_keep_their_types(run: Run) -> None:
+    event = ("e", "u", "page_view", "email", 1_767_225_600_000, None, None)
+    conversion = ("c", "e", "u", 1_767_225_600_000, 12.5)
+
+    async def scene(database: Database) -> None:
+        await database.write(
+            (statements.INSERT_EVENT, [event]), (statements.INSERT_CONVERSION, [conversion])
+        )
+        assert await database.read(statements.USER_JOURNEY, ("u", 100)) == [
+            ("e", "page_view", "email", 1_767_225_600_000, None)
+        ]
+        types = Statement(
+            "types",
+            "SELECT typeof(event_timestamp) AS a, typeof(segment) AS b, typeof(value) AS c"
+            " FROM user_journeys JOIN conversions USING (user_id)",
+        )
+        assert await database.read(types, ()) == [("integer", "null", "real")]
+
+    run(scene)
+
+
+@pytest.mark.parametrize("run", [kind for kind in OPENERS if kind not in UNORDERED], indirect=True)
 def test_callers_see_writes_in_the_order_of_their_arrival(run: Run) -> None:
     async def scene(database: Database) -> None:
         seen: dict[int, int] = {}
@@ -201,7 +278,7 @@ def test_closed_database_answers_with_a_store_error(run: Run) -> None:
     run(scene)
 
 
-@pytest.mark.parametrize("kind", ["file, in a thread", "behind a delay"])
+@pytest.mark.parametrize("kind", ["file, in a thread", "file, three readers", "behind a delay"])
 def test_close_finishes_what_was_asked_for(kind: str, tmp_path: Path) -> None:
     async def main() -> None:
         CURRENT.set(Operation(Span(), 0))
@@ -286,7 +363,7 @@ def refused(path: Path) -> str:
 def test_newer_schema_is_refused_in_one_line_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "cdp.sqlite"
     asyncio.run(SqliteDatabase(path).close())
-    newer = SCHEMA_VERSION + 1
+    newer = latest_version() + 1
     with sqlite3.connect(path, isolation_level=None) as connection:
         connection.execute("INSERT INTO sites VALUES ('s1', 1, 1)")
         connection.execute(f"PRAGMA user_version = {newer}")
@@ -294,7 +371,7 @@ def test_newer_schema_is_refused_in_one_line_and_left_alone(tmp_path: Path) -> N
     before = path.read_bytes()
     message = refused(path)
     assert f"schema {newer}" in message
-    assert f"knows {SCHEMA_VERSION}" in message
+    assert f"knows {latest_version()}" in message
     assert path.read_bytes() == before
     exclusive = sqlite3.connect(path, timeout=0, isolation_level=None)
     exclusive.execute("BEGIN EXCLUSIVE")

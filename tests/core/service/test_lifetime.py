@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from core.errors import InputError, InvalidRun
+from core.histogram import LatencyHistogram
 from core.launcher import running_service
 from core.scenario import Scenario
 from tests.conftest import ROOT, find_program, free_port, start_redis, stop
@@ -125,7 +126,7 @@ def test_no_process_outlives_the_context(tmp_path: Path) -> None:
     scenario = small_scenario("ended", topology={"processes": 2, "isolates": 2})
     with serving(scenario, tmp_path) as (visitor, _):
         pids = [process.pid for process in visitor.service.processes]
-        assert len(pids) == 3  # two of the service and the L2 that they share
+        assert len(pids) == 4  # two of the service, the L2 that they share, the consumer
         assert not visitor.service.ended()
     for pid in pids:
         with pytest.raises(ProcessLookupError):
@@ -155,7 +156,7 @@ def test_no_process_outlives_a_launcher_that_was_killed(tmp_path: Path) -> None:
     try:
         assert launcher.stdout is not None
         pids = json.loads(launcher.stdout.readline())
-        assert len(pids) == 3
+        assert len(pids) == 4
     finally:
         launcher.kill()
         launcher.communicate()
@@ -402,14 +403,46 @@ def test_processes_share_the_database(pair: list[Visitor]) -> None:
     assert flags == [False, True]
 
 
-def test_each_process_attributes_what_it_accepted(pair: list[Visitor]) -> None:
+def test_consumer_attributes_what_any_process_accepted(pair: list[Visitor]) -> None:
     first, second = pair
-    before = [visitor.counters()["conversions_processed"] for visitor in pair]
-    sold = sell(second, 2)
-    second.await_processed(before[1] + 2)
-    assert first.counters()["conversions_processed"] == before[0]
-    for name in sold:
-        assert len(first.attribution(name).json()["touchpoints"]) == 1
+    before = first.counters()["conversions_processed"]
+    sold = sell(second, 3)
+    counters = first.await_processed(before + 3)
+    assert counters["queue_pending"] == 0
+    assert second.counters()["conversions_processed"] == 0  # the first one tells for all
+    assert {name for name, _ in attributed(first.folder)} >= {*sold}
+    histogram = LatencyHistogram.from_json(first.stats()["histograms"]["queue"])
+    assert histogram.count == counters["queue_batches"] > 0
+
+
+def test_kill_of_consumer_and_workers_loses_no_accepted_conversion(tmp_path: Path) -> None:
+    topology = {"processes": 2, "isolates": 2}
+    scenario = small_scenario(
+        "killed-pair", topology=topology, queue={"wait": NEVER, "batch_size": 100}
+    )
+    with serving(scenario, tmp_path) as visitors:
+        sold = sell(visitors[1], 4)
+        visitors[0].await_counters(lambda now: now["queue_pending"] == 4)
+        for process in visitors[0].service.processes:
+            os.kill(process.pid, signal.SIGKILL)
+            await_end(process.pid)
+        assert attributed(tmp_path) == []
+    with serving(small_scenario("killed-pair", topology=topology), tmp_path) as visitors:
+        visitors[0].await_processed(4)
+        visitors[0].await_counters(lambda now: now["queue_pending"] == 0)
+    assert attributed(tmp_path) == [(name, 1.0) for name in sorted(sold)]
+
+
+def test_sigterm_lets_the_consumer_finish_what_the_workers_accepted(tmp_path: Path) -> None:
+    scenario = small_scenario(
+        "ended-pair",
+        topology={"processes": 2, "isolates": 2},
+        queue={"wait": NEVER, "batch_size": 100},
+    )
+    with serving(scenario, tmp_path) as visitors:
+        sold = sell(visitors[1], 4)
+        assert attributed(tmp_path) == []
+    assert attributed(tmp_path) == [(name, 1.0) for name in sorted(sold)]
 
 
 def test_isolates_of_a_process_are_its_own(pair: list[Visitor]) -> None:

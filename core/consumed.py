@@ -1,0 +1,73 @@
+"""What a consumer's process has counted, in a file beside the database that it works on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from core.histogram import LatencyHistogram
+
+_RUN_START = "run-starts-at-ms"
+
+
+class Consumed:
+    """The file of one consumer: it writes, the first worker reads for its statistics."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "consumer.json"
+
+    def write(
+        self, counters: Mapping[str, int], histograms: Mapping[str, LatencyHistogram]
+    ) -> None:
+        """Replace the figures; a reader sees the old ones or the new ones, whole."""
+        figures = {
+            "counters": dict(counters),
+            "histograms": {kind: found.to_json() for kind, found in histograms.items()},
+        }
+        new = self._path.with_suffix(".new")
+        new.write_text(json.dumps(figures), encoding="utf-8")
+        new.replace(self._path)
+
+    def counters(self) -> dict[str, int]:
+        """Return the counters; empty before a consumer has started."""
+        counters: dict[str, int] = self._read().get("counters", {})
+        return counters
+
+    def histogram(self, kind: str) -> LatencyHistogram:
+        """Return the latencies of *kind*; empty before a consumer has started."""
+        found = self._read().get("histograms", {}).get(kind)
+        return LatencyHistogram() if found is None else LatencyHistogram.from_json(found)
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            data: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        return data
+
+    def forget(self) -> None:
+        """Remove the figures of an earlier consumer."""
+        self._path.unlink(missing_ok=True)
+
+
+def write_run_start(folder: Path, at_ms: int) -> None:
+    """Tell the consumer when a run starts, which is when its faults count from."""
+    path = folder / _RUN_START
+    new = path.with_suffix(".new")
+    new.write_text(str(at_ms), encoding="ascii")
+    new.replace(path)
+
+
+def read_run_start(folder: Path) -> int | None:
+    """Return the start of the run in epoch milliseconds, None before there is one."""
+    try:
+        return int((folder / _RUN_START).read_text(encoding="ascii"))
+    except FileNotFoundError:
+        return None
+
+
+def forget_run_start(folder: Path) -> None:
+    """Remove the start that was told to an earlier consumer."""
+    (folder / _RUN_START).unlink(missing_ok=True)

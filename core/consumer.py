@@ -1,0 +1,160 @@
+"""Consumes the conversions of several workers: `python -m core.consumer PLAN.json`.
+
+The plan is that of `core.worker`. What the consumer counts stands in a file beside the database,
+from which the first worker's statistics take it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+from core.attribution.batch import BatchAttributionProcessor
+from core.backlog import Backlog
+from core.clock import SystemClock, data_time
+from core.consumed import Consumed, read_run_start
+from core.conversions import ConversionQueue
+from core.emulation import DelayedDatabase, FaultSchedule
+from core.errors import EdgeproofError, StoreError
+from core.executions import SharedExecutions
+from core.feed import Feed
+from core.profiling import LatencyProfiler
+from core.query.database import Database, SqliteDatabase
+from core.query.queries import Queries
+from core.reference import DrawnNumbers, EmulatingPlatform, WorkerPlan
+from core.timers import Timers
+from core.worker import die_with_parent, plan_of, say
+
+POLL_SECONDS = 0.02
+
+
+class Consumer:
+    """One queue over the shared database, fed from the backlog; made in a running event loop."""
+
+    def __init__(self, plan: WorkerPlan) -> None:
+        scenario = plan.scenario
+        self._plan = plan
+        self._clock = SystemClock()
+        self._timers = Timers(self._clock)
+        self._faults = FaultSchedule(scenario.faults, origin=float("inf"))
+        self._sqlite = SqliteDatabase(plan.folder / "cdp.sqlite")
+        self._profiler = LatencyProfiler()
+        database: Database = self._sqlite
+        if plan.emulate:
+            database = self._delayed = self._behind_latencies()
+        self._backlog = Backlog(self._sqlite, self._clock, owner=f"{os.getpid()}-{uuid4().hex}")
+        self._processor = BatchAttributionProcessor(
+            Queries(database, self._clock, self._profiler),
+            now_ms=data_time(self._clock),
+        )
+        self._queue = ConversionQueue(
+            self._processor.process,
+            batch_size=scenario.queue.batch_size,
+            max_parallel=scenario.queue.max_parallel,
+            wait=scenario.queue.wait,
+            clock=self._clock,
+            profiler=self._profiler,
+            max_attempts=scenario.queue.max_attempts,
+            retry_delay=scenario.queue.retry_delay,
+            backlog=self._backlog,
+        )
+        self._feed = Feed(self._backlog, self._queue, self._clock)
+        self._figures = Consumed(plan.folder)
+        self._written: dict[str, int] = {}
+
+    def _behind_latencies(self) -> DelayedDatabase:
+        plan, tier = self._plan, self._plan.scenario.tiers.l3
+        numbers = DrawnNumbers(plan.scenario.seed, plan.position)
+        platform = EmulatingPlatform(self._clock, self._timers, numbers)
+        executions = SharedExecutions(plan.folder / "executions", concurrency=tier.concurrency)
+        return DelayedDatabase(self._sqlite, tier, self._faults, platform, executions)
+
+    async def start(self) -> None:
+        """Let everything be due that an earlier consumer left in the middle."""
+        await self._backlog.break_leases()
+        self._write_figures()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Consume until *stop* is set, then what is left, and close."""
+        while not stop.is_set():
+            await self._step()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), POLL_SECONDS)
+        while await self._step() or self._queue.pending:
+            await self._queue.drain()
+        self._write_figures()
+        self._timers.close()
+        await self._sqlite.close()
+
+    async def _step(self) -> int:
+        if self._faults.faults:
+            self._faults.origin = self._run_start()
+        try:
+            taken = await self._feed.step()
+        except StoreError:
+            taken = 0  # the next step finds what this one left
+        self._write_figures()
+        return taken
+
+    def _run_start(self) -> float:
+        at_ms = read_run_start(self._plan.folder)
+        return float("inf") if at_ms is None else (at_ms - self._clock.origin_ms) / 1000
+
+    def _counters(self) -> dict[str, int]:
+        counters = {
+            "conversions_processed": self._processor.processed,
+            "conversions_without_touches": self._processor.without_touches,
+            "queue_batches": self._queue.batches,
+            "queue_given_up": self._queue.given_up,
+            "queue_pending": self._queue.pending,
+            "queue_retries": self._queue.retries,
+        }
+        if self._plan.emulate:
+            counters["l3_operations"] = self._delayed.operations
+            counters["l3_errors"] = self._delayed.errors
+        return counters
+
+    def _write_figures(self) -> None:
+        """Replace the file of figures if they changed, before anything else is begun.
+
+        Whoever sees an empty queue in the database and none pending here sees all the figures.
+        """
+        counters = self._counters()
+        if counters == self._written:
+            return
+        self._figures.write(
+            counters, {kind: self._profiler.histogram(kind) for kind in ("query", "queue")}
+        )
+        self._written = counters
+
+
+async def _consume(plan: WorkerPlan) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    consumer = Consumer(plan)
+    await consumer.start()
+    say({"ready": "consumer"})
+    await consumer.run(stop)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Consume until SIGTERM or SIGINT; return the exit code."""
+    die_with_parent()
+    try:
+        asyncio.run(_consume(plan_of(json.loads(Path(arguments[0]).read_text(encoding="utf-8")))))
+    except EdgeproofError as error:
+        say({"error": str(error)})
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

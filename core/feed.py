@@ -1,0 +1,59 @@
+"""What brings due conversions from the backlog into a consumer's queue."""
+
+from __future__ import annotations
+
+import asyncio
+
+from core.backlog import Backlog
+from core.clock import Clock
+from core.conversions import ConversionQueue
+from core.errors import StoreError
+
+NEVER_FINISHED = "taken {attempts} times and never finished: the consumer ended in the middle"
+
+
+class Feed:
+    """Takes what is due whenever the queue has a free hand, and renews what is in hand."""
+
+    def __init__(self, backlog: Backlog, queue: ConversionQueue, clock: Clock) -> None:
+        self._backlog = backlog
+        self._queue = queue
+        self._clock = clock
+        self._renewed = clock.now()
+        self.errors = 0
+
+    async def step(self) -> int:
+        """Take what is due now; return how many conversions that brought."""
+        await self._renew()
+        room = self._queue.room
+        taken = await self._backlog.take(room) if room else []
+        for conversion_id, attempts in taken:
+            # Failures count themselves; this one was taken that often by consumers that ended.
+            if attempts > self._queue.max_attempts:
+                before = attempts - 1
+                await self._backlog.bury(
+                    [conversion_id], NEVER_FINISHED.format(attempts=before), attempts=before
+                )
+            else:
+                self._queue.put(conversion_id)
+        return len(taken)
+
+    async def _renew(self) -> None:
+        now, held = self._clock.now(), self._queue.held
+        if now - self._renewed < self._backlog.lease.seconds / 3:
+            return
+        self._renewed = now
+        if held:
+            await self._backlog.renew(held)
+
+    async def run(self, interval: float) -> None:
+        """Take what is due every *interval* seconds until this is cancelled.
+
+        An error of the store is counted; the next step finds what this one left.
+        """
+        while True:
+            try:
+                await self.step()
+            except StoreError:
+                self.errors += 1
+            await asyncio.sleep(interval)

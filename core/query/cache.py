@@ -1,0 +1,122 @@
+"""The query cache: rows of a few named statements, bounded, short-lived, and within reach of
+invalidation."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.caching.keys import cache_key
+
+ENTRY_OVERHEAD = 600
+"""Bytes counted for an entry beyond the text of its rows: tuples, keys and a slot."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheRule:
+    """How the rows of a statement are addressed.
+
+    kind and *subject*, positions among the parameters, make the key of what the rows tell: that by
+    which the application's caches know it, or the part before its last ones.
+    """
+
+    kind: str
+    subject: tuple[int, ...]
+
+    def key(self, parameters: Sequence[Any]) -> str:
+        """Return the key under which invalidation finds the rows."""
+        return cache_key(self.kind, *(str(parameters[position]) for position in self.subject))
+
+
+@dataclass(slots=True)
+class _Entry:
+    key: str
+    rows: tuple[tuple[Any, ...], ...]
+    expires: float
+    size: int
+
+
+class QueryCache:
+    """Least-recently-used rows with a TTL, at most *max_entries* of *max_bytes* together."""
+
+    def __init__(self, *, ttl: float, max_entries: int, max_bytes: int) -> None:
+        if ttl <= 0 or max_entries < 1 or max_bytes < 1:
+            raise ValueError("a cache has a TTL above 0 and holds at least one entry and one byte")
+        self._ttl = ttl
+        self._max_entries = max_entries
+        self._max_bytes = max_bytes
+        self._entries: OrderedDict[tuple[Any, ...], _Entry] = OrderedDict()
+        self.bytes = 0
+        self.generation = 0
+        """Grows with every invalidation: rows read before one must not be kept after it."""
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, query: tuple[Any, ...], now: float) -> list[tuple[Any, ...]] | None:
+        """Return the rows of *query*, its statement's name and parameters, or None."""
+        entry = self._entries.get(query)
+        if entry is None:
+            return None
+        if entry.expires <= now:
+            self._drop(query)
+            return None
+        self._entries.move_to_end(query)
+        return [*entry.rows]
+
+    def set(
+        self, query: tuple[Any, ...], key: str, rows: Sequence[tuple[Any, ...]], now: float
+    ) -> None:
+        """Keep *rows* until the TTL has passed, the cache is full, or *key* is invalidated."""
+        self._drop(query)
+        size = ENTRY_OVERHEAD + len(key) + len(repr(rows))
+        if size > self._max_bytes:
+            return
+        self._entries[query] = _Entry(key, tuple(rows), now + self._ttl, size)
+        self.bytes += size
+        while len(self._entries) > self._max_entries or self.bytes > self._max_bytes:
+            self._drop(next(iter(self._entries)))
+
+    def invalidate(self, pattern: str) -> int:
+        """Forget all that *pattern* reaches (see `reaches`); return how many entries there were."""
+        self.generation += 1
+        reached = [query for query, e in self._entries.items() if reaches(pattern, e.key)]
+        for query in reached:
+            self._drop(query)
+        return len(reached)
+
+    def _drop(self, query: tuple[Any, ...]) -> None:
+        entry = self._entries.pop(query, None)
+        if entry is not None:
+            self.bytes -= entry.size
+
+
+def reaches(pattern: str, key: str) -> bool:
+    """Return whether *pattern* names *key*, a key above it, or keys below it.
+
+    Only `*` is special: it stands for any text, ':' included. A key lies below another that it
+    continues with ':', so what names keys below is a pattern that names *key* if it is cut at a
+    ':'. Takes time in proportion to the lengths for each cut, whatever they hold.
+    """
+    if "*" not in pattern and key.startswith(pattern + ":"):
+        return True
+    cuts = (position for position, character in enumerate(pattern) if character == ":")
+    return any(_matches(pattern[:end], key) for end in (len(pattern), *cuts))
+
+
+def _matches(pattern: str, key: str) -> bool:
+    first, *others = pattern.split("*")
+    if not others:
+        return key == pattern
+    *middle, last = others
+    if not key.startswith(first) or not key.endswith(last) or len(key) < len(first) + len(last):
+        return False
+    position, end = len(first), len(key) - len(last)
+    for part in middle:
+        position = key.find(part, position, end)
+        if position < 0:
+            return False
+        position += len(part)
+    return True

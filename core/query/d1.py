@@ -1,0 +1,227 @@
+"""L3 on the platform: a D1 database behind its REST endpoint.
+
+POST {base}/accounts/{account}/d1/database/{database}/query takes {"sql", "params"} or {"batch":
+[{"sql", "params"}, ...]}, which is one transaction, and answers {"success", "errors": [{"code",
+"message"}], "result": [{"results": [{column: value}], "success", "meta": {"changes", "duration",
+"rows_read", "rows_written"}}]}. The reference calls params strings; they are sent as JSON's own
+strings, numbers and null, as a Worker's `bind` takes them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import httpx
+
+from core.errors import InputError, Overloaded, StoreError, StoreTimeout
+from core.query.database import MAX_PARAMETERS, MAX_WAITING, Command, Row, Usage
+from core.query.statements import Statement
+
+TOKEN_VARIABLE = "EDGEPROOF_D1_TOKEN"  # the name of the variable, not a token
+BASE_URL = "https://api.cloudflare.com/client/v4"
+MAX_STATEMENT_BYTES = 100_000
+CONNECTIONS = 6
+_LARGEST_INTEGER = 2**53  # of JavaScript, in which the platform runs
+
+
+class _Passing(StoreError):
+    """A failure that another attempt may not meet."""
+
+
+class _TooMany(Overloaded, _Passing):
+    """The platform asks for fewer requests."""
+
+
+class D1Database:
+    """A D1 database over HTTP; an operation is one request.
+
+    timeout: seconds from the call to its result, attempts and pauses included. A read that meets a
+    lost connection or the status 429 or 5xx is tried *attempts* times, after *retry_delay* seconds,
+    twice that, and so on, each times *uniform*(); a write never is, since it may have taken effect.
+    max_waiting: calls in flight before others get Overloaded. Calls overlap on up to *connections*
+    connections and may reach the database in another order.
+    """
+
+    def __init__(
+        self,
+        account_id: str,
+        database_id: str,
+        token: str,
+        *,
+        base_url: str = BASE_URL,
+        timeout: float = 30.0,
+        attempts: int = 3,
+        retry_delay: float = 0.1,
+        connections: int = CONNECTIONS,
+        max_waiting: int = MAX_WAITING,
+        uniform: Callable[[], float] = lambda: 1.0,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._url = f"{base_url}/accounts/{account_id}/d1/database/{database_id}/query"
+        self._client = httpx.AsyncClient(
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=None,  # the whole call has one limit
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+        )
+        self._timeout = timeout
+        self._attempts = attempts
+        self._retry_delay = retry_delay
+        self._room = connections + max_waiting
+        self._uniform = uniform
+        self._sleep = sleep
+        self._in_flight = 0
+        self._is_closed = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.on_usage: Usage | None = None
+
+    @classmethod
+    def from_environment(cls, account_id: str, database_id: str, **options: Any) -> D1Database:
+        """Return the database with the token of EDGEPROOF_D1_TOKEN; InputError without one."""
+        token = os.environ.get(TOKEN_VARIABLE, "").strip()
+        if not token:
+            raise InputError(
+                f"{TOKEN_VARIABLE} is not set; give it an API token with the permission D1 Edit"
+            )
+        return cls(account_id, database_id, token, **options)
+
+    async def read(self, statement: Statement, parameters: Sequence[Any]) -> list[Row]:
+        """Return the rows of *statement*."""
+        what = f"query {statement.name}"
+        query = _query(what, statement, parameters)
+        attempts = 1 if statement.writes else self._attempts
+        ((_, rows),) = await self._call(what, query, [statement], attempts)
+        return rows
+
+    async def write(self, *commands: Command) -> list[int]:
+        """Run *commands* in one transaction, all or none; return the rows each changed."""
+        what = f"write {', '.join(statement.name for statement, _ in commands)}"
+        statements = [statement for statement, rows in commands for _ in rows]
+        queries = [_query(what, statement, row) for statement, rows in commands for row in rows]
+        if not queries:
+            return [0 for _ in commands]
+        body = queries[0] if len(queries) == 1 else {"batch": queries}
+        results = iter(await self._call(what, body, statements, attempts=1))
+        return [sum(next(results)[0] for _ in rows) for _, rows in commands]
+
+    async def close(self) -> None:
+        """Finish what runs and let go of the connections."""
+        self._is_closed = True
+        await self._idle.wait()
+        await self._client.aclose()
+
+    async def _call(
+        self, what: str, body: dict[str, Any], statements: Sequence[Statement], attempts: int
+    ) -> list[tuple[int, list[Row]]]:
+        if self._is_closed:
+            raise StoreError(f"{what} failed: the database is closed")
+        if self._in_flight >= self._room:
+            raise Overloaded(
+                f"{what}: the database is overloaded, {self._in_flight} queries are under way; "
+                "try again later, or send it fewer"
+            )
+        self._in_flight += 1
+        self._idle.clear()
+        try:
+            async with asyncio.timeout(self._timeout):
+                results = await self._persist(what, body, attempts)
+        except TimeoutError:
+            raise StoreTimeout(f"{what} did not end within {self._timeout:g} s") from None
+        finally:
+            self._in_flight -= 1
+            if not self._in_flight:
+                self._idle.set()
+        return self._understood(what, results, statements)
+
+    async def _persist(self, what: str, body: dict[str, Any], attempts: int) -> Any:
+        for attempt in range(attempts):
+            try:
+                return await self._send(what, body)
+            except _Passing:
+                if attempt + 1 == attempts:
+                    raise
+            await self._sleep(self._retry_delay * 2**attempt * self._uniform())
+        raise AssertionError("a call is attempted at least once")
+
+    async def _send(self, what: str, body: dict[str, Any]) -> Any:
+        try:
+            answer = await self._client.post(self._url, json=body)
+        except httpx.TransportError as error:
+            raise _Passing(f"{what} failed: {error or type(error).__name__}") from error
+        try:
+            data = answer.json()
+        except ValueError:
+            data = None
+        if answer.is_success and isinstance(data, dict) and data.get("success") is True:
+            return data.get("result")
+        reason = _reason(answer.status_code, data)
+        if answer.status_code == 429 or "overloaded" in reason.lower():
+            raise _TooMany(f"{what} failed: the database is overloaded ({reason}); send it fewer")
+        if answer.status_code >= 500:
+            raise _Passing(f"{what} failed: {reason}")
+        if answer.status_code in (401, 403):
+            reason += f"; check {TOKEN_VARIABLE}, and that its token may edit this database"
+        raise StoreError(f"{what} failed: {reason}")
+
+    def _understood(
+        self, what: str, results: Any, statements: Sequence[Statement]
+    ) -> list[tuple[int, list[Row]]]:
+        """Return (rows changed, rows) of each statement; StoreError if the answer lacks any."""
+        try:
+            found = [
+                (int(result["meta"].get("changes", 0)),
+                 [tuple(row.values()) for row in result["results"]],
+                 int(result["meta"].get("rows_read", 0)),
+                 int(result["meta"].get("rows_written", 0)))
+                for result in results
+            ]  # fmt: skip
+        except (TypeError, KeyError, AttributeError, ValueError):
+            raise StoreError(f"{what}: the answer is none that D1 is documented to give") from None
+        if len(found) != len(statements):
+            raise StoreError(f"{what}: {len(statements)} statements, {len(found)} results")
+        if self.on_usage is not None:
+            for statement, (_, _, rows_read, rows_written) in zip(statements, found, strict=True):
+                self.on_usage(statement, rows_read, rows_written)
+        return [(changes, rows) for changes, rows, _, _ in found]
+
+
+def _query(what: str, statement: Statement, parameters: Sequence[Any]) -> dict[str, Any]:
+    if len(parameters) > MAX_PARAMETERS:
+        raise StoreError(
+            f"{what}: {statement.name} binds {len(parameters)} parameters, D1 takes "
+            f"{MAX_PARAMETERS}; send fewer rows or a JSON array"
+        )
+    size = len(statement.sql.encode())
+    if size > MAX_STATEMENT_BYTES:
+        raise StoreError(
+            f"{what}: {statement.name} has {size:,} bytes of SQL, D1 takes {MAX_STATEMENT_BYTES:,}"
+        )
+    return {"sql": statement.sql, "params": [_parameter(what, value) for value in parameters]}
+
+
+def _parameter(what: str, value: object) -> str | int | float | None:
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
+        raise StoreError(f"{what}: {value} is no number that D1 keeps exactly; send a text")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise StoreError(f"{what}: {value} cannot be sent to D1")
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise StoreError(f"{what}: a {type(value).__name__} cannot be sent to D1")
+
+
+def _reason(status: int, data: Any) -> str:
+    errors = data.get("errors") if isinstance(data, dict) else None
+    if isinstance(errors, list) and errors:
+        return "; ".join(
+            f"{error.get('message')} (code {error.get('code')})"
+            if isinstance(error, dict) else json.dumps(error)
+            for error in errors
+        )  # fmt: skip
+    return f"status {status}"

@@ -1,0 +1,80 @@
+"""The schema's versions: numbered files of SQL, each run once and in one transaction.
+
+The files in `schema/` are named as D1's own tool wants them (NNNN_name.sql), so that
+`wrangler d1 migrations apply` brings a database on the platform to the same schema.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from functools import cache
+from importlib import resources
+
+from core.errors import InputError
+
+_NAME = re.compile(r"(\d{4})_\w+\.sql")
+
+
+@cache
+def migrations() -> tuple[str, ...]:
+    """Return the SQL of every migration; the one at position n leads from version n to n + 1."""
+    folder = resources.files("core.query").joinpath("schema")
+    files = sorted((file for file in folder.iterdir() if _NAME.fullmatch(file.name)),
+                   key=lambda file: file.name)  # fmt: skip
+    numbers = [int(file.name[:4]) for file in files]
+    if numbers != [*range(1, len(files) + 1)]:
+        raise ValueError(f"the migrations are numbered {numbers}, not 1, 2, 3, ...")
+    return tuple(file.read_text(encoding="utf-8") for file in files)
+
+
+def latest_version() -> int:
+    """Return the version of the schema that this program works with."""
+    return len(migrations())
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """Return the version of a database's schema, 0 for one that has none."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def migrate(connection: sqlite3.Connection, source: object, *, to: int | None = None) -> None:
+    """Bring the schema to version *to* (default: the latest), one transaction a migration.
+
+    connection: in autocommit mode. source: what an error names the database by. Others may
+    migrate the same file at a time. Raise InputError if the database is newer than this program.
+    """
+    latest = latest_version()
+    target = latest if to is None else to
+    while True:
+        version = version_of(connection)
+        if version > latest:
+            raise InputError(
+                f"{source}: made by a newer version (schema {version}, this program knows "
+                f"{latest}); use that version or another file"
+            )
+        if version >= target:
+            return
+        connection.execute("BEGIN EXCLUSIVE")
+        try:
+            if version_of(connection) == version:  # nobody else came first
+                for statement in statements_of(migrations()[version]):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {version + 1}")
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+def statements_of(script: str) -> Iterator[str]:
+    """Yield the statements of *script*; each ends at the end of a line."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

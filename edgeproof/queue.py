@@ -1,0 +1,162 @@
+"""edgeproof queue: what waits for attribution in a database, and what was given up."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sqlite3
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from core.backlog import Backlog
+from core.clock import SystemClock
+from core.errors import InputError
+from core.query.database import SqliteDatabase
+from edgeproof.finish import show_table
+from edgeproof.options import PlainOption
+
+app = typer.Typer(help="Show and mend the conversions queue of a database.", no_args_is_help=True)
+
+_T = TypeVar("_T")
+
+DatabaseOption = Annotated[
+    Path,
+    typer.Option("--db", metavar="FILE", help="The database: cdp.sqlite in the service's --data."),
+]
+JsonOption = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON object on standard output and nothing else."),
+]
+
+
+@app.command("status")
+def status(db: DatabaseOption, plain: PlainOption = False, as_json: JsonOption = False) -> int:
+    """Show how many conversions wait, are in hand, have failed, or are dead.
+
+    Example: edgeproof queue status --db data/cdp.sqlite
+    """
+
+    async def ask(backlog: Backlog) -> tuple[dict[str, int | None], int]:
+        found = await backlog.status()
+        return asdict(found), len(await backlog.dead_letters())
+
+    counts, dead = _on(db, ask)
+    oldest = counts.pop("oldest_ms")
+    if as_json:
+        print(json.dumps({**counts, "dead": dead, "oldest_ms": oldest}))
+        return 0
+    rows: list[tuple[str, ...]] = [("conversions", "number")]
+    meanings = {
+        "due": "due",
+        "leased": "in a consumer's hands",
+        "later": "put off",
+        "failed": "of these, failed before",
+    }
+    rows += [(meaning, str(counts[name])) for name, meaning in meanings.items()]
+    rows.append(("dead", str(dead)))
+    show_table(rows, plain=plain)
+    if oldest is not None:
+        print(f"The oldest waits since {_time(oldest)}.")
+    if dead:
+        print(f"edgeproof queue dead --db {db} tells why; queue retry queues them again.")
+    return 0
+
+
+@app.command("dead")
+def dead(db: DatabaseOption, plain: PlainOption = False, as_json: JsonOption = False) -> int:
+    """List the conversions that were given up, each with the reason.
+
+    Example: edgeproof queue dead --db data/cdp.sqlite
+    """
+    letters = _on(db, lambda backlog: backlog.dead_letters())
+    if as_json:
+        print(json.dumps({"dead": [asdict(letter) for letter in letters]}))
+        return 0
+    if not letters:
+        print("No conversion was given up.")
+        return 0
+    rows: list[tuple[str, ...]] = [("conversion", "attempts", "given up", "reason")]
+    rows += [
+        (letter.conversion_id, str(letter.attempts), _time(letter.died_at_ms), letter.reason)
+        for letter in letters
+    ]
+    show_table(rows, plain=plain)
+    return 0
+
+
+@app.command("retry")
+def retry(
+    db: DatabaseOption,
+    conversion: Annotated[
+        list[str] | None,
+        typer.Option("--id", metavar="ID", help="Only this conversion. Repeatable."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Queue the dead conversions again, all or those named; a running service takes them up.
+
+    Example: edgeproof queue retry --db data/cdp.sqlite --id c17
+    """
+
+    async def revive(backlog: Backlog) -> int:
+        known = [letter.conversion_id for letter in await backlog.dead_letters()]
+        for name in conversion or ():
+            if name not in known:
+                raise InputError(
+                    f"--id {name}: not among the {len(known)} dead conversions of {db}; "
+                    "edgeproof queue dead lists them"
+                )
+        return await backlog.revive(conversion or known)
+
+    revived = _on(db, revive)
+    if as_json:
+        print(json.dumps({"queued": revived}))
+    else:
+        print(f"Queued {revived} {'conversion' if revived == 1 else 'conversions'} again.")
+    return 0
+
+
+def _on(path: Path, ask: Callable[[Backlog], Awaitable[_T]]) -> _T:
+    """Return what *ask* finds in the queue of the database at *path*."""
+    _check(path)
+
+    async def run() -> _T:
+        database = SqliteDatabase(path)
+        try:
+            return await ask(Backlog(database, SystemClock(), owner=f"queue-{os.getpid()}"))
+        finally:
+            await database.close()
+
+    return asyncio.run(run())
+
+
+def _check(path: Path) -> None:
+    """Raise InputError unless *path* is a database of the service's; nothing is written to it."""
+    if not path.is_file():
+        raise InputError(
+            f"--db {path}: no such file; give the cdp.sqlite of the service's --data folder"
+        )
+    try:
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        try:
+            tables = "SELECT count(*) FROM sqlite_schema WHERE name IN ('conversions', 'sites')"
+            is_known = connection.execute(tables).fetchone() == (2,)
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise InputError(f"--db {path}: not a usable database ({error}); give another") from None
+    if not is_known:
+        raise InputError(
+            f"--db {path}: not a database of edgeproof's service; give the cdp.sqlite of its "
+            "--data folder"
+        )
+
+
+def _time(epoch_ms: int) -> str:
+    return datetime.fromtimestamp(epoch_ms / 1000, UTC).isoformat(" ", "seconds")

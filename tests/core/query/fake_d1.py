@@ -1,0 +1,143 @@
+"""A server that answers as the documentation of D1's REST endpoint says, over SQLite."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from core.query.migrations import migrate
+
+ACCOUNT = "023e105f4ecef8ad9ca31a8372d0c353"
+TOKEN = "a-token-of-the-tests"
+PATH = "/client/v4/accounts/{account_id}/d1/database/{database_id}/query"
+
+
+class Refused(Exception):
+    """A request that is answered with an error."""
+
+    def __init__(self, code: int, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.code, self.status = code, status
+
+
+class FakeD1:
+    """Databases by id, each with the current schema; serves on a port of its own."""
+
+    def __init__(self) -> None:
+        self.databases: dict[str, sqlite3.Connection] = {}
+        self.requests: list[Any] = []
+        self.planned: deque[Response | None] = deque()
+        """What the next requests are answered with; None: as they should be."""
+        self.port = 0
+
+    def database(self, database_id: str) -> sqlite3.Connection:
+        """Return a new database that is known as *database_id*."""
+        connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        migrate(connection, database_id)
+        self.databases[database_id] = connection
+        return connection
+
+    @property
+    def base_url(self) -> str:
+        """The base of the API's addresses."""
+        return f"http://127.0.0.1:{self.port}/client/v4"
+
+    async def query(self, request: Request) -> Response:
+        """Answer POST .../query."""
+        try:
+            if request.headers.get("Authorization") != f"Bearer {TOKEN}":
+                raise Refused(10000, "Authentication error", 401)
+            body = await request.json()
+            self.requests.append(body)
+            if self.planned and (planned := self.planned.popleft()) is not None:
+                return planned
+            connection = self.databases.get(request.path_params["database_id"])
+            if connection is None or request.path_params["account_id"] != ACCOUNT:
+                raise Refused(7404, "The database could not be found", 404)
+            return JSONResponse(
+                {"errors": [], "messages": [], "result": self._run(connection, body),
+                 "success": True}
+            )  # fmt: skip
+        except Refused as refused:
+            errors = [{"code": refused.code, "message": str(refused)}]
+            return JSONResponse(
+                {"errors": errors, "messages": [], "result": [], "success": False}, refused.status
+            )
+
+    def _run(self, connection: sqlite3.Connection, body: Any) -> list[dict[str, Any]]:
+        queries = body.get("batch", [body])
+        for query in queries:
+            if not isinstance(query.get("sql"), str):
+                raise Refused(7400, "Invalid property: sql => Required")
+            if not isinstance(query.get("params", []), list):
+                raise Refused(7400, "Invalid property: params => Expected array")
+        connection.execute("BEGIN")
+        try:
+            results = [self._one(connection, query) for query in queries]
+        except sqlite3.Error as error:
+            connection.execute("ROLLBACK")
+            raise Refused(7500, f"{error}: SQLITE_ERROR") from None
+        connection.execute("COMMIT")
+        return results
+
+    def _one(self, connection: sqlite3.Connection, query: Any) -> dict[str, Any]:
+        params = query.get("params", [])
+        if len(params) > 100 or len(query["sql"].encode()) > 100_000:
+            raise Refused(7500, "too many SQL variables: SQLITE_ERROR")
+        before = connection.total_changes
+        # JavaScript has one kind of number.
+        numbers = [float(value) if isinstance(value, int) else value for value in params]
+        cursor = connection.execute(query["sql"], numbers)
+        names = [column[0] for column in cursor.description or ()]
+        rows = [
+            {name: int(value) if isinstance(value, float) and value.is_integer() else value
+             for name, value in zip(names, row, strict=True)}
+            for row in cursor.fetchall()
+        ]  # fmt: skip
+        changes = connection.total_changes - before
+        meta = {
+            "changed_db": changes > 0, "changes": changes, "duration": 0.1, "last_row_id": 0,
+            "rows_read": len(rows), "rows_written": changes, "served_by_primary": True,
+            "size_after": 8192,
+        }  # fmt: skip
+        return {"results": rows, "success": True, "meta": meta}
+
+
+def plain(status: int, text: str = "upstream connect error") -> Response:
+    """Return what stands before the service answers when it cannot be reached."""
+    return PlainTextResponse(text, status)
+
+
+@contextmanager
+def serving(fake: FakeD1) -> Iterator[None]:
+    """Let *fake* answer as long as the context lasts."""
+    app = Starlette(routes=[Route(PATH, fake.query, methods=["POST"])])
+    started = threading.Event()
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: Any = None) -> None:
+            await super().startup(sockets)
+            fake.port = self.servers[0].sockets[0].getsockname()[1]
+            started.set()
+
+    server = Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        assert started.wait(30)
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        for connection in fake.databases.values():
+            connection.close()

@@ -1,0 +1,277 @@
+"""Claims about the D1 client: what it sends, what it tries again, and what it says of failures."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+from starlette.responses import JSONResponse, Response
+
+from core.clock import ManualClock
+from core.errors import InputError, Overloaded, StoreError, StoreTimeout
+from core.query import statements
+from core.query.d1 import TOKEN_VARIABLE, D1Database
+from core.query.executor import QueryExecutor
+from core.query.statements import Statement
+from tests.core.query.fake_d1 import ACCOUNT, TOKEN, FakeD1, plain, serving
+
+Scene = Callable[[D1Database], Awaitable[None]]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FakeD1]:
+    """Return a server for all tests."""
+    fake = FakeD1()
+    with serving(fake):
+        yield fake
+
+
+class Bench:
+    """One new database on a server, and the pauses that its client made."""
+
+    def __init__(self, server: FakeD1) -> None:
+        self.server = server
+        self.connection = server.database("d")
+        server.requests.clear()
+        server.planned.clear()
+        self.pauses: list[float] = []
+
+    async def _pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+
+    def run(self, scene: Scene, *, token: str = TOKEN, **options: Any) -> None:
+        """Run *scene* on a client of the database."""
+
+        async def main() -> None:
+            options.setdefault("base_url", self.server.base_url)
+            database = D1Database(ACCOUNT, "d", token, sleep=self._pause, **options)
+            try:
+                await scene(database)
+            finally:
+                await database.close()
+
+        asyncio.run(main())
+
+
+@pytest.fixture
+def bench(server: FakeD1) -> Bench:
+    """Return a database of its own."""
+    return Bench(server)
+
+
+SITE = ("s1", 1, 100)
+
+
+def test_batch_is_one_request_of_the_documented_shape(bench: Bench) -> None:
+    async def scene(database: D1Database) -> None:
+        await database.write(
+            (statements.INSERT_SITE, [SITE, ("s2", 0, 5)]),
+            (statements.INSERT_USER, [("u", "a", "")]),
+        )
+        assert await database.read(statements.SITE, ("s2",)) == [(0, 5)]
+
+    bench.run(scene)
+    insert = statements.INSERT_SITE.sql
+    assert bench.server.requests == [
+        {
+            "batch": [
+                {"sql": insert, "params": ["s1", 1, 100]},
+                {"sql": insert, "params": ["s2", 0, 5]},
+                {"sql": statements.INSERT_USER.sql, "params": ["u", "a", ""]},
+            ]
+        },
+        {"sql": statements.SITE.sql, "params": ["s2"]},
+    ]
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_read_is_tried_again_with_growing_pauses(bench: Bench, status: int) -> None:
+    bench.server.planned.extend([plain(status), plain(status)])
+
+    async def scene(database: D1Database) -> None:
+        assert await database.read(statements.SITE, ("s1",)) == []
+
+    bench.run(scene, retry_delay=0.5, uniform=lambda: 0.8)
+    assert bench.pauses == pytest.approx([0.4, 0.8])
+    assert len(bench.server.requests) == 3
+
+
+def test_read_is_given_up_after_its_attempts(bench: Bench) -> None:
+    bench.server.planned.extend([plain(503)] * 9)
+
+    async def scene(database: D1Database) -> None:
+        with pytest.raises(StoreError, match="query site failed: status 503"):
+            await database.read(statements.SITE, ("s1",))
+
+    bench.run(scene, attempts=4)
+    assert len(bench.server.requests) == 4
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_write_is_never_tried_again(bench: Bench, status: int) -> None:
+    lease = Statement("insert", "INSERT INTO sites VALUES (?, ?, ?) RETURNING site_id")
+    bench.server.planned.extend([plain(status), plain(status)])
+
+    async def scene(database: D1Database) -> None:
+        with pytest.raises(StoreError):
+            await database.write((statements.INSERT_SITE, [SITE]))
+        with pytest.raises(StoreError):
+            await database.read(lease, SITE)  # returns rows, and writes all the same
+
+    bench.run(scene)
+    assert (len(bench.server.requests), bench.pauses) == (2, [])
+
+
+def test_lost_connection_is_tried_again_and_named(bench: Bench) -> None:
+    async def scene(database: D1Database) -> None:
+        with pytest.raises(StoreError, match="query site failed"):
+            await database.read(statements.SITE, ("s1",))
+
+    bench.run(scene, base_url="http://127.0.0.1:1/client/v4")
+    assert len(bench.pauses) == 2
+
+
+def test_error_of_the_database_is_not_tried_again(bench: Bench) -> None:
+    async def scene(database: D1Database) -> None:
+        with pytest.raises(StoreError) as caught:
+            await database.read(Statement("odd", "SELECT absent FROM sites"), ())
+        assert "query odd failed: no such column: absent" in str(caught.value)
+        assert "code 7500" in str(caught.value)
+
+    bench.run(scene)
+    assert len(bench.server.requests) == 1
+
+
+def test_overload_is_told_as_such(bench: Bench) -> None:
+    error = {"code": 7500, "message": "D1 DB is overloaded. Requests queued for too long."}
+    overloaded = JSONResponse(
+        {"success": False, "result": [], "messages": [], "errors": [error]}, 400
+    )
+    bench.server.planned.extend([overloaded, plain(429)])
+
+    async def scene(database: D1Database) -> None:
+        for _ in range(2):
+            with pytest.raises(Overloaded, match="overloaded"):
+                await database.read(statements.SITE, ("s1",))
+
+    bench.run(scene, attempts=1)
+
+
+def test_wrong_token_is_told_without_the_token(bench: Bench) -> None:
+    async def scene(database: D1Database) -> None:
+        with pytest.raises(StoreError) as caught:
+            await database.read(statements.SITE, ("s1",))
+        assert TOKEN_VARIABLE in str(caught.value)
+        assert "a-wrong-one" not in str(caught.value) + repr(vars(database))
+
+    bench.run(scene, token="a-wrong-one")
+
+
+def test_token_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TOKEN_VARIABLE, "  ")
+    with pytest.raises(InputError, match=f"{TOKEN_VARIABLE} is not set"):
+        D1Database.from_environment(ACCOUNT, "d")
+
+
+def test_time_limit_covers_attempts_and_pauses(server: FakeD1) -> None:
+    async def main() -> None:
+        has_left = asyncio.Event()
+
+        async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read()  # until the client has left
+            writer.close()
+            has_left.set()
+
+        silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+        port = silent.sockets[0].getsockname()[1]
+        database = D1Database(
+            ACCOUNT, "d", TOKEN, base_url=f"http://127.0.0.1:{port}", timeout=0.05
+        )
+        with pytest.raises(StoreTimeout, match=r"query site did not end within 0\.05 s"):
+            await database.read(statements.SITE, ("s1",))
+        await database.close()
+        await has_left.wait()
+        silent.close()
+
+    asyncio.run(main())
+
+
+def test_more_calls_than_wait_are_refused(bench: Bench) -> None:
+    async def scene(database: D1Database) -> None:
+        calls = [asyncio.ensure_future(database.read(statements.SITE, ("s",))) for _ in range(8)]
+        done = await asyncio.gather(*calls, return_exceptions=True)
+        refused = [result for result in done if isinstance(result, Overloaded)]
+        assert len(refused) == 3
+        assert "5 queries are under way" in str(refused[0])
+        assert done[:5] == [[]] * 5
+
+    bench.run(scene, connections=2, max_waiting=3)
+
+
+TOO_MUCH = [
+    (Statement("wide", "SELECT 1"), [0] * 101, "binds 101 parameters, D1 takes 100"),
+    (Statement("long", "SELECT '" + "é" * 50_000 + "'"), [], "100,009 bytes of SQL"),
+    (Statement("large", "SELECT ?"), [2**53 + 1], "is no number that D1 keeps exactly"),
+    (Statement("endless", "SELECT ?"), [float("inf")], "inf cannot be sent"),
+    (Statement("blob", "SELECT ?"), [b"x"], "a bytes cannot be sent"),
+]
+
+
+@pytest.mark.parametrize(("statement", "parameters", "message"), TOO_MUCH)
+def test_what_d1_cannot_take_is_refused_unsent(
+    bench: Bench, statement: Statement, parameters: list[Any], message: str
+) -> None:
+    async def scene(database: D1Database) -> None:
+        with pytest.raises(StoreError, match=message):
+            await database.read(statement, parameters)
+
+    bench.run(scene)
+    assert bench.server.requests == []
+
+
+ODD: list[Response] = [
+    plain(200, "<html>"),
+    JSONResponse({"success": True, "result": None}),
+    JSONResponse({"success": True, "result": [{"results": [{}], "success": True}]}),
+    JSONResponse({"success": True, "result": []}),
+    JSONResponse({"success": False, "errors": ["odd"]}),
+    JSONResponse([]),
+]
+
+
+@pytest.mark.parametrize("answer", ODD)
+def test_answer_that_is_not_as_documented_is_a_store_error(bench: Bench, answer: Response) -> None:
+    bench.server.planned.append(answer)
+
+    async def scene(database: D1Database) -> None:
+        with pytest.raises(StoreError, match="site"):
+            await database.read(statements.SITE, ("s1",))
+
+    bench.run(scene)
+
+
+def test_rows_that_the_platform_counts_reach_the_statistics(bench: Bench) -> None:
+    async def scene(database: D1Database) -> None:
+        executor = QueryExecutor(database, ManualClock())
+        await executor.write((statements.INSERT_SITE, [SITE, ("s2", 1, 1)]))
+        meta = {"changes": 0, "rows_read": 40, "rows_written": 0}
+        answer = {"success": True, "result": [{"results": [], "success": True, "meta": meta}]}
+        bench.server.planned.append(JSONResponse(answer))
+        await executor.read(statements.SITE, ("s3",))
+        found = executor.statistics()
+        assert found["insert_site"]["rows_written"] == 2
+        assert found["site"]["rows_read"] == 40
+
+    bench.run(scene)
+
+
+def test_no_statement_returns_two_columns_of_one_name(bench: Bench) -> None:
+    # The endpoint answers with objects: the second value would take the first one's place.
+    for statement in vars(statements).values():
+        if isinstance(statement, Statement) and statement.sql.lstrip().startswith("SELECT"):
+            nothing = [None] * statement.sql.count("?")
+            sql = statement.sql.replace("LIMIT ?", "LIMIT coalesce(?, 1)")
+            names = [column[0] for column in bench.connection.execute(sql, nothing).description]
+            assert len({*names}) == len(names)

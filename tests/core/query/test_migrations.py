@@ -1,0 +1,130 @@
+"""Claims about migrations: numbered, once each, and no row lost on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from core.attribution.models import MODELS
+from core.backlog import Backlog
+from core.clock import ManualClock
+from core.errors import InputError
+from core.query.database import SqliteDatabase
+from core.query.migrations import latest_version, migrate, migrations, statements_of, version_of
+from tests.conftest import ROOT
+
+SHARES = ", ".join("0.5" for _ in range(6))
+
+
+def connect(path: Path | str = ":memory:") -> sqlite3.Connection:
+    return sqlite3.connect(path, isolation_level=None)
+
+
+def schema_of(connection: sqlite3.Connection) -> dict[str, str]:
+    return dict(connection.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL"))
+
+
+def first_version(path: Path) -> None:
+    """Make a database as the first version did, with rows, one conversion waiting."""
+    connection = connect(path)
+    script = (ROOT / "core/query/schema/0001_first.sql").read_text(encoding="utf-8")
+    connection.executescript(script)
+    connection.executescript(
+        f"""
+        PRAGMA user_version = 1;
+        INSERT INTO sites VALUES ('s1', 1, 100);
+        INSERT INTO users VALUES ('u1', 'new', 'a profile');
+        INSERT INTO user_journeys (event_id, user_id, event_name, utm_source, event_timestamp)
+          VALUES ('t1', 'u1', 'page_view', 'email', 10), ('t2', 'u1', 'page_view', 'bing', 20);
+        INSERT INTO conversions VALUES ('c1', 'e1', 'u1', 30, 5.0, 1),
+          ('c2', 'e2', 'u1', 40, 6.0, 0);
+        INSERT INTO touch_credits VALUES ('c1', 0, 2, 'email', {SHARES}),
+          ('c1', 1, 2, 'bing', {SHARES});
+        INSERT INTO channel_performance VALUES ('linear', 'email', 0.5, 1, 2.5, 0);
+        """
+    )
+    connection.close()
+
+
+def test_database_of_the_first_version_opens_with_its_rows(tmp_path: Path) -> None:
+    path = tmp_path / "cdp.sqlite"
+    first_version(path)
+
+    async def main() -> None:
+        database = SqliteDatabase(path)
+        rows = database.connection.execute
+        assert rows("SELECT * FROM sites").fetchall() == [("s1", 1, 100)]
+        assert rows("SELECT * FROM users").fetchall() == [("u1", "new", "a profile")]
+        assert rows("SELECT event_id, utm_source FROM user_journeys").fetchall() == [
+            ("t1", "email"), ("t2", "bing"),
+        ]  # fmt: skip
+        assert rows("SELECT * FROM conversions").fetchall() == [
+            ("c1", "e1", "u1", 30, 5.0, 1, None), ("c2", "e2", "u1", 40, 6.0, 0, None),
+        ]  # fmt: skip
+        assert rows("SELECT total_value FROM channel_performance").fetchall() == [(2.5,)]
+        # What was waiting is in the queue; the view shows what it showed, no model more.
+        assert await Backlog(database, ManualClock(), owner="a").take(10) == [("c2", 1)]
+        shown = rows("SELECT attribution_model, count(*) FROM multi_touch_attribution GROUP BY 1")
+        assert dict(shown.fetchall()) == dict.fromkeys(MODELS[:6], 2)
+        await database.close()
+
+    asyncio.run(main())
+
+
+def test_upgraded_schema_is_that_of_a_new_database(tmp_path: Path) -> None:
+    first_version(tmp_path / "old.sqlite")
+    old, new = connect(tmp_path / "old.sqlite"), connect()
+    migrate(old, "old")
+    migrate(new, "new")
+    assert schema_of(old) == schema_of(new)
+    assert version_of(old) == version_of(new) == latest_version()
+    old.close()
+    new.close()
+
+
+@pytest.mark.parametrize("version", range(1, latest_version() + 1))
+def test_every_version_leads_to_the_latest(version: int) -> None:
+    connection, new = connect(), connect()
+    migrate(connection, "old", to=version)
+    assert version_of(connection) == version
+    migrate(connection, "old")
+    migrate(new, "new")
+    assert schema_of(connection) == schema_of(new)
+    connection.close()
+    new.close()
+
+
+def test_migration_that_fails_leaves_the_version_before_it(tmp_path: Path) -> None:
+    path = tmp_path / "cdp.sqlite"
+    first_version(path)
+    connection = connect(path)
+    connection.execute("CREATE TABLE dead_letters (id INTEGER)")  # stands in the way of the second
+    before = schema_of(connection)
+    with pytest.raises(sqlite3.Error, match="dead_letters"):
+        migrate(connection, path)
+    assert (schema_of(connection), version_of(connection)) == (before, 1)
+    connection.execute("DROP TABLE dead_letters")
+    migrate(connection, path)
+    assert version_of(connection) == latest_version()
+    connection.close()
+
+
+def test_newer_database_is_refused_before_anything_is_done() -> None:
+    connection = connect()
+    connection.execute("PRAGMA user_version = 99")
+    with pytest.raises(InputError, match=r"here: made by a newer version \(schema 99"):
+        migrate(connection, "here")
+    assert schema_of(connection) == {}
+    connection.close()
+
+
+def test_scripts_are_cut_at_the_ends_of_statements() -> None:
+    script = "-- a; comment\nCREATE TABLE a (b TEXT DEFAULT ';');\n\nSELECT 1;\n"
+    assert [part.strip() for part in statements_of(script)] == [
+        "-- a; comment\nCREATE TABLE a (b TEXT DEFAULT ';');", "SELECT 1;",
+    ]  # fmt: skip
+    for script in migrations():
+        assert "".join(statements_of(script)) == script
