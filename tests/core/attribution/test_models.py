@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.attribution.models import HALF_LIFE_MS, MODELS, check_model, credits_of, role_of
+from core.attribution.models import MODELS, check_model, credits_of, role_of
+from core.attribution.parameters import HALF_LIFE_MS
 from core.errors import InputError
 
 DAY_MS = 24 * 3_600_000
