@@ -62,10 +62,11 @@ class Parameters:
             not isinstance(names, tuple)
             or len(names) != 2
             or not all(isinstance(name, str) and len(name) <= 200 for name in names)
+            or (names[0] != "" and names[0] == names[1])
         ):
             raise InputError(
-                f"milestones is {_short(names)}; give the event names of lead and opportunity, "
-                "each of at most 200 characters, '' for none"
+                f"milestones is {_short(names)}; give the event names of lead and opportunity, two "
+                "different ones of at most 200 characters, '' for none"
             )
 
     @property
