@@ -129,9 +129,7 @@ def account_of(
     return account_from([credit], chosen, parameters, fitted, notices)
 
 
-def transitions_of(
-    paths: Paths, parameters: Parameters, *, with_nulls: bool = True
-) -> Transitions:
+def transitions_of(paths: Paths, parameters: Parameters, *, with_nulls: bool = True) -> Transitions:
     """Return the transitions that the model of *parameters* is fitted on."""
     seen = under_direct_rule(paths, parameters.direct)
     if not with_nulls:

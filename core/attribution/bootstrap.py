@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from core.attribution.account import transitions_of
 from core.attribution.fitted import fit
 from core.attribution.fused import share_credit
-from core.attribution.markov import count_transitions
 from core.attribution.models import DATA_DRIVEN
 from core.attribution.parameters import Parameters
 from core.attribution.paths import Floats, Paths, under_direct_rule
@@ -28,6 +29,18 @@ class Intervals:
     removal: Floats
     replicates: int
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the intervals as JSON data, for each channel in shares of all conversions."""
+        return {
+            "replicates": self.replicates,
+            "channels": {
+                channel: {"data_driven": credit, "removal": removal}
+                for channel, credit, removal in zip(
+                    self.channels, self.credit.tolist(), self.removal.tolist(), strict=True
+                )
+            },
+        }
+
 
 def bootstrap(
     paths: Paths,
@@ -37,13 +50,15 @@ def bootstrap(
     replicates: int = 200,
     level: float = 0.95,
     minimum: int = 1,
+    with_nulls: bool = True,
     on_progress: Callable[[float], None] = lambda share: None,
-) -> Intervals:
+) -> Intervals | None:
     """Return intervals for the channels' shares, from *replicates* resamples of the paths.
 
     A resample draws as many walks as there were, each a path with or without its conversion, in
     proportion to how often it was seen (the multinomial bootstrap), and everything is fitted anew.
-    Resamples without a conversion are left out. Raise ValueError for fewer than 20 replicates.
+    Resamples without a conversion are left out; None if none is left. Raise ValueError for fewer
+    than 20 replicates.
     """
     if replicates < 20:
         raise ValueError(f"{replicates} replicates; at least 20 are needed")
@@ -64,7 +79,7 @@ def bootstrap(
         resample = replace(
             paths, conversions=conversions, nulls=nulls, values=conversions * mean_value
         )
-        model = fit(count_transitions(resample, own.order), own, minimum=minimum)
+        model = fit(transitions_of(resample, own, with_nulls=with_nulls), own, minimum=minimum)
         credit = share_credit(resample, own, weights=model.weights_of(paths.channels))
         if credit.attributed > 0:
             credits.append(credit.conversions[credit.models.index(DATA_DRIVEN)] / credit.attributed)
@@ -72,10 +87,11 @@ def bootstrap(
             removals.append([shared[channel] for channel in paths.channels])
         on_progress((number + 1) / replicates)
     ends = ((1 - level) / 2, (1 + level) / 2)
-    nothing = np.full((len(paths.channels), 2), np.nan)
+    if not credits:
+        return None
     return Intervals(
         channels=paths.channels,
-        credit=np.quantile(credits, ends, axis=0).T if credits else nothing,
-        removal=np.quantile(removals, ends, axis=0).T if removals else nothing,
+        credit=np.quantile(credits, ends, axis=0).T,
+        removal=np.quantile(removals, ends, axis=0).T,
         replicates=len(credits),
     )

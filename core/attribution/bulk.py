@@ -1,4 +1,4 @@
-"""Journeys of many users from SQLite: ordered scans into flat arrays, a range of users at a time."""
+"""Journeys of many users from SQLite: ordered scans into flat arrays, by ranges of users."""
 
 from __future__ import annotations
 
@@ -34,9 +34,7 @@ class Window:
     end_ms: int | None = None
 
     def __post_init__(self) -> None:
-        if (
-            self.start_ms is not None and self.end_ms is not None and self.start_ms >= self.end_ms
-        ):
+        if self.start_ms is not None and self.end_ms is not None and self.start_ms >= self.end_ms:
             raise InputError(
                 f"the window from {self.start_ms} to {self.end_ms} ms is empty; let it end after "
                 "its start"
@@ -184,7 +182,7 @@ def read_paths(
     with_ids: bool = False,
     with_nulls: bool = True,
 ) -> Paths:
-    """Return the journeys of *users* as paths: the conversions' by user, then those that led to none.
+    """Return the journeys of *users* as paths: those of conversions, then those without one.
 
     The touches of a conversion lie within the lookback before it, its two ends included, and after
     the user's previous conversion; they are ordered by (time, id). Events that are conversions are
@@ -266,12 +264,13 @@ class _Touches:
         self._keys: Integers = owners * self._span + (self.times - self._base)
 
     def after(self, owners: Integers, times_ms: Integers) -> Integers:
-        """Return, for each owner, the place of the first touch after the time, or where it would be.
+        """Return, for each owner, the place of the first touch after the time, if any.
 
         An owner of -1 has no touches. Touches before the epoch count as never.
         """
         relative = np.clip(np.maximum(times_ms, -1) - self._base, -1, self._span - 1)
-        return np.searchsorted(self._keys, owners * self._span + relative, side="right")
+        keys: Integers = owners * self._span + relative
+        return np.searchsorted(self._keys, keys, side="right").astype(np.int64, copy=False)
 
     def first_named(self, name: str, at: Integers, offsets: Integers) -> Codes | None:
         """Return the first touch named *name* in each path of the touches *at*, -1 for none."""
@@ -327,7 +326,5 @@ def _whole(column: str, numbers: list[Any]) -> Integers:
     found = np.array(numbers)
     if found.dtype != np.int64:
         wrong = next((n for n in numbers if type(n) is not int), numbers[0])
-        raise InputError(
-            f"{column} is {str(wrong)[:40]!r}; whole epoch milliseconds are needed"
-        )
+        raise InputError(f"{column} is {str(wrong)[:40]!r}; whole epoch milliseconds are needed")
     return found

@@ -92,7 +92,7 @@ def _pass(
         rest = count - 1
         if at_last != 0:
             rest -= 1
-        if has_middle and at_middle != 0 and at_middle != at_last:
+        if has_middle and at_middle not in (0, at_last):
             rest -= 1
         w_other = w_shape[3] / rest if rest > 0 else 0.0
         w_first = w_shape[0]

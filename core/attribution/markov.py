@@ -112,9 +112,9 @@ def count_transitions(
         sources=np.searchsorted(known, sources),
         targets=np.searchsorted(known, targets),
         counts=counts,
-        converted=np.bincount(ends, weights=conversions, minlength=len(known)),
-        lost=np.bincount(ends, weights=nulls, minlength=len(known)),
-        value=np.bincount(ends, weights=values, minlength=len(known)),
+        converted=_added(ends, conversions, len(known)),
+        lost=_added(ends, nulls, len(known)),
+        value=_added(ends, values, len(known)),
     )
 
 
@@ -137,13 +137,19 @@ def _pairs(
     """Return each pair of numbers below *size* once, by source and target, with its weight."""
     pairs = sources * size + targets
     if size <= _DENSE_CODES:
-        counts = np.bincount(pairs, weights=weights, minlength=size * size)
+        counts = _added(pairs, weights, size * size)
         found = np.flatnonzero(counts)
-        return found // size, found % size, counts[found].astype(np.float64)
+        return found // size, found % size, counts[found]
     found, where = np.unique(pairs, return_inverse=True)
-    counts = np.bincount(where, weights=weights, minlength=len(found)).astype(np.float64)
+    counts = _added(where, weights, len(found))
     is_walked = counts > 0
     return found[is_walked] // size, found[is_walked] % size, counts[is_walked]
+
+
+def _added(places: Integers, amounts: Floats | None, size: int) -> Floats:
+    """Return the sum of *amounts*, by default 1 each, at each of *size* places."""
+    found = np.bincount(places, weights=amounts, minlength=size)
+    return np.asarray(found, dtype=np.float64)
 
 
 def merge(parts: Sequence[Transitions]) -> Transitions:
@@ -165,11 +171,8 @@ def merge(parts: Sequence[Transitions]) -> Transitions:
     )
 
     def gathered(name: str) -> Floats:
-        return np.bincount(
-            np.concatenate(at),
-            weights=np.concatenate([getattr(part, name) for part in parts]),
-            minlength=len(states),
-        )
+        amounts = np.concatenate([getattr(part, name) for part in parts])
+        return _added(np.concatenate(at), amounts, len(states))
 
     return Transitions(
         order=order, channels=channels, states=states, sources=sources, targets=targets,
@@ -249,9 +252,7 @@ def _by_deletion(
         holds[np.arange(size), transitions.states // base**back % base] = True
     stays = ~holds
     stays[:, 0] = True  # no channel has the digit 0: the case in which nothing is deleted
-    brought = (_solved if size <= _DENSE_STATES else _summed)(
-        transitions, chances, rewards, stays
-    )
+    brought = (_solved if size <= _DENSE_STATES else _summed)(transitions, chances, rewards, stays)
     start = brought[0]
     return _shares(start - brought[1:], start), start
 
@@ -264,9 +265,7 @@ def _shares(lost: Floats, start: Floats) -> Floats:
     return shares
 
 
-def _solved(
-    transitions: Transitions, chances: Floats, rewards: Floats, stays: Bools
-) -> Floats:
+def _solved(transitions: Transitions, chances: Floats, rewards: Floats, stays: Bools) -> Floats:
     """Return what a path brings if it is lost where it meets a state that does not stay.
 
     stays: shape (states, cases); the answer has shape (cases, rewards).
@@ -281,9 +280,7 @@ def _solved(
     return found
 
 
-def _summed(
-    transitions: Transitions, chances: Floats, rewards: Floats, stays: Bools
-) -> Floats:
+def _summed(transitions: Transitions, chances: Floats, rewards: Floats, stays: Bools) -> Floats:
     """Return what `_solved` does, from (I - Q)^-1 r = r + Q r + Q^2 r + ...
 
     As many terms are added as keep the rest below the rounding of floats: u = Q^t 1 bounds every

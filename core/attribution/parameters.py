@@ -94,7 +94,10 @@ class Parameters:
             raise InputError(
                 f"parameter {_short(unknown[0])} is unknown; use {', '.join(sorted(known))}"
             )
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in data.items()
+        }
+        return cls(**values)
 
 
 def _is_integer(value: object) -> bool:

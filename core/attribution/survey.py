@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -52,7 +52,7 @@ class Survey:
 
     file: Path
     parameters: Parameters
-    window: Window = Window()
+    window: Window = field(default_factory=Window)
     with_nulls: bool = True
     touches_per_range: int = RANGE_TOUCHES
 
@@ -119,7 +119,10 @@ def fit_database(
         ranges = user_ranges(connection, touches=survey.touches_per_range)
         look = partial(_look, survey, connection, None, _Budget(0))
         seen = _told(
-            on_progress, max(1, events // survey.touches_per_range), "reading", map(look, enumerate(ranges))
+            on_progress,
+            max(1, events // survey.touches_per_range),
+            "reading",
+            map(look, enumerate(ranges)),
         )
         return _fitted(survey, list(seen), minimum)
 
@@ -165,17 +168,13 @@ def _look(
     return _Seen(paths=kept, transitions=transitions, window=time_window(paths))
 
 
-def _share(
-    survey: Survey, fitted: FittedModel, engine: Engine, source: Paths | Path
-) -> Credit:
+def _share(survey: Survey, fitted: FittedModel, engine: Engine, source: Paths | Path) -> Credit:
     paths = source if isinstance(source, Paths) else _loaded(source)
     weights = fitted.weights_of(paths.channels)
     return share_credit(paths, survey.parameters, weights=weights, engine=engine)
 
 
-def _read_and_share(
-    survey: Survey, reader: Reader | None, engine: Engine, users: _Users
-) -> Credit:
+def _read_and_share(survey: Survey, reader: Reader | None, engine: Engine, users: _Users) -> Credit:
     paths = _read(survey, reader, users, with_nulls=False)
     return share_credit(paths, survey.parameters, engine=engine)
 
@@ -192,7 +191,7 @@ def _read(
 
 
 def _arrays(paths: Paths) -> dict[str, Any]:
-    found = {field.name: getattr(paths, field.name) for field in fields(paths)}
+    found = {each.name: getattr(paths, each.name) for each in fields(paths)}
     return {name: array for name, array in found.items() if isinstance(array, np.ndarray)}
 
 
