@@ -217,10 +217,8 @@ def test_known_chain_has_its_known_effects() -> None:
     paths = paths_from([("a", 1, 10, 1), ("b", 1, 10, 1), ("ab", 2, 60, 0)])
     second = found(paths, 2)
     assert second.conversion_rate == pytest.approx(4 / 6)
-    assert by_channel(second) == {
-        "a": (pytest.approx(1 - (1 / 6) / (4 / 6)), pytest.approx(1 - 10 / 80)),
-        "b": (pytest.approx(1 - (1 / 6) / (4 / 6)), pytest.approx(1 - 10 / 80)),
-    }
+    for effects in by_channel(second).values():
+        assert effects == pytest.approx((1 - (1 / 6) / (4 / 6), 1 - 10 / 80))
 
 
 def test_nothing_that_converts_leaves_no_effects() -> None:
