@@ -35,6 +35,7 @@ _DIRECT: dict[str, DirectRule] = {"own": "own channel", "ignore": "ignore unless
 
 @app.callback()
 def command(
+    context: typer.Context,
     db: Annotated[
         Path | None,
         typer.Option(
@@ -202,6 +203,8 @@ def command(
 
     Example: edgeproof attribute --paths paths.csv --order 2
     """  # fmt: skip
+    if context.invoked_subcommand is not None:
+        return 0
     if (db is None) == (paths is None):
         raise InputError("attribute needs data: give --db FILE or --paths FILE.csv, one of them")
     parameters = Parameters(
@@ -351,7 +354,7 @@ def _shares(name: str, text: str, count: int) -> tuple[float, ...]:
     except ValueError:
         numbers = []
     total = sum(numbers)
-    if len(numbers) != count or abs(total - 100) > 1e-9 or min(numbers) < 0:
+    if len(numbers) != count or not abs(total - 100) <= 1e-9 or min(numbers) < 0:
         raise InputError(
             f"{name} {text[:40]}: {count} percentages of at least 0 that sum to 100 are needed, "
             f"such as {'40/20/40' if count == 3 else '30/30/30/10'}"

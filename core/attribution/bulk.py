@@ -180,7 +180,6 @@ def read_paths(
     users: tuple[str, str | bytes] = EVERYONE,
     window: Window | None = None,
     with_ids: bool = False,
-    with_nulls: bool = True,
 ) -> Paths:
     """Return the journeys of *users* as paths: those of conversions, then those without one.
 
@@ -204,8 +203,6 @@ def read_paths(
     # Every user here has a touch, so that the last one exists.
     last_times = touches.times[last]
     is_null = (last_times > newest) & (last_times >= 0) & (window or Window()).holds(last_times)
-    if not with_nulls:
-        is_null[:] = False
     null_starts = touches.after(everyone, np.maximum(last_times - lookback - 1, newest))[is_null]
     null_ends = (last + 1)[is_null]
     begins, stops = np.concatenate((starts, null_starts)), np.concatenate((ends, null_ends))
@@ -216,9 +213,10 @@ def read_paths(
     names: tuple[str, ...] | None = None
     if with_ids:
         names = (*(ids[i] for i in np.flatnonzero(chosen)), *("",) * len(null_starts))
+    channels, codes = _walked(touches.channels, touches.codes[at])
     return Paths(
-        channels=touches.channels,
-        codes=touches.codes[at],
+        channels=channels,
+        codes=codes,
         offsets=offsets,
         times_ms=touches.times[at],
         conversions=converted.astype(np.float64),
@@ -282,6 +280,15 @@ class _Touches:
         marks = np.full(len(offsets) - 1, -1, dtype=np.int32)
         marks[paths] = found - offsets[paths]  # of several the first is written last
         return marks
+
+
+def _walked(channels: tuple[str, ...], codes: Codes) -> tuple[tuple[str, ...], Codes]:
+    """Return the channels that *codes* name, and the codes among them."""
+    is_walked = np.bincount(codes, minlength=len(channels)) > 0
+    if is_walked.all():
+        return channels, codes
+    place = (np.cumsum(is_walked) - 1).astype(np.int32)
+    return tuple(np.array(channels, dtype=object)[is_walked]), place[codes]
 
 
 def _conversions(

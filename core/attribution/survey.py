@@ -175,19 +175,15 @@ def _share(survey: Survey, fitted: FittedModel, engine: Engine, source: Paths | 
 
 
 def _read_and_share(survey: Survey, reader: Reader | None, engine: Engine, users: _Users) -> Credit:
-    paths = _read(survey, reader, users, with_nulls=False)
+    paths = _read(survey, reader, users)
     return share_credit(paths, survey.parameters, engine=engine)
 
 
-def _read(
-    survey: Survey, reader: Reader | None, users: _Users, *, with_nulls: bool = True
-) -> Paths:
+def _read(survey: Survey, reader: Reader | None, users: _Users) -> Paths:
     if reader is not None:
-        return read_paths(
-            reader, survey.parameters, users=users, window=survey.window, with_nulls=with_nulls
-        )
+        return read_paths(reader, survey.parameters, users=users, window=survey.window)
     with closing(open_reader(survey.file)) as own:
-        return _read(survey, own, users, with_nulls=with_nulls)
+        return _read(survey, own, users)
 
 
 def _arrays(paths: Paths) -> dict[str, Any]:

@@ -58,7 +58,7 @@ SCENARIO = ["--trace", "--trace-offset", "--trace-limit", "--seed", "--rate", "-
 VERDICT = ["--gate", "--require", "--strict", "--plain", "--json", "--out"]
 LOAD = ["--host", "--i-am-allowed-to-load", "--max-rate", "--max-duration"]
 OPTIONS: dict[tuple[str, ...], list[str]] = {
-    (): ["simulate", "serve", "load", "prove", "plan", "report", "bench", "scenario"],
+    (): ["simulate", "serve", "load", "prove", "plan", "report", "attribute", "bench", "scenario"],
     ("simulate",): [*SCENARIO, *VERDICT],
     ("load",): [*SCENARIO, *VERDICT, *LOAD],
     ("prove",): [*SCENARIO, *VERDICT, *LOAD],
@@ -70,6 +70,19 @@ OPTIONS: dict[tuple[str, ...], list[str]] = {
     ("scenario", "check"): SCENARIO,
     ("scenario", "schema"): [],
     ("scenario", "data"): [*SCENARIO, "--out"],
+    ("attribute",): [
+        "--db",
+        "--paths",
+        "--from",
+        "--to",
+        "--model",
+        "--order",
+        "--without-nulls",
+        "--jobs",
+        "--out",
+        "--plain",
+        "--json",
+    ],
     ("bench",): ["run", "check", "accept"],
     ("bench", "run"): ["-k", "--json"],
     ("bench", "check"): [],

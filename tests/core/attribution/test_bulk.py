@@ -231,6 +231,18 @@ def test_every_model_shares_out_every_conversion_with_a_touch(shop: Path) -> Non
             )
 
 
+def test_channel_whose_touches_lie_outside_of_the_window_has_no_row() -> None:
+    events = [
+        touch("a", T - 9, "old"), purchase("c", T - 8), touch("b", T - 1, "new"), purchase("d", T)
+    ]  # fmt: skip
+    database = SqliteDatabase(None, inline=True)
+    with closing(database.connection):
+        fill(database, events)
+        paths = read_paths(database.connection, Parameters(), window=Window(start_ms=T))
+    assert paths.channels == ("new",)
+    assert paths.codes.tolist() == [0]
+
+
 def test_windows_that_meet_add_up_to_the_whole(shop: Path) -> None:
     middle = T - 4 * 86_400_000
     whole = account_of_database(survey(shop), models=["linear"])
@@ -273,16 +285,3 @@ def test_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 def test_empty_window_is_refused() -> None:
     with pytest.raises(InputError, match="is empty"):
         Window(start_ms=5, end_ms=5)
-
-
-def test_scan_uses_the_index_and_sorts_nothing(shop: Path) -> None:
-    from core.query import statements
-
-    with closing(sqlite3.connect(shop)) as connection:
-        for statement in (
-            statements.TOUCHES_IN_ORDER, statements.TOUCHES_PER_USER,
-            statements.CONVERSIONS_IN_ORDER, statements.NAMED_TOUCHES_IN_ORDER,
-        ):  # fmt: skip
-            plan = connection.execute(f"EXPLAIN QUERY PLAN {statement.sql}", ("a", b"")).fetchall()
-            assert all("TEMP B-TREE" not in row[3] for row in plan), statement.name
-            assert "SEARCH" in plan[0][3], statement.name

@@ -25,6 +25,8 @@ _TOUCHES = "j USING INDEX user_journeys_by_user (user_id=? AND event_timestamp>?
 _PREVIOUS = "p USING COVERING INDEX conversions_by_user (user_id=? AND conversion_timestamp<?)"
 _CONVERSION = "USING PRIMARY KEY (conversion_id=?)"
 
+_BY_USER = "user_journeys_by_user"
+
 INTENDED: dict[str, tuple[str, ...]] = {
     "site": ("sites USING PRIMARY KEY (site_id=?)",),
     "user": ("users USING PRIMARY KEY (user_id=?)",),
@@ -34,6 +36,15 @@ INTENDED: dict[str, tuple[str, ...]] = {
     "waiting_conversions": ("conversions USING INDEX conversions_waiting",),
     "channel_performance": (
         "channel_performance USING INDEX channel_performance_ranked (attribution_model=?)",
+    ),
+    "newest_event": ("user_journeys",),
+    "next_user": (f"{_BY_USER} (user_id>?)",),
+    "end_of_range": (f"{_BY_USER} (user_id>?)",),
+    "touches_per_user": (f"{_BY_USER} (user_id>? AND user_id<?)",),
+    "touches_in_order": (f"{_BY_USER} (user_id>? AND user_id<?)",),
+    "named_touches_in_order": (f"{_BY_USER} (user_id>? AND user_id<?)",),
+    "conversions_in_order": (
+        "conversions USING INDEX conversions_by_user (user_id>? AND user_id<?)",
     ),
     "mark_processed": (f"conversions {_CONVERSION}",),
     "insert_event": (),
