@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -38,21 +38,20 @@ def credit(account: Account, intervals: Intervals | None = None) -> Figure:
         axes = figure.add_axes((0.065, 0.45 / height, 0.735, 3.2 / height))
         shares = _shares(account)
         has_others = _OTHERS in shares[account.models[0]]
-        colours = _colours(shares[account.models[0]])
         if len(account.models) == 1:
-            _bars(axes, account.models[0], shares, colours)
+            _bars(axes, account.models[0], shares)
         else:
-            _lines(axes, account, shares, colours, intervals)
+            _lines(axes, account, shares, _colours(shares[account.models[0]]), intervals)
         parts = [
-            f"Share of {account.attributed:,.6g} conversions that each channel gets, "
+            f"Share of {account.attributed:,.6g} conversions, "
             + ("by model." if len(account.models) > 1 else f"by {_name(account.models[0])}.")
         ]
         if len(account.models) > 1 and DATA_DRIVEN in account.models:
-            parts.append("Hollow: shared out by global removal effects.")
+            parts.append("Hollow: by global removal effects.")
             if intervals is not None:
                 parts.append("Bars: 95 % of resamples.")
         if has_others:
-            parts.append(f"The {MOST_CHANNELS - 1} largest channels are named.")
+            parts.append(f"The {MOST_CHANNELS - 1} largest channels have names.")
         style.headline(figure, title, " ".join(parts))
         return figure
 
@@ -109,7 +108,7 @@ def _shares(account: Account) -> dict[str, dict[str, float]]:
     return shares
 
 
-def _colours(channels: Sequence[str] | Mapping[str, float]) -> dict[str, str]:
+def _colours(channels: Iterable[str]) -> dict[str, str]:
     return {
         channel: style.EDGE if channel == _OTHERS else colour
         for channel, colour in zip(channels, _COLOURS, strict=False)
@@ -164,11 +163,14 @@ def _lines(
     style.end_labels(axes, labels, size=8.5)
 
 
-def _bars(axes: Axes, model: str, shares: _Shares, colours: Mapping[str, str]) -> None:
+def _bars(axes: Axes, model: str, shares: _Shares) -> None:
     channels = list(shares[model])[::-1]
     amounts = [shares[model][channel] for channel in channels]
     axes.barh(
-        range(len(channels)), amounts, height=0.62, color=[colours[channel] for channel in channels]
+        range(len(channels)),
+        amounts,
+        height=0.62,
+        color=[style.EDGE if channel == _OTHERS else style.BLUE for channel in channels],
     )
     axes.set_yticks(range(len(channels)), [_short(channel) for channel in channels])
     axes.tick_params(axis="y", length=0, labelsize=8.5)

@@ -208,7 +208,7 @@ def test_figure_states_its_finding_and_draws_the_same_twice(path_file: Path) -> 
 def test_figure_of_many_channels_names_the_largest_and_sums_up_the_rest() -> None:
     paths = paths_from([([f"channel-{n:02d}"], 20.0 - n, 0, 3) for n in range(15)])
     figure = credit(account_of(paths, Parameters()))
-    assert "The 7 largest channels are named." in style.subtitle(figure)
+    assert "The 7 largest channels have names." in style.subtitle(figure)
     assert "Every model gives every channel the same share" in style.finding(figure)
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert sum("channel-" in text for text in texts) == 7
