@@ -67,18 +67,14 @@ def bootstrap(
     walks = np.concatenate((paths.conversions, paths.nulls))
     bounds = np.cumsum(walks)
     count = max(1, round(float(bounds[-1])))
-    mean_value = np.divide(
-        paths.values, paths.conversions, out=np.zeros(len(paths)), where=paths.conversions > 0
-    )
     credits, removals = [], []
     for number in range(replicates):
         uniforms = Stream(seed, Purpose.BOOTSTRAP, replication=number).rows(0, count)[:, 0]
         drawn = np.searchsorted(bounds, uniforms * bounds[-1], side="right")
-        seen = np.bincount(drawn, minlength=len(walks)).astype(np.float64)
+        # A product that rounds up to the last bound, or no walk at all, falls behind the end.
+        seen = np.bincount(drawn, minlength=len(walks))[: len(walks)].astype(np.float64)
         conversions, nulls = seen[: len(paths)], seen[len(paths) :]
-        resample = replace(
-            paths, conversions=conversions, nulls=nulls, values=conversions * mean_value
-        )
+        resample = replace(paths, conversions=conversions, nulls=nulls, values=np.zeros(len(paths)))
         model = fit(transitions_of(resample, own, with_nulls=with_nulls), own, minimum=minimum)
         credit = share_credit(resample, own, weights=model.weights_of(paths.channels))
         if credit.attributed > 0:

@@ -228,6 +228,8 @@ def _tenfold(line: str) -> str:
 
 
 def test_nothing_that_converts_has_no_intervals() -> None:
-    assert bootstrap(paths_from([("a", 0, 0, 9)]), Parameters(), seed=1, replicates=20) is None
+    for nulls in (9, 0):
+        paths = paths_from([("a", 0, 0, nulls)])
+        assert bootstrap(paths, Parameters(), seed=1, replicates=20) is None
     with pytest.raises(ValueError, match="at least 20"):
         bootstrap(paths_from([("a", 1, 0, 0)]), Parameters(), seed=1, replicates=19)

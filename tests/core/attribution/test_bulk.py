@@ -200,6 +200,8 @@ def survey(file: Path, **changes: Any) -> Survey:
 
 
 def test_figures_are_the_same_bit_by_bit_with_several_processes(shop: Path) -> None:
+    # Whatever this process has loaded, the others use the same engine.
+    pytest.importorskip("numba")
     one, two = (account_of_database(survey(shop), jobs=jobs) for jobs in (1, 2))
     assert one == two
     assert len(one.models) == 7
@@ -285,3 +287,9 @@ def test_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 def test_empty_window_is_refused() -> None:
     with pytest.raises(InputError, match="is empty"):
         Window(start_ms=5, end_ms=5)
+
+
+def test_touch_before_the_epoch_is_none() -> None:
+    # As in the query for one conversion: times are whole milliseconds from 0 on.
+    events = [touch("a", -5), touch("b", 0), purchase("c", 1), touch("d", -7, user="u1")]
+    assert scanned(events) == [("c", (0,), ("email",), 10.0)]
