@@ -10,7 +10,18 @@ from collections.abc import Sequence
 import typer
 
 from core.errors import EdgeproofError, InvalidRun
-from edgeproof import bench, load, plan, prove, queue, report, scenario, serve, simulate
+from edgeproof import (
+    attribute,
+    bench,
+    load,
+    plan,
+    prove,
+    queue,
+    report,
+    scenario,
+    serve,
+    simulate,
+)
 
 EXIT_CODES = """
 Exit codes: 0 all targets met; 1 a KPI misses its target; 2 usage or bad input; 3 the run cannot be
@@ -33,6 +44,7 @@ app.command("load")(load.command)
 app.command("prove")(prove.command)
 app.command("plan")(plan.command)
 app.command("report")(report.command)
+app.add_typer(attribute.app, name="attribute")
 app.add_typer(bench.app, name="bench")
 app.add_typer(scenario.app, name="scenario")
 app.add_typer(queue.app, name="queue")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from core.attribution.account import Account
+from core.attribution.bootstrap import Intervals
 from reports import page, style
+from reports.credit import credit
 from reports.figures import draw
 from reports.junit import junit
 from reports.report import Report
 from reports.summary import summary
 
-__all__ = ["Report", "write_report"]
+__all__ = ["Report", "write_account", "write_report"]
 
 
 def write_report(folder: Path, report: Report) -> list[Path]:
@@ -32,6 +35,20 @@ def write_report(folder: Path, report: Report) -> list[Path]:
         content[f"figures/{name}.svg"] = svgs[name]
         content[f"figures/{name}.png"] = style.png(figure)
     return [_write(folder / name, data) for name, data in content.items()]
+
+
+def write_account(folder: Path, account: Account, intervals: Intervals | None = None) -> list[Path]:
+    """Write *account* into *folder*, which is made if missing, and return the files in order.
+
+    attribution.json, and figures/credit.svg and .png where a conversion was attributed.
+    """
+    data = json.dumps(account.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    content = {"attribution.json": data.encode()}
+    if account.attributed and account.rows:
+        figure = credit(account, intervals)
+        content["figures/credit.svg"] = style.svg(figure)
+        content["figures/credit.png"] = style.png(figure)
+    return [_write(folder / name, drawn) for name, drawn in content.items()]
 
 
 def _json(report: Report) -> str:

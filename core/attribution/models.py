@@ -2,37 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
+from core.attribution.parameters import DIRECT, HALF_LIFE_MS, Parameters
 from core.errors import InputError
 
-MODELS = ("last_click", "first_click", "linear", "time_decay", "u_shape", "w_shape")
-HALF_LIFE_MS = 7 * 24 * 3_600_000
-"""Half-life of time_decay in milliseconds: 7 days."""
+HEURISTICS = ("last_click", "first_click", "linear", "time_decay", "u_shape", "w_shape")
+"""The models that need nothing but the journey itself."""
+DATA_DRIVEN = "data_driven"
+ALL_MODELS = (*HEURISTICS, DATA_DRIVEN)
+MODELS = HEURISTICS
+"""The models whose credits the tables hold."""
 
-_LATER = {"data_driven": "it needs a fitted model, which this version cannot make yet"}
+_LATER = {DATA_DRIVEN: "it needs a fitted model, which is not stored yet"}
 
 
-def check_model(model: str) -> str:
-    """Return *model*; InputError that lists the models if it is none of MODELS."""
-    if model in MODELS:
+def check_model(model: str, models: Sequence[str] = MODELS) -> str:
+    """Return *model*; InputError that lists *models* if it is none of them."""
+    if model in models:
         return model
     reason = f" ({_LATER[model]})" if model in _LATER else ""
-    raise InputError(f"model is {model[:40]!r}{reason}; use one of {', '.join(MODELS)}")
+    raise InputError(f"model is {model[:40]!r}{reason}; use one of {', '.join(models)}")
 
 
 def credits_of(
     model: str, times_ms: Sequence[int], converted_ms: int, *, half_life_ms: int = HALF_LIFE_MS
 ) -> tuple[float, ...]:
+    """Return what `touch_credits` gives under a heuristic with no parameter but the half-life."""
+    check_model(model)
+    if half_life_ms <= 0:
+        raise ValueError(f"a half-life is more than 0 ms, not {half_life_ms}")
+    return _credits(model, times_ms, converted_ms, Parameters(half_life_ms=half_life_ms))
+
+
+def touch_credits(
+    model: str,
+    times_ms: Sequence[int],
+    channels: Sequence[str],
+    converted_ms: int,
+    parameters: Parameters,
+    *,
+    weights: Mapping[str, float] | None = None,
+    lead: int | None = None,
+    opportunity: int | None = None,
+) -> tuple[float, ...]:
     """Return the credit of each touch, oldest first; they sum to 1 (empty without touches).
 
     times_ms: epoch milliseconds of the touches, ascending, none after *converted_ms*, the time of
-    the conversion. Sources: u_shape 40/20/40 and Adobe's rule for the short paths; w_shape of
-    Marketo Measure; time_decay 2^(-(T - t)/h) normalised. Raise InputError for an unknown model,
+    the conversion. channels: of the touches. weights: removal effects by channel, which
+    data_driven needs; a channel that the fit never saw weighs 0. lead, opportunity: positions of
+    the touches that an event marks, for w_shape. Sources: u_shape 40/20/40 and Adobe's rule for
+    the short paths; w_shape of Marketo Measure; time_decay 2^(-(T - t)/h) normalised; data_driven
+    of Anderl et al., IJRM 33(3), 2016. Raise InputError for an unknown model or missing weights,
     ValueError if the times are not ascending or lie after the conversion.
     """
-    check_model(model)
+    check_model(model, ALL_MODELS)
+    if model == DATA_DRIVEN and weights is None:
+        raise InputError("data_driven needs a fitted model; fit one first")
+    kept = range(len(times_ms))
+    if parameters.direct == "ignore unless all direct" and any(c != DIRECT for c in channels):
+        # The rule takes direct touches out of the path; they stay in the answer, without credit.
+        touched = [position for position in kept if channels[position] != DIRECT]
+        lead = _closest(lead, touched, times_ms)
+        opportunity = _closest(opportunity, touched, times_ms)
+        found = _credits(
+            model, [times_ms[i] for i in touched], converted_ms, parameters,
+            _weights(weights, [channels[i] for i in touched]), lead, opportunity,
+        )  # fmt: skip
+        shares = dict(zip(touched, found, strict=True))
+        return tuple(shares.get(position, 0.0) for position in kept)
+    return _credits(
+        model, times_ms, converted_ms, parameters, _weights(weights, channels), lead, opportunity
+    )
+
+
+def _weights(weights: Mapping[str, float] | None, channels: Sequence[str]) -> list[float]:
+    return [] if weights is None else [weights.get(channel, 0.0) for channel in channels]
+
+
+def _closest(marked: int | None, kept: Sequence[int], times_ms: Sequence[int]) -> int | None:
+    """Return which of *kept* is closest in time to the touch at *marked*, the earlier of two."""
+    if marked is None:
+        return None
+    return min(range(len(kept)), key=lambda i: (abs(times_ms[kept[i]] - times_ms[marked]), i))
+
+
+def _credits(
+    model: str,
+    times_ms: Sequence[int],
+    converted_ms: int,
+    parameters: Parameters,
+    weights: Sequence[float] = (),
+    lead: int | None = None,
+    opportunity: int | None = None,
+) -> tuple[float, ...]:
     count = len(times_ms)
     if any(b < a for a, b in pairwise(times_ms)):
         raise ValueError("touches are given oldest first")
@@ -41,7 +105,13 @@ def credits_of(
     if count <= 1:
         return (1.0,) * count
     if model == "time_decay":
-        return _time_decay(times_ms, half_life_ms)
+        return _time_decay(times_ms, parameters.half_life_ms)
+    if model == "u_shape":
+        return _u_shape(count, parameters.u_shape)
+    if model == "w_shape":
+        return _w_shape(count, parameters.w_shape, lead, opportunity)
+    if model == DATA_DRIVEN:
+        return _in_proportion(weights)
     return _BY_POSITION[model](count)
 
 
@@ -57,28 +127,49 @@ def _linear(count: int) -> tuple[float, ...]:
     return (1.0 / count,) * count
 
 
-def _u_shape(count: int) -> tuple[float, ...]:
+def _u_shape(count: int, shares: tuple[float, float, float]) -> tuple[float, ...]:
+    first, middle, last = shares
     if count == 2:
-        return (0.5, 0.5)
-    return (0.4, *(0.2 / (count - 2),) * (count - 2), 0.4)
+        return _in_proportion((first, last))
+    return (first, *(middle / (count - 2),) * (count - 2), last)
 
 
-def _w_shape(count: int) -> tuple[float, ...]:
-    if count == 2:
-        return (0.5, 0.5)
-    if count == 3:
-        return (1 / 3, 1 / 3, 1 / 3)
-    shares = [0.1 / (count - 3)] * count
-    shares[0] = shares[(count - 1) // 2] = shares[-1] = 0.3
-    return tuple(shares)
+def _w_shape(
+    count: int,
+    shares: tuple[float, float, float, float],
+    lead: int | None,
+    opportunity: int | None,
+) -> tuple[float, ...]:
+    first, middle, last, others = shares
+    has_middle = lead is not None or count > 2  # of two touches neither lies in the middle
+    at_middle = (count - 1) // 2 if lead is None else lead
+    at_last = count - 1 if opportunity is None else opportunity
+    milestones = {0, at_last, at_middle} if has_middle else {0, at_last}
+    rest = count - len(milestones)
+    credits = [others / rest if rest else 0.0] * count
+    for position in milestones:
+        credits[position] = 0.0
+    # One touch may be two milestones: it gets both shares.
+    credits[0] += first
+    credits[at_last] += last
+    if has_middle:
+        credits[at_middle] += middle
+    if has_middle and rest:
+        return tuple(credits)
+    return _in_proportion(credits)
 
 
 def _time_decay(times_ms: Sequence[int], half_life_ms: int) -> tuple[float, ...]:
-    if half_life_ms <= 0:
-        raise ValueError(f"a half-life is more than 0 ms, not {half_life_ms}")
     # Counted from the youngest touch: its weight is 1, so the sum cannot underflow to 0.
     weights = [2.0 ** ((time - times_ms[-1]) / half_life_ms) for time in times_ms]
+    return _in_proportion(weights)
+
+
+def _in_proportion(weights: Sequence[float]) -> tuple[float, ...]:
+    """Return *weights* over their sum; equal shares where all are 0."""
     total = sum(weights)
+    if total <= 0:
+        return _linear(len(weights))
     return tuple(weight / total for weight in weights)
 
 
@@ -86,8 +177,6 @@ _BY_POSITION: dict[str, Callable[[int], tuple[float, ...]]] = {
     "last_click": _last_click,
     "first_click": _first_click,
     "linear": _linear,
-    "u_shape": _u_shape,
-    "w_shape": _w_shape,
 }
 
 

@@ -193,3 +193,36 @@ INSERT_SITE = Statement(
 INSERT_USER = Statement(
     "insert_user", "INSERT INTO users (user_id, segment, profile) VALUES (?, ?, ?)"
 )
+
+# Journeys in bulk: the users from one id up to, not including, another are read by ordered scans.
+END_OF_RANGE = Statement(
+    "end_of_range",
+    "SELECT user_id FROM user_journeys WHERE user_id >= ? ORDER BY user_id LIMIT 1 OFFSET ?",
+)
+
+NEWEST_EVENT = Statement("newest_event", "SELECT max(id) FROM user_journeys")
+
+NEXT_USER = Statement("next_user", "SELECT min(user_id) FROM user_journeys WHERE user_id > ?")
+
+TOUCHES_PER_USER = Statement(
+    "touches_per_user",
+    "SELECT user_id, count(*) FROM user_journeys WHERE user_id >= ? AND user_id < ?"
+    " AND conversion_id IS NULL GROUP BY user_id ORDER BY user_id",
+)
+
+TOUCHES_IN_ORDER = Statement(
+    "touches_in_order",
+    "SELECT event_timestamp, utm_source FROM user_journeys WHERE user_id >= ? AND user_id < ?"
+    " AND conversion_id IS NULL ORDER BY user_id, event_timestamp, id",
+)
+
+NAMED_TOUCHES_IN_ORDER = Statement(
+    "named_touches_in_order",
+    TOUCHES_IN_ORDER.sql.replace("utm_source FROM", "utm_source, event_name FROM"),
+)
+
+CONVERSIONS_IN_ORDER = Statement(
+    "conversions_in_order",
+    "SELECT user_id, conversion_timestamp, value, conversion_id FROM conversions"
+    " WHERE user_id >= ? AND user_id < ? ORDER BY user_id, conversion_timestamp, conversion_id",
+)

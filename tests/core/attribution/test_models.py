@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.attribution.models import HALF_LIFE_MS, MODELS, check_model, credits_of, role_of
+from core.attribution.models import (
+    ALL_MODELS,
+    MODELS,
+    check_model,
+    credits_of,
+    role_of,
+    touch_credits,
+)
+from core.attribution.parameters import DIRECT, HALF_LIFE_MS, Parameters
 from core.errors import InputError
 
 DAY_MS = 24 * 3_600_000
@@ -224,3 +233,71 @@ def test_huge_model_name_is_not_repeated_in_full() -> None:
 )
 def test_every_touch_has_one_role(count: int, roles: list[str]) -> None:
     assert [role_of(position, count) for position in range(count)] == roles
+
+
+@st.composite
+def touched(draw: st.DrawFn) -> tuple[list[int], list[str]]:
+    times, _ = draw(journeys(max_size=9))
+    names = st.lists(st.sampled_from(["a", "b", DIRECT]), min_size=len(times), max_size=len(times))
+    return times, draw(names)
+
+
+SHAPES = st.sampled_from(
+    [
+        Parameters(),
+        Parameters(w_shape=(0.0, 0.5, 0.0, 0.5), u_shape=(0.6, 0.2, 0.2)),
+        Parameters(direct="ignore unless all direct", w_shape=(0.0, 0.0, 1.0, 0.0)),
+    ]
+)
+
+
+@given(st.sampled_from(ALL_MODELS), touched(), SHAPES, st.integers(0, 8), st.integers(0, 8))
+def test_credits_sum_to_one_under_any_parameters(
+    model: str, journey: tuple[list[int], list[str]], parameters: Parameters, lead: int, end: int
+) -> None:
+    times, channels = journey
+    credits = touch_credits(
+        model, times, channels, NOW, parameters, weights={"a": 0.25},
+        lead=lead if lead < len(times) else None, opportunity=end if end < len(times) else None,
+    )  # fmt: skip
+    assert len(credits) == len(times)
+    assert abs(math.fsum(credits) - 1) < 1e-9
+    assert all(0 <= credit <= 1 for credit in credits)
+    if parameters.direct != "own channel" and any(name != DIRECT for name in channels):
+        assert all(c == 0 for c, name in zip(credits, channels, strict=True) if name == DIRECT)
+
+
+def given_to(model: str, channels: str, **changes: Any) -> list[float]:
+    times = [NOW - len(channels) + n for n in range(len(channels))]
+    parameters = changes.pop("parameters", Parameters())
+    return [round(c, 12) for c in touch_credits(model, times, channels, NOW, parameters, **changes)]
+
+
+def test_two_touches_without_a_middle_keep_the_proportion_of_the_ends() -> None:
+    # Adobe's rule: 60/20/20 becomes 75/25.
+    parameters = Parameters(u_shape=(0.6, 0.2, 0.2), w_shape=(0.6, 0.1, 0.2, 0.1))
+    assert given_to("u_shape", "ab", parameters=parameters) == [0.75, 0.25]
+    assert given_to("w_shape", "ab", parameters=parameters) == [0.75, 0.25]
+
+
+def test_marked_touches_take_the_milestones_of_w_shape() -> None:
+    assert given_to("w_shape", "abcde", lead=1) == [0.3, 0.3, 0.05, 0.05, 0.3]
+    assert given_to("w_shape", "abcde", lead=1, opportunity=3) == [0.3, 0.3, 0.05, 0.3, 0.05]
+    # One touch may be two milestones.
+    assert given_to("w_shape", "abcd", lead=0) == [0.6, 0.05, 0.05, 0.3]
+    assert given_to("w_shape", "ab", lead=0) == [round(2 / 3, 12), round(1 / 3, 12)]
+
+
+def test_data_driven_shares_by_removal_effect_within_the_journey() -> None:
+    assert given_to("data_driven", "aab", weights={"a": 0.2, "b": 0.4}) == [0.25, 0.25, 0.5]
+    assert given_to("data_driven", "ac", weights={"a": 0.2}) == [1.0, 0.0]
+    assert given_to("data_driven", "cd", weights={"a": 0.2}) == [0.5, 0.5]
+    with pytest.raises(InputError, match="needs a fitted model"):
+        given_to("data_driven", "ab")
+
+
+def test_unknown_model_names_the_seven() -> None:
+    with pytest.raises(InputError) as caught:
+        given_to("markov", "ab")
+    assert all(name in str(caught.value) for name in ALL_MODELS)
+    assert len(ALL_MODELS) == 7

@@ -28,6 +28,7 @@ _CONVERSION = "USING PRIMARY KEY (conversion_id=?)"
 
 _QUEUED = f"conversion_queue {_CONVERSION}"
 _BY_TIME = "conversion_queue USING INDEX conversion_queue_by_time (available_at_ms"
+_BY_USER = "user_journeys_by_user"
 
 INTENDED: dict[str, tuple[str, ...]] = {
     "site": ("sites USING PRIMARY KEY (site_id=?)",),
@@ -37,6 +38,15 @@ INTENDED: dict[str, tuple[str, ...]] = {
     "waiting_journeys": (f"c {_CONVERSION}", _TOUCHES, _PREVIOUS),
     "channel_performance": (
         "channel_performance USING INDEX channel_performance_ranked (attribution_model=?)",
+    ),
+    "newest_event": ("user_journeys",),
+    "next_user": (f"{_BY_USER} (user_id>?)",),
+    "end_of_range": (f"{_BY_USER} (user_id>?)",),
+    "touches_per_user": (f"{_BY_USER} (user_id>? AND user_id<?)",),
+    "touches_in_order": (f"{_BY_USER} (user_id>? AND user_id<?)",),
+    "named_touches_in_order": (f"{_BY_USER} (user_id>? AND user_id<?)",),
+    "conversions_in_order": (
+        "conversions USING INDEX conversions_by_user (user_id>? AND user_id<?)",
     ),
     "mark_processed": (f"conversions {_CONVERSION}",),
     "enqueue": (f"c {_CONVERSION}", f"d {_CONVERSION}"),

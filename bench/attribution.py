@@ -1,0 +1,307 @@
+"""How fast attribution is, beside its peers: `python -m bench.attribution`.
+
+ChannelAttribution and Marketing Attribution Models (MAM) are measured where --peers PYTHON, the
+interpreter of an environment that holds them, says so; else their rows read "not installed".
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from time import perf_counter, process_time
+from typing import Any
+
+import numpy as np
+
+from core.attribution.fused import has_numba, share_credit
+from core.attribution.markov import count_transitions, removal_effects
+from core.attribution.parameters import Parameters
+from core.attribution.paths import Floats, Paths
+from core.attribution.survey import Survey, account_of_database
+from core.query import statements
+from core.query.database import SqliteDatabase
+
+TOUCHES = 1_000_000
+CREDITS = 1_400_000
+_DAY_MS = 86_400_000
+_START_MS = 1_700_000_000_000
+_PEER = Path(__file__).with_name("attribution_peer.py")
+PEERS = (
+    "ChannelAttribution, 3 heuristics", "ChannelAttribution, Markov 1", "MAM, 3 heuristics",
+    "MAM, Markov 1",
+)  # fmt: skip
+CHANNELS = (
+    "search", "social", "email", "(direct)", "display", "affiliate", "video", "referral",
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Case:
+    """One thing that is timed: its seconds by the clock and of CPU, one entry for each round."""
+
+    name: str
+    amount: int
+    unit: str
+    call: Callable[[], object]
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+
+    def run(self) -> object:
+        """Time one call."""
+        wall, cpu = perf_counter(), process_time()
+        result = self.call()
+        self.cpu.append(process_time() - cpu)
+        self.wall.append(perf_counter() - wall)
+        return result
+
+
+def synthetic_paths(touches: int = TOUCHES, *, seed: int = 1) -> Paths:
+    """Return journeys of about 5 touches over 8 channels, three in ten of which convert."""
+    rng = np.random.default_rng(seed)
+    lengths = np.minimum(rng.geometric(0.2, touches // 4), 50)
+    lengths = lengths[: int(np.searchsorted(np.cumsum(lengths), touches)) + 1]
+    offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+    total, owner = int(offsets[-1]), np.repeat(np.arange(len(lengths)), lengths)
+    times = _START_MS + rng.integers(0, 30 * _DAY_MS, total)
+    converts = (rng.random(len(lengths)) < 0.3).astype(np.float64)
+    weights = np.arange(len(CHANNELS), 0, -1.0)
+    return Paths(
+        channels=CHANNELS,
+        codes=rng.choice(len(CHANNELS), total, p=weights / weights.sum()).astype(np.int32),
+        offsets=offsets,
+        times_ms=times[np.lexsort((times, owner))],
+        conversions=converts,
+        nulls=1.0 - converts,
+        values=converts * rng.integers(100, 10_000, len(lengths)) / 100,
+    )
+
+
+def all_converting(paths: Paths) -> Paths:
+    """Return *paths* as if each had converted: every touch gets credit."""
+    ones = np.ones(len(paths))
+    return Paths(
+        channels=paths.channels, codes=paths.codes, offsets=paths.offsets, times_ms=paths.times_ms,
+        conversions=ones, nulls=0.0 * ones, values=10.0 * ones,
+    )  # fmt: skip
+
+
+def database_of(paths: Paths, file: Path, *, covering: bool) -> None:
+    """Write *paths* as a user each into a new database; *covering*: so is its index."""
+    database = SqliteDatabase(file, inline=True)
+    with closing(database.connection) as connection:
+        assert paths.times_ms is not None
+        owner = np.repeat(np.arange(len(paths)), paths.lengths)
+        order = np.argsort(paths.times_ms, kind="stable")  # as events arrive
+        connection.execute("BEGIN")
+        connection.executemany(
+            statements.INSERT_EVENT.sql,
+            (
+                (f"e{n}", f"u{user}", "page_view", paths.channels[code], time, None, None)
+                for n, (user, code, time) in enumerate(
+                    zip(
+                        owner[order].tolist(), paths.codes[order].tolist(),
+                        paths.times_ms[order].tolist(), strict=True,
+                    )
+                )
+            ),
+        )  # fmt: skip
+        last = paths.times_ms[paths.offsets[1:] - 1].tolist()
+        connection.executemany(
+            statements.INSERT_CONVERSION.sql,
+            (
+                (f"c{user}", f"p{user}", f"u{user}", last[user], float(paths.values[user]))
+                for user in np.flatnonzero(paths.conversions).tolist()
+            ),
+        )
+        connection.execute("COMMIT")
+        if covering:
+            connection.execute("DROP INDEX user_journeys_by_user")
+            connection.execute(
+                "CREATE INDEX user_journeys_by_user ON user_journeys"
+                " (user_id, event_timestamp, id, utm_source, conversion_id)"
+            )
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+class Store:
+    """Writes a wide row of seven credits for each touch, in one transaction."""
+
+    def __init__(self, file: Path, touches: int) -> None:
+        self._file = file
+        rng = np.random.default_rng(2)
+        credits = rng.random((touches, 7)).tolist()
+        self._rows = [
+            (f"c{n // 5:08d}", n % 5, CHANNELS[n % 8], *row) for n, row in enumerate(credits)
+        ]
+
+    def __call__(self) -> int:
+        """Write every row into a new file."""
+        for suffix in ("", "-wal", "-shm"):
+            self._file.with_name(self._file.name + suffix).unlink(missing_ok=True)
+        connect, marks = _writer(), ", ".join("?" * 10)
+        with closing(connect(str(self._file))) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute(
+                "CREATE TABLE touch_credits (conversion_id TEXT, touchpoint_index INTEGER,"
+                " utm_source TEXT, m1 REAL, m2 REAL, m3 REAL, m4 REAL, m5 REAL, m6 REAL, m7 REAL,"
+                " PRIMARY KEY (conversion_id, touchpoint_index)) WITHOUT ROWID"
+            )
+            connection.execute("BEGIN")
+            connection.executemany(f"INSERT INTO touch_credits VALUES ({marks})", self._rows)
+            connection.execute("COMMIT")
+        return len(self._rows)
+
+
+def _writer() -> Callable[[str], Any]:
+    try:
+        import apsw
+    except ImportError:
+        import sqlite3
+
+        return lambda file: sqlite3.connect(file, isolation_level=None)
+    return apsw.Connection
+
+
+class Peers:
+    """A process of another interpreter that times the peers when it is asked to."""
+
+    def __init__(self, python: str, paths: Paths, folder: Path) -> None:
+        data = folder / "paths.npz"
+        np.savez(
+            data, channels=np.array(paths.channels), codes=paths.codes, offsets=paths.offsets,
+            conversions=paths.conversions, nulls=paths.nulls, values=paths.values,
+        )  # fmt: skip
+        self._process = subprocess.Popen(
+            [python, str(_PEER), str(data)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+        self.names: list[str] = self._answer()["peers"]
+
+    def run(self, name: str) -> dict[str, Any]:
+        """Return the seconds that *name* took by the clock and of CPU, and what it found."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{name}\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        while line := self._process.stdout.readline():
+            if line.startswith("{"):  # peers print on standard output, too
+                found: dict[str, Any] = json.loads(line)
+                return found
+        raise SystemExit("the peers' process ended; run bench/attribution_peer.py to see why")
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate(timeout=60)
+
+
+def compare(ours: Floats, channels: Sequence[str], theirs: dict[str, float]) -> float:
+    """Return the largest difference of a channel, relative to the total."""
+    pairs = zip(channels, ours.tolist(), strict=True)
+    return max(abs(float(own) - theirs.get(c, 0.0)) for c, own in pairs) / float(ours.sum())
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print medians over the rounds and what they are per second, peers included."""
+    parser = argparse.ArgumentParser(prog="python -m bench.attribution")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--touches", type=int, default=TOUCHES)
+    parser.add_argument("--peers", metavar="PYTHON", default=sys.executable)
+    options = parser.parse_args(arguments)
+    if options.rounds < 1 or options.touches < 1_000:
+        parser.error("at least 1 round and 1,000 touches are needed")
+    paths, parameters = synthetic_paths(options.touches), Parameters()
+    full = all_converting(paths)
+    touches = len(paths.codes)
+    weights = removal_effects(count_transitions(paths, 1)).conversions
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        plain, covering = folder / "plain.db", folder / "covering.db"
+        database_of(paths, plain, covering=False)
+        database_of(paths, covering, covering=True)
+        peers = stack.enter_context(closing(Peers(options.peers, paths, folder)))
+        cases = [
+            Case("numpy, totals", touches, "touches", lambda: share_credit(
+                full, parameters, weights=weights, engine="numpy")),
+            Case("numpy, credits kept", touches, "touches", lambda: share_credit(
+                full, parameters, weights=weights, engine="numpy", keep=True)),
+        ]  # fmt: skip
+        if has_numba():
+            cases += [
+                Case("compiled, totals", touches, "touches", lambda: share_credit(
+                    full, parameters, weights=weights, engine="numba")),
+                Case("compiled, credits kept", touches, "touches", lambda: share_credit(
+                    full, parameters, weights=weights, engine="numba", keep=True)),
+            ]  # fmt: skip
+        cases += [
+            Case(f"exact Markov, order {order}", touches, "touches", lambda order=order: (  # type: ignore[misc]  # a default binds the loop's order
+                removal_effects(count_transitions(paths, order))))
+            for order in (1, 2, 3)
+        ]  # fmt: skip
+        cases += [
+            Case(f"SQLite to totals, {name}", touches, "rows", lambda file=file: (  # type: ignore[misc]  # a default binds the loop's file
+                account_of_database(Survey(file=file, parameters=parameters))))
+            for name, file in (("index as shipped", plain), ("covering index", covering))
+        ]  # fmt: skip
+        cases.append(
+            Case("storing credits, wide rows", CREDITS, "credits",
+                 Store(folder / "credits.db", CREDITS // 7))
+        )  # fmt: skip
+        foreign = [Case(name, touches, "touches", lambda: None) for name in peers.names]
+        answers: dict[str, dict[str, Any]] = {}
+        for number in range(options.rounds + 1):
+            for case in cases:
+                case.run()
+            for case in foreign:
+                answers[case.name] = answer = peers.run(case.name)
+                case.wall.append(answer["wall"])
+                case.cpu.append(answer["cpu"])
+            if not number:  # loads, compiles and warms up
+                for case in (*cases, *foreign):
+                    case.wall.clear()
+                    case.cpu.clear()
+    print(f"{touches:,} touches, {len(paths):,} journeys, median of {options.rounds} rounds")
+    print(f"{'':34}{'clock':>11}{'CPU':>11}{'by the clock':>23}{'of CPU':>18}")
+    for case in (*cases, *foreign):
+        wall, cpu = median(case.wall), median(case.cpu)
+        per_second = [f"{case.amount / s / 1e6:,.2f} M {case.unit}/s" for s in (wall, cpu)]
+        print(
+            f"{case.name:34}{1e3 * wall:>8,.1f} ms{1e3 * cpu:>8,.1f} ms"
+            f"{per_second[0]:>23}{per_second[1]:>18}"
+        )
+    for name in PEERS:
+        if name not in peers.names:
+            print(f"{name:34}{'not installed':>11}")
+    _agreement(paths, parameters, weights, answers)
+    return 0
+
+
+def _agreement(
+    paths: Paths, parameters: Parameters, weights: Floats, answers: dict[str, dict[str, Any]]
+) -> None:
+    """Print how far the peers' figures are from ours."""
+    credit = share_credit(paths, parameters, weights=weights)
+    for answer in answers.values():
+        for model, theirs in answer["found"].items():
+            if model == "removal":
+                ours = weights / weights.sum() * credit.attributed
+                label = "Markov, order 1"
+            else:
+                ours, label = credit.conversions[credit.models.index(model)], model
+            difference = compare(ours, paths.channels, theirs)
+            print(f"{answer['name']}, {label}: largest difference {difference:.2e} of the total")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

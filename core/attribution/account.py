@@ -1,0 +1,212 @@
+"""The account of a set of paths: what each channel gets under each model, as one result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from core.attribution.fitted import MIN_CONVERSIONS, FittedModel, fit
+from core.attribution.fused import Credit, Engine, share_credit
+from core.attribution.markov import Transitions, count_transitions
+from core.attribution.models import ALL_MODELS, DATA_DRIVEN, check_model
+from core.attribution.parameters import Parameters
+from core.attribution.paths import Floats, Paths, merged_channels, under_direct_rule
+from core.errors import InputError
+
+WITHOUT_TIMES = "time_decay is left out: the paths have no times"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelRow:
+    """What one channel gets under one model.
+
+    removal_conversions, removal_value: of data_driven, the totals shared out by the global
+    removal effects instead of path by path; None for the other models.
+    """
+
+    model: str
+    channel: str
+    conversions: float
+    value: float
+    removal_conversions: float | None = None
+    removal_value: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as JSON data."""
+        data: dict[str, Any] = {
+            "model": self.model,
+            "channel": self.channel,
+            "conversions": self.conversions,
+            "value": self.value,
+        }
+        if self.removal_conversions is not None:
+            data["removal_conversions"] = self.removal_conversions
+            data["removal_value"] = self.removal_value
+        return data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """The credit of channels under models, and what it rests on.
+
+    rows: by model as asked for, the channel with most conversions first. attributed, value: the
+    conversions with a touch and their value, which every model shares out whole; untouched,
+    untouched_value: those without one, which go to no channel. notices: what a reader must know.
+    """
+
+    parameters: Parameters
+    models: tuple[str, ...]
+    rows: tuple[ChannelRow, ...]
+    attributed: float
+    value: float
+    untouched: float
+    untouched_value: float
+    fitted: FittedModel | None
+    notices: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the account as JSON data."""
+        return {
+            "rows": [row.to_json() for row in self.rows],
+            "conversions": self.attributed,
+            "value": self.value,
+            "conversions_without_touch": self.untouched,
+            "value_without_touch": self.untouched_value,
+            "parameters": self.parameters.to_json(),
+            "parameters_key": self.parameters.key(),
+            "fitted": None if self.fitted is None else self.fitted.to_json(),
+            "notices": list(self.notices),
+        }
+
+
+def chosen_models(names: Sequence[str], *, has_times: bool) -> tuple[tuple[str, ...], list[str]]:
+    """Return the models for *names*, all of them if there are none, and what to say about it.
+
+    Raise InputError for an unknown model, one named twice, or time_decay where there are no times.
+    """
+    for name in names:
+        check_model(name, ALL_MODELS)
+        if list(names).count(name) > 1:
+            raise InputError(f"model {name} is named twice; name each once")
+    if has_times:
+        return tuple(names) or ALL_MODELS, []
+    if "time_decay" in names:
+        others = ", ".join(model for model in ALL_MODELS if model != "time_decay")
+        raise InputError(
+            f"model time_decay needs times, which aggregated paths do not have; use {others}"
+        )
+    if names:
+        return tuple(names), []
+    return tuple(model for model in ALL_MODELS if model != "time_decay"), [WITHOUT_TIMES]
+
+
+def account_of(
+    paths: Paths,
+    parameters: Parameters,
+    *,
+    models: Sequence[str] = (),
+    with_nulls: bool = True,
+    minimum: int = MIN_CONVERSIONS,
+    engine: Engine = "auto",
+) -> Account:
+    """Return the account of *paths* under *models*, by default all that they allow.
+
+    Without *with_nulls* data_driven is fitted on the paths that converted only. Raise InputError
+    for models that cannot be used.
+    """
+    chosen, notices = chosen_models(models, has_times=paths.times_ms is not None)
+    fitted = None
+    if DATA_DRIVEN in chosen:
+        seen = transitions_of(paths, parameters, with_nulls=with_nulls)
+        fitted = fit(seen, parameters, window=time_window(paths), minimum=minimum)
+    credit = share_credit(
+        paths, parameters,
+        weights=None if fitted is None else fitted.weights_of(paths.channels), engine=engine,
+    )  # fmt: skip
+    return account_from([credit], chosen, parameters, fitted, notices)
+
+
+def transitions_of(paths: Paths, parameters: Parameters, *, with_nulls: bool = True) -> Transitions:
+    """Return the transitions that the model of *parameters* is fitted on."""
+    seen = under_direct_rule(paths, parameters.direct)
+    if not with_nulls:
+        seen = replace(seen, nulls=np.zeros(len(seen)))
+    return count_transitions(seen, parameters.order)
+
+
+def time_window(paths: Paths) -> tuple[int, int] | None:
+    """Return the times of the earliest and the latest touch, None if there are none."""
+    if paths.times_ms is None or not len(paths.times_ms):
+        return None
+    return int(paths.times_ms.min()), int(paths.times_ms.max())
+
+
+def account_from(
+    credits: Iterable[Credit],
+    models: Sequence[str],
+    parameters: Parameters,
+    fitted: FittedModel | None,
+    notices: Sequence[str] = (),
+) -> Account:
+    """Return the account of all *credits* together, added up in their order."""
+    parts = list(credits)
+    channels, places = merged_channels([part.channels for part in parts])
+    totals = np.zeros((2, len(models), len(channels)))
+    for part, place in zip(parts, places, strict=True):
+        columns = [part.models.index(model) for model in models]
+        for total, own in zip(totals, (part.conversions, part.values), strict=True):
+            total[:, place] += own[columns]
+    attributed, value = _sum(parts, "attributed"), _sum(parts, "attributed_value")
+    untouched = _sum(parts, "untouched")
+    said = list(notices)
+    if untouched:
+        said.append(f"{untouched:,.6g} conversions have no touch and go to no channel")
+    if fitted is not None and fitted.fallback:
+        said.append(fitted.fallback)
+    return Account(
+        parameters=parameters,
+        models=tuple(models),
+        rows=tuple(_rows(models, channels, totals, attributed, value, fitted)),
+        attributed=attributed,
+        value=value,
+        untouched=untouched,
+        untouched_value=_sum(parts, "untouched_value"),
+        fitted=fitted,
+        notices=tuple(said),
+    )
+
+
+def _sum(parts: Sequence[Credit], name: str) -> float:
+    total = 0.0
+    for part in parts:
+        total += getattr(part, name)
+    return total
+
+
+def _rows(
+    models: Sequence[str],
+    channels: Sequence[str],
+    totals: Floats,
+    attributed: float,
+    value: float,
+    fitted: FittedModel | None,
+) -> Iterable[ChannelRow]:
+    for model, conversions, values in zip(models, totals[0], totals[1], strict=True):
+        removal: dict[str, float] = {}
+        removal_value: dict[str, float] = {}
+        if model == DATA_DRIVEN and fitted is not None:
+            removal = fitted.shared_out(attributed)
+            removal_value = fitted.shared_out(value, by_value=True)
+        order = sorted(range(len(channels)), key=lambda i: (-conversions[i], channels[i]))
+        for i in order:
+            yield ChannelRow(
+                model=model,
+                channel=channels[i],
+                conversions=float(conversions[i]),
+                value=float(values[i]),
+                removal_conversions=removal.get(channels[i], 0.0) if removal else None,
+                removal_value=removal_value.get(channels[i], 0.0) if removal else None,
+            )

@@ -1,0 +1,93 @@
+"""How far the data-driven figures would move with other paths from the same source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from core.attribution.account import transitions_of
+from core.attribution.fitted import fit
+from core.attribution.fused import share_credit
+from core.attribution.models import DATA_DRIVEN
+from core.attribution.parameters import Parameters
+from core.attribution.paths import Floats, Paths, under_direct_rule
+from core.streams import Purpose, Stream
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Intervals:
+    """Percentile intervals, shape (channels, 2), in shares of all attributed conversions.
+
+    credit: of data_driven; removal: of the global removal effects.
+    """
+
+    channels: tuple[str, ...]
+    credit: Floats
+    removal: Floats
+    replicates: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the intervals as JSON data, for each channel in shares of all conversions."""
+        return {
+            "replicates": self.replicates,
+            "channels": {
+                channel: {"data_driven": credit, "removal": removal}
+                for channel, credit, removal in zip(
+                    self.channels, self.credit.tolist(), self.removal.tolist(), strict=True
+                )
+            },
+        }
+
+
+def bootstrap(
+    paths: Paths,
+    parameters: Parameters,
+    *,
+    seed: int,
+    replicates: int = 200,
+    level: float = 0.95,
+    minimum: int = 1,
+    with_nulls: bool = True,
+    on_progress: Callable[[float], None] = lambda share: None,
+) -> Intervals | None:
+    """Return intervals for the channels' shares, from *replicates* resamples of the paths.
+
+    A resample draws as many walks as there were, each a path with or without its conversion, in
+    proportion to how often it was seen (the multinomial bootstrap), and everything is fitted anew.
+    Resamples without a conversion are left out; None if none is left. Raise ValueError for fewer
+    than 20 replicates.
+    """
+    if replicates < 20:
+        raise ValueError(f"{replicates} replicates; at least 20 are needed")
+    paths = under_direct_rule(paths, parameters.direct)
+    own = replace(parameters, direct="own channel")  # the rule has been applied
+    walks = np.concatenate((paths.conversions, paths.nulls))
+    bounds = np.cumsum(walks)
+    count = max(1, round(float(bounds[-1])))
+    credits, removals = [], []
+    for number in range(replicates):
+        uniforms = Stream(seed, Purpose.BOOTSTRAP, replication=number).rows(0, count)[:, 0]
+        drawn = np.searchsorted(bounds, uniforms * bounds[-1], side="right")
+        # A product that rounds up to the last bound, or no walk at all, falls behind the end.
+        seen = np.bincount(drawn, minlength=len(walks))[: len(walks)].astype(np.float64)
+        conversions, nulls = seen[: len(paths)], seen[len(paths) :]
+        resample = replace(paths, conversions=conversions, nulls=nulls, values=np.zeros(len(paths)))
+        model = fit(transitions_of(resample, own, with_nulls=with_nulls), own, minimum=minimum)
+        credit = share_credit(resample, own, weights=model.weights_of(paths.channels))
+        if credit.attributed > 0:
+            credits.append(credit.conversions[credit.models.index(DATA_DRIVEN)] / credit.attributed)
+            shared = model.shared_out(1.0)
+            removals.append([shared[channel] for channel in paths.channels])
+        on_progress((number + 1) / replicates)
+    ends = ((1 - level) / 2, (1 + level) / 2)
+    if not credits:
+        return None
+    return Intervals(
+        channels=paths.channels,
+        credit=np.quantile(credits, ends, axis=0).T,
+        removal=np.quantile(removals, ends, axis=0).T,
+        replicates=len(credits),
+    )

@@ -1,0 +1,337 @@
+"""Journeys of many users from SQLite: ordered scans into flat arrays, by ranges of users."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.attribution.parameters import Parameters
+from core.attribution.paths import Codes, Integers, Paths
+from core.errors import InputError
+from core.query import statements
+from core.query.statements import Statement
+
+RANGE_TOUCHES = 250_000
+"""Touches of a range of users, more only where one user has more: what bounds the memory."""
+
+_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+
+EVERYONE: tuple[str, str | bytes] = ("", b"")
+"""The range of all users: in SQLite's order every text is less than every blob."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """Conversions from *start_ms* up to, not including, *end_ms*; None where it is open."""
+
+    start_ms: int | None = None
+    end_ms: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.start_ms is not None and self.end_ms is not None and self.start_ms >= self.end_ms:
+            raise InputError(
+                f"the window from {self.start_ms} to {self.end_ms} ms is empty; let it end after "
+                "its start"
+            )
+
+    def holds(self, times_ms: Integers) -> NDArray[np.bool_]:
+        """Return which of *times_ms* lie in the window."""
+        inside = np.ones(len(times_ms), dtype=np.bool_)
+        if self.start_ms is not None:
+            inside &= times_ms >= self.start_ms
+        if self.end_ms is not None:
+            inside &= times_ms < self.end_ms
+        return inside
+
+
+class Reader(Protocol):
+    """A connection that reads."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ..., /) -> Any:
+        """Return a cursor over the rows of *sql*."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the file."""
+        ...
+
+
+def open_reader(file: Path) -> Reader:
+    """Return a connection that reads one state of the database *file* until it is closed.
+
+    It uses apsw where that is installed: twice as fast, but a second SQLite within the process.
+    Closing its file would drop the locks of sqlite3 on the same file, so open no other connection
+    to *file* in this process meanwhile. Raise InputError if the file holds no such database.
+    """
+    if not file.is_file():
+        raise InputError(f"{file}: there is no such file; give the service's database")
+    uri = f"{file.resolve().as_uri()}?mode=ro"
+    connection: Reader | None = None
+    try:
+        connection = _connected(uri)
+        connection.execute("PRAGMA busy_timeout = 5000").fetchall()
+        connection.execute("PRAGMA cache_size = -65536").fetchall()
+        connection.execute("PRAGMA mmap_size = 1073741824").fetchall()
+        connection.execute("BEGIN").fetchall()
+        for table in ("user_journeys", "conversions"):
+            if not connection.execute(_TABLE, (table,)).fetchall():
+                raise InputError(
+                    f"{file}: has no table {table}; give a database that edgeproof made"
+                )
+    except _errors() as error:
+        if connection is not None:
+            connection.close()
+        raise InputError(f"{file}: not a usable database ({error}); give another file") from None
+    except InputError:
+        if connection is not None:
+            connection.close()
+        raise
+    return connection
+
+
+def _connected(uri: str) -> Reader:
+    try:
+        import apsw
+    except ImportError:
+        return sqlite3.connect(uri, uri=True, isolation_level=None)
+    return apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    try:
+        import apsw
+    except ImportError:
+        return (sqlite3.Error,)
+    return (sqlite3.Error, apsw.Error)
+
+
+def _rows(connection: Reader, statement: Statement, *parameters: Any) -> list[Any]:
+    try:
+        return list(connection.execute(statement.sql, parameters).fetchall())
+    except _errors() as error:
+        raise _failed(statement, error) from None
+
+
+def _columns(
+    connection: Reader, statement: Statement, parameters: Sequence[Any], width: int
+) -> list[list[Any]]:
+    """Return the columns of the answer.
+
+    Rows are let go one by one: holding them all makes the garbage collector go through them again
+    and again, which costs more than the query.
+    """
+    columns: list[list[Any]] = [[] for _ in range(width)]
+    try:
+        cursor = connection.execute(statement.sql, parameters)
+        if width == 2:
+            first, second = columns[0].append, columns[1].append
+            for one, two in cursor:
+                first(one)
+                second(two)
+        else:
+            appends = [column.append for column in columns]
+            for row in cursor:
+                for append, value in zip(appends, row, strict=True):
+                    append(value)
+    except _errors() as error:
+        raise _failed(statement, error) from None
+    return columns
+
+
+def _failed(statement: Statement, error: Exception) -> InputError:
+    return InputError(f"query {statement.name} failed: {error}; give another database")
+
+
+def events_at_most(connection: Reader) -> int:
+    """Return a number of events that the database does not exceed, without counting them."""
+    return _rows(connection, statements.NEWEST_EVENT)[0][0] or 0
+
+
+def user_ranges(
+    connection: Reader, *, touches: int = RANGE_TOUCHES
+) -> Iterator[tuple[str, str | bytes]]:
+    """Yield ranges of users that cover all of them, each of about *touches* events.
+
+    They depend on the data and *touches* alone, so that sums over ranges do too.
+    """
+    low, everything = EVERYONE
+    while True:
+        found = _rows(connection, statements.END_OF_RANGE, low, touches)
+        high = found[0][0] if found else None
+        if high is not None and high == low:  # one user with more than a range's share
+            high = _rows(connection, statements.NEXT_USER, low)[0][0]
+        if high is None:
+            yield low, everything
+            return
+        yield low, high
+        low = high
+
+
+def read_paths(
+    connection: Reader,
+    parameters: Parameters,
+    *,
+    users: tuple[str, str | bytes] = EVERYONE,
+    window: Window | None = None,
+    with_ids: bool = False,
+) -> Paths:
+    """Return the journeys of *users* as paths: those of conversions, then those without one.
+
+    The touches of a conversion lie within the lookback before it, its two ends included, and after
+    the user's previous conversion; they are ordered by (time, id). Events that are conversions are
+    no touches. A path without a conversion has what follows the user's last conversion, within the
+    lookback before its last touch. *window* chooses conversions by their time and other paths by
+    that of their last touch; conversions outside it close journeys all the same. Milestones are
+    the first event of their name in a journey. Raise InputError for data that cannot be used.
+    """
+    touches = _Touches(connection, parameters, users)
+    ids, times, owners, values = _conversions(connection, users, touches.users)
+    previous, newest = _previous(owners, times, len(touches.users))
+    lookback = parameters.lookback_ms
+    chosen = (window or Window()).holds(times)
+    starts = touches.after(owners, np.maximum(times - lookback - 1, previous))
+    ends = touches.after(owners, times)
+    starts, ends, values = starts[chosen], ends[chosen], values[chosen]
+    everyone = np.arange(len(touches.users))
+    last = touches.offsets[1:] - 1
+    # Every user here has a touch, so that the last one exists.
+    last_times = touches.times[last]
+    is_null = (last_times > newest) & (last_times >= 0) & (window or Window()).holds(last_times)
+    null_starts = touches.after(everyone, np.maximum(last_times - lookback - 1, newest))[is_null]
+    null_ends = (last + 1)[is_null]
+    begins, stops = np.concatenate((starts, null_starts)), np.concatenate((ends, null_ends))
+    lengths = np.maximum(stops - begins, 0)
+    offsets = np.concatenate(([0], np.cumsum(lengths)))
+    at = np.arange(offsets[-1]) + np.repeat(begins - offsets[:-1], lengths)
+    converted = np.arange(len(lengths)) < len(starts)
+    names: tuple[str, ...] | None = None
+    if with_ids:
+        names = (*(ids[i] for i in np.flatnonzero(chosen)), *("",) * len(null_starts))
+    channels, codes = _walked(touches.channels, touches.codes[at])
+    return Paths(
+        channels=channels,
+        codes=codes,
+        offsets=offsets,
+        times_ms=touches.times[at],
+        conversions=converted.astype(np.float64),
+        nulls=(~converted).astype(np.float64),
+        values=np.concatenate((values, np.zeros(len(null_starts)))),
+        lead=touches.first_named(parameters.milestones[0], at, offsets),
+        opportunity=touches.first_named(parameters.milestones[1], at, offsets),
+        conversion_ids=names,
+    )
+
+
+class _Touches:
+    """The touches of a range of users as flat arrays, ordered by user, time and id."""
+
+    def __init__(
+        self, connection: Reader, parameters: Parameters, users: tuple[str, str | bytes]
+    ) -> None:
+        names, sizes = _columns(connection, statements.TOUCHES_PER_USER, users, 2)
+        self.users = {user: number for number, user in enumerate(names)}
+        counts = np.array(sizes, dtype=np.int64)
+        self.offsets: Integers = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+        self._events: list[Any] = []
+        if parameters.has_milestones:
+            times, sources, self._events = _columns(
+                connection, statements.NAMED_TOUCHES_IN_ORDER, users, 3
+            )
+        else:
+            times, sources = _columns(connection, statements.TOUCHES_IN_ORDER, users, 2)
+        self.times = _whole("event_timestamp", times)
+        numbers = {name: number for number, name in enumerate(sorted(set(sources)))}
+        self.channels = tuple(numbers)
+        self.codes: Codes = np.fromiter(
+            map(numbers.__getitem__, sources), dtype=np.int32, count=len(sources)
+        )
+        self._base = int(self.times.min()) if len(self.times) else 0
+        self._span = int(self.times.max()) - self._base + 2 if len(self.times) else 1
+        if len(self.users) * self._span >= 2**62:
+            raise InputError(
+                f"event_timestamp runs from {self._base} to {self._base + self._span - 2}, too far "
+                "for epoch milliseconds; correct the rows outside of your data's years"
+            )
+        owners = np.repeat(np.arange(len(counts)), counts)
+        self._keys: Integers = owners * self._span + (self.times - self._base)
+
+    def after(self, owners: Integers, times_ms: Integers) -> Integers:
+        """Return, for each owner, the place of the first touch after the time, if any.
+
+        An owner of -1 has no touches. Touches before the epoch count as never.
+        """
+        relative = np.clip(np.maximum(times_ms, -1) - self._base, -1, self._span - 1)
+        keys: Integers = owners * self._span + relative
+        return np.searchsorted(self._keys, keys, side="right").astype(np.int64, copy=False)
+
+    def first_named(self, name: str, at: Integers, offsets: Integers) -> Codes | None:
+        """Return the first touch named *name* in each path of the touches *at*, -1 for none."""
+        if not name:
+            return None
+        is_named = np.array([event == name for event in self._events], dtype=np.bool_)
+        found = np.flatnonzero(is_named[at])[::-1]
+        paths = np.searchsorted(offsets, found, side="right") - 1
+        marks = np.full(len(offsets) - 1, -1, dtype=np.int32)
+        marks[paths] = found - offsets[paths]  # of several the first is written last
+        return marks
+
+
+def _walked(channels: tuple[str, ...], codes: Codes) -> tuple[tuple[str, ...], Codes]:
+    """Return the channels that *codes* name, and the codes among them."""
+    is_walked = np.bincount(codes, minlength=len(channels)) > 0
+    if is_walked.all():
+        return channels, codes
+    place = (np.cumsum(is_walked) - 1).astype(np.int32)
+    return tuple(np.array(channels, dtype=object)[is_walked]), place[codes]
+
+
+def _conversions(
+    connection: Reader, users: tuple[str, str | bytes], known: dict[str, int]
+) -> tuple[list[Any], Integers, Integers, NDArray[np.float64]]:
+    """Return ids, times, the places of their users among *known* (-1: no touches), and values."""
+    who, times, values, ids = _columns(connection, statements.CONVERSIONS_IN_ORDER, users, 4)
+    owners = np.fromiter((known.get(user, -1) for user in who), dtype=np.int64, count=len(who))
+    try:
+        amounts = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        amounts = np.array([np.nan])
+    if not np.isfinite(amounts).all():
+        wrong = next(v for v in values if not isinstance(v, int | float) or not abs(v) < np.inf)
+        raise InputError(f"conversions.value is {wrong!r}; a finite number is needed")
+    return ids, _whole("conversion_timestamp", times), owners, amounts
+
+
+def _previous(owners: Integers, times: Integers, users: int) -> tuple[Integers, Integers]:
+    """Return the time of the owner's conversion before each, and of each user's last; -1 for none.
+
+    Conversions of one instant have the same one before them.
+    """
+    previous = np.full(len(times), -1, dtype=np.int64)
+    newest = np.full(users, -1, dtype=np.int64)
+    if len(times):
+        is_same = owners[1:] == owners[:-1]
+        begins = np.concatenate(([True], ~is_same | (times[1:] != times[:-1])))
+        group = np.flatnonzero(begins)[np.cumsum(begins) - 1]  # the first of each one's instant
+        has = group > 0
+        has[has] = owners[group[has] - 1] == owners[has]
+        previous[has] = times[group[has] - 1]
+        is_known = owners >= 0
+        newest[owners[is_known]] = times[is_known]  # ascending: the last one is written last
+    return previous, newest
+
+
+def _whole(column: str, numbers: list[Any]) -> Integers:
+    """Return *numbers* as integers; InputError names one that is none."""
+    if not numbers:
+        return np.empty(0, dtype=np.int64)
+    found = np.array(numbers)
+    if found.dtype != np.int64:
+        wrong = next((n for n in numbers if type(n) is not int), numbers[0])
+        raise InputError(f"{column} is {str(wrong)[:40]!r}; whole epoch milliseconds are needed")
+    return found

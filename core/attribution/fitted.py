@@ -1,0 +1,152 @@
+"""The data-driven model as it is fitted ahead: removal effects, and what data they come from."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+
+from core.attribution.markov import Removal, Transitions, removal_effects
+from core.attribution.parameters import Parameters
+from core.attribution.paths import Floats
+from core.errors import InputError
+
+MIN_CONVERSIONS = 10
+"""Conversions below which removal effects are noise, and every touch counts the same."""
+
+_SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FittedModel:
+    """Removal effects of channels, with the window and the amount of the data behind them.
+
+    weights, value_weights: removal effect on conversions and on their value, by channel.
+    window: epoch milliseconds of the earliest and the latest event seen, None if unknown.
+    conversions, paths: how many there were. fallback: why every touch counts the same instead,
+    "" if the weights are in force.
+    """
+
+    parameters: Parameters
+    weights: Mapping[str, float]
+    value_weights: Mapping[str, float]
+    conversion_rate: float
+    conversions: float
+    paths: float
+    window: tuple[int, int] | None
+    fallback: str
+
+    @property
+    def version(self) -> str:
+        """12 characters that are the same for the same model of the same data."""
+        text = json.dumps(self._content(), sort_keys=True, separators=(",", ":"))
+        return sha256(text.encode()).hexdigest()[:12]
+
+    def touch_weights(self) -> Mapping[str, float]:
+        """Return what data_driven weighs touches with: 1 for every channel under a fallback."""
+        return dict.fromkeys(self.weights, 1.0) if self.fallback else self.weights
+
+    def weights_of(self, channels: Sequence[str]) -> Floats:
+        """Return the weight of each of *channels*; 0 for one that the fit never saw."""
+        weights = self.touch_weights()
+        return np.array([weights.get(channel, 0.0) for channel in channels], dtype=np.float64)
+
+    def shared_out(self, total: float, *, by_value: bool = False) -> dict[str, float]:
+        """Return *total* shared out in proportion to the global removal effects.
+
+        Where no removal loses anything, channels get equal shares.
+        """
+        weights = self.value_weights if by_value else self.weights
+        sum_ = math.fsum(weights.values())
+        if sum_ == 0:
+            return {channel: total / len(weights) for channel in weights}
+        return {channel: total * (weight / sum_) for channel, weight in weights.items()}
+
+    def _content(self) -> dict[str, Any]:
+        return {
+            "schema_version": _SCHEMA_VERSION,
+            "parameters": self.parameters.to_json(),
+            "window": None if self.window is None else list(self.window),
+            "paths": self.paths,
+            "conversions": self.conversions,
+            "conversion_rate": self.conversion_rate,
+            "fallback": self.fallback,
+            "weights": dict(self.weights),
+            "value_weights": dict(self.value_weights),
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the model as JSON data, its version included."""
+        return {"version": self.version, **self._content()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> FittedModel:
+        """Return the model of `to_json`; InputError if it is not one, or was changed since."""
+        try:
+            known = data["schema_version"]
+            if known != _SCHEMA_VERSION:
+                raise InputError(
+                    f"fitted model: schema_version is {known!r}, this program reads "
+                    f"{_SCHEMA_VERSION}; fit the model anew"
+                )
+            window = data["window"]
+            model = cls(
+                parameters=Parameters.from_json(data["parameters"]),
+                weights={str(k): float(v) for k, v in data["weights"].items()},
+                value_weights={str(k): float(v) for k, v in data["value_weights"].items()},
+                conversion_rate=float(data["conversion_rate"]),
+                conversions=float(data["conversions"]),
+                paths=float(data["paths"]),
+                window=None if window is None else (int(window[0]), int(window[1])),
+                fallback=str(data["fallback"]),
+            )
+            version = data["version"]
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise InputError(
+                f"fitted model: cannot be read ({error!r}); fit the model anew"
+            ) from None
+        if model.version != version:
+            raise InputError(
+                f"fitted model: version is {str(version)[:40]!r}, but its content says "
+                f"{model.version!r}; fit the model anew"
+            )
+        return model
+
+
+def fit(
+    transitions: Transitions,
+    parameters: Parameters,
+    *,
+    window: tuple[int, int] | None = None,
+    minimum: int = MIN_CONVERSIONS,
+) -> FittedModel:
+    """Return the model that *transitions*, of the order in *parameters*, give.
+
+    With fewer conversions than *minimum* the removal effects are computed all the same, but a
+    fallback is in force. Raise InputError if the chain is too large for its order.
+    """
+    if transitions.order != parameters.order:
+        raise ValueError(f"transitions of order {transitions.order}, not {parameters.order}")
+    removal: Removal = removal_effects(transitions)
+    conversions = transitions.conversions
+    fallback = ""
+    if conversions < minimum or conversions <= 0:
+        fallback = (
+            f"only {conversions:,.6g} conversions, fewer than {max(minimum, 1):,}: data_driven "
+            "gives every touch the same credit"
+        )
+    return FittedModel(
+        parameters=parameters,
+        weights=dict(zip(removal.channels, removal.conversions.tolist(), strict=True)),
+        value_weights=dict(zip(removal.channels, removal.value.tolist(), strict=True)),
+        conversion_rate=removal.conversion_rate,
+        conversions=conversions,
+        paths=transitions.paths,
+        window=window,
+        fallback=fallback,
+    )

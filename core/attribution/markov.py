@@ -1,0 +1,322 @@
+"""Markov chains over channels: exact removal effects of order 1 to 3 from counted transitions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.attribution.parameters import MAX_ORDER
+from core.attribution.paths import Floats, Integers, Paths, merged_channels
+from core.errors import InputError
+
+Bools = NDArray[np.bool_]
+
+MAX_STATES = 200_000
+"""States beyond which a chain is refused: every channel takes one solution of that size."""
+MAX_CHANNELS = 4_000
+"""Channels beyond which a chain of order 1 is refused: its inverse is a square of that size."""
+_DENSE_STATES = 128  # beyond, sparse sums are faster than a solution that several threads share
+_TOLERANCE = 1e-17  # of what sums leave out, relative to the largest reward
+_MOST_SUMS = 20_000
+_BLOCK = 8  # channels whose solutions are summed together
+_DENSE_CODES = 1_024  # state codes up to which transitions are counted in a square table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Transitions:
+    """How often paths went from one state to the next, and how they ended.
+
+    A state is the last *order* channels, fewer at the beginning of a path and none at the start.
+    Its code has the number 1 + c of the newest channel as its last digit to the base 1 + number
+    of channels, then the one before. states: the codes, ascending, 0 (the start) first; sources,
+    targets: places in states; counts: of each such pair; converted, lost, value: per state, the
+    conversions, the paths without one and the value of those conversions where paths left from it.
+    """
+
+    order: int
+    channels: tuple[str, ...]
+    states: Integers
+    sources: Integers
+    targets: Integers
+    counts: Floats
+    converted: Floats
+    lost: Floats
+    value: Floats
+
+    @property
+    def conversions(self) -> float:
+        """The number of conversions."""
+        return float(self.converted.sum())
+
+    @property
+    def paths(self) -> float:
+        """The number of paths, converting or not."""
+        return float(self.converted.sum() + self.lost.sum())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Removal:
+    """What is lost without each channel, as a share of what a path brings.
+
+    conversions, value: the removal effect of each channel; conversion_rate: the probability that
+    a path converts; value_rate: the mean value of a path.
+    """
+
+    channels: tuple[str, ...]
+    conversions: Floats
+    value: Floats
+    conversion_rate: float
+    value_rate: float
+
+
+def count_transitions(
+    paths: Paths, order: int, *, amounts: tuple[Floats, Floats, Floats] | None = None
+) -> Transitions:
+    """Return the transitions of *paths*, each path as often as it was walked.
+
+    *amounts* replaces the conversions, nulls and values of the paths. Raise ValueError for an
+    order outside 1 to 3.
+    """
+    if not 1 <= order <= MAX_ORDER:
+        raise ValueError(f"order {order}: 1 to {MAX_ORDER} is needed")
+    conversions, nulls, values = amounts or (paths.conversions, paths.nulls, paths.values)
+    base = len(paths.channels) + 1
+    if base**order >= 2**31:  # pairs of codes must fit into 64 bits
+        raise InputError(
+            f"{base - 1:,} channels are too many for order {order}; use a lower order, or merge "
+            "rare channels into one"
+        )
+    lengths = paths.lengths
+    codes = _codes(paths, order, base)
+    has_touch = lengths > 0
+    before = np.empty_like(codes)
+    before[1:] = codes[:-1]
+    before[paths.offsets[:-1][has_touch]] = 0
+    walked = conversions + nulls
+    weights = None if (walked == 1.0).all() else np.repeat(walked, lengths)
+    sources, targets, counts = _pairs(before, codes, weights, base**order)
+    known = np.union1d(targets, [0])  # every state but the start is entered
+    is_known = np.ones(len(paths), dtype=np.bool_) if weights is None else walked > 0
+    ends = np.zeros(len(paths), dtype=np.int64)
+    ends[has_touch] = codes[paths.offsets[1:][has_touch] - 1]
+    ends = np.searchsorted(known, ends[is_known])
+    conversions, nulls, values = conversions[is_known], nulls[is_known], values[is_known]
+    return Transitions(
+        order=order,
+        channels=paths.channels,
+        states=known,
+        sources=np.searchsorted(known, sources),
+        targets=np.searchsorted(known, targets),
+        counts=counts,
+        converted=_added(ends, conversions, len(known)),
+        lost=_added(ends, nulls, len(known)),
+        value=_added(ends, values, len(known)),
+    )
+
+
+def _codes(paths: Paths, order: int, base: int) -> Integers:
+    """Return the code of the state that each touch leads to."""
+    digits = paths.codes.astype(np.int64) + 1
+    if order == 1:
+        return digits
+    codes = digits.copy()
+    place = np.arange(len(digits)) - np.repeat(paths.offsets[:-1], paths.lengths)
+    for back in range(1, order):
+        has = np.flatnonzero(place >= back)
+        codes[has] += digits[has - back] * base**back
+    return codes
+
+
+def _pairs(
+    sources: Integers, targets: Integers, weights: Floats | None, size: int
+) -> tuple[Integers, Integers, Floats]:
+    """Return each pair of numbers below *size* once, by source and target, with its weight."""
+    pairs = sources * size + targets
+    if size <= _DENSE_CODES:
+        counts = _added(pairs, weights, size * size)
+        found = np.flatnonzero(counts)
+        return found // size, found % size, counts[found]
+    found, where = np.unique(pairs, return_inverse=True)
+    counts = _added(where, weights, len(found))
+    is_walked = counts > 0
+    return found[is_walked] // size, found[is_walked] % size, counts[is_walked]
+
+
+def _added(places: Integers, amounts: Floats | None, size: int) -> Floats:
+    """Return the sum of *amounts*, by default 1 each, at each of *size* places."""
+    found = np.bincount(places, weights=amounts, minlength=size)
+    return np.asarray(found, dtype=np.float64)
+
+
+def merge(parts: Sequence[Transitions]) -> Transitions:
+    """Return the transitions of all *parts* together; ValueError if their orders differ."""
+    orders = {part.order for part in parts}
+    if len(orders) != 1:
+        raise ValueError("transitions of one order are needed")
+    (order,) = orders
+    channels, places = merged_channels([part.channels for part in parts])
+    base = len(channels) + 1
+    codes = [_recoded(part, place, base) for part, place in zip(parts, places, strict=True)]
+    states = np.unique(np.concatenate(codes))
+    at = [np.searchsorted(states, own) for own in codes]
+    sources, targets, counts = _pairs(
+        np.concatenate([a[part.sources] for a, part in zip(at, parts, strict=True)]),
+        np.concatenate([a[part.targets] for a, part in zip(at, parts, strict=True)]),
+        np.concatenate([part.counts for part in parts]),
+        len(states),
+    )
+
+    def gathered(name: str) -> Floats:
+        amounts = np.concatenate([getattr(part, name) for part in parts])
+        return _added(np.concatenate(at), amounts, len(states))
+
+    return Transitions(
+        order=order, channels=channels, states=states, sources=sources, targets=targets,
+        counts=counts, converted=gathered("converted"), lost=gathered("lost"),
+        value=gathered("value"),
+    )  # fmt: skip
+
+
+def _recoded(part: Transitions, place: Integers, base: int) -> Integers:
+    """Return the codes of the states of *part* once its channels have other places."""
+    own = len(part.channels) + 1
+    digit = np.concatenate(([0], place + 1))
+    codes = np.zeros_like(part.states)
+    for back in range(part.order):
+        codes += digit[part.states // own**back % own] * base**back
+    return codes
+
+
+def removal_effects(transitions: Transitions) -> Removal:
+    """Return the exact removal effect of every channel.
+
+    With Q the transitions between states and r_i the probability to convert from state i,
+    N = (I - Q)^-1 and b = N r. For order 1 one inverse gives every effect,
+    RE_k = N[s,k] b_k / (N[k,k] b_s) with s the start; beyond, all states that hold the channel
+    are deleted and the rest is solved again. For values r_i is the mean value that leaving state
+    i brings. A channel whose removal loses nothing has effect 0, and so has every channel where
+    nothing converts. Source: Anderl et al., IJRM 33(3), 2016. Raise InputError beyond MAX_STATES
+    or MAX_CHANNELS.
+    """
+    size = len(transitions.states)
+    limit = MAX_CHANNELS if transitions.order == 1 else MAX_STATES
+    if size > limit:
+        raise InputError(
+            f"order {transitions.order} has {size:,} states, more than {limit:,}; use a lower "
+            "order, or merge rare channels into one"
+        )
+    leaving = transitions.converted + transitions.lost
+    np.add.at(leaving, transitions.sources, transitions.counts)
+    leaving[leaving == 0] = 1.0  # only an empty chain has such a state: its start
+    rewards = np.stack([transitions.converted, transitions.value], axis=1) / leaving[:, None]
+    chances = transitions.counts / leaving[transitions.sources]
+    effects = (_by_one_inverse if transitions.order == 1 else _by_deletion)(
+        transitions, chances, rewards
+    )
+    shares, start = effects
+    return Removal(
+        channels=transitions.channels,
+        conversions=shares[:, 0],
+        value=shares[:, 1],
+        conversion_rate=float(start[0]),
+        value_rate=float(start[1]),
+    )
+
+
+def _by_one_inverse(
+    transitions: Transitions, chances: Floats, rewards: Floats
+) -> tuple[Floats, Floats]:
+    size = len(transitions.states)
+    matrix = np.eye(size)
+    matrix[transitions.sources, transitions.targets] -= chances
+    visits = np.linalg.inv(matrix)
+    brings = visits @ rewards
+    start = brings[0]
+    # The digit of a state is its channel; a channel that never occurs has no state.
+    lost = (visits[0] / np.diagonal(visits))[1:, None] * brings[1:]
+    effects = np.zeros((len(transitions.channels), 2))
+    effects[transitions.states[1:] - 1] = _shares(lost, start)
+    return effects, start
+
+
+def _by_deletion(
+    transitions: Transitions, chances: Floats, rewards: Floats
+) -> tuple[Floats, Floats]:
+    size, base = len(transitions.states), len(transitions.channels) + 1
+    holds = np.zeros((size, base), dtype=np.bool_)
+    for back in range(transitions.order):
+        holds[np.arange(size), transitions.states // base**back % base] = True
+    stays = ~holds
+    stays[:, 0] = True  # no channel has the digit 0: the case in which nothing is deleted
+    brought = (_solved if size <= _DENSE_STATES else _summed)(transitions, chances, rewards, stays)
+    start = brought[0]
+    return _shares(start - brought[1:], start), start
+
+
+def _shares(lost: Floats, start: Floats) -> Floats:
+    """Return *lost*, a row per channel, over what the start brings; 0 where that is nothing."""
+    shares = np.divide(lost, start, out=np.zeros_like(lost), where=start != 0)
+    # Rounding may leave a loss of nothing a little below 0.
+    shares[np.abs(shares) < 1e-14] = 0.0
+    return shares
+
+
+def _solved(transitions: Transitions, chances: Floats, rewards: Floats, stays: Bools) -> Floats:
+    """Return what a path brings if it is lost where it meets a state that does not stay.
+
+    stays: shape (states, cases); the answer has shape (cases, rewards).
+    """
+    size, cases = stays.shape
+    matrix = np.eye(size)
+    matrix[transitions.sources, transitions.targets] -= chances
+    found = np.empty((cases, rewards.shape[1]))
+    for case in range(cases):
+        kept = np.flatnonzero(stays[:, case])
+        found[case] = np.linalg.solve(matrix[np.ix_(kept, kept)], rewards[kept])[0]
+    return found
+
+
+def _summed(transitions: Transitions, chances: Floats, rewards: Floats, stays: Bools) -> Floats:
+    """Return what `_solved` does, from (I - Q)^-1 r = r + Q r + Q^2 r + ...
+
+    As many terms are added as keep the rest below the rounding of floats: u = Q^t 1 bounds every
+    later term. A chain that it would take too many for is solved by elimination.
+    """
+    from scipy.sparse import csr_matrix, diags, identity
+    from scipy.sparse.linalg import splu
+
+    size, cases = stays.shape
+    matrix = csr_matrix((chances, (transitions.sources, transitions.targets)), shape=(size, size))
+    terms = _terms(matrix)
+    found = np.empty((cases, rewards.shape[1]))
+    if terms is None:
+        for case in range(cases):
+            mask = diags(stays[:, case].astype(np.float64))
+            inner = (identity(size) - mask @ matrix @ mask).tocsc()
+            found[case] = splu(inner).solve(rewards * stays[:, case, None])[0]
+        return found
+    for first in range(0, cases, _BLOCK):
+        mask = np.repeat(stays[:, first : first + _BLOCK], rewards.shape[1], axis=1)
+        reward = np.tile(rewards, mask.shape[1] // rewards.shape[1]) * mask
+        total = reward
+        for _ in range(terms):
+            total = (matrix @ total) * mask + reward
+        found[first : first + _BLOCK] = total[0].reshape(-1, rewards.shape[1])
+    return found
+
+
+def _terms(matrix: Any) -> int | None:
+    """Return how many terms leave a rest below the tolerance, None if it is too many."""
+    alive = np.ones(matrix.shape[0])  # the probability not to have ended after t steps
+    steps = np.zeros(matrix.shape[0])
+    for term in range(1, _MOST_SUMS):
+        steps += alive
+        alive = matrix @ alive
+        longest = float(alive.max())
+        if longest < 1 and longest * float(steps.max()) / (1 - longest) <= _TOLERANCE:
+            return term
+    return None

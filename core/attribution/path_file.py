@@ -1,0 +1,136 @@
+"""Reading aggregated paths from CSV files in the shape that attribution tools exchange."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from core.attribution.paths import Paths
+from core.errors import InputError
+
+PATH, CONVERSIONS, VALUE, NULLS = (
+    "path", "total_conversions", "total_conversion_value", "total_null",
+)  # fmt: skip
+COLUMNS = (PATH, CONVERSIONS, VALUE, NULLS)
+_REQUIRED = (PATH, CONVERSIONS)
+_LARGEST = 1e15  # counts beyond it are no longer exact as floats
+
+
+def read_paths(file: Path) -> tuple[Paths, list[str]]:
+    """Return the paths of *file*, and what there is to say about it.
+
+    The file has a header with the columns path, total_conversions and, where known,
+    total_conversion_value and total_null, separated by "," or ";"; other columns are passed over.
+    A path is channels joined by ">"; spaces around them do not count. An empty path is a
+    conversion, or none, without a touch. Raise InputError that names file, line and value.
+    """
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            return _read(file, stream)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file}: is not UTF-8 text ({error.reason}); save it as UTF-8") from None
+
+
+def _read(file: Path, stream: Iterable[str]) -> tuple[Paths, list[str]]:
+    lines = iter(stream)
+    header = next(lines, "")
+    separator = ";" if header.count(";") > header.count(",") else ","
+    reader = csv.reader(_chained(header, lines), delimiter=separator, strict=True)
+    codes: list[int] = []
+    offsets = [0]
+    counts: dict[str, list[float]] = {name: [] for name in (CONVERSIONS, VALUE, NULLS)}
+    numbers: dict[str, int] = {}
+    try:
+        place = _places(file, next(reader, []))
+        width = max(place.values()) + 1
+        for row in reader:
+            if not row:
+                continue
+            where = f"{file}:{reader.line_num}"
+            if len(row) < width:
+                raise InputError(
+                    f"{where}: has {len(row)} columns, the header needs {width}; add what is "
+                    f"missing, and put a path that holds {separator!r} in quotes"
+                )
+            for name, column in counts.items():
+                column.append(_number(where, name, row[place[name]]) if name in place else 0.0)
+            if counts[VALUE][-1] and not counts[CONVERSIONS][-1]:
+                raise InputError(
+                    f"{where}: {VALUE} is {row[place[VALUE]]} where {CONVERSIONS} is 0; only "
+                    "conversions have a value"
+                )
+            codes += _codes(where, row[place[PATH]], numbers)
+            offsets.append(len(codes))
+    except csv.Error as error:
+        raise InputError(
+            f"{file}:{reader.line_num}: not a row of CSV ({error}); close every quote, and double "
+            "those within a field"
+        ) from None
+    if len(offsets) == 1:
+        raise InputError(f"{file}: has no rows below its header; give at least one path")
+    paths = Paths(
+        channels=tuple(numbers),
+        codes=np.array(codes, dtype=np.int32),
+        offsets=np.array(offsets, dtype=np.int64),
+        conversions=np.array(counts[CONVERSIONS]),
+        nulls=np.array(counts[NULLS]),
+        values=np.array(counts[VALUE]),
+    )
+    notes = [
+        f"{file} has no column {name}: {meaning}"
+        for name, meaning in ((VALUE, "every value is 0"), (NULLS, "no path failed to convert"))
+        if name not in place
+    ]
+    return paths, notes
+
+
+def _chained(header: str, lines: Iterable[str]) -> Iterable[str]:
+    yield header
+    yield from lines
+
+
+def _places(file: Path, header: Sequence[str]) -> dict[str, int]:
+    names = [name.strip() for name in header]
+    for name in COLUMNS:
+        if names.count(name) > 1:
+            raise InputError(f"{file}:1: column {name} stands twice; leave one")
+    for name in _REQUIRED:
+        if name not in names:
+            raise InputError(
+                f"{file}:1: no column {name}; the header needs {' and '.join(_REQUIRED)}, and may "
+                f"have {VALUE} and {NULLS}, separated by ',' or ';'"
+            )
+    return {name: names.index(name) for name in COLUMNS if name in names}
+
+
+def _codes(where: str, text: str, numbers: dict[str, int]) -> list[int]:
+    if not text.strip():
+        return []
+    codes = []
+    for part in text.split(">"):
+        name = part.strip()
+        if not name:
+            raise InputError(
+                f"{where}: path {text[:60]!r} has a channel without a name; join channels by ' > '"
+            )
+        codes.append(numbers.setdefault(name, len(numbers)))
+    return codes
+
+
+def _number(where: str, name: str, text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= _LARGEST or "_" in text:
+        raise InputError(
+            f"{where}: {name} is {text[:40]!r}; a number of at least 0, with a decimal point, is "
+            "needed"
+        )
+    return number

@@ -1,0 +1,380 @@
+"""edgeproof attribute: what each channel gets under every attribution model."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from core.attribution.account import Account, account_of
+from core.attribution.bootstrap import Intervals, bootstrap
+from core.attribution.bulk import Window
+from core.attribution.fitted import MIN_CONVERSIONS
+from core.attribution.models import ALL_MODELS, DATA_DRIVEN
+from core.attribution.parameters import DirectRule, Parameters
+from core.attribution.path_file import read_paths
+from core.attribution.survey import Survey, account_of_database
+from core.errors import InputError
+from core.units import parse_duration
+from edgeproof.finish import show_table
+from edgeproof.options import JsonOption, OutOption, PlainOption
+from edgeproof.progress import Display
+from edgeproof.runs import new_folder
+from reports.credit import credit_finding
+from reports.document import write_account
+
+app = typer.Typer(no_args_is_help=False, invoke_without_command=True)
+
+_DIRECT: dict[str, DirectRule] = {"own": "own channel", "ignore": "ignore unless all direct"}
+
+
+@app.callback()
+def command(
+    context: typer.Context,
+    db: Annotated[
+        Path | None,
+        typer.Option(
+            "--db", metavar="FILE", help="A database of the service.", rich_help_panel="Data"
+        ),
+    ] = None,
+    paths: Annotated[
+        Path | None,
+        typer.Option(
+            "--paths",
+            metavar="FILE.csv",
+            help="Aggregated paths: path, total_conversions, total_conversion_value, total_null; "
+            "channels joined by ' > ', columns by ',' or ';'.",
+            rich_help_panel="Data",
+        ),
+    ] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="TIME",
+            help="Conversions from this time on: 2026-01-31, "
+            "2026-01-31T12:00 (UTC) or epoch milliseconds.",
+            rich_help_panel="Data",
+        ),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to", metavar="TIME", help="Conversions before this time.", rich_help_panel="Data"
+        ),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            help=f"One of {', '.join(ALL_MODELS)}. Repeatable. Default: all.",
+            rich_help_panel="Models",
+        ),
+    ] = None,
+    order: Annotated[
+        int,
+        typer.Option(
+            "--order",
+            metavar="1|2|3",
+            help="Channels that data_driven remembers.",
+            rich_help_panel="Models",
+        ),
+    ] = 1,
+    without_nulls: Annotated[
+        bool,
+        typer.Option(
+            "--without-nulls",
+            help="Fit data_driven on paths that converted only.",
+            rich_help_panel="Models",
+        ),
+    ] = False,
+    min_conversions: Annotated[
+        int,
+        typer.Option(
+            "--min-conversions",
+            min=1,
+            metavar="N",
+            help="With fewer, data_driven gives every touch the same credit.",
+            rich_help_panel="Models",
+        ),
+    ] = MIN_CONVERSIONS,
+    bootstrap_: Annotated[
+        int,
+        typer.Option(
+            "--bootstrap",
+            min=0,
+            metavar="N",
+            help="With --paths: intervals of data_driven from N resamples, 20 or more.",
+            rich_help_panel="Models",
+        ),
+    ] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(
+            "--seed", min=0, metavar="N", help="Of the resamples.", rich_help_panel="Models"
+        ),
+    ] = 1,
+    half_life: Annotated[
+        str,
+        typer.Option(
+            "--half-life", metavar="TIME", help="Of time_decay.", rich_help_panel="Models"
+        ),
+    ] = "7d",
+    lookback: Annotated[
+        str,
+        typer.Option(
+            "--lookback",
+            metavar="TIME",
+            help="Touches older than this before the conversion do not count.",
+            rich_help_panel="Models",
+        ),
+    ] = "30d",
+    u_shape: Annotated[
+        str,
+        typer.Option(
+            "--u-shape",
+            metavar="F/M/L",
+            help="Percent for the first touch, the middle ones, the last.",
+            rich_help_panel="Models",
+        ),
+    ] = "40/20/40",
+    w_shape: Annotated[
+        str,
+        typer.Option(
+            "--w-shape",
+            metavar="F/L/O/R",
+            help="Percent for the first touch, the lead, the opportunity, the rest.",
+            rich_help_panel="Models",
+        ),
+    ] = "30/30/30/10",
+    lead: Annotated[
+        str,
+        typer.Option(
+            "--lead",
+            metavar="EVENT",
+            help="With --db: the event that marks w_shape's lead. Default: the middle touch.",
+            rich_help_panel="Models",
+        ),
+    ] = "",
+    opportunity: Annotated[
+        str,
+        typer.Option(
+            "--opportunity",
+            metavar="EVENT",
+            help="With --db: the event that marks its opportunity. Default: the last touch.",
+            rich_help_panel="Models",
+        ),
+    ] = "",
+    direct: Annotated[
+        str,
+        typer.Option(
+            "--direct",
+            metavar="own|ignore",
+            help="'(direct)' is a channel of its own, or ignored unless all touches are direct.",
+            rich_help_panel="Models",
+        ),
+    ] = "own",
+    jobs: Annotated[
+        int,
+        typer.Option(
+            "--jobs",
+            min=1,
+            max=64,
+            metavar="N",
+            help="With --db: processes; the figures stay the same.",
+        ),
+    ] = 1,
+    out: OutOption = None,
+    plain: PlainOption = False,
+    json: JsonOption = False,
+) -> int:
+    """Share out conversions and their value over channels, under seven attribution models.
+
+    last_click, first_click, linear, time_decay, u_shape, w_shape, and data_driven: exact Markov
+    removal effects. Every model shares out every conversion that has a touch, whole. data_driven
+    has two figures: conversions shared path by path, and removal_conversions, the total shared out
+    by global removal effects, as other tools do.
+
+    Example: edgeproof attribute --paths paths.csv --order 2
+    """  # fmt: skip
+    if context.invoked_subcommand is not None:
+        return 0
+    if (db is None) == (paths is None):
+        raise InputError("attribute needs data: give --db FILE or --paths FILE.csv, one of them")
+    parameters = Parameters(
+        half_life_ms=_milliseconds("--half-life", half_life),
+        lookback_ms=_milliseconds("--lookback", lookback),
+        u_shape=_shares("--u-shape", u_shape, 3),  # type: ignore[arg-type]  # the length is checked
+        w_shape=_shares("--w-shape", w_shape, 4),  # type: ignore[arg-type]  # the length is checked
+        direct=_direct_rule(direct),
+        order=order,
+        milestones=(lead, opportunity),
+    )
+    if paths is not None:
+        given = {
+            "--from": from_, "--to": to, "--lead": lead, "--opportunity": opportunity,
+            "--jobs": jobs > 1,
+        }  # fmt: skip
+        for name, value in given.items():
+            if value:
+                raise InputError(f"{name} needs --db: aggregated paths have no events or times")
+    elif bootstrap_:
+        raise InputError("--bootstrap needs --paths: a database is read in parts")
+    if 0 < bootstrap_ < 20:
+        raise InputError(f"--bootstrap {bootstrap_}: 20 resamples or more are needed")
+    display = Display(plain=plain, quiet=json)
+    with display.open():
+        intervals: Intervals | None = None
+        if paths is not None:
+            read, notes = read_paths(paths)
+            account = account_of(
+                read, parameters, models=model or (), with_nulls=not without_nulls,
+                minimum=min_conversions,
+            )  # fmt: skip
+            account = replace(account, notices=(*notes, *account.notices))
+            if bootstrap_ and DATA_DRIVEN in account.models and account.attributed:
+                intervals = bootstrap(
+                    read, parameters, seed=seed, replicates=bootstrap_,
+                    minimum=min_conversions, with_nulls=not without_nulls,
+                    on_progress=lambda share: display.update("resampling", share),
+                )  # fmt: skip
+        else:
+            assert db is not None
+            survey = Survey(
+                file=db,
+                parameters=parameters,
+                window=Window(start_ms=_time("--from", from_), end_ms=_time("--to", to)),
+                with_nulls=not without_nulls,
+            )
+            account = account_of_database(
+                survey, models=model or (), minimum=min_conversions, jobs=jobs,
+                on_progress=display.update,
+            )  # fmt: skip
+    _show(account, intervals, out, plain=plain, as_json=json)
+    return 0
+
+
+def _show(
+    account: Account, intervals: Intervals | None, out: Path | None, *, plain: bool, as_json: bool
+) -> None:
+    """Print the account, and write its files unless only JSON on standard output is wanted."""
+    folder = None if as_json and out is None else new_folder(out, "attribution")
+    if folder is not None:
+        write_account(folder, account, intervals)
+    if as_json:
+        data = account.to_json()
+        if intervals is not None:
+            data["intervals"] = intervals.to_json()
+        print(json_module.dumps(data, allow_nan=False))
+    else:
+        for title, rows in tables(account, intervals):
+            print(f"{title}:")
+            show_table(rows, plain=plain)
+            print()
+        if account.attributed:
+            print(credit_finding(account))
+        if account.fitted is not None:
+            fitted = account.fitted
+            print(
+                f"data_driven: Markov chain of order {fitted.parameters.order} from "
+                f"{fitted.paths:,.6g} paths, {fitted.conversions:,.6g} of them converting; "
+                f"version {fitted.version}"
+            )
+        for notice in account.notices:
+            print(f"Notice: {notice}")
+        if folder is not None:
+            shown = folder / "figures" / "credit.png"
+            print(f"Plot: {shown}" if shown.exists() else f"Figures: {folder / 'attribution.json'}")
+    sys.stdout.flush()
+
+
+def tables(
+    account: Account, intervals: Intervals | None = None
+) -> list[tuple[str, list[tuple[str, ...]]]]:
+    """Return the tables of conversions and of value, a row per channel and a column per model."""
+    by_place = {(row.model, row.channel): row for row in account.rows}
+    channels = [row.channel for row in account.rows if row.model == account.models[-1]]
+    has_removal = DATA_DRIVEN in account.models
+    found = []
+    for title, kind in (("Conversions", "conversions"), ("Value", "value")):
+        if kind == "value" and not account.value:
+            continue
+        header = ["channel", *account.models]
+        if has_removal:
+            header.append("removal")
+        if intervals is not None and kind == "conversions":
+            header.append("data_driven 95 %")
+        rows = [tuple(header)]
+        for channel in channels:
+            cells = [channel]
+            cells += [_amount(getattr(by_place[m, channel], kind)) for m in account.models]
+            if has_removal:
+                row = by_place[DATA_DRIVEN, channel]
+                cells.append(_amount(getattr(row, f"removal_{kind}")))
+            if intervals is not None and kind == "conversions":
+                low, high = intervals.credit[intervals.channels.index(channel)]
+                cells.append(
+                    f"{_amount(low * account.attributed)} to {_amount(high * account.attributed)}"
+                )
+            rows.append(tuple(cells))
+        total = account.attributed if kind == "conversions" else account.value
+        columns = len(account.models) + has_removal
+        padding = ("",) * (len(header) - 1 - columns)
+        rows.append(("total", *(_amount(total),) * columns, *padding))
+        found.append((title, rows))
+    return found
+
+
+def _amount(value: float) -> str:
+    return f"{value:,.1f}"
+
+
+def _direct_rule(text: str) -> DirectRule:
+    if text not in _DIRECT:
+        raise InputError(f"--direct {text}: use own or ignore")
+    return _DIRECT[text]
+
+
+def _milliseconds(name: str, text: str) -> int:
+    try:
+        return round(parse_duration(text) * 1000)
+    except ValueError as error:
+        raise InputError(f"{name} {error}") from None
+
+
+def _shares(name: str, text: str, count: int) -> tuple[float, ...]:
+    try:
+        numbers = [float(part) for part in text.split("/")]
+    except ValueError:
+        numbers = []
+    total = sum(numbers)
+    if len(numbers) != count or not abs(total - 100) <= 1e-9 or min(numbers) < 0:
+        raise InputError(
+            f"{name} {text[:40]}: {count} percentages of at least 0 that sum to 100 are needed, "
+            f"such as {'40/20/40' if count == 3 else '30/30/30/10'}"
+        )
+    return tuple(number / 100 for number in numbers)
+
+
+def _time(name: str, text: str | None) -> int | None:
+    """Return *text* as epoch milliseconds; a time without a zone is UTC."""
+    if text is None:
+        return None
+    if text.isdecimal() and text.isascii() and 9 <= len(text) <= 15:
+        return int(text)
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError(
+            f"{name} {text[:40]!r}: no time; write 2026-01-31, 2026-01-31T12:00 or epoch "
+            "milliseconds"
+        ) from None
+    if time.tzinfo is None:
+        time = time.replace(tzinfo=UTC)
+    return round(time.timestamp() * 1000)

@@ -1,0 +1,298 @@
+"""Claims about journeys in bulk: those of one conversion at a time, in any cut and window."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.attribution.bulk import Window, open_reader, read_paths, user_ranges
+from core.attribution.journeys import LOOKBACK_MS
+from core.attribution.parameters import Parameters
+from core.attribution.paths import Paths
+from core.attribution.survey import Survey, account_of_database, fit_database
+from core.clock import ManualClock
+from core.errors import InputError
+from core.population import Event
+from core.profiling import LatencyProfiler
+from core.query.database import SqliteDatabase
+from core.query.queries import Queries
+from tests.core.attribution.flat import channels_of
+from tests.core.attribution.worlds import TIMES, event_lists, world_of
+
+T = 1_767_225_600_000
+Walk = tuple[str, tuple[int, ...], tuple[str, ...], float]
+
+
+def touch(
+    name: str, time: int, channel: str = "email", user: str = "u0", event: str = "page_view"
+) -> Event:
+    return Event(name, user, "s0", event, time, channel, None, None)
+
+
+def purchase(name: str, time: int, user: str = "u0", value: float = 10.0) -> Event:
+    return Event(f"e-{name}", user, "s0", "purchase", time, "google", name, value)
+
+
+def fill(database: SqliteDatabase, events: Sequence[Event]) -> None:
+    async def run() -> None:
+        queries = Queries(database, ManualClock(), LatencyProfiler())
+        for event in events:
+            await queries.insert_event(event, "new")
+
+    asyncio.run(run())
+
+
+def walks(paths: Paths) -> list[Walk]:
+    """Return (conversion id, times, channels, value) of each path."""
+    assert paths.conversion_ids is not None
+    assert paths.times_ms is not None
+    bounds = zip(paths.offsets, paths.offsets[1:], strict=False)
+    return [
+        (
+            paths.conversion_ids[number],
+            tuple(paths.times_ms[a:b].tolist()),
+            tuple(channels_of(paths, number)),
+            float(paths.values[number]),
+        )
+        for number, (a, b) in enumerate(bounds)
+    ]
+
+
+def scanned(
+    events: Sequence[Event],
+    *,
+    parameters: Parameters | None = None,
+    touches: int = 1_000,
+    window: Window | None = None,
+) -> list[Walk]:
+    """Store *events* in a new database and return what scanning it gives."""
+    database = SqliteDatabase(None, inline=True)
+    with closing(database.connection):
+        fill(database, events)
+        return [
+            walk
+            for users in user_ranges(database.connection, touches=touches)
+            for walk in walks(
+                read_paths(
+                    database.connection, parameters or Parameters(), users=users, window=window,
+                    with_ids=True,
+                )
+            )
+        ]  # fmt: skip
+
+
+@settings(max_examples=200)
+@given(event_lists(), st.integers(1, 20))
+def test_journeys_equal_those_of_the_query_for_one_conversion(
+    events: list[Event], touches: int
+) -> None:
+    database = SqliteDatabase(None, inline=True)
+
+    async def one_by_one() -> list[Walk]:
+        queries = Queries(database, ManualClock(), LatencyProfiler())
+        found = []
+        known = database.connection.execute(
+            "SELECT conversion_id FROM conversions WHERE processed = 0 ORDER BY conversion_id"
+        )
+        for (name,) in known.fetchall():
+            journey = await queries.conversion_journey(name)
+            assert journey is not None
+            found.append((name, journey.times_ms, journey.channels, journey.value))
+        return found
+
+    with closing(database.connection):
+        fill(database, events)
+        in_bulk = [
+            walk
+            for users in user_ranges(database.connection, touches=touches)
+            for walk in walks(
+                read_paths(database.connection, Parameters(), users=users, with_ids=True)
+            )
+        ]
+        assert sorted(walk for walk in in_bulk if walk[0]) == sorted(asyncio.run(one_by_one()))
+
+
+@settings(max_examples=200)
+@given(event_lists(), st.sampled_from([None, *TIMES]), st.sampled_from([None, *TIMES]))
+def test_window_chooses_conversions_and_other_paths_by_their_last_touch(
+    events: list[Event], start: int | None, end: int | None
+) -> None:
+    if start is not None and end is not None and start >= end:
+        return
+    window = Window(start_ms=start, end_ms=end)
+    world = world_of(events)
+
+    def inside(time: int) -> bool:
+        return (start is None or time >= start) and (end is None or time < end)
+
+    expected: list[Walk] = []
+    for name, (_, converted, value) in world.conversions.items():
+        if inside(converted):
+            seen = world.journey(name)
+            expected.append((name, tuple(t for t, _ in seen), tuple(c for _, c in seen), value))
+    for user, touches in world.touches.items():
+        ends = [time for owner, time, _ in world.conversions.values() if owner == user]
+        rest = [t for t in sorted(touches, key=lambda t: t[0]) if all(t[0] > e for e in ends)]
+        if rest and inside(rest[-1][0]):
+            rest = [t for t in rest if t[0] >= rest[-1][0] - LOOKBACK_MS]
+            expected.append(("", tuple(t for t, _ in rest), tuple(c for _, c in rest), 0.0))
+    assert sorted(scanned(events, window=window)) == sorted(expected)
+
+
+def test_user_with_more_touches_than_a_range_stays_whole() -> None:
+    events = [touch(f"t{n}", T - n, user=user) for user in ("a", "b", "c") for n in range(9)]
+    events = [Event(f"{e.user_id}{e.event_id}", *e[1:]) for e in events]
+    assert [len(times) for _, times, _, _ in scanned(events, touches=2)] == [9, 9, 9]
+
+
+def test_conversion_of_a_user_without_touches_is_a_path_without_touches() -> None:
+    events = [touch("t", T - 1, user="b"), purchase("c", T, user="zz"), purchase("d", T, user="a")]
+    assert ("c", (), (), 10.0) in scanned(events, touches=1)
+    assert ("d", (), (), 10.0) in scanned(events, touches=1)
+
+
+def test_first_event_of_its_name_marks_a_milestone() -> None:
+    events = [
+        touch("a", T - 5), touch("b", T - 4, event="signup"), touch("c", T - 3, event="offer"),
+        touch("d", T - 2, event="signup"), purchase("p", T), purchase("q", T, user="u1"),
+    ]  # fmt: skip
+    database = SqliteDatabase(None, inline=True)
+    with closing(database.connection):
+        fill(database, events)
+        paths = read_paths(
+            database.connection, Parameters(milestones=("signup", "offer")), with_ids=True
+        )
+    assert paths.lead is not None
+    assert paths.opportunity is not None
+    assert paths.conversion_ids == ("p", "q")
+    assert (paths.lead.tolist(), paths.opportunity.tolist()) == ([1, -1], [2, -1])
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """Return the file of a database with 300 users, 120 conversions of theirs and 2,000 touches."""
+    rng = np.random.default_rng(5)
+    file = tmp_path / "shop.db"
+    database = SqliteDatabase(file, inline=True)
+    with closing(database.connection):
+        events = [
+            touch(f"t{n}", T - int(rng.integers(0, 40 * 86_400_000)), f"ch{rng.integers(0, 6)}",
+                  f"u{rng.integers(0, 300)}")
+            for n in range(2_000)
+        ]  # fmt: skip
+        events += [
+            purchase(f"c{n}", T - int(rng.integers(0, 9 * 86_400_000)), f"u{rng.integers(0, 310)}",
+                     float(rng.integers(1, 900)) / 7)
+            for n in range(120)
+        ]  # fmt: skip
+        fill(database, events)
+    return file
+
+
+def survey(file: Path, **changes: Any) -> Survey:
+    return Survey(file=file, parameters=Parameters(), touches_per_range=150, **changes)
+
+
+def test_figures_are_the_same_bit_by_bit_with_several_processes(shop: Path) -> None:
+    # Whatever this process has loaded, the others use the same engine.
+    pytest.importorskip("numba")
+    one, two = (account_of_database(survey(shop), jobs=jobs) for jobs in (1, 2))
+    assert one == two
+    assert len(one.models) == 7
+    assert one.fitted is not None
+    assert one.fitted.version == fit_database(survey(shop)).version
+
+
+def test_journeys_that_wait_in_files_give_the_same_figures(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_memory = account_of_database(survey(shop))
+    monkeypatch.setattr("core.attribution.survey.MEMORY_BYTES", 5_000)
+    assert account_of_database(survey(shop)) == in_memory
+
+
+def test_every_model_shares_out_every_conversion_with_a_touch(shop: Path) -> None:
+    account = account_of_database(survey(shop))
+    with closing(sqlite3.connect(shop)) as connection:
+        count, value = connection.execute("SELECT count(*), sum(value) FROM conversions").fetchone()
+    assert account.attributed + account.untouched == count
+    assert account.value + account.untouched_value == pytest.approx(value)
+    for model in account.models:
+        rows = [row for row in account.rows if row.model == model]
+        assert sum(row.conversions for row in rows) == pytest.approx(account.attributed, abs=1e-9)
+        assert sum(row.value for row in rows) == pytest.approx(account.value, rel=1e-12)
+        if model == "data_driven":
+            assert sum(row.removal_conversions or 0 for row in rows) == pytest.approx(
+                account.attributed, abs=1e-9
+            )
+
+
+def test_channel_whose_touches_lie_outside_of_the_window_has_no_row() -> None:
+    events = [
+        touch("a", T - 9, "old"), purchase("c", T - 8), touch("b", T - 1, "new"), purchase("d", T)
+    ]  # fmt: skip
+    database = SqliteDatabase(None, inline=True)
+    with closing(database.connection):
+        fill(database, events)
+        paths = read_paths(database.connection, Parameters(), window=Window(start_ms=T))
+    assert paths.channels == ("new",)
+    assert paths.codes.tolist() == [0]
+
+
+def test_windows_that_meet_add_up_to_the_whole(shop: Path) -> None:
+    middle = T - 4 * 86_400_000
+    whole = account_of_database(survey(shop), models=["linear"])
+    halves = [
+        account_of_database(survey(shop, window=window), models=["linear"])
+        for window in (Window(end_ms=middle), Window(start_ms=middle))
+    ]
+    assert all(half.attributed for half in halves)
+    assert sum(half.attributed for half in halves) == whole.attributed
+    assert sum(half.untouched for half in halves) == whole.untouched
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("UPDATE user_journeys SET event_timestamp = 'soon' WHERE id = 7", "'soon'"),
+        ("UPDATE user_journeys SET event_timestamp = 1.5 WHERE id = 7", "1.5"),
+        ("UPDATE user_journeys SET event_timestamp = 9e18 WHERE id = 7", "event_timestamp"),
+        ("UPDATE conversions SET value = 'free'", "'free'"),
+        ("DROP TABLE conversions", "has no table conversions"),
+    ],
+)
+def test_unusable_data_is_named(shop: Path, change: str, said: str) -> None:
+    with closing(sqlite3.connect(shop)) as connection:
+        connection.execute(change)
+        connection.commit()
+    with pytest.raises(InputError, match=said):
+        account_of_database(survey(shop))
+
+
+def test_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("hello, this is no database at all\n" * 50)
+    with pytest.raises(InputError, match="not a usable database"):
+        open_reader(file)
+    with pytest.raises(InputError, match="there is no such file"):
+        open_reader(tmp_path / "missing.db")
+
+
+def test_empty_window_is_refused() -> None:
+    with pytest.raises(InputError, match="is empty"):
+        Window(start_ms=5, end_ms=5)
+
+
+def test_touch_before_the_epoch_is_none() -> None:
+    # As in the query for one conversion: times are whole milliseconds from 0 on.
+    events = [touch("a", -5), touch("b", 0), purchase("c", 1), touch("d", -7, user="u1")]
+    assert scanned(events) == [("c", (0,), ("email",), 10.0)]

@@ -1,0 +1,220 @@
+"""Claims about `edgeproof attribute`: tables, JSON, plots, and one clear line per refusal."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.attribution.account import Account, account_of
+from core.attribution.models import ALL_MODELS
+from core.attribution.parameters import Parameters
+from core.attribution.path_file import read_paths
+from core.population import populate
+from core.query.database import SqliteDatabase
+from core.replay import prepare
+from core.scenario_file import load_scenario
+from core.seeding import seed_database
+from edgeproof.main import main
+from reports import style
+from reports.credit import credit, credit_finding
+from scenarios.catalogue import shipped
+from tests.core.attribution.flat import paths_from
+from tests.core.attribution.test_account import TEXT
+from tests.edgeproof.commands import SMALL, edgeproof
+
+
+@pytest.fixture
+def path_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "paths.csv"
+    file.write_text(TEXT)
+    return file
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file of a seeded database."""
+    file = tmp_path_factory.mktemp("attribute") / "cdp.db"
+    overrides = [SMALL[i + 1] for i in range(len(SMALL)) if SMALL[i] == "--set"]
+    scenario = load_scenario(shipped()["baseline"], overrides=overrides)
+    store = SqliteDatabase(file, inline=True)
+    with closing(store.connection):
+        seed_database(store.connection, populate(scenario, prepare(scenario).workload))
+    return file
+
+
+def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    assert main(["attribute", *arguments, "--json"]) == 0
+    output = capsys.readouterr()
+    assert output.err == ""
+    found: dict[str, Any] = json.loads(output.out)
+    return found
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(["attribute", *arguments]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("edgeproof: ")
+    assert output.err.count("\n") == 1
+    return output.err
+
+
+def test_json_holds_a_row_per_model_and_channel(
+    path_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = answer(capsys, "--paths", str(path_file))
+    models = [name for name in ALL_MODELS if name != "time_decay"]
+    assert list(dict.fromkeys(row["model"] for row in found["rows"])) == models
+    assert len(found["rows"]) == 6 * 6
+    for row in found["rows"]:
+        keys = ["model", "channel", "conversions", "value"]
+        if row["model"] == "data_driven":
+            keys += ["removal_conversions", "removal_value"]
+        assert list(row) == keys
+    for model in models:
+        own = [row for row in found["rows"] if row["model"] == model]
+        assert sum(row["conversions"] for row in own) == pytest.approx(62, abs=1e-9)
+        assert sum(row["value"] for row in own) == pytest.approx(764.5, abs=1e-9)
+    assert any("time_decay is left out" in notice for notice in found["notices"])
+    assert not (path_file.parent / "runs").exists()
+
+
+def test_order_and_nulls_change_the_data_driven_rows_alone(
+    path_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = answer(capsys, "--paths", str(path_file))["rows"]
+    for change in (["--order", "2"], ["--without-nulls"]):
+        other = answer(capsys, "--paths", str(path_file), *change)["rows"]
+        assert [r for r in plain if r["model"] != "data_driven"] == [
+            r for r in other if r["model"] != "data_driven"
+        ]
+        assert plain != other
+
+
+def test_table_and_plot_are_written(path_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["attribute", "--paths", str(path_file), "--plain", "--bootstrap", "20"]) == 0
+    output = capsys.readouterr().out
+    assert "data_driven 95 %" in output
+    assert "Notice: time_decay is left out" in output
+    assert "\x1b" not in output
+    folder = path_file.parent / "runs" / "attribution-1"
+    assert (folder / "figures" / "credit.png").stat().st_size > 10_000
+    assert json.loads((folder / "attribution.json").read_text())["conversions"] == 62
+
+
+def test_models_are_chosen_by_name(path_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = answer(capsys, "--paths", str(path_file), "--model", "linear", "--model", "last_click")
+    assert list(dict.fromkeys(r["model"] for r in found["rows"])) == ["linear", "last_click"]
+    assert found["fitted"] is None
+    assert found["notices"] == []
+
+
+def test_database_gives_seven_models_and_jobs_change_nothing(
+    database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = answer(capsys, "--db", str(database))
+    assert list(dict.fromkeys(row["model"] for row in found["rows"])) == list(ALL_MODELS)
+    with closing(sqlite3.connect(database)) as connection:
+        count, value = connection.execute("SELECT count(*), sum(value) FROM conversions").fetchone()
+        stored = dict(
+            connection.execute(
+                "SELECT utm_source, total_attribution FROM channel_performance"
+                " WHERE attribution_model = 'u_shape'"
+            ).fetchall()
+        )
+    assert found["conversions"] + found["conversions_without_touch"] == count
+    assert found["value"] + found["value_without_touch"] == pytest.approx(value)
+    own = {r["channel"]: r["conversions"] for r in found["rows"] if r["model"] == "u_shape"}
+    assert own == pytest.approx(stored)
+    assert answer(capsys, "--db", str(database), "--jobs", "2") == found
+
+
+def test_window_takes_dates(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = answer(capsys, "--db", str(database), "--model", "linear")
+    nothing = answer(capsys, "--db", str(database), "--model", "linear", "--from", "2100-01-01")
+    assert whole["conversions"] > 0
+    assert (nothing["conversions"], nothing["rows"]) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--paths", "paths.csv", "--model", "markov"], "last_click, first_click, linear, time_"),
+        (["--paths", "paths.csv", "--model", "time_decay"], "time_decay needs times"),
+        (["--paths", "paths.csv", "--order", "4"], "order is 4; use 1, 2 or 3"),
+        (["--paths", "paths.csv", "--half-life", "7"], "--half-life '7' is not a duration"),
+        (["--paths", "paths.csv", "--half-life", "0s"], "half_life_ms is 0"),
+        (["--paths", "paths.csv", "--u-shape", "50/60"], "3 percentages"),
+        (["--paths", "paths.csv", "--w-shape", "nan/30/30/10"], "4 percentages"),
+        (["--paths", "paths.csv", "--direct", "drop"], "use own or ignore"),
+        (["--paths", "paths.csv", "--from", "2026-01-01"], "--from needs --db"),
+        (["--paths", "paths.csv", "--jobs", "2"], "--jobs needs --db"),
+        (["--paths", "paths.csv", "--bootstrap", "3"], "20 resamples or more"),
+        (["--paths", "nothing.csv"], "nothing.csv: cannot be read"),
+        (["--db", "nothing.db"], "there is no such file"),
+        (["--db", "paths.csv"], "not a usable database"),
+        (["--db", "paths.csv", "--from", "soon"], "--from 'soon': no time"),
+        (["--db", "paths.csv", "--from", "2026-02-01", "--to", "2026-01-01"], "is empty"),
+        ([], "give --db FILE or --paths FILE.csv"),
+        (["--db", "a.db", "--paths", "paths.csv"], "one of them"),
+    ],
+)
+def test_refusals_are_one_clear_line(
+    path_file: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert said in refusal(capsys, *arguments)
+
+
+def test_no_conversion_at_all_is_said(path_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path_file.write_text("path,total_conversions,total_null\na > b,0,4\n")
+    assert main(["attribute", "--paths", str(path_file), "--plain"]) == 0
+    output = capsys.readouterr().out
+    assert "only 0 conversions, fewer than 10" in output
+    assert "Plot" not in output
+
+
+def test_command_runs_as_a_process_without_colour(path_file: Path) -> None:
+    done = edgeproof(
+        "attribute", "--paths", "paths.csv", cwd=path_file.parent, variables={"NO_COLOR": "1"}
+    )
+    assert done.returncode == 0
+    assert "\x1b" not in done.stdout
+    assert "Plot: runs/attribution-1/figures/credit.png" in done.stdout
+
+
+def account(path_file: Path, **options: Any) -> Account:
+    return account_of(read_paths(path_file)[0], Parameters(), **options)
+
+
+def test_figure_states_its_finding_and_draws_the_same_twice(path_file: Path) -> None:
+    found = account(path_file)
+    figure = credit(found)
+    assert style.finding(figure) == (
+        "direct depends most on the model: 0 % of the conversions by first click, 19 % by last "
+        "click"
+    )
+    assert style.svg(figure) == style.svg(credit(found))
+    one = account(path_file, models=["linear"])
+    assert credit_finding(one) == "search gets 62 % of the conversions by linear"
+    assert style.png(credit(one))
+
+
+def test_figure_of_many_channels_names_the_largest_and_sums_up_the_rest() -> None:
+    paths = paths_from([([f"channel-{n:02d}"], 20.0 - n, 0, 3) for n in range(15)])
+    figure = credit(account_of(paths, Parameters()))
+    assert "The 7 largest channels have names." in style.subtitle(figure)
+    assert "Every model gives every channel the same share" in style.finding(figure)
+    texts = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert sum("channel-" in text for text in texts) == 7
+    assert sum("all others" in text for text in texts) == 1
+
+
+def test_figure_without_conversions_is_refused() -> None:
+    with pytest.raises(ValueError, match="no conversion"):
+        credit(account_of(paths_from([("a", 0, 0, 4)]), Parameters()))
