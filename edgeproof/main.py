@@ -21,6 +21,7 @@ from edgeproof import (
     scenario,
     serve,
     simulate,
+    upkeep,
 )
 
 EXIT_CODES = """
@@ -44,6 +45,8 @@ app.command("load")(load.command)
 app.command("prove")(prove.command)
 app.command("plan")(plan.command)
 app.command("report")(report.command)
+attribute.app.command("fit")(upkeep.fit)
+attribute.app.command("recount")(upkeep.recount_totals)
 app.add_typer(attribute.app, name="attribute")
 app.add_typer(bench.app, name="bench")
 app.add_typer(scenario.app, name="scenario")

@@ -124,7 +124,7 @@ def retry(
 
 def _on(path: Path, ask: Callable[[Backlog], Awaitable[_T]]) -> _T:
     """Return what *ask* finds in the queue of the database at *path*."""
-    _check(path)
+    check_database(path)
 
     async def run() -> _T:
         database = SqliteDatabase(path)
@@ -136,7 +136,7 @@ def _on(path: Path, ask: Callable[[Backlog], Awaitable[_T]]) -> _T:
     return asyncio.run(run())
 
 
-def _check(path: Path) -> None:
+def check_database(path: Path) -> None:
     """Raise InputError unless *path* is a database of the service's; nothing is written to it."""
     if not path.is_file():
         raise InputError(

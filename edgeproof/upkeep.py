@@ -1,0 +1,129 @@
+"""edgeproof attribute fit and recount: what is kept with a database, made anew and checked."""
+
+from __future__ import annotations
+
+import json as json_module
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from core.attribution.bulk import Window
+from core.attribution.fitted import MIN_CONVERSIONS
+from core.attribution.parameters import Parameters
+from core.attribution.survey import Survey, fit_database
+from core.attribution.upkeep import Totals, keep_model, recount, repair
+from core.clock import SystemClock, epoch_ms
+from core.query.database import SqliteDatabase
+from edgeproof.finish import show_table
+from edgeproof.options import JsonOption, PlainOption
+from edgeproof.progress import Display
+from edgeproof.queue import DatabaseOption, check_database
+
+_T = TypeVar("_T")
+
+
+def fit(
+    db: DatabaseOption,
+    order: Annotated[
+        int,
+        typer.Option("--order", min=1, max=3, metavar="1|2|3", help="Channels it remembers."),
+    ] = 1,
+    min_conversions: Annotated[
+        int,
+        typer.Option(
+            "--min-conversions", min=1, metavar="N", help="With fewer, every touch counts the same."
+        ),
+    ] = MIN_CONVERSIONS,
+    plain: PlainOption = False,
+    json: JsonOption = False,
+) -> int:
+    """Fit data_driven on all journeys of a database, and store it there with its version.
+
+    Example: edgeproof attribute fit --db data/cdp.sqlite --order 2
+    """
+    check_database(db)
+    display = Display(plain=plain, quiet=json)
+    with display.open():
+        survey = Survey(file=db, parameters=Parameters(order=order), window=Window())
+        model = fit_database(survey, minimum=min_conversions, on_progress=display.update)
+    number = _on(db, lambda database, now_ms: keep_model(database.connection, model, now_ms))
+    if json:
+        print(json_module.dumps({"number": number, **model.to_json()}, allow_nan=False))
+        return 0
+    rows: list[tuple[str, ...]] = [("channel", "removal effect", "on value")]
+    for channel, weight in sorted(model.weights.items(), key=lambda pair: -pair[1]):
+        rows.append((channel, f"{weight:.4f}", f"{model.value_weights[channel]:.4f}"))
+    show_table(rows, plain=plain)
+    print(
+        f"Model {number}, version {model.version}: order {order}, from {model.paths:,.6g} paths, "
+        f"{model.conversions:,.6g} of them converting."
+    )
+    if model.fallback:
+        print(f"Notice: {model.fallback}")
+    return 0
+
+
+def recount_totals(
+    db: DatabaseOption,
+    mend: Annotated[
+        bool, typer.Option("--repair", help="Put the counted totals in place of wrong ones.")
+    ] = False,
+    plain: PlainOption = False,
+    json: JsonOption = False,
+) -> int:
+    """Check that channel_performance is the sum of the stored credits, in count and in value.
+
+    Exit code 1 if it is not and --repair is not given.
+
+    Example: edgeproof attribute recount --db data/cdp.sqlite
+    """
+    check_database(db)
+    found = _on(
+        db,
+        lambda database, now_ms: (
+            repair(database.connection, now_ms) if mend else recount(database.connection)
+        ),
+    )
+    if json:
+        differences = [
+            {
+                "model": d.model,
+                "channel": d.channel,
+                "kept": _data(d.kept),
+                "counted": _data(d.counted),
+            }
+            for d in found
+        ]
+        print(json_module.dumps({"differences": differences, "repaired": mend}))
+    elif not found:
+        print("Every total is the sum of its rows.")
+    else:
+        rows: list[tuple[str, ...]] = [("model", "channel", "kept", "counted")]
+        rows += [(d.model, d.channel, _shown(d.kept), _shown(d.counted)) for d in found]
+        show_table(rows, plain=plain)
+        done = "repaired" if mend else "run it again with --repair to put the counted ones in place"
+        print(f"{len(found)} totals are not the sums of their rows; {done}.")
+    return 1 if found and not mend else 0
+
+
+def _data(totals: Totals | None) -> dict[str, float] | None:
+    if totals is None:
+        return None
+    return {"credit": totals.credit, "conversions": totals.conversions, "value": totals.value}
+
+
+def _shown(totals: Totals | None) -> str:
+    if totals is None:
+        return "none"
+    return f"{totals.credit:,.4f} of {totals.conversions:,}, {totals.value:,.2f}"
+
+
+def _on(path: Path, work: Callable[[SqliteDatabase, int], _T]) -> _T:
+    """Return what *work* does on the database at *path*, which is brought up to date first."""
+    database = SqliteDatabase(path, inline=True)
+    try:
+        return work(database, epoch_ms(SystemClock()))
+    finally:
+        database.connection.close()
