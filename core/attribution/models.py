@@ -168,7 +168,8 @@ def _time_decay(times_ms: Sequence[int], half_life_ms: int) -> tuple[float, ...]
 def _in_proportion(weights: Sequence[float]) -> tuple[float, ...]:
     """Return *weights* over their sum; equal shares where all are 0."""
     total = sum(weights)
-    if total <= 0:
+    # 0.3 + 0.3 + 0.3 is not 0.9, but three equal shares are 1/3 to the last bit.
+    if total <= 0 or min(weights) == max(weights):
         return _linear(len(weights))
     return tuple(weight / total for weight in weights)
 

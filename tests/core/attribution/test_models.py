@@ -273,6 +273,10 @@ def given_to(model: str, channels: str, **changes: Any) -> list[float]:
     return [round(c, 12) for c in touch_credits(model, times, channels, NOW, parameters, **changes)]
 
 
+def test_three_touches_of_w_shape_get_a_third_to_the_last_bit() -> None:
+    assert credits_of("w_shape", [1, 2, 3], 4) == (1 / 3, 1 / 3, 1 / 3)
+
+
 def test_two_touches_without_a_middle_keep_the_proportion_of_the_ends() -> None:
     # Adobe's rule: 60/20/20 becomes 75/25.
     parameters = Parameters(u_shape=(0.6, 0.2, 0.2), w_shape=(0.6, 0.1, 0.2, 0.1))
