@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.requests import Request
 
+from core.caching.keys import MAX_KEY_BYTES
 from core.caching.stamps import Target
 from core.cdp import MAX_ID_LENGTH
 from core.errors import InputError
@@ -88,6 +89,11 @@ def parse_invalidation(body: bytes) -> Target:
         if not isinstance(key, str) or not key:
             raise BadRequest(f"keys holds {shown(key)}; a key is a text that is not empty")
         _check_unicode(key, "a key")
+        if len(key.encode()) > MAX_KEY_BYTES:
+            raise BadRequest(
+                f"keys holds {shown(key)}, {len(key.encode()):,} bytes long; a key has at most "
+                f"{MAX_KEY_BYTES}"
+            )
     return Target(keys=tuple(dict.fromkeys(value)))
 
 

@@ -36,7 +36,7 @@ class Purpose(IntEnum):
     DATA = 64
     WARM_START = 80
     CALIBRATION = 96
-    BOOTSTRAP = 112
+    BOOTSTRAP = 128
 
 
 def _generator(seed: int, purpose: Purpose, replication: int) -> np.random.Philox:

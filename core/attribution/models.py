@@ -82,9 +82,14 @@ def _weights(weights: Mapping[str, float] | None, channels: Sequence[str]) -> li
 
 
 def _closest(marked: int | None, kept: Sequence[int], times_ms: Sequence[int]) -> int | None:
-    """Return which of *kept* is closest in time to the touch at *marked*, the earlier of two."""
+    """Return where in *kept* the touch at *marked* is, or the one closest to it in time.
+
+    Of two that are equally close, the earlier one.
+    """
     if marked is None:
         return None
+    if marked in kept:
+        return kept.index(marked)
     return min(range(len(kept)), key=lambda i: (abs(times_ms[kept[i]] - times_ms[marked]), i))
 
 

@@ -106,6 +106,10 @@ async def _load(
     try:
         found = await load(tuple(read.key for read in reads))
         values = {read.key: freeze(found.get(read.key)) for read in reads}
+        kept = [
+            cache.keep_loaded(read.kind, read.key, values[read.key], stamp, loading, read.tags)
+            for read in reads
+        ]
     except Exception:
         cache.statistics.load_errors += 1
         values = {read.key: cache.fall_back(read) for read in reads}
@@ -117,15 +121,14 @@ async def _load(
         for read in reads:
             cache.answer(read, values[read.key])
         return values
-    items = []
     for read in reads:
         cache.count(read, outcome)
-        item = cache.keep_loaded(read.kind, read.key, values[read.key], stamp, loading, read.tags)
-        if item is not None:
-            items.append(item)
         cache.answer(read, values[read.key])
-    if items and outcome != BYPASS:
-        await cache.store(*items)
+    if outcome != BYPASS:
+        await cache.store(*(item for item in kept if item is not None))
+        if cache.keeps:  # what L2 has for the others is not to be served stale any more
+            ended = (read.key for read, item in zip(reads, kept, strict=True) if item is None)
+            await cache.l2.drop(*ended)
     return values
 
 

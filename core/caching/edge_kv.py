@@ -239,5 +239,8 @@ def _unpacked(data: bytes | None, until: float) -> _Held:
         return _Held(None, 0.0, until)
     expires, size = _HEADER.unpack_from(data)
     start = _HEADER.size + size
-    tags = tuple(json.loads(data[_HEADER.size : start])) if size else ()
+    try:
+        tags = tuple(str(tag) for tag in json.loads(data[_HEADER.size : start])) if size else ()
+    except (ValueError, TypeError):
+        return _Held(None, 0.0, until)
     return _Held(data[start:], expires, until, tags)

@@ -193,6 +193,20 @@ class MemoryCache:
             if not keys:
                 del self._tags[tag]
 
+    def touch(self, key: str) -> None:
+        """Let the entry of *key*, if there is one, be the most recently used; counts nothing."""
+        generation = self._young if key in self._young else self._old
+        entry = generation.pop(key, None)
+        if entry is not None:
+            self._young[key] = entry
+
+    def discard(self, key: str) -> None:
+        """Drop the entry of *key*, if there is one; counts nothing."""
+        generation = self._young if key in self._young else self._old
+        entry = generation.get(key)
+        if entry is not None:
+            self._remove(generation, key, entry)
+
     def delete(self, key: str) -> bool:
         """Forget *key*; return whether it was there."""
         generation = self._young if key in self._young else self._old

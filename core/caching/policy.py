@@ -34,7 +34,10 @@ class Text:
 
 
 class Json:
-    """Values that JSON can hold; they are read back frozen."""
+    """Values that JSON can hold; they are read back frozen.
+
+    As JSON has it, keys of objects are read back as text and named tuples as tuples.
+    """
 
     def encode(self, value: Any) -> bytes:
         """Return *value* as JSON; TypeError or ValueError if JSON cannot hold it."""

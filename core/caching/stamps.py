@@ -67,6 +67,11 @@ class Stamps:
         """Whether anything is refused at all."""
         return bool(self._records) or self._oldest >= 0
 
+    def cover(self, seconds: float) -> None:
+        """Remember invalidations for at least *seconds*: L2 keeps a value for that long."""
+        if seconds * 1000 > self._horizon_ms:
+            self._horizon_ms = int(seconds * 1000) + 1
+
     def load(self, now_ms: int | None = None) -> int:
         """Return the stamp of a load that begins now; *now_ms*: where the caller knows it."""
         stamp = self._now_ms() if now_ms is None else now_ms

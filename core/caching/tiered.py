@@ -94,6 +94,7 @@ class TieredCache:
         for name in self.__slots__:
             setattr(scoped, name, getattr(self, name))
         scoped.l1 = MemoryCache(max_entries=self.l1.max_entries, max_bytes=self.l1.max_bytes)
+        scoped.l1.statistics = self.l1.statistics
         return scoped
 
     def peek(self, kind: CacheType, key: str, span: Span | None = None, name: str = "") -> Any:
@@ -249,9 +250,12 @@ class TieredCache:
             self.count(read, outcome)  # a read that nothing answered is no hit
             raise
         self.count(read, outcome)
-        if item is not None and outcome != BYPASS:
+        if outcome != BYPASS:
             self.answer(read, value)  # nobody else waits for the write, and ages meanwhile
-            await self.store(item)
+            if item is not None:
+                await self.store(item)
+            elif self.keeps:  # what L2 has for it is not to be served stale any more
+                self._retain(asyncio.get_running_loop().create_task(self.l2.drop(read.key)))
         return value
 
     async def _load(self, read: Read) -> tuple[Any, StoreItem | None]:
@@ -286,8 +290,10 @@ class TieredCache:
             self.statistics.overtaken += 1
             return None
         if fresh_until <= now:
+            self.l1.discard(key)  # an older value of it is not the answer any more
             return None
         load_seconds = now - loading
+        self._stamps.cover(fresh_until + self._lifetime.stale_bound - now)
         sealed = seal(
             None if value is None else kind.codec.encode(value),
             loaded_ms=stamp,
@@ -314,6 +320,8 @@ class TieredCache:
 
     async def store(self, *items: StoreItem) -> None:
         """Put *items* into L2, in the background unless the policy says otherwise."""
+        if not items:
+            return
         if self._policy.await_put:
             await self.l2.write(*items)
         else:
@@ -392,6 +400,7 @@ class TieredCache:
         return entry[0]
 
     def _count_retained(self, read: Read, value: Any, life: Life, now: float) -> None:
+        self.l1.touch(read.key)
         code = L1_HIT if value is not None else L1_HIT | NEGATIVE
         self.count(read, code | STALE if now >= life.fresh_until else code)
 
@@ -410,7 +419,14 @@ class TieredCache:
             return
         flight = self.flights.begin(read.key, read.tags)
         self.statistics.refreshes += 1
-        self._retain(asyncio.get_running_loop().create_task(self._renew(read, flight)))
+        task = asyncio.get_running_loop().create_task(self._renew(read, flight))
+        task.add_done_callback(lambda ended: self._abandon(flight) if ended.cancelled() else None)
+        self._retain(task)
+
+    def _abandon(self, flight: Flight) -> None:
+        """End a flight whose task may have been cancelled before it began."""
+        self.flights.end(flight)
+        flight.fail(LeaderLeft())
 
     async def _renew(self, read: Read, flight: Flight) -> None:
         read.begin_apart()
@@ -428,6 +444,8 @@ class TieredCache:
         flight.resolve(value)
         if item is not None:
             await self.l2.write(item)
+        else:
+            await self.l2.drop(read.key)
 
     def count(self, read: Read, code: int) -> None:
         """Count how *read* ended, and note it on its span."""

@@ -273,5 +273,6 @@ def test_no_statement_returns_two_columns_of_one_name(bench: Bench) -> None:
         if isinstance(statement, Statement) and statement.sql.lstrip().startswith("SELECT"):
             nothing = [None] * statement.sql.count("?")
             sql = statement.sql.replace("LIMIT ?", "LIMIT coalesce(?, 1)")
+            sql = sql.replace("OFFSET ?", "OFFSET coalesce(?, 0)")
             names = [column[0] for column in bench.connection.execute(sql, nothing).description]
             assert len({*names}) == len(names)
