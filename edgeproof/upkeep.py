@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -15,6 +16,7 @@ from core.attribution.parameters import Parameters
 from core.attribution.survey import Survey, fit_database
 from core.attribution.upkeep import Totals, keep_model, recount, repair
 from core.clock import SystemClock, epoch_ms
+from core.errors import InputError
 from core.query.database import SqliteDatabase
 from edgeproof.finish import show_table
 from edgeproof.options import JsonOption, PlainOption
@@ -125,5 +127,9 @@ def _on(path: Path, work: Callable[[SqliteDatabase, int], _T]) -> _T:
     database = SqliteDatabase(path, inline=True)
     try:
         return work(database, epoch_ms(SystemClock()))
+    except sqlite3.Error as error:
+        raise InputError(
+            f"--db {path}: {error}; see that it can be written and nothing else holds it"
+        ) from None
     finally:
         database.connection.close()

@@ -15,7 +15,7 @@ ALL_MODELS = (*HEURISTICS, DATA_DRIVEN)
 MODELS = HEURISTICS
 """The models whose credits the tables hold."""
 
-_LATER = {DATA_DRIVEN: "it needs a fitted model, which is not stored yet"}
+_LATER = {DATA_DRIVEN: "stored credits do not hold it yet; `edgeproof attribute` computes it"}
 
 
 def check_model(model: str, models: Sequence[str] = MODELS) -> str:
