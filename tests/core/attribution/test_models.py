@@ -213,7 +213,7 @@ def test_unknown_model_is_refused_by_name_with_the_list(model: str) -> None:
 
 
 def test_data_driven_is_refused_with_its_reason() -> None:
-    with pytest.raises(InputError, match=r"'data_driven' .*needs a fitted model"):
+    with pytest.raises(InputError, match=r"'data_driven' .*edgeproof attribute"):
         credits_of("data_driven", [1], 2)
 
 
