@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +20,7 @@ MAX_WAITING = 10_000
 
 _CHECK_STEPS = 10_000  # of SQLite's virtual machine: well below a millisecond
 _LOCK_SECONDS = 5.0
+_RETRY_SECONDS = 0.01
 
 MAX_PARAMETERS = 100
 """Bound parameters of one statement that D1 takes; SQLite takes more."""
@@ -98,7 +100,7 @@ class SqliteDatabase:
         try:
             self.connection = _connect(path)
             try:
-                self.connection.execute(f"PRAGMA journal_mode = {'WAL' if journal else 'OFF'}")
+                _set_journal(self.connection, "WAL" if journal else "OFF")
                 self.connection.execute("PRAGMA synchronous = NORMAL")
                 migrate(self.connection, path)
                 self._writer = None if inline else _Lane("sqlite-writer", [self.connection])
@@ -221,6 +223,23 @@ def _connect(path: Path | None) -> sqlite3.Connection:
         check_same_thread=False,
         cached_statements=256,
     )
+
+
+def _set_journal(connection: sqlite3.Connection, mode: str) -> None:
+    """Set the journal mode; sqlite3.OperationalError if the file stays locked.
+
+    Two that switch a new file at a time would wait for each other for ever, so SQLite refuses one
+    of them at once, whatever its timeout. That one comes again.
+    """
+    for is_last in (*(False,) * int(_LOCK_SECONDS / _RETRY_SECONDS), True):
+        try:
+            connection.execute(f"PRAGMA journal_mode = {mode}")
+        except sqlite3.OperationalError as error:
+            if is_last or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            time.sleep(_RETRY_SECONDS)
+        else:
+            return
 
 
 def _read(
