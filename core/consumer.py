@@ -17,6 +17,10 @@ from pathlib import Path
 from uuid import uuid4
 
 from core.attribution.batch import BatchAttributionProcessor
+from core.attribution.current import CurrentScheme
+from core.attribution.fitter import Fitter, in_thread
+from core.attribution.scheme import Scheme
+from core.attribution.upkeep import newest_row
 from core.backlog import Backlog
 from core.clock import SystemClock, data_time
 from core.consumed import Consumed, read_run_start
@@ -50,12 +54,20 @@ class Consumer:
         if plan.emulate:
             database = self._delayed = self._behind_latencies()
         self._backlog = Backlog(self._sqlite, self._clock, owner=f"{os.getpid()}-{uuid4().hex}")
-        self._processor = BatchAttributionProcessor(
-            Queries(database, self._clock, self._profiler),
-            now_ms=data_time(self._clock),
+        settings = scenario.attribution
+        scheme = Scheme(settings.parameters(), newest_row(self._sqlite.connection))
+        queries = Queries(database, self._clock, self._profiler, parameters=scheme.parameters)
+        # No request looks for newer models here: this process makes them.
+        self._current = CurrentScheme(
+            scheme, queries, self._clock, refresh=settings.refresh, retain=lambda _: None
         )
+        now_ms = data_time(self._clock)
+        self._processor = BatchAttributionProcessor(
+            queries, now_ms=now_ms, in_force=lambda: self._current.scheme
+        )
+        self._fitter = Fitter(queries, self._current, settings, now_ms=now_ms, run=in_thread)
         self._queue = ConversionQueue(
-            self._processor.process,
+            self._fitter.counting(self._processor.process),
             batch_size=scenario.queue.batch_size,
             max_parallel=scenario.queue.max_parallel,
             wait=scenario.queue.wait,
@@ -89,6 +101,7 @@ class Consumer:
                 await asyncio.wait_for(stop.wait(), POLL_SECONDS)
         while await self._step() or self._queue.pending:
             await self._queue.drain()
+        await self._fitter.drain()
         self._write_figures()
         self._timers.close()
         await self._sqlite.close()
@@ -111,6 +124,8 @@ class Consumer:
         counters = {
             "conversions_processed": self._processor.processed,
             "conversions_without_touches": self._processor.without_touches,
+            "fits_failed": self._fitter.failed,
+            "models_fitted": self._fitter.fitted,
             "queue_batches": self._queue.batches,
             "queue_given_up": self._queue.given_up,
             "queue_pending": self._queue.pending,

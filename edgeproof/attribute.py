@@ -15,7 +15,7 @@ from core.attribution.account import Account, account_of
 from core.attribution.bootstrap import Intervals, bootstrap
 from core.attribution.bulk import Window
 from core.attribution.fitted import MIN_CONVERSIONS
-from core.attribution.models import ALL_MODELS, DATA_DRIVEN
+from core.attribution.models import DATA_DRIVEN, MODELS
 from core.attribution.parameters import DirectRule, Parameters
 from core.attribution.path_file import read_paths
 from core.attribution.survey import Survey, account_of_database
@@ -73,7 +73,7 @@ def command(
         typer.Option(
             "--model",
             metavar="NAME",
-            help=f"One of {', '.join(ALL_MODELS)}. Repeatable. Default: all.",
+            help=f"One of {', '.join(MODELS)}. Repeatable. Default: all.",
             rich_help_panel="Models",
         ),
     ] = None,

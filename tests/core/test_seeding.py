@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from core.attribution.models import MODELS, credits_of
+from core.attribution.models import HEURISTICS, MODELS, credits_of
 from core.population import Population, populate
 from core.query.database import SqliteDatabase
 from core.replay import prepare
 from core.scenario import Scenario
 from core.scenario_file import parse_scenario
 from core.seeding import seed_database
+from tests.core.attribution.driven import driven_credits, effects_of, walks_of
 from tests.core.service.serving import seeded_world, small_scenario
 
 SCENARIO = small_scenario("seeded")
@@ -86,16 +87,21 @@ def test_all_conversions_are_attributed_as_plain_python_does_it(
     assert connection.execute(
         "SELECT count(*) FROM conversions WHERE processed = 0"
     ).fetchone() == (0,)
+    effects = effects_of(walks_of(world))
     expected = []
     for name, (_, converted, _) in world.conversions.items():
         touches = world.journey(name)
-        shares = [credits_of(model, [time for time, _ in touches], converted) for model in MODELS]
+        times = [time for time, _ in touches]
+        shares = [credits_of(model, times, converted) for model in HEURISTICS]
+        shares.append(driven_credits([channel for _, channel in touches], effects))
         expected += [
             (name, index, len(touches), channel, *(share[index] for share in shares))
             for index, (_, channel) in enumerate(touches)
         ]
     found = connection.execute(f"SELECT {CREDITS} FROM touch_credits").fetchall()
-    assert sorted(found) == sorted(expected)
+    for one, other in zip(sorted(found), sorted(expected), strict=True):
+        assert one[:-1] == other[:-1]
+        assert one[-1] == pytest.approx(other[-1], abs=1e-9)
 
 
 @pytest.mark.parametrize("scenario", [SCENARIO, REPEATED], ids=lambda scenario: scenario.name)
