@@ -15,7 +15,7 @@ from core.attribution.settings import Attribution
 from core.query import statements
 from core.query.database import Row, SqliteDatabase
 
-PAGE = 5_000
+PAGE = 2_000
 """Events that are read at a time, so that nobody else waits long for the database."""
 
 _LATEST_MS = 2**42  # of the year 2109: later times are slips, and too far apart for one chain

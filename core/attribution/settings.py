@@ -31,7 +31,7 @@ class Attribution(Part):
     milestones: tuple[str, str] = ("", "")
     order: Annotated[int, Field(ge=1, le=3)] = 1
     fit_every: Annotated[int, Field(ge=0, le=1_000_000_000)] = 1_000
-    fit_events: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000
+    fit_events: Annotated[int, Field(ge=1, le=10_000_000)] = 50_000
     min_conversions: Positive = MIN_CONVERSIONS
     refresh: Annotated[Duration, Field(gt=0)] = 10.0
 
