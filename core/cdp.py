@@ -190,7 +190,7 @@ class Cdp:
         begin(span, "write")
         is_new, converts = await self._queries.insert_event(event, user.segment if user else "new")
         # A conversion is queued once, whichever of its events came first: a batch that overlaps
-        # another over it fails as a whole and is tried again.
+        # another over it has to be stored one by one.
         if converts and event.conversion_id is not None:
             self._inbox.put(event.conversion_id)
         return is_new

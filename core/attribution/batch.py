@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from core.attribution.journeys import Journey
 from core.attribution.models import MODELS
 from core.attribution.scheme import Scheme
+from core.errors import Refused
 from core.query import statements
 from core.query.database import Command
 from core.query.queries import Queries
@@ -38,7 +39,7 @@ class BatchAttributionProcessor:
     async def process(self, span: Span, conversion_ids: Sequence[str]) -> dict[str, str]:
         """Attribute *conversion_ids* and store the results; return why some cannot be, by id.
 
-        Raise StoreError if the database fails: then nothing of the batch is stored.
+        Raise StoreError if the database fails: what is not stored then waits.
         """
         CURRENT.set(Operation(span, BATCH_SLOTS["batch-read"]))
         journeys = await self._queries.waiting_journeys(conversion_ids)
@@ -49,11 +50,31 @@ class BatchAttributionProcessor:
             journeys = [found for found in journeys if found.conversion_id not in rejected]
         if journeys:
             CURRENT.set(Operation(span, BATCH_SLOTS["batch-write"]))
-            commands = attribution_commands(journeys, self._in_force(), self._now_ms())
-            await self._queries.store_attribution(commands)
-            self.processed += len(journeys)
-            self.without_touches += sum(not journey.times_ms for journey in journeys)
+            try:
+                await self._store(journeys)
+            except Refused:
+                rejected |= await self._store_one_by_one(journeys)
         return rejected
+
+    async def _store(self, journeys: Sequence[Journey]) -> None:
+        commands = attribution_commands(journeys, self._in_force(), self._now_ms())
+        await self._queries.store_attribution(commands)
+        self.processed += len(journeys)
+        self.without_touches += sum(not journey.times_ms for journey in journeys)
+
+    async def _store_one_by_one(self, journeys: Sequence[Journey]) -> dict[str, str]:
+        """Store what the database takes; return why it does not take the others, by id."""
+        refused = {}
+        for journey in journeys:
+            try:
+                await self._store([journey])
+            except Refused as error:
+                refused[journey.conversion_id] = str(error)
+        if not refused:
+            return refused
+        # What another consumer has stored in between is no longer waiting, and nothing is wrong.
+        waiting = await self._queries.waiting_journeys([*refused])
+        return {each.conversion_id: refused[each.conversion_id] for each in waiting}
 
 
 def attribution_commands(journeys: Iterable[Journey], scheme: Scheme, now_ms: int) -> list[Command]:

@@ -94,7 +94,8 @@ INSERT_CONVERSION = Statement(
 )
 
 # No OR REPLACE: a conversion that another consumer has attributed since its journey was read fails
-# the whole transaction, so that it is counted once whatever overlaps.
+# the whole transaction, so that it is counted once whatever overlaps; the others are then stored
+# one by one.
 INSERT_CREDITS = Statement(
     "insert_credits",
     "INSERT INTO touch_credits (conversion_id, touchpoint_index, touchpoints,"

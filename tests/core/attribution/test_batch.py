@@ -291,6 +291,26 @@ def test_one_conversion_of_unusable_data_is_rejected_and_the_other_49_are_stored
     in_shop(scene)
 
 
+def test_one_conversion_whose_rows_are_refused_does_not_stop_the_others() -> None:
+    async def scene(shop: Shop) -> None:
+        for number in range(50):
+            user = f"u{number}"
+            await shop.add([touch(f"t{number}", T - 1)._replace(user_id=user),
+                            purchase(f"c{number}")._replace(user_id=user)])  # fmt: skip
+        # A row that nothing can explain stands in the way of one.
+        shop.database.connection.execute(
+            "INSERT INTO touch_credits VALUES ('c7', 0, 1, 'email', 1, 1, 1, 1, 1, 1, 1)"
+        )
+        rejected = await shop.processor.process(Span(is_batch=True), shop.waiting())
+        assert list(rejected) == ["c7"]
+        assert "UNIQUE constraint failed: touch_credits" in rejected["c7"]
+        assert (shop.waiting(), shop.processor.processed) == (["c7"], 49)
+        counted = shop.rows("SELECT total_attribution, total_conversions FROM channel_performance")
+        assert counted == [(49.0, 49)] * len(MODELS)
+
+    in_shop(scene)
+
+
 def test_results_name_the_parameters_and_the_model_that_they_are_from() -> None:
     async def scene(shop: Shop) -> None:
         scheme = Scheme(Parameters(half_life_ms=1000))
