@@ -228,6 +228,7 @@ class Reference(Application):
             self._view.cool()
         if is_first:
             await self._undelayed.delete_prefix("")
+        self._warmer.adopt(self.current.scheme)
         # What happened before the run decides nothing in it.
         self.invalidator.stamps.clear()
         self.breaker.succeed()

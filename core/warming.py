@@ -64,6 +64,14 @@ class Warmer:
         self._load_seconds = l3.round_trip.sample(0.5) + l3.read_execution.sample(0.5)
         self._known: dict[tuple[str, int], _Entry] = {}
 
+    def adopt(self, scheme: Scheme) -> None:
+        """Warm by *scheme* from now on: what another one decided is loaded anew."""
+        if scheme is not self._scheme:
+            self._scheme = scheme
+            for place in [*self._known]:
+                if place[0] in ("attribution", "channel_metrics"):
+                    del self._known[place]
+
     async def load(self, state: WarmState) -> None:
         """Load every value of *state* from the database, so that warming is quick."""
         for held in state.l2:

@@ -86,6 +86,24 @@ def test_service_fits_a_model_every_so_many_batches_and_answers_by_it(tmp_path: 
         assert recount(connection) == []
 
 
+def test_run_that_starts_after_a_fit_is_warm_under_the_newest_model(tmp_path: Path) -> None:
+    scenario = small_scenario(
+        "warm", start="warm", attribution=FITTING, queue={"wait": "1ms"},
+        traffic={"stages": [{"rate": 2000}], "mix": {"track": 0.1, "attribution": 0.9}},
+    )  # fmt: skip
+    with serving(scenario, tmp_path) as (visitor,):
+        first = driven(visitor)["model_version"]
+        sell(visitor, 2)
+        visitor.await_counters(lambda now: now["models_fitted"] == 1)
+        assert visitor.command("run").status_code == 200
+        hits = 0
+        for number in range(6, 30, 7):  # what the traffic asks data_driven about
+            answer = visitor.attribution(f"c{number}", "data_driven")
+            assert answer.json()["model_version"] != first
+            hits += "hit" in answer.headers["Cache-Status"].split(",")[0]
+        assert hits == 4
+
+
 def test_consumer_process_fits_and_every_worker_learns_of_it(tmp_path: Path) -> None:
     scenario = small_scenario(
         "pair", topology={"processes": 2}, attribution=FITTING, queue={"wait": "1ms"}
