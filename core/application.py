@@ -71,7 +71,7 @@ class Application:
         # Events carry the scenario's time, which begins at the data's epoch.
         now_ms = data_time(clock)
         self.processor = BatchAttributionProcessor(
-            self.queries, now_ms=now_ms, in_force=lambda: self.current.scheme
+            self.queries, now_ms=now_ms, in_force=self.current.look
         )
         self.fitter = Fitter(
             self.queries, self.current, scenario.attribution, now_ms=now_ms, run=run

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from core.attribution.batch import BatchAttributionProcessor
@@ -57,13 +58,13 @@ class Consumer:
         settings = scenario.attribution
         scheme = Scheme(settings.parameters(), newest_row(self._sqlite.connection))
         queries = Queries(database, self._clock, self._profiler, parameters=scheme.parameters)
-        # No request looks for newer models here: this process makes them.
+        self._asking: dict[asyncio.Task[Any], None] = {}
         self._current = CurrentScheme(
-            scheme, queries, self._clock, refresh=settings.refresh, retain=lambda _: None
+            scheme, queries, self._clock, refresh=settings.refresh, retain=self._retain
         )
         now_ms = data_time(self._clock)
         self._processor = BatchAttributionProcessor(
-            queries, now_ms=now_ms, in_force=lambda: self._current.scheme
+            queries, now_ms=now_ms, in_force=self._current.look
         )
         self._fitter = Fitter(queries, self._current, settings, now_ms=now_ms, run=in_thread)
         self._queue = ConversionQueue(
@@ -80,6 +81,10 @@ class Consumer:
         self._feed = Feed(self._backlog, self._queue, self._clock)
         self._figures = Consumed(plan.folder)
         self._written: dict[str, int] = {}
+
+    def _retain(self, task: asyncio.Task[Any]) -> None:
+        self._asking[task] = None
+        task.add_done_callback(self._asking.pop)
 
     def _behind_latencies(self) -> DelayedDatabase:
         plan, tier = self._plan, self._plan.scenario.tiers.l3
@@ -102,6 +107,7 @@ class Consumer:
         while await self._step() or self._queue.pending:
             await self._queue.drain()
         await self._fitter.drain()
+        await asyncio.gather(*self._asking)
         self._write_figures()
         self._timers.close()
         await self._sqlite.close()

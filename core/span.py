@@ -11,9 +11,9 @@ SLOTS = {
 """The slot of each named operation within its request; a request's reads are sequential."""
 
 SLOT_COUNT = 3
-BATCH_SLOTS = {"batch-read": 0, "batch-write": 1, "fit-read": 2, "fit-write": 3}
+BATCH_SLOTS = {"batch-read": 0, "batch-write": 1, "fit-read": 2, "fit-write": 3, "model": 4}
 """The slot of each named operation within its batch, or within the fit of the same number."""
-BATCH_SLOT_COUNT = 4
+BATCH_SLOT_COUNT = 5
 
 
 class Span:

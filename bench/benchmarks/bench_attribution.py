@@ -20,7 +20,7 @@ def test_attribution_batch_of_50_conversions(benchmark: BenchmarkFixture) -> Non
     tiers = Tiers(MemoryKV(clock.now), clock, l1_ttl=60.0)
     connection = tiers.database.connection
     processor = BatchAttributionProcessor(
-        tiers.queries, now_ms=lambda: DATA_EPOCH_MS, in_force=lambda: tiers.scheme
+        tiers.queries, now_ms=lambda: DATA_EPOCH_MS, in_force=lambda _: tiers.scheme
     )
     ids = [conversion_id(subject) for subject in range(BATCH)]
 

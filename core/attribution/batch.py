@@ -20,7 +20,7 @@ class BatchAttributionProcessor:
     What is stored is not computed anew: a conversion that was processed before is left out, so a
     batch delivered twice counts once. One whose data cannot be used does not stop the others.
 
-    in_force: returns the scheme that a batch is shared out by.
+    in_force: returns the scheme that the batch of a span is shared out by.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class BatchAttributionProcessor:
         queries: Queries,
         *,
         now_ms: Callable[[], int],
-        in_force: Callable[[], Scheme] = Scheme,
+        in_force: Callable[[Span], Scheme] = lambda _: Scheme(),
     ) -> None:
         self._queries = queries
         self._now_ms = now_ms
@@ -51,23 +51,23 @@ class BatchAttributionProcessor:
         if journeys:
             CURRENT.set(Operation(span, BATCH_SLOTS["batch-write"]))
             try:
-                await self._store(journeys)
+                await self._store(span, journeys)
             except Refused:
-                rejected |= await self._store_one_by_one(journeys)
+                rejected |= await self._store_one_by_one(span, journeys)
         return rejected
 
-    async def _store(self, journeys: Sequence[Journey]) -> None:
-        commands = attribution_commands(journeys, self._in_force(), self._now_ms())
+    async def _store(self, span: Span, journeys: Sequence[Journey]) -> None:
+        commands = attribution_commands(journeys, self._in_force(span), self._now_ms())
         await self._queries.store_attribution(commands)
         self.processed += len(journeys)
         self.without_touches += sum(not journey.times_ms for journey in journeys)
 
-    async def _store_one_by_one(self, journeys: Sequence[Journey]) -> dict[str, str]:
+    async def _store_one_by_one(self, span: Span, journeys: Sequence[Journey]) -> dict[str, str]:
         """Store what the database takes; return why it does not take the others, by id."""
         refused = {}
         for journey in journeys:
             try:
-                await self._store([journey])
+                await self._store(span, [journey])
             except Refused as error:
                 refused[journey.conversion_id] = str(error)
         if not refused:

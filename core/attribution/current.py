@@ -10,7 +10,7 @@ from core.attribution.scheme import Scheme
 from core.clock import Clock
 from core.errors import StoreError
 from core.query.queries import Queries
-from core.span import CURRENT, SLOTS, Operation, Span
+from core.span import BATCH_SLOTS, CURRENT, SLOTS, Operation, Span
 
 
 class CurrentScheme:
@@ -46,16 +46,17 @@ class CurrentScheme:
     def look(self, span: Span) -> Scheme:
         """Return the scheme in force; look for a newer model in the background if it is time.
 
-        A request never waits for that: a database that is away must not hold up a cached answer.
+        Nobody waits for that: a database that is away must not hold up a cached answer.
         """
         now = self._clock.now()
         if now >= self._due:
             self._due = now + self._refresh
-            self._retain(asyncio.get_running_loop().create_task(self._ask(Span(span.row))))
+            asking = self._ask(Span(span.row, is_batch=span.is_batch))
+            self._retain(asyncio.get_running_loop().create_task(asking))
         return self.scheme
 
     async def _ask(self, span: Span) -> None:
-        CURRENT.set(Operation(span, SLOTS["model"]))
+        CURRENT.set(Operation(span, (BATCH_SLOTS if span.is_batch else SLOTS)["model"]))
         try:
             stored = await self._queries.newer_model(self.scheme.number or 0)
         except StoreError:

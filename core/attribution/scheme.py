@@ -71,11 +71,9 @@ class Scheme:
 
     def key_end(self, model: str) -> str:
         """Return what cache keys of *model* end in; InputError for an unknown model."""
-        end = self._key_ends.get(model)
-        if end is None:
+        if model not in self._key_ends:
             check_model(model)
-            raise AssertionError(model)
-        return end
+        return self._key_ends[model]
 
     def credits(self, journey: Journey, models: Sequence[str] = MODELS) -> list[tuple[float, ...]]:
         """Return the credits of the touches under each of *models*; ValueError as they say."""

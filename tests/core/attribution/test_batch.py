@@ -315,7 +315,7 @@ def test_results_name_the_parameters_and_the_model_that_they_are_from() -> None:
     async def scene(shop: Shop) -> None:
         scheme = Scheme(Parameters(half_life_ms=1000))
         processor = BatchAttributionProcessor(
-            shop.queries, now_ms=lambda: T, in_force=lambda: scheme
+            shop.queries, now_ms=lambda: T, in_force=lambda _: scheme
         )
         await shop.add([touch("a", T - 1000), touch("b", T), purchase("c"), purchase("d")])
         await processor.process(Span(is_batch=True), ["c"])

@@ -63,7 +63,7 @@ class Works:
         )
         self.fitter = Fitter(self.queries, self.current, self.settings, now_ms=lambda: T, run=run)
         processor = BatchAttributionProcessor(
-            self.queries, now_ms=lambda: T, in_force=lambda: self.current.scheme
+            self.queries, now_ms=lambda: T, in_force=self.current.look
         )
         self._process = self.fitter.counting(processor.process)
 

@@ -153,6 +153,23 @@ def test_service_without_a_model_says_so_and_takes_up_one_that_a_command_fits(
         assert credits == pytest.approx(wanted, abs=1e-9)
 
 
+def test_consumer_process_takes_up_a_model_that_a_command_fits(tmp_path: Path) -> None:
+    scenario = small_scenario(
+        "by-hand", topology={"processes": 2}, queue={"wait": "1ms"},
+        attribution={"fit_every": 0, "refresh": "1ms"},
+    )  # fmt: skip
+    with serving(scenario, tmp_path) as (one, _):
+        assert edgeproof(
+            "attribute", "fit", "--db", str(tmp_path / "cdp.sqlite"), cwd=tmp_path
+        ).returncode == 0  # fmt: skip
+        kept = "SELECT model_version FROM conversions WHERE conversion_id = ?"
+        for _ in range(POLLS):
+            (sold,) = sell(one, 1)
+            if rows_of(tmp_path, kept, sold) == [(1,)]:
+                return
+        raise AssertionError("no conversion was shared out by the model")
+
+
 def test_parameters_that_change_between_two_runs_are_those_of_every_answer(
     tmp_path: Path, redis_server: str
 ) -> None:
