@@ -9,13 +9,14 @@ from functools import lru_cache
 from typing import Any
 
 from core.attribution.current import CurrentScheme
-from core.attribution.models import DATA_DRIVEN, role_of
+from core.attribution.models import DATA_DRIVEN
 from core.attribution.scheme import Scheme
 from core.caching.keys import cache_key
 from core.caching.policy import CacheType, Text
 from core.caching.read import MISSED
 from core.caching.tiered import TieredCache
 from core.conversions import Inbox
+from core.documents import channels_document, credits_document, journey_document
 from core.errors import InputError
 from core.population import Event
 from core.query.queries import Queries
@@ -245,74 +246,18 @@ class Cdp:
             return None
         if fault := journey.fault():
             raise Unusable(f"conversion {conversion_id[:40]!r}: {fault}")
-        (shares,) = scheme.credits(journey, (model,))
-        count = len(shares)
-        return _document(
-            {
-                "conversion_id": journey.conversion_id,
-                "user_id": journey.user_id,
-                "model": model,
-                **_origin(model, scheme, scheme.fallback_of(journey)),
-                "conversion_timestamp": journey.converted_ms,
-                "value": journey.value,
-                "touchpoints": [
-                    {
-                        "touchpoint_index": position,
-                        "utm_source": channel,
-                        "event_timestamp": time,
-                        "credit": credit,
-                        "credit_percentage": 100 * credit,
-                        "role": role_of(position, count),
-                    }
-                    for position, (channel, time, credit) in enumerate(
-                        zip(journey.channels, journey.times_ms, shares, strict=True)
-                    )
-                ],
-            }
-        )
+        return credits_document(journey, model, scheme)
 
     async def load_journey(self, user_id: str) -> bytes | None:
         """Return a user's events from the database."""
         rows = await self._queries.user_journey(user_id)
-        if not rows:
-            return None
-        names = ("event_id", "event_name", "utm_source", "event_timestamp", "conversion_id")
-        return _document(
-            {"user_id": user_id, "events": [dict(zip(names, row, strict=True)) for row in rows]}
-        )
+        return journey_document(user_id, rows) if rows else None
 
     async def load_channels(self, model: str, scheme: Scheme) -> bytes:
         """Return the channels' performance from the database."""
         rows = await self._queries.channel_performance(model)
-        return _document(
-            {
-                "model": model,
-                **_origin(model, scheme, scheme.fallback),
-                "channels": [
-                    {
-                        "utm_source": channel,
-                        "total_attribution": credit,
-                        "total_conversions": count,
-                        "total_value": value,
-                        "avg_attribution_per_conversion": credit / count if count else 0.0,
-                    }
-                    for channel, credit, count, value in rows
-                ],
-            }
-        )
+        return channels_document(rows, model, scheme)
 
     def kind(self, name: str) -> CacheType:
         """Return a cache type by name."""
         return self._types[name]
-
-
-def _origin(model: str, scheme: Scheme, fallback: str) -> dict[str, Any]:
-    """Return what an answer says of where its figures come from."""
-    origin: dict[str, Any] = {"parameters_key": scheme.parameters_key}
-    if model == DATA_DRIVEN:
-        origin |= {"model_version": scheme.version, "fallback": fallback or None}
-    return origin
-
-
-def _document(data: dict[str, Any]) -> bytes:
-    return json.dumps(data, separators=(",", ":")).encode()
