@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from core.answers import Answer, problem, refused
-from core.cdp import NotAccepted
+from core.cdp import NotAccepted, Unusable
 from core.errors import EdgeproofError, InputError, StoreError, StoreTimeout
 from core.incoming import BadRequest, identifier, model_of_query, parse_event, read_body
 from core.monitoring import TOKEN_VARIABLE, Monitoring
@@ -80,6 +80,8 @@ class Service:
             try:
                 isolate = self._isolate(request)
                 status, body = await Metered(handle(request, span, isolate), span)
+            except Unusable as error:
+                status, body = problem(422, "unusable_data", str(error))
             except NotAccepted as error:
                 status, body = problem(403, "not_accepted", str(error))
             except InputError as error:
