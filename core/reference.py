@@ -8,7 +8,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Awaitable, Generator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from core.application import Application
 from core.backlog import Backlog
+from core.cache_report import cache_counts
 from core.caching.channel import InvalidationChannel, redis_channel
 from core.caching.edge_kv import EdgeKV
 from core.caching.kv import KVStore
@@ -27,7 +28,7 @@ from core.emulation import DelayedDatabase, DelayedKV, Executions, FaultSchedule
 from core.errors import StoreError
 from core.executions import SharedExecutions
 from core.feed import Feed
-from core.histogram import LatencyHistogram
+from core.figures import Figures, add_latencies
 from core.machine import (
     fixed_work,
     peak_resident_bytes,
@@ -36,6 +37,7 @@ from core.machine import (
     resident_bytes,
 )
 from core.population import populate
+from core.profiling import LatencyProfiler
 from core.query import statements
 from core.query.database import Database, SqliteDatabase
 from core.query.executor import QueryExecutor
@@ -59,7 +61,8 @@ class WorkerPlan:
 
     position: which of the scenario's processes it is; folder: where the database and what
     processes share lie; redis: URL of L2, None for an embedded one; emulate: whether the
-    scenario's latencies stand in front of the stores.
+    scenario's latencies stand in front of the stores; roster: the file that tells where the
+    other workers are, None if there is none.
     """
 
     scenario: Scenario
@@ -67,6 +70,7 @@ class WorkerPlan:
     folder: Path
     redis: str | None
     emulate: bool
+    roster: Path | None = None
 
 
 class DrawnNumbers:
@@ -303,12 +307,30 @@ class Reference(Application):
             connection.close()
         return depth
 
-    def histogram(self, kind: str) -> LatencyHistogram:
-        """Return the latencies of *kind* in this process, and in the consumer's if it has one."""
-        histogram = self.profiler.histogram(kind)
-        if self._consumed is not None:
-            histogram.add(self._consumed.histogram(kind))
-        return histogram
+    def latencies(self) -> LatencyProfiler:
+        """Return the latencies in this process, and in the consumer's if this one speaks for it."""
+        if self._consumed is None:
+            return self.profiler
+        both = self._consumed.profiler()
+        add_latencies(both, self.profiler)
+        return both
+
+    async def figures(self, part: str = "latencies") -> Figures:
+        """Return what this process has counted, and the consumer if this one speaks for it.
+
+        part: "caches" or "queries" adds what is dearer to tell; see `core.figures.PARTS`.
+        """
+        executor = self.executor
+        is_of_queries = part == "queries"
+        slow = [asdict(s) for s in await executor.slow_queries()] if is_of_queries else []
+        return Figures(
+            profiler=self.latencies(),
+            counters=self.counters(),
+            processes=[{"worker": self.plan.position, **self.process_figures()}],
+            statements=executor.statement_statistics if is_of_queries else {},
+            slow=slow,
+            caches=cache_counts(self) if part == "caches" else {},
+        )
 
     async def close(self) -> None:
         """Finish the queue and what runs in the background, then close the stores."""

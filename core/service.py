@@ -16,10 +16,18 @@ from starlette.routing import Route
 from core.answers import Answer, problem, refused
 from core.cdp import NotAccepted
 from core.errors import EdgeproofError, InputError, StoreError, StoreTimeout
-from core.incoming import BadRequest, identifier, model_of_query, parse_event, read_body
+from core.incoming import (
+    BadRequest,
+    BodyTooLarge,
+    identifier,
+    model_of_query,
+    parse_event,
+    read_body,
+)
 from core.monitoring import TOKEN_VARIABLE, Monitoring
 from core.reference import Metered, Reference, WorkerPlan
 from core.scenario import ENDPOINTS
+from core.siblings import Siblings
 from core.span import Span
 from core.wire import ISOLATE_HEADER, cache_status, server_timing
 
@@ -46,7 +54,9 @@ class Service:
 
     def __init__(self, plan: WorkerPlan, token: str | None) -> None:
         self._plan = plan
-        self._monitoring = Monitoring(lambda: self.reference, token)
+        count = plan.scenario.topology.process_count
+        siblings = Siblings(plan.roster, position=plan.position, count=count)
+        self._monitoring = Monitoring(lambda: self.reference, siblings, token)
         self._isolates = plan.scenario.topology.isolates
 
     @asynccontextmanager
@@ -116,7 +126,10 @@ class Service:
         return int(text)
 
     async def _track(self, request: Request, span: Span, isolate: int) -> Answer:
-        body = await read_body(request)
+        try:
+            body = await read_body(request)
+        except BodyTooLarge as error:
+            return problem(413, "too_large", str(error))
         event = parse_event(body)
         is_new = await self.reference.cdp.track(span, isolate, event, len(body))
         return 202, b'{"accepted":true,"duplicate":false}' if is_new else (

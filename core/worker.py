@@ -67,11 +67,14 @@ def plan_of(data: dict[str, Any]) -> WorkerPlan:
         folder=Path(data["folder"]),
         redis=data["redis"],
         emulate=data["emulate"],
+        roster=Path(data["roster"]),
     )
 
 
 def main(arguments: Sequence[str]) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code."""
+    # uvicorn raises the signals that ended it once more: as an interrupt, not as a death by signal.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     die_with_parent()
     plan_path = Path(arguments[0])
     plan = json.loads(plan_path.read_text(encoding="utf-8"))
