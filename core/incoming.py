@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from core.population import Event
 MAX_BODY_BYTES = 65_536
 MAX_KEYS = 1_000
 _LARGEST = 1e15
+_KEY = re.compile(f"[!-~]{{1,{MAX_KEY_BYTES}}}")
 
 
 class BadRequest(InputError):
@@ -57,6 +59,8 @@ def parse_event(body: bytes) -> Event:
 
 def epoch_ms_of(value: object, name: str) -> int:
     """Return *value* as epoch milliseconds; BadRequest if it is none."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # JSON has one kind of number: 1.0 is 1
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**53:
         raise BadRequest(f"{name} is {shown(value)}; it is epoch milliseconds")
     return value
@@ -93,11 +97,10 @@ def parse_invalidation(body: bytes) -> Target:
     for key in value:
         if not isinstance(key, str) or not key:
             raise BadRequest(f"keys holds {shown(key)}; a key is a text that is not empty")
-        _check_unicode(key, "a key")
-        if len(key.encode()) > MAX_KEY_BYTES:
+        if not _KEY.fullmatch(key):
             raise BadRequest(
-                f"keys holds {shown(key)}, {len(key.encode()):,} bytes long; a key has at most "
-                f"{MAX_KEY_BYTES}"
+                f"keys holds {shown(key)}; a key is 1 to {MAX_KEY_BYTES} printable characters of "
+                "ASCII: percent-encode its parts"
             )
     return Target(keys=tuple(dict.fromkeys(value)))
 

@@ -107,10 +107,15 @@ class RunningService:
     faults: once it has ended, what was wrong with that.
     """
 
-    def __init__(self, urls: list[str], processes: list[ServiceProcess]) -> None:
+    def __init__(self, urls: list[str], processes: list[ServiceProcess], log: Path) -> None:
         self.urls = urls
         self.processes = processes
         self.faults: list[str] = []
+        self._log = log
+
+    def logged(self) -> str:
+        """Return what the processes have written to their standard error so far."""
+        return self._log.read_text(encoding="utf-8", errors="replace").strip()
 
     def ended(self) -> bool:
         """Return whether any process has ended."""
@@ -226,7 +231,7 @@ def running_service(
                 new = roster.with_suffix(".new")
                 new.write_text(json.dumps(urls), encoding="utf-8")
                 new.replace(roster)
-                service = RunningService(urls, crew.processes)
+                service = RunningService(urls, crew.processes, log_path)
                 yield service
             finally:
                 faults = crew.end()

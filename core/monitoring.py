@@ -59,13 +59,13 @@ class Monitoring:
     def routes(self) -> list[Route]:
         """Return the monitoring endpoints."""
         return [
-            Route(f"{PREFIX}/stats", _handled(self._stats)),
-            Route(f"{PREFIX}/cache-stats", _handled(self._cache_stats)),
-            Route(f"{PREFIX}/query-stats", _handled(self._query_stats)),
-            Route(f"{PREFIX}/latency-summary", _handled(self._latency_summary)),
-            Route(f"{PREFIX}/figures", _handled(self._figures)),
-            Route(f"{PREFIX}/cache-invalidate", _handled(self._invalidate), methods=["POST"]),
-            Route(f"{PREFIX}/run", _handled(self._run), methods=["POST"]),
+            Route(f"{PREFIX}/stats", handled(self._stats)),
+            Route(f"{PREFIX}/cache-stats", handled(self._cache_stats)),
+            Route(f"{PREFIX}/query-stats", handled(self._query_stats)),
+            Route(f"{PREFIX}/latency-summary", handled(self._latency_summary)),
+            Route(f"{PREFIX}/figures", handled(self._figures)),
+            Route(f"{PREFIX}/cache-invalidate", handled(self._invalidate), methods=["POST"]),
+            Route(f"{PREFIX}/run", handled(self._run), methods=["POST"]),
         ]
 
     async def _gather(self, scope: str, part: str = "latencies") -> Gathered:
@@ -203,9 +203,11 @@ class Monitoring:
             )
 
 
-def _handled(
+def handled(
     handle: Callable[[Request], Awaitable[Response]],
 ) -> Callable[[Request], Awaitable[Response]]:
+    """Return *handle* as an endpoint that answers bad requests with what is wrong with them."""
+
     async def endpoint(request: Request) -> Response:
         try:
             return await handle(request)

@@ -255,7 +255,9 @@ class Reference(Application):
             write_run_start(self.plan.folder, self.clock.origin_ms + round(origin * 1000))
         # What the caches hold lives long: a collector that walks it stops the event loop.
         gc.freeze()
-        return origin - self.clock.now(), self.clock.origin_ms + round(origin * 1000)
+        if starts_at_ms is None:
+            starts_at_ms = self.clock.origin_ms + round(origin * 1000)
+        return origin - self.clock.now(), starts_at_ms
 
     def process_figures(self) -> dict[str, int | float]:
         """Return cumulative figures of this process; its probe's CPU is left out."""
