@@ -19,6 +19,7 @@ from typing import Any
 import uvicorn
 
 from core.errors import EdgeproofError
+from core.protocol import BoundedProtocol
 from core.reference import WorkerPlan
 from core.scenario_file import parse_scenario
 from core.service import create_app
@@ -90,10 +91,12 @@ def main(arguments: Sequence[str]) -> int:
         app = create_app(worker)
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=BoundedProtocol,
+            ws="none",
             loop="asyncio",
             log_level="warning",
             access_log=False,
+            server_header=False,
             backlog=1024,
             timeout_keep_alive=120,
             timeout_graceful_shutdown=5,
