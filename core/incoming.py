@@ -142,6 +142,8 @@ def identifier(value: object, name: str) -> str:
         raise BadRequest(
             f"{name} is {shown(value)}; it is a text of 1 to {MAX_ID_LENGTH} characters"
         )
+    if value.isascii():
+        return value
     _check_unicode(value, name)
     if "\ufffd" in value:
         raise BadRequest(f"{name} is {shown(value)}; it was damaged: send it as UTF-8")

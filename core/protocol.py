@@ -13,9 +13,9 @@ from core.answers import problem
 MAX_HEAD_BYTES = 32_768
 """Of a request line with its header fields: that many are taken, twice as many never."""
 
-_NO_HTTP = "this is no HTTP/1.1 request: mend its request line, header fields or framing"
 LINGER_SECONDS = 2.0
 _PIECE = MAX_HEAD_BYTES // 2
+_NO_HTTP = "this is no HTTP/1.1 request: mend its request line, header fields or framing"
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -26,16 +26,13 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse *data*, in pieces in which no head can hide."""
-        self._unset_keepalive_if_required()
-        if len(data) <= _PIECE:
-            self._parse(data)
+        if len(data) > _PIECE:
+            for start in range(0, len(data), _PIECE):
+                if self.transport.get_protocol() is self:  # it was not refused
+                    self.data_received(data[start : start + _PIECE])
             return
-        for start in range(0, len(data), _PIECE):
-            self._parse(data[start : start + _PIECE])
-            if self.transport.get_protocol() is not self:  # it was refused
-                return
-
-    def _parse(self, data: bytes) -> None:
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
