@@ -171,8 +171,13 @@ class Monitoring:
         try:
             here, l2 = await reference.invalidator.invalidate(target)
         except StoreError as error:
+            lost = "".join(
+                f"; worker {reply.worker} did not answer ({reply.fault})"
+                for reply in replies
+                if reply.data is None
+            )
             message = f"{error}; these isolates refuse the old values, L2 may hold them: try again"
-            return refused(*problem(503, "store_error", message))
+            return refused(*problem(503, "store_error", message + lost))
         l1 = here + sum(reply.data["invalidated"]["l1"] for reply in replies if reply.data)
         return success({"invalidated": {"l1": l1, "l2": l2}, **self._said(scope, replies)})
 

@@ -341,7 +341,7 @@ BAD_INVALIDATIONS: list[tuple[str, Any]] = [
     ("tag is 7", {"tag": 7}),
     ("tag is {}", {"tag": {}}),
     ('tag is "user:u1"; nothing here has tags: set tiers.tags = true', {"tag": "user:u1"}),
-    ("a key is not valid Unicode", {"keys": ["a", "\ud800"]}),
+    ("printable characters of ASCII", {"keys": ["a", "\ud800"]}),
     ("prefix is not valid Unicode", {"prefix": "journey:\udfff"}),
     ("tag is not valid Unicode", {"tag": "\ud800user"}),
     ('"key" is not known', {"key": "a"}),

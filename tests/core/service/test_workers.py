@@ -176,6 +176,20 @@ def test_invalidation_tells_what_went_from_the_l1_of_all_workers(
         assert visitors[0].get("/journey/u0").headers["Cache-Status"].startswith("L2; fwd")
 
 
+def test_invalidation_reaches_every_l1_though_l2_cannot_be_reached(tmp_path: Path) -> None:
+    with serving(of_workers("cut-off", 2), tmp_path) as (first, second):
+        for visitor in (first, second):
+            visitor.get("/journey/u1")
+        store = first.service.processes[0]
+        os.kill(store.pid, signal.SIGKILL)
+        await_end(store.pid)
+        answer = first.command("cache-invalidate", {"keys": ["journey:u1"]})
+        assert "refuse the old values, L2 may hold them" in problem(answer, 503)
+        for visitor in (first, second):
+            status = visitor.get("/journey/u1").headers["Cache-Status"]
+            assert status.startswith("L2; fwd=bypass")
+
+
 def test_invalidation_of_one_process_leaves_l2_and_the_others_alone(tmp_path: Path) -> None:
     with serving(of_workers("alone", 2), tmp_path) as (first, second):
         for visitor in (first, second):
