@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import httptools
-from uvicorn._types import HTTPScope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from core.answers import problem
@@ -22,7 +21,7 @@ class BoundedProtocol(HttpToolsProtocol):
     """Ends a connection whose request has no end to its head, or is no HTTP."""
 
     _head = 0
-    _open: HTTPScope | None = None
+    _open: object = None
 
     def data_received(self, data: bytes) -> None:
         """Parse *data*, in pieces in which no head can hide."""
@@ -46,7 +45,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if scope is not None and "path" not in scope:
             self._await_head(scope, len(data))
 
-    def _await_head(self, scope: HTTPScope, size: int) -> None:
+    def _await_head(self, scope: object, size: int) -> None:
         if self._open is not scope:  # it began in this piece, after what came before it
             self._open, self._head = scope, 0
             return
