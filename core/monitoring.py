@@ -73,11 +73,20 @@ class Monitoring:
         if scope == "process":
             return Gathered(figures=own, said=self._said(scope, []))
         replies = await self._siblings.ask("GET", f"{PREFIX}/figures?of={part}", headers={})
-        parts = [own, *(Figures.from_json(reply.data) for reply in replies if reply.data)]
+        parts = [own]
+        for position, reply in enumerate(replies):
+            if reply.data is not None:
+                try:
+                    parts.append(Figures.from_json(reply.data))
+                except (LookupError, TypeError, ValueError):
+                    replies[position] = Reply(worker=reply.worker, fault="it is another program")
         return Gathered(figures=merged(parts), said=self._said(scope, replies))
 
     def _said(self, scope: str, replies: Sequence[Reply]) -> dict[str, Any]:
-        answered = [self._reference().plan.position, *(r.worker for r in replies if r.data)]
+        answered = [
+            self._reference().plan.position,
+            *(r.worker for r in replies if r.data is not None),
+        ]
         silent = [
             {"worker": reply.worker, "reason": reply.fault}
             for reply in replies
