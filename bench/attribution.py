@@ -93,8 +93,8 @@ def all_converting(paths: Paths) -> Paths:
     )  # fmt: skip
 
 
-def database_of(paths: Paths, file: Path, *, covering: bool) -> None:
-    """Write *paths* as a user each into a new database; *covering*: so is its index."""
+def database_of(paths: Paths, file: Path) -> None:
+    """Write *paths* as a user each into a new database."""
     database = SqliteDatabase(file, inline=True)
     with closing(database.connection) as connection:
         assert paths.times_ms is not None
@@ -122,12 +122,6 @@ def database_of(paths: Paths, file: Path, *, covering: bool) -> None:
             ),
         )
         connection.execute("COMMIT")
-        if covering:
-            connection.execute("DROP INDEX user_journeys_by_user")
-            connection.execute(
-                "CREATE INDEX user_journeys_by_user ON user_journeys"
-                " (user_id, event_timestamp, id, utm_source, conversion_id)"
-            )
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
@@ -227,9 +221,8 @@ def main(arguments: Sequence[str]) -> int:
     weights = removal_effects(count_transitions(paths, 1)).conversions
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        plain, covering = folder / "plain.db", folder / "covering.db"
-        database_of(paths, plain, covering=False)
-        database_of(paths, covering, covering=True)
+        events = folder / "events.db"
+        database_of(paths, events)
         peers = stack.enter_context(closing(Peers(options.peers, paths, folder)))
         cases = [
             Case("numpy, totals", touches, "touches", lambda: share_credit(
@@ -249,11 +242,8 @@ def main(arguments: Sequence[str]) -> int:
                 removal_effects(count_transitions(paths, order))))
             for order in (1, 2, 3)
         ]  # fmt: skip
-        cases += [
-            Case(f"SQLite to totals, {name}", touches, "rows", lambda file=file: (  # type: ignore[misc]  # a default binds the loop's file
-                account_of_database(Survey(file=file, parameters=parameters))))
-            for name, file in (("index as shipped", plain), ("covering index", covering))
-        ]  # fmt: skip
+        survey = Survey(file=events, parameters=parameters)
+        cases.append(Case("SQLite to totals", touches, "rows", lambda: account_of_database(survey)))
         cases.append(
             Case("storing credits, wide rows", CREDITS, "credits",
                  Store(folder / "credits.db", CREDITS // 7))
