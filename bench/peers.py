@@ -140,7 +140,7 @@ class _Memory(_Direct):
         return self.cache.get(key, self.now())
 
     def put(self, key: str, ttl: float) -> None:
-        self.cache.set(key, VALUE, expires=self.now() + ttl, size=len(VALUE))
+        self.cache.set(key, VALUE, self.now() + ttl, len(VALUE))
 
     def read(self, keys: Sequence[str]) -> None:
         get, now = self.cache.get, self.now
@@ -150,7 +150,7 @@ class _Memory(_Direct):
     def write(self, keys: Sequence[str]) -> None:
         put, now = self.cache.set, self.now
         for key in keys:
-            put(key, VALUE, expires=now() + LONG, size=len(VALUE))
+            put(key, VALUE, now() + LONG, len(VALUE))
 
 
 class _Cachetools(_Direct):
