@@ -336,6 +336,7 @@ YARDSTICK = Library(
     note="unbounded: its hit ratio is the most that these TTLs allow, its insert evicts nothing",
 )  # fmt: skip
 LRU = Library(name="core.caching MemoryCache", open=_Memory)
+TLRU = Library(name="cachetools.TLRUCache", open=_Cachetools, distribution="cachetools")
 LIBRARIES = (
     YARDSTICK,
     LRU,
@@ -343,7 +344,7 @@ LIBRARIES = (
         name="TieredCache.peek", open=_Tiered, is_whole=False,
         note="what L1 answers of a tiered read; it writes as MemoryCache does",
     ),
-    Library(name="cachetools.TLRUCache", open=_Cachetools, distribution="cachetools"),
+    TLRU,
     Library(
         name="cachebox.VTTLCache", open=_Cachebox, distribution="cachebox", takes_time=False,
         note="evicts what expires next",
