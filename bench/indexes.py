@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from core.scenario import Scenario
 from core.scenario_file import load_scenario
 from core.warm_start import WarmState, warm_state
 from scenarios.catalogue import shipped
+from sim.database import Image
 from sim.model import Database, Replication
 
 INSERTS = 20_000
@@ -55,11 +57,11 @@ class Figures:
     """Bytes of the file per event."""
 
 
-def index(database: SqliteDatabase, candidate: Sequence[str]) -> None:
+def index(connection: sqlite3.Connection, candidate: Sequence[str]) -> None:
     """Put the indexes of *candidate* in place of the shipped one."""
-    database.connection.execute("DROP INDEX user_journeys_by_user")
+    connection.execute("DROP INDEX user_journeys_by_user")
     for statement in candidate:
-        database.connection.execute(statement)
+        connection.execute(statement)
 
 
 class Inserts:
@@ -76,7 +78,7 @@ class Inserts:
         for suffix in ("", "-wal", "-shm"):
             self._file.with_name(self._file.name + suffix).unlink(missing_ok=True)
         database = SqliteDatabase(self._file, inline=True)
-        index(database, candidate)
+        index(database.connection, candidate)
         rows = [
             (f"e{n}", f"u{n * 7919 % 9973}", "page_view", self._channels[self._codes[n]],
              self._times[n], "new", None)
@@ -94,6 +96,15 @@ class Inserts:
         return seconds
 
 
+class Indexed(Database):
+    """The seeded database of the simulation, with other indexes."""
+
+    def __init__(self, scenario: Scenario, prepared: Prepared, candidate: Sequence[str]) -> None:
+        super().__init__(scenario, prepared)
+        index(self.connection, candidate)
+        self._image = Image(self.connection.serialize())
+
+
 class Simulation:
     """The baseline, over a database with other indexes."""
 
@@ -103,10 +114,7 @@ class Simulation:
         self._warm: WarmState = warm_state(self._scenario, self._prepared)
         self._seeded: dict[str, Database] = {}
         for name, candidate in CANDIDATES.items():
-            self._seeded[name] = database = Database(self._scenario, self._prepared)
-            database.connection.execute("DROP INDEX user_journeys_by_user")
-            for statement in candidate:
-                database.connection.execute(statement)
+            self._seeded[name] = Indexed(self._scenario, self._prepared, candidate)
 
     def __call__(self, name: str) -> float:
         """Return the requests simulated in a second of CPU time."""
@@ -132,7 +140,7 @@ def measure(touches: int, rounds: int) -> dict[str, Figures]:
             database_of(paths, files[name])
             database = SqliteDatabase(files[name], inline=True)
             with closing(database.connection) as connection:
-                index(database, candidate)
+                index(connection, candidate)
                 connection.execute("VACUUM")
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             found[name].row_bytes = files[name].stat().st_size / len(paths.codes)
