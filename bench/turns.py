@@ -13,10 +13,12 @@ CHUNK = 1_000  # keys in a turn: shorter than the machine keeps its speed
 
 
 def keys_from(first: int, count: int) -> list[str]:
+    """Return *count* keys as the application makes them, numbered from *first*."""
     return [f"lookup:u{number:06d}" for number in range(first, first + count)]
 
 
 def filled(library: Library, capacity: int, keys: Sequence[str]) -> Cache:
+    """Return a cache of *library* that was given *keys*; its owner closes it."""
     cache = library.open(capacity, None)
     cache.write(keys)
     return cache

@@ -204,3 +204,10 @@ def test_work_of_a_statement_does_not_grow_with_the_database() -> None:
     few, many = steps_of(5), steps_of(2_000)
     assert all(steps > 3 for steps in few.values())
     assert few == many
+
+
+def test_plans_are_the_same_once_sqlite_has_statistics(connection: sqlite3.Connection) -> None:
+    before = {name: plan_of(connection, ALL[name]) for name in ALL}
+    filled(connection, 500)
+    connection.execute("ANALYZE")
+    assert {name: plan_of(connection, ALL[name]) for name in ALL} == before
