@@ -66,7 +66,7 @@ class MemoryCache:
     # until it is empty and _young takes its place, which is why victims can be listed ahead.
     # The first key of one dict would not do: finding it steps over every slot freed before it.
     __slots__ = (
-        "_chunk", "_old", "_tags", "_victims", "_young",
+        "_chunk", "_free", "_old", "_tags", "_victims", "_young",
         "bytes", "max_bytes", "max_entries", "peak_bytes", "statistics",
     )  # fmt: skip
 
@@ -85,6 +85,7 @@ class MemoryCache:
         self._victims: Iterator[str] = iter(())
         self._chunk = _MIN_CHUNK
         self._tags: dict[str, set[str]] = {}
+        self._free = self.max_entries  # entries that there is room for
         self.bytes = 0
 
     def __len__(self) -> int:
@@ -139,8 +140,8 @@ class MemoryCache:
             self._remove(young, key, young[key])
         elif key in old:
             self._remove(old, key, old[key])
-        total, max_bytes = self.bytes + size, self.max_bytes
-        is_full = total > max_bytes or len(young) + len(old) >= self.max_entries
+        total, max_bytes, free = self.bytes + size, self.max_bytes, self._free
+        is_full = not free or total > max_bytes
         if is_full and size > max_bytes:
             self.statistics.refused += 1
             return
@@ -150,6 +151,7 @@ class MemoryCache:
                 if gone is None:
                     continue  # it was used or went since it was listed
                 total -= gone[2]
+                free += 1
                 self.statistics.evicted += 1
                 if gone[3] is not None:
                     self._untag(victim, gone[3].tags)
@@ -160,6 +162,7 @@ class MemoryCache:
                 self._list_victims()
                 young, old = self._young, self._old
         young[key] = (value, expires, size, life)
+        self._free = free - 1
         self.bytes = total
         if total > self.peak_bytes:
             self.peak_bytes = total
@@ -183,6 +186,7 @@ class MemoryCache:
 
     def _remove(self, generation: dict[str, Entry], key: str, entry: Entry) -> None:
         del generation[key]
+        self._free += 1
         self.bytes -= entry[2]
         if entry[3] is not None:
             self._untag(key, entry[3].tags)
