@@ -7,7 +7,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -27,8 +27,8 @@ from scenarios.catalogue import shipped
 from scenarios.rendering import Renderer, Request
 from scenarios.routing import Routing
 
-ROUNDS = 9
-REQUESTS = 2_000
+ROUNDS = 30
+REQUESTS = 500
 TARGET = 1.5
 """An L1 hit costs at most so many times the CPU of the bare route."""
 
@@ -154,11 +154,11 @@ def _rendered(request: Request) -> bytes:
 
 
 @contextmanager
-def _bare(folder: Path, routes: list[dict[str, Any]]) -> Iterator[tuple[str, int]]:
+def _bare(folder: Path, name: str, routes: list[dict[str, Any]]) -> Iterator[tuple[str, int]]:
     """Run a bare route for as long as the context lasts; give its URL and process id."""
-    plan = folder / "bare.json"
+    plan = folder / f"{name}.json"
     plan.write_text(json.dumps(routes), encoding="utf-8")
-    with (folder / "bare.log").open("wb") as log:
+    with (folder / f"{name}.log").open("wb") as log:
         process = ServiceProcess(["bench.bare_route", str(plan)], token=None, log=log)
         try:
             yield process.ready(), process.pid
@@ -192,21 +192,24 @@ async def measure(rounds: int = ROUNDS, size: int = REQUESTS) -> list[Measured]:
     """
     if rounds < 1:
         raise ValueError(f"{rounds} rounds; at least 1 is needed")
-    chosen = cases(size)
     spent: dict[str, tuple[list[Spent], list[Spent]]] = {}
-    with (
-        tempfile.TemporaryDirectory(prefix="edgeproof-bench-") as folder,
-        running_service(_scenario(_ISOLATES, size + 1), token=_TOKEN, emulate=False) as service,
-    ):
+    chosen = cases(size)
+    with ExitStack() as running:
+        folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="edgeproof-bench-")))
+        service = running.enter_context(
+            running_service(_scenario(_ISOLATES, size + 1), token=_TOKEN, emulate=False)
+        )
         url, pid = service.urls[0], service.processes[0].pid
+        bare: dict[str, tuple[str, int]] = {}
         for number in range(rounds + 1):
             await _empty_caches(url)
             for case in chosen:
                 requests = case.requests(number)
                 answers = [await _sample(url, requests, name) for name in case.routes]
+                if case.name not in bare:
+                    bare[case.name] = running.enter_context(_bare(folder, case.name, answers))
                 of_service = await drive(url, pid, requests, case.expected)
-                with _bare(Path(folder), answers) as (bare_url, bare_pid):
-                    of_bare = await drive(bare_url, bare_pid, requests, case.expected)
+                of_bare = await drive(*bare[case.name], requests, case.expected)
                 if number:
                     kept = spent.setdefault(case.name, ([], []))
                     kept[0].append(of_service)

@@ -52,7 +52,7 @@ class Application:
         inbox: Inbox | None = None,
     ) -> None:
         tiers = scenario.tiers
-        self.profiler = LatencyProfiler()
+        self.profiler = LatencyProfiler(clock)
         lease = backlog.lease if backlog is not None and inbox is None else None
         self.queries = Queries(database, clock, self.profiler, lease=lease)
         # Events carry the scenario's time, which begins at the data's epoch.

@@ -52,7 +52,7 @@ class Queries:
         try:
             rows = await self._database.read(statement, parameters)
         except StoreError:
-            self._profiler.profile("query", statement.name).fail()
+            self._profiler.fail("query", statement.name, self._clock.now() - started)
             raise
         self._profiler.record("query", statement.name, self._clock.now() - started)
         return rows
@@ -114,9 +114,9 @@ class Queries:
                     (statements.ENQUEUE, (self._queued(event.conversion_id),)),
                 )
         except StoreError:
-            self._insert_event.fail()
+            self._profiler.fail("query", statements.INSERT_EVENT.name, self._clock.now() - started)
             raise
-        self._insert_event.record(self._clock.now() - started)
+        self._profiler.count(self._insert_event, self._clock.now() - started)
         return changed[0] > 0, event.conversion_id is not None and changed[1] > 0
 
     def _queued(self, conversion_id: str) -> tuple[int, int, int, str | None, str]:
@@ -131,6 +131,6 @@ class Queries:
         try:
             await self._database.write(*commands)
         except StoreError:
-            self._profiler.profile("query", "store_attribution").fail()
+            self._profiler.fail("query", "store_attribution", self._clock.now() - started)
             raise
         self._profiler.record("query", "store_attribution", self._clock.now() - started)

@@ -1,0 +1,203 @@
+"""A span of the profiler: one timed piece of work, and the request that it is part of."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from core.profile import Profile
+
+MAX_STAGES = 256
+"""Stages that a request keeps; further ones are counted only."""
+
+MAX_DEPTH = 64
+"""Deeper than that a span hangs on its request, and a request on nothing."""
+
+
+class Stage(NamedTuple):
+    """A piece of work that ended within a request.
+
+    began: seconds after the request, None where only its length was noted; depth: 1 right under
+    the request, 2 within such a stage.
+    """
+
+    kind: str
+    name: str
+    began: float | None
+    seconds: float
+    depth: int
+    is_failed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlowRequest:
+    """A request that crossed its warning line or failed.
+
+    ended: seconds of the profiler's clock; stages: in the order in which they ended; left_out:
+    how many more there were.
+    """
+
+    name: str
+    ended: float
+    seconds: float
+    is_failed: bool
+    stages: tuple[Stage, ...]
+    left_out: int
+
+
+class ProfiledSpan:
+    """One timed piece of work: a context manager for one use, sync and async code alike.
+
+    parent: the span around it. seconds: how long it took, None while it is open. Nobody keeps a
+    list of open spans: one that is never closed goes with its task, and leaves nothing behind.
+    notes: of a request, a list of (name, seconds) that its own code keeps; they are stages too.
+    """
+
+    __slots__ = (
+        "_around", "_now", "_profile", "_slow", "_stages",
+        "depth", "is_failed", "left_out", "notes", "parent", "seconds", "started",
+    )  # fmt: skip
+
+    depth: int
+    left_out: int
+    parent: ProfiledSpan | None
+    # The request around this span. Of a request it is not that request itself: a cycle of
+    # references would leave each to the garbage collector, which costs more than the span.
+    _around: ProfiledSpan | None
+    _stages: list[tuple[int, Stage]]
+
+    def __init__(
+        self, profile: Profile, now: Callable[[], float], slow: deque[SlowRequest]
+    ) -> None:
+        self._profile = profile
+        self._now = now
+        self._slow = slow
+        self.started: float | None = None
+        self.seconds: float | None = None
+        self.is_failed = False
+        self.notes: Sequence[tuple[str, float]] = ()
+
+    def __enter__(self) -> Self:
+        if self.started is not None:
+            raise RuntimeError("a span is used once; ask the profiler for another")
+        parent = _ENCLOSING.get()
+        if parent is not None and (parent.seconds is not None or parent.depth >= MAX_DEPTH):
+            parent = self._reachable(parent)
+        self.parent = parent
+        self.depth = 0 if parent is None else parent.depth + 1
+        if parent is None:
+            self._around = None
+        else:
+            self._around = parent if parent._profile.is_request else parent._around
+        if self._profile.is_request:
+            self._stages = []
+            self.left_out = 0
+        _ENCLOSING.set(self)
+        self.started = self._now()
+        return self
+
+    @property
+    def request(self) -> ProfiledSpan | None:
+        """The request that this is part of: itself for a request, None outside of any."""
+        return self if self._profile.is_request else self._around
+
+    def _reachable(self, parent: ProfiledSpan | None) -> ProfiledSpan | None:
+        """Return the innermost span that is open, or its request where that lies too deep.
+
+        So chains stay short, whatever was never closed or closed out of order.
+        """
+        while parent is not None and parent.seconds is not None:
+            parent = parent.parent
+        if parent is None or parent.depth < MAX_DEPTH:
+            return parent
+        request = None if self._profile.is_request else parent.request
+        return request if request is not None and request.depth < MAX_DEPTH else None
+
+    def __exit__(
+        self,
+        _: type[BaseException] | None,
+        error: BaseException | None,
+        __: TracebackType | None,
+    ) -> None:
+        if self.started is None or self.seconds is not None:
+            return
+        self.seconds = seconds = self._now() - self.started
+        profile = self._profile
+        if error is None:
+            profile.record(seconds)
+        else:
+            self.is_failed = True
+            profile.fail()
+        if _ENCLOSING.get() is self:
+            _ENCLOSING.set(self.parent)
+        else:
+            self._leave()
+        if profile.is_request and (self.is_failed or seconds > profile.threshold.warning):
+            self._slow.append(self._summary())
+        request = self._around
+        if request is not None:
+            request.land(profile, seconds, self.depth - request.depth, self.is_failed)
+
+    def _leave(self) -> None:
+        """End what is still open inside, where this code runs, so that nothing nests in it."""
+        inner = _ENCLOSING.get()
+        while inner is not None and inner is not self:
+            inner = inner.parent
+        if inner is self:
+            _ENCLOSING.set(self.parent)
+
+    def land(
+        self, profile: Profile, seconds: float, depth: int = 1, is_failed: bool = False
+    ) -> None:
+        """Note on this request a stage of *seconds* that has just ended; not once it is over."""
+        if self.seconds is not None or self.started is None:
+            return
+        if len(self._stages) == MAX_STAGES:
+            self.left_out += 1
+            return
+        began = self._now() - seconds - self.started
+        stage = Stage(profile.kind, profile.name, began, seconds, depth, is_failed)
+        self._stages.append((len(self.notes), stage))
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """What ended within this request so far, the first MAX_STAGES; empty if it is none."""
+        if not self._profile.is_request:
+            return ()
+        stages: list[Stage] = []
+        noted = 0
+        for notes_before, stage in self._stages:
+            stages += map(_noted, self.notes[noted:notes_before])
+            stages.append(stage)
+            noted = notes_before
+        stages += map(_noted, self.notes[noted:])
+        return tuple(stages[:MAX_STAGES])
+
+    def _summary(self) -> SlowRequest:
+        assert self.started is not None
+        assert self.seconds is not None
+        return SlowRequest(
+            name=self._profile.name,
+            ended=self.started + self.seconds,
+            seconds=self.seconds,
+            is_failed=self.is_failed,
+            stages=self.stages,
+            left_out=self.left_out,
+        )
+
+
+def _noted(note: tuple[str, float]) -> Stage:
+    return Stage("tier", note[0], None, note[1], 1, False)
+
+
+_ENCLOSING: ContextVar[ProfiledSpan | None] = ContextVar("enclosing_span", default=None)
+
+
+def enclosing_request() -> ProfiledSpan | None:
+    """Return the request that this code runs for, None outside of any."""
+    span = _ENCLOSING.get()
+    return None if span is None else span.request
