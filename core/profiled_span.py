@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -58,17 +58,18 @@ class ProfiledSpan:
     """
 
     __slots__ = (
-        "_around", "_now", "_profile", "_slow", "_stages",
-        "depth", "is_failed", "left_out", "notes", "parent", "seconds", "started",
+        "_around", "_dropped", "_now", "_profile", "_slow", "_stages",
+        "depth", "is_failed", "notes", "parent", "seconds", "started",
     )  # fmt: skip
 
     depth: int
-    left_out: int
+    notes: Sequence[tuple[str, float]]
     parent: ProfiledSpan | None
     # The request around this span. Of a request it is not that request itself: a cycle of
     # references would leave each to the garbage collector, which costs more than the span.
     _around: ProfiledSpan | None
-    _stages: list[tuple[int, Stage]]
+    _dropped: int
+    _stages: list[tuple[int, Profile, float, float, int, bool]]
 
     def __init__(
         self, profile: Profile, now: Callable[[], float], slow: deque[SlowRequest]
@@ -79,12 +80,14 @@ class ProfiledSpan:
         self.started: float | None = None
         self.seconds: float | None = None
         self.is_failed = False
-        self.notes: Sequence[tuple[str, float]] = ()
 
     def __enter__(self) -> Self:
         if self.started is not None:
             raise RuntimeError("a span is used once; ask the profiler for another")
-        parent = _ENCLOSING.get()
+        # What was set before is what `get` would have looked up.
+        parent = _ENCLOSING.set(self).old_value
+        if parent is _MISSING:
+            parent = None
         if parent is not None and (parent.seconds is not None or parent.depth >= MAX_DEPTH):
             parent = self._reachable(parent)
         self.parent = parent
@@ -95,8 +98,8 @@ class ProfiledSpan:
             self._around = parent if parent._profile.is_request else parent._around
         if self._profile.is_request:
             self._stages = []
-            self.left_out = 0
-        _ENCLOSING.set(self)
+            self._dropped = 0
+            self.notes = ()
         self.started = self._now()
         return self
 
@@ -132,61 +135,62 @@ class ProfiledSpan:
         else:
             self.is_failed = True
             profile.fail()
-        if _ENCLOSING.get() is self:
-            _ENCLOSING.set(self.parent)
-        else:
-            self._leave()
+        inner = _ENCLOSING.set(self.parent).old_value
+        if inner is not self and not self._encloses(inner):
+            # Closed out of order, or where it was not opened.
+            _ENCLOSING.set(None if inner is _MISSING else inner)
         if profile.is_request and (self.is_failed or seconds > profile.threshold.warning):
             self._slow.append(self._summary())
         request = self._around
-        if request is not None:
-            request.land(profile, seconds, self.depth - request.depth, self.is_failed)
+        if request is not None and request.seconds is None and request.started is not None:
+            began, depth = self.started - request.started, self.depth - request.depth
+            request._keep(profile, began, seconds, depth, self.is_failed)
 
-    def _leave(self) -> None:
-        """End what is still open inside, where this code runs, so that nothing nests in it."""
-        inner = _ENCLOSING.get()
-        while inner is not None and inner is not self:
+    def _encloses(self, inner: object) -> bool:
+        while isinstance(inner, ProfiledSpan) and inner is not self:
             inner = inner.parent
-        if inner is self:
-            _ENCLOSING.set(self.parent)
+        return inner is self
 
-    def land(
-        self, profile: Profile, seconds: float, depth: int = 1, is_failed: bool = False
-    ) -> None:
+    def land(self, profile: Profile, seconds: float, *, is_failed: bool = False) -> None:
         """Note on this request a stage of *seconds* that has just ended; not once it is over."""
-        if self.seconds is not None or self.started is None:
-            return
-        if len(self._stages) == MAX_STAGES:
-            self.left_out += 1
-            return
-        began = self._now() - seconds - self.started
-        stage = Stage(profile.kind, profile.name, began, seconds, depth, is_failed)
-        self._stages.append((len(self.notes), stage))
+        if self.seconds is None and self.started is not None:
+            self._keep(profile, self._now() - seconds - self.started, seconds, 1, is_failed)
+
+    def _keep(
+        self, profile: Profile, began: float, seconds: float, depth: int, is_failed: bool
+    ) -> None:
+        stages = self._stages
+        if len(stages) < MAX_STAGES:
+            stages.append((len(self.notes), profile, began, seconds, depth, is_failed))
+        else:
+            self._dropped += 1
 
     @property
     def stages(self) -> tuple[Stage, ...]:
         """What ended within this request so far, the first MAX_STAGES; empty if it is none."""
-        if not self._profile.is_request:
-            return ()
-        stages: list[Stage] = []
+        return tuple(self._woven()[:MAX_STAGES]) if self._profile.is_request else ()
+
+    def _woven(self) -> list[Stage]:
+        woven: list[Stage] = []
         noted = 0
-        for notes_before, stage in self._stages:
-            stages += map(_noted, self.notes[noted:notes_before])
-            stages.append(stage)
+        for notes_before, profile, began, seconds, depth, is_failed in self._stages:
+            woven += map(_noted, self.notes[noted:notes_before])
+            woven.append(Stage(profile.kind, profile.name, began, seconds, depth, is_failed))
             noted = notes_before
-        stages += map(_noted, self.notes[noted:])
-        return tuple(stages[:MAX_STAGES])
+        woven += map(_noted, self.notes[noted:])
+        return woven
 
     def _summary(self) -> SlowRequest:
         assert self.started is not None
         assert self.seconds is not None
+        woven = self._woven()
         return SlowRequest(
             name=self._profile.name,
             ended=self.started + self.seconds,
             seconds=self.seconds,
             is_failed=self.is_failed,
-            stages=self.stages,
-            left_out=self.left_out,
+            stages=tuple(woven[:MAX_STAGES]),
+            left_out=self._dropped + max(0, len(woven) - MAX_STAGES),
         )
 
 
@@ -194,6 +198,7 @@ def _noted(note: tuple[str, float]) -> Stage:
     return Stage("tier", note[0], None, note[1], 1, False)
 
 
+_MISSING = Token.MISSING
 _ENCLOSING: ContextVar[ProfiledSpan | None] = ContextVar("enclosing_span", default=None)
 
 
