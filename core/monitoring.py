@@ -101,6 +101,7 @@ class Monitoring:
                     "cache": self._cache_latencies(),
                     "externalAPIs": profiler.summary("external"),
                     "queue": profiler.summary("queue"),
+                    "slow_requests": [slow.to_json() for slow in profiler.slow_requests()],
                 }
             }
         )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from core.profile import Profile
 
@@ -15,7 +15,7 @@ MAX_STAGES = 256
 """Stages that a request keeps; further ones are counted only."""
 
 MAX_DEPTH = 64
-"""Deeper than that a span hangs on its request, and a request on nothing."""
+"""Deeper than that a span hangs on the request around it, or on nothing."""
 
 
 class Stage(NamedTuple):
@@ -47,6 +47,27 @@ class SlowRequest:
     is_failed: bool
     stages: tuple[Stage, ...]
     left_out: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data; durations in milliseconds, `ended` in seconds."""
+        return {
+            "name": self.name,
+            "ended": self.ended,
+            "duration": 1e3 * self.seconds,
+            "failed": self.is_failed,
+            "stages": [
+                {
+                    "kind": stage.kind,
+                    "name": stage.name,
+                    "began": None if stage.began is None else 1e3 * stage.began,
+                    "duration": 1e3 * stage.seconds,
+                    "depth": stage.depth,
+                    "failed": stage.is_failed,
+                }
+                for stage in self.stages
+            ],
+            "left_out": self.left_out,
+        }
 
 
 class ProfiledSpan:
@@ -117,7 +138,7 @@ class ProfiledSpan:
             parent = parent.parent
         if parent is None or parent.depth < MAX_DEPTH:
             return parent
-        request = None if self._profile.is_request else parent.request
+        request = parent.request
         return request if request is not None and request.depth < MAX_DEPTH else None
 
     def __exit__(
