@@ -22,6 +22,10 @@ from core.tiers import Ttls
 
 MAX_ID_LENGTH = 200
 
+# Made once: json.dumps with separators makes an encoder for each call.
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+_decode = json.JSONDecoder().decode
+
 
 @dataclass(frozen=True, slots=True)
 class Site:
@@ -41,19 +45,19 @@ class User:
 
 class _SiteCodec:
     def encode(self, value: Site) -> bytes:
-        return json.dumps([int(value.is_enabled), value.max_event_bytes]).encode()
+        return _encode([int(value.is_enabled), value.max_event_bytes]).encode()
 
     def decode(self, data: bytes) -> Site:
-        enabled, max_event_bytes = json.loads(data)
+        enabled, max_event_bytes = _decode(data.decode())
         return Site(bool(enabled), int(max_event_bytes))
 
 
 class _UserCodec:
     def encode(self, value: User) -> bytes:
-        return json.dumps([value.segment, value.profile]).encode()
+        return _encode([value.segment, value.profile]).encode()
 
     def decode(self, data: bytes) -> User:
-        segment, profile = json.loads(data)
+        segment, profile = _decode(data.decode())
         return User(str(segment), str(profile))
 
 
@@ -287,4 +291,4 @@ class Cdp:
 
 
 def _document(data: dict[str, Any]) -> bytes:
-    return json.dumps(data, separators=(",", ":")).encode()
+    return _encode(data).encode()

@@ -85,7 +85,8 @@ class Warmer:
                 tags=tags,
             )
             if residual + left > 0:
-                items.append(StoreItem(key, sealed, residual + left, tags))
+                # Half the time of StoreItem(...), for each of many thousands.
+                items.append(tuple.__new__(StoreItem, (key, sealed, residual + left, tags)))
         for start in range(0, len(items), _PAGE):
             await kv.put(*items[start : start + _PAGE])
 

@@ -30,6 +30,7 @@ from core.span import Span
 from core.streams import Purpose, Stream
 from core.warm_start import WarmState
 from core.warming import Warmer
+from sim.database import Image, ScratchDatabase
 from sim.loop import SimLoop
 from sim.process import RandomNumbers, SimulatedProcess
 
@@ -53,12 +54,11 @@ class Database:
         self._template = SqliteDatabase(None, inline=True)
         seed_database(self._template.connection, populate(scenario, prepared.workload))
         self.warmer = Warmer(self._template, scenario)
+        self._image = Image(self._template.connection.serialize())
 
-    def copy(self) -> SqliteDatabase:
+    def copy(self) -> ScratchDatabase:
         """Return a database of its own with the same rows."""
-        database = SqliteDatabase(None, inline=True, journal=False)
-        self._template.connection.backup(database.connection)
-        return database
+        return self._image.copy()
 
     @property
     def connection(self) -> sqlite3.Connection:

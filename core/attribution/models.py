@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 from core.attribution.parameters import DIRECT, HALF_LIFE_MS, Parameters
@@ -33,7 +34,12 @@ def credits_of(
     check_model(model)
     if half_life_ms <= 0:
         raise ValueError(f"a half-life is more than 0 ms, not {half_life_ms}")
-    return _credits(model, times_ms, converted_ms, Parameters(half_life_ms=half_life_ms))
+    return _credits(model, times_ms, converted_ms, _parameters(half_life_ms))
+
+
+@lru_cache(maxsize=16)
+def _parameters(half_life_ms: int) -> Parameters:
+    return Parameters(half_life_ms=half_life_ms)  # checking them costs more than the credits
 
 
 def touch_credits(

@@ -76,8 +76,7 @@ class SqliteDatabase:
     interrupted. max_waiting: calls that may wait before others get Overloaded. A call that is
     cancelled while it waits never runs; one that runs is interrupted.
 
-    Without a *journal* a failed transaction cannot be undone: only for a copy that ends with its
-    run. A file survives the end of the process at any point; the last commits before a power cut
+    A file survives the end of the process at any point; the last commits before a power cut
     may be lost.
     """
 
@@ -86,7 +85,6 @@ class SqliteDatabase:
         path: Path | None,
         *,
         inline: bool = False,
-        journal: bool = True,
         readers: int = 0,
         timeout: float | None = None,
         max_waiting: int = MAX_WAITING,
@@ -100,7 +98,7 @@ class SqliteDatabase:
         try:
             self.connection = _connect(path)
             try:
-                _set_journal(self.connection, "WAL" if journal else "OFF")
+                _use_wal(self.connection)
                 self.connection.execute("PRAGMA synchronous = NORMAL")
                 migrate(self.connection, path)
                 self._writer = None if inline else _Lane("sqlite-writer", [self.connection])
@@ -225,15 +223,15 @@ def _connect(path: Path | None) -> sqlite3.Connection:
     )
 
 
-def _set_journal(connection: sqlite3.Connection, mode: str) -> None:
-    """Set the journal mode; sqlite3.OperationalError if the file stays locked.
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switch a file to the write-ahead log; sqlite3.OperationalError if it stays locked.
 
     Two that switch a new file at a time would wait for each other for ever, so SQLite refuses one
     of them at once, whatever its timeout. That one comes again.
     """
     for is_last in (*(False,) * int(_LOCK_SECONDS / _RETRY_SECONDS), True):
         try:
-            connection.execute(f"PRAGMA journal_mode = {mode}")
+            connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
             if is_last or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                 raise

@@ -22,6 +22,7 @@ from core.query.statements import Statement
 from core.span import CURRENT, Operation, Span
 from core.streams import Purpose
 from core.tiers import L3
+from sim.database import Image, ScratchDatabase
 from tests.core.query.fake_d1 import ACCOUNT, TOKEN, FakeD1, serving
 
 
@@ -51,6 +52,10 @@ def delayed(folder: Path) -> DelayedDatabase:
     return DelayedDatabase(inner, L3(), FaultSchedule(()), Instant(), Executions(1))
 
 
+def scratch() -> ScratchDatabase:
+    return Image(SqliteDatabase(None, inline=True).connection.serialize()).copy()
+
+
 def executed(database: Database) -> QueryExecutor:
     return QueryExecutor(database, ManualClock())
 
@@ -68,6 +73,7 @@ OPENERS: dict[str, Callable[[Path], Database]] = {
     "file, in a thread": lambda folder: SqliteDatabase(folder / "cdp.sqlite"),
     "memory, in a thread": lambda _: SqliteDatabase(None),
     "memory, inline": lambda _: SqliteDatabase(None, inline=True),
+    "memory, in a simulation": lambda _: scratch(),
     "file, inline": lambda folder: SqliteDatabase(folder / "cdp.sqlite", inline=True),
     "file, three readers": lambda folder: SqliteDatabase(folder / "cdp.sqlite", readers=3),
     "file, limited": lambda folder: SqliteDatabase(folder / "cdp.sqlite", timeout=60.0),
