@@ -172,11 +172,6 @@ class ProfiledSpan:
             inner = inner.parent
         return inner is self
 
-    def land(self, profile: Profile, seconds: float, *, is_failed: bool = False) -> None:
-        """Note on this request a stage of *seconds* that has just ended; not once it is over."""
-        if self.seconds is None and self.started is not None:
-            self._keep(profile, self._now() - seconds - self.started, seconds, 1, is_failed)
-
     def _keep(
         self, profile: Profile, began: float, seconds: float, depth: int, is_failed: bool
     ) -> None:
@@ -223,7 +218,10 @@ _MISSING = Token.MISSING
 _ENCLOSING: ContextVar[ProfiledSpan | None] = ContextVar("enclosing_span", default=None)
 
 
-def enclosing_request() -> ProfiledSpan | None:
-    """Return the request that this code runs for, None outside of any."""
+def land(profile: Profile, seconds: float, *, is_failed: bool = False) -> None:
+    """Note a stage of *seconds* that has just ended on the request around, while it is open."""
     span = _ENCLOSING.get()
-    return None if span is None else span.request
+    request = None if span is None else span.request
+    if request is not None and request.seconds is None and request.started is not None:
+        began = request._now() - seconds - request.started
+        request._keep(profile, began, seconds, 1, is_failed)

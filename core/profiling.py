@@ -10,7 +10,7 @@ from typing import Any
 from core.clock import Clock
 from core.histogram import LatencyHistogram
 from core.profile import THRESHOLDS, Profile, Threshold
-from core.profiled_span import ProfiledSpan, SlowRequest, enclosing_request
+from core.profiled_span import ProfiledSpan, SlowRequest, land
 
 BUCKET_BYTES = 85
 """Counted for a histogram bucket: a dict slot and two integers (`python -m bench.sizes`)."""
@@ -28,10 +28,11 @@ class LatencyProfiler:
     clock: what spans are timed by; a profiler of samples that others have timed needs none.
     thresholds: the kinds that there are, and their lines. slow_kept: how many of the last
     requests that crossed their warning line, or failed, are kept with their stages.
+    has_spans: whether one was ever asked for; until then no sample looks for a request around it.
     For one thread: spans and samples of an event loop's tasks, not of several threads.
     """
 
-    __slots__ = ("_clock", "_profiles", "_slow", "_thresholds")
+    __slots__ = ("_clock", "_profiles", "_slow", "_thresholds", "has_spans")
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class LatencyProfiler:
         self._thresholds = thresholds
         self._profiles: dict[tuple[str, str], Profile] = {}
         self._slow: deque[SlowRequest] = deque(maxlen=slow_kept)
+        self.has_spans = False
 
     def profile(self, kind: str, name: str) -> Profile:
         """Return the profile of *name*, whose `record` can be kept and called; KeyError for a kind
@@ -70,26 +72,22 @@ class LatencyProfiler:
         found = self._profiles.get((kind, name))
         if found is None:
             found = self._new_profile(kind, name)
+        self.has_spans = True
         return ProfiledSpan(found, self._clock.now, self._slow)
 
     def record(self, kind: str, name: str, seconds: float) -> None:
         """Count one sample of *seconds* that has just ended; it lands on the request around it."""
-        self.count(self.profile(kind, name), seconds)
-
-    def count(self, profile: Profile, seconds: float) -> None:
-        """Do what `record` does, for a profile that was looked up before."""
+        profile = self.profile(kind, name)
         profile.record(seconds)
-        request = enclosing_request()
-        if request is not None:
-            request.land(profile, seconds)
+        if self.has_spans:
+            land(profile, seconds)
 
     def fail(self, kind: str, name: str, seconds: float) -> None:
         """Count one operation that failed after *seconds*; it lands on the request around it."""
         profile = self.profile(kind, name)
         profile.fail()
-        request = enclosing_request()
-        if request is not None:
-            request.land(profile, seconds, is_failed=True)
+        if self.has_spans:
+            land(profile, seconds, is_failed=True)
 
     def slow_requests(self) -> list[SlowRequest]:
         """Return the last requests that crossed their warning line or failed, latest last."""

@@ -10,6 +10,7 @@ from core.attribution.journeys import LOOKBACK_MS, Journey, journeys_of
 from core.clock import Clock, epoch_ms
 from core.errors import StoreError
 from core.population import Event
+from core.profiled_span import land
 from core.profiling import LatencyProfiler
 from core.query import statements
 from core.query.database import Command, Database, Row
@@ -116,7 +117,10 @@ class Queries:
         except StoreError:
             self._profiler.fail("query", statements.INSERT_EVENT.name, self._clock.now() - started)
             raise
-        self._profiler.count(self._insert_event, self._clock.now() - started)
+        seconds = self._clock.now() - started
+        self._insert_event.record(seconds)
+        if self._profiler.has_spans:
+            land(self._insert_event, seconds)
         return changed[0] > 0, event.conversion_id is not None and changed[1] > 0
 
     def _queued(self, conversion_id: str) -> tuple[int, int, int, str | None, str]:
