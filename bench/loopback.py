@@ -41,23 +41,23 @@ def request_bytes(
 def cpu_seconds(pid: int) -> float:
     """Return the CPU time of process *pid* so far, in seconds: user and system, all threads.
 
-    The kernel's clock of that process; the same as utime and stime in /proc/PID/stat, which
-    count in steps of 10 ms.
+    The kernel's clock of that process, on Linux; utime and stime in /proc/PID/stat are the same
+    in steps of 10 ms.
     """
     return time.clock_gettime((~pid << 3) | 2)
 
 
 class _Connection(asyncio.Protocol):
-    """Sends the next of *requests* whenever it has an answer, until there is none."""
+    """Sends the next of *requests* whenever it has an answer, and ends where there is none."""
 
     def __init__(
-        self, requests: Iterator[bytes], expected: bytes, done: asyncio.Future[None]
+        self, requests: Iterator[bytes], expected: bytes, ended: asyncio.Future[None]
     ) -> None:
         self._requests = requests
         self._expected = expected
-        self._done = done
+        self._ended = ended
         self._buffer = b""
-        self._transport: asyncio.Transport | None = None
+        self._fault: str | None = "the connection was lost"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -65,14 +65,12 @@ class _Connection(asyncio.Protocol):
         self._send()
 
     def _send(self) -> None:
-        assert self._transport is not None
         request = next(self._requests, None)
         if request is not None:
             self._transport.write(request)
             return
+        self._fault = None
         self._transport.close()
-        if not self._done.done():
-            self._done.set_result(None)
 
     def data_received(self, data: bytes) -> None:
         if self._buffer:
@@ -83,7 +81,8 @@ class _Connection(asyncio.Protocol):
             return
         length = _LENGTH.search(data, 0, head)
         if length is None or self._expected not in data[:head]:
-            self._fail(f"expected {self._expected.decode()!r} in {data[:head].decode()!r}")
+            self._fault = f"expected {self._expected.decode()!r} in {data[:head].decode()!r}"
+            self._transport.abort()
             return
         if len(data) < head + 4 + int(length[1]):
             self._buffer = data
@@ -91,14 +90,11 @@ class _Connection(asyncio.Protocol):
         self._buffer = b""
         self._send()
 
-    def _fail(self, message: str) -> None:
-        if not self._done.done():
-            self._done.set_exception(WrongAnswer(message))
-        if self._transport is not None:
-            self._transport.abort()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._fail(f"the connection was lost ({error})")
+    def connection_lost(self, _: Exception | None) -> None:
+        if self._fault is None:
+            self._ended.set_result(None)
+        else:
+            self._ended.set_exception(WrongAnswer(self._fault))
 
 
 async def drive(url: str, pid: int, requests: Sequence[bytes], expected: str) -> Spent:
@@ -109,20 +105,21 @@ async def drive(url: str, pid: int, requests: Sequence[bytes], expected: str) ->
     host, port = urlsplit(url).hostname or "", urlsplit(url).port or 80
     loop = asyncio.get_running_loop()
     waiting = iter(requests)
-    cpu, started = cpu_seconds(pid), time.perf_counter()
     ended = [loop.create_future() for _ in range(min(CONNECTIONS, len(requests)))]
-    for done in ended:
-        await loop.create_connection(
-            lambda done=done: _Connection(waiting, expected.encode(), done),  # type: ignore[misc]  # mypy infers no lambda with a default
-            host,
-            port,
-        )
-    await asyncio.gather(*ended)
-    return Spent(
+    connections = iter([_Connection(waiting, expected.encode(), future) for future in ended])
+    cpu, started = cpu_seconds(pid), time.perf_counter()
+    for _ in ended:
+        await loop.create_connection(lambda: next(connections), host, port)
+    results = await asyncio.gather(*ended, return_exceptions=True)
+    spent = Spent(
         requests=len(requests),
         cpu_seconds=cpu_seconds(pid) - cpu,
         seconds=time.perf_counter() - started,
     )
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return spent
 
 
 async def answer_of(url: str, request: bytes) -> tuple[int, dict[str, str], bytes]:
@@ -138,4 +135,5 @@ async def answer_of(url: str, request: bytes) -> tuple[int, dict[str, str], byte
         body = await reader.readexactly(int(headers["content-length"]))
     finally:
         writer.close()
+        await writer.wait_closed()
     return int(head[0].split()[1]), headers, body

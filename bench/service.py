@@ -154,7 +154,7 @@ def _rendered(request: Request) -> bytes:
 
 
 @contextmanager
-def _bare(folder: Path, name: str, routes: list[dict[str, Any]]) -> Iterator[tuple[str, int]]:
+def bare_route(folder: Path, name: str, routes: list[dict[str, Any]]) -> Iterator[tuple[str, int]]:
     """Run a bare route for as long as the context lasts; give its URL and process id."""
     plan = folder / f"{name}.json"
     plan.write_text(json.dumps(routes), encoding="utf-8")
@@ -207,7 +207,7 @@ async def measure(rounds: int = ROUNDS, size: int = REQUESTS) -> list[Measured]:
                 requests = case.requests(number)
                 answers = [await _sample(url, requests, name) for name in case.routes]
                 if case.name not in bare:
-                    bare[case.name] = running.enter_context(_bare(folder, case.name, answers))
+                    bare[case.name] = running.enter_context(bare_route(folder, case.name, answers))
                 of_service = await drive(url, pid, requests, case.expected)
                 of_bare = await drive(*bare[case.name], requests, case.expected)
                 if number:
