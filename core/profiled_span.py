@@ -221,7 +221,9 @@ _ENCLOSING: ContextVar[ProfiledSpan | None] = ContextVar("enclosing_span", defau
 def land(profile: Profile, seconds: float, *, is_failed: bool = False) -> None:
     """Note a stage of *seconds* that has just ended on the request around, while it is open."""
     span = _ENCLOSING.get()
-    request = None if span is None else span.request
+    if span is None:
+        return
+    request = span.request
     if request is not None and request.seconds is None and request.started is not None:
-        began = request._now() - seconds - request.started
-        request._keep(profile, began, seconds, 1, is_failed)
+        began, depth = request._now() - seconds - request.started, span.depth - request.depth + 1
+        request._keep(profile, began, seconds, depth, is_failed)

@@ -42,9 +42,11 @@ def test_nested_stages_land_on_their_request_as_they_end(
             clock.advance(0.25)
             with profiler.span("query", "load_user") as query:
                 clock.advance(0.5)
+            profiler.record("query", "plan", 0.25)
         profiler.record("cache", "L2", 0.125)
     assert request.stages == (
         Stage("query", "load_user", 1.25, 0.5, 2, False),
+        Stage("query", "plan", 1.5, 0.25, 2, False),
         Stage("external", "payment", 1.0, 0.75, 1, False),
         Stage("cache", "L2", 1.625, 0.125, 1, False),
     )
