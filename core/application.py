@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from core.attribution.batch import BatchAttributionProcessor
+from core.attribution.current import CurrentScheme
+from core.attribution.fitter import Fitter, Runner, inline
+from core.attribution.scheme import Scheme
 from core.backlog import Backlog
 from core.caching.breaker import CircuitBreaker
 from core.caching.channel import InvalidationChannel
@@ -34,8 +37,9 @@ class Application:
     kv and database: as the application sees them, with whatever latencies stand in front.
     uniform: random numbers of the running operation. channel and name: how other processes are
     told of invalidations, and by whom.
-    backlog: the queue's durable part, of this process. inbox: where accepted conversions go if
-    another process consumes them.
+    scheme: what credit is shared out by at first. backlog: the queue's durable part, of this
+    process. inbox: where accepted conversions go if another process consumes them. run: where a
+    model is computed.
     """
 
     def __init__(
@@ -46,19 +50,34 @@ class Application:
         clock: Clock,
         uniform: Callable[[Purpose], float],
         *,
+        scheme: Scheme,
         channel: InvalidationChannel | None = None,
         name: str = "",
         backlog: Backlog | None = None,
         inbox: Inbox | None = None,
+        run: Runner = inline,
     ) -> None:
         tiers = scenario.tiers
         self.profiler = LatencyProfiler(clock)
         lease = backlog.lease if backlog is not None and inbox is None else None
-        self.queries = Queries(database, clock, self.profiler, lease=lease)
+        self.queries = Queries(
+            database, clock, self.profiler, lease=lease, parameters=scheme.parameters
+        )
+        self._background: dict[asyncio.Task[Any], None] = {}
+        self.current = CurrentScheme(
+            scheme, self.queries, clock,
+            refresh=scenario.attribution.refresh, retain=self._retain,
+        )  # fmt: skip
         # Events carry the scenario's time, which begins at the data's epoch.
-        self.processor = BatchAttributionProcessor(self.queries, now_ms=data_time(clock))
+        now_ms = data_time(clock)
+        self.processor = BatchAttributionProcessor(
+            self.queries, now_ms=now_ms, in_force=self.current.look
+        )
+        self.fitter = Fitter(
+            self.queries, self.current, scenario.attribution, now_ms=now_ms, run=run
+        )
         self.queue = ConversionQueue(
-            self.processor.process,
+            self.fitter.counting(self.processor.process),
             batch_size=scenario.queue.batch_size,
             max_parallel=scenario.queue.max_parallel,
             wait=scenario.queue.wait,
@@ -68,7 +87,6 @@ class Application:
             retry_delay=scenario.queue.retry_delay,
             backlog=backlog,
         )
-        self._background: dict[asyncio.Task[Any], None] = {}
         self.breaker = CircuitBreaker(
             failures=tiers.l2.breaker.failures, open_for=tiers.l2.breaker.open_for
         )
@@ -88,6 +106,7 @@ class Application:
             self.caches,
             self.queries,
             self.queue if inbox is None else inbox,
+            current=self.current,
             ttls=tiers.l2.ttl,
             request_scope=tiers.l1.scope == "request",
             tags=tiers.tags,
@@ -127,8 +146,9 @@ class Application:
         }
 
     async def drain(self) -> None:
-        """Return when the queue and all background writes have ended."""
+        """Return when the queue, the fit that runs and all background writes have ended."""
         await self.queue.drain()
+        await self.fitter.drain()
         while self._background:
             # Not one task at a time: a task that is done is awaited without letting it be released.
             await asyncio.gather(*self._background)

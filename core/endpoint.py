@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from core.answers import Answer, problem
-from core.cdp import NotAccepted
+from core.cdp import NotAccepted, Unusable
 from core.errors import EdgeproofError, InputError, StoreError, StoreTimeout
 from core.incoming import BadRequest
 from core.profile import Profile
@@ -91,6 +91,8 @@ class Endpoint:
 
 
 def _refusal(error: EdgeproofError) -> Answer:
+    if isinstance(error, Unusable):
+        return problem(422, "unusable_data", str(error))
     if isinstance(error, NotAccepted):
         return problem(403, "not_accepted", str(error))
     if isinstance(error, InputError):

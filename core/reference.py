@@ -14,12 +14,15 @@ from pathlib import Path
 from uuid import uuid4
 
 from core.application import Application
+from core.attribution.fitter import in_thread
+from core.attribution.scheme import Scheme
+from core.attribution.upkeep import newest_row
 from core.backlog import Backlog
 from core.caching.channel import InvalidationChannel, redis_channel
 from core.caching.edge_kv import EdgeKV
 from core.caching.kv import KVStore
 from core.caching.redis_kv import embedded_kv, redis_kv
-from core.clock import SystemClock
+from core.clock import SystemClock, epoch_ms
 from core.consumed import Consumed, forget_run_start, write_run_start
 from core.conversions import LeftInDatabase
 from core.emulation import DelayedDatabase, DelayedKV, Executions, FaultSchedule
@@ -40,7 +43,7 @@ from core.query.database import Database, SqliteDatabase
 from core.query.executor import QueryExecutor
 from core.replay import prepare
 from core.scenario import ENDPOINTS, Scenario
-from core.seeding import seed_database
+from core.seeding import bring_up_to_date, seed_database
 from core.streams import Purpose, Stream
 from core.timers import Timers
 from core.warm_start import warm_state
@@ -116,8 +119,12 @@ class Reference(Application):
         prepared = prepare(scenario)
         self._warm_state = warm_state(scenario, prepared)
         self._sqlite = SqliteDatabase(plan.folder / "cdp.sqlite")
-        seed_database(self._sqlite.connection, populate(scenario, prepared.workload))
-        self._warmer = Warmer(self._sqlite, scenario)
+        connection, attribution = self._sqlite.connection, scenario.attribution
+        seed_database(connection, populate(scenario, prepared.workload), attribution)
+        if plan.position == 0:  # it starts before the others
+            bring_up_to_date(connection, attribution, epoch_ms(self.clock))
+        scheme = Scheme(attribution.parameters(), newest_row(connection))
+        self._warmer = Warmer(self._sqlite, scenario, scheme)
         namespace = f"edgeproof:{scenario.name}:"
         self.l2: KVStore = (
             embedded_kv()
@@ -139,7 +146,7 @@ class Reference(Application):
         self._backlog = Backlog(self._sqlite, self.clock, owner=f"{os.getpid()}-{uuid4().hex}")
         super().__init__(
             scenario, self.kv, self.executor, self.clock, self._numbers.uniform,
-            channel=channel, name=uuid4().hex,
+            scheme=scheme, run=in_thread, channel=channel, name=uuid4().hex,
             backlog=self._backlog, inbox=None if is_consumer else LeftInDatabase(),
         )  # fmt: skip
         self._feeding: asyncio.Task[None] | None = None
@@ -219,6 +226,7 @@ class Reference(Application):
             self._view.cool()
         if is_first:
             await self._undelayed.delete_prefix("")
+        self._warmer.adopt(self.current.scheme)
         # What happened before the run decides nothing in it.
         self.invalidator.stamps.clear()
         self.breaker.succeed()
@@ -271,6 +279,8 @@ class Reference(Application):
         counters |= {
             "conversions_processed": self.processor.processed,
             "conversions_without_touches": self.processor.without_touches,
+            "fits_failed": self.fitter.failed,
+            "models_fitted": self.fitter.fitted,
             **self.cache_counters(),
             "queue_batches": self.queue.batches,
             "queue_given_up": self.queue.given_up,

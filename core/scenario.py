@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from core.attribution.settings import Attribution
 from core.kpi import Kpi, parse_kpi
 from core.part import Part, Positive, Share
 from core.targets import Targets
@@ -256,6 +257,7 @@ class Scenario(Part):
     topology: Topology = Topology()
     tiers: Tiers = Tiers()
     queue: Queue = Queue()
+    attribution: Attribution = Attribution()
     faults: tuple[Fault, ...] = ()
     targets: Targets = Targets()
     trace: TraceSource = TraceSource()

@@ -7,7 +7,7 @@ from typing import Any
 
 import apsw
 
-from core.errors import StoreError
+from core.errors import Refused, StoreError
 from core.query.database import Command, Row
 from core.query.statements import Statement
 
@@ -57,7 +57,10 @@ class ScratchDatabase:
             raise StoreError(f"query {statement.name} failed: {error}") from error
 
     async def write(self, *commands: Command) -> list[int]:
-        """Run *commands*, all or none; return the rows each changed, StoreError if one fails."""
+        """Run *commands*, all or none; return the rows each changed.
+
+        Raise Refused if one breaks a rule of its table, StoreError if it fails otherwise.
+        """
         cursor, connection = self._cursor, self._connection
         try:
             if len(commands) == 1 and len(commands[0][1]) == 1:  # SQLite undoes it by itself
@@ -79,7 +82,8 @@ class ScratchDatabase:
                 cursor.execute("RELEASE before")
         except apsw.Error as error:
             names = ", ".join(statement.name for statement, _ in commands)
-            raise StoreError(f"write {names} failed: {error}") from error
+            kind = Refused if isinstance(error, apsw.ConstraintError) else StoreError
+            raise kind(f"write {names} failed: {error}") from error
         return changed
 
     async def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from core.application import Application
+from core.attribution.scheme import Scheme
 from core.backlog import Backlog
 from core.caching.kv import KVStore
 from core.clock import DATA_EPOCH_MS
@@ -119,6 +120,7 @@ class SimulatedProcess(Application):
         kv: KVStore,
         database: Database,
         executions: Executions,
+        scheme: Scheme,
         inbox: Inbox | None = None,
     ) -> None:
         self.platform = SimulatedPlatform(loop, numbers, scenario, position)
@@ -129,7 +131,7 @@ class SimulatedProcess(Application):
         backlog = Backlog(database, self.platform, owner=f"process-{position}")
         super().__init__(
             scenario, self.kv, self.database, self.platform, self.platform.uniform,
-            backlog=backlog, inbox=inbox,
+            scheme=scheme, backlog=backlog, inbox=inbox,
         )  # fmt: skip
         self.in_flight = 0
         self.peak_in_flight = 0

@@ -11,7 +11,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from core.errors import InputError, Overloaded, StoreError, StoreTimeout
+from core.errors import InputError, Overloaded, Refused, StoreError, StoreTimeout
 from core.query.migrations import migrate
 from core.query.statements import Statement
 
@@ -39,8 +39,9 @@ Usage = Callable[[Statement, int, int], None]
 class Database(Protocol):
     """One database; each operation is one round trip and raises StoreError if it fails.
 
-    The subclasses of StoreError: Overloaded, if too many wait, and StoreTimeout. A write that was
-    cancelled or ran into its time limit may have taken effect, whole, or not at all.
+    The subclasses of StoreError: Overloaded, if too many wait, StoreTimeout, and Refused, if a
+    write breaks a rule of its table. A write that was cancelled or ran into its time limit may have
+    taken effect, whole, or not at all.
     """
 
     async def read(self, statement: Statement, parameters: Sequence[Any]) -> list[Row]:
@@ -265,7 +266,10 @@ def _write(connection: sqlite3.Connection, commands: Sequence[Command]) -> list[
                 connection.execute("ROLLBACK")
             raise
     except sqlite3.Error as error:
-        raise StoreError(f"write {_names(commands)} failed: {error}") from error
+        is_rule = isinstance(error, sqlite3.IntegrityError)
+        raise (Refused if is_rule else StoreError)(
+            f"write {_names(commands)} failed: {error}"
+        ) from error
     return changed
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from core.attribution.parameters import Parameters
 from core.replay import prepare
 from core.warm_start import WarmL1, WarmL2, warm_state
 from core.wire import ISOLATE_HEADER
@@ -246,7 +247,7 @@ def test_invalidated_key_is_gone_from_both_tiers_and_all_isolates(on_each_l2: Vi
     other = "/attribution/c5?model=u_shape"
     assert outcomes(on_each_l2, path, (0, 1, 2)) == [MISS, L2_HIT, L2_HIT]
     assert outcomes(on_each_l2, other, (0,)) == [MISS]
-    key = "attribution:c5:linear"
+    key = f"attribution:c5:linear:{Parameters().key()}"
     assert on_each_l2.invalidate(keys=[key, "attribution:c5:"]) == {"l1": 3, "l2": 1}
     assert outcomes(on_each_l2, path, (0, 1)) == [MISS, L2_HIT]
     assert outcomes(on_each_l2, other, (0,)) == ["l1"]

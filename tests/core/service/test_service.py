@@ -13,6 +13,8 @@ import httpx
 import pytest
 
 from core.attribution.models import credits_of
+from core.attribution.parameters import Parameters
+from tests.core.attribution.driven import driven_credits, effects_of, walks_of
 from tests.core.service.serving import (
     MODELS,
     NOW_MS,
@@ -132,16 +134,26 @@ def test_refusal_without_a_read_tells_its_time_only(visitor: Visitor, path: str)
 def test_attribution_equals_the_credits_of_the_seeded_touches(visitor: Visitor, model: str) -> None:
     world = seeded_world(visitor.scenario)
     assert len(world.conversions) == 30
+    effects = effects_of(walks_of(world))
     for position, (name, (user, converted, value)) in enumerate(world.conversions.items()):
         touches = world.journey(name)
         answer = visitor.attribution(name, model, isolate=position % 4)
-        shares = credits_of(model, [time for time, _ in touches], converted)
+        times, channels = [time for time, _ in touches], [channel for _, channel in touches]
+        found = answer.json()
+        origin: dict[str, Any] = {"parameters_key": Parameters().key()}
+        if model == "data_driven":
+            shares = tuple(point["credit"] for point in found["touchpoints"])
+            assert shares == pytest.approx(driven_credits(channels, effects), abs=1e-9)
+            origin |= {"model_version": found["model_version"], "fallback": None}
+        else:
+            shares = credits_of(model, times, converted)
         last = len(touches) - 1
         roles = ["first", *["middle"] * (last - 1), "last"] if last else ["only"]
-        assert answer.json() == {
+        assert found == {
             "conversion_id": name,
             "user_id": user,
             "model": model,
+            **origin,
             "conversion_timestamp": converted,
             "value": value,
             "touchpoints": [
@@ -416,7 +428,7 @@ def test_isolate_that_is_not_there_is_refused(visitor: Visitor, path: str, isola
 
 
 @pytest.mark.parametrize(
-    "model", ["none", "constructor", "LINEAR", "", "linear%00", "data_driven", "x" * 5_000]
+    "model", ["none", "constructor", "LINEAR", "", "linear%00", "Data_driven", "x" * 5_000]
 )
 @pytest.mark.parametrize("path", ["/channels", "/attribution/c1", "/attribution/unknown"])
 def test_unknown_model_is_refused_with_the_list(visitor: Visitor, path: str, model: str) -> None:
