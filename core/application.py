@@ -58,7 +58,7 @@ class Application:
         run: Runner = inline,
     ) -> None:
         tiers = scenario.tiers
-        self.profiler = LatencyProfiler()
+        self.profiler = LatencyProfiler(clock)
         lease = backlog.lease if backlog is not None and inbox is None else None
         self.queries = Queries(
             database, clock, self.profiler, lease=lease, parameters=scheme.parameters

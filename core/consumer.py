@@ -50,7 +50,7 @@ class Consumer:
         self._timers = Timers(self._clock)
         self._faults = FaultSchedule(scenario.faults, origin=float("inf"))
         self._sqlite = SqliteDatabase(plan.folder / "cdp.sqlite")
-        self._profiler = LatencyProfiler()
+        self._profiler = LatencyProfiler(self._clock)
         database: Database = self._sqlite
         if plan.emulate:
             database = self._delayed = self._behind_latencies()
