@@ -26,7 +26,7 @@ TOKEN = "a-token-for-tests"
 MODELS = ("last_click", "first_click", "linear", "time_decay", "u_shape", "w_shape", "data_driven")
 NOW_MS = 1_767_225_600_000
 POLLS = 20_000
-END_LIMIT_MS = 20_000
+END_LIMIT_MS = 60_000
 
 Tree = dict[str, Any]
 
