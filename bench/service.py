@@ -170,7 +170,7 @@ def bare_route(folder: Path, name: str, routes: list[dict[str, Any]]) -> Iterato
         try:
             yield process.ready(), process.pid
         finally:
-            process.stop()
+            process.kill()  # it keeps nothing
 
 
 async def _sample(url: str, requests: list[bytes], endpoint: str) -> dict[str, Any]:

@@ -150,9 +150,7 @@ class Consumer:
         counters = self._counters()
         if counters == self._written:
             return
-        self._figures.write(
-            counters, {kind: self._profiler.histogram(kind) for kind in ("query", "queue")}
-        )
+        self._figures.write(counters, self._profiler)
         self._written = counters
 
 

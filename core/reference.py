@@ -8,7 +8,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
 from uuid import uuid4
@@ -18,6 +18,7 @@ from core.attribution.fitter import in_thread
 from core.attribution.scheme import Scheme
 from core.attribution.upkeep import newest_row
 from core.backlog import Backlog
+from core.cache_report import cache_counts
 from core.caching.channel import InvalidationChannel, redis_channel
 from core.caching.edge_kv import EdgeKV
 from core.caching.kv import KVStore
@@ -29,7 +30,7 @@ from core.emulation import DelayedDatabase, DelayedKV, Executions, FaultSchedule
 from core.errors import StoreError
 from core.executions import SharedExecutions
 from core.feed import Feed
-from core.histogram import LatencyHistogram
+from core.figures import Figures, add_latencies
 from core.machine import (
     fixed_work,
     peak_resident_bytes,
@@ -38,6 +39,7 @@ from core.machine import (
     resident_bytes,
 )
 from core.population import populate
+from core.profiling import LatencyProfiler
 from core.query import statements
 from core.query.database import Database, SqliteDatabase
 from core.query.executor import QueryExecutor
@@ -60,7 +62,8 @@ class WorkerPlan:
 
     position: which of the scenario's processes it is; folder: where the database and what
     processes share lie; redis: URL of L2, None for an embedded one; emulate: whether the
-    scenario's latencies stand in front of the stores.
+    scenario's latencies stand in front of the stores; roster: the file that tells where the
+    other workers are, None if there is none.
     """
 
     scenario: Scenario
@@ -68,6 +71,7 @@ class WorkerPlan:
     folder: Path
     redis: str | None
     emulate: bool
+    roster: Path | None = None
 
 
 class DrawnNumbers:
@@ -257,7 +261,9 @@ class Reference(Application):
             write_run_start(self.plan.folder, self.clock.origin_ms + round(origin * 1000))
         # What the caches hold lives long: a collector that walks it stops the event loop.
         gc.freeze()
-        return origin - self.clock.now(), self.clock.origin_ms + round(origin * 1000)
+        if starts_at_ms is None:
+            starts_at_ms = self.clock.origin_ms + round(origin * 1000)
+        return origin - self.clock.now(), starts_at_ms
 
     def process_figures(self) -> dict[str, int | float]:
         """Return cumulative figures of this process; its probe's CPU is left out."""
@@ -311,12 +317,31 @@ class Reference(Application):
             connection.close()
         return depth
 
-    def histogram(self, kind: str) -> LatencyHistogram:
-        """Return the latencies of *kind* in this process, and in the consumer's if it has one."""
-        histogram = self.profiler.histogram(kind)
-        if self._consumed is not None:
-            histogram.add(self._consumed.histogram(kind))
-        return histogram
+    def latencies(self) -> LatencyProfiler:
+        """Return the latencies in this process, and in the consumer's if this one speaks for it."""
+        if self._consumed is None:
+            return self.profiler
+        both = self._consumed.profiler()
+        add_latencies(both, self.profiler)
+        return both
+
+    async def figures(self, part: str = "latencies") -> Figures:
+        """Return what this process has counted, and the consumer if this one speaks for it.
+
+        part: "caches" or "queries" adds what is dearer to tell; see `core.figures.PARTS`.
+        """
+        executor = self.executor
+        is_of_queries = part == "queries"
+        slow = [asdict(s) for s in await executor.slow_queries()] if is_of_queries else []
+        return Figures(
+            profiler=self.latencies(),
+            counters=self.counters(),
+            processes=[{"worker": self.plan.position, **self.process_figures()}],
+            statements=executor.statement_statistics if is_of_queries else {},
+            slow=slow,
+            slow_requests=[each.to_json() for each in self.profiler.slow_requests()],
+            caches=cache_counts(self) if part == "caches" else {},
+        )
 
     async def close(self) -> None:
         """Finish the queue and what runs in the background, then close the stores."""

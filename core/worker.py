@@ -19,6 +19,7 @@ from typing import Any
 import uvicorn
 
 from core.errors import EdgeproofError
+from core.protocol import BoundedProtocol
 from core.reference import WorkerPlan
 from core.scenario_file import parse_scenario
 from core.service import create_app
@@ -26,10 +27,12 @@ from core.service import create_app
 _PR_SET_PDEATHSIG = 1
 
 SERVER_OPTIONS: dict[str, Any] = {
-    "http": "httptools",
+    "http": BoundedProtocol,
+    "ws": "none",
     "loop": "asyncio",
     "log_level": "warning",
     "access_log": False,
+    "server_header": False,
     "backlog": 1024,
     "timeout_keep_alive": 120,
     "timeout_graceful_shutdown": 5,
@@ -78,11 +81,14 @@ def plan_of(data: dict[str, Any]) -> WorkerPlan:
         folder=Path(data["folder"]),
         redis=data["redis"],
         emulate=data["emulate"],
+        roster=Path(data["roster"]),
     )
 
 
 def main(arguments: Sequence[str]) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code."""
+    # uvicorn raises the signals that ended it once more: as an interrupt, not as a death by signal.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     die_with_parent()
     plan_path = Path(arguments[0])
     plan = json.loads(plan_path.read_text(encoding="utf-8"))

@@ -126,9 +126,9 @@ class Visitor:
                 return cache
         raise AssertionError(f"still {cache}")
 
-    def monitoring(self, name: str) -> Tree:
+    def monitoring(self, name: str, scope: str = "process") -> Tree:
         """Return what a monitoring endpoint tells, out of its envelope."""
-        answer = self.http.get(f"/api/performance/{name}")
+        answer = self.http.get(f"/api/performance/{name}?scope={scope}")
         assert answer.status_code == 200
         body = answer.json()
         assert body["success"] is True
