@@ -237,7 +237,9 @@ def await_end(pid: int) -> None:
     try:
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
-        assert poll.poll(END_LIMIT_MS), f"process {pid} runs on"
+        if not poll.poll(END_LIMIT_MS):
+            told = [Path(f"/proc/{pid}/{name}").read_text() for name in ("cmdline", "wchan")]
+            raise AssertionError(f"process {pid} runs on: {told!r}")
     finally:
         os.close(descriptor)
 
