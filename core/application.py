@@ -20,6 +20,9 @@ from core.caching.tiered import TieredCache
 from core.cdp import Cdp
 from core.clock import Clock, data_time, epoch_ms
 from core.conversions import ConversionQueue, Inbox
+from core.forwarding.forwarder import Forwarder
+from core.forwarding.outbox import Outbox
+from core.forwarding.receiver import Receiver
 from core.profiling import LatencyProfiler
 from core.query.database import Database
 from core.query.queries import Queries
@@ -35,7 +38,8 @@ class Application:
     uniform: random numbers of the running operation. channel and name: how other processes are
     told of invalidations, and by whom.
     backlog: the queue's durable part, of this process. inbox: where accepted conversions go if
-    another process consumes them.
+    another process consumes them. receiver and outbox: who is told of the conversions
+    that are finished here, and through which rows; None if nobody is.
     """
 
     def __init__(
@@ -50,13 +54,22 @@ class Application:
         name: str = "",
         backlog: Backlog | None = None,
         inbox: Inbox | None = None,
+        receiver: Receiver | None = None,
+        outbox: Outbox | None = None,
     ) -> None:
         tiers = scenario.tiers
         self.profiler = LatencyProfiler()
         lease = backlog.lease if backlog is not None and inbox is None else None
         self.queries = Queries(database, clock, self.profiler, lease=lease)
+        self.forwarder = (
+            None
+            if receiver is None or outbox is None
+            else Forwarder(scenario.destination, outbox, receiver, clock, self.profiler)
+        )
         # Events carry the scenario's time, which begins at the data's epoch.
-        self.processor = BatchAttributionProcessor(self.queries, now_ms=data_time(clock))
+        self.processor = BatchAttributionProcessor(
+            self.queries, now_ms=data_time(clock), forwarder=self.forwarder
+        )
         self.queue = ConversionQueue(
             self.processor.process,
             batch_size=scenario.queue.batch_size,

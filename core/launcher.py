@@ -129,6 +129,11 @@ def running_service(
                         fake = ServiceProcess(["core.caching.fake_server"], token=None, log=log)
                         processes.append(fake)
                         redis = fake.ready()
+                    destination = scenario.destination.url
+                    if scenario.destination.is_local:
+                        local = ServiceProcess(["core.forwarding.local"], token=None, log=log)
+                        processes.insert(0, local)  # ends after those that forward to it
+                        destination = local.ready()
                     workers = []
 
                     def write_plan(name: str, position: int) -> str:
@@ -141,6 +146,7 @@ def running_service(
                             "folder": str(data),
                             "redis": redis,
                             "emulate": emulate,
+                            "destination": destination,
                         }
                         path.write_text(json.dumps(plan), encoding="utf-8")
                         return str(path)

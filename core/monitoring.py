@@ -61,7 +61,8 @@ class Monitoring:
         }
         cumulative = {
             "histograms": {
-                kind: reference.histogram(kind).to_json() for kind in ("request", "query", "queue")
+                kind: reference.histogram(kind).to_json()
+                for kind in ("request", "query", "queue", "external")
             },
             "counters": reference.counters(),
             "process": reference.process_figures(),

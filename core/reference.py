@@ -27,6 +27,9 @@ from core.emulation import DelayedDatabase, DelayedKV, Executions, FaultSchedule
 from core.errors import StoreError
 from core.executions import SharedExecutions
 from core.feed import Feed
+from core.forwarding.forwarder import LAST_DELIVERIES
+from core.forwarding.http import receiver_of
+from core.forwarding.outbox import outbox_of
 from core.histogram import LatencyHistogram
 from core.machine import (
     fixed_work,
@@ -59,7 +62,8 @@ class WorkerPlan:
 
     position: which of the scenario's processes it is; folder: where the database and what
     processes share lie; redis: URL of L2, None for an embedded one; emulate: whether the
-    scenario's latencies stand in front of the stores.
+    scenario's latencies stand in front of the stores. destination: URL that finished conversions
+    are forwarded to, None for none.
     """
 
     scenario: Scenario
@@ -67,6 +71,7 @@ class WorkerPlan:
     folder: Path
     redis: str | None
     emulate: bool
+    destination: str | None
 
 
 class DrawnNumbers:
@@ -132,19 +137,28 @@ class Reference(Application):
         self._numbers = DrawnNumbers(scenario.seed, plan.position)
         self.kv = self._undelayed = self._point_of_presence()
         self.database: Database = self._sqlite
+        platform = EmulatingPlatform(self.clock, self.timers, self._numbers)
         if plan.emulate:
-            self._emulate()
+            self._emulate(platform)
         self.executor = QueryExecutor(self.database, self.clock, plans=self._sqlite)
         # Where several processes accept conversions, one of its own consumes them.
         is_consumer = scenario.topology.process_count == 1
         self._consumed = None if is_consumer or plan.position else Consumed(plan.folder)
-        self._backlog = Backlog(self._sqlite, self.clock, owner=f"{os.getpid()}-{uuid4().hex}")
+        owner = f"{os.getpid()}-{uuid4().hex}"
+        self._backlog = Backlog(self._sqlite, self.clock, owner=owner)
+        outbox = outbox_of(scenario.destination, self._sqlite, self.clock, owner=owner)
+        receiver = receiver_of(
+            scenario.destination, plan.destination, self.faults,
+            platform if plan.emulate else None,
+        ) if is_consumer else None  # fmt: skip
         super().__init__(
             scenario, self.kv, self.executor, self.clock, self._numbers.uniform,
             channel=channel, name=uuid4().hex,
             backlog=self._backlog, inbox=None if is_consumer else LeftInDatabase(),
+            receiver=receiver, outbox=outbox,
         )  # fmt: skip
         self._feeding: asyncio.Task[None] | None = None
+        self._forwarding: asyncio.Task[None] | None = None
         self.requests = dict.fromkeys(ENDPOINTS, 0)
         self.own_cpu = 0.0
         self.speed_count = 0
@@ -164,9 +178,8 @@ class Reference(Application):
     def _epoch_seconds(self) -> float:
         return self.clock.origin_ms / 1000 + self.clock.now()
 
-    def _emulate(self) -> None:
+    def _emulate(self, platform: EmulatingPlatform) -> None:
         plan, tiers = self.plan, self.scenario.tiers
-        platform = EmulatingPlatform(self.clock, self.timers, self._numbers)
         queue = plan.folder / "executions"
         if plan.position == 0:
             # What an earlier service left there may lie on the scale of another boot's clock.
@@ -189,6 +202,9 @@ class Reference(Application):
             feed = Feed(self._backlog, self.queue, self.clock)
             await feed.step()
             self._feeding = asyncio.get_running_loop().create_task(feed.run(_FEED_SECONDS))
+            if self.forwarder is not None:
+                await self.forwarder.resume()
+                self._forwarding = asyncio.create_task(self.forwarder.watch(_FEED_SECONDS))
         elif self._consumed is not None:
             self._consumed.forget()
             forget_run_start(self.plan.folder)
@@ -279,6 +295,8 @@ class Reference(Application):
             "queue_pending": self.queue.pending,
             "queue_retries": self.queue.retries,
         }
+        if self.forwarder is not None:
+            counters |= self.forwarder.counters()
         for name, store in (("l2", self.kv), ("l3", self.database)):
             if isinstance(store, DelayedKV | DelayedDatabase):
                 counters[f"{name}_operations"] = store.operations
@@ -320,6 +338,10 @@ class Reference(Application):
         if self._feeding is not None:
             self._feeding.cancel()
         await self.drain()
+        if self._forwarding is not None:
+            self._forwarding.cancel()
+        if self.forwarder is not None:
+            await self.forwarder.close(within=LAST_DELIVERIES)
         await self.invalidator.close()
         self.timers.close()
         await self.kv.close()

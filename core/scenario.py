@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from core.destination import Destination
 from core.kpi import Kpi, parse_kpi
 from core.part import Part, Positive, Share
 from core.targets import Targets
@@ -162,7 +163,7 @@ class Fault(Part):
 
     at: Duration
     for_: Annotated[Duration, Field(alias="for")]
-    tier: Literal["l2", "l3"] | None = None
+    tier: Literal["l2", "l3", "destination"] | None = None
     kind: Literal["slow", "error", "dead", "hot_key"]
     endpoint: Literal["track", "attribution", "journey"] | None = None
     value: Annotated[float, Field(ge=0)] = 1.0
@@ -179,7 +180,9 @@ class Fault(Part):
         if self.kind == "hot_key" and self.tier is not None:
             raise ValueError(f"hot_key is a fault of the traffic; leave out tier ({self.tier!r})")
         if self.kind != "hot_key" and self.tier is None:
-            raise ValueError(f'{self.kind} is a fault of a tier; add tier = "l2" or "l3"')
+            raise ValueError(
+                f'{self.kind} is a fault of a tier; add tier = "l2", "l3" or "destination"'
+            )
         if self.kind != "hot_key" and self.endpoint is not None:
             raise ValueError(f"endpoint belongs to hot_key; leave it out for {self.kind}")
         if self.at < 0 or self.for_ <= 0:
@@ -256,6 +259,7 @@ class Scenario(Part):
     topology: Topology = Topology()
     tiers: Tiers = Tiers()
     queue: Queue = Queue()
+    destination: Destination = Destination()
     faults: tuple[Fault, ...] = ()
     targets: Targets = Targets()
     trace: TraceSource = TraceSource()

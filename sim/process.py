@@ -10,6 +10,8 @@ from core.caching.kv import KVStore
 from core.clock import DATA_EPOCH_MS
 from core.conversions import Inbox
 from core.emulation import DelayedDatabase, DelayedKV, Executions, FaultSchedule
+from core.forwarding.outbox import outbox_of
+from core.forwarding.receiver import AcceptingReceiver, DelayedReceiver
 from core.query.database import Database
 from core.scenario import Scenario
 from core.span import BATCH_SLOT_COUNT, CURRENT, SLOT_COUNT
@@ -23,6 +25,8 @@ _BATCH_PURPOSE = {
     Purpose.L3_ROUND_TRIP: Purpose.BATCH_ROUND_TRIP,
     Purpose.L3_EXECUTION: Purpose.BATCH_EXECUTION,
     Purpose.L3_FATE: Purpose.BATCH_FATE,
+    Purpose.DELIVERY: Purpose.DELIVERY,
+    Purpose.DELIVERY_FATE: Purpose.DELIVERY_FATE,
 }
 _REQUEST_PURPOSES = (
     Purpose.L2_READ,
@@ -124,10 +128,17 @@ class SimulatedProcess(Application):
         tiers = scenario.tiers
         self.kv = DelayedKV(kv, tiers.l2, faults, self.platform)
         self.database = DelayedDatabase(database, tiers.l3, faults, self.platform, executions)
-        backlog = Backlog(database, self.platform, owner=f"process-{position}")
+        owner = f"process-{position}"
+        backlog = Backlog(database, self.platform, owner=owner)
+        destination = scenario.destination
+        receiver = DelayedReceiver(
+            AcceptingReceiver(), destination.latency, destination.timeout, faults, self.platform
+        )
+        forwards = inbox is None  # whoever consumes them is told that they are finished
+        outbox = outbox_of(destination, database, self.platform, owner=owner) if forwards else None
         super().__init__(
             scenario, self.kv, self.database, self.platform, self.platform.uniform,
-            backlog=backlog, inbox=inbox,
+            backlog=backlog, inbox=inbox, receiver=receiver, outbox=outbox,
         )  # fmt: skip
         self.in_flight = 0
         self.peak_in_flight = 0

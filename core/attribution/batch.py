@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from core.attribution.journeys import Journey
 from core.attribution.models import MODELS, credits_of
+from core.forwarding.forwarder import Forwarder
 from core.query import statements
 from core.query.database import Command
 from core.query.queries import Queries
@@ -16,11 +17,19 @@ class BatchAttributionProcessor:
     """Computes every model for a batch of conversions and stores the results at once.
 
     A conversion that was processed before is left out, so a batch delivered twice counts once.
+    forwarder: what tells a destination of finished conversions, None if there is none.
     """
 
-    def __init__(self, queries: Queries, *, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        queries: Queries,
+        *,
+        now_ms: Callable[[], int],
+        forwarder: Forwarder | None = None,
+    ) -> None:
         self._queries = queries
         self._now_ms = now_ms
+        self._forwarder = forwarder
         self.processed = 0
         self.without_touches = 0
 
@@ -31,7 +40,12 @@ class BatchAttributionProcessor:
         if not journeys:
             return
         CURRENT.set(Operation(span, BATCH_SLOTS["batch-write"]))
-        await self._queries.store_attribution(attribution_commands(journeys, self._now_ms()))
+        commands = attribution_commands(journeys, self._now_ms())
+        if self._forwarder is not None:
+            commands.append(self._forwarder.entries([j.conversion_id for j in journeys]))
+        await self._queries.store_attribution(commands)
+        if self._forwarder is not None:
+            self._forwarder.wake()
         self.processed += len(journeys)
         self.without_touches += sum(not journey.times_ms for journey in journeys)
 
