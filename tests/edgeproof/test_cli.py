@@ -69,6 +69,7 @@ OPTIONS: dict[tuple[str, ...], list[str]] = {
         "bench",
         "scenario",
         "queue",
+        "outbox",
     ],
     ("simulate",): [*SCENARIO, *VERDICT],
     ("load",): [*SCENARIO, *VERDICT, *LOAD],
@@ -102,6 +103,10 @@ OPTIONS: dict[tuple[str, ...], list[str]] = {
     ("queue", "status"): ["--db", "--plain", "--json"],
     ("queue", "dead"): ["--db", "--plain", "--json"],
     ("queue", "retry"): ["--db", "--id", "--json"],
+    ("outbox",): ["status", "dead", "retry"],
+    ("outbox", "status"): ["--db", "--plain", "--json"],
+    ("outbox", "dead"): ["--db", "--plain", "--json"],
+    ("outbox", "retry"): ["--db", "--id", "--json"],
 }
 
 
