@@ -43,6 +43,11 @@ class Counts:
                 if len(self._keys) > REMEMBERED:
                     self._keys.popitem(last=False)
 
+    def keys(self) -> list[str]:
+        """Return the keys that are remembered, oldest first."""
+        with self._lock:
+            return [*self._keys]
+
     def to_json(self) -> dict[str, int]:
         """Return the counts."""
         with self._lock:
