@@ -20,6 +20,7 @@ LAST_DELIVERIES = 2.0
 """Seconds that a service gives its last deliveries when it ends."""
 _LONGEST_WAIT = 3_600.0
 _STORE_PAUSE = 1.0
+_SOON = 0.001
 
 
 class Forwarder:
@@ -48,6 +49,7 @@ class Forwarder:
         self._running: dict[asyncio.Task[None], None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._idle: asyncio.Future[None] | None = None
+        self._due_ms: int | None = None
         self._is_asked = False
         self._is_closed = False
         self._requests = 0
@@ -76,12 +78,15 @@ class Forwarder:
         self.wake()
 
     async def drain(self) -> None:
-        """Return when all that is due was tried; what waits for another attempt goes on waiting."""
+        """Return when all that is due now was tried once more; what fails goes on waiting."""
+        self._due_ms = epoch_ms(self._clock)
         self.wake()
         while self._running:
             if self._idle is None:
                 self._idle = asyncio.get_running_loop().create_future()
             await self._idle
+        self._due_ms = None
+        self._wake_in(_SOON)  # for what became due meanwhile
 
     async def watch(self, interval: float) -> None:
         """Take up every *interval* seconds what others have put out, until this is cancelled."""
@@ -118,12 +123,15 @@ class Forwarder:
     async def _run(self) -> None:
         size = self._destination.batch_size
         try:
-            while not self._is_closed and (taken := await self._outbox.take(size)):
+            while not self._is_closed and (
+                taken := await self._outbox.take(size, due_ms=self._due_ms)
+            ):
                 if len(taken) == size:
                     self.wake()  # there may be work for another hand
                 for batch in self._batches(taken):
                     await self._deliver(batch)
-            await self._set_timer()
+            if self._due_ms is None:
+                await self._set_timer()
         except StoreError:
             # What it held is due again when its lease ends; the rest is asked for in a while.
             self._wake_in(_STORE_PAUSE)
@@ -192,7 +200,7 @@ class Forwarder:
         """Wake when the next row is due."""
         at_ms = await self._outbox.next_at_ms()
         if at_ms is not None:
-            self._wake_in(max(0.001, (at_ms - epoch_ms(self._clock)) / 1000))
+            self._wake_in(max(_SOON, (at_ms - epoch_ms(self._clock)) / 1000))
 
     def _wake_in(self, seconds: float) -> None:
         if self._is_closed:

@@ -45,11 +45,15 @@ class Outbox:
         now = epoch_ms(self._clock)
         return statements.FORWARD, [(now, now, name) for name in conversion_ids]
 
-    async def take(self, limit: int) -> list[Delivery]:
-        """Lease at most *limit* due deliveries and return them, oldest first."""
+    async def take(self, limit: int, *, due_ms: int | None = None) -> list[Delivery]:
+        """Lease at most *limit* due deliveries and return them, oldest first.
+
+        due_ms: only those that were due at that time.
+        """
         now = epoch_ms(self._clock)
+        due_ms = now if due_ms is None else due_ms
         rows = await self._database.read(
-            statements.TAKE_DELIVERIES, (now + self._lease_ms, self._owner, now, limit)
+            statements.TAKE_DELIVERIES, (now + self._lease_ms, self._owner, due_ms, limit)
         )
         return [Delivery(*row) for _, *row in sorted(rows)]
 

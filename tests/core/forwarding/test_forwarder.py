@@ -357,7 +357,7 @@ def test_every_conversion_is_delivered_or_dead_whatever_fails(
         counters = shop.forwarder.counters()
         assert counters["forwarded"] == len(shop.receiver.taken)
         assert counters["forward_given_up"] == len(dead)
-        attempts = {name: 0 for name in names}
+        attempts = dict.fromkeys(names, 0)
         for _, sent in shop.receiver.requests:
             for name in sent:
                 attempts[name] += 1

@@ -182,7 +182,7 @@ def test_huge_answer_is_read_to_its_limit_only() -> None:
 
     async def scene() -> None:
         async with serving(answer) as server:
-            with pytest.raises(DeliveryError, match="status 500 x+"):
+            with pytest.raises(DeliveryError, match=r"status 500 x+"):
                 await send(server.url, timeout=30.0)
         assert written < 100 * MAX_ANSWER_BYTES  # what the sockets between them hold
 
