@@ -87,9 +87,17 @@ class Monitoring:
                 "queries": profiler.summary("query"),
                 "by_name": profiler.summary_by_name("query"),
                 "statements": executor.statistics(),
+                "cache": self._query_cache(),
                 "slow": [asdict(slow) for slow in await executor.slow_queries()],
             }
         )
+
+    def _query_cache(self) -> dict[str, int] | None:
+        """Return what the cache of rows holds and has answered, None without one."""
+        cache = self._reference().query_cache
+        if cache is None:
+            return None
+        return {"entries": len(cache), "bytes": cache.bytes, "hits": cache.hits}
 
     async def _latency_summary(self, _: Request) -> Response:
         profiler = self._reference().profiler

@@ -40,6 +40,7 @@ from core.machine import (
 )
 from core.population import populate
 from core.query import statements
+from core.query.cache import RULES, query_cache_of
 from core.query.database import Database, SqliteDatabase
 from core.query.executor import QueryExecutor
 from core.replay import prepare
@@ -140,7 +141,10 @@ class Reference(Application):
         platform = EmulatingPlatform(self.clock, self.timers, self._numbers)
         if plan.emulate:
             self._emulate(platform)
-        self.executor = QueryExecutor(self.database, self.clock, plans=self._sqlite)
+        query_cache = query_cache_of(tiers.query_cache)
+        self.executor = QueryExecutor(
+            self.database, self.clock, plans=self._sqlite, cache=query_cache, rules=RULES
+        )
         # Where several processes accept conversions, one of its own consumes them.
         is_consumer = scenario.topology.process_count == 1
         self._consumed = None if is_consumer or plan.position else Consumed(plan.folder)
@@ -155,7 +159,7 @@ class Reference(Application):
             scenario, self.kv, self.executor, self.clock, self._numbers.uniform,
             channel=channel, name=uuid4().hex,
             backlog=self._backlog, inbox=None if is_consumer else LeftInDatabase(),
-            receiver=receiver, outbox=outbox,
+            receiver=receiver, outbox=outbox, query_cache=query_cache,
         )  # fmt: skip
         self._feeding: asyncio.Task[None] | None = None
         self._forwarding: asyncio.Task[None] | None = None
@@ -232,6 +236,8 @@ class Reference(Application):
         self.invalidator.stamps.bar_loads()
         for cache in self.caches:
             cache.forget_all()
+        if self.query_cache is not None:
+            self.query_cache.forget_all()
         is_first = starts_at_ms is None
         if self.plan.emulate:
             self._view.cool()

@@ -292,6 +292,16 @@ class Scenario(Part):
         return self
 
     @model_validator(mode="after")
+    def _invalidation_reaches_all_rows(self) -> Self:
+        is_alone = self.topology.process_count == 1
+        if self.tiers.query_cache.ttl and not (is_alone or self.tiers.l2.pubsub):
+            raise ValueError(
+                "tiers.query_cache needs tiers.l2.pubsub where there are several processes: a row "
+                "that one has not heard to be invalid would go back to L2 for a whole TTL"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _memory_fits(self) -> Self:
         limit, base = self.topology.memory_limit, self.topology.base_memory
         if base >= limit:

@@ -12,7 +12,9 @@ from core.conversions import Inbox
 from core.emulation import DelayedDatabase, DelayedKV, Executions, FaultSchedule
 from core.forwarding.outbox import outbox_of
 from core.forwarding.receiver import AcceptingReceiver, DelayedReceiver
+from core.query.cache import RULES, query_cache_of
 from core.query.database import Database
+from core.query.executor import QueryExecutor
 from core.scenario import Scenario
 from core.span import BATCH_SLOT_COUNT, CURRENT, SLOT_COUNT
 from core.streams import Purpose, Stream
@@ -130,6 +132,11 @@ class SimulatedProcess(Application):
         self.database = DelayedDatabase(database, tiers.l3, faults, self.platform, executions)
         owner = f"process-{position}"
         backlog = Backlog(database, self.platform, owner=owner)
+        # As it is without a cache of rows, the executor would only count what nobody asks for.
+        query_cache = query_cache_of(tiers.query_cache)
+        asked: Database = self.database
+        if query_cache is not None:
+            asked = QueryExecutor(self.database, self.platform, cache=query_cache, rules=RULES)
         destination = scenario.destination
         receiver = DelayedReceiver(
             AcceptingReceiver(), destination.latency, destination.timeout, faults, self.platform
@@ -137,8 +144,9 @@ class SimulatedProcess(Application):
         forwards = inbox is None  # whoever consumes them is told that they are finished
         outbox = outbox_of(destination, database, self.platform, owner=owner) if forwards else None
         super().__init__(
-            scenario, self.kv, self.database, self.platform, self.platform.uniform,
+            scenario, self.kv, asked, self.platform, self.platform.uniform,
             backlog=backlog, inbox=inbox, receiver=receiver, outbox=outbox,
+            query_cache=query_cache,
         )  # fmt: skip
         self.in_flight = 0
         self.peak_in_flight = 0
@@ -146,4 +154,6 @@ class SimulatedProcess(Application):
     def counted_bytes(self) -> int:
         """Return the peak of what the worker's own memory holds, in bytes."""
         caches = sum(cache.l1.peak_bytes for cache in self.caches)
+        if self.query_cache is not None:
+            caches += self.query_cache.peak_bytes
         return caches + self.profiler.counted_bytes() + self.peak_in_flight * IN_FLIGHT_BYTES

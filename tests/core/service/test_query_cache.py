@@ -1,0 +1,58 @@
+"""Claims about the service's cache of rows: counted, and within reach of invalidation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.core.service.serving import (
+    Visitor,
+    rename_source,
+    serving,
+    small_scenario,
+    sources_of,
+)
+
+JOURNEY = "journey:u1"
+
+
+@pytest.fixture(scope="module")
+def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
+    """Yield a visitor of a service with a cache of rows, whose other tiers forget at once."""
+    scenario = small_scenario(
+        "rows",
+        tiers={
+            "query_cache": {"ttl": "3600s"},
+            "tags": True,
+            "l1": {"scope": "request"},
+            "l2": {"ttl": {"user_journeys": "1ms"}},
+        },
+    )
+    with serving(scenario, tmp_path_factory.mktemp("rows")) as (visitor,):
+        yield visitor
+
+
+def cached(visitor: Visitor) -> dict[str, int]:
+    data = visitor.http.get("/api/performance/query-stats").json()["data"]
+    found: dict[str, int] = data["cache"]
+    assert found["hits"] == sum(s["cache_hits"] for s in data["statements"].values())
+    return found
+
+
+@pytest.mark.parametrize(
+    "body", [{"keys": [JOURNEY]}, {"prefix": "journey:"}, {"tag": "user:u1"}], ids=str
+)
+def test_rows_are_served_and_counted_until_they_are_invalidated(
+    visitor: Visitor, body: dict[str, object]
+) -> None:
+    source = f"source-{next(iter(body))}"
+    before = sources_of(visitor.http.get("/journey/u1"))
+    hits, operations = cached(visitor)["hits"], visitor.counters()["l3_operations"]
+    rename_source(visitor.folder, "u1", source)
+    assert sources_of(visitor.http.get("/journey/u1")) == before
+    assert cached(visitor)["hits"] == hits + 1 == visitor.counters()["query_cache_hits"]
+    assert cached(visitor)["bytes"] > 0
+    assert visitor.counters()["l3_operations"] == operations
+    visitor.invalidate(**body)
+    assert sources_of(visitor.http.get("/journey/u1")) == {source}
