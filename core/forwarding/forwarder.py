@@ -142,13 +142,13 @@ class Forwarder:
         room, size = self._destination.batch_size, 0
         for delivery in taken:
             fits = min(room, self._fits(delivery.attempts))
-            bytes_ = len(delivery.document) + 1
-            if batch and (len(batch) >= fits or size + bytes_ > MAX_BODY_BYTES):
+            length = len(delivery.document.encode()) + 1
+            if batch and (len(batch) >= fits or size + length > MAX_BODY_BYTES):
                 yield batch
                 batch, size = [], 0
                 fits = self._fits(delivery.attempts)
             batch.append(delivery)
-            room, size = fits, size + bytes_
+            room, size = fits, size + length
         if batch:
             yield batch
 
