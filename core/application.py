@@ -39,8 +39,8 @@ class Application:
     uniform: random numbers of the running operation. channel and name: how other processes are
     told of invalidations, and by whom.
     backlog: the queue's durable part, of this process. inbox: where accepted conversions go if
-    another process consumes them. receiver and outbox: who is told of the conversions
-    that are finished here, and through which rows; None if nobody is.
+    another process consumes them. receiver and outbox: who is told of the conversions that are
+    finished here, and through which rows; None if nobody is.
     query_cache: what *database* keeps rows in, for invalidation to reach it.
     """
 

@@ -13,6 +13,7 @@ from core.caching.stamps import LOADED, Target
 from core.query import statements
 from core.tiers import QueryRows
 
+_MOST_PARTS = 8  # of the key of rows: its kind and subjects
 ENTRY_OVERHEAD = 600
 """Bytes counted for an entry beyond the text of its rows: tuples, keys and a slot."""
 
@@ -27,6 +28,10 @@ class CacheRule:
 
     kind: str
     subject: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.subject) >= _MOST_PARTS:
+            raise ValueError(f"a key has at most {_MOST_PARTS} parts, its kind included")
 
     def key(self, parameters: Sequence[Any]) -> str:
         """Return the key under which invalidation finds the rows."""
@@ -161,8 +166,13 @@ def _keys_of_rows(name: str) -> set[str]:
 
     It is the key of the rows, or goes on with ':' behind it. Every character means itself.
     """
-    cuts = [position for position, character in enumerate(name) if character == ":"]
-    return {name, *(name[:end] for end in cuts)}
+    keys, end = {name}, -1
+    for _ in range(_MOST_PARTS):
+        end = name.find(":", end + 1)
+        if end < 0:
+            break
+        keys.add(name[:end])
+    return keys
 
 
 def query_cache_of(table: QueryRows) -> QueryCache | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.core.service.serving import (
+    POLLS,
     Visitor,
     rename_source,
     serving,
@@ -56,3 +58,27 @@ def test_rows_are_served_and_counted_until_they_are_invalidated(
     assert visitor.counters()["l3_operations"] == operations
     visitor.invalidate(**body)
     assert sources_of(visitor.http.get("/journey/u1")) == {source}
+
+
+def test_invalidation_heard_over_pubsub_reaches_the_rows_of_another_process(
+    tmp_path: Path, redis_server: str
+) -> None:
+    scenario = small_scenario(
+        "heard-rows",
+        topology={"processes": 2},
+        tiers={
+            "query_cache": {"ttl": "3600s"},
+            "l1": {"scope": "request"},
+            "l2": {"ttl": {"user_journeys": "1ms"}},
+        },
+    )
+    with serving(scenario, tmp_path, redis=redis_server) as (here, there):
+        before = sources_of(there.http.get("/journey/u1"))
+        rename_source(tmp_path, "u1", "renamed")
+        assert sources_of(there.http.get("/journey/u1")) == before
+        here.invalidate(keys=[JOURNEY])
+        for _ in range(POLLS):  # as long as the message takes
+            if sources_of(there.http.get("/journey/u1")) == {"renamed"}:
+                break
+        assert sources_of(there.http.get("/journey/u1")) == {"renamed"}
+        assert sources_of(here.http.get("/journey/u1")) == {"renamed"}
