@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from core.attribution.batch import BatchAttributionProcessor
+from core.attribution.current import CurrentScheme
+from core.attribution.fitter import Fitter, Runner, inline
+from core.attribution.scheme import Scheme
 from core.backlog import Backlog
 from core.caching.breaker import CircuitBreaker
 from core.caching.channel import InvalidationChannel
@@ -38,10 +41,11 @@ class Application:
     kv and database: as the application sees them, with whatever latencies stand in front.
     uniform: random numbers of the running operation. channel and name: how other processes are
     told of invalidations, and by whom.
-    backlog: the queue's durable part, of this process. inbox: where accepted conversions go if
-    another process consumes them. receiver and outbox: who is told of the conversions that are
-    finished here, and through which rows; None if nobody is.
-    query_cache: what *database* keeps rows in, for invalidation to reach it.
+    scheme: what credit is shared out by at first. backlog: the queue's durable part, of this
+    process. inbox: where accepted conversions go if another process consumes them. run: where a
+    model is computed. receiver and outbox: who is told of the conversions that are finished here,
+    and through which rows; None if nobody is. query_cache: what *database* keeps rows in, for
+    invalidation to reach it.
     """
 
     def __init__(
@@ -52,10 +56,12 @@ class Application:
         clock: Clock,
         uniform: Callable[[Purpose], float],
         *,
+        scheme: Scheme,
         channel: InvalidationChannel | None = None,
         name: str = "",
         backlog: Backlog | None = None,
         inbox: Inbox | None = None,
+        run: Runner = inline,
         receiver: Receiver | None = None,
         outbox: Outbox | None = None,
         query_cache: QueryCache | None = None,
@@ -63,18 +69,29 @@ class Application:
         tiers = scenario.tiers
         self.profiler = LatencyProfiler()
         lease = backlog.lease if backlog is not None and inbox is None else None
-        self.queries = Queries(database, clock, self.profiler, lease=lease)
+        self.queries = Queries(
+            database, clock, self.profiler, lease=lease, parameters=scheme.parameters
+        )
+        self._background: dict[asyncio.Task[Any], None] = {}
+        self.current = CurrentScheme(
+            scheme, self.queries, clock,
+            refresh=scenario.attribution.refresh, retain=self._retain,
+        )  # fmt: skip
         self.forwarder = (
             None
             if receiver is None or outbox is None
             else Forwarder(scenario.destination, outbox, receiver, clock, self.profiler)
         )
         # Events carry the scenario's time, which begins at the data's epoch.
+        now_ms = data_time(clock)
         self.processor = BatchAttributionProcessor(
-            self.queries, now_ms=data_time(clock), forwarder=self.forwarder
+            self.queries, now_ms=now_ms, in_force=self.current.look, forwarder=self.forwarder
+        )
+        self.fitter = Fitter(
+            self.queries, self.current, scenario.attribution, now_ms=now_ms, run=run
         )
         self.queue = ConversionQueue(
-            self.processor.process,
+            self.fitter.counting(self.processor.process),
             batch_size=scenario.queue.batch_size,
             max_parallel=scenario.queue.max_parallel,
             wait=scenario.queue.wait,
@@ -84,7 +101,6 @@ class Application:
             retry_delay=scenario.queue.retry_delay,
             backlog=backlog,
         )
-        self._background: dict[asyncio.Task[Any], None] = {}
         self.breaker = CircuitBreaker(
             failures=tiers.l2.breaker.failures, open_for=tiers.l2.breaker.open_for
         )
@@ -107,6 +123,7 @@ class Application:
             self.caches,
             self.queries,
             self.queue if inbox is None else inbox,
+            current=self.current,
             ttls=tiers.l2.ttl,
             request_scope=tiers.l1.scope == "request",
             tags=tiers.tags,
@@ -148,8 +165,9 @@ class Application:
         }
 
     async def drain(self) -> None:
-        """Return when the queue and all background writes have ended."""
+        """Return when the queue, the fit that runs and all background writes have ended."""
         await self.queue.drain()
+        await self.fitter.drain()
         while self._background:
             # Not one task at a time: a task that is done is awaited without letting it be released.
             await asyncio.gather(*self._background)

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from core.attribution.models import check_model, credits_of, role_of
+from core.attribution.current import CurrentScheme
+from core.attribution.models import DATA_DRIVEN
+from core.attribution.scheme import Scheme
 from core.caching.keys import cache_key
 from core.caching.policy import CacheType, Text
 from core.caching.read import MISSED
 from core.caching.tiered import TieredCache
 from core.conversions import Inbox
+from core.documents import channels_document, credits_document, journey_document
 from core.errors import InputError
 from core.population import Event
 from core.query.queries import Queries
@@ -21,6 +24,10 @@ from core.span import Span, begin
 from core.tiers import Ttls
 
 MAX_ID_LENGTH = 200
+
+# Made once: json.dumps with separators makes an encoder for each call.
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+_decode = json.JSONDecoder().decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,24 +48,28 @@ class User:
 
 class _SiteCodec:
     def encode(self, value: Site) -> bytes:
-        return json.dumps([int(value.is_enabled), value.max_event_bytes]).encode()
+        return _encode([int(value.is_enabled), value.max_event_bytes]).encode()
 
     def decode(self, data: bytes) -> Site:
-        enabled, max_event_bytes = json.loads(data)
+        enabled, max_event_bytes = _decode(data.decode())
         return Site(bool(enabled), int(max_event_bytes))
 
 
 class _UserCodec:
     def encode(self, value: User) -> bytes:
-        return json.dumps([value.segment, value.profile]).encode()
+        return _encode([value.segment, value.profile]).encode()
 
     def decode(self, data: bytes) -> User:
-        segment, profile = json.loads(data)
+        segment, profile = _decode(data.decode())
         return User(str(segment), str(profile))
 
 
 class NotAccepted(InputError):
     """An event that its site does not take."""
+
+
+class Unusable(InputError):
+    """A conversion that was stored with data no credit can be computed from."""
 
 
 def cache_types(ttls: Ttls) -> dict[str, CacheType]:
@@ -92,14 +103,16 @@ def journey_key(user_id: str) -> str:
     return cache_key("journey", user_id)
 
 
-def attribution_key(conversion_id: str, model: str) -> str:
-    """Return the cache key of a conversion's credits under *model*."""
-    return cache_key("attribution", conversion_id, model)
+def attribution_key(conversion_id: str, end: str) -> str:
+    """Return the cache key of a conversion's credits; *end*: of the model under its scheme."""
+    if conversion_id.isalnum() and conversion_id.isascii():
+        return f"attribution:{conversion_id}{end}"  # nearly every key
+    return cache_key("attribution", conversion_id, *end.split(":")[1:])
 
 
-def channels_key(model: str) -> str:
-    """Return the cache key of the channels' performance under *model*."""
-    return cache_key("channels", model)
+def channels_key(end: str) -> str:
+    """Return the cache key of the channels' performance; *end*: of the model under its scheme."""
+    return f"channels{end}"
 
 
 Load = Callable[[], Awaitable[Any]]
@@ -108,10 +121,12 @@ Load = Callable[[], Awaitable[Any]]
 class Cdp:
     """The application on one process: one tiered cache per isolate, shared queries and queue.
 
-    tags: whether entries can be invalidated by tag: site:ID, user:ID, conversion:ID, model:NAME.
+    current: the scheme that credit is shared out by. tags: whether entries can be invalidated by
+    tag: site:ID, user:ID, conversion:ID, model:NAME.
     """
 
     __slots__ = (
+        "_current",
         "_has_tags",
         "_inbox",
         "_isolates",
@@ -128,6 +143,7 @@ class Cdp:
         queries: Queries,
         inbox: Inbox,
         *,
+        current: CurrentScheme,
         ttls: Ttls,
         request_scope: bool,
         tags: bool = False,
@@ -135,6 +151,7 @@ class Cdp:
         self._isolates = isolates
         self._queries = queries
         self._inbox = inbox
+        self._current = current
         self._types = cache_types(ttls)
         self._security = self._types["security_config"]
         self._lookup = self._types["lookup_data"]
@@ -178,7 +195,7 @@ class Cdp:
         begin(span, "write")
         is_new, converts = await self._queries.insert_event(event, user.segment if user else "new")
         # A conversion is queued once, whichever of its events came first: a batch that overlaps
-        # another over it fails as a whole and is tried again.
+        # another over it has to be stored one by one.
         if converts and event.conversion_id is not None:
             self._inbox.put(event.conversion_id)
         return is_new
@@ -187,10 +204,11 @@ class Cdp:
         self, span: Span, isolate: int, conversion_id: str, model: str
     ) -> bytes | None:
         """Return the credits of a conversion as a JSON document, None if there is no such one."""
-        check_model(model)
+        scheme = self._current.look(span) if model == DATA_DRIVEN else self._current.scheme
+        key = attribution_key(conversion_id, scheme.key_end(model))
         document: bytes | None = await self.cache(isolate).get(
-            self._types["attribution"], attribution_key(conversion_id, model),
-            lambda: self.load_attribution(conversion_id, model),
+            self._types["attribution"], key,
+            lambda: self.load_attribution(conversion_id, model, scheme),
             span, "attribution", self.tags("conversion", conversion_id),
         )  # fmt: skip
         return document
@@ -205,9 +223,10 @@ class Cdp:
 
     async def channels(self, span: Span, isolate: int, model: str) -> bytes:
         """Return the channels' performance under *model* as a JSON document."""
-        check_model(model)
+        scheme = self._current.look(span) if model == DATA_DRIVEN else self._current.scheme
         document: bytes = await self.cache(isolate).get(
-            self._types["channel_metrics"], channels_key(model), lambda: self.load_channels(model),
+            self._types["channel_metrics"], channels_key(scheme.key_end(model)),
+            lambda: self.load_channels(model, scheme),
             span, "channels", self.tags("model", model),
         )  # fmt: skip
         return document
@@ -222,69 +241,27 @@ class Cdp:
         row = await self._queries.user(user_id)
         return None if row is None else User(row[0], row[1])
 
-    async def load_attribution(self, conversion_id: str, model: str) -> bytes | None:
+    async def load_attribution(
+        self, conversion_id: str, model: str, scheme: Scheme
+    ) -> bytes | None:
         """Return a conversion's credits, computed from its journey in the database."""
         journey = await self._queries.conversion_journey(conversion_id)
         if journey is None:
             return None
-        shares = credits_of(model, journey.times_ms, journey.converted_ms)
-        count = len(shares)
-        return _document(
-            {
-                "conversion_id": journey.conversion_id,
-                "user_id": journey.user_id,
-                "model": model,
-                "conversion_timestamp": journey.converted_ms,
-                "value": journey.value,
-                "touchpoints": [
-                    {
-                        "touchpoint_index": position,
-                        "utm_source": channel,
-                        "event_timestamp": time,
-                        "credit": credit,
-                        "credit_percentage": 100 * credit,
-                        "role": role_of(position, count),
-                    }
-                    for position, (channel, time, credit) in enumerate(
-                        zip(journey.channels, journey.times_ms, shares, strict=True)
-                    )
-                ],
-            }
-        )
+        if fault := journey.fault():
+            raise Unusable(f"conversion {conversion_id[:40]!r}: {fault}")
+        return credits_document(journey, model, scheme)
 
     async def load_journey(self, user_id: str) -> bytes | None:
         """Return a user's events from the database."""
         rows = await self._queries.user_journey(user_id)
-        if not rows:
-            return None
-        names = ("event_id", "event_name", "utm_source", "event_timestamp", "conversion_id")
-        return _document(
-            {"user_id": user_id, "events": [dict(zip(names, row, strict=True)) for row in rows]}
-        )
+        return journey_document(user_id, rows) if rows else None
 
-    async def load_channels(self, model: str) -> bytes:
+    async def load_channels(self, model: str, scheme: Scheme) -> bytes:
         """Return the channels' performance from the database."""
         rows = await self._queries.channel_performance(model)
-        return _document(
-            {
-                "model": model,
-                "channels": [
-                    {
-                        "utm_source": channel,
-                        "total_attribution": credit,
-                        "total_conversions": count,
-                        "total_value": value,
-                        "avg_attribution_per_conversion": credit / count if count else 0.0,
-                    }
-                    for channel, credit, count, value in rows
-                ],
-            }
-        )
+        return channels_document(rows, model, scheme)
 
     def kind(self, name: str) -> CacheType:
         """Return a cache type by name."""
         return self._types[name]
-
-
-def _document(data: dict[str, Any]) -> bytes:
-    return json.dumps(data, separators=(",", ":")).encode()

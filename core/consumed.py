@@ -7,25 +7,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.histogram import LatencyHistogram
+from core.figures import latencies_from_json, latencies_to_json
+from core.profiling import LatencyProfiler
 
 _RUN_START = "run-starts-at-ms"
 
 
 class Consumed:
-    """The file of one consumer: it writes, the first worker reads for its statistics."""
+    """The file of one consumer: it writes, the first worker reads, who speaks for it."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "consumer.json"
 
-    def write(
-        self, counters: Mapping[str, int], histograms: Mapping[str, LatencyHistogram]
-    ) -> None:
+    def write(self, counters: Mapping[str, int], profiler: LatencyProfiler) -> None:
         """Replace the figures; a reader sees the old ones or the new ones, whole."""
-        figures = {
-            "counters": dict(counters),
-            "histograms": {kind: found.to_json() for kind, found in histograms.items()},
-        }
+        figures = {"counters": dict(counters), "latencies": latencies_to_json(profiler)}
         new = self._path.with_suffix(".new")
         new.write_text(json.dumps(figures), encoding="utf-8")
         new.replace(self._path)
@@ -35,10 +31,9 @@ class Consumed:
         counters: dict[str, int] = self._read().get("counters", {})
         return counters
 
-    def histogram(self, kind: str) -> LatencyHistogram:
-        """Return the latencies of *kind*; empty before a consumer has started."""
-        found = self._read().get("histograms", {}).get(kind)
-        return LatencyHistogram() if found is None else LatencyHistogram.from_json(found)
+    def profiler(self) -> LatencyProfiler:
+        """Return the latencies; none before a consumer has started."""
+        return latencies_from_json(self._read().get("latencies", []))
 
     def _read(self) -> dict[str, Any]:
         try:

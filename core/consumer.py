@@ -14,9 +14,14 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from core.attribution.batch import BatchAttributionProcessor
+from core.attribution.current import CurrentScheme
+from core.attribution.fitter import Fitter, in_thread
+from core.attribution.scheme import Scheme
+from core.attribution.upkeep import newest_row
 from core.backlog import Backlog
 from core.clock import SystemClock, data_time
 from core.consumed import Consumed, read_run_start
@@ -58,13 +63,20 @@ class Consumer:
         self._owner = f"{os.getpid()}-{uuid4().hex}"
         self._backlog = Backlog(self._sqlite, self._clock, owner=self._owner)
         self._forwarder = self._outlet(platform if plan.emulate else None)
-        self._processor = BatchAttributionProcessor(
-            Queries(database, self._clock, self._profiler),
-            now_ms=data_time(self._clock),
-            forwarder=self._forwarder,
+        settings = scenario.attribution
+        scheme = Scheme(settings.parameters(), newest_row(self._sqlite.connection))
+        queries = Queries(database, self._clock, self._profiler, parameters=scheme.parameters)
+        self._asking: dict[asyncio.Task[Any], None] = {}
+        self._current = CurrentScheme(
+            scheme, queries, self._clock, refresh=settings.refresh, retain=self._retain
         )
+        now_ms = data_time(self._clock)
+        self._processor = BatchAttributionProcessor(
+            queries, now_ms=now_ms, in_force=self._current.look, forwarder=self._forwarder
+        )
+        self._fitter = Fitter(queries, self._current, settings, now_ms=now_ms, run=in_thread)
         self._queue = ConversionQueue(
-            self._processor.process,
+            self._fitter.counting(self._processor.process),
             batch_size=scenario.queue.batch_size,
             max_parallel=scenario.queue.max_parallel,
             wait=scenario.queue.wait,
@@ -77,6 +89,10 @@ class Consumer:
         self._feed = Feed(self._backlog, self._queue, self._clock)
         self._figures = Consumed(plan.folder)
         self._written: dict[str, int] = {}
+
+    def _retain(self, task: asyncio.Task[Any]) -> None:
+        self._asking[task] = None
+        task.add_done_callback(self._asking.pop)
 
     def _behind_latencies(self, platform: EmulatingPlatform) -> DelayedDatabase:
         plan, tier = self._plan, self._plan.scenario.tiers.l3
@@ -107,6 +123,8 @@ class Consumer:
                 await asyncio.wait_for(stop.wait(), POLL_SECONDS)
         while await self._step() or self._queue.pending:
             await self._queue.drain()
+        await self._fitter.drain()
+        await asyncio.gather(*self._asking)
         if self._forwarder is not None:
             self._forwarding.cancel()
             await self._forwarder.close(within=LAST_DELIVERIES)
@@ -132,6 +150,8 @@ class Consumer:
         counters = {
             "conversions_processed": self._processor.processed,
             "conversions_without_touches": self._processor.without_touches,
+            "fits_failed": self._fitter.failed,
+            "models_fitted": self._fitter.fitted,
             "queue_batches": self._queue.batches,
             "queue_given_up": self._queue.given_up,
             "queue_pending": self._queue.pending,
@@ -152,10 +172,7 @@ class Consumer:
         counters = self._counters()
         if counters == self._written:
             return
-        self._figures.write(
-            counters,
-            {kind: self._profiler.histogram(kind) for kind in ("query", "queue", "external")},
-        )
+        self._figures.write(counters, self._profiler)
         self._written = counters
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -53,12 +53,14 @@ class ConversionQueue:
     At most *max_parallel* batches run at a time. A batch that fails with StoreError is handed out
     again *retry_delay* seconds later, after the next failure twice as late, and so on, up to
     *max_attempts* times in all; after that its conversions are dead letters of the *backlog*. An id
-    that is in hand is not taken a second time. Without a backlog failures are only counted.
+    that is in hand is not taken a second time. Without a backlog failures are only counted. What
+    *process* returns, reasons by id, are conversions that no further attempt can help: they are
+    dead letters at once.
     """
 
     def __init__(
         self,
-        process: Callable[[Span, Sequence[str]], Awaitable[None]],
+        process: Callable[[Span, Sequence[str]], Awaitable[Mapping[str, str] | None]],
         *,
         batch_size: int,
         max_parallel: int,
@@ -155,7 +157,7 @@ class ConversionQueue:
         if batch.since is None:
             batch.since = self._clock.now()
         try:
-            await self._process(span, batch.ids)
+            rejected = await self._process(span, batch.ids)
         except StoreError as error:
             if batch.attempt < self._max_attempts:
                 await self._try_again(batch, str(error))
@@ -165,8 +167,18 @@ class ConversionQueue:
             self._let_go(batch)  # its leases end, and it is taken again
             raise
         else:
+            if rejected:
+                await self._reject(rejected)
             self._let_go(batch)
             self._profile.record(self._clock.now() - batch.since)
+
+    async def _reject(self, rejected: Mapping[str, str]) -> None:
+        """Give up what no attempt can do; the rest of the batch is stored."""
+        self.given_up += len(rejected)
+        if self._backlog is not None:
+            with suppress(StoreError):  # nothing is lost: leases end, and all is taken again
+                for conversion_id, reason in rejected.items():
+                    await self._backlog.bury([conversion_id], reason)
 
     def _let_go(self, batch: _Batch) -> None:
         for conversion_id in batch.ids:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from math import inf
+from typing import NoReturn, Protocol
 
 from core.caching.kv import KVStore, StoreItem, require_life
 from core.errors import StoreError, StoreTimeout
@@ -75,7 +76,7 @@ class FaultSchedule:
             if fault.kind == "slow":
                 seconds *= fault.value
             elif fault.kind == "dead":
-                seconds = float("inf")
+                seconds = inf
             else:
                 failed = failed or platform.uniform(fate) < fault.value
         return seconds, failed
@@ -235,11 +236,14 @@ class DelayedDatabase:
             execution, failed = self._afflicted(sent, execution)
         else:
             failed = False
-        await platform.until(min(sent + trip / 2, sent + tier.timeout))
-        done = self._reserve(sent, trip, execution)
+        limit = sent + tier.timeout
+        arrives = sent + trip / 2
+        await platform.until(arrives if arrives <= limit else limit)
+        done = self._reserve(trip, execution, limit)
         rows = [] if failed else await self._database.read(statement, parameters)
         await platform.until(done)
-        self._check(sent, done, failed)
+        if failed or done >= limit:
+            self._fail(done >= limit)
         return rows
 
     async def write(self, *commands: Command) -> list[int]:
@@ -252,22 +256,24 @@ class DelayedDatabase:
             execution, failed = self._afflicted(sent, execution)
         else:
             failed = False
-        await platform.until(min(sent + trip / 2, sent + tier.timeout))
-        done = self._reserve(sent, trip, execution)
+        limit = sent + tier.timeout
+        arrives = sent + trip / 2
+        await platform.until(arrives if arrives <= limit else limit)
+        done = self._reserve(trip, execution, limit)
         changed = [] if failed else await self._database.write(*commands)
         await platform.until(done)
-        self._check(sent, done, failed)
+        if failed or done >= limit:
+            self._fail(done >= limit)
         return changed
 
     def _afflicted(self, sent: float, execution: float) -> tuple[float, bool]:
         execution, failed = self._faults.afflict("l3", sent, execution, _L3_FATE, self._platform)
-        return execution, failed or execution == float("inf")
+        return execution, failed or execution == inf
 
-    def _reserve(self, sent: float, trip: float, execution: float) -> float:
-        """Take a place in the queue; return when the answer is back, or the time limit."""
+    def _reserve(self, trip: float, execution: float, limit: float) -> float:
+        """Take a place in the queue; return when the answer is back, *limit* at the latest."""
         self.operations += 1
-        limit = sent + self._tier.timeout
-        if execution == float("inf"):
+        if execution == inf:
             return limit  # a dead database takes no place in its queue
         arrived = self._platform.now()
         end = self._executions.reserve(arrived, execution)
@@ -277,13 +283,11 @@ class DelayedDatabase:
         done = end + trip / 2
         return done if done <= limit else limit
 
-    def _check(self, sent: float, done: float, failed: bool) -> None:
-        if done >= sent + self._tier.timeout:
-            self.errors += 1
+    def _fail(self, is_late: bool) -> NoReturn:
+        self.errors += 1
+        if is_late:
             raise StoreTimeout(f"the database did not answer within {self._tier.timeout:g} s")
-        if failed:
-            self.errors += 1
-            raise StoreError("the database answered with an error")
+        raise StoreError("the database answered with an error")
 
     async def close(self) -> None:
         """Close the database."""

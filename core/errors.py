@@ -23,5 +23,9 @@ class Overloaded(StoreError):
     """A database has as many queries waiting as it takes; none was begun for this one."""
 
 
+class Refused(StoreError):
+    """A database did not take what was to be written: a row breaks a rule of its table."""
+
+
 class InvalidRun(EdgeproofError):
     """A run whose figures cannot be trusted (exit code 3)."""

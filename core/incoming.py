@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from collections.abc import Sequence
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from core.caching.keys import MAX_KEY_BYTES
 from core.caching.stamps import Target
@@ -17,10 +19,15 @@ from core.population import Event
 MAX_BODY_BYTES = 65_536
 MAX_KEYS = 1_000
 _LARGEST = 1e15
+_KEY = re.compile(f"[!-~]{{1,{MAX_KEY_BYTES}}}")
 
 
 class BadRequest(InputError):
     """A request that cannot be served as it stands (status 400)."""
+
+
+class BodyTooLarge(InputError):
+    """A request whose body is larger than MAX_BODY_BYTES (status 413)."""
 
 
 def parse_event(body: bytes) -> Event:
@@ -52,6 +59,8 @@ def parse_event(body: bytes) -> Event:
 
 def epoch_ms_of(value: object, name: str) -> int:
     """Return *value* as epoch milliseconds; BadRequest if it is none."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # JSON has one kind of number: 1.0 is 1
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**53:
         raise BadRequest(f"{name} is {shown(value)}; it is epoch milliseconds")
     return value
@@ -88,11 +97,10 @@ def parse_invalidation(body: bytes) -> Target:
     for key in value:
         if not isinstance(key, str) or not key:
             raise BadRequest(f"keys holds {shown(key)}; a key is a text that is not empty")
-        _check_unicode(key, "a key")
-        if len(key.encode()) > MAX_KEY_BYTES:
+        if not _KEY.fullmatch(key):
             raise BadRequest(
-                f"keys holds {shown(key)}, {len(key.encode()):,} bytes long; a key has at most "
-                f"{MAX_KEY_BYTES}"
+                f"keys holds {shown(key)}; a key is 1 to {MAX_KEY_BYTES} printable characters of "
+                "ASCII: percent-encode its parts"
             )
     return Target(keys=tuple(dict.fromkeys(value)))
 
@@ -105,12 +113,15 @@ def _check_unicode(text: str, name: str) -> None:
 
 
 async def read_body(request: Request) -> bytes:
-    """Return the body; BadRequest if it is larger than MAX_BODY_BYTES."""
+    """Return the body; BodyTooLarge beyond MAX_BODY_BYTES, BadRequest if it ends too early."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise BadRequest(f"the body is larger than {MAX_BODY_BYTES:,} bytes; send less")
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                raise BodyTooLarge(f"the body is larger than {MAX_BODY_BYTES:,} bytes; send less")
+    except ClientDisconnect:
+        raise BadRequest("the body ended before its Content-Length; send it whole") from None
     return bytes(body)
 
 
@@ -131,7 +142,11 @@ def identifier(value: object, name: str) -> str:
         raise BadRequest(
             f"{name} is {shown(value)}; it is a text of 1 to {MAX_ID_LENGTH} characters"
         )
+    if value.isascii():
+        return value
     _check_unicode(value, name)
+    if "\ufffd" in value:
+        raise BadRequest(f"{name} is {shown(value)}; it was damaged: send it as UTF-8")
     return value
 
 
@@ -141,6 +156,26 @@ def model_of_query(request: Request) -> str:
     if len(models) != 1:
         raise BadRequest("give one ?model=, such as ?model=linear")
     return models[0]
+
+
+def choice_of_query(request: Request, name: str, choices: Sequence[str]) -> str:
+    """Return which of *choices* the query's *name* takes, the first where there is no query.
+
+    Raise BadRequest for every other query.
+    """
+    given = request.query_params.multi_items()
+    if not given:
+        return choices[0]
+    if len(given) == 1 and given[0][0] == name and given[0][1] in choices:
+        return given[0][1]
+    ways = " or ".join(f"?{name}={choice}" for choice in choices)
+    raise BadRequest(f"the query is {shown(request.url.query)}; use {ways}, or none")
+
+
+def no_query(request: Request) -> None:
+    """Raise BadRequest if there is a query."""
+    if request.url.query:
+        raise BadRequest(f"the query is {shown(request.url.query)}; this path takes none")
 
 
 def shown(value: object) -> str:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,8 +21,9 @@ from core.scenario import Scenario
 from core.scenario_file import scenario_data
 from core.worker import PARENT_VARIABLE
 
+MAX_WORKERS = 64
 _START_SECONDS = 120.0
-_STOP_SECONDS = 8.0
+_STOP_SECONDS = 15.0
 
 
 class ServiceProcess:
@@ -75,27 +77,79 @@ class ServiceProcess:
         """Return whether the child has ended."""
         return self._process.poll() is not None
 
-    def stop(self) -> None:
-        """End the child: politely, and by force where that takes too long."""
+    def terminate(self) -> None:
+        """Ask the child to finish what it has begun and to end."""
         if self._process.poll() is None:
             self._process.terminate()
-            try:
-                self._process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+
+    def end_by(self, deadline: float) -> str:
+        """Wait for the child's end, and force it at *deadline* (monotonic seconds).
+
+        Return what was wrong with its end, nothing if it ended by itself and well.
+        """
+        try:
+            code = self._process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return f"process {self.pid} did not finish within {_STOP_SECONDS:g} s and was killed"
+        return f"process {self.pid} ended with exit code {code}" if code else ""
+
+    def kill(self) -> None:
+        """End the child at once, if it has not ended."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
 
 
 class RunningService:
-    """The URLs of a service, one for each process of the scenario."""
+    """The URLs of a service, one for each process of the scenario.
 
-    def __init__(self, urls: list[str], processes: list[ServiceProcess]) -> None:
+    faults: once it has ended, what was wrong with that.
+    """
+
+    def __init__(self, urls: list[str], processes: list[ServiceProcess], log: Path) -> None:
         self.urls = urls
         self.processes = processes
+        self.faults: list[str] = []
+        self._log = log
+
+    def logged(self) -> str:
+        """Return what the processes have written to their standard error so far."""
+        return self._log.read_text(encoding="utf-8", errors="replace").strip()
 
     def ended(self) -> bool:
         """Return whether any process has ended."""
         return any(process.ended() for process in self.processes)
+
+
+class _Crew:
+    """The processes of a service, in the order of their ends: what others need ends last."""
+
+    def __init__(self) -> None:
+        self.workers: list[ServiceProcess] = []
+        self.consumers: list[ServiceProcess] = []
+        self.stores: list[ServiceProcess] = []
+
+    @property
+    def processes(self) -> list[ServiceProcess]:
+        return [*self.stores, *self.consumers, *self.workers]
+
+    def end(self) -> list[str]:
+        """Let everybody finish, the workers before the consumer of what they accepted.
+
+        Return what was wrong; whatever interrupts this ends them at once.
+        """
+        faults = []
+        try:
+            for stage in (self.workers, self.consumers, self.stores):
+                for process in stage:
+                    process.terminate()
+                deadline = time.monotonic() + _STOP_SECONDS
+                faults += [process.end_by(deadline) for process in stage]
+        finally:
+            for process in self.processes:
+                process.kill()
+        return [fault for fault in faults if fault]
 
 
 @contextmanager
@@ -113,65 +167,78 @@ def running_service(
 
     port: of the first process, the others take the next ones; 0 chooses free ones. folder: for
     the database, a temporary one if None. redis: URL of L2; without one a single process embeds
-    its own, and several share a fake one. Raise InputError if a port is taken, EdgeproofError
-    with the last line of the log if the service does not start.
+    its own, and several share a fake one. Raise InputError if a port is taken or there are more
+    than MAX_WORKERS processes, EdgeproofError with the last line of the log if the service does
+    not start.
+
+    Its end lets requests in flight and the queue be finished; an exception that comes meanwhile
+    (a second Ctrl-C) ends every process at once.
     """
+    count = scenario.topology.process_count
+    if count > MAX_WORKERS:
+        raise InputError(
+            f"{scenario.name} has {count} processes (topology); at most {MAX_WORKERS} run on one "
+            "machine: lower them or give --workers"
+        )
+    if port + count - 1 > 65_535:
+        raise InputError(
+            f"--port {port}: {count} processes take the ports up to {port + count - 1}; choose "
+            f"{65_536 - count} or lower"
+        )
     with tempfile.TemporaryDirectory(prefix="edgeproof-") as temporary:
         home = Path(temporary)
-        data = home if folder is None else folder
-        count = scenario.topology.process_count
-        processes: list[ServiceProcess] = []
+        roster = home / "workers.json"
+        plan = {
+            "scenario": scenario_data(scenario),
+            "host": host,
+            "folder": str(home if folder is None else folder),
+            "redis": redis,
+            "emulate": emulate,
+            "destination": scenario.destination.url,
+            "roster": str(roster),
+        }
+        crew = _Crew()
+        service: RunningService | None = None
         log_path = home / "service.log"
         with log_path.open("wb") as log:
+
+            def child(module: str, position: int, *, token: str | None = None) -> ServiceProcess:
+                path = home / f"plan-{position}.json"
+                own = {"position": position, "port": port + position if port else 0}
+                path.write_text(json.dumps(plan | own), encoding="utf-8")
+                return ServiceProcess([module, str(path)], token=token, log=log)
+
             try:
                 try:
                     if redis is None and count > 1:
-                        fake = ServiceProcess(["core.caching.fake_server"], token=None, log=log)
-                        processes.append(fake)
-                        redis = fake.ready()
-                    destination = scenario.destination.url
+                        crew.stores += [
+                            ServiceProcess(["core.caching.fake_server"], token=None, log=log)
+                        ]
+                        plan["redis"] = crew.stores[0].ready()
                     if scenario.destination.is_local:
                         local = ServiceProcess(["core.forwarding.local"], token=None, log=log)
-                        processes.insert(0, local)  # ends after those that forward to it
-                        destination = local.ready()
-                    workers = []
-
-                    def write_plan(name: str, position: int) -> str:
-                        path = home / f"{name}.json"
-                        plan = {
-                            "scenario": scenario_data(scenario),
-                            "position": position,
-                            "host": host,
-                            "port": port + position if port else 0,
-                            "folder": str(data),
-                            "redis": redis,
-                            "emulate": emulate,
-                            "destination": destination,
-                        }
-                        path.write_text(json.dumps(plan), encoding="utf-8")
-                        return str(path)
-
+                        crew.stores.append(local)
+                        plan["destination"] = local.ready()
                     for position in range(count):
-                        plan = write_plan(f"worker-{position}", position)
-                        worker = ServiceProcess(["core.worker", plan], token=token, log=log)
-                        processes.append(worker)
-                        workers.append(worker)
+                        crew.workers.append(child("core.worker", position, token=token))
                         if position == 0:
-                            urls = [worker.ready()]  # the first one seeds the database they share
+                            urls = [crew.workers[0].ready()]  # seeds the database they share
                     if count > 1:
-                        plan = write_plan("consumer", count)
-                        consumer = ServiceProcess(["core.consumer", plan], token=None, log=log)
-                        # Ends after the workers, so that it finishes what they accepted last.
-                        processes.insert(-count, consumer)
-                        consumer.ready()
-                    urls += [worker.ready() for worker in workers[1:]]
+                        crew.consumers.append(child("core.consumer", count))
+                        crew.consumers[0].ready()
+                    urls += [worker.ready() for worker in crew.workers[1:]]
                 except InputError:
                     raise
                 except EdgeproofError as error:
                     text = log_path.read_text(encoding="utf-8", errors="replace").strip()
                     detail = f": {text.splitlines()[-1]}" if text else ""
                     raise EdgeproofError(f"{error}{detail}") from None
-                yield RunningService(urls, processes)
+                new = roster.with_suffix(".new")
+                new.write_text(json.dumps(urls), encoding="utf-8")
+                new.replace(roster)
+                service = RunningService(urls, crew.processes, log_path)
+                yield service
             finally:
-                for process in reversed(processes):
-                    process.stop()
+                faults = crew.end()
+                if service is not None:
+                    service.faults += faults

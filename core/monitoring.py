@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -13,133 +13,190 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from core.answers import problem, refused, success
-from core.application import Application
-from core.caching.statistics import COLUMNS
+from core.cache_report import cache_report
 from core.errors import InputError, StoreError
+from core.figures import PARTS, Figures, merged
 from core.incoming import (
     BadRequest,
+    BodyTooLarge,
+    choice_of_query,
     epoch_ms_of,
     json_object,
+    no_query,
     parse_invalidation,
     read_body,
     shown,
 )
-from core.profiling import summarise
+from core.profiling import LatencyProfiler, summarise
 from core.reference import Reference
+from core.siblings import Reply, Siblings
 
 TOKEN_VARIABLE = "EDGEPROOF_TOKEN"  # the name of the variable, not a token
 PREFIX = "/api/performance"
+SCOPES = ("service", "process")
+KINDS = ("request", "query", "queue", "external")
+"""The kinds of latency whose histograms `stats` gives whole."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gathered:
+    """The figures of the workers that answered, and what is said of those that did not."""
+
+    figures: Figures
+    said: dict[str, Any]
 
 
 class Monitoring:
     """Handlers over the `Reference` that *reference* returns; *token* opens what changes it."""
 
-    def __init__(self, reference: Callable[[], Reference], token: str | None) -> None:
+    def __init__(
+        self, reference: Callable[[], Reference], siblings: Siblings, token: str | None
+    ) -> None:
         self._reference = reference
+        self._siblings = siblings
         self._token = token
 
     def routes(self) -> list[Route]:
         """Return the monitoring endpoints."""
         return [
-            Route(f"{PREFIX}/stats", self._stats),
-            Route(f"{PREFIX}/cache-stats", self._cache_stats),
-            Route(f"{PREFIX}/query-stats", self._query_stats),
-            Route(f"{PREFIX}/latency-summary", self._latency_summary),
-            Route(f"{PREFIX}/cache-invalidate", self._invalidate, methods=["POST"]),
-            Route(f"{PREFIX}/run", self._run, methods=["POST"]),
+            Route(f"{PREFIX}/stats", handled(self._stats)),
+            Route(f"{PREFIX}/cache-stats", handled(self._cache_stats)),
+            Route(f"{PREFIX}/query-stats", handled(self._query_stats)),
+            Route(f"{PREFIX}/latency-summary", handled(self._latency_summary)),
+            Route(f"{PREFIX}/figures", handled(self._figures)),
+            Route(f"{PREFIX}/cache-invalidate", handled(self._invalidate), methods=["POST"]),
+            Route(f"{PREFIX}/run", handled(self._run), methods=["POST"]),
         ]
 
-    async def _stats(self, _: Request) -> Response:
-        reference = self._reference()
-        profiler = reference.profiler
+    async def _gather(self, scope: str, part: str = "latencies") -> Gathered:
+        own = await self._reference().figures(part)
+        if scope == "process":
+            return Gathered(figures=own, said=self._said(scope, []))
+        replies = await self._siblings.ask("GET", f"{PREFIX}/figures?of={part}", headers={})
+        parts = [own]
+        for position, reply in enumerate(replies):
+            if reply.data is not None:
+                try:
+                    parts.append(Figures.from_json(reply.data))
+                except (LookupError, TypeError, ValueError):
+                    replies[position] = Reply(worker=reply.worker, fault="it is another program")
+        return Gathered(figures=merged(parts), said=self._said(scope, replies))
+
+    def _said(self, scope: str, replies: Sequence[Reply]) -> dict[str, Any]:
+        answered = [
+            self._reference().plan.position,
+            *(r.worker for r in replies if r.data is not None),
+        ]
+        silent = [
+            {"worker": reply.worker, "reason": reply.fault}
+            for reply in replies
+            if reply.data is None
+        ]
+        return {"scope": scope, "workers": {"answered": sorted(answered), "silent": silent}}
+
+    async def _figures(self, request: Request) -> Response:
+        part = choice_of_query(request, "of", PARTS)
+        return success((await self._reference().figures(part)).to_json())
+
+    async def _stats(self, request: Request) -> Response:
+        scope = scope_of(request)
+        gathered = await self._gather(scope)
+        figures = gathered.figures
+        profiler = figures.profiler
         performance = {
             "requests": profiler.summary("request"),
             "queries": profiler.summary("query"),
-            "cache": self._cache_latencies(),
+            "cache": _cache_latencies(profiler),
             "external": profiler.summary("external"),
             "queue": profiler.summary("queue"),
         }
-        cumulative = {
-            "histograms": {
-                kind: reference.histogram(kind).to_json()
-                for kind in ("request", "query", "queue", "external")
-            },
-            "counters": reference.counters(),
-            "process": reference.process_figures(),
+        cumulative: dict[str, Any] = {
+            "histograms": {kind: profiler.histogram(kind).to_json() for kind in KINDS},
+            "counters": figures.counters,
         }
-        return success({"performance": performance, "cumulative": cumulative})
+        if scope == "process":
+            (process,) = figures.processes
+            cumulative["process"] = {n: value for n, value in process.items() if n != "worker"}
+        else:
+            cumulative["processes"] = sorted(figures.processes, key=lambda one: one["worker"])
+        return success({"performance": performance, "cumulative": cumulative, **gathered.said})
 
-    def _cache_latencies(self) -> dict[str, Any]:
-        profiler = self._reference().profiler
-        return {
-            tier.lower(): summarise(profiler.profile("cache", tier).histogram)
-            for tier in ("L1", "L2")
-        }
+    async def _cache_stats(self, request: Request) -> Response:
+        gathered = await self._gather(scope_of(request), "caches")
+        return success({"cache": cache_report(gathered.figures.caches), **gathered.said})
 
-    async def _cache_stats(self, _: Request) -> Response:
-        reference = self._reference()
-        return success({"cache": cache_report(reference)})
-
-    async def _query_stats(self, _: Request) -> Response:
-        profiler, executor = self._reference().profiler, self._reference().executor
+    async def _query_stats(self, request: Request) -> Response:
+        gathered = await self._gather(scope_of(request), "queries")
+        figures = gathered.figures
+        statements = {name: found.to_json() for name, found in figures.statements.items()}
         return success(
             {
-                "queries": profiler.summary("query"),
-                "by_name": profiler.summary_by_name("query"),
-                "statements": executor.statistics(),
-                "cache": self._query_cache(),
-                "slow": [asdict(slow) for slow in await executor.slow_queries()],
+                "queries": figures.profiler.summary("query"),
+                "by_name": figures.profiler.summary_by_name("query"),
+                "statements": statements,
+                "slow": figures.slow,
+                **gathered.said,
             }
         )
 
-    def _query_cache(self) -> dict[str, int] | None:
-        """Return what the cache of rows holds and has answered, None without one."""
-        cache = self._reference().query_cache
-        if cache is None:
-            return None
-        return {"entries": len(cache), "bytes": cache.bytes, "hits": cache.hits}
-
-    async def _latency_summary(self, _: Request) -> Response:
-        profiler = self._reference().profiler
+    async def _latency_summary(self, request: Request) -> Response:
+        gathered = await self._gather(scope_of(request))
+        profiler = gathered.figures.profiler
         return success(
             {
                 "latency": {
                     "requests": profiler.summary("request"),
                     "requests_by_endpoint": profiler.summary_by_name("request"),
                     "queries": profiler.summary("query"),
-                    "cache": self._cache_latencies(),
+                    "cache": _cache_latencies(profiler),
                     "externalAPIs": profiler.summary("external"),
                     "queue": profiler.summary("queue"),
-                }
+                },
+                **gathered.said,
             }
         )
 
     async def _invalidate(self, request: Request) -> Response:
         self._authorise(request)
+        scope = scope_of(request)
+        body = await read_body(request)
+        target = parse_invalidation(body)
+        reference = self._reference()
+        if target.tag is not None and not reference.scenario.tiers.tags:
+            raise BadRequest(
+                f"tag is {shown(target.tag)}; nothing here has tags: set tiers.tags = true"
+            )
+        if scope == "process":
+            removed = {"l1": reference.invalidator.forget(target)}
+            return success({"invalidated": removed, **self._said(scope, [])})
+        # The siblings first: once the message of the pub/sub channel has reached them, nobody
+        # can count any more what goes from their L1.
+        replies = await self._siblings.ask(
+            "POST",
+            f"{PREFIX}/cache-invalidate?scope=process",
+            headers={"Authorization": f"Bearer {self._token}"},
+            body=body,
+        )
         try:
-            target = parse_invalidation(await read_body(request))
-            if target.tag is not None and not self._reference().scenario.tiers.tags:
-                raise BadRequest(
-                    f"tag is {shown(target.tag)}; nothing here has tags: set tiers.tags = true"
-                )
-        except InputError as error:
-            return refused(*problem(400, "bad_request", str(error)))
-        try:
-            removed = await self._reference().invalidator.invalidate(target)
+            here, l2 = await reference.invalidator.invalidate(target)
         except StoreError as error:
+            lost = "".join(
+                f"; worker {reply.worker} did not answer ({reply.fault})"
+                for reply in replies
+                if reply.data is None
+            )
             message = f"{error}; these isolates refuse the old values, L2 may hold them: try again"
-            return refused(*problem(503, "store_error", message))
-        return success({"invalidated": {"l1": removed.l1, "l2": removed.l2}})
+            return refused(*problem(503, "store_error", message + lost))
+        l1 = here + sum(reply.data["invalidated"]["l1"] for reply in replies if reply.data)
+        return success({"invalidated": {"l1": l1, "l2": l2}, **self._said(scope, replies)})
 
     async def _run(self, request: Request) -> Response:
         self._authorise(request)
-        try:
-            data = json_object(await read_body(request))
-            starts_at_ms = data.get("starts_at_ms")
-            if starts_at_ms is not None:
-                starts_at_ms = epoch_ms_of(starts_at_ms, "starts_at_ms")
-        except InputError as error:
-            return refused(*problem(400, "bad_request", str(error)))
+        no_query(request)
+        data = json_object(await read_body(request))
+        starts_at_ms = data.get("starts_at_ms")
+        if starts_at_ms is not None:
+            starts_at_ms = epoch_ms_of(starts_at_ms, "starts_at_ms")
         try:
             starts_in, at_ms = await self._reference().begin_run(starts_at_ms)
         except StoreError as error:
@@ -153,64 +210,35 @@ class Monitoring:
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         is_known = hmac.compare_digest(given.strip().encode(), self._token.encode())
         if scheme.lower() != "bearer" or not is_known:
-            raise HTTPException(401, "send the service's token: Authorization: Bearer TOKEN")
+            raise HTTPException(
+                401,
+                "send the service's token: Authorization: Bearer TOKEN",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
 
 
-def cache_report(application: Application) -> dict[str, Any]:
-    """Return what the caches of all isolates did: shares of all reads, tiers and types."""
-    l1, behind = application.cache_statistics()
-    caches = application.caches
-    by_type = {
-        name: dict(zip(COLUMNS, counts, strict=True))
-        for name, counts in (sorted(behind.outcomes.items()))
-    }
-    for counts in by_type.values():
-        del counts["none"]
-    outcomes = [column for column in COLUMNS if column != "none"]
-    totals = {name: sum(counts[name] for counts in by_type.values()) for name in outcomes}
-    reads = sum(totals[name] for name in outcomes if name not in ("negative", "stale"))
-    l1_bytes: dict[str, int] = {}
-    for cache in caches:
-        for name, size in cache.l1.bytes_by_kind().items():
-            l1_bytes[name] = l1_bytes.get(name, 0) + size
+def handled(
+    handle: Callable[[Request], Awaitable[Response]],
+) -> Callable[[Request], Awaitable[Response]]:
+    """Return *handle* as an endpoint that answers bad requests with what is wrong with them."""
 
-    def share(*names: str) -> float | None:
-        return sum(totals[name] for name in names) / reads if reads else None
+    async def endpoint(request: Request) -> Response:
+        try:
+            return await handle(request)
+        except BodyTooLarge as error:
+            return refused(*problem(413, "too_large", str(error)))
+        except InputError as error:
+            return refused(*problem(400, "bad_request", str(error)))
 
-    l2 = {
-        name.removeprefix("l2_"): count
-        for name, count in asdict(behind).items()
-        if name.startswith("l2_")
-    }
+    return endpoint
+
+
+def scope_of(request: Request) -> str:
+    """Return whose figures are asked for; BadRequest for a scope that is none."""
+    return choice_of_query(request, "scope", SCOPES)
+
+
+def _cache_latencies(profiler: LatencyProfiler) -> dict[str, Any]:
     return {
-        "reads": reads,
-        "l1_ratio": share("l1"),
-        "l2_ratio": share("l2"),
-        "hit_ratio": share("l1", "l2"),
-        "miss_ratio": share("miss", "collapsed", "bypass"),
-        "by_type": by_type,
-        "l1": {
-            "entries": sum(len(cache.l1) for cache in caches),
-            "bytes": sum(cache.l1.bytes for cache in caches),
-            "bytes_by_prefix": dict(sorted(l1_bytes.items())),
-            **asdict(l1),
-        },
-        "l2": {
-            **l2,
-            "breaker": "closed" if application.breaker.is_closed else "open",
-            "breaker_openings": application.breaker.openings,
-        },
-        "loads": {
-            "started": behind.loads,
-            "failed": behind.load_errors,
-            "in_background": behind.refreshes,
-            "overtaken": behind.overtaken,
-            "coalesced": totals["collapsed"],
-        },
-        "invalidation": {
-            "remembered": len(application.invalidator.stamps),
-            "received": application.invalidator.received,
-            "gaps": application.invalidator.gaps,
-            "not_sent": application.invalidator.unheard,
-        },
+        tier.lower(): summarise(profiler.profile("cache", tier).histogram) for tier in ("L1", "L2")
     }

@@ -139,7 +139,7 @@ class Events:
 
         Ids carry the run's id, so that a second run is not swallowed as duplicates.
         """
-        is_conversion, channel, value = self._stream.row(index)[:3]
+        is_conversion, channel, value, _ = self._stream.row(index)
         if is_conversion >= self._share:
             return Event(
                 f"{self._run_id}-{index}",

@@ -8,29 +8,33 @@ import os
 import sqlite3
 import time
 from collections.abc import Awaitable, Generator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from core.application import Application
+from core.attribution.fitter import in_thread
+from core.attribution.scheme import Scheme
+from core.attribution.upkeep import newest_row
 from core.backlog import Backlog
+from core.cache_report import cache_counts
 from core.caching.channel import InvalidationChannel, redis_channel
 from core.caching.edge_kv import EdgeKV
 from core.caching.kv import KVStore
 from core.caching.redis_kv import embedded_kv, redis_kv
-from core.clock import SystemClock
+from core.clock import SystemClock, epoch_ms
 from core.consumed import Consumed, forget_run_start, write_run_start
 from core.conversions import LeftInDatabase
 from core.emulation import DelayedDatabase, DelayedKV, Executions, FaultSchedule
 from core.errors import StoreError
 from core.executions import SharedExecutions
 from core.feed import Feed
+from core.figures import Figures, add_latencies
 from core.forwarding.forwarder import LAST_DELIVERIES
 from core.forwarding.http import receiver_of
 from core.forwarding.outbox import outbox_of
-from core.histogram import LatencyHistogram
 from core.machine import (
     fixed_work,
     peak_resident_bytes,
@@ -39,13 +43,14 @@ from core.machine import (
     resident_bytes,
 )
 from core.population import populate
+from core.profiling import LatencyProfiler
 from core.query import statements
 from core.query.cache import RULES, query_cache_of
 from core.query.database import Database, SqliteDatabase
 from core.query.executor import QueryExecutor
 from core.replay import prepare
 from core.scenario import ENDPOINTS, Scenario
-from core.seeding import seed_database
+from core.seeding import bring_up_to_date, seed_database
 from core.span import Span
 from core.streams import Purpose, Stream
 from core.timers import Timers
@@ -63,8 +68,9 @@ class WorkerPlan:
 
     position: which of the scenario's processes it is; folder: where the database and what
     processes share lie; redis: URL of L2, None for an embedded one; emulate: whether the
-    scenario's latencies stand in front of the stores. destination: URL that finished conversions
-    are forwarded to, None for none.
+    scenario's latencies stand in front of the stores; destination: URL that finished conversions
+    are forwarded to, None for none; roster: the file that tells where the other workers are, None
+    if there is none.
     """
 
     scenario: Scenario
@@ -72,7 +78,8 @@ class WorkerPlan:
     folder: Path
     redis: str | None
     emulate: bool
-    destination: str | None
+    destination: str | None = None
+    roster: Path | None = None
 
 
 class DrawnNumbers:
@@ -124,8 +131,12 @@ class Reference(Application):
         prepared = prepare(scenario)
         self._warm_state = warm_state(scenario, prepared)
         self._sqlite = SqliteDatabase(plan.folder / "cdp.sqlite")
-        seed_database(self._sqlite.connection, populate(scenario, prepared.workload))
-        self._warmer = Warmer(self._sqlite, scenario)
+        connection, attribution = self._sqlite.connection, scenario.attribution
+        seed_database(connection, populate(scenario, prepared.workload), attribution)
+        if plan.position == 0:  # it starts before the others
+            bring_up_to_date(connection, attribution, epoch_ms(self.clock))
+        scheme = Scheme(attribution.parameters(), newest_row(connection))
+        self._warmer = Warmer(self._sqlite, scenario, scheme)
         namespace = f"edgeproof:{scenario.name}:"
         self.l2: KVStore = (
             embedded_kv()
@@ -157,7 +168,7 @@ class Reference(Application):
         ) if is_consumer else None  # fmt: skip
         super().__init__(
             scenario, self.kv, self.executor, self.clock, self._numbers.uniform,
-            channel=channel, name=uuid4().hex,
+            scheme=scheme, run=in_thread, channel=channel, name=uuid4().hex,
             backlog=self._backlog, inbox=None if is_consumer else LeftInDatabase(),
             receiver=receiver, outbox=outbox, query_cache=query_cache,
         )  # fmt: skip
@@ -243,6 +254,7 @@ class Reference(Application):
             self._view.cool()
         if is_first:
             await self._undelayed.delete_prefix("")
+        self._warmer.adopt(self.current.scheme)
         # What happened before the run decides nothing in it.
         self.invalidator.stamps.clear()
         self.breaker.succeed()
@@ -273,7 +285,9 @@ class Reference(Application):
             write_run_start(self.plan.folder, self.clock.origin_ms + round(origin * 1000))
         # What the caches hold lives long: a collector that walks it stops the event loop.
         gc.freeze()
-        return origin - self.clock.now(), self.clock.origin_ms + round(origin * 1000)
+        if starts_at_ms is None:
+            starts_at_ms = self.clock.origin_ms + round(origin * 1000)
+        return origin - self.clock.now(), starts_at_ms
 
     def process_figures(self) -> dict[str, int | float]:
         """Return cumulative figures of this process; its probe's CPU is left out."""
@@ -295,6 +309,8 @@ class Reference(Application):
         counters |= {
             "conversions_processed": self.processor.processed,
             "conversions_without_touches": self.processor.without_touches,
+            "fits_failed": self.fitter.failed,
+            "models_fitted": self.fitter.fitted,
             **self.cache_counters(),
             "queue_batches": self.queue.batches,
             "queue_given_up": self.queue.given_up,
@@ -327,12 +343,30 @@ class Reference(Application):
             connection.close()
         return depth
 
-    def histogram(self, kind: str) -> LatencyHistogram:
-        """Return the latencies of *kind* in this process, and in the consumer's if it has one."""
-        histogram = self.profiler.histogram(kind)
-        if self._consumed is not None:
-            histogram.add(self._consumed.histogram(kind))
-        return histogram
+    def latencies(self) -> LatencyProfiler:
+        """Return the latencies in this process, and in the consumer's if this one speaks for it."""
+        if self._consumed is None:
+            return self.profiler
+        both = self._consumed.profiler()
+        add_latencies(both, self.profiler)
+        return both
+
+    async def figures(self, part: str = "latencies") -> Figures:
+        """Return what this process has counted, and the consumer if this one speaks for it.
+
+        part: "caches" or "queries" adds what is dearer to tell; see `core.figures.PARTS`.
+        """
+        executor = self.executor
+        is_of_queries = part == "queries"
+        slow = [asdict(s) for s in await executor.slow_queries()] if is_of_queries else []
+        return Figures(
+            profiler=self.latencies(),
+            counters=self.counters(),
+            processes=[{"worker": self.plan.position, **self.process_figures()}],
+            statements=executor.statement_statistics if is_of_queries else {},
+            slow=slow,
+            caches=cache_counts(self) if part == "caches" else {},
+        )
 
     async def close(self) -> None:
         """Finish the queue and what runs in the background, then close the stores."""

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from core.attribution.settings import Attribution
 from core.destination import Destination
 from core.kpi import Kpi, parse_kpi
 from core.part import Part, Positive, Share
@@ -259,6 +260,7 @@ class Scenario(Part):
     topology: Topology = Topology()
     tiers: Tiers = Tiers()
     queue: Queue = Queue()
+    attribution: Attribution = Attribution()
     destination: Destination = Destination()
     faults: tuple[Fault, ...] = ()
     targets: Targets = Targets()

@@ -1,43 +1,78 @@
-"""Fill a database with a population, its conversions already attributed."""
+"""What a database holds as a service starts: a population, attributed as the scenario says."""
 
 from __future__ import annotations
 
 import sqlite3
+from operator import itemgetter
 
 from core.attribution.batch import attribution_commands
-from core.attribution.journeys import LOOKBACK_MS, journeys_of
+from core.attribution.journeys import journeys_of
+from core.attribution.sample import fit_newest
+from core.attribution.scheme import Scheme
+from core.attribution.settings import Attribution
+from core.attribution.upkeep import keep_model, newest_row, restate
 from core.clock import DATA_EPOCH_MS
 from core.population import Population
 from core.query import statements
+from core.query.statements import Statement
 
-_ALL_JOURNEYS = statements.CONVERSION_JOURNEY.sql.replace(
-    "WHERE c.conversion_id = ? ORDER BY", "ORDER BY c.conversion_id,"
-)
+_Event = tuple[str, str, str, str, int, None, str | None]
 
 
-def seed_database(connection: sqlite3.Connection, population: Population) -> None:
-    """Write *population* in one transaction; a database that holds sites already is left alone."""
+def _events(population: Population) -> list[_Event]:
+    """Return all events in the order in which they would have arrived."""
+    events: list[_Event] = [
+        (event, user, name, source, time, None, None)
+        for event, user, name, source, time in population.touches
+    ]
+    events += [
+        (event, user, "purchase", "(direct)", time, None, conversion)
+        for conversion, event, user, time, _ in population.conversions
+    ]
+    return sorted(events, key=itemgetter(4))
+
+
+def _all_journeys(statement: Statement) -> str:
+    return statement.sql.replace("WHERE c.conversion_id = ? ORDER BY", "ORDER BY c.conversion_id,")
+
+
+def seed_database(
+    connection: sqlite3.Connection, population: Population, attribution: Attribution | None = None
+) -> None:
+    """Write *population* in one transaction; a database that holds sites already is left alone.
+
+    Where models are fitted, it starts with one, as it would after a while.
+    """
+    attribution = attribution or Attribution()
+    parameters = attribution.parameters()
     if connection.execute("SELECT 1 FROM sites LIMIT 1").fetchone():
         return
     connection.execute("BEGIN IMMEDIATE")
     connection.executemany(statements.INSERT_SITE.sql, population.sites)
     connection.executemany(statements.INSERT_USER.sql, population.users)
-    connection.executemany(
-        statements.INSERT_EVENT.sql,
-        (
-            (event, user, name, source, time, None, None)
-            for event, user, name, source, time in population.touches
-        ),
-    )
-    connection.executemany(
-        statements.INSERT_EVENT.sql,
-        (
-            (event, user, "purchase", "(direct)", time, None, conversion)
-            for conversion, event, user, time, _ in population.conversions
-        ),
-    )
+    connection.executemany(statements.INSERT_EVENT.sql, _events(population))
     connection.executemany(statements.INSERT_CONVERSION.sql, population.conversions)
-    journeys = journeys_of(connection.execute(_ALL_JOURNEYS, (LOOKBACK_MS,)))
-    for statement, rows in attribution_commands(journeys, DATA_EPOCH_MS):
-        connection.executemany(statement.sql, rows)
+    if attribution.fit_every:
+        keep_model(connection, fit_newest(connection, attribution), DATA_EPOCH_MS)
+    named = parameters.has_milestones
+    statement = statements.NAMED_CONVERSION_JOURNEY if named else statements.CONVERSION_JOURNEY
+    found = connection.execute(_all_journeys(statement), (parameters.lookback_ms,))
+    journeys = journeys_of(found, parameters.milestones)
+    scheme = Scheme(parameters, newest_row(connection))
+    for command, rows in attribution_commands(journeys, scheme, DATA_EPOCH_MS):
+        connection.executemany(command.sql, rows)
     connection.execute("COMMIT")
+
+
+def bring_up_to_date(connection: sqlite3.Connection, attribution: Attribution, now_ms: int) -> None:
+    """Let a database that was kept hold what *attribution* asks for, whatever made it.
+
+    A model fitted with other parameters is replaced where models are fitted, and credits that were
+    computed with others are computed anew. Raise InputError if its events cannot be used.
+    """
+    parameters = attribution.parameters()
+    scheme = Scheme(parameters, newest_row(connection))
+    if attribution.fit_every and not scheme.is_fitted:
+        keep_model(connection, fit_newest(connection, attribution), now_ms)
+        scheme = Scheme(parameters, newest_row(connection))
+    restate(connection, scheme, now_ms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -13,13 +14,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from core import openapi
 from core.answers import Answer, problem, refused
-from core.cdp import NotAccepted
+from core.cdp import NotAccepted, Unusable
 from core.errors import EdgeproofError, InputError, StoreError, StoreTimeout
-from core.incoming import BadRequest, identifier, model_of_query, parse_event, read_body
-from core.monitoring import TOKEN_VARIABLE, Monitoring
+from core.incoming import (
+    BadRequest,
+    BodyTooLarge,
+    identifier,
+    model_of_query,
+    no_query,
+    parse_event,
+    read_body,
+)
+from core.monitoring import TOKEN_VARIABLE, Monitoring, handled
 from core.reference import Metered, Reference, WorkerPlan
 from core.scenario import ENDPOINTS
+from core.siblings import Siblings
 from core.span import Span
 from core.wire import ISOLATE_HEADER, cache_status, server_timing
 
@@ -46,7 +57,9 @@ class Service:
 
     def __init__(self, plan: WorkerPlan, token: str | None) -> None:
         self._plan = plan
-        self._monitoring = Monitoring(lambda: self.reference, token)
+        count = plan.scenario.topology.process_count
+        siblings = Siblings(plan.roster, position=plan.position, count=count)
+        self._monitoring = Monitoring(lambda: self.reference, siblings, token)
         self._isolates = plan.scenario.topology.isolates
 
     @asynccontextmanager
@@ -69,7 +82,13 @@ class Service:
             Route("/journey/{id:path}", self._endpoint("journey", self._journey)),
             Route("/channels", self._endpoint("channels", self._channels)),
             *self._monitoring.routes(),
+            Route(openapi.PATH, handled(self._document)),
         ]
+
+    async def _document(self, request: Request) -> Response:
+        no_query(request)
+        body = json.dumps(openapi.document(self._plan.scenario)).encode()
+        return Response(body, 200, None, "application/json")
 
     def _endpoint(
         self, name: str, handle: Callable[[Request, Span, int], Awaitable[Answer]]
@@ -80,6 +99,8 @@ class Service:
             try:
                 isolate = self._isolate(request)
                 status, body = await Metered(handle(request, span, isolate), span)
+            except Unusable as error:
+                status, body = problem(422, "unusable_data", str(error))
             except NotAccepted as error:
                 status, body = problem(403, "not_accepted", str(error))
             except InputError as error:
@@ -116,7 +137,10 @@ class Service:
         return int(text)
 
     async def _track(self, request: Request, span: Span, isolate: int) -> Answer:
-        body = await read_body(request)
+        try:
+            body = await read_body(request)
+        except BodyTooLarge as error:
+            return problem(413, "too_large", str(error))
         event = parse_event(body)
         is_new = await self.reference.cdp.track(span, isolate, event, len(body))
         return 202, b'{"accepted":true,"duplicate":false}' if is_new else (
@@ -128,14 +152,16 @@ class Service:
         model = model_of_query(request)
         document = await self.reference.cdp.attribution(span, isolate, conversion, model)
         if document is None:
-            return problem(404, "no_conversion", f"conversion {conversion!r} is not known")
+            return problem(
+                404, "no_conversion", f"conversion {conversion!r} is not known; track it first"
+            )
         return 200, document
 
     async def _journey(self, request: Request, span: Span, isolate: int) -> Answer:
         user = identifier(request.path_params["id"], "user id")
         document = await self.reference.cdp.journey(span, isolate, user)
         if document is None:
-            return problem(404, "no_journey", f"user {user!r} has no events")
+            return problem(404, "no_journey", f"user {user!r} has no events; track one first")
         return 200, document
 
     async def _channels(self, request: Request, span: Span, isolate: int) -> Answer:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 
-SLOTS = {"config": 0, "lookup": 1, "attribution": 1, "journey": 1, "channels": 1, "write": 2}
+SLOTS = {
+    "config": 0, "lookup": 1, "attribution": 1, "journey": 1, "channels": 1, "write": 2,
+    "model": 2,
+}  # fmt: skip
 """The slot of each named operation within its request; a request's reads are sequential."""
 
 SLOT_COUNT = 3
-BATCH_SLOTS = {"batch-read": 0, "batch-write": 1}
-BATCH_SLOT_COUNT = 2
+BATCH_SLOTS = {"batch-read": 0, "batch-write": 1, "fit-read": 2, "fit-write": 3, "model": 4}
+"""The slot of each named operation within its batch, or within the fit of the same number."""
+BATCH_SLOT_COUNT = 5
 
 
 class Span:

@@ -52,7 +52,7 @@ class Stream:
     Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
     """
 
-    __slots__ = ("_block", "_end", "_first", "_key", "width")
+    __slots__ = ("_block", "_end", "_first", "_key", "_other", "width")
 
     def __init__(
         self, seed: int, purpose: Purpose, *, width: int = 1, replication: int = 0
@@ -61,24 +61,33 @@ class Stream:
         self.width = width
         self._first = self._end = 0
         self._block: list[float] = []
+        self._other: tuple[int, list[float]] = (-1, [])
 
     def at(self, row: int, slot: int = 0) -> float:
         """Return the uniform of (*row*, *slot*)."""
         if not self._first <= row < self._end:
-            self._load(row)
+            self._turn_to(row)
         return self._block[(row - self._first) * self.width + slot]
 
     def row(self, row: int) -> list[float]:
         """Return all uniforms of *row*."""
         if not self._first <= row < self._end:
-            self._load(row)
+            self._turn_to(row)
         start = (row - self._first) * self.width
         return self._block[start : start + self.width]
 
-    def _load(self, row: int) -> None:
+    def _turn_to(self, row: int) -> None:
+        """Make the block of *row* the current one, and keep the one before.
+
+        Requests in flight lie on both sides of a border, and ask in turn.
+        """
+        other_first, other = self._other
+        self._other = (self._first, self._block)
         self._first = row - row % _BLOCK_ROWS
         self._end = self._first + _BLOCK_ROWS
-        self._block = self.rows(self._first, _BLOCK_ROWS).ravel().tolist()
+        if self._first != other_first or not other:
+            other = self.rows(self._first, _BLOCK_ROWS).ravel().tolist()
+        self._block = other
 
     def rows(self, first: int, count: int) -> NDArray[np.float64]:
         """Return the uniforms of rows *first* to *first + count*; shape (count, width)."""

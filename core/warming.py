@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from core.attribution.current import CurrentScheme
 from core.attribution.models import MODELS
+from core.attribution.scheme import Scheme
 from core.caching.envelope import seal
 from core.caching.kv import KVStore, StoreItem
 from core.caching.tiered import TieredCache
@@ -35,11 +37,15 @@ _Entry = tuple[str, Any, bytes | None, tuple[str, ...]]
 
 
 class Warmer:
-    """Knows the key and the value of every warm entry; values are loaded once and kept."""
+    """Knows the key and the value of every warm entry; values are loaded once and kept.
 
-    def __init__(self, database: Database, scenario: Scenario) -> None:
+    scheme: of the models that entries of data_driven are from.
+    """
+
+    def __init__(self, database: Database, scenario: Scenario, scheme: Scheme) -> None:
         clock, profiler = ManualClock(), LatencyProfiler()
-        queries = Queries(database, clock, profiler)
+        queries = Queries(database, clock, profiler, parameters=scheme.parameters)
+        self._scheme = scheme
         queue = ConversionQueue(
             _never, batch_size=1, max_parallel=1, wait=1.0, clock=clock, profiler=profiler
         )
@@ -47,6 +53,7 @@ class Warmer:
             [],
             queries,
             queue,
+            current=CurrentScheme(scheme, queries, clock, refresh=1.0, retain=_never),
             ttls=scenario.tiers.l2.ttl,
             request_scope=False,
             tags=scenario.tiers.tags,
@@ -56,6 +63,14 @@ class Warmer:
         l3 = scenario.tiers.l3
         self._load_seconds = l3.round_trip.sample(0.5) + l3.read_execution.sample(0.5)
         self._known: dict[tuple[str, int], _Entry] = {}
+
+    def adopt(self, scheme: Scheme) -> None:
+        """Warm by *scheme* from now on: what another one decided is loaded anew."""
+        if scheme is not self._scheme:
+            self._scheme = scheme
+            for place in [*self._known]:
+                if place[0] in ("attribution", "channel_metrics"):
+                    del self._known[place]
 
     async def load(self, state: WarmState) -> None:
         """Load every value of *state* from the database, so that warming is quick."""
@@ -85,7 +100,8 @@ class Warmer:
                 tags=tags,
             )
             if residual + left > 0:
-                items.append(StoreItem(key, sealed, residual + left, tags))
+                # Half the time of StoreItem(...), for each of many thousands.
+                items.append(tuple.__new__(StoreItem, (key, sealed, residual + left, tags)))
         for start in range(0, len(items), _PAGE):
             await kv.put(*items[start : start + _PAGE])
 
@@ -136,7 +152,7 @@ class Warmer:
         return known
 
     async def _load(self, cache_type: str, subject: int) -> tuple[str, Any, tuple[str, ...]]:
-        cdp = self._cdp
+        cdp, scheme = self._cdp, self._scheme
         if cache_type == "security_config":
             site = f"s{subject}"
             return site_key(site), await cdp.load_site(site), cdp.tags("site", site)
@@ -146,11 +162,13 @@ class Warmer:
         if cache_type == "user_journeys":
             return journey_key(user), await cdp.load_journey(user), cdp.tags("user", user)
         if cache_type == "channel_metrics":
-            return channels_key(model), await cdp.load_channels(model), cdp.tags("model", model)
+            document = await cdp.load_channels(model, scheme)
+            return channels_key(scheme.key_end(model)), document, cdp.tags("model", model)
         conversion = conversion_id(subject)
-        document = await cdp.load_attribution(conversion, model)
-        return attribution_key(conversion, model), document, cdp.tags("conversion", conversion)
+        credits = await cdp.load_attribution(conversion, model, scheme)
+        key = attribution_key(conversion, scheme.key_end(model))
+        return key, credits, cdp.tags("conversion", conversion)
 
 
-async def _never(*_: object) -> None:
-    raise AssertionError("warming queues no conversion")
+def _never(*_: object) -> Any:
+    raise AssertionError("warming queues no conversion, and looks for no newer model")

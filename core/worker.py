@@ -19,6 +19,7 @@ from typing import Any
 import uvicorn
 
 from core.errors import EdgeproofError
+from core.protocol import BoundedProtocol
 from core.reference import WorkerPlan
 from core.scenario_file import parse_scenario
 from core.service import create_app
@@ -68,11 +69,14 @@ def plan_of(data: dict[str, Any]) -> WorkerPlan:
         redis=data["redis"],
         emulate=data["emulate"],
         destination=data["destination"],
+        roster=Path(data["roster"]),
     )
 
 
 def main(arguments: Sequence[str]) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code."""
+    # uvicorn raises the signals that ended it once more: as an interrupt, not as a death by signal.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     die_with_parent()
     plan_path = Path(arguments[0])
     plan = json.loads(plan_path.read_text(encoding="utf-8"))
@@ -88,10 +92,12 @@ def main(arguments: Sequence[str]) -> int:
         app = create_app(worker)
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=BoundedProtocol,
+            ws="none",
             loop="asyncio",
             log_level="warning",
             access_log=False,
+            server_header=False,
             backlog=1024,
             timeout_keep_alive=120,
             timeout_graceful_shutdown=5,

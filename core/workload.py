@@ -102,7 +102,7 @@ def subject_weights(scenario: Scenario) -> tuple[NDArray[np.float64], ...]:
     return (users, conversions, users, models)
 
 
-MODEL_COUNT = 6
+MODEL_COUNT = 7
 """Attribution models that can be asked for; the subject of a channels request is one of them."""
 
 

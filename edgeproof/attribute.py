@@ -15,7 +15,7 @@ from core.attribution.account import Account, account_of
 from core.attribution.bootstrap import Intervals, bootstrap
 from core.attribution.bulk import Window
 from core.attribution.fitted import MIN_CONVERSIONS
-from core.attribution.models import ALL_MODELS, DATA_DRIVEN
+from core.attribution.models import DATA_DRIVEN, MODELS
 from core.attribution.parameters import DirectRule, Parameters
 from core.attribution.path_file import read_paths
 from core.attribution.survey import Survey, account_of_database
@@ -73,7 +73,7 @@ def command(
         typer.Option(
             "--model",
             metavar="NAME",
-            help=f"One of {', '.join(ALL_MODELS)}. Repeatable. Default: all.",
+            help=f"One of {', '.join(MODELS)}. Repeatable. Default: all.",
             rich_help_panel="Models",
         ),
     ] = None,
@@ -208,11 +208,11 @@ def command(
     if (db is None) == (paths is None):
         raise InputError("attribute needs data: give --db FILE or --paths FILE.csv, one of them")
     parameters = Parameters(
-        half_life_ms=_milliseconds("--half-life", half_life),
-        lookback_ms=_milliseconds("--lookback", lookback),
+        half_life_ms=milliseconds("--half-life", half_life),
+        lookback_ms=milliseconds("--lookback", lookback),
         u_shape=_shares("--u-shape", u_shape, 3),  # type: ignore[arg-type]  # the length is checked
         w_shape=_shares("--w-shape", w_shape, 4),  # type: ignore[arg-type]  # the length is checked
-        direct=_direct_rule(direct),
+        direct=direct_rule(direct),
         order=order,
         milestones=(lead, opportunity),
     )
@@ -335,13 +335,15 @@ def _amount(value: float) -> str:
     return f"{value:,.1f}"
 
 
-def _direct_rule(text: str) -> DirectRule:
+def direct_rule(text: str) -> DirectRule:
+    """Return the rule that --direct names; InputError if it names none."""
     if text not in _DIRECT:
         raise InputError(f"--direct {text}: use own or ignore")
     return _DIRECT[text]
 
 
-def _milliseconds(name: str, text: str) -> int:
+def milliseconds(name: str, text: str) -> int:
+    """Return the duration *text* of the option *name*; InputError if it is none."""
     try:
         return round(parse_duration(text) * 1000)
     except ValueError as error:

@@ -39,6 +39,11 @@ _TABLES = {
     ),
     "conversions": (
         "conversion_id", "event_id", "user_id", "conversion_timestamp", "value", "processed",
+        "parameters_key", "model_version",
+    ),
+    "fitted_models": (
+        "version", "fitted_at_ms", "data_from_ms", "data_until_ms", "markov_order", "parameters",
+        "weights",
     ),
     "touch_credits": (
         "conversion_id", "touchpoint_index", "touchpoints", "utm_source", *MODELS,
@@ -121,7 +126,7 @@ def data(
     folder = new_folder(out, chosen.name)
     connection = SqliteDatabase(None, inline=True).connection
     try:
-        seed_database(connection, population)
+        seed_database(connection, population, chosen.attribution)
         for name, columns in _TABLES.items():
             path = folder / f"{name}.csv"
             rows = connection.execute(f"SELECT {', '.join(columns)} FROM {name}")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from core.errors import EdgeproofError, InputError
-from core.launcher import running_service
+from core.launcher import MAX_WORKERS, running_service
 from core.monitoring import TOKEN_VARIABLE
 from edgeproof.options import (
     RateOption,
@@ -39,6 +39,15 @@ def command(
             help="Of the first process; the others take the next ones. 0 chooses free ones.",
         ),
     ] = 8787,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            metavar="N",
+            help=f"N processes, 1 to {MAX_WORKERS}, each on a port of its own; at each point of "
+            "presence, where the scenario has several. Default: its topology.processes.",
+        ),
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -65,10 +74,16 @@ def command(
 ) -> int:
     """Run the reference service with SCENARIO's users and conversions until Ctrl-C.
 
-    Set EDGEPROOF_TOKEN to allow cache invalidation and clean starts of a load.
+    Ctrl-C or SIGTERM lets requests in flight and the conversions queue be finished; a second one
+    ends at once (exit code 130). Set EDGEPROOF_TOKEN to allow cache invalidation and clean starts
+    of a load. GET /openapi.json describes every path.
 
-    Example: edgeproof serve baseline --port 8787
+    Example: edgeproof serve baseline --port 8787 --workers 2
     """
+    if workers is not None:
+        if not 1 <= workers <= MAX_WORKERS:
+            raise InputError(f"--workers {workers}: run 1 to {MAX_WORKERS}")
+        set_ = [*(set_ or []), f"topology.processes={workers}"]
     chosen = chosen_scenario(
         scenario, overrides=set_, seed=seed, rate=rate, trace=trace,
         trace_offset=trace_offset, trace_limit=trace_limit,
@@ -78,9 +93,7 @@ def command(
             data.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"--data {data}: cannot be made ({error.strerror})") from None
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    interrupts = Interrupts()
     with running_service(
         chosen,
         token=os.environ.get(TOKEN_VARIABLE),
@@ -90,10 +103,35 @@ def command(
         redis=redis,
         emulate=emulation,
     ) as service:
+        interrupts.has_begun = True
         for url in service.urls:
             print(f"Serving {chosen.name} on {url}", flush=True)
         print("Ctrl-C ends it.", flush=True)
-        while not stop.wait(0.2):
+        while not interrupts.asked:
             if service.ended():
-                raise EdgeproofError("a process of the service ended unexpectedly")
+                last = service.logged().rpartition("\n")[2]
+                detail = f": {last}" if last else ""
+                raise EdgeproofError(f"a process of the service ended unexpectedly{detail}")
+            time.sleep(0.1)
+        print("Finishing what is in flight; another Ctrl-C ends at once.", flush=True)
+    if service.faults:
+        raise EdgeproofError("; ".join(service.faults))
     return 0
+
+
+class Interrupts:
+    """SIGTERM and SIGINT: the first one while serving is *asked*, any other ends at once.
+
+    That is a KeyboardInterrupt, wherever the program is; so is one while the service starts.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.has_begun = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, *_: object) -> None:
+        if self.asked or not self.has_begun:
+            raise KeyboardInterrupt
+        self.asked = True

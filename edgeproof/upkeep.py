@@ -18,6 +18,7 @@ from core.attribution.upkeep import Totals, keep_model, recount, repair
 from core.clock import SystemClock, epoch_ms
 from core.errors import InputError
 from core.query.database import SqliteDatabase
+from edgeproof.attribute import direct_rule, milliseconds
 from edgeproof.finish import show_table
 from edgeproof.options import JsonOption, PlainOption
 from edgeproof.progress import Display
@@ -38,17 +39,36 @@ def fit(
             "--min-conversions", min=1, metavar="N", help="With fewer, every touch counts the same."
         ),
     ] = MIN_CONVERSIONS,
+    lookback: Annotated[
+        str,
+        typer.Option(
+            "--lookback", metavar="TIME", help="As the scenario's attribution.lookback has it."
+        ),
+    ] = "30d",
+    direct: Annotated[
+        str,
+        typer.Option(
+            "--direct", metavar="own|ignore", help="As the scenario's attribution.direct has it."
+        ),
+    ] = "own",
     plain: PlainOption = False,
     json: JsonOption = False,
 ) -> int:
     """Fit data_driven on all journeys of a database, and store it there with its version.
 
+    A service uses it if it was fitted with the order, lookback and direct of its scenario.
+
     Example: edgeproof attribute fit --db data/cdp.sqlite --order 2
     """
     check_database(db)
+    parameters = Parameters(
+        order=order,
+        lookback_ms=milliseconds("--lookback", lookback),
+        direct=direct_rule(direct),
+    )
     display = Display(plain=plain, quiet=json)
     with display.open():
-        survey = Survey(file=db, parameters=Parameters(order=order), window=Window())
+        survey = Survey(file=db, parameters=parameters, window=Window())
         model = fit_database(survey, minimum=min_conversions, on_progress=display.update)
     number = _on(db, lambda database, now_ms: keep_model(database.connection, model, now_ms))
     if json:

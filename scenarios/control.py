@@ -15,7 +15,7 @@ TOKEN = "EDGEPROOF_TOKEN"
 """Environment variable: what the service wants to see before it empties its caches."""
 
 RUN_PATH = "/api/performance/run"
-STATS_PATH = "/api/performance/stats"
+STATS_PATH = "/api/performance/stats?scope=process"
 _FOREIGN = (401, 403, 404, 405, 501)
 
 

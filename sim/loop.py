@@ -69,26 +69,28 @@ class Flow:
     a future resumes it through the ready queue, as a task's does.
     """
 
-    __slots__ = ("_context", "_loop", "_send", "close")
+    __slots__ = ("_loop", "_run", "_send", "close")
 
     def __init__(self, loop: SimLoop, coroutine: Coroutine[Any, Any, None]) -> None:
         self._loop = loop
         self._send = coroutine.send
         self.close = coroutine.close
-        self._context = copy_context()
+        self._run = copy_context().run
 
     def step(self, _: object = None) -> None:
         """Run the coroutine until it waits again or ends."""
         loop = self._loop
         loop._flow = self
         try:
-            waits_for = self._context.run(self._send, None)
+            waits_for = self._run(self._send, None)
         except StopIteration:
             return
         finally:
             loop._flow = None
-        if type(waits_for) is float:
-            loop.resume_at(waits_for, self)
+        if type(waits_for) is float:  # as `resume_at`, without a call
+            now = loop.env._now
+            when = waits_for if waits_for > now else now
+            heappush(loop._timed, (when, 1, next(loop._sequence), self))
         elif isinstance(waits_for, int | float):
             loop.resume_at(float(waits_for), self)
         elif getattr(waits_for, "_asyncio_future_blocking", None):

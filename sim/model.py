@@ -13,6 +13,8 @@ import numpy as np
 import simpy
 
 from core.attribution.models import MODELS
+from core.attribution.scheme import Scheme
+from core.attribution.upkeep import newest_row
 from core.caching.edge_kv import EdgeKV, WriteLimit
 from core.caching.kv import KVStore, MemoryKV
 from core.calibration import Calibration
@@ -30,6 +32,7 @@ from core.span import Span
 from core.streams import Purpose, Stream
 from core.warm_start import WarmState
 from core.warming import Warmer
+from sim.database import Image, ScratchDatabase
 from sim.loop import SimLoop
 from sim.process import RandomNumbers, SimulatedProcess
 
@@ -51,14 +54,15 @@ class Database:
 
     def __init__(self, scenario: Scenario, prepared: Prepared) -> None:
         self._template = SqliteDatabase(None, inline=True)
-        seed_database(self._template.connection, populate(scenario, prepared.workload))
-        self.warmer = Warmer(self._template, scenario)
+        attribution, connection = scenario.attribution, self._template.connection
+        seed_database(connection, populate(scenario, prepared.workload), attribution)
+        self.scheme = Scheme(attribution.parameters(), newest_row(connection))
+        self.warmer = Warmer(self._template, scenario, self.scheme)
+        self._image = Image(self._template.connection.serialize())
 
-    def copy(self) -> SqliteDatabase:
+    def copy(self) -> ScratchDatabase:
         """Return a database of its own with the same rows."""
-        database = SqliteDatabase(None, inline=True, journal=False)
-        self._template.connection.backup(database.connection)
-        return database
+        return self._image.copy()
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -105,7 +109,7 @@ class Replication:
         def process(position: int, inbox: Inbox | None = None) -> SimulatedProcess:
             return SimulatedProcess(
                 self._scenario, self.loop, numbers, position, views[position],
-                self._database, executions, inbox,
+                self._database, executions, seeded.scheme, inbox,
             )  # fmt: skip
 
         # Several processes leave their conversions to a consumer of its own, the last one here.
@@ -273,10 +277,12 @@ class Replication:
             **{name: sum(counters[name] for counters in cached) for name in cached[0]},
             "conversions_processed": sum(p.processor.processed for p in self._all),
             "conversions_without_touches": sum(p.processor.without_touches for p in self._all),
+            "fits_failed": sum(p.fitter.failed for p in self._all),
             "l2_errors": sum(process.kv.errors for process in self._all),
             "l2_operations": sum(process.kv.operations for process in self._all),
             "l3_errors": sum(process.database.errors for process in self._all),
             "l3_operations": sum(process.database.operations for process in self._all),
+            "models_fitted": sum(p.fitter.fitted for p in self._all),
             "queue_batches": sum(process.queue.batches for process in self._all),
             "queue_given_up": sum(process.queue.given_up for process in self._all),
             "queue_retries": sum(process.queue.retries for process in self._all),

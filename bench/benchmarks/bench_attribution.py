@@ -1,4 +1,4 @@
-"""A batch of 50 conversions: their journeys, six models, and the results stored."""
+"""A batch of 50 conversions: their journeys, seven models, and the results stored."""
 
 from __future__ import annotations
 
@@ -19,13 +19,17 @@ def test_attribution_batch_of_50_conversions(benchmark: BenchmarkFixture) -> Non
     clock = ManualClock()
     tiers = Tiers(MemoryKV(clock.now), clock, l1_ttl=60.0)
     connection = tiers.database.connection
-    processor = BatchAttributionProcessor(tiers.queries, now_ms=lambda: DATA_EPOCH_MS)
+    processor = BatchAttributionProcessor(
+        tiers.queries, now_ms=lambda: DATA_EPOCH_MS, in_force=lambda _: tiers.scheme
+    )
     ids = [conversion_id(subject) for subject in range(BATCH)]
 
     def unprocess() -> None:
-        connection.executemany(
-            "UPDATE conversions SET processed = 0 WHERE conversion_id = ?", [(c,) for c in ids]
-        )
+        for sql in (
+            "UPDATE conversions SET processed = 0 WHERE conversion_id = ?",
+            "DELETE FROM touch_credits WHERE conversion_id = ?",
+        ):
+            connection.executemany(sql, [(c,) for c in ids])
 
     def process() -> int:
         before = processor.processed

@@ -6,6 +6,9 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+from core.attribution.current import CurrentScheme
+from core.attribution.scheme import Scheme
+from core.attribution.upkeep import newest_row
 from core.caching.kv import KVStore
 from core.caching.memory import MemoryCache
 from core.caching.policy import CachePolicy
@@ -53,6 +56,7 @@ class Tiers:
         seed_database(self.database.connection, populate(chosen, prepare(chosen).workload))
         profiler = LatencyProfiler()
         self.queries = Queries(self.database, clock, profiler)
+        self.scheme = Scheme(stored=newest_row(self.database.connection))
         policy = CachePolicy(l1_ttl=l1_ttl, negative_ttl=30.0, single_flight=True, await_put=True)
         self.cache = TieredCache(
             MemoryCache(max_entries=10_000, max_bytes=16_000_000),
@@ -62,8 +66,12 @@ class Tiers:
             _never, batch_size=1, max_parallel=1, wait=1.0, clock=clock, profiler=profiler
         )
         self.cdp = Cdp(
-            [self.cache], self.queries, queue, ttls=chosen.tiers.l2.ttl, request_scope=False
-        )
+            [self.cache], self.queries, queue,
+            current=CurrentScheme(
+                self.scheme, self.queries, clock, refresh=60.0, retain=lambda _: None
+            ),
+            ttls=chosen.tiers.l2.ttl, request_scope=False,
+        )  # fmt: skip
 
 
 async def _never(*_: object) -> None:

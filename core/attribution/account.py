@@ -11,7 +11,7 @@ import numpy as np
 from core.attribution.fitted import MIN_CONVERSIONS, FittedModel, fit
 from core.attribution.fused import Credit, Engine, share_credit
 from core.attribution.markov import Transitions, count_transitions
-from core.attribution.models import ALL_MODELS, DATA_DRIVEN, check_model
+from core.attribution.models import DATA_DRIVEN, MODELS, check_model
 from core.attribution.parameters import Parameters
 from core.attribution.paths import Floats, Paths, merged_channels, under_direct_rule
 from core.errors import InputError
@@ -88,19 +88,19 @@ def chosen_models(names: Sequence[str], *, has_times: bool) -> tuple[tuple[str, 
     Raise InputError for an unknown model, one named twice, or time_decay where there are no times.
     """
     for name in names:
-        check_model(name, ALL_MODELS)
+        check_model(name)
         if list(names).count(name) > 1:
             raise InputError(f"model {name} is named twice; name each once")
     if has_times:
-        return tuple(names) or ALL_MODELS, []
+        return tuple(names) or MODELS, []
     if "time_decay" in names:
-        others = ", ".join(model for model in ALL_MODELS if model != "time_decay")
+        others = ", ".join(model for model in MODELS if model != "time_decay")
         raise InputError(
             f"model time_decay needs times, which aggregated paths do not have; use {others}"
         )
     if names:
         return tuple(names), []
-    return tuple(model for model in ALL_MODELS if model != "time_decay"), [WITHOUT_TIMES]
+    return tuple(model for model in MODELS if model != "time_decay"), [WITHOUT_TIMES]
 
 
 def account_of(

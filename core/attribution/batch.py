@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from core.attribution.journeys import Journey
-from core.attribution.models import MODELS, credits_of
+from core.attribution.models import MODELS
+from core.attribution.scheme import Scheme
+from core.errors import Refused
 from core.forwarding.forwarder import Forwarder
 from core.query import statements
 from core.query.database import Command
@@ -16,8 +18,11 @@ from core.span import BATCH_SLOTS, CURRENT, Operation, Span
 class BatchAttributionProcessor:
     """Computes every model for a batch of conversions and stores the results at once.
 
-    A conversion that was processed before is left out, so a batch delivered twice counts once.
-    forwarder: what tells a destination of finished conversions, None if there is none.
+    What is stored is not computed anew: a conversion that was processed before is left out, so a
+    batch delivered twice counts once. One whose data cannot be used does not stop the others.
+
+    in_force: returns the scheme that the batch of a span is shared out by. forwarder: what tells a
+    destination of finished conversions, None if there is none.
     """
 
     def __init__(
@@ -25,22 +30,38 @@ class BatchAttributionProcessor:
         queries: Queries,
         *,
         now_ms: Callable[[], int],
+        in_force: Callable[[Span], Scheme] = lambda _: Scheme(),
         forwarder: Forwarder | None = None,
     ) -> None:
         self._queries = queries
         self._now_ms = now_ms
+        self._in_force = in_force
         self._forwarder = forwarder
         self.processed = 0
         self.without_touches = 0
 
-    async def process(self, span: Span, conversion_ids: Sequence[str]) -> None:
-        """Attribute *conversion_ids* and store the results; StoreError if the database fails."""
+    async def process(self, span: Span, conversion_ids: Sequence[str]) -> dict[str, str]:
+        """Attribute *conversion_ids* and store the results; return why some cannot be, by id.
+
+        Raise StoreError if the database fails: what is not stored then waits.
+        """
         CURRENT.set(Operation(span, BATCH_SLOTS["batch-read"]))
         journeys = await self._queries.waiting_journeys(conversion_ids)
-        if not journeys:
-            return
-        CURRENT.set(Operation(span, BATCH_SLOTS["batch-write"]))
-        commands = attribution_commands(journeys, self._now_ms())
+        rejected = {
+            journey.conversion_id: fault for journey in journeys if (fault := journey.fault())
+        }
+        if rejected:
+            journeys = [found for found in journeys if found.conversion_id not in rejected]
+        if journeys:
+            CURRENT.set(Operation(span, BATCH_SLOTS["batch-write"]))
+            try:
+                await self._store(span, journeys)
+            except Refused:
+                rejected |= await self._store_one_by_one(span, journeys)
+        return rejected
+
+    async def _store(self, span: Span, journeys: Sequence[Journey]) -> None:
+        commands = attribution_commands(journeys, self._in_force(span), self._now_ms())
         if self._forwarder is not None:
             commands.append(self._forwarder.entries([j.conversion_id for j in journeys]))
         await self._queries.store_attribution(commands)
@@ -49,22 +70,37 @@ class BatchAttributionProcessor:
         self.processed += len(journeys)
         self.without_touches += sum(not journey.times_ms for journey in journeys)
 
+    async def _store_one_by_one(self, span: Span, journeys: Sequence[Journey]) -> dict[str, str]:
+        """Store what the database takes; return why it does not take the others, by id."""
+        refused = {}
+        for journey in journeys:
+            try:
+                await self._store(span, [journey])
+            except Refused as error:
+                refused[journey.conversion_id] = str(error)
+        if not refused:
+            return refused
+        # What another consumer has stored in between is no longer waiting, and nothing is wrong.
+        waiting = await self._queries.waiting_journeys([*refused])
+        return {each.conversion_id: refused[each.conversion_id] for each in waiting}
 
-def attribution_commands(journeys: Iterable[Journey], now_ms: int) -> list[Command]:
+
+def attribution_commands(journeys: Iterable[Journey], scheme: Scheme, now_ms: int) -> list[Command]:
     """Return the writes that store the credits of *journeys* under every model.
 
     channel_performance grows by the same credits, so that it equals the sum of the rows.
     """
     rows: list[tuple[object, ...]] = []
-    processed: list[tuple[str]] = []
+    processed: list[tuple[object, ...]] = []
+    dequeued: list[tuple[object, ...]] = []
     totals: dict[tuple[str, str], list[float]] = {}
+    parameters_key, number = scheme.parameters_key, scheme.number
     for journey in journeys:
-        processed.append((journey.conversion_id,))
-        count = len(journey.times_ms)
-        shares = [credits_of(model, journey.times_ms, journey.converted_ms) for model in MODELS]
-        for position, channel in enumerate(journey.channels):
-            credits = [share[position] for share in shares]
-            rows.append((journey.conversion_id, position, count, channel, *credits))
+        name = journey.conversion_id
+        processed.append((parameters_key, number, name))
+        dequeued.append((name,))
+        shares = scheme.credits(journey)
+        rows += _rows(journey, shares)
         value = journey.value
         for model, share in zip(MODELS, shares, strict=True):
             of_channel: dict[str, float] = {}
@@ -83,8 +119,22 @@ def attribution_commands(journeys: Iterable[Journey], now_ms: int) -> list[Comma
     ]
     commands: list[Command] = [
         (statements.MARK_PROCESSED, processed),
-        (statements.DEQUEUE, processed),
+        (statements.DEQUEUE, dequeued),
     ]
     if rows:
         commands += [(statements.INSERT_CREDITS, rows), (statements.ADD_TO_CHANNEL, channels)]
     return commands
+
+
+def credit_rows(journeys: Iterable[Journey], scheme: Scheme) -> list[tuple[object, ...]]:
+    """Return the rows of touch_credits that hold the credits of *journeys*."""
+    return [row for journey in journeys for row in _rows(journey, scheme.credits(journey))]
+
+
+def _rows(journey: Journey, shares: Sequence[tuple[float, ...]]) -> list[tuple[object, ...]]:
+    name, count = journey.conversion_id, len(journey.times_ms)
+    by_touch = zip(journey.channels, *shares, strict=True)
+    return [
+        (name, position, count, channel, *credits)
+        for position, (channel, *credits) in enumerate(by_touch)
+    ]

@@ -20,6 +20,8 @@ MIN_CONVERSIONS = 10
 """Conversions below which removal effects are noise, and every touch counts the same."""
 
 _SCHEMA_VERSION = 1
+_DECIMALS = 12
+"""Of what is kept of removal effects, so that no machine's linear algebra shows in a model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,11 +144,18 @@ def fit(
         )
     return FittedModel(
         parameters=parameters,
-        weights=dict(zip(removal.channels, removal.conversions.tolist(), strict=True)),
-        value_weights=dict(zip(removal.channels, removal.value.tolist(), strict=True)),
-        conversion_rate=removal.conversion_rate,
+        weights=_settled(removal.channels, removal.conversions),
+        value_weights=_settled(removal.channels, removal.value),
+        conversion_rate=round(removal.conversion_rate, _DECIMALS),
         conversions=conversions,
         paths=transitions.paths,
         window=window,
         fallback=fallback,
     )
+
+
+def _settled(channels: Sequence[str], effects: Floats) -> dict[str, float]:
+    return {
+        channel: round(effect, _DECIMALS)
+        for channel, effect in zip(channels, effects.tolist(), strict=True)
+    }

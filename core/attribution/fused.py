@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core.attribution.models import ALL_MODELS, DATA_DRIVEN, HEURISTICS
+from core.attribution.models import DATA_DRIVEN, HEURISTICS, MODELS
 from core.attribution.parameters import Parameters
 from core.attribution.paths import Floats, Integers, Paths, under_direct_rule
 from core.errors import InputError
@@ -87,14 +87,14 @@ def share_credit(
     has_touch = paths.lengths > 0
     columns = [
         column
-        for column, model in enumerate(ALL_MODELS)
+        for column, model in enumerate(MODELS)
         if (model != "time_decay" or paths.times_ms is not None)
         and (model != DATA_DRIVEN or weights is not None)
     ]
-    is_complete = len(columns) == len(ALL_MODELS)
+    is_complete = len(columns) == len(MODELS)
     return Credit(
         channels=paths.channels,
-        models=tuple(ALL_MODELS[column] for column in columns),
+        models=tuple(MODELS[column] for column in columns),
         conversions=totals[0, columns],
         values=totals[1, columns],
         attributed=float(paths.conversions[has_touch].sum()),
@@ -111,8 +111,8 @@ def _seven_models(
 ) -> tuple[Floats, Floats | None]:
     """Return totals of shape (2, models, channels) and credits of shape (touches, models)."""
     chosen = _Converting(paths)
-    totals = np.zeros((2, len(ALL_MODELS), len(paths.channels)))
-    kept = np.zeros((len(paths.codes), len(ALL_MODELS))) if keep else None
+    totals = np.zeros((2, len(MODELS), len(paths.channels)))
+    kept = np.zeros((len(paths.codes), len(MODELS))) if keep else None
     if not len(chosen.codes):
         return totals, kept
     conversions = np.repeat(chosen.conversions, chosen.lengths)

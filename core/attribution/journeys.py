@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
+from math import isfinite
 from operator import itemgetter
 from typing import Any
 
@@ -14,7 +15,10 @@ LOOKBACK_MS = 30 * 24 * 3_600_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Journey:
-    """One conversion with its touches: times in epoch milliseconds, ascending, and channels."""
+    """One conversion with its touches: times in epoch milliseconds, ascending, and channels.
+
+    lead, opportunity: the touches that an event marks, by position, None for none.
+    """
 
     conversion_id: str
     user_id: str
@@ -22,25 +26,63 @@ class Journey:
     value: float
     times_ms: tuple[int, ...]
     channels: tuple[str, ...]
+    lead: int | None = None
+    opportunity: int | None = None
+
+    def fault(self) -> str:
+        """Return why no credit can be computed from what was stored, "" if it can."""
+        if type(self.converted_ms) is not int:
+            return _not_a_time("conversion_timestamp", self.converted_ms)
+        if not isinstance(self.value, int | float) or not isfinite(self.value):
+            return f"value is {_short(self.value)}; a finite number is needed"
+        for time in self.times_ms:
+            if type(time) is not int:
+                return _not_a_time("event_timestamp of a touch", time)
+        if any(later < earlier for earlier, later in pairwise((*self.times_ms, self.converted_ms))):
+            return "its touches are not in order of time, or lie after it"
+        for channel in self.channels:
+            if type(channel) is not str:
+                return f"utm_source of a touch is {_short(channel)}; a text is needed"
+        return ""
 
 
-def journeys_of(rows: Iterable[Sequence[Any]]) -> list[Journey]:
+def _not_a_time(name: str, value: object) -> str:
+    return f"{name} is {_short(value)}; whole epoch milliseconds are needed"
+
+
+def _short(value: object) -> str:
+    return repr(value)[:60]
+
+
+def journeys_of(
+    rows: Iterable[Sequence[Any]], milestones: tuple[str, str] = ("", "")
+) -> list[Journey]:
     """Return the journeys of *rows*, one row per touch and the rows of a conversion together.
 
-    A row is (conversion_id, user_id, converted_ms, value, touch time or None, channel); a
-    conversion without touches has one row whose touch time is None.
+    A row is (conversion_id, user_id, converted_ms, value, touch time or None, channel), and the
+    touch's event name where *milestones* are asked for: the first event of each name marks its
+    touch. A conversion without touches has one row whose touch time is None.
     """
     journeys = []
+    named = any(milestones)
     for (conversion, user, converted, value), touches in groupby(rows, key=itemgetter(0, 1, 2, 3)):
-        seen = [(time, channel) for *_, time, channel in touches if time is not None]
+        seen = [touch for touch in touches if touch[4] is not None]
+        lead = opportunity = None
+        if named:
+            names = [touch[6] for touch in seen]
+            lead, opportunity = (
+                names.index(name) if name and name in names else None for name in milestones
+            )
         journeys.append(
             Journey(
                 conversion_id=conversion,
                 user_id=user,
                 converted_ms=converted,
                 value=value,
-                times_ms=tuple(time for time, _ in seen),
-                channels=tuple(channel for _, channel in seen),
+                times_ms=tuple([touch[4] for touch in seen]),
+                channels=tuple([touch[5] for touch in seen]),
+                lead=lead,
+                opportunity=opportunity,
             )
         )
     return journeys

@@ -11,19 +11,17 @@ from core.errors import InputError
 HEURISTICS = ("last_click", "first_click", "linear", "time_decay", "u_shape", "w_shape")
 """The models that need nothing but the journey itself."""
 DATA_DRIVEN = "data_driven"
-ALL_MODELS = (*HEURISTICS, DATA_DRIVEN)
-MODELS = HEURISTICS
-"""The models whose credits the tables hold."""
-
-_LATER = {DATA_DRIVEN: "stored credits do not hold it yet; `edgeproof attribute` computes it"}
+MODELS = (*HEURISTICS, DATA_DRIVEN)
 
 
-def check_model(model: str, models: Sequence[str] = MODELS) -> str:
-    """Return *model*; InputError that lists *models* if it is none of them."""
-    if model in models:
+_UNFITTED = "data_driven needs a fitted model; fit one first"
+
+
+def check_model(model: str) -> str:
+    """Return *model*; InputError that lists the seven if it is none of them."""
+    if model in MODELS:
         return model
-    reason = f" ({_LATER[model]})" if model in _LATER else ""
-    raise InputError(f"model is {model[:40]!r}{reason}; use one of {', '.join(models)}")
+    raise InputError(f"model is {model[:40]!r}; use one of {', '.join(MODELS)}")
 
 
 def credits_of(
@@ -31,9 +29,12 @@ def credits_of(
 ) -> tuple[float, ...]:
     """Return what `touch_credits` gives under a heuristic with no parameter but the half-life."""
     check_model(model)
+    if model == DATA_DRIVEN:
+        raise InputError(_UNFITTED)
     if half_life_ms <= 0:
         raise ValueError(f"a half-life is more than 0 ms, not {half_life_ms}")
-    return _credits(model, times_ms, converted_ms, Parameters(half_life_ms=half_life_ms))
+    _check_times(times_ms, converted_ms)
+    return _credits(model, times_ms, Parameters(half_life_ms=half_life_ms))
 
 
 def touch_credits(
@@ -57,28 +58,59 @@ def touch_credits(
     of Anderl et al., IJRM 33(3), 2016. Raise InputError for an unknown model or missing weights,
     ValueError if the times are not ascending or lie after the conversion.
     """
-    check_model(model, ALL_MODELS)
+    check_model(model)
     if model == DATA_DRIVEN and weights is None:
-        raise InputError("data_driven needs a fitted model; fit one first")
+        raise InputError(_UNFITTED)
+    return credits_by_model(
+        (model,), times_ms, channels, converted_ms, parameters,
+        weights=weights or {}, lead=lead, opportunity=opportunity,
+    )[0]  # fmt: skip
+
+
+def credits_by_model(
+    models: Sequence[str],
+    times_ms: Sequence[int],
+    channels: Sequence[str],
+    converted_ms: int,
+    parameters: Parameters,
+    *,
+    weights: Mapping[str, float],
+    lead: int | None = None,
+    opportunity: int | None = None,
+) -> list[tuple[float, ...]]:
+    """Return what `touch_credits` gives under each of *models*, known ones, in their order."""
+    _check_times(times_ms, converted_ms)
+    if parameters.direct == "own channel" or all(channel == DIRECT for channel in channels):
+        return [
+            _credits(model, times_ms, parameters, _weights(model, weights, channels),
+                     lead, opportunity)
+            for model in models
+        ]  # fmt: skip
+    # The rule takes direct touches out of the path; they stay in the answer, without credit.
     kept = range(len(times_ms))
-    if parameters.direct == "ignore unless all direct" and any(c != DIRECT for c in channels):
-        # The rule takes direct touches out of the path; they stay in the answer, without credit.
-        touched = [position for position in kept if channels[position] != DIRECT]
-        lead = _closest(lead, touched, times_ms)
-        opportunity = _closest(opportunity, touched, times_ms)
-        found = _credits(
-            model, [times_ms[i] for i in touched], converted_ms, parameters,
-            _weights(weights, [channels[i] for i in touched]), lead, opportunity,
-        )  # fmt: skip
-        shares = dict(zip(touched, found, strict=True))
-        return tuple(shares.get(position, 0.0) for position in kept)
-    return _credits(
-        model, times_ms, converted_ms, parameters, _weights(weights, channels), lead, opportunity
-    )
+    touched = [position for position in kept if channels[position] != DIRECT]
+    lead = _closest(lead, touched, times_ms)
+    opportunity = _closest(opportunity, touched, times_ms)
+    times, names = [times_ms[i] for i in touched], [channels[i] for i in touched]
+    found = []
+    for model in models:
+        own = _weights(model, weights, names)
+        shares = dict(
+            zip(touched, _credits(model, times, parameters, own, lead, opportunity), strict=True)
+        )
+        found.append(tuple(shares.get(position, 0.0) for position in kept))
+    return found
 
 
-def _weights(weights: Mapping[str, float] | None, channels: Sequence[str]) -> list[float]:
-    return [] if weights is None else [weights.get(channel, 0.0) for channel in channels]
+def _weights(model: str, weights: Mapping[str, float], channels: Sequence[str]) -> Sequence[float]:
+    return [weights.get(name, 0.0) for name in channels] if model == DATA_DRIVEN else ()
+
+
+def _check_times(times_ms: Sequence[int], converted_ms: int) -> None:
+    if any(b < a for a, b in pairwise(times_ms)):
+        raise ValueError("touches are given oldest first")
+    if times_ms and times_ms[-1] > converted_ms:
+        raise ValueError("a touch after the conversion cannot have led to it")
 
 
 def _closest(marked: int | None, kept: Sequence[int], times_ms: Sequence[int]) -> int | None:
@@ -96,17 +128,12 @@ def _closest(marked: int | None, kept: Sequence[int], times_ms: Sequence[int]) -
 def _credits(
     model: str,
     times_ms: Sequence[int],
-    converted_ms: int,
     parameters: Parameters,
     weights: Sequence[float] = (),
     lead: int | None = None,
     opportunity: int | None = None,
 ) -> tuple[float, ...]:
     count = len(times_ms)
-    if any(b < a for a, b in pairwise(times_ms)):
-        raise ValueError("touches are given oldest first")
-    if count and times_ms[-1] > converted_ms:
-        raise ValueError("a touch after the conversion cannot have led to it")
     if count <= 1:
         return (1.0,) * count
     if model == "time_decay":

@@ -5,18 +5,32 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
+from core.attribution.batch import credit_rows
 from core.attribution.fitted import FittedModel
-from core.attribution.models import HEURISTICS
+from core.attribution.journeys import Journey, journeys_of
+from core.attribution.models import MODELS
+from core.attribution.scheme import Scheme
+from core.query import statements
 
 TOLERANCE = 1e-6
 """Relative difference of two sums of the same credits in another order."""
 
-_SUMS = ", ".join(f"sum({model}), sum({model} * value)" for model in HEURISTICS)
+_PAGE = 1_000
+
+# Credit that was stored before there was a model is NULL under data_driven, and no credit.
+_SUMS = ", ".join(
+    f"count(DISTINCT CASE WHEN {model} IS NOT NULL THEN conversion_id END),"
+    f" sum({model}), sum({model} * value)"
+    for model in MODELS
+)
 # One pass over all rows, on purpose: this is what incremental totals are checked against.
 _RECOUNT = (
-    f"SELECT utm_source, count(DISTINCT conversion_id), {_SUMS}"
+    f"SELECT utm_source, {_SUMS}"
     " FROM touch_credits JOIN conversions USING (conversion_id) GROUP BY utm_source"
 )
 _KEPT = (
@@ -54,11 +68,13 @@ class Difference:
 def recount(connection: sqlite3.Connection) -> list[Difference]:
     """Return where the kept totals differ from the credits they are sums of, in order."""
     counted: dict[tuple[str, str], Totals] = {}
-    for channel, conversions, *sums in connection.execute(_RECOUNT):
-        for position, model in enumerate(HEURISTICS):
-            counted[model, channel] = Totals(
-                credit=sums[2 * position], conversions=conversions, value=sums[2 * position + 1]
-            )
+    for channel, *sums in connection.execute(_RECOUNT):
+        for position, model in enumerate(MODELS):
+            conversions, credit, value = sums[3 * position : 3 * position + 3]
+            if conversions:
+                counted[model, channel] = Totals(
+                    credit=credit, conversions=conversions, value=value
+                )
     kept = {
         (model, channel): Totals(credit=credit, conversions=conversions, value=value)
         for model, channel, credit, conversions, value in connection.execute(_KEPT)
@@ -74,45 +90,103 @@ def recount(connection: sqlite3.Connection) -> list[Difference]:
 
 def repair(connection: sqlite3.Connection, now_ms: int) -> list[Difference]:
     """Put the counted totals in place of those that differ, in one transaction; return them."""
+    with _transaction(connection):
+        return _repair(connection, now_ms)
+
+
+def _repair(connection: sqlite3.Connection, now_ms: int) -> list[Difference]:
+    differences = recount(connection)
+    for each in differences:
+        place = (each.model, each.channel)
+        connection.execute(
+            "DELETE FROM channel_performance WHERE attribution_model = ? AND utm_source = ?",
+            place,
+        )
+        if (totals := each.counted) is not None:
+            connection.execute(
+                "INSERT INTO channel_performance VALUES (?, ?, ?, ?, ?, ?)",
+                (*place, totals.credit, totals.conversions, totals.value, now_ms),
+            )
+    return differences
+
+
+def restate(connection: sqlite3.Connection, scheme: Scheme, now_ms: int) -> int:
+    """Share out anew what was stored under other parameters than those of *scheme*, all or none.
+
+    A conversion whose data cannot be used keeps what is stored. Return how many were shared out.
+    """
+    restated = 0
+    with _transaction(connection):
+        for journeys in _stated_otherwise(connection, scheme):
+            usable = [journey for journey in journeys if not journey.fault()]
+            rows = credit_rows(usable, scheme)
+            ids = [(journey.conversion_id,) for journey in usable]
+            connection.executemany(statements.DELETE_CREDITS.sql, ids)
+            connection.executemany(statements.INSERT_CREDITS.sql, rows)
+            connection.executemany(
+                statements.MARK_PROCESSED.sql,
+                [(scheme.parameters_key, scheme.number, *name) for name in ids],
+            )
+            restated += len(usable)
+        if restated:
+            _repair(connection, now_ms)
+    return restated
+
+
+def _stated_otherwise(connection: sqlite3.Connection, scheme: Scheme) -> Iterator[list[Journey]]:
+    """Yield the journeys of processed conversions that have other parameters, page by page."""
+    parameters, after = scheme.parameters, ""
+    statement = (
+        statements.NAMED_ATTRIBUTED_JOURNEYS
+        if parameters.has_milestones
+        else statements.ATTRIBUTED_JOURNEYS
+    )
+    while True:
+        ids = [
+            name for (name,) in connection.execute(
+                statements.ATTRIBUTED_OTHERWISE.sql, (after, scheme.parameters_key, _PAGE)
+            )
+        ]  # fmt: skip
+        if not ids:
+            return
+        rows = connection.execute(statement.sql, (parameters.lookback_ms, json.dumps(ids)))
+        yield journeys_of(rows.fetchall(), parameters.milestones)
+        after = ids[-1]
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        differences = recount(connection)
-        for each in differences:
-            place = (each.model, each.channel)
-            connection.execute(
-                "DELETE FROM channel_performance WHERE attribution_model = ? AND utm_source = ?",
-                place,
-            )
-            if (totals := each.counted) is not None:
-                connection.execute(
-                    "INSERT INTO channel_performance VALUES (?, ?, ?, ?, ?, ?)",
-                    (*place, totals.credit, totals.conversions, totals.value, now_ms),
-                )
+        yield
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")
         raise
-    return differences
+
+
+def row_of(model: FittedModel, now_ms: int) -> tuple[Any, ...]:
+    """Return the row of a fitted model as INSERT_MODEL takes it, its JSON last."""
+    return (
+        now_ms, *(model.window or (now_ms, now_ms)), model.parameters.order,
+        json.dumps(model.parameters.to_json()), json.dumps(model.to_json()),
+    )  # fmt: skip
 
 
 def keep_model(connection: sqlite3.Connection, model: FittedModel, now_ms: int) -> int:
     """Store *model* with the database; return its number there."""
-    window = model.window or (now_ms, now_ms)
-    cursor = connection.execute(
-        "INSERT INTO fitted_models (fitted_at_ms, data_from_ms, data_until_ms, markov_order,"
-        " parameters, weights) VALUES (?, ?, ?, ?, ?, ?)",
-        (
-            now_ms, *window, model.parameters.order,
-            json.dumps(model.parameters.to_json()), json.dumps(model.to_json()),
-        ),
-    )  # fmt: skip
-    assert cursor.lastrowid is not None
-    return cursor.lastrowid
+    row = row_of(model, now_ms)
+    number: int = connection.execute(statements.INSERT_MODEL.sql, row).fetchone()[0]
+    return number
+
+
+def newest_row(connection: sqlite3.Connection) -> tuple[int, str] | None:
+    """Return the number and the JSON of the model stored last, None if there is none."""
+    row: tuple[int, str] | None = connection.execute(statements.NEWER_MODEL.sql, (0,)).fetchone()
+    return row
 
 
 def newest_model(connection: sqlite3.Connection) -> FittedModel | None:
     """Return the model stored last, None if there is none; InputError if it was changed since."""
-    row = connection.execute(
-        "SELECT weights FROM fitted_models ORDER BY version DESC LIMIT 1"
-    ).fetchone()
-    return None if row is None else FittedModel.from_json(json.loads(row[0]))
+    row = newest_row(connection)
+    return None if row is None else FittedModel.from_json(json.loads(row[1]))

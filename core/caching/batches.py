@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from core.caching import stale
 from core.caching.envelope import Envelope
 from core.caching.frozen import freeze
 from core.caching.policy import CacheType
@@ -42,7 +43,7 @@ async def get_many(
     if reads:
         reads[0].begin()  # a read near its end draws
     for read in reads:
-        values[read.key] = cache.serve_retained(read)
+        values[read.key] = stale.serve(cache, read)
         if values[read.key] is MISSED and not (cache.shares_loads and read.key in cache.flights):
             read.flight = cache.flights.begin(read.key, tags)
             led.append(read)
@@ -87,7 +88,7 @@ async def _read(cache: TieredCache, reads: Sequence[Read], load: LoadMany) -> di
         if envelope is not None and cache.admit(read.key, envelope, cache.now(), stale_bound=0.0):
             values[read.key] = envelope.value
             cache.count(read, L2_HIT if envelope.value is not None else L2_HIT | NEGATIVE)
-        elif outcome == BYPASS and (value := cache.extend(read)) is not MISSED:
+        elif outcome == BYPASS and (value := stale.extend(cache, read)) is not MISSED:
             values[read.key] = value
         else:
             missing.append(read)
@@ -114,7 +115,7 @@ async def _load(
         ]
     except Exception:
         cache.statistics.load_errors += 1
-        values = {read.key: cache.fall_back(read) for read in reads}
+        values = {read.key: stale.fall_back(cache, read) for read in reads}
         if any(value is MISSED for value in values.values()):
             for read in reads:
                 if values[read.key] is MISSED:

@@ -10,6 +10,7 @@ from core.caching.policy import CacheType
 
 _HEADER = struct.Struct(">3sIBqqIH")
 _BODY = struct.Struct(">BqqIH")
+_START = struct.Struct(">3sI")
 _BODY_START = _HEADER.size - _BODY.size  # all from here on is covered by the checksum
 _MAGIC = b"EP2"
 _unpack = _HEADER.unpack_from
@@ -51,8 +52,11 @@ def seal(
         raise ValueError("tags are not empty, hold no NUL and take at most 65,535 bytes together")
     microseconds = min(int(load_seconds * 1e6), _MICROSECONDS)
     body = _BODY.pack(encoded is None, loaded_ms, expires_ms, microseconds, len(labels))
-    body += labels + (encoded or b"")
-    return _MAGIC + crc32(body).to_bytes(4) + body
+    if labels:
+        body += labels
+    if encoded:
+        body += encoded
+    return _START.pack(_MAGIC, crc32(body)) + body
 
 
 def unseal(kind: CacheType, data: bytes) -> Envelope:

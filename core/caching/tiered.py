@@ -6,16 +6,16 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from core.caching import batches
+from core.caching import batches, stale
 from core.caching.batches import LoadMany
 from core.caching.breaker import CircuitBreaker
 from core.caching.envelope import HEADER_BYTES, Envelope, seal
-from core.caching.flights import Flight, Flights, LeaderLeft
+from core.caching.flights import Flights, LeaderLeft
 from core.caching.frozen import freeze
 from core.caching.invalidation import Invalidator, Removed
 from core.caching.kv import KVStore, StoreItem
-from core.caching.lifetime import Lifetime, Standing
-from core.caching.memory import Life, MemoryCache
+from core.caching.lifetime import Lifetime
+from core.caching.memory import MemoryCache
 from core.caching.policy import CachePolicy, CacheType
 from core.caching.read import MISSED, Load, Read
 from core.caching.second_tier import SecondTier
@@ -45,8 +45,8 @@ class TieredCache:
     """
 
     __slots__ = (
-        "_lifetime", "_origin_ms", "_outcomes", "_policy", "_retain", "_stamps",
-        "flights", "invalidator", "keeps", "l1", "l2", "now", "shares_loads", "statistics",
+        "_origin_ms", "_outcomes", "_stamps", "flights", "invalidator", "keeps", "l1", "l2",
+        "lifetime", "now", "policy", "retain", "shares_loads", "statistics",
     )  # fmt: skip
 
     def __init__(
@@ -64,11 +64,11 @@ class TieredCache:
         self.l1 = l1
         self._origin_ms = clock.origin_ms
         self.now = clock.now
-        self._policy = policy
+        self.policy = policy
         self.shares_loads = policy.single_flight
-        self._retain = retain
-        self._lifetime = Lifetime(policy, uniform)
-        self.keeps = self._lifetime.keeps
+        self.retain = retain
+        self.lifetime = Lifetime(policy, uniform)
+        self.keeps = self.lifetime.keeps
         if invalidator is None:
             stamps = Stamps(lambda: epoch_ms(clock), horizon=DEFAULT_HORIZON)
             invalidator = Invalidator(kv, stamps)
@@ -186,7 +186,7 @@ class TieredCache:
         read = Read(kind, key, load, span, name, tags)
         if self.keeps:
             read.begin()  # a read near its end draws
-            value = self.serve_retained(read)
+            value = stale.serve(self, read)
             if value is not MISSED:
                 return value
         if not self.shares_loads:
@@ -198,7 +198,7 @@ class TieredCache:
             except LeaderLeft:
                 continue
             except Exception:
-                if (value := self.fall_back(read)) is not MISSED:
+                if (value := stale.fall_back(self, read)) is not MISSED:
                     return value
                 self.count(read, COLLAPSED)
                 raise
@@ -227,7 +227,7 @@ class TieredCache:
         try:
             can_fall_back = (
                 self.keeps
-                and self._policy.stale_if_error > 0
+                and self.policy.stale_if_error > 0
                 and self.l1.retained(read.key, started) is not None
             )
             envelope = await self.l2.read(read.kind, read.key, can_fall_back)
@@ -237,15 +237,15 @@ class TieredCache:
         if read.span is not None:
             read.span.stages.append(("l2", now - started))
         if outcome == BYPASS:
-            value = self.extend(read)
+            value = stale.extend(self, read)
         else:
             value = MISSED if envelope is None else self._serve_envelope(read, envelope, now)
         if value is not MISSED:
             return value
         try:
-            value, item = await self._load(read)
+            value, item = await self.load(read)
         except Exception:
-            if (value := self.fall_back(read)) is not MISSED:
+            if (value := stale.fall_back(self, read)) is not MISSED:
                 return value
             self.count(read, outcome)  # a read that nothing answered is no hit
             raise
@@ -255,10 +255,10 @@ class TieredCache:
             if item is not None:
                 await self.store(item)
             elif self.keeps:  # what L2 has for it is not to be served stale any more
-                self._retain(asyncio.get_running_loop().create_task(self.l2.drop(read.key)))
+                self.retain(asyncio.get_running_loop().create_task(self.l2.drop(read.key)))
         return value
 
-    async def _load(self, read: Read) -> tuple[Any, StoreItem | None]:
+    async def load(self, read: Read) -> tuple[Any, StoreItem | None]:
         """Load a value into L1; return it and what is to be put into L2."""
         statistics, kind = self.statistics, read.kind
         loading = self.now()
@@ -286,7 +286,7 @@ class TieredCache:
 
         Return it as L2 keeps it; None if its life is over or an invalidation has overtaken it.
         """
-        fresh_until = loading + self._lifetime.ttl(kind.ttl, is_negative=value is None)
+        fresh_until = loading + self.lifetime.ttl(kind.ttl, is_negative=value is None)
         now = self.now()
         if self._stamps.refuses_load(key, tags, stamp):
             self.statistics.overtaken += 1
@@ -295,7 +295,7 @@ class TieredCache:
             self.l1.discard(key)  # an older value of it is not the answer any more
             return None
         load_seconds = now - loading
-        self._stamps.cover(fresh_until + self._lifetime.stale_bound - now)
+        self._stamps.cover(fresh_until + self.lifetime.stale_bound - now)
         sealed = seal(
             None if value is None else kind.codec.encode(value),
             loaded_ms=stamp,
@@ -304,7 +304,7 @@ class TieredCache:
             tags=tags,
         )
         self._promote(key, value, now, fresh_until, len(sealed), load_seconds, tags)
-        return StoreItem(key, sealed, fresh_until + self._lifetime.stale_bound - now, tags)
+        return StoreItem(key, sealed, fresh_until + self.lifetime.stale_bound - now, tags)
 
     def _promote(
         self,
@@ -316,31 +316,31 @@ class TieredCache:
         load_seconds: float,
         tags: tuple[str, ...],
     ) -> None:
-        l1_until = now + self._policy.l1_ttl
-        expires, life = self._lifetime.bounded(l1_until, fresh_until, load_seconds, tags)
+        l1_until = now + self.policy.l1_ttl
+        expires, life = self.lifetime.bounded(l1_until, fresh_until, load_seconds, tags)
         self.l1.set(key, value, expires=expires, size=size, life=life)
 
     async def store(self, *items: StoreItem) -> None:
         """Put *items* into L2, in the background unless the policy says otherwise."""
         if not items:
             return
-        if self._policy.await_put:
+        if self.policy.await_put:
             await self.l2.write(*items)
         else:
-            self._retain(asyncio.get_running_loop().create_task(self.l2.write(*items)))
+            self.retain(asyncio.get_running_loop().create_task(self.l2.write(*items)))
 
     def _serve_envelope(self, read: Read, envelope: Envelope, now: float) -> Any:
         """Take an L2 entry into L1 and return its value, or MISSED if it is too old to serve."""
-        if not self.admit(read.key, envelope, now, self._policy.stale_while_revalidate):
+        if not self.admit(read.key, envelope, now, self.policy.stale_while_revalidate):
             return MISSED
         code = L2_HIT if envelope.value is not None else L2_HIT | NEGATIVE
         if self.keeps:
             fresh_until = self._fresh_until(envelope)
             if now >= fresh_until:
-                self._refresh(read)
+                stale.refresh(self, read)
                 code |= STALE
-            elif self._lifetime.renews_early(now, fresh_until, envelope.load_seconds):
-                self._refresh(read)
+            elif self.lifetime.renews_early(now, fresh_until, envelope.load_seconds):
+                stale.refresh(self, read)
         self.count(read, code)
         return envelope.value
 
@@ -351,103 +351,13 @@ class TieredCache:
         """
         value, _, _, load_seconds, tags, size = envelope
         fresh_until = self._fresh_until(envelope)
-        if now >= fresh_until + self._lifetime.stale_bound:
+        if now >= fresh_until + self.lifetime.stale_bound:
             return False
         self._promote(key, value, now, fresh_until, size, load_seconds, tags)
         return now < fresh_until + stale_bound
 
     def _fresh_until(self, envelope: Envelope) -> float:
         return (envelope.expires_ms - self._origin_ms) / 1000
-
-    def serve_retained(self, read: Read) -> Any:
-        """Return a value that L1 retains, if it may be served without waiting, or MISSED."""
-        now = self.now()
-        entry = self.l1.retained(read.key, now)
-        if entry is None or (life := entry[3]) is None:
-            return MISSED
-        standing = self._lifetime.standing(life, now)
-        if standing is Standing.ENDED:
-            return MISSED
-        if standing is Standing.STALE or (
-            standing is Standing.FRESH
-            and now >= life.retry_at
-            and self._lifetime.renews_early(now, life.fresh_until, life.load_seconds)
-        ):
-            self._refresh(read)
-        self._count_retained(read, entry[0], life, now)
-        return entry[0]
-
-    def extend(self, read: Read) -> Any:
-        """Return a value within its TTL whose stay in L1 is over, while L2 fails, or MISSED."""
-        value = self._retained_for_errors(read, 0.0)
-        if value is not MISSED:
-            self.statistics.l1_extended += 1
-        return value
-
-    def fall_back(self, read: Read) -> Any:
-        """Return a value that may be served because its load failed, or MISSED."""
-        value = self._retained_for_errors(read, self._policy.stale_if_error)
-        if value is not MISSED:
-            self._pause(read.key)
-        return value
-
-    def _retained_for_errors(self, read: Read, bound: float) -> Any:
-        if not self._policy.stale_if_error:
-            return MISSED
-        now = self.now()
-        entry = self.l1.retained(read.key, now)
-        if entry is None or (life := entry[3]) is None or now >= life.fresh_until + bound:
-            return MISSED
-        self._count_retained(read, entry[0], life, now)
-        return entry[0]
-
-    def _count_retained(self, read: Read, value: Any, life: Life, now: float) -> None:
-        self.l1.touch(read.key)
-        code = L1_HIT if value is not None else L1_HIT | NEGATIVE
-        self.count(read, code | STALE if now >= life.fresh_until else code)
-
-    def _pause(self, key: str) -> None:
-        """Let *key* not be loaded again for a while: its load has failed."""
-        now = self.now()
-        entry = self.l1.retained(key, now)
-        if entry is not None and entry[3] is not None:
-            retry_at = now + self._policy.retry_pause
-            self.l1.replace_life(key, entry[3]._replace(retry_at=retry_at))
-
-    def _refresh(self, read: Read) -> None:
-        """Load in the background, unless somebody else loads the key already."""
-        current = self.flights.get(read.key)
-        if current is not None and current is not read.flight:
-            return
-        flight = self.flights.begin(read.key, read.tags)
-        self.statistics.refreshes += 1
-        task = asyncio.get_running_loop().create_task(self._renew(read, flight))
-        task.add_done_callback(lambda ended: self._abandon(flight) if ended.cancelled() else None)
-        self._retain(task)
-
-    def _abandon(self, flight: Flight) -> None:
-        """End a flight whose task may have been cancelled before it began."""
-        self.flights.end(flight)
-        flight.fail(LeaderLeft())
-
-    async def _renew(self, read: Read, flight: Flight) -> None:
-        read.begin_apart()
-        try:
-            value, item = await self._load(read)
-        except BaseException as error:
-            self.statistics.refresh_errors += 1
-            self._pause(read.key)
-            self.flights.end(flight)
-            flight.fail(error)
-            if not isinstance(error, Exception):
-                raise
-            return
-        self.flights.end(flight)
-        flight.resolve(value)
-        if item is not None:
-            await self.l2.write(item)
-        else:
-            await self.l2.drop(read.key)
 
     def count(self, read: Read, code: int) -> None:
         """Count how *read* ended, and note it on its span."""
@@ -493,5 +403,5 @@ class TieredCache:
         if not self.keeps and not tags:
             self.l1.set(key, value, expires=l1_until, size=size)
             return
-        expires, life = self._lifetime.bounded(l1_until, fresh_until, load_seconds, tags)
+        expires, life = self.lifetime.bounded(l1_until, fresh_until, load_seconds, tags)
         self.l1.set(key, value, expires=expires, size=size, life=life)

@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 
-from core.errors import InputError, Overloaded, StoreError, StoreTimeout
+from core.errors import InputError, Overloaded, Refused, StoreError, StoreTimeout
 from core.query.database import MAX_PARAMETERS, MAX_WAITING, Command, Row, Usage
 from core.query.statements import Statement
 
@@ -166,7 +166,8 @@ class D1Database:
             raise _Passing(f"{what} failed: {reason}")
         if answer.status_code in (401, 403):
             reason += f"; check {TOKEN_VARIABLE}, and that its token may edit this database"
-        raise StoreError(f"{what} failed: {reason}")
+        is_rule = "SQLITE_CONSTRAINT" in reason or "constraint failed" in reason
+        raise (Refused if is_rule else StoreError)(f"{what} failed: {reason}")
 
     def _understood(
         self, what: str, results: Any, statements: Sequence[Statement]

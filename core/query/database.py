@@ -11,7 +11,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from core.errors import InputError, Overloaded, StoreError, StoreTimeout
+from core.errors import InputError, Overloaded, Refused, StoreError, StoreTimeout
 from core.query.migrations import migrate
 from core.query.statements import Statement
 
@@ -39,8 +39,9 @@ Usage = Callable[[Statement, int, int], None]
 class Database(Protocol):
     """One database; each operation is one round trip and raises StoreError if it fails.
 
-    The subclasses of StoreError: Overloaded, if too many wait, and StoreTimeout. A write that was
-    cancelled or ran into its time limit may have taken effect, whole, or not at all.
+    The subclasses of StoreError: Overloaded, if too many wait, StoreTimeout, and Refused, if a
+    write breaks a rule of its table. A write that was cancelled or ran into its time limit may have
+    taken effect, whole, or not at all.
     """
 
     async def read(self, statement: Statement, parameters: Sequence[Any]) -> list[Row]:
@@ -76,8 +77,7 @@ class SqliteDatabase:
     interrupted. max_waiting: calls that may wait before others get Overloaded. A call that is
     cancelled while it waits never runs; one that runs is interrupted.
 
-    Without a *journal* a failed transaction cannot be undone: only for a copy that ends with its
-    run. A file survives the end of the process at any point; the last commits before a power cut
+    A file survives the end of the process at any point; the last commits before a power cut
     may be lost.
     """
 
@@ -86,7 +86,6 @@ class SqliteDatabase:
         path: Path | None,
         *,
         inline: bool = False,
-        journal: bool = True,
         readers: int = 0,
         timeout: float | None = None,
         max_waiting: int = MAX_WAITING,
@@ -100,7 +99,7 @@ class SqliteDatabase:
         try:
             self.connection = _connect(path)
             try:
-                _set_journal(self.connection, "WAL" if journal else "OFF")
+                _use_wal(self.connection)
                 self.connection.execute("PRAGMA synchronous = NORMAL")
                 migrate(self.connection, path)
                 self._writer = None if inline else _Lane("sqlite-writer", [self.connection])
@@ -225,15 +224,15 @@ def _connect(path: Path | None) -> sqlite3.Connection:
     )
 
 
-def _set_journal(connection: sqlite3.Connection, mode: str) -> None:
-    """Set the journal mode; sqlite3.OperationalError if the file stays locked.
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switch a file to the write-ahead log; sqlite3.OperationalError if it stays locked.
 
     Two that switch a new file at a time would wait for each other for ever, so SQLite refuses one
     of them at once, whatever its timeout. That one comes again.
     """
     for is_last in (*(False,) * int(_LOCK_SECONDS / _RETRY_SECONDS), True):
         try:
-            connection.execute(f"PRAGMA journal_mode = {mode}")
+            connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
             if is_last or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                 raise
@@ -267,7 +266,10 @@ def _write(connection: sqlite3.Connection, commands: Sequence[Command]) -> list[
                 connection.execute("ROLLBACK")
             raise
     except sqlite3.Error as error:
-        raise StoreError(f"write {_names(commands)} failed: {error}") from error
+        is_rule = isinstance(error, sqlite3.IntegrityError)
+        raise (Refused if is_rule else StoreError)(
+            f"write {_names(commands)} failed: {error}"
+        ) from error
     return changed
 
 

@@ -181,6 +181,11 @@ class QueryExecutor:
         """Forget cached rows that *pattern*, a key or one with `*`, reaches; return how many."""
         return 0 if self._cache is None else self._cache.invalidate(pattern)
 
+    @property
+    def statement_statistics(self) -> Mapping[str, StatementStatistics]:
+        """What each statement has cost so far, by its name."""
+        return self._statistics
+
     def statistics(self) -> dict[str, dict[str, Any]]:
         """Return the figures of each statement, by its name."""
         return {name: found.to_json() for name, found in self._statistics.items()}

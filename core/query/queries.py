@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from core.attribution.journeys import LOOKBACK_MS, Journey, journeys_of
+from core.attribution.journeys import Journey, journeys_of
+from core.attribution.parameters import Parameters
 from core.clock import Clock, epoch_ms
 from core.errors import StoreError
 from core.population import Event
@@ -29,9 +30,10 @@ class Queries:
 
     lease: of whoever accepts a conversion, if that process also consumes it: its row in the queue
     is born taken, which saves the database an operation. None leaves it for any consumer.
+    parameters: where journeys begin, and which events mark their milestones.
     """
 
-    __slots__ = ("_clock", "_database", "_insert_event", "_lease", "_profiler")
+    __slots__ = ("_clock", "_database", "_insert_event", "_lease", "_parameters", "_profiler")
 
     def __init__(
         self,
@@ -40,11 +42,13 @@ class Queries:
         profiler: LatencyProfiler,
         *,
         lease: Lease | None = None,
+        parameters: Parameters | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
         self._profiler = profiler
         self._lease = lease
+        self._parameters = parameters or Parameters()
         self._insert_event = profiler.profile("query", statements.INSERT_EVENT.name)
 
     async def _read(self, statement: Statement, *parameters: object) -> list[Row]:
@@ -78,13 +82,44 @@ class Queries:
 
     async def conversion_journey(self, conversion_id: str) -> Journey | None:
         """Return the journey of a conversion, None if there is no such conversion."""
-        rows = await self._read(statements.CONVERSION_JOURNEY, LOOKBACK_MS, conversion_id)
-        return journeys_of(rows)[0] if rows else None
+        named = self._parameters.has_milestones
+        statement = statements.NAMED_CONVERSION_JOURNEY if named else statements.CONVERSION_JOURNEY
+        journeys = await self._journeys(statement, conversion_id)
+        return journeys[0] if journeys else None
 
     async def waiting_journeys(self, conversion_ids: Sequence[str]) -> list[Journey]:
         """Return the journeys of those *conversion_ids* that have not been processed."""
-        ids = json.dumps(list(conversion_ids))
-        return journeys_of(await self._read(statements.WAITING_JOURNEYS, LOOKBACK_MS, ids))
+        named = self._parameters.has_milestones
+        statement = statements.NAMED_WAITING_JOURNEYS if named else statements.WAITING_JOURNEYS
+        return await self._journeys(statement, json.dumps(list(conversion_ids)))
+
+    async def _journeys(self, statement: Statement, whose: str) -> list[Journey]:
+        parameters = self._parameters
+        rows = await self._read(statement, parameters.lookback_ms, whose)
+        return journeys_of(rows, parameters.milestones)
+
+    async def newer_model(self, number: int) -> Row | None:
+        """Return (number, JSON) of the model stored last, None unless it came after *number*."""
+        rows = await self._read(statements.NEWER_MODEL, number)
+        return rows[0] if rows else None
+
+    async def store_model(self, row: Sequence[object]) -> int:
+        """Store a fitted model; return its number."""
+        number: int = (await self._read(statements.INSERT_MODEL, *row))[0][0]
+        return number
+
+    async def newest_event(self) -> int:
+        """Return the number of the event stored last, 0 if there is none."""
+        number: int | None = (await self._read(statements.NEWEST_EVENT))[0][0]
+        return number or 0
+
+    async def events(self, after: int, until: int, limit: int) -> list[Row]:
+        """Return the first *limit* events numbered above *after* and up to *until*.
+
+        A row is (number, user_id, event_timestamp, utm_source, conversion_id,
+        conversion_timestamp, value), the last two None unless the event brought its conversion.
+        """
+        return await self._read(statements.EVENTS_AFTER, after, until, limit)
 
     async def channel_performance(self, model: str, limit: int = 50) -> list[Row]:
         """Return (utm_source, total_attribution, total_conversions, total_value), best first."""

@@ -52,11 +52,27 @@ CONVERSION_JOURNEY = Statement(
     _JOURNEY + "WHERE c.conversion_id = ? ORDER BY j.event_timestamp, j.id",
 )
 
+_LISTED = "WHERE c.conversion_id IN (SELECT value FROM json_each(?))"
+_TOGETHER = " ORDER BY c.conversion_id, j.event_timestamp, j.id"
+
 WAITING_JOURNEYS = Statement(
-    "waiting_journeys",
-    _JOURNEY + "WHERE c.conversion_id IN (SELECT value FROM json_each(?)) AND c.processed = 0"
-    " ORDER BY c.conversion_id, j.event_timestamp, j.id",
+    "waiting_journeys", f"{_JOURNEY}{_LISTED} AND c.processed = 0{_TOGETHER}"
 )
+
+ATTRIBUTED_JOURNEYS = Statement(
+    "attributed_journeys", f"{_JOURNEY}{_LISTED} AND c.processed = 1{_TOGETHER}"
+)
+
+
+def _with_names(statement: Statement) -> Statement:
+    """Return *statement* with the name of each touch's event, which milestones go by."""
+    sql = statement.sql.replace("j.utm_source\n", "j.utm_source, j.event_name\n")
+    return Statement(f"named_{statement.name}", sql)
+
+
+NAMED_CONVERSION_JOURNEY = _with_names(CONVERSION_JOURNEY)
+NAMED_WAITING_JOURNEYS = _with_names(WAITING_JOURNEYS)
+NAMED_ATTRIBUTED_JOURNEYS = _with_names(ATTRIBUTED_JOURNEYS)
 
 CHANNEL_PERFORMANCE = Statement(
     "channel_performance",
@@ -78,7 +94,8 @@ INSERT_CONVERSION = Statement(
 )
 
 # No OR REPLACE: a conversion that another consumer has attributed since its journey was read fails
-# the whole transaction, so that it is counted once whatever overlaps.
+# the whole transaction, so that it is counted once whatever overlaps; the others are then stored
+# one by one.
 INSERT_CREDITS = Statement(
     "insert_credits",
     "INSERT INTO touch_credits (conversion_id, touchpoint_index, touchpoints,"
@@ -96,7 +113,37 @@ ADD_TO_CHANNEL = Statement(
 )
 
 MARK_PROCESSED = Statement(
-    "mark_processed", "UPDATE conversions SET processed = 1 WHERE conversion_id = ?"
+    "mark_processed",
+    "UPDATE conversions SET processed = 1, parameters_key = ?, model_version = ?"
+    " WHERE conversion_id = ?",
+)
+
+ATTRIBUTED_OTHERWISE = Statement(
+    "attributed_otherwise",
+    "SELECT conversion_id FROM conversions WHERE conversion_id > ? AND processed = 1"
+    " AND parameters_key IS NOT ? ORDER BY conversion_id LIMIT ?",
+)
+
+DELETE_CREDITS = Statement("delete_credits", "DELETE FROM touch_credits WHERE conversion_id = ?")
+
+NEWER_MODEL = Statement(
+    "newer_model",
+    "SELECT version, weights FROM fitted_models WHERE version > ? ORDER BY version DESC LIMIT 1",
+)
+
+INSERT_MODEL = Statement(
+    "insert_model",
+    "INSERT INTO fitted_models (fitted_at_ms, data_from_ms, data_until_ms, markov_order,"
+    " parameters, weights) VALUES (?, ?, ?, ?, ?, ?) RETURNING version",
+)
+
+# What a fit sees: touches, and of events that are conversions their conversion.
+EVENTS_AFTER = Statement(
+    "events_after",
+    "SELECT j.id, j.user_id, j.event_timestamp, j.utm_source, j.conversion_id,"
+    " c.conversion_timestamp, c.value FROM user_journeys AS j LEFT JOIN conversions AS c"
+    " ON c.conversion_id = j.conversion_id AND c.event_id = j.event_id"
+    " WHERE j.id > ? AND j.id <= ? ORDER BY j.id LIMIT ?",
 )
 
 # A conversion that is processed or dead does not come back with a late duplicate of its event.

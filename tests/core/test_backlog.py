@@ -47,6 +47,8 @@ class Consumer:
         self.backlog = Backlog(shop.database, shop.clock, owner=name, seconds=LEASE)
         self.handed: list[tuple[float, list[str]]] = []
         self.fails: Callable[[Sequence[str]], bool] = lambda _: False
+        self.seconds = 0.0
+        self.running = self.most = 0
         self.processor = BatchAttributionProcessor(shop.queries, now_ms=lambda: 0)
         options = {"batch_size": 2, "max_parallel": 1, "wait": 0.0, "max_attempts": 3} | options
         self.queue = ConversionQueue(
@@ -55,11 +57,17 @@ class Consumer:
         )  # fmt: skip
         self.feed = Feed(self.backlog, self.queue, shop.clock)
 
-    async def _process(self, span: Span, ids: Sequence[str]) -> None:
+    async def _process(self, span: Span, ids: Sequence[str]) -> dict[str, str]:
         self.handed.append((self._shop.loop.time(), [*ids]))
         if self.fails(ids):
             raise StoreError("the database is away")
-        await self.processor.process(span, ids)
+        self.running += 1
+        self.most = max(self.most, self.running)
+        rejected = await self.processor.process(span, ids)
+        if self.seconds:
+            await asyncio.sleep(self.seconds)
+        self.running -= 1
+        return rejected
 
     async def step(self) -> int:
         """Take what is due and see it through."""
@@ -231,7 +239,9 @@ def test_overlapping_deliveries_of_one_batch_count_it_once() -> None:
                 consumer.queue.put(name)
         await asyncio.gather(first.queue.drain(), second.queue.drain())
         assert shop.counted() == dict.fromkeys(MODELS, 2)
-        assert first.queue.retries + second.queue.retries == 1  # the one that came second
+        assert first.processor.processed + second.processor.processed == 2
+        assert (await first.backlog.dead_letters(), first.queue.given_up) == ([], 0)
+        assert (second.queue.retries, second.queue.given_up) == (0, 0)
         assert await first.backlog.status() == NOTHING
 
     in_shop(scene)
@@ -436,3 +446,41 @@ def test_feed_outlives_errors_of_the_store() -> None:
         await database.close()
 
     asyncio.run(main())
+
+
+def test_conversion_of_unusable_data_is_a_dead_letter_at_once_with_its_reason() -> None:
+    async def scene(shop: Shop) -> None:
+        await shop.sell("c1", "c2", "c3")
+        spoil = "UPDATE conversions SET value = 9e999 WHERE conversion_id = 'c2'"
+        shop.database.connection.execute(spoil)
+        consumer = shop.consumer(batch_size=3)
+        await consumer.step()
+        assert len(consumer.handed) == 1
+        (letter,) = await consumer.backlog.dead_letters()
+        assert (letter.conversion_id, letter.attempts) == ("c2", 1)
+        assert "value is inf" in letter.reason
+        assert (await consumer.backlog.status()).total == 0
+        assert (consumer.queue.given_up, consumer.queue.retries) == (1, 0)
+        assert shop.counted() == dict.fromkeys(MODELS, 2)
+        # Mended, it can be brought back.
+        shop.database.connection.execute("UPDATE conversions SET value = 5 WHERE value > 1e99")
+        assert await consumer.backlog.revive(["c2"]) == 1
+        await consumer.step()
+        assert shop.counted() == dict.fromkeys(MODELS, 3)
+        assert await consumer.backlog.dead_letters() == []
+
+    in_shop(scene)
+
+
+def test_at_most_five_batches_of_fifty_are_read_and_written_at_a_time() -> None:
+    async def scene(shop: Shop) -> None:
+        consumer = shop.consumer(batch_size=50, max_parallel=5)
+        consumer.seconds = 0.1
+        await shop.sell(*(f"c{n}" for n in range(620)))
+        while await consumer.step():
+            pass
+        assert consumer.most == 5
+        assert max(len(ids) for _, ids in consumer.handed) == 50
+        assert shop.counted() == dict.fromkeys(MODELS, 620)
+
+    in_shop(scene)

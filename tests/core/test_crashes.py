@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.attribution.models import MODELS, credits_of
+from core.attribution.models import HEURISTICS, MODELS, credits_of
 from core.clock import DATA_EPOCH_MS
 from tests.core.crashing import CHANNELS, USERS, Life, live
 
@@ -131,7 +131,9 @@ def expected_credits(number: int, numbers: set[int], stored: set[str]) -> list[t
             touches.insert(0, before)
         before -= USERS
     times = [DATA_EPOCH_MS + 10 * touch for touch in touches]
-    shares = [credits_of(model, times, DATA_EPOCH_MS + 10 * number + 5) for model in MODELS]
+    converted = DATA_EPOCH_MS + 10 * number + 5
+    shares = [credits_of(model, times, converted) for model in HEURISTICS]
+    shares.append(credits_of("linear", times, converted))  # data_driven: no model is fitted
     return [
         (f"c{number}", index, CHANNELS[touch % len(CHANNELS)], *(s[index] for s in shares))
         for index, touch in enumerate(touches)

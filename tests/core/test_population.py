@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from core.attribution.models import MODELS
 from core.clock import DATA_EPOCH_MS
 from core.population import CHANNELS, Events, channel_name, model_of, populate
 from core.scenario import Scenario
@@ -101,6 +102,7 @@ def test_channels_beyond_the_named_ones_have_names_of_their_own() -> None:
 
 
 def test_every_model_is_asked_for() -> None:
+    assert len(MODELS) == MODEL_COUNT == 7
     assert [model_of(i) for i in range(2 * MODEL_COUNT)] == [*range(MODEL_COUNT)] * 2
 
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.attribution.parameters import Parameters
 from core.errors import InputError
 from core.scenario import Scenario
 from core.scenario_file import (
@@ -350,7 +351,7 @@ def altered(value: Any) -> list[Any]:
     if written := re.fullmatch(r"([\d.]+)([A-Za-z]+)", value):
         return [f"{float(written[1]) * 1.2:.6f}{written[2]}"]
     choices = ["warm", "zipf", "request", "await", "l3", "slow", "GET", "POST", "attribution"]
-    choices.append("strong")
+    choices += ["strong", "ignore unless all direct"]
     return [f"{value}x", *choices, "< 1ms", "> 3000s", "p50(track)"]
 
 
@@ -364,6 +365,8 @@ BOUND = {
     ("faults", 0, "endpoint"),
     ("faults", 1, "tier"),
     ("faults", 1, "kind"),
+    *(("attribution", "u_shape", place) for place in range(3)),  # they sum to 1
+    *(("attribution", "w_shape", place) for place in range(4)),
 }
 """Fields with one legal value, or which change only together with another."""
 
@@ -414,3 +417,43 @@ def test_the_hash_changes_with_fields_that_only_change_together(
         inside = inside[step]
     inside.update(fields)
     assert scenario_hash(parse_scenario(data, source="altered")) != scenario_hash(rich())
+
+
+WRONG: dict[str, tuple[Any, str]] = {
+    "half_life": ("0s", "attribution.half_life is"),
+    "lookback": ("-1d", "attribution.lookback"),
+    "direct": ("ignore", "use 'own channel' or 'ignore unless all direct'"),
+    "u_shape": ([0.4, 0.4, 0.4], "3 shares of at least 0 that sum to 1"),
+    "w_shape": ([0.5] * 4, "4 shares of at least 0 that sum to 1"),
+    "milestones": (["offer", "offer"], "two different ones"),
+    "order": (4, "attribution.order is 4; it must be at most 3"),
+    "fit_every": (-1, "attribution.fit_every is -1; it must be at least 0"),
+    "fit_events": (0, "attribution.fit_events is 0; it must be at least 1"),
+    "min_conversions": (0, "attribution.min_conversions is 0"),
+    "refresh": ("0s", "attribution.refresh is"),
+    "half_live": ("7d", "attribution.half_live is not a known key"),
+}
+
+
+@pytest.mark.parametrize("field", WRONG)
+def test_attribution_that_cannot_be_is_refused_by_name(field: str) -> None:
+    value, message = WRONG[field]
+    (line,) = faults({"name": "x", "attribution": {field: value}})
+    assert message in line
+    assert line.startswith("attribution")
+
+
+def test_attribution_of_a_scenario_gives_the_parameters_of_its_models() -> None:
+    table = {
+        "half_life": "12h", "lookback": "90d", "direct": "ignore unless all direct",
+        "u_shape": [0.5, 0.0, 0.5], "w_shape": [0.25, 0.25, 0.25, 0.25],
+        "milestones": ["signup", "offer"], "order": 3,
+    }  # fmt: skip
+    read = parse_scenario({"name": "x", "attribution": table}, source="x")
+    assert read.attribution.parameters() == Parameters(
+        half_life_ms=12 * 3_600_000, lookback_ms=90 * 86_400_000, direct="ignore unless all direct",
+        u_shape=(0.5, 0.0, 0.5), w_shape=(0.25, 0.25, 0.25, 0.25),
+        milestones=("signup", "offer"), order=3,
+    )  # fmt: skip
+    assert scenario_hash(read) != scenario_hash(parse_scenario({"name": "x"}, source="x"))
+    assert parse_scenario({"name": "x"}, source="x").attribution.parameters() == Parameters()

@@ -6,16 +6,20 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from core.attribution.models import MODELS, credits_of
+from core.attribution.models import HEURISTICS, MODELS, credits_of
+from core.attribution.settings import Attribution
+from core.attribution.upkeep import newest_row, recount
 from core.population import Population, populate
 from core.query.database import SqliteDatabase
 from core.replay import prepare
 from core.scenario import Scenario
 from core.scenario_file import parse_scenario
-from core.seeding import seed_database
+from core.seeding import bring_up_to_date, seed_database
+from tests.core.attribution.driven import driven_credits, effects_of, walks_of
 from tests.core.service.serving import seeded_world, small_scenario
 
 SCENARIO = small_scenario("seeded")
@@ -86,16 +90,21 @@ def test_all_conversions_are_attributed_as_plain_python_does_it(
     assert connection.execute(
         "SELECT count(*) FROM conversions WHERE processed = 0"
     ).fetchone() == (0,)
+    effects = effects_of(walks_of(world))
     expected = []
     for name, (_, converted, _) in world.conversions.items():
         touches = world.journey(name)
-        shares = [credits_of(model, [time for time, _ in touches], converted) for model in MODELS]
+        times = [time for time, _ in touches]
+        shares = [credits_of(model, times, converted) for model in HEURISTICS]
+        shares.append(driven_credits([channel for _, channel in touches], effects))
         expected += [
             (name, index, len(touches), channel, *(share[index] for share in shares))
             for index, (_, channel) in enumerate(touches)
         ]
     found = connection.execute(f"SELECT {CREDITS} FROM touch_credits").fetchall()
-    assert sorted(found) == sorted(expected)
+    for one, other in zip(sorted(found), sorted(expected), strict=True):
+        assert one[:-1] == other[:-1]
+        assert one[-1] == pytest.approx(other[-1], abs=1e-9)
 
 
 @pytest.mark.parametrize("scenario", [SCENARIO, REPEATED], ids=lambda scenario: scenario.name)
@@ -172,3 +181,91 @@ def test_population_of_one_is_enough(connection: sqlite3.Connection) -> None:
     seed_database(connection, population_of(scenario))
     rows = connection.execute(f"SELECT {CREDITS} FROM touch_credits").fetchall()
     assert rows == [("c0", 0, 1, "google", *[1.0] * len(MODELS))]
+
+
+CHANGED: list[dict[str, Any]] = [
+    {"half_life": "1h"}, {"lookback": "6h"}, {"direct": "ignore unless all direct"},
+    {"u_shape": [0.5, 0.0, 0.5]}, {"w_shape": [0.25, 0.25, 0.25, 0.25]}, {"order": 2},
+    {"milestones": ["page_view", ""]},
+]  # fmt: skip
+
+
+def attributed(connection: sqlite3.Connection) -> tuple[list[Any], ...]:
+    """Return credits, totals and what conversions say they are from."""
+    return tuple(
+        connection.execute(sql).fetchall()
+        for sql in (
+            f"SELECT {CREDITS} FROM touch_credits ORDER BY 1, 2",
+            "SELECT attribution_model, utm_source, total_conversions, total_attribution,"
+            " total_value FROM channel_performance ORDER BY 1, 2",
+            "SELECT conversion_id, parameters_key FROM conversions ORDER BY 1",
+        )
+    )
+
+
+@pytest.mark.parametrize("change", CHANGED, ids=lambda change: next(iter(change)))
+def test_kept_database_is_brought_to_other_parameters_whole(
+    connection: sqlite3.Connection, change: dict[str, Any]
+) -> None:
+    before, after = Attribution(), Attribution(**change)
+    seed_database(connection, population_of(REPEATED), before)
+    old = attributed(connection)
+    bring_up_to_date(connection, before, 1)
+    assert attributed(connection) == old
+    bring_up_to_date(connection, after, 1)
+    found = attributed(connection)
+    assert found != old
+    assert recount(connection) == []
+    fresh = SqliteDatabase(None, inline=True)
+    seed_database(fresh.connection, population_of(REPEATED), after)
+    expected = attributed(fresh.connection)
+    fresh.connection.close()
+    # Nothing that a fit depends on has changed: the model is the same, and so are its credits.
+    for one, other in zip(found, expected, strict=True):
+        assert [row[:3] for row in one] == [row[:3] for row in other]
+        for mine, theirs in zip(one, other, strict=True):
+            assert mine[4:] == pytest.approx(theirs[4:], abs=1e-9)
+
+
+def test_database_is_not_brought_to_other_parameters_by_half(
+    connection: sqlite3.Connection,
+) -> None:
+    seed_database(connection, population_of(SCENARIO))
+    old = attributed(connection)
+    connection.execute(
+        "CREATE TEMP TRIGGER full BEFORE UPDATE ON conversions WHEN OLD.conversion_id = 'c9'"
+        " BEGIN SELECT raise(ABORT, 'the disk is full'); END"
+    )
+    with pytest.raises(sqlite3.Error, match="the disk is full"):
+        bring_up_to_date(connection, Attribution(order=3), 1)
+    assert attributed(connection) == old
+
+
+def test_database_starts_with_a_model_unless_none_is_ever_fitted(
+    connection: sqlite3.Connection,
+) -> None:
+    never = Attribution(fit_every=0)
+    seed_database(connection, population_of(SCENARIO), never)
+    bring_up_to_date(connection, never, 1)
+    assert newest_row(connection) is None
+    shares = connection.execute("SELECT linear, data_driven FROM touch_credits").fetchall()
+    assert all(linear == driven for linear, driven in shares)
+    # Once models are fitted the next start makes up for it.
+    bring_up_to_date(connection, Attribution(), 1)
+    assert newest_row(connection) is not None
+
+
+def test_credits_from_before_there_were_models_are_computed_at_the_next_start(
+    connection: sqlite3.Connection,
+) -> None:
+    seed_database(connection, population_of(SCENARIO))
+    found = attributed(connection)
+    connection.execute("UPDATE conversions SET parameters_key = NULL, model_version = NULL")
+    connection.execute("UPDATE touch_credits SET data_driven = NULL")
+    connection.execute("DELETE FROM channel_performance WHERE attribution_model = 'data_driven'")
+    assert recount(connection) == []
+    bring_up_to_date(connection, Attribution(), 1)
+    again = attributed(connection)
+    assert (again[0], again[2]) == (found[0], found[2])
+    assert [row[:3] for row in again[1]] == [row[:3] for row in found[1]]
+    assert recount(connection) == []

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy import stats
 
 from core.streams import Purpose, Stream
@@ -27,6 +28,25 @@ def test_an_address_has_its_number_whatever_was_asked_before(
         slot %= width
         fresh = Stream(7, Purpose.L2_READ, width=width).rows(row, 1)[0].tolist()
         assert (used.row(row) if whole else used.at(row, slot)) == (fresh if whole else fresh[slot])
+
+
+def test_requests_on_both_sides_of_a_border_draw_each_block_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: list[int] = []
+    draw = Stream.rows
+
+    def counted(self: Stream, first: int, count: int) -> NDArray[np.float64]:
+        drawn.append(first)
+        return draw(self, first, count)
+
+    monkeypatch.setattr(Stream, "rows", counted)
+    stream = Stream(7, Purpose.L2_READ)
+    for border in (1_024, 2_048):
+        for row in range(border - 5, border + 5):
+            for near in (row, row - 3, row + 2):
+                stream.at(near)
+    assert drawn == [0, 1_024, 2_048]
 
 
 @given(first=ROWS, count=st.integers(0, 50), split=st.integers(0, 50), width=st.integers(1, 5))

@@ -84,14 +84,14 @@ def expected_rates(asked: Scenario) -> dict[str, float]:
         "lookup_data": rate * mix.track / traffic.users,
         "attribution": rate * mix.attribution / traffic.conversions,
         "user_journeys": rate * mix.journey / traffic.users,
-        "channel_metrics": rate * mix.channels / 6,
+        "channel_metrics": rate * mix.channels / 7,
     }
 
 
 def test_l2_holds_each_key_with_the_probability_of_a_ttl_cache() -> None:
     asked = scenario()
     keys = {"security_config": 30, "lookup_data": 1_500, "attribution": 400}
-    keys |= {"user_journeys": 1_500, "channel_metrics": 6}
+    keys |= {"user_journeys": 1_500, "channel_metrics": 7}
     runs = 12
     states = [sampled(asked, replication) for replication in range(runs)]
     counts = Counter(entry.cache_type for state in states for entry in state.l2)

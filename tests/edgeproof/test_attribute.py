@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from core.attribution.account import Account, account_of
-from core.attribution.models import ALL_MODELS
+from core.attribution.models import MODELS
 from core.attribution.parameters import Parameters
 from core.attribution.path_file import read_paths
 from core.population import populate
@@ -69,7 +69,7 @@ def test_json_holds_a_row_per_model_and_channel(
     path_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = answer(capsys, "--paths", str(path_file))
-    models = [name for name in ALL_MODELS if name != "time_decay"]
+    models = [name for name in MODELS if name != "time_decay"]
     assert list(dict.fromkeys(row["model"] for row in found["rows"])) == models
     assert len(found["rows"]) == 6 * 6
     for row in found["rows"]:
@@ -119,7 +119,7 @@ def test_database_gives_seven_models_and_jobs_change_nothing(
     database: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = answer(capsys, "--db", str(database))
-    assert list(dict.fromkeys(row["model"] for row in found["rows"])) == list(ALL_MODELS)
+    assert list(dict.fromkeys(row["model"] for row in found["rows"])) == list(MODELS)
     with closing(sqlite3.connect(database)) as connection:
         count, value = connection.execute("SELECT count(*), sum(value) FROM conversions").fetchone()
         stored = dict(

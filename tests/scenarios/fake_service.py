@@ -94,6 +94,8 @@ class FakeService:
     async def stats(self, request: Request) -> Response:
         if self.mode == "foreign":
             return PlainTextResponse("no", status_code=404)
+        if request.url.query != "scope=process":  # anything else would be asked of every worker
+            return JSONResponse({"success": False}, status_code=400)
         cumulative = {
             "histograms": {"query": self.query.to_json(), "queue": self.queue.to_json()},
             "counters": self.counters,

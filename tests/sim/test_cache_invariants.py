@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from core.caching import stale
 from core.caching.flights import Flight, Flights
 from core.caching.invalidation import Invalidator
 from core.caching.kv import MemoryKV, StoreItem
@@ -168,7 +169,7 @@ def process_that_thinks_it_missed_nothing(patch: pytest.MonkeyPatch) -> None:
 
 
 def stale_values_that_nobody_renews(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(TieredCache, "_refresh", lambda *_: None)
+    patch.setattr(stale, "refresh", lambda *_: None)
 
 
 def stale_values_without_an_end(patch: pytest.MonkeyPatch) -> None:

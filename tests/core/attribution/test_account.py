@@ -12,7 +12,7 @@ from hypothesis import given
 from core.attribution.account import account_of, chosen_models, transitions_of
 from core.attribution.bootstrap import bootstrap
 from core.attribution.fitted import FittedModel, fit
-from core.attribution.models import ALL_MODELS
+from core.attribution.models import MODELS
 from core.attribution.parameters import Parameters
 from core.attribution.path_file import read_paths
 from core.attribution.paths import Paths
@@ -163,7 +163,7 @@ def test_few_conversions_fall_back_to_equal_credit_and_say_so() -> None:
 
 
 def test_times_decide_over_time_decay() -> None:
-    assert chosen_models([], has_times=True) == (ALL_MODELS, [])
+    assert chosen_models([], has_times=True) == (MODELS, [])
     models, notices = chosen_models([], has_times=False)
     assert "time_decay" not in models
     assert "time_decay is left out" in notices[0]
@@ -174,7 +174,7 @@ def test_times_decide_over_time_decay() -> None:
 def test_unknown_model_is_refused_with_the_seven() -> None:
     with pytest.raises(InputError) as caught:
         chosen_models(["markov"], has_times=True)
-    assert all(name in str(caught.value) for name in ALL_MODELS)
+    assert all(name in str(caught.value) for name in MODELS)
     with pytest.raises(InputError, match="linear is named twice"):
         chosen_models(["linear", "linear"], has_times=True)
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.attribution.fused import RELATIVE_ERROR, Engine, chosen_engine, has_numba, share_credit
-from core.attribution.models import ALL_MODELS, touch_credits
+from core.attribution.models import MODELS, touch_credits
 from core.attribution.parameters import DIRECT, Parameters
 from core.attribution.paths import Paths, under_direct_rule
 from core.errors import InputError
@@ -53,7 +53,7 @@ def test_credits_equal_those_of_one_conversion_at_a_time(
     weights = np.array(drawn[: len(paths.channels)])
     by_name = dict(zip(paths.channels, drawn, strict=False))
     found = share_credit(paths, parameters, weights=weights, keep=True, engine=engine)
-    assert found.models == ALL_MODELS
+    assert found.models == MODELS
     assert found.paths is not None
     assert found.credits is not None
     assert paths.times_ms is not None
@@ -65,7 +65,7 @@ def test_credits_equal_those_of_one_conversion_at_a_time(
             assert not found.credits[own].any()
             continue
         ignores = parameters.direct != "own channel" and any(n != DIRECT for n in names)
-        for column, model in enumerate(ALL_MODELS):
+        for column, model in enumerate(MODELS):
             expected = touch_credits(
                 model, times, names, 10**12, parameters, weights=by_name,
                 lead=_mark(paths.lead, number), opportunity=_mark(paths.opportunity, number),
@@ -90,7 +90,7 @@ def test_channel_totals_are_the_sums_of_the_rows_in_count_and_in_value(
     found = share_credit(paths, parameters, weights=weights, keep=True, engine=engine)
     assert found.paths is not None
     assert found.credits is not None
-    for column in range(len(ALL_MODELS)):
+    for column in range(len(MODELS)):
         for totals, amounts in (
             (found.conversions, found.paths.conversions), (found.values, found.paths.values)
         ):  # fmt: skip
@@ -190,11 +190,21 @@ def test_missing_numba_is_refused_only_where_it_is_asked_for(
         chosen_engine("numba", 1)
 
 
-def test_start_up_loads_neither_numba_nor_a_second_sqlite() -> None:
-    code = (
-        "import core.service, core.cdp, core.attribution.survey, core.attribution.account, "
-        "edgeproof.main, sys; print([n for n in ('numba', 'llvmlite', 'apsw') if n in sys.modules])"
-    )
+@pytest.mark.parametrize(
+    ("modules", "absent"),
+    [
+        # Of two libraries in one process that open one file each drops the other's locks.
+        (
+            "core.service, core.consumer, core.attribution.survey, core.attribution.account",
+            ("numba", "llvmlite", "apsw"),
+        ),
+        ("edgeproof.main", ("numba", "llvmlite")),
+    ],
+)
+def test_start_up_loads_neither_numba_nor_a_service_a_second_sqlite(
+    modules: str, absent: tuple[str, ...]
+) -> None:
+    code = f"import {modules}, sys; print([n for n in {absent} if n in sys.modules])"
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
     )

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 
 from core.attribution.fitted import fit
 from core.attribution.markov import Transitions, count_transitions
-from core.attribution.models import HEURISTICS
+from core.attribution.models import MODELS
 from core.attribution.parameters import Parameters
 from core.attribution.path_file import read_paths
 from core.attribution.upkeep import keep_model, newest_model, recount, repair
@@ -50,7 +50,7 @@ def test_totals_that_are_wrong_are_found_and_mended(damage: str) -> None:
         found = recount(connection)
         wrong = 1 if damage == "made up" else len(before)
         assert len(found) == wrong
-        assert {each.model for each in found} <= set(HEURISTICS)
+        assert {each.model for each in found} <= set(MODELS)
         assert repair(connection, now_ms=before[0][-1]) == found
         assert recount(connection) == []
         after = shop.contents()["channel_performance"]

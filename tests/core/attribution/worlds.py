@@ -49,6 +49,16 @@ class World:
         ]
         return sorted(touches, key=lambda touch: touch[0])  # stable
 
+    def unconverted(self, user: str) -> list[Touch]:
+        """Return the touches of *user* that led to no conversion, oldest first."""
+        newest = max((time for owner, time, _ in self.conversions.values() if owner == user),
+                     default=-1)  # fmt: skip
+        touches = sorted(self.touches.get(user, []), key=lambda touch: touch[0])
+        if not touches or touches[-1][0] <= newest:
+            return []
+        begins = touches[-1][0] - LOOKBACK_MS
+        return [touch for touch in touches if touch[0] > newest and touch[0] >= begins]
+
 
 def world_of(events: Sequence[Event]) -> World:
     """Return the world after *events*: an event id counts once, and so does a conversion id."""

@@ -12,7 +12,7 @@ import pytest
 
 from core.clock import ManualClock
 from core.emulation import DelayedDatabase, Executions, FaultSchedule
-from core.errors import InputError, StoreError
+from core.errors import InputError, Refused, StoreError
 from core.query import statements
 from core.query.d1 import D1Database
 from core.query.database import Command, Database, SqliteDatabase
@@ -22,6 +22,7 @@ from core.query.statements import Statement
 from core.span import CURRENT, Operation, Span
 from core.streams import Purpose
 from core.tiers import L3
+from sim.database import Image, ScratchDatabase
 from tests.core.query.fake_d1 import ACCOUNT, TOKEN, FakeD1, serving
 
 
@@ -51,6 +52,10 @@ def delayed(folder: Path) -> DelayedDatabase:
     return DelayedDatabase(inner, L3(), FaultSchedule(()), Instant(), Executions(1))
 
 
+def scratch() -> ScratchDatabase:
+    return Image(SqliteDatabase(None, inline=True).connection.serialize()).copy()
+
+
 def executed(database: Database) -> QueryExecutor:
     return QueryExecutor(database, ManualClock())
 
@@ -68,6 +73,7 @@ OPENERS: dict[str, Callable[[Path], Database]] = {
     "file, in a thread": lambda folder: SqliteDatabase(folder / "cdp.sqlite"),
     "memory, in a thread": lambda _: SqliteDatabase(None),
     "memory, inline": lambda _: SqliteDatabase(None, inline=True),
+    "memory, in a simulation": lambda _: scratch(),
     "file, inline": lambda folder: SqliteDatabase(folder / "cdp.sqlite", inline=True),
     "file, three readers": lambda folder: SqliteDatabase(folder / "cdp.sqlite", readers=3),
     "file, limited": lambda folder: SqliteDatabase(folder / "cdp.sqlite", timeout=60.0),
@@ -213,6 +219,23 @@ def test_statement_that_writes_and_returns_rows_is_one_operation(run: Run) -> No
         assert await database.read(SITES, ()) == [("s1",)]
         with pytest.raises(StoreError, match="query insert failed: UNIQUE"):
             await database.read(insert, ("s1", 5))
+
+    run(scene)
+
+
+def test_write_that_breaks_a_rule_of_its_table_is_refused_and_any_other_failure_is_not(
+    run: Run,
+) -> None:
+    nowhere = Statement("nowhere", "INSERT INTO nowhere VALUES (?)")
+
+    async def scene(database: Database) -> None:
+        await database.write(site("s1"))
+        with pytest.raises(Refused, match="UNIQUE constraint failed"):
+            await database.write(site("s2"), site("s1"))
+        assert await database.read(SITES, ()) == [("s1",)]
+        with pytest.raises(StoreError) as caught:
+            await database.write((nowhere, [(1,)]))
+        assert not isinstance(caught.value, Refused)
 
     run(scene)
 

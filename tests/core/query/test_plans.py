@@ -38,6 +38,15 @@ INTENDED: dict[str, tuple[str, ...]] = {
     "user_journey": ("user_journeys USING INDEX user_journeys_by_user (user_id=?)",),
     "conversion_journey": (f"c {_CONVERSION}", _TOUCHES, _PREVIOUS),
     "waiting_journeys": (f"c {_CONVERSION}", _TOUCHES, _PREVIOUS),
+    "attributed_journeys": (f"c {_CONVERSION}", _TOUCHES, _PREVIOUS),
+    "named_conversion_journey": (f"c {_CONVERSION}", _TOUCHES, _PREVIOUS),
+    "named_waiting_journeys": (f"c {_CONVERSION}", _TOUCHES, _PREVIOUS),
+    "named_attributed_journeys": (f"c {_CONVERSION}", _TOUCHES, _PREVIOUS),
+    "attributed_otherwise": ("conversions USING PRIMARY KEY (conversion_id>?)",),
+    "delete_credits": ("touch_credits USING PRIMARY KEY (conversion_id=?)",),
+    "newer_model": ("fitted_models USING INTEGER PRIMARY KEY (rowid>?)",),
+    "insert_model": (),
+    "events_after": ("j USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)", f"c {_CONVERSION}"),
     "channel_performance": (
         "channel_performance USING INDEX channel_performance_ranked (attribution_model=?)",
     ),
@@ -196,7 +205,12 @@ def steps_of(users: int) -> dict[str, int]:
         "dequeue": ("c0",),
         "revive": (0, 0, "c0"),
         "channel_performance": ("model-0", 50),
-        "mark_processed": ("c0",),
+        "mark_processed": ("a key", 1, "c0"),
+        "attributed_otherwise": ("", "a key", 1),
+        "attributed_journeys": (1_000, '["c1"]'),
+        "delete_credits": ("c0",),
+        "newer_model": (0,),
+        "events_after": (0, 10, 10),
     }
     database = SqliteDatabase(None, inline=True)
     connection = database.connection

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from core.application import Application
 from core.attribution.models import MODELS
+from core.attribution.scheme import Scheme
 from core.caching.channel import LocalBus, LocalChannel
 from core.caching.keys import cache_key
 from core.caching.kv import MemoryKV
@@ -77,7 +78,7 @@ class World:
         executor = QueryExecutor(self.database, self.clock, cache=cache, rules=RULES)
         return Application(
             self.scenario, self.kv, executor, self.clock, lambda _: 0.5,
-            channel=LocalChannel(self.bus), name=name, query_cache=cache,
+            scheme=Scheme(), channel=LocalChannel(self.bus), name=name, query_cache=cache,
         )  # fmt: skip
 
     def deliver(self) -> None:
@@ -220,13 +221,14 @@ def test_lost_messages_empty_the_rows() -> None:
     in_world(scene)
 
 
+SCHEME = Scheme()
 NAMES = st.sampled_from(["a", "b", "a:b", "*", "ab", ""])
 KEYS: dict[str, Callable[[str, str], str]] = {
     "config": lambda name, _: site_key(name),
     "lookup": lambda name, _: user_key(name),
     "journey": lambda name, _: journey_key(name),
-    "attribution": attribution_key,
-    "channels": lambda _, model: channels_key(model),
+    "attribution": lambda name, model: attribution_key(name, SCHEME.key_end(model)),
+    "channels": lambda _, model: channels_key(SCHEME.key_end(model)),
 }
 PARAMETERS: dict[str, Callable[[str, str], tuple[Statement, tuple[Any, ...]]]] = {
     "config": lambda name, _: (statements.SITE, (name,)),

@@ -23,7 +23,7 @@ from core.wire import ISOLATE_HEADER
 from tests.core.attribution.worlds import World
 
 TOKEN = "a-token-for-tests"
-MODELS = ("last_click", "first_click", "linear", "time_decay", "u_shape", "w_shape")
+MODELS = ("last_click", "first_click", "linear", "time_decay", "u_shape", "w_shape", "data_driven")
 NOW_MS = 1_767_225_600_000
 POLLS = 20_000
 END_LIMIT_MS = 20_000
@@ -126,9 +126,9 @@ class Visitor:
                 return cache
         raise AssertionError(f"still {cache}")
 
-    def monitoring(self, name: str) -> Tree:
+    def monitoring(self, name: str, scope: str = "process") -> Tree:
         """Return what a monitoring endpoint tells, out of its envelope."""
-        answer = self.http.get(f"/api/performance/{name}")
+        answer = self.http.get(f"/api/performance/{name}?scope={scope}")
         assert answer.status_code == 200
         body = answer.json()
         assert body["success"] is True

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from core.attribution.parameters import Parameters
 from core.caching.envelope import HEADER_BYTES
 from core.caching.memory import ENTRY_OVERHEAD
 from core.wire import ISOLATE_HEADER
@@ -85,7 +86,7 @@ def test_bytes_of_l1_are_those_of_its_entries_by_the_first_part_of_their_key(use
     assert l1["entries"] == 12
     overhead = HEADER_BYTES + ENTRY_OVERHEAD
     document = len(used.get("/channels?model=linear").content)
-    expected = 2 * (document + len("channels:linear") + overhead)
+    expected = 2 * (document + len(f"channels:linear:{Parameters().key()}") + overhead)
     assert l1["bytes_by_prefix"]["channels"] == expected
 
 

@@ -157,23 +157,22 @@ def test_after_invalidation_every_isolate_sees_the_change(tagged: Visitor, targe
         assert sources_of(tagged.get(f"/journey/{user}", isolate=isolate)) == {NEW}
 
 
-# --- two processes -----------------------------------------------------------------------------
+# --- two services on one Redis, which know of one another by its pub/sub alone ----------------
 
 
 @pytest.fixture
 def heard(tmp_path: Path, redis_server: str) -> Iterator[tuple[Visitor, Visitor]]:
-    """Return clients of two processes that tell one another of invalidations."""
-    scenario = small_scenario(
-        tmp_path.name,
-        topology={"processes": 2, "isolates": 2},
-        tiers={"tags": True},
-    )
-    with serving(scenario, tmp_path, redis=redis_server) as (first, second):
+    """Return clients of two services that tell one another of invalidations."""
+    scenario = small_scenario(tmp_path.name, topology={"isolates": 2}, tiers={"tags": True})
+    with (
+        serving(scenario, tmp_path, redis=redis_server) as (first,),
+        serving(scenario, tmp_path, redis=redis_server) as (second,),
+    ):
         yield first, second
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=str)
-def test_invalidation_at_one_process_reaches_l1_of_the_other(
+def test_invalidation_at_one_service_reaches_l1_of_the_other(
     heard: tuple[Visitor, Visitor], target: Tree
 ) -> None:
     first, second = heard
@@ -215,15 +214,18 @@ def test_lost_pubsub_connection_empties_l1_and_is_replaced(
 L1_TTL = 3.0
 
 
-def test_without_pubsub_the_other_process_serves_the_old_value_for_the_ttl_of_l1_at_most(
+def test_without_pubsub_the_other_service_serves_the_old_value_for_the_ttl_of_l1_at_most(
     tmp_path: Path, redis_server: str
 ) -> None:
     scenario = small_scenario(
         "unheard",
-        topology={"processes": 2, "isolates": 1},
+        topology={"isolates": 1},
         tiers={"l1": {"ttl": f"{L1_TTL}s"}, "l2": {"pubsub": False}},
     )
-    with serving(scenario, tmp_path, redis=redis_server) as (first, second):
+    with (
+        serving(scenario, tmp_path, redis=redis_server) as (first,),
+        serving(scenario, tmp_path, redis=redis_server) as (second,),
+    ):
         rename_source(tmp_path, "u1", OLD)
         second.get("/journey/u1")
         kept_at = monotonic()

@@ -323,10 +323,13 @@ def test_service_without_a_breaker_still_answers_within_the_limit(
 
 
 def test_invalidation_is_heard_again_after_the_restart(tmp_path: Path, own_redis: Redis) -> None:
-    scenario = small_scenario("reunited", topology={"processes": 2, "isolates": 1})
-    with serving(scenario, tmp_path, redis=own_redis.url) as visitors:
-        first, second = visitors
-        for visitor in visitors:
+    # Two services, which know of one another by the pub/sub alone.
+    scenario = small_scenario("reunited", topology={"isolates": 1})
+    with (
+        serving(scenario, tmp_path, redis=own_redis.url) as (first,),
+        serving(scenario, tmp_path, redis=own_redis.url) as (second,),
+    ):
+        for visitor in (first, second):
             visitor.get("/journey/u1")
         own_redis.kill()
         answer = first.command("cache-invalidate", {"keys": ["journey:u1"]})
@@ -334,7 +337,7 @@ def test_invalidation_is_heard_again_after_the_restart(tmp_path: Path, own_redis
         assert first.cache()["invalidation"]["not_sent"] == 1
         assert second.get("/journey/u1").headers["Cache-Status"].startswith("L1; hit")
         own_redis.restart()
-        for visitor in visitors:  # what it missed meanwhile: everything, for all it knows
+        for visitor in (first, second):  # what it missed meanwhile: everything, for all it knows
             visitor.await_cache(lambda now: now["invalidation"]["gaps"] >= 1)
         assert not second.get("/journey/u1").headers["Cache-Status"].startswith("L1; hit")
         before = second.cache()["invalidation"]["received"]
@@ -346,12 +349,15 @@ def test_service_that_started_without_its_redis_hears_once_it_is_there(
     tmp_path: Path, own_redis: Redis
 ) -> None:
     own_redis.kill()
-    scenario = small_scenario("early", topology={"processes": 2, "isolates": 1})
-    with serving(scenario, tmp_path, redis=own_redis.url) as visitors:
-        first, second = visitors
+    # Two services, which know of one another by the pub/sub alone.
+    scenario = small_scenario("early", topology={"isolates": 1})
+    with (
+        serving(scenario, tmp_path, redis=own_redis.url) as (first,),
+        serving(scenario, tmp_path, redis=own_redis.url) as (second,),
+    ):
         assert first.get("/journey/u1").status_code == 200
         own_redis.restart()
-        for visitor in visitors:
+        for visitor in (first, second):
             visitor.await_cache(lambda now: now["invalidation"]["gaps"] == 1)
         second.get("/journey/u2")
         first.invalidate(prefix="journey:")

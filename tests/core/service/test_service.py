@@ -13,6 +13,8 @@ import httpx
 import pytest
 
 from core.attribution.models import credits_of
+from core.attribution.parameters import Parameters
+from tests.core.attribution.driven import driven_credits, effects_of, walks_of
 from tests.core.service.serving import (
     MODELS,
     NOW_MS,
@@ -132,16 +134,26 @@ def test_refusal_without_a_read_tells_its_time_only(visitor: Visitor, path: str)
 def test_attribution_equals_the_credits_of_the_seeded_touches(visitor: Visitor, model: str) -> None:
     world = seeded_world(visitor.scenario)
     assert len(world.conversions) == 30
+    effects = effects_of(walks_of(world))
     for position, (name, (user, converted, value)) in enumerate(world.conversions.items()):
         touches = world.journey(name)
         answer = visitor.attribution(name, model, isolate=position % 4)
-        shares = credits_of(model, [time for time, _ in touches], converted)
+        times, channels = [time for time, _ in touches], [channel for _, channel in touches]
+        found = answer.json()
+        origin: dict[str, Any] = {"parameters_key": Parameters().key()}
+        if model == "data_driven":
+            shares = tuple(point["credit"] for point in found["touchpoints"])
+            assert shares == pytest.approx(driven_credits(channels, effects), abs=1e-9)
+            origin |= {"model_version": found["model_version"], "fallback": None}
+        else:
+            shares = credits_of(model, times, converted)
         last = len(touches) - 1
         roles = ["first", *["middle"] * (last - 1), "last"] if last else ["only"]
-        assert answer.json() == {
+        assert found == {
             "conversion_id": name,
             "user_id": user,
             "model": model,
+            **origin,
             "conversion_timestamp": converted,
             "value": value,
             "touchpoints": [
@@ -369,7 +381,7 @@ def test_bad_event_is_refused_by_the_name_of_its_field(
     visitor: Visitor, what: str, body: bytes
 ) -> None:
     answer = visitor.http.post("/track", content=body)
-    message = problem(answer, 400)
+    message = problem(answer, 413 if "larger" in what else 400)
     assert what in message
     assert len(message) < 500
     assert "Server-Timing" in answer.headers
@@ -416,7 +428,7 @@ def test_isolate_that_is_not_there_is_refused(visitor: Visitor, path: str, isola
 
 
 @pytest.mark.parametrize(
-    "model", ["none", "constructor", "LINEAR", "", "linear%00", "data_driven", "x" * 5_000]
+    "model", ["none", "constructor", "LINEAR", "", "linear%00", "Data_driven", "x" * 5_000]
 )
 @pytest.mark.parametrize("path", ["/channels", "/attribution/c1", "/attribution/unknown"])
 def test_unknown_model_is_refused_with_the_list(visitor: Visitor, path: str, model: str) -> None:
@@ -468,7 +480,9 @@ def test_empty_id_is_refused(visitor: Visitor) -> None:
 
 
 def test_service_works_on_after_everything_that_it_refused(visitor: Visitor) -> None:
-    for body in (b"", b"{", b"x" * 100_000, raw(GOOD | {"timestamp": "x"})):
-        problem(visitor.http.post("/track", content=body), 400)
+    for status, body in (
+        (400, b""), (400, b"{"), (413, b"x" * 100_000), (400, raw(GOOD | {"timestamp": "x"})),
+    ):  # fmt: skip
+        problem(visitor.http.post("/track", content=body), status)
     answer = visitor.track()
     assert answer.json() == {"accepted": True, "duplicate": False}

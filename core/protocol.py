@@ -1,0 +1,88 @@
+"""The HTTP protocol of a worker: uvicorn's, with a bounded head and errors in JSON."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from core.answers import problem
+
+MAX_HEAD_BYTES = 32_768
+"""Of a request line with its header fields: that many are taken, twice as many never."""
+
+LINGER_SECONDS = 2.0
+_PIECE = MAX_HEAD_BYTES // 2
+_NO_HTTP = "this is no HTTP/1.1 request: mend its request line, header fields or framing"
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """Ends a connection whose request has no end to its head, or is no HTTP."""
+
+    _head = 0
+    _open: object = None
+
+    def data_received(self, data: bytes) -> None:
+        """Parse *data*, in pieces in which no head can hide."""
+        if len(data) > _PIECE:
+            for start in range(0, len(data), _PIECE):
+                if self.transport.get_protocol() is self:  # it was not refused
+                    self.data_received(data[start : start + _PIECE])
+            return
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # Answered as what it is otherwise; the parser reads nothing after it.
+            self.cycle.keep_alive = False
+            return
+        except httptools.HttpParserError:
+            self.send_400_response(_NO_HTTP)
+            return
+        scope = self.scope
+        if scope is not None and "path" not in scope:
+            self._await_head(scope, len(data))
+
+    def _await_head(self, scope: object, size: int) -> None:
+        if self._open is not scope:  # it began in this piece, after what came before it
+            self._open, self._head = scope, 0
+            return
+        self._head += size
+        if self._head >= MAX_HEAD_BYTES:
+            self._refuse_head()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what cannot be parsed, and close the connection."""
+        self._refuse(400, "bad_request", msg)
+
+    def _refuse_head(self) -> None:
+        if self.headers:
+            message = f"the header fields are longer than {MAX_HEAD_BYTES:,} bytes; send less"
+            self._refuse(431, "headers_too_large", message)
+        else:
+            message = f"the request line is longer than {MAX_HEAD_BYTES:,} bytes; send less"
+            self._refuse(414, "uri_too_long", message)
+
+    def _refuse(self, status: int, code: str, message: str) -> None:
+        _, body = problem(status, code, message)
+        head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+        self.transport.write(STATUS_LINE[status] + head % len(body) + body)
+        # Closed at once, with bytes unread, the connection would be reset and the answer lost.
+        self.transport.write_eof()
+        self.connections.discard(self)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.transport.set_protocol(_Lingering(self.transport, self.loop))
+
+
+class _Lingering(asyncio.Protocol):
+    """Reads over what a refused client goes on to send, for a while."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._end = loop.call_later(LINGER_SECONDS, transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end.cancel()

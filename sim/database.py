@@ -1,0 +1,91 @@
+"""The database of one replication: the service's rows and SQL, in memory and at no real cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import apsw
+
+from core.errors import Refused, StoreError
+from core.query.database import Command, Row
+from core.query.statements import Statement
+
+_FLAGS = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_NOMUTEX
+
+_STATEMENTS_LATER = 512
+"""After so many others, however few are different, apsw forgets a prepared statement: its limit."""
+
+
+class Image:
+    """A database as it was at one time, to be copied."""
+
+    def __init__(self, serialised: bytes) -> None:
+        """serialised: what `sqlite3.Connection.serialize` returns."""
+        self._connection = apsw.Connection(":memory:")
+        self._connection.deserialize("main", serialised)
+
+    def copy(self) -> ScratchDatabase:
+        """Return a database of its own with the same rows."""
+        connection = apsw.Connection(":memory:", flags=_FLAGS, statementcachesize=_STATEMENTS_LATER)
+        with connection.backup("main", self._connection, "main") as backup:
+            backup.step()
+        return ScratchDatabase(connection)
+
+
+class ScratchDatabase:
+    """SQLite in memory whose operations run where they are called, and end with the process.
+
+    It uses apsw, which takes half the time of sqlite3 for an insert, and one transaction that
+    never ends, for each end costs as much as the insert before it. So nothing of it is ever seen
+    from outside; all or none of a write holds by savepoints.
+    """
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        # Or a query with a range of parameters is planned anew for each of their values.
+        connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
+        self._cursor = connection.cursor()
+        self._cursor.execute("PRAGMA journal_mode = MEMORY")
+        self._cursor.execute("BEGIN")
+
+    async def read(self, statement: Statement, parameters: Sequence[Any]) -> list[Row]:
+        """Return the rows of *statement*; StoreError if it fails."""
+        try:
+            return self._cursor.execute(statement.sql, parameters).fetchall()
+        except apsw.Error as error:
+            raise StoreError(f"query {statement.name} failed: {error}") from error
+
+    async def write(self, *commands: Command) -> list[int]:
+        """Run *commands*, all or none; return the rows each changed.
+
+        Raise Refused if one breaks a rule of its table, StoreError if it fails otherwise.
+        """
+        cursor, connection = self._cursor, self._connection
+        try:
+            if len(commands) == 1 and len(commands[0][1]) == 1:  # SQLite undoes it by itself
+                statement, rows = commands[0]
+                before = connection.total_changes()
+                cursor.execute(statement.sql, rows[0])
+                return [connection.total_changes() - before]
+            cursor.execute("SAVEPOINT before")
+            try:
+                changed = []
+                for statement, rows in commands:
+                    before = connection.total_changes()
+                    cursor.executemany(statement.sql, rows)
+                    changed.append(connection.total_changes() - before)
+            except BaseException:
+                cursor.execute("ROLLBACK TO before")
+                raise
+            finally:
+                cursor.execute("RELEASE before")
+        except apsw.Error as error:
+            names = ", ".join(statement.name for statement, _ in commands)
+            kind = Refused if isinstance(error, apsw.ConstraintError) else StoreError
+            raise kind(f"write {names} failed: {error}") from error
+        return changed
+
+    async def close(self) -> None:
+        """Let go of the memory."""
+        self._connection.close()

@@ -1,0 +1,216 @@
+"""Claims about `edgeproof serve`: how many processes it runs, and how all of them end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+
+from tests.edgeproof.commands import (
+    SMALL,
+    Running,
+    Watched,
+    descendants,
+    edgeproof,
+    running,
+)
+
+SERVE = ("serve", "baseline", *SMALL, "--port", "0")
+POLLS = 20_000
+FINISHING = "Finishing what is in flight; another Ctrl-C ends at once.\n"
+
+
+@contextmanager
+def serving(*arguments: str, cwd: Path) -> Iterator[tuple[Running, list[str]]]:
+    """Yield a service that serves, and its URLs."""
+    with running(*SERVE, *arguments, cwd=cwd) as command:
+        urls = []
+        while True:
+            line = command.wait_for("Serving baseline on|Ctrl-C ends it", on_stdout=True)
+            if "Ctrl-C" in line:
+                break
+            urls.append(line.split()[-1])
+        command.said.clear()
+        yield command, urls
+
+
+def end(command: Running) -> tuple[int, str]:
+    """Wait for the end; return the exit code and what was said on standard error."""
+    code, _, said = command.end()
+    return code, said.replace(FINISHING, "")
+
+
+def asked(url: str, body: Any = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    with urlopen(Request(url, data=data), timeout=60) as answer:
+        return json.loads(answer.read())
+
+
+class Asking(threading.Thread):
+    """A request that is in flight, and what came of it."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self.url = url
+        self.answer: Any = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.answer = asked(self.url)
+        except OSError as error:
+            self.answer = error
+
+
+def await_loads(url: str, number: int) -> None:
+    """Return once *number* loads have begun on the worker at *url*."""
+    for _ in range(POLLS):
+        data = asked(f"{url}/api/performance/cache-stats?scope=process")["data"]
+        if data["cache"]["loads"]["started"] >= number:
+            return
+    pytest.fail("no load has begun")
+
+
+def test_workers_are_processes_with_a_port_each(tmp_path: Path) -> None:
+    with serving("--workers", "3", cwd=tmp_path) as (command, urls):
+        assert len(set(urls)) == 3
+        children = Watched(descendants(command.process.pid))
+        assert len(children.pids) == 5  # three workers, the L2 that they share, the consumer
+        for position, url in enumerate(urls):
+            asked(f"{url}/journey/u1")
+            alone = asked(f"{url}/api/performance/stats?scope=process")["data"]
+            assert alone["workers"]["answered"] == [position]
+            assert alone["cumulative"]["counters"]["requests_journey"] == 1
+        data = asked(f"{urls[1]}/api/performance/stats")["data"]
+        assert data["workers"] == {"answered": [0, 1, 2], "silent": []}
+        assert data["cumulative"]["counters"]["requests_journey"] == 3
+        command.interrupt(group=True)
+        code, said = end(command)
+        assert children.left() == []
+    assert (code, said) == (0, "")
+
+
+def test_workers_of_the_option_come_before_those_of_the_scenario(tmp_path: Path) -> None:
+    with serving("--set", "topology.processes=3", "--workers", "1", cwd=tmp_path) as (
+        command,
+        urls,
+    ):
+        assert len(urls) == 1
+        assert len(descendants(command.process.pid)) == 1
+        command.process.terminate()
+        assert command.end()[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (("--workers", "0"), r"--workers 0: run 1 to 64"),
+        (("--workers", "65"), r"--workers 65: run 1 to 64"),
+        (("--workers", "two"), r"'--workers': .*integer"),
+        (("--set", "topology.processes=100"), r"100 processes .*at most 64 .*--workers"),
+        (
+            ("--workers", "40", "--set", "topology.points_of_presence=2"),
+            r"80 processes .*at most 64",
+        ),
+        (("--workers", "3", "--port", "65534"), r"--port 65534: 3 .*65536; choose 65533 or lower"),
+    ],
+)
+def test_number_of_workers_that_cannot_be_is_one_clear_error(
+    tmp_path: Path, arguments: tuple[str, ...], what: str
+) -> None:
+    done = edgeproof("serve", "baseline", *SMALL, *arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert re.search(what, line)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_first_signal_lets_requests_and_the_queue_be_finished_in_every_process(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    data = tmp_path / "data"
+    # The queue hands nothing out by itself, and every load takes a while.
+    slow = ("tiers.l3.round_trip=500ms", "tiers.l3.timeout=30s", "queue.wait=10000s")
+    options = [part for setting in slow for part in ("--set", setting)]
+    with serving("--workers", "2", "--data", str(data), *options, cwd=tmp_path) as (command, urls):
+        for position, url in enumerate(urls):
+            event = {
+                "event_id": f"e{position}", "user_id": "buyer", "site_id": "s1", "event_name": "x",
+                "timestamp": 1_767_225_600_000 + position, "conversion_id": f"sold-{position}",
+                "value": 2.0,
+            }  # fmt: skip
+            assert asked(f"{url}/track", event)["accepted"] is True
+        loads = [
+            asked(f"{url}/api/performance/cache-stats?scope=process")["data"]["cache"]["loads"]
+            for url in urls
+        ]
+        children = Watched(descendants(command.process.pid))
+        in_flight = [Asking(f"{url}/journey/u{n}") for n, url in enumerate(urls)]
+        for url, before in zip(urls, loads, strict=True):
+            await_loads(url, before["started"] + 1)
+        command.process.send_signal(number)
+        command.wait_for(FINISHING, on_stdout=True)
+        code, said = end(command)
+        for asking in in_flight:
+            asking.join()
+            assert asking.answer["events"]
+        assert children.left() == []
+    assert (code, said) == (0, "")
+    with closing(sqlite3.connect(data / "cdp.sqlite")) as connection:
+        sql = "SELECT count(*) FROM conversions WHERE conversion_id LIKE 'sold-%' AND processed = 1"
+        assert connection.execute(sql).fetchone() == (2,)
+        assert connection.execute("SELECT count(*) FROM conversion_queue").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_second_ctrl_c_ends_at_once_whatever_is_in_flight(
+    tmp_path: Path, first: signal.Signals
+) -> None:
+    slow = ("tiers.l3.round_trip=1000s", "tiers.l3.timeout=2000s")
+    options = [part for setting in slow for part in ("--set", setting)]
+    with serving("--workers", "2", *options, cwd=tmp_path) as (command, urls):
+        children = Watched(descendants(command.process.pid))
+        asking = Asking(f"{urls[1]}/journey/u1")
+        await_loads(urls[1], 1)
+        command.process.send_signal(first)
+        command.wait_for(FINISHING, on_stdout=True)
+        command.interrupt()
+        code, said = end(command)
+        assert children.left() == []
+        asking.join()
+        assert isinstance(asking.answer, OSError)
+    assert (code, said) == (130, "edgeproof: interrupted; what was finished is kept\n")
+
+
+def test_ctrl_c_while_it_starts_ends_what_has_started(tmp_path: Path) -> None:
+    with running(*SERVE, "--workers", "2", cwd=tmp_path) as command:
+        found: list[int] = []
+        while not found:
+            found = descendants(command.process.pid)
+        children = Watched(found)
+        command.interrupt()
+        code, out, said = command.end()
+        assert children.left() == []
+        assert descendants(command.process.pid) == []
+    assert (code, out) == (130, "")
+    assert "Traceback" not in said
+
+
+def test_death_of_a_worker_ends_the_service_with_an_error(tmp_path: Path) -> None:
+    with serving("--workers", "2", cwd=tmp_path) as (command, _):
+        children = Watched(descendants(command.process.pid))
+        os.kill(children.pids[-1], signal.SIGKILL)
+        code, said = end(command)
+        assert children.left() == []
+    assert code == 2
+    assert re.fullmatch(r"edgeproof: a process of the service ended unexpectedly.*\n", said)
