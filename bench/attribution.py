@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,10 +22,14 @@ from typing import Any
 
 import numpy as np
 
+from core.attribution.connections import open_writer
 from core.attribution.fused import has_numba, share_credit
+from core.attribution.ledger import store_waiting
 from core.attribution.markov import count_transitions, removal_effects
+from core.attribution.models import MODELS
 from core.attribution.parameters import Parameters
 from core.attribution.paths import Floats, Paths
+from core.attribution.scheme import Scheme
 from core.attribution.survey import Survey, account_of_database
 from core.query import statements
 from core.query.database import SqliteDatabase
@@ -51,11 +56,13 @@ class Case:
     amount: int
     unit: str
     call: Callable[[], object]
+    prepare: Callable[[], None] = lambda: None
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
 
     def run(self) -> object:
-        """Time one call."""
+        """Time one call; what it needs is prepared before."""
+        self.prepare()
         wall, cpu = perf_counter(), process_time()
         result = self.call()
         self.cpu.append(process_time() - cpu)
@@ -93,8 +100,8 @@ def all_converting(paths: Paths) -> Paths:
     )  # fmt: skip
 
 
-def database_of(paths: Paths, file: Path, *, covering: bool) -> None:
-    """Write *paths* as a user each into a new database; *covering*: so is its index."""
+def database_of(paths: Paths, file: Path) -> None:
+    """Write *paths* as a user each into a new database."""
     database = SqliteDatabase(file, inline=True)
     with closing(database.connection) as connection:
         assert paths.times_ms is not None
@@ -121,54 +128,36 @@ def database_of(paths: Paths, file: Path, *, covering: bool) -> None:
                 for user in np.flatnonzero(paths.conversions).tolist()
             ),
         )
+        connection.executemany(
+            statements.ENQUEUE.sql,
+            (
+                (0, last[user], last[user], None, f"c{user}")
+                for user in np.flatnonzero(paths.conversions).tolist()
+            ),
+        )
         connection.execute("COMMIT")
-        if covering:
-            connection.execute("DROP INDEX user_journeys_by_user")
-            connection.execute(
-                "CREATE INDEX user_journeys_by_user ON user_journeys"
-                " (user_id, event_timestamp, id, utm_source, conversion_id)"
-            )
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 class Store:
-    """Writes a wide row of seven credits for each touch, in one transaction."""
+    """Stores the credits of a database in which everything waits, from its rows to its commit."""
 
-    def __init__(self, file: Path, touches: int) -> None:
-        self._file = file
-        rng = np.random.default_rng(2)
-        credits = rng.random((touches, 7)).tolist()
-        self._rows = [
-            (f"c{n // 5:08d}", n % 5, CHANNELS[n % 8], *row) for n, row in enumerate(credits)
-        ]
+    def __init__(self, paths: Paths, folder: Path) -> None:
+        self._waiting, self._file = folder / "waiting.db", folder / "stored.db"
+        self._touches = len(paths.codes)
+        database_of(paths, self._waiting)
 
-    def __call__(self) -> int:
-        """Write every row into a new file."""
-        for suffix in ("", "-wal", "-shm"):
+    def prepare(self) -> None:
+        """Make a copy that is as if nothing had been stored."""
+        for suffix in ("-wal", "-shm"):
             self._file.with_name(self._file.name + suffix).unlink(missing_ok=True)
-        connect, marks = _writer(), ", ".join("?" * 10)
-        with closing(connect(str(self._file))) as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute(
-                "CREATE TABLE touch_credits (conversion_id TEXT, touchpoint_index INTEGER,"
-                " utm_source TEXT, m1 REAL, m2 REAL, m3 REAL, m4 REAL, m5 REAL, m6 REAL, m7 REAL,"
-                " PRIMARY KEY (conversion_id, touchpoint_index)) WITHOUT ROWID"
-            )
-            connection.execute("BEGIN")
-            connection.executemany(f"INSERT INTO touch_credits VALUES ({marks})", self._rows)
-            connection.execute("COMMIT")
-        return len(self._rows)
+        shutil.copyfile(self._waiting, self._file)
 
-
-def _writer() -> Callable[[str], Any]:
-    try:
-        import apsw
-    except ImportError:
-        import sqlite3
-
-        return lambda file: sqlite3.connect(file, isolation_level=None)
-    return apsw.Connection
+    def __call__(self) -> None:
+        """Store every credit."""
+        with closing(open_writer(self._file)) as connection:
+            stored = store_waiting(connection, Scheme(), now_ms=_START_MS)
+        assert stored.touches == self._touches
 
 
 class Peers:
@@ -227,9 +216,8 @@ def main(arguments: Sequence[str]) -> int:
     weights = removal_effects(count_transitions(paths, 1)).conversions
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        plain, covering = folder / "plain.db", folder / "covering.db"
-        database_of(paths, plain, covering=False)
-        database_of(paths, covering, covering=True)
+        events = folder / "events.db"
+        database_of(paths, events)
         peers = stack.enter_context(closing(Peers(options.peers, paths, folder)))
         cases = [
             Case("numpy, totals", touches, "touches", lambda: share_credit(
@@ -249,15 +237,12 @@ def main(arguments: Sequence[str]) -> int:
                 removal_effects(count_transitions(paths, order))))
             for order in (1, 2, 3)
         ]  # fmt: skip
-        cases += [
-            Case(f"SQLite to totals, {name}", touches, "rows", lambda file=file: (  # type: ignore[misc]  # a default binds the loop's file
-                account_of_database(Survey(file=file, parameters=parameters))))
-            for name, file in (("index as shipped", plain), ("covering index", covering))
-        ]  # fmt: skip
-        cases.append(
-            Case("storing credits, wide rows", CREDITS, "credits",
-                 Store(folder / "credits.db", CREDITS // 7))
-        )  # fmt: skip
+        survey = Survey(file=events, parameters=parameters)
+        cases.append(Case("SQLite to totals", touches, "rows", lambda: account_of_database(survey)))
+        storing = all_converting(synthetic_paths(CREDITS // len(MODELS), seed=2))
+        store = Store(storing, folder)
+        credits = len(storing.codes) * len(MODELS)
+        cases.append(Case("storing credits", credits, "credits", store, store.prepare))
         foreign = [Case(name, touches, "touches", lambda: None) for name in peers.names]
         answers: dict[str, dict[str, Any]] = {}
         for number in range(options.rounds + 1):

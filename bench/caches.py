@@ -8,22 +8,21 @@ import importlib.util
 import json
 import platform
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
-from time import process_time
 
-from bench.peers import LIBRARIES, LRU, YARDSTICK, Cache, Library
+from bench.peers import LIBRARIES, LRU, TLRU, YARDSTICK, Library
 from bench.replays import RATE, REAL_STEP, TTLS, Accesses, FakePace, hit_ratio, recorded, synthetic
+from bench.turns import CHUNK, beside, filled, keys_from, timed_pair
 from core.errors import InputError
 from core.machine import resident_bytes
 from core.streams import Purpose, Stream
 
-CHUNK = 1_000  # keys in a turn: shorter than the machine keeps its speed
 OPERATIONS = ("hit", "miss", "overwrite", "insert+evict")
 
 
@@ -96,83 +95,40 @@ def speeds(
     In each round each operation of a library is measured in turns with the yardstick's. Keys come
     in an order of the round's own; those of inserts are new.
     """
-    keys = _keys(0, sizes.entries)
+    keys = keys_from(0, sizes.entries)
     absent = [f"absent:u{number:06d}" for number in range(sizes.entries)]
     orders = Stream(2, Purpose.DATA, width=sizes.entries).rows(0, sizes.rounds + 1).argsort(axis=1)
     # Twice the room: libraries that choose what they admit have to hold every key to be hit.
-    held = {library.name: _filled(library, 2 * sizes.entries, keys) for library in libraries}
-    full = {library.name: _filled(library, sizes.entries, keys) for library in libraries}
-    yardstick = _filled(YARDSTICK, 0, keys)
+    held = {library.name: filled(library, 2 * sizes.entries, keys) for library in libraries}
+    full = {library.name: filled(library, sizes.entries, keys) for library in libraries}
+    yardstick = filled(YARDSTICK, 0, keys)
     found: dict[str, dict[str, tuple[list[float], list[float]]]] = {
         library.name: {name: ([], []) for name in _operations(library)} for library in libraries
     }
     for number, order in enumerate(orders.tolist(), start=1):
         shuffled = [keys[index] for index in order]
-        new = _keys((2 * number - 1) * sizes.entries, sizes.entries)
-        newer = _keys(2 * number * sizes.entries, sizes.entries)
+        new = keys_from((2 * number - 1) * sizes.entries, sizes.entries)
+        newer = keys_from(2 * number * sizes.entries, sizes.entries)
         gc.collect()
         for library in libraries:
             cache = held[library.name]
             for name, (nanoseconds, ratios) in found[library.name].items():
                 if name == "hit":
-                    plain, taken = _pair(yardstick.read, cache.read, shuffled, shuffled)
+                    plain, taken = timed_pair(yardstick.read, cache.read, shuffled, shuffled)
                 elif name == "miss":
-                    plain, taken = _pair(yardstick.read, cache.read, absent, absent)
+                    plain, taken = timed_pair(yardstick.read, cache.read, absent, absent)
                 elif name == "overwrite":
-                    plain, taken = _pair(yardstick.write, cache.write, shuffled, shuffled)
+                    plain, taken = timed_pair(yardstick.write, cache.write, shuffled, shuffled)
                 else:
-                    base = _filled(YARDSTICK, 0, keys)
-                    cache = full[library.name] if library.is_bounded else _filled(library, 0, keys)
-                    plain, taken = _pair(base.write, cache.write, new, newer)
+                    base = filled(YARDSTICK, 0, keys)
+                    cache = full[library.name] if library.is_bounded else filled(library, 0, keys)
+                    plain, taken = timed_pair(base.write, cache.write, new, newer)
                 if number > 1:  # the first round warms
                     nanoseconds.append(taken / sizes.entries * 1e9)
                     ratios.append(taken / plain)
     for cache in (*held.values(), *full.values()):
         cache.close()
     return found
-
-
-def _keys(first: int, count: int) -> list[str]:
-    return [f"lookup:u{number:06d}" for number in range(first, first + count)]
-
-
-def _filled(library: Library, capacity: int, keys: Sequence[str]) -> Cache:
-    cache = library.open(capacity, None)
-    cache.write(keys)
-    return cache
-
-
-def _pair(
-    plain: Callable[[Sequence[str]], None],
-    other: Callable[[Sequence[str]], None],
-    warm_up: Sequence[str],
-    keys: Sequence[str],
-) -> tuple[float, float]:
-    """Return the seconds of CPU time that each takes for *keys*, in turns of CHUNK keys."""
-    gc.disable()
-    try:
-        _turns(plain, other, warm_up)
-        return _turns(plain, other, keys)
-    finally:
-        gc.enable()
-
-
-def _turns(
-    plain: Callable[[Sequence[str]], None],
-    other: Callable[[Sequence[str]], None],
-    keys: Sequence[str],
-) -> tuple[float, float]:
-    totals = [0.0, 0.0]
-    for first in range(0, len(keys), CHUNK):
-        chunk = keys[first : first + CHUNK]
-        for key in chunk:
-            hash(key)  # a caller has just made its key: it is in the processor's cache
-        turn = ((0, plain), (1, other))
-        for index, run in turn if first // CHUNK % 2 else turn[::-1]:
-            started = process_time()
-            run(chunk)
-            totals[index] += process_time() - started
-    return totals[0], totals[1]
 
 
 def _operations(library: Library) -> tuple[str, ...]:
@@ -229,7 +185,7 @@ def _absent(library: Library) -> Row:
 def _check(library: Library, entries: int) -> None:
     """Raise AssertionError unless *library* misses what is new and hits what it was given."""
     cache = library.open(2 * entries, None)
-    pairs = [(key, max(TTLS)) for key in _keys(0, entries)]
+    pairs = [(key, max(TTLS)) for key in keys_from(0, entries)]
     for expected in (False, True):
         answers = cache.replay(pairs, FakePace(RATE))
         if answers.count(expected) < 0.99 * entries:
@@ -288,6 +244,18 @@ def notes(rows: Sequence[Row], accesses: Accesses, sizes: Sizes, drift: float) -
     ]
 
 
+def _limits(sizes: Sizes) -> str:
+    found = beside(LRU, TLRU, entries=sizes.entries, rounds=sizes.rounds)
+    ratios = [
+        f"{name} {median(each):.3f} ({min(each):.3f} to {max(each):.3f})"
+        for name, each in found.items()
+    ]
+    return (
+        f"{LRU.name} in turns with {TLRU.name} itself, what it takes of the time: "
+        f"{', '.join(ratios)}."
+    )
+
+
 def main(arguments: Sequence[str]) -> int:
     """Measure and print the table; return 0, or 2 with one line if an argument cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m bench.caches", description=__doc__)
@@ -312,6 +280,8 @@ def main(arguments: Sequence[str]) -> int:
     exact = next(row.hit_ratio for row in rows if row.name == LRU.name) or 0.0
     drift = hit_ratio(LRU, accesses, in_real_time=True) - exact
     lines = notes(rows, accesses, sizes, drift)
+    if is_installed(TLRU):
+        lines.append(_limits(sizes))
     print("\n".join(table(rows, markdown=options.markdown)))
     print()
     print("\n".join(f"- {line}" if options.markdown else line for line in lines))

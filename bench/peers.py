@@ -140,7 +140,7 @@ class _Memory(_Direct):
         return self.cache.get(key, self.now())
 
     def put(self, key: str, ttl: float) -> None:
-        self.cache.set(key, VALUE, expires=self.now() + ttl, size=len(VALUE))
+        self.cache.set(key, VALUE, self.now() + ttl, len(VALUE))
 
     def read(self, keys: Sequence[str]) -> None:
         get, now = self.cache.get, self.now
@@ -150,7 +150,7 @@ class _Memory(_Direct):
     def write(self, keys: Sequence[str]) -> None:
         put, now = self.cache.set, self.now
         for key in keys:
-            put(key, VALUE, expires=now() + LONG, size=len(VALUE))
+            put(key, VALUE, now() + LONG, len(VALUE))
 
 
 class _Cachetools(_Direct):
@@ -336,6 +336,7 @@ YARDSTICK = Library(
     note="unbounded: its hit ratio is the most that these TTLs allow, its insert evicts nothing",
 )  # fmt: skip
 LRU = Library(name="core.caching MemoryCache", open=_Memory)
+TLRU = Library(name="cachetools.TLRUCache", open=_Cachetools, distribution="cachetools")
 LIBRARIES = (
     YARDSTICK,
     LRU,
@@ -343,7 +344,7 @@ LIBRARIES = (
         name="TieredCache.peek", open=_Tiered, is_whole=False,
         note="what L1 answers of a tiered read; it writes as MemoryCache does",
     ),
-    Library(name="cachetools.TLRUCache", open=_Cachetools, distribution="cachetools"),
+    TLRU,
     Library(
         name="cachebox.VTTLCache", open=_Cachebox, distribution="cachebox", takes_time=False,
         note="evicts what expires next",

@@ -67,7 +67,7 @@ class Application:
         query_cache: QueryCache | None = None,
     ) -> None:
         tiers = scenario.tiers
-        self.profiler = LatencyProfiler()
+        self.profiler = LatencyProfiler(clock)
         lease = backlog.lease if backlog is not None and inbox is None else None
         self.queries = Queries(
             database, clock, self.profiler, lease=lease, parameters=scheme.parameters

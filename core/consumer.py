@@ -54,7 +54,7 @@ class Consumer:
         self._timers = Timers(self._clock)
         self._faults = FaultSchedule(scenario.faults, origin=float("inf"))
         self._sqlite = SqliteDatabase(plan.folder / "cdp.sqlite")
-        self._profiler = LatencyProfiler()
+        self._profiler = LatencyProfiler(self._clock)
         database: Database = self._sqlite
         numbers = DrawnNumbers(scenario.seed, plan.position)
         platform = EmulatingPlatform(self._clock, self._timers, numbers)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.histogram import LatencyHistogram
-from core.profiling import THRESHOLDS, LatencyProfiler
+from core.profile import THRESHOLDS
+from core.profiling import SLOW_KEPT as SLOW_REQUESTS_KEPT
+from core.profiling import LatencyProfiler
 from core.query.executor import SLOW_KEPT, StatementStatistics
 
 PARTS = ("latencies", "caches", "queries")
@@ -19,7 +21,8 @@ class Figures:
     """The figures of one process, or of several together.
 
     processes: what cannot be added, by worker; statements and slow (queries, with their plans):
-    of the part "queries" only; caches: of the part "caches" only, see `core.cache_report`.
+    of the part "queries" only; caches: of the part "caches" only, see `core.cache_report`;
+    slow_requests: the last ones, by the machine's clock.
     """
 
     profiler: LatencyProfiler
@@ -27,6 +30,7 @@ class Figures:
     processes: list[dict[str, Any]]
     statements: Mapping[str, StatementStatistics]
     slow: list[dict[str, Any]]
+    slow_requests: list[dict[str, Any]]
     caches: Mapping[str, Any]
 
     def to_json(self) -> dict[str, Any]:
@@ -46,6 +50,7 @@ class Figures:
             "counters": self.counters,
             "processes": self.processes,
             "slow": self.slow,
+            "slow_requests": self.slow_requests,
         }
 
     @classmethod
@@ -66,6 +71,7 @@ class Figures:
             counters=data["counters"],
             processes=data["processes"],
             slow=data["slow"],
+            slow_requests=data["slow_requests"],
         )
 
 
@@ -77,6 +83,7 @@ def merged(parts: Iterable[Figures]) -> Figures:
     counters: dict[str, int] = {}
     processes: list[dict[str, Any]] = []
     slow: list[dict[str, Any]] = []
+    requests: list[dict[str, Any]] = []
     for part in parts:
         add_latencies(profiler, part.profiler)
         for name, found in part.statements.items():
@@ -89,7 +96,9 @@ def merged(parts: Iterable[Figures]) -> Figures:
         add_counts(counters, part.counters)
         processes += part.processes
         slow += part.slow
+        requests += part.slow_requests
     slow.sort(key=lambda query: query["ended_ms"])
+    requests.sort(key=lambda request: request["ended"])
     return Figures(
         profiler=profiler,
         statements=statements,
@@ -97,6 +106,7 @@ def merged(parts: Iterable[Figures]) -> Figures:
         counters=counters,
         processes=processes,
         slow=slow[-SLOW_KEPT:],
+        slow_requests=requests[-SLOW_REQUESTS_KEPT:],
     )
 
 

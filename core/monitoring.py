@@ -151,6 +151,7 @@ class Monitoring:
                     "cache": _cache_latencies(profiler),
                     "externalAPIs": profiler.summary("external"),
                     "queue": profiler.summary("queue"),
+                    "slow_requests": gathered.figures.slow_requests,
                 },
                 **gathered.said,
             }

@@ -3,78 +3,99 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
+from core.clock import Clock
 from core.histogram import LatencyHistogram
+from core.profile import THRESHOLDS, Profile, Threshold
+from core.profiled_span import ProfiledSpan, SlowRequest, land
 
 BUCKET_BYTES = 85
 """Counted for a histogram bucket: a dict slot and two integers (`python -m bench.sizes`)."""
 
+MAX_NAMES = 1_000
+"""Names over all kinds; what comes under further ones is counted under OTHER of its kind."""
 
-@dataclass(frozen=True, slots=True)
-class Threshold:
-    """Seconds above which a sample is worth a warning, and above which it is an error."""
-
-    warning: float
-    error: float
-
-
-THRESHOLDS = {
-    "request": Threshold(0.100, 0.200),
-    "query": Threshold(0.050, 0.100),
-    "cache": Threshold(0.050, 0.250),
-    "external": Threshold(0.500, 2.000),
-    "queue": Threshold(0.500, 2.000),
-}
-"""By kind. The cache lines are those of the edge store (p95 50 ms, p99 250 ms), not of memory."""
-
-
-class Profile:
-    """The samples of one kind and name, and how many crossed the kind's lines."""
-
-    __slots__ = ("errors", "histogram", "threshold", "warnings")
-
-    def __init__(self, threshold: Threshold) -> None:
-        self.histogram = LatencyHistogram()
-        self.threshold = threshold
-        self.warnings = 0
-        self.errors = 0
-
-    def record(self, seconds: float) -> None:
-        """Count one sample."""
-        self.histogram.record(seconds)
-        if seconds > self.threshold.warning:
-            if seconds > self.threshold.error:
-                self.errors += 1
-            else:
-                self.warnings += 1
-
-    def fail(self) -> None:
-        """Count one operation that never succeeded: slower than any limit."""
-        self.histogram.fail()
-        self.errors += 1
+OTHER = "(other)"
+SLOW_KEPT = 20
 
 
 class LatencyProfiler:
-    """Latencies by kind (request, query, cache, external, queue) and by name within the kind."""
+    """Latencies by kind (request, query, cache, external, queue) and by name within the kind.
 
-    __slots__ = ("_profiles",)
+    clock: what spans are timed by; a profiler of samples that others have timed needs none.
+    thresholds: the kinds that there are, and their lines. slow_kept: how many of the last
+    requests that crossed their warning line, or failed, are kept with their stages.
+    has_spans: whether one was ever asked for; until then no sample looks for a request around it.
+    For one thread: spans and samples of an event loop's tasks, not of several threads.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_clock", "_profiles", "_slow", "_thresholds", "has_spans")
+
+    def __init__(
+        self,
+        clock: Clock | None = None,
+        *,
+        thresholds: Mapping[str, Threshold] = THRESHOLDS,
+        slow_kept: int = SLOW_KEPT,
+    ) -> None:
+        self._clock = clock
+        self._thresholds = thresholds
         self._profiles: dict[tuple[str, str], Profile] = {}
+        self._slow: deque[SlowRequest] = deque(maxlen=slow_kept)
+        self.has_spans = False
 
     def profile(self, kind: str, name: str) -> Profile:
         """Return the profile of *name*, whose `record` can be kept and called; KeyError for a kind
         that has no thresholds."""
         found = self._profiles.get((kind, name))
+        return self._new_profile(kind, name) if found is None else found
+
+    def _new_profile(self, kind: str, name: str) -> Profile:
+        threshold = self._thresholds[kind]
+        if len(self._profiles) >= MAX_NAMES and name != OTHER:
+            return self.profile(kind, OTHER)
+        profile = self._profiles[kind, name] = Profile(kind, name, threshold)
+        return profile
+
+    def span(self, kind: str, name: str) -> ProfiledSpan:
+        """Return a context manager that times what runs in it as one sample of *name*.
+
+        What is opened inside it, across awaits and in tasks started there, is nested in it, and
+        what is nested in a request lands on that request. An exception counts as a failure and
+        passes. KeyError for a kind without thresholds, ValueError for a profiler without a clock.
+        """
+        if self._clock is None:
+            raise ValueError("a profiler without a clock times no spans; give it one")
+        found = self._profiles.get((kind, name))
         if found is None:
-            found = self._profiles[kind, name] = Profile(THRESHOLDS[kind])
-        return found
+            found = self._new_profile(kind, name)
+        self.has_spans = True
+        return ProfiledSpan(found, self._clock.now, self._slow)
 
     def record(self, kind: str, name: str, seconds: float) -> None:
-        """Count one sample of *seconds*."""
-        self.profile(kind, name).record(seconds)
+        """Count one sample of *seconds* that has just ended; it lands on the request around it."""
+        profile = self.profile(kind, name)
+        profile.record(seconds)
+        if self.has_spans:
+            land(profile, seconds)
+
+    def fail(self, kind: str, name: str, seconds: float) -> None:
+        """Count one operation that failed after *seconds*; it lands on the request around it."""
+        profile = self.profile(kind, name)
+        profile.fail()
+        if self.has_spans:
+            land(profile, seconds, is_failed=True)
+
+    def slow_requests(self) -> list[SlowRequest]:
+        """Return the last requests that crossed their warning line or failed, latest last."""
+        return list(self._slow)
+
+    def kinds(self) -> list[str]:
+        """Return the kinds that samples came in, in the order of their first sample."""
+        return list(dict.fromkeys(kind for kind, _ in self._profiles))
 
     def names(self, kind: str) -> list[str]:
         """Return the names seen of *kind*, in the order of their first sample."""

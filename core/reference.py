@@ -7,11 +7,10 @@ import gc
 import os
 import sqlite3
 import time
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 from core.application import Application
@@ -51,7 +50,6 @@ from core.query.executor import QueryExecutor
 from core.replay import prepare
 from core.scenario import ENDPOINTS, Scenario
 from core.seeding import bring_up_to_date, seed_database
-from core.span import Span
 from core.streams import Purpose, Stream
 from core.timers import Timers
 from core.warm_start import warm_state
@@ -365,6 +363,7 @@ class Reference(Application):
             processes=[{"worker": self.plan.position, **self.process_figures()}],
             statements=executor.statement_statistics if is_of_queries else {},
             slow=slow,
+            slow_requests=[each.to_json() for each in self.profiler.slow_requests()],
             caches=cache_counts(self) if part == "caches" else {},
         )
 
@@ -386,33 +385,3 @@ class Reference(Application):
         self.timers.close()
         await self.kv.close()
         await self.database.close()
-
-
-class Metered:
-    """Awaits a coroutine and adds the CPU time of its own steps to a span."""
-
-    __slots__ = ("_coroutine", "_span")
-
-    def __init__(self, coroutine: Any, span: Span) -> None:
-        self._coroutine = coroutine
-        self._span = span
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        span, cpu = self._span, time.thread_time
-        resume, argument = self._coroutine.send, None
-        while True:
-            started = cpu()
-            try:
-                waits_for = resume(argument)
-            except StopIteration as result:
-                span.cpu += cpu() - started
-                return result.value
-            except BaseException:
-                span.cpu += cpu() - started
-                raise
-            span.cpu += cpu() - started
-            try:
-                argument = yield waits_for
-                resume = self._coroutine.send
-            except BaseException as error:
-                resume, argument = self._coroutine.throw, error

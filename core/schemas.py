@@ -215,6 +215,26 @@ SCHEMAS: dict[str, Schema] = {
         answered={**rows(WHOLE), "description": "The workers whose figures these are."},
         silent=rows(record(worker=WHOLE, reason=TEXT)),
     ),
+    "SlowRequest": record(
+        name=TEXT,
+        ended={**NUMBER, "description": "Seconds of the machine's clock."},
+        duration={**NUMBER, "description": "Milliseconds."},
+        failed={"type": "boolean"},
+        stages=rows(
+            record(
+                kind=TEXT,
+                name=TEXT,
+                began={
+                    **maybe(NUMBER),
+                    "description": "Milliseconds after the request; null: unknown.",
+                },
+                duration=NUMBER,
+                depth=WHOLE,
+                failed={"type": "boolean"},
+            )
+        ),
+        left_out={**WHOLE, "description": "Further stages."},
+    ),
     "SlowQuery": record(
         names=rows(TEXT), seconds=NUMBER, ended_ms=EPOCH_MS, rows=WHOLE, plan=TEXT
     ),
@@ -286,6 +306,7 @@ SCHEMAS |= {
             **_LATENCIES,
             requests_by_endpoint=table(part("Latency")),
             externalAPIs=part("JudgedLatency"),
+            slow_requests=rows(part("SlowRequest")),
         ),
         **ABOUT,
     ),
@@ -309,6 +330,7 @@ SCHEMAS |= {
             )
         ),
         slow=rows(part("SlowQuery")),
+        slow_requests=rows(part("SlowRequest")),
         caches={"type": "object"},
     ),
 }

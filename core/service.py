@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from time import perf_counter
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -16,10 +15,9 @@ from starlette.routing import Route
 
 from core import openapi
 from core.answers import Answer, problem, refused
-from core.cdp import NotAccepted, Unusable
-from core.errors import EdgeproofError, InputError, StoreError, StoreTimeout
+from core.endpoint import Endpoint, Handle
+from core.errors import EdgeproofError
 from core.incoming import (
-    BadRequest,
     BodyTooLarge,
     identifier,
     model_of_query,
@@ -28,11 +26,10 @@ from core.incoming import (
     read_body,
 )
 from core.monitoring import TOKEN_VARIABLE, Monitoring, handled
-from core.reference import Metered, Reference, WorkerPlan
+from core.reference import Reference, WorkerPlan
 from core.scenario import ENDPOINTS
 from core.siblings import Siblings
 from core.span import Span
-from core.wire import ISOLATE_HEADER, cache_status, server_timing
 
 
 def create_app(plan: WorkerPlan, *, token: str | None = None) -> Starlette:
@@ -78,9 +75,13 @@ class Service:
         """Return every route."""
         return [
             Route("/track", self._endpoint("track", self._track), methods=["POST"]),
-            Route("/attribution/{id:path}", self._endpoint("attribution", self._attribution)),
-            Route("/journey/{id:path}", self._endpoint("journey", self._journey)),
-            Route("/channels", self._endpoint("channels", self._channels)),
+            Route(
+                "/attribution/{id:path}",
+                self._endpoint("attribution", self._attribution),
+                methods=["GET"],
+            ),
+            Route("/journey/{id:path}", self._endpoint("journey", self._journey), methods=["GET"]),
+            Route("/channels", self._endpoint("channels", self._channels), methods=["GET"]),
             *self._monitoring.routes(),
             Route(openapi.PATH, handled(self._document)),
         ]
@@ -90,51 +91,8 @@ class Service:
         body = json.dumps(openapi.document(self._plan.scenario)).encode()
         return Response(body, 200, None, "application/json")
 
-    def _endpoint(
-        self, name: str, handle: Callable[[Request, Span, int], Awaitable[Answer]]
-    ) -> Callable[[Request], Awaitable[Response]]:
-        async def endpoint(request: Request) -> Response:
-            started = perf_counter()
-            span = Span()
-            try:
-                isolate = self._isolate(request)
-                status, body = await Metered(handle(request, span, isolate), span)
-            except Unusable as error:
-                status, body = problem(422, "unusable_data", str(error))
-            except NotAccepted as error:
-                status, body = problem(403, "not_accepted", str(error))
-            except InputError as error:
-                status, body = problem(400, "bad_request", str(error))
-            except StoreTimeout as error:
-                status, body = problem(504, "store_timeout", f"{error}; try again later")
-            except StoreError as error:
-                status, body = problem(503, "store_error", f"{error}; try again later")
-            total = perf_counter() - started
-            reference = self.reference
-            reference.requests[name] += 1
-            reference.own_cpu += span.cpu
-            reference.profiler.record("request", name, total)
-            for stage, seconds in span.stages:
-                if stage == "l2":
-                    reference.profiler.record("cache", "L2", seconds)
-                elif stage == "l1":
-                    reference.profiler.record("cache", "L1", seconds)
-            timing = server_timing([*span.stages, ("cpu", span.cpu), ("total", total)])
-            headers = {"Server-Timing": timing}
-            if span.reads:
-                headers["Cache-Status"] = cache_status(span.reads)
-            return Response(body, status, headers, "application/json")
-
-        return endpoint
-
-    def _isolate(self, request: Request) -> int:
-        text = request.headers.get(ISOLATE_HEADER, "0")
-        if not text.isdecimal() or len(text) > 6 or int(text) >= self._isolates:
-            raise BadRequest(
-                f"{ISOLATE_HEADER} is {text[:20]!r}; this process has the isolates "
-                f"0 to {self._isolates - 1}"
-            )
-        return int(text)
+    def _endpoint(self, name: str, handle: Handle) -> Endpoint:
+        return Endpoint(name, handle, lambda: self.reference, self._isolates)
 
     async def _track(self, request: Request, span: Span, isolate: int) -> Answer:
         try:

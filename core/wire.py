@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from core.record import NEGATIVE, READ_OUTCOMES, STALE
 
@@ -37,16 +38,17 @@ _FLAGS_OF = {text.partition("=")[2]: flags for flags, text in _DETAILS.items()}
 
 def cache_status(reads: Iterable[tuple[str, int]]) -> str:
     """Return the Cache-Status value of *reads*: (name, outcome code) each, in their order."""
-    return ", ".join(_group(name, code) for name, code in reads)
+    return ", ".join([_group(name, code) for name, code in reads])
 
 
+@lru_cache(maxsize=256)
 def _group(name: str, code: int) -> str:
     return _GROUPS[code & ~_FLAGS].format(key=name, detail=_DETAILS[code & _FLAGS])
 
 
 def server_timing(stages: Iterable[tuple[str, float]]) -> str:
     """Return the Server-Timing value of *stages*: (name, seconds) each; durations in ms."""
-    return ", ".join(f"{name};dur={seconds * 1e3:.4f}" for name, seconds in stages)
+    return ", ".join([f"{name};dur={seconds * 1e3:.4f}" for name, seconds in stages])
 
 
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')

@@ -26,6 +26,19 @@ from core.service import create_app
 
 _PR_SET_PDEATHSIG = 1
 
+SERVER_OPTIONS: dict[str, Any] = {
+    "http": BoundedProtocol,
+    "ws": "none",
+    "loop": "asyncio",
+    "log_level": "warning",
+    "access_log": False,
+    "server_header": False,
+    "backlog": 1024,
+    "timeout_keep_alive": 120,
+    "timeout_graceful_shutdown": 5,
+}
+"""How uvicorn is run; `python -m bench.service` runs the bare route the same way."""
+
 
 PARENT_VARIABLE = "EDGEPROOF_SERVICE_PARENT"
 
@@ -90,18 +103,7 @@ def main(arguments: Sequence[str]) -> int:
         port = listener.getsockname()[1]
         host = f"[{plan['host']}]" if ":" in plan["host"] else plan["host"]
         app = create_app(worker)
-        config = uvicorn.Config(
-            app,
-            http=BoundedProtocol,
-            ws="none",
-            loop="asyncio",
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            backlog=1024,
-            timeout_keep_alive=120,
-            timeout_graceful_shutdown=5,
-        )
+        config = uvicorn.Config(app, **SERVER_OPTIONS)
         server = _Server(config, f"http://{host}:{port}")
         try:
             asyncio.run(server.serve(sockets=[listener]))

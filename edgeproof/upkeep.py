@@ -1,26 +1,31 @@
-"""edgeproof attribute fit and recount: what is kept with a database, made anew and checked."""
+"""edgeproof attribute fit, store and recount: what a database keeps, made anew and checked."""
 
 from __future__ import annotations
 
 import json as json_module
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
 
 from core.attribution.bulk import Window
+from core.attribution.connections import open_writer
 from core.attribution.fitted import MIN_CONVERSIONS
+from core.attribution.ledger import Stored, store_waiting
 from core.attribution.parameters import Parameters
+from core.attribution.scheme import Scheme
 from core.attribution.survey import Survey, fit_database
-from core.attribution.upkeep import Totals, keep_model, recount, repair
+from core.attribution.upkeep import Totals, keep_model, newest_row, recount, repair
 from core.clock import SystemClock, epoch_ms
 from core.errors import InputError
 from core.query.database import SqliteDatabase
 from edgeproof.attribute import direct_rule, milliseconds
 from edgeproof.finish import show_table
-from edgeproof.options import JsonOption, PlainOption
+from edgeproof.options import JsonOption, PlainOption, chosen_scenario
 from edgeproof.progress import Display
 from edgeproof.queue import DatabaseOption, check_database
 
@@ -84,6 +89,52 @@ def fit(
     )
     if model.fallback:
         print(f"Notice: {model.fallback}")
+    return 0
+
+
+def store(
+    db: DatabaseOption,
+    scenario: Annotated[
+        str | None,
+        typer.Option(
+            "--scenario", metavar="SCENARIO", help="Whose table `attribution` holds the parameters."
+        ),
+    ] = None,
+    plain: PlainOption = False,
+    json: JsonOption = False,
+) -> int:
+    """Attribute all conversions that wait in a database, dead letters included, and store them.
+
+    For a backlog that is too long for the service's consumer, which may go on meanwhile: each
+    conversion counts once. Ctrl-C keeps what is stored; run it again for the rest.
+
+    Example: edgeproof attribute store --db data/cdp.sqlite --scenario baseline
+    """
+    check_database(db)
+    parameters = Parameters()
+    if scenario is not None:
+        parameters = chosen_scenario(scenario).attribution.parameters()
+    display = Display(plain=plain, quiet=json)
+
+    def show(share: float, stored: Stored) -> None:
+        display.update("storing", share, f"{stored.conversions:,} conversions")
+
+    # Closed before the next one opens the file: the two may be of two SQLite libraries.
+    newest = _on(db, lambda database, _: newest_row(database.connection))
+    with display.open(), closing(open_writer(db)) as connection:
+        stored = store_waiting(
+            connection, Scheme(parameters, newest), now_ms=epoch_ms(SystemClock()),
+            on_progress=show,
+        )  # fmt: skip
+    if json:
+        print(json_module.dumps(asdict(stored)))
+    elif not stored.conversions:
+        print("No conversion waits.")
+    else:
+        print(
+            f"Stored {stored.conversions:,} conversions with {stored.touches:,} touches; "
+            f"{stored.without_touches:,} had none."
+        )
     return 0
 
 

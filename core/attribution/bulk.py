@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.attribution.connections import Reader, columns_of, rows_of
 from core.attribution.parameters import Parameters
 from core.attribution.paths import Codes, Integers, Paths
 from core.errors import InputError
 from core.query import statements
-from core.query.statements import Statement
 
 RANGE_TOUCHES = 250_000
 """Touches of a range of users, more only where one user has more: what bounds the memory."""
-
-_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
 
 EVERYONE: tuple[str, str | bytes] = ("", b"")
 """The range of all users: in SQLite's order every text is less than every blob."""
@@ -50,107 +46,9 @@ class Window:
         return inside
 
 
-class Reader(Protocol):
-    """A connection that reads."""
-
-    def execute(self, sql: str, parameters: Sequence[Any] = ..., /) -> Any:
-        """Return a cursor over the rows of *sql*."""
-        ...
-
-    def close(self) -> None:
-        """Let go of the file."""
-        ...
-
-
-def open_reader(file: Path) -> Reader:
-    """Return a connection that reads one state of the database *file* until it is closed.
-
-    It uses apsw where that is installed: twice as fast, but a second SQLite within the process.
-    Closing its file would drop the locks of sqlite3 on the same file, so open no other connection
-    to *file* in this process meanwhile. Raise InputError if the file holds no such database.
-    """
-    if not file.is_file():
-        raise InputError(f"{file}: there is no such file; give the service's database")
-    uri = f"{file.resolve().as_uri()}?mode=ro"
-    connection: Reader | None = None
-    try:
-        connection = _connected(uri)
-        connection.execute("PRAGMA busy_timeout = 5000").fetchall()
-        connection.execute("PRAGMA cache_size = -65536").fetchall()
-        connection.execute("PRAGMA mmap_size = 1073741824").fetchall()
-        connection.execute("BEGIN").fetchall()
-        for table in ("user_journeys", "conversions"):
-            if not connection.execute(_TABLE, (table,)).fetchall():
-                raise InputError(
-                    f"{file}: has no table {table}; give a database that edgeproof made"
-                )
-    except _errors() as error:
-        if connection is not None:
-            connection.close()
-        raise InputError(f"{file}: not a usable database ({error}); give another file") from None
-    except InputError:
-        if connection is not None:
-            connection.close()
-        raise
-    return connection
-
-
-def _connected(uri: str) -> Reader:
-    try:
-        import apsw
-    except ImportError:
-        return sqlite3.connect(uri, uri=True, isolation_level=None)
-    return apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
-
-
-def _errors() -> tuple[type[Exception], ...]:
-    try:
-        import apsw
-    except ImportError:
-        return (sqlite3.Error,)
-    return (sqlite3.Error, apsw.Error)
-
-
-def _rows(connection: Reader, statement: Statement, *parameters: Any) -> list[Any]:
-    try:
-        return list(connection.execute(statement.sql, parameters).fetchall())
-    except _errors() as error:
-        raise _failed(statement, error) from None
-
-
-def _columns(
-    connection: Reader, statement: Statement, parameters: Sequence[Any], width: int
-) -> list[list[Any]]:
-    """Return the columns of the answer.
-
-    Rows are let go one by one: holding them all makes the garbage collector go through them again
-    and again, which costs more than the query.
-    """
-    columns: list[list[Any]] = [[] for _ in range(width)]
-    try:
-        cursor = connection.execute(statement.sql, parameters)
-        if width == 2:
-            first, second = columns[0].append, columns[1].append
-            for one, two in cursor:
-                first(one)
-                second(two)
-        else:
-            appends = [column.append for column in columns]
-            for row in cursor:
-                for append, value in zip(appends, row, strict=True):
-                    append(value)
-    except _errors() as error:
-        raise _failed(statement, error) from None
-    return columns
-
-
-def _failed(statement: Statement, error: Exception) -> InputError:
-    return InputError(f"query {statement.name} failed: {error}; give another database")
-
-
 def events_at_most(connection: Reader) -> int:
     """Return a number of events that the database does not exceed, without counting them."""
-    return _rows(connection, statements.NEWEST_EVENT)[0][0] or 0
+    return rows_of(connection, statements.NEWEST_EVENT)[0][0] or 0
 
 
 def user_ranges(
@@ -162,10 +60,10 @@ def user_ranges(
     """
     low, everything = EVERYONE
     while True:
-        found = _rows(connection, statements.END_OF_RANGE, low, touches)
+        found = rows_of(connection, statements.END_OF_RANGE, low, touches)
         high = found[0][0] if found else None
         if high is not None and high == low:  # one user with more than a range's share
-            high = _rows(connection, statements.NEXT_USER, low)[0][0]
+            high = rows_of(connection, statements.NEXT_USER, low)[0][0]
         if high is None:
             yield low, everything
             return
@@ -234,17 +132,17 @@ class _Touches:
     def __init__(
         self, connection: Reader, parameters: Parameters, users: tuple[str, str | bytes]
     ) -> None:
-        names, sizes = _columns(connection, statements.TOUCHES_PER_USER, users, 2)
+        names, sizes = columns_of(connection, statements.TOUCHES_PER_USER, users, 2)
         self.users = {user: number for number, user in enumerate(names)}
         counts = np.array(sizes, dtype=np.int64)
         self.offsets: Integers = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
         self._events: list[Any] = []
         if parameters.has_milestones:
-            times, sources, self._events = _columns(
+            times, sources, self._events = columns_of(
                 connection, statements.NAMED_TOUCHES_IN_ORDER, users, 3
             )
         else:
-            times, sources = _columns(connection, statements.TOUCHES_IN_ORDER, users, 2)
+            times, sources = columns_of(connection, statements.TOUCHES_IN_ORDER, users, 2)
         self.times = _whole("event_timestamp", times)
         numbers = {name: number for number, name in enumerate(sorted(set(sources)))}
         self.channels = tuple(numbers)
@@ -295,7 +193,7 @@ def _conversions(
     connection: Reader, users: tuple[str, str | bytes], known: dict[str, int]
 ) -> tuple[list[Any], Integers, Integers, NDArray[np.float64]]:
     """Return ids, times, the places of their users among *known* (-1: no touches), and values."""
-    who, times, values, ids = _columns(connection, statements.CONVERSIONS_IN_ORDER, users, 4)
+    who, times, values, ids = columns_of(connection, statements.CONVERSIONS_IN_ORDER, users, 4)
     owners = np.fromiter((known.get(user, -1) for user in who), dtype=np.int64, count=len(who))
     try:
         amounts = np.array(values, dtype=np.float64)

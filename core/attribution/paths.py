@@ -66,14 +66,22 @@ class Paths:
         return np.repeat(of_path, self.lengths)
 
 
-def under_direct_rule(paths: Paths, rule: DirectRule) -> Paths:
-    """Return *paths* as *rule* sees them: without direct touches, unless all of a path's are."""
+def kept_touches(paths: Paths, rule: DirectRule) -> NDArray[np.bool_] | None:
+    """Return which touches *rule* leaves in *paths*, None if all."""
     if rule == "own channel" or DIRECT not in paths.channels:
-        return paths
+        return None
     is_direct = paths.codes == paths.channels.index(DIRECT)
     others = np.concatenate(([0], np.cumsum(~is_direct)))
     has_others = others[paths.offsets[1:]] > others[paths.offsets[:-1]]
-    kept = ~is_direct | ~np.repeat(has_others, paths.lengths)
+    kept: NDArray[np.bool_] = ~is_direct | ~np.repeat(has_others, paths.lengths)
+    return kept
+
+
+def under_direct_rule(paths: Paths, rule: DirectRule) -> Paths:
+    """Return *paths* as *rule* sees them: without direct touches, unless all of a path's are."""
+    kept = kept_touches(paths, rule)
+    if kept is None:
+        return paths
     before = np.concatenate(([0], np.cumsum(kept)))
     offsets = before[paths.offsets].astype(np.int64)
     return replace(
@@ -83,6 +91,26 @@ def under_direct_rule(paths: Paths, rule: DirectRule) -> Paths:
         times_ms=None if paths.times_ms is None else paths.times_ms[kept],
         lead=_remarked(paths, paths.lead, kept, before),
         opportunity=_remarked(paths, paths.opportunity, kept, before),
+    )
+
+
+def chosen_paths(paths: Paths, chosen: Integers) -> Paths:
+    """Return the paths at the places *chosen*, in that order."""
+    lengths = paths.lengths[chosen]
+    offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+    at = np.arange(offsets[-1]) + np.repeat(paths.offsets[chosen] - offsets[:-1], lengths)
+    ids = paths.conversion_ids
+    return Paths(
+        channels=paths.channels,
+        codes=paths.codes[at],
+        offsets=offsets,
+        times_ms=None if paths.times_ms is None else paths.times_ms[at],
+        conversions=paths.conversions[chosen],
+        nulls=paths.nulls[chosen],
+        values=paths.values[chosen],
+        lead=None if paths.lead is None else paths.lead[chosen],
+        opportunity=None if paths.opportunity is None else paths.opportunity[chosen],
+        conversion_ids=None if ids is None else tuple(ids[place] for place in chosen.tolist()),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.attribution.fitted import FittedModel
@@ -68,6 +68,11 @@ class Scheme:
         self.fallback = fitted.fallback
         if not self.fallback:
             self._weights = dict(fitted.weights)
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """The removal effects by channel that data_driven goes by; none without a model."""
+        return self._weights
 
     def key_end(self, model: str) -> str:
         """Return what cache keys of *model* end in; InputError for an unknown model."""

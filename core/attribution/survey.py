@@ -24,13 +24,12 @@ from core.attribution.account import (
 )
 from core.attribution.bulk import (
     RANGE_TOUCHES,
-    Reader,
     Window,
     events_at_most,
-    open_reader,
     read_paths,
     user_ranges,
 )
+from core.attribution.connections import Reader, open_reader
 from core.attribution.fitted import MIN_CONVERSIONS, FittedModel, fit
 from core.attribution.fused import Credit, Engine, chosen_engine, share_credit
 from core.attribution.markov import Transitions, merge

@@ -66,7 +66,7 @@ class MemoryCache:
     # until it is empty and _young takes its place, which is why victims can be listed ahead.
     # The first key of one dict would not do: finding it steps over every slot freed before it.
     __slots__ = (
-        "_chunk", "_old", "_tags", "_victims", "_young",
+        "_chunk", "_free", "_old", "_tags", "_victims", "_young",
         "bytes", "max_bytes", "max_entries", "peak_bytes", "statistics",
     )  # fmt: skip
 
@@ -85,6 +85,7 @@ class MemoryCache:
         self._victims: Iterator[str] = iter(())
         self._chunk = _MIN_CHUNK
         self._tags: dict[str, set[str]] = {}
+        self._free = self.max_entries  # entries that there is room for
         self.bytes = 0
 
     def __len__(self) -> int:
@@ -125,8 +126,9 @@ class MemoryCache:
         life = entry[3]
         return entry if life is not None and life.until > now else None
 
+    # No parameter is for keywords only: a call with keywords takes a tenth longer.
     def set(
-        self, key: str, value: Any, *, expires: float, size: int, life: Life | None = None
+        self, key: str, value: Any, expires: float, size: int, life: Life | None = None
     ) -> None:
         """Keep *value* until *expires*; *size* is that of the encoded value in bytes.
 
@@ -138,23 +140,29 @@ class MemoryCache:
             self._remove(young, key, young[key])
         elif key in old:
             self._remove(old, key, old[key])
-        if size > self.max_bytes:
+        total, max_bytes, free = self.bytes + size, self.max_bytes, self._free
+        is_full = not free or total > max_bytes
+        if is_full and size > max_bytes:
             self.statistics.refused += 1
             return
-        total = self.bytes + size
-        while total > self.max_bytes or len(young) + len(old) >= self.max_entries:
+        while is_full:
             for victim in self._victims:
                 gone = old.pop(victim, None)
-                if gone is not None:  # nothing happened to it since it was listed
-                    total -= gone[2]
-                    if gone[3] is not None:
-                        self._untag(victim, gone[3].tags)
-                    self.statistics.evicted += 1
+                if gone is None:
+                    continue  # it was used or went since it was listed
+                total -= gone[2]
+                free += 1
+                self.statistics.evicted += 1
+                if gone[3] is not None:
+                    self._untag(victim, gone[3].tags)
+                if total <= max_bytes:  # one entry less is enough for the other bound
+                    is_full = False
                     break
             else:
                 self._list_victims()
                 young, old = self._young, self._old
         young[key] = (value, expires, size, life)
+        self._free = free - 1
         self.bytes = total
         if total > self.peak_bytes:
             self.peak_bytes = total
@@ -178,6 +186,7 @@ class MemoryCache:
 
     def _remove(self, generation: dict[str, Entry], key: str, entry: Entry) -> None:
         del generation[key]
+        self._free += 1
         self.bytes -= entry[2]
         if entry[3] is not None:
             self._untag(key, entry[3].tags)

@@ -318,7 +318,7 @@ class TieredCache:
     ) -> None:
         l1_until = now + self.policy.l1_ttl
         expires, life = self.lifetime.bounded(l1_until, fresh_until, load_seconds, tags)
-        self.l1.set(key, value, expires=expires, size=size, life=life)
+        self.l1.set(key, value, expires, size, life)
 
     async def store(self, *items: StoreItem) -> None:
         """Put *items* into L2, in the background unless the policy says otherwise."""
@@ -401,7 +401,7 @@ class TieredCache:
         """
         size = HEADER_BYTES + encoded_size
         if not self.keeps and not tags:
-            self.l1.set(key, value, expires=l1_until, size=size)
+            self.l1.set(key, value, l1_until, size)
             return
         expires, life = self.lifetime.bounded(l1_until, fresh_until, load_seconds, tags)
-        self.l1.set(key, value, expires=expires, size=size, life=life)
+        self.l1.set(key, value, expires, size, life)

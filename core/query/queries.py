@@ -11,6 +11,7 @@ from core.attribution.parameters import Parameters
 from core.clock import Clock, epoch_ms
 from core.errors import StoreError
 from core.population import Event
+from core.profiled_span import land
 from core.profiling import LatencyProfiler
 from core.query import statements
 from core.query.database import Command, Database, Row
@@ -56,7 +57,7 @@ class Queries:
         try:
             rows = await self._database.read(statement, parameters)
         except StoreError:
-            self._profiler.profile("query", statement.name).fail()
+            self._profiler.fail("query", statement.name, self._clock.now() - started)
             raise
         self._profiler.record("query", statement.name, self._clock.now() - started)
         return rows
@@ -149,9 +150,12 @@ class Queries:
                     (statements.ENQUEUE, (self._queued(event.conversion_id),)),
                 )
         except StoreError:
-            self._insert_event.fail()
+            self._profiler.fail("query", statements.INSERT_EVENT.name, self._clock.now() - started)
             raise
-        self._insert_event.record(self._clock.now() - started)
+        seconds = self._clock.now() - started
+        self._insert_event.record(seconds)
+        if self._profiler.has_spans:
+            land(self._insert_event, seconds)
         return changed[0] > 0, event.conversion_id is not None and changed[1] > 0
 
     def _queued(self, conversion_id: str) -> tuple[int, int, int, str | None, str]:
@@ -166,6 +170,6 @@ class Queries:
         try:
             await self._database.write(*commands)
         except StoreError:
-            self._profiler.profile("query", "store_attribution").fail()
+            self._profiler.fail("query", "store_attribution", self._clock.now() - started)
             raise
         self._profiler.record("query", "store_attribution", self._clock.now() - started)

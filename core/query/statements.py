@@ -351,3 +351,8 @@ CONVERSIONS_IN_ORDER = Statement(
     "SELECT user_id, conversion_timestamp, value, conversion_id FROM conversions"
     " WHERE user_id >= ? AND user_id < ? ORDER BY user_id, conversion_timestamp, conversion_id",
 )
+
+WAITING_IN_RANGE = Statement(
+    "waiting_in_range",
+    "SELECT conversion_id FROM conversions WHERE user_id >= ? AND user_id < ? AND processed = 0",
+)

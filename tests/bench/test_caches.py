@@ -5,14 +5,15 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from cachetools import TLRUCache
 
-from bench import caches
+from bench import caches, turns
 from bench.caches import Sizes, is_installed, main, measure, notes, table
-from bench.peers import LIBRARIES, LRU, YARDSTICK
+from bench.peers import LIBRARIES, LRU, YARDSTICK, Library, Pace
 from bench.replays import RATE, TTLS, Accesses, hit_ratio, recorded, synthetic
 from core.caching.memory import MemoryCache
 
@@ -180,6 +181,51 @@ def test_command_prints_the_table_and_writes_every_round(
     printed = capsys.readouterr().out
     assert printed.startswith("| library | hit ns | × |")
     assert "TTLs assigned by key" in printed
+    assert "in turns with cachetools.TLRUCache itself" in printed
     record = json.loads(out.read_text(encoding="utf-8"))
     assert [row["name"] for row in record["rows"]] == [YARDSTICK.name, LRU.name]
     assert len(record["rows"][1]["ratios"]["insert+evict"]) == 3
+
+
+class Scripted:
+    """A cache that notes what it is asked; *clock* moves by *seconds* for each key."""
+
+    def __init__(self, clock: list[float], seconds: float) -> None:
+        self.clock, self.seconds = clock, seconds
+        self.asked: list[str] = []
+
+    def read(self, keys: Sequence[str]) -> None:
+        self.asked += keys
+        self.clock[0] += self.seconds * len(keys)
+
+    write = read
+
+    def replay(self, accesses: Sequence[tuple[str, float]], pace: Pace) -> list[bool]:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self.clock[0] += 1.0
+
+
+def test_caches_beside_each_other_are_asked_the_same_and_told_apart_by_their_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [0.0]
+    made: dict[str, list[Scripted]] = {"ours": [], "theirs": []}
+
+    def library(name: str, seconds: float) -> Library:
+        def opened(_: int, __: object) -> Scripted:
+            made[name].append(Scripted(clock, seconds))
+            return made[name][-1]
+
+        return Library(name=name, open=opened)
+
+    monkeypatch.setattr(turns, "process_time", lambda: clock[0])
+    ours, theirs = library("ours", 1.0), library("theirs", 8.0)
+    found = turns.beside(ours, theirs, entries=1_500, rounds=2)
+    assert found == {"hit": (0.125, 0.125), "insert+evict": (0.125, 0.125)}
+    for one, other in zip(made["ours"], made["theirs"], strict=True):
+        assert one.asked == other.asked
+    held, full = made["ours"]
+    assert {*held.asked} == {*held.asked[:1_500]}  # all hits
+    assert len({*full.asked}) == len(full.asked) == 1_500 * (1 + 2 * 2)  # all new

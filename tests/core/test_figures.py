@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from core.figures import Figures, add_counts, merged
 from core.histogram import LatencyHistogram
-from core.profiling import THRESHOLDS, LatencyProfiler
+from core.profile import THRESHOLDS
+from core.profiling import SLOW_KEPT as SLOW_REQUESTS_KEPT
+from core.profiling import LatencyProfiler
 from core.query.executor import SLOW_KEPT, StatementStatistics
 
 Sample = tuple[str, str, float | None]
@@ -40,6 +42,7 @@ def figures(worker: int, samples: list[Sample], **changes: Any) -> Figures:
         "processes": [{"worker": worker, "rss_bytes": 1}],
         "statements": {},
         "slow": [],
+        "slow_requests": [],
         "caches": {},
     }
     return Figures(**parts | changes)
@@ -115,3 +118,13 @@ def test_latest_slow_queries_of_all_processes_are_kept() -> None:
     both = merged(figures(worker, [], slow=slow(worker)) for worker in (1, 0))
     ended = [query["ended_ms"] for query in both.slow]
     assert ended == [*range(SLOW_KEPT, 2 * SLOW_KEPT)]
+
+
+def test_latest_slow_requests_of_all_processes_are_kept() -> None:
+    def slow(worker: int) -> list[dict[str, Any]]:
+        return [{"ended": 2.0 * number + worker} for number in range(SLOW_REQUESTS_KEPT)]
+
+    parts = [figures(worker, [], slow_requests=slow(worker)) for worker in (1, 0)]
+    both = merged(map(over_the_wire, parts))
+    ended = [request["ended"] for request in both.slow_requests]
+    assert ended == [*range(SLOW_REQUESTS_KEPT, 2 * SLOW_REQUESTS_KEPT)]

@@ -15,9 +15,10 @@ from core.clock import ManualClock
 from core.profiling import LatencyProfiler
 from core.query.database import SqliteDatabase
 from core.query.queries import Queries
+from core.query.statements import ENQUEUE, INSERT_CONVERSION, INSERT_EVENT
 from core.span import Span
 from tests.core.attribution.test_batch import purchase, touch
-from tests.edgeproof.commands import edgeproof
+from tests.edgeproof.commands import edgeproof, running
 
 
 @pytest.fixture
@@ -64,7 +65,53 @@ def test_recount_tells_wrong_totals_by_its_exit_code_and_mends_them(shop: Path) 
     assert edgeproof(*recount, cwd=shop.parent).returncode == 0
 
 
-@pytest.mark.parametrize("command", ["fit", "recount"])
+def waiting(file: Path, users: int) -> None:
+    """Add *users* with a touch and a conversion each, which nobody has attributed."""
+    database = SqliteDatabase(file, inline=True)
+    with closing(database.connection) as connection:
+        connection.execute("BEGIN")
+        for statement, rows in (
+            (INSERT_EVENT, [(f"w{n}", f"w{n}", "view", "email", 10, "", None)
+                            for n in range(users)]),
+            (INSERT_CONVERSION, [(f"w{n}", f"p{n}", f"w{n}", 20, 1.0) for n in range(users)]),
+            (ENQUEUE, [(0, 20, 20, None, f"w{n}") for n in range(users)]),
+        ):  # fmt: skip
+            connection.executemany(statement.sql, rows)
+        connection.execute("COMMIT")
+
+
+def test_store_attributes_what_waits_and_nothing_a_second_time(shop: Path) -> None:
+    waiting(shop, 3)
+    store = ("attribute", "store", "--db", str(shop))
+    done = edgeproof(*store, "--json", cwd=shop.parent)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"conversions": 3, "touches": 3, "without_touches": 0}
+    again = edgeproof(*store, "--plain", cwd=shop.parent)
+    assert again.stdout == "No conversion waits.\n"
+    assert edgeproof("attribute", "recount", "--db", str(shop), cwd=shop.parent).returncode == 0
+
+
+def test_interrupted_store_keeps_what_it_stored_and_goes_on_later(shop: Path) -> None:
+    waiting(shop, 200_000)
+    store = ("attribute", "store", "--db", str(shop), "--plain")
+    with running(*store, cwd=shop.parent) as command:
+        command.wait_for("storing")
+        command.interrupt()
+        code, _, stderr = command.end()
+    assert code == 130, stderr
+    assert "Traceback" not in stderr
+    with closing(sqlite3.connect(shop)) as connection:
+        stored, queued = (
+            connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+            for table in ("touch_credits", "conversion_queue")
+        )
+    assert stored - 2 == 200_000 - queued  # two rows of the conversion that was there before
+    assert 0 < queued < 200_000
+    assert edgeproof(*store, cwd=shop.parent).returncode == 0
+    assert edgeproof("attribute", "recount", "--db", str(shop), cwd=shop.parent).returncode == 0
+
+
+@pytest.mark.parametrize("command", ["fit", "store", "recount"])
 def test_what_is_no_database_is_one_line(command: str, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello")
     for name in ("text", "nothing"):

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.attribution.bulk import Window, open_reader, read_paths, user_ranges
+from core.attribution.bulk import Window, read_paths, user_ranges
+from core.attribution.connections import open_reader
 from core.attribution.journeys import LOOKBACK_MS
 from core.attribution.parameters import Parameters
 from core.attribution.paths import Paths

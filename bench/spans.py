@@ -1,0 +1,124 @@
+"""What a span of the profiler costs beside a bare context manager: `python -m bench.spans`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager
+from statistics import median
+from time import perf_counter, process_time
+from types import TracebackType
+from typing import Any
+
+from core.clock import SystemClock
+from core.profiling import LatencyProfiler
+
+ROUNDS = 50
+SPANS = 2_112
+STAGES = 10
+"""Stages of a request."""
+
+TASKS = 16
+"""Requests at a time."""
+
+TARGET = 2e-6
+"""Seconds that a span may cost."""
+
+_WITHOUT = f"{TASKS} tasks of {STAGES} awaits"
+_WITH = "the same with a span around each"
+
+
+class Timed:
+    """The least that a context manager can do to time something."""
+
+    __slots__ = ("seconds", "started")
+
+    def __enter__(self) -> None:
+        self.started = perf_counter()
+
+    def __exit__(
+        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
+    ) -> None:
+        self.seconds = perf_counter() - self.started
+
+
+def measure(rounds: int = ROUNDS) -> dict[str, list[float]]:
+    """Return CPU seconds per span of each way to time something, an entry a round, in turns.
+
+    Raise ValueError for less than one round.
+    """
+    if rounds < 1:
+        raise ValueError(f"{rounds} rounds; at least 1 is needed")
+    profiler = LatencyProfiler(SystemClock())
+
+    def alone(open_span: Callable[[], AbstractContextManager[object]]) -> None:
+        for _ in range(SPANS):
+            with open_span():
+                pass
+
+    def nested() -> None:
+        for _ in range(SPANS // (STAGES + 1)):
+            with profiler.span("request", "checkout"):
+                for _ in range(STAGES):
+                    with profiler.span("query", "load_user"):
+                        pass
+
+    async def stage() -> None:
+        await asyncio.sleep(0)
+
+    async def timed_stage() -> None:
+        with profiler.span("query", "load_user"):
+            await asyncio.sleep(0)
+
+    async def request() -> None:
+        for _ in range(STAGES):
+            await stage()
+
+    async def timed_request() -> None:
+        with profiler.span("request", "checkout"):
+            for _ in range(STAGES):
+                await timed_stage()
+
+    async def in_tasks(run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        for _ in range(SPANS // (STAGES + 1) // TASKS):
+            await asyncio.gather(*(run() for _ in range(TASKS)))
+
+    ways: dict[str, Callable[[], None]] = {
+        "context manager, two perf_counter": lambda: alone(Timed),
+        "span, outside of a request": lambda: alone(lambda: profiler.span("query", "load_user")),
+        "request": lambda: alone(lambda: profiler.span("request", "checkout")),
+        f"request with {STAGES} spans nested in it": nested,
+        _WITHOUT: lambda: asyncio.run(in_tasks(request)),
+        _WITH: lambda: asyncio.run(in_tasks(timed_request)),
+    }
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(rounds + 1):
+        for name, run in ways.items():
+            started = process_time()
+            run()
+            if number:
+                taken[name].append((process_time() - started) / SPANS)
+    return taken
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print microseconds per span; the one argument is the number of rounds."""
+    try:
+        taken = measure(*(int(text) for text in arguments[:1]))
+    except ValueError as error:
+        print(f"python -m bench.spans [ROUNDS]: {error}", file=sys.stderr)
+        return 2
+    bare = next(iter(taken.values()))
+    for name, seconds in taken.items():
+        ratio = median(a / b for a, b in zip(seconds, bare, strict=True))
+        print(f"{name:<38} {1e6 * median(seconds):5.2f} us {ratio:6.2f}")
+    spans = [median(seconds) for name, seconds in taken.items() if name not in (_WITHOUT, _WITH)]
+    spans.append(median(a - b for a, b in zip(taken[_WITH], taken[_WITHOUT], strict=True)))
+    print(f"over awaits a span adds {1e6 * spans[-1]:.2f} us")
+    print(f"a span takes at most {1e6 * max(spans):.2f} us; at most {1e6 * TARGET:g} are asked for")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,133 @@
+"""Claims about one endpoint: what it counts where its handler fails or is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+
+from core.answers import Answer
+from core.endpoint import Endpoint
+from core.errors import StoreError, StoreTimeout
+from core.reference import Reference, WorkerPlan
+from core.span import Span
+from core.wire import L1_HIT
+from tests.core.service.serving import small_scenario
+
+Ask = Callable[[Endpoint], Coroutine[Any, Any, None]]
+SCOPE = {"type": "http", "method": "GET", "path": "/journey/u1", "headers": []}
+
+
+async def receive() -> dict[str, Any]:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+def run(folder: Path, handle: Any, ask: Ask) -> Reference:
+    """Return the state of a service after *ask* has used an endpoint that *handle* answers."""
+
+    async def main() -> Reference:
+        scenario = small_scenario("endpoint")
+        plan = WorkerPlan(scenario=scenario, position=0, folder=folder, redis=None, emulate=False)
+        reference = Reference(plan)
+        await ask(Endpoint("journey", handle, lambda: reference, 1))
+        await reference.close()
+        return reference
+
+    return asyncio.run(main())
+
+
+async def answered(endpoint: Endpoint) -> list[dict[str, Any]]:
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await endpoint(SCOPE, receive, send)
+    return sent
+
+
+def test_unexpected_error_passes_and_is_a_failed_request(tmp_path: Path) -> None:
+    async def handle(_: Request, span: Span, __: int) -> Answer:
+        span.stages.append(("l1", 0.001))
+        raise RuntimeError("a fault")
+
+    async def ask(endpoint: Endpoint) -> None:
+        with pytest.raises(RuntimeError, match="a fault"):
+            await answered(endpoint)
+
+    reference = run(tmp_path, handle, ask)
+    assert reference.requests["journey"] == 1
+    assert reference.profiler.summary("request")["failed"] == 1
+    (slow,) = reference.profiler.slow_requests()
+    assert (slow.name, slow.is_failed) == ("journey", True)
+    assert [stage.name for stage in slow.stages] == ["l1"]
+
+
+def test_cancelled_request_cancels_its_handler_and_is_a_failed_request(tmp_path: Path) -> None:
+    ended = []
+
+    async def handle(_: Request, __: Span, ___: int) -> Answer:
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            ended.append("handler")
+        raise AssertionError("nothing ends the future")
+
+    async def ask(endpoint: Endpoint) -> None:
+        task = asyncio.create_task(answered(endpoint))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    reference = run(tmp_path, handle, ask)
+    assert ended == ["handler"]
+    assert reference.profiler.summary("request")["failed"] == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(StoreError("broken"), 503), (StoreTimeout("late"), 504)]
+)
+def test_error_of_a_store_is_answered_and_timed(
+    tmp_path: Path, error: StoreError, status: int
+) -> None:
+    async def handle(_: Request, span: Span, __: int) -> Answer:
+        span.reads.append(("journey", L1_HIT))
+        await asyncio.sleep(0)
+        raise error
+
+    async def ask(endpoint: Endpoint) -> None:
+        start, body = await answered(endpoint)
+        assert start["status"] == status
+        headers = dict(start["headers"])
+        assert headers[b"cache-status"] == b"L1; hit; key=journey"
+        assert headers[b"server-timing"].startswith(b"cpu;dur=")
+        assert headers[b"content-length"] == b"%d" % len(body["body"])
+
+    reference = run(tmp_path, handle, ask)
+    summary = reference.profiler.summary("request")
+    assert (summary["total"], summary["failed"]) == (1, 0)
+
+
+def test_cpu_of_a_request_is_that_of_its_own_steps(tmp_path: Path) -> None:
+    async def busy(seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while loop.time() < end:
+            pass
+
+    async def handle(_: Request, __: Span, ___: int) -> Answer:
+        # Another task works while this one waits.
+        await asyncio.create_task(busy(0.2))
+        return 200, b"{}"
+
+    async def ask(endpoint: Endpoint) -> None:
+        start, _ = await answered(endpoint)
+        assert start["status"] == 200
+
+    reference = run(tmp_path, handle, ask)
+    assert 0 < reference.own_cpu < 0.1
