@@ -23,7 +23,11 @@ from core.caching.tiered import TieredCache
 from core.cdp import Cdp
 from core.clock import Clock, data_time, epoch_ms
 from core.conversions import ConversionQueue, Inbox
+from core.forwarding.forwarder import Forwarder
+from core.forwarding.outbox import Outbox
+from core.forwarding.receiver import Receiver
 from core.profiling import LatencyProfiler
+from core.query.cache import QueryCache
 from core.query.database import Database
 from core.query.queries import Queries
 from core.scenario import Scenario
@@ -39,7 +43,9 @@ class Application:
     told of invalidations, and by whom.
     scheme: what credit is shared out by at first. backlog: the queue's durable part, of this
     process. inbox: where accepted conversions go if another process consumes them. run: where a
-    model is computed.
+    model is computed. receiver and outbox: who is told of the conversions that are finished here,
+    and through which rows; None if nobody is. query_cache: what *database* keeps rows in, for
+    invalidation to reach it.
     """
 
     def __init__(
@@ -56,6 +62,9 @@ class Application:
         backlog: Backlog | None = None,
         inbox: Inbox | None = None,
         run: Runner = inline,
+        receiver: Receiver | None = None,
+        outbox: Outbox | None = None,
+        query_cache: QueryCache | None = None,
     ) -> None:
         tiers = scenario.tiers
         self.profiler = LatencyProfiler(clock)
@@ -68,10 +77,15 @@ class Application:
             scheme, self.queries, clock,
             refresh=scenario.attribution.refresh, retain=self._retain,
         )  # fmt: skip
+        self.forwarder = (
+            None
+            if receiver is None or outbox is None
+            else Forwarder(scenario.destination, outbox, receiver, clock, self.profiler)
+        )
         # Events carry the scenario's time, which begins at the data's epoch.
         now_ms = data_time(clock)
         self.processor = BatchAttributionProcessor(
-            self.queries, now_ms=now_ms, in_force=self.current.look
+            self.queries, now_ms=now_ms, in_force=self.current.look, forwarder=self.forwarder
         )
         self.fitter = Fitter(
             self.queries, self.current, scenario.attribution, now_ms=now_ms, run=run
@@ -92,6 +106,9 @@ class Application:
         )
         stamps = Stamps(lambda: epoch_ms(clock), horizon=_horizon(tiers))
         self.invalidator = Invalidator(kv, stamps, name=name, channel=channel)
+        self.query_cache = query_cache
+        if query_cache is not None:
+            self.invalidator.add(query_cache)
         policy = cache_policy(tiers)
         self.caches: Sequence[TieredCache] = [
             TieredCache(
@@ -130,7 +147,9 @@ class Application:
     def cache_counters(self) -> dict[str, int]:
         """Return what a run's record keeps of the caches, over all isolates."""
         l1, behind = self.cache_statistics()
+        rows = self.query_cache
         return {
+            **({} if rows is None else {"query_cache_hits": rows.hits}),
             "breaker_openings": self.breaker.openings,
             "l1_evicted": l1.evicted,
             "l1_expired": l1.expired,
@@ -173,4 +192,5 @@ def cache_policy(tiers: Tiers) -> CachePolicy:
 def _horizon(tiers: Tiers) -> float:
     """Return for how long L2 may serve a value that was loaded before an invalidation."""
     longest = max(ttl for _, ttl in tiers.l2.ttl)
-    return float(longest) + tiers.stale_bound + tiers.l2.cache_ttl + tiers.l2.timeout
+    of_l2 = float(longest) + tiers.stale_bound + tiers.l2.cache_ttl + tiers.l2.timeout
+    return of_l2 + tiers.query_cache.ttl  # a value may be of rows that are as old as that

@@ -30,6 +30,9 @@ from core.emulation import DelayedDatabase, FaultSchedule
 from core.errors import EdgeproofError, StoreError
 from core.executions import SharedExecutions
 from core.feed import Feed
+from core.forwarding.forwarder import LAST_DELIVERIES, Forwarder
+from core.forwarding.http import receiver_of
+from core.forwarding.outbox import outbox_of
 from core.profiling import LatencyProfiler
 from core.query.database import Database, SqliteDatabase
 from core.query.queries import Queries
@@ -38,6 +41,7 @@ from core.timers import Timers
 from core.worker import die_with_parent, plan_of, say
 
 POLL_SECONDS = 0.02
+FORWARD_SECONDS = 1.0
 
 
 class Consumer:
@@ -52,9 +56,13 @@ class Consumer:
         self._sqlite = SqliteDatabase(plan.folder / "cdp.sqlite")
         self._profiler = LatencyProfiler(self._clock)
         database: Database = self._sqlite
+        numbers = DrawnNumbers(scenario.seed, plan.position)
+        platform = EmulatingPlatform(self._clock, self._timers, numbers)
         if plan.emulate:
-            database = self._delayed = self._behind_latencies()
-        self._backlog = Backlog(self._sqlite, self._clock, owner=f"{os.getpid()}-{uuid4().hex}")
+            database = self._delayed = self._behind_latencies(platform)
+        self._owner = f"{os.getpid()}-{uuid4().hex}"
+        self._backlog = Backlog(self._sqlite, self._clock, owner=self._owner)
+        self._forwarder = self._outlet(platform if plan.emulate else None)
         settings = scenario.attribution
         scheme = Scheme(settings.parameters(), newest_row(self._sqlite.connection))
         queries = Queries(database, self._clock, self._profiler, parameters=scheme.parameters)
@@ -64,7 +72,7 @@ class Consumer:
         )
         now_ms = data_time(self._clock)
         self._processor = BatchAttributionProcessor(
-            queries, now_ms=now_ms, in_force=self._current.look
+            queries, now_ms=now_ms, in_force=self._current.look, forwarder=self._forwarder
         )
         self._fitter = Fitter(queries, self._current, settings, now_ms=now_ms, run=in_thread)
         self._queue = ConversionQueue(
@@ -86,16 +94,25 @@ class Consumer:
         self._asking[task] = None
         task.add_done_callback(self._asking.pop)
 
-    def _behind_latencies(self) -> DelayedDatabase:
+    def _behind_latencies(self, platform: EmulatingPlatform) -> DelayedDatabase:
         plan, tier = self._plan, self._plan.scenario.tiers.l3
-        numbers = DrawnNumbers(plan.scenario.seed, plan.position)
-        platform = EmulatingPlatform(self._clock, self._timers, numbers)
         executions = SharedExecutions(plan.folder / "executions", concurrency=tier.concurrency)
         return DelayedDatabase(self._sqlite, tier, self._faults, platform, executions)
+
+    def _outlet(self, platform: EmulatingPlatform | None) -> Forwarder | None:
+        destination = self._plan.scenario.destination
+        outbox = outbox_of(destination, self._sqlite, self._clock, owner=self._owner)
+        receiver = receiver_of(destination, self._plan.destination, self._faults, platform)
+        if outbox is None or receiver is None:
+            return None
+        return Forwarder(destination, outbox, receiver, self._clock, self._profiler)
 
     async def start(self) -> None:
         """Let everything be due that an earlier consumer left in the middle."""
         await self._backlog.break_leases()
+        if self._forwarder is not None:
+            await self._forwarder.resume()
+            self._forwarding = asyncio.create_task(self._forwarder.watch(FORWARD_SECONDS))
         self._write_figures()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -108,6 +125,9 @@ class Consumer:
             await self._queue.drain()
         await self._fitter.drain()
         await asyncio.gather(*self._asking)
+        if self._forwarder is not None:
+            self._forwarding.cancel()
+            await self._forwarder.close(within=LAST_DELIVERIES)
         self._write_figures()
         self._timers.close()
         await self._sqlite.close()
@@ -137,6 +157,8 @@ class Consumer:
             "queue_pending": self._queue.pending,
             "queue_retries": self._queue.retries,
         }
+        if self._forwarder is not None:
+            counters |= self._forwarder.counters()
         if self._plan.emulate:
             counters["l3_operations"] = self._delayed.operations
             counters["l3_errors"] = self._delayed.errors

@@ -31,7 +31,7 @@ ALIASES = {
 """The eight metrics that every scenario judges, by the name that reports and JSON give them."""
 
 ENDPOINT_SERIES = ("track", "attribution", "journey", "channels")
-STAGE_SERIES = ("query", "queue", "cpu", "l1", "l2", "l3", "l3wait", "total")
+STAGE_SERIES = ("query", "queue", "external", "cpu", "l1", "l2", "l3", "l3wait", "total")
 SERIES = (*ENDPOINT_SERIES, *STAGE_SERIES)
 RATIOS = ("hit", "error", "l1", "l2", "miss")
 

@@ -194,6 +194,7 @@ def running_service(
             "folder": str(home if folder is None else folder),
             "redis": redis,
             "emulate": emulate,
+            "destination": scenario.destination.url,
             "roster": str(roster),
         }
         crew = _Crew()
@@ -214,6 +215,10 @@ def running_service(
                             ServiceProcess(["core.caching.fake_server"], token=None, log=log)
                         ]
                         plan["redis"] = crew.stores[0].ready()
+                    if scenario.destination.is_local:
+                        local = ServiceProcess(["core.forwarding.local"], token=None, log=log)
+                        crew.stores.append(local)
+                        plan["destination"] = local.ready()
                     for position in range(count):
                         crew.workers.append(child("core.worker", position, token=token))
                         if position == 0:

@@ -34,7 +34,7 @@ from core.siblings import Reply, Siblings
 TOKEN_VARIABLE = "EDGEPROOF_TOKEN"  # the name of the variable, not a token
 PREFIX = "/api/performance"
 SCOPES = ("service", "process")
-KINDS = ("request", "query", "queue")
+KINDS = ("request", "query", "queue", "external")
 """The kinds of latency whose histograms `stats` gives whole."""
 
 

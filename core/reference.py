@@ -31,6 +31,9 @@ from core.errors import StoreError
 from core.executions import SharedExecutions
 from core.feed import Feed
 from core.figures import Figures, add_latencies
+from core.forwarding.forwarder import LAST_DELIVERIES
+from core.forwarding.http import receiver_of
+from core.forwarding.outbox import outbox_of
 from core.machine import (
     fixed_work,
     peak_resident_bytes,
@@ -41,6 +44,7 @@ from core.machine import (
 from core.population import populate
 from core.profiling import LatencyProfiler
 from core.query import statements
+from core.query.cache import RULES, query_cache_of
 from core.query.database import Database, SqliteDatabase
 from core.query.executor import QueryExecutor
 from core.replay import prepare
@@ -62,8 +66,9 @@ class WorkerPlan:
 
     position: which of the scenario's processes it is; folder: where the database and what
     processes share lie; redis: URL of L2, None for an embedded one; emulate: whether the
-    scenario's latencies stand in front of the stores; roster: the file that tells where the
-    other workers are, None if there is none.
+    scenario's latencies stand in front of the stores; destination: URL that finished conversions
+    are forwarded to, None for none; roster: the file that tells where the other workers are, None
+    if there is none.
     """
 
     scenario: Scenario
@@ -71,6 +76,7 @@ class WorkerPlan:
     folder: Path
     redis: str | None
     emulate: bool
+    destination: str | None = None
     roster: Path | None = None
 
 
@@ -141,19 +147,31 @@ class Reference(Application):
         self._numbers = DrawnNumbers(scenario.seed, plan.position)
         self.kv = self._undelayed = self._point_of_presence()
         self.database: Database = self._sqlite
+        platform = EmulatingPlatform(self.clock, self.timers, self._numbers)
         if plan.emulate:
-            self._emulate()
-        self.executor = QueryExecutor(self.database, self.clock, plans=self._sqlite)
+            self._emulate(platform)
+        query_cache = query_cache_of(tiers.query_cache)
+        self.executor = QueryExecutor(
+            self.database, self.clock, plans=self._sqlite, cache=query_cache, rules=RULES
+        )
         # Where several processes accept conversions, one of its own consumes them.
         is_consumer = scenario.topology.process_count == 1
         self._consumed = None if is_consumer or plan.position else Consumed(plan.folder)
-        self._backlog = Backlog(self._sqlite, self.clock, owner=f"{os.getpid()}-{uuid4().hex}")
+        owner = f"{os.getpid()}-{uuid4().hex}"
+        self._backlog = Backlog(self._sqlite, self.clock, owner=owner)
+        outbox = outbox_of(scenario.destination, self._sqlite, self.clock, owner=owner)
+        receiver = receiver_of(
+            scenario.destination, plan.destination, self.faults,
+            platform if plan.emulate else None,
+        ) if is_consumer else None  # fmt: skip
         super().__init__(
             scenario, self.kv, self.executor, self.clock, self._numbers.uniform,
             scheme=scheme, run=in_thread, channel=channel, name=uuid4().hex,
             backlog=self._backlog, inbox=None if is_consumer else LeftInDatabase(),
+            receiver=receiver, outbox=outbox, query_cache=query_cache,
         )  # fmt: skip
         self._feeding: asyncio.Task[None] | None = None
+        self._forwarding: asyncio.Task[None] | None = None
         self.requests = dict.fromkeys(ENDPOINTS, 0)
         self.own_cpu = 0.0
         self.speed_count = 0
@@ -173,9 +191,8 @@ class Reference(Application):
     def _epoch_seconds(self) -> float:
         return self.clock.origin_ms / 1000 + self.clock.now()
 
-    def _emulate(self) -> None:
+    def _emulate(self, platform: EmulatingPlatform) -> None:
         plan, tiers = self.plan, self.scenario.tiers
-        platform = EmulatingPlatform(self.clock, self.timers, self._numbers)
         queue = plan.folder / "executions"
         if plan.position == 0:
             # What an earlier service left there may lie on the scale of another boot's clock.
@@ -198,6 +215,9 @@ class Reference(Application):
             feed = Feed(self._backlog, self.queue, self.clock)
             await feed.step()
             self._feeding = asyncio.get_running_loop().create_task(feed.run(_FEED_SECONDS))
+            if self.forwarder is not None:
+                await self.forwarder.resume()
+                self._forwarding = asyncio.create_task(self.forwarder.watch(_FEED_SECONDS))
         elif self._consumed is not None:
             self._consumed.forget()
             forget_run_start(self.plan.folder)
@@ -225,6 +245,8 @@ class Reference(Application):
         self.invalidator.stamps.bar_loads()
         for cache in self.caches:
             cache.forget_all()
+        if self.query_cache is not None:
+            self.query_cache.forget_all()
         is_first = starts_at_ms is None
         if self.plan.emulate:
             self._view.cool()
@@ -293,6 +315,8 @@ class Reference(Application):
             "queue_pending": self.queue.pending,
             "queue_retries": self.queue.retries,
         }
+        if self.forwarder is not None:
+            counters |= self.forwarder.counters()
         for name, store in (("l2", self.kv), ("l3", self.database)):
             if isinstance(store, DelayedKV | DelayedDatabase):
                 counters[f"{name}_operations"] = store.operations
@@ -353,6 +377,10 @@ class Reference(Application):
         if self._feeding is not None:
             self._feeding.cancel()
         await self.drain()
+        if self._forwarding is not None:
+            self._forwarding.cancel()
+        if self.forwarder is not None:
+            await self.forwarder.close(within=LAST_DELIVERIES)
         await self.invalidator.close()
         self.timers.close()
         await self.kv.close()

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from core.attribution.settings import Attribution
+from core.destination import Destination
 from core.kpi import Kpi, parse_kpi
 from core.part import Part, Positive, Share
 from core.targets import Targets
@@ -163,7 +164,7 @@ class Fault(Part):
 
     at: Duration
     for_: Annotated[Duration, Field(alias="for")]
-    tier: Literal["l2", "l3"] | None = None
+    tier: Literal["l2", "l3", "destination"] | None = None
     kind: Literal["slow", "error", "dead", "hot_key"]
     endpoint: Literal["track", "attribution", "journey"] | None = None
     value: Annotated[float, Field(ge=0)] = 1.0
@@ -180,7 +181,9 @@ class Fault(Part):
         if self.kind == "hot_key" and self.tier is not None:
             raise ValueError(f"hot_key is a fault of the traffic; leave out tier ({self.tier!r})")
         if self.kind != "hot_key" and self.tier is None:
-            raise ValueError(f'{self.kind} is a fault of a tier; add tier = "l2" or "l3"')
+            raise ValueError(
+                f'{self.kind} is a fault of a tier; add tier = "l2", "l3" or "destination"'
+            )
         if self.kind != "hot_key" and self.endpoint is not None:
             raise ValueError(f"endpoint belongs to hot_key; leave it out for {self.kind}")
         if self.at < 0 or self.for_ <= 0:
@@ -258,6 +261,7 @@ class Scenario(Part):
     tiers: Tiers = Tiers()
     queue: Queue = Queue()
     attribution: Attribution = Attribution()
+    destination: Destination = Destination()
     faults: tuple[Fault, ...] = ()
     targets: Targets = Targets()
     trace: TraceSource = TraceSource()
@@ -286,6 +290,16 @@ class Scenario(Part):
         if staged > self.total_time + 1e-9:
             raise ValueError(
                 f"traffic.stages last {staged:g}s, longer than the run ({self.total_time:g}s)"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _invalidation_reaches_all_rows(self) -> Self:
+        is_alone = self.topology.process_count == 1
+        if self.tiers.query_cache.ttl and not (is_alone or self.tiers.l2.pubsub):
+            raise ValueError(
+                "tiers.query_cache needs tiers.l2.pubsub where there are several processes: a row "
+                "that one has not heard to be invalid would go back to L2 for a whole TTL"
             )
         return self
 

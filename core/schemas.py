@@ -201,7 +201,8 @@ SCHEMAS: dict[str, Schema] = {
         "(s << 8) + (v >> s), where s is the bits of v less 9. Histograms add up bucket by bucket.",
     },
     "Histograms": record(
-        request=part("Histogram"), query=part("Histogram"), queue=part("Histogram")
+        request=part("Histogram"), query=part("Histogram"), queue=part("Histogram"),
+        external=part("Histogram"),
     ),
     "Counters": {**table(WHOLE), "description": "Since the start."},
     "Process": record(

@@ -31,6 +31,8 @@ class Purpose(IntEnum):
     BATCH_ROUND_TRIP = 24
     BATCH_EXECUTION = 25
     BATCH_FATE = 26
+    DELIVERY = 27
+    DELIVERY_FATE = 28
     OVERHEAD = 32
     EMULATION = 48
     DATA = 64

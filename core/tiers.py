@@ -97,12 +97,21 @@ class L3(Part):
     timeout: Annotated[Duration, Field(gt=0)] = 30.0
 
 
+class QueryRows(Part):
+    """The cache of query rows between the loads and the database; without a TTL there is none."""
+
+    ttl: Annotated[Duration, Field(ge=0)] = 0.0
+    max_entries: Positive = 10_000
+    max_bytes: Annotated[Size, Field(ge=1)] = 8_000_000
+
+
 class Tiers(Part):
     """The cache tiers and the database behind them."""
 
     l1: L1 = L1()
     l2: L2 = L2()
     l3: L3 = L3()
+    query_cache: QueryRows = QueryRows()
     single_flight: Switch = True
     negative_ttl: Annotated[Duration, Field(ge=0)] = 30.0
     ttl_jitter: Annotated[float, Field(ge=0, lt=1)] = 0.0

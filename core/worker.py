@@ -81,6 +81,7 @@ def plan_of(data: dict[str, Any]) -> WorkerPlan:
         folder=Path(data["folder"]),
         redis=data["redis"],
         emulate=data["emulate"],
+        destination=data["destination"],
         roster=Path(data["roster"]),
     )
 

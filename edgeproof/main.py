@@ -14,6 +14,7 @@ from edgeproof import (
     attribute,
     bench,
     load,
+    outbox,
     plan,
     prove,
     queue,
@@ -52,6 +53,7 @@ app.add_typer(attribute.app, name="attribute")
 app.add_typer(bench.app, name="bench")
 app.add_typer(scenario.app, name="scenario")
 app.add_typer(queue.app, name="queue")
+app.add_typer(outbox.app, name="outbox")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

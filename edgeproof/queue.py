@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from core.backlog import Backlog
+from core.backlog import Backlog, BacklogStatus, DeadLetter
 from core.clock import SystemClock
 from core.errors import InputError
 from core.query.database import SqliteDatabase
@@ -42,28 +42,12 @@ def status(db: DatabaseOption, plain: PlainOption = False, as_json: JsonOption =
     Example: edgeproof queue status --db data/cdp.sqlite
     """
 
-    async def ask(backlog: Backlog) -> tuple[dict[str, int | None], int]:
-        found = await backlog.status()
-        return asdict(found), len(await backlog.dead_letters())
+    async def ask(backlog: Backlog) -> tuple[BacklogStatus, int]:
+        return await backlog.status(), len(await backlog.dead_letters())
 
-    counts, dead = _on(db, ask)
-    oldest = counts.pop("oldest_ms")
-    if as_json:
-        print(json.dumps({**counts, "dead": dead, "oldest_ms": oldest}))
-        return 0
-    rows: list[tuple[str, ...]] = [("conversions", "number")]
-    meanings = {
-        "due": "due",
-        "leased": "in a consumer's hands",
-        "later": "put off",
-        "failed": "of these, failed before",
-    }
-    rows += [(meaning, str(counts[name])) for name, meaning in meanings.items()]
-    rows.append(("dead", str(dead)))
-    show_table(rows, plain=plain)
-    if oldest is not None:
-        print(f"The oldest waits since {_time(oldest)}.")
-    if dead:
+    found, dead = _on(db, ask)
+    show_status(found, dead, holder="a consumer's", plain=plain, as_json=as_json)
+    if dead and not as_json:
         print(f"edgeproof queue dead --db {db} tells why; queue retry queues them again.")
     return 0
 
@@ -75,18 +59,7 @@ def dead(db: DatabaseOption, plain: PlainOption = False, as_json: JsonOption = F
     Example: edgeproof queue dead --db data/cdp.sqlite
     """
     letters = _on(db, lambda backlog: backlog.dead_letters())
-    if as_json:
-        print(json.dumps({"dead": [asdict(letter) for letter in letters]}))
-        return 0
-    if not letters:
-        print("No conversion was given up.")
-        return 0
-    rows: list[tuple[str, ...]] = [("conversion", "attempts", "given up", "reason")]
-    rows += [
-        (letter.conversion_id, str(letter.attempts), _time(letter.died_at_ms), letter.reason)
-        for letter in letters
-    ]
-    show_table(rows, plain=plain)
+    show_dead(letters, none="No conversion was given up.", plain=plain, as_json=as_json)
     return 0
 
 
@@ -105,14 +78,8 @@ def retry(
     """
 
     async def revive(backlog: Backlog) -> int:
-        known = [letter.conversion_id for letter in await backlog.dead_letters()]
-        for name in conversion or ():
-            if name not in known:
-                raise InputError(
-                    f"--id {name}: not among the {len(known)} dead conversions of {db}; "
-                    "edgeproof queue dead lists them"
-                )
-        return await backlog.revive(conversion or known)
+        dead = known(await backlog.dead_letters(), conversion, db, command="queue")
+        return await backlog.revive(dead)
 
     revived = _on(db, revive)
     if as_json:
@@ -120,6 +87,59 @@ def retry(
     else:
         print(f"Queued {revived} {'conversion' if revived == 1 else 'conversions'} again.")
     return 0
+
+
+def show_status(
+    found: BacklogStatus, dead: int, *, holder: str, plain: bool, as_json: bool
+) -> None:
+    """Print how many conversions wait, are in the hands of *holder*, have failed, or are dead."""
+    counts = asdict(found)
+    oldest = counts.pop("oldest_ms")
+    if as_json:
+        print(json.dumps({**counts, "dead": dead, "oldest_ms": oldest}))
+        return
+    rows: list[tuple[str, ...]] = [("conversions", "number")]
+    meanings = {
+        "due": "due",
+        "leased": f"in {holder} hands",
+        "later": "put off",
+        "failed": "of these, failed before",
+    }
+    rows += [(meaning, str(counts[name])) for name, meaning in meanings.items()]
+    rows.append(("dead", str(dead)))
+    show_table(rows, plain=plain)
+    if oldest is not None:
+        print(f"The oldest waits since {_time(oldest)}.")
+
+
+def show_dead(letters: Sequence[DeadLetter], *, none: str, plain: bool, as_json: bool) -> None:
+    """Print *letters* with their reasons; *none* if there are none."""
+    if as_json:
+        print(json.dumps({"dead": [asdict(letter) for letter in letters]}))
+        return
+    if not letters:
+        print(none)
+        return
+    rows: list[tuple[str, ...]] = [("conversion", "attempts", "given up", "reason")]
+    rows += [
+        (letter.conversion_id, str(letter.attempts), _time(letter.died_at_ms), letter.reason)
+        for letter in letters
+    ]
+    show_table(rows, plain=plain)
+
+
+def known(
+    letters: Sequence[DeadLetter], asked: Sequence[str] | None, db: Path, *, command: str
+) -> list[str]:
+    """Return the ids *asked* for, all of *letters* if None; InputError if one is not there."""
+    dead = [letter.conversion_id for letter in letters]
+    for name in asked or ():
+        if name not in dead:
+            raise InputError(
+                f"--id {name}: not among the {len(dead)} dead conversions of {db}; "
+                f"edgeproof {command} dead lists them"
+            )
+    return [*asked] if asked else dead
 
 
 def _on(path: Path, ask: Callable[[Backlog], Awaitable[_T]]) -> _T:

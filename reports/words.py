@@ -34,6 +34,7 @@ _SERIES = {
     "channels": "channel requests",
     "query": "database queries (waiting and round trip included)",
     "queue": "queue batches (from hand-over to the last stored result)",
+    "external": "requests to the destination of finished conversions",
     "cpu": "requests' CPU times",
     "l1": "reads of the memory cache (L1)",
     "l2": "reads of the key-value store (L2)",

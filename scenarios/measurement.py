@@ -23,7 +23,7 @@ from core.workload import Workload
 from scenarios.audit import audit_of
 from scenarios.result import TIMED_STAGES, Kind, LoadResult
 
-SERVICE_STAGES = ("query", "queue")
+SERVICE_STAGES = ("query", "queue", "external")
 """Stages that only the service's own statistics tell."""
 
 _GAUGES = ("queue_pending",)

@@ -164,6 +164,8 @@ class Replication:
             raise self._failure
         for process in self._all:
             await process.drain()
+            if process.forwarder is not None:
+                await process.forwarder.drain()
         await self._database.close()
         return self._outcome()
 
@@ -231,7 +233,7 @@ class Replication:
 
     def _profiled(self) -> dict[str, LatencyHistogram]:
         merged = {}
-        for kind in ("query", "queue"):
+        for kind in ("query", "queue", "external"):
             histogram = LatencyHistogram()
             for process in self._all:
                 histogram.add(process.profiler.histogram(kind))
@@ -249,7 +251,8 @@ class Replication:
         }
         if len(self._workload):
             profiled = self._profiled()
-            stages |= {kind: profiled[kind].since(self._snapshot[kind]) for kind in profiled}
+            since = {kind: profiled[kind].since(self._snapshot[kind]) for kind in profiled}
+            stages |= {k: h for k, h in since.items() if h.count or k != "external"}
         workload = self._workload
         requests = Requests(
             intended=workload.intended,
@@ -283,7 +286,13 @@ class Replication:
             "queue_batches": sum(process.queue.batches for process in self._all),
             "queue_given_up": sum(process.queue.given_up for process in self._all),
             "queue_retries": sum(process.queue.retries for process in self._all),
+            **self._forwarded(),
         }
+
+    def _forwarded(self) -> dict[str, int]:
+        """Return what was forwarded, by the one process that finishes conversions or by each."""
+        counted = [p.forwarder.counters() for p in self._all if p.forwarder is not None]
+        return {n: sum(counters[n] for counters in counted) for n in counted[0]} if counted else {}
 
 
 def _views(scenario: Scenario, kv: KVStore, loop: SimLoop) -> list[KVStore]:

@@ -11,7 +11,11 @@ from core.caching.kv import KVStore
 from core.clock import DATA_EPOCH_MS
 from core.conversions import Inbox
 from core.emulation import DelayedDatabase, DelayedKV, Executions, FaultSchedule
+from core.forwarding.outbox import outbox_of
+from core.forwarding.receiver import AcceptingReceiver, DelayedReceiver
+from core.query.cache import RULES, query_cache_of
 from core.query.database import Database
+from core.query.executor import QueryExecutor
 from core.scenario import Scenario
 from core.span import BATCH_SLOT_COUNT, CURRENT, SLOT_COUNT
 from core.streams import Purpose, Stream
@@ -24,6 +28,8 @@ _BATCH_PURPOSE = {
     Purpose.L3_ROUND_TRIP: Purpose.BATCH_ROUND_TRIP,
     Purpose.L3_EXECUTION: Purpose.BATCH_EXECUTION,
     Purpose.L3_FATE: Purpose.BATCH_FATE,
+    Purpose.DELIVERY: Purpose.DELIVERY,
+    Purpose.DELIVERY_FATE: Purpose.DELIVERY_FATE,
 }
 _REQUEST_PURPOSES = (
     Purpose.L2_READ,
@@ -128,10 +134,23 @@ class SimulatedProcess(Application):
         tiers = scenario.tiers
         self.kv = DelayedKV(kv, tiers.l2, faults, self.platform)
         self.database = DelayedDatabase(database, tiers.l3, faults, self.platform, executions)
-        backlog = Backlog(database, self.platform, owner=f"process-{position}")
+        owner = f"process-{position}"
+        backlog = Backlog(database, self.platform, owner=owner)
+        # As it is without a cache of rows, the executor would only count what nobody asks for.
+        query_cache = query_cache_of(tiers.query_cache)
+        asked: Database = self.database
+        if query_cache is not None:
+            asked = QueryExecutor(self.database, self.platform, cache=query_cache, rules=RULES)
+        destination = scenario.destination
+        receiver = DelayedReceiver(
+            AcceptingReceiver(), destination.latency, destination.timeout, faults, self.platform
+        )
+        forwards = inbox is None  # whoever consumes them is told that they are finished
+        outbox = outbox_of(destination, database, self.platform, owner=owner) if forwards else None
         super().__init__(
-            scenario, self.kv, self.database, self.platform, self.platform.uniform,
+            scenario, self.kv, asked, self.platform, self.platform.uniform,
             scheme=scheme, backlog=backlog, inbox=inbox,
+            receiver=receiver, outbox=outbox, query_cache=query_cache,
         )  # fmt: skip
         self.in_flight = 0
         self.peak_in_flight = 0
@@ -139,4 +158,6 @@ class SimulatedProcess(Application):
     def counted_bytes(self) -> int:
         """Return the peak of what the worker's own memory holds, in bytes."""
         caches = sum(cache.l1.peak_bytes for cache in self.caches)
+        if self.query_cache is not None:
+            caches += self.query_cache.peak_bytes
         return caches + self.profiler.counted_bytes() + self.peak_in_flight * IN_FLIGHT_BYTES

@@ -8,6 +8,7 @@ from core.attribution.journeys import Journey
 from core.attribution.models import MODELS
 from core.attribution.scheme import Scheme
 from core.errors import Refused
+from core.forwarding.forwarder import Forwarder
 from core.query import statements
 from core.query.database import Command
 from core.query.queries import Queries
@@ -20,7 +21,8 @@ class BatchAttributionProcessor:
     What is stored is not computed anew: a conversion that was processed before is left out, so a
     batch delivered twice counts once. One whose data cannot be used does not stop the others.
 
-    in_force: returns the scheme that the batch of a span is shared out by.
+    in_force: returns the scheme that the batch of a span is shared out by. forwarder: what tells a
+    destination of finished conversions, None if there is none.
     """
 
     def __init__(
@@ -29,10 +31,12 @@ class BatchAttributionProcessor:
         *,
         now_ms: Callable[[], int],
         in_force: Callable[[Span], Scheme] = lambda _: Scheme(),
+        forwarder: Forwarder | None = None,
     ) -> None:
         self._queries = queries
         self._now_ms = now_ms
         self._in_force = in_force
+        self._forwarder = forwarder
         self.processed = 0
         self.without_touches = 0
 
@@ -58,7 +62,11 @@ class BatchAttributionProcessor:
 
     async def _store(self, span: Span, journeys: Sequence[Journey]) -> None:
         commands = attribution_commands(journeys, self._in_force(span), self._now_ms())
+        if self._forwarder is not None:
+            commands.append(self._forwarder.entries([j.conversion_id for j in journeys]))
         await self._queries.store_attribution(commands)
+        if self._forwarder is not None:
+            self._forwarder.wake()
         self.processed += len(journeys)
         self.without_touches += sum(not journey.times_ms for journey in journeys)
 

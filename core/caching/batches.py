@@ -10,7 +10,7 @@ from core.caching.envelope import Envelope
 from core.caching.frozen import freeze
 from core.caching.policy import CacheType
 from core.caching.read import MISSED, Load, Read
-from core.caching.stamps import Target
+from core.caching.stamps import LOADED, Target
 from core.errors import StoreError
 from core.record import NEGATIVE
 from core.span import Span
@@ -105,7 +105,9 @@ async def _load(
     stamp, loading = cache.invalidator.stamps.load(), cache.now()
     cache.statistics.loads += 1
     try:
+        LOADED.set(stamp)
         found = await load(tuple(read.key for read in reads))
+        stamp = LOADED.get() or stamp
         values = {read.key: freeze(found.get(read.key)) for read in reads}
         kept = [
             cache.keep_loaded(read.kind, read.key, values[read.key], stamp, loading, read.tags)

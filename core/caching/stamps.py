@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import NamedTuple
 
 MAX_STAMPS = 100_000
 MAX_PREFIXES = 1_000
 """Beyond these the oldest stamps become one that covers every key: more is refused, never less."""
+
+
+LOADED: ContextVar[int | None] = ContextVar("loaded", default=None)
+"""The stamp of what the running load has found: that of its start, or an older one if it took
+something that an earlier load had read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from core.caching.memory import MemoryCache
 from core.caching.policy import CachePolicy, CacheType
 from core.caching.read import MISSED, Load, Read
 from core.caching.second_tier import SecondTier
-from core.caching.stamps import Stamps, Target
+from core.caching.stamps import LOADED, Stamps, Target
 from core.caching.statistics import NEGATIVE_COLUMN, OUTCOME_MASK, STALE_COLUMN, TieredStatistics
 from core.clock import Clock, epoch_ms
 from core.errors import StoreError
@@ -265,7 +265,9 @@ class TieredCache:
         stamp = self._stamps.load(self._origin_ms + int(loading * 1000))
         statistics.loads += 1
         try:
+            LOADED.set(stamp)
             value = freeze(await read.load())
+            stamp = LOADED.get() or stamp
         except Exception:
             statistics.load_errors += 1
             raise

@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.caching.keys import cache_key
+from core.caching.stamps import LOADED, Target
+from core.query import statements
+from core.tiers import QueryRows
 
+_MOST_PARTS = 8  # of the key of rows: its kind and subjects
 ENTRY_OVERHEAD = 600
 """Bytes counted for an entry beyond the text of its rows: tuples, keys and a slot."""
 
@@ -25,14 +29,30 @@ class CacheRule:
     kind: str
     subject: tuple[int, ...]
 
+    def __post_init__(self) -> None:
+        if len(self.subject) >= _MOST_PARTS:
+            raise ValueError(f"a key has at most {_MOST_PARTS} parts, its kind included")
+
     def key(self, parameters: Sequence[Any]) -> str:
         """Return the key under which invalidation finds the rows."""
         return cache_key(self.kind, *(str(parameters[position]) for position in self.subject))
 
 
+RULES = {
+    statements.SITE.name: CacheRule("config", (0,)),
+    statements.USER.name: CacheRule("lookup", (0,)),
+    statements.USER_JOURNEY.name: CacheRule("journey", (0,)),
+    statements.CONVERSION_JOURNEY.name: CacheRule("attribution", (1,)),
+    statements.NAMED_CONVERSION_JOURNEY.name: CacheRule("attribution", (1,)),
+    statements.CHANNEL_PERFORMANCE.name: CacheRule("channels", (0,)),
+}
+"""The statements behind the application's caches; what the queue reads is never cached."""
+
+
 @dataclass(slots=True)
 class _Entry:
     key: str
+    loaded: int | None
     rows: tuple[tuple[Any, ...], ...]
     expires: float
     size: int
@@ -49,6 +69,8 @@ class QueryCache:
         self._max_bytes = max_bytes
         self._entries: OrderedDict[tuple[Any, ...], _Entry] = OrderedDict()
         self.bytes = 0
+        self.peak_bytes = 0
+        self.hits = 0
         self.generation = 0
         """Grows with every invalidation: rows read before one must not be kept after it."""
 
@@ -56,7 +78,11 @@ class QueryCache:
         return len(self._entries)
 
     def get(self, query: tuple[Any, ...], now: float) -> list[tuple[Any, ...]] | None:
-        """Return the rows of *query*, its statement's name and parameters, or None."""
+        """Return the rows of *query*, its statement's name and parameters, or None.
+
+        The load that takes them is as old as the one that read them: an invalidation between the
+        two refuses what either found.
+        """
         entry = self._entries.get(query)
         if entry is None:
             return None
@@ -64,18 +90,32 @@ class QueryCache:
             self._drop(query)
             return None
         self._entries.move_to_end(query)
+        self.hits += 1
+        loading = LOADED.get()
+        if entry.loaded is not None and loading is not None and entry.loaded < loading:
+            LOADED.set(entry.loaded)
         return [*entry.rows]
 
     def set(
-        self, query: tuple[Any, ...], key: str, rows: Sequence[tuple[Any, ...]], now: float
+        self,
+        query: tuple[Any, ...],
+        key: str,
+        rows: Sequence[tuple[Any, ...]],
+        now: float,
+        *,
+        loaded: int | None = None,
     ) -> None:
-        """Keep *rows* until the TTL has passed, the cache is full, or *key* is invalidated."""
+        """Keep *rows* until the TTL has passed, the cache is full, or *key* is invalidated.
+
+        loaded: the stamp of the load that they were read for.
+        """
         self._drop(query)
         size = ENTRY_OVERHEAD + len(key) + len(repr(rows))
         if size > self._max_bytes:
             return
-        self._entries[query] = _Entry(key, tuple(rows), now + self._ttl, size)
+        self._entries[query] = _Entry(key, loaded, tuple(rows), now + self._ttl, size)
         self.bytes += size
+        self.peak_bytes = max(self.peak_bytes, self.bytes)
         while len(self._entries) > self._max_entries or self.bytes > self._max_bytes:
             self._drop(next(iter(self._entries)))
 
@@ -87,10 +127,60 @@ class QueryCache:
             self._drop(query)
         return len(reached)
 
+    def forget(self, target: Target) -> int:
+        """Drop the rows behind what *target* names, all of them for a tag.
+
+        Return 0: they are no entries of L1.
+        """
+        if target.tag is not None:
+            return self.forget_all()
+        self.generation += 1
+        if (prefix := target.prefix) is None:
+            named = {part for name in target.keys for part in _keys_of_rows(name)}
+            reached = [query for query, entry in self._entries.items() if entry.key in named]
+        else:
+            above = _keys_of_rows(prefix)
+            reached = [
+                query
+                for query, entry in self._entries.items()
+                if entry.key in above or f"{entry.key}:".startswith(prefix)
+            ]
+        for query in reached:
+            self._drop(query)
+        return 0
+
+    def forget_all(self) -> int:
+        """Drop everything; return 0, as `forget` does."""
+        self.generation += 1
+        self._entries.clear()
+        self.bytes = 0
+        return 0
+
     def _drop(self, query: tuple[Any, ...]) -> None:
         entry = self._entries.pop(query, None)
         if entry is not None:
             self.bytes -= entry.size
+
+
+def _keys_of_rows(name: str) -> set[str]:
+    """Return under which keys rows may be kept that the application's key *name* tells of.
+
+    It is the key of the rows, or goes on with ':' behind it. Every character means itself.
+    """
+    keys, end = {name}, -1
+    for _ in range(_MOST_PARTS):
+        end = name.find(":", end + 1)
+        if end < 0:
+            break
+        keys.add(name[:end])
+    return keys
+
+
+def query_cache_of(table: QueryRows) -> QueryCache | None:
+    """Return the query cache of a scenario, None if it has none."""
+    if not table.ttl:
+        return None
+    return QueryCache(ttl=table.ttl, max_entries=table.max_entries, max_bytes=table.max_bytes)
 
 
 def reaches(pattern: str, key: str) -> bool:

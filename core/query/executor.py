@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from core.caching.stamps import LOADED
 from core.clock import Clock, epoch_ms
 from core.errors import StoreError
 from core.histogram import LatencyHistogram
@@ -102,10 +103,10 @@ class QueryExecutor:
         if rows is not None:
             self._of(statement.name).cache_hits += 1
             return rows
-        generation = cache.generation
+        generation, loaded = cache.generation, LOADED.get()
         rows = await self._read(statement, parameters)
         if cache.generation == generation:
-            cache.set(query, rule.key(parameters), rows, self._clock.now())
+            cache.set(query, rule.key(parameters), rows, self._clock.now(), loaded=loaded)
         return rows
 
     async def _read(self, statement: Statement, parameters: Sequence[Any]) -> list[Row]:

@@ -233,6 +233,84 @@ DEAD_LETTERS = Statement(
     " ORDER BY d.conversion_id LIMIT ?",
 )
 
+# The outbox: what is sent is written when the results are, byte for byte the same each time.
+_CREDITS = ", ".join(f"'{model}', t.{model}" for model in MODELS)
+
+FORWARD = Statement(
+    "forward",
+    "INSERT INTO outbox (conversion_id, document, enqueued_at_ms, available_at_ms)"
+    " SELECT c.conversion_id, json_object('idempotency_key', c.conversion_id,"
+    " 'conversion_id', c.conversion_id, 'user_id', c.user_id,"
+    " 'conversion_timestamp', c.conversion_timestamp, 'value', c.value, 'touchpoints', json("
+    "(SELECT json_group_array(json_object('touchpoint_index', t.touchpoint_index,"
+    " 'utm_source', t.utm_source, 'credits', json_object("
+    f"{_CREDITS})))"
+    " FROM touch_credits AS t WHERE t.conversion_id = c.conversion_id))), ?, ?"
+    " FROM conversions AS c WHERE c.conversion_id = ? ON CONFLICT (conversion_id) DO NOTHING",
+)
+
+TAKE_DELIVERIES = Statement(
+    "take_deliveries",
+    "UPDATE outbox SET available_at_ms = ?, leased_by = ?"
+    " WHERE conversion_id IN (SELECT conversion_id FROM outbox"
+    " WHERE available_at_ms <= ? ORDER BY available_at_ms, conversion_id LIMIT ?)"
+    " RETURNING enqueued_at_ms, conversion_id, document, attempts",
+)
+
+DELIVERED = Statement("delivered", "DELETE FROM outbox WHERE conversion_id = ?")
+
+PUT_OFF_DELIVERY = Statement(
+    "put_off_delivery",
+    "UPDATE outbox SET attempts = attempts + 1, available_at_ms = ?, leased_by = NULL,"
+    " last_error = ? WHERE conversion_id = ? AND leased_by = ?",
+)
+
+NEXT_DELIVERY = Statement("next_delivery", "SELECT min(available_at_ms) FROM outbox")
+
+BREAK_DELIVERIES = Statement(
+    "break_deliveries",
+    "UPDATE outbox SET available_at_ms = ?, leased_by = NULL"
+    " WHERE available_at_ms > ? AND leased_by IS NOT NULL",
+)
+
+BURY_DELIVERY = Statement(
+    "bury_delivery",
+    "INSERT INTO undelivered (conversion_id, document, attempts, reason, died_at_ms)"
+    " SELECT conversion_id, document, attempts + 1, ?, ? FROM outbox"
+    " WHERE conversion_id = ? AND leased_by = ? ON CONFLICT (conversion_id) DO NOTHING",
+)
+
+DROP_DEAD_DELIVERY = Statement(
+    "drop_dead_delivery", "DELETE FROM outbox WHERE conversion_id = ? AND leased_by = ?"
+)
+
+REVIVE_DELIVERY = Statement(
+    "revive_delivery",
+    "INSERT INTO outbox (conversion_id, document, enqueued_at_ms, available_at_ms)"
+    " SELECT conversion_id, document, ?, ? FROM undelivered WHERE conversion_id = ?"
+    " ON CONFLICT (conversion_id) DO NOTHING",
+)
+
+UNBURY_DELIVERY = Statement("unbury_delivery", "DELETE FROM undelivered WHERE conversion_id = ?")
+
+UNDELIVERED = Statement(
+    "undelivered",
+    "SELECT conversion_id, attempts, reason, died_at_ms FROM undelivered"
+    " WHERE conversion_id > ? ORDER BY conversion_id LIMIT ?",
+)
+
+OUTBOX_DUE = Statement(
+    "outbox_due",
+    "SELECT count(*) AS due, min(enqueued_at_ms) AS oldest, count(last_error) AS failed"
+    " FROM outbox WHERE available_at_ms <= ?",
+)
+
+OUTBOX_NOT_DUE = Statement(
+    "outbox_not_due",
+    "SELECT count(*) AS waiting, count(leased_by) AS leased, min(enqueued_at_ms) AS oldest,"
+    " count(last_error) AS failed FROM outbox WHERE available_at_ms > ?",
+)
+
 INSERT_SITE = Statement(
     "insert_site", "INSERT INTO sites (site_id, enabled, max_event_bytes) VALUES (?, ?, ?)"
 )

@@ -163,6 +163,14 @@ HOT_KEY = {"at": "0s", "for": "1s", "kind": "hot_key"}
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"traffic": {"stages": []}}, "at least 1 item"),
+    ({"destination": {"url": "ftp://host/x"}}, "url is 'ftp://host/x'; write https://HOST/PATH"),
+    ({"destination": {"url": "/conversions"}}, "write https://HOST/PATH"),
+    ({"destination": {"url": "http://[::1"}}, "url is no URL"),
+    ({"destination": {"url": "https://me:secret@host/"}}, "holds a name or password"),
+    ({"destination": {"url": "local", "token_variable": "T"}}, "leave it out"),
+    ({"destination": {"url": "http://host/", "token_variable": "T"}}, "use https"),
+    ({"destination": {"url": "https://host/", "token_variable": "T=1"}}, "match pattern"),
+    ({"destination": {"timeout": "0s"}}, "greater than 0"),
     ({"traffic": {"stages": [{"rate": -5.0}]}}, "greater than or equal to 0"),
     ({"traffic": {"stages": [{"rate": float("nan")}]}}, "finite"),
     ({"traffic": {"stages": [{"rate": float("inf")}]}}, "finite"),
@@ -237,7 +245,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         },
         "judged twice",
     ),
-    ({"faults": [{"at": "0s", "for": "1s", "tier": "l1", "kind": "slow"}]}, "'l2' or 'l3'"),
+    (
+        {"faults": [{"at": "0s", "for": "1s", "tier": "l1", "kind": "slow"}]},
+        "'l2', 'l3' or 'destination'",
+    ),
     ({"faults": [{"at": "0s", "for": "0s", "tier": "l2", "kind": "slow"}]}, "lasts more than 0s"),
     (
         {"faults": [{"at": "0s", "for": "1s", "tier": "l2", "kind": "error", "value": 1.5}]},
@@ -248,7 +259,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"faults": [HOT_KEY | {"tier": "l2"}]}, r"leave out tier \('l2'\)"),
     ({"faults": [HOT_KEY | {"endpoint": "channels"}]}, "'track', 'attribution' or 'journey'"),
     ({"faults": [HOT_KEY | {"for": "0s"}]}, "lasts more than 0s"),
-    ({"faults": [{"at": "0s", "for": "1s", "kind": "slow"}]}, 'add tier = "l2" or "l3"'),
+    (
+        {"faults": [{"at": "0s", "for": "1s", "kind": "slow"}]},
+        'add tier = "l2", "l3" or "destination"',
+    ),
     (
         {"faults": [{"at": "0s", "for": "1s", "tier": "l2", "kind": "dead", "endpoint": "track"}]},
         "endpoint belongs to hot_key; leave it out for dead",

@@ -79,6 +79,7 @@ def rich() -> Scenario:
                 "early_refresh": 1.0,
                 "tags": True,
             },
+            "destination": {"url": "https://example.com/in", "token_variable": "TOKEN"},
             "faults": [
                 {"at": "1s", "for": "2s", "tier": "l2", "kind": "error", "value": 0.5},
                 {"at": "3s", "for": "4s", "kind": "hot_key", "endpoint": "journey", "value": 0.5},
@@ -117,7 +118,7 @@ def test_a_scenario_reads_back_from_its_data(scenario: Scenario) -> None:
         ({"faults": [{"at": "1s"}]}, "faults[0].for is missing; add it"),
         (
             {"faults": [{"at": "1s", "for": "1s", "kind": "dead"}]},
-            'faults[0]: dead is a fault of a tier; add tier = "l2" or "l3"',
+            'faults[0]: dead is a fault of a tier; add tier = "l2", "l3" or "destination"',
         ),
         ({"tiers": {"ttl_jitter": 1}}, "tiers.ttl_jitter is 1; it must be less than 1"),
         ({"tiers": {"tags": 1}}, "tiers.tags is 1; input should be a valid bool"),
@@ -360,6 +361,7 @@ BOUND = {
     ("traffic", "stages", 1, "ramp_to"),
     ("trace", "default", "endpoint"),
     ("trace", "default", "cache_type"),
+    ("tiers", "query_cache", "ttl"),
     ("faults", 0, "endpoint"),
     ("faults", 1, "tier"),
     ("faults", 1, "kind"),
@@ -401,6 +403,7 @@ def test_the_hash_changes_with_every_field_but_name_and_description(
         (("traffic", "stages", 1), {"ramp_to": 6.0, "duration": "18s"}),
         (("trace", "default"), {"endpoint": "journey", "cache_type": "user_journeys"}),
         (("tiers", "l2"), {"write": "1ms"}),
+        (("tiers", "query_cache"), {"ttl": "30s"}),
         (("faults", 0), {"tier": None, "kind": "hot_key", "endpoint": "journey"}),
         (("faults", 1), {"tier": "l2", "kind": "error", "endpoint": None}),
     ],

@@ -69,6 +69,7 @@ OPTIONS: dict[tuple[str, ...], list[str]] = {
         "bench",
         "scenario",
         "queue",
+        "outbox",
     ],
     ("simulate",): [*SCENARIO, *VERDICT],
     ("load",): [*SCENARIO, *VERDICT, *LOAD],
@@ -102,6 +103,10 @@ OPTIONS: dict[tuple[str, ...], list[str]] = {
     ("queue", "status"): ["--db", "--plain", "--json"],
     ("queue", "dead"): ["--db", "--plain", "--json"],
     ("queue", "retry"): ["--db", "--id", "--json"],
+    ("outbox",): ["status", "dead", "retry"],
+    ("outbox", "status"): ["--db", "--plain", "--json"],
+    ("outbox", "dead"): ["--db", "--plain", "--json"],
+    ("outbox", "retry"): ["--db", "--id", "--json"],
 }
 
 
@@ -818,7 +823,7 @@ def test_ctrl_c_ends_serve_and_everything_it_started(tmp_path: Path) -> None:
     with running(*arguments, "topology.processes=2", cwd=tmp_path) as command:
         command.wait_for("Ctrl-C ends it.", on_stdout=True)
         children = Watched(descendants(command.process.pid))
-        assert len(children.pids) == 4  # two workers, the L2 that they share, the consumer
+        assert len(children.pids) == 5  # two workers, L2, the consumer, the destination
         command.interrupt(group=True)
         code, _, said = command.end()
         assert children.left() == []

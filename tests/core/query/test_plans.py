@@ -31,6 +31,8 @@ _QUEUED = f"conversion_queue {_CONVERSION}"
 _BY_TIME = "conversion_queue USING INDEX conversion_queue_by_time (available_at_ms"
 _BY_USER = "user_journeys USING INDEX user_journeys_by_user"
 _IN_ORDER = "user_journeys USING COVERING INDEX user_journeys_by_user"
+_OUTBOX = f"outbox {_CONVERSION}"
+_OUTBOX_BY_TIME = "outbox_by_time (available_at_ms"
 
 INTENDED: dict[str, tuple[str, ...]] = {
     "site": ("sites USING PRIMARY KEY (site_id=?)",),
@@ -80,6 +82,19 @@ INTENDED: dict[str, tuple[str, ...]] = {
         "conversion_queue USING COVERING INDEX conversion_queue_by_time (available_at_ms>?)",
     ),
     "dead_letters": ("d USING PRIMARY KEY (conversion_id>?)", f"c {_CONVERSION}"),
+    "forward": (f"c {_CONVERSION}", f"t {_CONVERSION}"),
+    "take_deliveries": (_OUTBOX, f"outbox USING COVERING INDEX {_OUTBOX_BY_TIME}<?)"),
+    "delivered": (_OUTBOX,),
+    "put_off_delivery": (_OUTBOX,),
+    "next_delivery": ("outbox USING COVERING INDEX outbox_by_time",),
+    "break_deliveries": (f"outbox USING INDEX {_OUTBOX_BY_TIME}>?)",),
+    "bury_delivery": (_OUTBOX,),
+    "drop_dead_delivery": (_OUTBOX,),
+    "revive_delivery": (f"undelivered {_CONVERSION}",),
+    "unbury_delivery": (f"undelivered {_CONVERSION}",),
+    "undelivered": ("undelivered USING PRIMARY KEY (conversion_id>?)",),
+    "outbox_due": (f"outbox USING INDEX {_OUTBOX_BY_TIME}<?)",),
+    "outbox_not_due": (f"outbox USING INDEX {_OUTBOX_BY_TIME}>?)",),
     "insert_event": (),
     "insert_conversion": (),
     "insert_credits": (),
@@ -142,7 +157,7 @@ def test_every_index_is_one_that_a_statement_uses(connection: sqlite3.Connection
     indexes = connection.execute(
         "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL"
     ).fetchall()
-    assert len(indexes) == 4
+    assert len(indexes) == 5
     for (name,) in indexes:
         assert f"INDEX {name} " in plans
 

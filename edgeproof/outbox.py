@@ -1,0 +1,99 @@
+"""edgeproof outbox: what waits for the destination in a database, and what it did not take."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from core.backlog import BacklogStatus
+from core.clock import SystemClock
+from core.forwarding.outbox import LEASE_SECONDS, Outbox
+from core.query.database import SqliteDatabase
+from edgeproof.options import PlainOption
+from edgeproof.queue import (
+    DatabaseOption,
+    JsonOption,
+    check_database,
+    known,
+    show_dead,
+    show_status,
+)
+
+app = typer.Typer(help="Show and mend what is forwarded to the destination.", no_args_is_help=True)
+
+_T = TypeVar("_T")
+
+
+@app.command("status")
+def status(db: DatabaseOption, plain: PlainOption = False, as_json: JsonOption = False) -> int:
+    """Show how many finished conversions wait for the destination, or were given up.
+
+    Example: edgeproof outbox status --db data/cdp.sqlite
+    """
+
+    async def ask(outbox: Outbox) -> tuple[BacklogStatus, int]:
+        return await outbox.status(), len(await outbox.dead_letters())
+
+    found, dead = _on(db, ask)
+    show_status(found, dead, holder="a forwarder's", plain=plain, as_json=as_json)
+    if dead and not as_json:
+        print(f"edgeproof outbox dead --db {db} tells why; outbox retry sends them again.")
+    return 0
+
+
+@app.command("dead")
+def dead(db: DatabaseOption, plain: PlainOption = False, as_json: JsonOption = False) -> int:
+    """List the conversions that the destination did not take, each with the reason.
+
+    Example: edgeproof outbox dead --db data/cdp.sqlite
+    """
+    letters = _on(db, lambda outbox: outbox.dead_letters())
+    show_dead(letters, none="No delivery was given up.", plain=plain, as_json=as_json)
+    return 0
+
+
+@app.command("retry")
+def retry(
+    db: DatabaseOption,
+    conversion: Annotated[
+        list[str] | None,
+        typer.Option("--id", metavar="ID", help="Only this conversion. Repeatable."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Send again what was given up, all or those named; a running service does it.
+
+    Example: edgeproof outbox retry --db data/cdp.sqlite --id c17
+    """
+
+    async def revive(outbox: Outbox) -> int:
+        names = known(await outbox.dead_letters(), conversion, db, command="outbox")
+        return await outbox.revive(names)
+
+    revived = _on(db, revive)
+    if as_json:
+        print(json.dumps({"queued": revived}))
+    else:
+        print(f"Queued {revived} {'delivery' if revived == 1 else 'deliveries'} again.")
+    return 0
+
+
+def _on(path: Path, ask: Callable[[Outbox], Awaitable[_T]]) -> _T:
+    """Return what *ask* finds in the outbox of the database at *path*."""
+    check_database(path)
+
+    async def run() -> _T:
+        database = SqliteDatabase(path)
+        try:
+            owner = f"outbox-{os.getpid()}"
+            return await ask(Outbox(database, SystemClock(), owner=owner, lease=LEASE_SECONDS))
+        finally:
+            await database.close()
+
+    return asyncio.run(run())
