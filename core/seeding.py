@@ -59,7 +59,8 @@ def seed_database(
     found = connection.execute(_all_journeys(statement), (parameters.lookback_ms,))
     journeys = journeys_of(found, parameters.milestones)
     scheme = Scheme(parameters, newest_row(connection))
-    for command, rows in attribution_commands(journeys, scheme, DATA_EPOCH_MS):
+    results = ((journey, scheme.credits(journey)) for journey in journeys)
+    for command, rows in attribution_commands(results, scheme, DATA_EPOCH_MS):
         connection.executemany(command.sql, rows)
     connection.execute("COMMIT")
 

@@ -8,6 +8,7 @@ from core.attribution.journeys import Journey
 from core.attribution.models import MODELS
 from core.attribution.scheme import Scheme
 from core.errors import Refused
+from core.forwarding.document import delivery_document
 from core.forwarding.forwarder import Forwarder
 from core.query import statements
 from core.query.database import Command
@@ -61,12 +62,21 @@ class BatchAttributionProcessor:
         return rejected
 
     async def _store(self, span: Span, journeys: Sequence[Journey]) -> None:
-        commands = attribution_commands(journeys, self._in_force(span), self._now_ms())
-        if self._forwarder is not None:
-            commands.append(self._forwarder.entries([j.conversion_id for j in journeys]))
-        await self._queries.store_attribution(commands)
-        if self._forwarder is not None:
-            self._forwarder.wake()
+        scheme = self._in_force(span)
+        results = [(journey, scheme.credits(journey)) for journey in journeys]
+        commands = attribution_commands(results, scheme, self._now_ms())
+        if self._forwarder is None:
+            await self._queries.store_attribution(commands)
+        else:
+            handover = self._forwarder.accept(
+                [(j.conversion_id, delivery_document(j, shares)) for j, shares in results]
+            )
+            try:
+                await self._queries.store_attribution([*commands, handover.command])
+            except BaseException:
+                handover.failed()
+                raise
+            handover.stored()
         self.processed += len(journeys)
         self.without_touches += sum(not journey.times_ms for journey in journeys)
 
@@ -85,8 +95,12 @@ class BatchAttributionProcessor:
         return {each.conversion_id: refused[each.conversion_id] for each in waiting}
 
 
-def attribution_commands(journeys: Iterable[Journey], scheme: Scheme, now_ms: int) -> list[Command]:
-    """Return the writes that store the credits of *journeys* under every model.
+Result = tuple[Journey, Sequence[Sequence[float]]]
+"""A journey, and the credits of its touches under each of MODELS."""
+
+
+def attribution_commands(results: Iterable[Result], scheme: Scheme, now_ms: int) -> list[Command]:
+    """Return the writes that store *results*, which *scheme* has given.
 
     channel_performance grows by the same credits, so that it equals the sum of the rows.
     """
@@ -95,11 +109,10 @@ def attribution_commands(journeys: Iterable[Journey], scheme: Scheme, now_ms: in
     dequeued: list[tuple[object, ...]] = []
     totals: dict[tuple[str, str], list[float]] = {}
     parameters_key, number = scheme.parameters_key, scheme.number
-    for journey in journeys:
+    for journey, shares in results:
         name = journey.conversion_id
         processed.append((parameters_key, number, name))
         dequeued.append((name,))
-        shares = scheme.credits(journey)
         rows += _rows(journey, shares)
         value = journey.value
         for model, share in zip(MODELS, shares, strict=True):
@@ -131,7 +144,7 @@ def credit_rows(journeys: Iterable[Journey], scheme: Scheme) -> list[tuple[objec
     return [row for journey in journeys for row in _rows(journey, scheme.credits(journey))]
 
 
-def _rows(journey: Journey, shares: Sequence[tuple[float, ...]]) -> list[tuple[object, ...]]:
+def _rows(journey: Journey, shares: Sequence[Sequence[float]]) -> list[tuple[object, ...]]:
     name, count = journey.conversion_id, len(journey.times_ms)
     by_touch = zip(journey.channels, *shares, strict=True)
     return [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 from core.clock import Clock, epoch_ms
@@ -21,6 +21,36 @@ LAST_DELIVERIES = 2.0
 _LONGEST_WAIT = 3_600.0
 _STORE_PAUSE = 1.0
 _SOON = 0.001
+
+
+class Handover:
+    """Conversions that are put out with their results: in the outbox if the command is run.
+
+    Some of them go to the destination as soon as that has happened, without a look into the outbox.
+    """
+
+    __slots__ = ("_begin", "_deliveries", "_let_go", "command")
+
+    def __init__(
+        self,
+        command: Command,
+        deliveries: Sequence[Delivery],
+        begin: Callable[[Sequence[Delivery]], None],
+        let_go: Callable[[], None],
+    ) -> None:
+        self.command = command
+        self._deliveries = deliveries
+        self._begin = begin
+        self._let_go = let_go
+
+    def stored(self) -> None:
+        """Send what was put out: the transaction has ended well."""
+        self._begin(self._deliveries)
+
+    def failed(self) -> None:
+        """Forget it: the transaction has failed."""
+        if self._deliveries:
+            self._let_go()
 
 
 class Forwarder:
@@ -47,6 +77,7 @@ class Forwarder:
         self._clock = clock
         self._profile = profiler.profile("external", "destination")
         self._running: dict[asyncio.Task[None], None] = {}
+        self._reserved = 0  # hands that wait for a transaction to end
         self._timer: asyncio.TimerHandle | None = None
         self._idle: asyncio.Future[None] | None = None
         self._due_ms: int | None = None
@@ -57,18 +88,48 @@ class Forwarder:
         self.retries = 0
         self.given_up = 0
 
-    def entries(self, conversion_ids: Sequence[str]) -> Command:
-        """Return what puts *conversion_ids* into the outbox, behind their credits."""
-        return self._outbox.entries(conversion_ids)
+    def accept(self, documents: Sequence[tuple[str, str]]) -> Handover:
+        """Return how *documents*, by conversion id, are put out with their results.
+
+        One of `stored` and `failed` has to be called. What a free hand can send at once is handed
+        to it; everything else it finds in the outbox.
+        """
+        held = self._destination.batch_size if self._has_free_hand() else 0
+        deliveries = [Delivery(name, document, 0) for name, document in documents[:held]]
+        if deliveries:
+            self._reserved += 1
+        command = self._outbox.entries(documents, held=held)
+        return Handover(command, deliveries, self._begin, self._let_go)
+
+    def _has_free_hand(self) -> bool:
+        busy = len(self._running) + self._reserved
+        return not self._is_closed and busy < self._destination.max_parallel
+
+    def _let_go(self) -> None:
+        self._reserved -= 1
+        if self._is_asked:
+            self._is_asked = False
+            self.wake()
+
+    def _begin(self, deliveries: Sequence[Delivery]) -> None:
+        if not deliveries:
+            self.wake()
+            return
+        self._reserved -= 1
+        if not self._is_closed:  # else their lease ends
+            self._start(deliveries)
 
     def wake(self) -> None:
         """Take up what is due, if there is a free hand."""
         if self._is_closed:
             return
-        if len(self._running) >= self._destination.max_parallel:
+        if not self._has_free_hand():
             self._is_asked = True  # those who run may have looked already
             return
-        task = asyncio.get_running_loop().create_task(self._run())
+        self._start()
+
+    def _start(self, deliveries: Sequence[Delivery] = ()) -> None:
+        task = asyncio.get_running_loop().create_task(self._run(deliveries))
         self._running[task] = None
         task.add_done_callback(self._ended)
 
@@ -120,18 +181,21 @@ class Forwarder:
             "forward_given_up": self.given_up,
         }
 
-    async def _run(self) -> None:
+    async def _run(self, taken: Sequence[Delivery]) -> None:
         size = self._destination.batch_size
+        looks = not taken  # beside what was handed over there is what others ask for, no more
         try:
             while not self._is_closed and (
-                taken := await self._outbox.take(size, due_ms=self._due_ms)
+                taken := taken or await self._outbox.take(size, due_ms=self._due_ms)
             ):
                 if len(taken) == size:
                     self.wake()  # there may be work for another hand
                 for batch in self._batches(taken):
                     await self._deliver(batch)
-            if self._due_ms is None:
-                await self._set_timer()
+                if not looks:
+                    return
+                taken = ()
+            await self._set_timer()
         except StoreError:
             # What it held is due again when its lease ends; the rest is asked for in a while.
             self._wake_in(_STORE_PAUSE)
@@ -188,6 +252,7 @@ class Forwarder:
         if waits:
             await self._outbox.put_off(waits, error)
             self.retries += len(waits)
+            await self._set_timer()
         if dead:
             await self._outbox.bury(dead, error)
             self.given_up += len(dead)
@@ -197,7 +262,9 @@ class Forwarder:
         return longest
 
     async def _set_timer(self) -> None:
-        """Wake when the next row is due."""
+        """Wake when the next row is due; while a drain looks at nothing new, it does that."""
+        if self._due_ms is not None:
+            return
         at_ms = await self._outbox.next_at_ms()
         if at_ms is not None:
             self._wake_in(max(_SOON, (at_ms - epoch_ms(self._clock)) / 1000))

@@ -37,13 +37,19 @@ class Outbox:
         self._owner = owner
         self._lease_ms = round(1000 * lease)
 
-    def entries(self, conversion_ids: Sequence[str]) -> Command:
-        """Return what puts *conversion_ids* into the outbox, for the transaction of their results.
+    def entries(self, documents: Sequence[tuple[str, str]], *, held: int = 0) -> Command:
+        """Return what puts *documents*, by conversion id, out in the transaction of their results.
 
-        It stands behind the command that stores their credits.
+        The first *held* of them are leased by this outbox's owner from the start, which saves
+        taking them; the others are due at once.
         """
         now = epoch_ms(self._clock)
-        return statements.FORWARD, [(now, now, name) for name in conversion_ids]
+        leased = now + self._lease_ms
+        rows: list[tuple[object, ...]] = [
+            (name, document, now, leased, self._owner) for name, document in documents[:held]
+        ]
+        rows += [(name, document, now, now, None) for name, document in documents[held:]]
+        return statements.FORWARD, rows
 
     async def take(self, limit: int, *, due_ms: int | None = None) -> list[Delivery]:
         """Lease at most *limit* due deliveries and return them, oldest first.

@@ -234,19 +234,10 @@ DEAD_LETTERS = Statement(
 )
 
 # The outbox: what is sent is written when the results are, byte for byte the same each time.
-_CREDITS = ", ".join(f"'{model}', t.{model}" for model in MODELS)
-
 FORWARD = Statement(
     "forward",
-    "INSERT INTO outbox (conversion_id, document, enqueued_at_ms, available_at_ms)"
-    " SELECT c.conversion_id, json_object('idempotency_key', c.conversion_id,"
-    " 'conversion_id', c.conversion_id, 'user_id', c.user_id,"
-    " 'conversion_timestamp', c.conversion_timestamp, 'value', c.value, 'touchpoints', json("
-    "(SELECT json_group_array(json_object('touchpoint_index', t.touchpoint_index,"
-    " 'utm_source', t.utm_source, 'credits', json_object("
-    f"{_CREDITS})))"
-    " FROM touch_credits AS t WHERE t.conversion_id = c.conversion_id))), ?, ?"
-    " FROM conversions AS c WHERE c.conversion_id = ? ON CONFLICT (conversion_id) DO NOTHING",
+    "INSERT INTO outbox (conversion_id, document, enqueued_at_ms, available_at_ms, leased_by)"
+    " VALUES (?, ?, ?, ?, ?) ON CONFLICT (conversion_id) DO NOTHING",
 )
 
 TAKE_DELIVERIES = Statement(

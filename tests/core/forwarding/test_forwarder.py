@@ -176,7 +176,7 @@ def test_destination_is_told_of_a_conversion_and_its_credits_under_every_model()
             assert sent == pytest.approx(credits_of(model, [10, 11, 12], 13), rel=1e-14)
         assert shop.receiver.documents["c2"]["touchpoints"] == []
         assert await shop.outbox.status() == NOTHING
-        assert shop.profiler.histogram("external").count == len(shop.receiver.requests) == 1
+        assert shop.profiler.histogram("external").count == len(shop.receiver.requests) == 2
 
     in_shop(scene)
 
