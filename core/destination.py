@@ -5,11 +5,14 @@ from __future__ import annotations
 import ipaddress
 from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from core.distributions import Latency, parse_distribution
 from core.part import Part
 from core.units import Duration
+
+NONE = "none"
+"""What stands in a file for no URL."""
 
 LOCAL = "local"
 """The URL that stands for a small server which comes and goes with the service."""
@@ -34,6 +37,11 @@ class Destination(Part):
     retry_delay: Annotated[Duration, Field(ge=0, le=3600)] = 1.0
     latency: Latency = _latency(p50="50ms", p99="200ms")
 
+    @field_validator("url", mode="before")
+    @classmethod
+    def _none_is_no_url(cls, url: Any) -> Any:
+        return None if url == NONE else url
+
     @property
     def is_local(self) -> bool:
         """Whether a server of our own stands for the destination."""
@@ -55,7 +63,8 @@ class Destination(Part):
             raise ValueError("url holds a name or password; use token_variable")  # not shown
         if url.scheme not in ("http", "https") or not url.host:
             raise ValueError(
-                f'url is {self.url[:100]!r}; write https://HOST/PATH, http://HOST/PATH or "{LOCAL}"'
+                f"url is {self.url[:100]!r}; write https://HOST/PATH, http://HOST/PATH, "
+                f'"{LOCAL}" or "{NONE}"'
             )
         if self.token_variable is not None and url.scheme == "http" and not _is_loopback(url.host):
             raise ValueError("url is http, which would show the token to others; use https")

@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
+from json.encoder import encode_basestring_ascii as _text
 
 from core.attribution.journeys import Journey
 from core.attribution.models import MODELS
 
-# Made once: json.dumps with separators makes an encoder for each call.
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+# json.dumps takes twice as long, and this is half of what forwarding costs a conversion.
+_DOCUMENT = (
+    '{"idempotency_key":%s,"conversion_id":%s,"user_id":%s,"conversion_timestamp":%d,'
+    '"value":%r,"touchpoints":[%s]}'
+)
+_TOUCH = (
+    '{"touchpoint_index":%d,"utm_source":%s,"credits":{'
+    + ",".join(f'"{model}":%r' for model in MODELS)
+    + "}}"
+)
 
 
 def delivery_document(journey: Journey, shares: Iterable[Sequence[float]]) -> str:
     """Return *journey* with its credits as a JSON text: the same one each time it is sent.
 
-    shares: the credits of its touches under each of MODELS. Its idempotency key is the
-    conversion's id, by which a destination tells what it has taken before.
+    shares: the credits of its touches under each of MODELS. The journey is one without a fault, so
+    that every number is finite. Its idempotency key is the conversion's id, by which a destination
+    tells what it has taken before.
     """
-    return _encode(
-        {
-            "idempotency_key": journey.conversion_id,
-            "conversion_id": journey.conversion_id,
-            "user_id": journey.user_id,
-            "conversion_timestamp": journey.converted_ms,
-            "value": journey.value,
-            "touchpoints": [
-                {
-                    "touchpoint_index": position,
-                    "utm_source": channel,
-                    "credits": dict(zip(MODELS, credits, strict=True)),
-                }
-                for position, (channel, *credits) in enumerate(
-                    zip(journey.channels, *shares, strict=True)
-                )
-            ],
-        }
-    )
+    touches = [
+        _TOUCH % (position, _text(channel), *credits)
+        for position, (channel, *credits) in enumerate(zip(journey.channels, *shares, strict=True))
+    ]
+    name = _text(journey.conversion_id)
+    return _DOCUMENT % (
+        name, name, _text(journey.user_id), journey.converted_ms, journey.value, ",".join(touches),
+    )  # fmt: skip
