@@ -97,7 +97,9 @@ def store(
     scenario: Annotated[
         str | None,
         typer.Option(
-            "--scenario", metavar="SCENARIO", help="Whose table `attribution` holds the parameters."
+            "--scenario",
+            metavar="SCENARIO",
+            help="Whose parameters of attribution and destination are gone by.",
         ),
     ] = None,
     plain: PlainOption = False,
@@ -111,9 +113,11 @@ def store(
     Example: edgeproof attribute store --db data/cdp.sqlite --scenario baseline
     """
     check_database(db)
-    parameters = Parameters()
+    parameters, forwards = Parameters(), False
     if scenario is not None:
-        parameters = chosen_scenario(scenario).attribution.parameters()
+        chosen = chosen_scenario(scenario)
+        parameters = chosen.attribution.parameters()
+        forwards = chosen.destination.url is not None
     display = Display(plain=plain, quiet=json)
 
     def show(share: float, stored: Stored) -> None:
@@ -124,7 +128,7 @@ def store(
     with display.open(), closing(open_writer(db)) as connection:
         stored = store_waiting(
             connection, Scheme(parameters, newest), now_ms=epoch_ms(SystemClock()),
-            on_progress=show,
+            forwards=forwards, on_progress=show,
         )  # fmt: skip
     if json:
         print(json_module.dumps(asdict(stored)))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -11,11 +14,13 @@ import numpy as np
 from core.attribution.bulk import events_at_most, read_paths, user_ranges
 from core.attribution.connections import Writer, rows_of, transaction
 from core.attribution.fused import Credit, share_credit
+from core.attribution.journeys import Journey
 from core.attribution.models import MODELS
 from core.attribution.parameters import Parameters
 from core.attribution.paths import Floats, Paths, chosen_paths, kept_touches
 from core.attribution.scheme import Scheme
 from core.errors import InputError
+from core.forwarding.document import delivery_document
 from core.query import statements
 
 RANGE_EVENTS = 50_000
@@ -46,6 +51,7 @@ def store_waiting(
     scheme: Scheme,
     *,
     now_ms: int,
+    forwards: bool = False,
     events_per_range: int = RANGE_EVENTS,
     on_progress: Callable[[float, Stored], None] = lambda share, stored: None,
 ) -> Stored:
@@ -54,6 +60,7 @@ def store_waiting(
     Users are taken range by range, each in a transaction that reads its journeys, writes their
     credits, adds them to channel_performance and takes the conversions from the queue: whatever
     ends this in between, or consumes the queue meanwhile, each conversion counts once.
+    forwards: whether they are put out for the service's destination, too.
     *on_progress* hears the share done and what is stored, durably, after each range. Raise
     InputError for data that cannot be used, if the database cannot be written, and if other
     credits in it were shared out by other parameters than those of *scheme*.
@@ -67,13 +74,15 @@ def store_waiting(
     expected = 1 + events_at_most(connection) // events_per_range
     stored = Stored()
     for number, users in enumerate(user_ranges(connection, touches=events_per_range), 1):
-        stored += _store_range(connection, scheme, users, now_ms)
+        stored += _store_range(connection, scheme, users, now_ms, forwards=forwards)
         on_progress(min(0.99, number / expected), stored)
     on_progress(1.0, stored)
     return stored
 
 
-def _store_range(connection: Writer, scheme: Scheme, users: _Users, now_ms: int) -> Stored:
+def _store_range(
+    connection: Writer, scheme: Scheme, users: _Users, now_ms: int, *, forwards: bool
+) -> Stored:
     parameters = scheme.parameters
     if not rows_of(connection, statements.WAITING_IN_RANGE, *users):
         return Stored()  # nobody has to wait for a look
@@ -98,11 +107,28 @@ def _store_range(connection: Writer, scheme: Scheme, users: _Users, now_ms: int)
             (statements.ADD_TO_CHANNEL, _channel_rows(paths, credit, now_ms)),
         ):
             connection.executemany(statement.sql, rows)
+        if forwards:
+            deliveries = _deliveries(connection, [name for name, _ in order])
+            due: list[tuple[object, ...]] = [(*each, now_ms, now_ms, None) for each in deliveries]
+            connection.executemany(statements.FORWARD.sql, due)
     return Stored(
         conversions=len(paths),
         touches=len(paths.codes),
         without_touches=int(np.count_nonzero(paths.lengths == 0)),
     )
+
+
+def _deliveries(connection: Writer, ids: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield the id and the document of each of the stored conversions *ids*."""
+    rows = rows_of(connection, statements.STORED_RESULTS, json.dumps([*ids]))
+    for (name, user, at_ms, value), group in groupby(rows, key=itemgetter(0, 1, 2, 3)):
+        touches = [touch[4:] for touch in group if touch[4] is not None]  # the channel, credits
+        channels, *shares = zip(*touches, strict=True) if touches else [()] * (1 + len(MODELS))
+        journey = Journey(
+            conversion_id=name, user_id=user, converted_ms=at_ms, value=value,
+            times_ms=(), channels=channels,
+        )  # fmt: skip
+        yield name, delivery_document(journey, shares)
 
 
 def _credit_rows(

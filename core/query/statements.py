@@ -240,6 +240,16 @@ FORWARD = Statement(
     " VALUES (?, ?, ?, ?, ?) ON CONFLICT (conversion_id) DO NOTHING",
 )
 
+# What is forwarded of conversions that were stored in bulk.
+STORED_RESULTS = Statement(
+    "stored_results",
+    "SELECT c.conversion_id, c.user_id, c.conversion_timestamp, c.value, t.utm_source,"
+    f" {', '.join(f't.{model}' for model in MODELS)}"
+    " FROM conversions AS c LEFT JOIN touch_credits AS t ON t.conversion_id = c.conversion_id"
+    " WHERE c.conversion_id IN (SELECT value FROM json_each(?))"
+    " ORDER BY c.conversion_id, t.touchpoint_index",
+)
+
 TAKE_DELIVERIES = Statement(
     "take_deliveries",
     "UPDATE outbox SET available_at_ms = ?, leased_by = ?"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import sys
 import tempfile
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from core.attribution.batch import BatchAttributionProcessor
 from core.attribution.connections import open_writer
-from core.attribution.journeys import Journey
+from core.attribution.journeys import Journey, journeys_of
 from core.attribution.ledger import Stored, store_waiting
 from core.attribution.models import MODELS, touch_credits
 from core.attribution.parameters import DIRECT, Parameters
@@ -27,8 +28,10 @@ from core.attribution.settings import Attribution
 from core.attribution.upkeep import keep_model, newest_row, recount
 from core.clock import ManualClock
 from core.errors import InputError
+from core.forwarding.document import delivery_document
 from core.population import Event
 from core.profiling import LatencyProfiler
+from core.query import statements
 from core.query.database import SqliteDatabase
 from core.query.queries import Queries
 from core.span import Span
@@ -141,6 +144,40 @@ def test_credits_of_other_parameters_are_not_mixed(tmp_path: Path) -> None:
         files.store(scheme=Scheme(Parameters(half_life_ms=1_000)))
     assert files.contents() == before
     assert files.store().conversions == 1
+
+
+@settings(max_examples=20)
+@given(event_lists(), st.booleans())
+def test_what_is_put_out_is_what_the_processor_would_forward(
+    events: list[Event], has_model: bool
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        files = Files(Path(folder))
+        files.add(events)
+        scheme = files.fitted() if has_model else Scheme()
+        with closing(sqlite3.connect(files.file)) as connection:
+            ids = json.dumps(sorted(world_of(events).conversions))
+            rows = connection.execute(
+                statements.WAITING_JOURNEYS.sql, (scheme.parameters.lookback_ms, ids)
+            )
+            journeys = journeys_of(rows.fetchall())
+        expected = {j.conversion_id: delivery_document(j, scheme.credits(j)) for j in journeys}
+        files.store(scheme=scheme, forwards=True, events_per_range=3)
+        found = dict(files.rows("SELECT conversion_id, document FROM outbox"))
+        assert found.keys() == expected.keys()
+        for name, document in found.items():
+            ours, theirs = json.loads(document), json.loads(expected[name])
+            assert credits_in(ours) == pytest.approx(credits_in(theirs), abs=1e-12)
+            assert without_credits(ours) == without_credits(theirs)
+
+
+def credits_in(document: dict[str, Any]) -> list[float]:
+    return [credit for t in document["touchpoints"] for credit in t["credits"].values()]
+
+
+def without_credits(document: dict[str, Any]) -> dict[str, Any]:
+    touches = [{**touch, "credits": [*touch["credits"]]} for touch in document["touchpoints"]]
+    return {**document, "touchpoints": touches}
 
 
 @settings(max_examples=30)

@@ -61,6 +61,7 @@ INTENDED: dict[str, tuple[str, ...]] = {
     "conversions_in_order": (
         "conversions USING INDEX conversions_by_user (user_id>? AND user_id<?)",
     ),
+    "stored_results": (f"c {_CONVERSION}", f"t {_CONVERSION}"),
     "waiting_in_range": ("conversions USING INDEX conversions_by_user (user_id>? AND user_id<?)",),
     "mark_processed": (f"conversions {_CONVERSION}",),
     "enqueue": (f"c {_CONVERSION}", f"d {_CONVERSION}"),
@@ -82,7 +83,7 @@ INTENDED: dict[str, tuple[str, ...]] = {
         "conversion_queue USING COVERING INDEX conversion_queue_by_time (available_at_ms>?)",
     ),
     "dead_letters": ("d USING PRIMARY KEY (conversion_id>?)", f"c {_CONVERSION}"),
-    "forward": (f"c {_CONVERSION}", f"t {_CONVERSION}"),
+    "forward": (),
     "take_deliveries": (_OUTBOX, f"outbox USING COVERING INDEX {_OUTBOX_BY_TIME}<?)"),
     "delivered": (_OUTBOX,),
     "put_off_delivery": (_OUTBOX,),
