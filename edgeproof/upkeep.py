@@ -99,7 +99,7 @@ def store(
         typer.Option(
             "--scenario",
             metavar="SCENARIO",
-            help="Whose parameters of attribution and destination are gone by.",
+            help="The service's: its parameters count, and its destination is told, if it has one.",
         ),
     ] = None,
     plain: PlainOption = False,
