@@ -10,6 +10,7 @@ from core.clock import Clock, epoch_ms
 from core.query import statements
 from core.query.database import Command, Database
 from core.query.queries import Lease
+from core.query.statements import Statement
 
 LEASE_SECONDS = 30.0
 _PAGE = 500
@@ -43,6 +44,22 @@ class DeadLetter:
     attempts: int
     reason: str
     died_at_ms: int
+
+
+async def status_of(
+    database: Database, due_rows: Statement, other_rows: Statement, now_ms: int
+) -> BacklogStatus:
+    """Return what two statements count of a queue's rows: those due at *now_ms*, and the others."""
+    due, oldest_due, failed_due = (await database.read(due_rows, (now_ms,)))[0]
+    ((waiting, leased, oldest, failed),) = await database.read(other_rows, (now_ms,))
+    ages = [age for age in (oldest_due, oldest) if age is not None]
+    return BacklogStatus(
+        due=due,
+        leased=leased,
+        later=waiting - leased,
+        failed=failed_due + failed,
+        oldest_ms=min(ages, default=None),
+    )
 
 
 class Backlog:
@@ -108,18 +125,7 @@ class Backlog:
     async def status(self) -> BacklogStatus:
         """Return how much waits."""
         now = epoch_ms(self._clock)
-        due, oldest_due, failed_due = (await self._database.read(statements.QUEUE_DUE, (now,)))[0]
-        ((waiting, leased, oldest, failed),) = await self._database.read(
-            statements.QUEUE_NOT_DUE, (now,)
-        )
-        ages = [age for age in (oldest_due, oldest) if age is not None]
-        return BacklogStatus(
-            due=due,
-            leased=leased,
-            later=waiting - leased,
-            failed=failed_due + failed,
-            oldest_ms=min(ages, default=None),
-        )
+        return await status_of(self._database, statements.QUEUE_DUE, statements.QUEUE_NOT_DUE, now)
 
     async def dead_letters(self) -> list[DeadLetter]:
         """Return all that was given up, by conversion id."""

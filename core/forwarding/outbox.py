@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from core.backlog import BacklogStatus, DeadLetter
+from core.backlog import BacklogStatus, DeadLetter, status_of
 from core.clock import Clock, epoch_ms
 from core.destination import Destination
 from core.query import statements
@@ -100,17 +100,8 @@ class Outbox:
     async def status(self) -> BacklogStatus:
         """Return how much waits."""
         now = epoch_ms(self._clock)
-        due, oldest_due, failed_due = (await self._database.read(statements.OUTBOX_DUE, (now,)))[0]
-        ((waiting, leased, oldest, failed),) = await self._database.read(
-            statements.OUTBOX_NOT_DUE, (now,)
-        )
-        ages = [age for age in (oldest_due, oldest) if age is not None]
-        return BacklogStatus(
-            due=due,
-            leased=leased,
-            later=waiting - leased,
-            failed=failed_due + failed,
-            oldest_ms=min(ages, default=None),
+        return await status_of(
+            self._database, statements.OUTBOX_DUE, statements.OUTBOX_NOT_DUE, now
         )
 
     async def dead_letters(self) -> list[DeadLetter]:
