@@ -26,12 +26,13 @@ ROUTE: dict[str, Any] = {
 
 def test_every_case_is_answered_as_it_says_beside_a_bare_route() -> None:
     # `drive` fails where a tier other than the case's answers.
-    measured = asyncio.run(measure(rounds=1, size=60))
+    # So many requests, because the kernel's clock of another process may lag by some 10 ms.
+    measured = asyncio.run(measure(rounds=1, size=400))
     assert [case.name for case in measured] == [
         "miss", "L2 hit", "L1 hit", "tracked event", "mixed",
     ]  # fmt: skip
     for case in measured:
-        assert [spent.requests for spent in (*case.service, *case.bare)] == [60, 60]
+        assert [spent.requests for spent in (*case.service, *case.bare)] == [400, 400]
         assert case.ratio > 0
         assert case.name in table(measured)
 

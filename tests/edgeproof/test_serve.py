@@ -85,7 +85,8 @@ def test_workers_are_processes_with_a_port_each(tmp_path: Path) -> None:
     with serving("--workers", "3", cwd=tmp_path) as (command, urls):
         assert len(set(urls)) == 3
         children = Watched(descendants(command.process.pid))
-        assert len(children.pids) == 5  # three workers, the L2 that they share, the consumer
+        # Three workers, the L2 that they share, the consumer, the local destination.
+        assert len(children.pids) == 6
         for position, url in enumerate(urls):
             asked(f"{url}/journey/u1")
             alone = asked(f"{url}/api/performance/stats?scope=process")["data"]
@@ -101,10 +102,9 @@ def test_workers_are_processes_with_a_port_each(tmp_path: Path) -> None:
 
 
 def test_workers_of_the_option_come_before_those_of_the_scenario(tmp_path: Path) -> None:
-    with serving("--set", "topology.processes=3", "--workers", "1", cwd=tmp_path) as (
-        command,
-        urls,
-    ):
+    fields = ("topology.processes=3", "destination.url=none")
+    options = [text for field in fields for text in ("--set", field)]
+    with serving(*options, "--workers", "1", cwd=tmp_path) as (command, urls):
         assert len(urls) == 1
         assert len(descendants(command.process.pid)) == 1
         command.process.terminate()
