@@ -172,8 +172,9 @@ class Consumer:
         counters = self._counters()
         if counters == self._written:
             return
-        self._figures.write(counters, self._profiler)
-        self._written = counters
+        with suppress(OSError):  # a full disk: the next step writes them
+            self._figures.write(counters, self._profiler)
+            self._written = counters
 
 
 async def _consume(plan: WorkerPlan) -> None:

@@ -357,9 +357,10 @@ class Reference(Application):
         executor = self.executor
         is_of_queries = part == "queries"
         slow = [asdict(s) for s in await executor.slow_queries()] if is_of_queries else []
+        counters = self.counters()  # before the latencies: what they say is done, those hold
         return Figures(
             profiler=self.latencies(),
-            counters=self.counters(),
+            counters=counters,
             processes=[{"worker": self.plan.position, **self.process_figures()}],
             statements=executor.statement_statistics if is_of_queries else {},
             slow=slow,

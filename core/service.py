@@ -37,7 +37,7 @@ def create_app(plan: WorkerPlan, *, token: str | None = None) -> Starlette:
 
     Without a token those endpoints answer 403.
     """
-    service = Service(plan, token or os.environ.get(TOKEN_VARIABLE) or None)
+    service = Service(plan, token or os.environ.get(TOKEN_VARIABLE, "").strip() or None)
     app = Starlette(
         routes=service.routes(),
         lifespan=service.lifespan,

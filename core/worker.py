@@ -55,6 +55,26 @@ def die_with_parent() -> None:
         sys.exit(1)
 
 
+class EndSignals:
+    """Waits for SIGTERM or SIGINT, however many come: to be made in the main thread.
+
+    A handler that sets an event could be run in the middle of itself and wait for itself for ever:
+    a parent that is killed while it has threads sends SIGTERM once for each of them. Here the
+    interpreter's own handler writes to a pipe, and nothing else happens.
+    """
+
+    def __init__(self) -> None:
+        self._end, write = os.pipe()
+        os.set_blocking(write, False)
+        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+
+    def wait(self) -> None:
+        """Return once one has come."""
+        os.read(self._end, 1)
+
+
 def say(message: dict[str, object]) -> None:
     """Tell the parent one thing, as a line of JSON."""
     print(json.dumps(message), flush=True)

@@ -66,19 +66,22 @@ class BatchAttributionProcessor:
         results = [(journey, scheme.credits(journey)) for journey in journeys]
         commands = attribution_commands(results, scheme, self._now_ms())
         if self._forwarder is None:
-            await self._queries.store_attribution(commands)
+            changed = await self._queries.store_attribution(*commands)
         else:
             handover = self._forwarder.accept(
                 [(j.conversion_id, delivery_document(j, shares)) for j, shares in results]
             )
             try:
-                await self._queries.store_attribution([*commands, handover.command])
+                _, *changed = await self._queries.store_attribution(handover.command, *commands)
             except BaseException:
-                handover.failed()
+                await handover.failed()
                 raise
             handover.stored()
-        self.processed += len(journeys)
-        self.without_touches += sum(not journey.times_ms for journey in journeys)
+        # Only a conversion without touches can have been stored by another consumer meanwhile:
+        # credits are stored once, or refused.
+        overtaken = len(journeys) - changed[0]
+        self.processed += changed[0]
+        self.without_touches += sum(not journey.times_ms for journey in journeys) - overtaken
 
     async def _store_one_by_one(self, span: Span, journeys: Sequence[Journey]) -> dict[str, str]:
         """Store what the database takes; return why it does not take the others, by id."""

@@ -49,13 +49,12 @@ class FittedModel:
         text = json.dumps(self._content(), sort_keys=True, separators=(",", ":"))
         return sha256(text.encode()).hexdigest()[:12]
 
-    def touch_weights(self) -> Mapping[str, float]:
-        """Return what data_driven weighs touches with: 1 for every channel under a fallback."""
-        return dict.fromkeys(self.weights, 1.0) if self.fallback else self.weights
-
     def weights_of(self, channels: Sequence[str]) -> Floats:
-        """Return the weight of each of *channels*; 0 for one that the fit never saw."""
-        weights = self.touch_weights()
+        """Return what data_driven weighs touches of *channels* with; 0 for one never seen.
+
+        1 for every channel under a fallback.
+        """
+        weights = dict.fromkeys(self.weights, 1.0) if self.fallback else self.weights
         return np.array([weights.get(channel, 0.0) for channel in channels], dtype=np.float64)
 
     def shared_out(self, total: float, *, by_value: bool = False) -> dict[str, float]:

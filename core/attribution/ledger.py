@@ -100,7 +100,6 @@ def _store_range(
         ids = [(name,) for name, _ in order]
         marks = [(scheme.parameters_key, scheme.number, name) for name, _ in order]
         for statement, rows in (
-            (statements.MARK_PROCESSED, marks),
             (statements.DEQUEUE, ids),
             (statements.UNBURY, ids),
             (statements.INSERT_CREDITS, _credit_rows(paths, parameters, credit)),
@@ -109,8 +108,11 @@ def _store_range(
             connection.executemany(statement.sql, rows)
         if forwards:
             deliveries = _deliveries(connection, [name for name, _ in order])
-            due: list[tuple[object, ...]] = [(*each, now_ms, now_ms, None) for each in deliveries]
+            due: list[tuple[object, ...]] = [
+                (name, document, now_ms, now_ms, None, name) for name, document in deliveries
+            ]
             connection.executemany(statements.FORWARD.sql, due)
+        connection.executemany(statements.MARK_PROCESSED.sql, marks)
     return Stored(
         conversions=len(paths),
         touches=len(paths.codes),

@@ -124,7 +124,7 @@ def restate(connection: sqlite3.Connection, scheme: Scheme, now_ms: int) -> int:
             connection.executemany(statements.DELETE_CREDITS.sql, ids)
             connection.executemany(statements.INSERT_CREDITS.sql, rows)
             connection.executemany(
-                statements.MARK_PROCESSED.sql,
+                statements.RESTATE.sql,
                 [(scheme.parameters_key, scheme.number, *name) for name in ids],
             )
             restated += len(usable)

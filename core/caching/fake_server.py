@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 
-from core.worker import die_with_parent, say
+from core.worker import EndSignals, die_with_parent, say
 
 STATED_LIMIT = 3_000
 """Operations per second that one process of it is meant for."""
@@ -17,6 +16,7 @@ STATED_LIMIT = 3_000
 
 def main() -> int:
     """Serve on a free loopback port until SIGTERM; return the exit code."""
+    ends = EndSignals()
     from fakeredis import TcpFakeServer  # only this process needs it
 
     class Server(TcpFakeServer):
@@ -25,12 +25,9 @@ def main() -> int:
 
     die_with_parent()
     server = Server(("127.0.0.1", 0), server_type="redis")
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    signal.signal(signal.SIGINT, lambda *_: stop.set())
     threading.Thread(target=server.serve_forever, daemon=True).start()
     say({"ready": f"redis://127.0.0.1:{server.server_address[1]}/0"})
-    stop.wait()
+    ends.wait()
     return 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 
 from core.clock import Clock, epoch_ms
@@ -36,7 +36,7 @@ class Handover:
         command: Command,
         deliveries: Sequence[Delivery],
         begin: Callable[[Sequence[Delivery]], None],
-        let_go: Callable[[], None],
+        let_go: Callable[[Sequence[Delivery]], Awaitable[None]],
     ) -> None:
         self.command = command
         self._deliveries = deliveries
@@ -47,10 +47,10 @@ class Handover:
         """Send what was put out: the transaction has ended well."""
         self._begin(self._deliveries)
 
-    def failed(self) -> None:
-        """Forget it: the transaction has failed."""
+    async def failed(self) -> None:
+        """Give it up: the transaction has failed, or nobody knows."""
         if self._deliveries:
-            self._let_go()
+            await self._let_go(self._deliveries)
 
 
 class Forwarder:
@@ -105,8 +105,12 @@ class Forwarder:
         busy = len(self._running) + self._reserved
         return not self._is_closed and busy < self._destination.max_parallel
 
-    def _let_go(self) -> None:
+    async def _let_go(self, deliveries: Sequence[Delivery]) -> None:
         self._reserved -= 1
+        with suppress(StoreError):  # then their lease ends
+            # What ran into its time limit may have been stored all the same: it is due now.
+            if await self._outbox.release([each.conversion_id for each in deliveries]):
+                self._is_asked = True
         if self._is_asked:
             self._is_asked = False
             self.wake()

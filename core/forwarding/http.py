@@ -31,6 +31,7 @@ class HttpReceiver:
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         self._url = url
+        self._token = token
         self._timeout = timeout
         self._client = httpx.AsyncClient(
             headers=headers,
@@ -58,7 +59,10 @@ class HttpReceiver:
             problem = f"{type(error).__name__}: {error}".rstrip(": ")
         if 200 <= status < 300:
             return  # it was taken; only the rest of the answer may be missing
-        raise DeliveryError(shown(f"status {status} {_text(answer)}" if status else problem))
+        text = _text(answer)
+        if self._token is not None:  # a destination that says what it was sent
+            text = text.replace(self._token, "(token)")
+        raise DeliveryError(shown(f"status {status} {text}" if status else problem))
 
     async def close(self) -> None:
         """Close the connections."""

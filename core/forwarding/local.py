@@ -7,14 +7,13 @@ key, and says on GET how many those were. Both methods want any path.
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from core.worker import die_with_parent, say
+from core.worker import EndSignals, die_with_parent, say
 
 MAX_BODY_BYTES = 4_000_000
 REMEMBERED = 100_000
@@ -116,14 +115,12 @@ class LocalDestination(ThreadingHTTPServer):
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT; return the exit code."""
+    ends = EndSignals()
     die_with_parent()
     server = LocalDestination()
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     threading.Thread(target=server.serve_forever, daemon=True).start()
     say({"ready": server.url})
-    stop.wait()
+    ends.wait()
     return 0
 
 

@@ -46,9 +46,9 @@ class Outbox:
         now = epoch_ms(self._clock)
         leased = now + self._lease_ms
         rows: list[tuple[object, ...]] = [
-            (name, document, now, leased, self._owner) for name, document in documents[:held]
+            (name, document, now, leased, self._owner, name) for name, document in documents[:held]
         ]
-        rows += [(name, document, now, now, None) for name, document in documents[held:]]
+        rows += [(name, document, now, now, None, name) for name, document in documents[held:]]
         return statements.FORWARD, rows
 
     async def take(self, limit: int, *, due_ms: int | None = None) -> list[Delivery]:
@@ -77,6 +77,12 @@ class Outbox:
         now = epoch_ms(self._clock)
         rows = [(now + round(1000 * wait), error, name, self._owner) for name, wait in waits]
         await self._database.write((statements.PUT_OFF_DELIVERY, rows))
+
+    async def release(self, conversion_ids: Sequence[str]) -> int:
+        """Let those of *conversion_ids* that are held here be due now; return how many."""
+        now = epoch_ms(self._clock)
+        rows = [(now, name, self._owner) for name in conversion_ids]
+        return (await self._database.write((statements.RELEASE_DELIVERY, rows)))[0]
 
     async def bury(self, conversion_ids: Sequence[str], reason: str) -> None:
         """Give *conversion_ids* up, as far as they are held here."""

@@ -233,6 +233,7 @@ def _use_wal(connection: sqlite3.Connection) -> None:
     Two that switch a new file at a time would wait for each other for ever, so SQLite refuses one
     of them at once, whatever its timeout. That one comes again.
     """
+    connection.execute("PRAGMA busy_timeout = 0")  # or each try could wait as long as all
     for is_last in (*(False,) * int(_LOCK_SECONDS / _RETRY_SECONDS), True):
         try:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -241,7 +242,8 @@ def _use_wal(connection: sqlite3.Connection) -> None:
                 raise
             time.sleep(_RETRY_SECONDS)
         else:
-            return
+            break
+    connection.execute(f"PRAGMA busy_timeout = {int(1000 * _LOCK_SECONDS)}")
 
 
 def _read(

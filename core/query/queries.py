@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.attribution.journeys import Journey, journeys_of
@@ -164,12 +164,13 @@ class Queries:
             return 0, now, now, None, conversion_id
         return 1, now, now + round(1000 * lease.seconds), lease.owner, conversion_id
 
-    async def store_attribution(self, commands: Iterable[Command]) -> None:
-        """Store what the batch processor computed, in one transaction."""
+    async def store_attribution(self, *commands: Command) -> list[int]:
+        """Store what the batch processor computed, in one transaction; return the rows changed."""
         started = self._clock.now()
         try:
-            await self._database.write(*commands)
+            changed = await self._database.write(*commands)
         except StoreError:
             self._profiler.fail("query", "store_attribution", self._clock.now() - started)
             raise
         self._profiler.record("query", "store_attribution", self._clock.now() - started)
+        return changed

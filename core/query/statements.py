@@ -115,7 +115,12 @@ ADD_TO_CHANNEL = Statement(
 MARK_PROCESSED = Statement(
     "mark_processed",
     "UPDATE conversions SET processed = 1, parameters_key = ?, model_version = ?"
-    " WHERE conversion_id = ?",
+    " WHERE conversion_id = ? AND processed = 0",
+)
+
+RESTATE = Statement(
+    "restate",
+    "UPDATE conversions SET parameters_key = ?, model_version = ? WHERE conversion_id = ?",
 )
 
 ATTRIBUTED_OTHERWISE = Statement(
@@ -233,11 +238,13 @@ DEAD_LETTERS = Statement(
     " ORDER BY d.conversion_id LIMIT ?",
 )
 
-# The outbox: what is sent is written when the results are, byte for byte the same each time.
+# The outbox: what is sent is written when the results are, byte for byte the same each time, and
+# before they are marked: what another consumer has stored is not put out again.
 FORWARD = Statement(
     "forward",
     "INSERT INTO outbox (conversion_id, document, enqueued_at_ms, available_at_ms, leased_by)"
-    " VALUES (?, ?, ?, ?, ?) ON CONFLICT (conversion_id) DO NOTHING",
+    " SELECT ?, ?, ?, ?, ? FROM conversions AS c WHERE c.conversion_id = ? AND c.processed = 0"
+    " ON CONFLICT (conversion_id) DO NOTHING",
 )
 
 # What is forwarded of conversions that were stored in bulk.
@@ -264,6 +271,12 @@ PUT_OFF_DELIVERY = Statement(
     "put_off_delivery",
     "UPDATE outbox SET attempts = attempts + 1, available_at_ms = ?, leased_by = NULL,"
     " last_error = ? WHERE conversion_id = ? AND leased_by = ?",
+)
+
+RELEASE_DELIVERY = Statement(
+    "release_delivery",
+    "UPDATE outbox SET available_at_ms = ?, leased_by = NULL"
+    " WHERE conversion_id = ? AND leased_by = ?",
 )
 
 NEXT_DELIVERY = Statement("next_delivery", "SELECT min(available_at_ms) FROM outbox")

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.attribution.batch import BatchAttributionProcessor
+from core.attribution.journeys import Journey
 from core.attribution.models import HEURISTICS, MODELS, credits_of
 from core.backlog import BacklogStatus
 from core.destination import Destination
-from core.errors import StoreError
+from core.errors import StoreError, StoreTimeout
 from core.forwarding.forwarder import MAX_BODY_BYTES, Forwarder
 from core.forwarding.outbox import Outbox, outbox_of
 from core.forwarding.receiver import DeliveryError
@@ -118,8 +119,13 @@ class Shop:
         assert outbox is not None
         return outbox
 
-    async def sell(self, *names: str, touches: int = 2) -> None:
-        """Accept and process a conversion of each name, after *touches* touches."""
+    async def sell(
+        self, *names: str, touches: int = 2, process: bool = True, as_wrong: Any = None
+    ) -> None:
+        """Accept and process a conversion of each name, after *touches* touches.
+
+        as_wrong: what stands for the database's write when the results are stored.
+        """
         for name in names:
             events = [
                 Event(f"t{i}-{name}", f"u-{name}", "s", "view", 10 + i, f"ch{i}", None, None)
@@ -129,7 +135,12 @@ class Shop:
             events.append(Event(f"e-{name}", f"u-{name}", "s", "buy", at, "x", name, 5.0))
             for event in events:
                 await self.queries.insert_event(event, "new")
-        await self.processor.process(Span(is_batch=True), names)
+        if as_wrong is not None:
+            self.database.write = as_wrong  # type: ignore[method-assign]
+            with pytest.raises(StoreError):
+                await self.processor.process(Span(is_batch=True), names)
+        elif process:
+            await self.processor.process(Span(is_batch=True), names)
 
     async def sleep(self, seconds: float) -> None:
         await self.loop.until(self.loop.time() + seconds)
@@ -296,6 +307,64 @@ def test_conversion_that_is_stored_while_the_only_hand_looks_is_not_forgotten() 
             assert shop.receiver.taken[-2:] == [f"c{number}", f"d{number}"]
 
     in_shop(scene, pause=0.001, max_parallel=1, batch_size=1)
+
+
+def test_results_that_nobody_knows_to_be_stored_are_sent_at_once_if_they_are() -> None:
+    async def scene(shop: Shop) -> None:
+        write = shop.database.write
+
+        async def write_and_be_late(*commands: Any) -> list[int]:
+            await write(*commands)
+            shop.database.write = write  # type: ignore[method-assign]  # once
+            raise StoreTimeout("the answer did not come in time")
+
+        async def fail(*_: Any) -> list[int]:
+            shop.database.write = write  # type: ignore[method-assign]  # once
+            raise StoreError("nothing was written")
+
+        for name, fault in (("c1", write_and_be_late), ("c2", fail)):
+            await shop.sell(name, as_wrong=fault)
+            await shop.sleep(0.1)
+            # The queue hands the conversions out again.
+            await shop.processor.process(Span(is_batch=True), [name])
+            await shop.sleep(0.1)
+            assert shop.receiver.taken[-1:] == [name]
+        assert shop.receiver.taken == ["c1", "c2"]
+        assert await shop.outbox.status() == NOTHING
+
+    in_shop(scene, max_parallel=1)
+
+
+def test_conversion_without_touches_that_two_attribute_at_a_time_counts_once() -> None:
+    async def scene(shop: Shop) -> None:
+        await shop.sell("c1", touches=0, process=False)
+        other = BatchAttributionProcessor(
+            shop.queries, now_ms=lambda: 0, forwarder=Forwarder(
+                shop.destination, shop.outbox_of("b"), shop.receiver, shop.clock, shop.profiler
+            )
+        )  # fmt: skip
+
+        class Overtaken(Queries):
+            """Queries whose journeys another one attributes once they are read."""
+
+            async def waiting_journeys(self, conversion_ids: Sequence[str]) -> list[Journey]:
+                found = await super().waiting_journeys(conversion_ids)
+                await other.process(Span(is_batch=True), conversion_ids)
+                return found
+
+        overtaken = BatchAttributionProcessor(
+            Overtaken(shop.database, shop.clock, LatencyProfiler()),
+            now_ms=lambda: 0,
+            forwarder=shop.forwarder,
+        )
+        await overtaken.process(Span(is_batch=True), ["c1"])
+        assert (other.processed, other.without_touches) == (1, 1)
+        assert (overtaken.processed, overtaken.without_touches) == (0, 0)
+        await shop.sleep(1.0)
+        assert set(shop.receiver.taken) == {"c1"}
+        assert await shop.outbox.status() == NOTHING
+
+    in_shop(scene)
 
 
 def test_forwarder_that_starts_sends_what_another_had_in_hand() -> None:

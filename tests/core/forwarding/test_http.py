@@ -216,6 +216,13 @@ def test_token_of_the_environment_goes_along_and_a_missing_one_is_told() -> None
             assert "\r\nauthorization: bearer s3cret\r\n" in server.heads[0].lower()
 
     asyncio.run(scene())
+
+    async def scene_of_an_echo() -> None:
+        async with serving(says(status("400 Bad", body=b"you sent Bearer s3cret"))) as server:
+            with pytest.raises(DeliveryError, match=r"you sent Bearer \(token\)"):
+                await send(server.url, token="s3cret")
+
+    asyncio.run(scene_of_an_echo())
     assert token_of(None, {}) is None
     with pytest.raises(InputError, match="MINE is not set"):
         token_of("MINE", {})

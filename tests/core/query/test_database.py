@@ -433,6 +433,12 @@ def test_database_of_another_program_is_refused_and_gets_no_tables(tmp_path: Pat
     assert found == [("users",)]
 
 
+def test_connection_waits_for_a_lock_after_it_was_opened(tmp_path: Path) -> None:
+    database = SqliteDatabase(tmp_path / "cdp.sqlite", inline=True)
+    assert database.connection.execute("PRAGMA busy_timeout").fetchone() == (5000,)
+    asyncio.run(database.close())
+
+
 def test_openings_of_a_new_file_at_a_time_make_one_schema(tmp_path: Path) -> None:
     # SQLite refuses some of those that switch the journal at a time, in about one of 30 files.
     for number in range(60):

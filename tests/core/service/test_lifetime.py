@@ -164,6 +164,21 @@ def test_no_process_outlives_a_launcher_that_was_killed(tmp_path: Path) -> None:
         await_end(pid)
 
 
+@pytest.mark.parametrize("module", ["core.caching.fake_server", "core.forwarding.local"])
+def test_a_burst_of_signals_ends_what_a_service_starts_beside_it(module: str) -> None:
+    # As the kernel sends them when a parent with several threads is killed.
+    for _ in range(5):
+        child = subprocess.Popen([sys.executable, "-m", module], stdout=subprocess.PIPE, cwd=ROOT)
+        assert child.stdout is not None
+        assert "ready" in json.loads(child.stdout.readline())
+        for _ in range(400):
+            child.send_signal(signal.SIGTERM)
+        await_end(child.pid)
+        # What is still sent while the interpreter ends may end it.
+        assert child.wait() in (0, -signal.SIGTERM)
+        child.stdout.close()
+
+
 # --- what keeps it from starting ---------------------------------------------------------------
 
 
