@@ -107,6 +107,9 @@ def _simulation_rate(
 
 def main(arguments: Sequence[str]) -> int:
     """Print both rates and their ratio; the one argument is the number of rounds."""
+    if {"-h", "--help"} & {*arguments}:
+        print(__doc__)
+        return 0
     try:
         found = simulation_ratio(*(int(text) for text in arguments[:1]))
     except ValueError as error:

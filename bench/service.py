@@ -208,7 +208,7 @@ async def measure(rounds: int = ROUNDS, size: int = REQUESTS) -> list[Measured]:
         for isolates in {case.isolates: None for case in chosen}:
             scenario = _scenario(isolates, size + 1)
             service = running.enter_context(running_service(scenario, token=_TOKEN, emulate=False))
-            services[isolates] = service.urls[0], service.processes[0].pid
+            services[isolates] = service.urls[0], service.workers[0].pid
         bare: dict[str, tuple[str, int]] = {}
         for number in range(rounds + 1):
             await _empty_caches(services[_ISOLATES][0])
@@ -258,6 +258,9 @@ def table(measured: Sequence[Measured]) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Print the table; the one argument is the number of rounds."""
+    if {"-h", "--help"} & {*arguments}:
+        print(__doc__)
+        return 0
     try:
         measured = asyncio.run(measure(*(int(text) for text in arguments[:1])))
     except InputError as error:

@@ -104,6 +104,9 @@ def measure(rounds: int = ROUNDS) -> dict[str, list[float]]:
 
 def main(arguments: Sequence[str]) -> int:
     """Print microseconds per span; the one argument is the number of rounds."""
+    if {"-h", "--help"} & {*arguments}:
+        print(__doc__)
+        return 0
     try:
         taken = measure(*(int(text) for text in arguments[:1]))
     except ValueError as error:

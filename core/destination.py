@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -61,7 +62,8 @@ class Destination(Part):
             raise ValueError(f"url is no URL ({error}); write https://HOST/PATH") from None
         if url.userinfo:
             raise ValueError("url holds a name or password; use token_variable")  # not shown
-        if url.scheme not in ("http", "https") or not url.host:
+        is_port = url.port is None or 1 <= url.port <= 65_535
+        if url.scheme not in ("http", "https") or not url.host or not is_port or " " in self.url:
             raise ValueError(
                 f"url is {self.url[:100]!r}; write https://HOST/PATH, http://HOST/PATH, "
                 f'"{LOCAL}" or "{NONE}"'
@@ -69,6 +71,18 @@ class Destination(Part):
         if self.token_variable is not None and url.scheme == "http" and not _is_loopback(url.host):
             raise ValueError("url is http, which would show the token to others; use https")
         return self
+
+
+def delivery_notes(counters: Mapping[str, int]) -> tuple[str, ...]:
+    """Return what a reader of a run's record has to know of its deliveries."""
+    lost = counters.get("forward_given_up", 0)
+    if not lost:
+        return ()
+    sent = counters.get("forwarded", 0)
+    return (
+        f"The destination did not take {lost:,} of {lost + sent:,} finished conversions; they were "
+        "given up.",
+    )
 
 
 def _is_loopback(host: str) -> bool:

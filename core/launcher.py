@@ -113,6 +113,11 @@ class RunningService:
         self.faults: list[str] = []
         self._log = log
 
+    @property
+    def workers(self) -> list[ServiceProcess]:
+        """The processes behind the URLs, in their order."""
+        return self.processes[-len(self.urls) :]
+
     def logged(self) -> str:
         """Return what the processes have written to their standard error so far."""
         return self._log.read_text(encoding="utf-8", errors="replace").strip()
@@ -132,7 +137,7 @@ class _Crew:
 
     @property
     def processes(self) -> list[ServiceProcess]:
-        return [*self.stores, *self.consumers, *self.workers]
+        return [*self.stores, *self.consumers, *self.workers]  # as RunningService knows them
 
     def end(self) -> list[str]:
         """Let everybody finish, the workers before the consumer of what they accepted.

@@ -95,13 +95,13 @@ def fit(
 def store(
     db: DatabaseOption,
     scenario: Annotated[
-        str | None,
+        str,
         typer.Option(
             "--scenario",
             metavar="SCENARIO",
             help="The service's: its parameters count, and its destination is told, if it has one.",
         ),
-    ] = None,
+    ],
     plain: PlainOption = False,
     json: JsonOption = False,
 ) -> int:
@@ -113,11 +113,9 @@ def store(
     Example: edgeproof attribute store --db data/cdp.sqlite --scenario baseline
     """
     check_database(db)
-    parameters, forwards = Parameters(), False
-    if scenario is not None:
-        chosen = chosen_scenario(scenario)
-        parameters = chosen.attribution.parameters()
-        forwards = chosen.destination.url is not None
+    chosen = chosen_scenario(scenario)
+    parameters = chosen.attribution.parameters()
+    forwards = chosen.destination.url is not None
     display = Display(plain=plain, quiet=json)
 
     def show(share: float, stored: Stored) -> None:

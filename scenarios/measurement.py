@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from core.destination import delivery_notes
 from core.histogram import LatencyHistogram
 from core.record import (
     Requests,
@@ -40,6 +41,7 @@ def measure(
     after = scenario.warm_up
     requests = requests_of(workload, result)
     reads = count_reads(requests, after=after)
+    counters = _counters(workload, result, after_ns=after * 1e9)
     record = RunRecord(
         engine="load",
         scenario=scenario_data(scenario),
@@ -53,8 +55,8 @@ def measure(
         reads=reads,
         memory_peak=_memory_peak(scenario, result),
         windows=window_columns(requests, after=after, duration=scenario.duration),
-        counters=_counters(workload, result, after_ns=after * 1e9),
-        notes=_notes(workload, result, clean=clean),
+        counters=counters,
+        notes=_notes(workload, result, clean=clean) + delivery_notes(counters),
         audit=audit_of(workload, result, warm_up=after),
     )
     return record, requests

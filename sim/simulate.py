@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from core.calibration import Calibration
+from core.destination import delivery_notes
 from core.kpi import ALIASES, ENDPOINT_SERIES, Metric, parse_metric
 from core.record import (
     Requests,
@@ -95,7 +96,7 @@ def _record(
     calibration: Calibration | None,
 ) -> RunRecord:
     requests, after = outcome.requests, scenario.warm_up
-    notes = prepared.workload.notes
+    notes = prepared.workload.notes + delivery_notes(outcome.counters)
     if calibration is not None:
         notes += (
             "CPU costs and the client's overhead were fitted on this machine at a low rate "

@@ -200,8 +200,15 @@ def _conversions(
     except (TypeError, ValueError):
         amounts = np.array([np.nan])
     if not np.isfinite(amounts).all():
-        wrong = next(v for v in values if not isinstance(v, int | float) or not abs(v) < np.inf)
-        raise InputError(f"conversions.value is {wrong!r}; a finite number is needed")
+        name, wrong = next(
+            (name, value)
+            for name, value in zip(ids, values, strict=True)
+            if not isinstance(value, int | float) or not abs(value) < np.inf
+        )
+        raise InputError(
+            f"conversions.value of conversion {name} is {wrong!r}; a finite number is needed: "
+            "correct the row"
+        )
     return ids, _whole("conversion_timestamp", times), owners, amounts
 
 

@@ -164,6 +164,8 @@ HOT_KEY = {"at": "0s", "for": "1s", "kind": "hot_key"}
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"traffic": {"stages": []}}, "at least 1 item"),
     ({"destination": {"url": "ftp://host/x"}}, "url is 'ftp://host/x'; write https://HOST/PATH"),
+    ({"destination": {"url": "http://h:99999/x"}}, "write https://HOST/PATH"),
+    ({"destination": {"url": "http://h/a b"}}, "write https://HOST/PATH"),
     ({"destination": {"url": "/conversions"}}, "write https://HOST/PATH"),
     ({"destination": {"url": "http://[::1"}}, "url is no URL"),
     ({"destination": {"url": "https://me:secret@host/"}}, "holds a name or password"),

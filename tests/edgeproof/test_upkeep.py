@@ -82,10 +82,12 @@ def waiting(file: Path, users: int) -> None:
 
 def test_store_attributes_what_waits_and_nothing_a_second_time(shop: Path) -> None:
     waiting(shop, 3)
-    store = ("attribute", "store", "--db", str(shop))
+    store = ("attribute", "store", "--db", str(shop), "--scenario", "baseline")
     done = edgeproof(*store, "--json", cwd=shop.parent)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {"conversions": 3, "touches": 3, "without_touches": 0}
+    with closing(sqlite3.connect(shop)) as connection:  # baseline has a destination
+        assert connection.execute("SELECT count(*) FROM outbox").fetchone() == (3,)
     again = edgeproof(*store, "--plain", cwd=shop.parent)
     assert again.stdout == "No conversion waits.\n"
     assert edgeproof("attribute", "recount", "--db", str(shop), cwd=shop.parent).returncode == 0
@@ -93,7 +95,7 @@ def test_store_attributes_what_waits_and_nothing_a_second_time(shop: Path) -> No
 
 def test_interrupted_store_keeps_what_it_stored_and_goes_on_later(shop: Path) -> None:
     waiting(shop, 200_000)
-    store = ("attribute", "store", "--db", str(shop), "--plain")
+    store = ("attribute", "store", "--db", str(shop), "--scenario", "baseline", "--plain")
     with running(*store, cwd=shop.parent) as command:
         command.wait_for("storing")
         command.interrupt()
@@ -111,12 +113,14 @@ def test_interrupted_store_keeps_what_it_stored_and_goes_on_later(shop: Path) ->
     assert edgeproof("attribute", "recount", "--db", str(shop), cwd=shop.parent).returncode == 0
 
 
-@pytest.mark.parametrize("command", ["fit", "store", "recount"])
-def test_what_is_no_database_is_one_line(command: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "command", [("fit",), ("store", "--scenario", "baseline"), ("recount",)], ids=" ".join
+)
+def test_what_is_no_database_is_one_line(command: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello")
     for name in ("text", "nothing"):
         done = edgeproof(
-            "attribute", command, "--db", str(tmp_path / name), "--plain", cwd=tmp_path
+            "attribute", *command, "--db", str(tmp_path / name), "--plain", cwd=tmp_path
         )
         assert done.returncode == 2
         assert len(done.stderr.strip().splitlines()) == 1
