@@ -12,6 +12,7 @@ from core.attribution.scheme import Scheme
 from core.attribution.settings import Attribution
 from core.attribution.upkeep import keep_model, newest_row, restate
 from core.clock import DATA_EPOCH_MS
+from core.errors import InputError
 from core.population import Population
 from core.query import statements
 from core.query.statements import Statement
@@ -69,11 +70,17 @@ def bring_up_to_date(connection: sqlite3.Connection, attribution: Attribution, n
     """Let a database that was kept hold what *attribution* asks for, whatever made it.
 
     A model fitted with other parameters is replaced where models are fitted, and credits that were
-    computed with others are computed anew. Raise InputError if its events cannot be used.
+    computed with others are computed anew. Where no model can be fitted on its events, data_driven
+    falls back, as `Scheme.fallback` says, until a later fit succeeds.
     """
     parameters = attribution.parameters()
     scheme = Scheme(parameters, newest_row(connection))
     if attribution.fit_every and not scheme.is_fitted:
-        keep_model(connection, fit_newest(connection, attribution), now_ms)
-        scheme = Scheme(parameters, newest_row(connection))
+        try:
+            model = fit_newest(connection, attribution)
+        except InputError:
+            pass  # what visitors sent must not keep a service from starting
+        else:
+            keep_model(connection, model, now_ms)
+            scheme = Scheme(parameters, newest_row(connection))
     restate(connection, scheme, now_ms)

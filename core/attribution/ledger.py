@@ -15,7 +15,7 @@ from core.attribution.bulk import events_at_most, read_paths, user_ranges
 from core.attribution.connections import Writer, rows_of, transaction
 from core.attribution.fused import Credit, share_credit
 from core.attribution.journeys import Journey
-from core.attribution.models import MODELS
+from core.attribution.models import MODELS, weights_of
 from core.attribution.parameters import Parameters
 from core.attribution.paths import Floats, Paths, chosen_paths, kept_touches
 from core.attribution.scheme import Scheme
@@ -95,7 +95,7 @@ def _store_range(
             (name, at) for at, name in enumerate(found.conversion_ids) if name in waiting
         )
         paths = chosen_paths(found, np.array([at for _, at in order], dtype=np.int64))
-        weights = np.array([scheme.weights.get(name, 0.0) for name in paths.channels])
+        weights = np.array(weights_of(scheme.weights, paths.channels), dtype=np.float64)
         credit = share_credit(paths, parameters, weights=weights, keep=True)
         ids = [(name,) for name, _ in order]
         marks = [(scheme.parameters_key, scheme.number, name) for name, _ in order]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
-from core.attribution.parameters import DIRECT, HALF_LIFE_MS, Parameters
+from core.attribution.parameters import DIRECT, HALF_LIFE_MS, OTHER, Parameters
 from core.errors import InputError
 
 HEURISTICS = ("last_click", "first_click", "linear", "time_decay", "u_shape", "w_shape")
@@ -103,7 +103,13 @@ def credits_by_model(
 
 
 def _weights(model: str, weights: Mapping[str, float], channels: Sequence[str]) -> Sequence[float]:
-    return [weights.get(name, 0.0) for name in channels] if model == DATA_DRIVEN else ()
+    return weights_of(weights, channels) if model == DATA_DRIVEN else ()
+
+
+def weights_of(weights: Mapping[str, float], channels: Sequence[str]) -> list[float]:
+    """Return what each of *channels* weighs: without a weight of its own, that of `OTHER`, or 0."""
+    rest = weights.get(OTHER, 0.0)
+    return [weights.get(name, rest) for name in channels]
 
 
 def _check_times(times_ms: Sequence[int], converted_ms: int) -> None:

@@ -18,6 +18,9 @@ HALF_LIFE_MS = 7 * 24 * 3_600_000
 DIRECT = "(direct)"
 """The channel of traffic without a source."""
 
+OTHER = "(other)"
+"""Rare channels, together, in a model that was fitted on a sample."""
+
 MAX_ORDER = 3
 _LONGEST_MS = 100 * 366 * 24 * 3_600_000  # a century: what is longer is a slip of units
 

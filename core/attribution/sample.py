@@ -5,18 +5,26 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from math import isfinite
+
+import numpy as np
 
 from core.attribution.account import time_window, transitions_of
 from core.attribution.bulk import read_paths
 from core.attribution.fitted import FittedModel, fit
-from core.attribution.parameters import Parameters
+from core.attribution.parameters import OTHER, Parameters
+from core.attribution.paths import Codes, Paths, under_direct_rule
 from core.attribution.settings import Attribution
 from core.query import statements
 from core.query.database import Row, SqliteDatabase
 
 PAGE = 2_000
 """Events that are read at a time, so that nobody else waits long for the database."""
+
+MOST_CHANNELS = {1: 300, 2: 30, 3: 15}
+"""Channels that a fit tells apart, by order: visitors choose their names, and a fit of the default
+sample takes less than 30 MB and, with journeys of up to 40 touches, than a second."""
 
 _LATEST_MS = 2**42  # of the year 2109: later times are slips, and too far apart for one chain
 
@@ -55,14 +63,40 @@ class Sample:
         connection.execute("COMMIT")
 
     def fit(self, parameters: Parameters, minimum: int) -> FittedModel:
-        """Return the model of all that was added; InputError if it is too much for its order."""
+        """Return the model of all that was added; InputError if it is too much for its order.
+
+        All but the `MOST_CHANNELS` most frequent channels are one, `OTHER`.
+        """
         paths = read_paths(self._store.connection, parameters)
         window = time_window(paths)
-        return fit(transitions_of(paths, parameters), parameters, window=window, minimum=minimum)
+        seen = with_rare_merged(
+            under_direct_rule(paths, parameters.direct), MOST_CHANNELS[parameters.order]
+        )
+        return fit(transitions_of(seen, parameters), parameters, window=window, minimum=minimum)
 
     def close(self) -> None:
         """Let go of the copy."""
         self._store.connection.close()
+
+
+def with_rare_merged(paths: Paths, most: int) -> Paths:
+    """Return *paths* with all but their *most* most frequent channels as one, `OTHER`.
+
+    Of channels that are equally frequent the first by name are kept.
+    """
+    if len(paths.channels) <= most:
+        return paths
+    touches = np.bincount(paths.codes, minlength=len(paths.channels)).tolist()
+    ranked = sorted(
+        (place for place, name in enumerate(paths.channels) if name != OTHER),
+        key=lambda place: (-touches[place], paths.channels[place]),
+    )
+    channels = tuple(sorted({OTHER, *(paths.channels[place] for place in ranked[:most])}))
+    position = {name: number for number, name in enumerate(channels)}
+    moved: Codes = np.array(
+        [position.get(name, position[OTHER]) for name in paths.channels], dtype=np.int32
+    )
+    return replace(paths, channels=channels, codes=moved[paths.codes])
 
 
 def _is_time(value: object) -> bool:

@@ -8,7 +8,13 @@ from typing import Any
 
 from core.attribution.fitted import FittedModel
 from core.attribution.journeys import Journey
-from core.attribution.models import DATA_DRIVEN, MODELS, check_model, credits_by_model
+from core.attribution.models import (
+    DATA_DRIVEN,
+    MODELS,
+    check_model,
+    credits_by_model,
+    weights_of,
+)
 from core.attribution.parameters import DIRECT, Parameters
 from core.errors import InputError
 
@@ -71,7 +77,10 @@ class Scheme:
 
     @property
     def weights(self) -> Mapping[str, float]:
-        """The removal effects by channel that data_driven goes by; none without a model."""
+        """The removal effects by channel that data_driven goes by; none without a model.
+
+        A channel that is not among them has that of `OTHER`, if there is one (see `weights_of`).
+        """
         return self._weights
 
     def key_end(self, model: str) -> str:
@@ -94,6 +103,6 @@ class Scheme:
         channels = journey.channels
         if self.parameters.direct != "own channel":
             channels = tuple(name for name in channels if name != DIRECT) or channels
-        if any(self._weights.get(channel, 0.0) > 0 for channel in channels):
+        if any(weight > 0 for weight in weights_of(self._weights, channels)):
             return ""
         return f"no channel of this journey has an effect in the model: {EQUAL}"

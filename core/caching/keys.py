@@ -7,6 +7,8 @@ from urllib.parse import quote
 
 MAX_KEY_BYTES = 512
 """The longest key that the edge key-value store takes (platform limits, 2026)."""
+KEPT_CHARACTERS = MAX_KEY_BYTES - 65
+"""Of a longer key: what it begins with, in front of '~' and the 64 digits of its digest."""
 
 
 def cache_key(kind: str, *parts: str) -> str:
@@ -24,4 +26,4 @@ def cache_key(kind: str, *parts: str) -> str:
     if len(key) <= MAX_KEY_BYTES:
         return key
     digest = hashlib.sha256(key.encode()).hexdigest()
-    return f"{key[: MAX_KEY_BYTES - len(digest) - 1]}~{digest}"
+    return f"{key[:KEPT_CHARACTERS]}~{digest}"

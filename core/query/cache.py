@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.caching.keys import cache_key
+from core.caching.keys import KEPT_CHARACTERS, cache_key
 from core.caching.stamps import LOADED, Target
 from core.query import statements
 from core.tiers import QueryRows
@@ -107,9 +107,12 @@ class QueryCache:
     ) -> None:
         """Keep *rows* until the TTL has passed, the cache is full, or *key* is invalidated.
 
-        loaded: the stamp of the load that they were read for.
+        loaded: the stamp of the load that they were read for. Rows of a key so long that a digest
+        may stand for it in the application's key are not kept: no invalidation would find them.
         """
         self._drop(query)
+        if len(key) >= KEPT_CHARACTERS:
+            return
         size = ENTRY_OVERHEAD + len(key) + len(repr(rows))
         if size > self._max_bytes:
             return
@@ -165,7 +168,8 @@ class QueryCache:
 def _keys_of_rows(name: str) -> set[str]:
     """Return under which keys rows may be kept that the application's key *name* tells of.
 
-    It is the key of the rows, or goes on with ':' behind it. Every character means itself.
+    It is the key of the rows, or goes on with ':' behind it, also where it ends in a digest: what
+    is kept has a key that a digest leaves whole. Every character means itself.
     """
     keys, end = {name}, -1
     for _ in range(_MOST_PARTS):

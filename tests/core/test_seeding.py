@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 from core.attribution.models import HEURISTICS, MODELS, credits_of
+from core.attribution.sample import MOST_CHANNELS, fit_newest
+from core.attribution.scheme import Scheme
 from core.attribution.settings import Attribution
 from core.attribution.upkeep import newest_row, recount
+from core.errors import InputError
 from core.population import Population, populate
 from core.query.database import SqliteDatabase
 from core.replay import prepare
@@ -253,6 +256,44 @@ def test_database_starts_with_a_model_unless_none_is_ever_fitted(
     # Once models are fitted the next start makes up for it.
     bring_up_to_date(connection, Attribution(), 1)
     assert newest_row(connection) is not None
+
+
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [(0, "no model has been fitted yet"), (1_000, "was fitted with order 1, not 3")],
+    ids=["without a model", "with one of another order"],
+)
+def test_kept_database_that_no_model_can_be_fitted_on_starts_with_the_fallback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: int, said: str
+) -> None:
+    database = SqliteDatabase(tmp_path / "cdp.sqlite", inline=True)
+    seed_database(database.connection, population_of(SCENARIO), Attribution(fit_every=before))
+    database.connection.executemany(
+        "INSERT INTO user_journeys (event_id, user_id, event_name, event_timestamp, utm_source)"
+        " VALUES (?1, 'visitor', 'page_view', 1, ?1)",
+        [(f"made up {number}",) for number in range(1_300)],
+    )
+    database.connection.close()
+    monkeypatch.setitem(MOST_CHANNELS, 3, 1_300)
+    settings = Attribution(order=3)
+    kept = SqliteDatabase(tmp_path / "cdp.sqlite", inline=True)
+    with pytest.raises(InputError, match="too many for order 3"):
+        fit_newest(kept.connection, settings)
+    stored = newest_row(kept.connection)
+    bring_up_to_date(kept.connection, settings, 1)
+    assert newest_row(kept.connection) == stored
+    scheme = Scheme(settings.parameters(), stored)
+    assert said in scheme.fallback
+    assert {key for _, key in attributed(kept.connection)[2]} == {scheme.parameters_key}
+    shares = kept.connection.execute("SELECT linear, data_driven FROM touch_credits").fetchall()
+    assert shares
+    assert all(linear == driven for linear, driven in shares)
+    assert recount(kept.connection) == []
+    # Once the events allow it, a start makes up for it.
+    monkeypatch.setitem(MOST_CHANNELS, 3, 15)
+    bring_up_to_date(kept.connection, settings, 2)
+    assert Scheme(settings.parameters(), newest_row(kept.connection)).fallback == ""
+    kept.connection.close()
 
 
 def test_credits_from_before_there_were_models_are_computed_at_the_next_start(

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import closing
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +18,9 @@ from core.attribution import fitter, sample
 from core.attribution.batch import BatchAttributionProcessor
 from core.attribution.current import CurrentScheme
 from core.attribution.fitter import Fitter, Runner, in_thread, inline
-from core.attribution.sample import fit_newest
+from core.attribution.parameters import OTHER, Parameters
+from core.attribution.paths import Paths
+from core.attribution.sample import PAGE, Sample, fit_newest, with_rare_merged
 from core.attribution.scheme import Scheme
 from core.attribution.settings import Attribution
 from core.attribution.upkeep import newest_model, newest_row, recount
@@ -210,7 +216,11 @@ def test_fit_that_fails_leaves_the_model_in_force_and_the_next_one_goes_on(away:
     at_work(scene)
 
 
-def test_chain_that_is_too_large_for_its_order_is_counted_and_named() -> None:
+def test_chain_that_is_too_large_for_its_order_is_counted_and_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sample.MOST_CHANNELS, 3, 1_300)
+
     async def scene(works: Works) -> None:
         await works.add([touch(f"t{n}", T - n, f"channel {n}") for n in range(1_300)])
         await works.process()
@@ -307,3 +317,99 @@ def test_no_statement_of_a_fit_reads_a_whole_table() -> None:
         plan = database.connection.execute(f"EXPLAIN QUERY PLAN {statement.sql}", nothing)
         assert not any("SCAN" in row[3] for row in plan)
     database.connection.close()
+
+
+@settings(max_examples=80)
+@given(event_lists(), st.integers(1, 3))
+def test_rare_channels_are_fitted_as_one_and_weigh_what_it_does(
+    events: list[Event], most: int
+) -> None:
+    world = world_of(events)
+    walks = walks_of(world)
+    touches = Counter(channel for channels, _ in walks for channel in channels)
+    kept = sorted(touches, key=lambda name: (-touches[name], name))[:most]
+
+    def merged(channels: Sequence[str]) -> tuple[str, ...]:
+        return tuple(name if name in kept else OTHER for name in channels)
+
+    effects = effects_of([(merged(channels), converts) for channels, converts in walks])
+    if len(touches) > most:
+        assert OTHER in effects
+
+    async def scene(works: Works) -> None:
+        await works.add(events)
+        await works.process()
+        found = newest_model(works.database.connection)
+        assert found is not None
+        assert found.weights == pytest.approx(effects, abs=1e-9)
+        for name in sorted(world.conversions):
+            journey = await works.queries.conversion_journey(name)
+            assert journey is not None
+            if journey.channels:
+                (credits,) = works.current.scheme.credits(journey, ["data_driven"])
+                wanted = driven_credits(merged(journey.channels), effects)
+                assert credits == pytest.approx(wanted, abs=1e-9)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sample.MOST_CHANNELS, 1, most)
+        at_work(scene)
+
+
+def many_channels(channels: int, journey: int = 6) -> list[Row]:
+    """Return as many events as a fit sees, from sources that visitors have made up."""
+    events: list[Row] = []
+    chosen = np.random.default_rng(1).integers(channels, size=Attribution().fit_events)
+    for number, channel in enumerate(chosen.tolist()):
+        user, place = divmod(number, journey)
+        name = f"made up {channel}"
+        if place == journey - 1 and user % 2:
+            events.append((number + 1, f"u{user}", T + number, "x", f"c{user}", T + number, 20.0))
+        else:
+            events.append((number + 1, f"u{user}", T + number, name, None, None, None))
+    return events
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+@pytest.mark.parametrize("channels", [15, 30, 300, 3_900])
+def test_fit_over_channels_that_visitors_choose_stays_small(channels: int, order: int) -> None:
+    most = sample.MOST_CHANNELS[order]
+    with closing(Sample()) as copy:
+        copy.add(many_channels(channels))
+        tracemalloc.start()
+        try:
+            model = copy.fit(Parameters(order=order), 10)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak < 30_000_000
+    assert len(model.weights) == (channels if channels <= most else most + 1)
+    assert (OTHER in model.weights) == (channels > most)
+    assert model.fallback == ""
+
+
+def test_model_of_many_channels_is_the_same_whatever_the_order_of_rows() -> None:
+    events = many_channels(3_900)[:12_000]
+    models = []
+    rng = np.random.default_rng(2)
+    for order in (np.arange(len(events)), *(rng.permutation(len(events)) for _ in range(2))):
+        # They have come in this order: numbers, and with them pages, follow it.
+        numbered = [(n, *events[place][1:]) for n, place in enumerate(order.tolist(), start=1)]
+        with closing(Sample()) as copy:
+            for start in range(0, len(numbered), PAGE):
+                copy.add(numbered[start : start + PAGE])
+            models.append(copy.fit(Parameters(), 10))
+    assert OTHER in models[0].weights
+    assert [list(model.weights.items()) for model in models[1:]] == [
+        list(models[0].weights.items())
+    ] * 2
+    assert {model.version for model in models} == {models[0].version}
+
+
+def test_channel_of_the_name_of_the_rest_belongs_to_it() -> None:
+    named = Paths(
+        channels=("a", "b", OTHER), codes=np.array([2, 2, 2, 0, 1], dtype=np.int32),
+        offsets=np.array([0, 5]), conversions=np.ones(1), nulls=np.zeros(1), values=np.ones(1),
+    )  # fmt: skip
+    found = with_rare_merged(named, 1)
+    assert [found.channels[code] for code in found.codes] == [OTHER, OTHER, OTHER, "a", OTHER]
+    assert with_rare_merged(named, 3) is named

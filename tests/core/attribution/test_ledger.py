@@ -21,8 +21,8 @@ from core.attribution.connections import open_writer
 from core.attribution.journeys import Journey, journeys_of
 from core.attribution.ledger import Stored, store_waiting
 from core.attribution.models import MODELS, touch_credits
-from core.attribution.parameters import DIRECT, Parameters
-from core.attribution.sample import fit_newest
+from core.attribution.parameters import DIRECT, OTHER, Parameters
+from core.attribution.sample import MOST_CHANNELS, fit_newest
 from core.attribution.scheme import Scheme
 from core.attribution.settings import Attribution
 from core.attribution.upkeep import keep_model, newest_row, recount
@@ -133,6 +133,29 @@ def test_bulk_stores_what_the_processor_stores_conversion_by_conversion(
         assert bulk.differences() == []
         assert bulk.store(events_per_range=events_per_range, scheme=schemes[0]) == Stored()
         assert same(bulk.contents(), single.contents())
+
+
+def test_rare_channels_weigh_in_bulk_what_they_weigh_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MOST_CHANNELS, 1, 1)
+    events = [
+        touch("a", T - 40, "email"), touch("b", T - 30, "email"), touch("c", T - 20, "rare"),
+        touch("d", T - 10, "rarer"), purchase("c1"),
+        touch("e", T - 9, "email")._replace(user_id="u1"),
+        touch("f", T - 9, "rare")._replace(user_id="u2"), purchase("c2")._replace(user_id="u2"),
+    ]  # fmt: skip
+    for name in ("bulk", "single"):
+        (tmp_path / name).mkdir()
+    bulk, single = Files(tmp_path / "bulk"), Files(tmp_path / "single")
+    for files in (bulk, single):
+        files.add(events)
+    scheme = bulk.fitted()
+    assert set(scheme.weights) == {"email", OTHER}
+    assert scheme.weights[OTHER] > scheme.weights["email"] > 0
+    single.process(["c1", "c2"], single.fitted())
+    bulk.store(scheme=scheme)
+    assert same(bulk.contents(), single.contents())
 
 
 def test_credits_of_other_parameters_are_not_mixed(tmp_path: Path) -> None:

@@ -221,6 +221,61 @@ def test_lost_messages_empty_the_rows() -> None:
     in_world(scene)
 
 
+LONG_IDS = ["日本" * 28, "日本" * 27, "é" * 70, "a" * 435, "a" * 434, "a" * 600, "a:" * 120]
+
+
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+@pytest.mark.parametrize("by", ["keys", "prefix"])
+@pytest.mark.parametrize("name", LONG_IDS, ids=lambda name: f"{name[:2]}-{len(name)}")
+def test_conversion_of_a_long_id_is_not_served_from_its_rows_once_it_is_invalidated(
+    name: str, by: str, where: str
+) -> None:
+    async def scene(world: World) -> None:
+        key = attribution_key(name, SCHEME.key_end("linear"))
+        reader, other = (world.a, world.b) if where == "here" else (world.b, world.a)
+
+        async def store(source: str) -> None:
+            execute = world.database.connection.execute
+            execute("DELETE FROM user_journeys")
+            execute("DELETE FROM conversions")
+            touch = Event("e1", "u1", "s1", "page_view", 1_000, source, None, None)
+            purchase = Event("e2", "u1", "s1", "purchase", 2_000, "(direct)", name, 5.0)
+            await reader.queries.insert_event(touch, "new")
+            await reader.queries.insert_event(purchase, "new")
+
+        async def channel() -> str:
+            document = await reader.cdp.attribution(Span(), 0, name, "linear")
+            assert document is not None
+            return "email" if b"email" in document else "google"
+
+        await store("email")
+        assert await channel() == "email"
+        await store("google")
+        target = Target(keys=(key,)) if by == "keys" else Target(prefix=key)
+        await (reader if where == "here" else other).invalidator.invalidate(target)
+        world.deliver()
+        await world.kv.delete(key)
+        assert await channel() == "google"
+
+    in_world(scene)
+
+
+@given(name=st.text("aé:*~", min_size=1, max_size=6), times=st.integers(1, 120))
+def test_rows_are_kept_only_where_every_key_and_prefix_of_the_application_finds_them(
+    name: str, times: int
+) -> None:
+    for kind, key_of in KEYS.items():
+        for model in ("linear", "data_driven"):
+            whole = key_of(name * times, model)
+            targets = [Target(keys=(whole,)), *(Target(prefix=whole[:n]) for n in LENGTHS)]
+            for target in targets:
+                cache = QueryCache(ttl=60.0, max_entries=100, max_bytes=1_000_000)
+                query = put(cache, (kind, name * times, model))
+                cache.forget(target)
+                assert cache.get(query, 1.0) is None
+
+
+LENGTHS = (0, 1, 40, 446, 447, 448, 511, 512)
 SCHEME = Scheme()
 NAMES = st.sampled_from(["a", "b", "a:b", "*", "ab", ""])
 KEYS: dict[str, Callable[[str, str], str]] = {
