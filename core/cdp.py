@@ -206,29 +206,37 @@ class Cdp:
         """Return the credits of a conversion as a JSON document, None if there is no such one."""
         scheme = self._current.look(span) if model == DATA_DRIVEN else self._current.scheme
         key = attribution_key(conversion_id, scheme.key_end(model))
-        document: bytes | None = await self.cache(isolate).get(
-            self._types["attribution"], key,
-            lambda: self.load_attribution(conversion_id, model, scheme),
-            span, "attribution", self.tags("conversion", conversion_id),
-        )  # fmt: skip
+        cache, kind = self.cache(isolate), self._types["attribution"]
+        document: bytes | None = cache.peek(kind, key, span, "attribution")
+        if document is MISSED:
+            document = await cache.fetch(
+                kind, key, lambda: self.load_attribution(conversion_id, model, scheme),
+                span, "attribution", self.tags("conversion", conversion_id),
+            )  # fmt: skip
         return document
 
     async def journey(self, span: Span, isolate: int, user_id: str) -> bytes | None:
         """Return a user's newest 100 events as a JSON document, None if there are none."""
-        document: bytes | None = await self.cache(isolate).get(
-            self._types["user_journeys"], journey_key(user_id), lambda: self.load_journey(user_id),
-            span, "journey", self.tags("user", user_id),
-        )  # fmt: skip
+        cache, kind, key = self.cache(isolate), self._types["user_journeys"], journey_key(user_id)
+        document: bytes | None = cache.peek(kind, key, span, "journey")
+        if document is MISSED:
+            document = await cache.fetch(
+                kind, key, lambda: self.load_journey(user_id),
+                span, "journey", self.tags("user", user_id),
+            )  # fmt: skip
         return document
 
     async def channels(self, span: Span, isolate: int, model: str) -> bytes:
         """Return the channels' performance under *model* as a JSON document."""
         scheme = self._current.look(span) if model == DATA_DRIVEN else self._current.scheme
-        document: bytes = await self.cache(isolate).get(
-            self._types["channel_metrics"], channels_key(scheme.key_end(model)),
-            lambda: self.load_channels(model, scheme),
-            span, "channels", self.tags("model", model),
-        )  # fmt: skip
+        key = channels_key(scheme.key_end(model))
+        cache, kind = self.cache(isolate), self._types["channel_metrics"]
+        document: bytes = cache.peek(kind, key, span, "channels")
+        if document is MISSED:
+            document = await cache.fetch(
+                kind, key, lambda: self.load_channels(model, scheme),
+                span, "channels", self.tags("model", model),
+            )  # fmt: skip
         return document
 
     async def load_site(self, site_id: str) -> Site | None:
