@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -94,8 +95,8 @@ class ServiceControl:
         for _ in range(2):
             try:
                 self._connection.request(method, self._prefix + path, body, headers)
-                response = self._connection.getresponse()
-                content = response.read()
+                with closing(self._connection.getresponse()) as response:
+                    content = response.read()  # or a failure keeps the socket of the response
             except TimeoutError:
                 self._connection.close()
                 return None

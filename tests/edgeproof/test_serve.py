@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
@@ -52,8 +53,12 @@ def end(command: Running) -> tuple[int, str]:
 
 def asked(url: str, body: Any = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
-    with urlopen(Request(url, data=data), timeout=60) as answer:
-        return json.loads(answer.read())
+    try:
+        with urlopen(Request(url, data=data), timeout=60) as answer:
+            return json.loads(answer.read())
+    except HTTPError as error:
+        error.close()  # it is the answer, socket and all
+        raise
 
 
 class Asking(threading.Thread):
