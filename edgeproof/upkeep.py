@@ -15,9 +15,10 @@ import typer
 from core.attribution.bulk import Window
 from core.attribution.connections import open_writer
 from core.attribution.fitted import MIN_CONVERSIONS
-from core.attribution.ledger import Stored, store_waiting
+from core.attribution.ledger import store_waiting
 from core.attribution.parameters import Parameters
 from core.attribution.scheme import Scheme
+from core.attribution.singly import Stored
 from core.attribution.survey import Survey, fit_database
 from core.attribution.upkeep import Totals, keep_model, newest_row, recount, repair
 from core.clock import SystemClock, epoch_ms
@@ -108,7 +109,8 @@ def store(
     """Attribute all conversions that wait in a database, dead letters included, and store them.
 
     For a backlog that is too long for the service's consumer, which may go on meanwhile: each
-    conversion counts once. Ctrl-C keeps what is stored; run it again for the rest.
+    conversion counts once. One whose data cannot be used becomes a dead letter. Ctrl-C keeps what
+    is stored; run it again for the rest.
 
     Example: edgeproof attribute store --db data/cdp.sqlite --scenario baseline
     """
@@ -130,12 +132,18 @@ def store(
         )  # fmt: skip
     if json:
         print(json_module.dumps(asdict(stored)))
-    elif not stored.conversions:
-        print("No conversion waits.")
-    else:
+        return 0
+    if stored.conversions:
         print(
             f"Stored {stored.conversions:,} conversions with {stored.touches:,} touches; "
             f"{stored.without_touches:,} had none."
+        )
+    elif not stored.rejected:
+        print("No conversion waits.")
+    if stored.rejected:
+        print(
+            f"Notice: the data of {stored.rejected:,} conversions cannot be used; edgeproof queue "
+            f"dead --db {db} says why."
         )
     return 0
 

@@ -22,6 +22,10 @@ EVERYONE: tuple[str, str | bytes] = ("", b"")
 """The range of all users: in SQLite's order every text is less than every blob."""
 
 
+class UnusableRow(InputError):
+    """A row from which no credit can be computed; the message names it, or its column."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
     """Conversions from *start_ms* up to, not including, *end_ms*; None where it is open."""
@@ -86,7 +90,7 @@ def read_paths(
     no touches. A path without a conversion has what follows the user's last conversion, within the
     lookback before its last touch. *window* chooses conversions by their time and other paths by
     that of their last touch; conversions outside it close journeys all the same. Milestones are
-    the first event of their name in a journey. Raise InputError for data that cannot be used.
+    the first event of their name in a journey. Raise UnusableRow for data that cannot be used.
     """
     touches = _Touches(connection, parameters, users)
     ids, times, owners, values = _conversions(connection, users, touches.users)
@@ -144,7 +148,7 @@ class _Touches:
         else:
             times, sources = columns_of(connection, statements.TOUCHES_IN_ORDER, users, 2)
         self.times = _whole("event_timestamp", times)
-        numbers = {name: number for number, name in enumerate(sorted(set(sources)))}
+        numbers = {name: number for number, name in enumerate(_sorted_texts(sources))}
         self.channels = tuple(numbers)
         self.codes: Codes = np.fromiter(
             map(numbers.__getitem__, sources), dtype=np.int32, count=len(sources)
@@ -152,7 +156,7 @@ class _Touches:
         self._base = int(self.times.min()) if len(self.times) else 0
         self._span = int(self.times.max()) - self._base + 2 if len(self.times) else 1
         if len(self.users) * self._span >= 2**62:
-            raise InputError(
+            raise UnusableRow(
                 f"event_timestamp runs from {self._base} to {self._base + self._span - 2}, too far "
                 "for epoch milliseconds; correct the rows outside of your data's years"
             )
@@ -180,6 +184,16 @@ class _Touches:
         return marks
 
 
+def _sorted_texts(sources: list[Any]) -> list[str]:
+    names = set(sources)
+    for name in names:
+        if type(name) is not str:
+            raise UnusableRow(
+                f"utm_source is {str(name)[:40]!r}; a text is needed: correct the row"
+            )
+    return sorted(names)
+
+
 def _walked(channels: tuple[str, ...], codes: Codes) -> tuple[tuple[str, ...], Codes]:
     """Return the channels that *codes* name, and the codes among them."""
     is_walked = np.bincount(codes, minlength=len(channels)) > 0
@@ -205,7 +219,7 @@ def _conversions(
             for name, value in zip(ids, values, strict=True)
             if not isinstance(value, int | float) or not abs(value) < np.inf
         )
-        raise InputError(
+        raise UnusableRow(
             f"conversions.value of conversion {name} is {wrong!r}; a finite number is needed: "
             "correct the row"
         )
@@ -232,11 +246,11 @@ def _previous(owners: Integers, times: Integers, users: int) -> tuple[Integers, 
 
 
 def _whole(column: str, numbers: list[Any]) -> Integers:
-    """Return *numbers* as integers; InputError names one that is none."""
+    """Return *numbers* as integers; UnusableRow names one that is none."""
     if not numbers:
         return np.empty(0, dtype=np.int64)
     found = np.array(numbers)
     if found.dtype != np.int64:
         wrong = next((n for n in numbers if type(n) is not int), numbers[0])
-        raise InputError(f"{column} is {str(wrong)[:40]!r}; whole epoch milliseconds are needed")
+        raise UnusableRow(f"{column} is {str(wrong)[:40]!r}; whole epoch milliseconds are needed")
     return found

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
-from core.attribution.bulk import events_at_most, read_paths, user_ranges
+from core.attribution.bulk import UnusableRow, events_at_most, read_paths, user_ranges
 from core.attribution.connections import Writer, rows_of, transaction
 from core.attribution.fused import Credit, share_credit
 from core.attribution.journeys import Journey
@@ -19,6 +18,7 @@ from core.attribution.models import MODELS, weights_of
 from core.attribution.parameters import Parameters
 from core.attribution.paths import Floats, Paths, chosen_paths, kept_touches
 from core.attribution.scheme import Scheme
+from core.attribution.singly import Stored, store_singly
 from core.errors import InputError
 from core.forwarding.document import delivery_document
 from core.query import statements
@@ -28,22 +28,6 @@ RANGE_EVENTS = 50_000
 and for how long others wait to write."""
 
 _Users = tuple[str, str | bytes]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
-    """What was stored: conversions, rows of credits, and conversions that had no touch."""
-
-    conversions: int = 0
-    touches: int = 0
-    without_touches: int = 0
-
-    def __add__(self, other: Stored) -> Stored:
-        return Stored(
-            conversions=self.conversions + other.conversions,
-            touches=self.touches + other.touches,
-            without_touches=self.without_touches + other.without_touches,
-        )
 
 
 def store_waiting(
@@ -60,10 +44,11 @@ def store_waiting(
     Users are taken range by range, each in a transaction that reads its journeys, writes their
     credits, adds them to channel_performance and takes the conversions from the queue: whatever
     ends this in between, or consumes the queue meanwhile, each conversion counts once.
+    One whose data cannot be used is a dead letter with its reason, and stops no other.
     forwards: whether they are put out for the service's destination, too.
     *on_progress* hears the share done and what is stored, durably, after each range. Raise
-    InputError for data that cannot be used, if the database cannot be written, and if other
-    credits in it were shared out by other parameters than those of *scheme*.
+    InputError if the database cannot be written, and if other credits in it were shared out by
+    other parameters than those of *scheme*.
     """
     key = scheme.parameters_key
     if rows_of(connection, statements.ATTRIBUTED_OTHERWISE, "", key, 1):
@@ -88,7 +73,11 @@ def _store_range(
         return Stored()  # nobody has to wait for a look
     with transaction(connection):
         waiting = {name for (name,) in rows_of(connection, statements.WAITING_IN_RANGE, *users)}
-        found = read_paths(connection, parameters, users=users, with_ids=True)
+        try:
+            found = read_paths(connection, parameters, users=users, with_ids=True)
+        except UnusableRow:
+            ids = sorted(waiting)
+            return store_singly(connection, scheme, ids, now_ms, forwards=forwards)
         assert found.conversion_ids is not None
         # In the order of the table's key, which is that of its file.
         order = sorted(
@@ -97,11 +86,11 @@ def _store_range(
         paths = chosen_paths(found, np.array([at for _, at in order], dtype=np.int64))
         weights = np.array(weights_of(scheme.weights, paths.channels), dtype=np.float64)
         credit = share_credit(paths, parameters, weights=weights, keep=True)
-        ids = [(name,) for name, _ in order]
+        names = [(name,) for name, _ in order]
         marks = [(scheme.parameters_key, scheme.number, name) for name, _ in order]
         for statement, rows in (
-            (statements.DEQUEUE, ids),
-            (statements.UNBURY, ids),
+            (statements.DEQUEUE, names),
+            (statements.UNBURY, names),
             (statements.INSERT_CREDITS, _credit_rows(paths, parameters, credit)),
             (statements.ADD_TO_CHANNEL, _channel_rows(paths, credit, now_ms)),
         ):

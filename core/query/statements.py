@@ -198,6 +198,16 @@ BURY = Statement(
     " ON CONFLICT (conversion_id) DO NOTHING",
 )
 
+# Whoever holds its lease: what no attempt can attribute is dead, with the newest reason.
+REJECT = Statement(
+    "reject",
+    "INSERT INTO dead_letters (conversion_id, attempts, reason, died_at_ms)"
+    " SELECT c.conversion_id, coalesce(q.attempts, 0) + 1, ?, ? FROM conversions AS c"
+    " LEFT JOIN conversion_queue AS q ON q.conversion_id = c.conversion_id"
+    " WHERE c.conversion_id = ? AND c.processed = 0"
+    " ON CONFLICT (conversion_id) DO UPDATE SET reason = excluded.reason",
+)
+
 DEQUEUE_DEAD = Statement(
     "dequeue_dead",
     "DELETE FROM conversion_queue"

@@ -85,12 +85,26 @@ def test_store_attributes_what_waits_and_nothing_a_second_time(shop: Path) -> No
     store = ("attribute", "store", "--db", str(shop), "--scenario", "baseline")
     done = edgeproof(*store, "--json", cwd=shop.parent)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"conversions": 3, "touches": 3, "without_touches": 0}
+    found = json.loads(done.stdout)
+    assert found == {"conversions": 3, "touches": 3, "without_touches": 0, "rejected": 0}
     with closing(sqlite3.connect(shop)) as connection:  # baseline has a destination
         assert connection.execute("SELECT count(*) FROM outbox").fetchone() == (3,)
     again = edgeproof(*store, "--plain", cwd=shop.parent)
     assert again.stdout == "No conversion waits.\n"
     assert edgeproof("attribute", "recount", "--db", str(shop), cwd=shop.parent).returncode == 0
+
+
+def test_store_says_where_to_read_why_some_cannot_be_used(shop: Path) -> None:
+    waiting(shop, 3)
+    with closing(sqlite3.connect(shop)) as connection, connection:
+        connection.execute("UPDATE conversions SET value = 'dear' WHERE conversion_id = 'w1'")
+    store = ("attribute", "store", "--db", str(shop), "--scenario", "baseline", "--plain")
+    done = edgeproof(*store, cwd=shop.parent)
+    assert done.returncode == 0, done.stderr
+    assert "Stored 2 conversions" in done.stdout
+    assert f"1 conversions cannot be used; edgeproof queue dead --db {shop} says why" in done.stdout
+    dead = edgeproof("queue", "dead", "--db", str(shop), "--plain", cwd=shop.parent)
+    assert "value is 'dear'; a finite number is needed" in dead.stdout
 
 
 def test_interrupted_store_keeps_what_it_stored_and_goes_on_later(shop: Path) -> None:

@@ -19,12 +19,13 @@ from hypothesis import strategies as st
 from core.attribution.batch import BatchAttributionProcessor
 from core.attribution.connections import open_writer
 from core.attribution.journeys import Journey, journeys_of
-from core.attribution.ledger import Stored, store_waiting
+from core.attribution.ledger import store_waiting
 from core.attribution.models import MODELS, touch_credits
 from core.attribution.parameters import DIRECT, OTHER, Parameters
 from core.attribution.sample import MOST_CHANNELS, fit_newest
 from core.attribution.scheme import Scheme
 from core.attribution.settings import Attribution
+from core.attribution.singly import Stored
 from core.attribution.upkeep import keep_model, newest_row, recount
 from core.clock import ManualClock
 from core.errors import InputError
@@ -289,6 +290,52 @@ def test_a_fault_within_a_range_leaves_nothing_of_it(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot be written \(.*the disk is full"):
         files.store()
     assert files.contents() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("UPDATE conversions SET value = 'dear' WHERE conversion_id = {}", "value is 'dear'"),
+        ("UPDATE conversions SET value = 9e999 WHERE conversion_id = {}", "value is inf"),
+        (
+            "UPDATE conversions SET conversion_timestamp = 'now' WHERE conversion_id = {}",
+            "conversion_timestamp is 'now'",
+        ),
+        (
+            "UPDATE user_journeys SET event_timestamp = event_timestamp - 0.5 WHERE id ="
+            " (SELECT min(j.id) FROM user_journeys AS j JOIN conversions AS c USING (user_id)"
+            " WHERE c.conversion_id = {} AND j.conversion_id IS NULL)",
+            "event_timestamp of a touch is",
+        ),
+        (
+            "UPDATE user_journeys SET utm_source = x'00ff' WHERE id ="
+            " (SELECT min(j.id) FROM user_journeys AS j JOIN conversions AS c USING (user_id)"
+            " WHERE c.conversion_id = {} AND j.conversion_id IS NULL)",
+            "utm_source of a touch is b'",
+        ),
+    ],
+)
+@pytest.mark.parametrize("forwards", [False, True])
+def test_what_cannot_be_used_is_a_dead_letter_and_stops_no_other(
+    tmp_path: Path, change: str, reason: str, forwards: bool
+) -> None:
+    (tmp_path / "whole").mkdir()
+    whole, files = shop(tmp_path / "whole"), shop(tmp_path)
+    with closing(sqlite3.connect(files.file)) as connection, connection:
+        assert connection.execute(change.format("'c1'")).rowcount == 1
+    whole.store(forwards=forwards)
+    stored = files.store(forwards=forwards)
+    assert (stored.conversions, stored.rejected) == (3, 1)
+    [(name, attempts, why, died)] = files.contents()["dead_letters"]
+    assert (name, attempts, died) == ("c1", 1, T)
+    assert why.startswith(reason)
+    assert files.contents()["conversion_queue"] == []
+    for table in ("touch_credits", "outbox"):
+        sql = f"SELECT * FROM {table} WHERE conversion_id <> 'c1' ORDER BY 1, 2"
+        assert files.rows(sql) == whole.rows(sql)
+    assert files.differences() == []
+    again = files.store(forwards=forwards)  # it is still wrong, and still alone
+    assert (again.conversions, again.rejected) == (0, 1)
 
 
 def test_dead_letters_are_stored_and_dead_no_more(tmp_path: Path) -> None:
