@@ -7,6 +7,7 @@ interpreter of an environment that holds them, says so; else their rows read "no
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
@@ -22,12 +24,14 @@ from typing import Any
 
 import numpy as np
 
+from core.attribution.account import account_of
 from core.attribution.connections import open_writer
 from core.attribution.fused import has_numba, share_credit
 from core.attribution.ledger import store_waiting
 from core.attribution.markov import count_transitions, removal_effects
 from core.attribution.models import MODELS
 from core.attribution.parameters import Parameters
+from core.attribution.path_file import COLUMNS, read_paths
 from core.attribution.paths import Floats, Paths
 from core.attribution.scheme import Scheme
 from core.attribution.survey import Survey, account_of_database
@@ -139,6 +143,18 @@ def database_of(paths: Paths, file: Path) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
+def file_of(paths: Paths, file: Path) -> None:
+    """Write *paths* as the aggregated paths that attribution tools exchange, a row a journey."""
+    names = np.array(paths.channels, dtype=object)[paths.codes].tolist()
+    bounds = pairwise(paths.offsets.tolist())
+    counts = (paths.conversions.tolist(), paths.values.tolist(), paths.nulls.tolist())
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(COLUMNS)
+        for (begin, end), *numbers in zip(bounds, *counts, strict=True):
+            writer.writerow((" > ".join(names[begin:end]), *numbers))
+
+
 class Store:
     """Stores the credits of a database in which everything waits, from its rows to its commit."""
 
@@ -237,6 +253,10 @@ def main(arguments: Sequence[str]) -> int:
                 removal_effects(count_transitions(paths, order))))
             for order in (1, 2, 3)
         ]  # fmt: skip
+        listed = folder / "paths.csv"
+        file_of(paths, listed)
+        cases.append(Case("CSV of paths to totals", touches, "touches", lambda: (
+            account_of(read_paths(listed)[0], parameters))))  # fmt: skip
         survey = Survey(file=events, parameters=parameters)
         cases.append(Case("SQLite to totals", touches, "rows", lambda: account_of_database(survey)))
         storing = all_converting(synthetic_paths(CREDITS // len(MODELS), seed=2))

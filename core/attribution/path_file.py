@@ -45,27 +45,42 @@ def _read(file: Path, stream: Iterable[str]) -> tuple[Paths, list[str]]:
     codes: list[int] = []
     offsets = [0]
     counts: dict[str, list[float]] = {name: [] for name in (CONVERSIONS, VALUE, NULLS)}
+    conversions, values = counts[CONVERSIONS], counts[VALUE]
     numbers: dict[str, int] = {}
+    known: dict[str, int] = {}  # the codes of what stands between two ">", spaces included
     try:
         place = _places(file, next(reader, []))
         width = max(place.values()) + 1
+        columns = [(name, place[name], counts[name]) for name in counts if name in place]
         for row in reader:
             if not row:
                 continue
-            where = f"{file}:{reader.line_num}"
             if len(row) < width:
                 raise InputError(
-                    f"{where}: has {len(row)} columns, the header needs {width}; add what is "
-                    f"missing, and put a path that holds {separator!r} in quotes"
+                    f"{file}:{reader.line_num}: has {len(row)} columns, the header needs {width}; "
+                    f"add what is missing, and put a path that holds {separator!r} in quotes"
                 )
-            for name, column in counts.items():
-                column.append(_number(where, name, row[place[name]]) if name in place else 0.0)
-            if counts[VALUE][-1] and not counts[CONVERSIONS][-1]:
+            for name, at, column in columns:
+                try:
+                    number = float(row[at])
+                except ValueError:
+                    number = math.nan
+                if not 0 <= number <= _LARGEST or "_" in row[at]:
+                    raise InputError(
+                        f"{file}:{reader.line_num}: {name} is {row[at][:40]!r}; a number of at "
+                        "least 0, with a decimal point, is needed"
+                    )
+                column.append(number)
+            if values and values[-1] and not conversions[-1]:
                 raise InputError(
-                    f"{where}: {VALUE} is {row[place[VALUE]]} where {CONVERSIONS} is 0; only "
-                    "conversions have a value"
+                    f"{file}:{reader.line_num}: {VALUE} is {row[place[VALUE]]} where {CONVERSIONS} "
+                    "is 0; only conversions have a value"
                 )
-            codes += _codes(where, row[place[PATH]], numbers)
+            path = row[place[PATH]]
+            try:
+                codes += [known[part] for part in path.split(">")]
+            except KeyError:
+                codes += _codes(f"{file}:{reader.line_num}", path, numbers, known)
             offsets.append(len(codes))
     except csv.Error as error:
         raise InputError(
@@ -74,13 +89,14 @@ def _read(file: Path, stream: Iterable[str]) -> tuple[Paths, list[str]]:
         ) from None
     if len(offsets) == 1:
         raise InputError(f"{file}: has no rows below its header; give at least one path")
+    absent = [0.0] * (len(offsets) - 1)
     paths = Paths(
         channels=tuple(numbers),
         codes=np.array(codes, dtype=np.int32),
         offsets=np.array(offsets, dtype=np.int64),
-        conversions=np.array(counts[CONVERSIONS]),
-        nulls=np.array(counts[NULLS]),
-        values=np.array(counts[VALUE]),
+        conversions=np.array(conversions),
+        nulls=np.array(counts[NULLS] or absent),
+        values=np.array(values or absent),
     )
     notes = [
         f"{file} has no column {name}: {meaning}"
@@ -109,7 +125,8 @@ def _places(file: Path, header: Sequence[str]) -> dict[str, int]:
     return {name: names.index(name) for name in COLUMNS if name in names}
 
 
-def _codes(where: str, text: str, numbers: dict[str, int]) -> list[int]:
+def _codes(where: str, text: str, numbers: dict[str, int], known: dict[str, int]) -> list[int]:
+    """Return the codes of a path's channels; those that are new get the next ones."""
     if not text.strip():
         return []
     codes = []
@@ -119,18 +136,6 @@ def _codes(where: str, text: str, numbers: dict[str, int]) -> list[int]:
             raise InputError(
                 f"{where}: path {text[:60]!r} has a channel without a name; join channels by ' > '"
             )
-        codes.append(numbers.setdefault(name, len(numbers)))
+        code = known[part] = numbers.setdefault(name, len(numbers))
+        codes.append(code)
     return codes
-
-
-def _number(where: str, name: str, text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 <= number <= _LARGEST or "_" in text:
-        raise InputError(
-            f"{where}: {name} is {text[:40]!r}; a number of at least 0, with a decimal point, is "
-            "needed"
-        )
-    return number
