@@ -25,8 +25,6 @@ from edgeproof.finish import show_table
 from edgeproof.options import JsonOption, OutOption, PlainOption
 from edgeproof.progress import Display
 from edgeproof.runs import new_folder
-from reports.credit import credit_finding
-from reports.document import write_account
 
 app = typer.Typer(no_args_is_help=False, invoke_without_command=True)
 
@@ -264,6 +262,9 @@ def _show(
     account: Account, intervals: Intervals | None, out: Path | None, *, plain: bool, as_json: bool
 ) -> None:
     """Print the account, and write its files unless only JSON on standard output is wanted."""
+    from reports.credit import credit_finding  # matplotlib is a third of a command's start
+    from reports.document import write_account
+
     folder = None if as_json and out is None else new_folder(out, "attribution")
     if folder is not None:
         write_account(folder, account, intervals)

@@ -19,8 +19,6 @@ from core.record import RunRecord
 from core.verdict import compare, outcome
 from edgeproof.options import Judging
 from edgeproof.runs import shown_facts
-from reports.document import write_report
-from reports.report import Report
 from reports.summary import summary
 from reports.tables import kpi_table
 
@@ -50,6 +48,9 @@ def finish(
     lines: Sequence[str] = (),
 ) -> int:
     """Judge, write the report into *folder*, print the verdict, and return the exit code."""
+    from reports.document import write_report  # matplotlib is a third of a command's start
+    from reports.report import Report
+
     rows = compare(kpis, predicted, measured) if predicted or measured else []
     verdict = outcome(rows, options.required)
     report = Report(

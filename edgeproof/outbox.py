@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
@@ -15,19 +12,11 @@ from core.backlog import BacklogStatus
 from core.clock import SystemClock
 from core.forwarding.outbox import LEASE_SECONDS, Outbox
 from core.query.database import SqliteDatabase
-from edgeproof.options import PlainOption
-from edgeproof.queue import (
-    DatabaseOption,
-    JsonOption,
-    check_database,
-    known,
-    show_dead,
-    show_status,
-)
+from edgeproof.database import DatabaseOption, ask_database
+from edgeproof.options import JsonOption, PlainOption
+from edgeproof.queue import known, show_dead, show_status
 
 app = typer.Typer(help="Show and mend what is forwarded to the destination.", no_args_is_help=True)
-
-_T = TypeVar("_T")
 
 
 @app.command("status")
@@ -37,10 +26,11 @@ def status(db: DatabaseOption, plain: PlainOption = False, as_json: JsonOption =
     Example: edgeproof outbox status --db data/cdp.sqlite
     """
 
-    async def ask(outbox: Outbox) -> tuple[BacklogStatus, int]:
+    async def ask(database: SqliteDatabase) -> tuple[BacklogStatus, int]:
+        outbox = _outbox(database)
         return await outbox.status(), len(await outbox.dead_letters())
 
-    found, dead = _on(db, ask)
+    found, dead = ask_database(db, ask)
     show_status(found, dead, holder="a forwarder's", plain=plain, as_json=as_json)
     if dead and not as_json:
         print(f"edgeproof outbox dead --db {db} tells why; outbox retry sends them again.")
@@ -53,7 +43,7 @@ def dead(db: DatabaseOption, plain: PlainOption = False, as_json: JsonOption = F
 
     Example: edgeproof outbox dead --db data/cdp.sqlite
     """
-    letters = _on(db, lambda outbox: outbox.dead_letters())
+    letters = ask_database(db, lambda database: _outbox(database).dead_letters())
     show_dead(letters, none="No delivery was given up.", plain=plain, as_json=as_json)
     return 0
 
@@ -72,11 +62,12 @@ def retry(
     Example: edgeproof outbox retry --db data/cdp.sqlite --id c17
     """
 
-    async def revive(outbox: Outbox) -> int:
+    async def revive(database: SqliteDatabase) -> int:
+        outbox = _outbox(database)
         names = known(await outbox.dead_letters(), conversion, db, command="outbox")
         return await outbox.revive(names)
 
-    revived = _on(db, revive)
+    revived = ask_database(db, revive)
     if as_json:
         print(json.dumps({"queued": revived}))
     else:
@@ -84,16 +75,6 @@ def retry(
     return 0
 
 
-def _on(path: Path, ask: Callable[[Outbox], Awaitable[_T]]) -> _T:
-    """Return what *ask* finds in the outbox of the database at *path*."""
-    check_database(path)
-
-    async def run() -> _T:
-        database = SqliteDatabase(path)
-        try:
-            owner = f"outbox-{os.getpid()}"
-            return await ask(Outbox(database, SystemClock(), owner=owner, lease=LEASE_SECONDS))
-        finally:
-            await database.close()
-
-    return asyncio.run(run())
+def _outbox(database: SqliteDatabase) -> Outbox:
+    owner = f"outbox-{os.getpid()}"
+    return Outbox(database, SystemClock(), owner=owner, lease=LEASE_SECONDS)

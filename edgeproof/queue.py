@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
@@ -18,21 +16,11 @@ from core.backlog import Backlog, BacklogStatus, DeadLetter
 from core.clock import SystemClock
 from core.errors import InputError
 from core.query.database import SqliteDatabase
+from edgeproof.database import DatabaseOption, ask_database
 from edgeproof.finish import show_table
-from edgeproof.options import PlainOption
+from edgeproof.options import JsonOption, PlainOption
 
 app = typer.Typer(help="Show and mend the conversions queue of a database.", no_args_is_help=True)
-
-_T = TypeVar("_T")
-
-DatabaseOption = Annotated[
-    Path,
-    typer.Option("--db", metavar="FILE", help="The database: cdp.sqlite in the service's --data."),
-]
-JsonOption = Annotated[
-    bool,
-    typer.Option("--json", help="Print one JSON object on standard output and nothing else."),
-]
 
 
 @app.command("status")
@@ -42,10 +30,11 @@ def status(db: DatabaseOption, plain: PlainOption = False, as_json: JsonOption =
     Example: edgeproof queue status --db data/cdp.sqlite
     """
 
-    async def ask(backlog: Backlog) -> tuple[BacklogStatus, int]:
+    async def ask(database: SqliteDatabase) -> tuple[BacklogStatus, int]:
+        backlog = _backlog(database)
         return await backlog.status(), len(await backlog.dead_letters())
 
-    found, dead = _on(db, ask)
+    found, dead = ask_database(db, ask)
     show_status(found, dead, holder="a consumer's", plain=plain, as_json=as_json)
     if dead and not as_json:
         print(f"edgeproof queue dead --db {db} tells why; queue retry queues them again.")
@@ -58,7 +47,7 @@ def dead(db: DatabaseOption, plain: PlainOption = False, as_json: JsonOption = F
 
     Example: edgeproof queue dead --db data/cdp.sqlite
     """
-    letters = _on(db, lambda backlog: backlog.dead_letters())
+    letters = ask_database(db, lambda database: _backlog(database).dead_letters())
     show_dead(letters, none="No conversion was given up.", plain=plain, as_json=as_json)
     return 0
 
@@ -77,11 +66,12 @@ def retry(
     Example: edgeproof queue retry --db data/cdp.sqlite --id c17
     """
 
-    async def revive(backlog: Backlog) -> int:
+    async def revive(database: SqliteDatabase) -> int:
+        backlog = _backlog(database)
         dead = known(await backlog.dead_letters(), conversion, db, command="queue")
         return await backlog.revive(dead)
 
-    revived = _on(db, revive)
+    revived = ask_database(db, revive)
     if as_json:
         print(json.dumps({"queued": revived}))
     else:
@@ -142,40 +132,8 @@ def known(
     return [*asked] if asked else dead
 
 
-def _on(path: Path, ask: Callable[[Backlog], Awaitable[_T]]) -> _T:
-    """Return what *ask* finds in the queue of the database at *path*."""
-    check_database(path)
-
-    async def run() -> _T:
-        database = SqliteDatabase(path)
-        try:
-            return await ask(Backlog(database, SystemClock(), owner=f"queue-{os.getpid()}"))
-        finally:
-            await database.close()
-
-    return asyncio.run(run())
-
-
-def check_database(path: Path) -> None:
-    """Raise InputError unless *path* is a database of the service's; nothing is written to it."""
-    if not path.is_file():
-        raise InputError(
-            f"--db {path}: no such file; give the cdp.sqlite of the service's --data folder"
-        )
-    try:
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-        try:
-            tables = "SELECT count(*) FROM sqlite_schema WHERE name IN ('conversions', 'sites')"
-            is_known = connection.execute(tables).fetchone() == (2,)
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise InputError(f"--db {path}: not a usable database ({error}); give another") from None
-    if not is_known:
-        raise InputError(
-            f"--db {path}: not a database of edgeproof's service; give the cdp.sqlite of its "
-            "--data folder"
-        )
+def _backlog(database: SqliteDatabase) -> Backlog:
+    return Backlog(database, SystemClock(), owner=f"queue-{os.getpid()}")
 
 
 def _time(epoch_ms: int) -> str:

@@ -25,10 +25,10 @@ from core.clock import SystemClock, epoch_ms
 from core.errors import InputError
 from core.query.database import SqliteDatabase
 from edgeproof.attribute import direct_rule, milliseconds
+from edgeproof.database import DatabaseOption, check_database
 from edgeproof.finish import show_table
 from edgeproof.options import JsonOption, PlainOption, chosen_scenario
 from edgeproof.progress import Display
-from edgeproof.queue import DatabaseOption, check_database
 
 _T = TypeVar("_T")
 

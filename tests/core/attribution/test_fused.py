@@ -198,10 +198,10 @@ def test_missing_numba_is_refused_only_where_it_is_asked_for(
             "core.service, core.consumer, core.attribution.survey, core.attribution.account",
             ("numba", "llvmlite", "apsw"),
         ),
-        ("edgeproof.main", ("numba", "llvmlite")),
+        ("edgeproof.main", ("numba", "llvmlite", "matplotlib", "scipy", "locust", "gevent")),
     ],
 )
-def test_start_up_loads_neither_numba_nor_a_service_a_second_sqlite(
+def test_start_up_loads_nothing_heavy_and_a_service_no_second_sqlite(
     modules: str, absent: tuple[str, ...]
 ) -> None:
     code = f"import {modules}, sys; print([n for n in {absent} if n in sys.modules])"
