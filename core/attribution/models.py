@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
-from core.attribution.parameters import DIRECT, HALF_LIFE_MS, OTHER, Parameters
+from core.attribution.parameters import DIRECT, OTHER, Parameters
 from core.errors import InputError
 
 HEURISTICS = ("last_click", "first_click", "linear", "time_decay", "u_shape", "w_shape")
@@ -22,19 +22,6 @@ def check_model(model: str) -> str:
     if model in MODELS:
         return model
     raise InputError(f"model is {model[:40]!r}; use one of {', '.join(MODELS)}")
-
-
-def credits_of(
-    model: str, times_ms: Sequence[int], converted_ms: int, *, half_life_ms: int = HALF_LIFE_MS
-) -> tuple[float, ...]:
-    """Return what `touch_credits` gives under a heuristic with no parameter but the half-life."""
-    check_model(model)
-    if model == DATA_DRIVEN:
-        raise InputError(_UNFITTED)
-    if half_life_ms <= 0:
-        raise ValueError(f"a half-life is more than 0 ms, not {half_life_ms}")
-    _check_times(times_ms, converted_ms)
-    return _credits(model, times_ms, Parameters(half_life_ms=half_life_ms))
 
 
 def touch_credits(

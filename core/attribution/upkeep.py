@@ -184,9 +184,3 @@ def newest_row(connection: sqlite3.Connection) -> tuple[int, str] | None:
     """Return the number and the JSON of the model stored last, None if there is none."""
     row: tuple[int, str] | None = connection.execute(statements.NEWER_MODEL.sql, (0,)).fetchone()
     return row
-
-
-def newest_model(connection: sqlite3.Connection) -> FittedModel | None:
-    """Return the model stored last, None if there is none; InputError if it was changed since."""
-    row = newest_row(connection)
-    return None if row is None else FittedModel.from_json(json.loads(row[1]))

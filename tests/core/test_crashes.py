@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.attribution.models import HEURISTICS, MODELS, credits_of
+from core.attribution.models import HEURISTICS, MODELS
 from core.clock import DATA_EPOCH_MS
+from tests.core.attribution.worlds import credits_of
 from tests.core.crashing import CHANNELS, USERS, Life, live
 
 KILLS_WITHIN, KILLS_FROM_OUTSIDE = 120, 120

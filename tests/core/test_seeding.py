@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from core.attribution.models import HEURISTICS, MODELS, credits_of
+from core.attribution.models import HEURISTICS, MODELS
 from core.attribution.sample import MOST_CHANNELS, fit_newest
 from core.attribution.scheme import Scheme
 from core.attribution.settings import Attribution
@@ -23,6 +23,7 @@ from core.scenario import Scenario
 from core.scenario_file import parse_scenario
 from core.seeding import bring_up_to_date, seed_database
 from tests.core.attribution.driven import driven_credits, effects_of, walks_of
+from tests.core.attribution.worlds import credits_of
 from tests.core.service.serving import seeded_world, small_scenario
 
 SCENARIO = small_scenario("seeded")

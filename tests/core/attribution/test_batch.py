@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.attribution.batch import BatchAttributionProcessor
-from core.attribution.models import MODELS, credits_of, role_of
+from core.attribution.models import MODELS, role_of
 from core.attribution.parameters import Parameters
 from core.attribution.scheme import Scheme
 from core.clock import ManualClock
@@ -22,7 +22,7 @@ from core.profiling import LatencyProfiler
 from core.query.database import Command, SqliteDatabase
 from core.query.queries import Queries
 from core.span import Span
-from tests.core.attribution.worlds import event_lists, world_of
+from tests.core.attribution.worlds import credits_of, event_lists, world_of
 
 T = 1_767_225_600_000
 

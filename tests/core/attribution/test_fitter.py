@@ -23,7 +23,7 @@ from core.attribution.paths import Paths
 from core.attribution.sample import PAGE, Sample, fit_newest, with_rare_merged
 from core.attribution.scheme import Scheme
 from core.attribution.settings import Attribution
-from core.attribution.upkeep import newest_model, newest_row, recount
+from core.attribution.upkeep import newest_row, recount
 from core.clock import ManualClock
 from core.errors import StoreError
 from core.population import Event
@@ -35,7 +35,7 @@ from core.query.statements import Statement
 from core.span import Span
 from tests.core.attribution.driven import driven_credits, effects_of, walks_of
 from tests.core.attribution.test_batch import T, cut, purchase, touch, waiting_in
-from tests.core.attribution.worlds import World, event_lists, world_of
+from tests.core.attribution.worlds import World, event_lists, newest_model, world_of
 
 
 class Counting(SqliteDatabase):

@@ -14,12 +14,12 @@ from core.attribution.models import (
     HEURISTICS,
     MODELS,
     check_model,
-    credits_of,
     role_of,
     touch_credits,
 )
 from core.attribution.parameters import DIRECT, HALF_LIFE_MS, Parameters
 from core.errors import InputError
+from tests.core.attribution.worlds import credits_of
 
 DAY_MS = 24 * 3_600_000
 DECADE_MS = 3_653 * DAY_MS
@@ -160,7 +160,7 @@ def test_time_decay_survives_ages_of_decades() -> None:
 
 @pytest.mark.parametrize("half_life_ms", [0, -1])
 def test_half_life_must_be_positive(half_life_ms: int) -> None:
-    with pytest.raises(ValueError, match="half-life is more than 0"):
+    with pytest.raises(InputError, match=r"half_life_ms is .*; a whole number of"):
         credits_of("time_decay", [1, 2], 3, half_life_ms=half_life_ms)
 
 

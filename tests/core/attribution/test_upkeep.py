@@ -10,11 +10,11 @@ from core.attribution.markov import Transitions, count_transitions
 from core.attribution.models import MODELS
 from core.attribution.parameters import Parameters
 from core.attribution.path_file import read_paths
-from core.attribution.upkeep import keep_model, newest_model, recount, repair
+from core.attribution.upkeep import keep_model, recount, repair
 from core.errors import InputError
 from core.population import Event
 from tests.core.attribution.test_batch import Shop, T, in_shop, purchase, touch
-from tests.core.attribution.worlds import event_lists
+from tests.core.attribution.worlds import event_lists, newest_model
 
 DAMAGE = {
     "credit": "UPDATE channel_performance SET total_attribution = total_attribution + 0.01",

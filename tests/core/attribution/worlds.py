@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
+from core.attribution.fitted import FittedModel
 from core.attribution.journeys import LOOKBACK_MS
+from core.attribution.models import touch_credits
+from core.attribution.parameters import HALF_LIFE_MS, Parameters
+from core.attribution.upkeep import newest_row
 from core.population import Event
 
 DAY_MS = 24 * 3_600_000
@@ -99,3 +105,17 @@ def event_lists(draw: st.DrawFn) -> list[Event]:
     for event in draw(st.lists(st.sampled_from(events), max_size=4)):
         events.insert(draw(st.integers(events.index(event) + 1, len(events))), event)
     return events
+
+
+def credits_of(
+    model: str, times_ms: Sequence[int], converted_ms: int, *, half_life_ms: int = HALF_LIFE_MS
+) -> tuple[float, ...]:
+    """Return the credits of touches of one channel, under no parameter but the half-life."""
+    channels, parameters = ["email"] * len(times_ms), Parameters(half_life_ms=half_life_ms)
+    return tuple(touch_credits(model, times_ms, channels, converted_ms, parameters))
+
+
+def newest_model(connection: sqlite3.Connection) -> FittedModel | None:
+    """Return the model stored last, None if there is none."""
+    row = newest_row(connection)
+    return None if row is None else FittedModel.from_json(json.loads(row[1]))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from core.attribution.batch import BatchAttributionProcessor
 from core.attribution.journeys import Journey
-from core.attribution.models import HEURISTICS, MODELS, credits_of
+from core.attribution.models import HEURISTICS, MODELS
 from core.backlog import BacklogStatus
 from core.destination import Destination
 from core.errors import StoreError, StoreTimeout
@@ -27,6 +27,7 @@ from core.query.queries import Queries
 from core.query.statements import Statement
 from core.span import Span
 from sim.loop import SimLoop
+from tests.core.attribution.worlds import credits_of
 
 
 class LoopClock:

@@ -12,9 +12,9 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from core.attribution.models import credits_of
 from core.attribution.parameters import Parameters
 from tests.core.attribution.driven import driven_credits, effects_of, walks_of
+from tests.core.attribution.worlds import credits_of
 from tests.core.service.serving import (
     MODELS,
     NOW_MS,
