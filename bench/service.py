@@ -166,7 +166,9 @@ def bare_route(folder: Path, name: str, routes: list[dict[str, Any]]) -> Iterato
     plan = folder / f"{name}.json"
     plan.write_text(json.dumps(routes), encoding="utf-8")
     with (folder / f"{name}.log").open("wb") as log:
-        process = ServiceProcess(["bench.bare_route", str(plan)], token=None, log=log)
+        process = ServiceProcess(
+            "the bare route", ["bench.bare_route", str(plan)], token=None, log=log
+        )
         try:
             yield process.ready(), process.pid
         finally:

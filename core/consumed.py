@@ -12,6 +12,11 @@ from core.profiling import LatencyProfiler
 
 _RUN_START = "run-starts-at-ms"
 
+SIGN_OF_LIFE = 1.0
+"""Seconds after which a consumer writes its figures though they have not changed."""
+
+_PATIENCE = 5.0
+
 
 class Consumed:
     """The file of one consumer: it writes, the first worker reads, who speaks for it."""
@@ -19,9 +24,14 @@ class Consumed:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "consumer.json"
 
-    def write(self, counters: Mapping[str, int], profiler: LatencyProfiler) -> None:
-        """Replace the figures; a reader sees the old ones or the new ones, whole."""
-        figures = {"counters": dict(counters), "latencies": latencies_to_json(profiler)}
+    def write(self, counters: Mapping[str, int], profiler: LatencyProfiler, now: float) -> None:
+        """Replace the figures; a reader sees the old ones or the new ones, whole.
+
+        now: seconds of a clock that all processes of the machine share.
+        """
+        figures = {
+            "counters": dict(counters), "latencies": latencies_to_json(profiler), "written": now,
+        }  # fmt: skip
         new = self._path.with_suffix(".new")
         new.write_text(json.dumps(figures), encoding="utf-8")
         new.replace(self._path)
@@ -34,6 +44,14 @@ class Consumed:
     def profiler(self) -> LatencyProfiler:
         """Return the latencies; none before a consumer has started."""
         return latencies_from_json(self._read().get("latencies", []))
+
+    def fault(self, now: float) -> str:
+        """Return why the consumer seems not to work, "" if it does."""
+        written = self._read().get("written")
+        if written is None:
+            return "it has not started yet"
+        silent = now - float(written)
+        return f"no sign of life for {silent:.0f} s" if silent > _PATIENCE else ""
 
     def _read(self) -> dict[str, Any]:
         try:

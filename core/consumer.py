@@ -24,7 +24,7 @@ from core.attribution.scheme import Scheme
 from core.attribution.upkeep import newest_row
 from core.backlog import Backlog
 from core.clock import SystemClock, data_time
-from core.consumed import Consumed, read_run_start
+from core.consumed import SIGN_OF_LIFE, Consumed, read_run_start
 from core.conversions import ConversionQueue
 from core.emulation import DelayedDatabase, FaultSchedule
 from core.errors import EdgeproofError, StoreError
@@ -89,6 +89,7 @@ class Consumer:
         self._feed = Feed(self._backlog, self._queue, self._clock)
         self._figures = Consumed(plan.folder)
         self._written: dict[str, int] = {}
+        self._written_at = float("-inf")
 
     def _retain(self, task: asyncio.Task[Any]) -> None:
         self._asking[task] = None
@@ -165,16 +166,17 @@ class Consumer:
         return counters
 
     def _write_figures(self) -> None:
-        """Replace the file of figures if they changed, before anything else is begun.
+        """Replace the file of figures if they changed or are old, before anything else is begun.
 
         Whoever sees an empty queue in the database and none pending here sees all the figures.
         """
         counters = self._counters()
-        if counters == self._written:
+        now = self._clock.now()
+        if counters == self._written and now - self._written_at < SIGN_OF_LIFE:
             return
         with suppress(OSError):  # a full disk: the next step writes them
-            self._figures.write(counters, self._profiler)
-            self._written = counters
+            self._figures.write(counters, self._profiler, now)
+            self._written, self._written_at = counters, now
 
 
 async def _consume(plan: WorkerPlan) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,9 +28,15 @@ _STOP_SECONDS = 15.0
 
 
 class ServiceProcess:
-    """A child that says on its standard output when it is ready."""
+    """A child that says on its standard output when it is ready.
 
-    def __init__(self, arguments: list[str], *, token: str | None, log: IO[bytes]) -> None:
+    name: what it is called where a user is told of its end.
+    """
+
+    def __init__(
+        self, name: str, arguments: list[str], *, token: str | None, log: IO[bytes]
+    ) -> None:
+        self.name = name
         environment = {**os.environ, PARENT_VARIABLE: str(os.getpid())}
         if token is not None:
             environment[TOKEN_VARIABLE] = token
@@ -73,9 +80,13 @@ class ServiceProcess:
             raise InputError(str(said["error"]))
         return str(said["ready"])
 
-    def ended(self) -> bool:
-        """Return whether the child has ended."""
-        return self._process.poll() is not None
+    def ended(self) -> str:
+        """Return how the child has ended, "" while it runs."""
+        code = self._process.poll()
+        if code is None:
+            return ""
+        how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+        return f"{self.name} (process {self.pid}) ended with {how}"
 
     def terminate(self) -> None:
         """Ask the child to finish what it has begun and to end."""
@@ -91,8 +102,11 @@ class ServiceProcess:
             code = self._process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             self.kill()
-            return f"process {self.pid} did not finish within {_STOP_SECONDS:g} s and was killed"
-        return f"process {self.pid} ended with exit code {code}" if code else ""
+            return (
+                f"{self.name} (process {self.pid}) did not finish within {_STOP_SECONDS:g} s and "
+                "was killed"
+            )
+        return self.ended() if code else ""
 
     def kill(self) -> None:
         """End the child at once, if it has not ended."""
@@ -122,9 +136,9 @@ class RunningService:
         """Return what the processes have written to their standard error so far."""
         return self._log.read_text(encoding="utf-8", errors="replace").strip()
 
-    def ended(self) -> bool:
-        """Return whether any process has ended."""
-        return any(process.ended() for process in self.processes)
+    def ended(self) -> str:
+        """Return how the first process that has ended did so, "" while all of them run."""
+        return next(filter(None, (process.ended() for process in self.processes)), "")
 
 
 class _Crew:
@@ -207,29 +221,32 @@ def running_service(
         log_path = home / "service.log"
         with log_path.open("wb") as log:
 
-            def child(module: str, position: int, *, token: str | None = None) -> ServiceProcess:
+            def child(
+                name: str, module: str, position: int, *, token: str | None = None
+            ) -> ServiceProcess:
                 path = home / f"plan-{position}.json"
                 own = {"position": position, "port": port + position if port else 0}
                 path.write_text(json.dumps(plan | own), encoding="utf-8")
-                return ServiceProcess([module, str(path)], token=token, log=log)
+                return ServiceProcess(name, [module, str(path)], token=token, log=log)
+
+            def store(name: str, module: str) -> str:
+                process = ServiceProcess(name, [module], token=None, log=log)
+                crew.stores.append(process)
+                return process.ready()
 
             try:
                 try:
                     if redis is None and count > 1:
-                        crew.stores += [
-                            ServiceProcess(["core.caching.fake_server"], token=None, log=log)
-                        ]
-                        plan["redis"] = crew.stores[0].ready()
+                        plan["redis"] = store("the shared L2", "core.caching.fake_server")
                     if scenario.destination.is_local:
-                        local = ServiceProcess(["core.forwarding.local"], token=None, log=log)
-                        crew.stores.append(local)
-                        plan["destination"] = local.ready()
+                        plan["destination"] = store("the destination", "core.forwarding.local")
                     for position in range(count):
-                        crew.workers.append(child("core.worker", position, token=token))
+                        name = f"worker {position}"
+                        crew.workers.append(child(name, "core.worker", position, token=token))
                         if position == 0:
                             urls = [crew.workers[0].ready()]  # seeds the database they share
                     if count > 1:
-                        crew.consumers.append(child("core.consumer", count))
+                        crew.consumers.append(child("the consumer", "core.consumer", count))
                         crew.consumers[0].ready()
                     urls += [worker.ready() for worker in crew.workers[1:]]
                 except InputError:

@@ -80,7 +80,10 @@ class Monitoring:
                     parts.append(Figures.from_json(reply.data))
                 except (LookupError, TypeError, ValueError):
                     replies[position] = Reply(worker=reply.worker, fault="it is another program")
-        return Gathered(figures=merged(parts), said=self._said(scope, replies))
+        said = self._said(scope, replies)
+        if fault := self._reference().consumer_fault():
+            said["workers"]["silent"].append({"worker": "consumer", "reason": fault})
+        return Gathered(figures=merged(parts), said=said)
 
     def _said(self, scope: str, replies: Sequence[Reply]) -> dict[str, Any]:
         answered = [

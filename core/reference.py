@@ -329,6 +329,12 @@ class Reference(Application):
             counters["queue_pending"] = max(counters["queue_pending"], waiting)
         return counters
 
+    def consumer_fault(self) -> str:
+        """Return why the consumer's process seems not to work, "" if it does or there is none."""
+        if self.scenario.topology.process_count == 1:
+            return ""
+        return Consumed(self.plan.folder).fault(self.clock.now())
+
     def _waiting(self) -> int:
         """Return how many conversions stand in the queue of the database."""
         connection = sqlite3.connect(

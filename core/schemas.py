@@ -213,7 +213,10 @@ SCHEMAS: dict[str, Schema] = {
     "Scope": {"type": "string", "enum": ["service", "process"]},
     "Workers": record(
         answered={**rows(WHOLE), "description": "The workers whose figures these are."},
-        silent=rows(record(worker=WHOLE, reason=TEXT)),
+        silent={
+            **rows(record(worker={"oneOf": [WHOLE, {"const": "consumer"}]}, reason=TEXT)),
+            "description": "Those that gave none; the consumer is the process of the queue.",
+        },
     ),
     "SlowRequest": record(
         name=TEXT,

@@ -252,8 +252,8 @@ class Proof:
         try:
             with running_service(self.scenario, token=token) as service:
                 yield service.urls
-                if service.ended():
-                    raise EdgeproofError("a process of the service ended during the load")
+                if ended := service.ended():
+                    raise EdgeproofError(f"during the load {ended}")
         finally:
             if before is None:
                 del os.environ[TOKEN_VARIABLE]

@@ -108,10 +108,9 @@ def command(
             print(f"Serving {chosen.name} on {url}", flush=True)
         print("Ctrl-C ends it.", flush=True)
         while not interrupts.asked:
-            if service.ended():
+            if ended := service.ended():
                 last = service.logged().rpartition("\n")[2]
-                detail = f": {last}" if last else ""
-                raise EdgeproofError(f"a process of the service ended unexpectedly{detail}")
+                raise EdgeproofError(f"{ended}{last and f': {last}'}")
             time.sleep(0.1)
         print("Finishing what is in flight; another Ctrl-C ends at once.", flush=True)
     if service.faults:

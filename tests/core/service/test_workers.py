@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -232,3 +234,23 @@ def test_worker_that_does_not_answer_is_named_and_the_others_are_told_of(
         finally:
             if number == signal.SIGSTOP:
                 os.kill(lost.pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_consumer_that_gives_no_sign_of_life_is_named(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with serving(of_workers(f"consumer-{number.name}", 2), tmp_path) as visitors:
+        (consumer,) = (p for p in visitors[0].service.processes if p.name == "the consumer")
+        assert told(visitors[1], "stats")["workers"]["silent"] == []
+        os.kill(consumer.pid, number)
+        try:
+            deadline = time.monotonic() + 60
+            while not (silent := told(visitors[1], "stats")["workers"]["silent"]):
+                assert time.monotonic() < deadline
+            assert silent[0]["worker"] == "consumer"
+            assert re.fullmatch(r"no sign of life for \d+ s", silent[0]["reason"])
+            assert told(visitors[1], "stats", "process")["workers"]["silent"] == []
+        finally:
+            if number == signal.SIGSTOP:
+                os.kill(consumer.pid, signal.SIGCONT)
