@@ -16,6 +16,9 @@ from core.scenario import Scenario
 
 MAX_FILE_BYTES = 1_000_000
 
+Place = tuple[str | int, ...]
+"""Where a field stands: names of tables, and indices into lists."""
+
 
 def load_scenario(
     path: Path,
@@ -28,12 +31,11 @@ def load_scenario(
     """Read the scenario at *path* and apply what the command line changes.
 
     *overrides* are "path=value" texts; *rate* scales all stages so that the highest is *rate*
-    requests/s; *trace* replaces fields of the trace table. Raise InputError, naming the file,
-    the field, the value and the remedy for every fault found.
+    requests/s; *trace* replaces fields of the trace table. Raise InputError, naming the file or
+    the override, the field, the value and the remedy for every fault found.
     """
     data = read_toml(path)
-    for text in overrides:
-        apply_override(data, text)
+    changed = {apply_override(data, text): f"--set {text}" for text in overrides}
     if seed is not None:
         data["seed"] = seed
     if trace:
@@ -41,7 +43,7 @@ def load_scenario(
         if not isinstance(table, dict):
             raise InputError(f"{path}: trace is {table!r}; it is a table")
         table.update({name: value for name, value in trace.items() if value is not None})
-    scenario = parse_scenario(data, source=str(path))
+    scenario = parse_scenario(data, source=str(path), changed=changed)
     return scenario if rate is None else with_rate(scenario, rate)
 
 
@@ -65,10 +67,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: not valid TOML: brackets nest too deeply; close them") from None
 
 
-def apply_override(data: dict[str, Any], text: str) -> None:
+def apply_override(data: dict[str, Any], text: str) -> Place:
     """Set one field of *data* from "tiers.l1.max_entries=500" or "kpis[0].target=< 90ms".
 
-    The value is read as TOML where it is TOML, as text otherwise.
+    The value is read as TOML where it is TOML, as text otherwise. Return the field's place.
     """
     path, separator, value = text.partition("=")
     if not separator or not path.strip():
@@ -99,6 +101,7 @@ def apply_override(data: dict[str, Any], text: str) -> None:
         place[steps[-1]] = parsed
     except (IndexError, TypeError):
         raise InputError(f"--set {text}: {path} leads nowhere; check it against the file") from None
+    return tuple(steps)
 
 
 def _within(default: Any, step: str | int) -> Any:
@@ -120,8 +123,13 @@ def _steps(path: str, text: str) -> list[str | int]:
     return steps
 
 
-def parse_scenario(data: Mapping[str, Any], *, source: str) -> Scenario:
-    """Return the scenario of *data*; InputError with one line for each fault."""
+def parse_scenario(
+    data: Mapping[str, Any], *, source: str, changed: Mapping[Place, str] | None = None
+) -> Scenario:
+    """Return the scenario of *data*; InputError with one line for each fault.
+
+    source: what a fault is laid to, but for those in *changed*, which names its own for each place.
+    """
     try:
         return Scenario.model_validate(data)
     except ValidationError as error:
@@ -129,12 +137,35 @@ def parse_scenario(data: Mapping[str, Any], *, source: str) -> Scenario:
         # Faulty items are left out of their list, which pydantic then finds too short.
         inside = {fault["loc"][:end] for fault in faults for end in range(len(fault["loc"]))}
         lines = [
-            f"{source}: {_explain(fault)}"
+            f"{_source(fault['loc'], source, changed or {})}: {_explain(fault)}"
             for fault in faults
             if fault["type"] != "too_short" or fault["loc"] not in inside
         ]
         raise InputError("\n".join(lines)) from None
 
+
+def _source(place: Place, source: str, changed: Mapping[Place, str]) -> str:
+    """Return what set the value at *place*: all that did, where it is a table."""
+    inside = []
+    for steps, text in changed.items():
+        if place[: len(steps)] == steps:
+            return text
+        if steps[: len(place)] == place:
+            inside.append(text)
+    return f"{source} with {' '.join(inside)}" if inside else source
+
+
+_NEEDED = {
+    "bool": "true or false is needed",
+    "int": "a whole number is needed",
+    "float": "a number is needed",
+    "finite": "a finite number is needed",
+    "string": "a text in quotes is needed",
+    "tuple": "a list in square brackets is needed",
+    "dict": "a table is needed",
+    "model": "a table is needed",
+}
+"""Remedies by the first word of pydantic's names for what is not of its type."""
 
 _KNOWN_KEYS = "check its spelling against scenarios/reference.toml"
 
@@ -164,6 +195,10 @@ def _explain(fault: Any) -> str:
         return f"{place} is {shown}; it must be {remedies[kind]}"
     if kind == "literal_error":
         return f"{place} is {shown}; use {context['expected']}"
+    if kind == "too_short":
+        return f"{place} is {shown}; at least {context['min_length']} is needed"
+    if (family := kind.partition("_")[0]) in _NEEDED and not kind.startswith("string_pattern"):
+        return f"{place} is {shown}; {_NEEDED[family]}"
     return f"{place} is {shown}; {fault['msg'][0].lower()}{fault['msg'][1:]}"
 
 

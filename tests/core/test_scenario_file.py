@@ -107,7 +107,7 @@ def test_a_scenario_reads_back_from_its_data(scenario: Scenario) -> None:
         ({"traffic": {"stages": [{"rat": 5, "rate": 5}]}}, "traffic.stages[0].rat is not a known"),
         ({"traffic": {"stages": [{"rate": -5}]}}, "traffic.stages[0].rate is -5; it must be at le"),
         ({"traffic": {"stages": [{}]}}, "traffic.stages[0].rate is missing; add it"),
-        ({"traffic": {"users": "many"}}, 'traffic.users is "many"; input should be a valid int'),
+        ({"traffic": {"users": "many"}}, 'traffic.users is "many"; a whole number is needed'),
         ({"duration": 50}, "duration: 50 has no unit; write a duration as text such as '30s'"),
         ({"duration": "50"}, "duration: '50' is not a duration"),
         ({"topology": {"memory_limit": 128}}, "topology.memory_limit: 128 has no unit"),
@@ -121,11 +121,14 @@ def test_a_scenario_reads_back_from_its_data(scenario: Scenario) -> None:
             'faults[0]: dead is a fault of a tier; add tier = "l2", "l3" or "destination"',
         ),
         ({"tiers": {"ttl_jitter": 1}}, "tiers.ttl_jitter is 1; it must be less than 1"),
-        ({"tiers": {"tags": 1}}, "tiers.tags is 1; input should be a valid bool"),
+        ({"tiers": {"tags": 1}}, "tiers.tags is 1; true or false is needed"),
         ({"tiers": {"stale_if_error": 5}}, "tiers.stale_if_error: 5 has no unit; write a duration"),
         ({"tiers": {"l2": {"soft_timeout": "2s"}}}, "tiers.l2: soft_timeout is 2s, more than time"),
         ({"tiers": {"l2": {"breaker": {"failure": 1}}}}, "tiers.l2.breaker.failure is not a known"),
-        ({"queue": 5}, "queue is 5; "),
+        ({"queue": 5}, "queue is 5; a table is needed"),
+        ({"traffic": {"stages": 3}}, "traffic.stages is 3; a list in square brackets is needed"),
+        ({"description": 3}, "description is 3; a text in quotes is needed"),
+        ({"traffic": {"stages": [{"rate": "fast"}]}}, 'traffic.stages[0].rate is "fast"; a number'),
         ({"a\nb": 1}, "'a\\nb' is not a known key"),
         (
             {"tiers": {"l2": {"read": {"p50\nx": "5ms"}}}},
@@ -288,9 +291,30 @@ def test_overrides_seed_rate_and_trace_reach_the_scenario(tmp_path: Path) -> Non
     assert load_scenario(path).seed == 3
 
 
-def test_a_faulty_override_is_refused_like_a_faulty_file(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"tiers\.l1\.max_entries is 0; it must be at least 1"):
-        load_scenario(write(tmp_path), overrides=["tiers.l1.max_entries=0"])
+def test_a_faulty_override_is_named_itself_and_a_faulty_file_beside_it(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL + "seed = -1\n")
+    with pytest.raises(InputError) as refused:
+        load_scenario(path, overrides=["tiers.l1.max_entries=0", "traffic.users=7"])
+    assert str(refused.value).splitlines() == [
+        f"{path}: seed is -1; it must be at least 0",
+        "--set tiers.l1.max_entries=0: tiers.l1.max_entries is 0; it must be at least 1",
+    ]
+
+
+@pytest.mark.parametrize("text", ["tiers.l1.size=5", "tiers.l1=5", "kpis=[{}]"])
+def test_an_override_is_named_whatever_is_wrong_with_it(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputError) as refused:
+        load_scenario(write(tmp_path), overrides=[text])
+    assert str(refused.value).startswith(f"--set {text}: ")
+
+
+def test_overrides_are_named_beside_the_file_where_a_table_does_not_go_together(
+    tmp_path: Path,
+) -> None:
+    path, texts = write(tmp_path), ["kpis[0].metric=p95_trak", "traffic.users=7"]
+    with pytest.raises(InputError) as refused:
+        load_scenario(path, overrides=texts)
+    assert str(refused.value).startswith(f"{path} with --set {texts[0]}: kpis[0]: 'p95_trak' is ")
 
 
 def test_a_trace_beside_a_faulty_trace_table_is_refused(tmp_path: Path) -> None:
