@@ -304,6 +304,16 @@ class Scenario(Part):
         return self
 
     @model_validator(mode="after")
+    def _faults_have_their_tier(self) -> Self:
+        for position, fault in enumerate(self.faults):
+            if fault.tier == "destination" and self.destination.url is None:
+                raise ValueError(
+                    f"faults[{position}] is of the destination, which has no URL; set "
+                    "destination.url, or leave the fault out"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _memory_fits(self) -> Self:
         limit, base = self.topology.memory_limit, self.topology.base_memory
         if base >= limit:

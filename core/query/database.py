@@ -12,7 +12,7 @@ from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from core.errors import InputError, Overloaded, Refused, StoreError, StoreTimeout
-from core.query.migrations import migrate
+from core.query.migrations import check_schema, migrate
 from core.query.statements import Statement
 
 MAX_WAITING = 10_000
@@ -102,6 +102,7 @@ class SqliteDatabase:
             try:
                 if path is None:  # where nothing is written to a disk, larger pages are quicker
                     self.connection.execute(f"PRAGMA page_size = {_MEMORY_PAGE_BYTES}")
+                check_schema(self.connection, path)
                 _use_wal(self.connection)
                 self.connection.execute("PRAGMA synchronous = NORMAL")
                 migrate(self.connection, path)

@@ -40,6 +40,23 @@ def version_of(connection: sqlite3.Connection) -> int:
     return version
 
 
+def check_schema(connection: sqlite3.Connection, source: object) -> None:
+    """Raise InputError if the database is another program's; nothing is changed in it.
+
+    source: what the error names it by.
+    """
+    version, is_ours, table = connection.execute(
+        "SELECT (SELECT user_version FROM pragma_user_version),"
+        " EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'conversions'),"
+        " (SELECT min(name) FROM sqlite_schema WHERE type = 'table')"
+    ).fetchone()  # one statement, one moment: others may migrate it at a time
+    if (not is_ours) if version else (table is not None):
+        found = f"it holds the table {table!r}" if table else f"its user_version is {version}"
+        raise InputError(
+            f"{source}: not a database of edgeproof's service, {found}; give another file or folder"
+        )
+
+
 def migrate(connection: sqlite3.Connection, source: object, *, to: int | None = None) -> None:
     """Bring the schema to version *to* (default: the latest), one transaction a migration.
 

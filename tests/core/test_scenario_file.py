@@ -120,6 +120,10 @@ def test_a_scenario_reads_back_from_its_data(scenario: Scenario) -> None:
             {"faults": [{"at": "1s", "for": "1s", "kind": "dead"}]},
             'faults[0]: dead is a fault of a tier; add tier = "l2", "l3" or "destination"',
         ),
+        (
+            {"faults": [{"at": "1s", "for": "1s", "kind": "dead", "tier": "destination"}]},
+            "faults[0] is of the destination, which has no URL; set destination.url",
+        ),
         ({"tiers": {"ttl_jitter": 1}}, "tiers.ttl_jitter is 1; it must be less than 1"),
         ({"tiers": {"tags": 1}}, "tiers.tags is 1; true or false is needed"),
         ({"tiers": {"stale_if_error": 5}}, "tiers.stale_if_error: 5 has no unit; write a duration"),

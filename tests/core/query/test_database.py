@@ -421,18 +421,6 @@ def test_folder_in_the_files_place_is_refused(tmp_path: Path) -> None:
     assert "not a usable database" in refused(tmp_path / "missing" / "cdp.sqlite")
 
 
-def test_database_of_another_program_is_refused_and_gets_no_tables(tmp_path: Path) -> None:
-    path = tmp_path / "other.sqlite"
-    with sqlite3.connect(path) as connection:
-        connection.execute("CREATE TABLE users (name TEXT)")
-    connection.close()
-    assert "users already exists" in refused(path)
-    with sqlite3.connect(path) as connection:
-        found = connection.execute("SELECT name FROM sqlite_schema").fetchall()
-    connection.close()
-    assert found == [("users",)]
-
-
 def test_connection_waits_for_a_lock_after_it_was_opened(tmp_path: Path) -> None:
     database = SqliteDatabase(tmp_path / "cdp.sqlite", inline=True)
     assert database.connection.execute("PRAGMA busy_timeout").fetchone() == (5000,)

@@ -121,6 +121,27 @@ def test_newer_database_is_refused_before_anything_is_done() -> None:
     connection.close()
 
 
+@pytest.mark.parametrize("version", [0, 1, 6, 1_000])
+@pytest.mark.parametrize("table", ["sites", "photos", None])
+def test_another_programs_database_is_refused_and_left_as_it_was(
+    tmp_path: Path, version: int, table: str | None
+) -> None:
+    path = tmp_path / "cdp.sqlite"
+    connection = connect(path)
+    connection.execute(f"PRAGMA user_version = {version}")
+    if table is not None:
+        connection.execute(f"CREATE TABLE {table} (id INTEGER)")
+    connection.close()
+    before = path.read_bytes()
+    if not version and table is None:  # an empty file is a new database
+        SqliteDatabase(path, inline=True).connection.close()
+        return
+    with pytest.raises(InputError, match=r"cdp\.sqlite: not a database of edgeproof's service"):
+        SqliteDatabase(path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["cdp.sqlite"]
+
+
 def test_scripts_are_cut_at_the_ends_of_statements() -> None:
     script = "-- a; comment\nCREATE TABLE a (b TEXT DEFAULT ';');\n\nSELECT 1;\n"
     assert [part.strip() for part in statements_of(script)] == [
