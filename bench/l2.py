@@ -70,6 +70,9 @@ async def measure(url: str) -> dict[str, list[float]]:
 
 def main(arguments: Sequence[str]) -> int:
     """Print the medians and their ratios to the bare client's; the one argument is the URL."""
+    if {"-h", "--help"} & {*arguments}:
+        print(__doc__)
+        return 0
     if len(arguments) != 1:
         print("python -m bench.l2 URL: give a Redis, such as redis://127.0.0.1:6379/0 or")
         print("unix:///run/redis.sock")

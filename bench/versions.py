@@ -111,6 +111,9 @@ def version_of(text: str) -> Version:
 
 def main(arguments: Sequence[str]) -> int:
     """Print the median rate of each version, and its ratio to the first one."""
+    if {"-h", "--help"} & {*arguments}:
+        print(__doc__)
+        return 0
     if not arguments:
         print("python -m bench.versions DIR[@PATH=VALUE] ...: give a checkout", file=sys.stderr)
         return 2
