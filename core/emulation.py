@@ -6,12 +6,13 @@ wait until a time, where random numbers come from, and what a CPU is.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import NoReturn, Protocol
 
 from core.caching.kv import KVStore, StoreItem, require_life
+from core.distributions import Distribution
 from core.errors import StoreError, StoreTimeout
 from core.query.database import Command, Database, Row
 from core.query.statements import Statement
@@ -45,6 +46,10 @@ class Platform(Protocol):
 
     def uniform(self, purpose: Purpose) -> float:
         """Return the random number of the running operation for *purpose*, in [0, 1)."""
+        ...
+
+    def sampler(self, purpose: Purpose, distribution: Distribution) -> Callable[[], float]:
+        """Return what samples *distribution* at the running operation's number for *purpose*."""
         ...
 
     def charge(self, tier: str) -> float:
@@ -94,6 +99,9 @@ class DelayedKV:
         self._tier = tier
         self._faults = faults
         self._platform = platform
+        self._read_time = platform.sampler(_L2_READ, tier.read)
+        self._cold_read_time = platform.sampler(_L2_READ, tier.cold_read)
+        self._write_time = platform.sampler(_L2_WRITE, tier.write)
         self._hot: dict[str, float] = {}
         self.operations = 0
         self.errors = 0
@@ -101,13 +109,12 @@ class DelayedKV:
     async def get(self, *keys: str) -> list[bytes | None]:
         """Return the values of *keys* after one read latency: the slower one if a key is cold."""
         sent = self._platform.charge("l2")
-        tier, latency = self._tier, self._tier.read
+        time_of = self._read_time
         for key in keys:
             if self._hot.get(key, -1.0) <= sent:
-                latency = tier.cold_read
-        seconds = latency.sample(self._platform.uniform(_L2_READ))
-        await self._answer(sent, seconds, _L2_READ_FATE)
-        hot_until = self._platform.now() + tier.cache_ttl
+                time_of = self._cold_read_time
+        await self._answer(sent, time_of(), _L2_READ_FATE)
+        hot_until = self._platform.now() + self._tier.cache_ttl
         for key in keys:
             self.touch(key, hot_until)
         return await self._store.get(*keys)
@@ -116,8 +123,7 @@ class DelayedKV:
         """Keep *items* after one write latency; ValueError unless every ttl is more than 0 s."""
         require_life(items)
         sent = self._platform.charge("l2")
-        u = self._platform.uniform(_L2_WRITE)
-        await self._answer(sent, self._tier.write.sample(u), _L2_WRITE_FATE)
+        await self._answer(sent, self._write_time(), _L2_WRITE_FATE)
         # The life of the value goes on while it is written.
         took = self._platform.now() - sent
         alive = [item._replace(ttl=item.ttl - took) for item in items if item.ttl > took]
@@ -223,6 +229,9 @@ class DelayedDatabase:
         self._faults = faults
         self._platform = platform
         self._executions = executions
+        self._trip_time = platform.sampler(_L3_ROUND_TRIP, tier.round_trip)
+        self._read_time = platform.sampler(_L3_EXECUTION, tier.read_execution)
+        self._write_time = platform.sampler(_L3_EXECUTION, tier.write_execution)
         self.operations = 0
         self.errors = 0
 
@@ -230,8 +239,7 @@ class DelayedDatabase:
         """Return the rows of *statement* after its round trip, queueing and execution."""
         platform, tier = self._platform, self._tier
         sent = platform.charge("l3")
-        trip = tier.round_trip.sample(platform.uniform(_L3_ROUND_TRIP))
-        execution = tier.read_execution.sample(platform.uniform(_L3_EXECUTION))
+        trip, execution = self._trip_time(), self._read_time()
         if self._faults.faults:
             execution, failed = self._afflicted(sent, execution)
         else:
@@ -250,8 +258,7 @@ class DelayedDatabase:
         """Run *commands* in one transaction after their round trip, queueing and execution."""
         platform, tier = self._platform, self._tier
         sent = platform.charge("l3")
-        trip = tier.round_trip.sample(platform.uniform(_L3_ROUND_TRIP))
-        execution = tier.write_execution.sample(platform.uniform(_L3_EXECUTION))
+        trip, execution = self._trip_time(), self._write_time()
         if self._faults.faults:
             execution, failed = self._afflicted(sent, execution)
         else:

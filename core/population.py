@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,8 @@ CHANNELS = ("google", "facebook", "email", "(direct)", "bing", "affiliate", "ins
 SEGMENTS = ("new", "returning", "loyal", "lapsed")
 _HOUR_MS = 3_600_000
 _EVENT_WIDTH = 4
+_BLOCK_ROWS = 1024
+_event = tuple.__new__
 
 
 def channel_name(position: int) -> str:
@@ -123,13 +126,15 @@ class Event(NamedTuple):
 class Events:
     """The events that tracking requests carry, addressed by the request's index."""
 
-    __slots__ = ("_channels", "_run_id", "_share", "_sites", "_stream")
+    __slots__ = ("_block", "_channels", "_run_id", "_share", "_sites", "_stream")
 
     def __init__(self, scenario: Scenario, *, run_id: str, replication: int = 0) -> None:
         self._stream = Stream(
             scenario.seed, Purpose.EVENTS, width=_EVENT_WIDTH, replication=replication
         )
         self._run_id = run_id
+        # Two: requests in flight lie on both sides of a border, and ask in turn.
+        self._block = lru_cache(maxsize=2)(self._drawn)
         self._share = scenario.traffic.conversion_share
         self._sites = tuple(f"s{i}" for i in range(scenario.traffic.sites))
         self._channels = tuple(channel_name(i) for i in range(scenario.traffic.channels))
@@ -139,25 +144,32 @@ class Events:
 
         Ids carry the run's id, so that a second run is not swallowed as duplicates.
         """
-        is_conversion, channel, value, _ = self._stream.row(index)
-        if is_conversion >= self._share:
-            return Event(
-                f"{self._run_id}-{index}",
+        channels, values = self._block(index // _BLOCK_ROWS)
+        place = index % _BLOCK_ROWS
+        run, sites, value = self._run_id, self._sites, values[place]
+        # Past the named tuple's own constructor, which takes twice as long.
+        return _event(
+            Event,
+            (
+                f"{run}-{index}",
                 f"u{subject}",
-                self._sites[subject % len(self._sites)],
-                "page_view",
+                sites[subject % len(sites)],
+                "page_view" if value is None else "purchase",
                 DATA_EPOCH_MS + intended_ns // 1_000_000,
-                self._channels[int(channel * len(self._channels))],
-                None,
-                None,
-            )
-        return Event(
-            event_id=f"{self._run_id}-{index}",
-            user_id=f"u{subject}",
-            site_id=self._sites[subject % len(self._sites)],
-            event_name="purchase",
-            timestamp_ms=DATA_EPOCH_MS + intended_ns // 1_000_000,
-            utm_source=self._channels[int(channel * len(self._channels))],
-            conversion_id=f"{self._run_id}-c{index}",
-            value=int(1_000 + value * 19_000) / 100,
+                channels[place],
+                None if value is None else f"{run}-c{index}",
+                value,
+            ),
         )
+
+    def _drawn(self, block: int) -> tuple[list[str], list[float | None]]:
+        """Return the channel of each request of *block*, and its value where it converts."""
+        drawn = self._stream.rows(block * _BLOCK_ROWS, _BLOCK_ROWS)
+        channels = (drawn[:, 1] * len(self._channels)).astype(np.int64).tolist()
+        cents = (1_000 + drawn[:, 2] * 19_000).astype(np.int64)
+        converts = (drawn[:, 0] < self._share).tolist()
+        values = [
+            value if is_conversion else None
+            for is_conversion, value in zip(converts, (cents / 100).tolist(), strict=True)
+        ]
+        return [self._channels[channel] for channel in channels], values

@@ -7,7 +7,7 @@ import gc
 import os
 import sqlite3
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
@@ -26,6 +26,7 @@ from core.caching.redis_kv import embedded_kv, redis_kv
 from core.clock import SystemClock, epoch_ms
 from core.consumed import Consumed, forget_run_start, write_run_start
 from core.conversions import LeftInDatabase
+from core.distributions import Distribution
 from core.emulation import DelayedDatabase, DelayedKV, Executions, FaultSchedule
 from core.errors import StoreError
 from core.executions import SharedExecutions
@@ -102,6 +103,11 @@ class EmulatingPlatform:
         self._clock = clock
         self._timers = timers
         self.uniform = numbers.uniform
+
+    def sampler(self, purpose: Purpose, distribution: Distribution) -> Callable[[], float]:
+        """Return what samples *distribution* at the next number for *purpose*."""
+        uniform, sample = self.uniform, distribution.sample
+        return lambda: sample(uniform(purpose))
 
     def now(self) -> float:
         """Return the seconds of the service's clock."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
+
+from core.distributions import Distribution
 
 _BLOCK_ROWS = 1024
 
@@ -69,12 +72,25 @@ class Stream:
             self._turn_to(row)
         return self._block[(row - self._first) * self.width + slot]
 
-    def row(self, row: int) -> list[float]:
-        """Return all uniforms of *row*."""
-        if not self._first <= row < self._end:
-            self._turn_to(row)
-        start = (row - self._first) * self.width
-        return self._block[start : start + self.width]
+    def sampler(self, distribution: Distribution) -> Callable[[int, int], float]:
+        """Return what samples *distribution* at the uniform of a row and a slot.
+
+        It does what `distribution.sample(self.at(row, slot))` does, in one call.
+        """
+        if (constant := distribution.constant) is not None:
+            return lambda row, slot: constant
+        table, width = distribution.table, self.width
+        last = len(table) - 1
+
+        def sample(row: int, slot: int) -> float:
+            if not self._first <= row < self._end:
+                self._turn_to(row)
+            position = self._block[(row - self._first) * width + slot] * last
+            index = int(position)
+            low = table[index]
+            return low + (position - index) * (table[index + 1] - low)
+
+        return sample
 
     def _turn_to(self, row: int) -> None:
         """Make the block of *row* the current one, and keep the one before.

@@ -10,6 +10,7 @@ from core.backlog import Backlog
 from core.caching.kv import KVStore
 from core.clock import DATA_EPOCH_MS
 from core.conversions import Inbox
+from core.distributions import Distribution
 from core.emulation import DelayedDatabase, DelayedKV, Executions, FaultSchedule
 from core.forwarding.outbox import outbox_of
 from core.forwarding.receiver import AcceptingReceiver, DelayedReceiver
@@ -96,6 +97,23 @@ class SimulatedPlatform:
             row = span.row * self._processes + self._position
             return self._batches[purpose].at(row, operation.slot)
         return self._requests[purpose].at(span.row, operation.slot)
+
+    def sampler(self, purpose: Purpose, distribution: Distribution) -> Callable[[], float]:
+        """Return what samples *distribution* at the running operation's number for *purpose*."""
+        of_request = self._requests[purpose].sampler(distribution)
+        batches = self._batches.get(purpose)
+        of_batch = None if batches is None else batches.sampler(distribution)
+        position, processes = self._position, self._processes
+
+        def sample() -> float:
+            operation = CURRENT.get()
+            span = operation.span
+            if span.is_batch:
+                assert of_batch is not None, f"a batch has no numbers for {purpose!r}"
+                return of_batch(span.row * processes + position, operation.slot)
+            return of_request(span.row, operation.slot)
+
+        return sample
 
     def charge(self, tier: str) -> float:
         """Occupy the CPU for one operation on *tier*; return when the process has sent it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from json.encoder import encode_basestring_ascii as _text
 
 from core.attribution.journeys import Journey
@@ -15,9 +16,11 @@ _DOCUMENT = (
 )
 _TOUCH = (
     '{"touchpoint_index":%d,"utm_source":%s,"credits":{'
-    + ",".join(f'"{model}":%r' for model in MODELS)
+    + ",".join(f'"{model}":%s' for model in MODELS)
     + "}}"
 )
+# Most credits are one of few: 0, 1, 1/n and the like. Writing one out takes five times as long.
+_number = lru_cache(maxsize=4096)(float.__repr__)
 
 
 def delivery_document(journey: Journey, shares: Iterable[Sequence[float]]) -> str:
@@ -28,7 +31,7 @@ def delivery_document(journey: Journey, shares: Iterable[Sequence[float]]) -> st
     tells what it has taken before.
     """
     touches = [
-        _TOUCH % (position, _text(channel), *credits)
+        _TOUCH % (position, _text(channel), *map(_number, credits))
         for position, (channel, *credits) in enumerate(zip(journey.channels, *shares, strict=True))
     ]
     name = _text(journey.conversion_id)

@@ -66,6 +66,9 @@ class Simulated:
     def uniform(self, purpose: Purpose) -> float:
         return self.draws.get((CURRENT.get().span.row, purpose), self.default)
 
+    def sampler(self, purpose: Purpose, distribution: Distribution) -> Callable[[], float]:
+        return lambda: distribution.sample(self.uniform(purpose))
+
     def charge(self, _: str) -> float:
         return self.loop.time() + self.cpu
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
+from core.distributions import constant, exponential
 from core.streams import Purpose, Stream
 
 ROWS = st.sampled_from([0, 1, 1_022, 1_023, 1_024, 1_025, 5_000, 10**9, 2**40]) | st.integers(
@@ -24,10 +25,16 @@ def test_an_address_has_its_number_whatever_was_asked_before(
     width: int, asked: list[tuple[int, int, bool]]
 ) -> None:
     used = Stream(7, Purpose.L2_READ, width=width)
-    for row, slot, whole in asked:
+    latency = exponential(0.25)
+    sample, same = used.sampler(latency), used.sampler(constant(0.5))
+    for row, slot, samples in asked:
         slot %= width
-        fresh = Stream(7, Purpose.L2_READ, width=width).rows(row, 1)[0].tolist()
-        assert (used.row(row) if whole else used.at(row, slot)) == (fresh if whole else fresh[slot])
+        fresh = Stream(7, Purpose.L2_READ, width=width).rows(row, 1)[0].tolist()[slot]
+        assert same(row, slot) == 0.5
+        if samples:
+            assert sample(row, slot) == latency.sample(fresh)
+        else:
+            assert used.at(row, slot) == fresh
 
 
 def test_requests_on_both_sides_of_a_border_draw_each_block_once(

@@ -29,6 +29,7 @@ from core.caching.read import MISSED
 from core.caching.stamps import Stamps, Target
 from core.caching.tiered import TieredCache
 from core.clock import DATA_EPOCH_MS, epoch_ms
+from core.distributions import Distribution
 from core.emulation import DelayedKV, FaultSchedule
 from core.errors import StoreError
 from core.span import CURRENT, SLOT_COUNT, Span, begin
@@ -167,6 +168,10 @@ class Platform:
         """Return the number of the running operation for *purpose*."""
         operation = CURRENT.get()
         return self.numbers[purpose].at(operation.span.row, operation.slot)
+
+    def sampler(self, purpose: Purpose, distribution: Distribution) -> Callable[[], float]:
+        """Return what samples *distribution* at the operation's number for *purpose*."""
+        return lambda: distribution.sample(self.uniform(purpose))
 
     def charge(self, tier: str) -> float:
         """Return now."""

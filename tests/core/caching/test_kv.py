@@ -17,6 +17,7 @@ from core.caching.faulty_kv import FaultyKV
 from core.caching.kv import KVStore, MemoryKV, StoreItem
 from core.caching.redis_kv import embedded_kv, redis_kv
 from core.clock import ManualClock
+from core.distributions import Distribution
 from core.emulation import DelayedKV, FaultSchedule
 from core.streams import Purpose
 from core.tiers import L2
@@ -45,6 +46,9 @@ class StillPlatform:
 
     def uniform(self, purpose: Purpose) -> float:
         return 0.5
+
+    def sampler(self, purpose: Purpose, distribution: Distribution) -> Callable[[], float]:
+        return lambda: distribution.sample(self.uniform(purpose))
 
     def charge(self, tier: str) -> float:
         return self.clock.now()

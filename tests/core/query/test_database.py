@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from core.clock import ManualClock
+from core.distributions import Distribution
 from core.emulation import DelayedDatabase, Executions, FaultSchedule
 from core.errors import InputError, Refused, StoreError
 from core.query import statements
@@ -42,6 +43,9 @@ class Instant:
 
     def uniform(self, _: Purpose) -> float:
         return 0.5
+
+    def sampler(self, purpose: Purpose, distribution: Distribution) -> Callable[[], float]:
+        return lambda: distribution.sample(self.uniform(purpose))
 
     def charge(self, _: str) -> float:
         return self._clock.now()
