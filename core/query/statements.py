@@ -353,6 +353,16 @@ NEWEST_EVENT = Statement("newest_event", "SELECT max(id) FROM user_journeys")
 
 NEXT_USER = Statement("next_user", "SELECT min(user_id) FROM user_journeys WHERE user_id > ?")
 
+# Users without an event may have conversions: in a database that others have filled.
+END_OF_CONVERSIONS = Statement(
+    "end_of_conversions",
+    "SELECT user_id FROM conversions WHERE user_id >= ? ORDER BY user_id LIMIT 1 OFFSET ?",
+)
+
+NEXT_CONVERTING_USER = Statement(
+    "next_converting_user", "SELECT min(user_id) FROM conversions WHERE user_id > ?"
+)
+
 TOUCHES_PER_USER = Statement(
     "touches_per_user",
     "SELECT user_id, count(*) FROM user_journeys WHERE user_id >= ? AND user_id < ?"

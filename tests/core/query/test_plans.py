@@ -55,6 +55,8 @@ INTENDED: dict[str, tuple[str, ...]] = {
     "newest_event": ("user_journeys",),
     "next_user": (f"{_IN_ORDER} (user_id>?)",),
     "end_of_range": (f"{_IN_ORDER} (user_id>?)",),
+    "end_of_conversions": ("conversions USING COVERING INDEX conversions_by_user (user_id>?)",),
+    "next_converting_user": ("conversions USING COVERING INDEX conversions_by_user (user_id>?)",),
     "touches_per_user": (f"{_IN_ORDER} (user_id>? AND user_id<?)",),
     "touches_in_order": (f"{_IN_ORDER} (user_id>? AND user_id<?)",),
     "named_touches_in_order": (f"{_BY_USER} (user_id>? AND user_id<?)",),
