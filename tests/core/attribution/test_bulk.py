@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
+import tracemalloc
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from core.population import Event
 from core.profiling import LatencyProfiler
 from core.query.database import SqliteDatabase
 from core.query.queries import Queries
-from core.query.statements import INSERT_CONVERSION
+from core.query.statements import INSERT_CONVERSION, INSERT_EVENT
 from tests.core.attribution.flat import channels_of
 from tests.core.attribution.worlds import TIMES, event_lists, world_of
 
@@ -261,6 +262,67 @@ def test_journeys_that_wait_in_files_give_the_same_figures(
     in_memory = account_of_database(survey(shop))
     monkeypatch.setattr("core.attribution.survey.MEMORY_BYTES", 5_000)
     assert account_of_database(survey(shop)) == in_memory
+
+
+def test_transitions_merged_in_between_are_those_merged_at_the_end(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = set()
+    for parts in (2, 3, 10**6):
+        monkeypatch.setattr("core.attribution.survey._PARTS", parts)
+        found.add(fit_database(survey(shop)).version)
+    assert len(found) == 1
+
+
+def test_names_of_channels_come_back_whole_from_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "odd.db"
+    database = SqliteDatabase(file, inline=True)
+    with closing(database.connection):
+        fill(database, [touch("a", 10, "end\0"), touch("b", 11, ""), purchase("c", 12)])
+    in_memory = account_of_database(survey(file))
+    monkeypatch.setattr("core.attribution.survey.MEMORY_BYTES", 0)
+    assert account_of_database(survey(file)) == in_memory
+    assert {row.channel for row in in_memory.rows} == {"end\0", ""}
+
+
+def _peak(file: Path, users: int, call: Callable[[Path], object]) -> int:
+    """Return the most bytes that *call* held at a time, on a database of *users* with 5 touches."""
+    database = SqliteDatabase(file, inline=True)
+    with closing(database.connection) as connection:
+        connection.execute("BEGIN")
+        connection.executemany(
+            INSERT_EVENT.sql,
+            ((f"{u}-{n}", f"u{u:07}", "view", f"ch{(u + n * n) % 7}", T + n, None, None)
+             for u in range(users) for n in range(5)),
+        )  # fmt: skip
+        connection.executemany(
+            INSERT_CONVERSION.sql,
+            ((f"c{u}", f"p{u}", f"u{u:07}", T + 9, 1.0) for u in range(0, users, 3)),
+        )
+        connection.execute("COMMIT")
+    call(file)  # what is loaded only once
+    tracemalloc.start()
+    try:
+        call(file)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("order", [1, 3])
+def test_memory_does_not_grow_with_the_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: int
+) -> None:
+    monkeypatch.setattr("core.attribution.survey.MEMORY_BYTES", 100_000)
+
+    def account(file: Path) -> object:
+        asked = Survey(file=file, parameters=Parameters(order=order), touches_per_range=1_000)
+        return account_of_database(asked, engine="numpy"), fit_database(asked)
+
+    small = _peak(tmp_path / "small.db", 2_000, account)
+    assert _peak(tmp_path / "large.db", 16_000, account) < 1.5 * small
 
 
 def test_every_model_shares_out_every_conversion_with_a_touch(shop: Path) -> None:
