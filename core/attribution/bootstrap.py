@@ -51,6 +51,7 @@ def bootstrap(
     level: float = 0.95,
     minimum: int = 1,
     with_nulls: bool = True,
+    most: int | None = None,
     on_progress: Callable[[float], None] = lambda share: None,
 ) -> Intervals | None:
     """Return intervals for the channels' shares, from *replicates* resamples of the paths.
@@ -75,12 +76,14 @@ def bootstrap(
         seen = np.bincount(drawn, minlength=len(walks))[: len(walks)].astype(np.float64)
         conversions, nulls = seen[: len(paths)], seen[len(paths) :]
         resample = replace(paths, conversions=conversions, nulls=nulls, values=np.zeros(len(paths)))
-        model = fit(transitions_of(resample, own, with_nulls=with_nulls), own, minimum=minimum)
+        model = fit(
+            transitions_of(resample, own, with_nulls=with_nulls), own, minimum=minimum, most=most
+        )  # fmt: skip
         credit = share_credit(resample, own, weights=model.weights_of(paths.channels))
         if credit.attributed > 0:
             credits.append(credit.conversions[credit.models.index(DATA_DRIVEN)] / credit.attributed)
             shared = model.shared_out(1.0)
-            removals.append([shared[channel] for channel in paths.channels])
+            removals.append([shared.get(channel, 0.0) for channel in paths.channels])
         on_progress((number + 1) / replicates)
     ends = ((1 - level) / 2, (1 + level) / 2)
     if not credits:

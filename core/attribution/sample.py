@@ -5,16 +5,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
 from math import isfinite
-
-import numpy as np
 
 from core.attribution.account import time_window, transitions_of
 from core.attribution.bulk import read_paths
 from core.attribution.fitted import FittedModel, fit
-from core.attribution.parameters import OTHER, Parameters
-from core.attribution.paths import Codes, Paths, under_direct_rule
+from core.attribution.parameters import Parameters
 from core.attribution.settings import Attribution
 from core.query import statements
 from core.query.database import Row, SqliteDatabase
@@ -68,35 +64,14 @@ class Sample:
         All but the `MOST_CHANNELS` most frequent channels are one, `OTHER`.
         """
         paths = read_paths(self._store.connection, parameters)
-        window = time_window(paths)
-        seen = with_rare_merged(
-            under_direct_rule(paths, parameters.direct), MOST_CHANNELS[parameters.order]
-        )
-        return fit(transitions_of(seen, parameters), parameters, window=window, minimum=minimum)
+        return fit(
+            transitions_of(paths, parameters), parameters, window=time_window(paths),
+            minimum=minimum, most=MOST_CHANNELS[parameters.order],
+        )  # fmt: skip
 
     def close(self) -> None:
         """Let go of the copy."""
         self._store.connection.close()
-
-
-def with_rare_merged(paths: Paths, most: int) -> Paths:
-    """Return *paths* with all but their *most* most frequent channels as one, `OTHER`.
-
-    Of channels that are equally frequent the first by name are kept.
-    """
-    if len(paths.channels) <= most:
-        return paths
-    touches = np.bincount(paths.codes, minlength=len(paths.channels)).tolist()
-    ranked = sorted(
-        (place for place, name in enumerate(paths.channels) if name != OTHER),
-        key=lambda place: (-touches[place], paths.channels[place]),
-    )
-    channels = tuple(sorted({OTHER, *(paths.channels[place] for place in ranked[:most])}))
-    position = {name: number for number, name in enumerate(channels)}
-    moved: Codes = np.array(
-        [position.get(name, position[OTHER]) for name in paths.channels], dtype=np.int32
-    )
-    return replace(paths, channels=channels, codes=moved[paths.codes])
 
 
 def _is_time(value: object) -> bool:

@@ -50,12 +50,16 @@ _Users = tuple[str, str | bytes]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """What is asked of a database; it travels to other processes."""
+    """What is asked of a database; it travels to other processes.
+
+    most: channels that data_driven tells apart, as `fit` has it.
+    """
 
     file: Path
     parameters: Parameters
     window: Window = field(default_factory=Window)
     with_nulls: bool = True
+    most: int | None = None
     touches_per_range: int = RANGE_TOUCHES
 
 
@@ -92,9 +96,12 @@ class _Chain:
             self._window = min(first, seen.window[0]), max(last, seen.window[1])
         return seen.paths, seen.channels
 
-    def fit(self, parameters: Parameters, minimum: int) -> FittedModel:
+    def fit(self, survey: Survey, minimum: int) -> FittedModel:
         """Return the model of what was added, which is at least one part."""
-        return fit(merge(self._parts), parameters, window=self._window, minimum=minimum)
+        return fit(
+            merge(self._parts), survey.parameters, window=self._window, minimum=minimum,
+            most=survey.most,
+        )  # fmt: skip
 
 
 def account_of_database(
@@ -130,7 +137,7 @@ def account_of_database(
             chain = _Chain()
             parts = told("reading", _mapped(pool, look, enumerate(ranges)))
             sources = [chain.take(part) for part in parts]
-            fitted = chain.fit(survey.parameters, minimum)
+            fitted = chain.fit(survey, minimum)
             share = partial(_share, survey, fitted, picked)
             credits = list(told("sharing", _mapped(pool, share, sources)))
         else:
@@ -154,7 +161,7 @@ def fit_database(
         expected = max(1, events // survey.touches_per_range)
         for part in _told(on_progress, expected, "reading", map(look, enumerate(ranges))):
             chain.take(part)
-        return chain.fit(survey.parameters, minimum)
+        return chain.fit(survey, minimum)
 
 
 class _Budget:
