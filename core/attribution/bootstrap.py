@@ -16,6 +16,8 @@ from core.attribution.parameters import Parameters
 from core.attribution.paths import Floats, Paths, under_direct_rule
 from core.streams import Purpose, Stream
 
+_MOST_WALKS = 2**62  # of a resample: what fits into 64 bits; beyond, nothing would move
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Intervals:
@@ -66,14 +68,18 @@ def bootstrap(
     paths = under_direct_rule(paths, parameters.direct)
     own = replace(parameters, direct="own channel")  # the rule has been applied
     walks = np.concatenate((paths.conversions, paths.nulls))
-    bounds = np.cumsum(walks)
-    count = max(1, round(float(bounds[-1])))
+    walked = np.flatnonzero(walks)
+    if not walked.size:
+        return None
+    total = float(walks.sum())
+    count = max(1, min(round(total), _MOST_WALKS))
+    chances = walks[walked] / total
     credits, removals = [], []
     for number in range(replicates):
-        uniforms = Stream(seed, Purpose.BOOTSTRAP, replication=number).rows(0, count)[:, 0]
-        drawn = np.searchsorted(bounds, uniforms * bounds[-1], side="right")
-        # A product that rounds up to the last bound, or no walk at all, falls behind the end.
-        seen = np.bincount(drawn, minlength=len(walks))[: len(walks)].astype(np.float64)
+        generator = Stream(seed, Purpose.BOOTSTRAP, replication=number).generator()
+        # As many binomials as there are paths, however many walks those were.
+        seen = np.zeros(len(walks))
+        seen[walked] = generator.multinomial(count, chances)
         conversions, nulls = seen[: len(paths)], seen[len(paths) :]
         resample = replace(paths, conversions=conversions, nulls=nulls, values=np.zeros(len(paths)))
         model = fit(
