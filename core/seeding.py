@@ -15,7 +15,7 @@ from core.clock import DATA_EPOCH_MS
 from core.errors import InputError
 from core.population import Population
 from core.query import statements
-from core.query.statements import Statement
+from core.query.statements import Statement, journeys_under
 
 _Event = tuple[str, str, str, str, int, None, str | None]
 
@@ -55,8 +55,9 @@ def seed_database(
     connection.executemany(statements.INSERT_CONVERSION.sql, population.conversions)
     if attribution.fit_every:
         keep_model(connection, fit_newest(connection, attribution), DATA_EPOCH_MS)
-    named = parameters.has_milestones
-    statement = statements.NAMED_CONVERSION_JOURNEY if named else statements.CONVERSION_JOURNEY
+    statement = journeys_under(
+        statements.CONVERSION_JOURNEY, named=parameters.has_milestones, own=parameters.own_event
+    )
     found = connection.execute(_all_journeys(statement), (parameters.lookback_ms,))
     journeys = journeys_of(found, parameters.milestones)
     scheme = Scheme(parameters, newest_row(connection))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,8 +138,10 @@ def read_paths(
     at = np.arange(offsets[-1]) + np.repeat(begins - offsets[:-1], lengths)
     converted = np.arange(len(lengths)) < len(starts)
     names: tuple[str, ...] | None = None
-    if with_ids:
+    if with_ids or parameters.own_event:
         names = (*(ids[i] for i in np.flatnonzero(chosen)), *("",) * len(null_starts))
+        if parameters.own_event:
+            at, offsets = _without_others(touches.conversions, names, at, offsets)
     channels, codes = _walked(touches.channels, touches.codes[at])
     return Paths(
         channels=channels,
@@ -151,8 +153,26 @@ def read_paths(
         values=np.concatenate((values, np.zeros(len(null_starts)))),
         lead=touches.first_named(parameters.milestones[0], at, offsets),
         opportunity=touches.first_named(parameters.milestones[1], at, offsets),
-        conversion_ids=names,
+        conversion_ids=names if with_ids else None,
     )
+
+
+def _without_others(
+    conversions: Sequence[str | None], named: Sequence[str], at: Integers, offsets: Integers
+) -> tuple[Integers, Integers]:
+    """Return the touches *at* and their offsets without the own events of other conversions.
+
+    Those are of the same instant, or the journey would begin after them.
+    """
+    owners = np.repeat(np.arange(len(named)), np.diff(offsets)).tolist()
+    kept = np.array(
+        [
+            conversions[place] in (None, named[owner])
+            for place, owner in zip(at.tolist(), owners, strict=True)
+        ],
+        dtype=np.bool_,
+    )
+    return at[kept], np.concatenate(([0], np.cumsum(kept)))[offsets]
 
 
 class _Touches:
@@ -168,10 +188,20 @@ class _Touches:
         users: tuple[str, str | bytes],
         end_ms: int | None,
     ) -> None:
-        names, sizes = columns_of(connection, statements.TOUCHES_PER_USER, users, 2)
+        own = parameters.own_event
+        names, sizes = columns_of(
+            connection,
+            statements.OWN_TOUCHES_PER_USER if own else statements.TOUCHES_PER_USER,
+            users, 2,
+        )  # fmt: skip
         counts = np.array(sizes, dtype=np.int64)
         self._events: list[Any] = []
-        if parameters.has_milestones:
+        self.conversions: list[Any] = []
+        if own:
+            times, sources, self._events, self.conversions = columns_of(
+                connection, statements.OWN_TOUCHES_IN_ORDER, users, 4
+            )
+        elif parameters.has_milestones:
             times, sources, self._events = columns_of(
                 connection, statements.NAMED_TOUCHES_IN_ORDER, users, 3
             )
@@ -187,7 +217,10 @@ class _Touches:
         if end_ms is not None:
             known = np.flatnonzero(self.times < end_ms)
             self.times, self.codes = self.times[known], self.codes[known]
-            self._events = [self._events[place] for place in known.tolist() if self._events]
+            self._events, self.conversions = (
+                [column[place] for place in known.tolist() if column]
+                for column in (self._events, self.conversions)
+            )
             present, owners = np.unique(owners[known], return_inverse=True)
             names = [names[place] for place in present.tolist()]
             counts = np.bincount(owners, minlength=len(names))

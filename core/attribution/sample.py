@@ -25,12 +25,12 @@ sample takes less than 30 MB and, with journeys of up to 40 touches, than a seco
 _LATEST_MS = 2**42  # of the year 2109: later times are slips, and too far apart for one chain
 
 _INSERT_TOUCH = (
-    "INSERT INTO user_journeys (id, event_id, user_id, event_name, event_timestamp, utm_source)"
-    " VALUES (?1, ?1, ?2, '', ?3, ?4)"
+    "INSERT INTO user_journeys (id, event_id, user_id, event_name, event_timestamp, utm_source,"
+    " conversion_id) VALUES (?1, ?1, ?2, '', ?3, ?4, ?5)"
 )
 _INSERT_CONVERSION = (
     "INSERT INTO conversions (conversion_id, event_id, user_id, conversion_timestamp, value)"
-    " VALUES (?, '', ?, ?, ?)"
+    " VALUES (?, ?, ?, ?, ?)"
 )
 
 
@@ -47,11 +47,12 @@ class Sample:
         """Copy *events*; none may be added twice."""
         touches, conversions = [], []
         for number, user, time, channel, conversion, converted, value in events:
-            if conversion is None:
-                if _is_time(time) and isinstance(channel, str):
-                    touches.append((number, user, time, channel))
-            elif _is_time(converted) and isinstance(value, int | float) and isfinite(value):
-                conversions.append((conversion, user, converted, value))
+            if _is_time(time) and isinstance(channel, str):
+                touches.append((number, user, time, channel, conversion))
+            if conversion is None or not _is_time(converted):
+                continue
+            if isinstance(value, int | float) and isfinite(value):
+                conversions.append((conversion, number, user, converted, value))
         connection = self._store.connection
         connection.execute("BEGIN")
         connection.executemany(_INSERT_TOUCH, touches)

@@ -16,6 +16,7 @@ from core.attribution.journeys import Journey, journeys_of
 from core.attribution.models import MODELS
 from core.attribution.scheme import Scheme
 from core.query import statements
+from core.query.statements import journeys_under
 
 TOLERANCE = 1e-6
 """Relative difference of two sums of the same credits in another order."""
@@ -136,10 +137,8 @@ def restate(connection: sqlite3.Connection, scheme: Scheme, now_ms: int) -> int:
 def _stated_otherwise(connection: sqlite3.Connection, scheme: Scheme) -> Iterator[list[Journey]]:
     """Yield the journeys of processed conversions that have other parameters, page by page."""
     parameters, after = scheme.parameters, ""
-    statement = (
-        statements.NAMED_ATTRIBUTED_JOURNEYS
-        if parameters.has_milestones
-        else statements.ATTRIBUTED_JOURNEYS
+    statement = journeys_under(
+        statements.ATTRIBUTED_JOURNEYS, named=parameters.has_milestones, own=parameters.own_event
     )
     while True:
         ids = [

@@ -15,7 +15,7 @@ from core.profiled_span import land
 from core.profiling import LatencyProfiler
 from core.query import statements
 from core.query.database import Command, Database, Row
-from core.query.statements import Statement
+from core.query.statements import Statement, journeys_under
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +83,19 @@ class Queries:
 
     async def conversion_journey(self, conversion_id: str) -> Journey | None:
         """Return the journey of a conversion, None if there is no such conversion."""
-        named = self._parameters.has_milestones
-        statement = statements.NAMED_CONVERSION_JOURNEY if named else statements.CONVERSION_JOURNEY
-        journeys = await self._journeys(statement, conversion_id)
+        journeys = await self._journeys(statements.CONVERSION_JOURNEY, conversion_id)
         return journeys[0] if journeys else None
 
     async def waiting_journeys(self, conversion_ids: Sequence[str]) -> list[Journey]:
         """Return the journeys of those *conversion_ids* that have not been processed."""
-        named = self._parameters.has_milestones
-        statement = statements.NAMED_WAITING_JOURNEYS if named else statements.WAITING_JOURNEYS
-        return await self._journeys(statement, json.dumps(list(conversion_ids)))
+        return await self._journeys(statements.WAITING_JOURNEYS, json.dumps(list(conversion_ids)))
 
     async def _journeys(self, statement: Statement, whose: str) -> list[Journey]:
         parameters = self._parameters
+        if parameters.own_event or parameters.has_milestones:
+            statement = journeys_under(
+                statement, named=parameters.has_milestones, own=parameters.own_event
+            )
         rows = await self._read(statement, parameters.lookback_ms, whose)
         return journeys_of(rows, parameters.milestones)
 

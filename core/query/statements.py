@@ -74,6 +74,32 @@ NAMED_CONVERSION_JOURNEY = _with_names(CONVERSION_JOURNEY)
 NAMED_WAITING_JOURNEYS = _with_names(WAITING_JOURNEYS)
 NAMED_ATTRIBUTED_JOURNEYS = _with_names(ATTRIBUTED_JOURNEYS)
 
+
+def _with_own(statement: Statement) -> Statement:
+    """Return *statement*, which has names, with the conversion's own event among its touches."""
+    sql = statement.sql.replace(
+        "j.conversion_id IS NULL", "(j.conversion_id IS NULL OR j.event_id = c.event_id)"
+    )
+    return Statement(statement.name.replace("named", "own"), sql)
+
+
+OWN_CONVERSION_JOURNEY = _with_own(NAMED_CONVERSION_JOURNEY)
+OWN_WAITING_JOURNEYS = _with_own(NAMED_WAITING_JOURNEYS)
+OWN_ATTRIBUTED_JOURNEYS = _with_own(NAMED_ATTRIBUTED_JOURNEYS)
+
+_PLAIN = (CONVERSION_JOURNEY, WAITING_JOURNEYS, ATTRIBUTED_JOURNEYS)
+_NAMED = (NAMED_CONVERSION_JOURNEY, NAMED_WAITING_JOURNEYS, NAMED_ATTRIBUTED_JOURNEYS)
+_OWN = (OWN_CONVERSION_JOURNEY, OWN_WAITING_JOURNEYS, OWN_ATTRIBUTED_JOURNEYS)
+
+
+def journeys_under(statement: Statement, *, named: bool, own: bool) -> Statement:
+    """Return the form of *statement*, which finds journeys, that parameters ask for.
+
+    named: with the names of the touches' events; own: with the conversions' own events, too.
+    """
+    return (_OWN if own else _NAMED if named else _PLAIN)[_PLAIN.index(statement)]
+
+
 CHANNEL_PERFORMANCE = Statement(
     "channel_performance",
     "SELECT utm_source, total_attribution, total_conversions, total_value"
@@ -378,6 +404,23 @@ TOUCHES_IN_ORDER = Statement(
 NAMED_TOUCHES_IN_ORDER = Statement(
     "named_touches_in_order",
     TOUCHES_IN_ORDER.sql.replace("utm_source FROM", "utm_source, event_name FROM"),
+)
+
+# With the conversions' own events among them, each with its conversion.
+_OR_OWN = (
+    "(conversion_id IS NULL OR event_id = (SELECT c.event_id FROM conversions AS c"
+    " WHERE c.conversion_id = user_journeys.conversion_id))"
+)
+
+OWN_TOUCHES_PER_USER = Statement(
+    "own_touches_per_user", TOUCHES_PER_USER.sql.replace("conversion_id IS NULL", _OR_OWN)
+)
+
+OWN_TOUCHES_IN_ORDER = Statement(
+    "own_touches_in_order",
+    NAMED_TOUCHES_IN_ORDER.sql.replace("conversion_id IS NULL", _OR_OWN).replace(
+        "event_name FROM", "event_name, conversion_id FROM"
+    ),
 )
 
 CONVERSIONS_IN_ORDER = Statement(

@@ -94,15 +94,41 @@ def scanned(
         ]  # fmt: skip
 
 
+def _with_own(events: Sequence[Event]) -> list[Walk]:
+    """Return the journeys of conversions, their own events among the touches, by plain Python."""
+    unique = [*{event.event_id: event for event in events}.values()]  # in order of arrival
+    found = []
+    for buy in unique:
+        if buy.conversion_id is None:
+            continue
+        before = [
+            e.timestamp_ms for e in unique
+            if e.conversion_id and e.user_id == buy.user_id and e.timestamp_ms < buy.timestamp_ms
+        ]  # fmt: skip
+        begin = max([buy.timestamp_ms - LOOKBACK_MS - 1, *before])
+        seen = sorted(
+            (
+                e for e in unique
+                if e.user_id == buy.user_id and begin < e.timestamp_ms <= buy.timestamp_ms
+                and e.conversion_id in (None, buy.conversion_id)
+            ),
+            key=lambda e: e.timestamp_ms,
+        )  # fmt: skip
+        times, channels = tuple(e.timestamp_ms for e in seen), tuple(e.utm_source for e in seen)
+        found.append((buy.conversion_id, times, channels, buy.value or 0.0))
+    return sorted(found)
+
+
 @settings(max_examples=200)
-@given(event_lists(), st.integers(1, 20))
+@given(event_lists(), st.integers(1, 20), st.booleans())
 def test_journeys_equal_those_of_the_query_for_one_conversion(
-    events: list[Event], touches: int
+    events: list[Event], touches: int, own: bool
 ) -> None:
     database = SqliteDatabase(None, inline=True)
+    parameters = Parameters(own_event=own)
 
     async def one_by_one() -> list[Walk]:
-        queries = Queries(database, ManualClock(), LatencyProfiler())
+        queries = Queries(database, ManualClock(), LatencyProfiler(), parameters=parameters)
         found = []
         known = database.connection.execute(
             "SELECT conversion_id FROM conversions WHERE processed = 0 ORDER BY conversion_id"
@@ -119,10 +145,13 @@ def test_journeys_equal_those_of_the_query_for_one_conversion(
             walk
             for users in user_ranges(database.connection, touches=touches)
             for walk in walks(
-                read_paths(database.connection, Parameters(), users=users, with_ids=True)
+                read_paths(database.connection, parameters, users=users, with_ids=True)
             )
         ]
-        assert sorted(walk for walk in in_bulk if walk[0]) == sorted(asyncio.run(one_by_one()))
+        converting = sorted(walk for walk in in_bulk if walk[0])
+        assert converting == sorted(asyncio.run(one_by_one()))
+        if own:
+            assert converting == _with_own(events)
 
 
 @settings(max_examples=200)

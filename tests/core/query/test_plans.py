@@ -44,6 +44,9 @@ INTENDED: dict[str, tuple[str, ...]] = {
     "named_conversion_journey": (f"c {_CONVERSION}", _NAMED_TOUCHES, _PREVIOUS),
     "named_waiting_journeys": (f"c {_CONVERSION}", _NAMED_TOUCHES, _PREVIOUS),
     "named_attributed_journeys": (f"c {_CONVERSION}", _NAMED_TOUCHES, _PREVIOUS),
+    "own_conversion_journey": (f"c {_CONVERSION}", _NAMED_TOUCHES, _PREVIOUS),
+    "own_waiting_journeys": (f"c {_CONVERSION}", _NAMED_TOUCHES, _PREVIOUS),
+    "own_attributed_journeys": (f"c {_CONVERSION}", _NAMED_TOUCHES, _PREVIOUS),
     "attributed_otherwise": ("conversions USING PRIMARY KEY (conversion_id>?)",),
     "delete_credits": ("touch_credits USING PRIMARY KEY (conversion_id=?)",),
     "newer_model": ("fitted_models USING INTEGER PRIMARY KEY (rowid>?)",),
@@ -60,6 +63,8 @@ INTENDED: dict[str, tuple[str, ...]] = {
     "touches_per_user": (f"{_IN_ORDER} (user_id>? AND user_id<?)",),
     "touches_in_order": (f"{_IN_ORDER} (user_id>? AND user_id<?)",),
     "named_touches_in_order": (f"{_BY_USER} (user_id>? AND user_id<?)",),
+    "own_touches_per_user": (f"{_BY_USER} (user_id>? AND user_id<?)", f"c {_CONVERSION}"),
+    "own_touches_in_order": (f"{_BY_USER} (user_id>? AND user_id<?)", f"c {_CONVERSION}"),
     "conversions_in_order": (
         "conversions USING INDEX conversions_by_user (user_id>? AND user_id<?)",
     ),
