@@ -10,7 +10,7 @@ import pytest
 from starlette.responses import JSONResponse, Response
 
 from core.clock import ManualClock
-from core.errors import InputError, Overloaded, StoreError, StoreTimeout
+from core.errors import InputError, Overloaded, Refused, StoreError, StoreTimeout
 from core.query import statements
 from core.query.d1 import TOKEN_VARIABLE, D1Database
 from core.query.executor import QueryExecutor
@@ -144,11 +144,68 @@ def test_error_of_the_database_is_not_tried_again(bench: Bench) -> None:
     assert len(bench.server.requests) == 1
 
 
-def test_overload_is_told_as_such(bench: Bench) -> None:
-    error = {"code": 7500, "message": "D1 DB is overloaded. Requests queued for too long."}
-    overloaded = JSONResponse(
-        {"success": False, "result": [], "messages": [], "errors": [error]}, 400
+def failing(status: int, message: str) -> Response:
+    """Return the endpoint's answer to a call that failed."""
+    errors = [{"code": 7500, "message": message}]
+    return JSONResponse({"success": False, "result": [], "messages": [], "errors": errors}, status)
+
+
+@pytest.mark.parametrize("status", [400, 500, 503])
+def test_broken_rule_is_a_refusal_whatever_the_status_and_not_tried_again(
+    bench: Bench, status: int
+) -> None:
+    rule = "UNIQUE constraint failed: sites.site_id: SQLITE_CONSTRAINT"
+    lease = Statement("odd", "SELECT 1")
+    bench.server.planned.extend([failing(status, rule), failing(status, rule)])
+
+    async def scene(database: D1Database) -> None:
+        with pytest.raises(Refused, match="write insert_site failed: UNIQUE"):
+            await database.write((statements.INSERT_SITE, [SITE]))
+        with pytest.raises(Refused, match="query odd failed: UNIQUE"):
+            await database.read(lease, ())
+
+    bench.run(scene)
+    assert len(bench.server.requests) == 2
+
+
+def statement_failing(**more: str) -> Response:
+    """Return an answer that succeeded, but for its statement."""
+    one = {"results": [], "success": False, "meta": {"changes": 0}, **more}
+    return JSONResponse({"success": True, "result": [one], "messages": [], "errors": []})
+
+
+def test_statement_that_failed_within_a_call_that_did_not_is_a_store_error(bench: Bench) -> None:
+    rule = "NOT NULL constraint failed: sites.enabled"
+    bench.server.planned.extend(
+        [statement_failing(), statement_failing(), statement_failing(error=rule)]
     )
+
+    async def scene(database: D1Database) -> None:
+        with pytest.raises(StoreError, match="query site failed: the statement did not succeed"):
+            await database.read(statements.SITE, ("s1",))
+        with pytest.raises(StoreError, match="write insert_site failed"):
+            await database.write((statements.INSERT_SITE, [SITE]))
+        with pytest.raises(Refused, match="NOT NULL"):
+            await database.write((statements.INSERT_SITE, [SITE]))
+
+    bench.run(scene)
+
+
+def test_answer_that_cannot_be_decoded_is_tried_again_and_is_a_store_error(bench: Bench) -> None:
+    broken = Response(b"\x1f\x8b not gzip", headers={"Content-Encoding": "gzip"})
+    bench.server.planned.extend([broken, None, broken])
+
+    async def scene(database: D1Database) -> None:
+        assert await database.read(statements.SITE, ("s1",)) == []
+        with pytest.raises(StoreError, match="write insert_site failed"):
+            await database.write((statements.INSERT_SITE, [SITE]))
+
+    bench.run(scene)
+    assert (len(bench.server.requests), len(bench.pauses)) == (3, 1)
+
+
+def test_overload_is_told_as_such(bench: Bench) -> None:
+    overloaded = failing(400, "D1 DB is overloaded. Requests queued for too long.")
     bench.server.planned.extend([overloaded, plain(429)])
 
     async def scene(database: D1Database) -> None:
@@ -167,6 +224,14 @@ def test_wrong_token_is_told_without_the_token(bench: Bench) -> None:
         assert "a-wrong-one" not in str(caught.value) + repr(vars(database))
 
     bench.run(scene, token="a-wrong-one")
+
+
+@pytest.mark.parametrize("token", ["", "se\ncret", "se cret", "sécret", "se\0cret", "se\ud800cret"])
+def test_token_that_no_header_can_carry_is_refused_and_not_shown(token: str) -> None:
+    with pytest.raises(InputError, match=TOKEN_VARIABLE) as caught:
+        D1Database(ACCOUNT, "d", token)
+    assert "cret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_token_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,6 +301,12 @@ ODD: list[Response] = [
     JSONResponse({"success": True, "result": None}),
     JSONResponse({"success": True, "result": [{"results": [{}], "success": True}]}),
     JSONResponse({"success": True, "result": []}),
+    plain(200, "[" * 100_000),
+    plain(
+        200,
+        '{"success": true, "result": [{"success": true, "results": [], '
+        '"meta": {"changes": 1e999}}]}',
+    ),
     JSONResponse({"success": False, "errors": ["odd"]}),
     JSONResponse([]),
 ]
