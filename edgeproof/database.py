@@ -12,6 +12,7 @@ import typer
 
 from core.errors import InputError
 from core.query.database import SqliteDatabase
+from core.query.statements import HAS_TABLE
 
 _T = TypeVar("_T")
 
@@ -30,8 +31,10 @@ def check_database(path: Path) -> None:
     try:
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
         try:
-            tables = "SELECT count(*) FROM sqlite_schema WHERE name IN ('conversions', 'sites')"
-            is_known = connection.execute(tables).fetchone() == (2,)
+            is_known = all(
+                connection.execute(HAS_TABLE.sql, (table,)).fetchone()
+                for table in ("conversions", "sites")
+            )
         finally:
             connection.close()
     except sqlite3.Error as error:

@@ -24,15 +24,6 @@ sample takes less than 30 MB and, with journeys of up to 40 touches, than a seco
 
 _LATEST_MS = 2**42  # of the year 2109: later times are slips, and too far apart for one chain
 
-_INSERT_TOUCH = (
-    "INSERT INTO user_journeys (id, event_id, user_id, event_name, event_timestamp, utm_source,"
-    " conversion_id) VALUES (?1, ?1, ?2, '', ?3, ?4, ?5)"
-)
-_INSERT_CONVERSION = (
-    "INSERT INTO conversions (conversion_id, event_id, user_id, conversion_timestamp, value)"
-    " VALUES (?, ?, ?, ?, ?)"
-)
-
 
 class Sample:
     """Events as `Queries.events` returns them; those that cannot be used are left out.
@@ -48,15 +39,15 @@ class Sample:
         touches, conversions = [], []
         for number, user, time, channel, conversion, converted, value in events:
             if _is_time(time) and isinstance(channel, str):
-                touches.append((number, user, time, channel, conversion))
+                touches.append((number, number, user, time, channel, conversion))
             if conversion is None or not _is_time(converted):
                 continue
             if isinstance(value, int | float) and isfinite(value):
                 conversions.append((conversion, number, user, converted, value))
         connection = self._store.connection
         connection.execute("BEGIN")
-        connection.executemany(_INSERT_TOUCH, touches)
-        connection.executemany(_INSERT_CONVERSION, conversions)
+        connection.executemany(statements.SAMPLE_TOUCH.sql, touches)
+        connection.executemany(statements.INSERT_CONVERSION.sql, conversions)
         connection.execute("COMMIT")
 
     def fit(self, parameters: Parameters, minimum: int) -> FittedModel:

@@ -23,22 +23,6 @@ TOLERANCE = 1e-6
 
 _PAGE = 1_000
 
-# Credit that was stored before there was a model is NULL under data_driven, and no credit.
-_SUMS = ", ".join(
-    f"count(DISTINCT CASE WHEN {model} IS NOT NULL THEN conversion_id END),"
-    f" sum({model}), sum({model} * value)"
-    for model in MODELS
-)
-# One pass over all rows, on purpose: this is what incremental totals are checked against.
-_RECOUNT = (
-    f"SELECT utm_source, {_SUMS}"
-    " FROM touch_credits JOIN conversions USING (conversion_id) GROUP BY utm_source"
-)
-_KEPT = (
-    "SELECT attribution_model, utm_source, total_attribution, total_conversions, total_value"
-    " FROM channel_performance"
-)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
@@ -69,7 +53,7 @@ class Difference:
 def recount(connection: sqlite3.Connection) -> list[Difference]:
     """Return where the kept totals differ from the credits they are sums of, in order."""
     counted: dict[tuple[str, str], Totals] = {}
-    for channel, *sums in connection.execute(_RECOUNT):
+    for channel, *sums in connection.execute(statements.RECOUNT.sql):
         for position, model in enumerate(MODELS):
             conversions, credit, value = sums[3 * position : 3 * position + 3]
             if conversions:
@@ -78,7 +62,9 @@ def recount(connection: sqlite3.Connection) -> list[Difference]:
                 )
     kept = {
         (model, channel): Totals(credit=credit, conversions=conversions, value=value)
-        for model, channel, credit, conversions, value in connection.execute(_KEPT)
+        for model, channel, credit, conversions, value in connection.execute(
+            statements.CHANNEL_TOTALS.sql
+        )
     }
     return [
         Difference(model=place[0], channel=place[1], kept=kept.get(place), counted=found)
@@ -99,13 +85,10 @@ def _repair(connection: sqlite3.Connection, now_ms: int) -> list[Difference]:
     differences = recount(connection)
     for each in differences:
         place = (each.model, each.channel)
-        connection.execute(
-            "DELETE FROM channel_performance WHERE attribution_model = ? AND utm_source = ?",
-            place,
-        )
+        connection.execute(statements.FORGET_CHANNEL.sql, place)
         if (totals := each.counted) is not None:
             connection.execute(
-                "INSERT INTO channel_performance VALUES (?, ?, ?, ?, ?, ?)",
+                statements.ADD_TO_CHANNEL.sql,
                 (*place, totals.credit, totals.conversions, totals.value, now_ms),
             )
     return differences

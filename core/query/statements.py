@@ -1,7 +1,8 @@
-"""Every SQL statement that the code runs, by name."""
+"""Every SQL statement that the code runs, by name; only a migration has its own."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.attribution.models import MODELS
@@ -63,6 +64,8 @@ ATTRIBUTED_JOURNEYS = Statement(
     "attributed_journeys", f"{_JOURNEY}{_LISTED} AND c.processed = 1{_TOGETHER}"
 )
 
+ALL_JOURNEYS = Statement("all_journeys", f"{_JOURNEY}{_TOGETHER}")
+
 
 def _with_names(statement: Statement) -> Statement:
     """Return *statement* with the name of each touch's event, which milestones go by."""
@@ -73,6 +76,7 @@ def _with_names(statement: Statement) -> Statement:
 NAMED_CONVERSION_JOURNEY = _with_names(CONVERSION_JOURNEY)
 NAMED_WAITING_JOURNEYS = _with_names(WAITING_JOURNEYS)
 NAMED_ATTRIBUTED_JOURNEYS = _with_names(ATTRIBUTED_JOURNEYS)
+NAMED_ALL_JOURNEYS = _with_names(ALL_JOURNEYS)
 
 
 def _with_own(statement: Statement) -> Statement:
@@ -86,10 +90,13 @@ def _with_own(statement: Statement) -> Statement:
 OWN_CONVERSION_JOURNEY = _with_own(NAMED_CONVERSION_JOURNEY)
 OWN_WAITING_JOURNEYS = _with_own(NAMED_WAITING_JOURNEYS)
 OWN_ATTRIBUTED_JOURNEYS = _with_own(NAMED_ATTRIBUTED_JOURNEYS)
+OWN_ALL_JOURNEYS = _with_own(NAMED_ALL_JOURNEYS)
 
-_PLAIN = (CONVERSION_JOURNEY, WAITING_JOURNEYS, ATTRIBUTED_JOURNEYS)
-_NAMED = (NAMED_CONVERSION_JOURNEY, NAMED_WAITING_JOURNEYS, NAMED_ATTRIBUTED_JOURNEYS)
-_OWN = (OWN_CONVERSION_JOURNEY, OWN_WAITING_JOURNEYS, OWN_ATTRIBUTED_JOURNEYS)
+_PLAIN = (CONVERSION_JOURNEY, WAITING_JOURNEYS, ATTRIBUTED_JOURNEYS, ALL_JOURNEYS)
+_NAMED = (
+    NAMED_CONVERSION_JOURNEY, NAMED_WAITING_JOURNEYS, NAMED_ATTRIBUTED_JOURNEYS, NAMED_ALL_JOURNEYS,
+)  # fmt: skip
+_OWN = (OWN_CONVERSION_JOURNEY, OWN_WAITING_JOURNEYS, OWN_ATTRIBUTED_JOURNEYS, OWN_ALL_JOURNEYS)
 
 
 def journeys_under(statement: Statement, *, named: bool, own: bool) -> Statement:
@@ -138,6 +145,30 @@ ADD_TO_CHANNEL = Statement(
     " total_value = total_value + excluded.total_value, last_updated = excluded.last_updated",
 )
 
+# One pass over all rows, on purpose: this is what incremental totals are checked against. Credit
+# that was stored before there was a model is NULL under data_driven, and no credit.
+_SUMS = ", ".join(
+    f"count(DISTINCT CASE WHEN {model} IS NOT NULL THEN conversion_id END),"
+    f" sum({model}), sum({model} * value)"
+    for model in MODELS
+)
+RECOUNT = Statement(
+    "recount",
+    f"SELECT utm_source, {_SUMS}"
+    " FROM touch_credits CROSS JOIN conversions USING (conversion_id) GROUP BY utm_source",
+)
+
+CHANNEL_TOTALS = Statement(
+    "channel_totals",
+    "SELECT attribution_model, utm_source, total_attribution, total_conversions, total_value"
+    " FROM channel_performance",
+)
+
+FORGET_CHANNEL = Statement(
+    "forget_channel",
+    "DELETE FROM channel_performance WHERE attribution_model = ? AND utm_source = ?",
+)
+
 MARK_PROCESSED = Statement(
     "mark_processed",
     "UPDATE conversions SET processed = 1, parameters_key = ?, model_version = ?"
@@ -166,6 +197,13 @@ INSERT_MODEL = Statement(
     "insert_model",
     "INSERT INTO fitted_models (fitted_at_ms, data_from_ms, data_until_ms, markov_order,"
     " parameters, weights) VALUES (?, ?, ?, ?, ?, ?) RETURNING version",
+)
+
+# Into the copy that a fit is made on.
+SAMPLE_TOUCH = Statement(
+    "sample_touch",
+    "INSERT INTO user_journeys (id, event_id, user_id, event_name, event_timestamp, utm_source,"
+    " conversion_id) VALUES (?, ?, ?, '', ?, ?, ?)",
 )
 
 # What a fit sees: touches, and of events that are conversions their conversion.
@@ -361,6 +399,8 @@ OUTBOX_NOT_DUE = Statement(
     " count(last_error) AS failed FROM outbox WHERE available_at_ms > ?",
 )
 
+ANY_SITE = Statement("any_site", "SELECT site_id FROM sites LIMIT 1")
+
 INSERT_SITE = Statement(
     "insert_site", "INSERT INTO sites (site_id, enabled, max_event_bytes) VALUES (?, ?, ?)"
 )
@@ -433,3 +473,18 @@ WAITING_IN_RANGE = Statement(
     "waiting_in_range",
     "SELECT conversion_id FROM conversions WHERE user_id >= ? AND user_id < ? AND processed = 0",
 )
+
+HAS_TABLE = Statement("has_table", "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?")
+
+
+def whole_table(table: str, columns: Sequence[str]) -> Statement:
+    """Return what reads *columns* of every row of *table*, which are the schema's own names."""
+    return Statement(f"rows_of_{table}", f"SELECT {', '.join(columns)} FROM {table}")
+
+
+def insertion(table: str, columns: Sequence[str], rows: int) -> Statement:
+    """Return what inserts so many *rows* into *table*, whose names were checked before."""
+    names = ", ".join(f'"{column}"' for column in columns)
+    places = f"({', '.join('?' for _ in columns)})"
+    values = ", ".join(places for _ in range(rows))
+    return Statement(f"insert_many_{table}", f'INSERT INTO "{table}" ({names}) VALUES {values}')
