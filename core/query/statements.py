@@ -235,10 +235,17 @@ LEASE = Statement(
     " RETURNING enqueued_at_ms, conversion_id, attempts",
 )
 
+# A row that a consumer has in hand is its own by its lease, or if nobody holds one, which counts as
+# taking it now.
+_ITS_OWN = (
+    " WHERE conversion_id IN (SELECT value FROM json_each(?))"
+    " AND (leased_by IS NULL OR leased_by = ?)"
+)
+
 RENEW_LEASE = Statement(
     "renew_lease",
-    "UPDATE conversion_queue SET available_at_ms = ?"
-    " WHERE conversion_id IN (SELECT value FROM json_each(?)) AND leased_by = ?",
+    "UPDATE conversion_queue SET attempts = attempts + (leased_by IS NULL),"
+    f" available_at_ms = ?, leased_by = ?{_ITS_OWN}",
 )
 
 BREAK_LEASES = Statement(
@@ -249,17 +256,16 @@ BREAK_LEASES = Statement(
 
 RECORD_FAILURE = Statement(
     "record_failure",
-    "UPDATE conversion_queue SET attempts = attempts + 1, available_at_ms = ?, last_error = ?"
-    " WHERE conversion_id IN (SELECT value FROM json_each(?)) AND leased_by = ?",
+    "UPDATE conversion_queue SET attempts = attempts + 1 + (leased_by IS NULL),"
+    f" available_at_ms = ?, leased_by = ?, last_error = ?{_ITS_OWN}",
 )
 
-# Only whoever holds the lease may say that a conversion is dead.
+# A conversion that another consumer has taken is not dead.
 BURY = Statement(
     "bury",
     "INSERT INTO dead_letters (conversion_id, attempts, reason, died_at_ms)"
-    " SELECT conversion_id, min(attempts, ?), ?, ? FROM conversion_queue"
-    " WHERE conversion_id IN (SELECT value FROM json_each(?)) AND leased_by = ?"
-    " ON CONFLICT (conversion_id) DO NOTHING",
+    " SELECT conversion_id, min(attempts + (leased_by IS NULL), ?), ?, ? FROM conversion_queue"
+    f"{_ITS_OWN} ON CONFLICT (conversion_id) DO NOTHING",
 )
 
 # Whoever holds its lease: what no attempt can attribute is dead, with the newest reason.
@@ -272,11 +278,7 @@ REJECT = Statement(
     " ON CONFLICT (conversion_id) DO UPDATE SET reason = excluded.reason",
 )
 
-DEQUEUE_DEAD = Statement(
-    "dequeue_dead",
-    "DELETE FROM conversion_queue"
-    " WHERE conversion_id IN (SELECT value FROM json_each(?)) AND leased_by = ?",
-)
+DEQUEUE_DEAD = Statement("dequeue_dead", f"DELETE FROM conversion_queue{_ITS_OWN}")
 
 REVIVE = Statement(
     "revive",
