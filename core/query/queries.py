@@ -75,7 +75,8 @@ class Queries:
     async def user_journey(self, user_id: str, limit: int = 100) -> list[Row]:
         """Return the newest *limit* events of a user, oldest of them first.
 
-        A row is (event_id, event_name, utm_source, event_timestamp, conversion_id).
+        A row is (event_id, event_name, utm_source, event_timestamp, conversion_id, utm_medium,
+        utm_campaign, utm_term, utm_content).
         """
         rows = await self._read(statements.USER_JOURNEY, user_id, limit)
         rows.reverse()
@@ -131,21 +132,24 @@ class Queries:
 
         Return whether the event was new, and whether it brought a conversion that was new.
         """
-        row = (
+        statement = statements.INSERT_EVENT
+        row: tuple[object, ...] = (
             event.event_id, event.user_id, event.event_name, event.utm_source,
             event.timestamp_ms, segment, event.conversion_id,
         )  # fmt: skip
+        if event.campaign is not None:
+            statement, row = statements.INSERT_CAMPAIGN_EVENT, row + event.campaign
         started = self._clock.now()
         try:
             if event.conversion_id is None:
-                changed = await self._database.write((statements.INSERT_EVENT, (row,)))
+                changed = await self._database.write((statement, (row,)))
             else:
                 conversion = (
                     event.conversion_id, event.event_id, event.user_id, event.timestamp_ms,
                     event.value or 0.0,
                 )  # fmt: skip
                 changed = await self._database.write(
-                    (statements.INSERT_EVENT, (row,)),
+                    (statement, (row,)),
                     (statements.INSERT_CONVERSION, (conversion,)),
                     (statements.ENQUEUE, (self._queued(event.conversion_id),)),
                 )

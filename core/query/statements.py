@@ -27,7 +27,8 @@ USER = Statement("user", "SELECT segment, profile FROM users WHERE user_id = ?")
 
 USER_JOURNEY = Statement(
     "user_journey",
-    "SELECT event_id, event_name, utm_source, event_timestamp, conversion_id FROM user_journeys"
+    "SELECT event_id, event_name, utm_source, event_timestamp, conversion_id,"
+    " utm_medium, utm_campaign, utm_term, utm_content FROM user_journeys"
     " WHERE user_id = ? ORDER BY event_timestamp DESC, id DESC LIMIT ?",
 )
 
@@ -118,6 +119,14 @@ INSERT_EVENT = Statement(
     "insert_event",
     "INSERT INTO user_journeys (event_id, user_id, event_name, utm_source, event_timestamp,"
     " segment, conversion_id) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event_id) DO NOTHING",
+)
+
+# Few events say that much of themselves, and the others cost less without it.
+INSERT_CAMPAIGN_EVENT = Statement(
+    "insert_campaign_event",
+    "INSERT INTO user_journeys (event_id, user_id, event_name, utm_source, event_timestamp,"
+    " segment, conversion_id, utm_medium, utm_campaign, utm_term, utm_content)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event_id) DO NOTHING",
 )
 
 INSERT_CONVERSION = Statement(

@@ -266,7 +266,7 @@ def test_numbers_and_null_keep_their_types(run: Run) -> None:
             (statements.INSERT_EVENT, [event]), (statements.INSERT_CONVERSION, [conversion])
         )
         assert await database.read(statements.USER_JOURNEY, ("u", 100)) == [
-            ("e", "page_view", "email", 1_767_225_600_000, None)
+            ("e", "page_view", "email", 1_767_225_600_000, None, None, None, None, None)
         ]
         types = Statement(
             "types",

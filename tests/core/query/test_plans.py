@@ -118,6 +118,7 @@ INTENDED: dict[str, tuple[str, ...]] = {
     "outbox_due": (f"outbox USING INDEX {_OUTBOX_BY_TIME}<?)",),
     "outbox_not_due": (f"outbox USING INDEX {_OUTBOX_BY_TIME}>?)",),
     "insert_event": (),
+    "insert_campaign_event": (),
     "insert_conversion": (),
     "insert_credits": (),
     "add_to_channel": (),
