@@ -7,12 +7,13 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from core.clock import ManualClock
 from core.errors import InputError, Overloaded, Refused, StoreError, StoreTimeout
 from core.query import statements
-from core.query.d1 import TOKEN_VARIABLE, D1Database
+from core.query.d1 import MAX_STATEMENT_BYTES, TOKEN_VARIABLE, D1Database
+from core.query.database import MAX_PARAMETERS
 from core.query.executor import QueryExecutor
 from core.query.statements import Statement
 from tests.core.query.fake_d1 import ACCOUNT, TOKEN, FakeD1, plain, serving
@@ -168,6 +169,96 @@ def test_broken_rule_is_a_refusal_whatever_the_status_and_not_tried_again(
     assert len(bench.server.requests) == 2
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "D1 DB reset because its code was updated.",
+        "Internal error while starting up D1 DB storage caused object to be reset.",
+        "Internal error in D1 DB storage caused object to be reset.",
+        "Network connection lost.",
+        "Cannot resolve D1 DB due to transient issue on remote node.",
+        "Can't read from request stream because client disconnected.",
+    ],
+)
+def test_error_that_is_documented_to_pass_is_tried_again_whatever_the_status(
+    bench: Bench, message: str
+) -> None:
+    bench.server.planned.append(failing(400, message))
+
+    async def scene(database: D1Database) -> None:
+        assert await database.read(statements.SITE, ("s1",)) == []
+
+    bench.run(scene)
+    assert len(bench.server.requests) == 2
+
+
+def test_fault_of_the_sql_is_not_tried_again_whatever_the_status(bench: Bench) -> None:
+    bench.server.planned.append(failing(500, "no such table: x: SQLITE_ERROR"))
+
+    async def scene(database: D1Database) -> None:
+        with pytest.raises(StoreError, match="no such table"):
+            await database.read(statements.SITE, ("s1",))
+
+    bench.run(scene)
+    assert len(bench.server.requests) == 1
+
+
+def limited(retry_after: str) -> Response:
+    """Return what the platform answers beyond its rate limit."""
+    return PlainTextResponse("slow down", 429, {"Retry-After": retry_after})
+
+
+def test_retry_after_is_waited_for(bench: Bench) -> None:
+    bench.server.planned.extend([limited("7"), limited("Wed, 21 Oct 2026 07:28:00 GMT")])
+
+    async def scene(database: D1Database) -> None:
+        assert await database.read(statements.SITE, ("s1",)) == []
+
+    bench.run(scene, retry_delay=0.5)
+    assert bench.pauses == [7.0, 1.0]  # a date is no number of seconds: as without
+
+
+def test_wait_beyond_the_time_limit_is_not_begun(bench: Bench) -> None:
+    bench.server.planned.append(limited("300"))
+
+    async def scene(database: D1Database) -> None:
+        with pytest.raises(Overloaded, match="send it fewer after 300 s"):
+            await database.read(statements.SITE, ("s1",))
+
+    bench.run(scene, timeout=30.0)
+    assert (bench.pauses, len(bench.server.requests)) == ([], 1)
+
+
+def test_answer_beyond_the_platforms_memory_is_not_read_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.query.d1.MAX_ANSWER_BYTES", 10_000)
+    bench.server.planned.extend([plain(200, " " * 9_000 + "{}"), plain(200, " " * 500_000)])
+
+    async def scene(database: D1Database) -> None:
+        with pytest.raises(StoreError, match="status 200"):
+            await database.read(statements.SITE, ("s1",))
+        with pytest.raises(StoreError, match="larger than 10,000 bytes; ask for fewer rows"):
+            await database.read(statements.SITE, ("s1",))
+
+    bench.run(scene)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("account_id", "a/../b"), ("account_id", ""), ("database_id", "d\n"),
+        ("database_id", "d?x"), ("base_url", "api.example"), ("base_url", "https://[::1"),
+        ("base_url", "ftp://api.example"),
+    ],
+)  # fmt: skip
+def test_what_makes_no_address_is_refused_by_its_value(place: str, value: str) -> None:
+    given: dict[str, Any] = {"account_id": ACCOUNT, "database_id": "d", "token": TOKEN}
+    with pytest.raises(InputError) as caught:
+        D1Database(**given | {place: value})
+    assert repr(value) in str(caught.value)
+
+
 def statement_failing(**more: str) -> Response:
     """Return an answer that succeeded, but for its statement."""
     one = {"results": [], "success": False, "meta": {"changes": 0}, **more}
@@ -281,6 +372,11 @@ TOO_MUCH = [
     (Statement("large", "SELECT ?"), [2**53 + 1], "is no number that D1 keeps exactly"),
     (Statement("endless", "SELECT ?"), [float("inf")], "inf cannot be sent"),
     (Statement("blob", "SELECT ?"), [b"x"], "a bytes cannot be sent"),
+    (
+        Statement("text", "SELECT ?"),
+        ["é" * 1_000_001],
+        "text of 2,000,002 bytes, D1 takes 2,000,000",
+    ),
 ]
 
 
@@ -347,3 +443,10 @@ def test_no_statement_returns_two_columns_of_one_name(bench: Bench) -> None:
             sql = sql.replace("OFFSET ?", "OFFSET coalesce(?, 0)")
             names = [column[0] for column in bench.connection.execute(sql, nothing).description]
             assert len({*names}) == len(names)
+
+
+def test_every_statement_is_within_the_platforms_limits() -> None:
+    for statement in vars(statements).values():
+        if isinstance(statement, Statement):
+            assert statement.sql.count("?") <= MAX_PARAMETERS
+            assert len(statement.sql.encode()) <= MAX_STATEMENT_BYTES
