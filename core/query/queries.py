@@ -132,26 +132,23 @@ class Queries:
 
         Return whether the event was new, and whether it brought a conversion that was new.
         """
+        event_id, user_id, _, name, at_ms, source, conversion_id, value, campaign = event
         statement = statements.INSERT_EVENT
         row: tuple[object, ...] = (
-            event.event_id, event.user_id, event.event_name, event.utm_source,
-            event.timestamp_ms, segment, event.conversion_id,
+            event_id, user_id, name, source, at_ms, segment, conversion_id
         )  # fmt: skip
-        if event.campaign is not None:
-            statement, row = statements.INSERT_CAMPAIGN_EVENT, row + event.campaign
+        if campaign is not None:
+            statement, row = statements.INSERT_CAMPAIGN_EVENT, row + campaign
         started = self._clock.now()
         try:
-            if event.conversion_id is None:
+            if conversion_id is None:
                 changed = await self._database.write((statement, (row,)))
             else:
-                conversion = (
-                    event.conversion_id, event.event_id, event.user_id, event.timestamp_ms,
-                    event.value or 0.0,
-                )  # fmt: skip
+                conversion = (conversion_id, event_id, user_id, at_ms, value or 0.0)
                 changed = await self._database.write(
                     (statement, (row,)),
                     (statements.INSERT_CONVERSION, (conversion,)),
-                    (statements.ENQUEUE, (self._queued(event.conversion_id),)),
+                    (statements.ENQUEUE, (self._queued(conversion_id),)),
                 )
         except StoreError:
             self._profiler.fail("query", statements.INSERT_EVENT.name, self._clock.now() - started)
@@ -160,7 +157,7 @@ class Queries:
         self._insert_event.record(seconds)
         if self._profiler.has_spans:
             land(self._insert_event, seconds)
-        return changed[0] > 0, event.conversion_id is not None and changed[1] > 0
+        return changed[0] > 0, conversion_id is not None and changed[1] > 0
 
     def _queued(self, conversion_id: str) -> tuple[int, int, int, str | None, str]:
         now, lease = epoch_ms(self._clock), self._lease

@@ -292,7 +292,7 @@ def test_kept_database_that_no_model_can_be_fitted_on_starts_with_the_fallback(
     assert all(linear == driven for linear, driven in shares)
     assert recount(kept.connection) == []
     # Once the events allow it, a start makes up for it.
-    monkeypatch.setitem(MOST_CHANNELS, 3, 15)
+    monkeypatch.setattr(markov, "_MOST_CODES", 2**62)
     bring_up_to_date(kept.connection, settings, 2)
     assert Scheme(settings.parameters(), newest_row(kept.connection)).fallback == ""
     kept.connection.close()
