@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +18,10 @@ from core.attribution.scheme import Scheme
 from core.query import statements
 from core.query.statements import journeys_under
 
-TOLERANCE = 1e-6
-"""Relative difference of two sums of the same credits in another order."""
+TOLERANCE = 1e-11
+"""Relative difference of two sums of the same credits in another order: far above the square root
+of ten million times the rounding of a float."""
+_SMALLEST = 1e-6  # of a conversion or a unit of value: where sums cancel out
 
 _PAGE = 1_000
 
@@ -35,7 +37,7 @@ class Totals:
     def agrees(self, other: Totals) -> bool:
         """Return whether both are the same but for rounding."""
         return self.conversions == other.conversions and all(
-            math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+            math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=_SMALLEST)
             for a, b in ((self.credit, other.credit), (self.value, other.value))
         )
 
@@ -73,6 +75,19 @@ def recount(connection: sqlite3.Connection) -> list[Difference]:
         or (before := kept.get(place)) is None
         or not found.agrees(before)
     ]
+
+
+def uneven(connection: sqlite3.Connection) -> list[str]:
+    """Return the conversions whose stored credits do not sum to 1 under every model, by id."""
+    return [name for (name,) in connection.execute(statements.UNEVEN_CREDITS.sql)]
+
+
+def share_out_anew(connection: sqlite3.Connection, conversion_ids: Sequence[str]) -> None:
+    """Let the credits of *conversion_ids* be computed anew when the service starts next."""
+    with _transaction(connection):
+        connection.executemany(
+            statements.RESTATE.sql, [(None, None, name) for name in conversion_ids]
+        )
 
 
 def repair(connection: sqlite3.Connection, now_ms: int) -> list[Difference]:

@@ -167,6 +167,13 @@ RECOUNT = Statement(
     " FROM touch_credits CROSS JOIN conversions USING (conversion_id) GROUP BY utm_source",
 )
 
+UNEVEN_CREDITS = Statement(
+    "uneven_credits",
+    "SELECT conversion_id FROM touch_credits GROUP BY conversion_id HAVING"
+    f" {' OR '.join(f'abs(sum({model}) - 1) > 1e-9' for model in MODELS)}"
+    " ORDER BY conversion_id",
+)
+
 CHANNEL_TOTALS = Statement(
     "channel_totals",
     "SELECT attribution_model, utm_source, total_attribution, total_conversions, total_value"

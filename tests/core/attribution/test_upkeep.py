@@ -10,7 +10,15 @@ from core.attribution.markov import Transitions, count_transitions
 from core.attribution.models import MODELS
 from core.attribution.parameters import Parameters
 from core.attribution.path_file import read_paths
-from core.attribution.upkeep import keep_model, recount, repair
+from core.attribution.scheme import Scheme
+from core.attribution.upkeep import (
+    keep_model,
+    recount,
+    repair,
+    restate,
+    share_out_anew,
+    uneven,
+)
 from core.errors import InputError
 from core.population import Event
 from tests.core.attribution.test_batch import Shop, T, in_shop, purchase, touch
@@ -55,6 +63,41 @@ def test_totals_that_are_wrong_are_found_and_mended(damage: str) -> None:
         assert recount(connection) == []
         after = shop.contents()["channel_performance"]
         assert [row[:2] for row in after] == [row[:2] for row in before]
+
+    in_shop(scene)
+
+
+def test_a_cent_in_a_large_total_is_found() -> None:
+    async def scene(shop: Shop) -> None:
+        await processed(
+            shop, [touch("e1", T - 10), purchase("c1")._replace(value=987_654_321.0)]
+        )  # fmt: skip
+        connection = shop.database.connection
+        connection.execute("UPDATE channel_performance SET total_value = total_value + 0.011")
+        assert len(recount(connection)) == len(MODELS)
+
+    in_shop(scene)
+
+
+def test_credits_that_do_not_sum_to_1_are_named_and_computed_anew_at_the_next_start() -> None:
+    async def scene(shop: Shop) -> None:
+        await processed(
+            shop,
+            [touch("e1", T - 10), touch("e2", T - 5, "google"), purchase("c1"),
+             touch("f1", T - 9)._replace(user_id="u9"), purchase("c2")._replace(user_id="u9")],
+        )  # fmt: skip
+        connection = shop.database.connection
+        before = shop.contents()
+        assert uneven(connection) == []
+        connection.execute(
+            "UPDATE touch_credits SET linear = 3 * linear WHERE conversion_id = 'c1'"
+        )
+        assert uneven(connection) == ["c1"]
+        share_out_anew(connection, ["c1"])
+        restate(connection, Scheme(), before["channel_performance"][0][-1])
+        assert uneven(connection) == []
+        assert shop.contents()["touch_credits"] == before["touch_credits"]
+        assert recount(connection) == []
 
     in_shop(scene)
 

@@ -62,6 +62,7 @@ INTENDED: dict[str, tuple[str, ...]] = {
     ),
     "recount": ("touch_credits", f"conversions {_CONVERSION}"),
     "channel_totals": ("channel_performance",),
+    "uneven_credits": ("touch_credits",),
     "forget_channel": (
         "channel_performance USING PRIMARY KEY (attribution_model=? AND utm_source=?)",
     ),
@@ -135,6 +136,7 @@ INTENDED_SCANS: dict[str, tuple[str, ...]] = {
     # The check of the incremental totals, and what it is compared with.
     "recount": ("SCAN touch_credits", f"{_SORT} GROUP BY", f"{_SORT} count(DISTINCT)"),
     "channel_totals": ("SCAN channel_performance",),
+    "uneven_credits": ("SCAN touch_credits",),
     # What a new database is seeded with.
     "all_journeys": ("SCAN c",),
     "named_all_journeys": ("SCAN c",),
