@@ -34,9 +34,9 @@ from core.forwarding.forwarder import LAST_DELIVERIES, Forwarder
 from core.forwarding.http import receiver_of
 from core.forwarding.outbox import outbox_of
 from core.profiling import LatencyProfiler
-from core.query.database import Database, SqliteDatabase
+from core.query.database import Database
 from core.query.queries import Queries
-from core.reference import DrawnNumbers, EmulatingPlatform, WorkerPlan
+from core.reference import DrawnNumbers, EmulatingPlatform, WorkerPlan, shared_database
 from core.timers import Timers
 from core.worker import die_with_parent, plan_of, say
 
@@ -53,7 +53,7 @@ class Consumer:
         self._clock = SystemClock()
         self._timers = Timers(self._clock)
         self._faults = FaultSchedule(scenario.faults, origin=float("inf"))
-        self._sqlite = SqliteDatabase(plan.folder / "cdp.sqlite")
+        self._sqlite = shared_database(plan)
         self._profiler = LatencyProfiler(self._clock)
         database: Database = self._sqlite
         numbers = DrawnNumbers(scenario.seed, plan.position)
@@ -98,7 +98,9 @@ class Consumer:
     def _behind_latencies(self, platform: EmulatingPlatform) -> DelayedDatabase:
         plan, tier = self._plan, self._plan.scenario.tiers.l3
         executions = SharedExecutions(plan.folder / "executions", concurrency=tier.concurrency)
-        return DelayedDatabase(self._sqlite, tier, self._faults, platform, executions)
+        return DelayedDatabase(
+            self._sqlite, tier, self._faults, platform, executions, takes_time=True
+        )
 
     def _outlet(self, platform: EmulatingPlatform | None) -> Forwarder | None:
         destination = self._plan.scenario.destination

@@ -81,6 +81,12 @@ class WorkerPlan:
     roster: Path | None = None
 
 
+def shared_database(plan: WorkerPlan) -> SqliteDatabase:
+    """Return the database of all processes of a service, with the limits of its scenario."""
+    l3 = plan.scenario.tiers.l3
+    return SqliteDatabase(plan.folder / "cdp.sqlite", timeout=l3.timeout, readers=l3.readers)
+
+
 class DrawnNumbers:
     """Uniforms in [0, 1) of one process, the next one of its purpose each time."""
 
@@ -134,7 +140,7 @@ class Reference(Application):
         self.faults = FaultSchedule(scenario.faults, origin=float("inf"))
         prepared = prepare(scenario)
         self._warm_state = warm_state(scenario, prepared)
-        self._sqlite = SqliteDatabase(plan.folder / "cdp.sqlite")
+        self._sqlite = shared_database(plan)
         connection, attribution = self._sqlite.connection, scenario.attribution
         seed_database(connection, populate(scenario, prepared.workload), attribution)
         if plan.position == 0:  # it starts before the others
@@ -210,7 +216,9 @@ class Reference(Application):
         )
         self._view = DelayedKV(self.kv, tiers.l2, self.faults, platform)
         self.kv = self._view
-        self.database = DelayedDatabase(self._sqlite, tiers.l3, self.faults, platform, executions)
+        self.database = DelayedDatabase(
+            self._sqlite, tiers.l3, self.faults, platform, executions, takes_time=True
+        )
 
     async def start(self) -> None:
         """Load what a warm start needs, queue what was left unfinished, and start the probe."""

@@ -179,7 +179,7 @@ def test_call_that_waits_for_a_lock_lets_go_of_its_connection_at_its_limit(tmp_p
         other = sqlite3.connect(tmp_path / "cdp.sqlite", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         for commands in ([site("s1")], [site("s1"), site("s2")]):
-            with pytest.raises(StoreTimeout, match="write insert_site.* did not end within 1 s"):
+            with pytest.raises(StoreTimeout, match=r"write insert_site.* did not end within 1 s"):
                 await database.write(*commands)
             # The lock is held on: a read waits for no lock, and the connection is free for it.
             assert await database.read(COUNT, ()) == [(0,)]

@@ -1,0 +1,41 @@
+"""Claims about a service whose database another program keeps locked, over real sockets."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.core.service.serving import problem, serving, small_scenario
+
+LIMIT = {"timeout": "1s"}
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Let another program be about to write to the database in *folder*."""
+    with closing(sqlite3.connect(folder / "cdp.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+
+
+@pytest.mark.parametrize("emulate", [True, False])
+@pytest.mark.parametrize("readers", [0, 2])
+def test_wait_for_a_lock_ends_at_the_limit_of_the_database(
+    tmp_path: Path, emulate: bool, readers: int
+) -> None:
+    l3 = {**LIMIT, "readers": readers}
+    scenario = small_scenario("locked", tiers={"l3": l3})
+    with serving(scenario, tmp_path, emulate=emulate) as (visitor,):
+        with locked(tmp_path):
+            for user in ("u1", "u2"):
+                message = problem(visitor.track(user_id=user), 504)
+                assert "within 1 s" in message
+                # No lock keeps a reader out, and the connection is free for it.
+                assert visitor.get(f"/journey/{user}").status_code == 200
+        assert visitor.track(user_id="u1").status_code == 202
+        if emulate:
+            assert visitor.counters()["l3_errors"] == 2
