@@ -239,7 +239,12 @@ SCHEMAS: dict[str, Schema] = {
         left_out={**WHOLE, "description": "Further stages."},
     ),
     "SlowQuery": record(
-        names=rows(TEXT), seconds=NUMBER, ended_ms=EPOCH_MS, rows=WHOLE, plan=TEXT
+        names=rows(TEXT),
+        seconds=NUMBER,
+        ended_ms=EPOCH_MS,
+        rows=WHOLE,
+        reason={**TEXT, "description": "Why it failed; empty if it did not."},
+        plan=TEXT,
     ),
     "Statement": record(**_LATENCY, rows_read=WHOLE, rows_written=WHOLE, cache_hits=WHOLE),
     "CacheReport": record(

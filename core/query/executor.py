@@ -11,7 +11,7 @@ from typing import Any
 
 from core.caching.stamps import LOADED
 from core.clock import Clock, epoch_ms
-from core.errors import StoreError
+from core.errors import StoreError, StoreTimeout
 from core.histogram import LatencyHistogram
 from core.profiling import summarise
 from core.query.cache import CacheRule, QueryCache
@@ -25,12 +25,16 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlowQuery:
-    """An operation that took long: its statements, when it ended, and how they find their rows."""
+    """An operation that took long: its statements, when it ended, and how they find their rows.
+
+    reason: why it failed, "" if it did not.
+    """
 
     names: tuple[str, ...]
     seconds: float
     ended_ms: int
     rows: int
+    reason: str = ""
     plan: str = ""
 
 
@@ -59,7 +63,8 @@ class QueryExecutor:
     """A database that keeps account of what it is asked.
 
     plans: where EXPLAIN QUERY PLAN is asked, *database* itself if None. slow_seconds: an operation
-    that takes longer is kept, with the last *slow_kept*. cache: None for none; *rules* name the
+    that takes longer is kept, with the last *slow_kept*, and so is every one that ran into its time
+    limit. cache: None for none; *rules* name the
     statements whose rows it may hold.
     """
 
@@ -113,8 +118,8 @@ class QueryExecutor:
         started = self._clock.now()
         try:
             rows = await self._database.read(statement, parameters)
-        except StoreError:
-            self._of(statement.name).histogram.fail()
+        except StoreError as error:
+            self._account_failure((statement,), self._clock.now() - started, error)
             raise
         self._account((statement,), self._clock.now() - started, len(rows))
         if not self._is_metered:
@@ -127,9 +132,8 @@ class QueryExecutor:
         statements = tuple(statement for statement, _ in commands)
         try:
             changed = await self._database.write(*commands)
-        except StoreError:
-            for statement in statements:
-                self._of(statement.name).histogram.fail()
+        except StoreError as error:
+            self._account_failure(statements, self._clock.now() - started, error)
             raise
         self._account(statements, self._clock.now() - started, sum(changed))
         if not self._is_metered:
@@ -230,13 +234,27 @@ class QueryExecutor:
         for statement in statements:
             self._of(statement.name).histogram.record(seconds)
         if seconds > self._slow_seconds:
-            slow = SlowQuery(
-                names=tuple(statement.name for statement in statements),
-                seconds=seconds,
-                ended_ms=epoch_ms(self._clock),
-                rows=rows,
-            )
-            self._slow.append((slow, statements))
+            self._keep(statements, seconds, rows=rows)
+
+    def _account_failure(
+        self, statements: tuple[Statement, ...], seconds: float, error: StoreError
+    ) -> None:
+        for statement in statements:
+            self._of(statement.name).histogram.fail()
+        if seconds > self._slow_seconds or isinstance(error, StoreTimeout):
+            self._keep(statements, seconds, reason=str(error))
+
+    def _keep(
+        self, statements: tuple[Statement, ...], seconds: float, *, rows: int = 0, reason: str = ""
+    ) -> None:
+        slow = SlowQuery(
+            names=tuple(statement.name for statement in statements),
+            seconds=seconds,
+            ended_ms=epoch_ms(self._clock),
+            rows=rows,
+            reason=reason,
+        )
+        self._slow.append((slow, statements))
 
 
 def _insertion(table: str, columns: Sequence[str], rows: int) -> Statement:

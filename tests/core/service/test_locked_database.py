@@ -37,5 +37,8 @@ def test_wait_for_a_lock_ends_at_the_limit_of_the_database(
                 # No lock keeps a reader out, and the connection is free for it.
                 assert visitor.get(f"/journey/{user}").status_code == 200
         assert visitor.track(user_id="u1").status_code == 202
+        slow = [query for query in visitor.monitoring("query-stats")["slow"] if query["reason"]]
+        assert [query["names"] for query in slow] == [["insert_event"]] * 2
+        assert all("within 1 s" in query["reason"] for query in slow)
         if emulate:
             assert visitor.counters()["l3_errors"] == 2
