@@ -122,8 +122,7 @@ class Consumer:
         """Consume until *stop* is set, then what is left, and close."""
         while not stop.is_set():
             await self._step()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), POLL_SECONDS)
+            await self._feed.pause(POLL_SECONDS)
         while await self._step() or self._queue.pending:
             await self._queue.drain()
         await self._fitter.drain()

@@ -335,11 +335,12 @@ class Reference(Application):
             if isinstance(store, DelayedKV | DelayedDatabase):
                 counters[f"{name}_operations"] = store.operations
                 counters[f"{name}_errors"] = store.errors
-        if self._consumed is not None:
-            # The rows before the file: what is in neither has been counted in it.
+        if self.plan.position == 0:  # it speaks for the queue that all of them share
+            # The rows before the consumer's file: what is in neither has been counted in it.
             waiting = self._waiting()
-            for name, number in self._consumed.counters().items():
-                counters[name] = counters.get(name, 0) + number
+            if self._consumed is not None:
+                for name, number in self._consumed.counters().items():
+                    counters[name] = counters.get(name, 0) + number
             counters["queue_pending"] = max(counters["queue_pending"], waiting)
         return counters
 

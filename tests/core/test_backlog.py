@@ -202,6 +202,47 @@ def test_feed_takes_no_more_than_there_is_a_hand_for() -> None:
     in_shop(scene)
 
 
+def test_feed_goes_on_as_soon_as_there_is_room_while_it_takes_all_that_there_is_room_for() -> None:
+    async def scene(shop: Shop) -> None:
+        consumer = shop.consumer(batch_size=2, max_parallel=2)
+        consumer.seconds = 0.5
+        await shop.sell(*(f"c{n:02}" for n in range(10)))
+        running = asyncio.ensure_future(consumer.feed.run(10.0))
+        await asyncio.sleep(5.0)
+        times = [time for time, _ in consumer.handed]
+        assert times == [0.0, 0.0, 0.5, 0.5, 1.0]
+        await shop.sell("late")  # it is not behind now, and looks when its interval is over
+        await asyncio.sleep(10.0)
+        assert [ids for time, ids in consumer.handed if time > 1.0] == [["late"]]
+        assert (await consumer.backlog.status()).total == 0
+        running.cancel()
+
+    in_shop(scene)
+
+
+def test_feed_that_waits_for_room_renews_what_is_in_hand() -> None:
+    async def scene(shop: Shop) -> None:
+        async def process(_: Span, __: Sequence[str]) -> None:
+            await asyncio.sleep(4 * LEASE)
+
+        backlog = Backlog(shop.database, shop.clock, owner="slow", seconds=LEASE)
+        queue = ConversionQueue(
+            process, batch_size=2, max_parallel=1, wait=0.0, clock=shop.clock,
+            profiler=LatencyProfiler(), backlog=backlog,
+        )  # fmt: skip
+        feed = Feed(backlog, queue, shop.clock)
+        await shop.sell("c1", "c2", "c3")
+        running = asyncio.ensure_future(feed.run(1.0))
+        for _ in range(3):
+            await asyncio.sleep(LEASE)
+            status = await backlog.status()
+            assert (status.leased, status.due) == (2, 1)
+        running.cancel()
+        await queue.drain()
+
+    in_shop(scene)
+
+
 def test_oldest_are_taken_first() -> None:
     async def scene(shop: Shop) -> None:
         for number, name in enumerate(["z", "m", "a"]):

@@ -6,15 +6,18 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
 import pytest
 
+from core.clock import SystemClock, epoch_ms
 from core.errors import InputError, InvalidRun
 from core.histogram import LatencyHistogram
 from core.launcher import running_service
@@ -88,6 +91,19 @@ def test_sigterm_attributes_what_was_accepted_just_before(tmp_path: Path) -> Non
     for model in MODELS:
         assert after[model] == pytest.approx((before[model][0] + 3, before[model][1] + 6.0))
     assert {file.name for file in tmp_path.iterdir()} == {"cdp.sqlite"}
+
+
+def test_queue_pending_counts_what_waits_in_the_database_and_in_no_hand(tmp_path: Path) -> None:
+    with serving(small_scenario("waiting"), tmp_path):
+        pass
+    later = epoch_ms(SystemClock()) + 3_600_000
+    with closing(sqlite3.connect(tmp_path / "cdp.sqlite")) as connection, connection:
+        connection.executemany(
+            "INSERT INTO conversion_queue VALUES (?, 0, ?, ?, NULL, NULL)",
+            [(f"later-{number}", later, later) for number in range(3)],
+        )
+    with serving(small_scenario("waiting"), tmp_path) as (visitor,):
+        assert visitor.counters()["queue_pending"] == 3
 
 
 def test_kill_loses_no_accepted_conversion(tmp_path: Path) -> None:
