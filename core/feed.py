@@ -10,8 +10,6 @@ from core.clock import Clock
 from core.conversions import ConversionQueue
 from core.errors import StoreError
 
-NEVER_FINISHED = "taken {attempts} times and never finished: the consumer ended in the middle"
-
 
 class Feed:
     """Takes what is due whenever the queue has a free hand, and renews what is in hand."""
@@ -34,9 +32,8 @@ class Feed:
         for conversion_id, attempts in taken:
             # Failures count themselves; this one was taken that often by consumers that ended.
             if attempts > self._queue.max_attempts:
-                before = attempts - 1
-                await self._backlog.bury(
-                    [conversion_id], NEVER_FINISHED.format(attempts=before), attempts=before
+                self._queue.given_up += await self._backlog.bury_spent(
+                    [conversion_id], attempts=attempts - 1
                 )
             else:
                 self._queue.put(conversion_id)

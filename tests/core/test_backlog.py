@@ -384,6 +384,26 @@ def test_conversion_whose_consumers_end_in_the_middle_is_given_up_too() -> None:
         assert (letter.attempts, letter.reason) == (
             3, "taken 3 times and never finished: the consumer ended in the middle",
         )  # fmt: skip
+        assert last.queue.given_up == 1
+
+    in_shop(scene)
+
+
+def test_conversion_whose_attempts_are_used_up_is_given_up_for_the_error_that_it_met_last() -> None:
+    async def scene(shop: Shop) -> None:
+        await shop.sell("c1", "c2")
+        spent = "UPDATE conversion_queue SET attempts = 3, last_error = 'store: disk is full'"
+        shop.database.connection.execute(f"{spent} WHERE conversion_id = 'c1'")
+        consumer = shop.consumer()
+        await consumer.step()
+        assert consumer.handed == [(0.0, ["c2"])]
+        (letter,) = await consumer.backlog.dead_letters()
+        assert (letter.conversion_id, letter.attempts) == ("c1", 3)
+        assert letter.reason == (
+            "tried 3 times without success; the last error: store: disk is full"
+        )
+        assert consumer.queue.given_up == 1
+        assert (await consumer.backlog.status()).total == 0
 
     in_shop(scene)
 
