@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from core.figures import latencies_from_json, latencies_to_json
+from core.figures import (
+    latencies_from_json,
+    latencies_to_json,
+    statements_from_json,
+    statements_to_json,
+)
 from core.profiling import LatencyProfiler
+from core.query.executor import Logged, QueryExecutor, SlowQuery, StatementStatistics
+from core.query.statements import Statement
 
 _RUN_START = "run-starts-at-ms"
 
@@ -24,14 +32,27 @@ class Consumed:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "consumer.json"
 
-    def write(self, counters: Mapping[str, int], profiler: LatencyProfiler, now: float) -> None:
+    def write(
+        self,
+        counters: Mapping[str, int],
+        profiler: LatencyProfiler,
+        executor: QueryExecutor,
+        now: float,
+    ) -> None:
         """Replace the figures; a reader sees the old ones or the new ones, whole.
 
         now: seconds of a clock that all processes of the machine share.
         """
         figures = {
-            "counters": dict(counters), "latencies": latencies_to_json(profiler), "written": now,
-        }  # fmt: skip
+            "counters": dict(counters),
+            "latencies": latencies_to_json(profiler),
+            "statements": statements_to_json(executor.statement_statistics),
+            "slow": [
+                [asdict(slow), [(one.name, one.sql) for one in statements]]
+                for slow, statements in executor.slow_log
+            ],
+            "written": now,
+        }
         new = self._path.with_suffix(".new")
         new.write_text(json.dumps(figures), encoding="utf-8")
         new.replace(self._path)
@@ -44,6 +65,20 @@ class Consumed:
     def profiler(self) -> LatencyProfiler:
         """Return the latencies; none before a consumer has started."""
         return latencies_from_json(self._read().get("latencies", []))
+
+    def statements(self) -> dict[str, StatementStatistics]:
+        """Return what each statement has cost; none before a consumer has started."""
+        return statements_from_json(self._read().get("statements", {}))
+
+    def slow_log(self) -> list[Logged]:
+        """Return the slow operations, the latest last; none before a consumer has started."""
+        return [
+            (
+                SlowQuery(**slow | {"names": tuple(slow["names"])}),
+                tuple(Statement(name, sql) for name, sql in statements),
+            )
+            for slow, statements in self._read().get("slow", [])
+        ]
 
     def fault(self, now: float) -> str:
         """Return why the consumer seems not to work, "" if it does."""

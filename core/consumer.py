@@ -35,6 +35,7 @@ from core.forwarding.http import receiver_of
 from core.forwarding.outbox import outbox_of
 from core.profiling import LatencyProfiler
 from core.query.database import Database
+from core.query.executor import QueryExecutor
 from core.query.queries import Queries
 from core.reference import DrawnNumbers, EmulatingPlatform, WorkerPlan, shared_database
 from core.timers import Timers
@@ -65,7 +66,8 @@ class Consumer:
         self._forwarder = self._outlet(platform if plan.emulate else None)
         settings = scenario.attribution
         scheme = Scheme(settings.parameters(), newest_row(self._sqlite.connection))
-        queries = Queries(database, self._clock, self._profiler, parameters=scheme.parameters)
+        self._executor = QueryExecutor(database, self._clock, plans=self._sqlite)
+        queries = Queries(self._executor, self._clock, self._profiler, parameters=scheme.parameters)
         self._asking: dict[asyncio.Task[Any], None] = {}
         self._current = CurrentScheme(
             scheme, queries, self._clock, refresh=settings.refresh, retain=self._retain
@@ -176,7 +178,7 @@ class Consumer:
         if counters == self._written and now - self._written_at < SIGN_OF_LIFE:
             return
         with suppress(OSError):  # a full disk: the next step writes them
-            self._figures.write(counters, self._profiler, now)
+            self._figures.write(counters, self._profiler, self._executor, now)
             self._written, self._written_at = counters, now
 
 

@@ -31,7 +31,7 @@ from core.emulation import DelayedDatabase, DelayedKV, Executions, FaultSchedule
 from core.errors import StoreError
 from core.executions import SharedExecutions
 from core.feed import Feed
-from core.figures import Figures, add_latencies
+from core.figures import Figures, add_latencies, add_statements
 from core.forwarding.forwarder import LAST_DELIVERIES
 from core.forwarding.http import receiver_of
 from core.forwarding.outbox import outbox_of
@@ -47,7 +47,7 @@ from core.profiling import LatencyProfiler
 from core.query import statements
 from core.query.cache import RULES, query_cache_of
 from core.query.database import Database, SqliteDatabase
-from core.query.executor import QueryExecutor
+from core.query.executor import QueryExecutor, SlowQuery, StatementStatistics
 from core.replay import prepare
 from core.scenario import ENDPOINTS, Scenario
 from core.seeding import bring_up_to_date, seed_database
@@ -375,16 +375,22 @@ class Reference(Application):
 
         part: "caches" or "queries" adds what is dearer to tell; see `core.figures.PARTS`.
         """
-        executor = self.executor
-        is_of_queries = part == "queries"
-        slow = [asdict(s) for s in await executor.slow_queries()] if is_of_queries else []
+        queries: dict[str, StatementStatistics] = {}
+        slow: list[SlowQuery] = []
+        if part == "queries":
+            add_statements(queries, self.executor.statement_statistics)
+            log = self.executor.slow_log
+            if self._consumed is not None:
+                add_statements(queries, self._consumed.statements())
+                log += self._consumed.slow_log()
+            slow = await self.executor.explained(log)
         counters = self.counters()  # before the latencies: what they say is done, those hold
         return Figures(
             profiler=self.latencies(),
             counters=counters,
             processes=[{"worker": self.plan.position, **self.process_figures()}],
-            statements=executor.statement_statistics if is_of_queries else {},
-            slow=slow,
+            statements=queries,
+            slow=[asdict(one) for one in slow],
             slow_requests=[each.to_json() for each in self.profiler.slow_requests()],
             caches=cache_counts(self) if part == "caches" else {},
         )

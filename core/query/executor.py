@@ -38,6 +38,10 @@ class SlowQuery:
     plan: str = ""
 
 
+Logged = tuple[SlowQuery, tuple[Statement, ...]]
+"""A slow operation without the plans, and the statements that these are of."""
+
+
 @dataclass(slots=True)
 class StatementStatistics:
     """What one statement has cost; the statements of a write share its time.
@@ -83,7 +87,7 @@ class QueryExecutor:
         self._clock = clock
         self._plans_from = database if plans is None else plans
         self._slow_seconds = slow_seconds
-        self._slow: deque[tuple[SlowQuery, tuple[Statement, ...]]] = deque(maxlen=slow_kept)
+        self._slow: deque[Logged] = deque(maxlen=slow_kept)
         self._plans: dict[str, str] = {}
         self._cache = cache
         self._rules = rules or {}
@@ -194,10 +198,19 @@ class QueryExecutor:
         """Return the figures of each statement, by its name."""
         return {name: found.to_json() for name, found in self._statistics.items()}
 
+    @property
+    def slow_log(self) -> list[Logged]:
+        """The slow operations, the latest last."""
+        return [*self._slow]
+
     async def slow_queries(self) -> list[SlowQuery]:
         """Return the slow operations, the latest last, each with the plans of its statements."""
+        return await self.explained(self.slow_log)
+
+    async def explained(self, log: Sequence[Logged]) -> list[SlowQuery]:
+        """Return the operations of *log*, of any process, with the plans of their statements."""
         found = []
-        for slow, statements in [*self._slow]:
+        for slow, statements in log:
             plans = [await self._plan(statement) for statement in statements]
             found.append(replace(slow, plan="\n".join(plan for plan in plans if plan)))
         return found
