@@ -72,10 +72,11 @@ class SqliteDatabase:
     slow disk does not stop the event loop; with *inline* operations run where they are called, as
     simulated time demands: without a time limit or a queue.
 
-    timeout: seconds from the call to its result, waiting included, also for another program's lock
-    (for which no call waits longer than 5 s); a query that runs longer is interrupted. max_waiting:
-    calls that may wait before others get Overloaded. A call that is cancelled while it waits never
-    runs; one that runs is interrupted, and holds its connection until then.
+    timeout: seconds from the call to its result, waiting included; a query that runs longer is
+    interrupted. What waits for another program's lock (5 s at most) lets the calls behind it go
+    first, if there is a timeout. max_waiting: calls that may wait before others get Overloaded. A
+    call that is cancelled while it waits never runs; one that runs is interrupted, and holds its
+    connection until then.
 
     A file survives the end of the process at any point; the last commits before a power cut
     may be lost.

@@ -17,6 +17,7 @@ from core.errors import StoreError
 LOCK_MS = 5_000
 """Milliseconds for which a call waits for another program's lock, at most."""
 
+_TURN_MS = 50  # of these, at a time
 _CHECK_STEPS = 10_000  # of SQLite's virtual machine: well below a millisecond
 
 _T = TypeVar("_T")
@@ -45,9 +46,23 @@ class Lane:
     ) -> _T:
         """Return what *call* returns for a connection of its own.
 
-        If this is cancelled, the call does not begin, or is interrupted in the middle; no lock is
-        waited for beyond *deadline* (monotonic seconds).
+        If this is cancelled, the call does not begin, or is interrupted in the middle. With a
+        *deadline* (monotonic seconds) no lock is waited for beyond it, and what waits for a lock
+        lets the calls behind it go first, of which a read may need none.
         """
+        patience = math.inf
+        while True:
+            try:
+                return await self._turn(call, deadline)
+            except StoreError as error:
+                if deadline is None or not is_locked(error.__cause__):
+                    raise
+                now = time.monotonic()
+                patience = min(patience, now + LOCK_MS / 1000, deadline)
+                if now >= patience:
+                    raise
+
+    async def _turn(self, call: Callable[[sqlite3.Connection], _T], deadline: float | None) -> _T:
         is_given_up = False
 
         def in_thread() -> _T:
@@ -79,7 +94,7 @@ class Lane:
 
     def _wait_for_locks_until(self, deadline: float, connection: sqlite3.Connection) -> None:
         left = math.ceil(1000 * (deadline - time.monotonic()))
-        lock_ms = min(max(left, 0), LOCK_MS)  # a lock is waited for where no handler is asked
+        lock_ms = min(max(left, 0), _TURN_MS)  # a lock is waited for where no handler is asked
         if lock_ms != self._lock_ms[connection]:
             connection.execute(f"PRAGMA busy_timeout = {lock_ms}")
             self._lock_ms[connection] = lock_ms

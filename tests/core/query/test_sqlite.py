@@ -190,6 +190,22 @@ def test_call_that_waits_for_a_lock_lets_go_of_its_connection_at_its_limit(tmp_p
     run(tmp_path, scene, timeout=1.0)
 
 
+def test_write_that_waits_for_a_lock_lets_the_calls_behind_it_go_first(tmp_path: Path) -> None:
+    async def scene(database: SqliteDatabase, _: Gate) -> None:
+        other = sqlite3.connect(tmp_path / "cdp.sqlite", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        writing = asyncio.ensure_future(database.write(site("s1")))
+        await asyncio.sleep(0)
+        for _turn in range(3):
+            assert await database.read(COUNT, ()) == [(0,)]
+        assert not writing.done()
+        other.execute("ROLLBACK")
+        other.close()
+        assert await writing == [1]
+
+    run(tmp_path, scene, timeout=30.0)
+
+
 def test_readers_read_while_the_writer_writes(tmp_path: Path) -> None:
     async def scene(database: SqliteDatabase, gate: Gate) -> None:
         await database.write(site("s0"))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.service.serving import problem, serving, small_scenario
+from tests.core.service.serving import POLLS, problem, serving, small_scenario
 
 LIMIT = {"timeout": "1s"}
 
@@ -42,3 +42,27 @@ def test_wait_for_a_lock_ends_at_the_limit_of_the_database(
         assert all("within 1 s" in query["reason"] for query in slow)
         if emulate:
             assert visitor.counters()["l3_errors"] == 2
+
+
+def test_consumers_wait_for_a_lock_ends_at_the_limit_and_it_tries_again(tmp_path: Path) -> None:
+    scenario = small_scenario(
+        "locked-consumer",
+        topology={"processes": 2, "isolates": 1},
+        tiers={"l3": {"timeout": "300ms"}},
+        queue={"wait": "1s", "max_attempts": 100, "retry_delay": "10ms"},
+    )
+    with serving(scenario, tmp_path) as (visitor, _):
+        sold = visitor.track(user_id="u1", conversion_id="sold", value=1.0)
+        assert sold.status_code == 202
+        for _attempt in range(POLLS):  # until the consumer has it in hand
+            if visitor.rows("SELECT leased_by FROM conversion_queue") != [(None,)]:
+                break
+        with locked(tmp_path):
+            for _attempt in range(POLLS):
+                slow = visitor.monitoring("query-stats")["slow"]
+                late = [query for query in slow if "mark_processed" in query["names"]]
+                if late:
+                    break
+            assert "within 0.3 s" in late[0]["reason"]
+            assert visitor.counters()["conversions_processed"] == 0
+        visitor.await_processed(1)
