@@ -20,6 +20,7 @@ from core.query.statements import Statement
 
 SLOW_SECONDS = 0.05
 SLOW_KEPT = 100
+_RETURNING = re.compile(r"\bRETURNING\b", re.IGNORECASE)
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -46,7 +47,9 @@ Logged = tuple[SlowQuery, tuple[Statement, ...]]
 class StatementStatistics:
     """What one statement has cost; the statements of a write share its time.
 
-    rows_read: as the database counts them, or those returned where it does not tell.
+    rows_read and rows_written: as the database counts and bills them, where it tells (D1). SQLite
+    does not tell: there they are the rows returned, and the rows changed, without the rows that
+    were looked at on the way and the entries of indexes; rows that a write returns were written.
     """
 
     histogram: LatencyHistogram
@@ -127,7 +130,11 @@ class QueryExecutor:
             raise
         self._account((statement,), self._clock.now() - started, len(rows))
         if not self._is_metered:
-            self._of(statement.name).rows_read += len(rows)
+            found = self._of(statement.name)
+            if statement.writes and _RETURNING.search(statement.sql):
+                found.rows_written += len(rows)
+            else:
+                found.rows_read += len(rows)
         return rows
 
     async def write(self, *commands: Command) -> list[int]:

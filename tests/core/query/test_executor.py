@@ -107,6 +107,20 @@ def test_statistics_count_times_rows_and_failures_by_statement() -> None:
     scene(run)
 
 
+def test_rows_that_a_write_returns_count_as_written_and_those_of_a_query_as_read() -> None:
+    insert = Statement("insert", "INSERT INTO sites VALUES (?, 1, 1), (?, 1, 1) returning site_id")
+    named = Statement("named", "WITH s AS (SELECT site_id FROM sites) SELECT site_id FROM s")
+
+    async def run(bench: Bench) -> None:
+        assert len(await bench.executor.read(insert, ("s1", "s2"))) == 2
+        assert len(await bench.executor.read(named, ())) == 2
+        found = bench.executor.statistics()
+        assert (found["insert"]["rows_read"], found["insert"]["rows_written"]) == (0, 2)
+        assert (found["named"]["rows_read"], found["named"]["rows_written"]) == (2, 0)
+
+    scene(run)
+
+
 def test_slow_operation_is_kept_with_the_plans_of_its_statements() -> None:
     async def run(bench: Bench) -> None:
         bench.database.seconds = 0.05
