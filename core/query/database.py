@@ -112,6 +112,10 @@ class SqliteDatabase:
                 self.connection.close()  # or its transaction locks the file for others
                 raise
         except sqlite3.DatabaseError as error:
+            if is_locked(error):
+                raise InputError(
+                    f"{path}: another program keeps it locked; try again when it has finished"
+                ) from None
             raise InputError(
                 f"{path}: not a usable database ({error}); give another file"
             ) from None
