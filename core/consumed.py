@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,34 +26,40 @@ _PATIENCE = 5.0
 
 
 class Consumed:
-    """The file of one consumer: it writes, the first worker reads, who speaks for it."""
+    """The file of one consumer: it writes, the first worker reads, who speaks for it.
+
+    Its second line tells of statements and slow queries: they are dearer, and seldom asked for.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "consumer.json"
+        self._queries = "{}"
 
     def write(
         self,
         counters: Mapping[str, int],
         profiler: LatencyProfiler,
-        executor: QueryExecutor,
+        executor: QueryExecutor | None,
         now: float,
     ) -> None:
         """Replace the figures; a reader sees the old ones or the new ones, whole.
 
-        now: seconds of a clock that all processes of the machine share.
+        executor: None leaves what was told of statements and slow queries. now: seconds of a clock
+        that all processes of the machine share.
         """
         figures = {
-            "counters": dict(counters),
-            "latencies": latencies_to_json(profiler),
-            "statements": statements_to_json(executor.statement_statistics),
-            "slow": [
-                [asdict(slow), [(one.name, one.sql) for one in statements]]
-                for slow, statements in executor.slow_log
-            ],
-            "written": now,
-        }
+            "counters": dict(counters), "latencies": latencies_to_json(profiler), "written": now,
+        }  # fmt: skip
+        if executor is not None:
+            log = executor.slow_log
+            queries = {
+                "statements": statements_to_json(executor.statement_statistics),
+                "slow": [(s.names, s.seconds, s.ended_ms, s.rows, s.reason) for s, _ in log],
+                "sql": {one.name: one.sql for _, statements in log for one in statements},
+            }
+            self._queries = json.dumps(queries)
         new = self._path.with_suffix(".new")
-        new.write_text(json.dumps(figures), encoding="utf-8")
+        new.write_text(f"{json.dumps(figures)}\n{self._queries}\n", encoding="utf-8")
         new.replace(self._path)
 
     def counters(self) -> dict[str, int]:
@@ -68,17 +73,18 @@ class Consumed:
 
     def statements(self) -> dict[str, StatementStatistics]:
         """Return what each statement has cost; none before a consumer has started."""
-        return statements_from_json(self._read().get("statements", {}))
+        return statements_from_json(self._read(1).get("statements", {}))
 
     def slow_log(self) -> list[Logged]:
         """Return the slow operations, the latest last; none before a consumer has started."""
-        return [
-            (
-                SlowQuery(**slow | {"names": tuple(slow["names"])}),
-                tuple(Statement(name, sql) for name, sql in statements),
+        queries = self._read(1)
+        log: list[Logged] = []
+        for names, seconds, ended_ms, rows, reason in queries.get("slow", []):
+            slow = SlowQuery(
+                names=tuple(names), seconds=seconds, ended_ms=ended_ms, rows=rows, reason=reason
             )
-            for slow, statements in self._read().get("slow", [])
-        ]
+            log.append((slow, tuple(Statement(name, queries["sql"][name]) for name in names)))
+        return log
 
     def fault(self, now: float) -> str:
         """Return why the consumer seems not to work, "" if it does."""
@@ -88,11 +94,12 @@ class Consumed:
         silent = now - float(written)
         return f"no sign of life for {silent:.0f} s" if silent > _PATIENCE else ""
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self, line: int = 0) -> dict[str, Any]:
         try:
-            data: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
+            text = self._path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return {}
+        data: dict[str, Any] = json.loads(text.splitlines()[line])
         return data
 
     def forget(self) -> None:

@@ -43,6 +43,7 @@ from core.worker import die_with_parent, plan_of, say
 
 POLL_SECONDS = 0.02
 FORWARD_SECONDS = 1.0
+QUERIES_SECONDS = 0.2
 
 
 class Consumer:
@@ -91,7 +92,7 @@ class Consumer:
         self._feed = Feed(self._backlog, self._queue, self._clock)
         self._figures = Consumed(plan.folder)
         self._written: dict[str, int] = {}
-        self._written_at = float("-inf")
+        self._written_at = self._queries_at = float("-inf")
 
     def _retain(self, task: asyncio.Task[Any]) -> None:
         self._asking[task] = None
@@ -177,9 +178,12 @@ class Consumer:
         now = self._clock.now()
         if counters == self._written and now - self._written_at < SIGN_OF_LIFE:
             return
+        # While batch follows batch, what is dear is not told with each of them.
+        is_due = not self._queue.pending or now - self._queries_at >= QUERIES_SECONDS
         with suppress(OSError):  # a full disk: the next step writes them
-            self._figures.write(counters, self._profiler, self._executor, now)
+            self._figures.write(counters, self._profiler, self._executor if is_due else None, now)
             self._written, self._written_at = counters, now
+            self._queries_at = now if is_due else self._queries_at
 
 
 async def _consume(plan: WorkerPlan) -> None:

@@ -49,6 +49,9 @@ def test_statements_and_slow_operations_come_back_from_the_file(tmp_path: Path) 
         assert consumed.slow_log() == executor.slow_log
         told = {name: found.to_json() for name, found in consumed.statements().items()}
         assert told == executor.statistics()
+        consumed.write({"queue_batches": 1}, LatencyProfiler(clock), None, clock.now())
+        assert consumed.counters() == {"queue_batches": 1}
+        assert consumed.slow_log() == executor.slow_log  # as it was told before
         elsewhere = QueryExecutor(database, clock)
         assert await elsewhere.explained(consumed.slow_log()) == await executor.slow_queries()
         await database.close()
