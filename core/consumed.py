@@ -14,8 +14,13 @@ from core.figures import (
     statements_to_json,
 )
 from core.profiling import LatencyProfiler
-from core.query.executor import Logged, QueryExecutor, SlowQuery, StatementStatistics
-from core.query.statements import Statement
+from core.query.executor import (
+    Logged,
+    QueryExecutor,
+    StatementStatistics,
+    log_from_json,
+    log_to_json,
+)
 
 _RUN_START = "run-starts-at-ms"
 
@@ -51,11 +56,9 @@ class Consumed:
             "counters": dict(counters), "latencies": latencies_to_json(profiler), "written": now,
         }  # fmt: skip
         if executor is not None:
-            log = executor.slow_log
             queries = {
                 "statements": statements_to_json(executor.statement_statistics),
-                "slow": [(s.names, s.seconds, s.ended_ms, s.rows, s.reason) for s, _ in log],
-                "sql": {one.name: one.sql for _, statements in log for one in statements},
+                "slow": log_to_json(executor.slow_log),
             }
             self._queries = json.dumps(queries)
         new = self._path.with_suffix(".new")
@@ -78,13 +81,7 @@ class Consumed:
     def slow_log(self) -> list[Logged]:
         """Return the slow operations, the latest last; none before a consumer has started."""
         queries = self._read(1)
-        log: list[Logged] = []
-        for names, seconds, ended_ms, rows, reason in queries.get("slow", []):
-            slow = SlowQuery(
-                names=tuple(names), seconds=seconds, ended_ms=ended_ms, rows=rows, reason=reason
-            )
-            log.append((slow, tuple(Statement(name, queries["sql"][name]) for name in names)))
-        return log
+        return log_from_json(queries["slow"]) if queries else []
 
     def fault(self, now: float) -> str:
         """Return why the consumer seems not to work, "" if it does."""

@@ -277,6 +277,28 @@ class QueryExecutor:
         self._slow.append((slow, statements))
 
 
+def log_to_json(log: Sequence[Logged]) -> dict[str, Any]:
+    """Return slow operations as plain data; each statement's SQL stands there once."""
+    return {
+        "operations": [(s.names, s.seconds, s.ended_ms, s.rows, s.reason) for s, _ in log],
+        "sql": {one.name: one.sql for _, statements in log for one in statements},
+    }
+
+
+def log_from_json(data: Mapping[str, Any]) -> list[Logged]:
+    """Return what `log_to_json` wrote."""
+    known = {name: Statement(name, sql) for name, sql in data["sql"].items()}
+    return [
+        (
+            SlowQuery(
+                names=(*names,), seconds=seconds, ended_ms=ended_ms, rows=rows, reason=reason
+            ),
+            tuple(known[name] for name in names),
+        )
+        for names, seconds, ended_ms, rows, reason in data["operations"]
+    ]
+
+
 def _insertion(table: str, columns: Sequence[str], rows: int) -> Statement:
     names = ", ".join(f'"{column}"' for column in columns)
     places = f"({', '.join('?' for _ in columns)})"
