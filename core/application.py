@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from core.attribution.batch import BatchAttributionProcessor
@@ -21,7 +22,7 @@ from core.caching.stamps import Stamps
 from core.caching.statistics import STALE_COLUMN, TieredStatistics
 from core.caching.tiered import TieredCache
 from core.cdp import Cdp
-from core.clock import Clock, data_time, epoch_ms
+from core.clock import Clock, epoch_ms
 from core.conversions import ConversionQueue, Inbox
 from core.forwarding.forwarder import Forwarder
 from core.forwarding.outbox import Outbox
@@ -83,7 +84,7 @@ class Application:
             else Forwarder(scenario.destination, outbox, receiver, clock, self.profiler)
         )
         # Events carry the scenario's time, which begins at the data's epoch.
-        now_ms = data_time(clock)
+        now_ms = partial(epoch_ms, clock)
         self.processor = BatchAttributionProcessor(
             self.queries, now_ms=now_ms, in_force=self.current.look, forwarder=self.forwarder
         )

@@ -91,8 +91,9 @@ class Backlog:
         return [(conversion, attempts) for _, conversion, attempts in sorted(rows)]
 
     async def renew(self, conversion_ids: Sequence[str]) -> None:
-        """Hold the leases of *conversion_ids* from now on."""
-        row = (self._until_ms(), json.dumps([*conversion_ids]), self.lease.owner)
+        """Hold *conversion_ids* from now on, but for those that another consumer has taken."""
+        owner = self.lease.owner
+        row = (self._until_ms(), owner, json.dumps([*conversion_ids]), owner)
         await self._database.write((statements.RENEW_LEASE, [row]))
 
     async def break_leases(self) -> int:
@@ -107,14 +108,14 @@ class Backlog:
         self, conversion_ids: Sequence[str], error: str, *, retry_in: float
     ) -> None:
         """Keep why an attempt failed; the next one, in *retry_in* seconds, is this consumer's."""
-        ids = json.dumps([*conversion_ids])
-        row = (self._until_ms(retry_in), error, ids, self.lease.owner)
+        ids, owner = json.dumps([*conversion_ids]), self.lease.owner
+        row = (self._until_ms(retry_in), owner, error, ids, owner)
         await self._database.write((statements.RECORD_FAILURE, [row]))
 
     async def bury(self, conversion_ids: Sequence[str], reason: str) -> int:
-        """Move those of *conversion_ids* that this consumer holds to the dead letters.
+        """Move *conversion_ids* to the dead letters, but for those that another consumer has taken.
 
-        Return how many conversions those were.
+        Return how many conversions were moved.
         """
         return await self._bury(statements.BURY, (_ALL_ATTEMPTS, reason), conversion_ids)
 

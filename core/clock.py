@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Protocol
 
 DATA_EPOCH_MS = 1_767_225_600_000
@@ -52,12 +51,6 @@ class ManualClock:
         if seconds < 0:
             raise ValueError(f"a clock cannot go back by {-seconds} s")
         self._now += seconds
-
-
-def data_time(clock: Clock) -> Callable[[], int]:
-    """Return what tells the time since now as epoch milliseconds from DATA_EPOCH_MS on."""
-    started = clock.now()
-    return lambda: DATA_EPOCH_MS + int((clock.now() - started) * 1000)
 
 
 def epoch_ms(clock: Clock) -> int:

@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -23,7 +24,7 @@ from core.attribution.fitter import Fitter, in_thread
 from core.attribution.scheme import Scheme
 from core.attribution.upkeep import newest_row
 from core.backlog import Backlog
-from core.clock import SystemClock, data_time
+from core.clock import SystemClock, epoch_ms
 from core.consumed import SIGN_OF_LIFE, Consumed, read_run_start
 from core.conversions import ConversionQueue
 from core.emulation import DelayedDatabase, FaultSchedule
@@ -73,7 +74,7 @@ class Consumer:
         self._current = CurrentScheme(
             scheme, queries, self._clock, refresh=settings.refresh, retain=self._retain
         )
-        now_ms = data_time(self._clock)
+        now_ms = partial(epoch_ms, self._clock)
         self._processor = BatchAttributionProcessor(
             queries, now_ms=now_ms, in_force=self._current.look, forwarder=self._forwarder
         )

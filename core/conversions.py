@@ -55,7 +55,8 @@ class ConversionQueue:
     *max_attempts* times in all; after that its conversions are dead letters of the *backlog*. An id
     that is in hand is not taken a second time. Without a backlog failures are only counted. What
     *process* returns, reasons by id, are conversions that no further attempt can help: they are
-    dead letters at once.
+    dead letters at once. given_up: conversions that are dead; of those that another consumer has
+    taken meanwhile, or whose burial fails, a later consumer says so.
     """
 
     def __init__(
@@ -183,11 +184,15 @@ class ConversionQueue:
 
     async def _reject(self, rejected: Mapping[str, str]) -> None:
         """Give up what no attempt can do; the rest of the batch is stored."""
-        self.given_up += len(rejected)
-        if self._backlog is not None:
+        for conversion_id, reason in rejected.items():
+            await self._bury([conversion_id], reason)
+
+    async def _bury(self, conversion_ids: Sequence[str], reason: str) -> None:
+        if self._backlog is None:
+            self.given_up += len(conversion_ids)
+        else:
             with suppress(StoreError):  # nothing is lost: leases end, and all is taken again
-                for conversion_id, reason in rejected.items():
-                    await self._backlog.bury([conversion_id], reason)
+                self.given_up += await self._backlog.bury(conversion_ids, reason)
 
     def _let_go(self, batch: _Batch) -> None:
         for conversion_id in batch.ids:
@@ -212,11 +217,8 @@ class ConversionQueue:
         self._hand_out()
 
     async def _give_up(self, batch: _Batch, error: str) -> None:
-        self.given_up += len(batch.ids)
         self._profile.fail()
-        if self._backlog is not None:
-            with suppress(StoreError):  # nothing is lost: leases end, and all is taken again
-                await self._backlog.bury(batch.ids, error)
+        await self._bury(batch.ids, error)
         self._let_go(batch)
 
     def _ended(self, task: asyncio.Task[None]) -> None:

@@ -9,12 +9,14 @@ from typing import Any
 from core.attribution.journeys import Journey
 from core.attribution.models import DATA_DRIVEN, role_of
 from core.attribution.scheme import Scheme
+from core.population import Campaign
 from core.query.database import Row
 
 # Made once: json.dumps with separators makes an encoder for each call.
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 _EVENT = ("event_id", "event_name", "utm_source", "event_timestamp", "conversion_id")
+_NO_CAMPAIGN = (None,) * len(Campaign._fields)
 
 
 def credits_document(journey: Journey, model: str, scheme: Scheme) -> bytes:
@@ -68,9 +70,16 @@ def channels_document(rows: Iterable[Row], model: str, scheme: Scheme) -> bytes:
 
 def journey_document(user_id: str, rows: Iterable[Row]) -> bytes:
     """Return a user's events: *rows* as `Queries.user_journey` returns them."""
-    return _document(
-        {"user_id": user_id, "events": [dict(zip(_EVENT, row, strict=True)) for row in rows]}
-    )
+    return _document({"user_id": user_id, "events": [_event(row) for row in rows]})
+
+
+def _event(row: Row) -> dict[str, Any]:
+    event = dict(zip(_EVENT, row, strict=False))
+    campaign = row[len(_EVENT) :]
+    if campaign != _NO_CAMPAIGN:
+        named = zip(Campaign._fields, campaign, strict=True)
+        event |= {name: value for name, value in named if value is not None}
+    return event
 
 
 def _origin(model: str, scheme: Scheme, fallback: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ class Overloaded(StoreError):
 
 
 class Refused(StoreError):
-    """A database did not take what was to be written: a row breaks a rule of its table."""
+    """A database did not take a row: it breaks a rule of its table, or no column can hold it."""
 
 
 class InvalidRun(EdgeproofError):

@@ -14,7 +14,7 @@ from core.caching.keys import MAX_KEY_BYTES
 from core.caching.stamps import Target
 from core.cdp import MAX_ID_LENGTH
 from core.errors import InputError
-from core.population import Event
+from core.population import Campaign, Event
 
 MAX_BODY_BYTES = 65_536
 MAX_KEYS = 1_000
@@ -34,26 +34,29 @@ def parse_event(body: bytes) -> Event:
     """Return the event of a tracking request's body; BadRequest says what is wrong with it."""
     data = json_object(body)
 
-    def text(name: str, default: str | None = None) -> str:
-        value = data.get(name, default)
-        if value is None and default is not None:
-            value = default
-        return identifier(value, name)
+    def text(name: str) -> str:
+        return identifier(data.get(name), name)
+
+    def maybe(name: str) -> str | None:
+        value = data.get(name)
+        return None if value is None or value == "" else identifier(value, name)
 
     timestamp = epoch_ms_of(data.get("timestamp"), "timestamp")
     conversion, value = data.get("conversion_id"), None
     if conversion is not None:
         conversion = identifier(conversion, "conversion_id")
         value = amount_of(data.get("value"))
+    campaign = Campaign(*map(maybe, Campaign._fields))
     return Event(
         event_id=text("event_id"),
         user_id=text("user_id"),
         site_id=text("site_id"),
         event_name=text("event_name"),
         timestamp_ms=timestamp,
-        utm_source=text("utm_source", "(direct)"),
+        utm_source=maybe("utm_source") or "(direct)",
         conversion_id=conversion,
         value=value,
+        campaign=campaign if any(campaign) else None,
     )
 
 

@@ -200,7 +200,7 @@ def _data_paths() -> dict[str, Any]:
 _EVENTS = [
     {
         "event_id": "e1", "user_id": "u1", "site_id": "s1", "event_name": "page_view",
-        "timestamp": 1767225600000, "utm_source": "google",
+        "timestamp": 1767225600000, "utm_source": "google", "utm_medium": "cpc",
     },
     {
         "event_id": "e2", "user_id": "u1", "site_id": "s1", "event_name": "purchase",

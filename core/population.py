@@ -110,6 +110,15 @@ def _users(workload: Workload) -> Iterator[UserRow]:
         yield (user_id(subject), SEGMENTS[subject % len(SEGMENTS)], profile)
 
 
+class Campaign(NamedTuple):
+    """What an event says of its campaign beside its source; None: nothing."""
+
+    utm_medium: str | None
+    utm_campaign: str | None
+    utm_term: str | None
+    utm_content: str | None
+
+
 class Event(NamedTuple):
     """What a tracking request says: an event of a user, with a conversion where it is one."""
 
@@ -121,6 +130,7 @@ class Event(NamedTuple):
     utm_source: str
     conversion_id: str | None
     value: float | None
+    campaign: Campaign | None = None
 
 
 class Events:
@@ -159,6 +169,7 @@ class Events:
                 channels[place],
                 None if value is None else f"{run}-c{index}",
                 value,
+                None,
             ),
         )
 

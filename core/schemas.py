@@ -9,6 +9,7 @@ from core.caching.keys import MAX_KEY_BYTES
 from core.caching.statistics import COLUMNS
 from core.cdp import MAX_ID_LENGTH
 from core.incoming import MAX_KEYS
+from core.population import Campaign
 
 Schema = dict[str, Any]
 
@@ -65,10 +66,12 @@ def envelope(**data: Schema) -> Schema:
     return record(success={"const": True}, data=record(**data, timestamp=stamp))
 
 
+_OPTIONAL: Schema = {**maybe(IDENTIFIER), "minLength": 0, "pattern": "^[^\\u0000\\ufffd]*$"}
 _EVENT: dict[str, Schema] = {
     **dict.fromkeys(("event_id", "user_id", "site_id", "event_name"), IDENTIFIER),
     "timestamp": EPOCH_MS,
-    "utm_source": {**maybe(IDENTIFIER), "description": "Where from; (direct) without one."},
+    "utm_source": {**_OPTIONAL, "description": "Where from; (direct) without one, or with ''."},
+    **dict.fromkeys(Campaign._fields, _OPTIONAL),
 }
 _REQUIRED = ["event_id", "user_id", "site_id", "event_name", "timestamp"]
 
@@ -177,11 +180,13 @@ SCHEMAS: dict[str, Schema] = {
         events={
             **rows(
                 record(
+                    Campaign._fields,
                     event_id=TEXT,
                     event_name=TEXT,
                     utm_source=TEXT,
                     event_timestamp=EPOCH_MS,
                     conversion_id=maybe(TEXT),
+                    **dict.fromkeys(Campaign._fields, TEXT),
                 )
             ),
             "maxItems": 100,

@@ -15,7 +15,7 @@ from core.clock import DATA_EPOCH_MS
 from core.errors import InputError
 from core.population import Population
 from core.query import statements
-from core.query.statements import Statement
+from core.query.statements import journeys_under
 
 _Event = tuple[str, str, str, str, int, None, str | None]
 
@@ -33,10 +33,6 @@ def _events(population: Population) -> list[_Event]:
     return sorted(events, key=itemgetter(4))
 
 
-def _all_journeys(statement: Statement) -> str:
-    return statement.sql.replace("WHERE c.conversion_id = ? ORDER BY", "ORDER BY c.conversion_id,")
-
-
 def seed_database(
     connection: sqlite3.Connection, population: Population, attribution: Attribution | None = None
 ) -> None:
@@ -46,7 +42,7 @@ def seed_database(
     """
     attribution = attribution or Attribution()
     parameters = attribution.parameters()
-    if connection.execute("SELECT 1 FROM sites LIMIT 1").fetchone():
+    if connection.execute(statements.ANY_SITE.sql).fetchone():
         return
     connection.execute("BEGIN IMMEDIATE")
     connection.executemany(statements.INSERT_SITE.sql, population.sites)
@@ -55,9 +51,10 @@ def seed_database(
     connection.executemany(statements.INSERT_CONVERSION.sql, population.conversions)
     if attribution.fit_every:
         keep_model(connection, fit_newest(connection, attribution), DATA_EPOCH_MS)
-    named = parameters.has_milestones
-    statement = statements.NAMED_CONVERSION_JOURNEY if named else statements.CONVERSION_JOURNEY
-    found = connection.execute(_all_journeys(statement), (parameters.lookback_ms,))
+    statement = journeys_under(
+        statements.ALL_JOURNEYS, named=parameters.has_milestones, own=parameters.own_event
+    )
+    found = connection.execute(statement.sql, (parameters.lookback_ms,))
     journeys = journeys_of(found, parameters.milestones)
     scheme = Scheme(parameters, newest_row(connection))
     results = ((journey, scheme.credits(journey)) for journey in journeys)

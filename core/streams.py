@@ -105,6 +105,10 @@ class Stream:
             other = self.rows(self._first, _BLOCK_ROWS).ravel().tolist()
         self._block = other
 
+    def generator(self) -> np.random.Generator:
+        """Return what draws from this stream's beginning, for work that addresses no number."""
+        return np.random.Generator(_generator(*self._key))
+
     def rows(self, first: int, count: int) -> NDArray[np.float64]:
         """Return the uniforms of rows *first* to *first + count*; shape (count, width)."""
         # One Philox counter gives four numbers: start at the counter that holds the first one.

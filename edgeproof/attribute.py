@@ -63,7 +63,7 @@ def command(
     to: Annotated[
         str | None,
         typer.Option(
-            "--to", metavar="TIME", help="Conversions before this time.", rich_help_panel="Data"
+            "--to", metavar="TIME", help="Before this time, as it was then.", rich_help_panel="Data"
         ),
     ] = None,
     model: Annotated[

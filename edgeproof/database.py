@@ -15,7 +15,7 @@ from core.errors import InputError, StoreError
 from core.query.database import Command, Database, Row, SqliteDatabase
 from core.query.lane import is_locked
 from core.query.migrations import latest_version, migrate, version_of
-from core.query.statements import Statement
+from core.query.statements import HAS_TABLE, Statement
 
 _T = TypeVar("_T")
 
@@ -34,8 +34,10 @@ def check_database(path: Path) -> None:
     try:
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
         try:
-            tables = "SELECT count(*) FROM sqlite_schema WHERE name IN ('conversions', 'sites')"
-            is_known = connection.execute(tables).fetchone() == (2,)
+            is_known = all(
+                connection.execute(HAS_TABLE.sql, (table,)).fetchone()
+                for table in ("conversions", "sites")
+            )
         finally:
             connection.close()
     except sqlite3.Error as error:

@@ -13,6 +13,7 @@ import typer
 from core.attribution.models import MODELS
 from core.population import populate
 from core.query.database import SqliteDatabase
+from core.query.statements import whole_table
 from core.replay import prepare_measured
 from core.scenario import Scenario
 from core.scenario_file import scenario_hash
@@ -129,7 +130,7 @@ def data(
         seed_database(connection, population, chosen.attribution)
         for name, columns in _TABLES.items():
             path = folder / f"{name}.csv"
-            rows = connection.execute(f"SELECT {', '.join(columns)} FROM {name}")
+            rows = connection.execute(whole_table(name, columns).sql)
             print(f"{path}: {_write_csv(path, columns, rows):,} rows")
     finally:
         connection.close()

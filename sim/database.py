@@ -8,7 +8,7 @@ from typing import Any
 import apsw
 
 from core.errors import Refused, StoreError
-from core.query.database import Command, Row
+from core.query.database import NO_VALUES, Command, Row
 from core.query.statements import Statement
 
 _FLAGS = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_NOMUTEX
@@ -53,7 +53,7 @@ class ScratchDatabase:
         """Return the rows of *statement*; StoreError if it fails."""
         try:
             return self._cursor.execute(statement.sql, parameters).fetchall()
-        except apsw.Error as error:
+        except (apsw.Error, *NO_VALUES) as error:
             raise StoreError(f"query {statement.name} failed: {error}") from error
 
     async def write(self, *commands: Command) -> list[int]:
@@ -80,9 +80,9 @@ class ScratchDatabase:
                 raise
             finally:
                 cursor.execute("RELEASE before")
-        except apsw.Error as error:
+        except (apsw.Error, *NO_VALUES) as error:
             names = ", ".join(statement.name for statement, _ in commands)
-            kind = Refused if isinstance(error, apsw.ConstraintError) else StoreError
+            kind = Refused if isinstance(error, (apsw.ConstraintError, *NO_VALUES)) else StoreError
             raise kind(f"write {names} failed: {error}") from error
         return changed
 

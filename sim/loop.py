@@ -217,14 +217,14 @@ class SimLoop(asyncio.BaseEventLoop):
         try:
             with _rare_collection():
                 task = self.create_task(main)
-                done = task.done
-                while not done():
-                    while ready:
-                        handle = take()
-                        if not handle._cancelled:
-                            handle._context.run(handle._callback, *handle._arguments)
-                    if done():
-                        break
+                while True:
+                    if ready:
+                        while ready:
+                            handle = take()
+                            if not handle._cancelled:
+                                handle._context.run(handle._callback, *handle._arguments)
+                        if task.done():  # a task ends in the ready queue, and nowhere else
+                            break
                     if timed and timed[0][0] <= next_arrival:
                         env._now, _, _, event = heappop(timed)
                         kind = type(event)

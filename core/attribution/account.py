@@ -12,7 +12,7 @@ from core.attribution.fitted import MIN_CONVERSIONS, FittedModel, fit
 from core.attribution.fused import Credit, Engine, share_credit
 from core.attribution.markov import Transitions, count_transitions
 from core.attribution.models import DATA_DRIVEN, MODELS, check_model
-from core.attribution.parameters import Parameters
+from core.attribution.parameters import OTHER, Parameters
 from core.attribution.paths import Floats, Paths, merged_channels, under_direct_rule
 from core.errors import InputError
 
@@ -110,18 +110,21 @@ def account_of(
     models: Sequence[str] = (),
     with_nulls: bool = True,
     minimum: int = MIN_CONVERSIONS,
+    most: int | None = None,
     engine: Engine = "auto",
 ) -> Account:
     """Return the account of *paths* under *models*, by default all that they allow.
 
-    Without *with_nulls* data_driven is fitted on the paths that converted only. Raise InputError
-    for models that cannot be used.
+    Without *with_nulls* data_driven is fitted on the paths that converted only; *most* is that of
+    `fit`. Raise InputError for models that cannot be used.
     """
     chosen, notices = chosen_models(models, has_times=paths.times_ms is not None)
     fitted = None
     if DATA_DRIVEN in chosen:
         seen = transitions_of(paths, parameters, with_nulls=with_nulls)
-        fitted = fit(seen, parameters, window=time_window(paths), minimum=minimum)
+        fitted = fit(
+            seen, parameters, window=time_window(paths), minimum=minimum, most=most
+        )  # fmt: skip
     credit = share_credit(
         paths, parameters,
         weights=None if fitted is None else fitted.weights_of(paths.channels), engine=engine,
@@ -164,6 +167,9 @@ def account_from(
     said = list(notices)
     if untouched:
         said.append(f"{untouched:,.6g} conversions have no touch and go to no channel")
+    if fitted is not None and OTHER in fitted.weights:
+        rare = sum(channel not in fitted.weights for channel in channels)
+        said.append(f"data_driven takes {rare:,} rare channels as one, {OTHER}")
     if fitted is not None and fitted.fallback:
         said.append(fitted.fallback)
     return Account(
@@ -200,6 +206,11 @@ def _rows(
         if model == DATA_DRIVEN and fitted is not None:
             removal = fitted.shared_out(attributed)
             removal_value = fitted.shared_out(value, by_value=True)
+            if (rest := removal.get(OTHER)) is not None and OTHER not in channels:
+                yield ChannelRow(
+                    model=model, channel=OTHER, conversions=0.0, value=0.0,
+                    removal_conversions=rest, removal_value=removal_value[OTHER],
+                )  # fmt: skip
         order = sorted(range(len(channels)), key=lambda i: (-conversions[i], channels[i]))
         for i in order:
             yield ChannelRow(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from operator import add, itemgetter
 
 from core.attribution.journeys import Journey
 from core.attribution.models import MODELS
@@ -102,6 +103,28 @@ Result = tuple[Journey, Sequence[Sequence[float]]]
 """A journey, and the credits of its touches under each of MODELS."""
 
 
+class _ChannelTotals:
+    """What a channel gets of some conversions: credits and values under each of MODELS."""
+
+    __slots__ = ("conversions", "credits", "values")
+
+    def __init__(self) -> None:
+        self.conversions = 0
+        self.credits = [0.0] * len(MODELS)
+        self.values = [0.0] * len(MODELS)
+
+    def take(self, credits: Sequence[float], value: float) -> None:
+        """Add the *credits* of a conversion of *value*."""
+        self.conversions += 1
+        self.credits = [*map(add, self.credits, credits)]
+        self.values = [
+            total + credit * value for total, credit in zip(self.values, credits, strict=True)
+        ]
+
+
+_MODELS_BY_NAME = sorted(enumerate(MODELS), key=itemgetter(1))
+
+
 def attribution_commands(results: Iterable[Result], scheme: Scheme, now_ms: int) -> list[Command]:
     """Return the writes that store *results*, which *scheme* has given.
 
@@ -110,28 +133,27 @@ def attribution_commands(results: Iterable[Result], scheme: Scheme, now_ms: int)
     rows: list[tuple[object, ...]] = []
     processed: list[tuple[object, ...]] = []
     dequeued: list[tuple[object, ...]] = []
-    totals: dict[tuple[str, str], list[float]] = {}
+    totals: dict[str, _ChannelTotals] = {}
     parameters_key, number = scheme.parameters_key, scheme.number
     for journey, shares in results:
         name = journey.conversion_id
         processed.append((parameters_key, number, name))
         dequeued.append((name,))
         rows += _rows(journey, shares)
-        value = journey.value
-        for model, share in zip(MODELS, shares, strict=True):
-            of_channel: dict[str, float] = {}
-            for channel, credit in zip(journey.channels, share, strict=True):
-                of_channel[channel] = of_channel.get(channel, 0.0) + credit
-            for channel, credit in of_channel.items():
-                total = totals.get((model, channel))
-                if total is None:
-                    total = totals[model, channel] = [0.0, 0, 0.0]
-                total[0] += credit
-                total[1] += 1
-                total[2] += credit * value
+        of_channels: dict[str, Sequence[float]] = {}
+        for channel, *credits in zip(journey.channels, *shares, strict=True):
+            earlier = of_channels.get(channel)
+            of_channels[channel] = credits if earlier is None else [*map(add, earlier, credits)]
+        for channel, gained in of_channels.items():
+            total = totals.get(channel)
+            if total is None:
+                total = totals[channel] = _ChannelTotals()
+            total.take(gained, journey.value)
+    by_name = sorted(totals.items())
     channels = [
-        (model, channel, credit, count, value, now_ms)
-        for (model, channel), (credit, count, value) in sorted(totals.items())
+        (model, channel, total.credits[at], total.conversions, total.values[at], now_ms)
+        for at, model in _MODELS_BY_NAME
+        for channel, total in by_name
     ]
     commands: list[Command] = [
         (statements.MARK_PROCESSED, processed),

@@ -16,6 +16,8 @@ from core.attribution.parameters import Parameters
 from core.attribution.paths import Floats, Paths, under_direct_rule
 from core.streams import Purpose, Stream
 
+_MOST_WALKS = 2**62  # of a resample: what fits into 64 bits; beyond, nothing would move
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Intervals:
@@ -51,6 +53,7 @@ def bootstrap(
     level: float = 0.95,
     minimum: int = 1,
     with_nulls: bool = True,
+    most: int | None = None,
     on_progress: Callable[[float], None] = lambda share: None,
 ) -> Intervals | None:
     """Return intervals for the channels' shares, from *replicates* resamples of the paths.
@@ -65,22 +68,28 @@ def bootstrap(
     paths = under_direct_rule(paths, parameters.direct)
     own = replace(parameters, direct="own channel")  # the rule has been applied
     walks = np.concatenate((paths.conversions, paths.nulls))
-    bounds = np.cumsum(walks)
-    count = max(1, round(float(bounds[-1])))
+    walked = np.flatnonzero(walks)
+    if not walked.size:
+        return None
+    total = float(walks.sum())
+    count = max(1, min(round(total), _MOST_WALKS))
+    chances = walks[walked] / total
     credits, removals = [], []
     for number in range(replicates):
-        uniforms = Stream(seed, Purpose.BOOTSTRAP, replication=number).rows(0, count)[:, 0]
-        drawn = np.searchsorted(bounds, uniforms * bounds[-1], side="right")
-        # A product that rounds up to the last bound, or no walk at all, falls behind the end.
-        seen = np.bincount(drawn, minlength=len(walks))[: len(walks)].astype(np.float64)
+        generator = Stream(seed, Purpose.BOOTSTRAP, replication=number).generator()
+        # As many binomials as there are paths, however many walks those were.
+        seen = np.zeros(len(walks))
+        seen[walked] = generator.multinomial(count, chances)
         conversions, nulls = seen[: len(paths)], seen[len(paths) :]
         resample = replace(paths, conversions=conversions, nulls=nulls, values=np.zeros(len(paths)))
-        model = fit(transitions_of(resample, own, with_nulls=with_nulls), own, minimum=minimum)
+        model = fit(
+            transitions_of(resample, own, with_nulls=with_nulls), own, minimum=minimum, most=most
+        )  # fmt: skip
         credit = share_credit(resample, own, weights=model.weights_of(paths.channels))
         if credit.attributed > 0:
             credits.append(credit.conversions[credit.models.index(DATA_DRIVEN)] / credit.attributed)
             shared = model.shared_out(1.0)
-            removals.append([shared[channel] for channel in paths.channels])
+            removals.append([shared.get(channel, 0.0) for channel in paths.channels])
         on_progress((number + 1) / replicates)
     ends = ((1 - level) / 2, (1 + level) / 2)
     if not credits:

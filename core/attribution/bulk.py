@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,13 @@ from core.attribution.parameters import Parameters
 from core.attribution.paths import Codes, Integers, Paths
 from core.errors import InputError
 from core.query import statements
+from core.query.statements import Statement
 
 RANGE_TOUCHES = 250_000
 """Touches of a range of users, more only where one user has more: what bounds the memory."""
+
+_WIDEST = 2**62
+"""Keys of users and times that are no longer safe as 64-bit integers."""
 
 EVERYONE: tuple[str, str | bytes] = ("", b"")
 """The range of all users: in SQLite's order every text is less than every blob."""
@@ -28,7 +32,10 @@ class UnusableRow(InputError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """Conversions from *start_ms* up to, not including, *end_ms*; None where it is open."""
+    """Conversions from *start_ms* up to, not including, *end_ms*; None where it is open.
+
+    What lies at or after its end is not known: figures of the past do not change later.
+    """
 
     start_ms: int | None = None
     end_ms: int | None = None
@@ -60,14 +67,26 @@ def user_ranges(
 ) -> Iterator[tuple[str, str | bytes]]:
     """Yield ranges of users that cover all of them, each of about *touches* events.
 
-    They depend on the data and *touches* alone, so that sums over ranges do too.
+    No range has more conversions than that either, but of a single user. They depend on the data
+    and *touches* alone, so that sums over ranges do too.
     """
     low, everything = EVERYONE
+
+    def next_user(statement: Statement, *parameters: Any) -> list[str]:
+        return [user for (user,) in rows_of(connection, statement, *parameters) if user is not None]
+
     while True:
-        found = rows_of(connection, statements.END_OF_RANGE, low, touches)
-        high = found[0][0] if found else None
+        ends = (
+            next_user(statements.END_OF_RANGE, low, touches)
+            + next_user(statements.END_OF_CONVERSIONS, low, touches)
+        )  # fmt: skip
+        high = min(ends, default=None)
         if high is not None and high == low:  # one user with more than a range's share
-            high = rows_of(connection, statements.NEXT_USER, low)[0][0]
+            ends = (
+                next_user(statements.NEXT_USER, low)
+                + next_user(statements.NEXT_CONVERTING_USER, low)
+            )  # fmt: skip
+            high = min(ends, default=None)
         if high is None:
             yield low, everything
             return
@@ -89,14 +108,20 @@ def read_paths(
     the user's previous conversion; they are ordered by (time, id). Events that are conversions are
     no touches. A path without a conversion has what follows the user's last conversion, within the
     lookback before its last touch. *window* chooses conversions by their time and other paths by
-    that of their last touch; conversions outside it close journeys all the same. Milestones are
+    that of their last touch before its end; conversions before it close journeys all the same, and
+    whatever lies at or after its end is left out. Milestones are
     the first event of their name in a journey. Raise UnusableRow for data that cannot be used.
     """
-    touches = _Touches(connection, parameters, users)
+    window = window or Window()
+    touches = _Touches(connection, parameters, users, window.end_ms)
     ids, times, owners, values = _conversions(connection, users, touches.users)
+    if window.end_ms is not None:
+        known = np.flatnonzero(times < window.end_ms)
+        ids = [ids[place] for place in known.tolist()]
+        times, owners, values = times[known], owners[known], values[known]
     previous, newest = _previous(owners, times, len(touches.users))
     lookback = parameters.lookback_ms
-    chosen = (window or Window()).holds(times)
+    chosen = window.holds(times)
     starts = touches.after(owners, np.maximum(times - lookback - 1, previous))
     ends = touches.after(owners, times)
     starts, ends, values = starts[chosen], ends[chosen], values[chosen]
@@ -104,7 +129,7 @@ def read_paths(
     last = touches.offsets[1:] - 1
     # Every user here has a touch, so that the last one exists.
     last_times = touches.times[last]
-    is_null = (last_times > newest) & (last_times >= 0) & (window or Window()).holds(last_times)
+    is_null = (last_times > newest) & (last_times >= 0) & window.holds(last_times)
     null_starts = touches.after(everyone, np.maximum(last_times - lookback - 1, newest))[is_null]
     null_ends = (last + 1)[is_null]
     begins, stops = np.concatenate((starts, null_starts)), np.concatenate((ends, null_ends))
@@ -113,8 +138,10 @@ def read_paths(
     at = np.arange(offsets[-1]) + np.repeat(begins - offsets[:-1], lengths)
     converted = np.arange(len(lengths)) < len(starts)
     names: tuple[str, ...] | None = None
-    if with_ids:
+    if with_ids or parameters.own_event:
         names = (*(ids[i] for i in np.flatnonzero(chosen)), *("",) * len(null_starts))
+        if parameters.own_event:
+            at, offsets = _without_others(touches.conversions, names, at, offsets)
     channels, codes = _walked(touches.channels, touches.codes[at])
     return Paths(
         channels=channels,
@@ -126,22 +153,55 @@ def read_paths(
         values=np.concatenate((values, np.zeros(len(null_starts)))),
         lead=touches.first_named(parameters.milestones[0], at, offsets),
         opportunity=touches.first_named(parameters.milestones[1], at, offsets),
-        conversion_ids=names,
+        conversion_ids=names if with_ids else None,
     )
 
 
+def _without_others(
+    conversions: Sequence[str | None], named: Sequence[str], at: Integers, offsets: Integers
+) -> tuple[Integers, Integers]:
+    """Return the touches *at* and their offsets without the own events of other conversions.
+
+    Those are of the same instant, or the journey would begin after them.
+    """
+    owners = np.repeat(np.arange(len(named)), np.diff(offsets)).tolist()
+    kept = np.array(
+        [
+            conversions[place] in (None, named[owner])
+            for place, owner in zip(at.tolist(), owners, strict=True)
+        ],
+        dtype=np.bool_,
+    )
+    return at[kept], np.concatenate(([0], np.cumsum(kept)))[offsets]
+
+
 class _Touches:
-    """The touches of a range of users as flat arrays, ordered by user, time and id."""
+    """The touches of a range of users as flat arrays, ordered by user, time and id.
+
+    end_ms: those at or after it are left out, and so are users who have no others.
+    """
 
     def __init__(
-        self, connection: Reader, parameters: Parameters, users: tuple[str, str | bytes]
+        self,
+        connection: Reader,
+        parameters: Parameters,
+        users: tuple[str, str | bytes],
+        end_ms: int | None,
     ) -> None:
-        names, sizes = columns_of(connection, statements.TOUCHES_PER_USER, users, 2)
-        self.users = {user: number for number, user in enumerate(names)}
+        own = parameters.own_event
+        names, sizes = columns_of(
+            connection,
+            statements.OWN_TOUCHES_PER_USER if own else statements.TOUCHES_PER_USER,
+            users, 2,
+        )  # fmt: skip
         counts = np.array(sizes, dtype=np.int64)
-        self.offsets: Integers = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
         self._events: list[Any] = []
-        if parameters.has_milestones:
+        self.conversions: list[Any] = []
+        if own:
+            times, sources, self._events, self.conversions = columns_of(
+                connection, statements.OWN_TOUCHES_IN_ORDER, users, 4
+            )
+        elif parameters.has_milestones:
             times, sources, self._events = columns_of(
                 connection, statements.NAMED_TOUCHES_IN_ORDER, users, 3
             )
@@ -153,24 +213,41 @@ class _Touches:
         self.codes: Codes = np.fromiter(
             map(numbers.__getitem__, sources), dtype=np.int32, count=len(sources)
         )
+        owners = np.repeat(np.arange(len(counts)), counts)
+        if end_ms is not None:
+            known = np.flatnonzero(self.times < end_ms)
+            self.times, self.codes = self.times[known], self.codes[known]
+            self._events, self.conversions = (
+                [column[place] for place in known.tolist() if column]
+                for column in (self._events, self.conversions)
+            )
+            present, owners = np.unique(owners[known], return_inverse=True)
+            names = [names[place] for place in present.tolist()]
+            counts = np.bincount(owners, minlength=len(names))
+        self.users = {user: number for number, user in enumerate(names)}
+        self.offsets: Integers = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
         self._base = int(self.times.min()) if len(self.times) else 0
         self._span = int(self.times.max()) - self._base + 2 if len(self.times) else 1
-        if len(self.users) * self._span >= 2**62:
-            raise UnusableRow(
-                f"event_timestamp runs from {self._base} to {self._base + self._span - 2}, too far "
-                "for epoch milliseconds; correct the rows outside of your data's years"
-            )
-        owners = np.repeat(np.arange(len(counts)), counts)
-        self._keys: Integers = owners * self._span + (self.times - self._base)
+        self._ranks: Integers | None = None
+        if len(self.users) * self._span >= _WIDEST:  # some times are slips, ages from the others
+            self._ranks = np.unique(self.times)
+            self._base, self._span = 0, len(self._ranks) + 1
+        self._keys: Integers = owners * self._span + self._relative(self.times)
 
     def after(self, owners: Integers, times_ms: Integers) -> Integers:
         """Return, for each owner, the place of the first touch after the time, if any.
 
         An owner of -1 has no touches. Touches before the epoch count as never.
         """
-        relative = np.clip(np.maximum(times_ms, -1) - self._base, -1, self._span - 1)
+        relative = np.clip(self._relative(np.maximum(times_ms, -1)), -1, self._span - 1)
         keys: Integers = owners * self._span + relative
         return np.searchsorted(self._keys, keys, side="right").astype(np.int64, copy=False)
+
+    def _relative(self, times_ms: Integers) -> Integers:
+        """Return what orders *times_ms* among the touches' own."""
+        if self._ranks is None:
+            return times_ms - self._base
+        return np.searchsorted(self._ranks, times_ms, side="right").astype(np.int64) - 1
 
     def first_named(self, name: str, at: Integers, offsets: Integers) -> Codes | None:
         """Return the first touch named *name* in each path of the touches *at*, -1 for none."""

@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from core.errors import InputError
-from core.query.statements import Statement
-
-_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+from core.query.statements import HAS_TABLE, Statement
 
 
 class Reader(Protocol):
@@ -52,7 +50,7 @@ def open_reader(file: Path) -> Reader:
         connection.execute("PRAGMA mmap_size = 1073741824").fetchall()
         connection.execute("BEGIN").fetchall()
         for table in ("user_journeys", "conversions"):
-            if not connection.execute(_TABLE, (table,)).fetchall():
+            if not connection.execute(HAS_TABLE.sql, (table,)).fetchall():
                 raise InputError(
                     f"{file}: has no table {table}; give a database that edgeproof made"
                 )

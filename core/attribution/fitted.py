@@ -11,13 +11,23 @@ from typing import Any
 
 import numpy as np
 
-from core.attribution.markov import Removal, Transitions, removal_effects
+from core.attribution.markov import (
+    Removal,
+    Transitions,
+    is_too_large,
+    removal_effects,
+    with_rare_merged,
+)
+from core.attribution.models import weights_of
 from core.attribution.parameters import Parameters
 from core.attribution.paths import Floats
 from core.errors import InputError
 
 MIN_CONVERSIONS = 10
 """Conversions below which removal effects are noise, and every touch counts the same."""
+
+FEWER = {1: 1_000, 2: 100, 3: 30}
+"""Channels that are told apart where there are more than their order allows: seconds of work."""
 
 _SCHEMA_VERSION = 1
 _DECIMALS = 12
@@ -50,12 +60,12 @@ class FittedModel:
         return sha256(text.encode()).hexdigest()[:12]
 
     def weights_of(self, channels: Sequence[str]) -> Floats:
-        """Return what data_driven weighs touches of *channels* with; 0 for one never seen.
+        """Return what data_driven weighs touches of *channels* with.
 
-        1 for every channel under a fallback.
+        One never seen weighs what `OTHER` does, or 0; every one weighs 1 under a fallback.
         """
         weights = dict.fromkeys(self.weights, 1.0) if self.fallback else self.weights
-        return np.array([weights.get(channel, 0.0) for channel in channels], dtype=np.float64)
+        return np.array(weights_of(weights, channels), dtype=np.float64)
 
     def shared_out(self, total: float, *, by_value: bool = False) -> dict[str, float]:
         """Return *total* shared out in proportion to the global removal effects.
@@ -125,12 +135,19 @@ def fit(
     *,
     window: tuple[int, int] | None = None,
     minimum: int = MIN_CONVERSIONS,
+    most: int | None = None,
 ) -> FittedModel:
     """Return the model that *transitions*, of the order in *parameters*, give.
 
-    With fewer conversions than *minimum* the removal effects are computed all the same, but a
-    fallback is in force. Raise InputError if the chain is too large for its order.
+    All but the *most* most frequent channels are one, `OTHER`; without *most* as many are told
+    apart as can be, `FEWER` where that is too many. With fewer conversions than *minimum* the
+    removal effects are computed all the same, but a fallback is in force. Raise InputError if the
+    chain is too large for its order.
     """
+    if most is None and is_too_large(transitions):
+        most = FEWER[transitions.order]
+    if most is not None:
+        transitions = with_rare_merged(transitions, most)
     if transitions.order != parameters.order:
         raise ValueError(f"transitions of order {transitions.order}, not {parameters.order}")
     removal: Removal = removal_effects(transitions)

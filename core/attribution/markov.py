@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.attribution.parameters import MAX_ORDER
+from core.attribution.parameters import MAX_ORDER, OTHER
 from core.attribution.paths import Floats, Integers, Paths, merged_channels
 from core.errors import InputError
 
@@ -23,6 +23,7 @@ _DENSE_STATES = 128  # beyond, sparse sums are faster than a solution that sever
 _TOLERANCE = 1e-17  # of what sums leave out, relative to the largest reward
 _MOST_SUMS = 20_000
 _BLOCK = 8  # channels whose solutions are summed together
+_MOST_CODES = 2**62  # that are safe as 64-bit integers
 _DENSE_CODES = 1_024  # state codes up to which transitions are counted in a square table
 
 
@@ -85,7 +86,7 @@ def count_transitions(
         raise ValueError(f"order {order}: 1 to {MAX_ORDER} is needed")
     conversions, nulls, values = amounts or (paths.conversions, paths.nulls, paths.values)
     base = len(paths.channels) + 1
-    if base**order >= 2**31:  # pairs of codes must fit into 64 bits
+    if base**order >= _MOST_CODES:
         raise InputError(
             f"{base - 1:,} channels are too many for order {order}; use a lower order, or merge "
             "rare channels into one"
@@ -98,7 +99,13 @@ def count_transitions(
     before[paths.offsets[:-1][has_touch]] = 0
     walked = conversions + nulls
     weights = None if (walked == 1.0).all() else np.repeat(walked, lengths)
-    sources, targets, counts = _pairs(before, codes, weights, base**order)
+    if base**order < 2**31:
+        sources, targets, counts = _pairs(before, codes, weights, base**order)
+    else:  # pairs of codes do not fit into 64 bits, those of their ranks do
+        ranked = np.union1d(codes, [0])
+        ranks = np.searchsorted(ranked, before), np.searchsorted(ranked, codes)
+        sources, targets, counts = _pairs(*ranks, weights, len(ranked))
+        sources, targets = ranked[sources], ranked[targets]
     known = np.union1d(targets, [0])  # every state but the start is entered
     is_known = np.ones(len(paths), dtype=np.bool_) if weights is None else walked > 0
     ends = np.zeros(len(paths), dtype=np.int64)
@@ -154,11 +161,39 @@ def _added(places: Integers, amounts: Floats | None, size: int) -> Floats:
 
 def merge(parts: Sequence[Transitions]) -> Transitions:
     """Return the transitions of all *parts* together; ValueError if their orders differ."""
+    channels, places = merged_channels([part.channels for part in parts])
+    return _together(parts, channels, places)
+
+
+def with_rare_merged(transitions: Transitions, most: int) -> Transitions:
+    """Return *transitions* with all but the *most* most frequent channels as one, `OTHER`.
+
+    They are those of the paths with these channels as one. Of channels that are equally frequent
+    the first by name are kept.
+    """
+    names = transitions.channels
+    if len(names) <= most:
+        return transitions
+    newest = transitions.states % (len(names) + 1)
+    touches = _added(newest[transitions.targets], transitions.counts, len(names) + 1)[1:].tolist()
+    ranked = sorted(
+        (place for place, name in enumerate(names) if name != OTHER),
+        key=lambda place: (-touches[place], names[place]),
+    )
+    channels = tuple(sorted({OTHER, *(names[place] for place in ranked[:most])}))
+    position = {name: number for number, name in enumerate(channels)}
+    moved = np.array([position.get(name, position[OTHER]) for name in names], dtype=np.int64)
+    return _together([transitions], channels, [moved])
+
+
+def _together(
+    parts: Sequence[Transitions], channels: tuple[str, ...], places: Sequence[Integers]
+) -> Transitions:
+    """Return the transitions of all *parts*, whose channels have *places* among *channels*."""
     orders = {part.order for part in parts}
     if len(orders) != 1:
         raise ValueError("transitions of one order are needed")
     (order,) = orders
-    channels, places = merged_channels([part.channels for part in parts])
     base = len(channels) + 1
     codes = [_recoded(part, place, base) for part, place in zip(parts, places, strict=True)]
     states = np.unique(np.concatenate(codes))
@@ -191,6 +226,15 @@ def _recoded(part: Transitions, place: Integers, base: int) -> Integers:
     return codes
 
 
+def is_too_large(transitions: Transitions) -> bool:
+    """Return whether `removal_effects` refuses *transitions*."""
+    return len(transitions.states) > _most_states(transitions.order)
+
+
+def _most_states(order: int) -> int:
+    return MAX_CHANNELS if order == 1 else MAX_STATES
+
+
 def removal_effects(transitions: Transitions) -> Removal:
     """Return the exact removal effect of every channel.
 
@@ -203,11 +247,10 @@ def removal_effects(transitions: Transitions) -> Removal:
     or MAX_CHANNELS.
     """
     size = len(transitions.states)
-    limit = MAX_CHANNELS if transitions.order == 1 else MAX_STATES
-    if size > limit:
+    if is_too_large(transitions):
         raise InputError(
-            f"order {transitions.order} has {size:,} states, more than {limit:,}; use a lower "
-            "order, or merge rare channels into one"
+            f"order {transitions.order} has {size:,} states, more than "
+            f"{_most_states(transitions.order):,}; merge rare channels into one"
         )
     leaving = transitions.converted + transitions.lost
     np.add.at(leaving, transitions.sources, transitions.counts)

@@ -37,7 +37,7 @@ class Parameters:
     direct traffic is a channel of its own, or ignored unless all touches are direct (the rule of
     Google Analytics 4). order: of the Markov model behind data_driven. milestones: the names of
     the events that mark the lead and the opportunity of w_shape, "" for none: then these are the
-    middle and the last touch.
+    middle and the last touch. own_event: whether a conversion's own event is a touch of it.
 
     Raise InputError that names the parameter, its value and what it may be.
     """
@@ -49,6 +49,7 @@ class Parameters:
     direct: DirectRule = "own channel"
     order: int = 1
     milestones: tuple[str, str] = ("", "")
+    own_event: bool = False
 
     def __post_init__(self) -> None:
         _check_time("half_life_ms", self.half_life_ms)
@@ -60,6 +61,8 @@ class Parameters:
             raise InputError(f"direct is {_short(self.direct)}; use {known}")
         if not _is_integer(self.order) or not 1 <= self.order <= MAX_ORDER:
             raise InputError(f"order is {_short(self.order)}; use 1, 2 or 3")
+        if not isinstance(self.own_event, bool):
+            raise InputError(f"own_event is {_short(self.own_event)}; use true or false")
         names = self.milestones
         if (
             not isinstance(names, tuple)
@@ -83,10 +86,14 @@ class Parameters:
         return sha256(text.encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the parameters as JSON data."""
+        """Return the parameters as JSON data.
+
+        own_event stands there only where it is on: keys and models from before it stay as they are.
+        """
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in asdict(self).items()
+            if name != "own_event" or value
         }
 
     @classmethod

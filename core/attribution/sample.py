@@ -5,16 +5,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
 from math import isfinite
-
-import numpy as np
 
 from core.attribution.account import time_window, transitions_of
 from core.attribution.bulk import read_paths
 from core.attribution.fitted import FittedModel, fit
-from core.attribution.parameters import OTHER, Parameters
-from core.attribution.paths import Codes, Paths, under_direct_rule
+from core.attribution.parameters import Parameters
 from core.attribution.settings import Attribution
 from core.query import statements
 from core.query.database import Row, SqliteDatabase
@@ -27,15 +23,6 @@ MOST_CHANNELS = {1: 300, 2: 30, 3: 15}
 sample takes less than 30 MB and, with journeys of up to 40 touches, than a second."""
 
 _LATEST_MS = 2**42  # of the year 2109: later times are slips, and too far apart for one chain
-
-_INSERT_TOUCH = (
-    "INSERT INTO user_journeys (id, event_id, user_id, event_name, event_timestamp, utm_source)"
-    " VALUES (?1, ?1, ?2, '', ?3, ?4)"
-)
-_INSERT_CONVERSION = (
-    "INSERT INTO conversions (conversion_id, event_id, user_id, conversion_timestamp, value)"
-    " VALUES (?, '', ?, ?, ?)"
-)
 
 
 class Sample:
@@ -51,15 +38,16 @@ class Sample:
         """Copy *events*; none may be added twice."""
         touches, conversions = [], []
         for number, user, time, channel, conversion, converted, value in events:
-            if conversion is None:
-                if _is_time(time) and isinstance(channel, str):
-                    touches.append((number, user, time, channel))
-            elif _is_time(converted) and isinstance(value, int | float) and isfinite(value):
-                conversions.append((conversion, user, converted, value))
+            if _is_time(time) and isinstance(channel, str):
+                touches.append((number, number, user, time, channel, conversion))
+            if conversion is None or not _is_time(converted):
+                continue
+            if isinstance(value, int | float) and isfinite(value):
+                conversions.append((conversion, number, user, converted, value))
         connection = self._store.connection
         connection.execute("BEGIN")
-        connection.executemany(_INSERT_TOUCH, touches)
-        connection.executemany(_INSERT_CONVERSION, conversions)
+        connection.executemany(statements.SAMPLE_TOUCH.sql, touches)
+        connection.executemany(statements.INSERT_CONVERSION.sql, conversions)
         connection.execute("COMMIT")
 
     def fit(self, parameters: Parameters, minimum: int) -> FittedModel:
@@ -68,35 +56,14 @@ class Sample:
         All but the `MOST_CHANNELS` most frequent channels are one, `OTHER`.
         """
         paths = read_paths(self._store.connection, parameters)
-        window = time_window(paths)
-        seen = with_rare_merged(
-            under_direct_rule(paths, parameters.direct), MOST_CHANNELS[parameters.order]
-        )
-        return fit(transitions_of(seen, parameters), parameters, window=window, minimum=minimum)
+        return fit(
+            transitions_of(paths, parameters), parameters, window=time_window(paths),
+            minimum=minimum, most=MOST_CHANNELS[parameters.order],
+        )  # fmt: skip
 
     def close(self) -> None:
         """Let go of the copy."""
         self._store.connection.close()
-
-
-def with_rare_merged(paths: Paths, most: int) -> Paths:
-    """Return *paths* with all but their *most* most frequent channels as one, `OTHER`.
-
-    Of channels that are equally frequent the first by name are kept.
-    """
-    if len(paths.channels) <= most:
-        return paths
-    touches = np.bincount(paths.codes, minlength=len(paths.channels)).tolist()
-    ranked = sorted(
-        (place for place, name in enumerate(paths.channels) if name != OTHER),
-        key=lambda place: (-touches[place], paths.channels[place]),
-    )
-    channels = tuple(sorted({OTHER, *(paths.channels[place] for place in ranked[:most])}))
-    position = {name: number for number, name in enumerate(channels)}
-    moved: Codes = np.array(
-        [position.get(name, position[OTHER]) for name in paths.channels], dtype=np.int32
-    )
-    return replace(paths, channels=channels, codes=moved[paths.codes])
 
 
 def _is_time(value: object) -> bool:

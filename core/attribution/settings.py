@@ -29,6 +29,7 @@ class Attribution(Part):
     u_shape: tuple[_Share, _Share, _Share] = (0.4, 0.2, 0.4)
     w_shape: tuple[_Share, _Share, _Share, _Share] = (0.3, 0.3, 0.3, 0.1)
     milestones: tuple[str, str] = ("", "")
+    own_event: bool = False
     order: Annotated[int, Field(ge=1, le=3)] = 1
     fit_every: Annotated[int, Field(ge=0, le=1_000_000_000)] = 1_000
     fit_events: Annotated[int, Field(ge=1, le=10_000_000)] = 50_000
@@ -52,5 +53,6 @@ class Attribution(Part):
             u_shape=self.u_shape,
             w_shape=self.w_shape,
             milestones=self.milestones,
+            own_event=self.own_event,
             order=self.order,
         )

@@ -12,6 +12,7 @@ from core.attribution.journeys import journeys_of
 from core.attribution.scheme import Scheme
 from core.forwarding.document import delivery_document
 from core.query import statements
+from core.query.statements import journeys_under
 
 _AT_ONCE = 1_000
 """Conversions whose journeys are held at a time."""
@@ -47,10 +48,8 @@ def store_singly(
     the transaction. forwards: whether results are put out for the service's destination.
     """
     parameters = scheme.parameters
-    statement = (
-        statements.NAMED_WAITING_JOURNEYS
-        if parameters.has_milestones
-        else statements.WAITING_JOURNEYS
+    statement = journeys_under(
+        statements.WAITING_JOURNEYS, named=parameters.has_milestones, own=parameters.own_event
     )
     stored, rejected = Stored(), dict[str, str]()
     for start in range(0, len(ids), _AT_ONCE):

@@ -40,6 +40,9 @@ from core.attribution.paths import Paths
 MEMORY_BYTES = 256 * 1024 * 1024
 """Journeys beyond this many bytes wait for the second pass in files."""
 
+_PARTS = 8
+"""Ranges whose transitions are held before they are merged."""
+
 Progress = Callable[[str, float], None]
 _T = TypeVar("_T")
 _Users = tuple[str, str | bytes]
@@ -47,22 +50,58 @@ _Users = tuple[str, str | bytes]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """What is asked of a database; it travels to other processes."""
+    """What is asked of a database; it travels to other processes.
+
+    most: channels that data_driven tells apart, as `fit` has it.
+    """
 
     file: Path
     parameters: Parameters
     window: Window = field(default_factory=Window)
     with_nulls: bool = True
+    most: int | None = None
     touches_per_range: int = RANGE_TOUCHES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Seen:
-    """What reading a range of users gave: its paths or their file, and what a fit needs."""
+    """What reading a range of users gave: its paths or their file, and what a fit needs.
+
+    channels: those of a file's paths, which it does not hold.
+    """
 
     paths: Paths | Path
+    channels: tuple[str, ...]
     transitions: Transitions
     window: tuple[int, int] | None
+
+
+class _Chain:
+    """The transitions of all ranges so far, in one or a few parts: they take no more than a model.
+
+    Sums are those of all parts at once, bit by bit, for they are added up from the left.
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[Transitions] = []
+        self._window: tuple[int, int] | None = None
+
+    def take(self, seen: _Seen) -> tuple[Paths | Path, tuple[str, ...]]:
+        """Add what was seen; return what is needed of it to share out credit."""
+        self._parts.append(seen.transitions)
+        if len(self._parts) >= _PARTS:
+            self._parts = [merge(self._parts)]
+        if seen.window is not None:
+            first, last = self._window or seen.window
+            self._window = min(first, seen.window[0]), max(last, seen.window[1])
+        return seen.paths, seen.channels
+
+    def fit(self, survey: Survey, minimum: int) -> FittedModel:
+        """Return the model of what was added, which is at least one part."""
+        return fit(
+            merge(self._parts), survey.parameters, window=self._window, minimum=minimum,
+            most=survey.most,
+        )  # fmt: skip
 
 
 def account_of_database(
@@ -95,10 +134,11 @@ def account_of_database(
         if DATA_DRIVEN in chosen:
             folder = Path(stack.enter_context(_folder()))
             look = partial(_look, survey, reader, folder, _Budget(0 if pool else MEMORY_BYTES))
-            seen = list(told("reading", _mapped(pool, look, enumerate(ranges))))
-            fitted = _fitted(survey, seen, minimum)
+            chain = _Chain()
+            parts = told("reading", _mapped(pool, look, enumerate(ranges)))
+            sources = [chain.take(part) for part in parts]
+            fitted = chain.fit(survey, minimum)
             share = partial(_share, survey, fitted, picked)
-            sources = [part.paths for part in seen]
             credits = list(told("sharing", _mapped(pool, share, sources)))
         else:
             one_pass = partial(_read_and_share, survey, reader, picked)
@@ -117,20 +157,11 @@ def fit_database(
         events = max(1, events_at_most(connection))
         ranges = user_ranges(connection, touches=survey.touches_per_range)
         look = partial(_look, survey, connection, None, _Budget(0))
-        seen = _told(
-            on_progress,
-            max(1, events // survey.touches_per_range),
-            "reading",
-            map(look, enumerate(ranges)),
-        )
-        return _fitted(survey, list(seen), minimum)
-
-
-def _fitted(survey: Survey, seen: Sequence[_Seen], minimum: int) -> FittedModel:
-    windows = [part.window for part in seen if part.window is not None]
-    window = (min(w[0] for w in windows), max(w[1] for w in windows)) if windows else None
-    transitions = merge([part.transitions for part in seen])
-    return fit(transitions, survey.parameters, window=window, minimum=minimum)
+        chain = _Chain()
+        expected = max(1, events // survey.touches_per_range)
+        for part in _told(on_progress, expected, "reading", map(look, enumerate(ranges))):
+            chain.take(part)
+        return chain.fit(survey, minimum)
 
 
 class _Budget:
@@ -163,12 +194,20 @@ def _look(
         kept = Path()
     elif not budget.takes(paths):
         kept = folder / f"{number}.npz"
-        np.savez(kept, channels=np.array(paths.channels, dtype=np.str_), **_arrays(paths))
-    return _Seen(paths=kept, transitions=transitions, window=time_window(paths))
+        np.savez(kept, **_arrays(paths))
+    return _Seen(
+        paths=kept, channels=paths.channels, transitions=transitions, window=time_window(paths)
+    )
 
 
-def _share(survey: Survey, fitted: FittedModel, engine: Engine, source: Paths | Path) -> Credit:
-    paths = source if isinstance(source, Paths) else _loaded(source)
+def _share(
+    survey: Survey,
+    fitted: FittedModel,
+    engine: Engine,
+    source: tuple[Paths | Path, tuple[str, ...]],
+) -> Credit:
+    found, channels = source
+    paths = found if isinstance(found, Paths) else _loaded(found, channels)
     weights = fitted.weights_of(paths.channels)
     return share_credit(paths, survey.parameters, weights=weights, engine=engine)
 
@@ -190,10 +229,9 @@ def _arrays(paths: Paths) -> dict[str, Any]:
     return {name: array for name, array in found.items() if isinstance(array, np.ndarray)}
 
 
-def _loaded(file: Path) -> Paths:
+def _loaded(file: Path, channels: tuple[str, ...]) -> Paths:
     with np.load(file) as data:
-        arrays = {name: data[name] for name in data.files if name != "channels"}
-        return Paths(channels=tuple(data["channels"].tolist()), **arrays)
+        return Paths(channels=channels, **{name: data[name] for name in data.files})
 
 
 def _folder() -> tempfile.TemporaryDirectory[str]:

@@ -16,27 +16,12 @@ from core.attribution.journeys import Journey, journeys_of
 from core.attribution.models import MODELS
 from core.attribution.scheme import Scheme
 from core.query import statements
+from core.query.statements import journeys_under
 
 TOLERANCE = 1e-6
 """Relative difference of two sums of the same credits in another order."""
 
 _PAGE = 1_000
-
-# Credit that was stored before there was a model is NULL under data_driven, and no credit.
-_SUMS = ", ".join(
-    f"count(DISTINCT CASE WHEN {model} IS NOT NULL THEN conversion_id END),"
-    f" sum({model}), sum({model} * value)"
-    for model in MODELS
-)
-# One pass over all rows, on purpose: this is what incremental totals are checked against.
-_RECOUNT = (
-    f"SELECT utm_source, {_SUMS}"
-    " FROM touch_credits JOIN conversions USING (conversion_id) GROUP BY utm_source"
-)
-_KEPT = (
-    "SELECT attribution_model, utm_source, total_attribution, total_conversions, total_value"
-    " FROM channel_performance"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +53,7 @@ class Difference:
 def recount(connection: sqlite3.Connection) -> list[Difference]:
     """Return where the kept totals differ from the credits they are sums of, in order."""
     counted: dict[tuple[str, str], Totals] = {}
-    for channel, *sums in connection.execute(_RECOUNT):
+    for channel, *sums in connection.execute(statements.RECOUNT.sql):
         for position, model in enumerate(MODELS):
             conversions, credit, value = sums[3 * position : 3 * position + 3]
             if conversions:
@@ -77,7 +62,9 @@ def recount(connection: sqlite3.Connection) -> list[Difference]:
                 )
     kept = {
         (model, channel): Totals(credit=credit, conversions=conversions, value=value)
-        for model, channel, credit, conversions, value in connection.execute(_KEPT)
+        for model, channel, credit, conversions, value in connection.execute(
+            statements.CHANNEL_TOTALS.sql
+        )
     }
     return [
         Difference(model=place[0], channel=place[1], kept=kept.get(place), counted=found)
@@ -98,13 +85,10 @@ def _repair(connection: sqlite3.Connection, now_ms: int) -> list[Difference]:
     differences = recount(connection)
     for each in differences:
         place = (each.model, each.channel)
-        connection.execute(
-            "DELETE FROM channel_performance WHERE attribution_model = ? AND utm_source = ?",
-            place,
-        )
+        connection.execute(statements.FORGET_CHANNEL.sql, place)
         if (totals := each.counted) is not None:
             connection.execute(
-                "INSERT INTO channel_performance VALUES (?, ?, ?, ?, ?, ?)",
+                statements.ADD_TO_CHANNEL.sql,
                 (*place, totals.credit, totals.conversions, totals.value, now_ms),
             )
     return differences
@@ -136,10 +120,8 @@ def restate(connection: sqlite3.Connection, scheme: Scheme, now_ms: int) -> int:
 def _stated_otherwise(connection: sqlite3.Connection, scheme: Scheme) -> Iterator[list[Journey]]:
     """Yield the journeys of processed conversions that have other parameters, page by page."""
     parameters, after = scheme.parameters, ""
-    statement = (
-        statements.NAMED_ATTRIBUTED_JOURNEYS
-        if parameters.has_milestones
-        else statements.ATTRIBUTED_JOURNEYS
+    statement = journeys_under(
+        statements.ATTRIBUTED_JOURNEYS, named=parameters.has_milestones, own=parameters.own_event
     )
     while True:
         ids = [

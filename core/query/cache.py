@@ -44,6 +44,7 @@ RULES = {
     statements.USER_JOURNEY.name: CacheRule("journey", (0,)),
     statements.CONVERSION_JOURNEY.name: CacheRule("attribution", (1,)),
     statements.NAMED_CONVERSION_JOURNEY.name: CacheRule("attribution", (1,)),
+    statements.OWN_CONVERSION_JOURNEY.name: CacheRule("attribution", (1,)),
     statements.CHANNEL_PERFORMANCE.name: CacheRule("channels", (0,)),
 }
 """The statements behind the application's caches; what the queue reads is never cached."""

@@ -13,6 +13,7 @@ import asyncio
 import json
 import math
 import os
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -25,12 +26,27 @@ from core.query.statements import Statement
 TOKEN_VARIABLE = "EDGEPROOF_D1_TOKEN"  # the name of the variable, not a token
 BASE_URL = "https://api.cloudflare.com/client/v4"
 MAX_STATEMENT_BYTES = 100_000
+MAX_VALUE_BYTES = 2_000_000
+MAX_ANSWER_BYTES = 128_000_000  # the memory in which the platform makes an answer
 CONNECTIONS = 6
 _LARGEST_INTEGER = 2**53  # of JavaScript, in which the platform runs
+_TOKEN = re.compile(r"[!-~]+")  # what a header takes
+_SECONDS = re.compile(r"[0-9]{1,9}")
+_ID = re.compile(r"[A-Za-z0-9_-]+")
+_PASSES = (  # of the documented errors those that advise another attempt, whatever the status
+    "reset because its code was updated",
+    "Internal error while starting up D1 DB storage",
+    "Internal error in D1 DB storage",
+    "Network connection lost",
+    "transient issue on remote node",
+    "client disconnected",
+)
 
 
 class _Passing(StoreError):
-    """A failure that another attempt may not meet."""
+    """A failure that another attempt may not meet, *after* seconds at the earliest."""
+
+    after = 0.0
 
 
 class _TooMany(Overloaded, _Passing):
@@ -41,10 +57,13 @@ class D1Database:
     """A D1 database over HTTP; an operation is one request.
 
     timeout: seconds from the call to its result, attempts and pauses included. A read that meets a
-    lost connection or the status 429 or 5xx is tried *attempts* times, after *retry_delay* seconds,
-    twice that, and so on, each times *uniform*(); a write never is, since it may have taken effect.
+    lost connection, the status 429 or 5xx or an error that is documented to pass is tried
+    *attempts* times, after *retry_delay* seconds, twice that, and so on, each times *uniform*();
+    not before Retry-After, and not at all where that is beyond the time limit. A write is tried
+    once, since it may have taken effect.
     max_waiting: calls in flight before others get Overloaded. Calls overlap on up to *connections*
-    connections and may reach the database in another order.
+    connections and may reach the database in another order. Raise InputError for a token that no
+    header can carry, and for ids and a base URL that make no address.
     """
 
     def __init__(
@@ -62,6 +81,24 @@ class D1Database:
         uniform: Callable[[], float] = lambda: 1.0,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        if not _TOKEN.fullmatch(token):  # said here, for the client's own message would show it
+            raise InputError(
+                "the API token is empty, or holds a space, a line break or a letter beyond ASCII; "
+                f"give {TOKEN_VARIABLE} the token alone"
+            )
+        for name, value in (("account", account_id), ("database", database_id)):
+            if not _ID.fullmatch(value):
+                raise InputError(
+                    f"the {name} id is {value[:60]!r}; give it as the platform shows it, of "
+                    "letters, digits, - and _"
+                )
+        try:
+            url = httpx.URL(base_url)
+            is_address = url.scheme in ("http", "https") and url.host != ""
+        except httpx.InvalidURL:
+            is_address = False
+        if not is_address:
+            raise InputError(f"the base URL is {base_url[:60]!r}; give one such as {BASE_URL}")
         self._url = f"{base_url}/accounts/{account_id}/d1/database/{database_id}/query"
         self._client = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {token}"},
@@ -128,60 +165,69 @@ class D1Database:
         self._in_flight += 1
         self._idle.clear()
         try:
-            async with asyncio.timeout(self._timeout):
-                results = await self._persist(what, body, attempts)
+            async with asyncio.timeout(self._timeout) as limit:
+                results = await self._persist(what, body, attempts, limit)
         except TimeoutError:
             raise StoreTimeout(f"{what} did not end within {self._timeout:g} s") from None
         finally:
             self._in_flight -= 1
             if not self._in_flight:
                 self._idle.set()
-        return self._understood(what, results, statements)
+        return self._accounted(what, results, statements)
 
-    async def _persist(self, what: str, body: dict[str, Any], attempts: int) -> Any:
+    async def _persist(
+        self, what: str, body: dict[str, Any], attempts: int, limit: asyncio.Timeout
+    ) -> Any:
         for attempt in range(attempts):
             try:
                 return await self._send(what, body)
-            except _Passing:
-                if attempt + 1 == attempts:
+            except _Passing as error:
+                ends = limit.when()
+                is_late = ends is None or asyncio.get_running_loop().time() + error.after >= ends
+                if attempt + 1 == attempts or is_late:
                     raise
-            await self._sleep(self._retry_delay * 2**attempt * self._uniform())
+                pause = max(error.after, self._retry_delay * 2**attempt * self._uniform())
+            await self._sleep(pause)
         raise AssertionError("a call is attempted at least once")
 
     async def _send(self, what: str, body: dict[str, Any]) -> Any:
+        content = bytearray()
         try:
-            answer = await self._client.post(self._url, json=body)
-        except httpx.TransportError as error:
+            async with self._client.stream("POST", self._url, json=body) as answer:
+                async for chunk in answer.aiter_bytes():
+                    content += chunk
+                    if len(content) > MAX_ANSWER_BYTES:
+                        raise StoreError(
+                            f"{what} failed: the answer is larger than {MAX_ANSWER_BYTES:,} bytes; "
+                            "ask for fewer rows"
+                        )
+        except httpx.HTTPError as error:  # no connection, or an answer that cannot be read
             raise _Passing(f"{what} failed: {error or type(error).__name__}") from error
         try:
-            data = answer.json()
-        except ValueError:
+            data = json.loads(content)
+        except (ValueError, RecursionError):
             data = None
         if answer.is_success and isinstance(data, dict) and data.get("success") is True:
             return data.get("result")
         reason = _reason(answer.status_code, data)
+        if _is_rule(reason):  # first, for another attempt breaks it again, whatever the status
+            raise Refused(f"{what} failed: {reason}")
         if answer.status_code == 429 or "overloaded" in reason.lower():
-            raise _TooMany(f"{what} failed: the database is overloaded ({reason}); send it fewer")
-        if answer.status_code >= 500:
+            raise _too_many(what, reason, answer.headers.get("Retry-After", ""))
+        is_passing = answer.status_code >= 500 and "SQLITE_ERROR" not in reason
+        if is_passing or any(error in reason for error in _PASSES):
             raise _Passing(f"{what} failed: {reason}")
         if answer.status_code in (401, 403):
             reason += f"; check {TOKEN_VARIABLE}, and that its token may edit this database"
-        is_rule = "SQLITE_CONSTRAINT" in reason or "constraint failed" in reason
-        raise (Refused if is_rule else StoreError)(f"{what} failed: {reason}")
+        raise StoreError(f"{what} failed: {reason}")
 
-    def _understood(
+    def _accounted(
         self, what: str, results: Any, statements: Sequence[Statement]
     ) -> list[tuple[int, list[Row]]]:
         """Return (rows changed, rows) of each statement; StoreError if the answer lacks any."""
         try:
-            found = [
-                (int(result["meta"].get("changes", 0)),
-                 [tuple(row.values()) for row in result["results"]],
-                 int(result["meta"].get("rows_read", 0)),
-                 int(result["meta"].get("rows_written", 0)))
-                for result in results
-            ]  # fmt: skip
-        except (TypeError, KeyError, AttributeError, ValueError):
+            found = [_understood(what, result) for result in results]
+        except (TypeError, KeyError, AttributeError, ValueError, OverflowError):
             raise StoreError(f"{what}: the answer is none that D1 is documented to give") from None
         if len(found) != len(statements):
             raise StoreError(f"{what}: {len(statements)} statements, {len(found)} results")
@@ -191,13 +237,36 @@ class D1Database:
         return [(changes, rows) for changes, rows, _, _ in found]
 
 
+def _too_many(what: str, reason: str, retry_after: str) -> _TooMany:
+    """Return what to raise; *retry_after*: the header field, which may name a date."""
+    after = int(retry_after) if _SECONDS.fullmatch(retry_after) else 0
+    when = f" after {after:,} s" if after else ""
+    error = _TooMany(f"{what} failed: the database is overloaded ({reason}); send it fewer{when}")
+    error.after = after
+    return error
+
+
+def _understood(what: str, result: Any) -> tuple[int, list[Row], int, int]:
+    """Return (rows changed, rows, rows read, rows written) of one statement."""
+    if result["success"] is not True:  # the call as a whole may have succeeded all the same
+        reason = str(result.get("error") or "the statement did not succeed, no reason is given")
+        raise (Refused if _is_rule(reason) else StoreError)(f"{what} failed: {reason}")
+    meta = result["meta"]
+    return (
+        int(meta.get("changes", 0)),
+        [tuple(row.values()) for row in result["results"]],
+        int(meta.get("rows_read", 0)),
+        int(meta.get("rows_written", 0)),
+    )
+
+
 def _query(what: str, statement: Statement, parameters: Sequence[Any]) -> dict[str, Any]:
     if len(parameters) > MAX_PARAMETERS:
         raise StoreError(
             f"{what}: {statement.name} binds {len(parameters)} parameters, D1 takes "
             f"{MAX_PARAMETERS}; send fewer rows or a JSON array"
         )
-    size = len(statement.sql.encode())
+    size = len(_encoded(what, statement.sql))
     if size > MAX_STATEMENT_BYTES:
         raise StoreError(
             f"{what}: {statement.name} has {size:,} bytes of SQL, D1 takes {MAX_STATEMENT_BYTES:,}"
@@ -209,12 +278,28 @@ def _parameter(what: str, value: object) -> str | int | float | None:
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
-        raise StoreError(f"{what}: {value} is no number that D1 keeps exactly; send a text")
+        raise Refused(f"{what}: {value} is no number that D1 keeps exactly; send a text")
     if isinstance(value, float) and not math.isfinite(value):
-        raise StoreError(f"{what}: {value} cannot be sent to D1")
-    if value is None or isinstance(value, str | int | float):
+        raise Refused(f"{what}: {value} cannot be sent to D1")
+    if isinstance(value, str):
+        size = len(_encoded(what, value))
+        if size > MAX_VALUE_BYTES:
+            raise Refused(f"{what}: a text of {size:,} bytes, D1 takes {MAX_VALUE_BYTES:,}")
         return value
-    raise StoreError(f"{what}: a {type(value).__name__} cannot be sent to D1")
+    if value is None or isinstance(value, int | float):
+        return value
+    raise Refused(f"{what}: a {type(value).__name__} cannot be sent to D1")
+
+
+def _encoded(what: str, text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise Refused(f"{what}: {text[:60]!r} is no text that UTF-8 can hold") from None
+
+
+def _is_rule(reason: str) -> bool:
+    return "SQLITE_CONSTRAINT" in reason or "constraint failed" in reason
 
 
 def _reason(status: int, data: Any) -> str:

@@ -26,6 +26,9 @@ MAX_PARAMETERS = 100
 
 _T = TypeVar("_T")
 
+NO_VALUES = (OverflowError, UnicodeEncodeError)
+"""What drivers raise for a number above 64 bits, and for a text that UTF-8 cannot hold."""
+
 Row = tuple[Any, ...]
 Command = tuple[Statement, Sequence[Sequence[Any]]]
 """A statement that writes, and the parameters of each of its rows."""
@@ -39,8 +42,8 @@ class Database(Protocol):
     """One database; each operation is one round trip and raises StoreError if it fails.
 
     The subclasses of StoreError: Overloaded, if too many wait, StoreTimeout, and Refused, if a
-    write breaks a rule of its table. A write that was cancelled or ran into its time limit may have
-    taken effect, whole, or not at all.
+    write breaks a rule of its table or holds a value that no column takes. A write that was
+    cancelled or ran into its time limit may have taken effect, whole, or not at all.
     """
 
     async def read(self, statement: Statement, parameters: Sequence[Any]) -> list[Row]:
@@ -208,7 +211,7 @@ def _read(
 ) -> list[Row]:
     try:
         return connection.execute(statement.sql, parameters).fetchall()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, *NO_VALUES) as error:
         raise StoreError(f"query {statement.name} failed: {error}") from error
 
 
@@ -227,8 +230,8 @@ def _write(connection: sqlite3.Connection, commands: Sequence[Command]) -> list[
             if connection.in_transaction:  # an interrupt has undone it already
                 connection.execute("ROLLBACK")
             raise
-    except sqlite3.Error as error:
-        is_rule = isinstance(error, sqlite3.IntegrityError)
+    except (sqlite3.Error, *NO_VALUES) as error:
+        is_rule = isinstance(error, (sqlite3.IntegrityError, *NO_VALUES))
         raise (Refused if is_rule else StoreError)(
             f"write {_names(commands)} failed: {error}"
         ) from error

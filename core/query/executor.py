@@ -16,7 +16,7 @@ from core.histogram import LatencyHistogram
 from core.profiling import summarise
 from core.query.cache import CacheRule, QueryCache
 from core.query.database import MAX_PARAMETERS, Command, Database, Metered, Row
-from core.query.statements import Statement
+from core.query.statements import Statement, insertion
 
 SLOW_SECONDS = 0.05
 SLOW_KEPT = 100
@@ -170,9 +170,9 @@ class QueryExecutor:
         commands: list[Command] = []
         if whole:
             chunks = [_flat(rows[start : start + chunk]) for start in range(0, whole, chunk)]
-            commands.append((_insertion(table, columns, chunk), chunks))
+            commands.append((insertion(table, columns, chunk), chunks))
         if rest := rows[whole:]:
-            commands.append((_insertion(table, columns, len(rest)), [_flat(rest)]))
+            commands.append((insertion(table, columns, len(rest)), [_flat(rest)]))
         return sum(await self.write(*commands))
 
     async def _check(self, table: str, columns: Sequence[str]) -> None:
@@ -297,13 +297,6 @@ def log_from_json(data: Mapping[str, Any]) -> list[Logged]:
         )
         for names, seconds, ended_ms, rows, reason in data["operations"]
     ]
-
-
-def _insertion(table: str, columns: Sequence[str], rows: int) -> Statement:
-    names = ", ".join(f'"{column}"' for column in columns)
-    places = f"({', '.join('?' for _ in columns)})"
-    values = ", ".join(places for _ in range(rows))
-    return Statement(f"insert_many_{table}", f'INSERT INTO "{table}" ({names}) VALUES {values}')
 
 
 def _flat(rows: Sequence[Sequence[Any]]) -> list[Any]:

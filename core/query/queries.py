@@ -15,7 +15,7 @@ from core.profiled_span import land
 from core.profiling import LatencyProfiler
 from core.query import statements
 from core.query.database import Command, Database, Row
-from core.query.statements import Statement
+from core.query.statements import Statement, journeys_under
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,8 @@ class Queries:
     async def user_journey(self, user_id: str, limit: int = 100) -> list[Row]:
         """Return the newest *limit* events of a user, oldest of them first.
 
-        A row is (event_id, event_name, utm_source, event_timestamp, conversion_id).
+        A row is (event_id, event_name, utm_source, event_timestamp, conversion_id, utm_medium,
+        utm_campaign, utm_term, utm_content).
         """
         rows = await self._read(statements.USER_JOURNEY, user_id, limit)
         rows.reverse()
@@ -83,19 +84,19 @@ class Queries:
 
     async def conversion_journey(self, conversion_id: str) -> Journey | None:
         """Return the journey of a conversion, None if there is no such conversion."""
-        named = self._parameters.has_milestones
-        statement = statements.NAMED_CONVERSION_JOURNEY if named else statements.CONVERSION_JOURNEY
-        journeys = await self._journeys(statement, conversion_id)
+        journeys = await self._journeys(statements.CONVERSION_JOURNEY, conversion_id)
         return journeys[0] if journeys else None
 
     async def waiting_journeys(self, conversion_ids: Sequence[str]) -> list[Journey]:
         """Return the journeys of those *conversion_ids* that have not been processed."""
-        named = self._parameters.has_milestones
-        statement = statements.NAMED_WAITING_JOURNEYS if named else statements.WAITING_JOURNEYS
-        return await self._journeys(statement, json.dumps(list(conversion_ids)))
+        return await self._journeys(statements.WAITING_JOURNEYS, json.dumps(list(conversion_ids)))
 
     async def _journeys(self, statement: Statement, whose: str) -> list[Journey]:
         parameters = self._parameters
+        if parameters.own_event or parameters.has_milestones:
+            statement = journeys_under(
+                statement, named=parameters.has_milestones, own=parameters.own_event
+            )
         rows = await self._read(statement, parameters.lookback_ms, whose)
         return journeys_of(rows, parameters.milestones)
 
@@ -131,23 +132,23 @@ class Queries:
 
         Return whether the event was new, and whether it brought a conversion that was new.
         """
-        row = (
-            event.event_id, event.user_id, event.event_name, event.utm_source,
-            event.timestamp_ms, segment, event.conversion_id,
+        event_id, user_id, _, name, at_ms, source, conversion_id, value, campaign = event
+        statement = statements.INSERT_EVENT
+        row: tuple[object, ...] = (
+            event_id, user_id, name, source, at_ms, segment, conversion_id
         )  # fmt: skip
+        if campaign is not None:
+            statement, row = statements.INSERT_CAMPAIGN_EVENT, row + campaign
         started = self._clock.now()
         try:
-            if event.conversion_id is None:
-                changed = await self._database.write((statements.INSERT_EVENT, (row,)))
+            if conversion_id is None:
+                changed = await self._database.write((statement, (row,)))
             else:
-                conversion = (
-                    event.conversion_id, event.event_id, event.user_id, event.timestamp_ms,
-                    event.value or 0.0,
-                )  # fmt: skip
+                conversion = (conversion_id, event_id, user_id, at_ms, value or 0.0)
                 changed = await self._database.write(
-                    (statements.INSERT_EVENT, (row,)),
+                    (statement, (row,)),
                     (statements.INSERT_CONVERSION, (conversion,)),
-                    (statements.ENQUEUE, (self._queued(event.conversion_id),)),
+                    (statements.ENQUEUE, (self._queued(conversion_id),)),
                 )
         except StoreError:
             self._profiler.fail("query", statements.INSERT_EVENT.name, self._clock.now() - started)
@@ -156,7 +157,7 @@ class Queries:
         self._insert_event.record(seconds)
         if self._profiler.has_spans:
             land(self._insert_event, seconds)
-        return changed[0] > 0, event.conversion_id is not None and changed[1] > 0
+        return changed[0] > 0, conversion_id is not None and changed[1] > 0
 
     def _queued(self, conversion_id: str) -> tuple[int, int, int, str | None, str]:
         now, lease = epoch_ms(self._clock), self._lease

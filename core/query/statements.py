@@ -1,7 +1,8 @@
-"""Every SQL statement that the code runs, by name."""
+"""Every SQL statement that the code runs, by name; only a migration has its own."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.attribution.models import MODELS
@@ -26,7 +27,8 @@ USER = Statement("user", "SELECT segment, profile FROM users WHERE user_id = ?")
 
 USER_JOURNEY = Statement(
     "user_journey",
-    "SELECT event_id, event_name, utm_source, event_timestamp, conversion_id FROM user_journeys"
+    "SELECT event_id, event_name, utm_source, event_timestamp, conversion_id,"
+    " utm_medium, utm_campaign, utm_term, utm_content FROM user_journeys"
     " WHERE user_id = ? ORDER BY event_timestamp DESC, id DESC LIMIT ?",
 )
 
@@ -63,6 +65,8 @@ ATTRIBUTED_JOURNEYS = Statement(
     "attributed_journeys", f"{_JOURNEY}{_LISTED} AND c.processed = 1{_TOGETHER}"
 )
 
+ALL_JOURNEYS = Statement("all_journeys", f"{_JOURNEY}{_TOGETHER}")
+
 
 def _with_names(statement: Statement) -> Statement:
     """Return *statement* with the name of each touch's event, which milestones go by."""
@@ -73,6 +77,36 @@ def _with_names(statement: Statement) -> Statement:
 NAMED_CONVERSION_JOURNEY = _with_names(CONVERSION_JOURNEY)
 NAMED_WAITING_JOURNEYS = _with_names(WAITING_JOURNEYS)
 NAMED_ATTRIBUTED_JOURNEYS = _with_names(ATTRIBUTED_JOURNEYS)
+NAMED_ALL_JOURNEYS = _with_names(ALL_JOURNEYS)
+
+
+def _with_own(statement: Statement) -> Statement:
+    """Return *statement*, which has names, with the conversion's own event among its touches."""
+    sql = statement.sql.replace(
+        "j.conversion_id IS NULL", "(j.conversion_id IS NULL OR j.event_id = c.event_id)"
+    )
+    return Statement(statement.name.replace("named", "own"), sql)
+
+
+OWN_CONVERSION_JOURNEY = _with_own(NAMED_CONVERSION_JOURNEY)
+OWN_WAITING_JOURNEYS = _with_own(NAMED_WAITING_JOURNEYS)
+OWN_ATTRIBUTED_JOURNEYS = _with_own(NAMED_ATTRIBUTED_JOURNEYS)
+OWN_ALL_JOURNEYS = _with_own(NAMED_ALL_JOURNEYS)
+
+_PLAIN = (CONVERSION_JOURNEY, WAITING_JOURNEYS, ATTRIBUTED_JOURNEYS, ALL_JOURNEYS)
+_NAMED = (
+    NAMED_CONVERSION_JOURNEY, NAMED_WAITING_JOURNEYS, NAMED_ATTRIBUTED_JOURNEYS, NAMED_ALL_JOURNEYS,
+)  # fmt: skip
+_OWN = (OWN_CONVERSION_JOURNEY, OWN_WAITING_JOURNEYS, OWN_ATTRIBUTED_JOURNEYS, OWN_ALL_JOURNEYS)
+
+
+def journeys_under(statement: Statement, *, named: bool, own: bool) -> Statement:
+    """Return the form of *statement*, which finds journeys, that parameters ask for.
+
+    named: with the names of the touches' events; own: with the conversions' own events, too.
+    """
+    return (_OWN if own else _NAMED if named else _PLAIN)[_PLAIN.index(statement)]
+
 
 CHANNEL_PERFORMANCE = Statement(
     "channel_performance",
@@ -85,6 +119,14 @@ INSERT_EVENT = Statement(
     "insert_event",
     "INSERT INTO user_journeys (event_id, user_id, event_name, utm_source, event_timestamp,"
     " segment, conversion_id) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event_id) DO NOTHING",
+)
+
+# Few events say that much of themselves, and the others cost less without it.
+INSERT_CAMPAIGN_EVENT = Statement(
+    "insert_campaign_event",
+    "INSERT INTO user_journeys (event_id, user_id, event_name, utm_source, event_timestamp,"
+    " segment, conversion_id, utm_medium, utm_campaign, utm_term, utm_content)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event_id) DO NOTHING",
 )
 
 INSERT_CONVERSION = Statement(
@@ -110,6 +152,30 @@ ADD_TO_CHANNEL = Statement(
     " total_attribution = total_attribution + excluded.total_attribution,"
     " total_conversions = total_conversions + excluded.total_conversions,"
     " total_value = total_value + excluded.total_value, last_updated = excluded.last_updated",
+)
+
+# One pass over all rows, on purpose: this is what incremental totals are checked against. Credit
+# that was stored before there was a model is NULL under data_driven, and no credit.
+_SUMS = ", ".join(
+    f"count(DISTINCT CASE WHEN {model} IS NOT NULL THEN conversion_id END),"
+    f" sum({model}), sum({model} * value)"
+    for model in MODELS
+)
+RECOUNT = Statement(
+    "recount",
+    f"SELECT utm_source, {_SUMS}"
+    " FROM touch_credits CROSS JOIN conversions USING (conversion_id) GROUP BY utm_source",
+)
+
+CHANNEL_TOTALS = Statement(
+    "channel_totals",
+    "SELECT attribution_model, utm_source, total_attribution, total_conversions, total_value"
+    " FROM channel_performance",
+)
+
+FORGET_CHANNEL = Statement(
+    "forget_channel",
+    "DELETE FROM channel_performance WHERE attribution_model = ? AND utm_source = ?",
 )
 
 MARK_PROCESSED = Statement(
@@ -142,6 +208,13 @@ INSERT_MODEL = Statement(
     " parameters, weights) VALUES (?, ?, ?, ?, ?, ?) RETURNING version",
 )
 
+# Into the copy that a fit is made on.
+SAMPLE_TOUCH = Statement(
+    "sample_touch",
+    "INSERT INTO user_journeys (id, event_id, user_id, event_name, event_timestamp, utm_source,"
+    " conversion_id) VALUES (?, ?, ?, '', ?, ?, ?)",
+)
+
 # What a fit sees: touches, and of events that are conversions their conversion.
 EVENTS_AFTER = Statement(
     "events_after",
@@ -171,10 +244,17 @@ LEASE = Statement(
     " RETURNING enqueued_at_ms, conversion_id, attempts",
 )
 
+# A row that a consumer has in hand is its own by its lease, or if nobody holds one, which counts as
+# taking it now.
+_ITS_OWN = (
+    " WHERE conversion_id IN (SELECT value FROM json_each(?))"
+    " AND (leased_by IS NULL OR leased_by = ?)"
+)
+
 RENEW_LEASE = Statement(
     "renew_lease",
-    "UPDATE conversion_queue SET available_at_ms = ?"
-    " WHERE conversion_id IN (SELECT value FROM json_each(?)) AND leased_by = ?",
+    "UPDATE conversion_queue SET attempts = attempts + (leased_by IS NULL),"
+    f" available_at_ms = ?, leased_by = ?{_ITS_OWN}",
 )
 
 BREAK_LEASES = Statement(
@@ -185,17 +265,16 @@ BREAK_LEASES = Statement(
 
 RECORD_FAILURE = Statement(
     "record_failure",
-    "UPDATE conversion_queue SET attempts = attempts + 1, available_at_ms = ?, last_error = ?"
-    " WHERE conversion_id IN (SELECT value FROM json_each(?)) AND leased_by = ?",
+    "UPDATE conversion_queue SET attempts = attempts + 1 + (leased_by IS NULL),"
+    f" available_at_ms = ?, leased_by = ?, last_error = ?{_ITS_OWN}",
 )
 
-# Only whoever holds the lease may say that a conversion is dead.
+# A conversion that another consumer has taken is not dead.
 BURY = Statement(
     "bury",
     "INSERT INTO dead_letters (conversion_id, attempts, reason, died_at_ms)"
-    " SELECT conversion_id, min(attempts, ?), ?, ? FROM conversion_queue"
-    " WHERE conversion_id IN (SELECT value FROM json_each(?)) AND leased_by = ?"
-    " ON CONFLICT (conversion_id) DO NOTHING",
+    " SELECT conversion_id, min(attempts + (leased_by IS NULL), ?), ?, ? FROM conversion_queue"
+    f"{_ITS_OWN} ON CONFLICT (conversion_id) DO NOTHING",
 )
 
 # What was tried as often as it may be: the reason is the error that it met last, if there is one.
@@ -203,9 +282,7 @@ BURY_SPENT = Statement(
     "bury_spent",
     "INSERT INTO dead_letters (conversion_id, attempts, reason, died_at_ms)"
     " SELECT conversion_id, min(attempts, ?), coalesce(? || last_error, ?), ?"
-    " FROM conversion_queue"
-    " WHERE conversion_id IN (SELECT value FROM json_each(?)) AND leased_by = ?"
-    " ON CONFLICT (conversion_id) DO NOTHING",
+    f" FROM conversion_queue{_ITS_OWN} ON CONFLICT (conversion_id) DO NOTHING",
 )
 
 # Whoever holds its lease: what no attempt can attribute is dead, with the newest reason.
@@ -218,11 +295,7 @@ REJECT = Statement(
     " ON CONFLICT (conversion_id) DO UPDATE SET reason = excluded.reason",
 )
 
-DEQUEUE_DEAD = Statement(
-    "dequeue_dead",
-    "DELETE FROM conversion_queue"
-    " WHERE conversion_id IN (SELECT value FROM json_each(?)) AND leased_by = ?",
-)
+DEQUEUE_DEAD = Statement("dequeue_dead", f"DELETE FROM conversion_queue{_ITS_OWN}")
 
 REVIVE = Statement(
     "revive",
@@ -345,6 +418,8 @@ OUTBOX_NOT_DUE = Statement(
     " count(last_error) AS failed FROM outbox WHERE available_at_ms > ?",
 )
 
+ANY_SITE = Statement("any_site", "SELECT site_id FROM sites LIMIT 1")
+
 INSERT_SITE = Statement(
     "insert_site", "INSERT INTO sites (site_id, enabled, max_event_bytes) VALUES (?, ?, ?)"
 )
@@ -363,6 +438,16 @@ NEWEST_EVENT = Statement("newest_event", "SELECT max(id) FROM user_journeys")
 
 NEXT_USER = Statement("next_user", "SELECT min(user_id) FROM user_journeys WHERE user_id > ?")
 
+# Users without an event may have conversions: in a database that others have filled.
+END_OF_CONVERSIONS = Statement(
+    "end_of_conversions",
+    "SELECT user_id FROM conversions WHERE user_id >= ? ORDER BY user_id LIMIT 1 OFFSET ?",
+)
+
+NEXT_CONVERTING_USER = Statement(
+    "next_converting_user", "SELECT min(user_id) FROM conversions WHERE user_id > ?"
+)
+
 TOUCHES_PER_USER = Statement(
     "touches_per_user",
     "SELECT user_id, count(*) FROM user_journeys WHERE user_id >= ? AND user_id < ?"
@@ -380,6 +465,23 @@ NAMED_TOUCHES_IN_ORDER = Statement(
     TOUCHES_IN_ORDER.sql.replace("utm_source FROM", "utm_source, event_name FROM"),
 )
 
+# With the conversions' own events among them, each with its conversion.
+_OR_OWN = (
+    "(conversion_id IS NULL OR event_id = (SELECT c.event_id FROM conversions AS c"
+    " WHERE c.conversion_id = user_journeys.conversion_id))"
+)
+
+OWN_TOUCHES_PER_USER = Statement(
+    "own_touches_per_user", TOUCHES_PER_USER.sql.replace("conversion_id IS NULL", _OR_OWN)
+)
+
+OWN_TOUCHES_IN_ORDER = Statement(
+    "own_touches_in_order",
+    NAMED_TOUCHES_IN_ORDER.sql.replace("conversion_id IS NULL", _OR_OWN).replace(
+        "event_name FROM", "event_name, conversion_id FROM"
+    ),
+)
+
 CONVERSIONS_IN_ORDER = Statement(
     "conversions_in_order",
     "SELECT user_id, conversion_timestamp, value, conversion_id FROM conversions"
@@ -390,3 +492,18 @@ WAITING_IN_RANGE = Statement(
     "waiting_in_range",
     "SELECT conversion_id FROM conversions WHERE user_id >= ? AND user_id < ? AND processed = 0",
 )
+
+HAS_TABLE = Statement("has_table", "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?")
+
+
+def whole_table(table: str, columns: Sequence[str]) -> Statement:
+    """Return what reads *columns* of every row of *table*, which are the schema's own names."""
+    return Statement(f"rows_of_{table}", f"SELECT {', '.join(columns)} FROM {table}")
+
+
+def insertion(table: str, columns: Sequence[str], rows: int) -> Statement:
+    """Return what inserts so many *rows* into *table*, whose names were checked before."""
+    names = ", ".join(f'"{column}"' for column in columns)
+    places = f"({', '.join('?' for _ in columns)})"
+    values = ", ".join(places for _ in range(rows))
+    return Statement(f"insert_many_{table}", f'INSERT INTO "{table}" ({names}) VALUES {values}')

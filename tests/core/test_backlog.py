@@ -477,6 +477,57 @@ def test_conversion_of_a_process_that_consumes_is_born_leased() -> None:
     in_shop(scene)
 
 
+@pytest.mark.parametrize("fails", [True, False], ids=["database away", "unusable"])
+def test_conversion_that_nobody_leased_is_buried_by_whoever_has_it_in_hand(fails: bool) -> None:
+    async def scene(shop: Shop) -> None:
+        await shop.sell("c1")  # by a process that leases nothing
+        shop.database.connection.execute("UPDATE conversions SET value = 9e999")
+        consumer, other = shop.consumer("a", retry_delay=1.0), shop.consumer("b")
+        consumer.fails = lambda _: fails
+        consumer.queue.put("c1")
+        await shop.loop.until(2.0)  # two attempts have failed: from the first on it is in a lease
+        if fails:
+            assert await other.backlog.take(1) == []
+        await consumer.queue.drain()
+        (letter,) = await consumer.backlog.dead_letters()
+        assert (letter.conversion_id, letter.attempts) == ("c1", 3 if fails else 1)
+        assert consumer.queue.given_up == 1
+        assert await consumer.backlog.status() == NOTHING
+
+    in_shop(scene)
+
+
+def test_renewal_takes_the_lease_that_nobody_has() -> None:
+    async def scene(shop: Shop) -> None:
+        await shop.sell("c1")
+        mine, other = shop.consumer("a").backlog, shop.consumer("b").backlog
+        await mine.renew(["c1"])
+        await other.renew(["c1"])
+        assert await other.take(1) == []
+        await shop.loop.until(LEASE)
+        assert await other.take(1) == [("c1", 2)]
+
+    in_shop(scene)
+
+
+@pytest.mark.parametrize("is_taken", [True, False], ids=["taken by another", "burial fails"])
+def test_queue_counts_as_given_up_only_what_it_buried(is_taken: bool) -> None:
+    async def scene(shop: Shop) -> None:
+        await shop.sell("c1")
+        consumer, other = shop.consumer("a", max_attempts=1), shop.consumer("b")
+        consumer.fails = lambda _: True
+        consumer.queue.put("c1")
+        if is_taken:
+            assert await other.backlog.take(1) == [("c1", 1)]
+        else:
+            shop.database.connection.execute("ALTER TABLE dead_letters RENAME TO away")
+        await consumer.queue.drain()
+        assert (consumer.queue.given_up, consumer.queue.pending) == (0, 0)
+        assert (await other.backlog.status()).total == 1
+
+    in_shop(scene)
+
+
 def test_feed_outlives_errors_of_the_store() -> None:
     async def main() -> None:
         clock = ManualClock()

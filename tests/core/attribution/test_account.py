@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import tracemalloc
 from collections import defaultdict
 from pathlib import Path
 
@@ -219,6 +221,42 @@ def test_intervals_are_repeatable_hold_the_figures_and_narrow_with_data(tmp_path
         low, high = found.credit[place]
         assert low <= row.conversions / account.attributed <= high
         low, high = found.removal[place]
+        assert low <= (row.removal_conversions or 0.0) / account.attributed <= high
+
+
+def test_resamples_take_no_more_memory_for_paths_walked_more_often(tmp_path: Path) -> None:
+    walks = [("ab", 3e8, 2e9, 1e12), ("b", 4e14, 1e15, 1e15), ("c", 0, 0, 0)]
+    tracemalloc.start()
+    try:
+        found = bootstrap(paths_from(walks), Parameters(), seed=1, replicates=20)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found is not None
+    assert peak < 2_000_000
+    place = found.channels.index("b")
+    assert found.credit[place] == pytest.approx((1.0, 1.0), abs=1e-5)
+
+
+def test_resamples_spread_as_a_multinomial_does() -> None:
+    # The share of one of two channels that convert alone is binomial: sqrt(p (1 - p) / n).
+    found = bootstrap(
+        paths_from([("a", 300, 0, 0), ("b", 700, 0, 0)]), Parameters(), seed=3, replicates=2_000
+    )
+    assert found is not None
+    low, high = found.credit[found.channels.index("a")]
+    deviation = math.sqrt(0.3 * 0.7 / 1_000)
+    assert (high - low) / (2 * 1.96 * deviation) == pytest.approx(1.0, abs=0.06)
+
+
+@pytest.mark.parametrize("with_nulls", [True, False])
+def test_resamples_are_fitted_as_the_figures_are(with_nulls: bool) -> None:
+    paths = paths_from([("a", 50, 0, 900), ("bc", 40, 0, 10), ("ba", 30, 0, 5)])
+    found = bootstrap(paths, Parameters(), seed=2, replicates=100, with_nulls=with_nulls)
+    assert found is not None
+    account = account_of(paths, Parameters(), models=["data_driven"], with_nulls=with_nulls)
+    for row in account.rows:
+        low, high = found.removal[found.channels.index(row.channel)]
         assert low <= (row.removal_conversions or 0.0) / account.attributed <= high
 
 

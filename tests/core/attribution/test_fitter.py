@@ -14,13 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.attribution import fitter, sample
+from core.attribution import fitter, markov, sample
 from core.attribution.batch import BatchAttributionProcessor
 from core.attribution.current import CurrentScheme
 from core.attribution.fitter import Fitter, Runner, in_thread, inline
 from core.attribution.parameters import OTHER, Parameters
-from core.attribution.paths import Paths
-from core.attribution.sample import PAGE, Sample, fit_newest, with_rare_merged
+from core.attribution.sample import PAGE, Sample, fit_newest
 from core.attribution.scheme import Scheme
 from core.attribution.settings import Attribution
 from core.attribution.upkeep import newest_row, recount
@@ -219,7 +218,7 @@ def test_fit_that_fails_leaves_the_model_in_force_and_the_next_one_goes_on(away:
 def test_chain_that_is_too_large_for_its_order_is_counted_and_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(sample.MOST_CHANNELS, 3, 1_300)
+    monkeypatch.setattr(markov, "_MOST_CODES", 1_300**3)
 
     async def scene(works: Works) -> None:
         await works.add([touch(f"t{n}", T - n, f"channel {n}") for n in range(1_300)])
@@ -403,13 +402,3 @@ def test_model_of_many_channels_is_the_same_whatever_the_order_of_rows() -> None
         list(models[0].weights.items())
     ] * 2
     assert {model.version for model in models} == {models[0].version}
-
-
-def test_channel_of_the_name_of_the_rest_belongs_to_it() -> None:
-    named = Paths(
-        channels=("a", "b", OTHER), codes=np.array([2, 2, 2, 0, 1], dtype=np.int32),
-        offsets=np.array([0, 5]), conversions=np.ones(1), nulls=np.zeros(1), values=np.ones(1),
-    )  # fmt: skip
-    found = with_rare_merged(named, 1)
-    assert [found.channels[code] for code in found.codes] == [OTHER, OTHER, OTHER, "a", OTHER]
-    assert with_rare_merged(named, 3) is named

@@ -13,13 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.attribution import markov
+from core.attribution.account import account_of
+from core.attribution.fitted import FEWER
 from core.attribution.markov import (
     Removal,
     Transitions,
     count_transitions,
     merge,
     removal_effects,
+    with_rare_merged,
 )
+from core.attribution.parameters import OTHER, Parameters
 from core.attribution.paths import Paths
 from core.errors import InputError
 from tests.core.attribution.flat import channels_of, path_sets, paths_from
@@ -229,8 +233,82 @@ def test_nothing_that_converts_leaves_no_effects() -> None:
 
 def test_too_many_states_are_refused_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(markov, "MAX_STATES", 3)
-    with pytest.raises(InputError, match="order 2 has 4 states, more than 3; use a lower order"):
+    with pytest.raises(InputError, match="order 2 has 4 states, more than 3; merge rare channels"):
         found(paths_from([("aba", 1, 0, 0)]), 2)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@given(path_sets(), st.integers(1, 4))
+def test_rare_channels_merged_in_the_chain_are_those_merged_in_the_paths(
+    order: int, paths: Paths, most: int
+) -> None:
+    merged = with_rare_merged(count_transitions(paths, order), most)
+    walked = (paths.conversions + paths.nulls).tolist()
+    touches = Counter[str]()
+    for path, times in enumerate(walked):
+        for name in channels_of(paths, path):
+            touches[name] += times
+    by_rank = sorted(paths.channels, key=lambda name: (-touches[name], name))
+    names = tuple(sorted({OTHER, *by_rank[:most]})) if len(by_rank) > most else paths.channels
+    codes = [
+        names.index(paths.channels[code] if paths.channels[code] in names else OTHER)
+        for code in paths.codes.tolist()
+    ]
+    expected = removal_effects(
+        count_transitions(replace(paths, channels=names, codes=np.array(codes, np.int32)), order)
+    )
+    found = removal_effects(merged)
+    assert found.channels == expected.channels
+    assert found.conversions.tolist() == pytest.approx(expected.conversions.tolist(), abs=1e-12)
+    assert found.value.tolist() == pytest.approx(expected.value.tolist(), abs=1e-12)
+
+
+def test_channel_of_the_name_of_the_rest_belongs_to_it() -> None:
+    named = Paths(
+        channels=("a", "b", OTHER), codes=np.array([2, 2, 2, 0, 1], dtype=np.int32),
+        offsets=np.array([0, 5]), conversions=np.ones(1), nulls=np.zeros(1), values=np.ones(1),
+    )  # fmt: skip
+    chain = count_transitions(named, 1)
+    assert with_rare_merged(chain, 1).channels == ("(other)", "a")
+    assert with_rare_merged(chain, 3) is chain
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@settings(max_examples=30)
+@given(path_sets(max_paths=5))
+def test_names_that_never_occur_change_nothing_however_many_they_are(
+    order: int, paths: Paths
+) -> None:
+    # With so many, pairs of states' codes do not fit into 64 bits from order 2 on.
+    crowd = tuple(f"x{number}" for number in range(60_000))
+    wide = replace(paths, channels=(*paths.channels, *crowd))
+    one, other = count_transitions(paths, order), count_transitions(wide, order)
+    for name in ("sources", "targets", "counts", "converted", "lost", "value"):
+        assert getattr(other, name).tolist() == getattr(one, name).tolist()
+
+
+def test_too_many_channels_are_fitted_as_fewer_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.attribution.markov.MAX_CHANNELS", 8)
+    monkeypatch.setitem(FEWER, 1, 3)
+    names = tuple(f"c{number}" for number in range(12))
+    codes = [code for number in range(12) for code in [*range(number + 1)]]
+    lengths = np.arange(1, 13)
+    crowd = Paths(
+        channels=names, codes=np.array(codes, np.int32),
+        offsets=np.concatenate(([0], np.cumsum(lengths))),
+        conversions=np.ones(12), nulls=np.ones(12), values=np.ones(12),
+    )  # fmt: skip
+    account = account_of(crowd, Parameters(), minimum=1)
+    assert account.fitted is not None
+    assert sorted(account.fitted.weights) == ["(other)", "c0", "c1", "c2"]
+    assert "data_driven takes 9 rare channels as one, (other)" in account.notices
+    rows = [row for row in account.rows if row.model == "data_driven"]
+    assert sum(row.conversions for row in rows) == pytest.approx(12)
+    assert sum(row.removal_conversions or 0 for row in rows) == pytest.approx(12)
+    assert account_of(crowd, Parameters(), minimum=1, models=["linear"]).fitted is None
+    told_apart = account_of(crowd, Parameters(), minimum=1, most=5).fitted
+    assert told_apart is not None
+    assert len(told_apart.weights) == 6
 
 
 def test_orders_do_not_mix() -> None:

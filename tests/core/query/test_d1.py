@@ -7,12 +7,13 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from core.clock import ManualClock
-from core.errors import InputError, Overloaded, StoreError, StoreTimeout
+from core.errors import InputError, Overloaded, Refused, StoreError, StoreTimeout
 from core.query import statements
-from core.query.d1 import TOKEN_VARIABLE, D1Database
+from core.query.d1 import MAX_STATEMENT_BYTES, TOKEN_VARIABLE, D1Database
+from core.query.database import MAX_PARAMETERS
 from core.query.executor import QueryExecutor
 from core.query.statements import Statement
 from tests.core.query.fake_d1 import ACCOUNT, TOKEN, FakeD1, plain, serving
@@ -144,11 +145,158 @@ def test_error_of_the_database_is_not_tried_again(bench: Bench) -> None:
     assert len(bench.server.requests) == 1
 
 
-def test_overload_is_told_as_such(bench: Bench) -> None:
-    error = {"code": 7500, "message": "D1 DB is overloaded. Requests queued for too long."}
-    overloaded = JSONResponse(
-        {"success": False, "result": [], "messages": [], "errors": [error]}, 400
+def failing(status: int, message: str) -> Response:
+    """Return the endpoint's answer to a call that failed."""
+    errors = [{"code": 7500, "message": message}]
+    return JSONResponse({"success": False, "result": [], "messages": [], "errors": errors}, status)
+
+
+@pytest.mark.parametrize("status", [400, 500, 503])
+def test_broken_rule_is_a_refusal_whatever_the_status_and_not_tried_again(
+    bench: Bench, status: int
+) -> None:
+    rule = "UNIQUE constraint failed: sites.site_id: SQLITE_CONSTRAINT"
+    lease = Statement("odd", "SELECT 1")
+    bench.server.planned.extend([failing(status, rule), failing(status, rule)])
+
+    async def scene(database: D1Database) -> None:
+        with pytest.raises(Refused, match="write insert_site failed: UNIQUE"):
+            await database.write((statements.INSERT_SITE, [SITE]))
+        with pytest.raises(Refused, match="query odd failed: UNIQUE"):
+            await database.read(lease, ())
+
+    bench.run(scene)
+    assert len(bench.server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "D1 DB reset because its code was updated.",
+        "Internal error while starting up D1 DB storage caused object to be reset.",
+        "Internal error in D1 DB storage caused object to be reset.",
+        "Network connection lost.",
+        "Cannot resolve D1 DB due to transient issue on remote node.",
+        "Can't read from request stream because client disconnected.",
+    ],
+)
+def test_error_that_is_documented_to_pass_is_tried_again_whatever_the_status(
+    bench: Bench, message: str
+) -> None:
+    bench.server.planned.append(failing(400, message))
+
+    async def scene(database: D1Database) -> None:
+        assert await database.read(statements.SITE, ("s1",)) == []
+
+    bench.run(scene)
+    assert len(bench.server.requests) == 2
+
+
+def test_fault_of_the_sql_is_not_tried_again_whatever_the_status(bench: Bench) -> None:
+    bench.server.planned.append(failing(500, "no such table: x: SQLITE_ERROR"))
+
+    async def scene(database: D1Database) -> None:
+        with pytest.raises(StoreError, match="no such table"):
+            await database.read(statements.SITE, ("s1",))
+
+    bench.run(scene)
+    assert len(bench.server.requests) == 1
+
+
+def limited(retry_after: str) -> Response:
+    """Return what the platform answers beyond its rate limit."""
+    return PlainTextResponse("slow down", 429, {"Retry-After": retry_after})
+
+
+def test_retry_after_is_waited_for(bench: Bench) -> None:
+    bench.server.planned.extend([limited("7"), limited("Wed, 21 Oct 2026 07:28:00 GMT")])
+
+    async def scene(database: D1Database) -> None:
+        assert await database.read(statements.SITE, ("s1",)) == []
+
+    bench.run(scene, retry_delay=0.5)
+    assert bench.pauses == [7.0, 1.0]  # a date is no number of seconds: as without
+
+
+def test_wait_beyond_the_time_limit_is_not_begun(bench: Bench) -> None:
+    bench.server.planned.append(limited("300"))
+
+    async def scene(database: D1Database) -> None:
+        with pytest.raises(Overloaded, match="send it fewer after 300 s"):
+            await database.read(statements.SITE, ("s1",))
+
+    bench.run(scene, timeout=30.0)
+    assert (bench.pauses, len(bench.server.requests)) == ([], 1)
+
+
+def test_answer_beyond_the_platforms_memory_is_not_read_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.query.d1.MAX_ANSWER_BYTES", 10_000)
+    bench.server.planned.extend([plain(200, " " * 9_000 + "{}"), plain(200, " " * 500_000)])
+
+    async def scene(database: D1Database) -> None:
+        with pytest.raises(StoreError, match="status 200"):
+            await database.read(statements.SITE, ("s1",))
+        with pytest.raises(StoreError, match="larger than 10,000 bytes; ask for fewer rows"):
+            await database.read(statements.SITE, ("s1",))
+
+    bench.run(scene)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("account_id", "a/../b"), ("account_id", ""), ("database_id", "d\n"),
+        ("database_id", "d?x"), ("base_url", "api.example"), ("base_url", "https://[::1"),
+        ("base_url", "ftp://api.example"),
+    ],
+)  # fmt: skip
+def test_what_makes_no_address_is_refused_by_its_value(place: str, value: str) -> None:
+    given: dict[str, Any] = {"account_id": ACCOUNT, "database_id": "d", "token": TOKEN}
+    with pytest.raises(InputError) as caught:
+        D1Database(**given | {place: value})
+    assert repr(value) in str(caught.value)
+
+
+def statement_failing(**more: str) -> Response:
+    """Return an answer that succeeded, but for its statement."""
+    one = {"results": [], "success": False, "meta": {"changes": 0}, **more}
+    return JSONResponse({"success": True, "result": [one], "messages": [], "errors": []})
+
+
+def test_statement_that_failed_within_a_call_that_did_not_is_a_store_error(bench: Bench) -> None:
+    rule = "NOT NULL constraint failed: sites.enabled"
+    bench.server.planned.extend(
+        [statement_failing(), statement_failing(), statement_failing(error=rule)]
     )
+
+    async def scene(database: D1Database) -> None:
+        with pytest.raises(StoreError, match="query site failed: the statement did not succeed"):
+            await database.read(statements.SITE, ("s1",))
+        with pytest.raises(StoreError, match="write insert_site failed"):
+            await database.write((statements.INSERT_SITE, [SITE]))
+        with pytest.raises(Refused, match="NOT NULL"):
+            await database.write((statements.INSERT_SITE, [SITE]))
+
+    bench.run(scene)
+
+
+def test_answer_that_cannot_be_decoded_is_tried_again_and_is_a_store_error(bench: Bench) -> None:
+    broken = Response(b"\x1f\x8b not gzip", headers={"Content-Encoding": "gzip"})
+    bench.server.planned.extend([broken, None, broken])
+
+    async def scene(database: D1Database) -> None:
+        assert await database.read(statements.SITE, ("s1",)) == []
+        with pytest.raises(StoreError, match="write insert_site failed"):
+            await database.write((statements.INSERT_SITE, [SITE]))
+
+    bench.run(scene)
+    assert (len(bench.server.requests), len(bench.pauses)) == (3, 1)
+
+
+def test_overload_is_told_as_such(bench: Bench) -> None:
+    overloaded = failing(400, "D1 DB is overloaded. Requests queued for too long.")
     bench.server.planned.extend([overloaded, plain(429)])
 
     async def scene(database: D1Database) -> None:
@@ -167,6 +315,14 @@ def test_wrong_token_is_told_without_the_token(bench: Bench) -> None:
         assert "a-wrong-one" not in str(caught.value) + repr(vars(database))
 
     bench.run(scene, token="a-wrong-one")
+
+
+@pytest.mark.parametrize("token", ["", "se\ncret", "se cret", "sécret", "se\0cret", "se\ud800cret"])
+def test_token_that_no_header_can_carry_is_refused_and_not_shown(token: str) -> None:
+    with pytest.raises(InputError, match=TOKEN_VARIABLE) as caught:
+        D1Database(ACCOUNT, "d", token)
+    assert "cret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_token_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,6 +372,11 @@ TOO_MUCH = [
     (Statement("large", "SELECT ?"), [2**53 + 1], "is no number that D1 keeps exactly"),
     (Statement("endless", "SELECT ?"), [float("inf")], "inf cannot be sent"),
     (Statement("blob", "SELECT ?"), [b"x"], "a bytes cannot be sent"),
+    (
+        Statement("text", "SELECT ?"),
+        ["é" * 1_000_001],
+        "text of 2,000,002 bytes, D1 takes 2,000,000",
+    ),
 ]
 
 
@@ -236,6 +397,12 @@ ODD: list[Response] = [
     JSONResponse({"success": True, "result": None}),
     JSONResponse({"success": True, "result": [{"results": [{}], "success": True}]}),
     JSONResponse({"success": True, "result": []}),
+    plain(200, "[" * 100_000),
+    plain(
+        200,
+        '{"success": true, "result": [{"success": true, "results": [], '
+        '"meta": {"changes": 1e999}}]}',
+    ),
     JSONResponse({"success": False, "errors": ["odd"]}),
     JSONResponse([]),
 ]
@@ -276,3 +443,10 @@ def test_no_statement_returns_two_columns_of_one_name(bench: Bench) -> None:
             sql = sql.replace("OFFSET ?", "OFFSET coalesce(?, 0)")
             names = [column[0] for column in bench.connection.execute(sql, nothing).description]
             assert len({*names}) == len(names)
+
+
+def test_every_statement_is_within_the_platforms_limits() -> None:
+    for statement in vars(statements).values():
+        if isinstance(statement, Statement):
+            assert statement.sql.count("?") <= MAX_PARAMETERS
+            assert len(statement.sql.encode()) <= MAX_STATEMENT_BYTES

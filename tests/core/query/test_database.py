@@ -244,6 +244,19 @@ def test_write_that_breaks_a_rule_of_its_table_is_refused_and_any_other_failure_
     run(scene)
 
 
+@pytest.mark.parametrize("value", ["\ud800", 2**70], ids=["lone surrogate", "above 64 bits"])
+def test_value_that_no_column_can_hold_is_refused(run: Run, value: str | int) -> None:
+    async def scene(database: Database) -> None:
+        with pytest.raises(StoreError, match="query site"):
+            await database.read(statements.SITE, (value,))
+        for rows in ([("s1", 1, value)], [("s2", 1, 1), ("s1", 1, value)]):
+            with pytest.raises(Refused, match="write insert_site"):
+                await database.write((statements.INSERT_SITE, rows))
+        assert await database.write(site("s2")) == [1]  # nothing was kept, and none is in the way
+
+    run(scene)
+
+
 def test_numbers_and_null_keep_their_types(run: Run) -> None:
     event = ("e", "u", "page_view", "email", 1_767_225_600_000, None, None)
     conversion = ("c", "e", "u", 1_767_225_600_000, 12.5)
@@ -253,7 +266,7 @@ def test_numbers_and_null_keep_their_types(run: Run) -> None:
             (statements.INSERT_EVENT, [event]), (statements.INSERT_CONVERSION, [conversion])
         )
         assert await database.read(statements.USER_JOURNEY, ("u", 100)) == [
-            ("e", "page_view", "email", 1_767_225_600_000, None)
+            ("e", "page_view", "email", 1_767_225_600_000, None, None, None, None, None)
         ]
         types = Statement(
             "types",

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from core.attribution.upkeep import recount
+from core.clock import SystemClock, epoch_ms
 from core.query.database import SqliteDatabase
 from tests.core.attribution.driven import driven_credits, effects_of, walks_of
 from tests.core.service.serving import (
@@ -57,6 +58,7 @@ def await_version(visitor: Visitor, hold: Callable[[str | None], bool]) -> str |
 def test_service_fits_a_model_every_so_many_batches_and_answers_by_it(tmp_path: Path) -> None:
     scenario = small_scenario("fits", attribution=FITTING, queue={"wait": "1ms"})
     with serving(scenario, tmp_path) as (visitor,):
+        before_ms = epoch_ms(SystemClock())
         first = driven(visitor)
         assert first["fallback"] is None
         channels = visitor.get("/channels?model=data_driven").json()
@@ -80,6 +82,8 @@ def test_service_fits_a_model_every_so_many_batches_and_answers_by_it(tmp_path: 
         assert [point["credit"] for point in answer["touchpoints"]] == [1.0]
         numbers = rows_of(tmp_path, "SELECT version FROM fitted_models ORDER BY 1")
         assert numbers == [(1,), (2,), (3,), (4,)]
+        fitted = rows_of(tmp_path, "SELECT fitted_at_ms FROM fitted_models WHERE version > 1")
+        assert all(before_ms <= at_ms <= epoch_ms(SystemClock()) for (at_ms,) in fitted)
         kept = "SELECT model_version FROM conversions WHERE conversion_id = ?"
         assert rows_of(tmp_path, kept, sold[0]) == [(4,)]
     with closing(SqliteDatabase(tmp_path / "cdp.sqlite", inline=True).connection) as connection:

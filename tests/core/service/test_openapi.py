@@ -148,7 +148,8 @@ def test_answers_of_the_data_paths_are_as_described(pair: list[Visitor], describ
     user = visitor.fresh("user")
     sale = {"conversion_id": f"of-{user}", "value": 3}
     events: list[Tree] = [
-        {"timestamp": NOW_MS - 3}, {"utm_source": None, "timestamp": NOW_MS - 2.0},
+        {"timestamp": NOW_MS - 3, "utm_term": "boots"},
+        {"utm_source": None, "timestamp": NOW_MS - 2.0},
         {"timestamp": NOW_MS, **sale}, {"site_id": "nowhere"}, {"timestamp": "now"},
         {"event_name": "x" * 70_000},
     ]  # fmt: skip

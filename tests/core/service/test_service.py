@@ -18,10 +18,12 @@ from tests.core.attribution.worlds import credits_of
 from tests.core.service.serving import (
     MODELS,
     NOW_MS,
+    Tree,
     Visitor,
     event_of,
     problem,
     seeded_world,
+    sources_of,
 )
 
 MISS = "L2; fwd=uri-miss; key={0}, L1; fwd=uri-miss; key={0}"
@@ -264,6 +266,42 @@ def test_journey_shows_the_newest_hundred_events_the_oldest_of_them_first(
     }
 
 
+def test_journey_shows_the_campaign_that_an_event_came_with(visitor: Visitor) -> None:
+    user, conversion = visitor.fresh("user"), visitor.fresh("conversion")
+    campaign = {
+        "utm_medium": "cpc", "utm_campaign": "spring ☃", "utm_term": "boots", "utm_content": "b2",
+    }  # fmt: skip
+    sent: list[Tree] = [
+        campaign,
+        {"utm_medium": "mail", "utm_term": None, "utm_content": ""},
+        dict.fromkeys(campaign, ""),
+        campaign | {"conversion_id": conversion, "value": 2.0},
+    ]
+    for position, more in enumerate(sent):
+        event = event_of(visitor.fresh("event"), user_id=user, timestamp=NOW_MS + position, **more)
+        answer, again = (visitor.http.post("/track", json=event) for _ in range(2))
+        assert (answer.json()["duplicate"], again.json()["duplicate"]) == (False, True)
+    shown = [
+        {name: value for name, value in event.items() if name in campaign}
+        for event in visitor.get(f"/journey/{user}").json()["events"]
+    ]
+    assert shown == [campaign, {"utm_medium": "mail"}, {}, campaign]
+    visitor.await_counters(lambda now: not now["queue_pending"])
+    columns = f"conversion_id, {', '.join(campaign)}"
+    sql = f"SELECT {columns} FROM user_journeys WHERE conversion_id = ?"
+    assert visitor.rows(sql, conversion) == [(conversion, *campaign.values())]
+    credited = visitor.get(f"/attribution/{conversion}?model=linear").json()
+    assert len(credited["touchpoints"]) == 3
+
+
+@pytest.mark.parametrize("source", [{"utm_source": ""}, {"utm_source": None}, {}])
+def test_event_without_a_source_is_direct(visitor: Visitor, source: dict[str, object]) -> None:
+    event = {name: v for name, v in event_of(visitor.fresh("e")).items() if name != "utm_source"}
+    event |= {"user_id": visitor.fresh("user"), **source}
+    assert visitor.http.post("/track", json=event).status_code == 202
+    assert sources_of(visitor.get(f"/journey/{event['user_id']}")) == {"(direct)"}
+
+
 def test_duplicate_is_flagged_and_counts_once(visitor: Visitor) -> None:
     user, conversion = visitor.fresh("user"), visitor.fresh("conversion")
     processed = visitor.counters()["conversions_processed"]
@@ -367,8 +405,14 @@ NOT_EVENTS: list[tuple[str, bytes]] = [
     ("timestamp", without("timestamp")),
     *(
         (name, raw(GOOD | {name: value}))
-        for name in ("event_id", "user_id", "site_id", "event_name", "utm_source")
+        for name in ("event_id", "user_id", "site_id", "event_name")
         for value in IDS
+    ),
+    *(
+        (name, raw(GOOD | {name: value}))
+        for name in ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
+        for value in IDS
+        if value != ""
     ),
     *(("conversion_id", raw(SALE | {"conversion_id": value})) for value in CONVERSION_IDS),
     *(("timestamp", raw(GOOD | {"timestamp": value})) for value in TIMESTAMPS),
