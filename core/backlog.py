@@ -14,6 +14,9 @@ from core.query.statements import Statement
 
 LEASE_SECONDS = 30.0
 _PAGE = 500
+_ALL_ATTEMPTS = 2**31
+_FAILED = "tried {} times without success; the last error: "
+_NEVER_FINISHED = "taken {} times and never finished: the consumer ended in the middle"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,16 +112,27 @@ class Backlog:
         row = (self._until_ms(retry_in), owner, error, ids, owner)
         await self._database.write((statements.RECORD_FAILURE, [row]))
 
-    async def bury(
-        self, conversion_ids: Sequence[str], reason: str, *, attempts: int = 2**31
-    ) -> int:
+    async def bury(self, conversion_ids: Sequence[str], reason: str) -> int:
         """Move *conversion_ids* to the dead letters, but for those that another consumer has taken.
 
-        attempts: no more than so many are written down. Return how many conversions were moved.
+        Return how many conversions were moved.
         """
+        return await self._bury(statements.BURY, (_ALL_ATTEMPTS, reason), conversion_ids)
+
+    async def bury_spent(self, conversion_ids: Sequence[str], *, attempts: int) -> int:
+        """Bury what was taken once more after as many *attempts* as it may have.
+
+        The reason is the error that it met last; without one its consumers never finished.
+        """
+        reasons = (_FAILED.format(attempts), _NEVER_FINISHED.format(attempts))
+        return await self._bury(statements.BURY_SPENT, (attempts, *reasons), conversion_ids)
+
+    async def _bury(
+        self, bury: Statement, why: Sequence[object], conversion_ids: Sequence[str]
+    ) -> int:
         ids, owner = json.dumps([*conversion_ids]), self.lease.owner
         changed = await self._database.write(
-            (statements.BURY, [(attempts, reason, epoch_ms(self._clock), ids, owner)]),
+            (bury, [(*why, epoch_ms(self._clock), ids, owner)]),
             (statements.DEQUEUE_DEAD, [(ids, owner)]),
         )
         return changed[0]

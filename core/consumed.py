@@ -7,8 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.figures import latencies_from_json, latencies_to_json
+from core.figures import (
+    latencies_from_json,
+    latencies_to_json,
+    statements_from_json,
+    statements_to_json,
+)
 from core.profiling import LatencyProfiler
+from core.query.executor import (
+    Logged,
+    QueryExecutor,
+    StatementStatistics,
+    log_from_json,
+    log_to_json,
+)
 
 _RUN_START = "run-starts-at-ms"
 
@@ -19,21 +31,38 @@ _PATIENCE = 5.0
 
 
 class Consumed:
-    """The file of one consumer: it writes, the first worker reads, who speaks for it."""
+    """The file of one consumer: it writes, the first worker reads, who speaks for it.
+
+    Its second line tells of statements and slow queries: they are dearer, and seldom asked for.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "consumer.json"
+        self._queries = "{}"
 
-    def write(self, counters: Mapping[str, int], profiler: LatencyProfiler, now: float) -> None:
+    def write(
+        self,
+        counters: Mapping[str, int],
+        profiler: LatencyProfiler,
+        executor: QueryExecutor | None,
+        now: float,
+    ) -> None:
         """Replace the figures; a reader sees the old ones or the new ones, whole.
 
-        now: seconds of a clock that all processes of the machine share.
+        executor: None leaves what was told of statements and slow queries. now: seconds of a clock
+        that all processes of the machine share.
         """
         figures = {
             "counters": dict(counters), "latencies": latencies_to_json(profiler), "written": now,
         }  # fmt: skip
+        if executor is not None:
+            queries = {
+                "statements": statements_to_json(executor.statement_statistics),
+                "slow": log_to_json(executor.slow_log),
+            }
+            self._queries = json.dumps(queries)
         new = self._path.with_suffix(".new")
-        new.write_text(json.dumps(figures), encoding="utf-8")
+        new.write_text(f"{json.dumps(figures)}\n{self._queries}\n", encoding="utf-8")
         new.replace(self._path)
 
     def counters(self) -> dict[str, int]:
@@ -45,6 +74,15 @@ class Consumed:
         """Return the latencies; none before a consumer has started."""
         return latencies_from_json(self._read().get("latencies", []))
 
+    def statements(self) -> dict[str, StatementStatistics]:
+        """Return what each statement has cost; none before a consumer has started."""
+        return statements_from_json(self._read(1).get("statements", {}))
+
+    def slow_log(self) -> list[Logged]:
+        """Return the slow operations, the latest last; none before a consumer has started."""
+        queries = self._read(1)
+        return log_from_json(queries["slow"]) if queries else []
+
     def fault(self, now: float) -> str:
         """Return why the consumer seems not to work, "" if it does."""
         written = self._read().get("written")
@@ -53,11 +91,12 @@ class Consumed:
         silent = now - float(written)
         return f"no sign of life for {silent:.0f} s" if silent > _PATIENCE else ""
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self, line: int = 0) -> dict[str, Any]:
         try:
-            data: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
+            text = self._path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return {}
+        data: dict[str, Any] = json.loads(text.splitlines()[line])
         return data
 
     def forget(self) -> None:

@@ -35,14 +35,16 @@ from core.forwarding.forwarder import LAST_DELIVERIES, Forwarder
 from core.forwarding.http import receiver_of
 from core.forwarding.outbox import outbox_of
 from core.profiling import LatencyProfiler
-from core.query.database import Database, SqliteDatabase
+from core.query.database import Database
+from core.query.executor import QueryExecutor
 from core.query.queries import Queries
-from core.reference import DrawnNumbers, EmulatingPlatform, WorkerPlan
+from core.reference import DrawnNumbers, EmulatingPlatform, WorkerPlan, shared_database
 from core.timers import Timers
 from core.worker import die_with_parent, plan_of, say
 
 POLL_SECONDS = 0.02
 FORWARD_SECONDS = 1.0
+QUERIES_SECONDS = 0.2
 
 
 class Consumer:
@@ -54,7 +56,7 @@ class Consumer:
         self._clock = SystemClock()
         self._timers = Timers(self._clock)
         self._faults = FaultSchedule(scenario.faults, origin=float("inf"))
-        self._sqlite = SqliteDatabase(plan.folder / "cdp.sqlite")
+        self._sqlite = shared_database(plan)
         self._profiler = LatencyProfiler(self._clock)
         database: Database = self._sqlite
         numbers = DrawnNumbers(scenario.seed, plan.position)
@@ -66,7 +68,8 @@ class Consumer:
         self._forwarder = self._outlet(platform if plan.emulate else None)
         settings = scenario.attribution
         scheme = Scheme(settings.parameters(), newest_row(self._sqlite.connection))
-        queries = Queries(database, self._clock, self._profiler, parameters=scheme.parameters)
+        self._executor = QueryExecutor(database, self._clock, plans=self._sqlite)
+        queries = Queries(self._executor, self._clock, self._profiler, parameters=scheme.parameters)
         self._asking: dict[asyncio.Task[Any], None] = {}
         self._current = CurrentScheme(
             scheme, queries, self._clock, refresh=settings.refresh, retain=self._retain
@@ -90,7 +93,7 @@ class Consumer:
         self._feed = Feed(self._backlog, self._queue, self._clock)
         self._figures = Consumed(plan.folder)
         self._written: dict[str, int] = {}
-        self._written_at = float("-inf")
+        self._written_at = self._queries_at = float("-inf")
 
     def _retain(self, task: asyncio.Task[Any]) -> None:
         self._asking[task] = None
@@ -99,7 +102,9 @@ class Consumer:
     def _behind_latencies(self, platform: EmulatingPlatform) -> DelayedDatabase:
         plan, tier = self._plan, self._plan.scenario.tiers.l3
         executions = SharedExecutions(plan.folder / "executions", concurrency=tier.concurrency)
-        return DelayedDatabase(self._sqlite, tier, self._faults, platform, executions)
+        return DelayedDatabase(
+            self._sqlite, tier, self._faults, platform, executions, takes_time=True
+        )
 
     def _outlet(self, platform: EmulatingPlatform | None) -> Forwarder | None:
         destination = self._plan.scenario.destination
@@ -121,8 +126,7 @@ class Consumer:
         """Consume until *stop* is set, then what is left, and close."""
         while not stop.is_set():
             await self._step()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), POLL_SECONDS)
+            await self._feed.pause(POLL_SECONDS)
         while await self._step() or self._queue.pending:
             await self._queue.drain()
         await self._fitter.drain()
@@ -175,9 +179,12 @@ class Consumer:
         now = self._clock.now()
         if counters == self._written and now - self._written_at < SIGN_OF_LIFE:
             return
+        # While batch follows batch, what is dear is not told with each of them.
+        is_due = not self._queue.pending or now - self._queries_at >= QUERIES_SECONDS
         with suppress(OSError):  # a full disk: the next step writes them
-            self._figures.write(counters, self._profiler, now)
+            self._figures.write(counters, self._profiler, self._executor if is_due else None, now)
             self._written, self._written_at = counters, now
+            self._queries_at = now if is_due else self._queries_at
 
 
 async def _consume(plan: WorkerPlan) -> None:

@@ -88,6 +88,7 @@ class ConversionQueue:
         self._running: dict[asyncio.Task[None], None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._idle: asyncio.Future[None] | None = None
+        self._freed: asyncio.Future[None] | None = None
         self.batches = 0
         self.retries = 0
         self.given_up = 0
@@ -122,6 +123,14 @@ class ConversionQueue:
             self._close_batch()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._wait, self._close_batch)
+
+    async def freed(self) -> None:
+        """Return once there may be room again: at once, or when a batch has ended."""
+        if self.room:
+            return
+        if self._freed is None:
+            self._freed = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._freed)
 
     async def drain(self) -> None:
         """Hand out what is collected now, and return when every batch has ended."""
@@ -215,6 +224,9 @@ class ConversionQueue:
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._running[task]
         self._hand_out()
+        if self._freed is not None:
+            self._freed.set_result(None)
+            self._freed = None
         if self._idle is not None and not self._is_busy():
             if not self._idle.done():
                 self._idle.set_result(None)

@@ -6,20 +6,23 @@ wait until a time, where random numbers come from, and what a CPU is.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import NoReturn, Protocol
+from typing import NoReturn, Protocol, TypeVar
 
 from core.caching.kv import KVStore, StoreItem, require_life
 from core.distributions import Distribution
-from core.errors import StoreError, StoreTimeout
+from core.errors import Refused, StoreError, StoreTimeout
 from core.query.database import Command, Database, Row
 from core.query.statements import Statement
 from core.scenario import Fault
 from core.span import CURRENT
 from core.streams import Purpose
 from core.tiers import L2, L3
+
+_T = TypeVar("_T")
 
 _HOT_KEYS = 200_000
 
@@ -214,6 +217,8 @@ class DelayedDatabase:
 
     Half the round trip lies before the execution and half after it. The statement itself runs
     when it reaches the database, so statements take effect in the order of their arrival there.
+    takes_time: whether *database* takes time of its own, which then counts against the tier's
+    timeout as the modelled time does.
     """
 
     def __init__(
@@ -223,8 +228,11 @@ class DelayedDatabase:
         faults: FaultSchedule,
         platform: Platform,
         executions: Reservations,
+        *,
+        takes_time: bool = False,
     ) -> None:
         self._database = database
+        self._takes_time = takes_time
         self._tier = tier
         self._faults = faults
         self._platform = platform
@@ -248,7 +256,12 @@ class DelayedDatabase:
         arrives = sent + trip / 2
         await platform.until(arrives if arrives <= limit else limit)
         done = self._reserve(trip, execution, limit)
-        rows = [] if failed else await self._database.read(statement, parameters)
+        if failed:
+            rows = []
+        elif self._takes_time:
+            rows = await self._within(limit, self._database.read(statement, parameters))
+        else:
+            rows = await self._database.read(statement, parameters)
         await platform.until(done)
         if failed or done >= limit:
             self._fail(done >= limit)
@@ -267,7 +280,12 @@ class DelayedDatabase:
         arrives = sent + trip / 2
         await platform.until(arrives if arrives <= limit else limit)
         done = self._reserve(trip, execution, limit)
-        changed = [] if failed else await self._database.write(*commands)
+        if failed:
+            changed = []
+        elif self._takes_time:
+            changed = await self._within(limit, self._database.write(*commands))
+        else:
+            changed = await self._database.write(*commands)
         await platform.until(done)
         if failed or done >= limit:
             self._fail(done >= limit)
@@ -289,6 +307,19 @@ class DelayedDatabase:
         stages.append(("l3wait", end - execution - arrived))
         done = end + trip / 2
         return done if done <= limit else limit
+
+    async def _within(self, limit: float, operation: Awaitable[_T]) -> _T:
+        """Return what *operation* does by *limit*; its own failures are the database's, too."""
+        try:
+            async with asyncio.timeout(limit - self._platform.now()):
+                return await operation
+        except (TimeoutError, StoreTimeout):
+            self._fail(True)
+        except Refused:  # it did answer
+            raise
+        except StoreError:
+            self.errors += 1
+            raise
 
     def _fail(self, is_late: bool) -> NoReturn:
         self.errors += 1

@@ -37,15 +37,7 @@ class Figures:
         """Return plain data that `from_json` reads."""
         return {
             "latencies": latencies_to_json(self.profiler),
-            "statements": {
-                name: {
-                    "histogram": found.histogram.to_json(),
-                    "rows_read": found.rows_read,
-                    "rows_written": found.rows_written,
-                    "cache_hits": found.cache_hits,
-                }
-                for name, found in self.statements.items()
-            },
+            "statements": statements_to_json(self.statements),
             "caches": self.caches,
             "counters": self.counters,
             "processes": self.processes,
@@ -58,15 +50,7 @@ class Figures:
         """Return the figures that `to_json` wrote; KeyError, TypeError or ValueError if none."""
         return cls(
             profiler=latencies_from_json(data["latencies"]),
-            statements={
-                name: StatementStatistics(
-                    LatencyHistogram.from_json(found["histogram"]),
-                    rows_read=found["rows_read"],
-                    rows_written=found["rows_written"],
-                    cache_hits=found["cache_hits"],
-                )
-                for name, found in data["statements"].items()
-            },
+            statements=statements_from_json(data["statements"]),
             caches=data["caches"],
             counters=data["counters"],
             processes=data["processes"],
@@ -86,12 +70,7 @@ def merged(parts: Iterable[Figures]) -> Figures:
     requests: list[dict[str, Any]] = []
     for part in parts:
         add_latencies(profiler, part.profiler)
-        for name, found in part.statements.items():
-            total = statements.setdefault(name, StatementStatistics(LatencyHistogram()))
-            total.histogram.add(found.histogram)
-            total.rows_read += found.rows_read
-            total.rows_written += found.rows_written
-            total.cache_hits += found.cache_hits
+        add_statements(statements, part.statements)
         add_counts(caches, part.caches)
         add_counts(counters, part.counters)
         processes += part.processes
@@ -117,6 +96,44 @@ def add_counts(total: dict[str, Any], counts: Mapping[str, Any]) -> None:
             add_counts(total.setdefault(name, {}), value)
         else:
             total[name] = total.get(name, 0) + value
+
+
+def add_statements(
+    total: dict[str, StatementStatistics], other: Mapping[str, StatementStatistics]
+) -> None:
+    """Add what each statement of *other* has cost to *total*; *other* is left as it is."""
+    for name, found in other.items():
+        sum_ = total.setdefault(name, StatementStatistics(LatencyHistogram()))
+        sum_.histogram.add(found.histogram)
+        sum_.rows_read += found.rows_read
+        sum_.rows_written += found.rows_written
+        sum_.cache_hits += found.cache_hits
+
+
+def statements_to_json(statements: Mapping[str, StatementStatistics]) -> dict[str, Any]:
+    """Return what each statement has cost as plain data."""
+    return {
+        name: {
+            "histogram": found.histogram.to_json(),
+            "rows_read": found.rows_read,
+            "rows_written": found.rows_written,
+            "cache_hits": found.cache_hits,
+        }
+        for name, found in statements.items()
+    }
+
+
+def statements_from_json(data: Mapping[str, Any]) -> dict[str, StatementStatistics]:
+    """Return what `statements_to_json` wrote."""
+    return {
+        name: StatementStatistics(
+            LatencyHistogram.from_json(found["histogram"]),
+            rows_read=found["rows_read"],
+            rows_written=found["rows_written"],
+            cache_hits=found["cache_hits"],
+        )
+        for name, found in data.items()
+    }
 
 
 def add_latencies(total: LatencyProfiler, other: LatencyProfiler) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from core.errors import EdgeproofError, InputError
+from core.folder_lock import held_folder
 from core.monitoring import TOKEN_VARIABLE
 from core.scenario import Scenario
 from core.scenario_file import scenario_data
@@ -186,9 +187,9 @@ def running_service(
 
     port: of the first process, the others take the next ones; 0 chooses free ones. folder: for
     the database, a temporary one if None. redis: URL of L2; without one a single process embeds
-    its own, and several share a fake one. Raise InputError if a port is taken or there are more
-    than MAX_WORKERS processes, EdgeproofError with the last line of the log if the service does
-    not start.
+    its own, and several share a fake one. Raise InputError if a port is taken, another service
+    runs on the folder or there are more than MAX_WORKERS processes, EdgeproofError with the last
+    line of the log if the service does not start.
 
     Its end lets requests in flight and the queue be finished; an exception that comes meanwhile
     (a second Ctrl-C) ends every process at once.
@@ -204,7 +205,10 @@ def running_service(
             f"--port {port}: {count} processes take the ports up to {port + count - 1}; choose "
             f"{65_536 - count} or lower"
         )
-    with tempfile.TemporaryDirectory(prefix="edgeproof-") as temporary:
+    with (
+        tempfile.TemporaryDirectory(prefix="edgeproof-") as temporary,
+        held_folder(Path(temporary) if folder is None else folder),
+    ):
         home = Path(temporary)
         roster = home / "workers.json"
         plan = {

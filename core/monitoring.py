@@ -83,6 +83,9 @@ class Monitoring:
         said = self._said(scope, replies)
         if fault := self._reference().consumer_fault():
             said["workers"]["silent"].append({"worker": "consumer", "reason": fault})
+        elif any(reply.worker == 0 and reply.data is None for reply in replies):
+            reason = "worker 0, which tells its figures, does not answer"
+            said["workers"]["silent"].append({"worker": "consumer", "reason": reason})
         return Gathered(figures=merged(parts), said=said)
 
     def _said(self, scope: str, replies: Sequence[Reply]) -> dict[str, Any]:

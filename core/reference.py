@@ -31,7 +31,7 @@ from core.emulation import DelayedDatabase, DelayedKV, Executions, FaultSchedule
 from core.errors import StoreError
 from core.executions import SharedExecutions
 from core.feed import Feed
-from core.figures import Figures, add_latencies
+from core.figures import Figures, add_latencies, add_statements
 from core.forwarding.forwarder import LAST_DELIVERIES
 from core.forwarding.http import receiver_of
 from core.forwarding.outbox import outbox_of
@@ -47,7 +47,7 @@ from core.profiling import LatencyProfiler
 from core.query import statements
 from core.query.cache import RULES, query_cache_of
 from core.query.database import Database, SqliteDatabase
-from core.query.executor import QueryExecutor
+from core.query.executor import QueryExecutor, SlowQuery, StatementStatistics
 from core.replay import prepare
 from core.scenario import ENDPOINTS, Scenario
 from core.seeding import bring_up_to_date, seed_database
@@ -79,6 +79,12 @@ class WorkerPlan:
     emulate: bool
     destination: str | None = None
     roster: Path | None = None
+
+
+def shared_database(plan: WorkerPlan) -> SqliteDatabase:
+    """Return the database of all processes of a service, with the limits of its scenario."""
+    l3 = plan.scenario.tiers.l3
+    return SqliteDatabase(plan.folder / "cdp.sqlite", timeout=l3.timeout, readers=l3.readers)
 
 
 class DrawnNumbers:
@@ -134,7 +140,7 @@ class Reference(Application):
         self.faults = FaultSchedule(scenario.faults, origin=float("inf"))
         prepared = prepare(scenario)
         self._warm_state = warm_state(scenario, prepared)
-        self._sqlite = SqliteDatabase(plan.folder / "cdp.sqlite")
+        self._sqlite = shared_database(plan)
         connection, attribution = self._sqlite.connection, scenario.attribution
         seed_database(connection, populate(scenario, prepared.workload), attribution)
         if plan.position == 0:  # it starts before the others
@@ -210,7 +216,9 @@ class Reference(Application):
         )
         self._view = DelayedKV(self.kv, tiers.l2, self.faults, platform)
         self.kv = self._view
-        self.database = DelayedDatabase(self._sqlite, tiers.l3, self.faults, platform, executions)
+        self.database = DelayedDatabase(
+            self._sqlite, tiers.l3, self.faults, platform, executions, takes_time=True
+        )
 
     async def start(self) -> None:
         """Load what a warm start needs, queue what was left unfinished, and start the probe."""
@@ -327,11 +335,12 @@ class Reference(Application):
             if isinstance(store, DelayedKV | DelayedDatabase):
                 counters[f"{name}_operations"] = store.operations
                 counters[f"{name}_errors"] = store.errors
-        if self._consumed is not None:
-            # The rows before the file: what is in neither has been counted in it.
+        if self.plan.position == 0:  # it speaks for the queue that all of them share
+            # The rows before the consumer's file: what is in neither has been counted in it.
             waiting = self._waiting()
-            for name, number in self._consumed.counters().items():
-                counters[name] = counters.get(name, 0) + number
+            if self._consumed is not None:
+                for name, number in self._consumed.counters().items():
+                    counters[name] = counters.get(name, 0) + number
             counters["queue_pending"] = max(counters["queue_pending"], waiting)
         return counters
 
@@ -366,16 +375,22 @@ class Reference(Application):
 
         part: "caches" or "queries" adds what is dearer to tell; see `core.figures.PARTS`.
         """
-        executor = self.executor
-        is_of_queries = part == "queries"
-        slow = [asdict(s) for s in await executor.slow_queries()] if is_of_queries else []
+        queries: dict[str, StatementStatistics] = {}
+        slow: list[SlowQuery] = []
+        if part == "queries":
+            add_statements(queries, self.executor.statement_statistics)
+            log = self.executor.slow_log
+            if self._consumed is not None:
+                add_statements(queries, self._consumed.statements())
+                log += self._consumed.slow_log()
+            slow = await self.executor.explained(log)
         counters = self.counters()  # before the latencies: what they say is done, those hold
         return Figures(
             profiler=self.latencies(),
             counters=counters,
             processes=[{"worker": self.plan.position, **self.process_figures()}],
-            statements=executor.statement_statistics if is_of_queries else {},
-            slow=slow,
+            statements=queries,
+            slow=[asdict(one) for one in slow],
             slow_requests=[each.to_json() for each in self.profiler.slow_requests()],
             caches=cache_counts(self) if part == "caches" else {},
         )

@@ -122,6 +122,17 @@ _LATENCY = {
     "failed": WHOLE,
     **dict.fromkeys(("avg", "p50", "p95", "p99", "max"), maybe(NUMBER)),
 }
+_ROWS: dict[str, Schema] = {
+    "rows_read": {
+        **WHOLE,
+        "description": "Rows returned. D1 bills every row that it looks at, so it bills more.",
+    },
+    "rows_written": {
+        **WHOLE,
+        "description": "Rows changed. D1 also bills one for each entry of an index.",
+    },
+    "cache_hits": {**WHOLE, "description": "Answers of tiers.query_cache."},
+}
 _OUTCOMES = [column for column in COLUMNS if column != "none"]
 _OF_DATA_DRIVEN = ("model_version", "fallback")
 _ORIGIN: dict[str, Schema] = {
@@ -244,9 +255,14 @@ SCHEMAS: dict[str, Schema] = {
         left_out={**WHOLE, "description": "Further stages."},
     ),
     "SlowQuery": record(
-        names=rows(TEXT), seconds=NUMBER, ended_ms=EPOCH_MS, rows=WHOLE, plan=TEXT
+        names=rows(TEXT),
+        seconds=NUMBER,
+        ended_ms=EPOCH_MS,
+        rows=WHOLE,
+        reason={**TEXT, "description": "Why it failed; empty if it did not."},
+        plan=TEXT,
     ),
-    "Statement": record(**_LATENCY, rows_read=WHOLE, rows_written=WHOLE, cache_hits=WHOLE),
+    "Statement": record(**_LATENCY, **_ROWS),
     "CacheReport": record(
         reads=WHOLE,
         **dict.fromkeys(("l1_ratio", "l2_ratio", "hit_ratio", "miss_ratio"), _SHARE),
@@ -332,11 +348,7 @@ SCHEMAS |= {
         ),
         counters=part("Counters"),
         processes=rows(part("WorkerProcess")),
-        statements=table(
-            record(
-                histogram=part("Histogram"), rows_read=WHOLE, rows_written=WHOLE, cache_hits=WHOLE
-            )
-        ),
+        statements=table(record(histogram=part("Histogram"), **_ROWS)),
         slow=rows(part("SlowQuery")),
         slow_requests=rows(part("SlowRequest")),
         caches={"type": "object"},

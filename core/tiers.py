@@ -15,6 +15,10 @@ def _latency(**points: str) -> Any:
     return Field(default_factory=lambda: parse_distribution(points))
 
 
+def _is_none(number: int) -> bool:
+    return number == 0
+
+
 class L1(Part):
     """The memory cache."""
 
@@ -88,13 +92,18 @@ class L2(Part):
 
 
 class L3(Part):
-    """The database: round trips overlap, executions queue."""
+    """The database: round trips overlap, executions queue.
+
+    readers: the service's own connections that only read, beside the one that writes. No simulated
+    time depends on them, so that a scenario without them is the same with and without the field.
+    """
 
     round_trip: Latency = _latency(p50="15ms", p99="30ms")
     read_execution: Latency = _latency(p50="0.5ms", p99="1ms")
     write_execution: Latency = _latency(p50="1ms", p99="5ms")
     concurrency: Annotated[int, Field(ge=1, le=1000)] = 1
     timeout: Annotated[Duration, Field(gt=0)] = 30.0
+    readers: Annotated[int, Field(ge=0, le=64, exclude_if=_is_none)] = 0
 
 
 class QueryRows(Part):

@@ -11,8 +11,8 @@ import typer
 from core.backlog import BacklogStatus
 from core.clock import SystemClock
 from core.forwarding.outbox import LEASE_SECONDS, Outbox
-from core.query.database import SqliteDatabase
-from edgeproof.database import DatabaseOption, ask_database
+from core.query.database import Database, SqliteDatabase
+from edgeproof.database import DatabaseOption, ask_database, read_database
 from edgeproof.options import JsonOption, PlainOption
 from edgeproof.queue import known, show_dead, show_status
 
@@ -26,11 +26,11 @@ def status(db: DatabaseOption, plain: PlainOption = False, as_json: JsonOption =
     Example: edgeproof outbox status --db data/cdp.sqlite
     """
 
-    async def ask(database: SqliteDatabase) -> tuple[BacklogStatus, int]:
+    async def ask(database: Database) -> tuple[BacklogStatus, int]:
         outbox = _outbox(database)
         return await outbox.status(), len(await outbox.dead_letters())
 
-    found, dead = ask_database(db, ask)
+    found, dead = read_database(db, ask)
     show_status(found, dead, holder="a forwarder's", plain=plain, as_json=as_json)
     if dead and not as_json:
         print(f"edgeproof outbox dead --db {db} tells why; outbox retry sends them again.")
@@ -43,7 +43,7 @@ def dead(db: DatabaseOption, plain: PlainOption = False, as_json: JsonOption = F
 
     Example: edgeproof outbox dead --db data/cdp.sqlite
     """
-    letters = ask_database(db, lambda database: _outbox(database).dead_letters())
+    letters = read_database(db, lambda database: _outbox(database).dead_letters())
     show_dead(letters, none="No delivery was given up.", plain=plain, as_json=as_json)
     return 0
 
@@ -75,6 +75,6 @@ def retry(
     return 0
 
 
-def _outbox(database: SqliteDatabase) -> Outbox:
+def _outbox(database: Database) -> Outbox:
     owner = f"outbox-{os.getpid()}"
     return Outbox(database, SystemClock(), owner=owner, lease=LEASE_SECONDS)

@@ -15,8 +15,8 @@ import typer
 from core.backlog import Backlog, BacklogStatus, DeadLetter
 from core.clock import SystemClock
 from core.errors import InputError
-from core.query.database import SqliteDatabase
-from edgeproof.database import DatabaseOption, ask_database
+from core.query.database import Database, SqliteDatabase
+from edgeproof.database import DatabaseOption, ask_database, read_database
 from edgeproof.finish import show_table
 from edgeproof.options import JsonOption, PlainOption
 
@@ -30,11 +30,11 @@ def status(db: DatabaseOption, plain: PlainOption = False, as_json: JsonOption =
     Example: edgeproof queue status --db data/cdp.sqlite
     """
 
-    async def ask(database: SqliteDatabase) -> tuple[BacklogStatus, int]:
+    async def ask(database: Database) -> tuple[BacklogStatus, int]:
         backlog = _backlog(database)
         return await backlog.status(), len(await backlog.dead_letters())
 
-    found, dead = ask_database(db, ask)
+    found, dead = read_database(db, ask)
     show_status(found, dead, holder="a consumer's", plain=plain, as_json=as_json)
     if dead and not as_json:
         print(f"edgeproof queue dead --db {db} tells why; queue retry queues them again.")
@@ -47,7 +47,7 @@ def dead(db: DatabaseOption, plain: PlainOption = False, as_json: JsonOption = F
 
     Example: edgeproof queue dead --db data/cdp.sqlite
     """
-    letters = ask_database(db, lambda database: _backlog(database).dead_letters())
+    letters = read_database(db, lambda database: _backlog(database).dead_letters())
     show_dead(letters, none="No conversion was given up.", plain=plain, as_json=as_json)
     return 0
 
@@ -132,9 +132,12 @@ def known(
     return [*asked] if asked else dead
 
 
-def _backlog(database: SqliteDatabase) -> Backlog:
+def _backlog(database: Database) -> Backlog:
     return Backlog(database, SystemClock(), owner=f"queue-{os.getpid()}")
 
 
 def _time(epoch_ms: int) -> str:
-    return datetime.fromtimestamp(epoch_ms / 1000, UTC).isoformat(" ", "seconds")
+    try:
+        return datetime.fromtimestamp(epoch_ms / 1000, UTC).isoformat(" ", "seconds")
+    except (OSError, OverflowError, ValueError):  # beyond the years that are written so
+        return f"{epoch_ms} ms after 1970"

@@ -51,7 +51,9 @@ def command(
     data: Annotated[
         Path | None,
         typer.Option(
-            "--data", metavar="DIR", help="Keep the database here. Default: a temporary folder."
+            "--data",
+            metavar="DIR",
+            help="Keep the database here; one service at a time. Default: a temporary folder.",
         ),
     ] = None,
     redis: Annotated[

@@ -6,20 +6,18 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from core.errors import InputError, Overloaded, Refused, StoreError, StoreTimeout
+from core.query.lane import LOCK_MS, Lane, is_locked
 from core.query.migrations import check_schema, migrate
 from core.query.statements import Statement
 
 MAX_WAITING = 10_000
 """Queries that wait for their turn before others are refused."""
 
-_CHECK_STEPS = 10_000  # of SQLite's virtual machine: well below a millisecond
-_LOCK_SECONDS = 5.0
+_LOCK_SECONDS = LOCK_MS / 1000
 _RETRY_SECONDS = 0.01
 _MEMORY_PAGE_BYTES = 16_384
 
@@ -78,8 +76,10 @@ class SqliteDatabase:
     simulated time demands: without a time limit or a queue.
 
     timeout: seconds from the call to its result, waiting included; a query that runs longer is
-    interrupted. max_waiting: calls that may wait before others get Overloaded. A call that is
-    cancelled while it waits never runs; one that runs is interrupted.
+    interrupted. What waits for another program's lock (5 s at most) lets the calls behind it go
+    first, if there is a timeout. max_waiting: calls that may wait before others get Overloaded. A
+    call that is cancelled while it waits never runs; one that runs is interrupted, and holds its
+    connection until then.
 
     A file survives the end of the process at any point; the last commits before a power cut
     may be lost.
@@ -99,7 +99,7 @@ class SqliteDatabase:
         self._path = path
         self._timeout = timeout
         self._max_waiting = max_waiting
-        self._lanes: list[_Lane] = []
+        self._lanes: list[Lane] = []
         try:
             self.connection = _connect(path)
             try:
@@ -109,18 +109,22 @@ class SqliteDatabase:
                 _use_wal(self.connection)
                 self.connection.execute("PRAGMA synchronous = NORMAL")
                 migrate(self.connection, path)
-                self._writer = None if inline else _Lane("sqlite-writer", [self.connection])
+                self._writer = None if inline else Lane("sqlite-writer", [self.connection])
                 reading = [_connect(path) for _ in range(readers)]
             except BaseException:
                 self.connection.close()  # or its transaction locks the file for others
                 raise
         except sqlite3.DatabaseError as error:
+            if is_locked(error):
+                raise InputError(
+                    f"{path}: another program keeps it locked; try again when it has finished"
+                ) from None
             raise InputError(
                 f"{path}: not a usable database ({error}); give another file"
             ) from None
         for connection in reading:
             connection.execute("PRAGMA query_only = ON")
-        self._reader = _Lane("sqlite-reader", reading) if reading else self._writer
+        self._reader = Lane("sqlite-reader", reading) if reading else self._writer
 
     async def read(self, statement: Statement, parameters: Sequence[Any]) -> list[Row]:
         """Return the rows of *statement*."""
@@ -151,74 +155,26 @@ class SqliteDatabase:
         self.connection.close()
 
     async def _in_thread(
-        self, lane: _Lane, what: str, call: Callable[[sqlite3.Connection], _T]
+        self, lane: Lane, what: str, call: Callable[[sqlite3.Connection], _T]
     ) -> _T:
         if lane.waiting >= self._max_waiting:
             raise Overloaded(
                 f"{what}: the database is overloaded, {lane.waiting} queries wait for their turn; "
                 "try again later, or send it fewer"
             )
+        if self._timeout is None:
+            return await lane.run(call)
+        deadline = time.monotonic() + self._timeout
         try:
             async with asyncio.timeout(self._timeout):
-                return await lane.run(call)
+                return await lane.run(call, deadline)
         except TimeoutError:
             raise StoreTimeout(f"{what} did not end within {self._timeout:g} s") from None
-
-
-class _Lane:
-    """Connections that take one call each at a time, first come first served."""
-
-    def __init__(self, name: str, connections: Sequence[sqlite3.Connection]) -> None:
-        self._connections = connections
-        self._free: SimpleQueue[sqlite3.Connection] = SimpleQueue()
-        for connection in connections:
-            self._free.put(connection)
-        self._threads = ThreadPoolExecutor(len(connections), name)
-        self._asked = 0
-
-    @property
-    def waiting(self) -> int:
-        """The calls that no connection has begun."""
-        return self._asked - len(self._connections)
-
-    async def run(self, call: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Return what *call* returns for a connection of its own.
-
-        If this is cancelled, the call does not begin, or is interrupted in the middle.
-        """
-        is_given_up = False
-
-        def in_thread() -> _T:
-            connection = self._free.get()
-            try:
-                # Asked in the thread that runs the statement: an interrupt from another one
-                # could strike the next call's.
-                connection.set_progress_handler(lambda: is_given_up, _CHECK_STEPS)
-                return call(connection)
-            finally:
-                connection.set_progress_handler(None, 0)
-                self._free.put(connection)
-
-        try:
-            running = asyncio.get_running_loop().run_in_executor(self._threads, in_thread)
-        except RuntimeError as error:
-            raise StoreError(f"the database is closed: {error}") from error
-        self._asked += 1
-        running.add_done_callback(self._ended)
-        try:
-            return await running
-        except asyncio.CancelledError:
-            is_given_up = True
-            raise
-
-    def _ended(self, _: object) -> None:
-        self._asked -= 1
-
-    def close(self) -> None:
-        """Finish what was asked for, then close the connections."""
-        self._threads.shutdown(wait=True)
-        for connection in self._connections:
-            connection.close()
+        except StoreError as error:
+            if time.monotonic() < deadline or not is_locked(error.__cause__):
+                raise
+            raise StoreTimeout(f"{what} did not end within {self._timeout:g} s: the database is "
+                               "locked by another program") from error  # fmt: skip
 
 
 def _connect(path: Path | None) -> sqlite3.Connection:
@@ -242,12 +198,12 @@ def _use_wal(connection: sqlite3.Connection) -> None:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
-            if is_last or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+            if is_last or not is_locked(error):
                 raise
             time.sleep(_RETRY_SECONDS)
         else:
             break
-    connection.execute(f"PRAGMA busy_timeout = {int(1000 * _LOCK_SECONDS)}")
+    connection.execute(f"PRAGMA busy_timeout = {LOCK_MS}")
 
 
 def _read(

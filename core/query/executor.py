@@ -11,7 +11,7 @@ from typing import Any
 
 from core.caching.stamps import LOADED
 from core.clock import Clock, epoch_ms
-from core.errors import StoreError
+from core.errors import StoreError, StoreTimeout
 from core.histogram import LatencyHistogram
 from core.profiling import summarise
 from core.query.cache import CacheRule, QueryCache
@@ -20,25 +20,36 @@ from core.query.statements import Statement, insertion
 
 SLOW_SECONDS = 0.05
 SLOW_KEPT = 100
+_RETURNING = re.compile(r"\bRETURNING\b", re.IGNORECASE)
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlowQuery:
-    """An operation that took long: its statements, when it ended, and how they find their rows."""
+    """An operation that took long: its statements, when it ended, and how they find their rows.
+
+    reason: why it failed, "" if it did not.
+    """
 
     names: tuple[str, ...]
     seconds: float
     ended_ms: int
     rows: int
+    reason: str = ""
     plan: str = ""
+
+
+Logged = tuple[SlowQuery, tuple[Statement, ...]]
+"""A slow operation without the plans, and the statements that these are of."""
 
 
 @dataclass(slots=True)
 class StatementStatistics:
     """What one statement has cost; the statements of a write share its time.
 
-    rows_read: as the database counts them, or those returned where it does not tell.
+    rows_read and rows_written: as the database counts and bills them, where it tells (D1). SQLite
+    does not tell: there they are the rows returned, and the rows changed, without the rows that
+    were looked at on the way and the entries of indexes; rows that a write returns were written.
     """
 
     histogram: LatencyHistogram
@@ -59,7 +70,8 @@ class QueryExecutor:
     """A database that keeps account of what it is asked.
 
     plans: where EXPLAIN QUERY PLAN is asked, *database* itself if None. slow_seconds: an operation
-    that takes longer is kept, with the last *slow_kept*. cache: None for none; *rules* name the
+    that takes longer is kept, with the last *slow_kept*, and so is every one that ran into its time
+    limit. cache: None for none; *rules* name the
     statements whose rows it may hold.
     """
 
@@ -78,7 +90,7 @@ class QueryExecutor:
         self._clock = clock
         self._plans_from = database if plans is None else plans
         self._slow_seconds = slow_seconds
-        self._slow: deque[tuple[SlowQuery, tuple[Statement, ...]]] = deque(maxlen=slow_kept)
+        self._slow: deque[Logged] = deque(maxlen=slow_kept)
         self._plans: dict[str, str] = {}
         self._cache = cache
         self._rules = rules or {}
@@ -113,12 +125,16 @@ class QueryExecutor:
         started = self._clock.now()
         try:
             rows = await self._database.read(statement, parameters)
-        except StoreError:
-            self._of(statement.name).histogram.fail()
+        except StoreError as error:
+            self._account_failure((statement,), self._clock.now() - started, error)
             raise
         self._account((statement,), self._clock.now() - started, len(rows))
         if not self._is_metered:
-            self._of(statement.name).rows_read += len(rows)
+            found = self._of(statement.name)
+            if statement.writes and _RETURNING.search(statement.sql):
+                found.rows_written += len(rows)
+            else:
+                found.rows_read += len(rows)
         return rows
 
     async def write(self, *commands: Command) -> list[int]:
@@ -127,9 +143,8 @@ class QueryExecutor:
         statements = tuple(statement for statement, _ in commands)
         try:
             changed = await self._database.write(*commands)
-        except StoreError:
-            for statement in statements:
-                self._of(statement.name).histogram.fail()
+        except StoreError as error:
+            self._account_failure(statements, self._clock.now() - started, error)
             raise
         self._account(statements, self._clock.now() - started, sum(changed))
         if not self._is_metered:
@@ -190,10 +205,19 @@ class QueryExecutor:
         """Return the figures of each statement, by its name."""
         return {name: found.to_json() for name, found in self._statistics.items()}
 
+    @property
+    def slow_log(self) -> list[Logged]:
+        """The slow operations, the latest last."""
+        return [*self._slow]
+
     async def slow_queries(self) -> list[SlowQuery]:
         """Return the slow operations, the latest last, each with the plans of its statements."""
+        return await self.explained(self.slow_log)
+
+    async def explained(self, log: Sequence[Logged]) -> list[SlowQuery]:
+        """Return the operations of *log*, of any process, with the plans of their statements."""
         found = []
-        for slow, statements in [*self._slow]:
+        for slow, statements in log:
             plans = [await self._plan(statement) for statement in statements]
             found.append(replace(slow, plan="\n".join(plan for plan in plans if plan)))
         return found
@@ -230,13 +254,49 @@ class QueryExecutor:
         for statement in statements:
             self._of(statement.name).histogram.record(seconds)
         if seconds > self._slow_seconds:
-            slow = SlowQuery(
-                names=tuple(statement.name for statement in statements),
-                seconds=seconds,
-                ended_ms=epoch_ms(self._clock),
-                rows=rows,
-            )
-            self._slow.append((slow, statements))
+            self._keep(statements, seconds, rows=rows)
+
+    def _account_failure(
+        self, statements: tuple[Statement, ...], seconds: float, error: StoreError
+    ) -> None:
+        for statement in statements:
+            self._of(statement.name).histogram.fail()
+        if seconds > self._slow_seconds or isinstance(error, StoreTimeout):
+            self._keep(statements, seconds, reason=str(error))
+
+    def _keep(
+        self, statements: tuple[Statement, ...], seconds: float, *, rows: int = 0, reason: str = ""
+    ) -> None:
+        slow = SlowQuery(
+            names=tuple(statement.name for statement in statements),
+            seconds=seconds,
+            ended_ms=epoch_ms(self._clock),
+            rows=rows,
+            reason=reason,
+        )
+        self._slow.append((slow, statements))
+
+
+def log_to_json(log: Sequence[Logged]) -> dict[str, Any]:
+    """Return slow operations as plain data; each statement's SQL stands there once."""
+    return {
+        "operations": [(s.names, s.seconds, s.ended_ms, s.rows, s.reason) for s, _ in log],
+        "sql": {one.name: one.sql for _, statements in log for one in statements},
+    }
+
+
+def log_from_json(data: Mapping[str, Any]) -> list[Logged]:
+    """Return what `log_to_json` wrote."""
+    known = {name: Statement(name, sql) for name, sql in data["sql"].items()}
+    return [
+        (
+            SlowQuery(
+                names=(*names,), seconds=seconds, ended_ms=ended_ms, rows=rows, reason=reason
+            ),
+            tuple(known[name] for name in names),
+        )
+        for names, seconds, ended_ms, rows, reason in data["operations"]
+    ]
 
 
 def _flat(rows: Sequence[Sequence[Any]]) -> list[Any]:

@@ -284,6 +284,14 @@ BURY = Statement(
     f"{_ITS_OWN} ON CONFLICT (conversion_id) DO NOTHING",
 )
 
+# What was tried as often as it may be: the reason is the error that it met last, if there is one.
+BURY_SPENT = Statement(
+    "bury_spent",
+    "INSERT INTO dead_letters (conversion_id, attempts, reason, died_at_ms)"
+    " SELECT conversion_id, min(attempts, ?), coalesce(? || last_error, ?), ?"
+    f" FROM conversion_queue{_ITS_OWN} ON CONFLICT (conversion_id) DO NOTHING",
+)
+
 # Whoever holds its lease: what no attempt can attribute is dead, with the newest reason.
 REJECT = Statement(
     "reject",

@@ -202,6 +202,47 @@ def test_feed_takes_no_more_than_there_is_a_hand_for() -> None:
     in_shop(scene)
 
 
+def test_feed_goes_on_as_soon_as_there_is_room_while_it_takes_all_that_there_is_room_for() -> None:
+    async def scene(shop: Shop) -> None:
+        consumer = shop.consumer(batch_size=2, max_parallel=2)
+        consumer.seconds = 0.5
+        await shop.sell(*(f"c{n:02}" for n in range(10)))
+        running = asyncio.ensure_future(consumer.feed.run(10.0))
+        await asyncio.sleep(5.0)
+        times = [time for time, _ in consumer.handed]
+        assert times == [0.0, 0.0, 0.5, 0.5, 1.0]
+        await shop.sell("late")  # it is not behind now, and looks when its interval is over
+        await asyncio.sleep(10.0)
+        assert [ids for time, ids in consumer.handed if time > 1.0] == [["late"]]
+        assert (await consumer.backlog.status()).total == 0
+        running.cancel()
+
+    in_shop(scene)
+
+
+def test_feed_that_waits_for_room_renews_what_is_in_hand() -> None:
+    async def scene(shop: Shop) -> None:
+        async def process(_: Span, __: Sequence[str]) -> None:
+            await asyncio.sleep(4 * LEASE)
+
+        backlog = Backlog(shop.database, shop.clock, owner="slow", seconds=LEASE)
+        queue = ConversionQueue(
+            process, batch_size=2, max_parallel=1, wait=0.0, clock=shop.clock,
+            profiler=LatencyProfiler(), backlog=backlog,
+        )  # fmt: skip
+        feed = Feed(backlog, queue, shop.clock)
+        await shop.sell("c1", "c2", "c3")
+        running = asyncio.ensure_future(feed.run(1.0))
+        for _ in range(3):
+            await asyncio.sleep(LEASE)
+            status = await backlog.status()
+            assert (status.leased, status.due) == (2, 1)
+        running.cancel()
+        await queue.drain()
+
+    in_shop(scene)
+
+
 def test_oldest_are_taken_first() -> None:
     async def scene(shop: Shop) -> None:
         for number, name in enumerate(["z", "m", "a"]):
@@ -343,6 +384,26 @@ def test_conversion_whose_consumers_end_in_the_middle_is_given_up_too() -> None:
         assert (letter.attempts, letter.reason) == (
             3, "taken 3 times and never finished: the consumer ended in the middle",
         )  # fmt: skip
+        assert last.queue.given_up == 1
+
+    in_shop(scene)
+
+
+def test_conversion_whose_attempts_are_used_up_is_given_up_for_the_error_that_it_met_last() -> None:
+    async def scene(shop: Shop) -> None:
+        await shop.sell("c1", "c2")
+        spent = "UPDATE conversion_queue SET attempts = 3, last_error = 'store: disk is full'"
+        shop.database.connection.execute(f"{spent} WHERE conversion_id = 'c1'")
+        consumer = shop.consumer()
+        await consumer.step()
+        assert consumer.handed == [(0.0, ["c2"])]
+        (letter,) = await consumer.backlog.dead_letters()
+        assert (letter.conversion_id, letter.attempts) == ("c1", 3)
+        assert letter.reason == (
+            "tried 3 times without success; the last error: store: disk is full"
+        )
+        assert consumer.queue.given_up == 1
+        assert (await consumer.backlog.status()).total == 0
 
     in_shop(scene)
 

@@ -70,7 +70,7 @@ def rich() -> Scenario:
                     "breaker": {"failures": 3, "open_for": "2s"},
                     "pubsub": False,
                 },
-                "l3": {"round_trip": {"table": ["1ms", "2ms", "2.5ms"]}},
+                "l3": {"round_trip": {"table": ["1ms", "2ms", "2.5ms"]}, "readers": 2},
                 "single_flight": False,
                 "ttl_jitter": 0.1,
                 "stale_while_revalidate": "10s",
@@ -97,6 +97,12 @@ def test_a_scenario_reads_back_from_its_data(scenario: Scenario) -> None:
     assert again == scenario
     assert scenario_data(again) == data
     assert scenario_hash(again) == scenario_hash(scenario)
+
+
+def test_readers_stand_in_the_data_only_where_there_are_some() -> None:
+    # The hash of a scenario without them is what it was before there was the field.
+    assert "readers" not in scenario_data(Scenario(name="plain"))["tiers"]["l3"]
+    assert scenario_data(rich())["tiers"]["l3"]["readers"] == 2
 
 
 @pytest.mark.parametrize(

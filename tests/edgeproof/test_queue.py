@@ -139,12 +139,60 @@ def test_newer_database_is_one_clear_line(
     assert "newer version (schema 99" in refused(capsys, "status", "--db", str(database))
 
 
-def test_queue_of_an_older_database_is_told_too(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("version", [1, 2, 5])
+def test_queue_of_an_older_database_is_told_and_its_file_left_as_it_is(
+    version: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "old.sqlite"
     connection = sqlite3.connect(path, isolation_level=None)
     migrate(connection, path, to=1)
     connection.execute("INSERT INTO conversions VALUES ('c1', 'e1', 'u1', ?, 1.0, 0)", (T,))
+    migrate(connection, path, to=version)
     connection.close()
+    before = path.read_bytes()
     assert told_json(capsys, "status", "--db", str(path))["due"] == 1
+    assert told_json(capsys, "dead", "--db", str(path)) == {"dead": []}
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["old.sqlite"]
+
+
+@pytest.mark.parametrize("far_ms", [9_007_199_254_740_991, 2**62])
+def test_timestamp_beyond_the_calendar_is_told_as_it_stands(
+    database: Path, far_ms: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with sqlite3.connect(database) as connection:
+        connection.execute("UPDATE conversion_queue SET enqueued_at_ms = ?", (far_ms,))
+        connection.execute("UPDATE dead_letters SET died_at_ms = ?", (far_ms,))
+    connection.close()
+    said = told(capsys, "status", "--db", str(database))
+    assert f"waits since {far_ms} ms after 1970" in said
+    assert f"{far_ms} ms" in told(capsys, "dead", "--db", str(database), "--plain")
+
+
+def test_file_that_another_program_keeps_locked_is_one_clear_line(
+    database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told(capsys, "retry", "--db", str(database), "--id", "d1")  # it has a write-ahead log now
+    other = sqlite3.connect(database, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    line = refused(capsys, "retry", "--db", str(database))
+    assert f"--db {database}: another program is writing to it" in line
+    assert "try again when it has finished" in line
+    assert told_json(capsys, "status", "--db", str(database))["dead"] == 1  # reading goes on
+    other.execute("ROLLBACK")
+    other.close()
+    assert told_json(capsys, "retry", "--db", str(database)) == {"queued": 1}
+
+
+def test_file_that_is_locked_as_a_whole_is_one_clear_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "old.sqlite"
+    connection = sqlite3.connect(path, isolation_level=None)
+    migrate(connection, path)
+    connection.execute("BEGIN EXCLUSIVE")
+    for command in ("status", "retry"):
+        line = refused(capsys, command, "--db", str(path))
+        assert f"--db {path}: another program keeps it locked" in line
+        assert "try again when it has finished" in line
+    connection.close()

@@ -12,8 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.caching.keys import cache_key
-from core.clock import ManualClock
-from core.errors import StoreError
+from core.clock import ManualClock, SystemClock
+from core.errors import StoreError, StoreTimeout
 from core.query import statements
 from core.query.cache import CacheRule, QueryCache, reaches
 from core.query.database import Command, Row, SqliteDatabase
@@ -36,10 +36,13 @@ class SlowDatabase(SqliteDatabase):
         self.seconds = 0.0
         self.calls = 0
         self.meanwhile: Callable[[], object] = lambda: None
+        self.failure: StoreError | None = None
 
     async def read(self, statement: Statement, parameters: Sequence[Any]) -> list[Row]:
         self.calls += 1
         self._clock.advance(self.seconds)
+        if self.failure is not None:
+            raise self.failure
         rows = await super().read(statement, parameters)
         self.meanwhile()
         return rows
@@ -104,6 +107,20 @@ def test_statistics_count_times_rows_and_failures_by_statement() -> None:
     scene(run)
 
 
+def test_rows_that_a_write_returns_count_as_written_and_those_of_a_query_as_read() -> None:
+    insert = Statement("insert", "INSERT INTO sites VALUES (?, 1, 1), (?, 1, 1) returning site_id")
+    named = Statement("named", "WITH s AS (SELECT site_id FROM sites) SELECT site_id FROM s")
+
+    async def run(bench: Bench) -> None:
+        assert len(await bench.executor.read(insert, ("s1", "s2"))) == 2
+        assert len(await bench.executor.read(named, ())) == 2
+        found = bench.executor.statistics()
+        assert (found["insert"]["rows_read"], found["insert"]["rows_written"]) == (0, 2)
+        assert (found["named"]["rows_read"], found["named"]["rows_written"]) == (2, 0)
+
+    scene(run)
+
+
 def test_slow_operation_is_kept_with_the_plans_of_its_statements() -> None:
     async def run(bench: Bench) -> None:
         bench.database.seconds = 0.05
@@ -124,6 +141,51 @@ def test_slow_operation_is_kept_with_the_plans_of_its_statements() -> None:
         assert "dequeue: SEARCH conversion_queue USING PRIMARY KEY" in write.plan
 
     scene(run, slow_seconds=0.05)
+
+
+def test_failure_is_kept_if_it_took_long_or_ran_into_its_limit_with_its_reason_and_plan() -> None:
+    async def run(bench: Bench) -> None:
+        broken = Statement("broken", "SELECT 1 FROM nowhere")
+        with pytest.raises(StoreError):
+            await bench.executor.read(broken, ())  # at once: neither slow nor late
+        bench.database.seconds = 0.2
+        with pytest.raises(StoreError):
+            await bench.executor.read(broken, ())
+        known = (statements.INSERT_SITE, [("s1", 1, 1), ("s1", 1, 1)])
+        with pytest.raises(StoreError):
+            await bench.executor.write(known)
+        bench.database.seconds, bench.database.failure = 0.0, StoreTimeout("it took too long")
+        with pytest.raises(StoreTimeout):
+            await bench.executor.read(statements.USER_JOURNEY, ("u1", 100))
+        bench.database.failure = None
+        read, write, late = await bench.executor.slow_queries()
+        assert (read.names, read.rows) == (("broken",), 0)
+        assert read.reason == "query broken failed: no such table: nowhere"
+        assert read.seconds == pytest.approx(0.2)
+        assert write.names == ("insert_site",)
+        assert "UNIQUE constraint failed" in write.reason
+        assert late.reason == "it took too long"
+        assert "SEARCH user_journeys USING INDEX user_journeys_by" in late.plan
+
+    scene(run)
+
+
+def test_heavy_query_that_the_database_interrupts_is_in_the_log_with_its_plan() -> None:
+    heavy = Statement(
+        "heavy",
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n",
+    )
+
+    async def main() -> None:
+        executor = QueryExecutor(SqliteDatabase(None, timeout=0.5), SystemClock())
+        with pytest.raises(StoreTimeout):
+            await executor.read(heavy, ())
+        (slow,) = await executor.slow_queries()
+        assert slow.reason == "query heavy did not end within 0.5 s"
+        assert slow.plan.startswith("heavy: ")
+        await executor.close()
+
+    asyncio.run(main())
 
 
 def test_log_of_slow_operations_keeps_the_latest() -> None:

@@ -93,6 +93,7 @@ INTENDED: dict[str, tuple[str, ...]] = {
     "break_leases": (f"{_BY_TIME}>?)",),
     "record_failure": (_QUEUED,),
     "bury": (_QUEUED,),
+    "bury_spent": (_QUEUED,),
     "reject": (f"c {_CONVERSION}", f"q {_CONVERSION}"),
     "dequeue_dead": (_QUEUED,),
     "revive": (f"conversions {_CONVERSION}",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -156,6 +157,53 @@ def test_time_limit_counts_the_waiting_too(tmp_path: Path) -> None:
         await check.close()
 
     run(tmp_path, scene, timeout=0.05)
+
+
+def test_call_that_ran_into_its_limit_counts_until_its_thread_has_ended(tmp_path: Path) -> None:
+    async def scene(database: SqliteDatabase, gate: Gate) -> None:
+        with pytest.raises(StoreTimeout, match="query gated did not end"):
+            await database.read(GATED, ())
+        waiting = asyncio.ensure_future(database.write(site("s1")))
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded, match="1 queries wait for their turn"):
+            await database.read(COUNT, ())
+        with pytest.raises(StoreTimeout):
+            await waiting
+        gate.let_through()
+
+    run(tmp_path, scene, timeout=0.05, max_waiting=1)
+
+
+def test_call_that_waits_for_a_lock_lets_go_of_its_connection_at_its_limit(tmp_path: Path) -> None:
+    async def scene(database: SqliteDatabase, _: Gate) -> None:
+        other = sqlite3.connect(tmp_path / "cdp.sqlite", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        for commands in ([site("s1")], [site("s1"), site("s2")]):
+            with pytest.raises(StoreTimeout, match=r"write insert_site.* did not end within 1 s"):
+                await database.write(*commands)
+            # The lock is held on: a read waits for no lock, and the connection is free for it.
+            assert await database.read(COUNT, ()) == [(0,)]
+        other.execute("ROLLBACK")
+        other.close()
+        assert await database.write(site("s1"), site("s2")) == [1, 1]
+
+    run(tmp_path, scene, timeout=1.0)
+
+
+def test_write_that_waits_for_a_lock_lets_the_calls_behind_it_go_first(tmp_path: Path) -> None:
+    async def scene(database: SqliteDatabase, _: Gate) -> None:
+        other = sqlite3.connect(tmp_path / "cdp.sqlite", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        writing = asyncio.ensure_future(database.write(site("s1")))
+        await asyncio.sleep(0)
+        for _turn in range(3):
+            assert await database.read(COUNT, ()) == [(0,)]
+        assert not writing.done()
+        other.execute("ROLLBACK")
+        other.close()
+        assert await writing == [1]
+
+    run(tmp_path, scene, timeout=30.0)
 
 
 def test_readers_read_while_the_writer_writes(tmp_path: Path) -> None:

@@ -6,15 +6,18 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
 import pytest
 
+from core.clock import SystemClock, epoch_ms
 from core.errors import InputError, InvalidRun
 from core.histogram import LatencyHistogram
 from core.launcher import running_service
@@ -90,6 +93,19 @@ def test_sigterm_attributes_what_was_accepted_just_before(tmp_path: Path) -> Non
     assert {file.name for file in tmp_path.iterdir()} == {"cdp.sqlite"}
 
 
+def test_queue_pending_counts_what_waits_in_the_database_and_in_no_hand(tmp_path: Path) -> None:
+    with serving(small_scenario("waiting"), tmp_path):
+        pass
+    later = epoch_ms(SystemClock()) + 3_600_000
+    with closing(sqlite3.connect(tmp_path / "cdp.sqlite")) as connection, connection:
+        connection.executemany(
+            "INSERT INTO conversion_queue VALUES (?, 0, ?, ?, NULL, NULL)",
+            [(f"later-{number}", later, later) for number in range(3)],
+        )
+    with serving(small_scenario("waiting"), tmp_path) as (visitor,):
+        assert visitor.counters()["queue_pending"] == 3
+
+
 def test_kill_loses_no_accepted_conversion(tmp_path: Path) -> None:
     with serving(slow_queue("killed"), tmp_path) as (visitor,):
         before = totals(tmp_path)
@@ -145,17 +161,22 @@ with running_service(scenario, token=None, folder=Path(sys.argv[1])) as service:
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends the children")
-def test_no_process_outlives_a_launcher_that_was_killed(tmp_path: Path) -> None:
+def launched(folder: Path) -> tuple[subprocess.Popen[bytes], list[int]]:
+    """Return a process that runs a service of several on *folder*, and their ids."""
     launcher = subprocess.Popen(
-        [sys.executable, "-c", LAUNCH, str(tmp_path)],
+        [sys.executable, "-c", LAUNCH, str(folder)],
         stdout=subprocess.PIPE,
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
+    assert launcher.stdout is not None
+    return launcher, json.loads(launcher.stdout.readline())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends the children")
+def test_no_process_outlives_a_launcher_that_was_killed(tmp_path: Path) -> None:
+    launcher, pids = launched(tmp_path)
     try:
-        assert launcher.stdout is not None
-        pids = json.loads(launcher.stdout.readline())
         assert len(pids) == 4
     finally:
         launcher.kill()
@@ -239,7 +260,35 @@ def test_file_that_is_no_database_is_one_clear_error(tmp_path: Path) -> None:
 
 def test_folder_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
     message = refusal(small_scenario("nowhere"), tmp_path / "missing")
-    assert str(tmp_path / "missing" / "cdp.sqlite") in message
+    assert message.startswith(f"{tmp_path / 'missing'}: ")
+    assert "No such file or directory" in message
+
+
+def test_second_service_on_a_folder_is_refused_and_does_the_first_no_harm(tmp_path: Path) -> None:
+    with serving(small_scenario("first"), tmp_path) as (visitor,):
+        sell(visitor, 2)
+        visitor.await_processed(2)
+        message = refusal(small_scenario("second"), tmp_path)
+        assert message.startswith(f"{tmp_path}: a service runs on it already")
+        assert f"(process {os.getpid()})" in message
+        assert "give another folder" in message
+        sell(visitor, 1)
+        assert visitor.await_processed(3)["conversions_processed"] == 3
+    with serving(small_scenario("second"), tmp_path) as (visitor,):
+        assert visitor.get("/journey/u1").status_code == 200
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends the children")
+def test_folder_of_a_service_that_was_killed_is_free(tmp_path: Path) -> None:
+    launcher, _ = launched(tmp_path)
+    try:
+        message = refusal(small_scenario("too-early"), tmp_path)
+        assert f"already (process {launcher.pid})" in message
+    finally:
+        launcher.kill()
+        launcher.communicate()
+    with serving(small_scenario("next"), tmp_path) as (visitor,):
+        assert visitor.get("/journey/u1").status_code == 200
 
 
 def test_database_of_a_newer_version_is_one_clear_error(tmp_path: Path) -> None:

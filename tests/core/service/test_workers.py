@@ -153,6 +153,19 @@ def test_endpoints_and_queries_of_all_workers_are_told_by_name(three: list[Visit
                if slow["names"] == ["user_journey"])  # fmt: skip
 
 
+def test_statements_and_slow_queries_of_the_consumer_are_among_those_of_all_workers(
+    three: list[Visitor],
+) -> None:
+    queries = told(three[1], "query-stats")
+    for name in ("waiting_journeys", "mark_processed", "insert_credits"):
+        assert queries["statements"][name]["total"] == 1, name
+    reads = [slow for slow in queries["slow"] if slow["names"] == ["waiting_journeys"]]
+    assert len(reads) == 1
+    assert "user_journeys" in reads[0]["plan"]
+    (write,) = (slow for slow in queries["slow"] if "mark_processed" in slow["names"])
+    assert "mark_processed: SEARCH conversions" in write["plan"]
+
+
 def test_asking_the_others_is_no_traffic(three: list[Visitor]) -> None:
     before = [visitor.counters() for visitor in three]
     for name in MONITORING:
@@ -234,6 +247,20 @@ def test_worker_that_does_not_answer_is_named_and_the_others_are_told_of(
         finally:
             if number == signal.SIGSTOP:
                 os.kill(lost.pid, signal.SIGCONT)
+
+
+def test_consumer_is_named_where_the_worker_that_tells_its_figures_is_silent(
+    tmp_path: Path,
+) -> None:
+    with serving(of_workers("speechless", 2), tmp_path) as visitors:
+        (first,) = (p for p in visitors[0].service.processes if p.name == "worker 0")
+        os.kill(first.pid, signal.SIGSTOP)
+        try:
+            silent = told(visitors[1], "stats")["workers"]["silent"]
+        finally:
+            os.kill(first.pid, signal.SIGCONT)
+        assert [one["worker"] for one in silent] == [0, "consumer"]
+        assert silent[1]["reason"] == "worker 0, which tells its figures, does not answer"
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
