@@ -261,38 +261,47 @@ def command(
 def _show(
     account: Account, intervals: Intervals | None, out: Path | None, *, plain: bool, as_json: bool
 ) -> None:
-    """Print the account, and write its files unless only JSON on standard output is wanted."""
-    from reports.credit import credit_finding  # matplotlib is a third of a command's start
-    from reports.document import write_account
-
+    """Print the account, then write its files unless only JSON on standard output is wanted."""
     folder = None if as_json and out is None else new_folder(out, "attribution")
-    if folder is not None:
-        write_account(folder, account, intervals)
     if as_json:
         data = account.to_json()
         if intervals is not None:
             data["intervals"] = intervals.to_json()
         print(json_module.dumps(data, allow_nan=False))
     else:
-        for title, rows in tables(account, intervals):
-            print(f"{title}:")
-            show_table(rows, plain=plain)
-            print()
-        if account.attributed:
-            print(credit_finding(account))
-        if account.fitted is not None:
-            fitted = account.fitted
-            print(
-                f"data_driven: Markov chain of order {fitted.parameters.order} from "
-                f"{fitted.paths:,.6g} paths, {fitted.conversions:,.6g} of them converting; "
-                f"version {fitted.version}"
-            )
-        for notice in account.notices:
-            print(f"Notice: {notice}")
-        if folder is not None:
-            shown = folder / "figures" / "credit.png"
-            print(f"Plot: {shown}" if shown.exists() else f"Figures: {folder / 'attribution.json'}")
-    sys.stdout.flush()
+        _print(account, intervals, plain=plain)
+    sys.stdout.flush()  # whatever becomes of the files
+    if folder is None:
+        return
+    from reports.document import write_account  # matplotlib is a third of a command's start
+
+    write_account(folder, account, intervals)
+    if not as_json:
+        shown = folder / "figures" / "credit.png"
+        print(f"Plot: {shown}" if shown.exists() else f"Figures: {folder / 'attribution.json'}")
+
+
+def _print(account: Account, intervals: Intervals | None, *, plain: bool) -> None:
+    from reports.credit import credit_finding, undrawn
+
+    for title, rows in tables(account, intervals):
+        print(f"{title}:")
+        show_table(rows, plain=plain)
+        print()
+    if account.attributed:
+        print(credit_finding(account))
+    if account.fitted is not None:
+        fitted = account.fitted
+        print(
+            f"data_driven: Markov chain of order {fitted.parameters.order} from "
+            f"{fitted.paths:,.6g} paths, {fitted.conversions:,.6g} of them converting; "
+            f"version {fitted.version}"
+        )
+    for notice in account.notices:
+        print(f"Notice: {notice}")
+    if account.attributed and (boxes := undrawn(account)):
+        more = f" and of {len(boxes) - 1} more" if len(boxes) > 1 else ""
+        print(f"Notice: the plot's font lacks letters of {boxes[0]}{more}; it draws boxes for them")
 
 
 def tables(

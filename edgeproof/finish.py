@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -21,6 +22,7 @@ from edgeproof.options import Judging
 from edgeproof.runs import shown_facts
 from reports.summary import summary
 from reports.tables import kpi_table
+from reports.words import printable
 
 _STYLES = {
     Outcome.PASS: "green",
@@ -108,10 +110,11 @@ def exit_code(
 
 def show_table(rows: Sequence[Sequence[str]], *, plain: bool) -> None:
     """Print a table whose first row is its header, with colour only on a terminal."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     if plain or not sys.stdout.isatty():
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        widths = [max(cell_len(row[column]) for row in rows) for column in range(len(rows[0]))]
         for row in rows:
-            cells = (text.ljust(width) for text, width in zip(row, widths, strict=True))
+            cells = (set_cell_size(text, width) for text, width in zip(row, widths, strict=True))
             print("  ".join(cells).rstrip())
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)

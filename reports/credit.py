@@ -62,7 +62,8 @@ def credit_finding(account: Account) -> str:
     if len(account.models) == 1:
         model = account.models[0]
         channel, share = max(shares[model].items(), key=lambda item: item[1])
-        return f"{channel} gets {_percent(share)} of the conversions by {_name(model)}"
+        name = words.printable(channel)
+        return f"{name} gets {_percent(share)} of the conversions by {_name(model)}"
     channels = list(shares[account.models[0]])
 
     def spread(channel: str) -> float:
@@ -75,9 +76,16 @@ def credit_finding(account: Account) -> str:
     if spread(channel) < 0.005:
         return "Every model gives every channel the same share, within half a percentage point"
     return (
-        f"{channel} depends most on the model: {_percent(shares[low][channel])} of the conversions "
-        f"by {_name(low)}, {_percent(shares[high][channel])} by {_name(high)}"
+        f"{words.printable(channel)} depends most on the model: "
+        f"{_percent(shares[low][channel])} of the conversions by {_name(low)}, "
+        f"{_percent(shares[high][channel])} by {_name(high)}"
     )
+
+
+def undrawn(account: Account) -> list[str]:
+    """Return the channels whose names have letters that the figure's font lacks."""
+    channels = dict.fromkeys(row.channel for row in account.rows)
+    return [name for name in map(words.printable, channels) if not style.can_draw(name)]
 
 
 def _name(model: str) -> str:
@@ -187,4 +195,5 @@ def _bars(axes: Axes, model: str, shares: _Shares) -> None:
 
 
 def _short(channel: str) -> str:
+    channel = words.printable(channel)
     return channel if len(channel) <= 20 else f"{channel[:19]}…"

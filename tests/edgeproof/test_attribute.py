@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -106,6 +109,41 @@ def test_table_and_plot_are_written(path_file: Path, capsys: pytest.CaptureFixtu
     folder = path_file.parent / "runs" / "attribution-1"
     assert (folder / "figures" / "credit.png").stat().st_size > 10_000
     assert json.loads((folder / "attribution.json").read_text())["conversions"] == 62
+
+
+STRANGE = ("sale_$a^$", "\x1b[31mred", "中文", "[/b]", "<b>--&", "line\u2028break")
+
+
+def test_names_are_no_formulas_and_no_commands_to_a_terminal(
+    path_file: Path, capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    rows = "\n".join(f'"{" > ".join(STRANGE[n:])}",{9 - n}' for n in range(len(STRANGE)))
+    path_file.write_text(f"path,total_conversions\n{rows}\n")
+    for models in ([], ["--model", "linear"]):
+        assert main(["attribute", "--paths", str(path_file), *models]) == 0
+        printed = capsys.readouterr()
+        assert "sale_$a^$" in printed.out
+        assert r"\x1b[31mred" in printed.out
+        assert "the plot's font lacks letters of 中文" in printed.out
+        assert not set("\x1b\u2028") & set(printed.out)
+        assert printed.err == ""
+    assert not recwarn.list
+    for drawn in path_file.parent.glob("runs/*/figures/credit.svg"):
+        ElementTree.fromstring(drawn.read_text())
+    assert len(list(path_file.parent.glob("runs/*/figures/credit.png"))) == 2
+
+
+def test_table_is_printed_though_the_plot_cannot_be_written(
+    path_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "credit.png")
+
+    monkeypatch.setattr("reports.document.write_account", full)
+    assert main(["attribute", "--paths", str(path_file)]) == 2
+    printed = capsys.readouterr()
+    assert "direct depends most on the model" in printed.out
+    assert "credit.png: cannot be written" in printed.err
 
 
 def test_models_are_chosen_by_name(path_file: Path, capsys: pytest.CaptureFixture[str]) -> None:

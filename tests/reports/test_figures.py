@@ -243,3 +243,11 @@ def test_spread_keeps_order_distance_and_bounds(positions: list[float], gap: flo
 def test_spread_leaves_what_is_apart_where_it_is() -> None:
     assert style.spread([0.9, 0.1, 0.5], gap=0.2, low=0, high=1) == pytest.approx([0.9, 0.1, 0.5])
     assert style.spread([0.5, 0.5], gap=0.2, low=0, high=1) == pytest.approx([0.4, 0.6])
+
+
+def test_no_text_is_read_as_a_formula() -> None:
+    figures = _good().values()
+    with style.drawing():  # ticks are made when they are first looked at
+        texts = [text for figure in figures for text in figure.findobj(Text)]
+    assert texts
+    assert not [text for text in texts if isinstance(text, Text) and text.get_parse_math()]
