@@ -119,9 +119,12 @@ def show_table(rows: Sequence[Sequence[str]], *, plain: bool) -> None:
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for position, head in enumerate(rows[0]):
-        table.add_column(head, justify="left" if position in (0, len(rows[0]) - 1) else "right")
+        # A str would be read as markup, and names may hold brackets.
+        table.add_column(
+            Text(head), justify="left" if position in (0, len(rows[0]) - 1) else "right"
+        )
     for row in rows[1:]:
         word = row[-1].split(" ")[0]
         style = _STYLES.get(Outcome(word), "") if word in Outcome.__members__ else ""
-        table.add_row(*row[:-1], Text(row[-1], style=style))
+        table.add_row(*map(Text, row[:-1]), Text(row[-1], style=style))
     Console().print(table)

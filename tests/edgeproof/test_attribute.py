@@ -28,7 +28,7 @@ from reports.credit import credit, credit_finding
 from scenarios.catalogue import shipped
 from tests.core.attribution.flat import paths_from
 from tests.core.attribution.test_account import TEXT
-from tests.edgeproof.commands import SMALL, edgeproof
+from tests.edgeproof.commands import SMALL, edgeproof, on_terminal
 
 
 @pytest.fixture
@@ -131,6 +131,18 @@ def test_names_are_no_formulas_and_no_commands_to_a_terminal(
     for drawn in path_file.parent.glob("runs/*/figures/credit.svg"):
         ElementTree.fromstring(drawn.read_text())
     assert len(list(path_file.parent.glob("runs/*/figures/credit.png"))) == 2
+
+
+def test_names_are_no_markup_on_a_terminal(path_file: Path) -> None:
+    names = ["[/b]", "[red]", "[blue]x", ":smile:"]
+    rows = "\n".join(f"{' > '.join(names[n:])},{9 - n}" for n in range(len(names)))
+    path_file.write_text(f"path,total_conversions\n{rows}\n")
+    code, shown = on_terminal("attribute", "--paths", "paths.csv", cwd=path_file.parent)
+    assert code == 0, shown
+    assert "Traceback" not in shown
+    lines = [line.strip() for line in shown.splitlines()]
+    for name in names:
+        assert any(line.startswith(f"{name} ") for line in lines)
 
 
 def test_table_is_printed_though_the_plot_cannot_be_written(

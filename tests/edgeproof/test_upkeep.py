@@ -18,7 +18,7 @@ from core.query.queries import Queries
 from core.query.statements import ENQUEUE, INSERT_CONVERSION, INSERT_EVENT
 from core.span import Span
 from tests.core.attribution.test_batch import purchase, touch
-from tests.edgeproof.commands import edgeproof, running
+from tests.edgeproof.commands import edgeproof, on_terminal, running
 
 
 @pytest.fixture
@@ -51,6 +51,22 @@ def test_fit_stores_a_model_and_says_that_data_are_few(shop: Path) -> None:
     assert found["fallback"] == ""
     with closing(sqlite3.connect(shop)) as connection:
         assert connection.execute("SELECT count(*) FROM fitted_models").fetchone() == (2,)
+
+
+def test_fit_and_dead_letters_show_names_as_they_are_on_a_terminal(shop: Path) -> None:
+    with closing(sqlite3.connect(shop)) as connection, connection:
+        connection.execute("UPDATE user_journeys SET utm_source = '[/b]' WHERE event_id = 'e1'")
+    code, shown = on_terminal("attribute", "fit", "--db", str(shop), cwd=shop.parent)
+    assert code == 0, shown
+    assert "[/b]" in shown
+    waiting(shop, 1)
+    with closing(sqlite3.connect(shop)) as connection, connection:
+        connection.execute("UPDATE conversions SET value = '[/i]' WHERE conversion_id = 'w0'")
+    store = ("attribute", "store", "--db", str(shop), "--scenario", "baseline")
+    assert edgeproof(*store, cwd=shop.parent).returncode == 0
+    code, shown = on_terminal("queue", "dead", "--db", str(shop), cwd=shop.parent)
+    assert code == 0, shown
+    assert "[/i]" in shown
 
 
 def test_recount_tells_wrong_totals_by_its_exit_code_and_mends_them(shop: Path) -> None:
