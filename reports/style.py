@@ -15,6 +15,7 @@ import matplotlib
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.textpath import text_to_path
 
 # Okabe and Ito's colours, which stay apart for colour-blind readers, and their darker kin for
 # text: the originals have too little contrast on white.
@@ -99,6 +100,14 @@ def drawing() -> Iterator[None]:
         # A letter that the font lacks is drawn as a box; `can_draw` tells.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         yield
+
+
+def text_width(text: str, *, size: float, is_bold: bool = False) -> float:
+    """Return the width in points of *text* in the figures' font at *size* points."""
+    weight = "bold" if is_bold else "normal"
+    font = font_manager.FontProperties(family=RC["font.family"], size=size, weight=weight)
+    with drawing():
+        return float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0])
 
 
 def can_draw(text: str) -> bool:

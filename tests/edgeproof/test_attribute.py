@@ -13,20 +13,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-from core.attribution.account import Account, account_of
 from core.attribution.models import MODELS
-from core.attribution.parameters import Parameters
-from core.attribution.path_file import read_paths
 from core.population import populate
 from core.query.database import SqliteDatabase
 from core.replay import prepare
 from core.scenario_file import load_scenario
 from core.seeding import seed_database
 from edgeproof.main import main
-from reports import style
-from reports.credit import credit, credit_finding
 from scenarios.catalogue import shipped
-from tests.core.attribution.flat import paths_from
 from tests.core.attribution.test_account import TEXT
 from tests.edgeproof.commands import SMALL, edgeproof, on_terminal
 
@@ -236,35 +230,3 @@ def test_command_runs_as_a_process_without_colour(path_file: Path) -> None:
     assert done.returncode == 0
     assert "\x1b" not in done.stdout
     assert "Plot: runs/attribution-1/figures/credit.png" in done.stdout
-
-
-def account(path_file: Path, **options: Any) -> Account:
-    return account_of(read_paths(path_file)[0], Parameters(), **options)
-
-
-def test_figure_states_its_finding_and_draws_the_same_twice(path_file: Path) -> None:
-    found = account(path_file)
-    figure = credit(found)
-    assert style.finding(figure) == (
-        "direct depends most on the model: 0 % of the conversions by first click, 19 % by last "
-        "click"
-    )
-    assert style.svg(figure) == style.svg(credit(found))
-    one = account(path_file, models=["linear"])
-    assert credit_finding(one) == "search gets 62 % of the conversions by linear"
-    assert style.png(credit(one))
-
-
-def test_figure_of_many_channels_names_the_largest_and_sums_up_the_rest() -> None:
-    paths = paths_from([([f"channel-{n:02d}"], 20.0 - n, 0, 3) for n in range(15)])
-    figure = credit(account_of(paths, Parameters()))
-    assert "The 7 largest channels have names." in style.subtitle(figure)
-    assert "Every model gives every channel the same share" in style.finding(figure)
-    texts = [text.get_text() for axes in figure.axes for text in axes.texts]
-    assert sum("channel-" in text for text in texts) == 7
-    assert sum("all others" in text for text in texts) == 1
-
-
-def test_figure_without_conversions_is_refused() -> None:
-    with pytest.raises(ValueError, match="no conversion"):
-        credit(account_of(paths_from([("a", 0, 0, 4)]), Parameters()))
