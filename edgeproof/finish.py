@@ -32,6 +32,8 @@ _STYLES = {
     Outcome.NOT_MEASURED: "dim",
     Outcome.INVALID: "bold red",
 }
+_TEXT_WIDTH = 24  # of texts that are longer and can be broken
+_EDGES, _GAP = 2, 3  # blanks at a table's edges, and between its columns
 
 
 def finish(
@@ -117,14 +119,64 @@ def show_table(rows: Sequence[Sequence[str]], *, plain: bool) -> None:
             cells = (set_cell_size(text, width) for text, width in zip(row, widths, strict=True))
             print("  ".join(cells).rstrip())
         return
+    console = Console()
+    for columns in _side_by_side(rows, console.width):
+        console.print(_table([[row[column] for column in columns] for row in rows], console.width))
+
+
+def _side_by_side(rows: Sequence[Sequence[str]], width: int) -> list[list[int]]:
+    """Return the columns of each table that it takes to show *rows* on *width* columns.
+
+    The first column stands in all of them.
+    """
+    needed = [_narrowest(rows, column) for column in range(len(rows[0]))]
+    found: list[list[int]] = []
+    left = 0
+    for column in range(1, len(needed)):
+        if not found or needed[column] + _GAP > left:
+            found.append([0])
+            left = width - needed[0] - _EDGES
+        found[-1].append(column)
+        left -= needed[column] + _GAP
+    return found or [[0]]
+
+
+def _narrowest(rows: Sequence[Sequence[str]], column: int) -> int:
+    """Return the width of the column with a line for each word; texts may be broken further."""
+    width = max(cell_len(word) for row in rows for word in row[column].split(" "))
+    return min(width, _TEXT_WIDTH) if _is_text(rows, column) else width
+
+
+def _widest(rows: Sequence[Sequence[str]], column: int) -> int:
+    return max(cell_len(row[column]) for row in rows)
+
+
+def _is_text(rows: Sequence[Sequence[str]], column: int) -> bool:
+    if column == 0:
+        return True
+    is_last = column == len(rows[0]) - 1
+    return is_last and any(row[column] and not row[column][0].isdigit() for row in rows[1:])
+
+
+def _table(rows: Sequence[Sequence[str]], width: int) -> Table:
+    columns = range(len(rows[0]))
+    widths = [_widest(rows, column) for column in columns]
+    spare = [widths[column] - _narrowest(rows, column) for column in columns]
+    while sum(widths) + _GAP * (len(widths) - 1) + _EDGES > width and any(spare):
+        at = max((column for column in columns if spare[column]), key=widths.__getitem__)
+        widths[at] -= 1
+        spare[at] -= 1
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for position, head in enumerate(rows[0]):
-        # A str would be read as markup, and names may hold brackets.
+    for column in columns:
+        # A str would be read as markup, and names may hold brackets. Nothing is ever cut off.
         table.add_column(
-            Text(head), justify="left" if position in (0, len(rows[0]) - 1) else "right"
+            Text(rows[0][column]),
+            justify="left" if _is_text(rows, column) else "right",
+            width=widths[column],
+            overflow="fold",
         )
     for row in rows[1:]:
         word = row[-1].split(" ")[0]
         style = _STYLES.get(Outcome(word), "") if word in Outcome.__members__ else ""
         table.add_row(*map(Text, row[:-1]), Text(row[-1], style=style))
-    Console().print(table)
+    return table
