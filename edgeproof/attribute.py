@@ -28,6 +28,7 @@ from edgeproof.runs import new_folder
 
 app = typer.Typer(no_args_is_help=False, invoke_without_command=True)
 
+_DECIMALS = {"conversions": 1, "value": 2}
 _DIRECT: dict[str, DirectRule] = {"own": "own channel", "ignore": "ignore unless all direct"}
 
 
@@ -323,26 +324,29 @@ def tables(
         rows = [tuple(header)]
         for channel in channels:
             cells = [channel]
-            cells += [_amount(getattr(by_place[m, channel], kind)) for m in account.models]
+            cells += [_amount(getattr(by_place[m, channel], kind), kind) for m in account.models]
             if has_removal:
                 row = by_place[DATA_DRIVEN, channel]
-                cells.append(_amount(getattr(row, f"removal_{kind}")))
+                cells.append(_amount(getattr(row, f"removal_{kind}"), kind))
             if intervals is not None and kind == "conversions":
                 low, high = intervals.credit[intervals.channels.index(channel)]
-                cells.append(
-                    f"{_amount(low * account.attributed)} to {_amount(high * account.attributed)}"
-                )
+                ends = (_amount(share * account.attributed, kind) for share in (low, high))
+                cells.append(" to ".join(ends))
             rows.append(tuple(cells))
         total = account.attributed if kind == "conversions" else account.value
         columns = len(account.models) + has_removal
         padding = ("",) * (len(header) - 1 - columns)
-        rows.append(("total", *(_amount(total),) * columns, *padding))
+        rows.append(("total", *(_amount(total, kind),) * columns, *padding))
         found.append((title, rows))
     return found
 
 
-def _amount(value: float) -> str:
-    return f"{value:,.1f}"
+def _amount(value: float, kind: str) -> str:
+    """Return *value* with the decimals of its kind, or with the two digits that say most of it."""
+    decimals = _DECIMALS[kind]
+    if 0 < abs(value) < 10.0 ** (1 - decimals):
+        return f"{value:.2g}"
+    return f"{value:,.{decimals}f}"
 
 
 def direct_rule(text: str) -> DirectRule:

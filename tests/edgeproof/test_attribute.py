@@ -139,6 +139,22 @@ def test_names_are_no_markup_on_a_terminal(path_file: Path) -> None:
         assert any(line.startswith(f"{name} ") for line in lines)
 
 
+def test_small_amounts_keep_their_digits(
+    path_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path_file.write_text(
+        "path,total_conversions,total_conversion_value\n"
+        "a,1000,19727.25\nb,0.034,0.0312\nc,0.00002,0.004\nd,2,0.996\n"
+    )
+    assert main(["attribute", "--paths", str(path_file), "--model", "linear", "--plain"]) == 0
+    tables = capsys.readouterr().out.split("\n\n")
+    amounts = [dict(line.split() for line in table.splitlines()[2:]) for table in tables[:2]]
+    assert amounts == [
+        {"a": "1,000.0", "d": "2.0", "b": "0.034", "c": "2e-05", "total": "1,002.0"},
+        {"a": "19,727.25", "d": "1.00", "b": "0.031", "c": "0.004", "total": "19,728.28"},
+    ]
+
+
 def test_table_is_printed_though_the_plot_cannot_be_written(
     path_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
