@@ -29,6 +29,9 @@ from edgeproof.runs import new_folder
 app = typer.Typer(no_args_is_help=False, invoke_without_command=True)
 
 _DECIMALS = {"conversions": 1, "value": 2}
+_OF_EVENTS = (
+    "--from", "--to", "--lookback", "--half-life", "--lead", "--opportunity", "--jobs",
+)  # fmt: skip
 _DIRECT: dict[str, DirectRule] = {"own": "own channel", "ignore": "ignore unless all direct"}
 
 
@@ -122,7 +125,10 @@ def command(
     half_life: Annotated[
         str,
         typer.Option(
-            "--half-life", metavar="TIME", help="Of time_decay.", rich_help_panel="Models"
+            "--half-life",
+            metavar="TIME",
+            help="With --db: of time_decay.",
+            rich_help_panel="Models",
         ),
     ] = "7d",
     lookback: Annotated[
@@ -130,7 +136,7 @@ def command(
         typer.Option(
             "--lookback",
             metavar="TIME",
-            help="Touches older than this before the conversion do not count.",
+            help="With --db: touches older than this before the conversion do not count.",
             rich_help_panel="Models",
         ),
     ] = "30d",
@@ -186,7 +192,7 @@ def command(
             min=1,
             max=64,
             metavar="N",
-            help="With --db: processes; the figures stay the same.",
+            help="With --db: processes; the figures stay the same. Do not write to it meanwhile.",
         ),
     ] = 1,
     out: OutOption = None,
@@ -202,7 +208,13 @@ def command(
 
     Example: edgeproof attribute --paths paths.csv --order 2
     """  # fmt: skip
+    asked = _asked(context)
     if context.invoked_subcommand is not None:
+        if asked:
+            raise InputError(
+                f"{asked[0]} stands before {context.invoked_subcommand}, which has options of its "
+                "own; write them behind it"
+            )
         return 0
     if (db is None) == (paths is None):
         raise InputError("attribute needs data: give --db FILE or --paths FILE.csv, one of them")
@@ -216,12 +228,8 @@ def command(
         milestones=(lead, opportunity),
     )
     if paths is not None:
-        given = {
-            "--from": from_, "--to": to, "--lead": lead, "--opportunity": opportunity,
-            "--jobs": jobs > 1,
-        }  # fmt: skip
-        for name, value in given.items():
-            if value:
+        for name in asked:
+            if name in _OF_EVENTS:
                 raise InputError(f"{name} needs --db: aggregated paths have no events or times")
     elif bootstrap_:
         raise InputError("--bootstrap needs --paths: a database is read in parts")
@@ -257,6 +265,16 @@ def command(
             )  # fmt: skip
     _show(account, intervals, out, plain=plain, as_json=json)
     return 0
+
+
+def _asked(context: typer.Context) -> list[str]:
+    """Return the options that the command line gives."""
+    given = []
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is not None and source.name == "COMMANDLINE":
+            given.append(parameter.opts[0])
+    return given
 
 
 def _show(
