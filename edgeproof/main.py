@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _interrupted() -> int:
-    return _say("interrupted; what was finished is kept", 130)
+    return _say("interrupted; what was written is kept", 130)
 
 
 def _usage(error: typer.TyperException) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -18,7 +20,15 @@ from core.query.queries import Queries
 from core.query.statements import ENQUEUE, INSERT_CONVERSION, INSERT_EVENT
 from core.span import Span
 from tests.core.attribution.test_batch import purchase, touch
-from tests.edgeproof.commands import edgeproof, on_terminal, running
+from tests.edgeproof.commands import (
+    LIMIT_SECONDS,
+    Watched,
+    descendants,
+    edgeproof,
+    environment,
+    on_terminal,
+    running,
+)
 
 
 @pytest.fixture
@@ -141,6 +151,54 @@ def test_interrupted_store_keeps_what_it_stored_and_goes_on_later(shop: Path) ->
     assert 0 < queued < 200_000
     assert edgeproof(*store, cwd=shop.parent).returncode == 0
     assert edgeproof("attribute", "recount", "--db", str(shop), cwd=shop.parent).returncode == 0
+
+
+def test_interrupted_jobs_end_at_once_and_leave_nothing(shop: Path) -> None:
+    waiting(shop, 100_000)
+    temporary = shop.parent / "temporary"
+    temporary.mkdir()
+    jobs = ("attribute", "--db", str(shop), "--jobs", "2", "--plain")
+    told = {"PYTHONPROFILEIMPORTTIME": "1", "TMPDIR": str(temporary)}
+    with running(*jobs, cwd=shop.parent, **told) as command:
+        command.wait_for("^reading: 0 %")
+        command.wait_for(r"core\.attribution\.parameters$")  # by a worker, from here on
+        children = Watched(descendants(command.process.pid))
+        command.interrupt(group=True)
+        code, out, said = command.end()
+        assert children.left() == []
+    assert (code, out) == (130, "")
+    assert without_imports(said) == [
+        "reading: 0 %", "edgeproof: interrupted; what was written is kept"
+    ]  # fmt: skip
+    assert list(temporary.iterdir()) == []
+
+
+def without_imports(said: str) -> list[str]:
+    return [line for line in said.splitlines() if not line.startswith("import time:")]
+
+
+def test_interrupted_start_is_one_line(shop: Path) -> None:
+    told = {"PYTHONPROFILEIMPORTTIME": "1"}
+    with running("attribute", "--db", str(shop), cwd=shop.parent, **told) as command:
+        command.wait_for("core.errors")
+        command.interrupt()
+        code, out, said = command.end()
+    assert (code, out) == (130, "")
+    assert without_imports(said) == ["edgeproof: interrupted; nothing was begun"]
+
+
+def test_no_room_for_temporary_files_is_laid_to_their_folder(shop: Path) -> None:
+    waiting(shop, 20_000)
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -f 100; exec "$@"', "sh", sys.executable, "-m", "edgeproof",
+         "attribute", "--db", str(shop), "--jobs", "2", "--json"],
+        cwd=shop.parent, env=environment(), capture_output=True, text=True, timeout=LIMIT_SECONDS,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "edgeproof-" in done.stderr
+    assert "let TMPDIR name a folder with more room" in done.stderr
 
 
 @pytest.mark.parametrize(
