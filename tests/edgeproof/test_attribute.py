@@ -16,6 +16,7 @@ import pytest
 from core.attribution.models import MODELS
 from core.population import populate
 from core.query.database import SqliteDatabase
+from core.query.statements import INSERT_CONVERSION, INSERT_EVENT
 from core.replay import prepare
 from core.scenario_file import load_scenario
 from core.seeding import seed_database
@@ -195,11 +196,116 @@ def test_database_gives_seven_models_and_jobs_change_nothing(
     assert answer(capsys, "--db", str(database), "--jobs", "2") == found
 
 
-def test_window_takes_dates(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    whole = answer(capsys, "--db", str(database), "--model", "linear")
-    nothing = answer(capsys, "--db", str(database), "--model", "linear", "--from", "2100-01-01")
-    assert whole["conversions"] > 0
-    assert (nothing["conversions"], nothing["rows"]) == (0, [])
+DAY_MS = 86_400_000
+JOURNEY = ((10, "a", "view"), (8, "b", "view"), (7, "c", "demo"), (6, "d", "signup"),
+           (0, "(direct)", "view"))  # fmt: skip
+"""What u1 did: days before the conversion, channel, event."""
+BOUGHT_MS = 1_750_000_000_000  # 2025-06-15T15:06:40Z
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a database of u1's conversion, u2's 60 days later, and u3, who looked only."""
+    file = tmp_path_factory.mktemp("shop") / "cdp.db"
+    events = [("u1", BOUGHT_MS - age * DAY_MS, channel, name) for age, channel, name in JOURNEY]
+    events += [("u2", BOUGHT_MS + 59 * DAY_MS, "e", "view"), ("u3", BOUGHT_MS, "a", "view")]
+    with closing(SqliteDatabase(file, inline=True).connection) as connection:
+        for number, (user, at, channel, name) in enumerate(events):
+            event = (f"e{number}", user, name, channel, at, "", None)
+            connection.execute(INSERT_EVENT.sql, event)
+        for row in (("c1", "p1", "u1", BOUGHT_MS, 100.0),
+                    ("c2", "p2", "u2", BOUGHT_MS + 60 * DAY_MS, 7.0)):  # fmt: skip
+            connection.execute(INSERT_CONVERSION.sql, row)
+    return file
+
+
+def halved(half_life: float, ages: list[int]) -> list[float]:
+    weights = [2 ** (-age / half_life) for age in ages]
+    return [weight / sum(weights) for weight in weights]
+
+
+AGES = [age for age, *_ in JOURNEY]
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "credits"),
+    [
+        ("time_decay", "", halved(7, AGES)),
+        ("time_decay", "--half-life 36h", halved(1.5, AGES)),
+        ("time_decay", "--lookback 8d", [0.0, *halved(7, AGES[1:])]),
+        ("linear", "", [0.2] * 5),
+        ("linear", "--lookback 7d", [0, 0, 1 / 3, 1 / 3, 1 / 3]),
+        ("linear", "--direct own", [0.2] * 5),
+        ("linear", "--direct ignore", [0.25, 0.25, 0.25, 0.25, 0]),
+        ("last_click", "--direct ignore", [0, 0, 0, 1, 0]),
+        ("u_shape", "", [0.4, 0.2 / 3, 0.2 / 3, 0.2 / 3, 0.4]),
+        ("u_shape", "--u-shape 10/60/30", [0.1, 0.2, 0.2, 0.2, 0.3]),
+        ("w_shape", "", [0.3, 0.05, 0.3, 0.05, 0.3]),
+        ("w_shape", "--w-shape 10/20/50/20", [0.1, 0.1, 0.2, 0.1, 0.5]),
+        ("w_shape", "--lead signup", [0.3, 0.05, 0.05, 0.3, 0.3]),
+        ("w_shape", "--opportunity signup", [0.3, 0.05, 0.3, 0.3, 0.05]),
+        ("w_shape", "--lead demo --opportunity signup", [0.3, 0.05, 0.3, 0.3, 0.05]),
+    ],
+)
+def test_each_option_changes_the_credit_as_it_says(
+    shop: Path, capsys: pytest.CaptureFixture[str], model: str, options: str, credits: list[float]
+) -> None:
+    found = answer(capsys, "--db", str(shop), "--model", model, *options.split())
+    own = {row["channel"]: (row["conversions"], row["value"]) for row in found["rows"]}
+    assert own.pop("e") == (1, 7)
+    for (_, channel, _), credit in zip(JOURNEY, credits, strict=True):
+        assert own.pop(channel, (0, 0)) == pytest.approx((credit, 100 * credit), abs=1e-12)
+    assert own == {}
+
+
+@pytest.mark.parametrize(
+    ("window", "value"),
+    [
+        ("", 107), ("--from 2025-06-16", 7), ("--to 2025-06-16", 100), ("--to 2025-06-15", 0),
+        ("--from 2025-06-15T15:06:40 --to 2025-08-14T15:06:40", 100),
+        (f"--from {BOUGHT_MS + 1}", 7), (f"--to {BOUGHT_MS + 1}", 100), (f"--to {BOUGHT_MS}", 0),
+        ("--to 2025-08-14T17:06:41+02:00", 107), ("--from 2025-06-15 --to 2025-08-15", 107),
+    ],
+)  # fmt: skip
+def test_window_chooses_conversions_by_either_end(
+    shop: Path, capsys: pytest.CaptureFixture[str], window: str, value: float
+) -> None:
+    assert answer(capsys, "--db", str(shop), "--model", "linear", *window.split())["value"] == value
+
+
+def test_fit_takes_nulls_and_its_least_number_of_conversions_from_the_options(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fitted = {
+        options: answer(capsys, "--db", str(shop), *options.split())["fitted"]
+        for options in ("", "--without-nulls", "--min-conversions 2", "--min-conversions 3",
+                        "--order 2", "--lookback 7d")
+    }  # fmt: skip
+    assert [f["paths"] for f in fitted.values()] == [3, 2, 3, 3, 3, 3]
+    assert fitted[""]["conversion_rate"] == pytest.approx(2 / 3)
+    assert fitted["--without-nulls"]["conversion_rate"] == 1
+    rules = {options: f["fallback"] for options, f in fitted.items()}
+    assert "fewer than 10" in rules[""]
+    assert rules["--min-conversions 2"] == ""
+    assert "fewer than 3" in rules["--min-conversions 3"]
+    assert fitted["--order 2"]["parameters"]["order"] == 2
+    assert "b" in fitted[""]["weights"]
+    assert "b" not in fitted["--lookback 7d"]["weights"]
+
+
+def test_options_reach_the_resamples(path_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path_file.write_text(TEXT.replace("direct", "(direct)"))
+
+    def intervals(*options: str) -> Any:
+        asked = ("--paths", str(path_file), "--bootstrap", "20", *options)
+        return answer(capsys, *asked)["intervals"]
+
+    plain = intervals()
+    assert intervals("--seed", "1") == plain
+    assert plain["replicates"] == 20
+    for options in (["--seed", "2"], ["--without-nulls"], ["--order", "2"], ["--direct", "ignore"],
+                    ["--min-conversions", "1000000"]):  # fmt: skip
+        assert intervals(*options) != plain, options
 
 
 @pytest.mark.parametrize(

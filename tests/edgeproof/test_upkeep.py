@@ -19,6 +19,7 @@ from core.query.database import SqliteDatabase
 from core.query.queries import Queries
 from core.query.statements import ENQUEUE, INSERT_CONVERSION, INSERT_EVENT
 from core.span import Span
+from edgeproof.main import main
 from tests.core.attribution.test_batch import purchase, touch
 from tests.edgeproof.commands import (
     LIMIT_SECONDS,
@@ -61,6 +62,28 @@ def test_fit_stores_a_model_and_says_that_data_are_few(shop: Path) -> None:
     assert found["fallback"] == ""
     with closing(sqlite3.connect(shop)) as connection:
         assert connection.execute("SELECT count(*) FROM fitted_models").fetchone() == (2,)
+
+
+@pytest.mark.parametrize(
+    ("options", "channels", "parameters"),
+    [
+        ((), {"email", "google"}, {"order": 1, "lookback_ms": 30 * 86_400_000}),
+        (("--lookback", "15ms"), {"google"}, {"lookback_ms": 15}),
+        (("--order", "3"), {"email", "google"}, {"order": 3}),
+        (("--direct", "ignore"), {"email", "google"}, {"direct": "ignore unless all direct"}),
+    ],
+)
+def test_fit_takes_its_parameters_from_the_options(
+    shop: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+    channels: set[str],
+    parameters: dict[str, object],
+) -> None:
+    assert main(["attribute", "fit", "--db", str(shop), "--json", *options]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found["weights"]) == channels
+    assert parameters.items() <= found["parameters"].items()
 
 
 def test_fit_and_dead_letters_show_names_as_they_are_on_a_terminal(shop: Path) -> None:
