@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from core.attribution.account import Account, account_of
+from core.attribution.account import account_of
 from core.attribution.bootstrap import Intervals, bootstrap
 from core.attribution.bulk import Window
 from core.attribution.fitted import MIN_CONVERSIONS
@@ -21,14 +19,12 @@ from core.attribution.path_file import read_paths
 from core.attribution.survey import Survey, account_of_database
 from core.errors import InputError
 from core.units import parse_duration
-from edgeproof.finish import show_table
+from edgeproof.credit import show_account
 from edgeproof.options import JsonOption, OutOption, PlainOption
 from edgeproof.progress import Display
-from edgeproof.runs import new_folder
 
 app = typer.Typer(no_args_is_help=False, invoke_without_command=True)
 
-_DECIMALS = {"conversions": 1, "value": 2}
 _OF_EVENTS = (
     "--from", "--to", "--lookback", "--half-life", "--lead", "--opportunity", "--jobs",
 )  # fmt: skip
@@ -263,7 +259,7 @@ def command(
                 survey, models=model or (), minimum=min_conversions, jobs=jobs,
                 on_progress=display.update,
             )  # fmt: skip
-    _show(account, intervals, out, plain=plain, as_json=json)
+    show_account(account, intervals, out, plain=plain, as_json=json)
     return 0
 
 
@@ -275,96 +271,6 @@ def _asked(context: typer.Context) -> list[str]:
         if source is not None and source.name == "COMMANDLINE":
             given.append(parameter.opts[0])
     return given
-
-
-def _show(
-    account: Account, intervals: Intervals | None, out: Path | None, *, plain: bool, as_json: bool
-) -> None:
-    """Print the account, then write its files unless only JSON on standard output is wanted."""
-    folder = None if as_json and out is None else new_folder(out, "attribution")
-    if as_json:
-        data = account.to_json()
-        if intervals is not None:
-            data["intervals"] = intervals.to_json()
-        print(json_module.dumps(data, allow_nan=False))
-    else:
-        _print(account, intervals, plain=plain)
-    sys.stdout.flush()  # whatever becomes of the files
-    if folder is None:
-        return
-    from reports.document import write_account  # matplotlib is a third of a command's start
-
-    write_account(folder, account, intervals)
-    if not as_json:
-        shown = folder / "figures" / "credit.png"
-        print(f"Plot: {shown}" if shown.exists() else f"Figures: {folder / 'attribution.json'}")
-
-
-def _print(account: Account, intervals: Intervals | None, *, plain: bool) -> None:
-    from reports.credit import credit_finding, undrawn
-
-    for title, rows in tables(account, intervals):
-        print(f"{title}:")
-        show_table(rows, plain=plain)
-        print()
-    if account.attributed:
-        print(credit_finding(account))
-    if account.fitted is not None:
-        fitted = account.fitted
-        print(
-            f"data_driven: Markov chain of order {fitted.parameters.order} from "
-            f"{fitted.paths:,.6g} paths, {fitted.conversions:,.6g} of them converting; "
-            f"version {fitted.version}"
-        )
-    for notice in account.notices:
-        print(f"Notice: {notice}")
-    if account.attributed and (boxes := undrawn(account)):
-        more = f" and of {len(boxes) - 1} more" if len(boxes) > 1 else ""
-        print(f"Notice: the plot's font lacks letters of {boxes[0]}{more}; it draws boxes for them")
-
-
-def tables(
-    account: Account, intervals: Intervals | None = None
-) -> list[tuple[str, list[tuple[str, ...]]]]:
-    """Return the tables of conversions and of value, a row per channel and a column per model."""
-    by_place = {(row.model, row.channel): row for row in account.rows}
-    channels = [row.channel for row in account.rows if row.model == account.models[-1]]
-    has_removal = DATA_DRIVEN in account.models
-    found = []
-    for title, kind in (("Conversions", "conversions"), ("Value", "value")):
-        if kind == "value" and not account.value:
-            continue
-        header = ["channel", *account.models]
-        if has_removal:
-            header.append("removal")
-        if intervals is not None and kind == "conversions":
-            header.append("data_driven 95 %")
-        rows = [tuple(header)]
-        for channel in channels:
-            cells = [channel]
-            cells += [_amount(getattr(by_place[m, channel], kind), kind) for m in account.models]
-            if has_removal:
-                row = by_place[DATA_DRIVEN, channel]
-                cells.append(_amount(getattr(row, f"removal_{kind}"), kind))
-            if intervals is not None and kind == "conversions":
-                low, high = intervals.credit[intervals.channels.index(channel)]
-                ends = (_amount(share * account.attributed, kind) for share in (low, high))
-                cells.append(" to ".join(ends))
-            rows.append(tuple(cells))
-        total = account.attributed if kind == "conversions" else account.value
-        columns = len(account.models) + has_removal
-        padding = ("",) * (len(header) - 1 - columns)
-        rows.append(("total", *(_amount(total, kind),) * columns, *padding))
-        found.append((title, rows))
-    return found
-
-
-def _amount(value: float, kind: str) -> str:
-    """Return *value* with the decimals of its kind, or with the two digits that say most of it."""
-    decimals = _DECIMALS[kind]
-    if 0 < abs(value) < 10.0 ** (1 - decimals):
-        return f"{value:.2g}"
-    return f"{value:,.{decimals}f}"
 
 
 def direct_rule(text: str) -> DirectRule:

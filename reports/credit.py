@@ -121,7 +121,9 @@ def _percent(share: float) -> str:
 
 
 def _all_shares(account: Account) -> dict[str, dict[str, float]]:
-    shares: dict[str, dict[str, float]] = {model: {} for model in account.models}
+    # data_driven may have a channel of its own, which stands for all rare ones.
+    channels = dict.fromkeys(row.channel for row in account.rows)
+    shares = {model: dict.fromkeys(channels, 0.0) for model in account.models}
     for row in account.rows:
         shares[row.model][row.channel] = row.conversions / account.attributed
     return shares
@@ -140,14 +142,12 @@ def _panels(account: Account, intervals: Intervals | None) -> list[_Panel]:
     for kind, total in (("conversions", account.attributed), ("value", account.value)):
         if total <= 0 or any(getattr(row, kind) < 0 for row in account.rows):
             continue  # shares of what has negative parts say nothing
-        shares: dict[str, dict[str, float]] = {
-            model: dict.fromkeys(named, 0.0) for model in account.models
-        }
+        places = named if len(named) == len(ranked) else [*named, _OTHERS]
+        shares = {model: dict.fromkeys(places, 0.0) for model in account.models}
         removal: dict[str, float] = {}
         for row in account.rows:
             place = row.channel if row.channel in named else _OTHERS
-            of = shares[row.model]
-            of[place] = of.get(place, 0.0) + getattr(row, kind) / total
+            shares[row.model][place] += getattr(row, kind) / total
             part = getattr(row, f"removal_{kind}")
             if part is not None:
                 removal[place] = removal.get(place, 0.0) + part / total

@@ -13,15 +13,20 @@ from xml.etree import ElementTree
 
 import pytest
 
+from core.attribution.account import account_of
 from core.attribution.models import MODELS
+from core.attribution.parameters import OTHER, Parameters
 from core.population import populate
 from core.query.database import SqliteDatabase
 from core.query.statements import INSERT_CONVERSION, INSERT_EVENT
 from core.replay import prepare
 from core.scenario_file import load_scenario
 from core.seeding import seed_database
+from edgeproof.credit import tables
 from edgeproof.main import main
+from reports.credit import credit, credit_finding
 from scenarios.catalogue import shipped
+from tests.core.attribution.flat import paths_from
 from tests.core.attribution.test_account import TEXT
 from tests.edgeproof.commands import SMALL, edgeproof, on_terminal
 
@@ -156,6 +161,21 @@ def test_small_amounts_keep_their_digits(
     ]
 
 
+@pytest.mark.parametrize(
+    "models", [(), ("data_driven",), ("linear", "data_driven"), ("data_driven", "linear")]
+)
+def test_what_stands_for_rare_channels_has_a_row_of_its_own(models: tuple[str, ...]) -> None:
+    walks = [(["abcdefghij"[n], "abcdefghij"[n * 3 % 10]], 20.0 - n, 3, 3) for n in range(10)]
+    account = account_of(paths_from(walks), Parameters(), most=3, models=models)
+    for title, rows in tables(account):
+        assert [row[0] for row in rows].count(OTHER) == 1, title
+        (own,) = (dict(zip(rows[0], row, strict=True)) for row in rows if row[0] == OTHER)
+        assert float(own["removal"]) > 1
+        assert own.get("linear", "") == ""
+    assert credit(account).axes
+    assert OTHER not in credit_finding(account)
+
+
 def test_table_is_printed_though_the_plot_cannot_be_written(
     path_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,8 +273,8 @@ def test_each_option_changes_the_credit_as_it_says(
     found = answer(capsys, "--db", str(shop), "--model", model, *options.split())
     own = {row["channel"]: (row["conversions"], row["value"]) for row in found["rows"]}
     assert own.pop("e") == (1, 7)
-    for (_, channel, _), credit in zip(JOURNEY, credits, strict=True):
-        assert own.pop(channel, (0, 0)) == pytest.approx((credit, 100 * credit), abs=1e-12)
+    for (_, channel, _), share in zip(JOURNEY, credits, strict=True):
+        assert own.pop(channel, (0, 0)) == pytest.approx((share, 100 * share), abs=1e-12)
     assert own == {}
 
 
