@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import json
 import os
@@ -108,7 +109,15 @@ def test_table_and_plot_are_written(path_file: Path, capsys: pytest.CaptureFixtu
     assert "\x1b" not in output
     folder = path_file.parent / "runs" / "attribution-1"
     assert (folder / "figures" / "credit.png").stat().st_size > 10_000
-    assert json.loads((folder / "attribution.json").read_text())["conversions"] == 62
+    written = json.loads((folder / "attribution.json").read_text())
+    assert written["conversions"] == 62
+    with (folder / "attribution.csv").open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert list(rows[0]) == [
+        "model", "channel", "conversions", "value", "removal_conversions", "removal_value"
+    ]  # fmt: skip
+    kept = [{name: cell for name, cell in row.items() if cell} for row in rows]
+    assert kept == [{name: str(value) for name, value in row.items()} for row in written["rows"]]
 
 
 STRANGE = ("sale_$a^$", "\x1b[31mred", "中文", "[/b]", "<b>--&", "line\u2028break")
