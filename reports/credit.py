@@ -107,9 +107,9 @@ def _told(channel: str) -> str:
 
 
 def undrawn(account: Account) -> list[str]:
-    """Return the channels whose names have letters that the figure's font lacks."""
-    channels = dict.fromkeys(row.channel for row in account.rows)
-    return [name for name in map(words.printable, channels) if not style.can_draw(name)]
+    """Return the channels that `credit` names, but with letters that its font lacks."""
+    named = _panels(account, None)[0].shares[account.models[0]]
+    return [name for name in map(words.printable, named) if not style.can_draw(name)]
 
 
 def _name(model: str) -> str:

@@ -114,6 +114,17 @@ def test_recount_tells_wrong_totals_by_its_exit_code_and_mends_them(shop: Path) 
     assert edgeproof(*recount, cwd=shop.parent).returncode == 0
 
 
+def test_recount_shows_small_differences(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with closing(sqlite3.connect(shop)) as connection, connection:
+        connection.execute("UPDATE channel_performance SET total_value = total_value + 0.0004")
+    assert main(["attribute", "recount", "--db", str(shop), "--plain"]) == 1
+    (line,) = (
+        line for line in capsys.readouterr().out.splitlines()
+        if line.split()[:2] == ["last_click", "google"]
+    )  # fmt: skip
+    assert line.split()[2:] == ["1", "of", "1,", "10.0004", "1", "of", "1,", "10"]
+
+
 def waiting(file: Path, users: int) -> None:
     """Add *users* with a touch and a conversion each, which nobody has attributed."""
     database = SqliteDatabase(file, inline=True)
