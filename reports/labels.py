@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 
 _HEADS = (0.5, 0.75, 0.25, 1.0, 0.0)  # shares of what is kept that stand before the cut
 _LONGEST = 200  # letters of which a cut is sought; no room holds more
@@ -18,7 +18,7 @@ def shortened(text: str, kept: int, head: float = 0.5) -> str:
     return f"{text[:first]}{CUT}{text[len(text) - (kept - first) :]}"
 
 
-def fitting(names: Iterable[str], fits: Callable[[str], bool]) -> dict[str, str]:
+def fitting(names: Collection[str], fits: Callable[[str], bool]) -> dict[str, str]:
     """Return a label for each of *names* that *fits*, no two the same.
 
     What does not fit is cut in its middle, or elsewhere where that leaves equal labels; names that
