@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from core.attribution.account import Account, account_of
+from core.attribution.account import account_of
 from core.attribution.bootstrap import Intervals, bootstrap
 from core.attribution.bulk import Window
 from core.attribution.fitted import MIN_CONVERSIONS
@@ -21,13 +19,15 @@ from core.attribution.path_file import read_paths
 from core.attribution.survey import Survey, account_of_database
 from core.errors import InputError
 from core.units import parse_duration
-from edgeproof.finish import show_table
+from edgeproof.credit import show_account
 from edgeproof.options import JsonOption, OutOption, PlainOption
 from edgeproof.progress import Display
-from edgeproof.runs import new_folder
 
 app = typer.Typer(no_args_is_help=False, invoke_without_command=True)
 
+_OF_EVENTS = (
+    "--from", "--to", "--lookback", "--half-life", "--lead", "--opportunity", "--jobs",
+)  # fmt: skip
 _DIRECT: dict[str, DirectRule] = {"own": "own channel", "ignore": "ignore unless all direct"}
 
 
@@ -121,7 +121,10 @@ def command(
     half_life: Annotated[
         str,
         typer.Option(
-            "--half-life", metavar="TIME", help="Of time_decay.", rich_help_panel="Models"
+            "--half-life",
+            metavar="TIME",
+            help="With --db: of time_decay.",
+            rich_help_panel="Models",
         ),
     ] = "7d",
     lookback: Annotated[
@@ -129,7 +132,7 @@ def command(
         typer.Option(
             "--lookback",
             metavar="TIME",
-            help="Touches older than this before the conversion do not count.",
+            help="With --db: touches older than this before the conversion do not count.",
             rich_help_panel="Models",
         ),
     ] = "30d",
@@ -185,7 +188,7 @@ def command(
             min=1,
             max=64,
             metavar="N",
-            help="With --db: processes; the figures stay the same.",
+            help="With --db: processes; the figures stay the same. Do not write to it meanwhile.",
         ),
     ] = 1,
     out: OutOption = None,
@@ -201,7 +204,13 @@ def command(
 
     Example: edgeproof attribute --paths paths.csv --order 2
     """  # fmt: skip
+    asked = _asked(context)
     if context.invoked_subcommand is not None:
+        if asked:
+            raise InputError(
+                f"{asked[0]} stands before {context.invoked_subcommand}, which has options of its "
+                "own; write them behind it"
+            )
         return 0
     if (db is None) == (paths is None):
         raise InputError("attribute needs data: give --db FILE or --paths FILE.csv, one of them")
@@ -215,12 +224,8 @@ def command(
         milestones=(lead, opportunity),
     )
     if paths is not None:
-        given = {
-            "--from": from_, "--to": to, "--lead": lead, "--opportunity": opportunity,
-            "--jobs": jobs > 1,
-        }  # fmt: skip
-        for name, value in given.items():
-            if value:
+        for name in asked:
+            if name in _OF_EVENTS:
                 raise InputError(f"{name} needs --db: aggregated paths have no events or times")
     elif bootstrap_:
         raise InputError("--bootstrap needs --paths: a database is read in parts")
@@ -254,86 +259,18 @@ def command(
                 survey, models=model or (), minimum=min_conversions, jobs=jobs,
                 on_progress=display.update,
             )  # fmt: skip
-    _show(account, intervals, out, plain=plain, as_json=json)
+    show_account(account, intervals, out, plain=plain, as_json=json)
     return 0
 
 
-def _show(
-    account: Account, intervals: Intervals | None, out: Path | None, *, plain: bool, as_json: bool
-) -> None:
-    """Print the account, and write its files unless only JSON on standard output is wanted."""
-    from reports.credit import credit_finding  # matplotlib is a third of a command's start
-    from reports.document import write_account
-
-    folder = None if as_json and out is None else new_folder(out, "attribution")
-    if folder is not None:
-        write_account(folder, account, intervals)
-    if as_json:
-        data = account.to_json()
-        if intervals is not None:
-            data["intervals"] = intervals.to_json()
-        print(json_module.dumps(data, allow_nan=False))
-    else:
-        for title, rows in tables(account, intervals):
-            print(f"{title}:")
-            show_table(rows, plain=plain)
-            print()
-        if account.attributed:
-            print(credit_finding(account))
-        if account.fitted is not None:
-            fitted = account.fitted
-            print(
-                f"data_driven: Markov chain of order {fitted.parameters.order} from "
-                f"{fitted.paths:,.6g} paths, {fitted.conversions:,.6g} of them converting; "
-                f"version {fitted.version}"
-            )
-        for notice in account.notices:
-            print(f"Notice: {notice}")
-        if folder is not None:
-            shown = folder / "figures" / "credit.png"
-            print(f"Plot: {shown}" if shown.exists() else f"Figures: {folder / 'attribution.json'}")
-    sys.stdout.flush()
-
-
-def tables(
-    account: Account, intervals: Intervals | None = None
-) -> list[tuple[str, list[tuple[str, ...]]]]:
-    """Return the tables of conversions and of value, a row per channel and a column per model."""
-    by_place = {(row.model, row.channel): row for row in account.rows}
-    channels = [row.channel for row in account.rows if row.model == account.models[-1]]
-    has_removal = DATA_DRIVEN in account.models
-    found = []
-    for title, kind in (("Conversions", "conversions"), ("Value", "value")):
-        if kind == "value" and not account.value:
-            continue
-        header = ["channel", *account.models]
-        if has_removal:
-            header.append("removal")
-        if intervals is not None and kind == "conversions":
-            header.append("data_driven 95 %")
-        rows = [tuple(header)]
-        for channel in channels:
-            cells = [channel]
-            cells += [_amount(getattr(by_place[m, channel], kind)) for m in account.models]
-            if has_removal:
-                row = by_place[DATA_DRIVEN, channel]
-                cells.append(_amount(getattr(row, f"removal_{kind}")))
-            if intervals is not None and kind == "conversions":
-                low, high = intervals.credit[intervals.channels.index(channel)]
-                cells.append(
-                    f"{_amount(low * account.attributed)} to {_amount(high * account.attributed)}"
-                )
-            rows.append(tuple(cells))
-        total = account.attributed if kind == "conversions" else account.value
-        columns = len(account.models) + has_removal
-        padding = ("",) * (len(header) - 1 - columns)
-        rows.append(("total", *(_amount(total),) * columns, *padding))
-        found.append((title, rows))
-    return found
-
-
-def _amount(value: float) -> str:
-    return f"{value:,.1f}"
+def _asked(context: typer.Context) -> list[str]:
+    """Return the options that the command line gives."""
+    given = []
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is not None and source.name == "COMMANDLINE":
+            given.append(parameter.opts[0])
+    return given
 
 
 def direct_rule(text: str) -> DirectRule:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -21,6 +22,7 @@ from edgeproof.options import Judging
 from edgeproof.runs import shown_facts
 from reports.summary import summary
 from reports.tables import kpi_table
+from reports.words import printable
 
 _STYLES = {
     Outcome.PASS: "green",
@@ -30,6 +32,8 @@ _STYLES = {
     Outcome.NOT_MEASURED: "dim",
     Outcome.INVALID: "bold red",
 }
+_TEXT_WIDTH = 24  # of texts that are longer and can be broken
+_EDGES, _GAP = 2, 3  # blanks at a table's edges, and between its columns
 
 
 def finish(
@@ -108,17 +112,71 @@ def exit_code(
 
 def show_table(rows: Sequence[Sequence[str]], *, plain: bool) -> None:
     """Print a table whose first row is its header, with colour only on a terminal."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     if plain or not sys.stdout.isatty():
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        widths = [max(cell_len(row[column]) for row in rows) for column in range(len(rows[0]))]
         for row in rows:
-            cells = (text.ljust(width) for text, width in zip(row, widths, strict=True))
+            cells = (set_cell_size(text, width) for text, width in zip(row, widths, strict=True))
             print("  ".join(cells).rstrip())
         return
+    console = Console()
+    for columns in _side_by_side(rows, console.width):
+        console.print(_table([[row[column] for column in columns] for row in rows], console.width))
+
+
+def _side_by_side(rows: Sequence[Sequence[str]], width: int) -> list[list[int]]:
+    """Return the columns of each table that it takes to show *rows* on *width* columns.
+
+    The first column stands in all of them.
+    """
+    needed = [_narrowest(rows, column) for column in range(len(rows[0]))]
+    found: list[list[int]] = []
+    left = 0
+    for column in range(1, len(needed)):
+        if not found or needed[column] + _GAP > left:
+            found.append([0])
+            left = width - needed[0] - _EDGES
+        found[-1].append(column)
+        left -= needed[column] + _GAP
+    return found or [[0]]
+
+
+def _narrowest(rows: Sequence[Sequence[str]], column: int) -> int:
+    """Return the width of the column with a line for each word; texts may be broken further."""
+    width = max(cell_len(word) for row in rows for word in row[column].split(" "))
+    return min(width, _TEXT_WIDTH) if _is_text(rows, column) else width
+
+
+def _widest(rows: Sequence[Sequence[str]], column: int) -> int:
+    return max(cell_len(row[column]) for row in rows)
+
+
+def _is_text(rows: Sequence[Sequence[str]], column: int) -> bool:
+    if column == 0:
+        return True
+    is_last = column == len(rows[0]) - 1
+    return is_last and any(row[column] and not row[column][0].isdigit() for row in rows[1:])
+
+
+def _table(rows: Sequence[Sequence[str]], width: int) -> Table:
+    columns = range(len(rows[0]))
+    widths = [_widest(rows, column) for column in columns]
+    spare = [widths[column] - _narrowest(rows, column) for column in columns]
+    while sum(widths) + _GAP * (len(widths) - 1) + _EDGES > width and any(spare):
+        at = max((column for column in columns if spare[column]), key=widths.__getitem__)
+        widths[at] -= 1
+        spare[at] -= 1
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for position, head in enumerate(rows[0]):
-        table.add_column(head, justify="left" if position in (0, len(rows[0]) - 1) else "right")
+    for column in columns:
+        # A str would be read as markup, and names may hold brackets. Nothing is ever cut off.
+        table.add_column(
+            Text(rows[0][column]),
+            justify="left" if _is_text(rows, column) else "right",
+            width=widths[column],
+            overflow="fold",
+        )
     for row in rows[1:]:
         word = row[-1].split(" ")[0]
         style = _STYLES.get(Outcome(word), "") if word in Outcome.__members__ else ""
-        table.add_row(*row[:-1], Text(row[-1], style=style))
-    Console().print(table)
+        table.add_row(*map(Text, row[:-1]), Text(row[-1], style=style))
+    return table

@@ -24,6 +24,7 @@ from edgeproof import (
     simulate,
     upkeep,
 )
+from reports.words import printable
 
 EXIT_CODES = """
 Exit codes: 0 all targets met; 1 a KPI misses its target; 2 usage or bad input; 3 the run cannot be
@@ -85,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _interrupted() -> int:
-    return _say("interrupted; what was finished is kept", 130)
+    return _say("interrupted; what was written is kept", 130)
 
 
 def _usage(error: typer.TyperException) -> str:
@@ -95,5 +96,5 @@ def _usage(error: typer.TyperException) -> str:
 
 def _say(text: str, code: int) -> int:
     for line in text.splitlines():
-        print(f"edgeproof: {line}", file=sys.stderr)
+        print(f"edgeproof: {printable(line)}", file=sys.stderr)
     return code

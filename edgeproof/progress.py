@@ -22,10 +22,10 @@ class Display:
         self._console = Console(stderr=True, highlight=False)
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description:<12}"),
+            TextColumn("{task.description:<12}", markup=False),
             BarColumn(bar_width=28),
             TextColumn("{task.percentage:>3.0f} %"),
-            TextColumn("{task.fields[detail]}"),
+            TextColumn("{task.fields[detail]}", markup=False),
             TimeElapsedColumn(),
             console=self._console,
         )
@@ -63,6 +63,6 @@ class Display:
         """Print a line of its own."""
         if not self._quiet:
             if self._is_live:
-                self._console.print(text, markup=False)
+                self._console.print(text, markup=False, emoji=False)
             else:
                 print(text, file=sys.stderr)

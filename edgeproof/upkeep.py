@@ -82,7 +82,7 @@ def fit(
         return 0
     rows: list[tuple[str, ...]] = [("channel", "removal effect", "on value")]
     for channel, weight in sorted(model.weights.items(), key=lambda pair: -pair[1]):
-        rows.append((channel, f"{weight:.4f}", f"{model.value_weights[channel]:.4f}"))
+        rows.append((channel, f"{weight:.4g}", f"{model.value_weights[channel]:.4g}"))
     show_table(rows, plain=plain)
     print(
         f"Model {number}, version {model.version}: order {order}, from {model.paths:,.6g} paths, "
@@ -200,7 +200,8 @@ def _data(totals: Totals | None) -> dict[str, float] | None:
 def _shown(totals: Totals | None) -> str:
     if totals is None:
         return "none"
-    return f"{totals.credit:,.4f} of {totals.conversions:,}, {totals.value:,.2f}"
+    # As many digits as tell a wrong total from the right one.
+    return f"{totals.credit:,.12g} of {totals.conversions:,}, {totals.value:,.12g}"
 
 
 def _on(path: Path, work: Callable[[SqliteDatabase, int], _T]) -> _T:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+from dataclasses import fields
 from pathlib import Path
 
-from core.attribution.account import Account
+from core.attribution.account import Account, ChannelRow
 from core.attribution.bootstrap import Intervals
 from reports import page, style
 from reports.credit import credit
@@ -40,15 +43,24 @@ def write_report(folder: Path, report: Report) -> list[Path]:
 def write_account(folder: Path, account: Account, intervals: Intervals | None = None) -> list[Path]:
     """Write *account* into *folder*, which is made if missing, and return the files in order.
 
-    attribution.json, and figures/credit.svg and .png where a conversion was attributed.
+    attribution.json, attribution.csv with its rows, and figures/credit.svg and .png where a
+    conversion was attributed.
     """
     data = json.dumps(account.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    content = {"attribution.json": data.encode()}
+    content = {"attribution.json": data.encode(), "attribution.csv": _csv(account).encode()}
     if account.attributed and account.rows:
         figure = credit(account, intervals)
         content["figures/credit.svg"] = style.svg(figure)
         content["figures/credit.png"] = style.png(figure)
     return [_write(folder / name, drawn) for name, drawn in content.items()]
+
+
+def _csv(account: Account) -> str:
+    text = io.StringIO()
+    table = csv.DictWriter(text, [each.name for each in fields(ChannelRow)], lineterminator="\n")
+    table.writeheader()
+    table.writerows(row.to_json() for row in account.rows)
+    return text.getvalue()
 
 
 def _json(report: Report) -> str:

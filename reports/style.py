@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 import matplotlib
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.textpath import text_to_path
 
 # Okabe and Ito's colours, which stay apart for colour-blind readers, and their darker kin for
 # text: the originals have too little contrast on white.
@@ -55,6 +59,7 @@ RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that every host draws the same
     "font.size": 9,
     "text.color": INK,
+    "text.parse_math": False,  # a name such as "sale $5-$9" is no formula
     "axes.titlesize": 9.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
@@ -88,9 +93,27 @@ RC: dict[Any, Any] = {
 }
 
 
-def drawing() -> Any:
-    """Return a context in which matplotlib draws in this style; it leaves no trace behind."""
-    return matplotlib.rc_context(RC)
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Let matplotlib draw in this style while the context lasts; it leaves no trace behind."""
+    with matplotlib.rc_context(RC), warnings.catch_warnings():
+        # A letter that the font lacks is drawn as a box; `can_draw` tells.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
+
+
+def text_width(text: str, *, size: float, is_bold: bool = False) -> float:
+    """Return the width in points of *text* in the figures' font at *size* points."""
+    weight = "bold" if is_bold else "normal"
+    font = font_manager.FontProperties(family=RC["font.family"], size=size, weight=weight)
+    with drawing():
+        return float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0])
+
+
+def can_draw(text: str) -> bool:
+    """Return whether the figures' font has every letter of *text*."""
+    font = font_manager.get_font(font_manager.findfont(RC["font.family"]))
+    return all(font.get_char_index(ord(letter)) for letter in text)
 
 
 def backing() -> dict[str, Any]:

@@ -50,6 +50,7 @@ _RATIOS = {
     "miss": "cache reads that had to go to the database",
 }
 DASH = "—"
+_CONTROL = re.compile(r"[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
 
 def said(outcome: Outcome) -> str:
@@ -60,6 +61,14 @@ def said(outcome: Outcome) -> str:
 def word(outcome: Outcome) -> str:
     """Return *outcome* as people read it."""
     return outcome.value.replace("_", " ")
+
+
+def printable(text: str) -> str:
+    """Return *text*, which may be anyone's, with control characters as Python escapes them.
+
+    They would move a terminal's cursor, turn the direction of writing, or be no XML.
+    """
+    return _CONTROL.sub(lambda c: c[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def describe(metric: Metric) -> str:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 
 from core.calibration import Calibration
@@ -24,6 +20,7 @@ from core.replay import Prepared, prepare
 from core.scenario import Scenario
 from core.scenario_file import scenario_data, scenario_hash
 from core.warm_start import warm_state
+from core.worker_pool import worker_pool, workers_deaf_to_ctrl_c
 from sim.model import Database, Outcome, Replication
 
 REPLICATIONS = 10
@@ -143,22 +140,13 @@ def _replicate(
             summaries.append(_one(scenario, seeded, calibration, number))
             report("replicating", number / count)
         return tuple(summaries)
-    context = multiprocessing.get_context("spawn")
     done: dict[int, Mapping[str, float]] = {}
-    with ProcessPoolExecutor(
-        jobs, mp_context=context, initializer=_begin_worker, initargs=(scenario, calibration)
-    ) as pool:
-        try:
-            with _workers_deaf_to_ctrl_c():
-                futures = {pool.submit(_in_worker, number): number for number in numbers}
-            for future in as_completed(futures):
-                done[futures[future]] = future.result()
-                report("replicating", len(done) / count)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for worker in multiprocessing.active_children():
-                worker.terminate()  # leaving the pool would wait for what they are at
-            raise
+    with worker_pool(jobs, _begin_worker, (scenario, calibration)) as pool:
+        with workers_deaf_to_ctrl_c():
+            futures = {pool.submit(_in_worker, number): number for number in numbers}
+        for future in as_completed(futures):
+            done[futures[future]] = future.result()
+            report("replicating", len(done) / count)
     return tuple(done[number] for number in numbers)
 
 
@@ -178,28 +166,6 @@ def _one(
 
 
 _worker: tuple[Scenario, Calibration | None, Database] | None = None
-
-
-@contextmanager
-def _workers_deaf_to_ctrl_c() -> Iterator[None]:
-    """Let processes start with SIGINT blocked, from their first instruction on.
-
-    A terminal sends it to all of them; the parent, which takes it after this, ends its workers.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # no signal reaches another thread
-        return
-    asked: list[int] = []
-    # Blocking it here is not enough: another thread may take it, and then it interrupts this one.
-    handler = signal.signal(signal.SIGINT, lambda number, _: asked.append(number))
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        signal.signal(signal.SIGINT, handler)
-    if asked:
-        raise KeyboardInterrupt
 
 
 def _begin_worker(scenario: Scenario, calibration: Calibration | None) -> None:

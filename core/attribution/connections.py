@@ -119,11 +119,15 @@ def _errors() -> tuple[type[Exception], ...]:
     return (sqlite3.Error, apsw.Error)
 
 
+def _faults() -> tuple[type[Exception], ...]:
+    return (*_errors(), UnicodeDecodeError)  # what apsw makes of text that is not UTF-8
+
+
 def rows_of(connection: Reader, statement: Statement, *parameters: Any) -> list[Any]:
-    """Return the rows of the answer; InputError if the query fails."""
+    """Return the rows of the answer; InputError if the query fails or meets what is no text."""
     try:
         return list(connection.execute(statement.sql, parameters).fetchall())
-    except _errors() as error:
+    except _faults() as error:
         raise _failed(statement, error) from None
 
 
@@ -148,10 +152,18 @@ def columns_of(
             for row in cursor:
                 for append, value in zip(appends, row, strict=True):
                     append(value)
-    except _errors() as error:
+    except _faults() as error:
         raise _failed(statement, error) from None
     return columns
 
 
 def _failed(statement: Statement, error: Exception) -> InputError:
-    return InputError(f"query {statement.name} failed: {error}; give another database")
+    if isinstance(error, UnicodeDecodeError):
+        met = error.object[:40]
+        return InputError(
+            f"query {statement.name} met {met!r}, which is not UTF-8 text; correct its row"
+        )
+    return InputError(
+        f"query {statement.name} failed: {error}; correct the row if it names one, or give another "
+        "database"
+    )

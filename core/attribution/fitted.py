@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -32,6 +32,8 @@ FEWER = {1: 1_000, 2: 100, 3: 30}
 _SCHEMA_VERSION = 1
 _DECIMALS = 12
 """Of what is kept of removal effects, so that no machine's linear algebra shows in a model."""
+_DIGITS = 10
+"""Of what is kept where no difference is taken, below which those are fewer: rare channels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +153,8 @@ def fit(
     if transitions.order != parameters.order:
         raise ValueError(f"transitions of order {transitions.order}, not {parameters.order}")
     removal: Removal = removal_effects(transitions)
+    # Beyond order 1 an effect is a difference, whose digits beyond the decimals are rounding.
+    settled = _exact if transitions.order == 1 else _decimal
     conversions = transitions.conversions
     fallback = ""
     if conversions < minimum or conversions <= 0:
@@ -160,9 +164,9 @@ def fit(
         )
     return FittedModel(
         parameters=parameters,
-        weights=_settled(removal.channels, removal.conversions),
-        value_weights=_settled(removal.channels, removal.value),
-        conversion_rate=round(removal.conversion_rate, _DECIMALS),
+        weights=_effects(removal.channels, removal.conversions, settled),
+        value_weights=_effects(removal.channels, removal.value, settled),
+        conversion_rate=_exact(removal.conversion_rate),
         conversions=conversions,
         paths=transitions.paths,
         window=window,
@@ -170,8 +174,17 @@ def fit(
     )
 
 
-def _settled(channels: Sequence[str], effects: Floats) -> dict[str, float]:
-    return {
-        channel: round(effect, _DECIMALS)
-        for channel, effect in zip(channels, effects.tolist(), strict=True)
-    }
+def _effects(
+    channels: Sequence[str], effects: Floats, settled: Callable[[float], float]
+) -> dict[str, float]:
+    return dict(zip(channels, map(settled, effects.tolist()), strict=True))
+
+
+def _decimal(number: float) -> float:
+    return round(number, _DECIMALS)
+
+
+def _exact(number: float) -> float:
+    if abs(number) >= 10.0 ** (_DIGITS - _DECIMALS - 1):
+        return _decimal(number)
+    return float(f"{number:.{_DIGITS - 1}e}")

@@ -17,6 +17,7 @@ PATH, CONVERSIONS, VALUE, NULLS = (
 )  # fmt: skip
 COLUMNS = (PATH, CONVERSIONS, VALUE, NULLS)
 _REQUIRED = (PATH, CONVERSIONS)
+_ABSENT = ("", "na", "nan", "null", "<na>")  # what tools write for a number that is not there
 _LARGEST = 1e15  # counts beyond it are no longer exact as floats
 
 
@@ -24,7 +25,8 @@ def read_paths(file: Path) -> tuple[Paths, list[str]]:
     """Return the paths of *file*, and what there is to say about it.
 
     The file has a header with the columns path, total_conversions and, where known,
-    total_conversion_value and total_null, separated by "," or ";"; other columns are passed over.
+    total_conversion_value and total_null, separated by "," or ";", in any case; other columns are
+    passed over. An empty cell, NA, NaN or null in the latter two is 0, and is said.
     A path is channels joined by ">"; spaces around them do not count. An empty path is a
     conversion, or none, without a touch. Raise InputError that names file, line and value.
     """
@@ -46,6 +48,7 @@ def _read(file: Path, stream: Iterable[str]) -> tuple[Paths, list[str]]:
     offsets = [0]
     counts: dict[str, list[float]] = {name: [] for name in (CONVERSIONS, VALUE, NULLS)}
     conversions, values = counts[CONVERSIONS], counts[VALUE]
+    empty: dict[str, int] = {}
     numbers: dict[str, int] = {}
     known: dict[str, int] = {}  # the codes of what stands between two ">", spaces included
     try:
@@ -66,10 +69,13 @@ def _read(file: Path, stream: Iterable[str]) -> tuple[Paths, list[str]]:
                 except ValueError:
                     number = math.nan
                 if not 0 <= number <= _LARGEST or "_" in row[at]:
-                    raise InputError(
-                        f"{file}:{reader.line_num}: {name} is {row[at][:40]!r}; a number of at "
-                        "least 0, with a decimal point, is needed"
-                    )
+                    if name == CONVERSIONS or row[at].strip().casefold() not in _ABSENT:
+                        raise InputError(
+                            f"{file}:{reader.line_num}: {name} is {row[at][:40]!r}; a number of at "
+                            "least 0, with a decimal point, is needed"
+                        )
+                    number = 0.0
+                    empty[name] = empty.get(name, 0) + 1
                 column.append(number)
             if values and values[-1] and not conversions[-1]:
                 raise InputError(
@@ -103,6 +109,7 @@ def _read(file: Path, stream: Iterable[str]) -> tuple[Paths, list[str]]:
         for name, meaning in ((VALUE, "every value is 0"), (NULLS, "no path failed to convert"))
         if name not in place
     ]
+    notes += [f"{file} has no {name} in {number:,} rows: it is 0" for name, number in empty.items()]
     return paths, notes
 
 
@@ -112,7 +119,7 @@ def _chained(header: str, lines: Iterable[str]) -> Iterable[str]:
 
 
 def _places(file: Path, header: Sequence[str]) -> dict[str, int]:
-    names = [name.strip() for name in header]
+    names = [name.strip().casefold() for name in header]
     for name in COLUMNS:
         if names.count(name) > 1:
             raise InputError(f"{file}:1: column {name} stands twice; leave one")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack, closing
@@ -36,6 +34,8 @@ from core.attribution.markov import Transitions, merge
 from core.attribution.models import DATA_DRIVEN
 from core.attribution.parameters import Parameters
 from core.attribution.paths import Paths
+from core.attribution.scratch import scratch_folder
+from core.worker_pool import worker_pool, workers_deaf_to_ctrl_c
 
 MEMORY_BYTES = 256 * 1024 * 1024
 """Journeys beyond this many bytes wait for the second pass in files."""
@@ -128,11 +128,12 @@ def account_of_database(
         # One engine for all, whatever each process has loaded.
         picked: Engine = chosen_engine(engine, events)
         told = partial(_told, on_progress, max(1, events // survey.touches_per_range))
-        pool = stack.enter_context(_pool(jobs)) if jobs > 1 else None
+        # Left after the pool, whose processes write to it.
+        folder = stack.enter_context(scratch_folder()) if DATA_DRIVEN in chosen else None
+        pool = stack.enter_context(worker_pool(jobs)) if jobs > 1 else None
         reader = connection if pool is None else None
         fitted: FittedModel | None = None
         if DATA_DRIVEN in chosen:
-            folder = Path(stack.enter_context(_folder()))
             look = partial(_look, survey, reader, folder, _Budget(0 if pool else MEMORY_BYTES))
             chain = _Chain()
             parts = told("reading", _mapped(pool, look, enumerate(ranges)))
@@ -234,14 +235,6 @@ def _loaded(file: Path, channels: tuple[str, ...]) -> Paths:
         return Paths(channels=channels, **{name: data[name] for name in data.files})
 
 
-def _folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="edgeproof-")
-
-
-def _pool(jobs: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
-
-
 def _mapped(
     pool: ProcessPoolExecutor | None, call: Callable[[Any], _T], tasks: Iterable[Any]
 ) -> Iterator[_T]:
@@ -250,10 +243,15 @@ def _mapped(
         yield from map(call, tasks)
         return
     rest = iter(tasks)
-    waiting: list[Future[_T]] = [pool.submit(call, task) for task in islice(rest, 16)]
-    while waiting:
+    waiting: list[Future[_T]] = []
+    ahead = 16
+    while True:
+        with workers_deaf_to_ctrl_c():
+            waiting += [pool.submit(call, task) for task in islice(rest, ahead)]
+        if not waiting:
+            return
         yield waiting.pop(0).result()
-        waiting += [pool.submit(call, task) for task in islice(rest, 1)]
+        ahead = 1
 
 
 def _told(on_progress: Progress, expected: int, phase: str, parts: Iterable[_T]) -> Iterator[_T]:

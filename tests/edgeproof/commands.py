@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import select
 import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,6 +48,28 @@ def edgeproof(
         timeout=LIMIT_SECONDS,
         check=False,
     )
+
+
+def on_terminal(*arguments: str, cwd: Path, columns: int = 120) -> tuple[int, str]:
+    """Run a command with all streams on a terminal; return its exit code and what it showed.
+
+    Without colours and carriage returns.
+    """
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (50, columns))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edgeproof", *arguments],
+        cwd=cwd, env=environment(TERM="xterm"), stdin=theirs, stdout=theirs, stderr=theirs,
+        start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # what a terminal says once all its writers have gone
+        while select.select([ours], [], [], LIMIT_SECONDS)[0] and (part := os.read(ours, 65536)):
+            shown += part
+    os.close(ours)
+    code = process.wait(timeout=LIMIT_SECONDS)
+    return code, re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", shown.decode())
 
 
 class Running:

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+import csv
+import errno
 import json
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
-from core.attribution.account import Account, account_of
+from core.attribution.account import account_of
 from core.attribution.models import MODELS
-from core.attribution.parameters import Parameters
-from core.attribution.path_file import read_paths
+from core.attribution.parameters import OTHER, Parameters
 from core.population import populate
 from core.query.database import SqliteDatabase
+from core.query.statements import INSERT_CONVERSION, INSERT_EVENT
 from core.replay import prepare
 from core.scenario_file import load_scenario
 from core.seeding import seed_database
+from edgeproof.credit import tables
 from edgeproof.main import main
-from reports import style
 from reports.credit import credit, credit_finding
 from scenarios.catalogue import shipped
 from tests.core.attribution.flat import paths_from
 from tests.core.attribution.test_account import TEXT
-from tests.edgeproof.commands import SMALL, edgeproof
+from tests.edgeproof.commands import SMALL, edgeproof, on_terminal
 
 
 @pytest.fixture
@@ -105,7 +109,93 @@ def test_table_and_plot_are_written(path_file: Path, capsys: pytest.CaptureFixtu
     assert "\x1b" not in output
     folder = path_file.parent / "runs" / "attribution-1"
     assert (folder / "figures" / "credit.png").stat().st_size > 10_000
-    assert json.loads((folder / "attribution.json").read_text())["conversions"] == 62
+    written = json.loads((folder / "attribution.json").read_text())
+    assert written["conversions"] == 62
+    with (folder / "attribution.csv").open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert list(rows[0]) == [
+        "model", "channel", "conversions", "value", "removal_conversions", "removal_value"
+    ]  # fmt: skip
+    kept = [{name: cell for name, cell in row.items() if cell} for row in rows]
+    assert kept == [{name: str(value) for name, value in row.items()} for row in written["rows"]]
+
+
+STRANGE = ("sale_$a^$", "\x1b[31mred", "中文", "[/b]", "<b>--&", "line\u2028break")
+
+
+def test_names_are_no_formulas_and_no_commands_to_a_terminal(
+    path_file: Path, capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    rows = "\n".join(f'"{" > ".join(STRANGE[n:])}",{9 - n}' for n in range(len(STRANGE)))
+    path_file.write_text(f"path,total_conversions\n{rows}\n")
+    for models in ([], ["--model", "linear"]):
+        assert main(["attribute", "--paths", str(path_file), *models]) == 0
+        printed = capsys.readouterr()
+        assert "sale_$a^$" in printed.out
+        assert r"\x1b[31mred" in printed.out
+        assert "the plot's font lacks letters of 中文" in printed.out
+        assert not set("\x1b\u2028") & set(printed.out)
+        assert printed.err == ""
+    assert not recwarn.list
+    for drawn in path_file.parent.glob("runs/*/figures/credit.svg"):
+        ElementTree.fromstring(drawn.read_text())
+    assert len(list(path_file.parent.glob("runs/*/figures/credit.png"))) == 2
+
+
+def test_names_are_no_markup_on_a_terminal(path_file: Path) -> None:
+    names = ["[/b]", "[red]", "[blue]x", ":smile:"]
+    rows = "\n".join(f"{' > '.join(names[n:])},{9 - n}" for n in range(len(names)))
+    path_file.write_text(f"path,total_conversions\n{rows}\n")
+    code, shown = on_terminal("attribute", "--paths", "paths.csv", cwd=path_file.parent)
+    assert code == 0, shown
+    assert "Traceback" not in shown
+    lines = [line.strip() for line in shown.splitlines()]
+    for name in names:
+        assert any(line.startswith(f"{name} ") for line in lines)
+
+
+def test_small_amounts_keep_their_digits(
+    path_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path_file.write_text(
+        "path,total_conversions,total_conversion_value\n"
+        "a,1000,19727.25\nb,0.034,0.0312\nc,0.00002,0.004\nd,2,0.996\n"
+    )
+    assert main(["attribute", "--paths", str(path_file), "--model", "linear", "--plain"]) == 0
+    tables = capsys.readouterr().out.split("\n\n")
+    amounts = [dict(line.split() for line in table.splitlines()[2:]) for table in tables[:2]]
+    assert amounts == [
+        {"a": "1,000.0", "d": "2.0", "b": "0.034", "c": "2e-05", "total": "1,002.0"},
+        {"a": "19,727.25", "d": "1.00", "b": "0.031", "c": "0.004", "total": "19,728.28"},
+    ]
+
+
+@pytest.mark.parametrize(
+    "models", [(), ("data_driven",), ("linear", "data_driven"), ("data_driven", "linear")]
+)
+def test_what_stands_for_rare_channels_has_a_row_of_its_own(models: tuple[str, ...]) -> None:
+    walks = [(["abcdefghij"[n], "abcdefghij"[n * 3 % 10]], 20.0 - n, 3, 3) for n in range(10)]
+    account = account_of(paths_from(walks), Parameters(), most=3, models=models)
+    for title, rows in tables(account):
+        assert [row[0] for row in rows].count(OTHER) == 1, title
+        (own,) = (dict(zip(rows[0], row, strict=True)) for row in rows if row[0] == OTHER)
+        assert float(own["removal"]) > 1
+        assert own.get("linear", "") == ""
+    assert credit(account).axes
+    assert OTHER not in credit_finding(account)
+
+
+def test_table_is_printed_though_the_plot_cannot_be_written(
+    path_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "credit.png")
+
+    monkeypatch.setattr("reports.document.write_account", full)
+    assert main(["attribute", "--paths", str(path_file)]) == 2
+    printed = capsys.readouterr()
+    assert "direct depends most on the model" in printed.out
+    assert "credit.png: cannot be written" in printed.err
 
 
 def test_models_are_chosen_by_name(path_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,11 +225,116 @@ def test_database_gives_seven_models_and_jobs_change_nothing(
     assert answer(capsys, "--db", str(database), "--jobs", "2") == found
 
 
-def test_window_takes_dates(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    whole = answer(capsys, "--db", str(database), "--model", "linear")
-    nothing = answer(capsys, "--db", str(database), "--model", "linear", "--from", "2100-01-01")
-    assert whole["conversions"] > 0
-    assert (nothing["conversions"], nothing["rows"]) == (0, [])
+DAY_MS = 86_400_000
+JOURNEY = ((10, "a", "view"), (8, "b", "view"), (7, "c", "demo"), (6, "d", "signup"),
+           (0, "(direct)", "view"))  # fmt: skip
+"""What u1 did: days before the conversion, channel, event."""
+BOUGHT_MS = 1_750_000_000_000  # 2025-06-15T15:06:40Z
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a database of u1's conversion, u2's 60 days later, and u3, who looked only."""
+    file = tmp_path_factory.mktemp("shop") / "cdp.db"
+    events = [("u1", BOUGHT_MS - age * DAY_MS, channel, name) for age, channel, name in JOURNEY]
+    events += [("u2", BOUGHT_MS + 59 * DAY_MS, "e", "view"), ("u3", BOUGHT_MS, "a", "view")]
+    with closing(SqliteDatabase(file, inline=True).connection) as connection:
+        for number, (user, at, channel, name) in enumerate(events):
+            event = (f"e{number}", user, name, channel, at, "", None)
+            connection.execute(INSERT_EVENT.sql, event)
+        for row in (("c1", "p1", "u1", BOUGHT_MS, 100.0),
+                    ("c2", "p2", "u2", BOUGHT_MS + 60 * DAY_MS, 7.0)):  # fmt: skip
+            connection.execute(INSERT_CONVERSION.sql, row)
+    return file
+
+
+def halved(half_life: float, ages: list[int]) -> list[float]:
+    weights = [2 ** (-age / half_life) for age in ages]
+    return [weight / sum(weights) for weight in weights]
+
+
+AGES = [age for age, *_ in JOURNEY]
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "credits"),
+    [
+        ("time_decay", "", halved(7, AGES)),
+        ("time_decay", "--half-life 36h", halved(1.5, AGES)),
+        ("time_decay", "--lookback 8d", [0.0, *halved(7, AGES[1:])]),
+        ("linear", "", [0.2] * 5),
+        ("linear", "--lookback 7d", [0, 0, 1 / 3, 1 / 3, 1 / 3]),
+        ("linear", "--direct own", [0.2] * 5),
+        ("linear", "--direct ignore", [0.25, 0.25, 0.25, 0.25, 0]),
+        ("last_click", "--direct ignore", [0, 0, 0, 1, 0]),
+        ("u_shape", "", [0.4, 0.2 / 3, 0.2 / 3, 0.2 / 3, 0.4]),
+        ("u_shape", "--u-shape 10/60/30", [0.1, 0.2, 0.2, 0.2, 0.3]),
+        ("w_shape", "", [0.3, 0.05, 0.3, 0.05, 0.3]),
+        ("w_shape", "--w-shape 10/20/50/20", [0.1, 0.1, 0.2, 0.1, 0.5]),
+        ("w_shape", "--lead signup", [0.3, 0.05, 0.05, 0.3, 0.3]),
+        ("w_shape", "--opportunity signup", [0.3, 0.05, 0.3, 0.3, 0.05]),
+        ("w_shape", "--lead demo --opportunity signup", [0.3, 0.05, 0.3, 0.3, 0.05]),
+    ],
+)
+def test_each_option_changes_the_credit_as_it_says(
+    shop: Path, capsys: pytest.CaptureFixture[str], model: str, options: str, credits: list[float]
+) -> None:
+    found = answer(capsys, "--db", str(shop), "--model", model, *options.split())
+    own = {row["channel"]: (row["conversions"], row["value"]) for row in found["rows"]}
+    assert own.pop("e") == (1, 7)
+    for (_, channel, _), share in zip(JOURNEY, credits, strict=True):
+        assert own.pop(channel, (0, 0)) == pytest.approx((share, 100 * share), abs=1e-12)
+    assert own == {}
+
+
+@pytest.mark.parametrize(
+    ("window", "value"),
+    [
+        ("", 107), ("--from 2025-06-16", 7), ("--to 2025-06-16", 100), ("--to 2025-06-15", 0),
+        ("--from 2025-06-15T15:06:40 --to 2025-08-14T15:06:40", 100),
+        (f"--from {BOUGHT_MS + 1}", 7), (f"--to {BOUGHT_MS + 1}", 100), (f"--to {BOUGHT_MS}", 0),
+        ("--to 2025-08-14T17:06:41+02:00", 107), ("--from 2025-06-15 --to 2025-08-15", 107),
+    ],
+)  # fmt: skip
+def test_window_chooses_conversions_by_either_end(
+    shop: Path, capsys: pytest.CaptureFixture[str], window: str, value: float
+) -> None:
+    assert answer(capsys, "--db", str(shop), "--model", "linear", *window.split())["value"] == value
+
+
+def test_fit_takes_nulls_and_its_least_number_of_conversions_from_the_options(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fitted = {
+        options: answer(capsys, "--db", str(shop), *options.split())["fitted"]
+        for options in ("", "--without-nulls", "--min-conversions 2", "--min-conversions 3",
+                        "--order 2", "--lookback 7d")
+    }  # fmt: skip
+    assert [f["paths"] for f in fitted.values()] == [3, 2, 3, 3, 3, 3]
+    assert fitted[""]["conversion_rate"] == pytest.approx(2 / 3)
+    assert fitted["--without-nulls"]["conversion_rate"] == 1
+    rules = {options: f["fallback"] for options, f in fitted.items()}
+    assert "fewer than 10" in rules[""]
+    assert rules["--min-conversions 2"] == ""
+    assert "fewer than 3" in rules["--min-conversions 3"]
+    assert fitted["--order 2"]["parameters"]["order"] == 2
+    assert "b" in fitted[""]["weights"]
+    assert "b" not in fitted["--lookback 7d"]["weights"]
+
+
+def test_options_reach_the_resamples(path_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path_file.write_text(TEXT.replace("direct", "(direct)"))
+
+    def intervals(*options: str) -> Any:
+        asked = ("--paths", str(path_file), "--bootstrap", "20", *options)
+        return answer(capsys, *asked)["intervals"]
+
+    plain = intervals()
+    assert intervals("--seed", "1") == plain
+    assert plain["replicates"] == 20
+    for options in (["--seed", "2"], ["--without-nulls"], ["--order", "2"], ["--direct", "ignore"],
+                    ["--min-conversions", "1000000"]):  # fmt: skip
+        assert intervals(*options) != plain, options
 
 
 @pytest.mark.parametrize(
@@ -148,13 +343,18 @@ def test_window_takes_dates(database: Path, capsys: pytest.CaptureFixture[str]) 
         (["--paths", "paths.csv", "--model", "markov"], "last_click, first_click, linear, time_"),
         (["--paths", "paths.csv", "--model", "time_decay"], "time_decay needs times"),
         (["--paths", "paths.csv", "--order", "4"], "order is 4; use 1, 2 or 3"),
-        (["--paths", "paths.csv", "--half-life", "7"], "--half-life '7' is not a duration"),
-        (["--paths", "paths.csv", "--half-life", "0s"], "half_life_ms is 0"),
+        (["--db", "paths.csv", "--half-life", "7"], "--half-life '7' is not a duration"),
+        (["--db", "paths.csv", "--half-life", "0s"], "half_life_ms is 0"),
         (["--paths", "paths.csv", "--u-shape", "50/60"], "3 percentages"),
         (["--paths", "paths.csv", "--w-shape", "nan/30/30/10"], "4 percentages"),
         (["--paths", "paths.csv", "--direct", "drop"], "use own or ignore"),
         (["--paths", "paths.csv", "--from", "2026-01-01"], "--from needs --db"),
         (["--paths", "paths.csv", "--jobs", "2"], "--jobs needs --db"),
+        (["--paths", "paths.csv", "--lookback", "30d"], "--lookback needs --db"),
+        (["--paths", "paths.csv", "--half-life", "3d"], "--half-life needs --db"),
+        (["--order", "3", "fit", "--db", "a.db"], "--order stands before fit"),
+        (["--db", "a.db", "recount"], "--db stands before recount"),
+        (["--json", "store", "--db", "a.db", "--scenario", "baseline"], "--json stands before"),
         (["--paths", "paths.csv", "--bootstrap", "3"], "20 resamples or more"),
         (["--paths", "nothing.csv"], "nothing.csv: cannot be read"),
         (["--db", "nothing.db"], "there is no such file"),
@@ -186,35 +386,3 @@ def test_command_runs_as_a_process_without_colour(path_file: Path) -> None:
     assert done.returncode == 0
     assert "\x1b" not in done.stdout
     assert "Plot: runs/attribution-1/figures/credit.png" in done.stdout
-
-
-def account(path_file: Path, **options: Any) -> Account:
-    return account_of(read_paths(path_file)[0], Parameters(), **options)
-
-
-def test_figure_states_its_finding_and_draws_the_same_twice(path_file: Path) -> None:
-    found = account(path_file)
-    figure = credit(found)
-    assert style.finding(figure) == (
-        "direct depends most on the model: 0 % of the conversions by first click, 19 % by last "
-        "click"
-    )
-    assert style.svg(figure) == style.svg(credit(found))
-    one = account(path_file, models=["linear"])
-    assert credit_finding(one) == "search gets 62 % of the conversions by linear"
-    assert style.png(credit(one))
-
-
-def test_figure_of_many_channels_names_the_largest_and_sums_up_the_rest() -> None:
-    paths = paths_from([([f"channel-{n:02d}"], 20.0 - n, 0, 3) for n in range(15)])
-    figure = credit(account_of(paths, Parameters()))
-    assert "The 7 largest channels have names." in style.subtitle(figure)
-    assert "Every model gives every channel the same share" in style.finding(figure)
-    texts = [text.get_text() for axes in figure.axes for text in axes.texts]
-    assert sum("channel-" in text for text in texts) == 7
-    assert sum("all others" in text for text in texts) == 1
-
-
-def test_figure_without_conversions_is_refused() -> None:
-    with pytest.raises(ValueError, match="no conversion"):
-        credit(account_of(paths_from([("a", 0, 0, 4)]), Parameters()))

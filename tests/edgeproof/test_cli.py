@@ -800,7 +800,7 @@ def test_ctrl_c_while_simulating_exits_130_without_a_traceback(tmp_path: Path) -
         command.interrupt()
         code, out, said = command.end()
     assert (code, out) == (130, "")
-    assert said.splitlines()[-1] == "edgeproof: interrupted; what was finished is kept"
+    assert said.splitlines()[-1] == "edgeproof: interrupted; what was written is kept"
     assert "Traceback" not in said
     assert "Task" not in said
 
@@ -814,7 +814,7 @@ def test_ctrl_c_while_replicating_ends_every_worker(tmp_path: Path, words: str) 
         code, out, said = command.end()
         assert children.left() == []
     assert (code, out) == (130, "")
-    assert said.splitlines()[-1] == "edgeproof: interrupted; what was finished is kept"
+    assert said.splitlines()[-1] == "edgeproof: interrupted; what was written is kept"
     assert "Traceback" not in said
 
 

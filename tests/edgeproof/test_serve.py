@@ -194,7 +194,7 @@ def test_second_ctrl_c_ends_at_once_whatever_is_in_flight(
         assert children.left() == []
         asking.join()
         assert isinstance(asking.answer, OSError)
-    assert (code, said) == (130, "edgeproof: interrupted; what was finished is kept\n")
+    assert (code, said) == (130, "edgeproof: interrupted; what was written is kept\n")
 
 
 def test_ctrl_c_while_it_starts_ends_what_has_started(tmp_path: Path) -> None:

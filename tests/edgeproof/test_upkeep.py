@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -17,8 +19,17 @@ from core.query.database import SqliteDatabase
 from core.query.queries import Queries
 from core.query.statements import ENQUEUE, INSERT_CONVERSION, INSERT_EVENT
 from core.span import Span
+from edgeproof.main import main
 from tests.core.attribution.test_batch import purchase, touch
-from tests.edgeproof.commands import edgeproof, running
+from tests.edgeproof.commands import (
+    LIMIT_SECONDS,
+    Watched,
+    descendants,
+    edgeproof,
+    environment,
+    on_terminal,
+    running,
+)
 
 
 @pytest.fixture
@@ -53,6 +64,44 @@ def test_fit_stores_a_model_and_says_that_data_are_few(shop: Path) -> None:
         assert connection.execute("SELECT count(*) FROM fitted_models").fetchone() == (2,)
 
 
+@pytest.mark.parametrize(
+    ("options", "channels", "parameters"),
+    [
+        ((), {"email", "google"}, {"order": 1, "lookback_ms": 30 * 86_400_000}),
+        (("--lookback", "15ms"), {"google"}, {"lookback_ms": 15}),
+        (("--order", "3"), {"email", "google"}, {"order": 3}),
+        (("--direct", "ignore"), {"email", "google"}, {"direct": "ignore unless all direct"}),
+    ],
+)
+def test_fit_takes_its_parameters_from_the_options(
+    shop: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+    channels: set[str],
+    parameters: dict[str, object],
+) -> None:
+    assert main(["attribute", "fit", "--db", str(shop), "--json", *options]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found["weights"]) == channels
+    assert parameters.items() <= found["parameters"].items()
+
+
+def test_fit_and_dead_letters_show_names_as_they_are_on_a_terminal(shop: Path) -> None:
+    with closing(sqlite3.connect(shop)) as connection, connection:
+        connection.execute("UPDATE user_journeys SET utm_source = '[/b]' WHERE event_id = 'e1'")
+    code, shown = on_terminal("attribute", "fit", "--db", str(shop), cwd=shop.parent)
+    assert code == 0, shown
+    assert "[/b]" in shown
+    waiting(shop, 1)
+    with closing(sqlite3.connect(shop)) as connection, connection:
+        connection.execute("UPDATE conversions SET value = '[/i]' WHERE conversion_id = 'w0'")
+    store = ("attribute", "store", "--db", str(shop), "--scenario", "baseline")
+    assert edgeproof(*store, cwd=shop.parent).returncode == 0
+    code, shown = on_terminal("queue", "dead", "--db", str(shop), cwd=shop.parent)
+    assert code == 0, shown
+    assert "[/i]" in shown
+
+
 def test_recount_tells_wrong_totals_by_its_exit_code_and_mends_them(shop: Path) -> None:
     recount = ("attribute", "recount", "--db", str(shop), "--plain")
     assert edgeproof(*recount, cwd=shop.parent).returncode == 0
@@ -63,6 +112,17 @@ def test_recount_tells_wrong_totals_by_its_exit_code_and_mends_them(shop: Path) 
     assert "--repair" in wrong.stdout
     assert edgeproof(*recount, "--repair", cwd=shop.parent).returncode == 0
     assert edgeproof(*recount, cwd=shop.parent).returncode == 0
+
+
+def test_recount_shows_small_differences(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with closing(sqlite3.connect(shop)) as connection, connection:
+        connection.execute("UPDATE channel_performance SET total_value = total_value + 0.0004")
+    assert main(["attribute", "recount", "--db", str(shop), "--plain"]) == 1
+    (line,) = (
+        line for line in capsys.readouterr().out.splitlines()
+        if line.split()[:2] == ["last_click", "google"]
+    )  # fmt: skip
+    assert line.split()[2:] == ["1", "of", "1,", "10.0004", "1", "of", "1,", "10"]
 
 
 def waiting(file: Path, users: int) -> None:
@@ -125,6 +185,54 @@ def test_interrupted_store_keeps_what_it_stored_and_goes_on_later(shop: Path) ->
     assert 0 < queued < 200_000
     assert edgeproof(*store, cwd=shop.parent).returncode == 0
     assert edgeproof("attribute", "recount", "--db", str(shop), cwd=shop.parent).returncode == 0
+
+
+def test_interrupted_jobs_end_at_once_and_leave_nothing(shop: Path) -> None:
+    waiting(shop, 100_000)
+    temporary = shop.parent / "temporary"
+    temporary.mkdir()
+    jobs = ("attribute", "--db", str(shop), "--jobs", "2", "--plain")
+    told = {"PYTHONPROFILEIMPORTTIME": "1", "TMPDIR": str(temporary)}
+    with running(*jobs, cwd=shop.parent, **told) as command:
+        command.wait_for("^reading: 0 %")
+        command.wait_for(r"core\.attribution\.parameters$")  # by a worker, from here on
+        children = Watched(descendants(command.process.pid))
+        command.interrupt(group=True)
+        code, out, said = command.end()
+        assert children.left() == []
+    assert (code, out) == (130, "")
+    assert without_imports(said) == [
+        "reading: 0 %", "edgeproof: interrupted; what was written is kept"
+    ]  # fmt: skip
+    assert list(temporary.iterdir()) == []
+
+
+def without_imports(said: str) -> list[str]:
+    return [line for line in said.splitlines() if not line.startswith("import time:")]
+
+
+def test_interrupted_start_is_one_line(shop: Path) -> None:
+    told = {"PYTHONPROFILEIMPORTTIME": "1"}
+    with running("attribute", "--db", str(shop), cwd=shop.parent, **told) as command:
+        command.wait_for("core.errors")
+        command.interrupt()
+        code, out, said = command.end()
+    assert (code, out) == (130, "")
+    assert without_imports(said) == ["edgeproof: interrupted; nothing was begun"]
+
+
+def test_no_room_for_temporary_files_is_laid_to_their_folder(shop: Path) -> None:
+    waiting(shop, 20_000)
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -f 100; exec "$@"', "sh", sys.executable, "-m", "edgeproof",
+         "attribute", "--db", str(shop), "--jobs", "2", "--json"],
+        cwd=shop.parent, env=environment(), capture_output=True, text=True, timeout=LIMIT_SECONDS,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "edgeproof-" in done.stderr
+    assert "let TMPDIR name a folder with more room" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import math
 import re
@@ -16,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.transforms import Bbox
 
 from core.kpi import Outcome, parse_kpi
 from core.verdict import compare
@@ -24,6 +22,7 @@ from reports import style
 from reports.breach import first_breach
 from reports.figures import capacity, scorecard, spectrum, timeline
 from tests.reports import records
+from tests.reports.drawn import check_texts
 
 TRACK = parse_kpi("p95_track", "< 100ms", "> 200ms")
 
@@ -60,45 +59,12 @@ def _sparse() -> dict[str, Figure]:
     }
 
 
-def _texts(figure: Figure) -> list[tuple[str, Bbox]]:
-    """Return every text that is drawn, with its box in pixels at 100 dots per inch."""
-    with style.drawing():
-        figure.savefig(io.BytesIO(), dpi=100)
-        unseen = {
-            id(label)
-            for axes in figure.axes
-            for axis in (axes.xaxis, axes.yaxis)
-            for tick in axis.get_major_ticks()
-            for label in (tick.label1, tick.label2)
-            if not min(axis.get_view_interval()) <= tick.get_loc() <= max(axis.get_view_interval())
-        }
-        return [
-            # Without its arrow, which an annotation counts in.
-            (text.get_text(), Text.get_window_extent(text))
-            for text in figure.findobj(Text)
-            if isinstance(text, Text)
-            and text.get_visible()
-            and text.get_text().strip()
-            and id(text) not in unseen
-        ]
-
-
 @pytest.mark.parametrize("build", [_good, _bad, _sparse])
 def test_no_text_overlaps_another_or_leaves_the_figure(
     build: Callable[[], dict[str, Figure]],
 ) -> None:
     for name, figure in build().items():
-        seen = _texts(figure)
-        width, height = figure.bbox.width, figure.bbox.height
-        for text, box in seen:
-            assert box.x0 >= -1, (name, text)
-            assert box.x1 <= width + 1, (name, text)
-            assert box.y0 >= -1, (name, text)
-            assert box.y1 <= height + 1, (name, text)
-        for (one, a), (other, b) in itertools.combinations(seen, 2):
-            across = min(a.x1, b.x1) - max(a.x0, b.x0)
-            along = min(a.y1, b.y1) - max(a.y0, b.y0)
-            assert across < 2 or along < 3, (name, one, other)
+        check_texts(figure, name)
 
 
 def test_equal_records_give_equal_bytes() -> None:
@@ -243,3 +209,11 @@ def test_spread_keeps_order_distance_and_bounds(positions: list[float], gap: flo
 def test_spread_leaves_what_is_apart_where_it_is() -> None:
     assert style.spread([0.9, 0.1, 0.5], gap=0.2, low=0, high=1) == pytest.approx([0.9, 0.1, 0.5])
     assert style.spread([0.5, 0.5], gap=0.2, low=0, high=1) == pytest.approx([0.4, 0.6])
+
+
+def test_no_text_is_read_as_a_formula() -> None:
+    figures = _good().values()
+    with style.drawing():  # ticks are made when they are first looked at
+        texts = [text for figure in figures for text in figure.findobj(Text)]
+    assert texts
+    assert not [text for text in texts if isinstance(text, Text) and text.get_parse_math()]

@@ -53,8 +53,17 @@ def in_text(paths: Paths) -> list[tuple[list[str], float, float, float]]:
         TEXT.replace(" > ", ">"),
         TEXT.replace("search > email > direct,", '"search > email > direct",'),
         "\n".join(f"x{'y' * (n > 0)},{line}" for n, line in enumerate(TEXT.splitlines())),
+        TEXT.replace("path,", "Path ,").replace("total_null", "Total_NULL"),
     ],
-    ids=["comma", "semicolon", "byte order mark", "no spaces", "quotes", "another column"],
+    ids=[
+        "comma",
+        "semicolon",
+        "byte order mark",
+        "no spaces",
+        "quotes",
+        "another column",
+        "other case",
+    ],
 )
 def test_path_files_are_read_as_the_field_writes_them(tmp_path: Path, text: str) -> None:
     paths, notes = read_paths(written(tmp_path, text))
@@ -70,6 +79,18 @@ def test_quoted_channel_may_hold_the_separator(tmp_path: Path) -> None:
     paths, notes = read_paths(written(tmp_path, text))
     assert in_text(paths) == [(["a, b", "c"], 1, 0, 0)]
     assert ["total_conversion_value" in notes[0], "total_null" in notes[1]] == [True, True]
+
+
+@pytest.mark.parametrize("absent", ["", " ", "NA", "nan", "NaN", "NULL", "null", "<NA>"])
+def test_absent_numbers_of_values_and_nulls_are_zero_and_said(tmp_path: Path, absent: str) -> None:
+    text = "path,total_conversions,total_conversion_value,total_null\n"
+    text += f"a,4,{absent},{absent}\nb,3,7.5,{absent}\n"
+    paths, notes = read_paths(written(tmp_path, text))
+    assert in_text(paths) == [(["a"], 4, 0, 0), (["b"], 3, 7.5, 0)]
+    assert [note.partition("paths.csv ")[2] for note in notes] == [
+        "has no total_conversion_value in 1 rows: it is 0",
+        "has no total_null in 2 rows: it is 0",
+    ]
 
 
 def test_empty_path_is_a_conversion_without_a_touch(tmp_path: Path) -> None:
@@ -90,6 +111,9 @@ def test_empty_path_is_a_conversion_without_a_touch(tmp_path: Path) -> None:
         ("path,total_conversions\na,1\nb,many\n", "paths.csv:3: total_conversions is 'many'"),
         ("path,total_conversions\na,-1\n", "total_conversions is '-1'"),
         ("path,total_conversions\na,nan\n", "total_conversions is 'nan'"),
+        ("path,total_conversions\na,\n", "total_conversions is ''"),
+        ("path,total_conversions,total_null\na,1,none\n", "total_null is 'none'"),
+        ("path,Path,total_conversions\na,b,1\n", "column path stands twice"),
         ("path,total_conversions\na,1e999\n", "total_conversions is '1e999'"),
         ("path;total_conversions\na;1,5\n", "total_conversions is '1,5'.*decimal point"),
         ("path,total_conversions\na > > b,1\n", "paths.csv:2: path 'a > > b' has a channel"),

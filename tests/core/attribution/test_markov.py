@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from core.attribution import markov
 from core.attribution.account import account_of
-from core.attribution.fitted import FEWER
+from core.attribution.fitted import FEWER, FittedModel, fit
 from core.attribution.markov import (
     Removal,
     Transitions,
@@ -106,6 +106,44 @@ def test_effects_equal_exact_fractions(order: int, paths: Paths) -> None:
     for own, rewards in ((removal.conversions, oracle.converted), (removal.value, oracle.value)):
         exact = [float(effect) for effect in oracle.effects(paths.channels, rewards)]
         assert own.tolist() == pytest.approx(exact, abs=1e-12)
+
+
+def rare(walks: float) -> Paths:
+    """Return paths of two rare channels beside one that is walked *walks* times."""
+    return paths_from([
+        (["big"], walks, walks, walks), (["x"], 3, 17, 17), (["y"], 5, 1, 2), (["x", "y"], 4, 8, 3),
+    ])  # fmt: skip
+
+
+def model_and_exact(paths: Paths, order: int) -> tuple[FittedModel, list[float]]:
+    """Return the fitted model, and its exact weights in the order of the channels."""
+    model = fit(count_transitions(paths, order), Parameters(order=order))
+    oracle = Oracle(paths, order)
+    return model, [float(e) for e in oracle.effects(paths.channels, oracle.converted)]
+
+
+@pytest.mark.parametrize("walks", [1e3, 1e8, 1e12])
+def test_rare_channels_share_paths_out_exactly(walks: float) -> None:
+    paths = rare(walks)
+    model, exact = model_and_exact(paths, 1)
+    assert [model.weights[c] for c in paths.channels] == pytest.approx(exact, rel=1e-9)
+    (own,) = (
+        row for row in account_of(paths, Parameters(), models=["data_driven"]).rows
+        if row.channel == "x"
+    )  # fmt: skip
+    assert own.conversions == pytest.approx(3 + 4 * exact[1] / (exact[1] + exact[2]), rel=1e-9)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_models_keep_twelve_decimals_of_every_order(order: int) -> None:
+    for walks in (1e3, 1e8):
+        paths = rare(walks)
+        model, exact = model_and_exact(paths, order)
+        assert 0 < min(exact) < 20 / walks
+        assert [model.weights[c] for c in paths.channels] == pytest.approx(exact, abs=1e-12)
+        assert model.conversion_rate == pytest.approx(
+            float(paths.conversions.sum() / (paths.conversions + paths.nulls).sum()), abs=1e-12
+        )
 
 
 @pytest.mark.parametrize("order", ORDERS)

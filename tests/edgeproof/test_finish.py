@@ -1,0 +1,78 @@
+"""Claims about the tables of the command line on a terminal."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeproof.finish import show_table
+
+
+class Terminal(io.StringIO):
+    """Text that was shown on a terminal."""
+
+    def isatty(self) -> bool:
+        """Return that it is one."""
+        return True
+
+    @property
+    def lines(self) -> list[str]:
+        """What was shown, without colours."""
+        return re.sub(r"\x1b\[[0-9;]*m", "", self.getvalue()).splitlines()
+
+
+def shown(rows: list[list[str]], columns: int) -> list[str]:
+    with pytest.MonkeyPatch.context() as patch:
+        terminal = Terminal()
+        patch.setenv("COLUMNS", str(columns))
+        patch.setenv("TERM", "xterm")
+        patch.setattr(sys, "stdout", terminal)
+        show_table(rows, plain=False)
+    return terminal.lines
+
+
+NAMES = st.text("ab_", min_size=1, max_size=40)
+AMOUNTS = st.floats(0, 1e15).map(lambda amount: f"{amount:,.2f}")
+
+
+@given(
+    st.lists(NAMES, min_size=1, max_size=4),
+    st.lists(st.lists(AMOUNTS, min_size=4, max_size=4), min_size=9, max_size=9),
+    st.integers(50, 200),
+)
+def test_no_figure_is_cut_or_broken_on_any_width(
+    names: list[str], columns: list[list[str]], width: int
+) -> None:
+    heads = [f"model_number_{n}" for n in range(len(columns))]
+    rows = [["channel", *heads]]
+    rows += [[name, *(column[n] for column in columns)] for n, name in enumerate(names)]
+    lines = shown(rows, width)
+    assert max(map(len, lines)) <= width
+    words = [word for line in lines for word in line.split()]
+    for head in heads:
+        assert words.count(head) == 1
+    for row in rows[1:]:
+        for amount in row[1:]:
+            assert words.count(amount) >= sum(amount in other[1:] for other in rows[1:])
+    assert "…" not in words
+
+
+def test_verdicts_stay_in_one_table_on_80_columns() -> None:
+    rows = [
+        ["KPI", "target", "predicted", "measured", "error", "verdict"],
+        ["p95_attribution", "< 500ms", "24.1 ms (23.4–24.9)", "26.3 ms", "+3.4 %", "PASS"],
+        ["error_ratio", "< 0.1 %", "0.000 % (0.000–0.001)", "2.00 %", "—",
+         "FAIL (predicted PASS)"],
+    ]  # fmt: skip
+    lines = shown(rows, 80)
+    assert max(map(len, lines)) <= 80
+    heads = [line for line in lines if "KPI" in line]
+    assert len(heads) == 1
+    assert heads[0].split() == rows[0]
+    for words in ("24.1 ms", "(23.4–24.9)", "FAIL"):
+        assert any(words in line for line in lines)
