@@ -26,7 +26,8 @@ from edgeproof.progress import Display
 app = typer.Typer(no_args_is_help=False, invoke_without_command=True)
 
 _OF_EVENTS = (
-    "--from", "--to", "--lookback", "--half-life", "--lead", "--opportunity", "--jobs",
+    "--from", "--to", "--lookback", "--half-life", "--lead", "--opportunity", "--own-event",
+    "--jobs",
 )  # fmt: skip
 _DIRECT: dict[str, DirectRule] = {"own": "own channel", "ignore": "ignore unless all direct"}
 
@@ -181,6 +182,25 @@ def command(
             rich_help_panel="Models",
         ),
     ] = "own",
+    own_event: Annotated[
+        bool,
+        typer.Option(
+            "--own-event",
+            help="With --db: a conversion's own event is a touch of it.",
+            rich_help_panel="Models",
+        ),
+    ] = False,
+    most_channels: Annotated[
+        int | None,
+        typer.Option(
+            "--most-channels",
+            min=1,
+            metavar="N",
+            help="Channels that data_driven tells apart; rarer ones are one, (other). Default: as "
+            "many as it can.",
+            rich_help_panel="Models",
+        ),
+    ] = None,
     jobs: Annotated[
         int,
         typer.Option(
@@ -222,6 +242,7 @@ def command(
         direct=direct_rule(direct),
         order=order,
         milestones=(lead, opportunity),
+        own_event=own_event,
     )
     if paths is not None:
         for name in asked:
@@ -238,13 +259,13 @@ def command(
             read, notes = read_paths(paths)
             account = account_of(
                 read, parameters, models=model or (), with_nulls=not without_nulls,
-                minimum=min_conversions,
+                minimum=min_conversions, most=most_channels,
             )  # fmt: skip
             account = replace(account, notices=(*notes, *account.notices))
             if bootstrap_ and DATA_DRIVEN in account.models and account.attributed:
                 intervals = bootstrap(
                     read, parameters, seed=seed, replicates=bootstrap_,
-                    minimum=min_conversions, with_nulls=not without_nulls,
+                    minimum=min_conversions, with_nulls=not without_nulls, most=most_channels,
                     on_progress=lambda share: display.update("resampling", share),
                 )  # fmt: skip
         else:
@@ -254,6 +275,7 @@ def command(
                 parameters=parameters,
                 window=Window(start_ms=_time("--from", from_), end_ms=_time("--to", to)),
                 with_nulls=not without_nulls,
+                most=most_channels,
             )
             account = account_of_database(
                 survey, models=model or (), minimum=min_conversions, jobs=jobs,

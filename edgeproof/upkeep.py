@@ -20,7 +20,16 @@ from core.attribution.parameters import Parameters
 from core.attribution.scheme import Scheme
 from core.attribution.singly import Stored
 from core.attribution.survey import Survey, fit_database
-from core.attribution.upkeep import Totals, keep_model, newest_row, recount, repair
+from core.attribution.upkeep import (
+    Difference,
+    Totals,
+    keep_model,
+    newest_row,
+    recount,
+    repair,
+    share_out_anew,
+    uneven,
+)
 from core.clock import SystemClock, epoch_ms
 from core.errors import InputError
 from core.query.database import SqliteDatabase
@@ -29,6 +38,7 @@ from edgeproof.database import DatabaseOption, check_database
 from edgeproof.finish import show_table
 from edgeproof.options import JsonOption, PlainOption, chosen_scenario
 from edgeproof.progress import Display
+from reports.words import printable
 
 _T = TypeVar("_T")
 
@@ -57,12 +67,27 @@ def fit(
             "--direct", metavar="own|ignore", help="As the scenario's attribution.direct has it."
         ),
     ] = "own",
+    own_event: Annotated[
+        bool,
+        typer.Option("--own-event", help="As the scenario's attribution.own_event has it."),
+    ] = False,
+    most_channels: Annotated[
+        int | None,
+        typer.Option(
+            "--most-channels",
+            min=1,
+            metavar="N",
+            help="Channels that it tells apart; rarer ones are one, (other). Default: as many as "
+            "it can.",
+        ),
+    ] = None,
     plain: PlainOption = False,
     json: JsonOption = False,
 ) -> int:
     """Fit data_driven on all journeys of a database, and store it there with its version.
 
-    A service uses it if it was fitted with the order, lookback and direct of its scenario.
+    A service uses it if it was fitted with the order, lookback, direct and own_event of its
+    scenario.
 
     Example: edgeproof attribute fit --db data/cdp.sqlite --order 2
     """
@@ -71,10 +96,11 @@ def fit(
         order=order,
         lookback_ms=milliseconds("--lookback", lookback),
         direct=direct_rule(direct),
+        own_event=own_event,
     )
     display = Display(plain=plain, quiet=json)
     with display.open():
-        survey = Survey(file=db, parameters=parameters, window=Window())
+        survey = Survey(file=db, parameters=parameters, window=Window(), most=most_channels)
         model = fit_database(survey, minimum=min_conversions, on_progress=display.update)
     number = _on(db, lambda database, now_ms: keep_model(database.connection, model, now_ms))
     if json:
@@ -151,24 +177,33 @@ def store(
 def recount_totals(
     db: DatabaseOption,
     mend: Annotated[
-        bool, typer.Option("--repair", help="Put the counted totals in place of wrong ones.")
+        bool,
+        typer.Option(
+            "--repair",
+            help="Put the counted totals in place of wrong ones, and let the service share out "
+            "anew, at its next start, what does not sum to 1.",
+        ),
     ] = False,
     plain: PlainOption = False,
     json: JsonOption = False,
 ) -> int:
-    """Check that channel_performance is the sum of the stored credits, in count and in value.
+    """Check that every conversion's credits sum to 1, and channel_performance to them.
 
-    Exit code 1 if it is not and --repair is not given.
+    In count and in value. Exit code 1 if they do not and --repair is not given.
 
     Example: edgeproof attribute recount --db data/cdp.sqlite
     """
     check_database(db)
-    found = _on(
-        db,
-        lambda database, now_ms: (
-            repair(database.connection, now_ms) if mend else recount(database.connection)
-        ),
-    )
+
+    def check(database: SqliteDatabase, now_ms: int) -> tuple[list[Difference], list[str]]:
+        connection = database.connection
+        names = uneven(connection)
+        if not mend:
+            return recount(connection), names
+        share_out_anew(connection, names)
+        return repair(connection, now_ms), names
+
+    found, names = _on(db, check)
     if json:
         differences = [
             {
@@ -179,16 +214,26 @@ def recount_totals(
             }
             for d in found
         ]
-        print(json_module.dumps({"differences": differences, "repaired": mend}))
-    elif not found:
-        print("Every total is the sum of its rows.")
-    else:
+        data = {"differences": differences, "uneven": names, "repaired": mend}
+        print(json_module.dumps(data))
+        return 1 if (found or names) and not mend else 0
+    if names:
+        done = (
+            "the service shares them out anew when it starts next"
+            if mend
+            else "run it again with --repair to have them shared out anew"
+        )
+        shown = ", ".join(map(printable, names[:5])) + (", ..." if len(names) > 5 else "")
+        print(f"The credits of {len(names):,} conversions do not sum to 1 ({shown}); {done}.")
+    if found:
         rows: list[tuple[str, ...]] = [("model", "channel", "kept", "counted")]
         rows += [(d.model, d.channel, _shown(d.kept), _shown(d.counted)) for d in found]
         show_table(rows, plain=plain)
         done = "repaired" if mend else "run it again with --repair to put the counted ones in place"
         print(f"{len(found)} totals are not the sums of their rows; {done}.")
-    return 1 if found and not mend else 0
+    if not (found or names):
+        print("Every total is the sum of its rows.")
+    return 1 if (found or names) and not mend else 0
 
 
 def _data(totals: Totals | None) -> dict[str, float] | None:

@@ -20,7 +20,7 @@ from core.errors import InputError
 
 NO_MODEL = "no model has been fitted yet"
 EQUAL = "data_driven gives every touch the same credit"
-_FITTED_WITH = ("order", "direct", "lookback_ms")
+_FITTED_WITH = ("order", "direct", "lookback_ms", "own_event")
 
 
 class Scheme:

@@ -322,6 +322,30 @@ def test_fit_takes_nulls_and_its_least_number_of_conversions_from_the_options(
     assert "b" not in fitted["--lookback 7d"]["weights"]
 
 
+def test_rare_channels_are_one_where_the_options_say_so(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = answer(capsys, "--db", str(shop), "--most-channels", "2")
+    assert sorted(found["fitted"]["weights"]) == ["(direct)", "(other)", "a"]  # a has two touches
+    assert "data_driven takes 4 rare channels as one, (other)" in found["notices"]
+    driven = [row for row in found["rows"] if row["model"] == "data_driven"]
+    assert sum(row["removal_conversions"] for row in driven) == pytest.approx(2)
+
+
+def test_own_event_of_a_conversion_is_a_touch_where_it_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "cdp.db"
+    with closing(SqliteDatabase(file, inline=True).connection) as connection:
+        for event in (("t1", "u", "view", "mail", 10, "", None),
+                      ("p1", "u", "purchase", "shop", 20, "", "c1")):  # fmt: skip
+            connection.execute(INSERT_EVENT.sql, event)
+        connection.execute(INSERT_CONVERSION.sql, ("c1", "p1", "u", 20, 1.0))
+    for options, credits in (([], {"mail": 1.0}), (["--own-event"], {"mail": 0.5, "shop": 0.5})):
+        found = answer(capsys, "--db", str(file), "--model", "linear", *options)
+        assert {row["channel"]: row["conversions"] for row in found["rows"]} == credits
+
+
 def test_options_reach_the_resamples(path_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path_file.write_text(TEXT.replace("direct", "(direct)"))
 

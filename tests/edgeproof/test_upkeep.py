@@ -71,6 +71,8 @@ def test_fit_stores_a_model_and_says_that_data_are_few(shop: Path) -> None:
         (("--lookback", "15ms"), {"google"}, {"lookback_ms": 15}),
         (("--order", "3"), {"email", "google"}, {"order": 3}),
         (("--direct", "ignore"), {"email", "google"}, {"direct": "ignore unless all direct"}),
+        (("--own-event",), {"email", "google"}, {"own_event": True}),
+        (("--most-channels", "1"), {"email", "(other)"}, {}),
     ],
 )
 def test_fit_takes_its_parameters_from_the_options(
@@ -112,6 +114,24 @@ def test_recount_tells_wrong_totals_by_its_exit_code_and_mends_them(shop: Path) 
     assert "--repair" in wrong.stdout
     assert edgeproof(*recount, "--repair", cwd=shop.parent).returncode == 0
     assert edgeproof(*recount, cwd=shop.parent).returncode == 0
+
+
+def test_recount_names_conversions_whose_credits_do_not_sum_to_1(shop: Path) -> None:
+    with closing(sqlite3.connect(shop)) as connection, connection:
+        connection.execute("UPDATE touch_credits SET linear = 3 * linear")
+        connection.execute("UPDATE channel_performance SET total_attribution = 3 * "
+                           "total_attribution, total_value = 3 * total_value"
+                           " WHERE attribution_model = 'linear'")  # fmt: skip
+    recount = ("attribute", "recount", "--db", str(shop))
+    wrong = edgeproof(*recount, "--json", cwd=shop.parent)
+    assert wrong.returncode == 1
+    assert json.loads(wrong.stdout) == {"differences": [], "uneven": ["c1"], "repaired": False}
+    said = edgeproof(*recount, "--plain", "--repair", cwd=shop.parent)
+    assert said.returncode == 0
+    assert "The credits of 1 conversions do not sum to 1 (c1); the service shares" in said.stdout
+    with closing(sqlite3.connect(shop)) as connection:
+        kept = "SELECT parameters_key FROM conversions WHERE conversion_id = 'c1'"
+        assert connection.execute(kept).fetchone() == (None,)
 
 
 def test_recount_shows_small_differences(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
