@@ -330,6 +330,52 @@ def test_upgrade_is_not_taken_up(visitor: Visitor, to: bytes) -> None:
     assert (answer.status, answer.headers["connection"]) == (200, "close")
 
 
+def posted(event: str, fields: bytes) -> tuple[bytes, bytes]:
+    """Return the head and the body of an event, by its length or in chunks as *fields* say."""
+    body = json.dumps(event_of(event, user_id=event)).encode()
+    if b"chunked" in fields:
+        chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:7], body[7:]))
+        return post(b"/track", fields), chunks + b"0\r\n\r\n"
+    return post(b"/track", fields, b"Content-Length: %d\r\n" % len(body)), body
+
+
+@pytest.mark.parametrize("framing", [b"", b"Transfer-Encoding: chunked\r\n"])
+@pytest.mark.parametrize("piece", [1, 100, 100_000])
+@pytest.mark.parametrize("to", [b"websocket", b"h2c"])
+def test_body_of_a_request_for_an_upgrade_is_read(
+    visitor: Visitor, to: bytes, piece: int, framing: bytes
+) -> None:
+    event = visitor.fresh("upgrade")
+    fields = b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk\r\nUpgrade: "
+    whole = b"".join(posted(event, fields + to + b"\r\n" + framing))
+    pieces = [whole[start : start + piece] for start in range(0, len(whole), piece)]
+    pieces[-1] += b"what the other protocol would say: GET /journey/u1 HTTP/1.1\r\n\r\n"
+    answer = exchange(visitor, *pieces)
+    assert (answer.status, answer.headers["connection"]) == (202, "close")
+    assert json.loads(answer.body) == {"accepted": True, "duplicate": False}
+    assert len(visitor.get(f"/journey/{event}").json()["events"]) == 1
+
+
+def test_body_behind_a_request_for_an_upgrade_is_asked_for(visitor: Visitor) -> None:
+    fields = b"Expect: 100-continue\r\nConnection: upgrade\r\nUpgrade: h2c\r\n"
+    head, body = posted(visitor.fresh("upgrade"), fields)
+    with connected(visitor) as line:
+        line.sendall(head)
+        assert line.recv(100).startswith(b"HTTP/1.1 100 Continue")
+        line.sendall(body)
+        assert next_answer(line).status == 202
+
+
+@pytest.mark.parametrize("fields", [b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding: x\r\n"])
+def test_broken_body_of_a_request_for_an_upgrade_is_refused(
+    visitor: Visitor, fields: bytes
+) -> None:
+    upgrade = b"Connection: upgrade\r\nUpgrade: h2c\r\n"
+    answer = exchange(visitor, post(b"/track", upgrade, fields, body=b"zz\r\n{}"))
+    assert answer.status == 400
+    assert "framing" in answer.problem()
+
+
 def test_refusal_names_the_scheme_that_is_wanted(visitor: Visitor) -> None:
     answer = exchange(visitor, post(b"/api/performance/run", b"Content-Length: 2\r\n", body=b"{}"))
     assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
