@@ -46,6 +46,7 @@ class Endpoint:
         reference = self._reference()
         span = Span()
         stages = span.stages
+        status = 500  # what an unexpected error is answered with
         try:
             with reference.profiler.span("request", self._name) as timed:
                 timed.notes = stages
@@ -55,8 +56,11 @@ class Endpoint:
                     status, body = await _metered(handling, span)
                 except (InputError, StoreError) as error:
                     status, body = _refusal(error)
+                if status >= 500:
+                    timed.fail()  # however fast: an outage makes no latency better
         finally:
             reference.requests[self._name] += 1
+            reference.responses[status // 100] += 1
             reference.own_cpu += span.cpu
             tiers = self._tiers
             for stage, seconds in stages:
