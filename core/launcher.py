@@ -30,7 +30,8 @@ _STOP_SECONDS = 15.0
 class ServiceProcess:
     """A child that says on its standard output when it is ready.
 
-    name: what it is called where a user is told of its end.
+    name: what it is called where a user is told of its end. cut_off: how many requests it left
+    undone, known once it has ended.
     """
 
     def __init__(
@@ -50,7 +51,9 @@ class ServiceProcess:
             start_new_session=True,
         )
         self._said: queue.Queue[dict[str, Any] | None] = queue.Queue()
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+        self.cut_off = 0
 
     @property
     def pid(self) -> int:
@@ -62,9 +65,11 @@ class ServiceProcess:
         with self._process.stdout:
             for line in self._process.stdout:
                 try:
-                    self._said.put(json.loads(line))
+                    said = json.loads(line)
                 except ValueError:
                     continue
+                self.cut_off += said.get("cut_off", 0)
+                self._said.put(said)
         self._said.put(None)
 
     def ready(self) -> str:
@@ -106,6 +111,7 @@ class ServiceProcess:
                 f"{self.name} (process {self.pid}) did not finish within {_STOP_SECONDS:g} s and "
                 "was killed"
             )
+        self._listener.join()  # what it said last
         return self.ended() if code else ""
 
     def kill(self) -> None:
@@ -118,13 +124,15 @@ class ServiceProcess:
 class RunningService:
     """The URLs of a service, one for each process of the scenario.
 
-    faults: once it has ended, what was wrong with that.
+    Once it has ended, faults: what was wrong with that; cut_off: how many requests were answered
+    that they could not be finished.
     """
 
     def __init__(self, urls: list[str], processes: list[ServiceProcess], log: Path) -> None:
         self.urls = urls
         self.processes = processes
         self.faults: list[str] = []
+        self.cut_off = 0
         self._log = log
 
     @property
@@ -264,3 +272,4 @@ def running_service(
                 faults = crew.end()
                 if service is not None:
                     service.faults += faults
+                    service.cut_off = sum(process.cut_off for process in crew.workers)

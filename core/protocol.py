@@ -17,6 +17,11 @@ _FRAMING = (b"content-length", b"transfer-encoding")
 _PIECE = MAX_HEAD_BYTES // 2
 _NO_HTTP = "this is no HTTP/1.1 request: mend its request line, header fields or framing"
 
+_ENDS = (
+    "the service is ending and did not finish this in time; send it again, to another one or once "
+    "this one is back: an event_id is stored once"
+)
+
 
 class BoundedProtocol(HttpToolsProtocol):
     """Ends a connection whose request has no end to its head, or is no HTTP."""
@@ -80,6 +85,23 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             message = f"the request line is longer than {MAX_HEAD_BYTES:,} bytes; send less"
             self._refuse(414, "uri_too_long", message)
+
+    def cut_off(self) -> int:
+        """Answer a request in flight that it will not be finished, and end the connection.
+
+        Return how many requests that leaves undone.
+        """
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
+            return 0
+        undone = 1 + len(self.pipeline)
+        if self.pipeline or self.flow.write_paused:
+            # Others come first, or an answer is half-way: a further one would be taken for theirs.
+            self.pipeline.clear()
+            self.transport.abort()
+        else:
+            self._refuse(503, "shutting_down", _ENDS)
+        return undone
 
     def _refuse(self, status: int, code: str, message: str) -> None:
         _, body = problem(status, code, message)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import json
+import logging
 import os
 import signal
 import socket
@@ -35,10 +36,13 @@ SERVER_OPTIONS: dict[str, Any] = {
     "server_header": False,
     "backlog": 1024,
     "timeout_keep_alive": 120,
-    "timeout_graceful_shutdown": 5,
+    "timeout_graceful_shutdown": 8,  # for handlers that go on although they were cut off
 }
 """How uvicorn is run; `python -m bench.service` runs the bare route the same way."""
 
+
+GRACE_SECONDS = 5.0
+"""What requests in flight have once the end was asked for; then they are cut off."""
 
 PARENT_VARIABLE = "EDGEPROOF_SERVICE_PARENT"
 
@@ -81,7 +85,7 @@ def say(message: dict[str, object]) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Tells the parent when requests are answered."""
+    """Tells the parent when requests are answered, and at the end how many never were."""
 
     def __init__(self, config: uvicorn.Config, url: str) -> None:
         super().__init__(config)
@@ -91,6 +95,24 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             say({"ready": self._url})
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        end = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._cut_off)
+        await super().shutdown(sockets)
+        end.cancel()
+
+    def _cut_off(self) -> None:
+        connections = [*self.server_state.connections]
+        undone = sum(c.cut_off() for c in connections if isinstance(c, BoundedProtocol))
+        for task in [*self.server_state.tasks]:
+            task.cancel()
+        if undone:
+            say({"cut_off": undone})
+
+
+def _is_no_end(record: logging.LogRecord) -> bool:
+    """Return False for a request that was cut off: it is counted, and no fault of its code."""
+    return record.exc_info is None or record.exc_info[0] is not asyncio.CancelledError
 
 
 def plan_of(data: dict[str, Any]) -> WorkerPlan:
@@ -124,6 +146,7 @@ def main(arguments: Sequence[str]) -> int:
         host = f"[{plan['host']}]" if ":" in plan["host"] else plan["host"]
         app = create_app(worker)
         config = uvicorn.Config(app, **SERVER_OPTIONS)
+        logging.getLogger("uvicorn.error").addFilter(_is_no_end)
         server = _Server(config, f"http://{host}:{port}")
         try:
             asyncio.run(server.serve(sockets=[listener]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,7 @@ import typer
 from core.errors import EdgeproofError, InputError
 from core.launcher import MAX_WORKERS, running_service
 from core.monitoring import TOKEN_VARIABLE
+from core.worker import GRACE_SECONDS
 from edgeproof.options import (
     RateOption,
     ScenarioArgument,
@@ -113,6 +115,12 @@ def command(
                 raise EdgeproofError(f"{ended}{last and f': {last}'}")
             time.sleep(0.1)
         print("Finishing what is in flight; another Ctrl-C ends at once.", flush=True)
+    if service.cut_off:
+        were = "request was" if service.cut_off == 1 else "requests were"
+        print(
+            f"{service.cut_off} {were} cut off after {GRACE_SECONDS:g} s and told to come again.",
+            file=sys.stderr,
+        )
     if service.faults:
         raise EdgeproofError("; ".join(service.faults))
     return 0

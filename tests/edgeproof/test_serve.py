@@ -9,10 +9,12 @@ import signal
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import pytest
@@ -175,6 +177,43 @@ def test_first_signal_lets_requests_and_the_queue_be_finished_in_every_process(
         sql = "SELECT count(*) FROM conversions WHERE conversion_id LIKE 'sold-%' AND processed = 1"
         assert connection.execute(sql).fetchone() == (2,)
         assert connection.execute("SELECT count(*) FROM conversion_queue").fetchone() == (0,)
+
+
+def test_requests_that_do_not_end_are_answered_that_the_service_does_and_are_counted(
+    tmp_path: Path,
+) -> None:
+    slow = ("--no-emulation", "--data", str(tmp_path), "--workers", "1")
+    event = {
+        "event_id": "e1", "user_id": "u1", "site_id": "s1", "event_name": "x",
+        "timestamp": 1_767_225_600_000,
+    }  # fmt: skip
+    with serving(*slow, cwd=tmp_path) as (command, (url,)), ExitStack() as open_until_then:
+        database = open_until_then.enter_context(closing(sqlite3.connect(tmp_path / "cdp.sqlite")))
+        parts = urlsplit(url)
+        lines = [
+            open_until_then.enter_context(closing(HTTPConnection(parts.netloc, timeout=60)))
+            for _ in range(3)
+        ]
+        body = json.dumps(event).encode()
+        for line, sent in zip(lines[:2], (body[:10], b""), strict=True):
+            line.putrequest("POST", "/track")
+            line.putheader("Content-Length", str(len(body)))
+            line.endheaders(sent)
+        lines[2].request("GET", "/journey/u1")
+        assert lines[2].getresponse().read()  # an idle connection at the end
+        command.process.send_signal(signal.SIGTERM)
+        for line in lines[:2]:
+            answer = line.getresponse()
+            assert (answer.status, answer.headers["Connection"]) == (503, "close")
+            assert answer.headers["Content-Type"] == "application/json"
+            error = json.loads(answer.read())["error"]
+            assert error["code"] == "shutting_down"
+            assert "send it again" in error["message"]
+        code, said = end(command)
+        sql = "SELECT count(*) FROM user_journeys WHERE event_id = 'e1'"
+        assert database.execute(sql).fetchone() == (0,)
+    assert code == 0
+    assert said == "2 requests were cut off after 5 s and told to come again.\n"
 
 
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
