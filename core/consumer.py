@@ -123,7 +123,7 @@ class Consumer:
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), POLL_SECONDS)
         while await self._step() or self._queue.pending:
-            await self._queue.drain()
+            await self._queue.finish()
         await self._fitter.drain()
         await asyncio.gather(*self._asking)
         if self._forwarder is not None:

@@ -391,6 +391,7 @@ class Reference(Application):
             await asyncio.wait([self._listening])
         if self._feeding is not None:
             self._feeding.cancel()
+        await self.queue.finish()
         await self.drain()
         if self._forwarding is not None:
             self._forwarding.cancel()

@@ -189,6 +189,12 @@ RECORD_FAILURE = Statement(
     " WHERE conversion_id IN (SELECT value FROM json_each(?)) AND leased_by = ?",
 )
 
+RELEASE = Statement(
+    "release",
+    "UPDATE conversion_queue SET available_at_ms = ?, leased_by = NULL"
+    " WHERE conversion_id IN (SELECT value FROM json_each(?)) AND leased_by = ?",
+)
+
 # Only whoever holds the lease may say that a conversion is dead.
 BURY = Statement(
     "bury",

@@ -179,6 +179,34 @@ def test_first_signal_lets_requests_and_the_queue_be_finished_in_every_process(
         assert connection.execute("SELECT count(*) FROM conversion_queue").fetchone() == (0,)
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_attempts_that_are_put_off_do_not_hold_up_the_end(tmp_path: Path, workers: str) -> None:
+    options = ("--set", "queue.retry_delay=1000s", "--set", "queue.wait=10ms", "--no-emulation")
+    with serving(*options, "--workers", workers, "--data", str(tmp_path), cwd=tmp_path) as (
+        command, (url, *_),
+    ), closing(sqlite3.connect(tmp_path / "cdp.sqlite")) as database:  # fmt: skip
+        database.execute("ALTER TABLE touch_credits RENAME TO elsewhere")
+        for number in range(6):
+            event = {
+                "event_id": f"e{number}", "user_id": f"buyer{number // 2}", "site_id": "s1",
+                "event_name": "x", "timestamp": 1_767_225_600_000 + number,
+            }  # fmt: skip
+            sale = {"conversion_id": f"sold-{number}", "value": 2.0} if number % 2 else {}
+            assert asked(f"{url}/track", event | sale)["accepted"] is True
+        failed = "SELECT count(*) FROM conversion_queue WHERE last_error IS NOT NULL"
+        for _ in range(POLLS // 10):
+            asked(f"{url}/api/performance/stats")  # takes a while
+            if database.execute(failed).fetchone() == (3,):
+                break
+        else:
+            pytest.fail("the conversions were never tried")
+        command.interrupt()
+        code, said = end(command)
+        free = f"{failed} AND leased_by IS NULL"
+        assert database.execute(free).fetchone() == (3,)
+    assert (code, said) == (0, "")
+
+
 def test_requests_that_do_not_end_are_answered_that_the_service_does_and_are_counted(
     tmp_path: Path,
 ) -> None:
