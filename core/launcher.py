@@ -125,7 +125,7 @@ class RunningService:
     """The URLs of a service, one for each process of the scenario.
 
     Once it has ended, faults: what was wrong with that; cut_off: how many requests were answered
-    that they could not be finished.
+    that they could not be finished; last_news: the `news` of then.
     """
 
     def __init__(self, urls: list[str], processes: list[ServiceProcess], log: Path) -> None:
@@ -133,6 +133,8 @@ class RunningService:
         self.processes = processes
         self.faults: list[str] = []
         self.cut_off = 0
+        self.last_news = ""
+        self._told = 0
         self._log = log
 
     @property
@@ -143,6 +145,14 @@ class RunningService:
     def logged(self) -> str:
         """Return what the processes have written to their standard error so far."""
         return self._log.read_text(encoding="utf-8", errors="replace").strip()
+
+    def news(self) -> str:
+        """Return what they have written there since this was asked last."""
+        with self._log.open("rb") as log:
+            log.seek(self._told)
+            new = log.read()
+        self._told += len(new)
+        return new.decode("utf-8", errors="replace")
 
     def ended(self) -> str:
         """Return how the first process that has ended did so, "" while all of them run."""
@@ -273,3 +283,4 @@ def running_service(
                 if service is not None:
                     service.faults += faults
                     service.cut_off = sum(process.cut_off for process in crew.workers)
+                    service.last_news = service.news()

@@ -110,11 +110,14 @@ def command(
             print(f"Serving {chosen.name} on {url}", flush=True)
         print("Ctrl-C ends it.", flush=True)
         while not interrupts.asked:
-            if ended := service.ended():
+            ended = service.ended()
+            print(service.news(), end="", file=sys.stderr, flush=True)
+            if ended:
                 last = service.logged().rpartition("\n")[2]
                 raise EdgeproofError(f"{ended}{last and f': {last}'}")
             time.sleep(0.1)
         print("Finishing what is in flight; another Ctrl-C ends at once.", flush=True)
+    print(service.last_news, end="", file=sys.stderr)
     if service.cut_off:
         were = "request was" if service.cut_off == 1 else "requests were"
         print(

@@ -278,6 +278,30 @@ def test_ctrl_c_while_it_starts_ends_what_has_started(tmp_path: Path) -> None:
     assert "Traceback" not in said
 
 
+def test_unexpected_error_tells_where_its_traceback_is(tmp_path: Path) -> None:
+    options = ("--no-emulation", "--workers", "1", "--data", str(tmp_path))
+    with serving(*options, cwd=tmp_path) as (command, (url,)):
+        with closing(sqlite3.connect(tmp_path / "cdp.sqlite")) as database, database:
+            database.execute("UPDATE sites SET max_event_bytes = 'abc'")
+        event = {
+            "event_id": "e1", "user_id": "u1", "site_id": "s1", "event_name": "x",
+            "timestamp": 1_767_225_600_000,
+        }  # fmt: skip
+        with closing(HTTPConnection(urlsplit(url).netloc, timeout=60)) as line:
+            line.request("POST", "/track", json.dumps(event))
+            answer = line.getresponse()
+            assert answer.status == 500
+            error = json.loads(answer.read())["error"]
+        assert error["code"] == "internal"
+        assert "TypeError" in error["message"]
+        assert error["message"].endswith("its traceback is in the output of edgeproof serve")
+        command.wait_for("TypeError: .*not supported")
+        command.interrupt()
+        code, said = end(command)
+    assert code == 0
+    assert said.count("TypeError: ") == 1
+
+
 def test_death_of_a_worker_ends_the_service_with_an_error(tmp_path: Path) -> None:
     with serving("--workers", "2", cwd=tmp_path) as (command, _):
         children = Watched(descendants(command.process.pid))
