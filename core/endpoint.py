@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from core.answers import Answer, problem
 from core.cdp import NotAccepted, Unusable
-from core.errors import EdgeproofError, InputError, StoreError, StoreTimeout
+from core.errors import EdgeproofError, InputError, Overloaded, StoreError, StoreTimeout
 from core.incoming import BadRequest
 from core.profile import Profile
 from core.reference import Reference
@@ -103,6 +103,8 @@ def _refusal(error: EdgeproofError) -> Answer:
         return problem(400, "bad_request", str(error))
     if isinstance(error, StoreTimeout):
         return problem(504, "store_timeout", f"{error}; try again later")
+    if isinstance(error, Overloaded):
+        return problem(503, "overloaded", str(error))  # it says when to come again
     return problem(503, "store_error", f"{error}; try again later")
 
 

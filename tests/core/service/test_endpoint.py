@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from core.answers import Answer
 from core.endpoint import Endpoint
 from core.errors import StoreError, StoreTimeout
 from core.incoming import BadRequest
+from core.query import statements
+from core.query.database import SqliteDatabase
 from core.reference import Reference, WorkerPlan
 from core.span import Span
 from core.wire import L1_HIT
@@ -120,6 +123,26 @@ def test_error_of_a_store_is_answered_and_is_a_failed_request(
     (slow,) = reference.profiler.slow_requests()
     assert (slow.name, slow.is_failed) == ("journey", True)
     assert answers_by_class(reference) == (0, 0, 1)
+
+
+def test_overloaded_database_has_a_code_of_its_own_and_one_remedy(tmp_path: Path) -> None:
+    async def handle(_: Request, __: Span, ___: int) -> Answer:
+        database = SqliteDatabase(tmp_path / "full.sqlite", max_waiting=1)
+        reads = (database.read(statements.SITE, ("s1",)) for _ in range(8))
+        try:
+            await asyncio.gather(*reads)
+        finally:
+            await database.close()
+        raise AssertionError("it was not overloaded")
+
+    async def ask(endpoint: Endpoint) -> None:
+        start, body = await answered(endpoint)
+        assert start["status"] == 503
+        error = json.loads(body["body"])["error"]
+        assert error["code"] == "overloaded"
+        assert error["message"].count("try again later") == 1
+
+    run(tmp_path, handle, ask)
 
 
 def answers_by_class(reference: Reference) -> tuple[int, int, int]:
