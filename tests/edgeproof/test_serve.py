@@ -7,6 +7,8 @@ import os
 import re
 import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -20,11 +22,13 @@ from urllib.request import Request, urlopen
 import pytest
 
 from tests.edgeproof.commands import (
+    LIMIT_SECONDS,
     SMALL,
     Running,
     Watched,
     descendants,
     edgeproof,
+    environment,
     running,
 )
 
@@ -141,7 +145,7 @@ def test_number_of_workers_that_cannot_be_is_one_clear_error(
     assert re.search(what, line)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_first_signal_lets_requests_and_the_queue_be_finished_in_every_process(
     tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -167,6 +171,8 @@ def test_first_signal_lets_requests_and_the_queue_be_finished_in_every_process(
             await_loads(url, before["started"] + 1)
         command.process.send_signal(number)
         command.wait_for(FINISHING, on_stdout=True)
+        if number == signal.SIGHUP:  # the shell sends one, and the kernel another
+            command.process.send_signal(number)
         code, said = end(command)
         for asking in in_flight:
             asking.join()
@@ -262,6 +268,50 @@ def test_second_ctrl_c_ends_at_once_whatever_is_in_flight(
         asking.join()
         assert isinstance(asking.answer, OSError)
     assert (code, said) == (130, "edgeproof: interrupted; what was finished is kept\n")
+
+
+ON_TERMINAL = """
+import os, sys
+os.login_tty(int(sys.argv[1]))
+os.execv(sys.executable, [sys.executable, "-u", "-m", "edgeproof", *sys.argv[2:]])
+"""
+
+
+def test_closed_terminal_lets_the_service_end_in_order(tmp_path: Path) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    terminal, line = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", ON_TERMINAL, str(line), *SERVE, "--workers", "2"],
+        pass_fds=(line,), cwd=tmp_path, env=environment(TMPDIR=str(temporary)),
+    )  # fmt: skip
+    os.close(line)
+    try:
+        said = b""
+        while b"Ctrl-C ends it" not in said:
+            said += os.read(terminal, 1000)
+        children = Watched(descendants(process.pid))
+        assert [*temporary.iterdir()]
+        os.close(terminal)
+        assert process.wait(LIMIT_SECONDS) == 0
+        assert children.left() == []
+        assert [*temporary.iterdir()] == []
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_hangups_that_are_ignored_stay_so(tmp_path: Path) -> None:
+    code = (
+        "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "from edgeproof.serve import Interrupts\n"
+        "Interrupts(); print(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment(), check=True,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout == "True\n"
 
 
 def test_ctrl_c_while_it_starts_ends_what_has_started(tmp_path: Path) -> None:
