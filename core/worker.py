@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import errno
 import json
 import logging
 import os
@@ -40,6 +41,8 @@ SERVER_OPTIONS: dict[str, Any] = {
 }
 """How uvicorn is run; `python -m bench.service` runs the bare route the same way."""
 
+
+_OF_THE_PORT = (errno.EADDRINUSE, errno.EACCES)
 
 GRACE_SECONDS = 5.0
 """What requests in flight have once the end was asked for; then they are cut off."""
@@ -136,10 +139,10 @@ def main(arguments: Sequence[str]) -> int:
     plan_path = Path(arguments[0])
     plan = json.loads(plan_path.read_text(encoding="utf-8"))
     family = socket.AF_INET6 if ":" in plan["host"] else socket.AF_INET
-    # asyncio turns Nagle's delay off only on sockets that name their protocol.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
+        # asyncio turns Nagle's delay off only on sockets that name their protocol.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         worker = plan_of(plan)
         listener.bind((plan["host"], plan["port"]))
         port = listener.getsockname()[1]
@@ -159,7 +162,9 @@ def main(arguments: Sequence[str]) -> int:
         say({"error": str(error)})
         return 2
     except OSError as error:
-        say({"error": f"{plan['host']}:{plan['port']}: {error.strerror}; choose another --port"})
+        option = "--port" if error.errno in _OF_THE_PORT else "--bind"
+        where = f"{plan['host']}:{plan['port']}"
+        say({"error": f"{where}: {error.strerror}; choose another {option}"})
         return 2
     except KeyboardInterrupt:
         return 0
