@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -15,6 +16,7 @@ MAX_HEAD_BYTES = 32_768
 LINGER_SECONDS = 2.0
 _FRAMING = (b"content-length", b"transfer-encoding")
 _PIECE = MAX_HEAD_BYTES // 2
+_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ ")
 _NO_HTTP = "this is no HTTP/1.1 request: mend its request line, header fields or framing"
 
 _ENDS = (
@@ -43,6 +45,9 @@ class BoundedProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade as head:
             self._go_on(data[head.args[0] :])
             return
+        except httptools.HttpParserInvalidMethodError:
+            self._take_unknown_method(data)
+            return
         except httptools.HttpParserError:
             self.send_400_response(_NO_HTTP)
             return
@@ -65,6 +70,21 @@ class BoundedProtocol(HttpToolsProtocol):
             self.parser.feed_data(data)
         except httptools.HttpParserError:
             self.send_400_response(_NO_HTTP)
+
+    def _take_unknown_method(self, data: bytes) -> None:
+        """Let a request whose method the parser does not know be answered as it deserves.
+
+        It goes on as one with a method that the parser knows and no path takes. Where *data* may
+        begin in the middle of another request, it is no HTTP.
+        """
+        cycle, method = self.cycle, _METHOD.match(data)
+        is_first = cycle is None or (cycle.response_complete and not cycle.more_body)
+        if method is None or not is_first:
+            self.send_400_response(_NO_HTTP)
+            return
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+        self.data_received(b"PUT " + data[method.end() :])
 
     def _await_head(self, scope: object, size: int) -> None:
         if self._open is not scope:  # it began in this piece, after what came before it

@@ -82,7 +82,9 @@ NO_HTTP = (
     b"GET\r\n\r\n",
     b"GET / HTTP/9.9\r\n\r\n",
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    b"NOTHING / HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"B/EW / HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"BREW\r\n\r\n",
+    b"BREW / HTTP/9.9\r\n\r\n",
     b"CONNECT a:80 HTTP/1.1\r\nHost: x\r\n\r\n",
     get(b"/journey/\0"),
     get(b"/journey/a b"),
@@ -238,7 +240,9 @@ def next_answer_of(line: socket.socket) -> int:
     """Return the status of the next of several answers, and read no further."""
     head = b""
     while not head.endswith(b"\r\n\r\n"):
-        head += line.recv(1)
+        byte = line.recv(1)
+        assert byte, f"no answer, but {head!r}"
+        head += byte
     length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
     while length:
         length -= len(line.recv(length))
@@ -304,7 +308,10 @@ def test_any_bytes_in_a_path_are_answered(visitor: Visitor, raw: bytes, prefix: 
 # --- methods and upgrades ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "PUT", "DELETE", "PATCH", "PROPFIND"])
+@pytest.mark.parametrize(
+    "method",
+    ["OPTIONS", "TRACE", "PUT", "DELETE", "PATCH", "PROPFIND", "BREW", "get", "X-1!", "POSTS"],
+)
 @pytest.mark.parametrize(
     ("path", "allowed"),
     [
@@ -321,6 +328,35 @@ def test_other_methods_are_told_which_are_allowed(
     assert answer.status == 405
     assert set(answer.headers["allow"].split(", ")) == allowed
     assert "Allow header" in answer.problem()
+
+
+def test_connection_lives_on_after_a_method_that_nobody_knows(visitor: Visitor) -> None:
+    event = json.dumps(event_of(visitor.fresh("event"))).encode()
+    tracked = post(b"/track", b"Content-Length: %d\r\n" % len(event), body=event)
+    with connected(visitor) as line:
+        for raw, status in (
+            (b"BREW /track HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\ntea", 405),
+            (tracked, 202),
+            (b"BREW /nowhere HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+            (b"BREW /track HTTP/1.1\r\nHost: x\r\n\r\n" + get(b"/journey/u1"), 405),
+        ):
+            line.sendall(raw)
+            assert next_answer_of(line) == status
+        assert next_answer_of(line) == 200
+
+
+def test_bytes_of_a_body_never_become_a_request_of_their_own(visitor: Visitor) -> None:
+    inner = b"BREW /track HTTP/1.1\r\nHost: x\r\n\r\n"
+    head = post(b"/track", b"Content-Length: %d\r\n" % len(inner))
+    with connected(visitor) as line:
+        line.sendall(head)
+        line.sendall(inner + b"BREW /journey/u1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert next_answer_of(line) == 400
+        # Of the first one or of what is none; no second answer is a 405.
+        rest = b""
+        while piece := line.recv(10_000):
+            rest += piece
+        assert b" 405 " not in rest
 
 
 @pytest.mark.parametrize("to", [b"websocket", b"h2c"])
