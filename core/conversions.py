@@ -146,6 +146,7 @@ class ConversionQueue:
             for timer in put_off.values():
                 timer.cancel()
             await self._release(self._backlog, [*put_off])
+            self._tell_if_idle()
         await self.drain()
 
     async def _release(self, backlog: Backlog, batches: Sequence[_Batch]) -> None:
@@ -242,9 +243,12 @@ class ConversionQueue:
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._running[task]
         self._hand_out()
+        self._tell_if_idle()
+        if not task.cancelled():
+            task.result()
+
+    def _tell_if_idle(self) -> None:
         if self._idle is not None and not self._is_busy():
             if not self._idle.done():
                 self._idle.set_result(None)
             self._idle = None
-        if not task.cancelled():
-            task.result()

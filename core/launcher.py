@@ -51,9 +51,9 @@ class ServiceProcess:
             start_new_session=True,
         )
         self._said: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self.cut_off = 0
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
-        self.cut_off = 0
 
     @property
     def pid(self) -> int:

@@ -328,9 +328,11 @@ def test_store_that_fails_at_the_end_holds_it_up_no_longer() -> None:
         consumer = shop.consumer(retry_delay=60.0, batch_size=1, max_parallel=2)
         consumer.fails = lambda _: True
         await consumer.feed.step()
+        draining = asyncio.ensure_future(consumer.queue.drain())
         await shop.loop.until(1.0)
         shop.rows("ALTER TABLE conversion_queue RENAME TO elsewhere")
         await consumer.queue.finish()
+        await draining
         assert (consumer.queue.held, shop.loop.time()) == ([], 1.0)
 
     in_shop(scene)
