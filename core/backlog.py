@@ -112,6 +112,12 @@ class Backlog:
         row = (self._until_ms(retry_in), owner, error, ids, owner)
         await self._database.write((statements.RECORD_FAILURE, [row]))
 
+    async def release(self, conversion_ids: Sequence[str], *, due_in: float) -> None:
+        """Give up the leases of *conversion_ids*; anybody may take them in *due_in* seconds."""
+        due_ms = epoch_ms(self._clock) + round(1000 * due_in)
+        row = (due_ms, json.dumps([*conversion_ids]), self.lease.owner)
+        await self._database.write((statements.RELEASE, [row]))
+
     async def bury(self, conversion_ids: Sequence[str], reason: str) -> int:
         """Move *conversion_ids* to the dead letters, but for those that another consumer has taken.
 

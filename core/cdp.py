@@ -182,9 +182,15 @@ class Cdp:
                 span, "config", self.tags("site", site_id),
             )  # fmt: skip
         if site is None or not site.is_enabled:
-            raise NotAccepted(f"site_id {site_id[:40]!r} is not a site that takes events")
+            raise NotAccepted(
+                f"site_id {site_id[:40]!r} is not a site that takes events; name one of the "
+                "table sites that is enabled"
+            )
         if size > site.max_event_bytes:
-            raise NotAccepted(f"event of {size} bytes; site {site_id} takes {site.max_event_bytes}")
+            raise NotAccepted(
+                f"event of {size} bytes; site {site_id} takes {site.max_event_bytes}: send a "
+                "smaller one"
+            )
         key = user_key(user_id)
         user = cache.peek(self._lookup, key, span, "lookup")
         if user is MISSED:

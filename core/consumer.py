@@ -128,7 +128,7 @@ class Consumer:
             await self._step()
             await self._feed.pause(POLL_SECONDS)
         while await self._step() or self._queue.pending:
-            await self._queue.drain()
+            await self._queue.finish()
         await self._fitter.drain()
         await asyncio.gather(*self._asking)
         if self._forwarder is not None:

@@ -38,13 +38,15 @@ class LeftInDatabase:
         """Do nothing: the consumer finds the row."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Batch:
-    """Conversions in hand: the next attempt's number, and when they were first handed out."""
+    """Conversions in hand: the next attempt's number, when they were first handed out, and before
+    which time they are not handed out again."""
 
     ids: list[str]
     attempt: int = 1
     since: float | None = None
+    not_before: float = 0.0
 
 
 class ConversionQueue:
@@ -84,7 +86,8 @@ class ConversionQueue:
         self._held: dict[str, None] = {}
         self._collecting: list[str] = []
         self._ready: deque[_Batch] = deque()
-        self._put_off = 0
+        self._put_off: dict[_Batch, asyncio.TimerHandle] = {}
+        self._is_finishing = False
         self._running: dict[asyncio.Task[None], None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._idle: asyncio.Future[None] | None = None
@@ -96,7 +99,7 @@ class ConversionQueue:
     @property
     def pending(self) -> int:
         """Conversions that wait or are being processed, counted in batches once handed out."""
-        return len(self._collecting) + len(self._ready) + self._put_off + len(self._running)
+        return len(self._collecting) + len(self._ready) + len(self._put_off) + len(self._running)
 
     @property
     def held(self) -> Sequence[str]:
@@ -140,6 +143,29 @@ class ConversionQueue:
             if self._idle is None:
                 self._idle = asyncio.get_running_loop().create_future()
             await self._idle
+
+    async def finish(self) -> None:
+        """Return when every batch has ended that need not be waited for: a process is to end.
+
+        A batch that is put off goes back to the backlog, where it is due when its time comes.
+        Without a backlog nobody else knows of it, and this waits for it as `drain` does.
+        """
+        if self._backlog is not None:
+            self._is_finishing = True
+            put_off, self._put_off = self._put_off, {}
+            for timer in put_off.values():
+                timer.cancel()
+            await self._release(self._backlog, [*put_off])
+            self._tell_if_idle()
+        await self.drain()
+
+    async def _release(self, backlog: Backlog, batches: Sequence[_Batch]) -> None:
+        with suppress(StoreError):  # nothing is lost: their leases end
+            for batch in batches:
+                due_in = max(0.0, batch.not_before - self._clock.now())
+                await backlog.release(batch.ids, due_in=due_in)
+        for batch in batches:
+            self._let_go(batch)
 
     def _is_busy(self) -> bool:
         return bool(self._running or self._ready or self._put_off)
@@ -205,14 +231,18 @@ class ConversionQueue:
         if self._backlog is not None:
             with suppress(StoreError):  # the attempt is made all the same; the books lack it
                 await self._backlog.record_failure(batch.ids, error, retry_in=delay)
-        if delay > 0:
-            self._put_off += 1
-            asyncio.get_running_loop().call_later(delay, self._take_up, batch)
-        else:
+        if delay <= 0:
             self._ready.append(batch)
+            return
+        batch.not_before = self._clock.now() + delay
+        if self._is_finishing and self._backlog is not None:
+            await self._release(self._backlog, [batch])
+        else:
+            loop = asyncio.get_running_loop()
+            self._put_off[batch] = loop.call_later(delay, self._take_up, batch)
 
     def _take_up(self, batch: _Batch) -> None:
-        self._put_off -= 1
+        del self._put_off[batch]
         self._ready.append(batch)
         self._hand_out()
 
@@ -227,9 +257,12 @@ class ConversionQueue:
         if self._freed is not None:
             self._freed.set_result(None)
             self._freed = None
+        self._tell_if_idle()
+        if not task.cancelled():
+            task.result()
+
+    def _tell_if_idle(self) -> None:
         if self._idle is not None and not self._is_busy():
             if not self._idle.done():
                 self._idle.set_result(None)
             self._idle = None
-        if not task.cancelled():
-            task.result()

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from core.answers import Answer, problem
 from core.cdp import NotAccepted, Unusable
-from core.errors import EdgeproofError, InputError, StoreError, StoreTimeout
+from core.errors import EdgeproofError, InputError, Overloaded, StoreError, StoreTimeout
 from core.incoming import BadRequest
 from core.profile import Profile
 from core.reference import Reference
@@ -46,6 +46,7 @@ class Endpoint:
         reference = self._reference()
         span = Span()
         stages = span.stages
+        status = 500  # what an unexpected error is answered with
         try:
             with reference.profiler.span("request", self._name) as timed:
                 timed.notes = stages
@@ -55,8 +56,11 @@ class Endpoint:
                     status, body = await _metered(handling, span)
                 except (InputError, StoreError) as error:
                     status, body = _refusal(error)
+                if status >= 500:
+                    timed.fail()  # however fast: an outage makes no latency better
         finally:
             reference.requests[self._name] += 1
+            reference.responses[status // 100] += 1
             reference.own_cpu += span.cpu
             tiers = self._tiers
             for stage, seconds in stages:
@@ -99,6 +103,8 @@ def _refusal(error: EdgeproofError) -> Answer:
         return problem(400, "bad_request", str(error))
     if isinstance(error, StoreTimeout):
         return problem(504, "store_timeout", f"{error}; try again later")
+    if isinstance(error, Overloaded):
+        return problem(503, "overloaded", str(error))  # it says when to come again
     return problem(503, "store_error", f"{error}; try again later")
 
 

@@ -46,8 +46,15 @@ class LatencyHistogram:
         self.maximum_ns = 0
 
     def record(self, seconds: float) -> None:
-        """Count one latency; a negative one counts as 0."""
-        nanoseconds = int(seconds * 1e9 + 0.5)
+        """Count one latency; a negative one counts as 0, an infinite one as failed.
+
+        Raise ValueError for NaN.
+        """
+        try:
+            nanoseconds = int(seconds * 1e9 + 0.5)
+        except (OverflowError, ValueError):
+            self._record_odd(seconds)
+            return
         if nanoseconds <= 0:
             nanoseconds = 0
         shift = nanoseconds.bit_length() - 9
@@ -58,8 +65,16 @@ class LatencyHistogram:
         if nanoseconds > self.maximum_ns:
             self.maximum_ns = nanoseconds
 
+    def _record_odd(self, seconds: float) -> None:
+        if math.isnan(seconds):
+            raise ValueError("a latency is NaN; count what has none with fail()")
+        if seconds > 0:
+            self.fail()
+        else:
+            self.record(0.0)
+
     def record_all(self, seconds: NDArray[np.float64]) -> None:
-        """Count every latency of an array of any shape; infinite ones are failures."""
+        """Count every latency of an array of any shape; infinite ones and NaN are failures."""
         finite = seconds[np.isfinite(seconds)]
         self.failed += int(seconds.size - finite.size)
         if finite.size == 0:

@@ -31,7 +31,8 @@ _STOP_SECONDS = 15.0
 class ServiceProcess:
     """A child that says on its standard output when it is ready.
 
-    name: what it is called where a user is told of its end.
+    name: what it is called where a user is told of its end. cut_off: how many requests it left
+    undone, known once it has ended.
     """
 
     def __init__(
@@ -51,7 +52,9 @@ class ServiceProcess:
             start_new_session=True,
         )
         self._said: queue.Queue[dict[str, Any] | None] = queue.Queue()
-        threading.Thread(target=self._listen, daemon=True).start()
+        self.cut_off = 0
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     @property
     def pid(self) -> int:
@@ -63,9 +66,11 @@ class ServiceProcess:
         with self._process.stdout:
             for line in self._process.stdout:
                 try:
-                    self._said.put(json.loads(line))
+                    said = json.loads(line)
                 except ValueError:
                     continue
+                self.cut_off += said.get("cut_off", 0)
+                self._said.put(said)
         self._said.put(None)
 
     def ready(self) -> str:
@@ -107,6 +112,7 @@ class ServiceProcess:
                 f"{self.name} (process {self.pid}) did not finish within {_STOP_SECONDS:g} s and "
                 "was killed"
             )
+        self._listener.join()  # what it said last
         return self.ended() if code else ""
 
     def kill(self) -> None:
@@ -119,13 +125,17 @@ class ServiceProcess:
 class RunningService:
     """The URLs of a service, one for each process of the scenario.
 
-    faults: once it has ended, what was wrong with that.
+    Once it has ended, faults: what was wrong with that; cut_off: how many requests were answered
+    that they could not be finished; last_news: the `news` of then.
     """
 
     def __init__(self, urls: list[str], processes: list[ServiceProcess], log: Path) -> None:
         self.urls = urls
         self.processes = processes
         self.faults: list[str] = []
+        self.cut_off = 0
+        self.last_news = ""
+        self._told = 0
         self._log = log
 
     @property
@@ -136,6 +146,14 @@ class RunningService:
     def logged(self) -> str:
         """Return what the processes have written to their standard error so far."""
         return self._log.read_text(encoding="utf-8", errors="replace").strip()
+
+    def news(self) -> str:
+        """Return what they have written there since this was asked last."""
+        with self._log.open("rb") as log:
+            log.seek(self._told)
+            new = log.read()
+        self._told += len(new)
+        return new.decode("utf-8", errors="replace")
 
     def ended(self) -> str:
         """Return how the first process that has ended did so, "" while all of them run."""
@@ -268,3 +286,5 @@ def running_service(
                 faults = crew.end()
                 if service is not None:
                     service.faults += faults
+                    service.cut_off = sum(process.cut_off for process in crew.workers)
+                    service.last_news = service.news()

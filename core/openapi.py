@@ -32,10 +32,11 @@ _FAULTS = {
     414: "The request line is too long.",
     422: "The conversion's data cannot be used; the message says why.",
     431: "The header fields are too long.",
-    503: "A store failed; try again later.",
+    500: "A fault of the service; its traceback is in the output of edgeproof serve.",
+    503: "A store failed or has too much to do, or the service is ending; try again later.",
     504: "A store did not answer in time; try again later.",
 }
-_ANY = (400, 414, 431)
+_ANY = (400, 414, 431, 500, 503)
 
 
 def document(scenario: Scenario) -> dict[str, Any]:
@@ -170,7 +171,7 @@ def _data_paths() -> dict[str, Any]:
                 "parameters": _with("isolate"),
                 "requestBody": _body({"anyOf": [PAGE_VIEW, CONVERSION], "examples": _EVENTS}),
                 "responses": _linked(_answers(
-                    202, "It is stored, now or before.", part("Accepted"), 403, 413, 503, 504,
+                    202, "It is stored, now or before.", part("Accepted"), 403, 413, 504,
                     is_timed=True,
                 )),
             }
@@ -179,20 +180,20 @@ def _data_paths() -> dict[str, Any]:
             "attribution",
             "The credits of a conversion's touches under a model.",
             [by_id("conversion_id"), *_with("model", "isolate")],
-            _answers(200, "The credits; they add up to 1.", part("Attribution"), 404, 422, 503,
-                     504, is_timed=True),
+            _answers(200, "The credits; they add up to 1.", part("Attribution"), 404, 422, 504,
+                     is_timed=True),
         ),
         "/journey/{user_id}": _reading(
             "journey",
             "A user's newest 100 events, oldest first.",
             [by_id("user_id"), *_with("isolate")],
-            _answers(200, "The events.", part("Journey"), 404, 503, 504, is_timed=True),
+            _answers(200, "The events.", part("Journey"), 404, 504, is_timed=True),
         ),
         "/channels": _reading(
             "channels",
             "Conversions and value by channel under a model.",
             _with("model", "isolate"),
-            _answers(200, "The channels.", part("Channels"), 503, 504, is_timed=True),
+            _answers(200, "The channels.", part("Channels"), 504, is_timed=True),
         ),
     }  # fmt: skip
 
@@ -238,7 +239,7 @@ def _monitoring_paths(*, has_tags: bool) -> dict[str, Any]:
                 "security": [{"token": []}],
                 "parameters": parameters,
                 "requestBody": _body(schema),
-                "responses": _answers(200, answer, part(_ANSWERS[name]), 401, 403, 413, 503),
+                "responses": _answers(200, answer, part(_ANSWERS[name]), 401, 403, 413),
             }
         }
 

@@ -124,6 +124,10 @@ class ProfiledSpan:
         self.started = self._now()
         return self
 
+    def fail(self) -> None:
+        """Let what is timed count as failed, though no exception ends it."""
+        self.is_failed = True
+
     @property
     def request(self) -> ProfiledSpan | None:
         """The request that this is part of: itself for a request, None outside of any."""
@@ -151,11 +155,12 @@ class ProfiledSpan:
             return
         self.seconds = seconds = self._now() - self.started
         profile = self._profile
-        if error is None:
-            profile.record(seconds)
-        else:
+        if error is not None:
             self.is_failed = True
+        if self.is_failed:
             profile.fail()
+        else:
+            profile.record(seconds)
         inner = _ENCLOSING.set(self.parent).old_value
         if inner is not self and not self._encloses(inner):
             # Closed out of order, or where it was not opened.

@@ -185,6 +185,7 @@ class Reference(Application):
         self._feeding: asyncio.Task[None] | None = None
         self._forwarding: asyncio.Task[None] | None = None
         self.requests = dict.fromkeys(ENDPOINTS, 0)
+        self.responses = [0] * 6  # by the first digit of their status
         self.own_cpu = 0.0
         self.speed_count = 0
         self.speed_seconds = 0.0
@@ -318,6 +319,7 @@ class Reference(Application):
     def counters(self) -> dict[str, int]:
         """Return cumulative counters of this process."""
         counters = {f"requests_{name}": number for name, number in self.requests.items()}
+        counters |= {f"responses_{digit}xx": self.responses[digit] for digit in (2, 4, 5)}
         counters |= {
             "conversions_processed": self.processor.processed,
             "conversions_without_touches": self.processor.without_touches,
@@ -404,6 +406,7 @@ class Reference(Application):
             await asyncio.wait([self._listening])
         if self._feeding is not None:
             self._feeding.cancel()
+        await self.queue.finish()
         await self.drain()
         if self._forwarding is not None:
             self._forwarding.cancel()

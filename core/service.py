@@ -180,7 +180,11 @@ async def _http_error(_: Request, error: Exception) -> Response:
 
 
 async def _unexpected(_: Request, error: Exception) -> Response:
-    return refused(*problem(500, "internal", f"unexpected {type(error).__name__}; see the log"))
+    message = (
+        f"unexpected {type(error).__name__}: a fault of the service, or a row of its database that "
+        "was changed by hand; its traceback is in the output of edgeproof serve"
+    )
+    return refused(*problem(500, "internal", message))
 
 
 assert set(ENDPOINTS) == {"track", "attribution", "journey", "channels"}

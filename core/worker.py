@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import errno
 import json
+import logging
 import os
 import signal
 import socket
@@ -35,10 +37,15 @@ SERVER_OPTIONS: dict[str, Any] = {
     "server_header": False,
     "backlog": 1024,
     "timeout_keep_alive": 120,
-    "timeout_graceful_shutdown": 5,
+    "timeout_graceful_shutdown": 8,  # for handlers that go on although they were cut off
 }
 """How uvicorn is run; `python -m bench.service` runs the bare route the same way."""
 
+
+_OF_THE_PORT = (errno.EADDRINUSE, errno.EACCES)
+
+GRACE_SECONDS = 5.0
+"""What requests in flight have once the end was asked for; then they are cut off."""
 
 PARENT_VARIABLE = "EDGEPROOF_SERVICE_PARENT"
 
@@ -81,7 +88,7 @@ def say(message: dict[str, object]) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Tells the parent when requests are answered."""
+    """Tells the parent when requests are answered, and at the end how many never were."""
 
     def __init__(self, config: uvicorn.Config, url: str) -> None:
         super().__init__(config)
@@ -91,6 +98,24 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             say({"ready": self._url})
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        end = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._cut_off)
+        await super().shutdown(sockets)
+        end.cancel()
+
+    def _cut_off(self) -> None:
+        connections = [*self.server_state.connections]
+        undone = sum(c.cut_off() for c in connections if isinstance(c, BoundedProtocol))
+        for task in [*self.server_state.tasks]:
+            task.cancel()
+        if undone:
+            say({"cut_off": undone})
+
+
+def _is_no_end(record: logging.LogRecord) -> bool:
+    """Return False for a request that was cut off: it is counted, and no fault of its code."""
+    return record.exc_info is None or record.exc_info[0] is not asyncio.CancelledError
 
 
 def plan_of(data: dict[str, Any]) -> WorkerPlan:
@@ -114,16 +139,17 @@ def main(arguments: Sequence[str]) -> int:
     plan_path = Path(arguments[0])
     plan = json.loads(plan_path.read_text(encoding="utf-8"))
     family = socket.AF_INET6 if ":" in plan["host"] else socket.AF_INET
-    # asyncio turns Nagle's delay off only on sockets that name their protocol.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
+        # asyncio turns Nagle's delay off only on sockets that name their protocol.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         worker = plan_of(plan)
         listener.bind((plan["host"], plan["port"]))
         port = listener.getsockname()[1]
         host = f"[{plan['host']}]" if ":" in plan["host"] else plan["host"]
         app = create_app(worker)
         config = uvicorn.Config(app, **SERVER_OPTIONS)
+        logging.getLogger("uvicorn.error").addFilter(_is_no_end)
         server = _Server(config, f"http://{host}:{port}")
         try:
             asyncio.run(server.serve(sockets=[listener]))
@@ -136,7 +162,9 @@ def main(arguments: Sequence[str]) -> int:
         say({"error": str(error)})
         return 2
     except OSError as error:
-        say({"error": f"{plan['host']}:{plan['port']}: {error.strerror}; choose another --port"})
+        option = "--port" if error.errno in _OF_THE_PORT else "--bind"
+        where = f"{plan['host']}:{plan['port']}"
+        say({"error": f"{where}: {error.strerror}; choose another {option}"})
         return 2
     except KeyboardInterrupt:
         return 0

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
 from core.errors import EdgeproofError, InputError
 from core.launcher import MAX_WORKERS, running_service
 from core.monitoring import TOKEN_VARIABLE
+from core.worker import GRACE_SECONDS
 from edgeproof.options import (
     RateOption,
     ScenarioArgument,
@@ -76,9 +78,9 @@ def command(
 ) -> int:
     """Run the reference service with SCENARIO's users and conversions until Ctrl-C.
 
-    Ctrl-C or SIGTERM lets requests in flight and the conversions queue be finished; a second one
-    ends at once (exit code 130). Set EDGEPROOF_TOKEN to allow cache invalidation and clean starts
-    of a load. GET /openapi.json describes every path.
+    Ctrl-C, SIGTERM or a closed terminal lets requests in flight and the conversions queue be
+    finished; a second Ctrl-C ends at once (exit code 130). Set EDGEPROOF_TOKEN to allow cache
+    invalidation and clean starts of a load. GET /openapi.json describes every path.
 
     Example: edgeproof serve baseline --port 8787 --workers 2
     """
@@ -110,29 +112,54 @@ def command(
             print(f"Serving {chosen.name} on {url}", flush=True)
         print("Ctrl-C ends it.", flush=True)
         while not interrupts.asked:
-            if ended := service.ended():
+            ended = service.ended()
+            _show(service.news(), sys.stderr)
+            if ended:
                 last = service.logged().rpartition("\n")[2]
                 raise EdgeproofError(f"{ended}{last and f': {last}'}")
             time.sleep(0.1)
-        print("Finishing what is in flight; another Ctrl-C ends at once.", flush=True)
+        _show("Finishing what is in flight; another Ctrl-C ends at once.\n", sys.stdout)
+    _show(service.last_news, sys.stderr)
+    if service.cut_off:
+        were = "request was" if service.cut_off == 1 else "requests were"
+        _show(
+            f"{service.cut_off} {were} cut off after {GRACE_SECONDS:g} s and told to come again.\n",
+            sys.stderr,
+        )
     if service.faults:
         raise EdgeproofError("; ".join(service.faults))
     return 0
 
 
+def _show(text: str, stream: TextIO) -> None:
+    """Write *text*; where nobody can read any more, that holds nothing up."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError:  # the terminal was closed
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
 class Interrupts:
     """SIGTERM and SIGINT: the first one while serving is *asked*, any other ends at once.
 
-    That is a KeyboardInterrupt, wherever the program is; so is one while the service starts.
+    That is a KeyboardInterrupt, wherever the program is; so is one while the service starts. So is
+    SIGHUP, of a terminal that was closed, but for a further one: shell and kernel both send it.
+    Where it is ignored (nohup) it stays so.
     """
 
     def __init__(self) -> None:
         self.asked = False
         self.has_begun = False
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._on_signal)
 
-    def _on_signal(self, *_: object) -> None:
+    def _on_signal(self, number: int, _: object) -> None:
+        if number == signal.SIGHUP and self.asked:
+            return
         if self.asked or not self.has_begun:
             raise KeyboardInterrupt
         self.asked = True

@@ -276,6 +276,12 @@ RECORD_FAILURE = Statement(
     f" available_at_ms = ?, leased_by = ?, last_error = ?{_ITS_OWN}",
 )
 
+RELEASE = Statement(
+    "release",
+    "UPDATE conversion_queue SET available_at_ms = ?, leased_by = NULL"
+    " WHERE conversion_id IN (SELECT value FROM json_each(?)) AND leased_by = ?",
+)
+
 # A conversion that another consumer has taken is not dead.
 BURY = Statement(
     "bury",

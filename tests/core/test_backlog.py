@@ -322,6 +322,63 @@ def test_batch_that_waits_for_its_next_attempt_leaves_its_place_to_others() -> N
     in_shop(scene)
 
 
+def test_attempts_that_are_put_off_go_back_to_the_backlog_at_the_end() -> None:
+    async def scene(shop: Shop) -> None:
+        await shop.sell("c1", "c2", "c3")
+        first = shop.consumer("a", retry_delay=60.0, batch_size=1, max_parallel=3)
+        first.fails = lambda ids: ids != ["c3"]
+        first.seconds = 7.0
+        await first.feed.step()  # c1 and c2 are put off, c3 takes 7 s
+        await shop.loop.until(5.0)
+        shop.loop.call_at(5.0, first.queue.put, "late")  # fails while the end is waited for
+        await first.queue.finish()
+        assert shop.loop.time() == 7.0
+        assert (first.queue.pending, first.queue.held) == (0, [])
+        assert (first.queue.retries, first.queue.given_up) == (3, 0)
+        status = await first.backlog.status()
+        assert (status.due, status.leased, status.later, status.failed) == (0, 0, 2, 2)
+        assert shop.counted() == dict.fromkeys(MODELS, 1)
+        second = shop.consumer("b")
+        await shop.loop.until(59.9)
+        assert await second.step() == 0
+        await shop.loop.until(60.1)
+        assert await second.step() == 2
+        assert shop.counted() == dict.fromkeys(MODELS, 3)
+
+    in_shop(scene)
+
+
+def test_batch_that_fails_while_its_process_ends_is_not_waited_for() -> None:
+    async def scene(shop: Shop) -> None:
+        await shop.sell("c1")
+        consumer = shop.consumer(retry_delay=60.0, wait=10.0)
+        consumer.fails = lambda _: True
+        await consumer.feed.step()
+        assert consumer.handed == []
+        await consumer.queue.finish()
+        assert (consumer.handed, shop.loop.time()) == ([(0.0, ["c1"])], 0.0)
+        status = await consumer.backlog.status()
+        assert (status.leased, status.later, status.failed) == (0, 1, 1)
+
+    in_shop(scene)
+
+
+def test_store_that_fails_at_the_end_holds_it_up_no_longer() -> None:
+    async def scene(shop: Shop) -> None:
+        await shop.sell("c1", "c2")
+        consumer = shop.consumer(retry_delay=60.0, batch_size=1, max_parallel=2)
+        consumer.fails = lambda _: True
+        await consumer.feed.step()
+        draining = asyncio.ensure_future(consumer.queue.drain())
+        await shop.loop.until(1.0)
+        shop.rows("ALTER TABLE conversion_queue RENAME TO elsewhere")
+        await consumer.queue.finish()
+        await draining
+        assert (consumer.queue.held, shop.loop.time()) == ([], 1.0)
+
+    in_shop(scene)
+
+
 def test_conversion_that_is_given_up_is_a_dead_letter_with_its_reason() -> None:
     async def scene(shop: Shop) -> None:
         await shop.sell("c1", "c2", "c3")

@@ -94,6 +94,7 @@ def on_bench(
     wait: float = WAIT,
     seconds: Callable[[int], float] = lambda _: 0.0,
     fails: Callable[[int, Sequence[str]], bool] = lambda *_: False,
+    retry_delay: float = 0.0,
 ) -> Bench:
     """Run *scene* on a queue in simulated time; return what it was run on."""
     loop = SimLoop(simpy.Environment())
@@ -101,7 +102,7 @@ def on_bench(
     profiler = LatencyProfiler()
     queue = ConversionQueue(
         consumer.process, batch_size=batch_size, max_parallel=max_parallel, wait=wait,
-        clock=LoopClock(loop), profiler=profiler,
+        clock=LoopClock(loop), profiler=profiler, retry_delay=retry_delay,
     )  # fmt: skip
     bench = Bench(loop, queue, consumer, profiler)
 
@@ -203,6 +204,15 @@ def test_drain_waits_for_retries_too() -> None:
         assert bench.loop.time() == 2.0
 
     on_bench(scene, seconds=lambda _: 1.0, fails=lambda number, _: number == 0)
+
+
+def test_end_of_a_queue_without_a_backlog_waits_for_retries_that_are_put_off() -> None:
+    async def scene(bench: Bench) -> None:
+        bench.queue.put("a")
+        await bench.queue.finish()
+        assert [batch.started for batch in bench.consumer.attempts] == [0.0, 5.0]
+
+    on_bench(scene, fails=lambda number, _: number == 0, retry_delay=5.0)
 
 
 def test_failed_batch_is_tried_again_behind_those_that_wait() -> None:

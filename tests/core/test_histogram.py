@@ -56,6 +56,23 @@ def test_quantile_is_within_a_fifth_of_a_percent_of_the_order_statistic(
         assert abs(found - expected) <= 2**-9 * expected + 0.51e-9
 
 
+@given(st.lists(SECONDS | st.sampled_from([math.inf, -math.inf, -1.0, -1e-9, -1e200]), min_size=1))
+def test_infinite_latencies_are_failures_and_negative_ones_are_0(seconds: list[float]) -> None:
+    one_by_one = LatencyHistogram()
+    for value in seconds:
+        one_by_one.record(value)
+    expected = recorded([max(0.0, value) for value in seconds])
+    assert one_by_one.to_json() == expected.to_json()
+
+
+def test_latency_that_is_no_number_is_refused_and_changes_nothing() -> None:
+    histogram = recorded([0.5, math.inf])
+    before = histogram.to_json()
+    with pytest.raises(ValueError, match=r"a latency is NaN; .* fail\(\)"):
+        histogram.record(math.nan)
+    assert histogram.to_json() == before
+
+
 @given(nanoseconds=st.integers(0, 2**53))
 def test_a_bucket_holds_values_within_a_512th_of_its_middle(nanoseconds: int) -> None:
     middle = bucket_value(bucket_of(nanoseconds)) * 1e9

@@ -357,6 +357,18 @@ def test_failure_is_counted_and_passes(clock: ManualClock, profiler: LatencyProf
         assert (profiler.summary(kind)["failed"], profiler.summary(kind)["p50"]) == (1, None)
 
 
+def test_span_that_is_said_to_fail_is_a_failure_without_an_exception(
+    clock: ManualClock, profiler: LatencyProfiler
+) -> None:
+    with profiler.span("request", "r") as request, profiler.span("query", "q") as query:
+        query.fail()
+        clock.advance(0.001)
+    assert not request.is_failed
+    assert [(s.name, s.is_failed) for s in request.stages] == [("q", True)]
+    summaries = [profiler.summary(kind) for kind in ("request", "query")]
+    assert [(s["total"], s["failed"], s["errors"]) for s in summaries] == [(1, 0, 0), (1, 1, 1)]
+
+
 def test_cancellation_is_a_failure(profiler: LatencyProfiler) -> None:
     async def main() -> None:
         async def wait_for_ever() -> None:

@@ -7,22 +7,28 @@ import os
 import re
 import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import pytest
 
 from tests.edgeproof.commands import (
+    LIMIT_SECONDS,
     SMALL,
     Running,
     Watched,
     descendants,
     edgeproof,
+    environment,
     running,
 )
 
@@ -139,7 +145,7 @@ def test_number_of_workers_that_cannot_be_is_one_clear_error(
     assert re.search(what, line)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_first_signal_lets_requests_and_the_queue_be_finished_in_every_process(
     tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -165,6 +171,8 @@ def test_first_signal_lets_requests_and_the_queue_be_finished_in_every_process(
             await_loads(url, before["started"] + 1)
         command.process.send_signal(number)
         command.wait_for(FINISHING, on_stdout=True)
+        if number == signal.SIGHUP:  # the shell sends one, and the kernel another
+            command.process.send_signal(number)
         code, said = end(command)
         for asking in in_flight:
             asking.join()
@@ -175,6 +183,71 @@ def test_first_signal_lets_requests_and_the_queue_be_finished_in_every_process(
         sql = "SELECT count(*) FROM conversions WHERE conversion_id LIKE 'sold-%' AND processed = 1"
         assert connection.execute(sql).fetchone() == (2,)
         assert connection.execute("SELECT count(*) FROM conversion_queue").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_attempts_that_are_put_off_do_not_hold_up_the_end(tmp_path: Path, workers: str) -> None:
+    options = ("--set", "queue.retry_delay=1000s", "--set", "queue.wait=10ms", "--no-emulation")
+    with serving(*options, "--workers", workers, "--data", str(tmp_path), cwd=tmp_path) as (
+        command, (url, *_),
+    ), closing(sqlite3.connect(tmp_path / "cdp.sqlite")) as database:  # fmt: skip
+        database.execute("ALTER TABLE touch_credits RENAME TO elsewhere")
+        for number in range(6):
+            event = {
+                "event_id": f"e{number}", "user_id": f"buyer{number // 2}", "site_id": "s1",
+                "event_name": "x", "timestamp": 1_767_225_600_000 + number,
+            }  # fmt: skip
+            sale = {"conversion_id": f"sold-{number}", "value": 2.0} if number % 2 else {}
+            assert asked(f"{url}/track", event | sale)["accepted"] is True
+        failed = "SELECT count(*) FROM conversion_queue WHERE last_error IS NOT NULL"
+        for _ in range(POLLS // 10):
+            asked(f"{url}/api/performance/stats")  # takes a while
+            if database.execute(failed).fetchone() == (3,):
+                break
+        else:
+            pytest.fail("the conversions were never tried")
+        command.interrupt()
+        code, said = end(command)
+        free = f"{failed} AND leased_by IS NULL"
+        assert database.execute(free).fetchone() == (3,)
+    assert (code, said) == (0, "")
+
+
+def test_requests_that_do_not_end_are_answered_that_the_service_does_and_are_counted(
+    tmp_path: Path,
+) -> None:
+    slow = ("--no-emulation", "--data", str(tmp_path), "--workers", "1")
+    event = {
+        "event_id": "e1", "user_id": "u1", "site_id": "s1", "event_name": "x",
+        "timestamp": 1_767_225_600_000,
+    }  # fmt: skip
+    with serving(*slow, cwd=tmp_path) as (command, (url,)), ExitStack() as open_until_then:
+        database = open_until_then.enter_context(closing(sqlite3.connect(tmp_path / "cdp.sqlite")))
+        parts = urlsplit(url)
+        lines = [
+            open_until_then.enter_context(closing(HTTPConnection(parts.netloc, timeout=60)))
+            for _ in range(3)
+        ]
+        body = json.dumps(event).encode()
+        for line, sent in zip(lines[:2], (body[:10], b""), strict=True):
+            line.putrequest("POST", "/track")
+            line.putheader("Content-Length", str(len(body)))
+            line.endheaders(sent)
+        lines[2].request("GET", "/journey/u1")
+        assert lines[2].getresponse().read()  # an idle connection at the end
+        command.process.send_signal(signal.SIGTERM)
+        for line in lines[:2]:
+            answer = line.getresponse()
+            assert (answer.status, answer.headers["Connection"]) == (503, "close")
+            assert answer.headers["Content-Type"] == "application/json"
+            error = json.loads(answer.read())["error"]
+            assert error["code"] == "shutting_down"
+            assert "send it again" in error["message"]
+        code, said = end(command)
+        sql = "SELECT count(*) FROM user_journeys WHERE event_id = 'e1'"
+        assert database.execute(sql).fetchone() == (0,)
+    assert code == 0
+    assert said == "2 requests were cut off after 5 s and told to come again.\n"
 
 
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
@@ -197,6 +270,50 @@ def test_second_ctrl_c_ends_at_once_whatever_is_in_flight(
     assert (code, said) == (130, "edgeproof: interrupted; what was written is kept\n")
 
 
+ON_TERMINAL = """
+import os, sys
+os.login_tty(int(sys.argv[1]))
+os.execv(sys.executable, [sys.executable, "-u", "-m", "edgeproof", *sys.argv[2:]])
+"""
+
+
+def test_closed_terminal_lets_the_service_end_in_order(tmp_path: Path) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    terminal, line = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", ON_TERMINAL, str(line), *SERVE, "--workers", "2"],
+        pass_fds=(line,), cwd=tmp_path, env=environment(TMPDIR=str(temporary)),
+    )  # fmt: skip
+    os.close(line)
+    try:
+        said = b""
+        while b"Ctrl-C ends it" not in said:
+            said += os.read(terminal, 1000)
+        children = Watched(descendants(process.pid))
+        assert [*temporary.iterdir()]
+        os.close(terminal)
+        assert process.wait(LIMIT_SECONDS) == 0
+        assert children.left() == []
+        assert [*temporary.iterdir()] == []
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_hangups_that_are_ignored_stay_so(tmp_path: Path) -> None:
+    code = (
+        "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "from edgeproof.serve import Interrupts\n"
+        "Interrupts(); print(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment(), check=True,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout == "True\n"
+
+
 def test_ctrl_c_while_it_starts_ends_what_has_started(tmp_path: Path) -> None:
     with running(*SERVE, "--workers", "2", cwd=tmp_path) as command:
         found: list[int] = []
@@ -209,6 +326,30 @@ def test_ctrl_c_while_it_starts_ends_what_has_started(tmp_path: Path) -> None:
         assert descendants(command.process.pid) == []
     assert (code, out) == (130, "")
     assert "Traceback" not in said
+
+
+def test_unexpected_error_tells_where_its_traceback_is(tmp_path: Path) -> None:
+    options = ("--no-emulation", "--workers", "1", "--data", str(tmp_path))
+    with serving(*options, cwd=tmp_path) as (command, (url,)):
+        with closing(sqlite3.connect(tmp_path / "cdp.sqlite")) as database, database:
+            database.execute("UPDATE sites SET max_event_bytes = 'abc'")
+        event = {
+            "event_id": "e1", "user_id": "u1", "site_id": "s1", "event_name": "x",
+            "timestamp": 1_767_225_600_000,
+        }  # fmt: skip
+        with closing(HTTPConnection(urlsplit(url).netloc, timeout=60)) as line:
+            line.request("POST", "/track", json.dumps(event))
+            answer = line.getresponse()
+            assert answer.status == 500
+            error = json.loads(answer.read())["error"]
+        assert error["code"] == "internal"
+        assert "TypeError" in error["message"]
+        assert error["message"].endswith("its traceback is in the output of edgeproof serve")
+        command.wait_for("TypeError: .*not supported")
+        command.interrupt()
+        code, said = end(command)
+    assert code == 0
+    assert said.count("TypeError: ") == 1
 
 
 def test_death_of_a_worker_ends_the_service_with_an_error(tmp_path: Path) -> None:

@@ -92,6 +92,7 @@ INTENDED: dict[str, tuple[str, ...]] = {
     "renew_lease": (_QUEUED,),
     "break_leases": (f"{_BY_TIME}>?)",),
     "record_failure": (_QUEUED,),
+    "release": (_QUEUED,),
     "bury": (_QUEUED,),
     "bury_spent": (_QUEUED,),
     "reject": (f"c {_CONVERSION}", f"q {_CONVERSION}"),

@@ -82,7 +82,9 @@ NO_HTTP = (
     b"GET\r\n\r\n",
     b"GET / HTTP/9.9\r\n\r\n",
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    b"NOTHING / HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"B/EW / HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"BREW\r\n\r\n",
+    b"BREW / HTTP/9.9\r\n\r\n",
     b"CONNECT a:80 HTTP/1.1\r\nHost: x\r\n\r\n",
     get(b"/journey/\0"),
     get(b"/journey/a b"),
@@ -238,7 +240,9 @@ def next_answer_of(line: socket.socket) -> int:
     """Return the status of the next of several answers, and read no further."""
     head = b""
     while not head.endswith(b"\r\n\r\n"):
-        head += line.recv(1)
+        byte = line.recv(1)
+        assert byte, f"no answer, but {head!r}"
+        head += byte
     length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
     while length:
         length -= len(line.recv(length))
@@ -304,7 +308,10 @@ def test_any_bytes_in_a_path_are_answered(visitor: Visitor, raw: bytes, prefix: 
 # --- methods and upgrades ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "PUT", "DELETE", "PATCH", "PROPFIND"])
+@pytest.mark.parametrize(
+    "method",
+    ["OPTIONS", "TRACE", "PUT", "DELETE", "PATCH", "PROPFIND", "BREW", "get", "X-1!", "POSTS"],
+)
 @pytest.mark.parametrize(
     ("path", "allowed"),
     [
@@ -323,11 +330,86 @@ def test_other_methods_are_told_which_are_allowed(
     assert "Allow header" in answer.problem()
 
 
+def test_connection_lives_on_after_a_method_that_nobody_knows(visitor: Visitor) -> None:
+    event = json.dumps(event_of(visitor.fresh("event"))).encode()
+    tracked = post(b"/track", b"Content-Length: %d\r\n" % len(event), body=event)
+    with connected(visitor) as line:
+        for raw, status in (
+            (b"BREW /track HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\ntea", 405),
+            (tracked, 202),
+            (b"BREW /nowhere HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+            (b"BREW /track HTTP/1.1\r\nHost: x\r\n\r\n" + get(b"/journey/u1"), 405),
+        ):
+            line.sendall(raw)
+            assert next_answer_of(line) == status
+        assert next_answer_of(line) == 200
+
+
+def test_bytes_of_a_body_never_become_a_request_of_their_own(visitor: Visitor) -> None:
+    inner = b"BREW /track HTTP/1.1\r\nHost: x\r\n\r\n"
+    head = post(b"/track", b"Content-Length: %d\r\n" % len(inner))
+    with connected(visitor) as line:
+        line.sendall(head)
+        line.sendall(inner + b"BREW /journey/u1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert next_answer_of(line) == 400
+        # Of the first one or of what is none; no second answer is a 405.
+        rest = b""
+        while piece := line.recv(10_000):
+            rest += piece
+        assert b" 405 " not in rest
+
+
 @pytest.mark.parametrize("to", [b"websocket", b"h2c"])
 def test_upgrade_is_not_taken_up(visitor: Visitor, to: bytes) -> None:
     fields = b"Connection: upgrade\r\nUpgrade: " + to + b"\r\nSec-WebSocket-Version: 13\r\n"
     answer = exchange(visitor, get(b"/journey/u1", fields, b"Sec-WebSocket-Key: AAAA\r\n"))
     assert (answer.status, answer.headers["connection"]) == (200, "close")
+
+
+def posted(event: str, fields: bytes) -> tuple[bytes, bytes]:
+    """Return the head and the body of an event, by its length or in chunks as *fields* say."""
+    body = json.dumps(event_of(event, user_id=event)).encode()
+    if b"chunked" in fields:
+        chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:7], body[7:]))
+        return post(b"/track", fields), chunks + b"0\r\n\r\n"
+    return post(b"/track", fields, b"Content-Length: %d\r\n" % len(body)), body
+
+
+@pytest.mark.parametrize("framing", [b"", b"Transfer-Encoding: chunked\r\n"])
+@pytest.mark.parametrize("piece", [1, 100, 100_000])
+@pytest.mark.parametrize("to", [b"websocket", b"h2c"])
+def test_body_of_a_request_for_an_upgrade_is_read(
+    visitor: Visitor, to: bytes, piece: int, framing: bytes
+) -> None:
+    event = visitor.fresh("upgrade")
+    fields = b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk\r\nUpgrade: "
+    whole = b"".join(posted(event, fields + to + b"\r\n" + framing))
+    pieces = [whole[start : start + piece] for start in range(0, len(whole), piece)]
+    pieces[-1] += b"what the other protocol would say: GET /journey/u1 HTTP/1.1\r\n\r\n"
+    answer = exchange(visitor, *pieces)
+    assert (answer.status, answer.headers["connection"]) == (202, "close")
+    assert json.loads(answer.body) == {"accepted": True, "duplicate": False}
+    assert len(visitor.get(f"/journey/{event}").json()["events"]) == 1
+
+
+def test_body_behind_a_request_for_an_upgrade_is_asked_for(visitor: Visitor) -> None:
+    fields = b"Expect: 100-continue\r\nConnection: upgrade\r\nUpgrade: h2c\r\n"
+    head, body = posted(visitor.fresh("upgrade"), fields)
+    with connected(visitor) as line:
+        line.sendall(head)
+        assert line.recv(100).startswith(b"HTTP/1.1 100 Continue")
+        line.sendall(body)
+        assert next_answer(line).status == 202
+
+
+@pytest.mark.parametrize("fields", [b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding: x\r\n"])
+def test_broken_body_of_a_request_for_an_upgrade_is_refused(
+    visitor: Visitor, fields: bytes
+) -> None:
+    upgrade = b"Connection: upgrade\r\nUpgrade: h2c\r\n"
+    answer = exchange(visitor, post(b"/track", upgrade, fields, body=b"zz\r\n{}"))
+    assert answer.status == 400
+    assert "framing" in answer.problem()
 
 
 def test_refusal_names_the_scheme_that_is_wanted(visitor: Visitor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from starlette.requests import Request
 from core.answers import Answer
 from core.endpoint import Endpoint
 from core.errors import StoreError, StoreTimeout
+from core.incoming import BadRequest
+from core.query import statements
+from core.query.database import SqliteDatabase
 from core.reference import Reference, WorkerPlan
 from core.span import Span
 from core.wire import L1_HIT
@@ -61,6 +65,7 @@ def test_unexpected_error_passes_and_is_a_failed_request(tmp_path: Path) -> None
 
     reference = run(tmp_path, handle, ask)
     assert reference.requests["journey"] == 1
+    assert reference.counters()["responses_5xx"] == 1
     assert reference.profiler.summary("request")["failed"] == 1
     (slow,) = reference.profiler.slow_requests()
     assert (slow.name, slow.is_failed) == ("journey", True)
@@ -96,7 +101,7 @@ def test_cancelled_request_cancels_its_handler_and_is_a_failed_request(tmp_path:
 @pytest.mark.parametrize(
     ("error", "status"), [(StoreError("broken"), 503), (StoreTimeout("late"), 504)]
 )
-def test_error_of_a_store_is_answered_and_timed(
+def test_error_of_a_store_is_answered_and_is_a_failed_request(
     tmp_path: Path, error: StoreError, status: int
 ) -> None:
     async def handle(_: Request, span: Span, __: int) -> Answer:
@@ -114,7 +119,58 @@ def test_error_of_a_store_is_answered_and_timed(
 
     reference = run(tmp_path, handle, ask)
     summary = reference.profiler.summary("request")
-    assert (summary["total"], summary["failed"]) == (1, 0)
+    assert (summary["total"], summary["failed"], summary["p50"]) == (1, 1, None)
+    (slow,) = reference.profiler.slow_requests()
+    assert (slow.name, slow.is_failed) == ("journey", True)
+    assert answers_by_class(reference) == (0, 0, 1)
+
+
+def test_overloaded_database_has_a_code_of_its_own_and_one_remedy(tmp_path: Path) -> None:
+    async def handle(_: Request, __: Span, ___: int) -> Answer:
+        database = SqliteDatabase(tmp_path / "full.sqlite", max_waiting=1)
+        reads = (database.read(statements.SITE, ("s1",)) for _ in range(8))
+        try:
+            await asyncio.gather(*reads)
+        finally:
+            await database.close()
+        raise AssertionError("it was not overloaded")
+
+    async def ask(endpoint: Endpoint) -> None:
+        start, body = await answered(endpoint)
+        assert start["status"] == 503
+        error = json.loads(body["body"])["error"]
+        assert error["code"] == "overloaded"
+        assert error["message"].count("try again later") == 1
+
+    run(tmp_path, handle, ask)
+
+
+def answers_by_class(reference: Reference) -> tuple[int, int, int]:
+    """Return how many requests were answered 2xx, 4xx and 5xx."""
+    counters = reference.counters()
+    return counters["responses_2xx"], counters["responses_4xx"], counters["responses_5xx"]
+
+
+def test_answers_are_counted_by_class_and_only_5xx_are_failed_requests(tmp_path: Path) -> None:
+    statuses = [200, 404, 202, 500, 413, 200, 400, 503, 599]
+    ahead = iter(statuses)
+
+    async def handle(_: Request, __: Span, ___: int) -> Answer:
+        status = next(ahead)
+        if status == 400:
+            raise BadRequest("what was sent cannot be used")
+        return status, b"{}"
+
+    async def ask(endpoint: Endpoint) -> None:
+        for status in statuses:
+            start, _ = await answered(endpoint)
+            assert start["status"] == status
+
+    reference = run(tmp_path, handle, ask)
+    assert answers_by_class(reference) == (3, 3, 3)
+    summary = reference.profiler.summary("request")
+    assert (summary["total"], summary["failed"], summary["errors"]) == (9, 3, 3)
+    assert [slow.is_failed for slow in reference.profiler.slow_requests()] == [True] * 3
 
 
 def test_cpu_of_a_request_is_that_of_its_own_steps(tmp_path: Path) -> None:

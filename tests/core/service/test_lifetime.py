@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -308,10 +309,11 @@ def test_trace_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
     assert "missing.csv" in refusal(scenario, tmp_path)
 
 
-def test_address_that_is_not_here_is_one_clear_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1"])
+def test_address_that_is_not_here_is_one_clear_error(tmp_path: Path, host: str) -> None:
     with (
-        pytest.raises(InputError, match=r"192\.0\.2\.1:0"),
-        running_service(small_scenario("away"), token=None, folder=tmp_path, host="192.0.2.1"),
+        pytest.raises(InputError, match=rf"^{re.escape(host)}:0: .*; choose another --bind$"),
+        running_service(small_scenario("away"), token=None, folder=tmp_path, host=host),
     ):
         pytest.fail("the service started")
 

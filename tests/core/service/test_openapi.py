@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +174,21 @@ def test_answers_of_the_data_paths_are_as_described(pair: list[Visitor], describ
         counted[answer.status_code] += 1
         check(described, answer)
     assert counted == {200: 4 + 2 * len(MODELS), 400: 2, 404: 2}
+
+
+def test_faults_of_the_service_are_as_described(tmp_path: Path) -> None:
+    with serving(small_scenario("faulty"), tmp_path, emulate=False) as (visitor,):
+        described = document(visitor.scenario)
+        visitor.rows("ALTER TABLE user_journeys RENAME TO elsewhere")
+        answers = [visitor.get("/journey/u1")]
+        with closing(sqlite3.connect(tmp_path / "cdp.sqlite")) as database, database:
+            database.execute("UPDATE sites SET max_event_bytes = 'abc'")
+        answers.append(visitor.track())
+        assert [answer.status_code for answer in answers] == [503, 500]
+        for answer in answers:
+            check(described, answer)
+    for _, _, operation in operations(described):
+        assert {"500", "503"} <= set(operation["responses"])
 
 
 MONITORING = ("stats", "cache-stats", "query-stats", "latency-summary")

@@ -441,7 +441,9 @@ def test_longest_id_is_taken(visitor: Visitor) -> None:
 
 
 def test_unknown_site_is_refused(visitor: Visitor) -> None:
-    assert "nowhere" in problem(visitor.track(site_id="nowhere"), 403)
+    message = problem(visitor.track(site_id="nowhere"), 403)
+    assert "nowhere" in message
+    assert "name one of the table sites" in message
 
 
 def test_disabled_site_is_refused(visitor: Visitor) -> None:
@@ -460,7 +462,9 @@ def test_event_larger_than_its_site_takes_is_refused(visitor: Visitor) -> None:
         body = raw(event).ljust(size)
         answer = visitor.http.post("/track", content=body)
         assert answer.status_code == status
-    assert "8192" in problem(answer, 403)
+    message = problem(answer, 403)
+    assert "8192" in message
+    assert message.endswith(": send a smaller one")
 
 
 @pytest.mark.parametrize("isolate", ["4", "-1", "x", "", "1.0", "0x1", "1 2", "9" * 30])

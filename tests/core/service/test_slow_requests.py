@@ -67,6 +67,27 @@ def test_stages_of_concurrent_requests_stay_with_their_own(tmp_path: Path) -> No
     assert len(sites) == 1
 
 
+def test_fast_errors_make_no_figure_better(tmp_path: Path) -> None:
+    with serving(small_scenario("broken"), tmp_path, emulate=False) as (visitor,):
+        assert visitor.get("/journey/u1").status_code == 200
+        assert visitor.get(f"/journey/{visitor.fresh('user')}").status_code == 404
+        before = visitor.counters()
+        visitor.rows("ALTER TABLE user_journeys RENAME TO elsewhere")
+        for _ in range(30):
+            assert visitor.get(f"/journey/{visitor.fresh('user')}").status_code == 503
+        latency = visitor.monitoring("latency-summary")["latency"]
+        counters = visitor.counters()
+    journey = latency["requests_by_endpoint"]["journey"]
+    assert (journey["total"], journey["failed"], journey["p50"]) == (32, 30, None)
+    assert latency["requests"]["errors"] == 30
+    assert [(slow["name"], slow["failed"]) for slow in latency["slow_requests"]] == [
+        ("journey", True)
+    ] * 20
+    assert [before[f"responses_{digit}xx"] for digit in (2, 4, 5)] == [1, 1, 0]
+    assert [counters[f"responses_{digit}xx"] for digit in (2, 4, 5)] == [1, 1, 30]
+    assert counters["requests_journey"] == 32
+
+
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
 def test_answer_to_head_is_that_to_get_without_its_body(visitor: Visitor, method: str) -> None:
     answer = visitor.http.request(method, "/journey/u1")
