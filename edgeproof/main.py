@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 import typer
@@ -86,6 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _interrupted() -> int:
+    # What the interrupt struck between its making and its start never runs, which needs no saying.
+    warnings.filterwarnings("ignore", r"coroutine .* was never awaited", RuntimeWarning)
     return _say("interrupted; what was written is kept", 130)
 
 

@@ -323,6 +323,24 @@ def test_refusal_of_a_process_is_its_exit_code_and_one_line_on_stderr(folder: Pa
     assert re.fullmatch(r"edgeproof: --set \S+: traffic\.userz is not a .*\n", done.stderr)
 
 
+def test_interrupt_is_one_line_whatever_it_strikes_before_its_start(folder: Path) -> None:
+    code = """
+import sys, edgeproof.main as entry
+async def never(): pass
+def app(**_):
+    made = never()
+    raise KeyboardInterrupt
+entry.app = app
+sys.exit(entry.main([]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment(), capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    said = "edgeproof: interrupted; what was written is kept\n"
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", said)
+
+
 def test_reader_that_goes_away_ends_the_command_quietly(folder: Path) -> None:
     read, write = os.pipe()
     os.close(read)

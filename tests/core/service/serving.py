@@ -228,6 +228,20 @@ def serving(
                 visitor.http.close()
 
 
+@contextmanager
+def neighbours(
+    scenario: Scenario, folder: Path, *, redis: str
+) -> Iterator[tuple[Visitor, Visitor]]:
+    """Run two services on one Redis, each with a database of its own that has the same rows."""
+    for name in ("one", "other"):
+        (folder / name).mkdir()
+    with (
+        serving(scenario, folder / "one", redis=redis) as (one,),
+        serving(scenario, folder / "other", redis=redis) as (other,),
+    ):
+        yield one, other
+
+
 def await_end(pid: int) -> None:
     """Return once process *pid* has ended; AssertionError if it does not."""
     try:

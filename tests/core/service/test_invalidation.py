@@ -15,6 +15,7 @@ from tests.core.service.serving import (
     POLLS,
     Tree,
     Visitor,
+    neighbours,
     rename_source,
     serving,
     small_scenario,
@@ -160,15 +161,17 @@ def test_after_invalidation_every_isolate_sees_the_change(tagged: Visitor, targe
 # --- two services on one Redis, which know of one another by its pub/sub alone ----------------
 
 
+def rename_for(pair: tuple[Visitor, Visitor], user: str, source: str) -> None:
+    for visitor in pair:
+        rename_source(visitor.folder, user, source)
+
+
 @pytest.fixture
 def heard(tmp_path: Path, redis_server: str) -> Iterator[tuple[Visitor, Visitor]]:
     """Return clients of two services that tell one another of invalidations."""
     scenario = small_scenario(tmp_path.name, topology={"isolates": 2}, tiers={"tags": True})
-    with (
-        serving(scenario, tmp_path, redis=redis_server) as (first,),
-        serving(scenario, tmp_path, redis=redis_server) as (second,),
-    ):
-        yield first, second
+    with neighbours(scenario, tmp_path, redis=redis_server) as pair:
+        yield pair
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=str)
@@ -177,12 +180,12 @@ def test_invalidation_at_one_service_reaches_l1_of_the_other(
 ) -> None:
     first, second = heard
     user = {"keys": "u1", "prefix": "u2", "tag": "u3"}[next(iter(target))]
-    rename_source(first.folder, user, OLD)
+    rename_for(heard, user, OLD)
     for visitor in heard:
         for isolate in (0, 1):
             assert sources_of(visitor.get(f"/journey/{user}", isolate=isolate)) == {OLD}
             visitor.get("/journey/u9", isolate=isolate)
-    rename_source(first.folder, user, NEW)
+    rename_for(heard, user, NEW)
     assert first.invalidate(**target) == {"l1": 2, "l2": 1}
     cache = second.await_cache(lambda now: now["invalidation"]["received"] == 1)
     assert cache["l1"]["invalidated"] == 2
@@ -222,14 +225,12 @@ def test_without_pubsub_the_other_service_serves_the_old_value_for_the_ttl_of_l1
         topology={"isolates": 1},
         tiers={"l1": {"ttl": f"{L1_TTL}s"}, "l2": {"pubsub": False}},
     )
-    with (
-        serving(scenario, tmp_path, redis=redis_server) as (first,),
-        serving(scenario, tmp_path, redis=redis_server) as (second,),
-    ):
-        rename_source(tmp_path, "u1", OLD)
+    with neighbours(scenario, tmp_path, redis=redis_server) as pair:
+        first, second = pair
+        rename_for(pair, "u1", OLD)
         second.get("/journey/u1")
         kept_at = monotonic()
-        rename_source(tmp_path, "u1", NEW)
+        rename_for(pair, "u1", NEW)
         assert first.invalidate(keys=["journey:u1"]) == {"l1": 0, "l2": 1}
         assert sources_of(first.get("/journey/u1")) == {NEW}
         oldest = None

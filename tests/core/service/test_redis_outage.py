@@ -17,7 +17,7 @@ from core.record import READ_OUTCOMES
 from core.scenario import Scenario
 from core.wire import BYPASS, COLLAPSED, L2_HIT, parse_cache_status, parse_server_timing
 from tests.conftest import find_program, start_redis, stop
-from tests.core.service.serving import Tree, Visitor, serving, small_scenario
+from tests.core.service.serving import Tree, Visitor, neighbours, serving, small_scenario
 
 LIMIT = 0.25
 """tiers.l2.timeout: how long a read waits for L2 at most."""
@@ -325,10 +325,7 @@ def test_service_without_a_breaker_still_answers_within_the_limit(
 def test_invalidation_is_heard_again_after_the_restart(tmp_path: Path, own_redis: Redis) -> None:
     # Two services, which know of one another by the pub/sub alone.
     scenario = small_scenario("reunited", topology={"isolates": 1})
-    with (
-        serving(scenario, tmp_path, redis=own_redis.url) as (first,),
-        serving(scenario, tmp_path, redis=own_redis.url) as (second,),
-    ):
+    with neighbours(scenario, tmp_path, redis=own_redis.url) as (first, second):
         for visitor in (first, second):
             visitor.get("/journey/u1")
         own_redis.kill()
@@ -351,10 +348,7 @@ def test_service_that_started_without_its_redis_hears_once_it_is_there(
     own_redis.kill()
     # Two services, which know of one another by the pub/sub alone.
     scenario = small_scenario("early", topology={"isolates": 1})
-    with (
-        serving(scenario, tmp_path, redis=own_redis.url) as (first,),
-        serving(scenario, tmp_path, redis=own_redis.url) as (second,),
-    ):
+    with neighbours(scenario, tmp_path, redis=own_redis.url) as (first, second):
         assert first.get("/journey/u1").status_code == 200
         own_redis.restart()
         for visitor in (first, second):
