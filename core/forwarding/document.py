@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii as _text
 
@@ -14,13 +14,17 @@ _DOCUMENT = (
     '{"idempotency_key":%s,"conversion_id":%s,"user_id":%s,"conversion_timestamp":%d,'
     '"value":%r,"touchpoints":[%s]}'
 )
-_TOUCH = (
-    '{"touchpoint_index":%d,"utm_source":%s,"credits":{'
-    + ",".join(f'"{model}":%s' for model in MODELS)
-    + "}}"
-)
-# Most credits are one of few: 0, 1, 1/n and the like. Writing one out takes five times as long.
-_number = lru_cache(maxsize=4096)(float.__repr__)
+_AGED = MODELS.index("time_decay")  # its credits are hardly ever the same; others' mostly are
+
+
+def _writer(models: Sequence[str]) -> Callable[[tuple[float, ...]], str]:
+    """Return what writes out the credits of *models*, and keeps what it has written."""
+    form = ",".join(f'"{model}":%r' for model in models)
+    return lru_cache(maxsize=4096)(form.__mod__)
+
+
+_before, _after = _writer(MODELS[:_AGED]), _writer(MODELS[_AGED + 1 :])
+_TOUCH = '{"touchpoint_index":%d,"utm_source":%s,"credits":{%s,"time_decay":%r,%s}}'
 
 
 def delivery_document(journey: Journey, shares: Iterable[Sequence[float]]) -> str:
@@ -30,10 +34,16 @@ def delivery_document(journey: Journey, shares: Iterable[Sequence[float]]) -> st
     that every number is finite. Its idempotency key is the conversion's id, by which a destination
     tells what it has taken before.
     """
+    columns = tuple(shares)
     touches = [
-        _TOUCH % (position, _text(channel), *map(_number, credits))
-        for position, (channel, *credits) in enumerate(zip(journey.channels, *shares, strict=True))
-    ]
+        _TOUCH % (position, _text(channel), _before(first), aged, _after(last))
+        for position, (channel, first, aged, last) in enumerate(
+            zip(
+                journey.channels, zip(*columns[:_AGED], strict=True), columns[_AGED],
+                zip(*columns[_AGED + 1 :], strict=True), strict=True,
+            )
+        )
+    ]  # fmt: skip
     name = _text(journey.conversion_id)
     return _DOCUMENT % (
         name, name, _text(journey.user_id), journey.converted_ms, journey.value, ",".join(touches),
