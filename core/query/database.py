@@ -19,7 +19,7 @@ MAX_WAITING = 10_000
 
 _LOCK_SECONDS = LOCK_MS / 1000
 _RETRY_SECONDS = 0.01
-_MEMORY_PAGE_BYTES = 16_384
+_MEMORY_PAGE_BYTES = 8_192
 
 MAX_PARAMETERS = 100
 """Bound parameters of one statement that D1 takes; SQLite takes more."""
