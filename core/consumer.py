@@ -27,6 +27,7 @@ from core.backlog import Backlog
 from core.clock import SystemClock, epoch_ms
 from core.consumed import SIGN_OF_LIFE, Consumed, read_run_start
 from core.conversions import ConversionQueue
+from core.emulating import DrawnNumbers, EmulatingPlatform
 from core.emulation import DelayedDatabase, FaultSchedule
 from core.errors import EdgeproofError, StoreError
 from core.executions import SharedExecutions
@@ -38,9 +39,9 @@ from core.profiling import LatencyProfiler
 from core.query.database import Database
 from core.query.executor import QueryExecutor
 from core.query.queries import Queries
-from core.reference import DrawnNumbers, EmulatingPlatform, WorkerPlan, shared_database
 from core.timers import Timers
 from core.worker import die_with_parent, plan_of, say
+from core.worker_plan import WorkerPlan, shared_database
 
 POLL_SECONDS = 0.02
 FORWARD_SECONDS = 1.0

@@ -7,10 +7,7 @@ import gc
 import os
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
-from itertools import count
-from pathlib import Path
+from dataclasses import asdict
 from uuid import uuid4
 
 from core.application import Application
@@ -26,7 +23,7 @@ from core.caching.redis_kv import embedded_kv, redis_kv
 from core.clock import SystemClock, epoch_ms
 from core.consumed import Consumed, forget_run_start, write_run_start
 from core.conversions import LeftInDatabase
-from core.distributions import Distribution
+from core.emulating import DrawnNumbers, EmulatingPlatform
 from core.emulation import DelayedDatabase, DelayedKV, Executions, FaultSchedule
 from core.errors import StoreError
 from core.executions import SharedExecutions
@@ -46,86 +43,19 @@ from core.population import populate
 from core.profiling import LatencyProfiler
 from core.query import statements
 from core.query.cache import RULES, query_cache_of
-from core.query.database import Database, SqliteDatabase
+from core.query.database import Database
 from core.query.executor import QueryExecutor, SlowQuery, StatementStatistics
 from core.replay import prepare
-from core.scenario import ENDPOINTS, Scenario
+from core.scenario import ENDPOINTS
 from core.seeding import bring_up_to_date, seed_database
-from core.streams import Purpose, Stream
 from core.timers import Timers
 from core.warm_start import warm_state
 from core.warming import Warmer
+from core.worker_plan import WorkerPlan, shared_database
 
 PROBE_INTERVAL = 0.1
 LISTEN_INTERVAL = 1.0
 _FEED_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerPlan:
-    """What one process of the service is told.
-
-    position: which of the scenario's processes it is; folder: where the database and what
-    processes share lie; redis: URL of L2, None for an embedded one; emulate: whether the
-    scenario's latencies stand in front of the stores; destination: URL that finished conversions
-    are forwarded to, None for none; roster: the file that tells where the other workers are, None
-    if there is none.
-    """
-
-    scenario: Scenario
-    position: int
-    folder: Path
-    redis: str | None
-    emulate: bool
-    destination: str | None = None
-    roster: Path | None = None
-
-
-def shared_database(plan: WorkerPlan) -> SqliteDatabase:
-    """Return the database of all processes of a service, with the limits of its scenario."""
-    l3 = plan.scenario.tiers.l3
-    return SqliteDatabase(plan.folder / "cdp.sqlite", timeout=l3.timeout, readers=l3.readers)
-
-
-class DrawnNumbers:
-    """Uniforms in [0, 1) of one process, the next one of its purpose each time."""
-
-    def __init__(self, seed: int, position: int) -> None:
-        self._streams = {
-            purpose: Stream(seed, Purpose.EMULATION, replication=purpose << 16 | position)
-            for purpose in Purpose
-        }
-        self._drawn = {purpose: count() for purpose in Purpose}
-
-    def uniform(self, purpose: Purpose) -> float:
-        """Return the next number for *purpose*."""
-        return self._streams[purpose].at(next(self._drawn[purpose]))
-
-
-class EmulatingPlatform:
-    """The machine's own time and CPU, timers that are right, and a random stream of its own."""
-
-    def __init__(self, clock: SystemClock, timers: Timers, numbers: DrawnNumbers) -> None:
-        self._clock = clock
-        self._timers = timers
-        self.uniform = numbers.uniform
-
-    def sampler(self, purpose: Purpose, distribution: Distribution) -> Callable[[], float]:
-        """Return what samples *distribution* at the next number for *purpose*."""
-        uniform, sample = self.uniform, distribution.sample
-        return lambda: sample(uniform(purpose))
-
-    def now(self) -> float:
-        """Return the seconds of the service's clock."""
-        return self._clock.now()
-
-    def until(self, when: float) -> Awaitable[None]:
-        """Return what is done at *when*."""
-        return self._timers.until(when)
-
-    def charge(self, _: str) -> float:
-        """Return now: the machine's CPU charges for itself."""
-        return self._clock.now()
 
 
 class Reference(Application):

@@ -29,10 +29,11 @@ from core.incoming import (
     read_body,
 )
 from core.monitoring import TOKEN_VARIABLE, Monitoring, handled
-from core.reference import Reference, WorkerPlan
+from core.reference import Reference
 from core.scenario import ENDPOINTS
 from core.siblings import Siblings
 from core.span import Span
+from core.worker_plan import WorkerPlan
 
 _METHODS = {"track": "POST", "attribution": "GET", "journey": "GET", "channels": "GET"}
 _WITH_ID = ("attribution", "journey")

@@ -22,9 +22,9 @@ import uvicorn
 
 from core.errors import EdgeproofError
 from core.protocol import BoundedProtocol
-from core.reference import WorkerPlan
 from core.scenario_file import parse_scenario
 from core.service import create_app
+from core.worker_plan import WorkerPlan
 
 _PR_SET_PDEATHSIG = 1
 

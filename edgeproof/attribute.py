@@ -32,6 +32,19 @@ _OF_EVENTS = (
 _DIRECT: dict[str, DirectRule] = {"own": "own channel", "ignore": "ignore unless all direct"}
 
 
+MostChannelsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--most-channels",
+        min=1,
+        metavar="N",
+        help="Channels that data_driven tells apart; rarer ones are one, (other). Default: as many "
+        "as it can.",
+        rich_help_panel="Models",
+    ),
+]
+
+
 @app.callback()
 def command(
     context: typer.Context,
@@ -190,17 +203,7 @@ def command(
             rich_help_panel="Models",
         ),
     ] = False,
-    most_channels: Annotated[
-        int | None,
-        typer.Option(
-            "--most-channels",
-            min=1,
-            metavar="N",
-            help="Channels that data_driven tells apart; rarer ones are one, (other). Default: as "
-            "many as it can.",
-            rich_help_panel="Models",
-        ),
-    ] = None,
+    most_channels: MostChannelsOption = None,
     jobs: Annotated[
         int,
         typer.Option(

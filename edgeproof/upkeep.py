@@ -33,7 +33,7 @@ from core.attribution.upkeep import (
 from core.clock import SystemClock, epoch_ms
 from core.errors import InputError
 from core.query.database import SqliteDatabase
-from edgeproof.attribute import direct_rule, milliseconds
+from edgeproof.attribute import MostChannelsOption, direct_rule, milliseconds
 from edgeproof.database import DatabaseOption, check_database
 from edgeproof.finish import show_table
 from edgeproof.options import JsonOption, PlainOption, chosen_scenario
@@ -71,16 +71,7 @@ def fit(
         bool,
         typer.Option("--own-event", help="As the scenario's attribution.own_event has it."),
     ] = False,
-    most_channels: Annotated[
-        int | None,
-        typer.Option(
-            "--most-channels",
-            min=1,
-            metavar="N",
-            help="Channels that it tells apart; rarer ones are one, (other). Default: as many as "
-            "it can.",
-        ),
-    ] = None,
+    most_channels: MostChannelsOption = None,
     plain: PlainOption = False,
     json: JsonOption = False,
 ) -> int:

@@ -17,9 +17,10 @@ from core.errors import StoreError, StoreTimeout
 from core.incoming import BadRequest
 from core.query import statements
 from core.query.database import SqliteDatabase
-from core.reference import Reference, WorkerPlan
+from core.reference import Reference
 from core.span import Span
 from core.wire import L1_HIT
+from core.worker_plan import WorkerPlan
 from tests.core.service.serving import small_scenario
 
 Ask = Callable[[Endpoint], Coroutine[Any, Any, None]]

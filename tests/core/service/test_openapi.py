@@ -18,8 +18,8 @@ import pytest
 from starlette.routing import Route
 
 from core.openapi import document
-from core.reference import WorkerPlan
 from core.service import create_app
+from core.worker_plan import WorkerPlan
 from tests.core.service.serving import (
     MODELS,
     NOW_MS,
