@@ -295,3 +295,11 @@ def test_nothing_that_converts_has_no_intervals() -> None:
         assert bootstrap(paths, Parameters(), seed=1, replicates=20) is None
     with pytest.raises(ValueError, match="at least 20"):
         bootstrap(paths_from([("a", 1, 0, 0)]), Parameters(), seed=1, replicates=19)
+
+
+def test_channel_of_the_name_of_the_rest_is_no_rare_one_without_any(tmp_path: Path) -> None:
+    paths, _ = read_paths(written(tmp_path, TEXT.replace("display", "(other)")))
+    whole = account_of(paths, Parameters(), models=["data_driven"])
+    assert whole.notices == ()
+    few = account_of(paths, Parameters(), models=["data_driven"], most=2)
+    assert few.notices == ("data_driven takes 3 rare channels as one, (other)",)
