@@ -85,12 +85,7 @@ def count_transitions(
     if not 1 <= order <= MAX_ORDER:
         raise ValueError(f"order {order}: 1 to {MAX_ORDER} is needed")
     conversions, nulls, values = amounts or (paths.conversions, paths.nulls, paths.values)
-    base = len(paths.channels) + 1
-    if base**order >= _MOST_CODES:
-        raise InputError(
-            f"{base - 1:,} channels are too many for order {order}; use a lower order, or merge "
-            "rare channels into one"
-        )
+    base = _base(len(paths.channels), order)
     lengths = paths.lengths
     codes = _codes(paths, order, base)
     has_touch = lengths > 0
@@ -136,6 +131,17 @@ def _codes(paths: Paths, order: int, base: int) -> Integers:
         has = np.flatnonzero(place >= back)
         codes[has] += digits[has - back] * base**back
     return codes
+
+
+def _base(channels: int, order: int) -> int:
+    """Return what states are written in; InputError if their codes would not fit into 64 bits."""
+    base = channels + 1
+    if base**order >= _MOST_CODES:
+        raise InputError(
+            f"{channels:,} channels are too many for order {order}; use a lower order, or merge "
+            "rare channels into one"
+        )
+    return base
 
 
 def _pairs(
@@ -194,7 +200,7 @@ def _together(
     if len(orders) != 1:
         raise ValueError("transitions of one order are needed")
     (order,) = orders
-    base = len(channels) + 1
+    base = _base(len(channels), order)
     codes = [_recoded(part, place, base) for part, place in zip(parts, places, strict=True)]
     states = np.unique(np.concatenate(codes))
     at = [np.searchsorted(states, own) for own in codes]
