@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -186,7 +186,13 @@ def with_rare_merged(transitions: Transitions, most: int) -> Transitions:
         (place for place, name in enumerate(names) if name != OTHER),
         key=lambda place: (-touches[place], names[place]),
     )
-    channels = tuple(sorted({OTHER, *(names[place] for place in ranked[:most])}))
+    return with_others_merged(transitions, {names[place] for place in ranked[:most]})
+
+
+def with_others_merged(transitions: Transitions, kept: Collection[str]) -> Transitions:
+    """Return *transitions* with all channels but *kept* as one, `OTHER`."""
+    names = transitions.channels
+    channels = tuple(sorted({OTHER, *(name for name in names if name in kept)}))
     position = {name: number for number, name in enumerate(channels)}
     moved = np.array([position.get(name, position[OTHER]) for name in names], dtype=np.int64)
     return _together([transitions], channels, [moved])

@@ -303,3 +303,14 @@ def test_channel_of_the_name_of_the_rest_is_no_rare_one_without_any(tmp_path: Pa
     assert whole.notices == ()
     few = account_of(paths, Parameters(), models=["data_driven"], most=2)
     assert few.notices == ("data_driven takes 3 rare channels as one, (other)",)
+
+
+def test_resamples_tell_the_channels_of_all_paths_apart() -> None:
+    # Nearly equally frequent: in many resamples others than a and b are the most frequent.
+    paths = paths_from([("a", 21, 0, 30), ("b", 21, 0, 29), ("c", 20, 0, 29), ("d", 20, 0, 28)])
+    found = bootstrap(paths, Parameters(), seed=1, replicates=40, most=2)
+    assert found is not None
+    low = dict(zip(found.channels, found.removal[:, 0].tolist(), strict=True))
+    high = dict(zip(found.channels, found.removal[:, 1].tolist(), strict=True))
+    assert min(low["a"], low["b"]) > 0.1
+    assert high["c"] == high["d"] == 0
