@@ -314,3 +314,10 @@ def test_resamples_tell_the_channels_of_all_paths_apart() -> None:
     high = dict(zip(found.channels, found.removal[:, 1].tolist(), strict=True))
     assert min(low["a"], low["b"]) > 0.1
     assert high["c"] == high["d"] == 0
+
+
+def test_more_walks_than_fit_into_64_bits_are_resampled() -> None:
+    paths = paths_from([("a", 2.0**63, 0, 2.0**63), ("ab", 2.0**62, 0, 2.0**63)])
+    found = bootstrap(paths, Parameters(), seed=1, replicates=20)
+    assert found is not None
+    assert found.credit[:, 1].tolist() == pytest.approx(found.credit[:, 0].tolist(), abs=1e-6)
