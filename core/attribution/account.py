@@ -167,8 +167,9 @@ def account_from(
     said = list(notices)
     if untouched:
         said.append(f"{untouched:,.6g} conversions have no touch and go to no channel")
-    if fitted is not None and OTHER in fitted.weights:
-        rare = sum(channel not in fitted.weights for channel in channels)
+    # A channel of the data may have the name of the rest, too, with none merged into it.
+    named = () if fitted is None or OTHER not in fitted.weights else fitted.weights
+    if named and (rare := sum(channel not in named for channel in channels)):
         said.append(f"data_driven takes {rare:,} rare channels as one, {OTHER}")
     if fitted is not None and fitted.fallback:
         said.append(fitted.fallback)

@@ -11,8 +11,9 @@ import numpy as np
 from core.attribution.account import transitions_of
 from core.attribution.fitted import fit
 from core.attribution.fused import share_credit
+from core.attribution.markov import with_others_merged
 from core.attribution.models import DATA_DRIVEN
-from core.attribution.parameters import Parameters
+from core.attribution.parameters import OTHER, Parameters
 from core.attribution.paths import Floats, Paths, under_direct_rule
 from core.streams import Purpose, Stream
 
@@ -60,6 +61,7 @@ def bootstrap(
 
     A resample draws as many walks as there were, each a path with or without its conversion, in
     proportion to how often it was seen (the multinomial bootstrap), and everything is fitted anew.
+    *most* is that of `fit`; the channels that are one are the same in all resamples.
     Resamples without a conversion are left out; None if none is left. Raise ValueError for fewer
     than 20 replicates.
     """
@@ -74,6 +76,11 @@ def bootstrap(
     total = float(walks.sum())
     count = max(1, min(round(total), _MOST_WALKS))
     chances = walks[walked] / total
+    whole = fit(
+        transitions_of(paths, own, with_nulls=with_nulls), own, minimum=minimum, most=most
+    )  # fmt: skip
+    # Those that are rare in all paths: a model with other ones would tell of other channels.
+    has_rare = OTHER in whole.weights and any(c not in whole.weights for c in paths.channels)
     credits, removals = [], []
     for number in range(replicates):
         generator = Stream(seed, Purpose.BOOTSTRAP, replication=number).generator()
@@ -82,9 +89,10 @@ def bootstrap(
         seen[walked] = generator.multinomial(count, chances)
         conversions, nulls = seen[: len(paths)], seen[len(paths) :]
         resample = replace(paths, conversions=conversions, nulls=nulls, values=np.zeros(len(paths)))
-        model = fit(
-            transitions_of(resample, own, with_nulls=with_nulls), own, minimum=minimum, most=most
-        )  # fmt: skip
+        transitions = transitions_of(resample, own, with_nulls=with_nulls)
+        if has_rare:
+            transitions = with_others_merged(transitions, whole.weights)
+        model = fit(transitions, own, minimum=minimum)
         credit = share_credit(resample, own, weights=model.weights_of(paths.channels))
         if credit.attributed > 0:
             credits.append(credit.conversions[credit.models.index(DATA_DRIVEN)] / credit.attributed)

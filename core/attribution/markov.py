@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,12 +85,7 @@ def count_transitions(
     if not 1 <= order <= MAX_ORDER:
         raise ValueError(f"order {order}: 1 to {MAX_ORDER} is needed")
     conversions, nulls, values = amounts or (paths.conversions, paths.nulls, paths.values)
-    base = len(paths.channels) + 1
-    if base**order >= _MOST_CODES:
-        raise InputError(
-            f"{base - 1:,} channels are too many for order {order}; use a lower order, or merge "
-            "rare channels into one"
-        )
+    base = _base(len(paths.channels), order)
     lengths = paths.lengths
     codes = _codes(paths, order, base)
     has_touch = lengths > 0
@@ -138,6 +133,17 @@ def _codes(paths: Paths, order: int, base: int) -> Integers:
     return codes
 
 
+def _base(channels: int, order: int) -> int:
+    """Return what states are written in; InputError if their codes would not fit into 64 bits."""
+    base = channels + 1
+    if base**order >= _MOST_CODES:
+        raise InputError(
+            f"{channels:,} channels are too many for order {order}; use a lower order, or merge "
+            "rare channels into one"
+        )
+    return base
+
+
 def _pairs(
     sources: Integers, targets: Integers, weights: Floats | None, size: int
 ) -> tuple[Integers, Integers, Floats]:
@@ -180,7 +186,13 @@ def with_rare_merged(transitions: Transitions, most: int) -> Transitions:
         (place for place, name in enumerate(names) if name != OTHER),
         key=lambda place: (-touches[place], names[place]),
     )
-    channels = tuple(sorted({OTHER, *(names[place] for place in ranked[:most])}))
+    return with_others_merged(transitions, {names[place] for place in ranked[:most]})
+
+
+def with_others_merged(transitions: Transitions, kept: Collection[str]) -> Transitions:
+    """Return *transitions* with all channels but *kept* as one, `OTHER`."""
+    names = transitions.channels
+    channels = tuple(sorted({OTHER, *(name for name in names if name in kept)}))
     position = {name: number for number, name in enumerate(channels)}
     moved = np.array([position.get(name, position[OTHER]) for name in names], dtype=np.int64)
     return _together([transitions], channels, [moved])
@@ -194,7 +206,7 @@ def _together(
     if len(orders) != 1:
         raise ValueError("transitions of one order are needed")
     (order,) = orders
-    base = len(channels) + 1
+    base = _base(len(channels), order)
     codes = [_recoded(part, place, base) for part, place in zip(parts, places, strict=True)]
     states = np.unique(np.concatenate(codes))
     at = [np.searchsorted(states, own) for own in codes]

@@ -83,7 +83,9 @@ NAMED_ALL_JOURNEYS = _with_names(ALL_JOURNEYS)
 def _with_own(statement: Statement) -> Statement:
     """Return *statement*, which has names, with the conversion's own event among its touches."""
     sql = statement.sql.replace(
-        "j.conversion_id IS NULL", "(j.conversion_id IS NULL OR j.event_id = c.event_id)"
+        "j.conversion_id IS NULL",
+        "(j.conversion_id IS NULL"
+        " OR j.conversion_id = c.conversion_id AND j.event_id = c.event_id)",
     )
     return Statement(statement.name.replace("named", "own"), sql)
 

@@ -295,3 +295,29 @@ def test_nothing_that_converts_has_no_intervals() -> None:
         assert bootstrap(paths, Parameters(), seed=1, replicates=20) is None
     with pytest.raises(ValueError, match="at least 20"):
         bootstrap(paths_from([("a", 1, 0, 0)]), Parameters(), seed=1, replicates=19)
+
+
+def test_channel_of_the_name_of_the_rest_is_no_rare_one_without_any(tmp_path: Path) -> None:
+    paths, _ = read_paths(written(tmp_path, TEXT.replace("display", "(other)")))
+    whole = account_of(paths, Parameters(), models=["data_driven"])
+    assert whole.notices == ()
+    few = account_of(paths, Parameters(), models=["data_driven"], most=2)
+    assert few.notices == ("data_driven takes 3 rare channels as one, (other)",)
+
+
+def test_resamples_tell_the_channels_of_all_paths_apart() -> None:
+    # Nearly equally frequent: in many resamples others than a and b are the most frequent.
+    paths = paths_from([("a", 21, 0, 30), ("b", 21, 0, 29), ("c", 20, 0, 29), ("d", 20, 0, 28)])
+    found = bootstrap(paths, Parameters(), seed=1, replicates=40, most=2)
+    assert found is not None
+    low = dict(zip(found.channels, found.removal[:, 0].tolist(), strict=True))
+    high = dict(zip(found.channels, found.removal[:, 1].tolist(), strict=True))
+    assert min(low["a"], low["b"]) > 0.1
+    assert high["c"] == high["d"] == 0
+
+
+def test_more_walks_than_fit_into_64_bits_are_resampled() -> None:
+    paths = paths_from([("a", 2.0**63, 0, 2.0**63), ("ab", 2.0**62, 0, 2.0**63)])
+    found = bootstrap(paths, Parameters(), seed=1, replicates=20)
+    assert found is not None
+    assert found.credit[:, 1].tolist() == pytest.approx(found.credit[:, 0].tolist(), abs=1e-6)

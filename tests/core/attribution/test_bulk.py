@@ -154,6 +154,25 @@ def test_journeys_equal_those_of_the_query_for_one_conversion(
             assert converting == _with_own(events)
 
 
+def test_event_sent_with_two_conversions_is_a_touch_of_the_one_it_was_stored_with() -> None:
+    events = [
+        touch("t", T - 5), purchase("c1", T), purchase("c2", T)._replace(event_id="e-c1"),
+    ]  # fmt: skip
+    database = SqliteDatabase(None, inline=True)
+    parameters = Parameters(own_event=True)
+
+    async def one_by_one() -> list[tuple[str, ...]]:
+        queries = Queries(database, ManualClock(), LatencyProfiler(), parameters=parameters)
+        found = await queries.waiting_journeys(["c1", "c2"])
+        return [journey.channels for journey in found]
+
+    with closing(database.connection):
+        fill(database, events)
+        in_bulk = walks(read_paths(database.connection, parameters, with_ids=True))
+        assert [channels for _, _, channels, _ in in_bulk] == [("email", "google"), ("email",)]
+        assert asyncio.run(one_by_one()) == [("email", "google"), ("email",)]
+
+
 @settings(max_examples=200)
 @given(event_lists(), st.sampled_from([None, *TIMES]), st.sampled_from([None, *TIMES]))
 def test_window_chooses_conversions_and_paths_as_they_were_at_its_end(

@@ -349,6 +349,13 @@ def test_too_many_channels_are_fitted_as_fewer_and_said(monkeypatch: pytest.Monk
     assert len(told_apart.weights) == 6
 
 
+def test_parts_with_too_many_channels_together_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [count_transitions(paths_from([(path, 1, 0, 0)]), 3) for path in ("abc", "def")]
+    monkeypatch.setattr(markov, "_MOST_CODES", 5**3)
+    with pytest.raises(InputError, match="6 channels are too many for order 3"):
+        merge(parts)
+
+
 def test_orders_do_not_mix() -> None:
     one: Transitions = count_transitions(paths_from([("a", 1, 0, 0)]), 1)
     with pytest.raises(ValueError, match="one order"):
