@@ -91,7 +91,8 @@ class ServiceProcess:
         code = self._process.poll()
         if code is None:
             return ""
-        how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+        known = {number.value: number.name for number in signal.Signals}
+        how = f"exit code {code}" if code >= 0 else known.get(-code, f"signal {-code}")
         return f"{self.name} (process {self.pid}) ended with {how}"
 
     def terminate(self) -> None:

@@ -38,7 +38,7 @@ class Lane:
 
     @property
     def waiting(self) -> int:
-        """The calls that no connection has begun."""
+        """The calls that no connection has begun; less than 0 where connections are idle."""
         return self._asked - len(self._connections)
 
     async def run(
