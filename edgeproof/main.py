@@ -78,8 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
-            where = f"{error.filename}: " if error.filename else ""
-            return _say(f"{where}cannot be written ({error.strerror}); give another --out DIR", 2)
+            where = error.filename or "standard output, or a file,"
+            return _say(f"{where}: cannot be written ({error.strerror}); give it room", 2)
         raise
     if result == 130:  # what typer makes of Ctrl-C
         return _interrupted()

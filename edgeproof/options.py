@@ -233,4 +233,9 @@ def chosen_scenario(
             "offset": trace_offset,
             "limit": trace_limit,
         }
-    return load_scenario(path, overrides=overrides or (), seed=seed, rate=rate, trace=source)
+    found = load_scenario(path, overrides=overrides or (), seed=seed, rate=rate, trace=source)
+    if found.trace.file is None:
+        for name, number in (("--trace-offset", trace_offset), ("--trace-limit", trace_limit)):
+            if number is not None:
+                raise InputError(f"{name} {number}: needs a trace; give --trace FILE")
+    return found

@@ -310,7 +310,7 @@ def model_verdict(predicted: RunRecord, measured: RunRecord) -> tuple[str, bool]
         limit = MODEL_RATIO_POINTS if metric.unit == "ratio" else MODEL_RELATIVE
         unit = "points" if metric.unit == "ratio" else "%"
         (within if abs(error) <= limit else beyond).append(
-            f"{metric.name} {100 * error:+.1f} {unit}"
+            f"{metric.name} {100 * error:+.1f} {unit}".replace(" -", " \N{MINUS SIGN}")
         )
     aside = f"; not measured: {', '.join(unseen)}" if unseen else ""
     if beyond:

@@ -159,7 +159,7 @@ def store(
         print("No conversion waits.")
     if stored.rejected:
         print(
-            f"Notice: the data of {stored.rejected:,} conversions cannot be used; edgeproof queue "
+            f"Notice: conversions whose data cannot be used: {stored.rejected:,}; edgeproof queue "
             f"dead --db {db} says why."
         )
     return 0
@@ -210,12 +210,13 @@ def recount_totals(
         return 1 if (found or names) and not mend else 0
     if names:
         done = (
-            "the service shares them out anew when it starts next"
+            "start the service once, which shares them out anew"
             if mend
-            else "run it again with --repair to have them shared out anew"
+            else "run it again with --repair, and start the service once, to share them out anew"
         )
         shown = ", ".join(map(printable, names[:5])) + (", ..." if len(names) > 5 else "")
-        print(f"The credits of {len(names):,} conversions do not sum to 1 ({shown}); {done}.")
+        number = "1 conversion" if len(names) == 1 else f"{len(names):,} conversions"
+        print(f"The credits of {number} do not sum to 1 ({shown}); {done}.")
     if found:
         rows: list[tuple[str, ...]] = [("model", "channel", "kept", "counted")]
         rows += [(d.model, d.channel, _shown(d.kept), _shown(d.counted)) for d in found]

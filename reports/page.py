@@ -9,7 +9,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from core.kpi import Outcome
 from core.record import READ_OUTCOMES
 from core.verdict import Row
 from reports import style, tables, words
@@ -66,19 +65,15 @@ def html(report: Report, figures: Mapping[str, Figure], svgs: Mapping[str, bytes
     ]
     return _ENVIRONMENT.get_template("report.html.j2").render(
         report=report,
-        word=words.word(report.outcome),
-        symbol=words.SYMBOLS[report.outcome],
-        state=_state(report.outcome),
+        word=report.word,
+        symbol=report.symbol,
+        state=report.state,
         colours=style.COLOURS,
         kpis=[_kpi(row) for row in report.rows],
         figures=drawn,
         reads=_reads(report),
         audit=tables.audit_table(report.measured),
     )
-
-
-def _state(outcome: Outcome) -> str:
-    return outcome.value.lower().replace("_", "-")
 
 
 def _kpi(row: Row) -> dict[str, Any]:
@@ -94,7 +89,7 @@ def _kpi(row: Row) -> dict[str, Any]:
         "word": words.word(outcome),
         "other": words.differing_prediction(row),
         "symbol": words.SYMBOLS[outcome],
-        "state": _state(outcome),
+        "state": words.state(outcome),
     }
 
 
@@ -114,14 +109,14 @@ def markdown(report: Report, figures: Mapping[str, Figure]) -> str:
     """Return *report* as Markdown without images, for the summary of a CI job."""
     say = tables.escape
     parts = [
-        f"# {words.SYMBOLS[report.outcome]} {words.word(report.outcome)}: {say(report.title)}\n",
+        f"# {report.symbol} {report.word}: {say(report.title)}\n",
         f"{say(report.sentence)}\n",
     ]
     if report.invalid_reasons:
         parts.append("**Why the run is invalid**\n")
         parts.append("".join(f"- {say(reason)}\n" for reason in report.invalid_reasons))
     if report.model_verdict:
-        parts.append(f"**The model:** {say(report.model_verdict)}\n")
+        parts.append(f"**{say(report.model_verdict).replace(':', ':**', 1)}\n")
     if report.rows:
         parts.append(tables.markdown(tables.kpi_table(report.rows), left=2))
     if figures:

@@ -57,6 +57,30 @@ class Report:
         ]
 
     @property
+    def is_plan(self) -> bool:
+        """Whether it tells of a plan, which is no verdict on a run."""
+        return not self.rows and self.plan is not None
+
+    @property
+    def word(self) -> str:
+        """What stands above all: the verdict, or the rate that a plan has found."""
+        if self.is_plan and self.plan is not None and self.plan.highest_rate is not None:
+            return f"{self.plan.highest_rate:,.4g} requests/s"
+        return "NO RATE" if self.is_plan else words.word(self.outcome)
+
+    @property
+    def state(self) -> str:
+        """The class of the style sheet that gives the word its colour."""
+        if not self.is_plan:
+            return words.state(self.outcome)
+        return words.state(Outcome.FAIL if self.word == "NO RATE" else Outcome.PASS)
+
+    @property
+    def symbol(self) -> str:
+        """The sign before the word."""
+        return "→" if self.is_plan else words.SYMBOLS[self.outcome]
+
+    @property
     def sentence(self) -> str:
         """What happened, in one sentence."""
         if not self.rows and self.plan is not None:

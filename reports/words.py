@@ -290,3 +290,8 @@ def wrapped(text: str, width: int) -> str:
 def duration(seconds: float) -> str:
     """Return *seconds* with its unit, "failed" for the infinite time of a failed request."""
     return "failed" if math.isinf(seconds) else format_duration(seconds)
+
+
+def state(outcome: Outcome) -> str:
+    """Return the class under which a style sheet has *outcome*."""
+    return outcome.value.lower().replace("_", "-")

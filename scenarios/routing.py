@@ -44,6 +44,7 @@ class Routing:
             raise InputError(
                 f"{len(hosts)} hosts for {topology.process_count} processes of "
                 f"{topology.isolates} isolates; give one --host per process "
-                f"({topology.process_count}), one per isolate ({topology.isolate_count}), or one"
+                f"({topology.process_count}), one per isolate ({topology.isolate_count}), or one; "
+                f"for a service of {len(hosts)} processes add --set topology.processes={len(hosts)}"
             )
         return cls(hosts=tuple(hosts), host=host, header=header, note=note)

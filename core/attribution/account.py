@@ -170,7 +170,10 @@ def account_from(
     # A channel of the data may have the name of the rest, too, with none merged into it.
     named = () if fitted is None or OTHER not in fitted.weights else fitted.weights
     if named and (rare := sum(channel not in named for channel in channels)):
-        said.append(f"data_driven takes {rare:,} rare channels as one, {OTHER}")
+        said.append(
+            f"data_driven takes {rare:,} rare channels as one, {OTHER}, where their removal "
+            "figures stand"
+        )
     if fitted is not None and fitted.fallback:
         said.append(fitted.fallback)
     return Account(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import math
+import os
+import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -32,6 +34,9 @@ def read_paths(file: Path) -> tuple[Paths, list[str]]:
     """
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
+            kind = os.fstat(stream.fileno()).st_mode
+            if stat.S_ISBLK(kind) or (stat.S_ISCHR(kind) and not stream.isatty()):
+                raise InputError(f"{file}: is a device, and may never end; give a file or a pipe")
             return _read(file, stream)
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror})") from None
@@ -52,8 +57,9 @@ def _read(file: Path, stream: Iterable[str]) -> tuple[Paths, list[str]]:
     numbers: dict[str, int] = {}
     known: dict[str, int] = {}  # the codes of what stands between two ">", spaces included
     try:
-        place = _places(file, next(reader, []))
-        width = max(place.values()) + 1
+        names = next(reader, [])
+        place = _places(file, names)
+        width, most = max(place.values()) + 1, len(names)
         columns = [(name, place[name], counts[name]) for name in counts if name in place]
         for row in reader:
             if not row:
@@ -62,6 +68,11 @@ def _read(file: Path, stream: Iterable[str]) -> tuple[Paths, list[str]]:
                 raise InputError(
                     f"{file}:{reader.line_num}: has {len(row)} columns, the header needs {width}; "
                     f"add what is missing, and put a path that holds {separator!r} in quotes"
+                )
+            if len(row) > most and any(cell.strip() for cell in row[most:]):
+                raise InputError(
+                    f"{file}:{reader.line_num}: has {len(row)} columns, the header {most}; put a "
+                    f"path that holds {separator!r} in quotes, and write decimal points"
                 )
             for name, at, column in columns:
                 try:

@@ -327,7 +327,8 @@ def test_rare_channels_are_one_where_the_options_say_so(
 ) -> None:
     found = answer(capsys, "--db", str(shop), "--most-channels", "2")
     assert sorted(found["fitted"]["weights"]) == ["(direct)", "(other)", "a"]  # a has two touches
-    assert "data_driven takes 4 rare channels as one, (other)" in found["notices"]
+    said = "data_driven takes 4 rare channels as one, (other), where their removal figures stand"
+    assert said in found["notices"]
     driven = [row for row in found["rows"] if row["model"] == "data_driven"]
     assert sum(row["removal_conversions"] for row in driven) == pytest.approx(2)
 

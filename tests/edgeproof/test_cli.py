@@ -275,6 +275,12 @@ def test_trace_that_was_cut_in_half_is_refused(
     assert "lower --rate, the duration or --trace-offset" in said
 
 
+@pytest.mark.parametrize("option", ["--trace-offset", "--trace-limit"])
+def test_part_of_a_trace_needs_a_trace(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(["simulate", "baseline", option, "5"], capsys)
+    assert f"{option} 5: needs a trace; give --trace FILE" in said
+
+
 def test_out_that_cannot_be_used_is_refused_before_anything_runs(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -128,7 +128,7 @@ def test_recount_names_conversions_whose_credits_do_not_sum_to_1(shop: Path) -> 
     assert json.loads(wrong.stdout) == {"differences": [], "uneven": ["c1"], "repaired": False}
     said = edgeproof(*recount, "--plain", "--repair", cwd=shop.parent)
     assert said.returncode == 0
-    assert "The credits of 1 conversions do not sum to 1 (c1); the service shares" in said.stdout
+    assert "The credits of 1 conversion do not sum to 1 (c1); start the service" in said.stdout
     with closing(sqlite3.connect(shop)) as connection:
         kept = "SELECT parameters_key FROM conversions WHERE conversion_id = 'c1'"
         assert connection.execute(kept).fetchone() == (None,)
@@ -182,7 +182,7 @@ def test_store_says_where_to_read_why_some_cannot_be_used(shop: Path) -> None:
     done = edgeproof(*store, cwd=shop.parent)
     assert done.returncode == 0, done.stderr
     assert "Stored 2 conversions" in done.stdout
-    assert f"1 conversions cannot be used; edgeproof queue dead --db {shop} says why" in done.stdout
+    assert f"cannot be used: 1; edgeproof queue dead --db {shop} says why" in done.stdout
     dead = edgeproof("queue", "dead", "--db", str(shop), "--plain", cwd=shop.parent)
     assert "value is 'dear'; a finite number is needed" in dead.stdout
 

@@ -118,6 +118,7 @@ def test_empty_path_is_a_conversion_without_a_touch(tmp_path: Path) -> None:
         ("path;total_conversions\na;1,5\n", "total_conversions is '1,5'.*decimal point"),
         ("path,total_conversions\na > > b,1\n", "paths.csv:2: path 'a > > b' has a channel"),
         ("path,total_conversions\na\n", "paths.csv:2: has 1 columns, the header needs 2"),
+        ("path,total_conversions\na,1\nb,12,5\n", "paths.csv:3: has 3 columns, the header 2"),
         ('path,total_conversions\n"a,1\n', "not a row of CSV"),
         ("path,total_conversions,total_conversion_value\na,0,5\n", "only conversions have a value"),
     ],
@@ -129,7 +130,14 @@ def test_unusable_path_file_is_named_by_line_and_value(
         read_paths(written(tmp_path, text))
 
 
+def test_empty_cells_behind_the_header_s_columns_do_not_count(tmp_path: Path) -> None:
+    paths, _ = read_paths(written(tmp_path, "path,total_conversions\na,1,,\n"))
+    assert paths.conversions.tolist() == [1.0]
+
+
 def test_unreadable_path_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="/dev/full: is a device, and may never end"):
+        read_paths(Path("/dev/full"))
     with pytest.raises(InputError, match="cannot be read"):
         read_paths(tmp_path / "missing.csv")
     (tmp_path / "latin.csv").write_bytes("path,total_conversions\ncafé,1\n".encode("latin-1"))
@@ -302,7 +310,9 @@ def test_channel_of_the_name_of_the_rest_is_no_rare_one_without_any(tmp_path: Pa
     whole = account_of(paths, Parameters(), models=["data_driven"])
     assert whole.notices == ()
     few = account_of(paths, Parameters(), models=["data_driven"], most=2)
-    assert few.notices == ("data_driven takes 3 rare channels as one, (other)",)
+    assert few.notices == (
+        "data_driven takes 3 rare channels as one, (other), where their removal figures stand",
+    )
 
 
 def test_resamples_tell_the_channels_of_all_paths_apart() -> None:

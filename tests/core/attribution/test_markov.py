@@ -339,7 +339,8 @@ def test_too_many_channels_are_fitted_as_fewer_and_said(monkeypatch: pytest.Monk
     account = account_of(crowd, Parameters(), minimum=1)
     assert account.fitted is not None
     assert sorted(account.fitted.weights) == ["(other)", "c0", "c1", "c2"]
-    assert "data_driven takes 9 rare channels as one, (other)" in account.notices
+    said = "data_driven takes 9 rare channels as one, (other), where their removal figures stand"
+    assert said in account.notices
     rows = [row for row in account.rows if row.model == "data_driven"]
     assert sum(row.conversions for row in rows) == pytest.approx(12)
     assert sum(row.removal_conversions or 0 for row in rows) == pytest.approx(12)
