@@ -65,7 +65,7 @@ class Report:
     def word(self) -> str:
         """What stands above all: the verdict, or the rate that a plan has found."""
         if self.is_plan and self.plan is not None and self.plan.highest_rate is not None:
-            return f"{self.plan.highest_rate:,.4g} requests/s"
+            return words.rate_text(self.plan.highest_rate)
         return "NO RATE" if self.is_plan else words.word(self.outcome)
 
     @property
