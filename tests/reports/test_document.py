@@ -269,8 +269,8 @@ def test_one_side_alone_makes_a_whole_report(tmp_path: Path) -> None:
     plan = (tmp_path / "plan" / "report.md").read_text()
     assert "Every KPI holds up to 1,200 requests/s" in plan
     assert plan.startswith("# → 1,200 requests/s: ")  # a plan is no verdict on a run
-    page = (tmp_path / "plan" / "report.html").read_text()
-    assert "</span> 1,200 requests/s</p>" in page
+    written = (tmp_path / "plan" / "report.html").read_text()
+    assert "</span> 1,200 requests/s</p>" in written
 
 
 def test_markdown_fits_a_job_summary(folder: Path) -> None:
