@@ -78,8 +78,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
-            where = error.filename or "standard output, or a file,"
-            return _say(f"{where}: cannot be written ({error.strerror}); give it room", 2)
+            if error.filename is None:
+                return _say(f"the output cannot be written ({error.strerror}); make room for it", 2)
+            where = f"{error.filename}: cannot be written ({error.strerror})"
+            return _say(f"{where}; give another --out DIR", 2)
         raise
     if result == 130:  # what typer makes of Ctrl-C
         return _interrupted()

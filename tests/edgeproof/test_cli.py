@@ -347,6 +347,17 @@ sys.exit(entry.main([]))
     assert (done.returncode, done.stdout, done.stderr) == (130, "", said)
 
 
+def test_output_that_has_no_room_is_one_line(folder: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "edgeproof", "scenario", "list"],
+            cwd=folder, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True,
+            check=False,
+        )  # fmt: skip
+    said = "the output cannot be written (No space left on device); make room for it"
+    assert (done.returncode, done.stderr) == (2, f"edgeproof: {said}\n")
+
+
 def test_reader_that_goes_away_ends_the_command_quietly(folder: Path) -> None:
     read, write = os.pipe()
     os.close(read)
