@@ -81,13 +81,18 @@ def spectrum(
             _draw(axes, panel, furthest)
             if index + columns >= len(panels):
                 axes.set_xlabel("percentile", loc="left", fontsize=8)
-        style.headline(
-            figure,
-            title,
-            "Response time at each percentile, the slow end stretched (log 1/(1−q)); ringed: the"
-            " one that a KPI judges.",
-        )
+        style.headline(figure, title, _subtitle(predicted, measured))
         return figure
+
+
+def _subtitle(predicted: RunRecord | None, measured: RunRecord | None) -> str:
+    text = "Response time at each percentile, the slow end stretched (log 1/(1−q)); ringed: the one"
+    if measured is None and predicted is not None and predicted.runs > 1:
+        return (
+            f"{text} that a KPI is about. The curves are one run; the KPIs are judged on the mean"
+            f" of {predicted.runs}."
+        )
+    return f"{text} that a KPI judges."
 
 
 def _panel(
@@ -111,23 +116,25 @@ def _histogram(record: RunRecord | None, series: str) -> LatencyHistogram | None
 
 
 def _title(panels: Sequence[_Panel]) -> str:
-    side = "measured" if any(p.measured for p in panels) else "predicted"
+    is_measured = any(p.measured for p in panels)
     judged = [p.verdict for p in panels if p.verdict is not None and p.verdict.value is not None]
     missed = [v.kpi.name for v in judged if v.outcome in (Outcome.WARN, Outcome.FAIL)]
     kept = [v for v in judged if v.outcome is Outcome.PASS]
     if missed:
-        verb = "misses its target" if len(missed) == 1 else "miss their targets"
-        text = f"{words.listed(missed)} {verb}, as {side}"
+        outcome = Outcome.WARN  # which misses its target, as one that FAILs does
+        verb = words.verb(outcome, len(missed), is_measured=is_measured)
+        text = f"{words.listed(missed)} {verb}" + (", as measured" if is_measured else "")
     elif kept and len(kept) == len(judged):
         every = (
             f"{words.all_of(len(kept))} percentile targets are"
             if len(kept) > 1
             else "The target is"
         )
-        text = f"{every} kept, as {side}"
+        text = f"{every} {'kept, as measured' if is_measured else 'predicted to be kept'}"
     else:
         slowest = max(panels, key=lambda p: p.decisive.quantile(0.95))
-        text = f"{slowest.series} has the longest p95, as {side}"
+        side = "as measured" if is_measured else "as predicted"
+        text = f"{slowest.series} has the longest p95, {side}"
     errors = {p.series: e for p in panels if (e := _error(p)) is not None}
     if errors:
         worst = max(errors, key=lambda name: abs(errors[name]))

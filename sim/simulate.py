@@ -24,6 +24,7 @@ from core.worker_pool import worker_pool, workers_deaf_to_ctrl_c
 from sim.model import Database, Outcome, Replication
 
 REPLICATIONS = 10
+"""Runs of a simulation, the one with the scenario's own numbers among them."""
 
 SUMMARY = tuple(
     parse_metric(text)
@@ -56,11 +57,11 @@ def simulate(
     *,
     prepared: Prepared | None = None,
     calibration: Calibration | None = None,
-    replications: int = REPLICATIONS,
+    replications: int = REPLICATIONS - 1,
     jobs: int = 1,
     on_progress: Progress | None = None,
 ) -> Simulation:
-    """Return what *scenario* comes to: the run itself, and *replications* more for intervals.
+    """Return what *scenario* comes to: the run itself, and *replications* more beside it.
 
     prepared: the requests, where the caller has made them. calibration: fitted costs in place of
     the scenario's committed ones. jobs: processes for the replications; the result does not
