@@ -35,6 +35,7 @@ class _Panel:
     predicted: LatencyHistogram | None
     measured: LatencyHistogram | None
     verdict: Verdict | None
+    is_one_of_several: bool
 
     @property
     def decisive(self) -> LatencyHistogram:
@@ -104,7 +105,10 @@ def _panel(
     kpi = next((k for k in kpis if k.metric.series == series and k.metric.quantile), None)
     row = compare([kpi], predicted, measured)[0] if kpi else None
     verdict = words.decisive(row) if row else None
-    return _Panel(series=series, predicted=left, measured=right, verdict=verdict)
+    is_one = measured is None and predicted is not None and predicted.runs > 1
+    return _Panel(
+        series=series, predicted=left, measured=right, verdict=verdict, is_one_of_several=is_one
+    )
 
 
 def _histogram(record: RunRecord | None, series: str) -> LatencyHistogram | None:
@@ -272,7 +276,8 @@ def _words(axes: Axes, panel: _Panel) -> None:
         text = f"━ measured {name} {words.duration(panel.measured.quantile(q))}"
         lines.append((text, style.MEASURED))
     if panel.predicted is not None:
-        text = f"╌ predicted {name} {words.duration(panel.predicted.quantile(q))}"
+        said = f"{name} of one run" if panel.is_one_of_several else f"predicted {name}"
+        text = f"╌ {said} {words.duration(panel.predicted.quantile(q))}"
         if (error := _error(panel)) is not None:
             text += f" ({words.signed_percent(error)})"
         lines.append((text, style.PREDICTED_TEXT))
