@@ -208,6 +208,10 @@ class Executions:
         free[server] = end = max(free[server], arrived) + seconds
         return end
 
+    def backlog(self, now: float) -> float:
+        """Return the seconds of work that lie before each server at *now*, on average."""
+        return sum(max(0.0, free - now) for free in self._free) / len(self._free)
+
 
 class Reservations(Protocol):
     """What hands out execution times; one for all processes that share a database."""
