@@ -11,7 +11,8 @@ from typing import Any
 from core.errors import InputError
 from core.scenario_file import load_scenario
 from scenarios.catalogue import shipped
-from sim.simulate import simulate, summary
+from sim.replications import summary
+from sim.simulate import simulate
 
 GOLDEN = Path(__file__).with_name("golden")
 SCENARIOS = ("baseline", "cold-start", "flash-crowd", "kv-outage", "slow-database")

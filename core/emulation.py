@@ -193,7 +193,12 @@ class Executions:
         self._free = [0.0] * concurrency
 
     def reserve(self, arrived: float, seconds: float) -> float:
-        """Return when an execution of *seconds* that arrives at *arrived* ends."""
+        """Return when an execution of *seconds* that arrives at *arrived* ends.
+
+        An execution of 0 s needs no server and does not queue for one.
+        """
+        if not seconds:
+            return arrived
         free = self._free
         if len(free) == 1:
             start = free[0] if free[0] > arrived else arrived
@@ -202,6 +207,10 @@ class Executions:
         server = min(range(len(free)), key=free.__getitem__)
         free[server] = end = max(free[server], arrived) + seconds
         return end
+
+    def backlog(self, now: float) -> float:
+        """Return the seconds of work that lie before each server at *now*, on average."""
+        return sum(max(0.0, free - now) for free in self._free) / len(self._free)
 
 
 class Reservations(Protocol):

@@ -23,7 +23,12 @@ class SharedExecutions:
         self._memory = mmap.mmap(self._file.fileno(), self._format.size)
 
     def reserve(self, arrived: float, seconds: float) -> float:
-        """Return when an execution of *seconds* that arrives at *arrived* ends."""
+        """Return when an execution of *seconds* that arrives at *arrived* ends.
+
+        An execution of 0 s needs no server and does not queue for one.
+        """
+        if not seconds:
+            return arrived
         fcntl.flock(self._file, fcntl.LOCK_EX)
         try:
             free = list(self._format.unpack_from(self._memory))

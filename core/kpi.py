@@ -175,27 +175,44 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """A KPI judged on one figure: its value, its 95 % interval where there is one, the outcome."""
+    """A KPI judged on one figure: its value, its 95 % interval where there is one, the outcome.
+
+    runs: how many runs the value is the mean of.
+    """
 
     kpi: Kpi
     value: float | None
     interval: Interval | None
     outcome: Outcome
+    runs: int = 1
+
+    @property
+    def misses(self) -> bool:
+        """Whether the value and all of its interval miss the target."""
+        if self.value is None:
+            return False
+        target = self.kpi.target
+        return not any(target.holds(figure) for figure in (self.value, *(self.interval or ())))
 
 
-def judge(kpi: Kpi, value: float | None, interval: Interval | None = None) -> Verdict:
-    """Judge *value* in SI units against *kpi*.
+def judge(
+    kpi: Kpi, value: float | None, interval: Interval | None = None, *, runs: int = 1
+) -> Verdict:
+    """Judge *value* in SI units, the mean of *runs* runs, against *kpi*.
 
-    With an interval the outcome is that of the whole interval, and INCONCLUSIVE where its ends
-    disagree; without one it is that of the point. A value of None was NOT_MEASURED.
+    Without an interval the outcome is that of the value. With one it is that of the value and of
+    both ends, and INCONCLUSIVE where these disagree. A value of None was NOT_MEASURED. Raise
+    ValueError if the value lies outside its interval.
     """
     if value is None or math.isnan(value):
         return Verdict(kpi=kpi, value=None, interval=None, outcome=Outcome.NOT_MEASURED)
     if interval is None:
-        return Verdict(kpi=kpi, value=value, interval=None, outcome=_side(kpi, value))
-    ends = {_side(kpi, end) for end in interval}
-    outcome = ends.pop() if len(ends) == 1 else Outcome.INCONCLUSIVE
-    return Verdict(kpi=kpi, value=value, interval=interval, outcome=outcome)
+        return Verdict(kpi=kpi, value=value, interval=None, outcome=_side(kpi, value), runs=runs)
+    if not interval[0] <= value <= interval[1]:
+        raise ValueError(f"{kpi.name} is {value}, outside its interval {interval}")
+    sides = {_side(kpi, figure) for figure in (value, *interval)}
+    outcome = sides.pop() if len(sides) == 1 else Outcome.INCONCLUSIVE
+    return Verdict(kpi=kpi, value=value, interval=interval, outcome=outcome, runs=runs)
 
 
 def _side(kpi: Kpi, value: float) -> Outcome:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from core.errors import InputError
 from core.histogram import LatencyHistogram
-from core.kpi import ENDPOINT_SERIES, Metric
+from core.kpi import ENDPOINT_SERIES, Interval, Metric
 
 SCHEMA_VERSION = 1
 MAX_WINDOWS = 240
@@ -76,6 +76,18 @@ class Audit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A metric over one or several runs: their mean, and its 95 % confidence interval if several.
+
+    The value lies within the interval. runs: how many runs saw the metric.
+    """
+
+    value: float
+    interval: Interval | None
+    runs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
     """What one engine found for one scenario, warm-up left out.
 
@@ -84,8 +96,8 @@ class RunRecord:
     ...) and outcome (READ_OUTCOMES; "negative" and "stale" count hits on cached absence and on
     values beyond their TTL once more).
     memory_peak: bytes, None where it cannot be seen. replications: for each further run of the
-    simulation, every metric's value. counters: exact domain counters. notes: what a reader of
-    the report has to know.
+    simulation, with random numbers of its own, every metric's value. counters: exact domain
+    counters. notes: what a reader of the report has to know.
     """
 
     engine: Literal["simulate", "load"]
@@ -112,7 +124,7 @@ class RunRecord:
         return str(self.scenario["name"])
 
     def metric(self, metric: Metric) -> float | None:
-        """Return *metric* in SI units, None if this run could not see it."""
+        """Return *metric* of this one run in SI units, None if it could not see it."""
         if metric.function == "ratio":
             return self._ratio(metric.series)
         if metric.function == "peak":
@@ -150,27 +162,38 @@ class RunRecord:
                 totals[outcome] += outcomes.get(outcome, 0)
         return totals
 
-    def interval(self, metric: Metric) -> tuple[float, float] | None:
-        """Return the 95 % prediction interval for one more run, from the replications.
+    @property
+    def runs(self) -> int:
+        """How many runs there are: this one and its replications."""
+        return 1 + len(self.replications)
 
-        mean +- t(n-1, 0.975) s sqrt(1 + 1/n): where a run of the same scenario with another seed
-        falls 95 times in 100 if the figure is normal over runs (Hahn & Meeker, "Statistical
-        Intervals", 1991). None with fewer than two replications.
+    def estimate(self, metric: Metric) -> Estimate | None:
+        """Return the mean of *metric* over this run and its replications, None if none saw it.
+
+        The interval is mean +- t(n-1, 0.975) s / sqrt(n) (Student, "The Probable Error of a
+        Mean", 1908), cut at what the metric cannot be. Where some of the runs are infinite so is
+        the mean, and the interval begins at the least of them. One run has no interval.
         """
-        values = [run[metric.name] for run in self.replications if metric.name in run]
-        if len(values) < 2:
+        own = self.metric(metric)
+        values = [] if own is None else [own]
+        values += [run[metric.name] for run in self.replications if metric.name in run]
+        if not values:
             return None
-        if any(math.isinf(value) for value in values):
-            return (min(values), math.inf)
+        n = len(values)
+        if n == 1:
+            return Estimate(value=values[0], interval=None, runs=1)
+        least, most = min(values), max(values)
+        if math.isinf(most):
+            return Estimate(value=math.inf, interval=(least, math.inf), runs=n)
         from scipy.special import stdtrit  # slow to import, rarely needed
 
-        mean = math.fsum(values) / len(values)
-        variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
-        half = float(stdtrit(len(values) - 1, 0.975)) * math.sqrt(variance * (1 + 1 / len(values)))
-        low, high = mean - half, mean + half
+        mean = min(max(math.fsum(values) / n, least), most)  # never outside by rounding
+        variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
+        half = float(stdtrit(n - 1, 0.975)) * math.sqrt(variance / n)
+        low, high = max(mean - half, 0.0), mean + half
         if metric.unit == "ratio":
-            return (max(low, 0.0), min(high, 1.0))
-        return (max(low, 0.0), high)
+            high = min(high, 1.0)
+        return Estimate(value=mean, interval=(low, high), runs=n)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data; equal records give equal data in equal order."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.kpi import Kpi, Metric, Outcome, Verdict, judge, overall
 from core.record import RunRecord
@@ -23,15 +23,27 @@ class Row:
     error: float | None
 
 
-def verdicts(record: RunRecord, kpis: Sequence[Kpi]) -> list[Verdict]:
-    """Judge *record* on each of *kpis*; a run that cannot be trusted is INVALID throughout."""
-    judged = [judge(kpi, record.metric(kpi.metric), record.interval(kpi.metric)) for kpi in kpis]
+def verdicts(record: RunRecord, kpis: Sequence[Kpi], *, one_run: bool = False) -> list[Verdict]:
+    """Judge *record* on each of *kpis*; a run that cannot be trusted is INVALID throughout.
+
+    The mean over its replications is judged, with the interval of the mean; with *one_run* the
+    record's own run alone, which has no interval.
+    """
+    judged = [_judged(record, kpi, one_run=one_run) for kpi in kpis]
     if record.audit is None or not record.audit.invalid:
         return judged
-    return [
-        Verdict(kpi=v.kpi, value=v.value, interval=v.interval, outcome=Outcome.INVALID)
-        for v in judged
-    ]
+    return [replace(verdict, outcome=Outcome.INVALID) for verdict in judged]
+
+
+def _judged(record: RunRecord, kpi: Kpi, *, one_run: bool) -> Verdict:
+    if one_run:
+        return judge(kpi, record.metric(kpi.metric))
+    found = record.estimate(kpi.metric)
+    return (
+        judge(kpi, None)
+        if found is None
+        else judge(kpi, found.value, found.interval, runs=found.runs)
+    )
 
 
 def relative_error(metric: Metric, predicted: float | None, measured: float | None) -> float | None:
@@ -48,9 +60,14 @@ def relative_error(metric: Metric, predicted: float | None, measured: float | No
 def compare(
     kpis: Sequence[Kpi], predicted: RunRecord | None, measured: RunRecord | None
 ) -> list[Row]:
-    """Return one row per KPI with the verdict on either side."""
-    left = verdicts(predicted, kpis) if predicted else [None] * len(kpis)
-    right = verdicts(measured, kpis) if measured else [None] * len(kpis)
+    """Return one row per KPI with the verdict on either side.
+
+    Beside a measurement stands the one predicted run that has the same requests; alone, a
+    prediction is the mean over its replications.
+    """
+    is_beside = measured is not None
+    left = verdicts(predicted, kpis, one_run=is_beside) if predicted else [None] * len(kpis)
+    right = verdicts(measured, kpis, one_run=True) if measured else [None] * len(kpis)
     return [
         Row(
             kpi=kpi,

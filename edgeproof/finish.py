@@ -17,7 +17,7 @@ from rich.text import Text
 from core.capacity import CapacityPlan
 from core.kpi import Kpi, Outcome
 from core.record import RunRecord
-from core.verdict import compare, outcome
+from core.verdict import Row, compare, outcome
 from edgeproof.options import Judging
 from edgeproof.runs import shown_facts
 from reports.summary import summary
@@ -72,13 +72,15 @@ def finish(
     )
     write_report(folder, report)
     if options.as_json:
-        data = summary(rows, outcome=verdict, out=str(folder))
+        data = summary(rows, outcome=verdict, out=str(folder), invalid=report.invalid_reasons)
         if plan is not None:
             data["plan"] = plan.to_json()
         print(json.dumps(data, allow_nan=False))
     else:
         if rows:
             show_table(kpi_table(rows), plain=options.plain)
+        if report.basis:
+            print(report.basis)
         for line in (*lines, *([model_verdict] if model_verdict else ())):
             print(line)
         for reason in report.invalid_reasons:
@@ -86,12 +88,22 @@ def finish(
         print(f"{verdict if rows else 'PLAN'}: {report.sentence}")
         print(f"Report: {folder / 'report.html'}")
     sys.stdout.flush()
-    return exit_code(verdict, _outcomes(rows), options, model_holds=model_holds)
+    return exit_code(verdict, _outcomes(rows, options.gate), options, model_holds=model_holds)
 
 
-def _outcomes(rows: Sequence[Any]) -> list[Outcome]:
-    verdicts = [row.measured or row.predicted for row in rows]
-    return [verdict.outcome for verdict in verdicts if verdict is not None]
+def _outcomes(rows: Sequence[Row], gate: str) -> list[Outcome]:
+    """Return the outcome of each KPI; at the gate on targets a sure miss counts as one.
+
+    An interval that straddles the alert line alone is INCONCLUSIVE, and misses the target.
+    """
+    found = []
+    for row in rows:
+        verdict = row.measured or row.predicted
+        if verdict is None:
+            continue
+        is_miss = verdict.outcome is Outcome.INCONCLUSIVE and verdict.misses
+        found.append(Outcome.WARN if is_miss and gate != "alert" else verdict.outcome)
+    return found
 
 
 def exit_code(

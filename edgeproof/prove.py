@@ -47,7 +47,6 @@ from edgeproof.options import (
 )
 from edgeproof.progress import Display
 from edgeproof.runs import new_folder, run_facts, write_json, write_run
-from edgeproof.simulate import jobs
 from scenarios.calibrate import RATE, NotCalibrated, calibrate, calibration_workload
 from scenarios.hosts import MAX_RATE, check_reachable, checked_hosts, peak_rate
 from scenarios.result import LoadResult
@@ -232,10 +231,8 @@ class Proof:
                 self.scenario,
                 prepared=self.prepared,
                 calibration=self.calibration,
-                jobs=jobs(),
-                on_progress=lambda phase, share: self.display.update(
-                    "predicting", _overall(phase, share)
-                ),
+                replications=0,  # the measured requests are those of one run
+                on_progress=lambda _, share: self.display.update("predicting", share),
             )
         write_run(self.folder / "predicted", found.record, found.requests)
         return found.record
@@ -278,10 +275,6 @@ def calibration_workload_for(scenario: Scenario, prepared: Prepared, rate: float
         }
     )
     return calibration_workload(scenario.model_copy(update={"traffic": traffic}), rate=rate)
-
-
-def _overall(phase: str, share: float) -> float:
-    return 0.3 * share if phase == "simulating" else 0.3 + 0.7 * share
 
 
 def model_verdict(predicted: RunRecord, measured: RunRecord) -> tuple[str, bool]:

@@ -25,6 +25,7 @@ from edgeproof.options import (
 )
 from edgeproof.prove import model_verdict, request_lines
 from edgeproof.runs import new_folder, shown_facts
+from reports.words import side_title
 
 
 def command(
@@ -121,7 +122,7 @@ class _Found:
         assert record is not None
         if self.predicted and self.measured:
             return f"{record.name}: predicted and measured"
-        return f"{record.name}: {'measured' if self.measured else 'predicted'}"
+        return f"{record.name}: {side_title(record)}"
 
 
 def _facts(data: dict[str, Any]) -> dict[str, Any]:

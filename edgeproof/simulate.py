@@ -26,6 +26,7 @@ from edgeproof.options import (
 )
 from edgeproof.progress import Display
 from edgeproof.runs import new_folder, run_facts, write_json, write_run
+from reports.words import side_title
 from sim.simulate import simulate
 
 
@@ -49,7 +50,7 @@ def command(
     plain: PlainOption = False,
     json: JsonOption = False,
 ) -> int:
-    """Predict every KPI of SCENARIO in seconds, with 95 % intervals from 10 replications.
+    """Predict every KPI of SCENARIO: the mean of 10 replications and its 95 % interval.
 
     The simulation runs the application's own code and SQL on simulated time, so the same scenario
     and seed give the same record.json byte for byte.
@@ -74,7 +75,7 @@ def command(
     return finish(
         folder,
         options,
-        title=f"{chosen.name}: predicted",
+        title=f"{chosen.name}: {side_title(found.record)}",
         kpis=chosen.judged(),
         predicted=found.record,
         facts=facts,

@@ -61,9 +61,12 @@ def over_time(predicted: RunRecord | None, measured: RunRecord | None, kpis: Seq
     if main is None:
         raise ValueError("a timeline needs a record")
     side = "measured" if measured is not None else "predicted"
+    of_one = " (one run)" if measured is None and main.runs > 1 else ""
     if kpi is None:
-        return f"{words.count_of(sum(main.windows.requests), 'request')} over time, as {side}"
-    text = _clause(main.windows, kpi, side)
+        return (
+            f"{words.count_of(sum(main.windows.requests), 'request')} over time, as {side}{of_one}"
+        )
+    text = _clause(main.windows, kpi, side) + of_one
     if measured is not None and predicted is not None:
         breach = first_breach(predicted.windows, kpi)
         expected = f"at {breach.time:g} s" if breach else "in no window"

@@ -66,11 +66,11 @@ def _csv(account: Account) -> str:
 def _json(report: Report) -> str:
     # The folder may be moved, and equal runs in two folders are equal: it calls itself ".".
     data = {
-        **summary(report.rows, outcome=report.outcome, out="."),
+        **summary(report.rows, outcome=report.outcome, out=".", invalid=report.invalid_reasons),
         "title": report.title,
         "sentence": report.sentence,
+        "basis": report.basis,
         "model_verdict": report.model_verdict,
-        "invalid": report.invalid_reasons,
         "facts": [{"label": label, "value": value} for label, value in report.facts],
         "notes": report.all_notes,
     }

@@ -54,7 +54,8 @@ def _reason(report: Report, row: Row) -> tuple[Outcome, str]:
     if verdict.outcome is Outcome.INVALID:
         reasons = "; ".join(report.invalid_reasons)
         return Outcome.INVALID, reasons or words.MEANINGS[Outcome.INVALID]
-    reason = f"{words.distance(verdict)}, alert {row.kpi.alert_text}"
+    distance = words.distance(verdict, is_predicted=row.measured is None)
+    reason = f"{distance}, alert {row.kpi.alert_text}"
     if verdict.outcome in (Outcome.INCONCLUSIVE, Outcome.NOT_MEASURED):
         reason = f"{reason}; {words.MEANINGS[verdict.outcome]}"
     return verdict.outcome, reason

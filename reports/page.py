@@ -18,9 +18,9 @@ _HOW = {
     "scorecard": (
         "Scorecard",
         "100 % is each KPI's own target, the red line its alert. For"
-        " hit_ratio the scale counts the reads that missed against those that may miss. The"
-        " thick line behind a diamond is the 95 % prediction interval; an arrow points to what lies"
-        " beyond the scale.",
+        " hit_ratio the scale counts the reads that missed against those that may miss. A"
+        " thick line behind a diamond is the 95 % confidence interval of the mean; an arrow points"
+        " to what lies beyond the scale.",
     ),
     "spectrum": (
         "Percentiles",
@@ -70,8 +70,10 @@ def html(report: Report, figures: Mapping[str, Figure], svgs: Mapping[str, bytes
         state=report.state,
         colours=style.COLOURS,
         kpis=[_kpi(row) for row in report.rows],
+        columns=tables.kpi_table(report.rows)[0] if report.rows else (),
         figures=drawn,
         reads=_reads(report),
+        reads_header=tables.reads_table(report.predicted, report.measured)[0],
         audit=tables.audit_table(report.measured),
     )
 
@@ -96,8 +98,8 @@ def _kpi(row: Row) -> dict[str, Any]:
 def _reads(report: Report) -> list[dict[str, Any]]:
     found = []
     counted = tables.reads(report.predicted, report.measured)
-    body = tables.reads_table(report.predicted, report.measured)[1:]
-    for (_, _, outcomes), cells in zip(counted, body, strict=True):
+    table = tables.reads_table(report.predicted, report.measured)
+    for (_, _, outcomes), cells in zip(counted, table[1:], strict=True):
         total = sum(outcomes.get(outcome, 0) for outcome in READ_OUTCOMES[1:])
         l1, l2 = outcomes.get("l1", 0), outcomes.get("l2", 0)
         widths = [round(100 * part / max(1, total), 2) for part in (l1, l2, total - l1 - l2)]
@@ -119,11 +121,14 @@ def markdown(report: Report, figures: Mapping[str, Figure]) -> str:
         parts.append(f"**{say(report.model_verdict).replace(':', ':**', 1)}\n")
     if report.rows:
         parts.append(tables.markdown(tables.kpi_table(report.rows), left=2))
+    if report.basis:
+        parts.append(f"{say(report.basis)}\n")
     if figures:
         parts.append("## Findings\n")
         parts.append("".join(f"- {say(style.finding(figure))}\n" for figure in figures.values()))
+    of_one = " (one run)" if report.shows_one_run else ""
     sections = (
-        ("Cache reads", tables.reads_table(report.predicted, report.measured), 2),
+        (f"Cache reads{of_one}", tables.reads_table(report.predicted, report.measured), 2),
         ("Load generator", tables.audit_table(report.measured), 3),
     )
     for title, table, left in sections:

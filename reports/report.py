@@ -92,6 +92,18 @@ class Report:
         return f"{text}."
 
     @property
+    def basis(self) -> str:
+        """What the predicted figures are: a mean with its interval, or one run; "" without any."""
+        return words.basis(self.rows)
+
+    @property
+    def shows_one_run(self) -> bool:
+        """Whether the figures judged are means, while reads and curves are those of one run."""
+        if self.predicted is None or self.measured is not None:
+            return False
+        return self.predicted.runs > 1
+
+    @property
     def all_notes(self) -> list[str]:
         """The notes of the report and of its records, each once."""
         sides = (("Prediction", self.predicted), ("Measurement", self.measured))

@@ -35,6 +35,7 @@ class _Panel:
     predicted: LatencyHistogram | None
     measured: LatencyHistogram | None
     verdict: Verdict | None
+    is_one_of_several: bool
 
     @property
     def decisive(self) -> LatencyHistogram:
@@ -81,13 +82,18 @@ def spectrum(
             _draw(axes, panel, furthest)
             if index + columns >= len(panels):
                 axes.set_xlabel("percentile", loc="left", fontsize=8)
-        style.headline(
-            figure,
-            title,
-            "Response time at each percentile, the slow end stretched (log 1/(1−q)); ringed: the"
-            " one that a KPI judges.",
-        )
+        style.headline(figure, title, _subtitle(predicted, measured))
         return figure
+
+
+def _subtitle(predicted: RunRecord | None, measured: RunRecord | None) -> str:
+    text = "Response time at each percentile, the slow end stretched (log 1/(1−q)); ringed: the one"
+    if measured is None and predicted is not None and predicted.runs > 1:
+        return (
+            f"{text} that a KPI is about. The curves are one run; the KPIs are judged on the mean"
+            f" of {predicted.runs}."
+        )
+    return f"{text} that a KPI judges."
 
 
 def _panel(
@@ -99,7 +105,10 @@ def _panel(
     kpi = next((k for k in kpis if k.metric.series == series and k.metric.quantile), None)
     row = compare([kpi], predicted, measured)[0] if kpi else None
     verdict = words.decisive(row) if row else None
-    return _Panel(series=series, predicted=left, measured=right, verdict=verdict)
+    is_one = measured is None and predicted is not None and predicted.runs > 1
+    return _Panel(
+        series=series, predicted=left, measured=right, verdict=verdict, is_one_of_several=is_one
+    )
 
 
 def _histogram(record: RunRecord | None, series: str) -> LatencyHistogram | None:
@@ -111,23 +120,25 @@ def _histogram(record: RunRecord | None, series: str) -> LatencyHistogram | None
 
 
 def _title(panels: Sequence[_Panel]) -> str:
-    side = "measured" if any(p.measured for p in panels) else "predicted"
+    is_measured = any(p.measured for p in panels)
     judged = [p.verdict for p in panels if p.verdict is not None and p.verdict.value is not None]
     missed = [v.kpi.name for v in judged if v.outcome in (Outcome.WARN, Outcome.FAIL)]
     kept = [v for v in judged if v.outcome is Outcome.PASS]
     if missed:
-        verb = "misses its target" if len(missed) == 1 else "miss their targets"
-        text = f"{words.listed(missed)} {verb}, as {side}"
+        outcome = Outcome.WARN  # which misses its target, as one that FAILs does
+        verb = words.verb(outcome, len(missed), is_measured=is_measured)
+        text = f"{words.listed(missed)} {verb}" + (", as measured" if is_measured else "")
     elif kept and len(kept) == len(judged):
         every = (
             f"{words.all_of(len(kept))} percentile targets are"
             if len(kept) > 1
             else "The target is"
         )
-        text = f"{every} kept, as {side}"
+        text = f"{every} {'kept, as measured' if is_measured else 'predicted to be kept'}"
     else:
         slowest = max(panels, key=lambda p: p.decisive.quantile(0.95))
-        text = f"{slowest.series} has the longest p95, as {side}"
+        side = "as measured" if is_measured else "as predicted"
+        text = f"{slowest.series} has the longest p95, {side}"
     errors = {p.series: e for p in panels if (e := _error(p)) is not None}
     if errors:
         worst = max(errors, key=lambda name: abs(errors[name]))
@@ -265,7 +276,8 @@ def _words(axes: Axes, panel: _Panel) -> None:
         text = f"━ measured {name} {words.duration(panel.measured.quantile(q))}"
         lines.append((text, style.MEASURED))
     if panel.predicted is not None:
-        text = f"╌ predicted {name} {words.duration(panel.predicted.quantile(q))}"
+        said = f"{name} of one run" if panel.is_one_of_several else f"predicted {name}"
+        text = f"╌ {said} {words.duration(panel.predicted.quantile(q))}"
         if (error := _error(panel)) is not None:
             text += f" ({words.signed_percent(error)})"
         lines.append((text, style.PREDICTED_TEXT))

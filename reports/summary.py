@@ -12,15 +12,19 @@ from core.verdict import Row
 SCHEMA_VERSION = 1
 
 
-def summary(rows: Sequence[Row], *, outcome: Outcome, out: str) -> dict[str, Any]:
+def summary(
+    rows: Sequence[Row], *, outcome: Outcome, out: str, invalid: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return what `--json` prints: seconds, bytes and fractions, None where a side is missing.
 
-    out: the folder of the run. JSON has no infinity: it is the text "Infinity".
+    out: the folder of the run. invalid: why the run cannot be trusted. "predicted_runs": of how
+    many runs a figure is the mean. JSON has no infinity: it is the text "Infinity".
     """
     return {
         "schema_version": SCHEMA_VERSION,
         "outcome": outcome.value,
         "out": out,
+        "invalid": list(invalid),
         "kpis": [
             {
                 "metric": row.kpi.name,
@@ -40,6 +44,7 @@ def _side(name: str, verdict: Verdict | None) -> dict[str, Any]:
         name: None if verdict is None else _number(verdict.value),
         f"{name}_interval": None if verdict is None else _ends(verdict.interval),
         f"{name}_outcome": None if verdict is None else verdict.outcome.value,
+        f"{name}_runs": None if verdict is None else verdict.runs,
     }
 
 

@@ -12,13 +12,28 @@ from reports import words
 KPI_HEADER = ("KPI", "target", "predicted", "measured", "error", "verdict")
 READS_HEADER = ("cache read", "side", "reads", "L1", "L2", "database", "of these waited", "absent")
 AUDIT_HEADER = ("what", "found", "limit", "verdict")
+_EMPTY = ("", "-", words.DASH)
 MAX_DROPPED, MAX_CPU = 0.001, 0.9
 
 Table = list[tuple[str, ...]]
 
 
+def filled(table: Sequence[tuple[str, ...]]) -> Table:
+    """Return *table* without the columns that no line fills; the first one always stays."""
+    header, *body = table
+    kept = [
+        column
+        for column in range(len(header))
+        if column == 0 or not body or any(row[column] not in _EMPTY for row in body)
+    ]
+    return [tuple(row[column] for column in kept) for row in table]
+
+
 def kpi_table(rows: Sequence[Row]) -> Table:
-    """Return the header and one line per row: figures with unit and interval, and the verdict."""
+    """Return the header and one line per row: figures with unit and interval, and the verdict.
+
+    A column that nothing fills is left out: a prediction alone has nothing measured.
+    """
     table: Table = [KPI_HEADER]
     table += [
         (
@@ -31,30 +46,32 @@ def kpi_table(rows: Sequence[Row]) -> Table:
         )
         for row in rows
     ]
-    return table
+    return filled(table)
 
 
 def reads_table(predicted: RunRecord | None, measured: RunRecord | None) -> Table:
     """Return the header and, per name of a cache read and side, the share that each tier answered.
 
     "of these waited": reads that waited for another request's load; "absent": hits on the cached
-    answer that there is nothing. Only the header if nothing was read.
+    answer that there is nothing; a column that no line fills is left out. Only the header if
+    nothing was read.
     """
     table: Table = [READS_HEADER]
     for name, side, outcomes in reads(predicted, measured):
         total = sum(outcomes.get(outcome, 0) for outcome in READ_OUTCOMES[1:])
         l1, l2 = outcomes.get("l1", 0), outcomes.get("l2", 0)
+        waited, absent = outcomes.get("collapsed", 0), outcomes.get("negative", 0)
         table.append(
             (
                 name,
                 side,
                 f"{total:,}",
                 *(_share(part, total) for part in (l1, l2, total - l1 - l2)),
-                _share(outcomes.get("collapsed", 0), total),
-                _share(outcomes.get("negative", 0), total),
+                _share(waited, total) if waited else words.DASH,
+                _share(absent, total) if absent else words.DASH,
             )
         )
-    return table
+    return filled(table)
 
 
 def reads(

@@ -62,8 +62,10 @@ def timeline(
                 _time_axis(axes, records, is_lowest=draw is rows[-1][0])
                 axes.tick_params(labelleft=column == 0)
                 if draw is _rate:
+                    how = "simulated" if record.engine == "simulate" else "load test"
+                    how += ", one run" if measured is None and record.runs > 1 else ""
                     axes.annotate(
-                        f"{word} ({'simulated' if record.engine == 'simulate' else 'load test'})",
+                        f"{word} ({how})",
                         (0, 1),
                         xytext=(0, 22),
                         xycoords="axes fraction",

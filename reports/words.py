@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Sequence
 
 from core.kpi import Interval, Kpi, Metric, Outcome, Verdict
+from core.record import RunRecord
 from core.units import format_duration
 from core.verdict import Row
 
@@ -88,16 +89,41 @@ def number(metric: Metric, value: float) -> str:
     return "∞" if math.isinf(value) else metric.format(value)
 
 
-def interval(metric: Metric, value: float, ends: Interval) -> str:
-    """Return *ends* in the unit of *value* ("23.4–24.9"), "" if they print as *value* does."""
+def number_of(kpi: Kpi, value: float) -> str:
+    """Return *value* as `number` does, with more digits where fewer would move it over a line.
+
+    99.96 ms is not shown as 100 ms where the target is < 100ms.
+    """
+    metric = kpi.metric
     text = number(metric, value)
     if math.isinf(value):
-        return "–".join(number(metric, end) for end in ends)
+        return text
+    digits, unit, scale = _parts(metric, value, text)
+    places = len(digits.partition(".")[2])
+    for more in range(1, 16):
+        shown = metric.parse_value(f"{digits}{unit}")
+        if all(line.holds(shown) == line.holds(value) for line in (kpi.target, kpi.alert)):
+            break
+        digits = f"{value / scale:.{places + more}f}"
+    return f"{digits} {unit}"
+
+
+def _parts(metric: Metric, value: float, text: str) -> tuple[str, str, float]:
+    """Return the digits and the unit of *text*, and what one of the unit is."""
     digits, unit = text.split(" ", 1)
     if metric.unit == "ratio" or value == 0:
-        scale = 0.01 if metric.unit == "ratio" else 1.0
-    else:
-        scale = metric.parse_value(f"1{unit}")
+        return digits, unit, 0.01 if metric.unit == "ratio" else 1.0
+    return digits, unit, metric.parse_value(f"1{unit}")
+
+
+def interval(metric: Metric, value: float, ends: Interval, text: str = "") -> str:
+    """Return *ends* in the unit of *value* ("23.4–24.9"), "" if they print as *value* does.
+
+    text: how the value is shown, if not as `number` does.
+    """
+    if math.isinf(value):
+        return "–".join(number(metric, end) for end in ends)
+    digits, _, scale = _parts(metric, value, text or number(metric, value))
     places = len(digits.partition(".")[2])
     ends_text = ["∞" if math.isinf(end) else f"{end / scale:.{places}f}" for end in ends]
     return "" if ends_text == [digits, digits] else "–".join(ends_text)
@@ -107,9 +133,9 @@ def figure_and_interval(verdict: Verdict | None) -> tuple[str, str]:
     """Return the figure of *verdict* and its interval ("24.1 ms", "23.4–24.9"); a dash for None."""
     if verdict is None or verdict.value is None:
         return DASH, ""
-    metric = verdict.kpi.metric
-    ends = interval(metric, verdict.value, verdict.interval) if verdict.interval else ""
-    return number(metric, verdict.value), ends
+    metric, text = verdict.kpi.metric, number_of(verdict.kpi, verdict.value)
+    ends = interval(metric, verdict.value, verdict.interval, text) if verdict.interval else ""
+    return text, ends
 
 
 def with_interval(verdict: Verdict | None) -> str:
@@ -209,14 +235,15 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def distance(verdict: Verdict) -> str:
+def distance(verdict: Verdict, *, is_predicted: bool = False) -> str:
     """Return where the figure lies, as a clause ("p95_track is 231 ms, target < 100ms")."""
     if verdict.value is None:
         return f"{verdict.kpi.name} could not be seen"
-    value = number(verdict.kpi.metric, verdict.value)
+    value = number_of(verdict.kpi, verdict.value)
     if math.isinf(verdict.value):
         value = "beyond any limit, because requests failed"
-    return f"{verdict.kpi.name} is {value}, target {verdict.kpi.target_text}"
+    verb = "is predicted to be" if is_predicted else "is"
+    return f"{verdict.kpi.name} {verb} {value}, target {verdict.kpi.target_text}"
 
 
 def closeness(rows: Sequence[Row]) -> str:
@@ -244,33 +271,78 @@ def outcome_sentence(rows: Sequence[Row]) -> str:
     if not seen:
         return "Nothing could be judged"
     is_measured = any(row.measured is not None for row in rows)
-    where = "measured" if is_measured else "predicted"
     if any(v.outcome is Outcome.INVALID for v in seen):
+        where = "measured" if is_measured else "predicted"
         return f"The {where} run is invalid: its figures prove nothing"
     good = [v for v in seen if v.outcome is Outcome.PASS]
+    unseen = f" ({len(judged) - len(seen)} not seen)" if len(seen) < len(judged) else ""
     if len(good) == len(seen):
-        unseen = f" ({len(judged) - len(seen)} not seen)" if len(seen) < len(judged) else ""
-        if len(seen) == 1:
-            return f"{seen[0].kpi.name} meets its target, as {where}{unseen}"
-        return f"{all_of(len(seen))} KPIs meet their targets, as {where}{unseen}"
+        one = len(seen) == 1
+        who = seen[0].kpi.name if one else f"{all_of(len(seen))} KPIs"
+        target = "its target" if one else "their targets"
+        if is_measured:
+            return f"{who} {'meets' if one else 'meet'} {target}, as measured{unseen}"
+        return f"{who} {'is' if one else 'are'} predicted to meet {target}{unseen}"
     order = [Outcome.FAIL, Outcome.WARN, Outcome.INCONCLUSIVE]
-    bad = sorted((v for v in seen if v not in good), key=lambda v: order.index(v.outcome))
-    verbs = {
-        Outcome.FAIL: ("crosses its alert line", "cross their alert lines"),
-        Outcome.WARN: ("misses its target", "miss their targets"),
-        Outcome.INCONCLUSIVE: (
-            "is inconclusive, its interval straddles a line",
-            "are inconclusive, their intervals straddle a line",
-        ),
-    }
     clauses = []
     for outcome in order:
-        names = [v.kpi.name for v in bad if v.outcome is outcome]
+        names = [v.kpi.name for v in seen if v.outcome is outcome]
         if names:
-            clauses.append(f"{listed(names)} {verbs[outcome][len(names) > 1]}")
-    unseen = f" ({len(judged) - len(seen)} not seen)" if len(seen) < len(judged) else ""
+            clauses.append(f"{listed(names)} {verb(outcome, len(names), is_measured=is_measured)}")
     total = count_of(len(seen), "KPI")
-    return f"{len(good)} of {total} met as {where}{unseen}: {'; '.join(clauses)}"
+    met = "met as measured" if is_measured else "predicted to be met"
+    return f"{len(good)} of {total} {met}{unseen}: {'; '.join(clauses)}"
+
+
+_VERBS = {
+    Outcome.FAIL: ("crosses its alert line", "cross their alert lines"),
+    Outcome.WARN: ("misses its target", "miss their targets"),
+    Outcome.INCONCLUSIVE: (
+        "is inconclusive, its interval straddles a line",
+        "are inconclusive, their intervals straddle a line",
+    ),
+}
+_PREDICTED_VERBS = {
+    Outcome.FAIL: (
+        "is predicted to cross its alert line",
+        "are predicted to cross their alert lines",
+    ),
+    Outcome.WARN: ("is predicted to miss its target", "are predicted to miss their targets"),
+    Outcome.INCONCLUSIVE: _VERBS[Outcome.INCONCLUSIVE],
+}
+
+
+def verb(outcome: Outcome, number: int, *, is_measured: bool) -> str:
+    """Return what *number* KPIs of *outcome* do, or are predicted to do."""
+    verbs = _VERBS if is_measured else _PREDICTED_VERBS
+    return verbs[outcome][number > 1]
+
+
+def basis(rows: Sequence[Row]) -> str:
+    """Return what the predicted figures of *rows* are, "" if nothing was predicted."""
+    sides = [row.predicted for row in rows if row.predicted is not None]
+    if not sides:
+        return ""
+    if any(row.measured is not None for row in rows):
+        return "Predicted: one run, of the requests that were measured; it has no interval."
+    runs = max(verdict.runs for verdict in sides)
+    if runs == 1:
+        return "Predicted: one run, without an interval."
+    text = f"Predicted: mean of {runs} replications, and the 95 % confidence interval of the mean."
+    fewer = [v for v in sides if v.value is not None and v.runs < runs]
+    if fewer:
+        told = (f"{v.kpi.name} in {v.runs}" for v in fewer)
+        text += f" Not every replication saw all of them: {listed(list(told))}."
+    return text
+
+
+def side_title(record: RunRecord) -> str:
+    """Return what a report on *record* alone is about ("predicted, mean of 10 replications")."""
+    if record.engine == "load":
+        return "measured"
+    if record.runs == 1:
+        return "predicted, one run"
+    return f"predicted, mean of {record.runs} replications"
 
 
 def tied(text: str) -> str:

@@ -33,6 +33,7 @@ from core.streams import Purpose, Stream
 from core.warm_start import WarmState
 from core.warming import Warmer
 from sim.database import Image, ScratchDatabase
+from sim.growth import QueueGrowth
 from sim.loop import SimLoop
 from sim.process import RandomNumbers, SimulatedProcess
 
@@ -41,12 +42,16 @@ STAGES = ("l1", "l2", "l3", "l3wait", "total", "cpu")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What one replication found; histograms and counters leave the warm-up out."""
+    """What one replication found; histograms and counters leave the warm-up out.
+
+    growth: how fast the servers' queues grew (`sim.growth`).
+    """
 
     requests: Requests
     stages: dict[str, LatencyHistogram]
     counters: dict[str, int]
     memory_bytes: int
+    growth: dict[str, float]
 
 
 class Database:
@@ -117,6 +122,7 @@ class Replication:
         inbox = consumers[0].queue if consumers else None
         self.processes = [process(position, inbox) for position in range(count)]
         self._all = [*self.processes, *consumers]
+        self._growth = QueueGrowth(executions, [process.platform for process in self._all])
         n = len(workload)
         self._latency = [inf] * n
         self._reads = [0] * (2 * n)
@@ -159,6 +165,7 @@ class Replication:
             # What the warm-up did is subtracted, as the load side subtracts what it polled.
             self.loop.call_at(self._scenario.warm_up, self._take_snapshot)
             self._snapshot = self._profiled()
+            self._growth.watch(self.loop, self._scenario)
             await self._finished
         if self._failure is not None:
             raise self._failure
@@ -268,6 +275,7 @@ class Replication:
             stages=stages,
             counters=self._counters(),
             memory_bytes=self._scenario.topology.base_memory + memory,
+            growth=self._growth.per_second(),
         )
 
     def _counters(self) -> dict[str, int]:

@@ -118,15 +118,22 @@ class SimulatedPlatform:
     def charge(self, tier: str) -> float:
         """Occupy the CPU for one operation on *tier*; return when the process has sent it."""
         seconds = self.l2_cpu if tier == "l2" else self.l3_cpu
-        CURRENT.get().span.cpu += seconds
         now = self._loop.env._now  # as `occupy`, without a call
+        if not seconds:
+            return now
+        CURRENT.get().span.cpu += seconds
         free = self.cpu_free
         self.cpu_free = end = (free if free > now else now) + seconds
         return end
 
     def occupy(self, seconds: float) -> float:
-        """Occupy the CPU for *seconds*, first come first served; return when they end."""
+        """Occupy the CPU for *seconds*, first come first served; return when they end.
+
+        What takes no CPU does not queue for it.
+        """
         now = self._loop.env._now
+        if not seconds:
+            return now
         free = self.cpu_free
         self.cpu_free = end = (free if free > now else now) + seconds
         return end

@@ -425,7 +425,8 @@ def test_statements_take_effect_in_the_order_of_their_arrival_there() -> None:
 def by_ticks(jobs: Sequence[tuple[int, int]], servers: int) -> list[int]:
     """Return when each job (arrival, length) ends: the database's servers, tick by tick.
 
-    Jobs stand in the order of their arrival, which is the order in which they are served.
+    Jobs stand in the order of their arrival, which is the order in which they are served. One of
+    no length ends where it arrives.
     """
     ends: dict[int, int] = {}
     busy: list[tuple[int, int]] = []  # (ticks left, job)
@@ -434,13 +435,14 @@ def by_ticks(jobs: Sequence[tuple[int, int]], servers: int) -> list[int]:
     tick = 0
     while len(ends) < len(jobs):
         while coming and jobs[coming[0]][0] == tick:
-            queue.append(coming.popleft())
-        while queue and len(busy) < servers:
-            job = queue.popleft()
+            job = coming.popleft()
             if jobs[job][1]:
-                busy.append((jobs[job][1], job))
+                queue.append(job)
             else:
                 ends[job] = tick
+        while queue and len(busy) < servers:
+            job = queue.popleft()
+            busy.append((jobs[job][1], job))
         tick += 1
         for left, job in busy:
             if left == 1:

@@ -191,6 +191,12 @@ def test_an_interval_decides_only_where_all_of_it_agrees(
     assert verdict.interval == interval
 
 
+@pytest.mark.parametrize("value", [0.04, 0.0701, math.inf])
+def test_a_value_outside_its_interval_is_an_error(value: float) -> None:
+    with pytest.raises(ValueError, match=r"p95_track is .* outside its interval"):
+        judge(BELOW, value, (0.05, 0.07))
+
+
 def test_nothing_measured_stays_so_whatever_the_interval() -> None:
     verdict = judge(BELOW, None, (0.0, 0.01))
     assert (verdict.outcome, verdict.interval) == (Outcome.NOT_MEASURED, None)

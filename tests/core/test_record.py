@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from core.record import (
     READ_OUTCOMES,
     STALE,
     Audit,
+    Estimate,
     Requests,
     RunRecord,
     count_reads,
@@ -273,48 +274,76 @@ def test_ratios_are_shares_of_all_reads_and_add_up(reads: dict[str, dict[str, in
     assert ratio("miss") == pytest.approx(share("miss", "collapsed", "bypass"))
 
 
+def runs_of(metric: str, values: Sequence[float]) -> RunRecord:
+    """Return a record whose own run saw nothing of *metric*, with a replication for each value."""
+    runs = tuple({metric: float(value)} for value in values)
+    return draw_record(replications=runs, latencies={}, reads={}, memory_peak=None)
+
+
 @given(
     values=st.lists(st.floats(0.001, 10), min_size=2, max_size=12),
     metric=st.sampled_from(["p95_track", "hit_ratio", "peak_memory"]),
 )
-def test_the_interval_is_students_prediction_interval(values: list[float], metric: str) -> None:
-    record = draw_record(replications=tuple({metric: value} for value in values))
+def test_the_interval_is_students_for_the_mean(values: list[float], metric: str) -> None:
+    if metric == "hit_ratio":
+        values = [value / 10 for value in values]
     n = len(values)
-    half = stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) * math.sqrt(1 + 1 / n)
+    half = stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / math.sqrt(n)
     low, high = np.mean(values) - half, np.mean(values) + half
     limit = 1.0 if metric == "hit_ratio" else math.inf
-    found = record.interval(parse_metric(metric))
-    assert found == pytest.approx((max(low, 0.0), min(high, limit)), rel=1e-9, abs=1e-12)
+    found = runs_of(metric, values).estimate(parse_metric(metric))
+    assert found is not None
+    assert found.value == pytest.approx(np.mean(values))
+    assert found.interval == pytest.approx((max(low, 0.0), min(high, limit)), rel=1e-9, abs=1e-12)
+    assert found.runs == n
 
 
-def test_the_prediction_interval_holds_the_next_run_19_times_in_20() -> None:
+def test_the_interval_holds_the_true_mean_19_times_in_20() -> None:
     rng = np.random.default_rng(5)
-    held, tries, base = 0, 2_000, draw_record()
-    for runs in rng.normal(0.1, 0.01, (tries, 11)):
-        record = replace(base, replications=tuple({"p95_track": float(v)} for v in runs[:10]))
-        interval = record.interval(parse_metric("p95_track"))
-        assert interval is not None
-        held += interval[0] <= runs[10] <= interval[1]
+    held, tries, base = 0, 2_000, runs_of("p95_track", [])
+    for runs in rng.normal(0.1, 0.01, (tries, 10)):
+        record = replace(base, replications=tuple({"p95_track": float(v)} for v in runs))
+        found = record.estimate(parse_metric("p95_track"))
+        assert found is not None
+        assert found.interval is not None
+        held += found.interval[0] <= 0.1 <= found.interval[1]
     # Five standard deviations of a binomial.
     assert abs(held / tries - 0.95) < 5 * math.sqrt(0.95 * 0.05 / tries)
 
 
-@pytest.mark.parametrize("values", [[], [0.1]])
-def test_fewer_than_two_replications_give_no_interval(values: list[float]) -> None:
-    record = draw_record(replications=tuple({"p95_track": value} for value in values))
-    assert record.interval(parse_metric("p95_track")) is None
+def test_the_own_run_is_one_of_the_replications() -> None:
+    record = draw_record(replications=({"peak_memory": 61.6e6}, {"peak_memory": 61.7e6}))
+    found = record.estimate(parse_metric("peak_memory"))
+    assert found is not None
+    assert found.runs == record.runs == 3
+    assert found.value == pytest.approx(61.6e6)  # with its own 61.5 MB
+
+
+def test_one_run_has_no_interval() -> None:
+    found = runs_of("p95_track", [0.1]).estimate(parse_metric("p95_track"))
+    assert found == Estimate(value=0.1, interval=None, runs=1)
+    assert runs_of("p95_track", []).estimate(parse_metric("p95_track")) is None
 
 
 def test_replications_that_did_not_see_a_metric_do_not_count() -> None:
-    runs = ({"p95_track": 0.1}, {"hit_ratio": 0.9}, {"hit_ratio": 0.8})
-    record = draw_record(replications=runs)
-    assert record.interval(parse_metric("p95_track")) is None
-    assert record.interval(parse_metric("hit_ratio")) is not None
+    runs = ({"p95_queue": 0.1}, {"hit_ratio": 0.9}, {"hit_ratio": 0.8})
+    record = draw_record(replications=runs, stages={}, reads={})
+    queue, hits = (record.estimate(parse_metric(name)) for name in ("p95_queue", "hit_ratio"))
+    assert queue == Estimate(value=0.1, interval=None, runs=1)
+    assert hits is not None
+    assert hits.value == pytest.approx(0.85)
+    assert hits.runs == 2
 
 
-def test_a_replication_that_failed_makes_the_interval_open() -> None:
-    record = draw_record(replications=({"p95_track": 0.2}, {"p95_track": math.inf}))
-    assert record.interval(parse_metric("p95_track")) == (0.2, math.inf)
+def test_a_replication_that_failed_makes_the_mean_infinite_and_the_interval_open() -> None:
+    found = runs_of("p95_track", [0.2, math.inf, 0.3]).estimate(parse_metric("p95_track"))
+    assert found == Estimate(value=math.inf, interval=(0.2, math.inf), runs=3)
+
+
+@given(st.floats(1e-9, 1e9), st.integers(2, 12))
+def test_runs_that_agree_have_their_figure_as_mean_and_interval(value: float, number: int) -> None:
+    found = runs_of("peak_memory", [value] * number).estimate(parse_metric("peak_memory"))
+    assert found == Estimate(value=value, interval=(value, value), runs=number)
 
 
 @given(requests=REQUESTS, after=st.sampled_from([0.0, 2.5, 9.99, 10.0]))

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.histogram import LatencyHistogram
 from core.kpi import Outcome, Verdict, judge, parse_kpi, parse_metric
@@ -57,6 +59,51 @@ def test_replications_make_the_verdict_that_of_the_interval() -> None:
     assert outcomes(judged)[:2] == [Outcome.INCONCLUSIVE, Outcome.PASS]
     assert judged[0].interval is not None
     assert judged[1].interval is None
+
+
+FIGURES = st.one_of(
+    st.floats(1e-6, 10), st.sampled_from([0.1, 0.2, 0.95, 0.85, 0.5, 2.0, math.inf])
+)
+
+
+@given(
+    own=st.floats(1e-6, 10),
+    hits=st.integers(0, 100),
+    runs=st.lists(st.fixed_dictionaries({}, optional={
+        "p95_track": FIGURES, "hit_ratio": st.floats(0, 1), "p95_queue": FIGURES,
+    }), max_size=12),
+)  # fmt: skip
+def test_a_figure_lies_in_its_interval_and_never_passes_where_it_misses(
+    own: float, hits: int, runs: list[dict[str, float]]
+) -> None:
+    judged = verdicts(record(own, hits, replications=tuple(runs)), KPIS)
+    for verdict in judged:
+        if verdict.value is None:
+            assert verdict.outcome is Outcome.NOT_MEASURED
+            continue
+        alone = judge(verdict.kpi, verdict.value).outcome
+        assert verdict.outcome in (alone, Outcome.INCONCLUSIVE)
+        if verdict.interval is None:
+            assert (verdict.runs, verdict.outcome) == (1, alone)
+            continue
+        low, high = verdict.interval
+        assert low <= verdict.value <= high
+        ends = {judge(verdict.kpi, end).outcome for end in (low, high)}
+        assert verdict.outcome is (alone if ends == {alone} else Outcome.INCONCLUSIVE)
+        assert verdict.misses == (Outcome.PASS not in {*ends, alone})
+
+
+def test_beside_a_measurement_stands_one_run_without_the_interval_of_others() -> None:
+    others = tuple({"p95_track": value} for value in (0.3, 0.31, 0.32))
+    predicted = record(0.05, 96, replications=others)
+    (alone, *_), (beside, *_) = compare(KPIS, predicted, None), compare(KPIS, predicted, predicted)
+    assert alone.predicted is not None
+    assert beside.predicted is not None
+    assert alone.predicted.value == pytest.approx((0.05 + 0.93) / 4, rel=0.01)
+    assert alone.predicted.interval is not None
+    assert (beside.predicted.runs, beside.predicted.interval) == (1, None)
+    assert beside.predicted.value == pytest.approx(0.05, rel=0.01)
+    assert beside.error == 0
 
 
 @pytest.mark.parametrize("reasons", [("lag",), ("lag", "drops")])

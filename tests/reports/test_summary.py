@@ -19,9 +19,11 @@ KEYS = [
     "predicted",
     "predicted_interval",
     "predicted_outcome",
+    "predicted_runs",
     "measured",
     "measured_interval",
     "measured_outcome",
+    "measured_runs",
     "error",
 ]
 
@@ -39,7 +41,7 @@ def test_the_error_is_relative_for_times_and_sizes_and_a_difference_for_ratios()
 def test_every_key_is_there_in_order() -> None:
     rows = compare(records.KPIS, records.predicted(), None)
     data = summary(rows, outcome=Outcome.WARN, out="runs/1")
-    assert list(data) == ["schema_version", "outcome", "out", "kpis"]
+    assert list(data) == ["schema_version", "outcome", "out", "invalid", "kpis"]
     assert (data["schema_version"], data["outcome"], data["out"]) == (1, "WARN", "runs/1")
     assert all(list(kpi) == KEYS for kpi in data["kpis"])
 

@@ -6,8 +6,10 @@ import math
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from core.kpi import judge, parse_kpi, parse_metric
+from core.kpi import Kpi, judge, parse_kpi, parse_metric
 from core.record import RunRecord
 from core.verdict import Row, compare
 from reports import tables, words
@@ -46,8 +48,61 @@ def test_a_verdict_that_was_not_predicted_names_both() -> None:
 
 
 def test_what_was_not_seen_is_a_dash() -> None:
-    line = tables.kpi_table([_row(0.050, None)])[1]
-    assert line[3:] == ("—", "—", "NOT MEASURED (predicted PASS)")
+    seen, unseen = tables.kpi_table([_row(0.050, 0.060), _row(0.050, None)])[1:]
+    assert "—" not in seen
+    assert unseen[3:] == ("—", "—", "NOT MEASURED (predicted PASS)")
+
+
+def test_a_column_that_no_line_fills_is_left_out() -> None:
+    header, line = tables.kpi_table([_row(0.050, None)])
+    assert header == ("KPI", "target", "predicted", "verdict")
+    assert line[-1] == "NOT MEASURED (predicted PASS)"
+    only = Row(kpi=TRACK, predicted=None, measured=judge(TRACK, 0.05), error=None)
+    assert tables.kpi_table([only])[0] == ("KPI", "target", "measured", "verdict")
+
+
+def test_a_reads_table_has_no_column_of_waiting_that_nobody_did() -> None:
+    record = replace(records.predicted(), reads={"lookup": {"l1": 7, "l2": 2, "miss": 1}})
+    header, line = tables.reads_table(record, None)
+    assert header == ("cache read", "side", "reads", "L1", "L2", "database")
+    assert line == ("lookup", "predicted", "10", "70.0 %", "20.0 %", "10.0 %")
+    waited = replace(record, reads={"lookup": {"l1": 7, "miss": 2, "collapsed": 1}})
+    assert tables.reads_table(waited, None)[0][-1] == "of these waited"
+    assert tables.reads_table(waited, None)[1][-3:] == ("0.0 %", "30.0 %", "10.0 %")
+
+
+@pytest.mark.parametrize(
+    ("kpi", "value", "text"),
+    [
+        (TRACK, 0.09996, "99.96 ms"),  # 100 ms would miss the target
+        (TRACK, 0.1, "100 ms"),
+        (TRACK, 0.0999999, "99.9999 ms"),
+        (TRACK, 0.0964, "96.4 ms"),
+        (HIT, 0.949996, "94.9996 %"),
+        (HIT, 0.95, "95.00 %"),
+        (HIT, 0.9501, "95.01 %"),
+    ],
+)
+def test_rounding_never_moves_a_figure_over_a_line(kpi: Kpi, value: float, text: str) -> None:
+    assert words.figure_and_interval(judge(kpi, value))[0] == text
+    assert words.with_interval(judge(kpi, value, (value * 0.9, min(1.0, value * 1.1)))).startswith(
+        f"{text} ("
+    )
+
+
+@given(st.sampled_from([TRACK, HIT]), st.floats(1e-4, 1), st.floats(0, 1), st.floats(0, 1))
+def test_a_printed_figure_stands_within_the_interval_printed_beside_it(
+    kpi: Kpi, value: float, below: float, above: float
+) -> None:
+    ends = (value * below, value + (1 - value) * above)
+    ends = (min(ends[0], value), max(ends[1], value))
+    text, shown = words.figure_and_interval(judge(kpi, value, ends))
+    figure = float(text.split(" ")[0])
+    if shown:
+        low, high = map(float, shown.split("–"))
+        assert low <= figure <= high
+    digits, unit = text.split(" ")
+    assert kpi.target.holds(kpi.metric.parse_value(f"{digits}{unit}")) == kpi.target.holds(value)
 
 
 def test_without_a_measurement_the_prediction_gives_the_verdict() -> None:

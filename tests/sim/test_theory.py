@@ -253,6 +253,53 @@ def test_cpu_time_that_is_3_percent_off_is_caught_by_the_same_test() -> None:
     assert abs(t_statistic(mean_latencies("5150us"), M_D_1)) > LIMIT
 
 
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Requests of 5 ms of CPU that ask L2 and the database, operations without CPU of their own."""
+
+    rate: float
+
+    @property
+    def sojourn(self) -> float:
+        """M/D/1: service and wait for the CPU, in seconds; the stores take next to nothing."""
+        load = self.rate * 0.005
+        return 0.005 + load * 0.005 / (2 * (1 - load))
+
+    def means(self) -> list[float]:
+        """Return the mean latency of each replication."""
+        scenario = small_scenario(
+            rate=self.rate,
+            duration="40s",
+            warm_up="2s",
+            traffic={"mix": ONLY_JOURNEYS},
+            tiers={
+                "l1": {"scope": "request"},  # so that every request goes to L2
+                "l2": {**INSTANT_L2, "ttl": {"user_journeys": "1s"}},
+                "l3": INSTANT_L3,
+            },
+            topology={"isolates": 1, "cpu": {**NO_CPU, "journey": "5ms"}},
+        )
+        means = []
+        for number in range(1, REPLICATIONS // 2 + 1):
+            requests = replicate(scenario, number).requests
+            assert np.all(requests.reads[:, 0] != 1)
+            means.append(float(np.mean(requests.latency[requests.intended >= 2.0])))
+        return means
+
+
+@pytest.mark.parametrize("chain", [Chain(100.0), Chain(160.0)], ids=["load 0.5", "load 0.8"])
+def test_operations_without_cpu_do_not_queue_for_it(chain: Chain) -> None:
+    assert abs(t_statistic(chain.means(), chain.sojourn)) < LIMIT
+
+
+def test_operations_that_queue_for_the_cpu_all_the_same_are_caught_by_the_same_test(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chain = Chain(100.0)
+    monkeypatch.setattr(SimulatedPlatform, "charge", lambda self, _: max(self.cpu_free, self.now()))
+    assert t_statistic(chain.means(), chain.sojourn) > LIMIT
+
+
 # Hit ratios of W isolates above a shared L2.
 
 

@@ -1,0 +1,182 @@
+"""Replications of scenarios: runs with random numbers of their own, in several processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from core.calibration import Calibration
+from core.destination import delivery_notes
+from core.kpi import ALIASES, ENDPOINT_SERIES, Metric, parse_metric
+from core.record import RunRecord, count_reads, endpoint_latencies, window_columns
+from core.replay import Prepared, prepare
+from core.scenario import Scenario
+from core.scenario_file import scenario_data, scenario_hash
+from core.warm_start import warm_state
+from core.worker_pool import worker_pool, workers_deaf_to_ctrl_c
+from sim.model import Database, Outcome, Replication
+
+SUMMARY = tuple(
+    parse_metric(text)
+    for text in (
+        *ALIASES,
+        *(
+            f"p{q}({series})"
+            for q in (50, 95, 99)
+            for series in (*ENDPOINT_SERIES, "query", "queue")
+        ),
+        *(f"ratio({series})" for series in ("l1", "l2", "miss")),
+    )
+)
+"""The metrics that every replication keeps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What one replication found: every metric it saw, and how fast each server's queue grew.
+
+    growth: seconds of waiting work gained per second, as `sim.growth` has it.
+    """
+
+    metrics: Mapping[str, float]
+    growth: Mapping[str, float]
+
+
+class Replications:
+    """Runs replications here, or in the processes of *executor*; the result is the same."""
+
+    def __init__(
+        self, calibration: Calibration | None = None, executor: Executor | None = None
+    ) -> None:
+        self._calibration = calibration
+        self._executor = executor
+        self.databases = SeededDatabases()
+
+    def run(
+        self, scenario: Scenario, numbers: Sequence[int], on_done: Callable[[int], None]
+    ) -> tuple[Found, ...]:
+        """Return what replications *numbers* of *scenario* find, in their order.
+
+        on_done: told after each how many are done. Raise InputError if the requests cannot be made.
+        """
+        if self._executor is None or len(numbers) < 2:
+            found = []
+            for number in numbers:
+                found.append(_replicate(scenario, self.databases, self._calibration, number))
+                on_done(len(found))
+            return tuple(found)
+        done: dict[int, Found] = {}
+        with workers_deaf_to_ctrl_c():
+            futures = {self._executor.submit(_in_worker, scenario, n): n for n in numbers}
+        for future in as_completed(futures):
+            done[futures[future]] = future.result()
+            on_done(len(done))
+        return tuple(done[number] for number in numbers)
+
+
+@contextmanager
+def replications(jobs: int, calibration: Calibration | None = None) -> Iterator[Replications]:
+    """Yield what runs replications in *jobs* processes; in this one if *jobs* is 1."""
+    if jobs == 1:
+        yield Replications(calibration)
+        return
+    with worker_pool(jobs, _begin_worker, (calibration,)) as pool:
+        yield Replications(calibration, pool)
+
+
+class SeededDatabases:
+    """The last seeded database, for the scenarios that differ in their arrivals alone."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Any, Database] | None = None
+
+    def of(self, scenario: Scenario, prepared: Prepared | None = None) -> Database:
+        """Return the database that every replication of *scenario* starts from a copy of."""
+        prepared = prepared or prepare(scenario)
+        workload = prepared.workload
+        sizes = workload.profile_bytes
+        key = (
+            scenario.seed,
+            scenario.traffic.model_copy(update={"stages": ()}),
+            scenario.attribution,
+            scenario.tiers,
+            (workload.users, workload.conversions),
+            None if sizes is None else sizes.tobytes(),
+        )
+        if self._last is None or self._last[0] != key:
+            self._last = (key, Database(scenario, prepared))
+        return self._last[1]
+
+
+def _replicate(
+    scenario: Scenario, databases: SeededDatabases, calibration: Calibration | None, number: int
+) -> Found:
+    seeded = databases.of(scenario)
+    prepared = prepare(scenario, replication=number)
+    state = warm_state(scenario, prepared, replication=number)
+    run = Replication(
+        scenario, prepared, state, seeded, replication=number, calibration=calibration
+    )
+    outcome = run.run()
+    run.loop.close()
+    judged = (kpi.metric for kpi in scenario.judged())
+    metrics = tuple(dict.fromkeys((*SUMMARY, *judged)))
+    record = record_of(scenario, prepared, outcome, (), calibration)
+    return Found(metrics=summary(record, metrics), growth=outcome.growth)
+
+
+def record_of(
+    scenario: Scenario,
+    prepared: Prepared,
+    outcome: Outcome,
+    others: tuple[Mapping[str, float], ...],
+    calibration: Calibration | None,
+) -> RunRecord:
+    """Return the record of a run, with the metrics of its *others*."""
+    requests, after = outcome.requests, scenario.warm_up
+    notes = prepared.workload.notes + delivery_notes(outcome.counters)
+    if calibration is not None:
+        notes += (
+            "CPU costs and the client's overhead were fitted on this machine at a low rate "
+            f"({calibration.requests:,} requests) before the measurement.",
+        )
+    return RunRecord(
+        engine="simulate",
+        scenario=scenario_data(scenario),
+        scenario_hash=scenario_hash(scenario),
+        seed=scenario.seed,
+        workload_hash=prepared.workload.identity(),
+        planned=len(prepared.workload),
+        duration=scenario.duration,
+        latencies=endpoint_latencies(requests, after=after),
+        stages=outcome.stages,
+        reads=count_reads(requests, after=after),
+        memory_peak=float(outcome.memory_bytes),
+        windows=window_columns(requests, after=after, duration=scenario.duration),
+        replications=others,
+        counters=outcome.counters,
+        notes=notes,
+    )
+
+
+def summary(record: RunRecord, metrics: tuple[Metric, ...] = SUMMARY) -> dict[str, float]:
+    """Return the values of *metrics* that *record* has, by name."""
+    values = {metric.name: record.metric(metric) for metric in metrics}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+_worker: Replications | None = None
+
+
+def _begin_worker(calibration: Calibration | None) -> None:
+    global _worker  # noqa: PLW0603  # the pool's way to hand a worker what all its tasks share
+    _worker = Replications(calibration)
+
+
+def _in_worker(scenario: Scenario, number: int) -> Found:
+    assert _worker is not None
+    (found,) = _worker.run(scenario, (number,), lambda _: None)
+    return found
