@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from core.record import READ_OUTCOMES
 from core.verdict import Row
-from reports import style, tables, words
+from reports import failures, style, tables, words
 from reports.report import Report
 
 _HOW = {
@@ -71,6 +71,8 @@ def html(report: Report, figures: Mapping[str, Figure], svgs: Mapping[str, bytes
         colours=style.COLOURS,
         kpis=[_kpi(row) for row in report.rows],
         figures=drawn,
+        failures=failures.failures_table(report.predicted, report.measured),
+        answered=failures.lines(report.predicted, report.measured),
         reads=_reads(report),
         audit=tables.audit_table(report.measured),
     )
@@ -123,6 +125,7 @@ def markdown(report: Report, figures: Mapping[str, Figure]) -> str:
         parts.append("## Findings\n")
         parts.append("".join(f"- {say(style.finding(figure))}\n" for figure in figures.values()))
     sections = (
+        ("Failed requests", failures.failures_table(report.predicted, report.measured), 1),
         ("Cache reads", tables.reads_table(report.predicted, report.measured), 2),
         ("Load generator", tables.audit_table(report.measured), 3),
     )

@@ -114,6 +114,7 @@ def _record(
         windows=window_columns(requests, after=after, duration=scenario.duration),
         replications=replications,
         counters=outcome.counters,
+        failures=outcome.failures,
         notes=notes,
     )
 
