@@ -81,7 +81,7 @@ def drive(
     last = float(workload.intended_ns[-1]) / 1e9 if len(workload) else 1.0
 
     def relay(said: Mapping[str, Any]) -> None:
-        parts = [f"{said.get('done', 0):,} of {len(workload):,} answered"]
+        parts = [f"{said.get('answered', 0):,} of {len(workload):,} answered"]
         if (p95 := said.get("p95")) is not None and isinstance(p95, int | float):
             parts.append(f"p95 {format_duration(p95)}")
         parts += [f"{said[name]} {name}" for name in ("failed", "dropped") if said.get(name)]

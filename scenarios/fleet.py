@@ -56,7 +56,7 @@ class Master:
     def expect(self, run: LoadRun) -> None:
         """Take up a new test, of which *run* is the plan."""
         self._run, self._idle, self._awaited = run, [], 0
-        self.tally = Tally(lag_limit=run.plan.lag_limit)
+        self.tally = Tally(lag_limit=run.plan.lag_limit, timeout=run.plan.timeout)
 
     def _on_idle(self, msg: Any, **_: Any) -> None:
         self._idle.append(msg.node_id)

@@ -26,7 +26,7 @@ from scenarios.control import TOKEN
 from scenarios.fleet import Master, Worker
 from scenarios.hosts import named_hosts
 from scenarios.lifeline import end_with_parent
-from scenarios.measurement import failures, measure, summary
+from scenarios.measurement import measure, reason_lines, summary
 from scenarios.plan import LoadPlan, make_plan
 from scenarios.run import LoadRun
 from scenarios.tally import Tally
@@ -201,24 +201,29 @@ class Session:
         if run is None or self._master is not None:
             return
         self._run = None
-        result, warm_up = run.result(), run.plan.scenario.warm_up
+        result = run.result()
         folder = self._options.plan_folder or self._options.result_folder
         if folder and self._worker is None:
             Path(folder).mkdir(parents=True, exist_ok=True)
             result.write(Path(folder))
         if self._worker is not None:
-            self._worker.tell(Tally.of(result, warm_up=warm_up))
+            self._worker.tell(Tally.of(run.plan, result))
             self._environment.process_exit_code = 0
             return
         record, _ = measure(run.plan.scenario, run.plan.workload, result)
         reasons = record.audit.invalid if record.audit else ()
-        lines = [*summary(record.latencies), *record.notes]
-        has_failed = bool(failures(result, after_ns=0) or result.rows.dropped.size)
-        self._say(lines, reasons, has_failed=has_failed and not self._options.plan_folder)
+        reasons_of = reason_lines(record.failures, timeout=run.plan.timeout)
+        lines = [*summary(record.latencies), *reasons_of, *record.notes]
+        has_failed = bool(record.failures) and not self._options.plan_folder
+        self._say(lines, reasons, has_failed=has_failed)
 
     def _on_all_done(self, tally: Tally) -> None:
         self._run = None
-        self._say(summary(tally.latencies), tally.invalid(), has_failed=tally.failed > 0)
+        lines = [
+            *summary(tally.latencies),
+            *reason_lines(tally.failures, timeout=tally.timeout),
+        ]
+        self._say(lines, tally.invalid(), has_failed=bool(tally.failures))
         gevent.spawn(self._end)
 
     def _say(self, lines: list[str], reasons: tuple[str, ...], *, has_failed: bool) -> None:

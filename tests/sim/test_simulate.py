@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.failures import Cause
 from core.kpi import Outcome, parse_metric
 from core.population import Events
 from core.record import RunRecord, read_record, write_record
@@ -314,6 +315,10 @@ def test_failing_database_fails_what_needs_it_inside_the_fault_only() -> None:
     assert not failed[requests.intended >= 2.5].any()
     assert not failed[requests.intended < 1.5 - longest].any()
     assert found.record.counters["l3_errors"] >= np.count_nonzero(failed)
+    (reason,) = found.record.failures
+    assert (reason.cause, reason.status, reason.endpoint) == (Cause.STATUS, 503, "track")
+    assert reason.count == np.count_nonzero(failed)
+    assert reason.first == requests.intended[failed].min()
     # What was answered before the fault began is as it would have been without it.
     early = healthy.intended + healthy.latency < 1.5
     assert np.array_equal(requests.latency[early], healthy.latency[early])
@@ -328,6 +333,8 @@ def test_dead_database_fails_requests_at_its_time_limit_and_lets_the_run_end() -
     failed = np.isinf(requests.latency)
     tracking = requests.endpoint == 0
     assert failed[tracking & (requests.intended >= 1.5) & (requests.intended < 2.2)].all()
+    assert {(f.cause, f.status) for f in found.record.failures} == {(Cause.STATUS, 504)}
+    assert sum(f.count + f.in_warm_up for f in found.record.failures) == np.count_nonzero(failed)
     assert not failed[requests.intended >= 2.5].any()
     assert found.record.counters["l3_errors"] > 0
     # Journeys that a cache answers do not notice.
@@ -341,6 +348,16 @@ def test_dead_database_fails_requests_at_its_time_limit_and_lets_the_run_end() -
     )
     assert counters["queue_retries"] > 0
     assert counters["conversions_processed"] + counters["queue_given_up"] == accepted > 0
+
+
+def test_client_that_gives_up_first_meets_a_timeout_and_not_the_error_that_came_later() -> None:
+    scenario = with_fault(
+        small_scenario(tiers={"l3": {"timeout": "100ms"}}, timeout="90ms"), tier="l3", kind="dead"
+    )
+    found = simulate(scenario, replications=0)
+    assert {f.cause for f in found.record.failures} == {Cause.TIMEOUT}
+    failed = np.count_nonzero(np.isinf(found.requests.latency))
+    assert sum(f.count + f.in_warm_up for f in found.record.failures) == failed > 0
 
 
 def test_slow_database_slows_what_reads_from_it_and_nothing_that_l1_answers() -> None:
