@@ -60,7 +60,17 @@ def command(
             "--paths",
             metavar="FILE.csv",
             help="Aggregated paths: path, total_conversions, total_conversion_value, total_null; "
-            "channels joined by ' > ', columns by ',' or ';'.",
+            "channels joined by ' > ' or an arrow, columns by ',', ';' or tab. Also .gz and .xz.",
+            rich_help_panel="Data",
+        ),
+    ] = None,
+    joiner: Annotated[
+        str | None,
+        typer.Option(
+            "--joiner",
+            metavar="TEXT",
+            help="With --paths: what joins the channels of a path. Default: '>' or an arrow; any "
+            "other that shows is refused.",
             rich_help_panel="Data",
         ),
     ] = None,
@@ -191,7 +201,8 @@ def command(
         typer.Option(
             "--direct",
             metavar="own|ignore",
-            help="'(direct)' is a channel of its own, or ignored unless all touches are direct.",
+            help="Direct traffic ('(direct)', 'Direct', 'direct / none') is a channel of its own, "
+            "or ignored unless all touches are direct.",
             rich_help_panel="Models",
         ),
     ] = "own",
@@ -251,6 +262,8 @@ def command(
         for name in asked:
             if name in _OF_EVENTS:
                 raise InputError(f"{name} needs --db: aggregated paths have no events or times")
+    elif joiner is not None:
+        raise InputError("--joiner needs --paths: the touches of a database are rows")
     elif bootstrap_:
         raise InputError("--bootstrap needs --paths: a database is read in parts")
     if 0 < bootstrap_ < 20:
@@ -259,7 +272,7 @@ def command(
     with display.open():
         intervals: Intervals | None = None
         if paths is not None:
-            read, notes = read_paths(paths)
+            read, notes = read_paths(paths, joiner=joiner)
             account = account_of(
                 read, parameters, models=model or (), with_nulls=not without_nulls,
                 minimum=min_conversions, most=most_channels,

@@ -15,7 +15,8 @@ from core.attribution.models import (
     credits_by_model,
     weights_of,
 )
-from core.attribution.parameters import DIRECT, Parameters
+from core.attribution.names import is_direct
+from core.attribution.parameters import Parameters
 from core.errors import InputError
 
 NO_MODEL = "no model has been fitted yet"
@@ -102,7 +103,7 @@ class Scheme:
             return self.fallback
         channels = journey.channels
         if self.parameters.direct != "own channel":
-            channels = tuple(name for name in channels if name != DIRECT) or channels
+            channels = tuple(name for name in channels if not is_direct(name)) or channels
         if any(weight > 0 for weight in weights_of(self._weights, channels)):
             return ""
         return f"no channel of this journey has an effect in the model: {EQUAL}"
