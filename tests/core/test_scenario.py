@@ -207,7 +207,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"tiers": {"l2": {"min_ttl": "cut"}}}, "'clamp' or 'refuse'"),
     (
         {"tiers": {"l2": {"min_ttl": "refuse"}}},
-        r"negative_ttl is 30s; the edge store refuses a TTL under 60s: give more, or set l2.min_ttl",
+        r"negative_ttl is 30s; the edge store refuses a TTL under 60s: give more",
     ),
     (
         {
