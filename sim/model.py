@@ -15,7 +15,7 @@ import simpy
 from core.attribution.models import MODELS
 from core.attribution.scheme import Scheme
 from core.attribution.upkeep import newest_row
-from core.caching.edge_kv import EdgeKV, WriteLimit
+from core.caching.edge_kv import EdgeKV, FilledEdgeKV, WriteLimit
 from core.caching.kv import KVStore, MemoryKV
 from core.calibration import Calibration
 from core.conversions import Inbox
@@ -185,7 +185,7 @@ class Replication:
         tier = self._scenario.tiers.l2
         if tier.consistency == "strong":
             return self._kv
-        return EdgeKV(self._kv, self.loop.time, cache_ttl=tier.cache_ttl)
+        return FilledEdgeKV(self._kv, self.loop.time, cache_ttl=tier.cache_ttl)
 
     def _arrive(self, index: int) -> None:
         process = self.processes[self._process_of[index]]
@@ -331,7 +331,7 @@ def _views(scenario: Scenario, kv: KVStore, loop: SimLoop) -> list[KVStore]:
         return [kv] * topology.process_count
     limit = WriteLimit(loop.time)
     edges = [
-        EdgeKV(kv, loop.time, cache_ttl=tier.cache_ttl, limit=limit)
+        EdgeKV(kv, loop.time, cache_ttl=tier.cache_ttl, limit=limit, min_ttl=tier.min_ttl)
         for _ in range(topology.points_of_presence)
     ]
     return [edge for edge in edges for _ in range(topology.processes)]

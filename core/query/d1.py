@@ -20,13 +20,12 @@ from typing import Any
 import httpx
 
 from core.errors import InputError, Overloaded, Refused, StoreError, StoreTimeout
-from core.query.database import MAX_PARAMETERS, MAX_WAITING, Command, Row, Usage
+from core.query.database import MAX_WAITING, Command, Row, Usage
+from core.query.limits import MAX_PARAMETERS, MAX_STATEMENT_BYTES, MAX_VALUE_BYTES
 from core.query.statements import Statement
 
 TOKEN_VARIABLE = "EDGEPROOF_D1_TOKEN"  # the name of the variable, not a token
 BASE_URL = "https://api.cloudflare.com/client/v4"
-MAX_STATEMENT_BYTES = 100_000
-MAX_VALUE_BYTES = 2_000_000
 MAX_ANSWER_BYTES = 128_000_000  # the memory in which the platform makes an answer
 CONNECTIONS = 6
 _LARGEST_INTEGER = 2**53  # of JavaScript, in which the platform runs

@@ -374,6 +374,24 @@ def test_slow_database_slows_what_reads_from_it_and_nothing_that_l1_answers() ->
 # Design claims.
 
 
+@pytest.mark.parametrize("start", ["cold", "warm"])
+def test_an_edge_store_takes_every_ttl_of_a_scenario_that_it_did_not_refuse(start: str) -> None:
+    def record(min_ttl: str) -> RunRecord:
+        l2 = {"consistency": "eventual", "min_ttl": min_ttl, "ttl": {"user_journeys": "60s"}}
+        scenario = small_scenario(
+            tiers={"l2": l2, "negative_ttl": "60s"},
+            topology={"isolates": 1},  # or two of them write a key within a second
+            start=start,
+        )
+        return simulate(scenario, replications=0).record
+
+    clamped, refused = record("clamp"), record("refuse")
+    assert clamped.counters == refused.counters
+    assert clamped.stages.keys() == refused.stages.keys()
+    assert refused.counters["l2_write_errors"] == 0  # of what loads left of a TTL, too
+    assert refused.counters["loads"] > (50 if start == "cold" else 5)
+
+
 def test_request_scope_finds_nothing_in_l1() -> None:
     record = simulate(small_scenario(tiers={"l1": {"scope": "request"}}), replications=0).record
     assert record.read_totals()["l1"] == 0

@@ -12,12 +12,13 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from core.clock import ManualClock
 from core.errors import InputError, Overloaded, Refused, StoreError, StoreTimeout
 from core.query import statements
-from core.query.d1 import MAX_STATEMENT_BYTES, TOKEN_VARIABLE, D1Database
-from core.query.database import MAX_PARAMETERS
+from core.query.d1 import TOKEN_VARIABLE, D1Database
 from core.query.executor import QueryExecutor
 from core.query.statements import Statement
 from tests.core.query.fake_d1 import ACCOUNT, TOKEN, FakeD1, plain, serving
+from tests.core.query.fake_d1 import Refused as D1Refused
 
+ALL = [one for one in vars(statements).values() if isinstance(one, Statement)]
 Scene = Callable[[D1Database], Awaitable[None]]
 
 
@@ -445,8 +446,72 @@ def test_no_statement_returns_two_columns_of_one_name(bench: Bench) -> None:
             assert len({*names}) == len(names)
 
 
-def test_every_statement_is_within_the_platforms_limits() -> None:
-    for statement in vars(statements).values():
-        if isinstance(statement, Statement):
-            assert statement.sql.count("?") <= MAX_PARAMETERS
-            assert len(statement.sql.encode()) <= MAX_STATEMENT_BYTES
+def test_every_statement_is_taken_by_a_database_with_the_platforms_limits(bench: Bench) -> None:
+    async def scene(database: D1Database) -> None:
+        for statement in ALL:
+            explain = Statement(statement.name, f"EXPLAIN {statement.sql}")
+            assert await database.read(explain, [None] * statement.sql.count("?"))
+        executor = QueryExecutor(database, ManualClock())
+        columns = ("conversion_id", "document", "enqueued_at_ms", "available_at_ms")
+        rows = [(f"c{number}", "{}", 0, 0) for number in range(60)]
+        assert await executor.insert_many("outbox", columns, rows) == 60
+
+    bench.run(scene)
+
+
+NUMBERS = Statement("numbers", "SELECT typeof(?1), ?1 / 2, CAST(?1 AS TEXT), ?1 = 5")
+
+
+@pytest.mark.parametrize("number", [5, 5.0])
+def test_every_number_is_bound_as_a_float(bench: Bench, number: float) -> None:
+    async def scene(database: D1Database) -> None:
+        assert await database.read(NUMBERS, [number]) == [("real", 2.5, "5.0", 1)]
+
+    bench.run(scene)
+
+
+@pytest.mark.parametrize(
+    ("sql", "says"),
+    [
+        ("BEGIN", r"To execute a transaction, please use"),
+        (" savepoint here", r"To execute a transaction, please use"),
+        ("PRAGMA user_version", r"not authorized: SQLITE_AUTH"),
+        ("PRAGMA journal_mode = WAL", r"not authorized: SQLITE_AUTH"),
+        ("PRAGMA query_only = ON", r"not authorized: SQLITE_AUTH"),
+        ("SELECT sqlite_version()", r"not authorized to use function: sqlite_version"),
+        ("CREATE TEMP TABLE x (a)", r"not authorized: SQLITE_AUTH"),
+        ("SELECT * FROM nowhere", r"no such table: nowhere: SQLITE_ERROR"),
+        ("SELECT 1 LIMIT 1.5", r"datatype mismatch: SQLITE_MISMATCH"),
+    ],
+)
+def test_what_the_platform_refuses_is_refused_in_its_words(
+    bench: Bench, sql: str, says: str
+) -> None:
+    async def scene(database: D1Database) -> None:
+        with pytest.raises(StoreError, match=says) as caught:
+            await database.read(Statement("asked", sql), ())
+        assert not isinstance(caught.value, Refused)
+
+    bench.run(scene)
+
+
+def test_a_broken_rule_is_told_with_its_extended_code(bench: Bench) -> None:
+    async def scene(database: D1Database) -> None:
+        await database.write((statements.INSERT_SITE, [SITE]))
+        with pytest.raises(Refused) as caught:
+            await database.write((statements.INSERT_SITE, [SITE]))
+        assert (
+            "UNIQUE constraint failed: sites.site_id: SQLITE_CONSTRAINT "
+            "(extended: SQLITE_CONSTRAINT_PRIMARYKEY)"
+        ) in str(caught.value)
+
+    bench.run(scene)
+
+
+def test_a_batch_of_nothing_is_an_error_there(bench: Bench) -> None:
+    async def scene(database: D1Database) -> None:
+        assert await database.write((statements.INSERT_SITE, [])) == [0]  # so it is not sent
+        with pytest.raises(D1Refused, match="No SQL statements detected"):
+            bench.server._run(bench.connection, {"batch": []})
+
+    bench.run(scene)
