@@ -90,7 +90,9 @@ class Service:
         self._plan = plan
         count = plan.scenario.topology.process_count
         siblings = Siblings(plan.roster, position=plan.position, count=count)
-        self._monitoring = Monitoring(lambda: self.reference, siblings, token)
+        self._monitoring = Monitoring(
+            lambda: self.reference, siblings, token, is_public=plan.is_public
+        )
         self._isolates = plan.scenario.topology.isolates
         handles = {
             "track": self._track,

@@ -11,9 +11,12 @@ from typing import Annotated, TextIO
 
 import typer
 
+from core.addresses import is_loopback
 from core.errors import EdgeproofError, InputError
 from core.launcher import MAX_WORKERS, running_service
+from core.limits import DEFAULT_LIMITS, ConnectionLimits
 from core.monitoring import TOKEN_VARIABLE
+from core.units import parse_duration
 from core.worker import GRACE_SECONDS
 from edgeproof.options import (
     RateOption,
@@ -30,7 +33,13 @@ from edgeproof.options import (
 def command(
     scenario: ScenarioArgument,
     bind: Annotated[
-        str, typer.Option("--bind", metavar="ADDRESS", help="The address to listen on.")
+        str,
+        typer.Option(
+            "--bind",
+            metavar="ADDRESS",
+            help="The address to listen on. Beyond this machine, /api/performance/* needs "
+            f"{TOKEN_VARIABLE}.",
+        ),
     ] = "127.0.0.1",
     port: Annotated[
         int,
@@ -69,6 +78,30 @@ def command(
             help="Put the scenario's L2 and L3 latencies in front of the stores.",
         ),
     ] = True,
+    max_connections: Annotated[
+        int,
+        typer.Option(
+            "--max-connections",
+            metavar="N",
+            help="Connections at a time and process; one more is answered 503.",
+        ),
+    ] = DEFAULT_LIMITS.most,
+    idle_timeout: Annotated[
+        str,
+        typer.Option(
+            "--idle-timeout",
+            metavar="TIME",
+            help="Close a connection that has sent no request for so long.",
+        ),
+    ] = f"{DEFAULT_LIMITS.idle:g}s",
+    receive_timeout: Annotated[
+        str,
+        typer.Option(
+            "--receive-timeout",
+            metavar="TIME",
+            help="Answer 408 if the head of a request, or then its body, takes longer to arrive.",
+        ),
+    ] = f"{DEFAULT_LIMITS.receive:g}s",
     trace: TraceOption = None,
     trace_offset: TraceOffsetOption = None,
     trace_limit: TraceLimitOption = None,
@@ -88,6 +121,11 @@ def command(
         if not 1 <= workers <= MAX_WORKERS:
             raise InputError(f"--workers {workers}: run 1 to {MAX_WORKERS}")
         set_ = [*(set_ or []), f"topology.processes={workers}"]
+    limits = ConnectionLimits(
+        most=max_connections,
+        idle=_seconds("--idle-timeout", idle_timeout),
+        receive=_seconds("--receive-timeout", receive_timeout),
+    )
     chosen = chosen_scenario(
         scenario, overrides=set_, seed=seed, rate=rate, trace=trace,
         trace_offset=trace_offset, trace_limit=trace_limit,
@@ -97,15 +135,26 @@ def command(
             data.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"--data {data}: cannot be made ({error.strerror})") from None
+    token = os.environ.get(TOKEN_VARIABLE, "").strip() or None
+    if not is_loopback(bind):
+        needs = "needs" if token else "answers 403, because it needs"
+        print(
+            f"edgeproof: --bind {bind} lets other machines reach the service, without encryption: "
+            f"put it behind TLS or a firewall. Monitoring (/api/performance/*) {needs} the token "
+            f"of {TOKEN_VARIABLE}.",
+            file=sys.stderr,
+            flush=True,
+        )
     interrupts = Interrupts()
     with running_service(
         chosen,
-        token=os.environ.get(TOKEN_VARIABLE),
+        token=token,
         host=bind,
         port=port,
         folder=data,
         redis=redis,
         emulate=emulation,
+        limits=limits,
     ) as service:
         interrupts.has_begun = True
         for url in service.urls:
@@ -129,6 +178,13 @@ def command(
     if service.faults:
         raise EdgeproofError("; ".join(service.faults))
     return 0
+
+
+def _seconds(option: str, text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise InputError(f"{option}: {error}") from None
 
 
 def _show(text: str, stream: TextIO) -> None:

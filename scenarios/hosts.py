@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import socket
 from collections.abc import Collection, Iterable
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from core.addresses import is_loopback
 from core.errors import EdgeproofError, InputError
 from core.scenario import Scenario
 from core.workload import Workload
@@ -63,20 +63,6 @@ def _checked(url: str, allowed: Collection[str]) -> str:
             f"--i-am-allowed-to-load {host}"
         )
     return url.rstrip("/")
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether *host* is localhost, in 127.0.0.0/8, or ::1; no other name is looked up."""
-    if host == "localhost":
-        try:
-            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        except OSError:
-            return False
-        return all(ipaddress.ip_address(address[4][0]).is_loopback for address in found)
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def peak_rate(scenario: Scenario, workload: Workload) -> float:

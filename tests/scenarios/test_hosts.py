@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from core.addresses import is_loopback
 from core.errors import InputError
 from core.scenario import Topology
 from core.workload import generate_workload
@@ -14,7 +15,6 @@ from scenarios.hosts import (
     check_bounds,
     check_reachable,
     checked_hosts,
-    is_loopback,
     named_hosts,
 )
 from scenarios.routing import ROUTING_UNKNOWN, Routing
