@@ -20,6 +20,7 @@ from edgeproof.options import (
     ScenarioArgument,
     SeedOption,
     SetOption,
+    TimeUnitOption,
     TraceLimitOption,
     TraceOffsetOption,
     TraceOption,
@@ -72,6 +73,7 @@ def command(
     trace: TraceOption = None,
     trace_offset: TraceOffsetOption = None,
     trace_limit: TraceLimitOption = None,
+    time_unit: TimeUnitOption = None,
     seed: SeedOption = None,
     rate: RateOption = None,
     set_: SetOption = None,
@@ -89,8 +91,8 @@ def command(
             raise InputError(f"--workers {workers}: run 1 to {MAX_WORKERS}")
         set_ = [*(set_ or []), f"topology.processes={workers}"]
     chosen = chosen_scenario(
-        scenario, overrides=set_, seed=seed, rate=rate, trace=trace,
-        trace_offset=trace_offset, trace_limit=trace_limit,
+        scenario, command="serve", overrides=set_, seed=seed, rate=rate, trace=trace,
+        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
     )  # fmt: skip
     if data is not None:
         try:
