@@ -215,12 +215,12 @@ def _timed(scenario: Scenario, window: TimedWindow, replication: int) -> Prepare
     lasts = window.span / speed
     notes = [
         f"Real keys and times from {trace.source} (accesses {offset + 1:,} to {stop:,}), "
-        f"{window.rate:,.3g} requests/s on average; the scenario's arrival rates are not used."
+        f"{_shown(window.rate)} requests/s on average; the scenario's arrival rates are not used."
     ]
     if speed != 1:
         notes.append(
-            f"The trace's times run {speed:.3g} times as fast as recorded: {window.rate:,.3g} "
-            f"requests/s on average instead of {window.rate / speed:,.3g}."
+            f"The trace's times run {speed:.3g} times as fast as recorded: "
+            f"{_shown(window.rate)} requests/s on average instead of {_shown(window.rate / speed)}."
         )
     if lasts < 0.99 * scenario.total_time:
         notes.append(
@@ -236,6 +236,10 @@ def _timed(scenario: Scenario, window: TimedWindow, replication: int) -> Prepare
     return _assemble(
         scenario, trace, offset, intended_ns, since[:offset], tuple(notes), replication
     )
+
+
+def _shown(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
 def _assemble(

@@ -256,10 +256,9 @@ def chosen_scenario(
     tell_unused(command, overrides or (), has_trace=found.trace.file is not None)
     if rate is not None and (speed := found.trace.speed) != 1:
         notice(
-            f"--rate {rate}: the trace's times run {speed:.3g} times as fast as recorded; "
-            f"warm-up and duration are {found.warm_up:.3g} s and {found.duration:.3g} s for "
-            f"{found.warm_up * speed:.3g} s and {found.duration * speed:.3g} s of the trace, so "
-            "that every rate judges the same accesses"
+            f"--rate {rate}: warm-up and duration are {found.warm_up:.3g} s and "
+            f"{found.duration:.3g} s, for {found.warm_up * speed:.3g} s and "
+            f"{found.duration * speed:.3g} s of the trace: every rate judges the same accesses"
         )
     return found
 
