@@ -5,19 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from core.effects import Place, check_effects
 from core.errors import InputError
+from core.pace import with_rate, with_rate_text
 from core.scenario import Scenario
 
 MAX_FILE_BYTES = 1_000_000
-
-Place = tuple[str | int, ...]
-"""Where a field stands: names of tables, and indices into lists."""
+_TRACE_OPTIONS = {
+    "file": "--trace", "offset": "--trace-offset", "limit": "--trace-limit",
+    "time_unit": "--time-unit",
+}  # fmt: skip
 
 
 def load_scenario(
@@ -25,14 +28,16 @@ def load_scenario(
     *,
     overrides: Sequence[str] = (),
     seed: int | None = None,
-    rate: float | None = None,
+    rate: float | str | None = None,
     trace: Mapping[str, Any] | None = None,
+    on_notice: Callable[[str], None] | None = None,
 ) -> Scenario:
     """Read the scenario at *path* and apply what the command line changes.
 
-    *overrides* are "path=value" texts; *rate* scales all stages so that the highest is *rate*
-    requests/s; *trace* replaces fields of the trace table. Raise InputError, naming the file or
-    the override, the field, the value and the remedy for every fault found.
+    *overrides* are "path=value" texts; *rate* is in requests/s, or a text as
+    `with_rate_text` takes it; *trace* replaces fields of the trace table. Raise InputError, naming
+    the file or the override, the field, the value and the remedy for every fault found, and for
+    what has no effect in this run; on_notice is told what has none and was turned off on purpose.
     """
     data = read_toml(path)
     changed = {apply_override(data, text): f"--set {text}" for text in overrides}
@@ -42,9 +47,19 @@ def load_scenario(
         table = data.setdefault("trace", {})
         if not isinstance(table, dict):
             raise InputError(f"{path}: trace is {table!r}; it is a table")
-        table.update({name: value for name, value in trace.items() if value is not None})
+        for name, value in trace.items():
+            if value is not None:
+                table[name] = value
+                changed["trace", name] = f"{_TRACE_OPTIONS[name]} {value}"
     scenario = parse_scenario(data, source=str(path), changed=changed)
-    return scenario if rate is None else with_rate(scenario, rate)
+    if isinstance(rate, str):
+        scenario = with_rate_text(scenario, rate)
+    elif rate is not None:
+        scenario = with_rate(scenario, rate)
+    for notice in check_effects(scenario, source=str(path), asked=changed):
+        if on_notice is not None:
+            on_notice(notice)
+    return scenario
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -200,28 +215,6 @@ def _explain(fault: Any) -> str:
     if (family := kind.partition("_")[0]) in _NEEDED and not kind.startswith("string_pattern"):
         return f"{place} is {shown}; {_NEEDED[family]}"
     return f"{place} is {shown}; {fault['msg'][0].lower()}{fault['msg'][1:]}"
-
-
-def with_rate(scenario: Scenario, rate: float) -> Scenario:
-    """Return *scenario* with its stages scaled so that the highest rate is *rate* requests/s."""
-    if not 0 < rate <= 1e6:
-        raise InputError(f"--rate is {rate:g}; an arrival rate is more than 0 and at most 1000000")
-    stages = scenario.traffic.stages
-    peak = max(max(stage.rate, stage.ramp_to or 0.0) for stage in stages)
-    if peak == 0:
-        raise InputError(f"--rate {rate:g}: every stage of {scenario.name} has the rate 0")
-    scaled = tuple(
-        stage.model_copy(
-            update={
-                "rate": stage.rate * rate / peak,
-                "ramp_to": None if stage.ramp_to is None else stage.ramp_to * rate / peak,
-            }
-        )
-        for stage in stages
-    )
-    return scenario.model_copy(
-        update={"traffic": scenario.traffic.model_copy(update={"stages": scaled})}
-    )
 
 
 def scenario_data(scenario: Scenario) -> dict[str, Any]:

@@ -23,11 +23,13 @@ from edgeproof.options import (
     SeedOption,
     SetOption,
     StrictOption,
+    TimeUnitOption,
     TraceLimitOption,
     TraceOffsetOption,
     TraceOption,
     chosen_scenario,
     judging,
+    tell_notes,
 )
 from edgeproof.progress import Display
 from edgeproof.runs import new_folder, run_facts, write_json
@@ -40,6 +42,7 @@ def command(
     trace: TraceOption = None,
     trace_offset: TraceOffsetOption = None,
     trace_limit: TraceLimitOption = None,
+    time_unit: TimeUnitOption = None,
     seed: SeedOption = None,
     rate: RateOption = None,
     set_: SetOption = None,
@@ -64,8 +67,8 @@ def command(
     options = judging(gate, require, strict=strict, plain=plain, as_json=json)
     limits = bounds(allow, max_rate, max_duration)
     chosen = chosen_scenario(
-        scenario, overrides=set_, seed=seed, rate=rate, trace=trace,
-        trace_offset=trace_offset, trace_limit=trace_limit,
+        scenario, command="load", overrides=set_, seed=seed, rate=rate, trace=trace,
+        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
     )  # fmt: skip
     if not host:
         raise InputError(
@@ -75,6 +78,7 @@ def command(
     check_reachable(checked_hosts(host, allowed=limits.allowed))
     options.check(chosen)
     workload = prepare_measured(chosen).workload
+    tell_notes(workload)
     check_load(chosen, workload, host, limits)
     folder = new_folder(out, chosen.name)
     started = monotonic()

@@ -39,11 +39,13 @@ from edgeproof.options import (
     SeedOption,
     SetOption,
     StrictOption,
+    TimeUnitOption,
     TraceLimitOption,
     TraceOffsetOption,
     TraceOption,
     chosen_scenario,
     judging,
+    tell_notes,
 )
 from edgeproof.progress import Display
 from edgeproof.runs import new_folder, run_facts, write_json, write_run
@@ -68,6 +70,7 @@ def command(
     trace: TraceOption = None,
     trace_offset: TraceOffsetOption = None,
     trace_limit: TraceLimitOption = None,
+    time_unit: TimeUnitOption = None,
     seed: SeedOption = None,
     rate: RateOption = None,
     set_: SetOption = None,
@@ -94,13 +97,14 @@ def command(
     options = judging(gate, require, strict=strict, plain=plain, as_json=json, has_model=True)
     limits = bounds(allow, max_rate, max_duration)
     chosen = chosen_scenario(
-        scenario, overrides=set_, seed=seed, rate=rate, trace=trace,
-        trace_offset=trace_offset, trace_limit=trace_limit,
+        scenario, command="prove", overrides=set_, seed=seed, rate=rate, trace=trace,
+        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
     )  # fmt: skip
     if host:
         check_reachable(checked_hosts(host, allowed=limits.allowed))
     options.check(chosen)
     prepared = prepare_measured(chosen)
+    tell_notes(prepared.workload)
     check_load(chosen, prepared.workload, host or [], limits)
     folder = new_folder(out, chosen.name)
     display = Display(plain=plain, quiet=json)

@@ -73,7 +73,7 @@ def peak_rate(scenario: Scenario, workload: Workload) -> float:
     span = max(1, min(_RATE_SPAN_NS, round(scenario.total_time * 1e9)))
     ends = np.searchsorted(workload.intended_ns, workload.intended_ns + span)
     busiest = int((ends - np.arange(len(workload))).max(initial=0))
-    return max(staged, busiest / span * 1e9)
+    return busiest / span * 1e9 if workload.is_timed else max(staged, busiest / span * 1e9)
 
 
 def check_bounds(

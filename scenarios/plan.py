@@ -65,6 +65,7 @@ class LoadPlan:
                 "rows": len(workload),
                 "users": workload.users,
                 "conversions": workload.conversions,
+                "is_timed": workload.is_timed,
                 "notes": list(workload.notes),
             },
             "hosts": list(self.hosts),
@@ -92,6 +93,7 @@ class LoadPlan:
                     **{name: columns[name] for name in columns.files},
                     users=told["users"],
                     conversions=told["conversions"],
+                    is_timed=told["is_timed"],
                     notes=tuple(told["notes"]),
                 )
             if workload.identity() != told["identity"]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 from core.capacity import CapacityPlan, CapacityPoint
 from core.errors import InputError
 from core.kpi import Outcome, judge
+from core.pace import rate_of, with_rate
+from core.replay import timed_window
 from core.scenario import Scenario
-from core.scenario_file import scenario_hash, with_rate
+from core.scenario_file import scenario_hash
 from core.trace import read_trace
 from core.workload import arrivals
 from sim.simulate import simulate
@@ -43,7 +46,7 @@ def plan_capacity(
                 on_point(points[rate])
         return points[rate].holds
 
-    rate = _peak(scenario)
+    rate = rate_of(scenario)
     limit = min(MAX_RATE, MAX_REQUESTS / scenario.total_time)
     if scenario.trace.file is not None:
         limit = min(limit, _trace_limit(scenario, Path(scenario.trace.file), rate))
@@ -68,29 +71,25 @@ def plan_capacity(
 
 def check_plannable(scenario: Scenario) -> None:
     """Raise InputError if *scenario* has no rate that could be changed."""
-    if scenario.trace.limit is not None:
+    if scenario.trace.limit is not None and timed_window(scenario) is None:
         raise InputError(
             f"trace.limit is {scenario.trace.limit}; every rate needs accesses of its own: leave "
             "--trace-limit out"
         )
-    if _peak(scenario) <= 0:
-        raise InputError(f"{scenario.name}: every stage has the rate 0; there is nothing to plan")
+    if rate_of(scenario) <= 0:
+        raise InputError(
+            f"{scenario.name}: every stage has the rate 0, or every access of the trace the same "
+            "time; there is nothing to plan"
+        )
     if scenario.trace.file is not None:
         _trace_limit(scenario, Path(scenario.trace.file), 1.0)
 
 
-def _peak(scenario: Scenario) -> float:
-    return max(max(stage.rate, stage.ramp_to or 0.0) for stage in scenario.traffic.stages)
-
-
 def _trace_limit(scenario: Scenario, path: Path, rate: float) -> float:
     """Return the highest rate for which the trace at *path* has accesses; InputError if none."""
+    if read_trace(path, stop=1, time_unit=scenario.trace.time_unit).times is not None:
+        return math.inf  # every rate replays the same accesses
     trace = read_trace(path)
-    if trace.times is not None:
-        raise InputError(
-            f"{path}: it has times of its own, so its rate cannot be changed; plan without "
-            "--trace, or with a trace that has no times"
-        )
     available = trace.keys.size - (scenario.trace.offset or 0)
     # Arrivals are random: a twentieth is kept in hand.
     return rate * available / (1.05 * max(1, arrivals(scenario).size))

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from core.attribution.parameters import Parameters
 from core.errors import InputError
+from core.pace import with_rate
 from core.scenario import Scenario
 from core.scenario_file import (
     MAX_FILE_BYTES,
@@ -23,7 +24,6 @@ from core.scenario_file import (
     parse_scenario,
     scenario_data,
     scenario_hash,
-    with_rate,
 )
 
 MINIMAL = 'name = "minimal"\n'
@@ -287,17 +287,19 @@ def test_an_override_that_leads_nowhere_is_a_one_line_error(override: str) -> No
 
 def test_overrides_seed_rate_and_trace_reach_the_scenario(tmp_path: Path) -> None:
     path = write(tmp_path, MINIMAL + "seed = 3\n[traffic]\nstages = [{ rate = 10.0 }]\n")
+    keys = tmp_path / "keys.csv"
+    keys.write_text("key\na\n")
     scenario = load_scenario(
         path,
         overrides=["tiers.l1.max_entries=5", "tiers.l1.max_entries=6"],
         seed=9,
         rate=40.0,
-        trace={"file": "keys.csv", "offset": None},
+        trace={"file": str(keys), "offset": None},
     )
     assert scenario.tiers.l1.max_entries == 6
     assert scenario.seed == 9
     assert scenario.traffic.stages[0].rate == 40.0
-    assert (scenario.trace.file, scenario.trace.offset) == ("keys.csv", None)
+    assert (scenario.trace.file, scenario.trace.offset) == (str(keys), None)
     assert load_scenario(path).seed == 3
 
 

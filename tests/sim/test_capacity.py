@@ -10,8 +10,8 @@ import pytest
 from core.capacity import CapacityPlan, CapacityPoint
 from core.errors import InputError
 from core.kpi import Outcome, judge
+from core.pace import with_rate
 from core.scenario import Scenario
-from core.scenario_file import with_rate
 from sim.capacity import plan_capacity
 from sim.simulate import simulate
 from tests.sim.runs import small_scenario
@@ -122,19 +122,32 @@ def test_trace_is_planned_with_up_to_the_rate_that_it_has_accesses_for(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("timed", "source", "words"),
+    ("source", "words"),
     [
-        (False, {"limit": 50}, r"trace\.limit is 50"),
-        (False, {"offset": 990}, "10 accesses from offset 990 on"),
-        (True, {}, r"keys\.csv: it has times of its own"),
+        ({"limit": 50}, r"trace\.limit is 50"),
+        ({"offset": 990}, "10 accesses from offset 990 on"),
     ],
 )
 def test_trace_that_has_one_rate_only_is_refused(
-    timed: bool, source: dict[str, Any], words: str, tmp_path: Path
+    source: dict[str, Any], words: str, tmp_path: Path
 ) -> None:
-    trace = trace_of(tmp_path, 1000, timed=timed)
+    trace = trace_of(tmp_path, 1000)
     with pytest.raises(InputError, match=words):
         plan_capacity(planned(trace={"file": str(trace), **source}))
+
+
+@pytest.mark.parametrize("source", [{}, {"limit": 30}, {"offset": 20}])
+def test_timed_trace_is_planned_from_its_own_rate(tmp_path: Path, source: dict[str, Any]) -> None:
+    trace = trace_of(tmp_path, 1000, timed=True)
+    kpis = [{"metric": "p95_track", "target": "< 500ms", "alert": "> 2s"}]
+    plan = plan_capacity(
+        planned(trace={"file": str(trace), **source}, kpis=kpis, start="cold", duration="40s")
+    )
+    assert plan.highest_rate is not None
+    assert plan.breaking_rate is not None
+    assert round(plan.points[0].rate, 6) == 10.0  # an access each 0.1 s
+    slow, fast = plan.points[0].values, plan.points[-1].values
+    assert slow["p95_track"] < 0.5 <= fast["p95_track"]
 
 
 def test_scenario_without_arrivals_is_refused() -> None:
