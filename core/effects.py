@@ -110,7 +110,7 @@ def _faults(scenario: Scenario) -> Iterator[Idle]:
             yield Idle(
                 place=place,
                 text=f"{name} it starts at {fault.at:g} s and the run ends at {end:g} s; let it "
-                "start earlier, raise the duration, or leave it out",
+                "start earlier, raise the duration, or leave it out (--set faults=[])",
             )
         elif (reason := _reason(scenario, fault)) is not None:
             yield Idle(place=place, text=f"{name} {reason}")

@@ -64,7 +64,15 @@ def with_rate(scenario: Scenario, rate: float) -> Scenario:
             f"({window.stop - window.offset:,}) lie at one time; raise the duration or "
             "--trace-limit"
         )
-    return _at_speed(scenario, scenario.trace.speed * rate / window.rate)
+    scaled = _at_speed(scenario, scenario.trace.speed * rate / window.rate)
+    for position, fault in enumerate(scenario.faults):
+        if scaled.total_time <= fault.at < scenario.total_time:
+            raise InputError(
+                f"{scenario.name}: at {rate:g} requests/s the trace's window ends at "
+                f"{scaled.total_time:.3g} s, before faults[{position}] strikes at {fault.at:g} s; "
+                "let it start earlier, or leave it out (--set faults=[])"
+            )
+    return scaled
 
 
 def _peak(scenario: Scenario) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from core.attribution.survey import Survey, account_of_database
 from core.errors import InputError
 from core.units import parse_duration
 from edgeproof.credit import show_account
+from edgeproof.notices import tell_plain
 from edgeproof.options import JsonOption, OutOption, PlainOption
 from edgeproof.progress import Display
 
@@ -29,6 +31,19 @@ _OF_EVENTS = (
     "--from", "--to", "--lookback", "--half-life", "--lead", "--opportunity", "--own-event",
     "--jobs",
 )  # fmt: skip
+_OF_MODELS = {
+    "--half-life": ("time_decay",),
+    "--u-shape": ("u_shape",),
+    "--w-shape": ("w_shape",),
+    "--lead": ("w_shape",),
+    "--opportunity": ("w_shape",),
+    **dict.fromkeys(
+        ("--order", "--without-nulls", "--min-conversions", "--bootstrap", "--most-channels"),
+        (DATA_DRIVEN,),
+    ),
+}
+"""Options that one model uses: without effect where --model chooses others only."""
+
 _DIRECT: dict[str, DirectRule] = {"own": "own channel", "ignore": "ignore unless all direct"}
 
 
@@ -248,6 +263,10 @@ def command(
         return 0
     if (db is None) == (paths is None):
         raise InputError("attribute needs data: give --db FILE or --paths FILE.csv, one of them")
+    _check_models(asked, model or ())
+    if "--seed" in asked and not bootstrap_:
+        raise InputError(f"--seed {seed}: it draws the resamples; give --bootstrap N")
+    tell_plain(plain=plain, as_json=json)
     parameters = Parameters(
         half_life_ms=milliseconds("--half-life", half_life),
         lookback_ms=milliseconds("--lookback", lookback),
@@ -299,6 +318,17 @@ def command(
             )  # fmt: skip
     show_account(account, intervals, out, plain=plain, as_json=json)
     return 0
+
+
+def _check_models(asked: Sequence[str], models: Sequence[str]) -> None:
+    """Raise InputError for an option of *asked* that none of the chosen *models* uses."""
+    for name in asked:
+        users = _OF_MODELS.get(name, ())
+        if users and models and not set(users) & set(models):
+            raise InputError(
+                f"{name} has no effect: only {users[0]} uses it, and --model chooses "
+                f"{', '.join(models)}"
+            )
 
 
 def _asked(context: typer.Context) -> list[str]:

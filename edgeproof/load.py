@@ -7,7 +7,8 @@ from time import monotonic
 from core.errors import InputError
 from core.replay import prepare_measured
 from edgeproof.finish import finish
-from edgeproof.loading import bounds, check_load, drive, keep
+from edgeproof.loading import bounds, check_allowed, check_load, drive, keep
+from edgeproof.notices import tell_strict
 from edgeproof.options import (
     AllowOption,
     HostOption,
@@ -65,6 +66,7 @@ def command(
     Example: edgeproof load baseline --host http://127.0.0.1:8787
     """
     options = judging(gate, require, strict=strict, plain=plain, as_json=json)
+    tell_strict(strict=strict)
     limits = bounds(allow, max_rate, max_duration)
     chosen = chosen_scenario(
         scenario, command="load", overrides=set_, seed=seed, rate=rate, trace=trace,
@@ -75,6 +77,7 @@ def command(
             "--host is missing; name the service, e.g. --host http://127.0.0.1:8787 "
             f"(`edgeproof serve {scenario}` starts one)"
         )
+    check_allowed(allow, host)
     check_reachable(checked_hosts(host, allowed=limits.allowed))
     options.check(chosen)
     workload = prepare_measured(chosen).workload

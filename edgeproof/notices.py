@@ -68,6 +68,12 @@ def tell_unused(command: str, overrides: Sequence[str], *, has_trace: bool) -> N
                 notice(f"--set {text} has no effect on {command}: {reason}")
 
 
+def tell_strict(*, strict: bool) -> None:
+    """Print a line where --strict is asked of a measurement: a run without an interval."""
+    if strict:
+        notice("--strict has no effect here: one measured run has no interval to be inconclusive")
+
+
 def tell_plain(*, plain: bool, as_json: bool) -> None:
     """Print a line if both are asked for: JSON has neither colour nor a display."""
     if plain and as_json:

@@ -23,7 +23,8 @@ from core.scenario import Scenario
 from core.verdict import relative_error
 from core.workload import Workload
 from edgeproof.finish import finish
-from edgeproof.loading import Bounds, bounds, check_load, drive, keep
+from edgeproof.loading import Bounds, bounds, check_allowed, check_load, drive, keep
+from edgeproof.notices import tell_strict
 from edgeproof.options import (
     AllowOption,
     GateOption,
@@ -95,7 +96,9 @@ def command(
     Example: edgeproof prove baseline
     """
     options = judging(gate, require, strict=strict, plain=plain, as_json=json, has_model=True)
+    tell_strict(strict=strict)
     limits = bounds(allow, max_rate, max_duration)
+    check_allowed(allow, host or [])
     chosen = chosen_scenario(
         scenario, command="prove", overrides=set_, seed=seed, rate=rate, trace=trace,
         trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,

@@ -14,6 +14,7 @@ from core.errors import InputError
 from core.record import RunRecord, read_record
 from core.scenario_file import parse_scenario
 from edgeproof.finish import finish
+from edgeproof.notices import tell_strict
 from edgeproof.options import (
     GateOption,
     JsonOption,
@@ -55,6 +56,17 @@ def command(
         found.add(run)
     if found.plan is not None and (found.predicted or found.measured):
         raise InputError(f"{runs[0]}: a plan is reported alone; name the other runs separately")
+    if found.plan is not None:
+        asked = {"--gate": gate != "target", "--require": bool(require), "--strict": strict}
+        for name, is_given in asked.items():
+            if is_given:
+                raise InputError(f"{name}: {runs[0]} is a plan, which judges no KPI; leave it out")
+    if gate == "model" and not (found.predicted and found.measured):
+        raise InputError(
+            "--gate model: there is no prediction and measurement to compare; name the run of a "
+            "proof, or one of each"
+        )
+    tell_strict(strict=strict and found.measured is not None)
     record = found.measured or found.predicted
     scenario = parse_scenario(record.scenario, source=str(runs[0])) if record else None
     if scenario is not None:

@@ -18,6 +18,7 @@ from core.replay import prepare_measured
 from core.scenario import Scenario
 from core.scenario_file import scenario_hash
 from core.seeding import seed_database
+from edgeproof.notices import notice
 from edgeproof.options import (
     RateOption,
     ScenarioArgument,
@@ -126,6 +127,8 @@ def data(
         scenario, command="data", overrides=set_, seed=seed, rate=rate, trace=trace,
         trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
     )  # fmt: skip
+    if rate is not None and chosen.trace.file is None:
+        notice(f"--rate {rate} has no effect on data: the rows do not depend on it")
     population = populate(chosen, prepare_measured(chosen).workload)
     folder = new_folder(out, chosen.name)
     connection = SqliteDatabase(None, inline=True).connection

@@ -18,6 +18,7 @@ from core.limits import DEFAULT_LIMITS, ConnectionLimits
 from core.monitoring import TOKEN_VARIABLE
 from core.units import parse_duration
 from core.worker import GRACE_SECONDS
+from edgeproof.notices import notice
 from edgeproof.options import (
     RateOption,
     ScenarioArgument,
@@ -122,6 +123,9 @@ def command(
     if workers is not None:
         if not 1 <= workers <= MAX_WORKERS:
             raise InputError(f"--workers {workers}: run 1 to {MAX_WORKERS}")
+        for text in set_ or []:
+            if text.partition("=")[0].strip() in ("topology.processes", "topology"):
+                raise InputError(f"--set {text}: --workers {workers} sets that, too; give one")
         set_ = [*(set_ or []), f"topology.processes={workers}"]
     limits = ConnectionLimits(
         most=max_connections,
@@ -132,6 +136,10 @@ def command(
         scenario, command="serve", overrides=set_, seed=seed, rate=rate, trace=trace,
         trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
     )  # fmt: skip
+    if not emulation and any(fault.tier is not None for fault in chosen.faults):
+        notice("--no-emulation: the faults of the scenario's tiers do not strike")
+    if rate is not None and chosen.trace.file is None and chosen.start == "cold":
+        notice(f"--rate {rate} has no effect on serve: a cold start holds nothing of the traffic")
     if data is not None:
         try:
             data.mkdir(parents=True, exist_ok=True)

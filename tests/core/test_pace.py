@@ -192,3 +192,11 @@ def test_rate_of_an_untimed_trace_is_that_of_its_stages(tmp_path: Path) -> None:
     scaled = with_rate_text(replayed(str(path)), "2x")
     assert scaled.trace.speed == 1.0
     assert scaled.traffic.stages[0].rate == 480.0
+
+
+def test_rate_at_which_a_fault_could_not_strike_any_more_is_refused(tmp_path: Path) -> None:
+    fault = {"at": "3s", "for": "1s", "tier": "l3", "kind": "dead"}
+    asked = replayed(timed(tmp_path, TIMES), faults=[fault])
+    assert with_rate(asked, 16.0).faults == asked.faults
+    with pytest.raises(InputError, match=r"at 20 requests/s .* ends at 2.5 s, before faults\[0\]"):
+        with_rate(asked, 20.0)

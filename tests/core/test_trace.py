@@ -250,6 +250,7 @@ CSV_FAULTS: list[tuple[str | bytes, str]] = [
         b"key\na\nb\xff\n",
         "line 3: the line holds 0xff at its byte 2; convert the file to UTF-8",
     ),
+    ("key," * 2**19, "line 1: the line is over 1048576 bytes; write an access a line"),
     ("key\na\n" + "b" * 2**21, "line 3: the line is over 1048576 bytes; write an access a line"),
 ]
 JSON_FAULTS: list[tuple[str | bytes, str]] = [
