@@ -25,11 +25,11 @@ from core.incoming import (
     no_query,
     parse_invalidation,
     read_body,
-    shown,
 )
 from core.profiling import LatencyProfiler, summarise
 from core.reference import Reference
 from core.siblings import Reply, Siblings
+from core.texts import shown
 
 TOKEN_VARIABLE = "EDGEPROOF_TOKEN"  # the name of the variable, not a token
 PREFIX = "/api/performance"

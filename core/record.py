@@ -16,6 +16,7 @@ from core.errors import InputError
 from core.failures import Cause, Failure
 from core.histogram import LatencyHistogram
 from core.kpi import ENDPOINT_SERIES, Interval, Metric
+from core.texts import read_json
 
 SCHEMA_VERSION = 1
 MAX_WINDOWS = 240
@@ -305,12 +306,12 @@ def write_record(record: RunRecord, path: Path) -> None:
 def read_record(path: Path) -> RunRecord:
     """Read the record at *path*; InputError if it is missing or is none."""
     try:
-        return RunRecord.from_json(json.loads(path.read_text(encoding="utf-8")))
+        return RunRecord.from_json(read_json(path, "a record"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such record; give the folder of a finished run") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(f"{path}: not a run record ({error}); run the command again") from None
 
 

@@ -131,7 +131,9 @@ class Service:
 
     async def _document(self, request: Request) -> Response:
         no_query(request)
-        body = json.dumps(openapi.document(self._plan.scenario)).encode()
+        body = json.dumps(
+            openapi.document(self._plan.scenario, is_public=self._plan.is_public)
+        ).encode()
         return Response(body, 200, None, "application/json")
 
     def _endpoint(self, name: str, handle: Handle) -> Endpoint:

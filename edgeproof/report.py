@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +12,7 @@ from core.capacity import CapacityPlan
 from core.errors import InputError
 from core.record import RunRecord, read_record
 from core.scenario_file import parse_scenario
+from core.texts import read_json
 from edgeproof.finish import finish
 from edgeproof.notices import tell_strict
 from edgeproof.options import (
@@ -146,7 +146,7 @@ def _facts(data: dict[str, Any]) -> dict[str, Any]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        data = json_module.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path, "a run")
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({error}); run the command again") from None
     if not isinstance(data, dict):
@@ -157,5 +157,5 @@ def _json(path: Path) -> dict[str, Any]:
 def _parsed(path: Path, parse: Any) -> Any:
     try:
         return parse(_json(path))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not readable ({error}); run the command again") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from core.attribution.models import (
 from core.attribution.names import is_direct
 from core.attribution.parameters import Parameters
 from core.errors import InputError
+from core.texts import parse_json
 
 NO_MODEL = "no model has been fitted yet"
 EQUAL = "data_driven gives every touch the same credit"
@@ -59,7 +59,7 @@ class Scheme:
 
     def _adopt(self, text: str) -> None:
         try:
-            fitted = FittedModel.from_json(json.loads(text))
+            fitted = FittedModel.from_json(parse_json(text))
         except (InputError, ValueError, TypeError) as error:
             self.fallback = f"the newest model cannot be used ({error}): {EQUAL}"
             return

@@ -295,6 +295,6 @@ def _unpacked(data: bytes | None, until: float) -> _Held:
     start = _HEADER.size + size
     try:
         tags = tuple(str(tag) for tag in json.loads(data[_HEADER.size : start])) if size else ()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return _Held(None, 0.0, until)
     return _Held(data[start:], expires, until, tags)

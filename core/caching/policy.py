@@ -45,7 +45,10 @@ class Json:
 
     def decode(self, data: bytes) -> Any:
         """Return the value of *data*, frozen; ValueError if it is no JSON."""
-        return freeze(json.loads(data))
+        try:
+            return freeze(json.loads(data))
+        except RecursionError:
+            raise ValueError("brackets nest too deeply") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,6 @@ strings, numbers and null, as a Worker's `bind` takes them.
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import os
 import re
@@ -24,6 +23,7 @@ from core.query.database import MAX_WAITING, Command, Row, Usage
 from core.query.limits import MAX_PARAMETERS, MAX_STATEMENT_BYTES, MAX_VALUE_BYTES
 from core.query.statements import Statement
 from core.reasons import one_line, reason_of
+from core.texts import parse_json
 
 TOKEN_VARIABLE = "EDGEPROOF_D1_TOKEN"  # the name of the variable, not a token
 BASE_URL = "https://api.cloudflare.com/client/v4"
@@ -218,8 +218,8 @@ class D1Database:
         except httpx.HTTPError as error:  # no connection, or an answer that cannot be read
             raise _Passing(f"{what} failed: {reason_of(error)}") from error
         try:
-            data = json.loads(content)
-        except (ValueError, RecursionError):
+            data = parse_json(content)
+        except ValueError:
             data = None
         if answer.is_success and isinstance(data, dict) and data.get("success") is True:
             return data.get("result")

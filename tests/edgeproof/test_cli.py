@@ -557,6 +557,17 @@ def run_with(record: RunRecord, folder: Path) -> str:
     return str(folder)
 
 
+@pytest.mark.parametrize("name", ["run.json", "plan.json", "record.json"])
+@pytest.mark.parametrize("text", ["[" * 2_000, "9" * 5_000, '{"workers": 1e999}'])
+def test_report_of_files_that_are_none_is_refused_by_their_name(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str, text: str
+) -> None:
+    run = folder / "broken"
+    run.mkdir()
+    (run / name).write_text(text)
+    assert str(run / name) in refused(["report", str(run)], capsys)
+
+
 def test_report_refuses_what_cannot_be_compared_and_makes_no_folder(
     judged_run: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
