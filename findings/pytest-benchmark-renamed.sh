@@ -30,7 +30,7 @@ def work(seconds):
 PY
 run() {
     code=0
-    (cd "$work" && PYTHONPATH=. python -m pytest -q -p no:cacheprovider test_it.py \
+    (cd "$work" && PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=. python -m pytest -q -p no:cacheprovider test_it.py \
         --benchmark-timer=clock.read --benchmark-max-time=0.01 "$@") >"$work/log" 2>&1 || code=$?
     echo "exit code $code"
 }

@@ -34,7 +34,7 @@ run() {
     printf 'import clock\n\n\ndef test_encode(benchmark):\n    benchmark(clock.work, %s)\n' "$1" \
         >"$work/test_it.py"
     shift
-    (cd "$work" && PYTHONPATH=. python -m pytest -q -p no:cacheprovider test_it.py \
+    (cd "$work" && PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=. python -m pytest -q -p no:cacheprovider test_it.py \
         --benchmark-timer=clock.read --benchmark-max-time=0.01 "$@") >"$work/log" 2>&1 || code=$?
     echo "exit code $code"
 }
