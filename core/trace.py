@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import InputError
-from core.trace_source import HEAD_BYTES, Fault, Source, holds_binary, is_text, open_trace
+from core.trace_source import BINARY, HEAD_BYTES, Fault, Source, holds_binary, is_text, open_trace
 from core.trace_time import TimeUnit, relative, unit_of
 
 FIELDS = ("key", "time", "endpoint", "type", "size")
@@ -217,6 +217,8 @@ def _json_rows(source: Source) -> Iterator[dict[str, object]]:
             pairs = decoder.decode(line)
         except (ValueError, RecursionError) as error:
             reason = getattr(error, "msg", str(error))
+            if not fields and holds_binary(line):
+                raise Fault(BINARY) from None
             if not fields:
                 reason += _other_format(line)
             raise Fault(f"the line is no JSON ({reason}); write one object a line") from None
@@ -237,8 +239,6 @@ _KNOWN = f"known are {', '.join(FIELDS)}"
 
 def _other_format(line: str) -> str:
     """Return what the first *line* of a file named as JSON lines looks like, after a comma."""
-    if holds_binary(line):
-        return ", the file holds binary data"
     if line.startswith("["):
         return ", it begins a list: `jq -c '.[]'` unpacks it"
     is_csv = any(cell.strip('" ') in FIELDS for cell in line[:HEAD_BYTES].split(","))
@@ -256,7 +256,7 @@ def _check_header(line: str, cells: Sequence[str]) -> None:
         if any(cell.strip('"') in FIELDS for cell in line[:HEAD_BYTES].split(mark)):
             raise Fault(f"the header {start} has {name} between its fields; write commas")
     if holds_binary(line):
-        raise Fault("the file holds binary data, no CSV; export it as text")
+        raise Fault(BINARY)
     message = "the first line must name the fields"
     if line.startswith("#"):
         raise Fault(f"{message} and is the comment {start}; write such as key,time; {_KNOWN}")

@@ -37,6 +37,9 @@ _SURE_BYTES = 16
 """So many printable bytes are no 32-bit words by chance; fewer have to be digits."""
 
 
+BINARY = "the file holds binary data, no text; export it as text"
+
+
 class Fault(Exception):
     """What is wrong with the file and what to do; *place* where it is not where reading stands."""
 
@@ -61,6 +64,7 @@ def open_trace(path: Path) -> tuple[str, io.BufferedIOBase]:
             known = f"{', '.join(FORMATS)}, each alone or followed by {' or '.join(COMPRESSIONS)}"
             packed = _kind(path) if path.exists() else ""
             hint = f"; it holds {packed} data: {_UNPACK[packed]}" if packed in _UNPACK else ""
+            hint = hint or "; export anything else as CSV, with its fields in the first line"
             raise Fault(f"the ending names no trace format; known are {known}{hint}")
         _check_compression(path, compression, format_)
         if compression == ".gz":
@@ -134,6 +138,8 @@ class Source:
             try:
                 text = content.decode()
             except UnicodeDecodeError as error:
+                if self._line == 1 and holds_binary(content.decode("latin-1")):
+                    raise Fault(BINARY) from None
                 wrong = f"0x{content[error.start]:02x} at its byte {error.start + 1}"
                 raise Fault(f"the line holds {wrong}; convert the file to UTF-8") from None
             if not text:
@@ -176,4 +182,4 @@ def is_text(head: bytes) -> bool:
 
 def holds_binary(line: str) -> bool:
     """Return whether *line* is no text that somebody wrote."""
-    return "\x00" in line or sum(not c.isprintable() for c in line) > len(line) / 10
+    return "\x00" in line or sum(not c.isprintable() and c != "\t" for c in line) > len(line) / 10

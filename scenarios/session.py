@@ -136,11 +136,15 @@ class Session:
         if not options.scenario:
             raise InputError("no scenario is given; name one with --scenario FILE")
         scenario = load_scenario(
-            find_scenario(options.scenario), overrides=options.set, rate=options.rate
-        )
+            find_scenario(options.scenario), overrides=options.set, rate=options.rate,
+            on_notice=_log.warning,
+        )  # fmt: skip
+        workload = prepare(scenario).workload
+        for note in workload.notes:
+            _log.info(note)
         return make_plan(
             scenario,
-            prepare(scenario).workload,
+            workload,
             hosts,
             run_id=options.run_id or _new_run_id(),
             allowed_hosts=named_hosts(options.i_am_allowed_to_load),

@@ -184,6 +184,7 @@ SIZE_IS = "a size is a whole number of bytes, at least 0"
 TIME_IS = "a time is a number, at least 0"
 NAMES_FIELDS = "line 1: the first line must name the fields and is "
 ABOVE = f"write such as key,time above it, a name for each column; {KNOWN}"
+BINARY = "the file holds binary data, no text; export it as text"
 CSV_FAULTS: list[tuple[str | bytes, str]] = [
     ("", f"line 1: {NO_ACCESS}"),
     ("key,time\n", f"line 2: {NO_ACCESS}"),
@@ -209,7 +210,12 @@ CSV_FAULTS: list[tuple[str | bytes, str]] = [
         '{"key": "a"}\n',
         "line 1: the line is JSON, no header of a CSV; name the file .jsonl, an object a line",
     ),
-    (b"\x00\x01\x02", "line 1: the file holds binary data, no CSV; export it as text"),
+    (b"\x00\x01\x02", f"line 1: {BINARY}"),
+    (bytes(range(128, 256)) + b"\n", f"line 1: {BINARY}"),
+    (
+        "clé,time\n".encode("latin-1"),
+        "line 1: the line holds 0xe9 at its byte 3; convert the file to UTF-8",
+    ),
     (
         "key\na\n".encode("utf-16"),
         "line 1: the file is UTF-16; convert it to UTF-8 with `iconv -f UTF-16 -t UTF-8`",
@@ -324,6 +330,7 @@ def test_empty_raw_trace_is_refused(tmp_path: Path) -> None:
     assert fault(written(tmp_path, "t.trace", b"")) == f"byte 0: {NO_ACCESS}"
 
 
+EXPORT = "export anything else as CSV, with its fields in the first line"
 ENDING_IS = "the ending names no trace format; known are .csv, .jsonl, .ndjson, .trace, each alone"
 
 
@@ -333,8 +340,8 @@ ENDING_IS = "the ending names no trace format; known are .csv, .jsonl, .ndjson, 
         ("absent.csv", "it cannot be opened (No such file or directory); check the path"),
         ("folder.csv", "this is a folder or a device; name one trace file"),
         ("pipe.csv", "this is a folder or a device; name one trace file"),
-        ("t.txt.gz", f"{ENDING_IS} or followed by .gz or .xz"),
-        ("t", f"{ENDING_IS} or followed by .gz or .xz"),
+        ("t.txt.gz", f"{ENDING_IS} or followed by .gz or .xz; {EXPORT}"),
+        ("t", f"{ENDING_IS} or followed by .gz or .xz; {EXPORT}"),
     ],
 )
 def test_what_is_no_trace_file_is_refused(tmp_path: Path, name: str, expected: str) -> None:
