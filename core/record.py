@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import InputError
+from core.estimate import Estimate, estimate_of
 from core.failures import Cause, Failure
 from core.histogram import LatencyHistogram
-from core.kpi import ENDPOINT_SERIES, Interval, Metric
+from core.kpi import ENDPOINT_SERIES, Metric
 from core.texts import read_json
 
 SCHEMA_VERSION = 1
@@ -75,18 +76,6 @@ class Audit:
     generator_speed: float | None
     service_speed: float | None
     invalid: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """A metric over one or several runs: their mean, and its 95 % confidence interval if several.
-
-    The value lies within the interval. runs: how many runs saw the metric.
-    """
-
-    value: float
-    interval: Interval | None
-    runs: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,30 +163,19 @@ class RunRecord:
     def estimate(self, metric: Metric) -> Estimate | None:
         """Return the mean of *metric* over this run and its replications, None if none saw it.
 
-        The interval is mean +- t(n-1, 0.975) s / sqrt(n) (Student, "The Probable Error of a
-        Mean", 1908), cut at what the metric cannot be. Where some of the runs are infinite so is
-        the mean, and the interval begins at the least of them. One run has no interval.
+        Its interval is cut at what the metric cannot be.
         """
         own = self.metric(metric)
         values = [] if own is None else [own]
         values += [run[metric.name] for run in self.replications if metric.name in run]
         if not values:
             return None
-        n = len(values)
-        if n == 1:
-            return Estimate(value=values[0], interval=None, runs=1)
-        least, most = min(values), max(values)
-        if math.isinf(most):
-            return Estimate(value=math.inf, interval=(least, math.inf), runs=n)
-        from scipy.special import stdtrit  # slow to import, rarely needed
-
-        mean = min(max(math.fsum(values) / n, least), most)  # never outside by rounding
-        variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
-        half = float(stdtrit(n - 1, 0.975)) * math.sqrt(variance / n)
-        low, high = max(mean - half, 0.0), mean + half
-        if metric.unit == "ratio":
-            high = min(high, 1.0)
-        return Estimate(value=mean, interval=(low, high), runs=n)
+        found = estimate_of(values)
+        if found.interval is None:
+            return found
+        most = 1.0 if metric.unit == "ratio" else math.inf
+        low, high = max(found.interval[0], 0.0), min(found.interval[1], most)
+        return replace(found, interval=(low, high))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data; equal records give equal data in equal order."""

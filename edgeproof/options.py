@@ -166,6 +166,13 @@ MaxRateOption = Annotated[
         rich_help_panel="Load",
     ),
 ]  # fmt: skip
+HighestRateOption = Annotated[
+    float | None,
+    typer.Option(
+        "--max-rate", min=0.001, metavar="R",
+        help="Try no rate above R requests/s. [default: 16 times the rate of the scenario]",
+    ),
+]  # fmt: skip
 MaxDurationOption = Annotated[
     str,
     typer.Option(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from time import monotonic
 
-from core.capacity import CapacityPlan, CapacityPoint
+from core.capacity import CapacityPoint
 from core.replay import prepare_measured
 from edgeproof.finish import finish, show_table
 from edgeproof.options import (
+    HighestRateOption,
     JsonOption,
     OutOption,
     PlainOption,
@@ -25,7 +26,10 @@ from edgeproof.options import (
 )
 from edgeproof.progress import Display
 from edgeproof.runs import new_folder, run_facts, write_json
-from sim.capacity import check_plannable, plan_capacity
+from edgeproof.simulate import jobs
+from reports.capacity_words import points_table
+from reports.words import rate_text, waiting_left_out
+from sim.capacity import Step, checked_bound, plan_capacity
 
 
 def command(
@@ -38,13 +42,16 @@ def command(
     rate: RateOption = None,
     set_: SetOption = None,
     out: OutOption = None,
+    max_rate: HighestRateOption = None,
     plain: PlainOption = False,
     json: JsonOption = False,
 ) -> int:
     """Find the highest arrival rate at which SCENARIO meets every KPI, and which breaks first.
 
-    Rates are doubled and bisected on the same random numbers until they are within 2 %. --rate is
-    where the search begins. The exit code is 0 if some rate meets every KPI, 1 if none does.
+    Each rate is judged on the mean of 4 replications. Rates are doubled and bisected on the same
+    random numbers until they are within 2 %. --rate is where the search begins, --max-rate where
+    it ends. Ctrl-C keeps what was tried. The exit code is 0 if some rate meets every KPI, 1 if
+    none does.
 
     Example: edgeproof plan baseline --set tiers.l3.concurrency=2
     """
@@ -53,38 +60,46 @@ def command(
         scenario, command="plan", overrides=set_, seed=seed, rate=rate, trace=trace,
         trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
     )  # fmt: skip
-    check_plannable(chosen)
+    checked_bound(chosen, max_rate)
     tell_notes(prepare_measured(chosen).workload)
     folder = new_folder(out, chosen.name)
     display = Display(plain=plain, quiet=json)
     started = monotonic()
-    tried = 0
 
     def show(point: CapacityPoint) -> None:
-        nonlocal tried
-        tried += 1
-        word = "holds" if point.holds else f"breaks {', '.join(point.broken)}"
-        display.say(f"{point.rate:,.0f} requests/s: {word}")
+        words = [f"breaks {', '.join(point.broken)}"] if point.broken else []
+        words += [f"the {name} cannot keep up" for name in point.saturated]
+        display.say(f"{rate_text(point.rate)}: {'; '.join(words) or 'holds'}")
+
+    first: list[tuple[float, float]] = []  # when the first runs had ended, and their requests
+
+    def follow(step: Step) -> None:
+        share = step.requests / (step.requests + step.left)
+        detail = rate_text(step.rate)
+        if step.requests and not first:
+            first.append((monotonic(), step.requests))
+        elif first and step.requests > first[0][1]:
+            speed = (monotonic() - first[0][0]) / (step.requests - first[0][1])
+            detail += f", at most {_span(speed * step.left)} left"
+        display.update("planning", share, detail)
 
     with display.open():
-        found = plan_capacity(chosen, on_point=show)
+        found = plan_capacity(chosen, max_rate=max_rate, jobs=jobs(), on_point=show, on_step=follow)
+        display.update("planning", 1.0)
     write_json(folder / "plan.json", found.to_json())
     facts = run_facts("plan", {"plan": monotonic() - started})
     write_json(folder / "run.json", facts)
     if not json:
-        show_table(points_table(found), plain=plain)
+        show_table(points_table(found, chosen.judged()), plain=plain)
+    notes = waiting_left_out([kpi.metric for kpi in chosen.judged()])
     finish(
         folder, options, title=f"{chosen.name}: capacity", kpis=chosen.judged(), plan=found,
-        facts=facts,
+        facts=facts, notes=notes, lines=notes,
     )  # fmt: skip
+    if found.interrupted:
+        return 130
     return 0 if found.highest_rate is not None else 1
 
 
-def points_table(plan: CapacityPlan) -> list[tuple[str, ...]]:
-    """Return the rates that were tried, with what breaks at each."""
-    rows: list[tuple[str, ...]] = [("requests/s", "all KPIs hold", "breaks")]
-    rows += [
-        (f"{point.rate:,.0f}", "yes" if point.holds else "no", ", ".join(point.broken) or "-")
-        for point in plan.points
-    ]
-    return rows
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,7 +27,7 @@ from edgeproof.options import (
 )
 from edgeproof.prove import model_verdict, request_lines
 from edgeproof.runs import new_folder, shown_facts
-from reports.words import side_title
+from reports.words import side_title, waiting_left_out
 
 
 def command(
@@ -72,6 +73,10 @@ def command(
     if scenario is not None:
         options.check(scenario)
     kpis = scenario.judged() if scenario else ()
+    notes: Sequence[str] = (found.facts or {}).get("notes", ())
+    if found.plan is not None:
+        kpis = found.plan.kpis
+        notes = waiting_left_out([kpi.metric for kpi in kpis])
     verdict, holds, lines = None, True, []
     if found.predicted and found.measured:
         if found.predicted.workload_hash != found.measured.workload_hash:
@@ -92,8 +97,8 @@ def command(
         model_verdict=verdict,
         model_holds=holds,
         facts=found.facts,
-        notes=(found.facts or {}).get("notes", ()),
-        lines=lines,
+        notes=notes,
+        lines=notes if found.plan is not None else lines,
     )
 
 

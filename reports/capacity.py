@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from core.capacity import CapacityPlan
 from core.kpi import Kpi
 from reports import style, words
+from reports.capacity_words import capacity_finding
 
 _COLOURS = (
     style.BLUE,
@@ -48,25 +49,13 @@ def capacity(plan: CapacityPlan, kpis: Sequence[Kpi]) -> Figure:
         if kpi is not None:
             _values(left, plan, kpi)
         _shares(right, plan, kpis)
-        runs = words.count_of(plan.replications, "run")
+        runs = words.count_of(plan.replications, "replication")
         style.headline(
-            figure, title, f"Simulated: {runs} at each of {len(plan.points)} arrival rates (dots)."
+            figure,
+            title,
+            f"Predicted: mean of {runs} at each of {len(plan.points)} arrival rates (dots).",
         )
         return figure
-
-
-def capacity_finding(plan: CapacityPlan) -> str:
-    """Return in one sentence up to which rate every KPI holds, and what breaks beyond it."""
-    broken = words.listed(plan.breaks_first)
-    verb = "break" if len(plan.breaks_first) > 1 else "breaks"
-    if plan.highest_rate is None:
-        lowest = words.rate_text(plan.points[0].rate) if plan.points else "any rate"
-        culprits = broken or (words.listed(plan.points[0].broken) if plan.points else "")
-        return f"No rate tried holds every KPI: {culprits or 'one'} {verb} already at {lowest}"
-    holds = f"Every KPI holds up to {words.rate_text(plan.highest_rate)}"
-    if plan.breaking_rate is None:
-        return f"{holds}, the highest rate tried"
-    return f"{holds}; {broken} {verb} first, at {words.rate_text(plan.breaking_rate)}"
 
 
 def _leading(plan: CapacityPlan, kpis: Sequence[Kpi]) -> Kpi | None:

@@ -10,7 +10,7 @@ from core.kpi import Kpi, Outcome
 from core.record import RunRecord
 from core.verdict import Row
 from reports import words
-from reports.capacity import capacity_finding
+from reports.capacity_words import capacity_finding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

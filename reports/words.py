@@ -34,15 +34,16 @@ _SERIES = {
     "journey": "journey requests",
     "channels": "channel requests",
     "query": "database queries (waiting and round trip included)",
-    "queue": "queue batches (from hand-over to the last stored result)",
+    "queue": "queue batches (from hand-over to the last stored result; the wait before not)",
     "external": "requests to the destination of finished conversions",
-    "cpu": "requests' CPU times",
+    "cpu": "requests' CPU times (waiting for the CPU not included)",
     "l1": "reads of the memory cache (L1)",
     "l2": "reads of the key-value store (L2)",
-    "l3": "executions in the database (L3)",
+    "l3": "executions in the database (L3; waiting not included)",
     "l3wait": "waits for the database",
     "total": "requests, timed inside the service",
 }
+_LEFT_OUT = {"queue": "before the hand-over", "cpu": "for the CPU", "l3": "for the database"}
 _RATIOS = {
     "hit": "cache reads answered by the memory cache (L1) or the key-value store (L2)",
     "error": "requests that failed, timed out or were never sent",
@@ -82,6 +83,14 @@ def describe(metric: Metric) -> str:
     if metric.quantile is None:
         return f"{'longest' if metric.function == 'max' else 'mean'} time of {series}"
     return f"{100 * metric.quantile:g} % of {series} take at most this"
+
+
+def waiting_left_out(metrics: Sequence[Metric]) -> list[str]:
+    """Return a line that names those of *metrics* in which no wait shows, nothing without any."""
+    named = [f"{m.name} ({_LEFT_OUT[m.series]})" for m in metrics if m.series in _LEFT_OUT]
+    if not named:
+        return []
+    return [f"Waiting is left out of {listed(named)}: a longer queue does not show there."]
 
 
 def number(metric: Metric, value: float) -> str:

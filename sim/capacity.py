@@ -4,121 +4,301 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from core.capacity import CapacityPlan, CapacityPoint
 from core.errors import InputError
-from core.kpi import Outcome, judge
-from core.pace import rate_of, with_rate
-from core.replay import timed_window
+from core.kpi import Kpi, judge
+from core.pace import rate_of
+from core.replay import prepare_measured
 from core.scenario import Scenario
 from core.scenario_file import scenario_hash
-from core.trace import read_trace
-from core.workload import arrivals
-from sim.simulate import simulate
+from sim.rates import at_rate, is_trace, mean, saturated, why
+from sim.replications import Replications, replications
 
+RUNS = 4
+"""At each rate, the one with the scenario's own random numbers among them."""
 RESOLUTION = 0.02
-MAX_RATE = 1e5
+HALVINGS = 6
+REACH = 16
+"""How many times the rate at which the search begins is tried at most, where no bound is given."""
 MAX_REQUESTS = 400_000
-"""Simulated at one rate; a plan that would need more ends there."""
+"""Of one run at one rate."""
+_HIGHEST = 1e6  # requests/s, as with --rate
 
 OnPoint = Callable[[CapacityPoint], None]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """How far a plan is: the rate that is simulated, and what may be left.
+
+    requests: simulated so far. left: requests that are simulated at most before the plan ends.
+    """
+
+    rate: float
+    requests: float
+    left: float
+
+
+OnStep = Callable[[Step], None]
+
+
 def plan_capacity(
-    scenario: Scenario, *, replications: int = 0, on_point: OnPoint | None = None
+    scenario: Scenario,
+    *,
+    runs: int = RUNS,
+    max_rate: float | None = None,
+    jobs: int = 1,
+    on_point: OnPoint | None = None,
+    on_step: OnStep | None = None,
 ) -> CapacityPlan:
     """Return between which two arrival rates the first KPI of *scenario* breaks.
 
-    The stages are scaled as --rate does. Rates double or halve from the scenario's own until one
-    holds and one breaks, and are then bisected until they are within 2 % of each other; every
-    rate uses the same random numbers. A cache gains hits with traffic, so a rate below one that
-    holds can break: the rates from the scenario's own upwards are tried in doubling steps first,
-    and the highest rate that holds counts. Raise InputError if the requests cannot be made.
+    Each KPI is judged on its mean over *runs* replications; all rates use the same random numbers.
+    Rates double from the scenario's own until one breaks, or halve until one holds, and are then
+    bisected until they are within 2 % of each other. No rate above *max_rate* is tried; without it
+    none above 16 times the scenario's own. A cache gains hits with traffic: where a KPI that
+    breaks is further from its target at half the rate, the search goes upwards.
+
+    jobs: processes; the result does not depend on it. Ctrl-C ends the search, and the plan tells
+    what was found by then. Raise InputError if the requests cannot be made, or if no KPI can be
+    measured.
     """
-    check_plannable(scenario)
-    points: dict[float, CapacityPoint] = {}
-
-    def holds(rate: float) -> bool:
-        if rate not in points:
-            points[rate] = _point(scenario, rate, replications)
-            if on_point is not None:
-                on_point(points[rate])
-        return points[rate].holds
-
-    rate = rate_of(scenario)
-    limit = min(MAX_RATE, MAX_REQUESTS / scenario.total_time)
-    if scenario.trace.file is not None:
-        limit = min(limit, _trace_limit(scenario, Path(scenario.trace.file), rate))
-    good, bad = _bracket(rate, holds, limit=limit)
-    while good is not None and bad is not None and bad / good > 1 + RESOLUTION:
-        middle = (good * bad) ** 0.5
-        if holds(middle):
-            good = middle
-        else:
-            bad = middle
-    return CapacityPlan(
+    bound = checked_bound(scenario, max_rate)
+    search = _Search(scenario, runs, bound, on_point, on_step)
+    interrupted = False
+    try:
+        with replications(min(jobs, runs)) as pool:
+            good, bad = search.run(pool)
+    except KeyboardInterrupt:
+        if not search.points:
+            raise
+        interrupted = True
+        good, bad = search.so_far()
+    points = search.points
+    found = CapacityPlan(
         scenario=scenario.name,
         scenario_hash=scenario_hash(scenario),
         seed=scenario.seed,
-        replications=max(replications, 1),
+        replications=runs,
+        kpis=scenario.judged(),
         points=tuple(points[rate] for rate in sorted(points)),
         highest_rate=good,
         breaking_rate=bad,
         breaks_first=points[bad].broken if bad is not None else (),
+        bound=bound,
+        unmeasured=search.unmeasured(good),
+        interrupted=interrupted,
     )
+    return replace(found, eased=tuple(name for name in found.never_met if search.eases(name)))
 
 
-def check_plannable(scenario: Scenario) -> None:
-    """Raise InputError if *scenario* has no rate that could be changed."""
-    if scenario.trace.limit is not None and timed_window(scenario) is None:
-        raise InputError(
-            f"trace.limit is {scenario.trace.limit}; every rate needs accesses of its own: leave "
-            "--trace-limit out"
-        )
-    if rate_of(scenario) <= 0:
+def checked_bound(scenario: Scenario, max_rate: float | None = None) -> float:
+    """Return the rate beyond which a plan of *scenario* tries none.
+
+    Raise InputError if the scenario has no rate that could be changed, or if *max_rate* lies below
+    the rate at which the search begins or asks for more requests than a run may have.
+    """
+    start = rate_of(scenario)
+    if start <= 0:
         raise InputError(
             f"{scenario.name}: every stage has the rate 0, or every access of the trace the same "
             "time; there is nothing to plan"
         )
-    if scenario.trace.file is not None:
-        _trace_limit(scenario, Path(scenario.trace.file), 1.0)
+    workload = prepare_measured(scenario).workload
+    most = math.inf if is_trace(scenario) else start * MAX_REQUESTS / len(workload)
+    if max_rate is None:
+        return max(start, min(REACH * start, most, _HIGHEST))
+    if not max_rate <= _HIGHEST:
+        raise InputError(f"--max-rate is {max_rate:g}; it is at most {_HIGHEST:.0f} requests/s")
+    if max_rate < start:
+        raise InputError(
+            f"--max-rate is {max_rate:g}; the search begins at {start:g} requests/s: raise it, or "
+            "begin lower with --rate"
+        )
+    if max_rate > most:
+        asked = MAX_REQUESTS * max_rate / most
+        raise InputError(
+            f"--max-rate is {max_rate:g}; a run at that rate has {asked:,.0f} requests, and one of "
+            f"a plan at most {MAX_REQUESTS:,}: give at most {most:,.0f}, or shorten the duration"
+        )
+    return max_rate
 
 
-def _trace_limit(scenario: Scenario, path: Path, rate: float) -> float:
-    """Return the highest rate for which the trace at *path* has accesses; InputError if none."""
-    if read_trace(path, stop=1, time_unit=scenario.trace.time_unit).times is not None:
-        return math.inf  # every rate replays the same accesses
-    trace = read_trace(path)
-    available = trace.keys.size - (scenario.trace.offset or 0)
-    # Arrivals are random: a twentieth is kept in hand.
-    return rate * available / (1.05 * max(1, arrivals(scenario).size))
+def _bisections(good: float, bad: float) -> int:
+    """Return how many rates between *good* and *bad* are tried until they are close enough."""
+    return max(0, math.ceil(math.log2(math.log(bad / good) / math.log1p(RESOLUTION)) - 1e-9))
 
 
-def _bracket(
-    rate: float, holds: Callable[[float], bool], *, limit: float
-) -> tuple[float | None, float | None]:
-    """Return a rate that holds and one above it that breaks; None for one that was not found."""
-    if holds(rate):
-        good = rate
-        while good * 2 <= limit:
-            if not holds(good * 2):
-                return good, good * 2
-            good *= 2
+class _Search:
+    """The rates that were tried, and the way from one to the next."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        runs: int,
+        bound: float,
+        on_point: OnPoint | None,
+        on_step: OnStep | None,
+    ) -> None:
+        self._scenario = scenario
+        self._kpis = {kpi.name: kpi for kpi in scenario.judged()}
+        self._runs = runs
+        self._bound = bound
+        self._pool = Replications()
+        self._on_point = on_point
+        self._on_step = on_step
+        self._start = rate_of(scenario)
+        self._requests = float(len(prepare_measured(scenario).workload) * runs)
+        self._simulated = 0.0
+        self._without: set[str] = set()
+        self.points: dict[float, CapacityPoint] = {}
+
+    def run(self, pool: Replications) -> tuple[float | None, float | None]:
+        """Return the highest rate that holds and the one above it that breaks, tried on *pool*."""
+        self._pool = pool
+        good, bad = self._bracket()
+        while good is not None and bad is not None and bad / good > 1 + RESOLUTION:
+            middle = (good * bad) ** 0.5
+            left = _bisections(good, bad) - 1
+            if self._holds(middle, left=left * self._cost(bad)):
+                good = middle
+            else:
+                bad = middle
+        return good, bad
+
+    def _bracket(self) -> tuple[float | None, float | None]:
+        """Return a rate that holds and one above it that breaks; None for one not found."""
+        start = self._start
+        if self._holds(start, left=self._left_up(start)):
+            return self._up(start)
+        if self._holds(start / 2, left=self._left_down(start / 2)):
+            return start / 2, start
+        if self._eases(start / 2, start):
+            return self._climb(start)
+        rate = start / 2
+        for _ in range(HALVINGS - 1):
+            if self._holds(rate / 2, left=self._left_down(rate / 2)):
+                return rate / 2, rate
+            rate /= 2
+        return None, rate
+
+    def _up(self, good: float) -> tuple[float, float | None]:
+        while good < self._bound:
+            rate = min(2 * good, self._bound)
+            if not self._holds(rate, left=self._left_up(rate)):
+                return good, rate
+            good = rate
         return good, None
-    bad = rate
-    while bad / 2 >= rate / 64:
-        if holds(bad / 2):
-            return bad / 2, bad
-        bad /= 2
-    return None, bad
+
+    def _climb(self, rate: float) -> tuple[float | None, float | None]:
+        """Go upwards from a *rate* that breaks for as long as that eases what breaks."""
+        while rate < self._bound:
+            below, rate = rate, min(2 * rate, self._bound)
+            if self._holds(rate, left=self._left_up(rate)):
+                return self._up(rate)
+            if not self._eases(below, rate):
+                break
+        return None, min(self.points)
+
+    def _eases(self, lower: float, higher: float) -> bool:
+        """Whether all that breaks at *higher* is further from its target at *lower*."""
+        low, high = self.points[lower], self.points[higher]
+        if high.saturated:
+            return False
+        return all(
+            name in low.values
+            and name in high.values
+            and _is_worse(self._kpis[name], low.values[name], high.values[name])
+            for name in high.broken
+        )
+
+    def eases(self, name: str) -> bool:
+        """Whether the KPI *name*, measured at every rate, is nearest its target at the bound."""
+        *others, highest = (self.points[rate].values[name] for rate in sorted(self.points))
+        kpi = self._kpis[name]
+        return self._bound in self.points and all(_is_worse(kpi, v, highest) for v in others)
+
+    def so_far(self) -> tuple[float | None, float | None]:
+        """Return the highest rate that held, and the lowest above it that broke."""
+        good = max((rate for rate, point in self.points.items() if point.holds), default=None)
+        above = [r for r, p in self.points.items() if not p.holds and (good is None or r > good)]
+        return good, min(above, default=None)
+
+    def unmeasured(self, rate: float | None) -> dict[str, str]:
+        """Return the KPIs that were not measured at *rate*, or at any without one, and why."""
+        points = self.points.values() if rate is None else [self.points[rate]]
+        seen = {name for point in points for name in point.values}
+        return {n: why(self._scenario, kpi) for n, kpi in self._kpis.items() if n not in seen}
+
+    def _cost(self, rate: float) -> float:
+        """Return how many requests all runs at *rate* have."""
+        return self._requests * (1.0 if is_trace(self._scenario) else rate / self._start)
+
+    def _left_up(self, rate: float) -> float:
+        """Return the requests that are left at most after *rate*, going up."""
+        left, highest = 0.0, rate
+        while highest < self._bound:
+            highest = min(2 * highest, self._bound)
+            left += self._cost(highest)
+        return left + _bisections(1.0, 2.0) * self._cost(highest)
+
+    def _left_down(self, rate: float) -> float:
+        """Return the requests that are left at most after *rate*, going down."""
+        lowest = self._start / 2**HALVINGS
+        left, higher = 0.0, rate
+        while rate > lowest * 1.5:
+            rate /= 2
+            left += self._cost(rate)
+        return left + _bisections(1.0, 2.0) * self._cost(higher)
+
+    def _holds(self, rate: float, *, left: float) -> bool:
+        """Return whether every KPI holds at *rate*; *left*: requests after it, at most."""
+        if rate not in self.points:
+            self.points[rate] = self._point(rate, left)
+            if self._on_point is not None:
+                self._on_point(self.points[rate])
+        return self.points[rate].holds
+
+    def _point(self, rate: float, left: float) -> CapacityPoint:
+        scenario, cost = at_rate(self._scenario, rate), self._cost(rate)
+
+        def tell(done: int) -> None:
+            if self._on_step is not None:
+                share = cost * done / self._runs
+                step = Step(rate=rate, requests=self._simulated + share, left=cost - share + left)
+                self._on_step(step)
+
+        tell(0)
+        found = self._pool.run(scenario, range(self._runs), tell)
+        self._simulated += cost
+        judged = tuple(self._kpis.values())
+        means = {kpi.name: mean(found, kpi.name) for kpi in judged}
+        if not self.points:
+            self._without = {name for name, value in means.items() if value is None}
+            if len(self._without) == len(judged):
+                raise InputError(_nothing_measured(scenario, rate, judged))
+        verdicts = [judge(kpi, means[kpi.name]) for kpi in judged]
+        return CapacityPoint(
+            rate=rate,
+            values={v.kpi.name: v.value for v in verdicts if v.value is not None},
+            outcomes={
+                v.kpi.name: str(v.outcome)
+                for v in verdicts
+                if v.value is not None or v.kpi.name not in self._without
+            },
+            saturated=saturated(scenario, found),
+        )
 
 
-def _point(scenario: Scenario, rate: float, replications: int) -> CapacityPoint:
-    record = simulate(with_rate(scenario, rate), replications=replications).record
-    verdicts = [judge(kpi, record.metric(kpi.metric)) for kpi in scenario.judged()]
-    return CapacityPoint(
-        rate=rate,
-        values={v.kpi.name: v.value for v in verdicts if v.value is not None},
-        outcomes={v.kpi.name: str(v.outcome) for v in verdicts if v.outcome in Outcome},
+def _is_worse(kpi: Kpi, value: float, other: float) -> bool:
+    return value > other if kpi.target.is_upper else value < other
+
+
+def _nothing_measured(scenario: Scenario, rate: float, kpis: tuple[Kpi, ...]) -> str:
+    reasons = "; ".join(f"{kpi.name}: {why(scenario, kpi)}" for kpi in kpis)
+    return (
+        f"{scenario.name}: no KPI could be measured at {rate:g} requests/s ({reasons}); a KPI that "
+        "was not measured holds nothing: judge one that this traffic shows, or change the traffic"
     )

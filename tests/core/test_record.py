@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from core.errors import InputError
+from core.estimate import Estimate, estimate_of
 from core.histogram import LatencyHistogram
 from core.kpi import ENDPOINT_SERIES, Metric, parse_metric
 from core.record import (
@@ -26,7 +27,6 @@ from core.record import (
     READ_OUTCOMES,
     STALE,
     Audit,
-    Estimate,
     Requests,
     RunRecord,
     count_reads,
@@ -359,6 +359,11 @@ def test_replications_that_did_not_see_a_metric_do_not_count() -> None:
 def test_a_replication_that_failed_makes_the_mean_infinite_and_the_interval_open() -> None:
     found = runs_of("p95_track", [0.2, math.inf, 0.3]).estimate(parse_metric("p95_track"))
     assert found == Estimate(value=math.inf, interval=(0.2, math.inf), runs=3)
+
+
+def test_no_run_has_no_estimate() -> None:
+    with pytest.raises(ValueError, match="no run"):
+        estimate_of([])
 
 
 @given(st.floats(1e-9, 1e9), st.integers(2, 12))

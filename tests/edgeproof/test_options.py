@@ -69,6 +69,7 @@ USED: dict[tuple[str, str], str] = {
     ("load", "--host"): "what is loaded",
     ("prove", "--host"): "what is loaded",
     **{(c, o): "a bound" for c in ("load", "prove") for o in ("--max-rate", "--max-duration")},
+    ("plan", "--max-rate"): "where the search ends",
     **{("serve", o): "of the service" for o in ("--bind", "--port", "--data", "--redis")},
     **{("attribute", o): "the data" for o in ("--db", "--paths")},
     ("attribute", "--model"): "what is computed; an unknown one is refused",
@@ -210,7 +211,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "FILE").write_text("nothing")
     (folder / "PLAN").mkdir()
     plan = CapacityPlan(
-        scenario="p", scenario_hash="0", seed=1, replications=1, points=(), highest_rate=None,
+        scenario="p", scenario_hash="0", seed=1, replications=1, kpis=(), points=(), highest_rate=None,
         breaking_rate=None, breaks_first=(),
     )  # fmt: skip
     (folder / "PLAN" / "plan.json").write_text(json.dumps(plan.to_json()))

@@ -242,6 +242,7 @@ def plan(kpis: tuple[Kpi, ...] = KPIS, *, saturation: float = 1450.0) -> Capacit
         scenario_hash="5c1e" * 16,
         seed=1,
         replications=10,
+        kpis=kpis,
         points=tuple(points),
         highest_rate=max(holding) if holding else None,
         breaking_rate=breaking[0].rate if breaking else None,

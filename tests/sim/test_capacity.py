@@ -5,17 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from core.capacity import CapacityPlan, CapacityPoint
 from core.errors import InputError
-from core.kpi import Outcome, judge
 from core.pace import with_rate
+from core.replay import prepare
 from core.scenario import Scenario
-from sim.capacity import plan_capacity
+from sim.capacity import RUNS, Step, plan_capacity
+from sim.rates import at_rate
 from sim.simulate import simulate
 from tests.sim.runs import small_scenario
 
+HARMLESS = [{"metric": "error_ratio", "target": "<= 100%", "alert": "> 100%"}]
+FAST = {"l3": {"write_execution": "1us", "read_execution": "1us"}}
 KPIS = [
     {"metric": "p95_track", "target": "< 100ms", "alert": "> 200ms"},
     {"metric": "hit_ratio", "target": ">= 10%", "alert": "< 5%"},
@@ -37,10 +41,14 @@ def planned(**fields: Any) -> Scenario:
 
 
 def broken_at(scenario: Scenario, rate: float) -> list[str]:
-    """Return which KPIs a simulation at *rate* misses."""
-    record = simulate(with_rate(scenario, rate), replications=0).record
-    outcomes = {kpi.name: judge(kpi, record.metric(kpi.metric)) for kpi in scenario.judged()}
-    return [name for name, verdict in outcomes.items() if verdict.outcome is not Outcome.PASS]
+    """Return which KPIs the mean of simulations at *rate* misses."""
+    record = simulate(with_rate(scenario, rate), replications=RUNS - 1).record
+    found = {kpi: record.estimate(kpi.metric) for kpi in scenario.judged()}
+    return [
+        kpi.name
+        for kpi, estimate in found.items()
+        if estimate is None or not kpi.target.holds(estimate.value)
+    ]
 
 
 @pytest.mark.parametrize("start", [5.0, 20.0, 400.0])
@@ -83,12 +91,130 @@ def test_scenario_that_never_holds_has_no_highest_rate() -> None:
 def test_scenario_that_nothing_breaks_has_no_breaking_rate(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sim.capacity.MAX_REQUESTS", 2000)
-    kpis = [{"metric": "error_ratio", "target": "<= 100%", "alert": "> 100%"}]
-    plan = plan_capacity(planned(kpis=kpis))
-    assert plan.highest_rate == 320.0  # twice that is more than 2,000 requests in 4 s
+    monkeypatch.setattr("sim.capacity.MAX_REQUESTS", 1000)
+    scenario = planned(kpis=HARMLESS, tiers=FAST)
+    told: list[Step] = []
+    plan = plan_capacity(scenario, on_step=told.append)
+    # As many as make a run of 1,000 requests, and no 16 times as many as at first.
+    assert plan.highest_rate == plan.bound == pytest.approx(250.0, rel=0.2)
     assert plan.breaking_rate is None
     assert plan.breaks_first == ()
+    assert plan.bound is not None
+    assert len(prepare(at_rate(scenario, plan.bound)).workload) == pytest.approx(1000, rel=0.2)
+    assert told[-1].left >= 0
+    requests = [step.requests for step in told]
+    assert requests == sorted(requests)
+    assert all(step.left > 0 for step in told[:-1])
+    # What is left was never told too low: all that came after a step is within it.
+    assert all(step.requests + step.left >= requests[-1] * 0.99 for step in told)
+
+
+def test_bound_is_the_last_rate_that_is_tried() -> None:
+    plan = plan_capacity(planned(kpis=HARMLESS, tiers=FAST), max_rate=70.0)
+    assert [point.rate for point in plan.points] == [20.0, 40.0, 70.0]
+    assert (plan.highest_rate, plan.breaking_rate, plan.bound) == (70.0, None, 70.0)
+    assert plan_capacity(planned(kpis=HARMLESS, tiers=FAST, rate=5.0)).bound == 16 * 5.0
+
+
+@pytest.mark.parametrize(
+    ("max_rate", "words"),
+    [
+        (19.0, "--max-rate is 19; the search begins at 20 requests/s"),
+        (2e5, "and one of a plan at most 400,000: give at most"),
+        (1e7, "it is at most 1000000"),
+    ],
+)
+def test_bound_that_cannot_be_is_refused(max_rate: float, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        plan_capacity(planned(), max_rate=max_rate)
+
+
+def test_kpi_that_was_not_measured_holds_nothing() -> None:
+    no_attribution = {"mix": {"track": 0, "attribution": 0, "journey": 1, "channels": 0}}
+    kpis = [{"metric": "p95_attribution", "target": "< 1s", "alert": "> 2s"}]
+    with pytest.raises(InputError, match=r"no KPI could be measured at 20 .*mix\.attribution is 0"):
+        plan_capacity(planned(traffic=no_attribution, kpis=kpis))
+    kpis += [{"metric": "p95(journey)", "target": "< 1s", "alert": "> 2s"}]
+    plan = plan_capacity(planned(traffic=no_attribution, kpis=kpis), max_rate=40.0)
+    assert plan.highest_rate == 40.0
+    assert plan.unmeasured == {"p95_attribution": "traffic.mix.attribution is 0"}
+    assert all(set(point.outcomes) == {"p95(journey)"} for point in plan.points)
+
+
+def test_rate_at_which_a_kpi_is_no_longer_measured_does_not_hold() -> None:
+    point = CapacityPoint(
+        rate=1.0,
+        values={"hit_ratio": 1.0},
+        outcomes={"hit_ratio": "PASS", "p95_queue": "NOT_MEASURED"},
+    )
+    assert not point.holds
+    assert (point.broken, point.missed) == (("p95_queue",), ())
+    assert not CapacityPoint(rate=1.0, values={}, outcomes={}).holds
+
+
+def test_queue_that_grows_ends_a_plan_though_no_kpi_shows_it() -> None:
+    # 4/5 of the requests are writes of 20 ms, one at a time: the database carries 62 of them.
+    kpis = [{"metric": "p95(l3)", "target": "< 10s", "alert": "> 20s"}]
+    plan = plan_capacity(planned(kpis=kpis, duration="20s"))
+    assert plan.highest_rate is not None
+    assert 0.9 * 62 < plan.highest_rate < 1.05 * 62
+    assert plan.breaking_point is not None
+    assert plan.breaking_point.saturated == ("database",)
+    assert plan.breaks_first == ()
+    assert all(point.holds == (not point.saturated) for point in plan.points)
+
+
+def test_cpu_that_cannot_keep_up_is_named() -> None:
+    kpis = [{"metric": "p95_cpu", "target": "< 1s", "alert": "> 2s"}]
+    cpu = {"cpu": {"track": "20ms", "attribution": "20ms", "journey": "20ms", "channels": "20ms"}}
+    plan = plan_capacity(planned(kpis=kpis, topology=cpu, tiers=FAST, duration="20s"))
+    assert plan.highest_rate is not None
+    assert 0.9 * 50 < plan.highest_rate < 1.05 * 50
+    assert plan.breaking_point is not None
+    assert plan.breaking_point.saturated == ("CPU",)
+
+
+def test_kpi_that_the_rate_does_not_decide_is_named() -> None:
+    kpis = [
+        {"metric": "p95_track", "target": "< 10s", "alert": "> 20s"},
+        {"metric": "p50(l3)", "target": "< 1us", "alert": "> 2us"},
+    ]
+    plan = plan_capacity(planned(kpis=kpis, tiers=FAST))
+    assert plan.highest_rate is None
+    assert plan.never_met == ("p50(l3)",)
+    assert plan.eased == ()
+
+
+def test_kpi_that_more_traffic_eases_is_looked_for_upwards() -> None:
+    kpis = [{"metric": "hit_ratio", "target": ">= 75%", "alert": "< 10%"}]
+    cold = {"kpis": kpis, "tiers": FAST, "start": "cold"}
+    plan = plan_capacity(planned(**cold, rate=10.0))
+    assert plan.highest_rate is not None
+    assert plan.highest_rate > 10.0
+    assert not plan.points[0].holds
+    short = plan_capacity(planned(**cold, rate=10.0), max_rate=12.0)
+    assert short.highest_rate is None
+    assert short.eased == short.never_met == ("hit_ratio",)
+
+
+def test_ctrl_c_keeps_what_was_tried() -> None:
+    def interrupt(point: CapacityPoint) -> None:
+        if point.rate > 50:
+            raise KeyboardInterrupt
+
+    plan = plan_capacity(planned(kpis=HARMLESS, tiers=FAST), on_point=interrupt)
+    assert plan.interrupted
+    assert [point.rate for point in plan.points] == [20.0, 40.0, 80.0]
+    assert (plan.highest_rate, plan.breaking_rate) == (80.0, None)
+    with pytest.raises(KeyboardInterrupt):
+        plan_capacity(
+            planned(), on_step=lambda _: interrupt(CapacityPoint(rate=99, values={}, outcomes={}))
+        )
+
+
+def test_plan_does_not_depend_on_the_number_of_processes() -> None:
+    scenario = planned(kpis=HARMLESS, tiers=FAST)
+    assert plan_capacity(scenario, max_rate=40.0, jobs=2) == plan_capacity(scenario, max_rate=40.0)
 
 
 def test_plan_is_the_same_every_time_and_survives_its_file() -> None:
@@ -113,27 +239,49 @@ def trace_of(folder: Path, count: int, *, timed: bool = False) -> Path:
     return path
 
 
-def test_trace_is_planned_with_up_to_the_rate_that_it_has_accesses_for(tmp_path: Path) -> None:
-    kpis = [{"metric": "error_ratio", "target": "<= 100%", "alert": "> 100%"}]
-    trace = trace_of(tmp_path, 1000)
-    plan = plan_capacity(planned(trace={"file": str(trace), "offset": 100}, kpis=kpis))
-    assert plan.highest_rate == 160.0  # twice that is more than 900 accesses in 4 s
-    assert plan.breaking_rate is None
-
-
-@pytest.mark.parametrize(
-    ("source", "words"),
-    [
-        ({"limit": 50}, r"trace\.limit is 50"),
-        ({"offset": 990}, "10 accesses from offset 990 on"),
-    ],
-)
-def test_trace_that_has_one_rate_only_is_refused(
-    source: dict[str, Any], words: str, tmp_path: Path
+@pytest.mark.parametrize("source", [{"offset": 100}, {"limit": 50}, {}])
+def test_every_rate_judges_the_same_accesses_of_a_trace(
+    source: dict[str, Any], tmp_path: Path
 ) -> None:
     trace = trace_of(tmp_path, 1000)
-    with pytest.raises(InputError, match=words):
-        plan_capacity(planned(trace={"file": str(trace), **source}))
+    scenario = planned(
+        trace={"file": str(trace), **source},
+        warm_up="1s",
+        traffic={"stages": [{"rate": 10, "ramp_to": 20, "duration": "2s"}, {"rate": 20}]},
+        faults=[{"at": "2s", "for": "1s", "tier": "l2", "kind": "dead"}],
+    )
+    first = prepare(scenario).workload
+    for rate in (20.0, 0.3, 7.0, 160.0, 3000.0):
+        other = at_rate(scenario, rate)
+        workload = prepare(other).workload
+        factor = 20.0 / rate
+        assert np.array_equal(workload.subject, first.subject)
+        assert np.array_equal(workload.endpoint, first.endpoint)
+        assert workload.intended == pytest.approx(first.intended * factor, rel=1e-6, abs=1e-8)
+        assert other.total_time == pytest.approx(5.0 * factor)
+        assert np.count_nonzero(workload.intended >= other.warm_up) == np.count_nonzero(
+            first.intended >= 1.0
+        )
+        (fault,) = other.faults
+        assert (fault.at, fault.for_) == pytest.approx((2.0 * factor, factor))
+
+
+def test_rate_of_a_scenario_without_a_trace_leaves_its_times_alone() -> None:
+    other = at_rate(planned(), 40.0)
+    assert other == with_rate(planned(), 40.0)
+    assert other.duration == planned().duration
+
+
+def test_trace_is_planned_beyond_the_rate_that_would_use_up_its_accesses(tmp_path: Path) -> None:
+    trace = trace_of(tmp_path, 120)
+    plan = plan_capacity(planned(trace={"file": str(trace)}, kpis=HARMLESS, tiers=FAST))
+    assert plan.highest_rate == plan.bound == 320.0
+
+
+def test_trace_without_enough_accesses_is_refused(tmp_path: Path) -> None:
+    trace = trace_of(tmp_path, 1000)
+    with pytest.raises(InputError, match="10 accesses from offset 990 on"):
+        plan_capacity(planned(trace={"file": str(trace), "offset": 990}))
 
 
 @pytest.mark.parametrize("source", [{}, {"limit": 30}, {"offset": 20}])

@@ -1,0 +1,103 @@
+"""What a capacity plan found, in words and as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.capacity import CapacityPlan, CapacityPoint
+from core.kpi import Kpi
+from reports import tables, words
+
+
+def capacity_finding(plan: CapacityPlan) -> str:
+    """Return in one sentence up to which rate every KPI is predicted to hold, and what breaks."""
+    text = _nothing_holds(plan) if plan.highest_rate is None else _up_to(plan, plan.highest_rate)
+    if plan.unmeasured:
+        reasons = [f"{name} ({why})" for name, why in plan.unmeasured.items()]
+        text += f"; not measured, and not vouched for: {words.listed(reasons)}"
+    return f"Interrupted: so far, {text[0].lower()}{text[1:]}" if plan.interrupted else text
+
+
+def _up_to(plan: CapacityPlan, rate: float) -> str:
+    which = "Every KPI that was measured" if plan.unmeasured else "Every KPI"
+    if plan.breaking_point is None:
+        if plan.bound == rate:
+            return f"{which} is predicted to hold up to the bound of {words.rate_text(rate)}"
+        return f"{which} is predicted to hold up to {words.rate_text(rate)}, the highest rate tried"
+    holds = f"{which} is predicted to hold up to {words.rate_text(rate)}"
+    point = plan.breaking_point
+    at = f"at {words.rate_text(point.rate)}"
+    if not plan.breaks_first:
+        return f"{holds}; {at} {_saturation(point)}"
+    verb = "break" if len(plan.breaks_first) > 1 else "breaks"
+    text = f"{holds}; {words.listed(plan.breaks_first)} {verb} first, {at}"
+    return f"{text}, where {_saturation(point)}" if point.saturated else text
+
+
+def _saturation(point: CapacityPoint) -> str:
+    """Return which servers cannot keep up at *point*."""
+    servers = words.listed([f"the {name}" for name in point.saturated])
+    one = len(point.saturated) == 1
+    return (
+        f"{servers} cannot keep up: {'its queue' if one else 'their queues'} still grew at the end"
+    )
+
+
+def _nothing_holds(plan: CapacityPlan) -> str:
+    """Return why no rate holds, and whether the rate is the cause."""
+    if not plan.points:
+        return "No rate was tried"
+    lowest, highest = plan.points[0].rate, plan.points[-1].rate
+    if len(plan.points) == 1:
+        reason = _broken(plan.points[0])
+        return f"No rate tried holds every KPI: at {words.rate_text(lowest)} {reason}"
+    tried = f"from {words.rate_text(lowest)} to {words.rate_text(highest)}"
+    never = plan.never_met
+    if never:
+        verb = "misses its target" if len(never) == 1 else "miss their targets"
+        text = f"No rate tried holds every KPI: {words.listed(never)} {verb} at every rate, {tried}"
+        if set(never) <= set(plan.eased):
+            closer = "its target" if len(never) == 1 else "their targets"
+            return f"{text}, and came closest to {closer} at the highest: raise --max-rate"
+        return f"{text}: the rate is not the cause"
+    names = dict.fromkeys(name for point in plan.points for name in point.broken)
+    clauses = [f"{name} breaks {_where(plan, name)}" for name in names]
+    stuck = [point for point in plan.points if point.saturated]
+    if stuck:
+        clauses.append(f"{_saturation(stuck[0])} from {words.rate_text(stuck[0].rate)} on")
+    return f"No rate tried, {tried}, holds every KPI: {'; '.join(clauses)}"
+
+
+def _broken(point: CapacityPoint) -> str:
+    clauses = [
+        f"{name} {'misses its target' if name in point.missed else 'was not measured'}"
+        for name in point.broken
+    ]
+    if point.saturated:
+        clauses.append(_saturation(point))
+    return words.listed(clauses)
+
+
+def _where(plan: CapacityPlan, name: str) -> str:
+    rates = [point.rate for point in plan.points if name in point.broken]
+    low, high = words.rate_text(rates[0]), words.rate_text(rates[-1])
+    if rates[-1] == plan.points[-1].rate:
+        return f"from {low} on"
+    return f"up to {high}" if rates[0] == plan.points[0].rate else f"between {low} and {high}"
+
+
+def points_table(plan: CapacityPlan, kpis: Sequence[Kpi]) -> list[tuple[str, ...]]:
+    """Return the rates that were tried, with what breaks at each."""
+    judged = {kpi.name: kpi for kpi in kpis}
+    rows: list[tuple[str, ...]] = [("requests/s", "all KPIs hold", "breaks")]
+    for point in plan.points:
+        parts = [
+            f"{name} {words.number_of(judged[name], point.values[name])}"
+            if name in judged and name in point.values
+            else f"{name} not measured"
+            for name in point.broken
+        ]
+        parts += [f"the {name} cannot keep up" for name in point.saturated]
+        rate = words.rate_text(point.rate).removesuffix(" requests/s")
+        rows.append((rate, "yes" if point.holds else "no", ", ".join(parts) or "-"))
+    return tables.filled(rows)

@@ -1,0 +1,91 @@
+"""A scenario at another arrival rate, and what its replications say together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.estimate import estimate_of
+from core.kpi import ENDPOINT_SERIES, Kpi
+from core.pace import rate_of, with_rate
+from core.replay import timed_window
+from core.scenario import Scenario
+from sim.replications import Found
+
+SATURATION = 0.01
+"""Seconds of work that a queue gains per second, on average, if its server cannot keep up."""
+
+
+def at_rate(scenario: Scenario, rate: float) -> Scenario:
+    """Return *scenario* at *rate* requests/s, as `core.pace.rate_of` counts them.
+
+    The accesses of a trace stay the same at every rate: the times between them are stretched or
+    compressed, and with them the duration, the warm-up, the stages and the times of faults.
+    """
+    if not is_trace(scenario):
+        return with_rate(scenario, rate)
+    factor = rate_of(scenario) / rate
+    faults = tuple(
+        fault.model_copy(update={"at": fault.at * factor, "for_": fault.for_ * factor})
+        for fault in scenario.faults
+    )
+    scaled = with_rate(scenario.model_copy(update={"faults": ()}), rate)
+    if timed_window(scenario) is not None:
+        return scaled.model_copy(update={"faults": faults})
+    stages = tuple(
+        stage
+        if stage.duration is None
+        else stage.model_copy(update={"duration": stage.duration * factor})
+        for stage in scaled.traffic.stages
+    )
+    return scaled.model_copy(
+        update={
+            "duration": scaled.duration * factor,
+            "warm_up": scaled.warm_up * factor,
+            "traffic": scaled.traffic.model_copy(update={"stages": stages}),
+            "faults": faults,
+        }
+    )
+
+
+def is_trace(scenario: Scenario) -> bool:
+    """Return whether the keys of *scenario* come from a trace."""
+    return scenario.trace.file is not None
+
+
+def mean(found: Sequence[Found], name: str) -> float | None:
+    """Return the mean of the metric *name* over those that saw it, None if none did."""
+    values = [each.metrics[name] for each in found if name in each.metrics]
+    return estimate_of(values).value if values else None
+
+
+def saturated(scenario: Scenario, found: Sequence[Found]) -> tuple[str, ...]:
+    """Return the servers whose queues still grew at the end, by more than chance lets them.
+
+    Only where nothing but the rate can be the cause: it was steady over the second half, and no
+    fault fell into it.
+    """
+    middle = scenario.total_time - scenario.duration / 2
+    *before, last = scenario.traffic.stages
+    is_steady = sum(stage.duration or 0.0 for stage in before) <= middle and (
+        last.ramp_to is None or last.ramp_to == last.rate
+    )
+    if not is_steady or any(fault.at + fault.for_ > middle for fault in scenario.faults):
+        return ()
+    return tuple(n for n in found[0].growth if _grows([each.growth[n] for each in found]))
+
+
+def _grows(growth: Sequence[float]) -> bool:
+    found = estimate_of(growth)
+    return found.value > SATURATION and (found.interval is None or found.interval[0] > 0)
+
+
+def why(scenario: Scenario, kpi: Kpi) -> str:
+    """Return why nobody could measure *kpi*."""
+    series = kpi.metric.series
+    if series in ENDPOINT_SERIES:
+        if not getattr(scenario.traffic.mix, series) and not is_trace(scenario):
+            return f"traffic.mix.{series} is 0"
+        return f"no {series} request arrived after the warm-up"
+    if kpi.metric.function == "ratio":
+        return "nothing was counted" if series == "error" else "no cache was read"
+    return f"nothing of {series} took place after the warm-up"
