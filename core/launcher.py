@@ -201,14 +201,16 @@ def running_service(
     folder: Path | None = None,
     redis: str | None = None,
     emulate: bool = True,
+    populate: bool = True,
 ) -> Iterator[RunningService]:
     """Run the reference service for *scenario* as long as the context lasts.
 
     port: of the first process, the others take the next ones; 0 chooses free ones. folder: for
     the database, a temporary one if None. redis: URL of L2; without one a single process embeds
-    its own, and several share a fake one. Raise InputError if a port is taken, another service
-    runs on the folder or there are more than MAX_WORKERS processes, EdgeproofError with the last
-    line of the log if the service does not start.
+    its own, and several share a fake one. populate: whether a database without users and events
+    gets those of the scenario; else it gets its sites alone, and starts cold. Raise InputError if a
+    port is taken, another service runs on the folder or there are more than MAX_WORKERS processes,
+    EdgeproofError with the last line of the log if the service does not start.
 
     Its end lets requests in flight and the queue be finished; an exception that comes meanwhile
     (a second Ctrl-C) ends every process at once.
@@ -238,6 +240,7 @@ def running_service(
             "emulate": emulate,
             "destination": scenario.destination.url,
             "roster": str(roster),
+            "populate": populate,
         }
         crew = _Crew()
         service: RunningService | None = None

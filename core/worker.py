@@ -128,6 +128,7 @@ def plan_of(data: dict[str, Any]) -> WorkerPlan:
         emulate=data["emulate"],
         destination=data["destination"],
         roster=Path(data["roster"]),
+        populate=data["populate"],
     )
 
 

@@ -17,7 +17,7 @@ class WorkerPlan:
     processes share lie; redis: URL of L2, None for an embedded one; emulate: whether the
     scenario's latencies stand in front of the stores; destination: URL that finished conversions
     are forwarded to, None for none; roster: the file that tells where the other workers are, None
-    if there is none.
+    if there is none; populate: whether a database without users and events gets the scenario's.
     """
 
     scenario: Scenario
@@ -27,6 +27,7 @@ class WorkerPlan:
     emulate: bool
     destination: str | None = None
     roster: Path | None = None
+    populate: bool = True
 
 
 def shared_database(plan: WorkerPlan) -> SqliteDatabase:

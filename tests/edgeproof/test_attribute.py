@@ -287,6 +287,48 @@ def test_each_option_changes_the_credit_as_it_says(
     assert own == {}
 
 
+def test_direct_traffic_of_a_database_counts_under_other_names(
+    shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "spelled.db"
+    file.write_bytes(shop.read_bytes())
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute(
+            "UPDATE user_journeys SET utm_source = 'direct' WHERE utm_source LIKE '(%'"
+        )
+    options = ("--model", "last_click", "--direct", "ignore")
+    found = answer(capsys, "--db", str(file), *options)
+    kept = {row["channel"]: row["conversions"] for row in found["rows"] if row["conversions"]}
+    assert kept == {"d": 1, "e": 1}
+    assert found["notices"] == ["--direct ignore takes 'direct' as direct traffic"]
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("UPDATE user_journeys SET utm_source = 'f' WHERE utm_source = 'direct'")
+    found = answer(capsys, "--db", str(file), *options)
+    assert "--direct ignore changes nothing" in found["notices"][0]
+
+
+def test_times_of_a_database_in_another_unit_are_said(
+    shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "seconds.db"
+    file.write_bytes(shop.read_bytes())
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("UPDATE user_journeys SET event_timestamp = event_timestamp / 1000")
+        connection.execute(
+            "UPDATE conversions SET conversion_timestamp = conversion_timestamp * 1000"
+            " WHERE conversion_id = 'c2'"
+        )
+    events, conversions, untouched = answer(capsys, "--db", str(file), "--model", "linear")[
+        "notices"
+    ]
+    assert (
+        "event_timestamp of 7 rows is unlikely; 1749136000 is epoch seconds (2025-06-05" in events
+    )
+    assert "conversion_timestamp of 1 row is unlikely" in conversions
+    assert "is epoch microseconds (2025-08-14" in conversions
+    assert untouched == "2 conversions have no touch and go to no channel"
+
+
 @pytest.mark.parametrize(
     ("window", "value"),
     [
@@ -386,6 +428,14 @@ def test_options_reach_the_resamples(path_file: Path, capsys: pytest.CaptureFixt
         (["--db", "paths.csv"], "not a usable database"),
         (["--db", "paths.csv", "--from", "soon"], "--from 'soon': no time"),
         (["--db", "paths.csv", "--from", "2026-02-01", "--to", "2026-01-01"], "is empty"),
+        (
+            ["--db", "paths.csv", "--from", "1764000000"],
+            "--from 1764000000: epoch seconds (2025-11-24T16:00Z); give epoch milliseconds, "
+            "1764000000000",
+        ),
+        (["--db", "paths.csv", "--to", "1764000000000000"], "epoch microseconds"),
+        (["--db", "paths.csv", "--joiner", "|"], "--joiner needs --paths"),
+        (["--paths", "paths.csv", "--joiner", ""], "--joiner is empty"),
         ([], "give --db FILE or --paths FILE.csv"),
         (["--db", "a.db", "--paths", "paths.csv"], "one of them"),
     ],

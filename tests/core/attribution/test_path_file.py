@@ -33,8 +33,7 @@ def written(folder: Path, text: str | bytes) -> Path:
 def walked(paths: Paths) -> list[list[str]]:
     bounds = paths.offsets.tolist()
     return [
-        [paths.channels[code] for code in paths.codes[begin:end]]
-        for begin, end in pairwise(bounds)
+        [paths.channels[code] for code in paths.codes[begin:end]] for begin, end in pairwise(bounds)
     ]
 
 
