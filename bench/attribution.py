@@ -35,6 +35,7 @@ from core.attribution.path_file import COLUMNS, read_paths
 from core.attribution.paths import Floats, Paths
 from core.attribution.scheme import Scheme
 from core.attribution.survey import Survey, account_of_database
+from core.cells import guarded
 from core.query import statements
 from core.query.database import SqliteDatabase
 
@@ -152,7 +153,7 @@ def file_of(paths: Paths, file: Path) -> None:
         writer = csv.writer(stream)
         writer.writerow(COLUMNS)
         for (begin, end), *numbers in zip(bounds, *counts, strict=True):
-            writer.writerow((" > ".join(names[begin:end]), *numbers))
+            writer.writerow((guarded(" > ".join(names[begin:end])), *numbers))
 
 
 class Store:

@@ -17,6 +17,7 @@ import pytest
 from core.attribution.account import account_of
 from core.attribution.models import MODELS
 from core.attribution.parameters import OTHER, Parameters
+from core.cells import guarded
 from core.population import populate
 from core.query.database import SqliteDatabase
 from core.query.statements import INSERT_CONVERSION, INSERT_EVENT
@@ -140,6 +141,25 @@ def test_names_are_no_formulas_and_no_commands_to_a_terminal(
     for drawn in path_file.parent.glob("runs/*/figures/credit.svg"):
         ElementTree.fromstring(drawn.read_text())
     assert len(list(path_file.parent.glob("runs/*/figures/credit.png"))) == 2
+
+
+def test_no_channel_of_the_csv_file_is_a_formula_and_each_comes_back(
+    path_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["=1+1", "+x", "-x", "@x", "'=x", "'plain", "plain"]
+    rows = "".join(f"{guarded(name)},{9 - place}\n" for place, name in enumerate(names))
+    path_file.write_text(f"path,total_conversions\n{rows}")
+    assert main(["attribute", "--paths", str(path_file), "--model", "linear"]) == 0
+    assert "=1+1" in capsys.readouterr().out
+    (written,) = path_file.parent.glob("runs/*/attribution.csv")
+    with written.open(newline="", encoding="utf-8") as stream:
+        cells = [(row["channel"], row["conversions"]) for row in csv.DictReader(stream)]
+    assert cells[:3] == [("'=1+1", "9.0"), ("'+x", "8.0"), ("'-x", "7.0")]
+    assert [name for name, _ in cells[3:]] == ["'@x", "''=x", "'plain", "plain"]
+    exported = "".join(f"{name},{count}\n" for name, count in cells)
+    path_file.write_text(f"path,total_conversions\n{exported}")
+    again = answer(capsys, "--paths", str(path_file), "--model", "linear")
+    assert [row["channel"] for row in again["rows"]] == names
 
 
 def test_names_are_no_markup_on_a_terminal(path_file: Path) -> None:
