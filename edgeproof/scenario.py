@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from core.attribution.models import MODELS
+from core.cells import guarded
 from core.population import populate
 from core.query.database import SqliteDatabase
 from core.query.statements import whole_table
@@ -144,12 +145,12 @@ def data(
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> int:
-    """Write *rows* under *header* and return how many there were."""
+    """Write *rows* under *header*, no cell a formula; return how many there were."""
     count = 0
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(header)
         for row in rows:
-            writer.writerow(row)
+            writer.writerow([guarded(cell) for cell in row])
             count += 1
     return count

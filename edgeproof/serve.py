@@ -12,6 +12,7 @@ from typing import Annotated, TextIO
 import typer
 
 from core.addresses import is_loopback
+from core.attribution.provenance import database_state
 from core.errors import EdgeproofError, InputError
 from core.launcher import MAX_WORKERS, running_service
 from core.limits import DEFAULT_LIMITS, ConnectionLimits
@@ -69,6 +70,14 @@ def command(
             help="Keep the database here; one service at a time. Default: a temporary folder.",
         ),
     ] = None,
+    population: Annotated[
+        bool | None,
+        typer.Option(
+            "--population/--no-population",
+            help="Put SCENARIO's invented users, touches and conversions into an empty database, "
+            "as a load test needs them. Default: only into a temporary one, without --data.",
+        ),
+    ] = None,
     redis: Annotated[
         str | None,
         typer.Option("--redis", metavar="URL", help="A Redis or Valkey as L2. Default: embedded."),
@@ -114,6 +123,9 @@ def command(
 ) -> int:
     """Run the reference service with SCENARIO's users and conversions until Ctrl-C.
 
+    With --data the database is yours: it gets SCENARIO's sites and nothing else, unless it is empty
+    and --population is given.
+
     Ctrl-C, SIGTERM or a closed terminal lets requests in flight and the conversions queue be
     finished; a second Ctrl-C ends at once (exit code 130). Set EDGEPROOF_TOKEN to allow cache
     invalidation and clean starts of a load. GET /openapi.json describes every path.
@@ -155,6 +167,8 @@ def command(
             file=sys.stderr,
             flush=True,
         )
+    populates = data is None if population is None else population
+    said = "" if data is None else _of_database(data, populates=populates, asked=population)
     interrupts = Interrupts()
     with running_service(
         chosen,
@@ -165,10 +179,13 @@ def command(
         redis=redis,
         emulate=emulation,
         limits=limits,
+        populate=populates,
     ) as service:
         interrupts.has_begun = True
         for url in service.urls:
             print(f"Serving {chosen.name} on {url}", flush=True)
+        if said:
+            print(said, flush=True)
         print("Ctrl-C ends it.", flush=True)
         while not interrupts.asked:
             ended = service.ended()
@@ -195,6 +212,31 @@ def _seconds(option: str, text: str) -> float:
         return parse_duration(text)
     except ValueError as error:
         raise InputError(f"{option}: {error}") from None
+
+
+def _of_database(folder: Path, *, populates: bool, asked: bool | None) -> str:
+    """Return what to say of the users in the database of *folder*.
+
+    Raise InputError if it was to be populated and somebody else has filled it.
+    """
+    file = folder / "cdp.sqlite"
+    holds = database_state(file)
+    if populates and holds == "own":
+        raise InputError(
+            f"--population: {file} holds events already, and a database that somebody filled gets "
+            "no invented ones; leave it out, or give another --data"
+        )
+    if holds == "mixed":
+        return (
+            f"Notice: {file} holds invented users beside your events; /channels counts their "
+            "conversions, attribute --db leaves them out. A new --data has none."
+        )
+    if populates or asked is False or holds == "invented":
+        return ""
+    return (
+        f"{file} gets events from /track alone. A load test needs the scenario's users and "
+        "conversions: give --population with an empty --data for one."
+    )
 
 
 def _show(text: str, stream: TextIO) -> None:
