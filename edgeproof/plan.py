@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import monotonic
 
 from core.capacity import CapacityPlan, CapacityPoint
+from edgeproof.asked import asked
 from edgeproof.finish import finish, show_table
 from edgeproof.options import (
     JsonOption,
@@ -50,6 +51,13 @@ def command(
         trace_offset=trace_offset, trace_limit=trace_limit,
     )  # fmt: skip
     check_plannable(chosen)
+    told = asked(
+        chosen, scenario,
+        changes=[
+            ("--set", set_), ("--seed", seed), ("--rate", rate), ("--trace", trace),
+            ("--trace-offset", trace_offset), ("--trace-limit", trace_limit),
+        ],
+    )  # fmt: skip
     folder = new_folder(out, chosen.name)
     display = Display(plain=plain, quiet=json)
     started = monotonic()
@@ -64,7 +72,7 @@ def command(
     with display.open():
         found = plan_capacity(chosen, on_point=show)
     write_json(folder / "plan.json", found.to_json())
-    facts = run_facts("plan", {"plan": monotonic() - started})
+    facts = run_facts("plan", {"plan": monotonic() - started}, asked=told)
     write_json(folder / "run.json", facts)
     if not json:
         show_table(points_table(found), plain=plain)

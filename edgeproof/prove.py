@@ -22,6 +22,7 @@ from core.replay import Prepared, prepare_measured
 from core.scenario import Scenario
 from core.verdict import relative_error
 from core.workload import Workload
+from edgeproof.asked import asked
 from edgeproof.finish import finish
 from edgeproof.loading import Bounds, bounds, check_load, drive, keep
 from edgeproof.options import (
@@ -103,6 +104,13 @@ def command(
     options.check(chosen)
     prepared = prepare_measured(chosen)
     check_load(chosen, prepared.workload, host or [], limits)
+    told = asked(
+        chosen, scenario, workload=prepared.workload, hosts=host or (),
+        changes=[
+            ("--set", set_), ("--seed", seed), ("--rate", rate), ("--trace", trace),
+            ("--trace-offset", trace_offset), ("--trace-limit", trace_limit),
+        ],
+    )  # fmt: skip
     folder = new_folder(out, chosen.name)
     display = Display(plain=plain, quiet=json)
     proof = Proof(
@@ -111,7 +119,7 @@ def command(
     )  # fmt: skip
     with display.open():
         predicted, measured = proof.run()
-    facts = run_facts("prove", proof.seconds, notes=proof.notes)
+    facts = run_facts("prove", proof.seconds, asked=told, notes=proof.notes)
     write_json(folder / "run.json", facts)
     if measured is None:
         code = finish(

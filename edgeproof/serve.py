@@ -15,6 +15,7 @@ from core.errors import EdgeproofError, InputError
 from core.launcher import MAX_WORKERS, running_service
 from core.monitoring import TOKEN_VARIABLE
 from core.worker import GRACE_SECONDS
+from edgeproof.invocation import current
 from edgeproof.options import (
     RateOption,
     ScenarioArgument,
@@ -97,6 +98,7 @@ def command(
             data.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"--data {data}: cannot be made ({error.strerror})") from None
+        current().watch(data)
     interrupts = Interrupts()
     with running_service(
         chosen,

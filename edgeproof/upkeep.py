@@ -36,6 +36,7 @@ from core.query.database import SqliteDatabase
 from edgeproof.attribute import MostChannelsOption, direct_rule, milliseconds
 from edgeproof.database import DatabaseOption, check_database
 from edgeproof.finish import show_table
+from edgeproof.invocation import current
 from edgeproof.options import JsonOption, PlainOption, chosen_scenario
 from edgeproof.progress import Display
 from reports.words import printable
@@ -83,6 +84,7 @@ def fit(
     Example: edgeproof attribute fit --db data/cdp.sqlite --order 2
     """
     check_database(db)
+    current().watch(db)
     parameters = Parameters(
         order=order,
         lookback_ms=milliseconds("--lookback", lookback),
@@ -132,6 +134,7 @@ def store(
     Example: edgeproof attribute store --db data/cdp.sqlite --scenario baseline
     """
     check_database(db)
+    current().watch(db)
     chosen = chosen_scenario(scenario)
     parameters = chosen.attribution.parameters()
     forwards = chosen.destination.url is not None
@@ -185,6 +188,7 @@ def recount_totals(
     Example: edgeproof attribute recount --db data/cdp.sqlite
     """
     check_database(db)
+    current().watch(db)
 
     def check(database: SqliteDatabase, now_ms: int) -> tuple[list[Difference], list[str]]:
         connection = database.connection
