@@ -19,6 +19,7 @@ from core.limits import DEFAULT_LIMITS, ConnectionLimits
 from core.monitoring import TOKEN_VARIABLE
 from core.units import parse_duration
 from core.worker import GRACE_SECONDS
+from edgeproof.invocation import current
 from edgeproof.notices import notice
 from edgeproof.options import (
     RateOption,
@@ -157,6 +158,7 @@ def command(
             data.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"--data {data}: cannot be made ({error.strerror})") from None
+        current().watch(data)
     token = os.environ.get(TOKEN_VARIABLE, "").strip() or None
     if not is_loopback(bind):
         needs = "needs" if token else "answers 403, because it needs"

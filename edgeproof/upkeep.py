@@ -37,6 +37,7 @@ from core.query.database import SqliteDatabase
 from edgeproof.attribute import MostChannelsOption, direct_rule, milliseconds
 from edgeproof.database import DatabaseOption, check_database
 from edgeproof.finish import show_table
+from edgeproof.invocation import current
 from edgeproof.notices import tell_plain
 from edgeproof.options import JsonOption, PlainOption, chosen_scenario
 from edgeproof.progress import Display
@@ -86,6 +87,7 @@ def fit(
     """
     tell_plain(plain=plain, as_json=json)
     check_database(db)
+    current().watch(db)
     parameters = Parameters(
         order=order,
         lookback_ms=milliseconds("--lookback", lookback),
@@ -141,6 +143,7 @@ def store(
     """
     tell_plain(plain=plain, as_json=json)
     check_database(db)
+    current().watch(db)
     chosen = chosen_scenario(scenario)
     parameters = chosen.attribution.parameters()
     forwards = chosen.destination.url is not None
@@ -195,6 +198,7 @@ def recount_totals(
     """
     tell_plain(plain=plain, as_json=json)
     check_database(db)
+    current().watch(db)
 
     def check(database: SqliteDatabase, now_ms: int) -> tuple[list[Difference], list[str]]:
         connection = database.connection

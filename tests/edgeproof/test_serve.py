@@ -269,7 +269,7 @@ def test_second_ctrl_c_ends_at_once_whatever_is_in_flight(
         assert children.left() == []
         asking.join()
         assert isinstance(asking.answer, OSError)
-    assert (code, said) == (130, "edgeproof: interrupted; what was written is kept\n")
+    assert (code, said) == (130, "edgeproof: interrupted; nothing was written\n")
 
 
 ON_TERMINAL = """
