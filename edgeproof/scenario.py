@@ -30,6 +30,7 @@ from edgeproof.options import (
     TraceOffsetOption,
     TraceOption,
     chosen_scenario,
+    draws_arrivals,
 )
 from edgeproof.runs import new_folder
 from scenarios.catalogue import shipped
@@ -128,7 +129,7 @@ def data(
         scenario, command="data", overrides=set_, seed=seed, rate=rate, trace=trace,
         trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
     )  # fmt: skip
-    if rate is not None and chosen.trace.file is None:
+    if rate is not None and not draws_arrivals(chosen):
         notice(f"--rate {rate} has no effect on data: the rows do not depend on it")
     population = populate(chosen, prepare_measured(chosen).workload)
     folder = new_folder(out, chosen.name)

@@ -31,6 +31,7 @@ from edgeproof.options import (
     TraceOffsetOption,
     TraceOption,
     chosen_scenario,
+    draws_arrivals,
 )
 
 
@@ -151,7 +152,7 @@ def command(
     )  # fmt: skip
     if not emulation and any(fault.tier is not None for fault in chosen.faults):
         notice("--no-emulation: the faults of the scenario's tiers do not strike")
-    if rate is not None and chosen.trace.file is None and chosen.start == "cold":
+    if rate is not None and chosen.start == "cold" and not draws_arrivals(chosen):
         notice(f"--rate {rate} has no effect on serve: a cold start holds nothing of the traffic")
     if data is not None:
         try:
