@@ -19,7 +19,7 @@ class _Connection(Protocol):
 
 def is_invented(connection: _Connection) -> bool:
     """Return whether a service has filled the database with a scenario's population."""
-    return bool(_one(connection, statements.HAS_POPULATION.sql)[0])
+    return bool(connection.execute(statements.HAS_POPULATION.sql).fetchall())
 
 
 def has_own_events(connection: _Connection) -> bool:
