@@ -137,9 +137,8 @@ class Master:
     def expect(self, run: LoadRun) -> None:
         """Take up a new test, of which *run* is the plan."""
         self.forget()
-        members = {node.id for node in self._runner.clients.all if node.state != STATE_MISSING}
         tally = Tally(lag_limit=run.plan.lag_limit, timeout=run.plan.timeout)
-        self._test = _Test(run, members, tally)
+        self._test = _Test(run, self._present(), tally)
         gevent.spawn(self._mind_the_workers, self._test)
 
     def forget(self) -> None:
@@ -189,7 +188,7 @@ class Master:
     def _mind_the_workers(self, test: _Test) -> None:
         """End *test* when Locust misses a worker that has not told, or has one more of them."""
         while not test.is_over:
-            late = set(self._runner.clients) - test.members
+            late = self._present() - test.members
             if test.began is not None and late:
                 name = self._name(test, min(late))
                 self._give_up(
@@ -233,6 +232,9 @@ class Master:
             test.is_over = True
             test.tally.planned = test.run.arrivals.planned  # those of the lost ones, too
             self._on_done(test.tally, tuple(test.reasons))
+
+    def _present(self) -> set[str]:
+        return {node.id for node in self._runner.clients.all if node.state != STATE_MISSING}
 
     def _name(self, test: _Test, worker: str) -> str:
         pid = test.idle.get(worker)
