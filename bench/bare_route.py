@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from core.repeats import log_to_stderr
 from core.worker import SERVER_OPTIONS, die_with_parent, say
 
 
@@ -49,6 +50,7 @@ def _answering(route: dict[str, Any]) -> Callable[[Request], Awaitable[Response]
 def main(arguments: Sequence[str]) -> int:
     """Serve until SIGTERM; return the exit code."""
     die_with_parent()
+    log_to_stderr()
     routes = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     # asyncio turns Nagle's delay off only on sockets that name their protocol.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)

@@ -10,6 +10,7 @@ from typing import Any
 
 from core.errors import InputError
 from core.scenario_file import load_scenario
+from core.texts import read_json
 from scenarios.catalogue import shipped
 from sim.replications import summary
 from sim.simulate import simulate
@@ -92,7 +93,7 @@ def _golden(folder: Path, name: str) -> dict[str, Any]:
 
 def _part(path: Path, name: str, kind: type) -> Any:
     try:
-        part = json.loads(path.read_text(encoding="utf-8"))[name]
+        part = read_json(path, "a golden file")[name]
         if not isinstance(part, kind):
             raise TypeError(f"{name} is a {type(part).__name__}")
     except FileNotFoundError:

@@ -2,20 +2,30 @@
 
 DIR may end in @PATH=VALUE, a field of the scenario. The first one is what the others are compared
 with: git worktree add ../before REVISION, then python -m bench.versions ../before .
+
+--pairs N measures at least N pairs (30), in blocks of 3 with fresh processes for each block.
+--at-least X makes it a gate: the exit code is 0 if the 95 % interval of every ratio lies above X,
+1 if one lies below it, 4 if one is still undecided after --most-pairs (120).
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-ROUNDS = 15
+from bench.paired import FEWEST_BLOCKS, Ratio, paired_ratio
+
+PAIRS = 30
+MOST_PAIRS = 120
+BLOCK = 3
+"""Pairs of one set of processes: what a process's memory and hash seed do to it ends with them."""
 
 # Runs on the checkout's own code, so that only what has been there from the start is used.
 _CHILD = """
@@ -49,20 +59,23 @@ class Version:
 
 
 def rates(
-    versions: Sequence[Version], *, rounds: int = ROUNDS, scenario: str = "baseline"
+    versions: Sequence[Version], *, rounds: int, scenario: str = "baseline", turned: bool = False
 ) -> list[list[float]]:
     """Return simulated requests/s of CPU time of each version, one entry for each round.
 
-    Every version has a process of its own; they take turns, after a round that does not count.
-    Raise ValueError for less than one round or a version that does not run.
+    Every version has a process of its own; they take turns, after a round that does not count, and
+    every other round in the reverse order. *turned* starts with the reverse order. Raise ValueError
+    for less than one round or a version that does not run.
     """
     if rounds < 1:
         raise ValueError(f"{rounds} rounds; at least 1 is needed")
     found: list[list[float]] = [[] for _ in versions]
     with ExitStack() as stack:
         children = [stack.enter_context(_child(version, scenario)) for version in versions]
+        order = [*zip(versions, children, found, strict=True)]
         for number in range(rounds + 1):
-            for version, child, of_version in zip(versions, children, found, strict=True):
+            is_turned = turned ^ bool(number % 2)
+            for version, child, of_version in order[::-1] if is_turned else order:
                 rate = _ask(version, child)
                 if number:
                     of_version.append(rate)
@@ -109,24 +122,96 @@ def version_of(text: str) -> Version:
     return Version(Path(folder), tuple(overrides))
 
 
+def compared(
+    versions: Sequence[Version],
+    *,
+    pairs: int = PAIRS,
+    most: int = MOST_PAIRS,
+    at_least: float | None = None,
+    measure: Callable[..., list[list[float]]] = rates,
+    on_block: Callable[[int, Sequence[Ratio]], None] | None = None,
+) -> tuple[list[float], list[Ratio]]:
+    """Return each version's median rate, and the ratio of each but the first to the first.
+
+    Blocks of BLOCK pairs are measured until there are *pairs*; with *at_least* further ones until
+    no ratio's interval holds it, or there are *most* pairs. on_block hears the pairs so far and
+    their ratios.
+    """
+    all_rates: list[list[float]] = [[] for _ in versions]
+    blocks: list[list[list[float]]] = [[] for _ in versions[1:]]
+    ratios: list[Ratio] = []
+    done, fewest = 0, FEWEST_BLOCKS * BLOCK
+    while (
+        done < max(pairs, fewest)
+        or (at_least is not None and done < most and not _decided(ratios, at_least))
+    ):  # fmt: skip
+        found = measure(versions, rounds=BLOCK, turned=bool(done // BLOCK % 2))
+        done += BLOCK
+        for kept, of_version in zip(all_rates, found, strict=True):
+            kept += of_version
+        for of_ratio, of_version in zip(blocks, found[1:], strict=True):
+            of_ratio.append([a / b for a, b in zip(of_version, found[0], strict=True)])
+        if done >= fewest:
+            ratios = [paired_ratio(of_ratio) for of_ratio in blocks]
+        if on_block is not None:
+            on_block(done, ratios)
+    return [median(of_version) for of_version in all_rates], ratios
+
+
+def _decided(ratios: Sequence[Ratio], at_least: float) -> bool:
+    return all(ratio.low > at_least or ratio.high < at_least for ratio in ratios)
+
+
+def gate(ratios: Sequence[Ratio], at_least: float) -> int:
+    """Return 0 if every interval lies above *at_least*, 1 if one lies below it, else 4."""
+    if any(ratio.high < at_least for ratio in ratios):
+        return 1
+    return 0 if all(ratio.low > at_least for ratio in ratios) else 4
+
+
 def main(arguments: Sequence[str]) -> int:
-    """Print the median rate of each version, and its ratio to the first one."""
-    if {"-h", "--help"} & {*arguments}:
-        print(__doc__)
-        return 0
-    if not arguments:
-        print("python -m bench.versions DIR[@PATH=VALUE] ...: give a checkout", file=sys.stderr)
-        return 2
+    """Print the median rate of each version and its ratio to the first one; return the gate's."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.versions",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folders", nargs="+", metavar="DIR[@PATH=VALUE]")
+    parser.add_argument("--pairs", type=int, default=PAIRS, metavar="N")
+    parser.add_argument("--most-pairs", type=int, default=MOST_PAIRS, metavar="N")
+    parser.add_argument("--at-least", type=float, metavar="X")
     try:
-        found = rates([version_of(text) for text in arguments])
+        options = parser.parse_args(arguments)
+    except SystemExit as end:  # help, or a line that says what is wrong
+        return int(end.code or 0)
+
+    def report(done: int, ratios: Sequence[Ratio]) -> None:
+        print(f"{done} pairs: {', '.join(map(str, ratios)) or '...'}", file=sys.stderr)
+
+    try:
+        medians, ratios = compared(
+            [version_of(text) for text in options.folders],
+            pairs=options.pairs,
+            most=options.most_pairs,
+            at_least=options.at_least,
+            on_block=report,
+        )
     except ValueError as error:
         print(f"python -m bench.versions: {error}", file=sys.stderr)
         return 2
-    for text, of_version in zip(arguments, found, strict=True):
-        ratio = median(a / b for a, b in zip(of_version, found[0], strict=True))
-        print(f"{text}: {median(of_version):,.0f} requests/s, {ratio:.3f} times the first")
-    print(f"baseline, one replication, medians of {ROUNDS} rounds in turns, CPU time")
-    return 0
+    except KeyboardInterrupt:
+        print("python -m bench.versions: interrupted", file=sys.stderr)
+        return 130
+    print(f"{options.folders[0]}: {medians[0]:,.0f} requests/s")
+    for text, rate, ratio in zip(options.folders[1:], medians[1:], ratios, strict=True):
+        print(f"{text}: {rate:,.0f} requests/s, {ratio} times the first, {ratio.pairs} pairs")
+    print("baseline, one replication, CPU time; median ratio of pairs in turns, 95 % interval")
+    if options.at_least is None or not ratios:
+        return 0
+    code = gate(ratios, options.at_least)
+    word = {0: "above", 1: "below", 4: "undecided, on both sides of"}[code]
+    print(f"{word} {options.at_least:g}")
+    return code
 
 
 if __name__ == "__main__":

@@ -187,6 +187,7 @@ def cache_policy(tiers: Tiers) -> CachePolicy:
         retry_pause=tiers.retry_pause,
         early_refresh=tiers.early_refresh,
         l2_soft_timeout=tiers.l2.soft_timeout,
+        edge_store=tiers.l2.consistency == "eventual",
     )
 
 

@@ -39,6 +39,7 @@ from core.profiling import LatencyProfiler
 from core.query.database import Database
 from core.query.executor import QueryExecutor
 from core.query.queries import Queries
+from core.repeats import log_to_stderr
 from core.timers import Timers
 from core.worker import die_with_parent, plan_of, say
 from core.worker_plan import WorkerPlan, shared_database
@@ -201,6 +202,7 @@ async def _consume(plan: WorkerPlan) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Consume until SIGTERM or SIGINT; return the exit code."""
     die_with_parent()
+    log_to_stderr()
     try:
         asyncio.run(_consume(plan_of(json.loads(Path(arguments[0]).read_text(encoding="utf-8")))))
     except EdgeproofError as error:

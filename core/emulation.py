@@ -95,6 +95,10 @@ class DelayedKV:
 
     A key that was read here within cache_ttl is hot and takes `read`, any other `cold_read`. A
     value is read when the answer would leave the store; its age is that of the store.
+
+    operations: what the store was asked to do, *deletions* among it, which take no modelled time.
+    A put or a delete of many keys is one operation; to an edge store, which has no such command, it
+    is one a key: the CPU sends them one after the other, and they take one latency together.
     """
 
     def __init__(self, store: KVStore, tier: L2, faults: FaultSchedule, platform: Platform) -> None:
@@ -106,7 +110,9 @@ class DelayedKV:
         self._cold_read_time = platform.sampler(_L2_READ, tier.cold_read)
         self._write_time = platform.sampler(_L2_WRITE, tier.write)
         self._hot: dict[str, float] = {}
+        self._is_edge = tier.consistency == "eventual"
         self.operations = 0
+        self.deletions = 0
         self.errors = 0
 
     async def get(self, *keys: str) -> list[bytes | None]:
@@ -126,6 +132,13 @@ class DelayedKV:
         """Keep *items* after one write latency; ValueError unless every ttl is more than 0 s."""
         require_life(items)
         sent = self._platform.charge("l2")
+        if self._is_edge:
+            for _ in range(len({item.key for item in items}) - 1):
+                self.operations += 1
+                sent = self._platform.charge("l2")
+            await self._answer(sent, self._write_time(), _L2_WRITE_FATE)
+            await self._store.put(*items)  # it counts their life from when they arrive
+            return
         await self._answer(sent, self._write_time(), _L2_WRITE_FATE)
         # The life of the value goes on while it is written.
         took = self._platform.now() - sent
@@ -140,16 +153,27 @@ class DelayedKV:
         """Forget *keys*, at once: invalidation is control traffic, not part of the load."""
         for key in keys:
             self._hot.pop(key, None)
+        if keys:
+            self._count(len({*keys}) if self._is_edge else 1)
         return await self._store.delete(*keys)
 
     async def delete_prefix(self, prefix: str) -> int:
         """Forget all keys that start with *prefix*, at once."""
         self._hot = {k: until for k, until in self._hot.items() if not k.startswith(prefix)}
-        return await self._store.delete_prefix(prefix)
+        return self._found(await self._store.delete_prefix(prefix))
 
     async def delete_tag(self, tag: str) -> int:
         """Forget all keys that were put under *tag*, at once."""
-        return await self._store.delete_tag(tag)
+        return self._found(await self._store.delete_tag(tag))
+
+    def _found(self, deleted: int) -> int:
+        """Count what it took to find keys and to delete so many; return their number."""
+        self._count(1 + deleted if self._is_edge else 1)
+        return deleted
+
+    def _count(self, deletions: int) -> None:
+        self.operations += deletions
+        self.deletions += deletions
 
     async def close(self) -> None:
         """Let go of the store's connections."""

@@ -102,10 +102,10 @@ def _refusal(error: EdgeproofError) -> Answer:
     if isinstance(error, InputError):
         return problem(400, "bad_request", str(error))
     if isinstance(error, StoreTimeout):
-        return problem(504, "store_timeout", f"{error}; try again later")
+        return problem(error.http_status, "store_timeout", f"{error}; try again later")
     if isinstance(error, Overloaded):
-        return problem(503, "overloaded", str(error))  # it says when to come again
-    return problem(503, "store_error", f"{error}; try again later")
+        return problem(error.http_status, "overloaded", str(error))  # it says when to come again
+    return problem(StoreError.http_status, "store_error", f"{error}; try again later")
 
 
 @lru_cache(maxsize=1024)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class EdgeproofError(Exception):
     """Something from outside is wrong; the message names the value, the place and the remedy."""
@@ -14,9 +16,14 @@ class InputError(EdgeproofError):
 class StoreError(EdgeproofError):
     """A cache store or database did not do what it was asked."""
 
+    http_status: ClassVar[int] = 503
+    """What the service answers, and what a simulated client therefore meets."""
+
 
 class StoreTimeout(StoreError):
     """A cache store or database did not answer within its time limit."""
+
+    http_status = 504
 
 
 class Overloaded(StoreError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from core.caching.stamps import Target
 from core.cdp import MAX_ID_LENGTH
 from core.errors import InputError
 from core.population import Campaign, Event
+from core.texts import GivenTwice, parse_request, shown
 
 MAX_BODY_BYTES = 65_536
 MAX_KEYS = 1_000
@@ -131,8 +131,10 @@ async def read_body(request: Request) -> bytes:
 def json_object(body: bytes) -> dict[str, Any]:
     """Return the JSON object that *body* is; BadRequest if it is none."""
     try:
-        data = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        data = parse_request(body)
+    except GivenTwice as error:
+        raise BadRequest(f"the body: {error}") from None
+    except ValueError as error:
         raise BadRequest(f"the body is not JSON: {error}") from None
     if not isinstance(data, dict):
         raise BadRequest("the body is not a JSON object")
@@ -179,9 +181,3 @@ def no_query(request: Request) -> None:
     """Raise BadRequest if there is a query."""
     if request.url.query:
         raise BadRequest(f"the query is {shown(request.url.query)}; this path takes none")
-
-
-def shown(value: object) -> str:
-    """Return *value* as an error message shows it, at most 60 characters."""
-    text = json.dumps(value, default=str)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from core.errors import EdgeproofError, InputError
 from core.folder_lock import held_folder
+from core.limits import DEFAULT_LIMITS, ConnectionLimits
 from core.monitoring import TOKEN_VARIABLE
 from core.scenario import Scenario
 from core.scenario_file import scenario_data
@@ -201,14 +202,17 @@ def running_service(
     folder: Path | None = None,
     redis: str | None = None,
     emulate: bool = True,
+    limits: ConnectionLimits = DEFAULT_LIMITS,
 ) -> Iterator[RunningService]:
     """Run the reference service for *scenario* as long as the context lasts.
 
     port: of the first process, the others take the next ones; 0 chooses free ones. folder: for
     the database, a temporary one if None. redis: URL of L2; without one a single process embeds
-    its own, and several share a fake one. Raise InputError if a port is taken, another service
-    runs on the folder or there are more than MAX_WORKERS processes, EdgeproofError with the last
-    line of the log if the service does not start.
+    its own, and several share a fake one. limits: of each process's connections.
+
+    Raise InputError if a port is taken, another service runs on the folder or there are more than
+    MAX_WORKERS processes, EdgeproofError with the last line of the log if the service does not
+    start. Where others than this machine reach *host*, monitoring wants the token.
 
     Its end lets requests in flight and the queue be finished; an exception that comes meanwhile
     (a second Ctrl-C) ends every process at once.
@@ -238,6 +242,7 @@ def running_service(
             "emulate": emulate,
             "destination": scenario.destination.url,
             "roster": str(roster),
+            "limits": limits.to_json(),
         }
         crew = _Crew()
         service: RunningService | None = None

@@ -25,11 +25,11 @@ from core.incoming import (
     no_query,
     parse_invalidation,
     read_body,
-    shown,
 )
 from core.profiling import LatencyProfiler, summarise
 from core.reference import Reference
 from core.siblings import Reply, Siblings
+from core.texts import shown
 
 TOKEN_VARIABLE = "EDGEPROOF_TOKEN"  # the name of the variable, not a token
 PREFIX = "/api/performance"
@@ -47,32 +47,59 @@ class Gathered:
 
 
 class Monitoring:
-    """Handlers over the `Reference` that *reference* returns; *token* opens what changes it."""
+    """Handlers over the `Reference` that *reference* returns; *token* opens what changes it.
+
+    is_public: whether what only tells wants the token, too.
+    """
 
     def __init__(
-        self, reference: Callable[[], Reference], siblings: Siblings, token: str | None
+        self,
+        reference: Callable[[], Reference],
+        siblings: Siblings,
+        token: str | None,
+        *,
+        is_public: bool = False,
     ) -> None:
         self._reference = reference
         self._siblings = siblings
         self._token = token
+        self._is_public = is_public
 
     def routes(self) -> list[Route]:
         """Return the monitoring endpoints."""
         return [
-            Route(f"{PREFIX}/stats", handled(self._stats)),
-            Route(f"{PREFIX}/cache-stats", handled(self._cache_stats)),
-            Route(f"{PREFIX}/query-stats", handled(self._query_stats)),
-            Route(f"{PREFIX}/latency-summary", handled(self._latency_summary)),
-            Route(f"{PREFIX}/figures", handled(self._figures)),
+            Route(f"{PREFIX}/stats", self._told(self._stats)),
+            Route(f"{PREFIX}/cache-stats", self._told(self._cache_stats)),
+            Route(f"{PREFIX}/query-stats", self._told(self._query_stats)),
+            Route(f"{PREFIX}/latency-summary", self._told(self._latency_summary)),
+            Route(f"{PREFIX}/figures", self._told(self._figures)),
             Route(f"{PREFIX}/cache-invalidate", handled(self._invalidate), methods=["POST"]),
             Route(f"{PREFIX}/run", handled(self._run), methods=["POST"]),
         ]
+
+    def _told(
+        self, handle: Callable[[Request], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """Return *handle* as an endpoint, behind the token where the service is public."""
+
+        async def endpoint(request: Request) -> Response:
+            if self._is_public:
+                self._authorise(request)
+            return await handle(request)
+
+        return handled(endpoint)
+
+    @property
+    def _credentials(self) -> dict[str, str]:
+        return {} if self._token is None else {"Authorization": f"Bearer {self._token}"}
 
     async def _gather(self, scope: str, part: str = "latencies") -> Gathered:
         own = await self._reference().figures(part)
         if scope == "process":
             return Gathered(figures=own, said=self._said(scope, []))
-        replies = await self._siblings.ask("GET", f"{PREFIX}/figures?of={part}", headers={})
+        replies = await self._siblings.ask(
+            "GET", f"{PREFIX}/figures?of={part}", headers=self._credentials
+        )
         parts = [own]
         for position, reply in enumerate(replies):
             if reply.data is not None:
@@ -181,7 +208,7 @@ class Monitoring:
         replies = await self._siblings.ask(
             "POST",
             f"{PREFIX}/cache-invalidate?scope=process",
-            headers={"Authorization": f"Bearer {self._token}"},
+            headers=self._credentials,
             body=body,
         )
         try:

@@ -28,19 +28,24 @@ _FAULTS = {
     401: "The token is missing or another one.",
     403: "Not allowed: the event's site takes no such event, or the service has no token.",
     404: "Nothing is known under this id.",
+    408: "The request did not arrive in time (serve --receive-timeout); the connection ends.",
     413: f"The body is larger than {MAX_BODY_BYTES:,} bytes.",
     414: "The request line is too long.",
     422: "The conversion's data cannot be used; the message says why.",
     431: "The header fields are too long.",
     500: "A fault of the service; its traceback is in the output of edgeproof serve.",
-    503: "A store failed or has too much to do, or the service is ending; try again later.",
+    503: "A store failed or has too much to do, there are too many connections, or the service is "
+    "ending; try again later.",
     504: "A store did not answer in time; try again later.",
 }
-_ANY = (400, 414, 431, 500, 503)
+_ANY = (400, 408, 414, 431, 500, 503)
 
 
-def document(scenario: Scenario) -> dict[str, Any]:
-    """Return the OpenAPI 3.1 document of a service for *scenario*."""
+def document(scenario: Scenario, *, is_public: bool = False) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document of a service for *scenario*.
+
+    is_public: whether others than its machine reach it, so that monitoring wants the token.
+    """
     return {
         "openapi": "3.1.0",
         "info": {
@@ -55,7 +60,7 @@ def document(scenario: Scenario) -> dict[str, Any]:
         "servers": [{"url": "/"}],
         "paths": {
             **_data_paths(),
-            **_monitoring_paths(has_tags=scenario.tiers.tags),
+            **_monitoring_paths(has_tags=scenario.tiers.tags, is_public=is_public),
             **_own_path(),
         },
         "components": {
@@ -226,10 +231,17 @@ def _linked(answers: dict[str, Any]) -> dict[str, Any]:
     return answers
 
 
-def _monitoring_paths(*, has_tags: bool) -> dict[str, Any]:
+def _monitoring_paths(*, has_tags: bool, is_public: bool) -> dict[str, Any]:
+    locked = (401, 403) if is_public else ()
+
     def figures(name: str, schema: str, summary: str) -> dict[str, Any]:
-        answers = _answers(200, "The figures.", part(schema))
-        return _reading(name.replace("-", "_"), summary, _with("scope"), answers)
+        answers = _answers(200, "The figures.", part(schema), *locked)
+        return secured(_reading(name.replace("-", "_"), summary, _with("scope"), answers))
+
+    def secured(path: dict[str, Any]) -> dict[str, Any]:
+        if is_public:
+            path = {method: {**what, "security": [{"token": []}]} for method, what in path.items()}
+        return path
 
     def command(name: str, schema: Schema, answer: str, parameters: list[Any]) -> dict[str, Any]:
         return {
@@ -260,12 +272,12 @@ def _monitoring_paths(*, has_tags: bool) -> dict[str, Any]:
         f"{prefix}/latency-summary": figures(
             "latency-summary", "LatencySummary", "Latencies by kind and endpoint."
         ),
-        f"{prefix}/figures": _reading(
+        f"{prefix}/figures": secured(_reading(
             "figures",
             "What this process has counted, in a form that adds up over processes.",
             [of],
-            _answers(200, "The figures.", part("Figures")),
-        ),
+            _answers(200, "The figures.", part("Figures"), *locked),
+        )),
         f"{prefix}/cache-invalidate": command(
             "cache_invalidate", {"oneOf": ways}, "How many entries went from each tier.",
             _with("scope"),

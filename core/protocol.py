@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+from typing import Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from core.answers import problem
+from core.limits import DEFAULT_LIMITS, ConnectionLimits
 
 MAX_HEAD_BYTES = 32_768
 """Of a request line with its header fields: that many are taken, twice as many never."""
@@ -26,10 +28,83 @@ _ENDS = (
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Ends a connection whose request has no end to its head, or is no HTTP."""
+    """Ends a connection beyond its *limits*, or whose request has no end or is no HTTP."""
 
     _head = 0
     _open: object = None
+    _waits_for: object = None
+    _since = 0.0
+
+    def __init__(
+        self, *args: Any, limits: ConnectionLimits = DEFAULT_LIMITS, **options: Any
+    ) -> None:
+        super().__init__(*args, **options)
+        self._limits = limits
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take the connection, or refuse it where there are as many as may be."""
+        super().connection_made(transport)
+        most = self._limits.most
+        if len(self.connections) > most:
+            self.logger.warning(
+                "a connection was answered 503: %s are open, as many as --max-connections allows",
+                f"{most:,}",
+            )
+            self._refuse(
+                503,
+                "too_many_connections",
+                f"{most:,} connections are open, and no more are taken; close some, or start the "
+                "service with a higher --max-connections",
+                b"retry-after: 1\r\n",
+            )
+
+    def on_response_complete(self) -> None:
+        """Begin the next request that is there; `look` ends a connection that stays idle."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+
+    def look(self, now: float) -> None:
+        """End the connection if it waits for its client for longer than it may.
+
+        To be called every few seconds, *now* in seconds: a request needs no timer of its own.
+        """
+        cycle, scope = self.cycle, self.scope
+        waits_for: object
+        limit, end = self._limits.receive, self.transport.close
+        if self.transport.is_closing() or self.flow.write_paused:
+            # The client does not take what it was answered.
+            waits_for, end = self.transport, self.transport.abort
+        elif cycle is None or cycle.response_complete:
+            if scope is not None and "path" not in scope:
+                waits_for, end = scope, self._refuse_late_head
+            else:
+                waits_for, limit = cycle or self, self._limits.idle
+        elif cycle.more_body and not self.flow.read_paused:
+            waits_for, end = cycle.message_event, self._refuse_late_body
+        else:
+            waits_for = None  # it is the service that takes its time
+        if waits_for is not self._waits_for:
+            self._waits_for, self._since = waits_for, now
+        elif waits_for is not None and now - self._since >= limit:
+            end()
+
+    def _refuse_late_head(self) -> None:
+        self._refuse_late("head")
+
+    def _refuse_late_body(self) -> None:
+        self._refuse_late("body")
+
+    def _refuse_late(self, part: str) -> None:
+        self._refuse(
+            408,
+            "request_timeout",
+            f"the {part} of the request did not arrive within {self._limits.receive:g} s; send it "
+            "whole, or start the service with a higher --receive-timeout",
+        )
 
     def data_received(self, data: bytes) -> None:
         """Parse *data*, in pieces in which no head can hide."""
@@ -38,8 +113,6 @@ class BoundedProtocol(HttpToolsProtocol):
                 if self.transport.get_protocol() is self:  # it was not refused
                     self.data_received(data[start : start + _PIECE])
             return
-        if self.timeout_keep_alive_task is not None:
-            self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as head:
@@ -123,10 +196,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(503, "shutting_down", _ENDS)
         return undone
 
-    def _refuse(self, status: int, code: str, message: str) -> None:
+    def _refuse(self, status: int, code: str, message: str, fields: bytes = b"") -> None:
         _, body = problem(status, code, message)
         head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
-        self.transport.write(STATUS_LINE[status] + head % len(body) + body)
+        self.transport.write(STATUS_LINE[status] + fields + head % len(body) + body)
         # Closed at once, with bytes unread, the connection would be reset and the answer lost.
         self.transport.write_eof()
         self.connections.discard(self)
@@ -176,7 +249,8 @@ class _Lingering(asyncio.Protocol):
     """Reads over what a refused client goes on to send, for a while."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._end = loop.call_later(LINGER_SECONDS, transport.close)
+        # Not close: that would wait for a client that does not read.
+        self._end = loop.call_later(LINGER_SECONDS, transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end.cancel()

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from core.errors import InputError
 from core.estimate import Estimate, estimate_of
+from core.failures import Cause, Failure
 from core.histogram import LatencyHistogram
 from core.kpi import ENDPOINT_SERIES, Metric
+from core.texts import read_json
 
 SCHEMA_VERSION = 1
 MAX_WINDOWS = 240
@@ -86,7 +88,8 @@ class RunRecord:
     values beyond their TTL once more).
     memory_peak: bytes, None where it cannot be seen. replications: for each further run of the
     simulation, with random numbers of its own, every metric's value. counters: exact domain
-    counters. notes: what a reader of the report has to know.
+    counters. failures: why requests failed, each failed one in exactly one row. notes: what a
+    reader of the report has to know.
     """
 
     engine: Literal["simulate", "load"]
@@ -103,6 +106,7 @@ class RunRecord:
     windows: Windows
     replications: tuple[Mapping[str, float], ...] = ()
     counters: Mapping[str, int] = field(default_factory=dict)
+    failures: tuple[Failure, ...] = ()
     notes: tuple[str, ...] = ()
     audit: Audit | None = None
     schema_version: int = SCHEMA_VERSION
@@ -195,6 +199,7 @@ class RunRecord:
                 for run in self.replications
             ],
             "counters": dict(sorted(self.counters.items())),
+            "failures": [failure.to_json() for failure in self.failures],
             "notes": list(self.notes),
             "audit": None if self.audit is None else _columns(self.audit),
         }
@@ -209,6 +214,7 @@ class RunRecord:
                 f"schema version {data['schema_version']}, this program reads {SCHEMA_VERSION}"
             )
         windows, audit = data["windows"], data["audit"]
+        latencies = {n: LatencyHistogram.from_json(h) for n, h in data["latencies"].items()}
         return cls(
             engine=data["engine"],
             scenario=data["scenario"],
@@ -217,7 +223,7 @@ class RunRecord:
             workload_hash=data["workload_hash"],
             planned=data["planned"],
             duration=data["duration"],
-            latencies={n: LatencyHistogram.from_json(h) for n, h in data["latencies"].items()},
+            latencies=latencies,
             stages={n: LatencyHistogram.from_json(h) for n, h in data["stages"].items()},
             reads=data["reads"],
             memory_peak=data["memory_peak"],
@@ -227,9 +233,23 @@ class RunRecord:
                 for run in data["replications"]
             ),
             counters=data["counters"],
+            failures=(
+                tuple(Failure.from_json(each) for each in data["failures"])
+                if "failures" in data
+                else _unexplained(latencies)
+            ),
             notes=tuple(data["notes"]),
             audit=None if audit is None else Audit(**{n: _restore(v) for n, v in audit.items()}),
         )
+
+
+def _unexplained(latencies: Mapping[str, LatencyHistogram]) -> tuple[Failure, ...]:
+    """Return the failures of a record that was written before reasons were kept."""
+    return tuple(
+        Failure(endpoint=name, cause=Cause.UNKNOWN, count=histogram.failed, first=None)
+        for name, histogram in latencies.items()
+        if histogram.failed
+    )
 
 
 def _columns(part: Windows | Audit) -> dict[str, Any]:
@@ -264,12 +284,12 @@ def write_record(record: RunRecord, path: Path) -> None:
 def read_record(path: Path) -> RunRecord:
     """Read the record at *path*; InputError if it is missing or is none."""
     try:
-        return RunRecord.from_json(json.loads(path.read_text(encoding="utf-8")))
+        return RunRecord.from_json(read_json(path, "a record"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such record; give the folder of a finished run") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(f"{path}: not a run record ({error}); run the command again") from None
 
 

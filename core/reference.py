@@ -17,7 +17,7 @@ from core.attribution.upkeep import newest_row
 from core.backlog import Backlog
 from core.cache_report import cache_counts
 from core.caching.channel import InvalidationChannel, redis_channel
-from core.caching.edge_kv import EdgeKV
+from core.caching.edge_kv import EdgeKV, FilledEdgeKV
 from core.caching.kv import KVStore
 from core.caching.redis_kv import embedded_kv, redis_kv
 from core.clock import SystemClock, epoch_ms
@@ -87,7 +87,7 @@ class Reference(Application):
         if plan.redis is not None and tiers.l2.pubsub:
             channel = redis_channel(plan.redis, f"{namespace}invalidations", timeout=1.0)
         self._numbers = DrawnNumbers(scenario.seed, plan.position)
-        self.kv = self._undelayed = self._point_of_presence()
+        self.kv = self._undelayed = self._point_of_presence(EdgeKV)
         self.database: Database = self._sqlite
         platform = EmulatingPlatform(self.clock, self.timers, self._numbers)
         if plan.emulate:
@@ -124,12 +124,12 @@ class Reference(Application):
         self._listening: asyncio.Task[None] | None = None
         self.start_resident = resident_bytes()
 
-    def _point_of_presence(self) -> KVStore:
+    def _point_of_presence(self, edge: type[EdgeKV]) -> KVStore:
         """Return L2 as it is seen from where nothing has been read or written yet."""
         tier = self.scenario.tiers.l2
         if tier.consistency == "strong":
             return self.l2
-        return EdgeKV(self.l2, self._epoch_seconds, cache_ttl=tier.cache_ttl)
+        return edge(self.l2, self._epoch_seconds, cache_ttl=tier.cache_ttl, min_ttl=tier.min_ttl)
 
     def _epoch_seconds(self) -> float:
         return self.clock.origin_ms / 1000 + self.clock.now()
@@ -211,7 +211,7 @@ class Reference(Application):
             else:
                 origin = (starts_at_ms - self.clock.origin_ms) / 1000
             if is_first:
-                elsewhere = self._point_of_presence()
+                elsewhere = self._point_of_presence(FilledEdgeKV)
                 await self._warmer.warm_l2(self._warm_state, elsewhere, self.clock, origin)
             await self._warmer.warm_process(
                 self._warm_state,

@@ -12,6 +12,7 @@ from core.errors import InputError
 from core.hot_keys import with_hot_keys
 from core.scenario import ENDPOINTS, Scenario, TraceType
 from core.trace import Trace, read_trace
+from core.trace_time import UNIT_NAMES, UNITS, TimeUnit
 from core.workload import Workload, arrivals, generate_workload, isolates
 
 DEFAULT_OFFSET = 300_000
@@ -40,15 +41,45 @@ class Prepared:
 
 
 def prepare_measured(scenario: Scenario) -> Prepared:
-    """Return what `prepare` does; InputError also if no request arrives after the warm-up."""
+    """Return what `prepare` does for a run that is judged.
+
+    Raise InputError also if no request arrives after the warm-up, or none that a fault can strike.
+    """
     prepared = prepare(scenario)
-    intended_ns = prepared.workload.intended_ns
-    if not intended_ns.size or intended_ns[-1] < scenario.warm_up * 1e9:
-        raise InputError(
-            f"{scenario.name}: no request arrives after the warm-up of {scenario.warm_up:g} s; "
-            "raise the rate or the duration"
+    workload = prepared.workload
+    intended_ns = workload.intended_ns
+    if intended_ns.size and intended_ns[-1] >= scenario.warm_up * 1e9:
+        _check_faults(scenario, workload)
+        return prepared
+    remedy = "raise the rate or the duration"
+    if workload.is_timed:
+        remedy = (
+            f"the {len(workload):,} accesses of the trace's window end after "
+            f"{workload.intended[-1]:.3g} s: shorten warm_up, or lower --rate or trace.speed"
         )
-    return prepared
+        if scenario.trace.time_unit is None:
+            remedy += "; --time-unit says what the times are, if they are not what they look like"
+    raise InputError(
+        f"{scenario.name}: no request arrives after the warm-up of {scenario.warm_up:g} s; {remedy}"
+    )
+
+
+def _check_faults(scenario: Scenario, workload: Workload) -> None:
+    intended = workload.intended
+    for position, fault in enumerate(scenario.faults):
+        met = intended >= fault.at
+        which = "request"
+        if fault.kind == "hot_key":
+            endpoint = fault.endpoint or "track"
+            which = f"{endpoint} request"
+            met &= intended < fault.at + fault.for_
+            met &= workload.endpoint == ENDPOINTS.index(endpoint)
+        if not met.any():
+            raise InputError(
+                f"{scenario.name}: faults[{position}] ({fault.kind}) cannot strike: no {which} "
+                f"arrives from {fault.at:g} s on for it; the last one of all arrives at "
+                f"{intended[-1]:.3g} s: let it start earlier, or leave it out"
+            )
 
 
 def prepare(scenario: Scenario, *, replication: int = 0) -> Prepared:
@@ -67,17 +98,21 @@ def prepare(scenario: Scenario, *, replication: int = 0) -> Prepared:
 def _from_trace(
     scenario: Scenario, path: Path, drawn_ns: NDArray[np.int64], replication: int
 ) -> Prepared:
+    if (window := timed_window(scenario)) is not None:
+        return _timed(scenario, window, replication)
     source = scenario.trace
+    for name, value in (("speed", source.speed), ("time_unit", source.time_unit)):
+        if value not in (None, 1.0):
+            raise InputError(
+                f"trace.{name} is {value}: {path} has no times that it could count for; leave it "
+                "out"
+            )
     wanted = min(drawn_ns.size, source.limit or drawn_ns.size)
     offset = source.offset
     if offset is None and scenario.start == "cold":
         offset = 0
     stop = (DEFAULT_OFFSET if offset is None else offset) + (source.limit or drawn_ns.size)
     trace = read_trace(path, stop=max(stop, 1))
-    if trace.times is not None:
-        if source.limit is None and trace.keys.size >= stop:
-            trace = read_trace(path)  # its own times, not the arrivals, tell where it ends
-        return _timed(scenario, trace, offset or 0, replication)
     if wanted == 0:
         raise InputError(
             f"{scenario.name}: traffic.stages give no request, and {trace.source} has no times of "
@@ -96,11 +131,42 @@ def _from_trace(
     notes = (
         f"Real keys from {trace.source} (accesses {offset + 1:,} to {offset + wanted:,}), "
         "assigned types, TTLs and times: the trace has no times of its own.",
+        *_type_notes(scenario, trace),
     )
     return _assemble(scenario, trace, offset, drawn_ns[:wanted], before, notes, replication)
 
 
-def _timed(scenario: Scenario, trace: Trace, offset: int, replication: int) -> Prepared:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedWindow:
+    """The accesses of a trace with times that a run replays: those from *offset* to *stop*.
+
+    span: the seconds of the recording that they take. rate: requests/s on average at the
+    scenario's trace.speed; 0 where all have the same time.
+    """
+
+    trace: Trace
+    offset: int
+    stop: int
+    span: float
+    rate: float
+
+
+def timed_window(scenario: Scenario) -> TimedWindow | None:
+    """Return which accesses *scenario* replays at their own times; None without such a trace.
+
+    The run's time is the recording's, divided by trace.speed. Raise InputError if the trace cannot
+    be read, has no access after the offset, or times that look like no seconds.
+    """
+    source = scenario.trace
+    if source.file is None:
+        return None
+    path, unit = Path(source.file), source.time_unit
+    if read_trace(path, stop=1, time_unit=unit).times is None:
+        return None
+    offset = source.offset or 0
+    # One access more tells where the window ends.
+    wanted = None if source.limit is None else offset + source.limit + 1
+    trace = read_trace(path, stop=wanted, time_unit=unit)
     times = trace.times
     assert times is not None
     if offset >= times.size:
@@ -108,15 +174,72 @@ def _timed(scenario: Scenario, trace: Trace, offset: int, replication: int) -> P
             f"{trace.source}: {times.size:,} accesses, none after offset {offset:,}; "
             "lower --trace-offset"
         )
-    since = times - times[offset]
-    last = int(np.searchsorted(since, scenario.total_time, side="left"))
-    stop = min(last, offset + (scenario.trace.limit or times.size))
-    intended_ns = np.round(since[offset:stop] * 1e9).astype(np.int64)
-    notes = (
-        f"Real keys and times from {trace.source} (accesses {offset + 1:,} to {stop:,}); "
-        "the scenario's arrival rates are not used.",
+    since = times[offset:] - times[offset]
+    _check_unit(path, trace, since)
+    # Rounded: a run at another speed ends before the same access.
+    end = round(scenario.total_time * source.speed, 9)
+    count = int(np.searchsorted(since, end, side="left"))
+    count = min(count, source.limit or count)
+    if count < since.size:
+        span = min(float(since[count]), end)
+    else:
+        span = min(float(since[-1]) * count / max(1, count - 1), end)
+    return TimedWindow(
+        trace=trace,
+        offset=offset,
+        stop=offset + count,
+        span=span,
+        rate=count * source.speed / span if span and count > 1 else 0.0,
     )
-    return _assemble(scenario, trace, offset, intended_ns, since[:offset], notes, replication)
+
+
+def _check_unit(path: Path, trace: Trace, since: NDArray[np.float64]) -> None:
+    """Raise InputError for times that nobody called seconds and that hardly are."""
+    if trace.unit_from != "default" or since.size < 2 or not since[-1]:
+        return
+    rate = (since.size - 1) / float(since[-1])
+    if rate >= 1 or (rate >= 0.1 and np.any(since != np.floor(since))):
+        return
+    guess: TimeUnit = next((u for u, a_second in UNITS.items() if rate * a_second >= 1), "ns")
+    raise InputError(
+        f"{path}: its times taken for seconds give {rate:.2g} requests/s; say --time-unit {guess} "
+        f"if they are {UNIT_NAMES[guess]}, --time-unit s if they are seconds"
+    )
+
+
+def _timed(scenario: Scenario, window: TimedWindow, replication: int) -> Prepared:
+    trace, offset, stop, speed = window.trace, window.offset, window.stop, scenario.trace.speed
+    assert trace.times is not None
+    since = (trace.times[:stop] - trace.times[offset]) / speed
+    intended_ns = np.round(since[offset:] * 1e9).astype(np.int64)
+    lasts = window.span / speed
+    notes = [
+        f"Real keys and times from {trace.source} (accesses {offset + 1:,} to {stop:,}), "
+        f"{_shown(window.rate)} requests/s on average; the scenario's arrival rates are not used."
+    ]
+    if speed != 1:
+        notes.append(
+            f"The trace's times run {speed:.3g} times as fast as recorded: "
+            f"{_shown(window.rate)} requests/s on average instead of {_shown(window.rate / speed)}."
+        )
+    if lasts < 0.99 * scenario.total_time:
+        notes.append(
+            f"The trace's accesses last {lasts:.3g} s of the run's {scenario.total_time:.3g} s; "
+            "nothing arrives later."
+        )
+    if trace.unit_from == "values" and trace.time_unit != "s":
+        notes.append(
+            f"The trace's times look like {UNIT_NAMES[trace.time_unit]} since 1970 and are taken "
+            "so; --time-unit says otherwise."
+        )
+    notes += _type_notes(scenario, trace)
+    return _assemble(
+        scenario, trace, offset, intended_ns, since[:offset], tuple(notes), replication
+    )
+
+
+def _shown(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
 def _assemble(
@@ -150,6 +273,7 @@ def _assemble(
         users=max(1, counts["user"]),
         conversions=max(1, counts["conversion"]),
         profile_bytes=sizes,
+        is_timed=trace.times is not None,
         notes=notes,
     )
     return Prepared(
@@ -178,6 +302,24 @@ def _endpoints(scenario: Scenario, trace: Trace, stop: int) -> NDArray[np.uint8]
         dtype=np.uint8,
     )
     return codes[trace.types[:stop]]
+
+
+def _type_notes(scenario: Scenario, trace: Trace) -> list[str]:
+    """Return what of trace.types has no effect on the accesses of *trace* that were read."""
+    types = scenario.trace.types
+    if not types:
+        return []
+    if trace.endpoints is not None:
+        return [f"trace.types is not used: {trace.source} names the endpoints itself."]
+    if trace.types is None:
+        return [f"trace.types is not used: {trace.source} has no types."]
+    unknown = [name for name in types if name not in trace.type_names]
+    if not unknown:
+        return []
+    told = f"No access that was read of {trace.source} has the type {', '.join(unknown)}"
+    if len(unknown) < len(types):
+        return [f"{told} of trace.types."]
+    return [f"{told}: each is of trace.default, {scenario.trace.default.endpoint}."]
 
 
 def _number(

@@ -12,6 +12,7 @@ from core.kpi import Kpi, parse_kpi
 from core.part import Part, Positive, Share
 from core.targets import Targets
 from core.tiers import Tiers
+from core.trace_time import TimeUnit
 from core.units import Duration, Size
 
 ENDPOINTS = ("track", "attribution", "journey", "channels")
@@ -207,12 +208,26 @@ class TraceType(Part):
         return self
 
 
+def _is_own_speed(speed: float) -> bool:
+    return speed == 1
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class TraceSource(Part):
-    """A recorded trace whose keys replace the drawn ones."""
+    """A recorded trace whose keys replace the drawn ones.
+
+    speed: how many times as fast as recorded the trace's own times run; time_unit: of those times,
+    None to tell it by the values. Both stand in data only where they are not the default.
+    """
 
     file: str | None = None
     offset: Annotated[int, Field(ge=0)] | None = None
     limit: Positive | None = None
+    speed: Annotated[float, Field(gt=0, le=1e9, exclude_if=_is_own_speed)] = 1.0
+    time_unit: Annotated[TimeUnit | None, Field(exclude_if=_is_none)] = None
     default: TraceType = TraceType(endpoint="track", cache_type="lookup_data")
     types: dict[str, TraceType] = Field(default_factory=dict)
 

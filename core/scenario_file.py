@@ -5,19 +5,27 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from core.effects import Place, check_effects
 from core.errors import InputError
+from core.pace import with_rate, with_rate_text
+from core.reasons import one_line
 from core.scenario import Scenario
+from core.texts import MAX_PARTS, SHOWN, bounded_text, parse_toml, shown
 
-MAX_FILE_BYTES = 1_000_000
-
-Place = tuple[str | int, ...]
-"""Where a field stands: names of tables, and indices into lists."""
+MAX_FILE_BYTES = 256_000
+MOST_FAULTS = 20
+_MOST_OF_LINE = 500
+_MOST_OF_OVERRIDE = 10_000
+_TRACE_OPTIONS = {
+    "file": "--trace", "offset": "--trace-offset", "limit": "--trace-limit",
+    "time_unit": "--time-unit",
+}  # fmt: skip
 
 
 def load_scenario(
@@ -25,14 +33,16 @@ def load_scenario(
     *,
     overrides: Sequence[str] = (),
     seed: int | None = None,
-    rate: float | None = None,
+    rate: float | str | None = None,
     trace: Mapping[str, Any] | None = None,
+    on_notice: Callable[[str], None] | None = None,
 ) -> Scenario:
     """Read the scenario at *path* and apply what the command line changes.
 
-    *overrides* are "path=value" texts; *rate* scales all stages so that the highest is *rate*
-    requests/s; *trace* replaces fields of the trace table. Raise InputError, naming the file or
-    the override, the field, the value and the remedy for every fault found.
+    *overrides* are "path=value" texts; *rate* is in requests/s, or a text as
+    `with_rate_text` takes it; *trace* replaces fields of the trace table. Raise InputError, naming
+    the file or the override, the field, the value and the remedy for every fault found, and for
+    what has no effect in this run; on_notice is told what has none and was turned off on purpose.
     """
     data = read_toml(path)
     changed = {apply_override(data, text): f"--set {text}" for text in overrides}
@@ -42,17 +52,25 @@ def load_scenario(
         table = data.setdefault("trace", {})
         if not isinstance(table, dict):
             raise InputError(f"{path}: trace is {table!r}; it is a table")
-        table.update({name: value for name, value in trace.items() if value is not None})
+        for name, value in trace.items():
+            if value is not None:
+                table[name] = value
+                changed["trace", name] = f"{_TRACE_OPTIONS[name]} {value}"
     scenario = parse_scenario(data, source=str(path), changed=changed)
-    return scenario if rate is None else with_rate(scenario, rate)
+    if isinstance(rate, str):
+        scenario = with_rate_text(scenario, rate)
+    elif rate is not None:
+        scenario = with_rate(scenario, rate)
+    for notice in check_effects(scenario, source=str(path), asked=changed):
+        if on_notice is not None:
+            on_notice(notice)
+    return scenario
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the tables of the TOML file at *path*; InputError if it cannot be read."""
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise InputError(f"{path}: larger than {MAX_FILE_BYTES:,} bytes; is it a scenario?")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = bounded_text(path, MAX_FILE_BYTES, "a scenario")
     except FileNotFoundError:
         raise InputError(
             f"{path}: no such scenario; `edgeproof scenario list` names those that are here"
@@ -61,10 +79,15 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); give a readable TOML file"
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid TOML: {error}; mend the line it names") from None
-    except RecursionError:
-        raise InputError(f"{path}: not valid TOML: brackets nest too deeply; close them") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not valid TOML: {error}; save it as UTF-8") from None
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
+    try:
+        return parse_toml(text)
+    except ValueError as error:
+        reason = one_line(str(error))
+        raise InputError(f"{path}: not valid TOML: {reason}; mend the line it names") from None
 
 
 def apply_override(data: dict[str, Any], text: str) -> Place:
@@ -75,11 +98,26 @@ def apply_override(data: dict[str, Any], text: str) -> Place:
     path, separator, value = text.partition("=")
     if not separator or not path.strip():
         raise InputError(f"--set {text}: write it as PATH=VALUE, such as tiers.l1.max_entries=500")
+    if len(text) > _MOST_OF_OVERRIDE:
+        raise InputError(
+            f"--set {one_line(text, most=SHOWN)}: {len(text):,} characters; give at most "
+            f"{_MOST_OF_OVERRIDE:,}, or write it into the file"
+        )
+    parsed: Any
     try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
+        read = parse_toml(f"value = {value}")
+        # A line break would begin another key, which nobody would see.
+        parsed = read["value"] if len(read) == 1 else value.strip()
     except tomllib.TOMLDecodeError:
         parsed = value.strip()
+    except ValueError as error:
+        raise InputError(f"--set {one_line(text, most=SHOWN)}: {error}") from None
     steps = _steps(path.strip(), text)
+    if len(steps) > MAX_PARTS:
+        raise InputError(
+            f"--set {one_line(text, most=SHOWN)}: a path of more than {MAX_PARTS} parts leads "
+            "nowhere; check it against the file"
+        )
     place: Any = data
     default: Any = scenario_data(Scenario(name="defaults"))
     for position, step in enumerate(steps[:-1]):
@@ -136,11 +174,20 @@ def parse_scenario(
         faults = error.errors(include_url=False)
         # Faulty items are left out of their list, which pydantic then finds too short.
         inside = {fault["loc"][:end] for fault in faults for end in range(len(fault["loc"]))}
+        faults = [
+            fault for fault in faults if fault["type"] != "too_short" or fault["loc"] not in inside
+        ]
         lines = [
             f"{_source(fault['loc'], source, changed or {})}: {_explain(fault)}"
-            for fault in faults
-            if fault["type"] != "too_short" or fault["loc"] not in inside
+            for fault in faults[:MOST_FAULTS]
         ]
+        # The end says what to do.
+        lines = [
+            line if len(line) <= _MOST_OF_LINE else f"{line[:300]}...{line[-150:]}"
+            for line in lines
+        ]
+        if len(faults) > MOST_FAULTS:
+            lines.append(f"{source}: {len(faults) - MOST_FAULTS:,} more faults are not shown")
         raise InputError("\n".join(lines)) from None
 
 
@@ -189,39 +236,16 @@ def _explain(fault: Any) -> str:
         "greater_than": f"more than {context.get('gt')}",
         "less_than": f"less than {context.get('lt')}",
     }
-    shown = json.dumps(value, default=str)
-    shown = shown if len(shown) <= 60 else shown[:57] + "..."
+    given = shown(value)
     if kind in remedies:
-        return f"{place} is {shown}; it must be {remedies[kind]}"
+        return f"{place} is {given}; it must be {remedies[kind]}"
     if kind == "literal_error":
-        return f"{place} is {shown}; use {context['expected']}"
+        return f"{place} is {given}; use {context['expected']}"
     if kind == "too_short":
-        return f"{place} is {shown}; at least {context['min_length']} is needed"
+        return f"{place} is {given}; at least {context['min_length']} is needed"
     if (family := kind.partition("_")[0]) in _NEEDED and not kind.startswith("string_pattern"):
-        return f"{place} is {shown}; {_NEEDED[family]}"
-    return f"{place} is {shown}; {fault['msg'][0].lower()}{fault['msg'][1:]}"
-
-
-def with_rate(scenario: Scenario, rate: float) -> Scenario:
-    """Return *scenario* with its stages scaled so that the highest rate is *rate* requests/s."""
-    if not 0 < rate <= 1e6:
-        raise InputError(f"--rate is {rate:g}; an arrival rate is more than 0 and at most 1000000")
-    stages = scenario.traffic.stages
-    peak = max(max(stage.rate, stage.ramp_to or 0.0) for stage in stages)
-    if peak == 0:
-        raise InputError(f"--rate {rate:g}: every stage of {scenario.name} has the rate 0")
-    scaled = tuple(
-        stage.model_copy(
-            update={
-                "rate": stage.rate * rate / peak,
-                "ramp_to": None if stage.ramp_to is None else stage.ramp_to * rate / peak,
-            }
-        )
-        for stage in stages
-    )
-    return scenario.model_copy(
-        update={"traffic": scenario.traffic.model_copy(update={"stages": scaled})}
-    )
+        return f"{place} is {given}; {_NEEDED[family]}"
+    return f"{place} is {given}; {fault['msg'][0].lower()}{fault['msg'][1:]}"
 
 
 def scenario_data(scenario: Scenario) -> dict[str, Any]:

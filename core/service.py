@@ -90,7 +90,9 @@ class Service:
         self._plan = plan
         count = plan.scenario.topology.process_count
         siblings = Siblings(plan.roster, position=plan.position, count=count)
-        self._monitoring = Monitoring(lambda: self.reference, siblings, token)
+        self._monitoring = Monitoring(
+            lambda: self.reference, siblings, token, is_public=plan.is_public
+        )
         self._isolates = plan.scenario.topology.isolates
         handles = {
             "track": self._track,
@@ -129,7 +131,9 @@ class Service:
 
     async def _document(self, request: Request) -> Response:
         no_query(request)
-        body = json.dumps(openapi.document(self._plan.scenario)).encode()
+        body = json.dumps(
+            openapi.document(self._plan.scenario, is_public=self._plan.is_public)
+        ).encode()
         return Response(body, 200, None, "application/json")
 
     def _endpoint(self, name: str, handle: Handle) -> Endpoint:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from core.texts import parse_json
+
 PATIENCE = 1.0
 """Seconds that all siblings together have for an answer; one that is hung costs so much."""
 
@@ -65,7 +67,7 @@ class Siblings:
         try:
             async with asyncio.timeout(self._patience):
                 status, answer = await _exchange(url[0], request)
-            data = json.loads(answer)
+            data = parse_json(answer)
             if status != 200:
                 return Reply(worker=worker, fault=f"{status}: {data['error']['message']}")
             return Reply(worker=worker, data=data["data"])

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from core.caching.edge_kv import SHORTEST_CACHE_TTL, SHORTEST_TTL
 from core.distributions import Latency, parse_distribution
 from core.part import Part, Positive, Switch
 from core.units import Duration, Size
@@ -17,6 +18,10 @@ def _latency(**points: str) -> Any:
 
 def _is_none(number: int) -> bool:
     return number == 0
+
+
+def _is_clamp(min_ttl: str) -> bool:
+    return min_ttl == "clamp"
 
 
 class L1(Part):
@@ -64,7 +69,11 @@ class Breaker(Part):
 
 
 class L2(Part):
-    """The key-value store, seen from a point of presence."""
+    """The key-value store, seen from a point of presence.
+
+    min_ttl: what becomes of a ttl under 60 s, which the edge store refuses. A scenario with the
+    default is the same with and without the field.
+    """
 
     ttl: Ttls = Ttls()
     read: Latency = _latency(p50="4ms", p99="10ms")
@@ -73,6 +82,7 @@ class L2(Part):
     cache_ttl: Duration = 60.0
     put: Literal["background", "await"] = "background"
     consistency: Literal["strong", "eventual"] = "strong"
+    min_ttl: Annotated[Literal["clamp", "refuse"], Field(exclude_if=_is_clamp)] = "clamp"
     timeout: Annotated[Duration, Field(gt=0)] = 1.0
     soft_timeout: Annotated[Duration, Field(ge=0)] = 0.0
     breaker: Breaker = Breaker()
@@ -84,9 +94,10 @@ class L2(Part):
             raise ValueError(
                 f"soft_timeout is {self.soft_timeout:g}s, more than timeout ({self.timeout:g}s)"
             )
-        if self.consistency == "eventual" and self.cache_ttl < 30:
+        if self.consistency == "eventual" and self.cache_ttl < SHORTEST_CACHE_TTL:
             raise ValueError(
-                f'cache_ttl is {self.cache_ttl:g}s; with consistency = "eventual" at least 30s'
+                f'cache_ttl is {self.cache_ttl:g}s; with consistency = "eventual" at least '
+                f"{SHORTEST_CACHE_TTL:g}s"
             )
         return self
 
@@ -129,6 +140,23 @@ class Tiers(Part):
     retry_pause: Annotated[Duration, Field(ge=0)] = 1.0
     early_refresh: Annotated[float, Field(ge=0, le=100)] = 0.0
     tags: Switch = False
+
+    @model_validator(mode="after")
+    def _edge_store_takes_every_ttl(self) -> Self:
+        if self.l2.min_ttl == "clamp":
+            return self
+        lives = {f"l2.ttl.{name}": value for name, value in self.l2.ttl}
+        if self.negative_ttl > 0:  # or absences are not kept
+            lives["negative_ttl"] = self.negative_ttl
+        for name, value in lives.items():
+            shortest = value * (1 - self.ttl_jitter) + self.stale_bound
+            if shortest < SHORTEST_TTL:
+                shortened = f", down to {shortest:g}s with ttl_jitter" if self.ttl_jitter else ""
+                raise ValueError(
+                    f"{name} is {value:g}s{shortened}; the edge store refuses a TTL under "
+                    f'{SHORTEST_TTL:g}s: give more, or set l2.min_ttl = "clamp"'
+                )
+        return self
 
     @property
     def stale_bound(self) -> float:

@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import io
 import json
-import lzma
 import math
 import re
 import sys
-import zlib
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import InputError
+from core.trace_source import BINARY, HEAD_BYTES, Fault, Source, holds_binary, is_text, open_trace
+from core.trace_time import TimeUnit, relative, unit_of
 
 FIELDS = ("key", "time", "endpoint", "type", "size")
-FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".trace": "raw"}
-COMPRESSIONS = (".gz", ".xz")
 TYPE_SHIFT = 27  # a raw word holds the object type in its bits 27-31
 
-MAX_BYTES = 2**30  # after decompression
-MAX_LINE_BYTES = 2**20
 MAX_FIELD_CHARS = 2**16
 CHUNK_BYTES = 2**20  # a multiple of the four bytes of a raw word
 
@@ -54,6 +49,8 @@ class Trace:
     keys: NDArray[np.uint32]
     key_count: int
     times: NDArray[np.float64] | None = None  # seconds since the first access, non-decreasing
+    time_unit: TimeUnit = "s"  # of the times in the file
+    unit_from: Literal["caller", "values", "default"] = "default"  # how time_unit was told
     types: NDArray[np.uint16] | None = None  # index into type_names
     type_names: tuple[str, ...] = ()
     endpoints: NDArray[np.uint16] | None = None  # index into endpoint_names
@@ -66,8 +63,10 @@ class Trace:
                 values.setflags(write=False)
 
 
-def read_trace(path: Path, *, stop: int | None = None) -> Trace:
+def read_trace(path: Path, *, stop: int | None = None, time_unit: TimeUnit | None = None) -> Trace:
     """Return the first *stop* accesses of the trace at *path*, or all of them.
+
+    time_unit: of the times in the file; None tells it by the values, seconds by default.
 
     A file of fewer accesses gives those it has; what stands behind access *stop* is not checked
     and, but for a buffer's length, not decompressed.
@@ -80,81 +79,20 @@ def read_trace(path: Path, *, stop: int | None = None) -> Trace:
         raise ValueError(f"stop is {stop}; a trace is read up to its first access at least")
     name = str(path) if str(path).isprintable() else repr(str(path))
     try:
-        format_, stream = _open(path)
-    except _Fault as fault:
+        format_, stream = open_trace(path)
+    except Fault as fault:
         raise InputError(f"{name}: {fault}") from None
     with stream:
-        source = _Source(stream)
+        source = Source(stream)
         try:
             if format_ == "raw":
                 return _read_raw(path.name, source, stop)
-            return _read_text(path.name, source, stop, format_)
-        except _Fault as fault:
-            raise InputError(f"{name} {source.place}: {fault}") from None
+            return _read_text(path.name, source, stop, format_, time_unit)
+        except Fault as fault:
+            raise InputError(f"{name} {fault.place or source.place}: {fault}") from None
 
 
-class _Fault(Exception):
-    """What is wrong with the file and what to do, without the place."""
-
-
-def _open(path: Path) -> tuple[str, io.BufferedIOBase]:
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    compression = suffixes.pop() if suffixes and suffixes[-1] in COMPRESSIONS else ""
-    format_ = FORMATS.get(suffixes[-1] if suffixes else "")
-    if format_ is None:
-        known = f"{', '.join(FORMATS)}, each alone or followed by {' or '.join(COMPRESSIONS)}"
-        raise _Fault(f"the ending names no trace format; known are {known}")
-    try:
-        if path.exists() and not path.is_file():  # a pipe would block, a device never ends
-            raise _Fault("this is a folder or a device; name one trace file")
-        if compression == ".gz":
-            return format_, gzip.open(path, "rb")
-        return format_, lzma.open(path, "rb") if compression == ".xz" else path.open("rb")
-    except (OSError, ValueError) as error:  # ValueError: the path holds a NUL
-        reason = getattr(error, "strerror", error)
-        raise _Fault(f"it cannot be opened ({reason}); check the path") from None
-
-
-class _Source:
-    """The decompressed bytes of a file, bounded in number, and how far they have been read."""
-
-    def __init__(self, stream: io.BufferedIOBase) -> None:
-        self._stream = stream
-        self._position = 0
-        self._line = 0
-
-    @property
-    def place(self) -> str:
-        return f"line {self._line}" if self._line else f"byte {self._position}"
-
-    def read(self, size: int, *, line: bool = False) -> bytes:
-        """Return the next *size* bytes, fewer only at the end of the file or of the *line*."""
-        try:
-            data = self._stream.readline(size) if line else self._stream.read(size)
-        except (EOFError, lzma.LZMAError, zlib.error, OSError) as error:
-            raise _Fault(f"the data cannot be read on ({error}); copy the file again") from None
-        self._position += len(data)
-        if self._position > MAX_BYTES:
-            raise _Fault(f"the trace is over {MAX_BYTES} bytes when decompressed; split it")
-        return data
-
-    def lines(self) -> Iterator[str]:
-        """Yield the lines without their ends."""
-        self._line = 1
-        while line := self.read(MAX_LINE_BYTES + 2, line=True):
-            content = line.removesuffix(b"\n").removesuffix(b"\r")
-            if len(content) > MAX_LINE_BYTES:
-                raise _Fault(f"the line is over {MAX_LINE_BYTES} bytes; write an access a line")
-            try:
-                text = content.decode()
-            except UnicodeDecodeError as error:
-                wrong = f"0x{content[error.start]:02x} at its byte {error.start + 1}"
-                raise _Fault(f"the line holds {wrong}; convert the file to UTF-8") from None
-            yield text.removeprefix("\ufeff") if self._line == 1 else text
-            self._line += 1
-
-
-def _read_raw(file_name: str, source: _Source, stop: int | None) -> Trace:
+def _read_raw(file_name: str, source: Source, stop: int | None) -> Trace:
     """Return the trace of big-endian 32-bit words, numbering the keys chunk by chunk.
 
     One np.unique over the whole file takes three times as long and far more memory.
@@ -164,8 +102,14 @@ def _read_raw(file_name: str, source: _Source, stop: int | None) -> Trace:
     chunks: list[NDArray[np.uint32]] = []
     missing = math.inf if stop is None else 4 * stop
     while data := source.read(int(min(CHUNK_BYTES, missing))):
+        if not chunks and is_text(data[:HEAD_BYTES]):
+            raise Fault(
+                "this is text, and .trace is the ending of 32-bit words; name it .csv and write "
+                "the fields into its first line, such as key",
+                place="byte 0",
+            )
         if len(data) % 4:
-            raise _Fault(f"the last word has {len(data) % 4} of its 4 bytes; copy the file again")
+            raise Fault(f"the last word has {len(data) % 4} of its 4 bytes; copy the file again")
         missing -= len(data)
         words = np.frombuffer(data, ">u4").astype(np.uint32)
         distinct, first, inverse = np.unique(words, return_index=True, return_inverse=True)
@@ -181,7 +125,7 @@ def _read_raw(file_name: str, source: _Source, stop: int | None) -> Trace:
         known_ids = np.insert(known_ids, at[fresh], ids[fresh])
         chunks.append(ids[inverse])
     if not chunks:
-        raise _Fault(_NO_ACCESS)
+        raise Fault(_NO_ACCESS)
     keys = np.concatenate(chunks)
     numbers, type_of_known = np.unique(known >> TYPE_SHIFT, return_inverse=True)
     type_of_key = np.empty(known.size, np.uint16)
@@ -196,7 +140,9 @@ def _read_raw(file_name: str, source: _Source, stop: int | None) -> Trace:
     )
 
 
-def _read_text(file_name: str, source: _Source, stop: int | None, format_: str) -> Trace:
+def _read_text(
+    file_name: str, source: Source, stop: int | None, format_: str, asked: TimeUnit | None
+) -> Trace:
     keys, times, sizes = array("I"), array("d"), array("q")
     endpoints, type_of_key = array("H"), array("H")
     key_ids: dict[tuple[int, str], int] = {}
@@ -217,15 +163,18 @@ def _read_text(file_name: str, source: _Source, stop: int | None, format_: str) 
         if len(keys) == stop:
             break
     if not keys:
-        raise _Fault(_NO_ACCESS)
+        raise Fault(_NO_ACCESS)
     key_array = np.frombuffer(keys, np.uint32)
-    time_array = np.frombuffer(times, np.float64)
+    first_line = 2 if format_ == "csv" else 1
+    unit, unit_from = unit_of(times, asked, first_line) if times else ("s", "default")
     return Trace(
         source=file_name,
         format=format_,
         keys=key_array,
         key_count=len(key_ids),
-        times=time_array - time_array[0] if times else None,
+        times=relative(times, unit, first_line) if times else None,
+        time_unit=unit,
+        unit_from=unit_from,
         types=np.frombuffer(type_of_key, np.uint16)[key_array] if type_ids else None,
         type_names=tuple(type_ids),
         endpoints=np.frombuffer(endpoints, np.uint16) if endpoints else None,
@@ -234,7 +183,7 @@ def _read_text(file_name: str, source: _Source, stop: int | None, format_: str) 
     )
 
 
-def _csv_rows(source: _Source) -> Iterator[dict[str, object]]:
+def _csv_rows(source: Source) -> Iterator[dict[str, object]]:
     """Yield a dictionary a row; each line is a row, so an open quote is found where it stands."""
     header: list[str] = []
     for line in source.lines():
@@ -243,14 +192,14 @@ def _csv_rows(source: _Source) -> Iterator[dict[str, object]]:
             try:
                 cells = next(csv.reader([line], strict=True))
             except csv.Error as error:
-                raise _Fault(f"the row is no CSV ({error}); close quotes on their line") from None
+                raise Fault(f"the row is no CSV ({error}); close quotes on their line") from None
         if not header:
-            _check_fields(cells)
+            _check_header(line, cells)
             header = cells
             continue
         if len(cells) != len(header):
             message = f"the row has {len(cells)} values and the header {len(header)} fields"
-            raise _Fault(f"{message}; write one value a field, with commas between")
+            raise Fault(f"{message}; write one value a field, with commas between")
         row: dict[str, object] = dict(zip(header, cells, strict=True))
         if "time" in row and _NUMBER.fullmatch(text := str(row["time"])):
             row["time"] = float(text)
@@ -259,7 +208,7 @@ def _csv_rows(source: _Source) -> Iterator[dict[str, object]]:
         yield row
 
 
-def _json_rows(source: _Source) -> Iterator[dict[str, object]]:
+def _json_rows(source: Source) -> Iterator[dict[str, object]]:
     # Objects become tuples of pairs: a field that stands twice stays visible.
     decoder = json.JSONDecoder(object_pairs_hook=tuple)
     fields: set[str] = set()
@@ -268,28 +217,68 @@ def _json_rows(source: _Source) -> Iterator[dict[str, object]]:
             pairs = decoder.decode(line)
         except (ValueError, RecursionError) as error:
             reason = getattr(error, "msg", str(error))
-            raise _Fault(f"the line is no JSON ({reason}); write one object a line") from None
+            if not fields and holds_binary(line):
+                raise Fault(BINARY) from None
+            if not fields:
+                reason += _other_format(line)
+            raise Fault(f"the line is no JSON ({reason}); write one object a line") from None
         if not isinstance(pairs, tuple):
-            raise _Fault(f"the line is {_shown(pairs)}; write one object a line")
+            raise Fault(f"the line is {_shown(pairs)}; write one object a line")
         row = dict(pairs)
         if not fields or len(row) != len(pairs) or row.keys() != fields:
             _check_fields([name for name, _ in pairs])
             if fields:
                 message = f"the fields are {', '.join(row)}, on line 1 {', '.join(sorted(fields))}"
-                raise _Fault(f"{message}; write the same on every line")
+                raise Fault(f"{message}; write the same on every line")
             fields = set(row)
         yield row
 
 
+_KNOWN = f"known are {', '.join(FIELDS)}"
+
+
+def _other_format(line: str) -> str:
+    """Return what the first *line* of a file named as JSON lines looks like, after a comma."""
+    if line.startswith("["):
+        return ", it begins a list: `jq -c '.[]'` unpacks it"
+    is_csv = any(cell.strip('" ') in FIELDS for cell in line[:HEAD_BYTES].split(","))
+    return ", it looks like the header of a CSV: name the file .csv" if is_csv else ""
+
+
+def _check_header(line: str, cells: Sequence[str]) -> None:
+    """Raise Fault unless *cells*, those of the first *line* of a CSV, name the fields."""
+    if any(cell in FIELDS for cell in cells) and not line.startswith("#"):
+        return _check_fields(cells)
+    if line.lstrip().startswith(("{", "[")):
+        raise Fault("the line is JSON, no header of a CSV; name the file .jsonl, an object a line")
+    start = _shown(line[:60])
+    for mark, name in ((";", "semicolons"), ("\t", "tabs")):
+        if any(cell.strip('"') in FIELDS for cell in line[:HEAD_BYTES].split(mark)):
+            raise Fault(f"the header {start} has {name} between its fields; write commas")
+    if holds_binary(line):
+        raise Fault(BINARY)
+    message = "the first line must name the fields"
+    if line.startswith("#"):
+        raise Fault(f"{message} and is the comment {start}; write such as key,time; {_KNOWN}")
+    near = {cell.strip(' "').lower() for cell in cells[:100]} & set(FIELDS)
+    if near:
+        raise Fault(f"{message} and is {start}; write {', '.join(sorted(near))} just so; {_KNOWN}")
+    raise Fault(
+        f"{message} and is {start}; write such as key,time above it, a name for each column; "
+        f"{_KNOWN}"
+    )
+
+
 def _check_fields(names: Sequence[str]) -> None:
-    known = f"known are {', '.join(FIELDS)}"
+    if unknown := list(dict.fromkeys(name for name in names if name not in FIELDS)):
+        shown = ", ".join(map(_shown, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
+        are = f"is a field {shown}" if len(unknown) == 1 else f"are fields {shown}"
+        raise Fault(f"there {are}; {_KNOWN}, remove all others")
     for index, name in enumerate(names):
-        if name not in FIELDS:
-            raise _Fault(f"there is a field {_shown(name)}; {known}, remove all others")
         if name in names[:index]:
-            raise _Fault(f"the field {_shown(name)} stands twice; keep one")
+            raise Fault(f"the field {_shown(name)} stands twice; keep one")
     if "key" not in names:
-        raise _Fault(f"there is no field 'key', and every trace needs it; {known}")
+        raise Fault(f"there is no field 'key', and every trace needs it; {_KNOWN}")
 
 
 def _text(row: dict[str, object], field: str) -> str:
@@ -298,9 +287,9 @@ def _text(row: dict[str, object], field: str) -> str:
         value = str(value)
     if not isinstance(value, str) or not 0 < len(value) <= MAX_FIELD_CHARS:
         limits = f"a {field} is a whole number or text of 1 to {MAX_FIELD_CHARS} characters"
-        raise _Fault(f"{field} is {_shown(value)}; {limits}")
+        raise Fault(f"{field} is {_shown(value)}; {limits}")
     if not value.isascii() and _SURROGATE.search(value):
-        raise _Fault(f"{field} is {_shown(value)}, which is not Unicode; mend its escapes")
+        raise Fault(f"{field} is {_shown(value)}, which is not Unicode; mend its escapes")
     return value
 
 
@@ -308,21 +297,21 @@ def _name_id(ids: dict[str, int], row: dict[str, object], field: str) -> int:
     name = _text(row, field)
     number = ids.setdefault(name, len(ids))
     if number == 2**16:
-        raise _Fault(f"{field} {_shown(name)} is one more than {2**16}; merge some of them")
+        raise Fault(f"{field} {_shown(name)} is one more than {2**16}; merge some of them")
     return number
 
 
 def _time(value: object, after: float) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= _MAX:
-        raise _Fault(f"time is {_shown(value)}; a time is a number of seconds, at least 0")
+        raise Fault(f"time is {_shown(value)}; a time is a number, at least 0")
     if (time := float(value)) < after:
-        raise _Fault(f"time is {time} after {after}; times never decrease, sort by time")
+        raise Fault(f"time is {time} after {after}; times never decrease, sort by time")
     return time
 
 
 def _size(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
-        raise _Fault(f"size is {_shown(value)}; a size is a whole number of bytes, at least 0")
+        raise Fault(f"size is {_shown(value)}; a size is a whole number of bytes, at least 0")
     return value
 
 

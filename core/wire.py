@@ -51,23 +51,31 @@ def server_timing(stages: Iterable[tuple[str, float]]) -> str:
     return ", ".join([f"{name};dur={seconds * 1e3:.4f}" for name, seconds in stages])
 
 
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+MAX_FIELD = 16_384
+"""Characters of a header field; a longer one tells nothing."""
+_MOST_SECONDS = 1e9
+# A string that is not closed reaches to the end: no place of a field is looked at twice.
+_STRING = r'"(?:[^"\\]|\\.)*+(?:"|$)'
+_QUOTED = re.compile(_STRING, re.DOTALL)
 _TIMING = re.compile(
     r"(?:^|,)\s*([^\s,;\"]+)\s*(?:;(?!\s*dur\s*=)[^,;]*)*"
-    r";\s*dur\s*=\s*((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(?=[,;]|$)",
+    r";\s*dur\s*=\s*((?:\d++\.?\d*+|\.\d++)(?:[eE][+-]?\d++)?)\s*(?=[,;]|$)",
     re.ASCII,
 )
 
 
 def parse_server_timing(value: str) -> list[tuple[str, float]]:
     """Return (name, seconds) of each metric of *value*; what cannot be read is left out."""
+    if len(value) > MAX_FIELD:
+        return []
     if '"' in value:
         value = _QUOTED.sub("", value)  # a description may hold anything
-    return [(name, float(ms) / 1e3) for name, ms in _TIMING.findall(value)]
+    metrics = [(name, float(ms) / 1e3) for name, ms in _TIMING.findall(value)]
+    return [metric for metric in metrics if metric[1] < _MOST_SECONDS]
 
 
-_MEMBER = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*")+')
-_PART = re.compile(r'(?:[^;"]|"(?:[^"\\]|\\.)*")+')
+_MEMBER = re.compile(rf'(?:[^,"]|{_STRING})++', re.DOTALL)
+_PART = re.compile(rf'(?:[^;"]|{_STRING})++', re.DOTALL)
 
 
 def parse_cache_status(value: str, names: Sequence[str]) -> list[int]:
@@ -76,6 +84,8 @@ def parse_cache_status(value: str, names: Sequence[str]) -> list[int]:
     A member that names no key belongs to the first read, so that a service with one cache read
     a request need not name it. Members of other caches are ignored.
     """
+    if len(value) > MAX_FIELD:
+        return [NONE] * len(names)
     seen: dict[str, dict[str, str]] = {}
     is_quoted = '"' in value  # a string may hold commas and semicolons
     for member in _MEMBER.findall(value) if is_quoted else value.split(","):

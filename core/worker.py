@@ -20,8 +20,12 @@ from typing import Any
 
 import uvicorn
 
+from core.acceptor import Acceptor
+from core.addresses import is_loopback
 from core.errors import EdgeproofError
+from core.limits import ConnectionLimits
 from core.protocol import BoundedProtocol
+from core.repeats import CountingHandler, log_to_stderr
 from core.scenario_file import parse_scenario
 from core.service import create_app
 from core.worker_plan import WorkerPlan
@@ -32,11 +36,11 @@ SERVER_OPTIONS: dict[str, Any] = {
     "http": BoundedProtocol,
     "ws": "none",
     "loop": "asyncio",
+    "log_config": None,  # `log_to_stderr` has been called
     "log_level": "warning",
     "access_log": False,
     "server_header": False,
     "backlog": 1024,
-    "timeout_keep_alive": 120,
     "timeout_graceful_shutdown": 8,  # for handlers that go on although they were cut off
 }
 """How uvicorn is run; `python -m bench.service` runs the bare route the same way."""
@@ -88,20 +92,58 @@ def say(message: dict[str, object]) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Tells the parent when requests are answered, and at the end how many never were."""
+    """Takes connections from *listener* within *limits*, once the application has started.
 
-    def __init__(self, config: uvicorn.Config, url: str) -> None:
+    Tells the parent when requests are answered, and at the end how many never were.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        listener: socket.socket,
+        url: str,
+        *,
+        limits: ConnectionLimits,
+        log: CountingHandler,
+    ) -> None:
         super().__init__(config)
+        self._listener = listener
         self._url = url
+        self._limits = limits
+        self._log = log
+        self._acceptor: Acceptor | None = None
+        self._looked_at = 0.0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        await super().startup([])
         if self.started:
+            self._acceptor = Acceptor(self._listener, self._protocol)
+            self._acceptor.start(self.config.backlog)
             say({"ready": self._url})
 
+    def _protocol(self) -> BoundedProtocol:
+        return BoundedProtocol(
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+            limits=self._limits,
+        )
+
+    async def on_tick(self, counter: int) -> bool:
+        now = asyncio.get_running_loop().time()
+        if now - self._looked_at >= self._limits.interval:
+            self._looked_at = now
+            for connection in [*self.server_state.connections]:
+                assert isinstance(connection, BoundedProtocol)
+                connection.look(now)
+            self._log.tell()
+        return await super().on_tick(counter)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._acceptor is not None:
+            self._acceptor.close()
         end = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._cut_off)
-        await super().shutdown(sockets)
+        await super().shutdown([])
         end.cancel()
 
     def _cut_off(self) -> None:
@@ -128,6 +170,7 @@ def plan_of(data: dict[str, Any]) -> WorkerPlan:
         emulate=data["emulate"],
         destination=data["destination"],
         roster=Path(data["roster"]),
+        is_public=not is_loopback(data["host"]),
     )
 
 
@@ -148,11 +191,14 @@ def main(arguments: Sequence[str]) -> int:
         port = listener.getsockname()[1]
         host = f"[{plan['host']}]" if ":" in plan["host"] else plan["host"]
         app = create_app(worker)
+        limits = ConnectionLimits(**plan["limits"])
+        limits.raise_descriptors()
+        log = log_to_stderr()
         config = uvicorn.Config(app, **SERVER_OPTIONS)
         logging.getLogger("uvicorn.error").addFilter(_is_no_end)
-        server = _Server(config, f"http://{host}:{port}")
+        server = _Server(config, listener, f"http://{host}:{port}", limits=limits, log=log)
         try:
-            asyncio.run(server.serve(sockets=[listener]))
+            asyncio.run(server.serve())
         except SystemExit:  # uvicorn's, where the application could not start
             failure: EdgeproofError | None = getattr(app.state, "failure", None)
             if failure is None:

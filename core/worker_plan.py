@@ -17,7 +17,8 @@ class WorkerPlan:
     processes share lie; redis: URL of L2, None for an embedded one; emulate: whether the
     scenario's latencies stand in front of the stores; destination: URL that finished conversions
     are forwarded to, None for none; roster: the file that tells where the other workers are, None
-    if there is none.
+    if there is none; is_public: whether others than this machine reach the service, so that its
+    monitoring wants the token.
     """
 
     scenario: Scenario
@@ -27,6 +28,7 @@ class WorkerPlan:
     emulate: bool
     destination: str | None = None
     roster: Path | None = None
+    is_public: bool = False
 
 
 def shared_database(plan: WorkerPlan) -> SqliteDatabase:

@@ -26,6 +26,7 @@ class Workload:
     in ENDPOINTS (u1); subject: a user, a conversion for attribution, a model for channels (u4);
     isolate: which isolate answers, 0 to isolate_count - 1 (u2). users and conversions: how many
     the database must hold. profile_bytes: size of each user's profile where a trace gives sizes.
+    is_timed: whether the arrivals are a trace's own times and no stage's.
     notes: what a reader of the report has to know.
     """
 
@@ -36,6 +37,7 @@ class Workload:
     users: int
     conversions: int
     profile_bytes: NDArray[np.int64] | None = None
+    is_timed: bool = False
     notes: tuple[str, ...] = field(default=())
 
     def __len__(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from core.attribution.survey import Survey, account_of_database
 from core.errors import InputError
 from core.units import parse_duration
 from edgeproof.credit import show_account
+from edgeproof.notices import tell_plain
 from edgeproof.options import JsonOption, OutOption, PlainOption
 from edgeproof.progress import Display
 
@@ -29,6 +31,19 @@ _OF_EVENTS = (
     "--from", "--to", "--lookback", "--half-life", "--lead", "--opportunity", "--own-event",
     "--jobs",
 )  # fmt: skip
+_OF_MODELS = {
+    "--half-life": ("time_decay",),
+    "--u-shape": ("u_shape",),
+    "--w-shape": ("w_shape",),
+    "--lead": ("w_shape",),
+    "--opportunity": ("w_shape",),
+    **dict.fromkeys(
+        ("--order", "--without-nulls", "--min-conversions", "--bootstrap", "--most-channels"),
+        (DATA_DRIVEN,),
+    ),
+}
+"""Options that one model uses: without effect where --model chooses others only."""
+
 _DIRECT: dict[str, DirectRule] = {"own": "own channel", "ignore": "ignore unless all direct"}
 
 
@@ -60,7 +75,17 @@ def command(
             "--paths",
             metavar="FILE.csv",
             help="Aggregated paths: path, total_conversions, total_conversion_value, total_null; "
-            "channels joined by ' > ', columns by ',' or ';'.",
+            "channels joined by ' > ' or an arrow, columns by ',', ';' or tab. Also .gz and .xz.",
+            rich_help_panel="Data",
+        ),
+    ] = None,
+    joiner: Annotated[
+        str | None,
+        typer.Option(
+            "--joiner",
+            metavar="TEXT",
+            help="With --paths: what joins the channels of a path. Default: '>' or an arrow; any "
+            "other that shows is refused.",
             rich_help_panel="Data",
         ),
     ] = None,
@@ -191,7 +216,8 @@ def command(
         typer.Option(
             "--direct",
             metavar="own|ignore",
-            help="'(direct)' is a channel of its own, or ignored unless all touches are direct.",
+            help="Direct traffic ('(direct)', 'Direct', 'direct / none') is a channel of its own, "
+            "or ignored unless all touches are direct.",
             rich_help_panel="Models",
         ),
     ] = "own",
@@ -237,6 +263,10 @@ def command(
         return 0
     if (db is None) == (paths is None):
         raise InputError("attribute needs data: give --db FILE or --paths FILE.csv, one of them")
+    _check_models(asked, model or ())
+    if "--seed" in asked and not bootstrap_:
+        raise InputError(f"--seed {seed}: it draws the resamples; give --bootstrap N")
+    tell_plain(plain=plain, as_json=json)
     parameters = Parameters(
         half_life_ms=milliseconds("--half-life", half_life),
         lookback_ms=milliseconds("--lookback", lookback),
@@ -251,6 +281,8 @@ def command(
         for name in asked:
             if name in _OF_EVENTS:
                 raise InputError(f"{name} needs --db: aggregated paths have no events or times")
+    elif joiner is not None:
+        raise InputError("--joiner needs --paths: the touches of a database are rows")
     elif bootstrap_:
         raise InputError("--bootstrap needs --paths: a database is read in parts")
     if 0 < bootstrap_ < 20:
@@ -259,7 +291,7 @@ def command(
     with display.open():
         intervals: Intervals | None = None
         if paths is not None:
-            read, notes = read_paths(paths)
+            read, notes = read_paths(paths, joiner=joiner)
             account = account_of(
                 read, parameters, models=model or (), with_nulls=not without_nulls,
                 minimum=min_conversions, most=most_channels,
@@ -286,6 +318,17 @@ def command(
             )  # fmt: skip
     show_account(account, intervals, out, plain=plain, as_json=json)
     return 0
+
+
+def _check_models(asked: Sequence[str], models: Sequence[str]) -> None:
+    """Raise InputError for an option of *asked* that none of the chosen *models* uses."""
+    for name in asked:
+        users = _OF_MODELS.get(name, ())
+        if users and models and not set(users) & set(models):
+            raise InputError(
+                f"{name} has no effect: only {users[0]} uses it, and --model chooses "
+                f"{', '.join(models)}"
+            )
 
 
 def _asked(context: typer.Context) -> list[str]:

@@ -20,6 +20,7 @@ from core.record import RunRecord
 from core.verdict import Row, compare, outcome
 from edgeproof.options import Judging
 from edgeproof.runs import shown_facts
+from reports import failures
 from reports.summary import summary
 from reports.tables import kpi_table
 from reports.words import printable
@@ -73,6 +74,7 @@ def finish(
     write_report(folder, report)
     if options.as_json:
         data = summary(rows, outcome=verdict, out=str(folder), invalid=report.invalid_reasons)
+        data |= failures.data(predicted, measured)
         if plan is not None:
             data["plan"] = plan.to_json()
         print(json.dumps(data, allow_nan=False))
@@ -81,7 +83,11 @@ def finish(
             show_table(kpi_table(rows), plain=options.plain)
         if report.basis:
             print(report.basis)
-        for line in (*lines, *([model_verdict] if model_verdict else ())):
+        why = failures.failures_table(predicted, measured)
+        if len(why) > 1:
+            show_table(why, plain=options.plain)
+        told = failures.lines(predicted, measured)
+        for line in (*told, *lines, *([model_verdict] if model_verdict else ())):
             print(line)
         for reason in report.invalid_reasons:
             print(f"INVALID: {reason}")

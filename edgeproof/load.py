@@ -7,7 +7,8 @@ from time import monotonic
 from core.errors import InputError
 from core.replay import prepare_measured
 from edgeproof.finish import finish
-from edgeproof.loading import bounds, check_load, drive, keep
+from edgeproof.loading import bounds, check_allowed, check_load, drive, keep
+from edgeproof.notices import tell_strict
 from edgeproof.options import (
     AllowOption,
     HostOption,
@@ -23,11 +24,13 @@ from edgeproof.options import (
     SeedOption,
     SetOption,
     StrictOption,
+    TimeUnitOption,
     TraceLimitOption,
     TraceOffsetOption,
     TraceOption,
     chosen_scenario,
     judging,
+    tell_notes,
 )
 from edgeproof.progress import Display
 from edgeproof.runs import new_folder, run_facts, write_json
@@ -40,6 +43,7 @@ def command(
     trace: TraceOption = None,
     trace_offset: TraceOffsetOption = None,
     trace_limit: TraceLimitOption = None,
+    time_unit: TimeUnitOption = None,
     seed: SeedOption = None,
     rate: RateOption = None,
     set_: SetOption = None,
@@ -62,19 +66,22 @@ def command(
     Example: edgeproof load baseline --host http://127.0.0.1:8787
     """
     options = judging(gate, require, strict=strict, plain=plain, as_json=json)
+    tell_strict(strict=strict)
     limits = bounds(allow, max_rate, max_duration)
     chosen = chosen_scenario(
-        scenario, overrides=set_, seed=seed, rate=rate, trace=trace,
-        trace_offset=trace_offset, trace_limit=trace_limit,
+        scenario, command="load", overrides=set_, seed=seed, rate=rate, trace=trace,
+        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
     )  # fmt: skip
     if not host:
         raise InputError(
             "--host is missing; name the service, e.g. --host http://127.0.0.1:8787 "
             f"(`edgeproof serve {scenario}` starts one)"
         )
+    check_allowed(allow, host)
     check_reachable(checked_hosts(host, allowed=limits.allowed))
     options.check(chosen)
     workload = prepare_measured(chosen).workload
+    tell_notes(workload)
     check_load(chosen, workload, host, limits)
     folder = new_folder(out, chosen.name)
     started = monotonic()

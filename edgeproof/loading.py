@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from core.errors import InputError
 from core.record import RunRecord
@@ -40,6 +41,15 @@ def bounds(allow: list[str] | None, max_rate: float, max_duration: str) -> Bound
     except ValueError as error:
         raise InputError(f"--max-duration: {error}") from None
     return Bounds(allowed=named_hosts(allow or ()), max_rate=max_rate, max_duration=seconds)
+
+
+def check_allowed(allow: Sequence[str] | None, urls: Sequence[str]) -> None:
+    """Raise InputError if --i-am-allowed-to-load names a host that no --host asks to load."""
+    loaded = {(urlsplit(url).hostname or "").lower() for url in urls}
+    for name in allow or ():
+        if name.strip().lower() not in loaded:
+            hosts = f"--host names {', '.join(sorted(loaded))}" if loaded else "no --host is given"
+            raise InputError(f"--i-am-allowed-to-load {name}: {hosts}; leave it out or correct it")
 
 
 def check_load(
@@ -81,7 +91,7 @@ def drive(
     last = float(workload.intended_ns[-1]) / 1e9 if len(workload) else 1.0
 
     def relay(said: Mapping[str, Any]) -> None:
-        parts = [f"{said.get('done', 0):,} of {len(workload):,} answered"]
+        parts = [f"{said.get('answered', 0):,} of {len(workload):,} answered"]
         if (p95 := said.get("p95")) is not None and isinstance(p95, int | float):
             parts.append(f"p95 {format_duration(p95)}")
         parts += [f"{said[name]} {name}" for name in ("failed", "dropped") if said.get(name)]

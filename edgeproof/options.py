@@ -12,6 +12,8 @@ from core.errors import InputError
 from core.kpi import parse_metric
 from core.scenario import Scenario
 from core.scenario_file import load_scenario
+from core.workload import Workload
+from edgeproof.notices import notice, tell_plain, tell_unused
 from scenarios.catalogue import find_scenario
 
 ScenarioArgument = Annotated[
@@ -43,6 +45,15 @@ TraceLimitOption = Annotated[
         rich_help_panel="Scenario",
     ),
 ]  # fmt: skip
+TimeUnitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--time-unit",
+        metavar="s|ms|us|ns",
+        help="Of a trace's times. Default: told by the values from 1970 on, seconds otherwise.",
+        rich_help_panel="Scenario",
+    ),
+]
 SeedOption = Annotated[
     int | None,
     typer.Option(
@@ -51,11 +62,12 @@ SeedOption = Annotated[
     ),
 ]  # fmt: skip
 RateOption = Annotated[
-    float | None,
+    str | None,
     typer.Option(
         "--rate",
-        metavar="R",
-        help="Scale the stages so that the highest rate is R requests/s.",
+        metavar="R|Nx",
+        help="R requests/s, or N times as many: the stages are scaled so that the highest rate is "
+        "R, the times of a trace so that its mean is.",
         rich_help_panel="Scenario",
     ),
 ]
@@ -210,6 +222,7 @@ def judging(
             names.append(parse_metric(text).name)
         except ValueError as error:
             raise InputError(f"--require {error}") from None
+    tell_plain(plain=plain, as_json=as_json)
     return Judging(
         gate=gate,  # type: ignore[arg-type]  # checked above
         required=tuple(names),
@@ -222,27 +235,42 @@ def judging(
 def chosen_scenario(
     text: str,
     *,
+    command: str = "",
     overrides: list[str] | None = None,
     seed: int | None = None,
-    rate: float | None = None,
+    rate: str | None = None,
     trace: Path | None = None,
     trace_offset: int | None = None,
     trace_limit: int | None = None,
+    time_unit: str | None = None,
 ) -> Scenario:
-    """Return the scenario that the command line describes; InputError says what is wrong."""
+    """Return the scenario that the command line describes; InputError says what is wrong.
+
+    What has no effect on *command* is said on standard error.
+    """
     path = find_scenario(text)
-    if trace is None and (trace_offset is not None or trace_limit is not None):
-        # Fields of a trace that the file itself names.
-        source: dict[str, Any] = {"offset": trace_offset, "limit": trace_limit}
-    else:
-        source = {
-            "file": None if trace is None else str(trace),
-            "offset": trace_offset,
-            "limit": trace_limit,
-        }
-    found = load_scenario(path, overrides=overrides or (), seed=seed, rate=rate, trace=source)
-    if found.trace.file is None:
-        for name, number in (("--trace-offset", trace_offset), ("--trace-limit", trace_limit)):
-            if number is not None:
-                raise InputError(f"{name} {number}: needs a trace; give --trace FILE")
+    source: dict[str, Any] = {
+        "file": None if trace is None else str(trace),
+        "offset": trace_offset,
+        "limit": trace_limit,
+        "time_unit": time_unit,
+    }
+    found = load_scenario(
+        path, overrides=overrides or (), seed=seed, rate=rate,
+        trace={name: value for name, value in source.items() if value is not None},
+        on_notice=notice,
+    )  # fmt: skip
+    tell_unused(command, overrides or (), has_trace=found.trace.file is not None)
+    if rate is not None and (speed := found.trace.speed) != 1:
+        notice(
+            f"--rate {rate}: warm-up and duration are {found.warm_up:.3g} s and "
+            f"{found.duration:.3g} s, for {found.warm_up * speed:.3g} s and "
+            f"{found.duration * speed:.3g} s of the trace: every rate judges the same accesses"
+        )
     return found
+
+
+def tell_notes(workload: Workload) -> None:
+    """Print what a reader has to know of *workload*, such as what a trace gave."""
+    for note in workload.notes:
+        notice(note)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import monotonic
 
 from core.capacity import CapacityPoint
+from core.replay import prepare_measured
 from edgeproof.finish import finish, show_table
 from edgeproof.options import (
     HighestRateOption,
@@ -15,11 +16,13 @@ from edgeproof.options import (
     ScenarioArgument,
     SeedOption,
     SetOption,
+    TimeUnitOption,
     TraceLimitOption,
     TraceOffsetOption,
     TraceOption,
     chosen_scenario,
     judging,
+    tell_notes,
 )
 from edgeproof.progress import Display
 from edgeproof.runs import new_folder, run_facts, write_json
@@ -34,6 +37,7 @@ def command(
     trace: TraceOption = None,
     trace_offset: TraceOffsetOption = None,
     trace_limit: TraceLimitOption = None,
+    time_unit: TimeUnitOption = None,
     seed: SeedOption = None,
     rate: RateOption = None,
     set_: SetOption = None,
@@ -53,10 +57,11 @@ def command(
     """
     options = judging("target", None, strict=False, plain=plain, as_json=json)
     chosen = chosen_scenario(
-        scenario, overrides=set_, seed=seed, rate=rate, trace=trace,
-        trace_offset=trace_offset, trace_limit=trace_limit,
+        scenario, command="plan", overrides=set_, seed=seed, rate=rate, trace=trace,
+        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
     )  # fmt: skip
     checked_bound(chosen, max_rate)
+    tell_notes(prepare_measured(chosen).workload)
     folder = new_folder(out, chosen.name)
     display = Display(plain=plain, quiet=json)
     started = monotonic()

@@ -23,7 +23,8 @@ from core.scenario import Scenario
 from core.verdict import relative_error
 from core.workload import Workload
 from edgeproof.finish import finish
-from edgeproof.loading import Bounds, bounds, check_load, drive, keep
+from edgeproof.loading import Bounds, bounds, check_allowed, check_load, drive, keep
+from edgeproof.notices import tell_strict
 from edgeproof.options import (
     AllowOption,
     GateOption,
@@ -39,11 +40,13 @@ from edgeproof.options import (
     SeedOption,
     SetOption,
     StrictOption,
+    TimeUnitOption,
     TraceLimitOption,
     TraceOffsetOption,
     TraceOption,
     chosen_scenario,
     judging,
+    tell_notes,
 )
 from edgeproof.progress import Display
 from edgeproof.runs import new_folder, run_facts, write_json, write_run
@@ -68,6 +71,7 @@ def command(
     trace: TraceOption = None,
     trace_offset: TraceOffsetOption = None,
     trace_limit: TraceLimitOption = None,
+    time_unit: TimeUnitOption = None,
     seed: SeedOption = None,
     rate: RateOption = None,
     set_: SetOption = None,
@@ -92,15 +96,18 @@ def command(
     Example: edgeproof prove baseline
     """
     options = judging(gate, require, strict=strict, plain=plain, as_json=json, has_model=True)
+    tell_strict(strict=strict)
     limits = bounds(allow, max_rate, max_duration)
+    check_allowed(allow, host or [])
     chosen = chosen_scenario(
-        scenario, overrides=set_, seed=seed, rate=rate, trace=trace,
-        trace_offset=trace_offset, trace_limit=trace_limit,
+        scenario, command="prove", overrides=set_, seed=seed, rate=rate, trace=trace,
+        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
     )  # fmt: skip
     if host:
         check_reachable(checked_hosts(host, allowed=limits.allowed))
     options.check(chosen)
     prepared = prepare_measured(chosen)
+    tell_notes(prepared.workload)
     check_load(chosen, prepared.workload, host or [], limits)
     folder = new_folder(out, chosen.name)
     display = Display(plain=plain, quiet=json)

@@ -18,6 +18,7 @@ from core.errors import InputError
 from core.query.database import Database, SqliteDatabase
 from edgeproof.database import DatabaseOption, ask_database, read_database
 from edgeproof.finish import show_table
+from edgeproof.notices import tell_plain
 from edgeproof.options import JsonOption, PlainOption
 
 app = typer.Typer(help="Show and mend the conversions queue of a database.", no_args_is_help=True)
@@ -83,6 +84,7 @@ def show_status(
     found: BacklogStatus, dead: int, *, holder: str, plain: bool, as_json: bool
 ) -> None:
     """Print how many conversions wait, are in the hands of *holder*, have failed, or are dead."""
+    tell_plain(plain=plain, as_json=as_json)
     counts = asdict(found)
     oldest = counts.pop("oldest_ms")
     if as_json:
@@ -104,6 +106,7 @@ def show_status(
 
 def show_dead(letters: Sequence[DeadLetter], *, none: str, plain: bool, as_json: bool) -> None:
     """Print *letters* with their reasons; *none* if there are none."""
+    tell_plain(plain=plain, as_json=as_json)
     if as_json:
         print(json.dumps({"dead": [asdict(letter) for letter in letters]}))
         return

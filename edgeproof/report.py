@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,9 @@ from core.capacity import CapacityPlan
 from core.errors import InputError
 from core.record import RunRecord, read_record
 from core.scenario_file import parse_scenario
+from core.texts import read_json
 from edgeproof.finish import finish
+from edgeproof.notices import tell_strict
 from edgeproof.options import (
     GateOption,
     JsonOption,
@@ -56,6 +57,17 @@ def command(
         found.add(run)
     if found.plan is not None and (found.predicted or found.measured):
         raise InputError(f"{runs[0]}: a plan is reported alone; name the other runs separately")
+    if found.plan is not None:
+        asked = {"--gate": gate != "target", "--require": bool(require), "--strict": strict}
+        for name, is_given in asked.items():
+            if is_given:
+                raise InputError(f"{name}: {runs[0]} is a plan, which judges no KPI; leave it out")
+    if gate == "model" and not (found.predicted and found.measured):
+        raise InputError(
+            "--gate model: there is no prediction and measurement to compare; name the run of a "
+            "proof, or one of each"
+        )
+    tell_strict(strict=strict and found.measured is not None)
     record = found.measured or found.predicted
     scenario = parse_scenario(record.scenario, source=str(runs[0])) if record else None
     if scenario is not None:
@@ -139,7 +151,7 @@ def _facts(data: dict[str, Any]) -> dict[str, Any]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        data = json_module.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path, "a run")
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({error}); run the command again") from None
     if not isinstance(data, dict):
@@ -150,5 +162,5 @@ def _json(path: Path) -> dict[str, Any]:
 def _parsed(path: Path, parse: Any) -> Any:
     try:
         return parse(_json(path))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not readable ({error}); run the command again") from None

@@ -18,11 +18,13 @@ from core.replay import prepare_measured
 from core.scenario import Scenario
 from core.scenario_file import scenario_hash
 from core.seeding import seed_database
+from edgeproof.notices import notice
 from edgeproof.options import (
     RateOption,
     ScenarioArgument,
     SeedOption,
     SetOption,
+    TimeUnitOption,
     TraceLimitOption,
     TraceOffsetOption,
     TraceOption,
@@ -75,6 +77,7 @@ def check(
     trace: TraceOption = None,
     trace_offset: TraceOffsetOption = None,
     trace_limit: TraceLimitOption = None,
+    time_unit: TimeUnitOption = None,
     seed: SeedOption = None,
     rate: RateOption = None,
     set_: SetOption = None,
@@ -82,7 +85,7 @@ def check(
     """Check SCENARIO (and its trace), and say what it asks for."""
     chosen = chosen_scenario(
         scenario, overrides=set_, seed=seed, rate=rate, trace=trace,
-        trace_offset=trace_offset, trace_limit=trace_limit,
+        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
     )  # fmt: skip
     compiled(chosen)
     workload = prepare_measured(chosen).workload
@@ -114,15 +117,18 @@ def data(
     trace: TraceOption = None,
     trace_offset: TraceOffsetOption = None,
     trace_limit: TraceLimitOption = None,
+    time_unit: TimeUnitOption = None,
     seed: SeedOption = None,
     rate: RateOption = None,
     set_: SetOption = None,
 ) -> int:
     """Write the rows that SCENARIO's service starts with as CSV, for a deployed endpoint."""
     chosen = chosen_scenario(
-        scenario, overrides=set_, seed=seed, rate=rate, trace=trace,
-        trace_offset=trace_offset, trace_limit=trace_limit,
+        scenario, command="data", overrides=set_, seed=seed, rate=rate, trace=trace,
+        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
     )  # fmt: skip
+    if rate is not None and chosen.trace.file is None:
+        notice(f"--rate {rate} has no effect on data: the rows do not depend on it")
     population = populate(chosen, prepare_measured(chosen).workload)
     folder = new_folder(out, chosen.name)
     connection = SqliteDatabase(None, inline=True).connection

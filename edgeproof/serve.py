@@ -11,15 +11,20 @@ from typing import Annotated, TextIO
 
 import typer
 
+from core.addresses import is_loopback
 from core.errors import EdgeproofError, InputError
 from core.launcher import MAX_WORKERS, running_service
+from core.limits import DEFAULT_LIMITS, ConnectionLimits
 from core.monitoring import TOKEN_VARIABLE
+from core.units import parse_duration
 from core.worker import GRACE_SECONDS
+from edgeproof.notices import notice
 from edgeproof.options import (
     RateOption,
     ScenarioArgument,
     SeedOption,
     SetOption,
+    TimeUnitOption,
     TraceLimitOption,
     TraceOffsetOption,
     TraceOption,
@@ -30,7 +35,13 @@ from edgeproof.options import (
 def command(
     scenario: ScenarioArgument,
     bind: Annotated[
-        str, typer.Option("--bind", metavar="ADDRESS", help="The address to listen on.")
+        str,
+        typer.Option(
+            "--bind",
+            metavar="ADDRESS",
+            help="The address to listen on. Beyond this machine, /api/performance/* needs "
+            f"{TOKEN_VARIABLE}.",
+        ),
     ] = "127.0.0.1",
     port: Annotated[
         int,
@@ -69,9 +80,34 @@ def command(
             help="Put the scenario's L2 and L3 latencies in front of the stores.",
         ),
     ] = True,
+    max_connections: Annotated[
+        int,
+        typer.Option(
+            "--max-connections",
+            metavar="N",
+            help="Connections at a time and process; one more is answered 503.",
+        ),
+    ] = DEFAULT_LIMITS.most,
+    idle_timeout: Annotated[
+        str,
+        typer.Option(
+            "--idle-timeout",
+            metavar="TIME",
+            help="Close a connection that has sent no request for so long.",
+        ),
+    ] = f"{DEFAULT_LIMITS.idle:g}s",
+    receive_timeout: Annotated[
+        str,
+        typer.Option(
+            "--receive-timeout",
+            metavar="TIME",
+            help="Answer 408 if the head of a request, or then its body, takes longer to arrive.",
+        ),
+    ] = f"{DEFAULT_LIMITS.receive:g}s",
     trace: TraceOption = None,
     trace_offset: TraceOffsetOption = None,
     trace_limit: TraceLimitOption = None,
+    time_unit: TimeUnitOption = None,
     seed: SeedOption = None,
     rate: RateOption = None,
     set_: SetOption = None,
@@ -87,25 +123,48 @@ def command(
     if workers is not None:
         if not 1 <= workers <= MAX_WORKERS:
             raise InputError(f"--workers {workers}: run 1 to {MAX_WORKERS}")
+        for text in set_ or []:
+            if text.partition("=")[0].strip() in ("topology.processes", "topology"):
+                raise InputError(f"--set {text}: --workers {workers} sets that, too; give one")
         set_ = [*(set_ or []), f"topology.processes={workers}"]
+    limits = ConnectionLimits(
+        most=max_connections,
+        idle=_seconds("--idle-timeout", idle_timeout),
+        receive=_seconds("--receive-timeout", receive_timeout),
+    )
     chosen = chosen_scenario(
-        scenario, overrides=set_, seed=seed, rate=rate, trace=trace,
-        trace_offset=trace_offset, trace_limit=trace_limit,
+        scenario, command="serve", overrides=set_, seed=seed, rate=rate, trace=trace,
+        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
     )  # fmt: skip
+    if not emulation and any(fault.tier is not None for fault in chosen.faults):
+        notice("--no-emulation: the faults of the scenario's tiers do not strike")
+    if rate is not None and chosen.trace.file is None and chosen.start == "cold":
+        notice(f"--rate {rate} has no effect on serve: a cold start holds nothing of the traffic")
     if data is not None:
         try:
             data.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"--data {data}: cannot be made ({error.strerror})") from None
+    token = os.environ.get(TOKEN_VARIABLE, "").strip() or None
+    if not is_loopback(bind):
+        needs = "needs" if token else "answers 403, because it needs"
+        print(
+            f"edgeproof: --bind {bind} lets other machines reach the service, without encryption: "
+            f"put it behind TLS or a firewall. Monitoring (/api/performance/*) {needs} the token "
+            f"of {TOKEN_VARIABLE}.",
+            file=sys.stderr,
+            flush=True,
+        )
     interrupts = Interrupts()
     with running_service(
         chosen,
-        token=os.environ.get(TOKEN_VARIABLE),
+        token=token,
         host=bind,
         port=port,
         folder=data,
         redis=redis,
         emulate=emulation,
+        limits=limits,
     ) as service:
         interrupts.has_begun = True
         for url in service.urls:
@@ -129,6 +188,13 @@ def command(
     if service.faults:
         raise EdgeproofError("; ".join(service.faults))
     return 0
+
+
+def _seconds(option: str, text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise InputError(f"{option}: {error}") from None
 
 
 def _show(text: str, stream: TextIO) -> None:

@@ -18,11 +18,13 @@ from edgeproof.options import (
     SeedOption,
     SetOption,
     StrictOption,
+    TimeUnitOption,
     TraceLimitOption,
     TraceOffsetOption,
     TraceOption,
     chosen_scenario,
     judging,
+    tell_notes,
 )
 from edgeproof.progress import Display
 from edgeproof.runs import new_folder, run_facts, write_json, write_run
@@ -40,6 +42,7 @@ def command(
     trace: TraceOption = None,
     trace_offset: TraceOffsetOption = None,
     trace_limit: TraceLimitOption = None,
+    time_unit: TimeUnitOption = None,
     seed: SeedOption = None,
     rate: RateOption = None,
     set_: SetOption = None,
@@ -59,11 +62,12 @@ def command(
     """
     options = judging(gate, require, strict=strict, plain=plain, as_json=json)
     chosen = chosen_scenario(
-        scenario, overrides=set_, seed=seed, rate=rate, trace=trace,
-        trace_offset=trace_offset, trace_limit=trace_limit,
+        scenario, command="simulate", overrides=set_, seed=seed, rate=rate, trace=trace,
+        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
     )  # fmt: skip
     options.check(chosen)
     prepared = prepare_measured(chosen)
+    tell_notes(prepared.workload)
     folder = new_folder(out, chosen.name)
     started = monotonic()
     display = Display(plain=plain, quiet=json)

@@ -36,6 +36,7 @@ from core.query.database import SqliteDatabase
 from edgeproof.attribute import MostChannelsOption, direct_rule, milliseconds
 from edgeproof.database import DatabaseOption, check_database
 from edgeproof.finish import show_table
+from edgeproof.notices import tell_plain
 from edgeproof.options import JsonOption, PlainOption, chosen_scenario
 from edgeproof.progress import Display
 from reports.words import printable
@@ -82,6 +83,7 @@ def fit(
 
     Example: edgeproof attribute fit --db data/cdp.sqlite --order 2
     """
+    tell_plain(plain=plain, as_json=json)
     check_database(db)
     parameters = Parameters(
         order=order,
@@ -131,6 +133,7 @@ def store(
 
     Example: edgeproof attribute store --db data/cdp.sqlite --scenario baseline
     """
+    tell_plain(plain=plain, as_json=json)
     check_database(db)
     chosen = chosen_scenario(scenario)
     parameters = chosen.attribution.parameters()
@@ -184,6 +187,7 @@ def recount_totals(
 
     Example: edgeproof attribute recount --db data/cdp.sqlite
     """
+    tell_plain(plain=plain, as_json=json)
     check_database(db)
 
     def check(database: SqliteDatabase, now_ms: int) -> tuple[list[Difference], list[str]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from core.attribution.account import Account, ChannelRow
 from core.attribution.bootstrap import Intervals
-from reports import page, style
+from reports import failures, page, style
 from reports.credit import credit
 from reports.figures import draw
 from reports.junit import junit
@@ -71,6 +71,7 @@ def _json(report: Report) -> str:
         "sentence": report.sentence,
         "basis": report.basis,
         "model_verdict": report.model_verdict,
+        **failures.data(report.predicted, report.measured),
         "facts": [{"label": label, "value": value} for label, value in report.facts],
         "notes": report.all_notes,
     }

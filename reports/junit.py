@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 from core.kpi import Outcome
 from core.verdict import Row
-from reports import words
+from reports import failures, words
 from reports.report import Report
 
 _KINDS = {
@@ -24,6 +24,7 @@ def junit(report: Report) -> bytes:
     root = ElementTree.Element("testsuites", name="edgeproof")
     suite = ElementTree.SubElement(root, "testsuite", name=_clean(report.title))
     kinds = []
+    why = failures.text(report.predicted, report.measured)
     for row in report.rows:
         case = ElementTree.SubElement(
             suite, "testcase", classname="edgeproof.kpi", name=_clean(row.kpi.name)
@@ -36,6 +37,10 @@ def junit(report: Report) -> bytes:
             element = ElementTree.SubElement(case, kind, message=_clean(text))
             if kind != "skipped":
                 element.set("type", outcome.value)
+            if row.kpi.metric.general == "ratio(error)":
+                element.text = why
+    if why:
+        ElementTree.SubElement(suite, "system-out").text = _clean(f"Failed requests\n{why}")
     for element in (root, suite):
         element.set("tests", str(len(report.rows)))
         element.set("failures", str(kinds.count("failure")))

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from core.record import READ_OUTCOMES
 from core.verdict import Row
-from reports import style, tables, words
+from reports import failures, style, tables, words
 from reports.report import Report
 
 _HOW = {
@@ -72,6 +72,8 @@ def html(report: Report, figures: Mapping[str, Figure], svgs: Mapping[str, bytes
         kpis=[_kpi(row) for row in report.rows],
         columns=tables.kpi_table(report.rows)[0] if report.rows else (),
         figures=drawn,
+        failures=failures.failures_table(report.predicted, report.measured),
+        answered=failures.lines(report.predicted, report.measured),
         reads=_reads(report),
         reads_header=tables.reads_table(report.predicted, report.measured)[0],
         audit=tables.audit_table(report.measured),
@@ -128,6 +130,7 @@ def markdown(report: Report, figures: Mapping[str, Figure]) -> str:
         parts.append("".join(f"- {say(style.finding(figure))}\n" for figure in figures.values()))
     of_one = " (one run)" if report.shows_one_run else ""
     sections = (
+        ("Failed requests", failures.failures_table(report.predicted, report.measured), 1),
         (f"Cache reads{of_one}", tables.reads_table(report.predicted, report.measured), 2),
         ("Load generator", tables.audit_table(report.measured), 3),
     )

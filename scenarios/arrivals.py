@@ -29,7 +29,8 @@ class Arrival(NamedTuple):
 class Arrivals:
     """Hands the rows of a workload to waiting users at their intended times.
 
-    An arrival that finds no user waiting is dropped and listed. With several Locust processes,
+    An arrival that finds no user waiting is dropped and listed; one whose user is stopped before it
+    could send is withdrawn. With several Locust processes,
     each hands out its `share`.
     """
 
@@ -40,6 +41,7 @@ class Arrivals:
         self._idle: deque[SimpleQueue[Arrival]] = deque()
         self.handed = 0
         self.dropped = array("q")
+        self.withdrawn = array("q")
 
     def share(self, position: int, of: int) -> None:
         """Hand out the rows whose index is *position* modulo *of*; call it before `walk`."""
@@ -72,7 +74,7 @@ class Arrivals:
             self._idle.remove(inbox)
         elif not inbox.empty():
             self.handed -= 1
-            self.dropped.append(inbox.get().row)
+            self.withdrawn.append(inbox.get().row)
 
     def walk(self, start: float) -> None:
         """Hand out every row at *start* plus its intended time; return after the last one."""

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.failures import Cause, Failure
 from core.record import Audit
 from core.workload import Workload, rows_hash
-from scenarios.result import LoadResult, Rows, Snapshot
+from scenarios.result import Kind, LoadResult, Rows, Snapshot
 
 MAX_DROPPED = 0.001
 MAX_CPU_SHARE = 0.9
 MAX_DELAY_ERROR = 0.0001
 _LEAF = 64
+_OWN = (Kind.EXHAUSTED, Kind.UNFINISHED)
 
 
 def audit_of(workload: Workload, result: LoadResult, *, warm_up: float) -> Audit:
@@ -53,9 +55,16 @@ def audit_of(workload: Workload, result: LoadResult, *, warm_up: float) -> Audit
             sent=len(rows),
             is_same=is_same,
             delay_error=delay_error,
+            at_fault=0 if result.interrupted else int(np.isin(rows.kind, _OWN).sum()),
             interrupted=result.interrupted,
         ),
     )
+
+
+def at_fault(failures: Iterable[Failure]) -> int:
+    """Return how many of *failures* are the generator's own fault."""
+    own = (Cause.EXHAUSTED, Cause.LOST)
+    return sum(f.count + f.in_warm_up for f in failures if f.cause in own)
 
 
 def invalid_reasons(
@@ -68,6 +77,7 @@ def invalid_reasons(
     sent: int,
     is_same: bool = True,
     delay_error: float | None = None,
+    at_fault: int = 0,
     interrupted: bool = False,
 ) -> tuple[str, ...]:
     """Return why a run proves nothing, in words and figures; empty if it can be trusted."""
@@ -87,6 +97,11 @@ def invalid_reasons(
     if cpu_share > MAX_CPU_SHARE:
         reasons.append(
             f"the generator used {cpu_share:.0%} of its CPU core; at most {MAX_CPU_SHARE:.0%}"
+        )
+    if at_fault > MAX_DROPPED * planned:
+        reasons.append(
+            f"{at_fault:,} of {planned:,} requests failed through the generator's own fault "
+            f"(no socket or no outcome); at most {MAX_DROPPED:.1%} may"
         )
     if not is_same:
         reasons.append("the requests sent are not those planned: their hashes differ")

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from core.errors import EdgeproofError
+from core.texts import parse_json
 from scenarios.result import Snapshot
 
 TOKEN = "EDGEPROOF_TOKEN"
@@ -17,6 +18,9 @@ TOKEN = "EDGEPROOF_TOKEN"
 
 RUN_PATH = "/api/performance/run"
 STATS_PATH = "/api/performance/stats?scope=process"
+MAX_ANSWER_BYTES = 16_000_000
+MOST_AHEAD = 600.0
+"""Seconds that a load waits for the start which a service names."""
 _FOREIGN = (401, 403, 404, 405, 501)
 
 
@@ -60,11 +64,14 @@ class ServiceControl:
         if status in _FOREIGN:
             return f"the host answered {status}"
         try:
-            return CleanStart(
+            start = CleanStart(
                 starts_in=float(data["data"]["starts_in"]),
                 starts_at_ms=int(data["data"]["starts_at_ms"]),
             )
-        except (KeyError, TypeError, ValueError):
+            if not 0 <= start.starts_in <= MOST_AHEAD:
+                raise ValueError("a start that nobody waits for")
+            return start
+        except (KeyError, OverflowError, TypeError, ValueError):
             if status == 200:
                 return "the host answered with something else"
             raise ServiceFault(
@@ -78,7 +85,7 @@ class ServiceControl:
             return None
         try:
             return Snapshot.from_json(answer[1]["data"]["cumulative"])
-        except (AttributeError, KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
             return None
 
     def close(self) -> None:
@@ -96,15 +103,18 @@ class ServiceControl:
             try:
                 self._connection.request(method, self._prefix + path, body, headers)
                 with closing(self._connection.getresponse()) as response:
-                    content = response.read()  # or a failure keeps the socket of the response
+                    content = response.read(MAX_ANSWER_BYTES + 1)  # or a failure keeps its socket
             except TimeoutError:
                 self._connection.close()
                 return None
             except (OSError, http.client.HTTPException):
                 self._connection.close()
                 continue
+            if len(content) > MAX_ANSWER_BYTES:
+                self._connection.close()
+                return response.status, None
             try:
-                return response.status, json.loads(content)
+                return response.status, parse_json(content)
             except ValueError:
                 return response.status, None
         return None

@@ -48,10 +48,10 @@ def run_load(
 ) -> LoadResult:
     """Carry out *plan* in a Locust process of its own; its files and log go into *folder*.
 
-    *on_progress* is given {"t", "planned", "sent", "done", "failed", "dropped", "p50", "p95",
-    "phase"} about once a second. Setting *stop*, or Ctrl-C, ends the load: the result then holds
-    what was done and is marked interrupted. Raise HostUnreachable before anything starts,
-    GeneratorDied if Locust fails. No process is left behind.
+    *on_progress* is given {"t", "planned", "sent", "done", "answered", "failed", "dropped",
+    "p50", "p95", "phase"} about once a second. Setting *stop*, or Ctrl-C, ends the load: the result
+    then holds what was done and is marked interrupted. Raise HostUnreachable before anything
+    starts, GeneratorDied if Locust fails. No process is left behind.
     """
     check_reachable(plan.hosts)
     folder.mkdir(parents=True, exist_ok=True)

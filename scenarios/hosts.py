@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import socket
 from collections.abc import Collection, Iterable
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from core.addresses import is_loopback
 from core.errors import EdgeproofError, InputError
 from core.scenario import Scenario
 from core.workload import Workload
@@ -65,20 +65,6 @@ def _checked(url: str, allowed: Collection[str]) -> str:
     return url.rstrip("/")
 
 
-def is_loopback(host: str) -> bool:
-    """Return whether *host* is localhost, in 127.0.0.0/8, or ::1; no other name is looked up."""
-    if host == "localhost":
-        try:
-            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        except OSError:
-            return False
-        return all(ipaddress.ip_address(address[4][0]).is_loopback for address in found)
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def peak_rate(scenario: Scenario, workload: Workload) -> float:
     """Return the highest arrival rate in requests/s: of the stages, or of a trace's own times."""
     staged = max(max(stage.rate, stage.ramp_to or 0.0) for stage in scenario.traffic.stages)
@@ -87,7 +73,7 @@ def peak_rate(scenario: Scenario, workload: Workload) -> float:
     span = max(1, min(_RATE_SPAN_NS, round(scenario.total_time * 1e9)))
     ends = np.searchsorted(workload.intended_ns, workload.intended_ns + span)
     busiest = int((ends - np.arange(len(workload))).max(initial=0))
-    return max(staged, busiest / span * 1e9)
+    return busiest / span * 1e9 if workload.is_timed else max(staged, busiest / span * 1e9)
 
 
 def check_bounds(

@@ -29,7 +29,8 @@ class PlannedVisitor(Visitor):
 
 def _options(parser: LocustArgumentParser) -> None:
     parser.add_argument("--scenario", env_var="EDGEPROOF_SCENARIO", help="scenario file (TOML)")
-    parser.add_argument("--rate", type=float, default=None, help="highest arrival rate, requests/s")
+    parser.add_argument("--rate", default=None,
+                       help="arrival rate in requests/s, or a multiple such as 2x")  # fmt: skip
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE",
                        help="set a field of the scenario (repeatable)")  # fmt: skip
     parser.add_argument("--i-am-allowed-to-load", action="append", default=[], metavar="HOST",

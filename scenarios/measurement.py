@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.destination import delivery_notes
+from core.failures import CAUSES, Cause, Failure, counted
 from core.histogram import LatencyHistogram
 from core.record import (
     Requests,
@@ -41,7 +42,7 @@ def measure(
     after = scenario.warm_up
     requests = requests_of(workload, result)
     reads = count_reads(requests, after=after)
-    counters = _counters(workload, result, after_ns=after * 1e9)
+    counters = _counters(result)
     record = RunRecord(
         engine="load",
         scenario=scenario_data(scenario),
@@ -56,6 +57,7 @@ def measure(
         memory_peak=_memory_peak(scenario, result),
         windows=window_columns(requests, after=after, duration=scenario.duration),
         counters=counters,
+        failures=failures(workload, result, after=after),
         notes=_notes(workload, result, clean=clean) + delivery_notes(counters),
         audit=audit_of(workload, result, warm_up=after),
     )
@@ -143,37 +145,41 @@ def _memory_peak(scenario: Scenario, result: LoadResult) -> float | None:
     return scenario.topology.base_memory + max(growth) if growth else None
 
 
-def _counters(workload: Workload, result: LoadResult, *, after_ns: float) -> dict[str, int]:
+def _counters(result: LoadResult) -> dict[str, int]:
     counters: Counter[str] = Counter()
     for before, after in zip(result.before, result.after, strict=True):
         if before is not None and after is not None:
             for name, value in after.counters.items():
                 if name not in _GAUGES:
                     counters[name] += value - before.counters.get(name, 0)
-    counters.update(failures(result, after_ns=after_ns))
-    dropped = result.rows.dropped
-    late = int(np.count_nonzero(workload.intended_ns[dropped] >= after_ns))
-    if late:
-        counters["failed_dropped"] += late
     return dict(counters)
 
 
-def failures(result: LoadResult, *, after_ns: float) -> dict[str, int]:
-    """Return how many requests intended at *after_ns* or later failed, by kind; drops aside."""
+_CODES = {kind: CAUSES.index(kind.cause) for kind in Kind if kind is not Kind.ANSWERED}
+
+
+def failures(workload: Workload, result: LoadResult, *, after: float) -> tuple[Failure, ...]:
+    """Return why requests of *workload* failed; *after*: the end of the warm-up in seconds.
+
+    Those that an interruption cut off have not failed.
+    """
     rows = result.rows
-    measured = rows.intended_ns >= after_ns
-    counted = {}
-    kind = rows.kind.copy()
-    if not result.interrupted:
-        # No answer by the end of the wait that follows the last arrival.
-        kind[kind == Kind.UNFINISHED] = Kind.TIMEOUT
-    for failure in (Kind.TIMEOUT, Kind.CONNECTION, Kind.CHECK):
-        if number := int(np.count_nonzero(measured & (kind == failure))):
-            counted[f"failed_{failure.name.lower()}"] = number
-    statuses = rows.status[measured & (rows.kind == Kind.STATUS)]
-    for status, number in zip(*np.unique(statuses, return_counts=True), strict=True):
-        counted[f"failed_status_{status}"] = int(number)
-    return counted
+    is_failed = rows.kind != Kind.ANSWERED
+    if result.interrupted:
+        is_failed &= rows.kind != Kind.UNFINISHED
+    codes = np.zeros(max(Kind) + 1, dtype=np.uint8)
+    for kind, code in _CODES.items():
+        codes[kind] = code
+    kinds, dropped = rows.kind[is_failed], rows.dropped
+    statuses = np.where(kinds == Kind.STATUS, rows.status[is_failed], 0)
+    of_dropped = np.full(dropped.size, CAUSES.index(Cause.DROPPED), dtype=np.uint8)
+    return counted(
+        endpoint=np.concatenate((rows.endpoint[is_failed], workload.endpoint[dropped])),
+        cause=np.concatenate((codes[kinds], of_dropped)),
+        status=np.concatenate((statuses, np.zeros(dropped.size))).astype(np.uint16),
+        intended=np.concatenate((rows.intended_ns[is_failed], workload.intended_ns[dropped])) / 1e9,
+        after=after,
+    )
 
 
 def _notes(workload: Workload, result: LoadResult, *, clean: bool) -> tuple[str, ...]:
@@ -200,4 +206,16 @@ def summary(latencies: Mapping[str, LatencyHistogram]) -> list[str]:
         values = [*histogram.quantiles((0.5, 0.95, 0.99)), histogram.maximum]
         texts = "".join(f"{'∞' if math.isinf(v) else f'{v * 1e3:.2f}':>10}" for v in values)
         lines.append(f"{name:<14}{histogram.count:>10,}{histogram.failed:>8,}{texts}")
+    return lines
+
+
+def reason_lines(failures: Sequence[Failure], *, timeout: float) -> list[str]:
+    """Return a table of why requests failed, a line each; none if none failed."""
+    if not failures:
+        return []
+    lines = [f"{'endpoint':<14}{'failed':>10}{'warm-up':>8}{'first':>10}  reason"]
+    for failure in failures:
+        first = "" if failure.first is None else f"{failure.first:.2f} s"
+        counts = f"{failure.count:>10,}{failure.in_warm_up:>8,}"
+        lines.append(f"{failure.endpoint:<14}{counts}{first:>10}  {failure.text(timeout)}")
     return lines

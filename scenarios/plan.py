@@ -15,6 +15,7 @@ from core.kpi import ENDPOINT_SERIES
 from core.machine import description
 from core.scenario import Scenario
 from core.scenario_file import parse_scenario, scenario_data
+from core.texts import read_json
 from core.workload import Workload
 from scenarios.hosts import MAX_DURATION, MAX_RATE, check_bounds, checked_hosts, peak_rate
 from scenarios.rendering import compiled
@@ -65,6 +66,7 @@ class LoadPlan:
                 "rows": len(workload),
                 "users": workload.users,
                 "conversions": workload.conversions,
+                "is_timed": workload.is_timed,
                 "notes": list(workload.notes),
             },
             "hosts": list(self.hosts),
@@ -83,7 +85,7 @@ class LoadPlan:
         """Return the plan that `write` put into *folder*; InputError if there is none."""
         path = folder / PLAN_FILE
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = read_json(path, "a load plan")
             if (data["schema"], data["schema_version"]) != ("edgeproof/load-plan", PLAN_VERSION):
                 raise ValueError("another schema or version")
             told = data["workload"]
@@ -92,6 +94,7 @@ class LoadPlan:
                     **{name: columns[name] for name in columns.files},
                     users=told["users"],
                     conversions=told["conversions"],
+                    is_timed=told["is_timed"],
                     notes=tuple(told["notes"]),
                 )
             if workload.identity() != told["identity"]:

@@ -20,6 +20,7 @@ from scenarios.result import TIMED_STAGES, Kind, Rows
 
 RECENT = 2000
 _CACHE_BOUND = 4096
+_WITHOUT_BODY = (204, 205, 304)
 
 
 class Recorder:
@@ -39,6 +40,7 @@ class Recorder:
         self._samples = {name: (array("q"), array("d")) for name in TIMED_STAGES}
         self._recent: deque[float] = deque(maxlen=RECENT)
         self.done = 0
+        self.answered = 0
         self.failed = 0
 
     @property
@@ -74,6 +76,7 @@ class Recorder:
         self._kind[position] = kind
         self.done += 1
         self.failed += 1
+        self.answered += kind.is_answer
         self._recent.append(math.inf)
 
     def answer(
@@ -99,16 +102,17 @@ class Recorder:
             self._note_timing(position, server_timing)
         if status not in self._expected[endpoint]:
             kind = Kind.STATUS
-        elif not passes_check(content_type, body):
-            kind = Kind.CHECK
         else:
-            self._kind[position] = Kind.ANSWERED
-            self._latency[position] = latency
-            self._recent.append(latency)
-            self.done += 1
-            return Kind.ANSWERED
-        self.fail(position, kind)
-        return kind
+            kind = judged_body(status, content_type, body)
+        if kind is not Kind.ANSWERED:
+            self.fail(position, kind)
+            return kind
+        self._kind[position] = Kind.ANSWERED
+        self._latency[position] = latency
+        self._recent.append(latency)
+        self.done += 1
+        self.answered += 1
+        return Kind.ANSWERED
 
     def _reads(self, endpoint: int, value: str) -> tuple[int, int]:
         codes = parse_cache_status(value, self._names[endpoint])
@@ -163,13 +167,21 @@ def _copy(column: array[int] | array[float]) -> NDArray[Any]:
     return np.array(column, dtype=column.typecode)
 
 
-def passes_check(content_type: str, body: bytes) -> bool:
-    """Return False for what calls itself JSON and is empty or none."""
+def judged_body(status: int, content_type: str, body: bytes) -> Kind:
+    """Return ANSWERED, or what is wrong with a body that calls itself JSON: NOT_JSON or EMPTY.
+
+    A status that has no body by definition (RFC 9110, 15.3.5, 15.3.6 and 15.4.5) is taken whatever
+    its type says.
+    """
+    if status in _WITHOUT_BODY and not body:
+        return Kind.ANSWERED
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type != "application/json" and not media_type.endswith("+json"):
-        return True
+        return Kind.ANSWERED
+    if not body.strip():
+        return Kind.EMPTY
     try:
         json.loads(body)
     except (ValueError, RecursionError):
-        return False
-    return True
+        return Kind.NOT_JSON
+    return Kind.ANSWERED

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import EdgeproofError
+from core.failures import Cause
 from core.histogram import LatencyHistogram
 
 RESULT_VERSION = 1
@@ -24,14 +25,42 @@ TIMED_STAGES = ("l1", "l2", "l3", "l3wait")
 
 
 class Kind(IntEnum):
-    """How a request ended."""
+    """How a request ended; ANSWERED alone is a success."""
 
     ANSWERED = 0
     TIMEOUT = 1
     CONNECTION = 2
     STATUS = 3
-    CHECK = 4
+    NOT_JSON = 4
     UNFINISHED = 5
+    EMPTY = 6
+    NOT_HTTP = 7
+    ENCODING = 8
+    STALLED = 9
+    REFUSED = 10
+    RESET = 11
+    CLOSED = 12
+    TRUNCATED = 13
+    CERTIFICATE = 14
+    TLS = 15
+    NAME = 16
+    UNREACHABLE = 17
+    EXHAUSTED = 18
+    UNSENDABLE = 19
+
+    @property
+    def cause(self) -> Cause:
+        """Why it failed; ValueError for a success.
+
+        Every request has an outcome before the last wait ends: one without any is the generator's
+        fault, if nothing interrupted it.
+        """
+        return Cause.LOST if self is Kind.UNFINISHED else Cause(self.name.lower())
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether a whole answer came in time, good or bad."""
+        return self is Kind.ANSWERED or self.cause.is_answer
 
 
 class ResultUnreadable(EdgeproofError):

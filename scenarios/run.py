@@ -174,6 +174,7 @@ class LoadRun:
             "planned": self.arrivals.planned,
             "sent": self.recorder.sent,
             "done": self.recorder.done,
+            "answered": self.recorder.answered,
             "failed": self.recorder.failed,
             "dropped": len(self.arrivals.dropped),
             "p50": p50,
@@ -203,8 +204,10 @@ class LoadRun:
             "clean_start": self._clean_start,
             "lag_limit": self.plan.lag_limit,
         }
+        # What an interruption takes from its user has not failed, it is cut off.
+        withdrawn = () if self.interrupted else self.arrivals.withdrawn
         return LoadResult(
-            rows=self.recorder.rows(self.arrivals.dropped),
+            rows=self.recorder.rows((*self.arrivals.dropped, *withdrawn)),
             before=tuple(watch.before for watch in self.watches),
             after=tuple(watch.after for watch in self.watches),
             polls=tuple(tuple(watch.polls) for watch in self.watches),

@@ -26,14 +26,18 @@ from scenarios.control import TOKEN
 from scenarios.fleet import Master, Worker
 from scenarios.hosts import named_hosts
 from scenarios.lifeline import end_with_parent
-from scenarios.measurement import failures, measure, summary
+from scenarios.measurement import measure, reason_lines, summary
 from scenarios.plan import LoadPlan, make_plan
 from scenarios.run import LoadRun
 from scenarios.tally import Tally
 from scenarios.visitor import ConnectionPool, Visitor
+from scenarios.watch import until
 
 PLAN_VARIABLE = "EDGEPROOF_PLAN"
 STOP_SECONDS = 8.0
+CONNECT_SECONDS = 60.0
+"""What workers have to connect, where --expect-workers-max-wait says nothing."""
+
 MOST_CONNECTIONS = 65_536
 _log = logging.getLogger("edgeproof")
 
@@ -50,7 +54,11 @@ class Session:
         self._run: LoadRun | None = None
         self._task: gevent.Greenlet | None = None
         self._console: Console | None = None
-        self._worker = Worker(environment, runner) if isinstance(runner, WorkerRunner) else None
+        self._worker: Worker | None = None
+        if isinstance(runner, WorkerRunner):
+            self._worker = Worker(
+                environment, runner, on_end=self._stop_early, on_orphaned=self._leave
+            )
         self._master = (
             Master(runner, self._on_all_done) if isinstance(runner, MasterRunner) else None
         )
@@ -84,6 +92,10 @@ class Session:
             return  # its master tells it when the test starts
         if options.run_id is None and isinstance(self._runner, MasterRunner):
             options.run_id = _new_run_id()
+        if isinstance(self._runner, MasterRunner) and (options.headless or options.autostart):
+            limit = float(options.expect_workers_max_wait or CONNECT_SECONDS)
+            options.expect_workers_max_wait = 0  # Locust's own end names nobody
+            gevent.spawn(self._await_workers, self._runner, limit)
         hosts = self._hosts()
         if not hosts and not options.headless:
             hosts = ["http://127.0.0.1"]  # the web page will ask for it; the pool needs a size now
@@ -98,6 +110,22 @@ class Session:
         if not self._environment.host and options.headless:
             self._environment.host = plan.hosts[0]
 
+    def _await_workers(self, runner: MasterRunner, limit: float) -> None:
+        """End the process with 3 if fewer workers than expected connect within *limit* seconds."""
+        wanted: int = self._options.expect_workers
+        if until(lambda: len(runner.clients.ready) >= wanted, limit=limit, pause=0.1):
+            return
+        here = ", ".join(sorted(runner.clients)) or "none"
+        print(
+            f"edgeproof: INVALID: {len(runner.clients.ready)} of {wanted} workers connected within "
+            f"{limit:g} s ({here}); start the others with --worker, or give --expect-workers and "
+            "--expect-workers-max-wait",
+            file=sys.stderr,
+            flush=True,
+        )
+        runner.quit()
+        sys.exit(3)
+
     def _hosts(self) -> list[str]:
         return [url for url in (self._environment.host or "").split(",") if url.strip()]
 
@@ -108,11 +136,15 @@ class Session:
         if not options.scenario:
             raise InputError("no scenario is given; name one with --scenario FILE")
         scenario = load_scenario(
-            find_scenario(options.scenario), overrides=options.set, rate=options.rate
-        )
+            find_scenario(options.scenario), overrides=options.set, rate=options.rate,
+            on_notice=_log.warning,
+        )  # fmt: skip
+        workload = prepare(scenario).workload
+        for note in workload.notes:
+            _log.info(note)
         return make_plan(
             scenario,
-            prepare(scenario).workload,
+            workload,
             hosts,
             run_id=options.run_id or _new_run_id(),
             allowed_hosts=named_hosts(options.i_am_allowed_to_load),
@@ -128,6 +160,8 @@ class Session:
             plan = self._plan(self._hosts())
         except EdgeproofError as error:
             self._environment.process_exit_code = _complain(error)
+            if self._worker is not None:
+                self._worker.fail(str(error))
             if is_alone:
                 raise StopTest("the load cannot start") from None
             gevent.spawn(self._end)
@@ -157,6 +191,8 @@ class Session:
                 run.load(run.prepare())
         except (EdgeproofError, gevent.Timeout) as error:
             self._environment.process_exit_code = _complain(error)
+            if self._worker is not None:
+                self._worker.fail(str(error))
             self._run = None
             run.finished.set()
         if not run.interrupted:
@@ -166,6 +202,19 @@ class Session:
         self._conclude()
         if self._worker is None:
             self._end()
+
+    def _stop_early(self) -> None:
+        """Stop the load and tell the master what was found."""
+        self.on_test_stopping()
+        self._conclude()
+
+    def _leave(self, reason: str) -> None:
+        """End this worker, whose master is gone."""
+        _complain(EdgeproofError(reason))
+        self.on_test_stopping()
+        self._run = None
+        self._environment.process_exit_code = 3
+        self._runner.quit()
 
     def _end(self) -> None:
         if self._options.headless:
@@ -191,6 +240,8 @@ class Session:
     def on_quitting(self, **_: Any) -> None:
         """Do the same where Locust is told to end in the middle of a test."""
         if self._master is not None and self._run is not None:
+            self._master.forget()
+            self._run = None
             self._say([], ("ended before all workers had told what they found",), has_failed=False)
         self.on_test_stopping()
         self._conclude()
@@ -201,24 +252,29 @@ class Session:
         if run is None or self._master is not None:
             return
         self._run = None
-        result, warm_up = run.result(), run.plan.scenario.warm_up
+        result = run.result()
         folder = self._options.plan_folder or self._options.result_folder
         if folder and self._worker is None:
             Path(folder).mkdir(parents=True, exist_ok=True)
             result.write(Path(folder))
         if self._worker is not None:
-            self._worker.tell(Tally.of(result, warm_up=warm_up))
+            self._worker.tell(Tally.of(run.plan, result))
             self._environment.process_exit_code = 0
             return
         record, _ = measure(run.plan.scenario, run.plan.workload, result)
         reasons = record.audit.invalid if record.audit else ()
-        lines = [*summary(record.latencies), *record.notes]
-        has_failed = bool(failures(result, after_ns=0) or result.rows.dropped.size)
-        self._say(lines, reasons, has_failed=has_failed and not self._options.plan_folder)
+        reasons_of = reason_lines(record.failures, timeout=run.plan.timeout)
+        lines = [*summary(record.latencies), *reasons_of, *record.notes]
+        has_failed = bool(record.failures) and not self._options.plan_folder
+        self._say(lines, reasons, has_failed=has_failed)
 
-    def _on_all_done(self, tally: Tally) -> None:
+    def _on_all_done(self, tally: Tally, lost: tuple[str, ...]) -> None:
         self._run = None
-        self._say(summary(tally.latencies), tally.invalid(), has_failed=tally.failed > 0)
+        lines = [
+            *summary(tally.latencies),
+            *reason_lines(tally.failures, timeout=tally.timeout),
+        ]
+        self._say(lines, (*lost, *tally.invalid()), has_failed=bool(tally.failures))
         gevent.spawn(self._end)
 
     def _say(self, lines: list[str], reasons: tuple[str, ...], *, has_failed: bool) -> None:

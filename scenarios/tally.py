@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from core.failures import Failure, merged
 from core.histogram import LatencyHistogram
 from core.scenario import ENDPOINTS
-from scenarios.audit import invalid_reasons
+from scenarios.audit import at_fault, invalid_reasons
+from scenarios.measurement import failures
+from scenarios.plan import LoadPlan
 from scenarios.result import LoadResult
 
 
@@ -18,6 +21,7 @@ class Tally:
     """What one process, or all together, found: after the warm-up, but drops over the whole run."""
 
     lag_limit: float
+    timeout: float
     planned: int = 0
     sent: int = 0
     dropped: int = 0
@@ -25,11 +29,12 @@ class Tally:
     interrupted: bool = False
     lag: LatencyHistogram = field(default_factory=LatencyHistogram)
     latencies: dict[str, LatencyHistogram] = field(default_factory=dict)
+    failures: tuple[Failure, ...] = ()
 
     @classmethod
-    def of(cls, result: LoadResult, *, warm_up: float) -> Tally:
-        """Return the tally of *result*."""
-        rows, facts = result.rows, result.audit
+    def of(cls, plan: LoadPlan, result: LoadResult) -> Tally:
+        """Return the tally of *result*, a load of *plan*."""
+        rows, facts, warm_up = result.rows, result.audit, plan.scenario.warm_up
         wall = facts["wall_seconds"]
         measured = rows.intended_ns >= warm_up * 1e9
         latencies = {}
@@ -39,6 +44,7 @@ class Tally:
                 latencies[endpoint] = LatencyHistogram.of(rows.latency[chosen])
         return cls(
             lag_limit=facts["lag_limit"],
+            timeout=plan.timeout,
             planned=facts["planned"],
             sent=len(rows),
             dropped=int(rows.dropped.size),
@@ -46,6 +52,7 @@ class Tally:
             interrupted=result.interrupted,
             lag=LatencyHistogram.of(np.maximum(rows.lag[measured], 0.0)),
             latencies=latencies,
+            failures=failures(plan.workload, result, after=warm_up),
         )
 
     def to_message(self) -> dict[str, Any]:
@@ -53,6 +60,7 @@ class Tally:
         data: dict[str, Any] = {name: getattr(self, name) for name in self.__dataclass_fields__}
         data["lag"] = self.lag.to_json()
         data["latencies"] = {name: h.to_json() for name, h in self.latencies.items()}
+        data["failures"] = [failure.to_json() for failure in self.failures]
         return data
 
     @classmethod
@@ -62,6 +70,7 @@ class Tally:
         parts = {
             "lag": LatencyHistogram.from_json(data["lag"]),
             "latencies": {name: LatencyHistogram.from_json(h) for name, h in histograms},
+            "failures": tuple(Failure.from_json(each) for each in data["failures"]),
         }
         return cls(**{**data, **parts})
 
@@ -72,14 +81,10 @@ class Tally:
         self.dropped += other.dropped
         self.cpu_share = max(self.cpu_share, other.cpu_share)
         self.interrupted = self.interrupted or other.interrupted
+        self.failures = merged((*self.failures, *other.failures))
         self.lag.add(other.lag)
         for name, histogram in other.latencies.items():
             self.latencies.setdefault(name, LatencyHistogram()).add(histogram)
-
-    @property
-    def failed(self) -> int:
-        """Requests without an answer that counts, drops included."""
-        return self.dropped + sum(histogram.failed for histogram in self.latencies.values())
 
     def invalid(self) -> tuple[str, ...]:
         """Return why the run proves nothing; empty if it can be trusted."""
@@ -90,5 +95,6 @@ class Tally:
             lag_p99=self.lag.quantile(0.99) if self.lag.count else 0.0,
             lag_limit=self.lag_limit,
             cpu_share=self.cpu_share,
+            at_fault=at_fault(self.failures),
             interrupted=self.interrupted,
         )

@@ -10,13 +10,18 @@ import gevent
 from gevent.queue import SimpleQueue
 from geventhttpclient.client import HTTPClient, HTTPClientPool
 from locust import FastHttpUser, task
-from locust.contrib.fasthttp import LocustBadStatusCode
 from locust.env import Environment
+from locust.exception import CatchResponseError
 
+from core.failures import reason_text
 from core.scenario import ENDPOINTS
 from scenarios.arrivals import Arrival
+from scenarios.diagnosis import UNREADABLE, kind_of
 from scenarios.result import Kind
 from scenarios.run import LoadRun
+
+_GRACE_SECONDS = 0.01
+"""Beyond the time limit: an answer of the last moment is judged by the clock, not by a timer."""
 
 
 class ConnectionPool(HTTPClientPool):
@@ -47,6 +52,9 @@ class Visitor(FastHttpUser):
         super().__init__(environment)
         # Users stand for connections, not for people: what one answer sets the next must not send.
         self.client.client.cookiejar = None
+        # What the scenario expects decides; a client that minds the status leaves bodies unread.
+        agent: Any = self.client.client
+        agent.valid_response_codes = range(1000)
         self._inbox: SimpleQueue[Arrival] = SimpleQueue()
         self._due: Arrival | None = None
 
@@ -68,9 +76,13 @@ class Visitor(FastHttpUser):
             return
         run = self.load_run
         request = run.renderer.request(due.row)
-        position = run.recorder.send(due.row, request, perf_counter() - due.intended)
+        lag = perf_counter() - due.intended
+        position = run.recorder.send(due.row, request, lag)
+        # The client's own limits are for each read: a body that trickles in would never end.
+        deadline = gevent.Timeout(max(0.001, run.plan.timeout + _GRACE_SECONDS - lag))
+        deadline.start()
         try:
-            with self.client.request(
+            answer = self.client.request(
                 request.method,
                 request.url,
                 name=ENDPOINTS[request.endpoint],
@@ -78,32 +90,39 @@ class Visitor(FastHttpUser):
                 headers=request.headers,
                 catch_response=True,
                 allow_redirects=False,
-            ) as response:
-                latency = perf_counter() - due.intended
-                response.request_meta["response_time"] = latency * 1e3
-                fault = self._note(position, response, latency)
-                if fault is None:
-                    response.success()
-                else:
-                    response.failure(fault)
-        except (ValueError, RuntimeError) as error:
-            # An answer that the client cannot read: an unknown encoding, a name that is none.
-            run.recorder.fail(position, Kind.CONNECTION)
-            self._report(request.method, request.endpoint, perf_counter() - due.intended, error)
+            )
+        except (*UNREADABLE, gevent.Timeout) as error:
+            kind = kind_of(error, has_begun=False)
+            run.recorder.fail(position, kind)
+            latency = perf_counter() - due.intended
+            self._report(request.method, request.endpoint, latency, self._reason(kind, 0))
+            return
+        finally:
+            deadline.close()
+        with answer as response:
+            latency = perf_counter() - due.intended
+            response.request_meta["response_time"] = latency * 1e3
+            kind = self._note(position, response, latency)
+            if kind is Kind.ANSWERED:
+                response.success()
+            else:
+                response.failure(self._reason(kind, response.status_code))
 
-    def _note(self, position: int, response: Any, latency: float) -> str | None:
-        """Write the answer down; return what is wrong with it, None if nothing is."""
+    def _note(self, position: int, response: Any, latency: float) -> Kind:
+        """Write the answer down; return how it is judged."""
         recorder, error = self.load_run.recorder, response.request_meta["exception"]
-        is_broken = error is not None and not isinstance(error, LocustBadStatusCode)
-        if is_broken or response.status_code == 0:
-            is_late = isinstance(getattr(error, "original", error), (TimeoutError, gevent.Timeout))
-            recorder.fail(position, Kind.TIMEOUT if is_late else Kind.CONNECTION)
-            return "timeout" if is_late else f"connection: {type(error).__name__}"
-        if latency > self.load_run.plan.timeout:
-            recorder.fail(position, Kind.TIMEOUT)
-            return "timeout"
+        kind = None
+        if error is not None:
+            kind = kind_of(error, has_begun=response.status_code != 0)
+        elif response.status_code == 0:
+            kind = Kind.CONNECTION
+        elif latency > self.load_run.plan.timeout:
+            kind = Kind.TIMEOUT
+        if kind is not None:
+            recorder.fail(position, kind)
+            return kind
         headers = response.headers
-        kind = recorder.answer(
+        return recorder.answer(
             position,
             latency,
             status=response.status_code,
@@ -112,17 +131,17 @@ class Visitor(FastHttpUser):
             cache_status=_field(headers, "cache-status"),
             server_timing=_field(headers, "server-timing"),
         )
-        if kind is Kind.ANSWERED:
-            return None
-        return f"status {response.status_code}" if kind is Kind.STATUS else "not JSON"
 
-    def _report(self, method: str, endpoint: int, latency: float, error: Exception) -> None:
+    def _reason(self, kind: Kind, status: int) -> str:
+        return reason_text(kind.cause, status, timeout=self.load_run.plan.timeout)
+
+    def _report(self, method: str, endpoint: int, latency: float, reason: str) -> None:
         self.environment.events.request.fire(
             request_type=method,
             name=ENDPOINTS[endpoint],
             response_time=latency * 1e3,
             response_length=0,
-            exception=error,
+            exception=CatchResponseError(reason),
             context={},
         )
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from core.capacity import CapacityPlan, CapacityPoint
 from core.errors import InputError
 from core.kpi import Kpi, judge
+from core.pace import rate_of
 from core.replay import prepare_measured
 from core.scenario import Scenario
 from core.scenario_file import scenario_hash
-from core.trace import read_trace
-from sim.rates import at_rate, is_trace, mean, peak, saturated, why
+from sim.rates import at_rate, is_trace, mean, saturated, why
 from sim.replications import Replications, replications
 
 RUNS = 4
@@ -101,11 +100,12 @@ def checked_bound(scenario: Scenario, max_rate: float | None = None) -> float:
     Raise InputError if the scenario has no rate that could be changed, or if *max_rate* lies below
     the rate at which the search begins or asks for more requests than a run may have.
     """
-    start = peak(scenario)
+    start = rate_of(scenario)
     if start <= 0:
-        raise InputError(f"{scenario.name}: every stage has the rate 0; there is nothing to plan")
-    if scenario.trace.file is not None:
-        _check_trace(Path(scenario.trace.file))
+        raise InputError(
+            f"{scenario.name}: every stage has the rate 0, or every access of the trace the same "
+            "time; there is nothing to plan"
+        )
     workload = prepare_measured(scenario).workload
     most = math.inf if is_trace(scenario) else start * MAX_REQUESTS / len(workload)
     if max_rate is None:
@@ -124,15 +124,6 @@ def checked_bound(scenario: Scenario, max_rate: float | None = None) -> float:
             f"a plan at most {MAX_REQUESTS:,}: give at most {most:,.0f}, or shorten the duration"
         )
     return max_rate
-
-
-def _check_trace(path: Path) -> None:
-    """Raise InputError if the trace at *path* has a rate of its own."""
-    if read_trace(path).times is not None:
-        raise InputError(
-            f"{path}: it has times of its own, so its rate cannot be changed; plan without "
-            "--trace, or with a trace that has no times"
-        )
 
 
 def _bisections(good: float, bad: float) -> int:
@@ -158,7 +149,7 @@ class _Search:
         self._pool = Replications()
         self._on_point = on_point
         self._on_step = on_step
-        self._start = peak(scenario)
+        self._start = rate_of(scenario)
         self._requests = float(len(prepare_measured(scenario).workload) * runs)
         self._simulated = 0.0
         self._without: set[str] = set()

@@ -9,6 +9,7 @@ import apsw
 
 from core.errors import Refused, StoreError
 from core.query.database import NO_VALUES, Command, Row
+from core.query.limits import LIMITS
 from core.query.statements import Statement
 
 _FLAGS = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_NOMUTEX
@@ -30,6 +31,8 @@ class Image:
         connection = apsw.Connection(":memory:", flags=_FLAGS, statementcachesize=_STATEMENTS_LATER)
         with connection.backup("main", self._connection, "main") as backup:
             backup.step()
+        for category, most in LIMITS:
+            connection.limit(category, most)
         return ScratchDatabase(connection)
 
 

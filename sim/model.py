@@ -15,12 +15,13 @@ import simpy
 from core.attribution.models import MODELS
 from core.attribution.scheme import Scheme
 from core.attribution.upkeep import newest_row
-from core.caching.edge_kv import EdgeKV, WriteLimit
+from core.caching.edge_kv import EdgeKV, FilledEdgeKV, WriteLimit
 from core.caching.kv import KVStore, MemoryKV
 from core.calibration import Calibration
 from core.conversions import Inbox
 from core.emulation import Executions
 from core.errors import StoreError
+from core.failures import CAUSES, Cause, Failure, counted
 from core.histogram import LatencyHistogram
 from core.population import Events, conversion_id, model_of, populate, user_id
 from core.query.database import SqliteDatabase
@@ -37,6 +38,7 @@ from sim.growth import QueueGrowth
 from sim.loop import SimLoop
 from sim.process import RandomNumbers, SimulatedProcess
 
+_STATUS, _TIMEOUT = CAUSES.index(Cause.STATUS), CAUSES.index(Cause.TIMEOUT)
 STAGES = ("l1", "l2", "l3", "l3wait", "total", "cpu")
 
 
@@ -48,6 +50,7 @@ class Outcome:
     """
 
     requests: Requests
+    failures: tuple[Failure, ...]
     stages: dict[str, LatencyHistogram]
     counters: dict[str, int]
     memory_bytes: int
@@ -126,6 +129,7 @@ class Replication:
         n = len(workload)
         self._latency = [inf] * n
         self._reads = [0] * (2 * n)
+        self._statuses: dict[int, int] = {}  # of requests that were answered with an error
         self._stages = {name: array("d") for name in STAGES}
         self._add_stage = {name: samples.append for name, samples in self._stages.items()}
         self._add_total, self._add_cpu = self._add_stage["total"], self._add_stage["cpu"]
@@ -181,7 +185,7 @@ class Replication:
         tier = self._scenario.tiers.l2
         if tier.consistency == "strong":
             return self._kv
-        return EdgeKV(self._kv, self.loop.time, cache_ttl=tier.cache_ttl)
+        return FilledEdgeKV(self._kv, self.loop.time, cache_ttl=tier.cache_ttl)
 
     def _arrive(self, index: int) -> None:
         process = self.processes[self._process_of[index]]
@@ -211,8 +215,9 @@ class Replication:
                 await process.cdp.journey(span, isolate, user_id(subject))
             else:
                 await process.cdp.channels(span, isolate, MODELS[model_of(subject)])
-        except StoreError:
+        except StoreError as error:
             is_answered = False
+            self._statuses[index] = error.http_status
         except BaseException as error:
             self._failure = error
             self._left = 1
@@ -223,6 +228,8 @@ class Replication:
         latency = total + self._overhead[index]
         if is_answered and latency <= self._timeout:
             self._latency[index] = latency
+        elif latency > self._timeout:
+            self._statuses.pop(index, None)  # the client did not wait for the error
         position = 2 * index
         for _, code in span.reads:
             self._reads[position] = code
@@ -272,10 +279,24 @@ class Replication:
         memory = max(process.counted_bytes() for process in self.processes)
         return Outcome(
             requests=requests,
+            failures=self._failures(requests),
             stages=stages,
             counters=self._counters(),
             memory_bytes=self._scenario.topology.base_memory + memory,
             growth=self._growth.per_second(),
+        )
+
+    def _failures(self, requests: Requests) -> tuple[Failure, ...]:
+        """Return why requests failed, as a client sees it: an error in time, or a timeout."""
+        failed = np.flatnonzero(np.isinf(requests.latency))
+        statuses = np.array([self._statuses.get(i, 0) for i in failed.tolist()], dtype=np.uint16)
+        in_time = statuses > 0
+        return counted(
+            endpoint=requests.endpoint[failed],
+            cause=np.where(in_time, _STATUS, _TIMEOUT).astype(np.uint8),
+            status=statuses,
+            intended=requests.intended[failed],
+            after=self._warm_up,
         )
 
     def _counters(self) -> dict[str, int]:
@@ -310,7 +331,7 @@ def _views(scenario: Scenario, kv: KVStore, loop: SimLoop) -> list[KVStore]:
         return [kv] * topology.process_count
     limit = WriteLimit(loop.time)
     edges = [
-        EdgeKV(kv, loop.time, cache_ttl=tier.cache_ttl, limit=limit)
+        EdgeKV(kv, loop.time, cache_ttl=tier.cache_ttl, limit=limit, min_ttl=tier.min_ttl)
         for _ in range(topology.points_of_presence)
     ]
     return [edge for edge in edges for _ in range(topology.processes)]

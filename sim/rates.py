@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from core.estimate import estimate_of
 from core.kpi import ENDPOINT_SERIES, Kpi
+from core.pace import rate_of, with_rate
+from core.replay import timed_window
 from core.scenario import Scenario
-from core.scenario_file import with_rate
 from sim.replications import Found
 
 SATURATION = 0.01
@@ -15,24 +16,26 @@ SATURATION = 0.01
 
 
 def at_rate(scenario: Scenario, rate: float) -> Scenario:
-    """Return *scenario* with its stages scaled so that the highest rate is *rate* requests/s.
+    """Return *scenario* at *rate* requests/s, as `core.pace.rate_of` counts them.
 
     The accesses of a trace stay the same at every rate: the times between them are stretched or
     compressed, and with them the duration, the warm-up, the stages and the times of faults.
     """
-    scaled = with_rate(scenario, rate)
     if not is_trace(scenario):
-        return scaled
-    factor = peak(scenario) / rate
+        return with_rate(scenario, rate)
+    factor = rate_of(scenario) / rate
+    faults = tuple(
+        fault.model_copy(update={"at": fault.at * factor, "for_": fault.for_ * factor})
+        for fault in scenario.faults
+    )
+    scaled = with_rate(scenario.model_copy(update={"faults": ()}), rate)
+    if timed_window(scenario) is not None:
+        return scaled.model_copy(update={"faults": faults})
     stages = tuple(
         stage
         if stage.duration is None
         else stage.model_copy(update={"duration": stage.duration * factor})
         for stage in scaled.traffic.stages
-    )
-    faults = tuple(
-        fault.model_copy(update={"at": fault.at * factor, "for_": fault.for_ * factor})
-        for fault in scaled.faults
     )
     return scaled.model_copy(
         update={
@@ -47,11 +50,6 @@ def at_rate(scenario: Scenario, rate: float) -> Scenario:
 def is_trace(scenario: Scenario) -> bool:
     """Return whether the keys of *scenario* come from a trace."""
     return scenario.trace.file is not None
-
-
-def peak(scenario: Scenario) -> float:
-    """Return the highest arrival rate of the stages of *scenario* in requests/s."""
-    return max(max(stage.rate, stage.ramp_to or 0.0) for stage in scenario.traffic.stages)
 
 
 def mean(found: Sequence[Found], name: str) -> float | None:

@@ -158,6 +158,7 @@ def record_of(
         windows=window_columns(requests, after=after, duration=scenario.duration),
         replications=others,
         counters=outcome.counters,
+        failures=outcome.failures,
         notes=notes,
     )
 

@@ -12,6 +12,7 @@ from core.attribution.fitted import MIN_CONVERSIONS, FittedModel, fit
 from core.attribution.fused import Credit, Engine, share_credit
 from core.attribution.markov import Transitions, count_transitions
 from core.attribution.models import DATA_DRIVEN, MODELS, check_model
+from core.attribution.names import direct_notice
 from core.attribution.parameters import OTHER, Parameters
 from core.attribution.paths import Floats, Paths, merged_channels, under_direct_rule
 from core.errors import InputError
@@ -170,10 +171,13 @@ def account_from(
     # A channel of the data may have the name of the rest, too, with none merged into it.
     named = () if fitted is None or OTHER not in fitted.weights else fitted.weights
     if named and (rare := sum(channel not in named for channel in channels)):
+        too = ", and with them the data's own channel of that name" if OTHER in channels else ""
         said.append(
             f"data_driven takes {rare:,} rare channels as one, {OTHER}, where their removal "
-            "figures stand"
+            f"figures stand{too}"
         )
+    if notice := direct_notice(channels, ignores=parameters.direct != "own channel"):
+        said.append(notice)
     if fitted is not None and fitted.fallback:
         said.append(fitted.fallback)
     return Account(

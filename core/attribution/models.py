@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
-from core.attribution.parameters import DIRECT, OTHER, Parameters
+from core.attribution.names import is_direct
+from core.attribution.parameters import OTHER, Parameters
 from core.errors import InputError
 
 HEURISTICS = ("last_click", "first_click", "linear", "time_decay", "u_shape", "w_shape")
@@ -67,7 +68,7 @@ def credits_by_model(
 ) -> list[tuple[float, ...]]:
     """Return what `touch_credits` gives under each of *models*, known ones, in their order."""
     _check_times(times_ms, converted_ms)
-    if parameters.direct == "own channel" or all(channel == DIRECT for channel in channels):
+    if parameters.direct == "own channel" or all(map(is_direct, channels)):
         return [
             _credits(model, times_ms, parameters, _weights(model, weights, channels),
                      lead, opportunity)
@@ -75,7 +76,7 @@ def credits_by_model(
         ]  # fmt: skip
     # The rule takes direct touches out of the path; they stay in the answer, without credit.
     kept = range(len(times_ms))
-    touched = [position for position in kept if channels[position] != DIRECT]
+    touched = [position for position in kept if not is_direct(channels[position])]
     lead = _closest(lead, touched, times_ms)
     opportunity = _closest(opportunity, touched, times_ms)
     times, names = [times_ms[i] for i in touched], [channels[i] for i in touched]

@@ -15,9 +15,6 @@ from core.errors import InputError
 HALF_LIFE_MS = 7 * 24 * 3_600_000
 """Half-life of time_decay in milliseconds: 7 days."""
 
-DIRECT = "(direct)"
-"""The channel of traffic without a source."""
-
 OTHER = "(other)"
 """Rare channels, together, in a model that was fitted on a sample."""
 
@@ -34,10 +31,11 @@ class Parameters:
     half_life_ms: of time_decay. u_shape: shares of the first touch, all middle ones, the last.
     w_shape: shares of the first touch, the lead's, the opportunity's, all others. Shares sum to 1.
     lookback_ms: touches older than this before the conversion do not count. direct: whether
-    direct traffic is a channel of its own, or ignored unless all touches are direct (the rule of
-    Google Analytics 4). order: of the Markov model behind data_driven. milestones: the names of
-    the events that mark the lead and the opportunity of w_shape, "" for none: then these are the
-    middle and the last touch. own_event: whether a conversion's own event is a touch of it.
+    direct traffic (see `is_direct`) is a channel of its own, or ignored unless all touches are
+    direct (the rule of Google Analytics 4). order: of the Markov model behind data_driven.
+    milestones: the names of the events that mark the lead and the opportunity of w_shape, "" for
+    none: then these are the middle and the last touch. own_event: whether a conversion's own
+    event is a touch of it.
 
     Raise InputError that names the parameter, its value and what it may be.
     """
@@ -82,7 +80,12 @@ class Parameters:
 
     def key(self) -> str:
         """Return 16 characters that equal parameters share, for cache keys and stored results."""
-        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        data = self.to_json()
+        if self.direct != "own channel":
+            data["direct_names"] = (
+                1  # what was stored when only "(direct)" was one is computed anew
+            )
+        text = json.dumps(data, sort_keys=True, separators=(",", ":"))
         return sha256(text.encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:

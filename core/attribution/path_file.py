@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import math
-import os
-import stat
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from core.attribution.joiner import DEFAULT, Parts, named
+from core.attribution.names import is_absent
 from core.attribution.paths import Paths
+from core.attribution.table import NoHeader, Table, find_table, open_text
+from core.cells import unguarded
 from core.errors import InputError
 
 PATH, CONVERSIONS, VALUE, NULLS = (
@@ -19,46 +22,87 @@ PATH, CONVERSIONS, VALUE, NULLS = (
 )  # fmt: skip
 COLUMNS = (PATH, CONVERSIONS, VALUE, NULLS)
 _REQUIRED = (PATH, CONVERSIONS)
-_ABSENT = ("", "na", "nan", "null", "<na>")  # what tools write for a number that is not there
 _LARGEST = 1e15  # counts beyond it are no longer exact as floats
+_ELSEWHERE = {
+    PATH: ("transformedpath", "journey", "paths", "channel_path", "conversion_path"),
+    CONVERSIONS: ("conversions", "conversion_count"),
+    VALUE: ("revenue", "value", "conversion_value", "total_value"),
+    NULLS: ("nonconversions", "non_conversions", "nulls", "null", "total_nulls"),
+}  # what other tools call these columns
+_USER = re.compile("user|visitor|client|customer")
+_TIME = re.compile("time|date")
 
 
-def read_paths(file: Path) -> tuple[Paths, list[str]]:
+def read_paths(file: Path, *, joiner: str | None = None) -> tuple[Paths, list[str]]:
     """Return the paths of *file*, and what there is to say about it.
 
     The file has a header with the columns path, total_conversions and, where known,
-    total_conversion_value and total_null, separated by "," or ";", in any case; other columns are
-    passed over. An empty cell, NA, NaN or null in the latter two is 0, and is said.
-    A path is channels joined by ">"; spaces around them do not count. An empty path is a
-    conversion, or none, without a touch. Raise InputError that names file, line and value.
+    total_conversion_value and total_null, separated by ",", ";", tab or "|", in any case; other
+    columns are passed over, and so are lines before the header. `open_text` says how it may be
+    encoded and compressed. A mark of absence (see `is_absent`) in the latter two columns is 0, and
+    as a path it is an empty one; both are said. A path is channels joined by ">", or as `named`
+    finds; spaces around them do not count. With *joiner* they are joined by that and nothing else.
+    An empty path is a conversion, or none, without a touch. Raise InputError that names file, line
+    and value.
     """
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            kind = os.fstat(stream.fileno()).st_mode
-            if stat.S_ISBLK(kind) or (stat.S_ISCHR(kind) and not stream.isatty()):
-                raise InputError(f"{file}: is a device, and may never end; give a file or a pipe")
-            return _read(file, stream)
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file}: is not UTF-8 text ({error.reason}); save it as UTF-8") from None
+    if joiner is not None and not joiner.strip(" "):
+        raise InputError("--joiner is empty; give the text between two channels, such as '|'")
+    with open_text(file) as stream:
+        try:
+            table = find_table(file, stream, _REQUIRED)
+        except NoHeader as found:
+            raise InputError(_unusable(found)) from None
+        return _read(table, joiner)
 
 
-def _read(file: Path, stream: Iterable[str]) -> tuple[Paths, list[str]]:
-    lines = iter(stream)
-    header = next(lines, "")
-    separator = ";" if header.count(";") > header.count(",") else ","
-    reader = csv.reader(_chained(header, lines), delimiter=separator, strict=True)
+class _Walked:
+    """The paths of a file as they are read, split at the joiner."""
+
+    def __init__(self, joiner: str | None) -> None:
+        self.is_given = joiner is not None
+        self.joiner = DEFAULT if joiner is None else joiner
+        self.texts: list[str] = []
+        self.seen: list[str] = []
+        self.known: dict[str, int] = {}  # codes of what stands between two joiners
+        self.marks: dict[str, int] = {}  # those of marks of absence, which may be a whole path
+        self.absent: dict[str, int] = {}  # marks that are a whole path, and their rows
+
+    def codes(self, where: str, path: str) -> list[int]:
+        """Return the codes of a path's parts; those that are new get the next ones."""
+        path = unguarded(path)
+        parts = path.split(self.joiner)
+        if is_absent(path):
+            if mark := path.strip():
+                self.absent[mark] = self.absent.get(mark, 0) + 1
+            return []
+        codes = []
+        for part in parts:
+            code = self.known.get(part, self.marks.get(part))
+            if code is None:
+                code = len(self.texts)
+                (self.marks if is_absent(part) else self.known)[part] = code
+                self.texts.append(part)
+                self.seen.append(f"{where}: path {path[:60]!r}")
+            codes.append(code)
+        return codes
+
+
+def _read(table: Table, joiner: str | None) -> tuple[Paths, list[str]]:
+    file, names, separator = table.file, table.names, table.separator
+    reader = csv.reader(table.lines, delimiter=separator, strict=True)
+
+    def here() -> str:
+        return table.place(reader.line_num)
+
     codes: list[int] = []
     offsets = [0]
     counts: dict[str, list[float]] = {name: [] for name in (CONVERSIONS, VALUE, NULLS)}
     conversions, values = counts[CONVERSIONS], counts[VALUE]
     empty: dict[str, int] = {}
-    numbers: dict[str, int] = {}
-    known: dict[str, int] = {}  # the codes of what stands between two ">", spaces included
+    walked = _Walked(joiner)
+    known, joined_by = walked.known, walked.joiner
+    place = _places(f"{file}:{table.header_line}", names)
     try:
-        names = next(reader, [])
-        place = _places(file, names)
         width, most = max(place.values()) + 1, len(names)
         columns = [(name, place[name], counts[name]) for name in counts if name in place]
         for row in reader:
@@ -66,12 +110,12 @@ def _read(file: Path, stream: Iterable[str]) -> tuple[Paths, list[str]]:
                 continue
             if len(row) < width:
                 raise InputError(
-                    f"{file}:{reader.line_num}: has {len(row)} columns, the header needs {width}; "
+                    f"{here()}: has {len(row)} columns, the header needs {width}; "
                     f"add what is missing, and put a path that holds {separator!r} in quotes"
                 )
             if len(row) > most and any(cell.strip() for cell in row[most:]):
                 raise InputError(
-                    f"{file}:{reader.line_num}: has {len(row)} columns, the header {most}; put a "
+                    f"{here()}: has {len(row)} columns, the header {most}; put a "
                     f"path that holds {separator!r} in quotes, and write decimal points"
                 )
             for name, at, column in columns:
@@ -80,9 +124,9 @@ def _read(file: Path, stream: Iterable[str]) -> tuple[Paths, list[str]]:
                 except ValueError:
                     number = math.nan
                 if not 0 <= number <= _LARGEST or "_" in row[at]:
-                    if name == CONVERSIONS or row[at].strip().casefold() not in _ABSENT:
+                    if name == CONVERSIONS or not is_absent(row[at]):
                         raise InputError(
-                            f"{file}:{reader.line_num}: {name} is {row[at][:40]!r}; a number of at "
+                            f"{here()}: {name} is {row[at][:40]!r}; a number of at "
                             "least 0, with a decimal point, is needed"
                         )
                     number = 0.0
@@ -90,70 +134,96 @@ def _read(file: Path, stream: Iterable[str]) -> tuple[Paths, list[str]]:
                 column.append(number)
             if values and values[-1] and not conversions[-1]:
                 raise InputError(
-                    f"{file}:{reader.line_num}: {VALUE} is {row[place[VALUE]]} where {CONVERSIONS} "
+                    f"{here()}: {VALUE} is {row[place[VALUE]]} where {CONVERSIONS} "
                     "is 0; only conversions have a value"
                 )
             path = row[place[PATH]]
             try:
-                codes += [known[part] for part in path.split(">")]
+                codes += [known[part] for part in path.split(joined_by)]
             except KeyError:
-                codes += _codes(f"{file}:{reader.line_num}", path, numbers, known)
+                codes += walked.codes(here(), path)
             offsets.append(len(codes))
     except csv.Error as error:
         raise InputError(
-            f"{file}:{reader.line_num}: not a row of CSV ({error}); close every quote, and double "
-            "those within a field"
+            f"{here()}: not a row of CSV ({error}); close every quote, and "
+            "double those within a field"
         ) from None
     if len(offsets) == 1:
         raise InputError(f"{file}: has no rows below its header; give at least one path")
     absent = [0.0] * (len(offsets) - 1)
-    paths = Paths(
-        channels=tuple(numbers),
+    parts = Parts(
+        texts=walked.texts,
         codes=np.array(codes, dtype=np.int32),
         offsets=np.array(offsets, dtype=np.int64),
+        seen=walked.seen,
+        joiner=walked.joiner,
+        is_given=walked.is_given,
+    )
+    channels, coded, bounds, said = named(parts)
+    paths = Paths(
+        channels=channels,
+        codes=coded,
+        offsets=bounds,
         conversions=np.array(conversions),
         nulls=np.array(counts[NULLS] or absent),
         values=np.array(values or absent),
     )
-    notes = [
+    notes = table.notes + [f"{file}: {note}" for note in said]
+    notes += [
         f"{file} has no column {name}: {meaning}"
         for name, meaning in ((VALUE, "every value is 0"), (NULLS, "no path failed to convert"))
         if name not in place
     ]
     notes += [f"{file} has no {name} in {number:,} rows: it is 0" for name, number in empty.items()]
+    notes += [
+        f"{file}: path is {mark!r} in {_rows(rows)}: an empty path, without a touch"
+        for mark, rows in walked.absent.items()
+    ]
+    for mark in dict.fromkeys(text.strip() for text in walked.marks):
+        if mark in channels:
+            notes.append(f"{file}: {mark!r} is a touch of some paths; it counts as a channel")
     return paths, notes
 
 
-def _chained(header: str, lines: Iterable[str]) -> Iterable[str]:
-    yield header
-    yield from lines
+def _rows(number: int) -> str:
+    return "1 row" if number == 1 else f"{number:,} rows"
 
 
-def _places(file: Path, header: Sequence[str]) -> dict[str, int]:
+def _places(where: str, header: Sequence[str]) -> dict[str, int]:
     names = [name.strip().casefold() for name in header]
     for name in COLUMNS:
         if names.count(name) > 1:
-            raise InputError(f"{file}:1: column {name} stands twice; leave one")
-    for name in _REQUIRED:
-        if name not in names:
-            raise InputError(
-                f"{file}:1: no column {name}; the header needs {' and '.join(_REQUIRED)}, and may "
-                f"have {VALUE} and {NULLS}, separated by ',' or ';'"
-            )
+            raise InputError(f"{where}: column {name} stands twice; leave one")
     return {name: names.index(name) for name in COLUMNS if name in names}
 
 
-def _codes(where: str, text: str, numbers: dict[str, int], known: dict[str, int]) -> list[int]:
-    """Return the codes of a path's channels; those that are new get the next ones."""
-    if not text.strip():
-        return []
-    codes = []
-    for part in text.split(">"):
-        name = part.strip()
-        if not name:
-            raise InputError(
-                f"{where}: path {text[:60]!r} has a channel without a name; join channels by ' > '"
-            )
-        code = known[part] = numbers.setdefault(name, len(numbers))
-        codes.append(code)
-    return codes
+def _unusable(found: NoHeader) -> str:
+    """Return what a header without the columns of paths has instead, and the remedy."""
+    by_name = {name.casefold(): name for name in found.names}
+    missing = next(name for name in _REQUIRED if name not in by_name)
+    shown = ", ".join(found.names)[:200]
+    said = f"{found.place}: no column {missing}"
+    if shown:
+        said += f"; its columns are {shown}"
+    needed = f"the header needs {' and '.join(_REQUIRED)}, and may have {VALUE} and {NULLS}"
+    if any(map(_USER.search, by_name)) and any(map(_TIME.search, by_name)):
+        return (
+            f"{said}: a row is one event, not a path with its conversions. Count the rows of each "
+            f"path ({needed}), or send the events to /track of `edgeproof serve` and give its "
+            "database as --db"
+        )
+    if {"conversion", "occurrences"} <= set(by_name):
+        return (
+            f"{said}: conversion is a flag of each row. Write occurrences as {CONVERSIONS} where "
+            f"it is true and as {NULLS} where it is false ({needed})"
+        )
+    renamed = [
+        f"{by_name[other]} to {name}"
+        for name, others in _ELSEWHERE.items()
+        if name not in by_name
+        for other in others
+        if other in by_name
+    ]
+    if renamed:
+        return f"{said}. Rename {', '.join(renamed)}: {needed}"
+    return f"{said}; {needed}, separated by ',', ';' or a tab, and its first line names them"

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from core.attribution.parameters import DIRECT, DirectRule
+from core.attribution.names import is_direct
+from core.attribution.parameters import DirectRule
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int32]
@@ -68,12 +69,15 @@ class Paths:
 
 def kept_touches(paths: Paths, rule: DirectRule) -> NDArray[np.bool_] | None:
     """Return which touches *rule* leaves in *paths*, None if all."""
-    if rule == "own channel" or DIRECT not in paths.channels:
+    if rule == "own channel":
         return None
-    is_direct = paths.codes == paths.channels.index(DIRECT)
-    others = np.concatenate(([0], np.cumsum(~is_direct)))
+    direct = np.array([is_direct(name) for name in paths.channels], dtype=np.bool_)
+    if not direct.any():
+        return None
+    of_direct = direct[paths.codes]
+    others = np.concatenate(([0], np.cumsum(~of_direct)))
     has_others = others[paths.offsets[1:]] > others[paths.offsets[:-1]]
-    kept: NDArray[np.bool_] = ~is_direct | ~np.repeat(has_others, paths.lengths)
+    kept: NDArray[np.bool_] = ~of_direct | ~np.repeat(has_others, paths.lengths)
     return kept
 
 

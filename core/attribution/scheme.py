@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,8 +14,10 @@ from core.attribution.models import (
     credits_by_model,
     weights_of,
 )
-from core.attribution.parameters import DIRECT, Parameters
+from core.attribution.names import is_direct
+from core.attribution.parameters import Parameters
 from core.errors import InputError
+from core.texts import parse_json
 
 NO_MODEL = "no model has been fitted yet"
 EQUAL = "data_driven gives every touch the same credit"
@@ -58,7 +59,7 @@ class Scheme:
 
     def _adopt(self, text: str) -> None:
         try:
-            fitted = FittedModel.from_json(json.loads(text))
+            fitted = FittedModel.from_json(parse_json(text))
         except (InputError, ValueError, TypeError) as error:
             self.fallback = f"the newest model cannot be used ({error}): {EQUAL}"
             return
@@ -102,7 +103,7 @@ class Scheme:
             return self.fallback
         channels = journey.channels
         if self.parameters.direct != "own channel":
-            channels = tuple(name for name in channels if name != DIRECT) or channels
+            channels = tuple(name for name in channels if not is_direct(name)) or channels
         if any(weight > 0 for weight in weights_of(self._weights, channels)):
             return ""
         return f"no channel of this journey has an effect in the model: {EQUAL}"

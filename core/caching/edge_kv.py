@@ -1,8 +1,10 @@
 """The edge key-value store: a central store as seen from one point of presence.
 
 Its rules and limits are those of Cloudflare Workers KV in 2026
-(developers.cloudflare.com/kv/platform/limits). Lists come in pages of 1,000 keys there; how many
-pages an operation needs is the central store's affair, and each is complete over any number.
+(developers.cloudflare.com/kv/platform/limits), and it refuses what that refused in workerd
+1.20261117.1 with miniflare 4.20260730.0 (docs/platform.md). A put or a delete of many keys is one
+operation a key there, all under way at a time. Lists come in pages of 1,000 keys; how many pages an
+operation needs is the central store's affair, and each is complete over any number.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ import json
 import struct
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from math import floor
+from typing import Literal, NamedTuple
 
 from core.caching.kv import KVStore, StoreItem, TagIndex, require_life
 from core.errors import StoreError
@@ -24,6 +27,12 @@ SHORTEST_TTL = 60.0
 
 KEY_BYTES = 512
 """The longest key, in bytes of UTF-8."""
+
+VALUE_BYTES = 25 * 1024 * 1024
+"""The largest value."""
+
+KEYS_PER_READ = 100
+"""The most keys of one read, those that are named twice counted twice."""
 
 WRITE_INTERVAL = 1.0
 """Seconds between two writes of one key."""
@@ -73,8 +82,12 @@ class EdgeKV:
 
     now: seconds on a clock that all points of presence share, as it stands with the values.
     limit: shared by all points of presence of one store; without one, this one has its own.
-    A delete is no write to the limit. A value with a ttl under 60 s is kept for 60 s centrally and
-    hidden by its readers; until then a delete counts it as there.
+    A delete is no write to the limit.
+
+    A life is counted in whole seconds, from the second in which the write arrives: a ttl of 60 s
+    that is put at .81 s of a second lasts 59.19 s, and what is less than a second of a ttl is cut
+    off. min_ttl: a ttl below 60 s is refused ("refuse"), or asked for as 60 s ("clamp"). The store
+    then has the value for longer than it was meant to be served: its reader has to know its end.
     """
 
     def __init__(
@@ -85,6 +98,7 @@ class EdgeKV:
         cache_ttl: float = 60.0,
         max_cached: int = 200_000,
         limit: WriteLimit | None = None,
+        min_ttl: Literal["clamp", "refuse"] = "clamp",
     ) -> None:
         """Raise ValueError if *cache_ttl* is under 30 s or *max_cached* under 1."""
         if not cache_ttl >= SHORTEST_CACHE_TTL:
@@ -96,6 +110,7 @@ class EdgeKV:
         self._cache_ttl = cache_ttl
         self._max_cached = max_cached
         self._limit = limit or WriteLimit(now)
+        self._clamps = min_ttl == "clamp"
         self._cached: OrderedDict[str, _Held] = OrderedDict()
         self._tags = TagIndex()
         self._sweeps = 0
@@ -107,8 +122,14 @@ class EdgeKV:
     async def get(self, *keys: str) -> list[bytes | None]:
         """Return the values as this point of presence sees them; None where it sees none.
 
-        Raise ValueError if a key is longer than 512 bytes.
+        Raise ValueError for more than 100 keys, and for a key that is empty, "." or "..", or longer
+        than 512 bytes.
         """
+        if len(keys) > KEYS_PER_READ:
+            raise ValueError(
+                f"{len(keys)} keys in one read; the edge store takes {KEYS_PER_READ}: read the "
+                "others after them"
+            )
         now = self._now()
         answers: dict[str, _Held] = {}
         unknown: list[str] = []
@@ -117,7 +138,7 @@ class EdgeKV:
             if held is not None and held.until > now:
                 answers[key] = held
             else:
-                _require_short(key)
+                _require_name(key)
                 unknown.append(key)
         if unknown:
             answers |= await self._read(unknown)
@@ -144,32 +165,34 @@ class EdgeKV:
     async def put(self, *items: StoreItem) -> None:
         """Keep *items* centrally, and here for those that read here.
 
-        Raise ValueError unless every ttl is more than 0 s and every key at most 512 bytes, and
-        StoreError if one of the keys was written less than a second ago. Nothing is written then.
+        Raise ValueError unless every ttl is more than 0 s and every key one that `get` takes, and
+        StoreError for a value of more than 25 MiB, for a ttl below 60 s that is not clamped, and if
+        one of the keys was written less than a second ago. Nothing is written then.
         """
         require_life(items)
         last = {item.key: item for item in items}
         for key in last:
-            _require_short(key)
+            _require_name(key)
         if not last:
             return
         now = self._now()
+        ends = {key: self._end(item, now) for key, item in last.items()}
         kept = [
-            StoreItem(key, _packed(item, now), max(item.ttl, SHORTEST_TTL), item.tags)
+            StoreItem(key, _packed(item, ends[key]), ends[key] - now, item.tags)
             for key, item in last.items()
         ]
-        self._limit.take(last)
+        self._take(last)
         for key in last:
             self._drop(key)  # whether a write that fails took place, only the central store knows
         await self._central.put(*kept)
         until = self._now() + self._cache_ttl
         for key, item in last.items():
-            self._keep(key, _Held(item.value, now + item.ttl, until, item.tags))
+            self._keep(key, _Held(item.value, ends[key], until, item.tags))
 
     async def delete(self, *keys: str) -> int:
         """Forget *keys*; return how many of them were there. ValueError as for `get`."""
         for key in keys:
-            _require_short(key)
+            _require_name(key)
             self._drop(key)
         if not keys:
             return 0
@@ -197,6 +220,25 @@ class EdgeKV:
         """Close the central store."""
         await self._central.close()
 
+    def _end(self, item: StoreItem, now: float) -> float:
+        """Return when *item*, put at *now*, ends; StoreError if it is refused."""
+        if len(item.value) > VALUE_BYTES:
+            raise StoreError(
+                f"L2 failed: 413 the value of {item.key!r} is {len(item.value):,} bytes long, at "
+                f"most {VALUE_BYTES:,}"
+            )
+        ttl = max(item.ttl, SHORTEST_TTL) if self._clamps else item.ttl
+        if floor(ttl) < SHORTEST_TTL:
+            raise StoreError(
+                f"L2 failed: 400 the ttl of {item.key!r} is {floor(ttl)} s, at least "
+                f"{SHORTEST_TTL:g} s"
+            )
+        return float(floor(now) + floor(ttl))
+
+    def _take(self, keys: Iterable[str]) -> None:
+        """Count a write of *keys*; StoreError if one was written less than a second ago."""
+        self._limit.take(keys)
+
     def _keep(self, key: str, held: _Held) -> None:
         cached, now = self._cached, self._now()
         self._drop(key)  # and not replaced, so that the order stays that of the ends
@@ -217,7 +259,19 @@ class EdgeKV:
             self._drop(key)
 
 
-def _require_short(key: str) -> None:
+class FilledEdgeKV(EdgeKV):
+    """Puts what was written before: a ttl is what is left of a life, and no limit holds."""
+
+    def _end(self, item: StoreItem, now: float) -> float:
+        return now + item.ttl
+
+    def _take(self, keys: Iterable[str]) -> None:
+        pass
+
+
+def _require_name(key: str) -> None:
+    if key in ("", ".", ".."):
+        raise ValueError(f"{key!r} is no key of the edge store; it refuses '', '.' and '..'")
     size = len(key) if key.isascii() else len(key.encode())
     if size > KEY_BYTES:
         raise ValueError(
@@ -226,11 +280,11 @@ def _require_short(key: str) -> None:
         )
 
 
-def _packed(item: StoreItem, now: float) -> bytes:
+def _packed(item: StoreItem, expires: float) -> bytes:
     tags = json.dumps(item.tags).encode() if item.tags else b""
     if len(tags) > 65_535:
         raise ValueError(f"the {len(item.tags)} tags of {item.key!r} take more than 65,535 bytes")
-    return _HEADER.pack(now + item.ttl, len(tags)) + tags + item.value
+    return _HEADER.pack(expires, len(tags)) + tags + item.value
 
 
 def _unpacked(data: bytes | None, until: float) -> _Held:
@@ -241,6 +295,6 @@ def _unpacked(data: bytes | None, until: float) -> _Held:
     start = _HEADER.size + size
     try:
         tags = tuple(str(tag) for tag in json.loads(data[_HEADER.size : start])) if size else ()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return _Held(None, 0.0, until)
     return _Held(data[start:], expires, until, tags)

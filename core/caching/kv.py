@@ -21,9 +21,9 @@ class StoreItem(NamedTuple):
 class KVStore(Protocol):
     """Bytes by key, each with a time to live.
 
-    An operation takes any number of keys and is one round trip where the store has such a
-    command. Every operation raises StoreTimeout if the store does not answer in time and
-    StoreError if it answers that it failed.
+    An operation takes any number of keys, a read 100 at least, and is one round trip where the
+    store has such a command. Every operation raises StoreTimeout if the store does not answer in
+    time and StoreError if it answers that it failed.
     """
 
     async def get(self, *keys: str) -> list[bytes | None]:

@@ -45,7 +45,10 @@ class Json:
 
     def decode(self, data: bytes) -> Any:
         """Return the value of *data*, frozen; ValueError if it is no JSON."""
-        return freeze(json.loads(data))
+        try:
+            return freeze(json.loads(data))
+        except RecursionError:
+            raise ValueError("brackets nest too deeply") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +81,8 @@ class CachePolicy:
     cache stampede prevention", VLDB 2015).
     l2_soft_timeout: a read that has a value to fall back on waits no longer than this for L2;
     the hard limit is the store's own.
+    edge_store: L2 is an `EdgeKV`: it is asked for lives in whole seconds, rounded up, as it cuts
+    off what is less, and for 100 keys a read at most.
     """
 
     l1_ttl: float
@@ -90,6 +95,7 @@ class CachePolicy:
     retry_pause: float = 1.0
     early_refresh: float = 0.0
     l2_soft_timeout: float = 0.0
+    edge_store: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.ttl_jitter < 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from math import ceil
 from typing import Any
 
 from core.caching import batches, stale
@@ -84,6 +85,7 @@ class TieredCache:
             breaker or CircuitBreaker(failures=0, open_for=0.0),
             self.statistics,
             soft_timeout=policy.l2_soft_timeout,
+            is_edge=policy.edge_store,
             retain=retain,
         )
         self.flights = Flights()
@@ -151,6 +153,8 @@ class TieredCache:
         tags: tuple[str, ...] = (),
     ) -> dict[str, Any]:
         """Return the value of each of *keys*, with at most one round trip to L2 and one load.
+
+        An edge store takes 100 keys a round trip.
 
         Keys that another read is loading already are waited for; a stale value of L2 is loaded
         anew. Errors are those of `get`.
@@ -304,7 +308,8 @@ class TieredCache:
             tags=tags,
         )
         self._promote(key, value, now, fresh_until, len(sealed), load_seconds, tags)
-        return StoreItem(key, sealed, fresh_until + self.lifetime.stale_bound - now, tags)
+        life = fresh_until + self.lifetime.stale_bound - now
+        return StoreItem(key, sealed, ceil(life) if self.policy.edge_store else life, tags)
 
     def _promote(
         self,

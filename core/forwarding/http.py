@@ -12,6 +12,7 @@ from core.destination import Destination
 from core.emulation import FaultSchedule, Platform
 from core.errors import InputError
 from core.forwarding.receiver import DelayedReceiver, DeliveryError, Receiver
+from core.reasons import one_line, reason_of
 
 MAX_ANSWER_BYTES = 65_536
 _SHOWN = 160
@@ -56,7 +57,7 @@ class HttpReceiver:
         except TimeoutError:
             problem = f"no answer within {self._timeout:g} s"
         except httpx.HTTPError as error:
-            problem = f"{type(error).__name__}: {error}".rstrip(": ")
+            problem = f"{type(error).__name__}: {reason_of(error)}"
         if 200 <= status < 300:
             return  # it was taken; only the rest of the answer may be missing
         text = _text(answer)
@@ -75,9 +76,7 @@ def _text(answer: bytes) -> str:
 
 def shown(text: str) -> str:
     """Return *text* as a short line that no terminal takes for anything else."""
-    line = " ".join(text.split())
-    line = "".join(c if c.isascii() and c.isprintable() else "?" for c in line)
-    return line if len(line) <= _SHOWN else line[: _SHOWN - 3] + "..."
+    return one_line(text, most=_SHOWN)
 
 
 def token_of(variable: str | None, environment: Mapping[str, str] = os.environ) -> str | None:

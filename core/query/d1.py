@@ -10,7 +10,6 @@ strings, numbers and null, as a Worker's `bind` takes them.
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import os
 import re
@@ -20,19 +19,30 @@ from typing import Any
 import httpx
 
 from core.errors import InputError, Overloaded, Refused, StoreError, StoreTimeout
-from core.query.database import MAX_PARAMETERS, MAX_WAITING, Command, Row, Usage
+from core.query.database import MAX_WAITING, Command, Row, Usage
+from core.query.limits import MAX_PARAMETERS, MAX_STATEMENT_BYTES, MAX_VALUE_BYTES
 from core.query.statements import Statement
+from core.reasons import one_line, reason_of
+from core.texts import parse_json
 
 TOKEN_VARIABLE = "EDGEPROOF_D1_TOKEN"  # the name of the variable, not a token
 BASE_URL = "https://api.cloudflare.com/client/v4"
-MAX_STATEMENT_BYTES = 100_000
-MAX_VALUE_BYTES = 2_000_000
 MAX_ANSWER_BYTES = 128_000_000  # the memory in which the platform makes an answer
 CONNECTIONS = 6
+_MOST_ERRORS = 3  # of an answer, and of causes one below the other
+_NO_REASON = "the statement did not succeed, no reason is given"
 _LARGEST_INTEGER = 2**53  # of JavaScript, in which the platform runs
 _TOKEN = re.compile(r"[!-~]+")  # what a header takes
 _SECONDS = re.compile(r"[0-9]{1,9}")
 _ID = re.compile(r"[A-Za-z0-9_-]+")
+_AUTHENTICATION = frozenset(
+    {1000, 6003, 7403, 9103, 9106, 9107, 9109, 10000, 10001, *range(6100, 6120)}
+)
+"""Codes of errors, and of the causes in their `error_chain`, that are about the token.
+
+6003 comes with the status 400 and tells why in its chain only: 6111, "Invalid format for
+Authorization header".
+"""
 _PASSES = (  # of the documented errors those that advise another attempt, whatever the status
     "reset because its code was updated",
     "Internal error while starting up D1 DB storage",
@@ -175,6 +185,10 @@ class D1Database:
                 self._idle.set()
         return self._accounted(what, results, statements)
 
+    @property
+    def _token(self) -> str:
+        return self._client.headers["Authorization"].removeprefix("Bearer ")
+
     async def _persist(
         self, what: str, body: dict[str, Any], attempts: int, limit: asyncio.Timeout
     ) -> Any:
@@ -202,23 +216,26 @@ class D1Database:
                             "ask for fewer rows"
                         )
         except httpx.HTTPError as error:  # no connection, or an answer that cannot be read
-            raise _Passing(f"{what} failed: {error or type(error).__name__}") from error
+            raise _Passing(f"{what} failed: {reason_of(error)}") from error
         try:
-            data = json.loads(content)
-        except (ValueError, RecursionError):
+            data = parse_json(content)
+        except ValueError:
             data = None
         if answer.is_success and isinstance(data, dict) and data.get("success") is True:
             return data.get("result")
-        reason = _reason(answer.status_code, data)
+        reason, codes = _reason(answer.status_code, data, self._token)
         if _is_rule(reason):  # first, for another attempt breaks it again, whatever the status
             raise Refused(f"{what} failed: {reason}")
         if answer.status_code == 429 or "overloaded" in reason.lower():
             raise _too_many(what, reason, answer.headers.get("Retry-After", ""))
+        if answer.status_code in (401, 403) or codes & _AUTHENTICATION:
+            raise StoreError(
+                f"{what} failed: {reason}; check {TOKEN_VARIABLE}: it needs a valid API token with "
+                "the permission D1 Edit on the account of this database"
+            )
         is_passing = answer.status_code >= 500 and "SQLITE_ERROR" not in reason
         if is_passing or any(error in reason for error in _PASSES):
             raise _Passing(f"{what} failed: {reason}")
-        if answer.status_code in (401, 403):
-            reason += f"; check {TOKEN_VARIABLE}, and that its token may edit this database"
         raise StoreError(f"{what} failed: {reason}")
 
     def _accounted(
@@ -226,7 +243,7 @@ class D1Database:
     ) -> list[tuple[int, list[Row]]]:
         """Return (rows changed, rows) of each statement; StoreError if the answer lacks any."""
         try:
-            found = [_understood(what, result) for result in results]
+            found = [_understood(what, result, self._token) for result in results]
         except (TypeError, KeyError, AttributeError, ValueError, OverflowError):
             raise StoreError(f"{what}: the answer is none that D1 is documented to give") from None
         if len(found) != len(statements):
@@ -246,10 +263,10 @@ def _too_many(what: str, reason: str, retry_after: str) -> _TooMany:
     return error
 
 
-def _understood(what: str, result: Any) -> tuple[int, list[Row], int, int]:
+def _understood(what: str, result: Any, token: str) -> tuple[int, list[Row], int, int]:
     """Return (rows changed, rows, rows read, rows written) of one statement."""
     if result["success"] is not True:  # the call as a whole may have succeeded all the same
-        reason = str(result.get("error") or "the statement did not succeed, no reason is given")
+        reason = _text(result.get("error") or _NO_REASON, token)
         raise (Refused if _is_rule(reason) else StoreError)(f"{what} failed: {reason}")
     meta = result["meta"]
     return (
@@ -302,12 +319,35 @@ def _is_rule(reason: str) -> bool:
     return "SQLITE_CONSTRAINT" in reason or "constraint failed" in reason
 
 
-def _reason(status: int, data: Any) -> str:
+def _reason(status: int, data: Any, token: str) -> tuple[str, frozenset[int]]:
+    """Return what the platform says is wrong, with the causes of each error, and all codes."""
     errors = data.get("errors") if isinstance(data, dict) else None
-    if isinstance(errors, list) and errors:
-        return "; ".join(
-            f"{error.get('message')} (code {error.get('code')})"
-            if isinstance(error, dict) else json.dumps(error)
-            for error in errors
-        )  # fmt: skip
-    return f"status {status}"
+    if not isinstance(errors, list) or not errors:
+        return f"status {status}", frozenset()
+    codes: set[int] = set()
+    said = "; ".join(_said(error, codes, token) for error in errors[:_MOST_ERRORS])
+    if len(errors) > _MOST_ERRORS:
+        said += f"; and {len(errors) - _MOST_ERRORS} more"
+    return said, frozenset(codes)
+
+
+def _said(error: Any, codes: set[int], token: str, depth: int = 0) -> str:
+    if not isinstance(error, dict):
+        return _text(error, token)
+    code, chain = error.get("code"), error.get("error_chain")
+    if isinstance(code, int):
+        codes.add(code)
+    said = f"{_text(error.get('message'), token)} (code {_text(code, token)})"
+    if isinstance(chain, list) and depth < _MOST_ERRORS:
+        causes = (_said(cause, codes, token, depth + 1) for cause in chain[:2])
+        said = ": ".join((said, *causes))
+    return said
+
+
+def _text(value: Any, token: str) -> str:
+    """Return a plain value as one line; what nests is not written out.
+
+    A server that says what it was sent does not bring *token* into a log.
+    """
+    is_plain = value is None or isinstance(value, str | int)
+    return one_line(str(value).replace(token, "(token)")) if is_plain else "(no text)"

@@ -6,13 +6,15 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from core.errors import InputError, Overloaded, Refused, StoreError, StoreTimeout
 from core.query.lane import LOCK_MS, Lane, is_locked
+from core.query.limits import limit
 from core.query.migrations import check_schema, migrate
-from core.query.statements import Statement
+from core.query.statements import HAS_TABLE, Statement
 
 MAX_WAITING = 10_000
 """Queries that wait for their turn before others are refused."""
@@ -20,9 +22,6 @@ MAX_WAITING = 10_000
 _LOCK_SECONDS = LOCK_MS / 1000
 _RETRY_SECONDS = 0.01
 _MEMORY_PAGE_BYTES = 8_192
-
-MAX_PARAMETERS = 100
-"""Bound parameters of one statement that D1 takes; SQLite takes more."""
 
 _T = TypeVar("_T")
 
@@ -82,7 +81,7 @@ class SqliteDatabase:
     connection until then.
 
     A file survives the end of the process at any point; the last commits before a power cut
-    may be lost.
+    may be lost. What D1 refuses by its limits is refused here, too.
     """
 
     def __init__(
@@ -109,6 +108,9 @@ class SqliteDatabase:
                 _use_wal(self.connection)
                 self.connection.execute("PRAGMA synchronous = NORMAL")
                 migrate(self.connection, path)
+                limit(self.connection)  # afterwards: an old schema may be beyond the limits
+                if path is not None:
+                    _check_within_limits(path)
                 self._writer = None if inline else Lane("sqlite-writer", [self.connection])
                 reading = [_connect(path) for _ in range(readers)]
             except BaseException:
@@ -124,6 +126,7 @@ class SqliteDatabase:
             ) from None
         for connection in reading:
             connection.execute("PRAGMA query_only = ON")
+            limit(connection)
         self._reader = Lane("sqlite-reader", reading) if reading else self._writer
 
     async def read(self, statement: Statement, parameters: Sequence[Any]) -> list[Row]:
@@ -185,6 +188,21 @@ def _connect(path: Path | None) -> sqlite3.Connection:
         check_same_thread=False,
         cached_statements=256,
     )
+
+
+def _check_within_limits(path: Path) -> None:
+    """Raise InputError if the schema holds what the limits of D1 forbid, such as a view's terms."""
+    with closing(_connect(path)) as connection:
+        limit(connection)
+        try:
+            connection.execute(HAS_TABLE.sql, ("sites",))  # which reads the whole schema
+        except sqlite3.DatabaseError as error:
+            if is_locked(error):
+                raise
+            raise InputError(
+                f"{path}: its schema holds more than D1 takes ({error}); drop the view or table "
+                "that this names"
+            ) from None
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:

@@ -15,7 +15,8 @@ from core.errors import StoreError, StoreTimeout
 from core.histogram import LatencyHistogram
 from core.profiling import summarise
 from core.query.cache import CacheRule, QueryCache
-from core.query.database import MAX_PARAMETERS, Command, Database, Metered, Row
+from core.query.database import Command, Database, Metered, Row
+from core.query.limits import MAX_PARAMETERS
 from core.query.statements import Statement, insertion
 
 SLOW_SECONDS = 0.05

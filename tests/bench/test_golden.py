@@ -144,7 +144,17 @@ def test_acceptance_needs_a_reason_and_writes_nothing_without_one(
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "{}", '{"figures": []}', '{"figures": 3, "accepted": []}', '"figures"'],
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"figures": []}',
+        '{"figures": 3, "accepted": []}',
+        '"figures"',
+        "[" * 2_000,
+        "9" * 5_000,
+    ],
 )
 def test_broken_golden_file_is_one_clear_line(folder: Path, text: str) -> None:
     path = folder / "small.json"

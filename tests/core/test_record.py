@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from core.record import (
     window_columns,
     write_record,
 )
+from core.texts import read_json
 
 FLAGS = (0, NEGATIVE, STALE, NEGATIVE | STALE)
 CODES = (0, 3, 4, 5, *(code | flags for code in (1, 2) for flags in FLAGS))
@@ -194,12 +196,31 @@ def test_a_file_that_is_no_record_is_a_one_line_input_error(tmp_path: Path, faul
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"\xff\xfe", b'{"schema":\n\n', b"[" * 100_000, b"nonsense\n" * 3]
+    "content",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b'{"schema":\n\n',
+        b"[" * 100_000,
+        b"nonsense\n" * 3,
+        b'{"schema": ' + b"9" * 5_000 + b"}",
+    ],
 )
 def test_a_file_that_is_no_json_is_a_one_line_input_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "record.json"
     path.write_bytes(content)
     assert_one_line(path, "not a run record")
+
+
+def test_a_file_beyond_the_bound_is_not_read_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = partial(read_json, most=1_000)
+    monkeypatch.setattr("core.record.read_json", read)
+    path = tmp_path / "record.json"
+    path.write_bytes(b" " * 1_001)
+    assert_one_line(path, "larger than 1,000 bytes; is it a record?")
 
 
 def test_a_missing_file_or_a_folder_is_a_one_line_input_error(tmp_path: Path) -> None:

@@ -204,6 +204,24 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         r'cache_ttl is 29s; with consistency = "eventual" at least 30s',
     ),
     ({"tiers": {"l2": {"consistency": "weak"}}}, "'strong' or 'eventual'"),
+    ({"tiers": {"l2": {"min_ttl": "cut"}}}, "'clamp' or 'refuse'"),
+    (
+        {"tiers": {"l2": {"min_ttl": "refuse"}}},
+        r"negative_ttl is 30s; the edge store refuses a TTL under 60s: give more",
+    ),
+    (
+        {
+            "tiers": {
+                "l2": {"min_ttl": "refuse", "ttl": {"lookup_data": "59s"}},
+                "negative_ttl": "0s",
+            }
+        },
+        r"l2\.ttl\.lookup_data is 59s; the edge store refuses",
+    ),
+    (
+        {"tiers": {"l2": {"min_ttl": "refuse"}, "negative_ttl": "66s", "ttl_jitter": 0.1}},
+        r"negative_ttl is 66s, down to 59.4s with ttl_jitter; the edge store refuses",
+    ),
     ({"tiers": {"l2": {"pubsub": 1}}}, "valid boolean"),
     ({"tiers": {"l2": {"pubsub": "yes"}}}, "valid boolean"),
     ({"tiers": {"l2": {"breaker": {"failures": -1}}}}, "greater than or equal to 0"),
@@ -287,3 +305,29 @@ def test_the_schema_takes_the_reference() -> None:
     schema = Scenario.model_json_schema()
     assert set(scenario_data(scenario())) == set(schema["properties"])
     assert schema["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(
+    "tiers",
+    [
+        {"negative_ttl": "60s"},
+        {"negative_ttl": "0s"},  # absences are not kept
+        {"stale_if_error": "30s"},  # L2 keeps them for so much longer
+        {"negative_ttl": "80s", "ttl_jitter": 0.25},
+    ],
+)
+@pytest.mark.parametrize("consistency", ["strong", "eventual"])
+def test_ttls_that_the_edge_store_takes_are_not_refused(
+    tiers: dict[str, Any], consistency: str
+) -> None:
+    l2 = {"min_ttl": "refuse", "consistency": consistency}
+    scenario = Scenario.model_validate({"name": "a", "tiers": {"l2": l2, **tiers}})
+    assert scenario.tiers.l2.min_ttl == "refuse"
+
+
+def test_a_scenario_says_nothing_of_the_min_ttl_that_it_leaves_as_it_is() -> None:
+    said = Scenario.model_validate({"name": "a", "tiers": {"l2": {"min_ttl": "clamp"}}})
+    assert "min_ttl" not in said.tiers.l2.model_dump()
+    refusing = {"l2": {"min_ttl": "refuse"}, "negative_ttl": "60s"}
+    other = Scenario.model_validate({"name": "a", "tiers": refusing})
+    assert other.tiers.l2.model_dump()["min_ttl"] == "refuse"

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from core.attribution.parameters import Parameters
 from core.errors import InputError
+from core.pace import with_rate
 from core.scenario import Scenario
 from core.scenario_file import (
     MAX_FILE_BYTES,
@@ -23,9 +24,9 @@ from core.scenario_file import (
     parse_scenario,
     scenario_data,
     scenario_hash,
-    with_rate,
 )
 
+KNOWN_KEYS = "check its spelling against scenarios/reference.toml"
 MINIMAL = 'name = "minimal"\n'
 
 
@@ -191,9 +192,12 @@ def test_a_list_that_is_too_short_is_reported_where_its_items_are_sound() -> Non
     [
         ("name = ", "not valid TOML"),
         ("name = 'a'\nname = 'b'", "not valid TOML"),
-        ("[" * 5_000, "not valid TOML"),
-        ("x = " + "[" * 5_000, "not valid TOML"),
-        ("#" * (MAX_FILE_BYTES + 1), "larger than 1,000,000 bytes"),
+        ("[" * 200, "not valid TOML: line 1: brackets nest more than 32 deep"),
+        ("x = " + "[" * 200, "not valid TOML: line 1: brackets nest more than 32 deep"),
+        ("\n" + "a." * 200 + "a = 1", "not valid TOML: line 2: a key of more than 16 parts"),
+        ("seed = " + "9" * 5_000, "not valid TOML: an integer has too many digits"),
+        ("seed = 0x" + "f" * 5_000, 'not valid TOML: "seed" is an integer of more than 64 bits'),
+        ("#" * (MAX_FILE_BYTES + 1), "larger than 256,000 bytes; is it a scenario?"),
     ],
 )
 def test_a_file_that_is_no_toml_is_a_one_line_error(tmp_path: Path, text: str, reason: str) -> None:
@@ -205,6 +209,27 @@ def test_a_file_that_cannot_be_read_is_a_one_line_error(tmp_path: Path) -> None:
     assert_refused(tmp_path, "cannot be read")
     (tmp_path / "latin.toml").write_bytes("name = 'ü'".encode("latin-1"))
     assert_refused(tmp_path / "latin.toml", "not valid TOML")
+
+
+def test_device_is_read_no_further_than_a_scenario_may_be() -> None:
+    assert_refused(Path("/dev/zero"), "larger than 256,000 bytes; is it a scenario?")
+
+
+@pytest.mark.parametrize("number", [20, 21, 3_000])
+def test_no_more_than_twenty_faults_are_shown_and_the_rest_counted(number: int) -> None:
+    found = faults({"name": "x"} | {f"key{n}": n for n in range(number)})
+    assert found[:20] == [f"key{n} is not a known key; {KNOWN_KEYS}" for n in range(20)]
+    rest = [] if number == 20 else [f"{number - 20:,} more faults are not shown"]
+    assert found[20:] == rest
+
+
+@pytest.mark.parametrize(
+    "data", [{"k" * 50_000: 1}, {"duration": "9" * 50_000 + "!"}, {"seed": "x" * 50_000}]
+)
+def test_line_of_a_fault_is_short_and_still_ends_with_the_remedy(data: dict[str, Any]) -> None:
+    (line,) = faults({"name": "x"} | data)
+    assert len(line) <= 500
+    assert line.endswith((KNOWN_KEYS, "such as 30s or 20ms", "a whole number is needed"))
 
 
 def assert_refused(path: Path, reason: str) -> None:
@@ -232,6 +257,7 @@ def assert_refused(path: Path, reason: str) -> None:
         ("traffic.new.table=1", ("traffic", "new", "table"), 1),
         ("description=", ("description",), ""),
         ("description=a=b", ("description",), "a=b"),
+        ("description='a'\nseed = 5", ("description",), "'a'\nseed = 5"),
         ("trace.types.17={endpoint='track'}", ("trace", "types", "17", "endpoint"), "track"),
     ],
 )
@@ -275,6 +301,12 @@ def test_an_override_sets_one_field_and_leaves_the_rest(
         "name[0]=x",
         "kpis[0]x=1",
         f"kpis[{'9' * 5000}]=1",
+        "a." * 16 + "a=1",
+        "seed=" + "9" * 5_000,
+        "seed=0x" + "f" * 100,
+        "kpis=" + "[" * 200,
+        "kpis={" + "a." * 200 + "a = 1}",
+        "name=" + "x" * 20_000,
     ],
 )
 def test_an_override_that_leads_nowhere_is_a_one_line_error(override: str) -> None:
@@ -287,17 +319,19 @@ def test_an_override_that_leads_nowhere_is_a_one_line_error(override: str) -> No
 
 def test_overrides_seed_rate_and_trace_reach_the_scenario(tmp_path: Path) -> None:
     path = write(tmp_path, MINIMAL + "seed = 3\n[traffic]\nstages = [{ rate = 10.0 }]\n")
+    keys = tmp_path / "keys.csv"
+    keys.write_text("key\na\n")
     scenario = load_scenario(
         path,
         overrides=["tiers.l1.max_entries=5", "tiers.l1.max_entries=6"],
         seed=9,
         rate=40.0,
-        trace={"file": "keys.csv", "offset": None},
+        trace={"file": str(keys), "offset": None},
     )
     assert scenario.tiers.l1.max_entries == 6
     assert scenario.seed == 9
     assert scenario.traffic.stages[0].rate == 40.0
-    assert (scenario.trace.file, scenario.trace.offset) == ("keys.csv", None)
+    assert (scenario.trace.file, scenario.trace.offset) == (str(keys), None)
     assert load_scenario(path).seed == 3
 
 

@@ -20,8 +20,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import core.trace
+import core.trace_source
 from core.errors import InputError
-from core.trace import FIELDS, FORMATS, Trace, read_trace
+from core.trace import FIELDS, Trace, read_trace
+from core.trace_source import FORMATS
 
 Row = dict[str, Any]
 
@@ -77,7 +79,8 @@ def text_rows(draw: st.DrawFn) -> list[Row]:
     )
     name = st.sampled_from(["a", "b", "1", "01", 'quo"te', "com,ma", " ", "é", "\ufeff"]) | exotic
     row = {"key": name, "type": name, "endpoint": name, "size": st.integers(0, 2**63 - 1)}
-    row["time"] = st.floats(0, 2e9) | st.integers(0, 10)
+    # Within a day, which no gap is out of.
+    row["time"] = st.floats(0, 80_000) | st.integers(0, 10)
     rows: list[Row] = draw(st.lists(st.fixed_dictionaries({f: row[f] for f in fields}), min_size=1))
     if "time" in fields:
         for ordered, time in zip(rows, sorted(row["time"] for row in rows), strict=True):
@@ -178,13 +181,50 @@ KNOWN = "known are key, time, endpoint, type, size"
 NO_ACCESS = "the trace ends here without an access; it needs at least one"
 TEXT_LIMITS = "is a whole number or text of 1 to 65536 characters"
 SIZE_IS = "a size is a whole number of bytes, at least 0"
-TIME_IS = "a time is a number of seconds, at least 0"
+TIME_IS = "a time is a number, at least 0"
+NAMES_FIELDS = "line 1: the first line must name the fields and is "
+ABOVE = f"write such as key,time above it, a name for each column; {KNOWN}"
+BINARY = "the file holds binary data, no text; export it as text"
 CSV_FAULTS: list[tuple[str | bytes, str]] = [
     ("", f"line 1: {NO_ACCESS}"),
     ("key,time\n", f"line 2: {NO_ACCESS}"),
     ("time\n1\n", f"line 1: there is no field 'key', and every trace needs it; {KNOWN}"),
-    ("key;time\n", f"line 1: there is a field 'key;time'; {KNOWN}, remove all others"),
+    ("key;time\n", "line 1: the header 'key;time' has semicolons between its fields; write commas"),
+    ("key\ttime\n", "line 1: the header 'key\\ttime' has tabs between its fields; write commas"),
     ("key,ttl\na,1\n", f"line 1: there is a field 'ttl'; {KNOWN}, remove all others"),
+    (
+        "key,op,size,op_count,key_size,ttl\n1234,GET,100,1,20,0\n",
+        f"line 1: there are fields 'op', 'op_count', 'key_size', 'ttl'; {KNOWN}, remove all others",
+    ),
+    (
+        "1000000,key:a,10,120,7,get,0\n",
+        f"{NAMES_FIELDS}'1000000,key:a,10,120,7,get,0'; {ABOVE}",
+    ),
+    (
+        "# timestamp (ms), op, object, size\n0,1,A,8371\n",
+        f"{NAMES_FIELDS}the comment '# timestamp (ms), op, object, size';"
+        f" write such as key,time; {KNOWN}",
+    ),
+    (" Key,Time\n", f"{NAMES_FIELDS}' Key,Time'; write key, time just so; {KNOWN}"),
+    (
+        '{"key": "a"}\n',
+        "line 1: the line is JSON, no header of a CSV; name the file .jsonl, an object a line",
+    ),
+    (b"\x00\x01\x02", f"line 1: {BINARY}"),
+    (bytes(range(128, 256)) + b"\n", f"line 1: {BINARY}"),
+    (
+        "clé,time\n".encode("latin-1"),
+        "line 1: the line holds 0xe9 at its byte 3; convert the file to UTF-8",
+    ),
+    (
+        "key\na\n".encode("utf-16"),
+        "line 1: the file is UTF-16; convert it to UTF-8 with `iconv -f UTF-16 -t UTF-8`",
+    ),
+    (
+        "key\na\n".encode("utf-16-le"),
+        "line 1: the file is UTF-16LE; convert it to UTF-8 with `iconv -f UTF-16LE -t UTF-8`",
+    ),
+    ("\n\n", f"line 3: {NO_ACCESS}"),
     ("key,key\na,a\n", "line 1: the field 'key' stands twice; keep one"),
     (
         "key,time\na,1\na,2,3\n",
@@ -193,8 +233,7 @@ CSV_FAULTS: list[tuple[str | bytes, str]] = [
     ),
     (
         "key,time\na,1\n\na,2\n",
-        "line 3: the row has 1 values and the header 2 fields;"
-        " write one value a field, with commas between",
+        "line 3: the line is blank; remove it",
     ),
     ("key,time\n,1\n", f"line 2: key is ''; a key {TEXT_LIMITS}"),
     ("key,type\na,\n", f"line 2: type is ''; a type {TEXT_LIMITS}"),
@@ -217,6 +256,7 @@ CSV_FAULTS: list[tuple[str | bytes, str]] = [
         b"key\na\nb\xff\n",
         "line 3: the line holds 0xff at its byte 2; convert the file to UTF-8",
     ),
+    ("key," * 2**19, "line 1: the line is over 1048576 bytes; write an access a line"),
     ("key\na\n" + "b" * 2**21, "line 3: the line is over 1048576 bytes; write an access a line"),
 ]
 JSON_FAULTS: list[tuple[str | bytes, str]] = [
@@ -225,7 +265,19 @@ JSON_FAULTS: list[tuple[str | bytes, str]] = [
         '{"key": "a"}\n{"key": \n',
         "line 2: the line is no JSON (Expecting value); write one object a line",
     ),
-    ("\n", "line 1: the line is no JSON (Expecting value); write one object a line"),
+    ("\n", f"line 2: {NO_ACCESS}"),
+    ('{"key": 1}\n\n{"key": 1}\n', "line 2: the line is blank; remove it"),
+    (
+        "key,time\na,1\n",
+        "line 1: the line is no JSON (Expecting value, it looks like the header of a CSV:"
+        " name the file .csv); write one object a line",
+    ),
+    ('[{"key": 1}]', "line 1: the line is a list; write one object a line"),
+    (
+        '[\n{"key": 1}\n]',
+        "line 1: the line is no JSON (Expecting value, it begins a list: `jq -c '.[]'` unpacks"
+        " it); write one object a line",
+    ),
     ('["a"]', "line 1: the line is a list; write one object a line"),
     ("7", "line 1: the line is 7; write one object a line"),
     ("{}", f"line 1: there is no field 'key', and every trace needs it; {KNOWN}"),
@@ -278,6 +330,7 @@ def test_empty_raw_trace_is_refused(tmp_path: Path) -> None:
     assert fault(written(tmp_path, "t.trace", b"")) == f"byte 0: {NO_ACCESS}"
 
 
+EXPORT = "export anything else as CSV, with its fields in the first line"
 ENDING_IS = "the ending names no trace format; known are .csv, .jsonl, .ndjson, .trace, each alone"
 
 
@@ -287,8 +340,8 @@ ENDING_IS = "the ending names no trace format; known are .csv, .jsonl, .ndjson, 
         ("absent.csv", "it cannot be opened (No such file or directory); check the path"),
         ("folder.csv", "this is a folder or a device; name one trace file"),
         ("pipe.csv", "this is a folder or a device; name one trace file"),
-        ("t.txt.gz", f"{ENDING_IS} or followed by .gz or .xz"),
-        ("t", f"{ENDING_IS} or followed by .gz or .xz"),
+        ("t.txt.gz", f"{ENDING_IS} or followed by .gz or .xz; {EXPORT}"),
+        ("t", f"{ENDING_IS} or followed by .gz or .xz; {EXPORT}"),
     ],
 )
 def test_what_is_no_trace_file_is_refused(tmp_path: Path, name: str, expected: str) -> None:
@@ -331,16 +384,19 @@ def test_cut_file_is_refused_but_serves_a_stop_before_the_cut(
 @pytest.mark.parametrize("ending", [".csv.gz", ".jsonl.xz", ".trace.gz", ".trace.xz"])
 def test_file_that_is_not_compressed_as_named_is_refused(tmp_path: Path, ending: str) -> None:
     (tmp_path / f"t{ending}").write_bytes(b"key\na\nb\n")
-    place = "byte 0" if "trace" in ending else "line 1"
     message = fault(tmp_path / f"t{ending}")
-    assert message.startswith(f"{place}: the data cannot be read on (")
+    end = ending[-3:]
+    assert message == (
+        f": the name ends in {end} and the content is no compressed data;"
+        f" name it t{ending.removesuffix(end)}"
+    )
 
 
 @pytest.mark.parametrize("ending", ["csv.gz", "jsonl.xz", "trace.gz", "trace.xz", "trace"])
 def test_decompression_bomb_is_refused(
     tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(core.trace, "MAX_BYTES", 2**16)
+    monkeypatch.setattr(core.trace_source, "MAX_BYTES", 2**16)
     monkeypatch.setattr(core.trace, "CHUNK_BYTES", 2**12)
     lines = {"csv": "key\n" + "a\n" * 2**20, "jsonl": '{"key": 1}\n' * 2**20}
     content = lines.get(ending.partition(".")[0], "\0" * 2**22)
@@ -369,8 +425,143 @@ def test_more_types_than_ids_are_refused(tmp_path: Path) -> None:
     assert fault(path) == "line 65538: type '65536' is one more than 65536; merge some of them"
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("t.csv", gzip.compress(b"key\na\n"), "the content is gzip data; name it t.csv.gz"),
+        ("t.trace", lzma.compress(bytes(8)), "the content is xz data; name it t.trace.xz"),
+        (
+            "t.csv.gz",
+            lzma.compress(b"key\na\n"),
+            "the name ends in .gz and the content is xz data; name it t.csv.xz",
+        ),
+        (
+            "t.csv.gz",
+            b"\x28\xb5\x2f\xfd rest",
+            "the name ends in .gz and the content is zstd data; unpack it with `zstd -d`",
+        ),
+        (
+            "t.csv",
+            b"\x28\xb5\x2f\xfd rest",
+            "the content is zstd, not csv; unpack it with `zstd -d`",
+        ),
+        ("t.jsonl", b"PK\x03\x04 rest", "the content is zip, not jsonl; unpack it with `unzip`"),
+        (
+            "t.trace.zst",
+            b"\x28\xb5\x2f\xfd rest",
+            "the ending names no trace format; known are .csv, .jsonl, .ndjson, .trace, each alone"
+            " or followed by .gz or .xz; it holds zstd data: unpack it with `zstd -d`",
+        ),
+    ],
+)
+def test_packing_that_the_name_does_not_tell_is_refused_by_its_name(
+    tmp_path: Path, name: str, content: bytes, expected: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert fault(tmp_path / name) == f": {expected}"
+
+
+TEXT = "byte 0: this is text, and .trace is the ending of 32-bit words; name it .csv and write"
+
+
+@pytest.mark.parametrize("compression", COMPRESS)
+@pytest.mark.parametrize(
+    "content",
+    [
+        "".join(f"{7 * number}\n" for number in range(2_208)),  # of LIRS: block numbers
+        "0x1234abcd r\r\n" * 1_000,  # of addresses
+        "kéy:1\n" * 3_000,
+        "1\n2\n",
+        "7\n" * 20,
+    ],
+)
+def test_text_under_the_ending_of_words_is_refused(
+    tmp_path: Path, content: str, compression: str
+) -> None:
+    message = fault(written(tmp_path, f"t.trace{compression}", content))
+    assert message.startswith(TEXT)
+
+
+@given(words=st.lists(WORDS, min_size=4, max_size=60))
+def test_words_are_not_taken_for_text(words: list[int]) -> None:
+    assert not core.trace_source.is_text(struct.pack(f">{len(words)}I", *words))
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+@pytest.mark.parametrize("blank", [1, 3])
+def test_blank_lines_at_the_end_are_no_accesses(tmp_path: Path, ends: str, blank: int) -> None:
+    rows = [f"{i},{i / 4}" for i in range(5)]
+    text = ends.join(["key,time", *rows]) + ends * (blank + 1)
+    assert read_trace(written(tmp_path, "t.csv", text)).keys.size == 5
+    lines = ends.join(f'{{"key": {i}}}' for i in range(5)) + ends * (blank + 1)
+    assert read_trace(written(tmp_path, "t.jsonl", lines)).keys.size == 5
+
+
+def timed(folder: Path, times: Sequence[object], name: str = "t.csv") -> Path:
+    rows = "".join(f"k{index},{time}\n" for index, time in enumerate(times))
+    return written(folder, name, f"key,time\n{rows}")
+
+
+@pytest.mark.parametrize(("unit", "a_second"), [("s", 0), ("ms", 3), ("us", 6), ("ns", 9)])
+@pytest.mark.parametrize("base", [894_000_000, 1_763_900_000, 2_400_000_000])
+def test_unit_of_times_since_1970_is_told_by_their_size(
+    tmp_path: Path, unit: str, a_second: int, base: int
+) -> None:
+    offsets_ms = [0, 3, 3, 250, 2_997]
+    texts = [f"{base + ms // 1000}{ms % 1000:03d}000000" for ms in offsets_ms]
+    digits = len(str(base)) + a_second
+    trace = read_trace(timed(tmp_path, [f"{t[:digits]}.{t[digits:]}" for t in texts]))
+    assert (trace.time_unit, trace.unit_from) == (unit, "values")
+    assert trace.times is not None
+    # Equal to the last bit in every unit.
+    assert trace.times.tolist() == [0.0, 0.003, 0.003, 0.25, 2.997]
+
+
+def test_unit_that_is_said_counts_whatever_the_times(tmp_path: Path) -> None:
+    for times in ([0, 3, 250], [1_763_900_000_000, 1_763_900_000_003, 1_763_900_000_250]):
+        path = timed(tmp_path, times)
+        trace = read_trace(path, time_unit="ms")
+        assert (trace.time_unit, trace.unit_from) == ("ms", "caller")
+        assert listed(trace.times) == [0.0, 0.003, 0.25]
+        assert listed(read_trace(path, time_unit="s").times) == [0.0, 3.0, 250.0]
+    assert read_trace(timed(tmp_path, [0, 3, 250])).unit_from == "default"
+
+
+@pytest.mark.parametrize("first", ["5000000000000", "1e19", "1e300"])
+def test_time_of_no_century_is_refused(tmp_path: Path, first: str) -> None:
+    message = fault(timed(tmp_path, [first, first]))
+    assert message.startswith("line 2: time is ")
+    assert "no time of this century in any unit; say the unit with --time-unit" in message
+
+
+@pytest.mark.parametrize(
+    ("times", "line", "word"),
+    [
+        ([0, 1_763_900_000, 1_763_900_001, 1_763_900_002], 2, "before the next"),
+        ([1_763_900_000, 1_763_900_001, 1_763_900_002, 2_000_000_000], 5, "after the last"),
+        ([1_763_900_000, 1_763_900_001, 1_763_900_002_000], 4, "after the last"),
+        ([0, 1, 2, 100_000], 5, "after the last"),
+    ],
+)
+def test_time_far_from_all_others_is_refused_with_its_line(
+    tmp_path: Path, times: list[int], line: int, word: str
+) -> None:
+    message = fault(timed(tmp_path, times))
+    off = times[0] if word == "before the next" else times[-1]
+    assert message.startswith(f"line {line}: time is {off}, ")
+    assert f"days {word} access, and all others lie within " in message
+    lines = "".join(f'{{"key": 1, "time": {time}}}\n' for time in times)
+    path = written(tmp_path, "t.jsonl", lines)
+    assert fault(path).startswith(f"line {line - 1}: time is {off}, ")
+
+
+def test_nights_and_weekends_are_no_faults(tmp_path: Path) -> None:
+    days = [86_400 * day + second for day in (0, 1, 2, 3, 4, 7, 8) for second in (0, 30_000)]
+    assert read_trace(timed(tmp_path, days)).keys.size == 14
+
+
 def test_what_stands_behind_stop_is_not_checked(tmp_path: Path) -> None:
-    assert read_trace(written(tmp_path, "t.csv", "key\na\n\n"), stop=1).key_count == 1
+    assert read_trace(written(tmp_path, "t.csv", "key\na\n,\n"), stop=1).key_count == 1
 
 
 def test_trace_cannot_be_changed(tmp_path: Path) -> None:

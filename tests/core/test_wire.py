@@ -12,6 +12,7 @@ from core.wire import (
     COLLAPSED,
     L1_HIT,
     L2_HIT,
+    MAX_FIELD,
     MISS,
     NONE,
     cache_status,
@@ -194,3 +195,30 @@ def test_what_other_services_time_is_read_by_its_own_name(
 @given(value=st.text(st.sampled_from('l2;dur=1.e-, "\\') | st.characters()))
 def test_no_server_timing_breaks_the_reader(value: str) -> None:
     assert all(seconds >= 0 for _, seconds in parse_server_timing(value))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "total;dur=" + "1" * 2_000 + "x",
+        'total;desc="' + '\\"' * 1_000,
+        "total" + "; " * 1_000,
+        ", " * 1_000,
+        '"' * 2_001,
+    ],
+)
+def test_field_that_means_nothing_is_read_as_nothing(value: str) -> None:
+    # Such fields took seconds while the expressions could try every division of digits or quotes.
+    assert parse_server_timing(value) == []
+    assert parse_cache_status(value, ("config",)) == [NONE]
+
+
+def test_field_beyond_the_limit_tells_nothing() -> None:
+    padding = "," + " " * MAX_FIELD
+    assert parse_server_timing("total;dur=1" + padding) == []
+    assert parse_cache_status("L1; hit" + padding, ("config",)) == [NONE]
+
+
+@pytest.mark.parametrize("duration", ["1e999", "1" * 400, "1e13"])
+def test_duration_that_nobody_waited_for_is_left_out(duration: str) -> None:
+    assert parse_server_timing(f"cpu;dur=2, total;dur={duration}") == [("cpu", 0.002)]

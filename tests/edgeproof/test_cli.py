@@ -54,7 +54,9 @@ REPORT_FILES = {"report.html", "report.json", "report.md", "junit.xml", "figures
 
 # Help.
 
-SCENARIO = ["--trace", "--trace-offset", "--trace-limit", "--seed", "--rate", "--set"]
+SCENARIO = [
+    "--trace", "--trace-offset", "--trace-limit", "--time-unit", "--seed", "--rate", "--set",
+]  # fmt: skip
 VERDICT = ["--gate", "--require", "--strict", "--plain", "--json", "--out"]
 LOAD = ["--host", "--i-am-allowed-to-load", "--max-rate", "--max-duration"]
 OPTIONS: dict[tuple[str, ...], list[str]] = {
@@ -190,7 +192,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("simulate baseline --gate never", "--gate never: use one of target, alert"),
         ("simulate baseline --gate model", "--gate model: use one of target, alert"),
         ("simulate baseline --trace nothing.csv", "nothing.csv"),
-        ("simulate baseline --trace .", "no trace format"),
+        ("simulate baseline --trace .", "a folder or a device"),
+        ("simulate baseline --trace notes.txt", "no trace format"),
+        ("simulate baseline --rate 8xx", "--rate is '8xx'; give requests/s, such as 400, or"),
         ("simulate baseline --trace-limit 0", "--trace-limit"),
         ("plan nothing", "no such scenario file"),
         ("plan baseline --gate target", "No such option: --gate"),
@@ -267,7 +271,7 @@ def test_trace_that_was_cut_in_half_is_refused(
     whole = lzma.compress(keys)
     (folder / "whole.trace.xz").write_bytes(whole)
     (folder / "cut.trace.xz").write_bytes(whole[: len(whole) // 2])
-    arguments = ["scenario", "check", "baseline", *SMALL]
+    arguments = ["scenario", "check", "baseline", *SMALL[:6]]  # a trace has users of its own
     assert main([*arguments, "--trace", "whole.trace.xz"]) == 0
     assert "Real keys from" in capsys.readouterr().out
     assert "cannot be read on" in refused([*arguments, "--trace", "cut.trace.xz"], capsys)
@@ -278,7 +282,8 @@ def test_trace_that_was_cut_in_half_is_refused(
 @pytest.mark.parametrize("option", ["--trace-offset", "--trace-limit"])
 def test_part_of_a_trace_needs_a_trace(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     said = refused(["simulate", "baseline", option, "5"], capsys)
-    assert f"{option} 5: needs a trace; give --trace FILE" in said
+    field = option.removeprefix("--").replace("-", ".")
+    assert f"{option} 5: {field} needs a trace; give --trace FILE" in said
 
 
 def test_out_that_cannot_be_used_is_refused_before_anything_runs(
@@ -318,7 +323,7 @@ def test_port_that_is_taken_is_refused_by_serve(folder: Path) -> None:
         done = edgeproof("serve", "baseline", *SMALL, "--port", port, cwd=folder)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr == (
+    assert done.stderr.endswith(
         f"edgeproof: 127.0.0.1:{port}: Address already in use; choose another --port\n"
     )
 
@@ -550,6 +555,17 @@ def run_with(record: RunRecord, folder: Path) -> str:
     folder.mkdir()
     write_record(record, folder / "record.json")
     return str(folder)
+
+
+@pytest.mark.parametrize("name", ["run.json", "plan.json", "record.json"])
+@pytest.mark.parametrize("text", ["[" * 2_000, "9" * 5_000, '{"workers": 1e999}'])
+def test_report_of_files_that_are_none_is_refused_by_their_name(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str, text: str
+) -> None:
+    run = folder / "broken"
+    run.mkdir()
+    (run / name).write_text(text)
+    assert str(run / name) in refused(["report", str(run)], capsys)
 
 
 def test_report_refuses_what_cannot_be_compared_and_makes_no_folder(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.capacity import CapacityPlan, CapacityPoint
+from core.failures import CAUSES, Cause, Failure, counted
 from core.histogram import LatencyHistogram
 from core.kpi import Kpi, judge
 from core.record import (
@@ -68,6 +69,7 @@ def run(
         reads=count_reads(requests, after=WARM_UP),
         memory_peak=None if "memory" in hidden else 61.2e6 * (1 + 0.02 * rng.standard_normal()),
         windows=window_columns(requests, after=WARM_UP, duration=duration),
+        failures=_failures(requests),
         notes=notes,
         audit=_audit(requests, invalid) if engine == "load" else None,
     )
@@ -107,6 +109,20 @@ def _requests(
         isolate=rng.integers(0, 4, size).astype(np.uint16),
         latency=latency,
         reads=reads,
+    )
+
+
+def _failures(requests: Requests) -> tuple[Failure, ...]:
+    failed = np.isinf(requests.latency)
+    number = int(np.count_nonzero(failed))
+    is_status = np.arange(number) % 3 == 0
+    codes = [CAUSES.index(cause) for cause in (Cause.STATUS, Cause.TIMEOUT)]
+    return counted(
+        endpoint=requests.endpoint[failed],
+        cause=np.where(is_status, *codes).astype(np.uint8),
+        status=np.where(is_status, 429, 0).astype(np.uint16),
+        intended=requests.intended[failed],
+        after=WARM_UP,
     )
 
 
@@ -183,6 +199,7 @@ def silent() -> RunRecord:
         latencies={},
         stages={},
         reads={},
+        failures=(),
         memory_peak=None,
         windows=Windows(
             start=WARM_UP,

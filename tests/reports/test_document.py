@@ -294,3 +294,42 @@ def test_notes_of_both_records_are_told_once(tmp_path: Path) -> None:
         "Prediction: CPU as committed",
         "Measurement: one URL",
     ]
+
+
+def test_reasons_of_failures_stand_in_every_document(tmp_path: Path) -> None:
+    report = _report(records.predicted(failed=0.02), records.measured(failed=0.1))
+    write_report(tmp_path, report)
+    assert report.measured is not None
+    failure = report.measured.failures[0]
+    assert failure.first is not None
+    cells = [failure.endpoint, "measured", f"{failure.count:,}", f"{failure.first:.2f} s"]
+    reason = {"status": "status 429 (too many requests)", "timeout": "timed out after 10 s"}
+    cells.append(reason[failure.cause])
+    page = (tmp_path / "report.html").read_text()
+    assert f'<td class="num">{cells[2]}</td>' in page
+    assert f"<td>{cells[4]}</td>" in page
+    assert f"| {' | '.join(cells)} |" in (tmp_path / "report.md").read_text()
+    data = json.loads((tmp_path / "report.json").read_text())
+    (found,) = (
+        each
+        for each in data["failures"]
+        if (each["side"], each["endpoint"], each["cause"]) == ("measured", "track", failure.cause)
+    )
+    assert (found["count"], found["reason"]) == (failure.count, cells[4])
+    assert found["first_seconds"] == failure.first
+    suite = ElementTree.parse(tmp_path / "junit.xml").getroot()[0]
+    output = suite.find("system-out")
+    assert output is not None
+    assert suite[-1] is output
+    assert output.text is not None
+    assert any(line.split() == " ".join(cells).split() for line in output.text.splitlines())
+    (case,) = (case for case in suite.findall("testcase") if case.get("name") == "error_ratio")
+    assert cells[4] in (case[0].text or "")
+
+
+def test_a_report_without_failures_has_no_table_of_them(tmp_path: Path) -> None:
+    write_report(tmp_path, _both())
+    assert "Failed requests" not in (tmp_path / "report.html").read_text()
+    assert "Failed requests" not in (tmp_path / "report.md").read_text()
+    assert ElementTree.parse(tmp_path / "junit.xml").getroot()[0].find("system-out") is None
+    assert json.loads((tmp_path / "report.json").read_text())["failures"] == []

@@ -87,13 +87,14 @@ def test_stopped_user_leaves_the_pool() -> None:
     assert arrivals.idle == 0
 
 
-def test_arrival_of_a_user_stopped_at_the_same_moment_counts_as_dropped() -> None:
+def test_arrival_of_a_user_stopped_at_the_same_moment_is_withdrawn() -> None:
     arrivals = Arrivals(intended(1))
     pool = Pool(arrivals, 1)
     pool.greenlets[0].kill(block=False)  # before it has had a turn it is handed an arrival
     arrivals.walk(perf_counter())
     pool.stop()
-    assert (arrivals.handed, list(arrivals.dropped), pool.taken) == (0, [0], [])
+    assert (arrivals.handed, list(arrivals.dropped), pool.taken) == (0, [], [])
+    assert list(arrivals.withdrawn) == [0]
 
 
 @pytest.mark.parametrize("make", [KernelTimer, YieldingTimer])

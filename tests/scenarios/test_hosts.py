@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 
 import pytest
 
+from core.addresses import is_loopback
 from core.errors import InputError
 from core.scenario import Topology
 from core.workload import generate_workload
@@ -14,8 +16,8 @@ from scenarios.hosts import (
     check_bounds,
     check_reachable,
     checked_hosts,
-    is_loopback,
     named_hosts,
+    peak_rate,
 )
 from scenarios.routing import ROUTING_UNKNOWN, Routing
 from tests.scenarios.loads import small_plan, small_scenario
@@ -81,6 +83,20 @@ def test_load_above_the_bounds_is_refused() -> None:
         check_bounds(scenario, workload, max_rate=99)
     with pytest.raises(InputError, match="1 s of load is above the bound of 0"):
         check_bounds(scenario, workload, max_duration=0.5)
+
+
+def test_load_of_a_trace_s_own_times_is_bounded_by_them_and_not_by_the_stages() -> None:
+    scenario = small_scenario(rate=100)
+    drawn = generate_workload(scenario)
+    timed = replace(drawn, intended_ns=drawn.intended_ns // 2, is_timed=True)
+    traced = scenario.model_copy(
+        update={"trace": scenario.trace.model_copy(update={"file": "t.csv"})}
+    )
+    assert peak_rate(traced, timed) == len(timed)  # all lie within a second
+    few = replace(timed, intended_ns=timed.intended_ns * 10_000)
+    check_bounds(traced, few, max_rate=99)
+    with pytest.raises(InputError, match="100 requests/s is above"):
+        check_bounds(traced, replace(few, is_timed=False), max_rate=99)
 
 
 def test_refused_connection_names_the_url() -> None:

@@ -68,6 +68,7 @@ def test_every_planned_request_goes_over_the_wire(
     assert events == {f"test-{index}" for index in np.flatnonzero(plan.workload.endpoint == 0)}
     assert lines[-1]["phase"] == "done"
     assert lines[-1]["done"] == lines[-1]["planned"] == len(plan.workload)
+    assert lines[-1]["answered"] == len(plan.workload)
     assert processes_in(tmp_path) == []
 
 
@@ -134,11 +135,11 @@ def test_without_a_token_no_clean_start_is_asked_for(
     [
         ("error", Kind.STATUS, 500),
         ("redirect", Kind.STATUS, 302),
-        ("bad_json", Kind.CHECK, 200),
-        ("empty_json", Kind.CHECK, 200),
+        ("bad_json", Kind.NOT_JSON, 200),
+        ("empty_json", Kind.EMPTY, 200),
         ("hang", Kind.TIMEOUT, 0),
-        ("close", Kind.CONNECTION, 0),
-        ("truncate", Kind.CONNECTION, None),
+        ("close", Kind.CLOSED, 0),
+        ("truncate", Kind.TRUNCATED, None),
     ],
 )
 def test_failed_requests_are_slower_than_any_limit(
@@ -163,7 +164,7 @@ def test_connection_is_never_used_twice_for_one_request(
     mix = {"track": 0, "attribution": 0, "journey": 1, "channels": 0}
     traffic = {"stages": [{"rate": 40}], "mix": mix}
     result = run_load(small_plan(small_scenario(traffic=traffic), [url]), tmp_path)
-    assert set(result.rows.kind.tolist()) == {Kind.CONNECTION}
+    assert set(result.rows.kind.tolist()) == {Kind.CLOSED}
     assert len(inspect(url)["seen"]) == len(result.rows)
 
 

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections import Counter
 from typing import Any
 
 import numpy as np
 import pytest
 
+from core.failures import Cause
 from core.histogram import LatencyHistogram
 from core.kpi import parse_metric
 from core.record import RunRecord
 from core.workload import Workload, generate_workload
 from scenarios.audit import inversions, largest_displacement
-from scenarios.measurement import measure, requests_of, summary
+from scenarios.measurement import measure, reason_lines, requests_of, summary
 from scenarios.result import Kind, LoadResult, Rows, Snapshot
-from tests.scenarios.loads import all_answered, load_result, small_scenario, some_rows
+from scenarios.tally import Tally
+from tests.scenarios.loads import (
+    all_answered,
+    load_result,
+    small_plan,
+    small_scenario,
+    some_rows,
+)
 
 SCENARIO = small_scenario(rate=2000)
 
@@ -202,25 +212,76 @@ def test_unseen_stages_are_not_measured(workload: Workload) -> None:
     assert any("no statistics" in note for note in record.notes)
 
 
-def test_failures_are_counted_by_kind(workload: Workload) -> None:
+def some_failed(workload: Workload, *kinds: Kind) -> Rows:
+    """Return rows of which the last ones ended as *kinds*, the last first."""
     kind = np.full(len(workload), Kind.ANSWERED, dtype=np.uint8)
     status = np.full(len(workload), 200, dtype=np.uint16)
-    last = len(workload) - np.arange(1, 7)
-    kind[last] = [
-        *(Kind.TIMEOUT, Kind.CONNECTION, Kind.CHECK, Kind.STATUS, Kind.STATUS, Kind.UNFINISHED)
-    ]
-    status[last[3:5]] = (500, 404)
+    last = len(workload) - np.arange(1, len(kinds) + 1)
+    kind[last] = kinds
+    status[last] = np.where(kind[last] == Kind.STATUS, 500, 0)
     latency = np.where(kind == Kind.ANSWERED, 0.005, math.inf)
-    rows = all_answered(workload, kind=kind, status=status, latency=latency)
+    return all_answered(workload, kind=kind, status=status, latency=latency)
+
+
+def by_cause(record: RunRecord) -> dict[Cause, int]:
+    counts: Counter[Cause] = Counter()
+    for failure in record.failures:
+        counts[failure.cause] += failure.count + failure.in_warm_up
+    return dict(counts)
+
+
+def test_every_failed_request_has_a_reason(workload: Workload) -> None:
+    kinds = [kind for kind in Kind if kind is not Kind.ANSWERED]
+    rows = some_failed(workload, *kinds)
     record = recorded(load_result(rows, planned=len(workload)), workload)
-    assert record.counters == {
-        "failed_timeout": 2,
-        "failed_connection": 1,
-        "failed_check": 1,
-        "failed_status_404": 1,
-        "failed_status_500": 1,
-    }
-    assert sum(h.failed for h in record.latencies.values()) == 6
+    assert by_cause(record) == {kind.cause: 1 for kind in kinds}
+    assert sum(h.failed for h in record.latencies.values()) == len(kinds)
+    by_endpoint = Counter({name: h.failed for name, h in record.latencies.items()})
+    for failure in record.failures:
+        by_endpoint[failure.endpoint] -= failure.count
+    assert set(by_endpoint.values()) == {0}
+
+
+def test_dropped_arrivals_found_no_free_connection(workload: Workload) -> None:
+    record = recorded(load_result(without(workload, 600), planned=len(workload)), workload)
+    assert by_cause(record) == {Cause.DROPPED: 600}
+    early = int(np.count_nonzero(workload.intended[:600] < SCENARIO.warm_up))
+    assert 0 < early < 600
+    assert sum(f.in_warm_up for f in record.failures) == early
+    assert min(f.first or 0.0 for f in record.failures) == workload.intended[0]
+
+
+def test_what_an_interruption_cut_off_has_not_failed(workload: Workload) -> None:
+    rows = some_failed(workload, Kind.UNFINISHED, Kind.REFUSED)
+    result = load_result(rows, planned=len(workload), interrupted=True)
+    assert by_cause(recorded(result, workload)) == {Cause.REFUSED: 1}
+
+
+@pytest.mark.parametrize("kind", [Kind.EXHAUSTED, Kind.UNFINISHED])
+def test_failures_of_the_generator_itself_make_a_run_invalid(
+    kind: Kind, workload: Workload
+) -> None:
+    few = load_result(some_failed(workload, kind), planned=len(workload))
+    many = load_result(some_failed(workload, *[kind] * 20), planned=len(workload))
+    assert reasons(few, workload) == ()
+    (reason,) = reasons(many, workload)
+    assert reason.startswith("20 of ")
+    assert "generator's own fault" in reason
+
+
+def test_tallies_of_several_processes_add_up_to_the_failures_of_one(workload: Workload) -> None:
+    plan = small_plan(SCENARIO, ["http://127.0.0.1:1"])
+    rows = some_failed(workload, Kind.STATUS, Kind.REFUSED, Kind.REFUSED)
+    result = load_result(rows, planned=len(workload))
+    total = Tally(lag_limit=1.0, timeout=plan.timeout)
+    for _ in range(2):
+        total.add(Tally.from_message(json.loads(json.dumps(Tally.of(plan, result).to_message()))))
+    once = recorded(result, workload).failures
+    assert [(f.endpoint, f.cause, f.status, f.count) for f in total.failures] == [
+        (f.endpoint, f.cause, f.status, 2 * f.count) for f in once
+    ]
+    lines = reason_lines(total.failures, timeout=plan.timeout)
+    assert any(line.endswith("connection refused") for line in lines)
 
 
 def test_notes_say_how_the_load_began(workload: Workload) -> None:

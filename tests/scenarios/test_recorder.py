@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from core.wire import COLLAPSED, L1_HIT, L2_HIT, MISS, cache_status, server_timing
-from scenarios.recorder import Recorder, passes_check
+from scenarios.recorder import Recorder, judged_body
 from scenarios.rendering import Request
 from scenarios.result import Kind
 from tests.scenarios.loads import small_scenario
@@ -48,8 +48,8 @@ def test_rows_stand_in_the_order_of_sending() -> None:
     [
         ({"status": 500}, Kind.STATUS),
         ({"status": 302}, Kind.STATUS),
-        ({"body": b""}, Kind.CHECK),
-        ({"body": b"{nothing"}, Kind.CHECK),
+        ({"body": b""}, Kind.EMPTY),
+        ({"body": b"{nothing"}, Kind.NOT_JSON),
         ({"status": 202}, Kind.ANSWERED),
         ({"content_type": "text/html", "body": b"<p>"}, Kind.ANSWERED),
     ],
@@ -61,6 +61,7 @@ def test_answer_that_does_not_count_is_infinitely_slow(fields: dict[str, Any], k
     assert math.isinf(rows.latency[0]) == (kind is not Kind.ANSWERED)
     assert rows.status[0] == fields.get("status", 200)
     assert recorder.failed == (kind is not Kind.ANSWERED)
+    assert recorder.answered == 1
 
 
 def test_reads_and_timings_are_kept() -> None:
@@ -92,17 +93,31 @@ def test_recent_quantiles_show_failures_as_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content_type", "body", "passes"),
+    ("status", "content_type", "body", "kind"),
     [
-        ("application/json; charset=utf-8", b"[1]", True),
-        ("application/problem+json", b"nothing", False),
-        ("APPLICATION/JSON", b"", False),
-        ("application/json", b"\xff\xfe\x00", False),
-        ("application/json", b"[" * 100_000, False),
-        ("", b"", True),
+        (200, "application/json; charset=utf-8", b"[1]", Kind.ANSWERED),
+        (200, "application/problem+json", b"nothing", Kind.NOT_JSON),
+        (200, "APPLICATION/JSON", b"", Kind.EMPTY),
+        (202, "application/json", b" \r\n", Kind.EMPTY),
+        (200, "application/json", b"\xff\xfe\x00", Kind.NOT_JSON),
+        (200, "application/json", b"[" * 100_000, Kind.NOT_JSON),
+        (202, "", b"", Kind.ANSWERED),
+        # Without a body by definition, whatever a framework puts into the type.
+        (204, "application/json", b"", Kind.ANSWERED),
+        (205, "application/json", b"", Kind.ANSWERED),
+        (304, "application/json", b"", Kind.ANSWERED),
     ],
 )
-def test_only_what_calls_itself_json_is_checked(
-    content_type: str, body: bytes, passes: bool
+def test_only_a_body_that_calls_itself_json_is_checked(
+    status: int, content_type: str, body: bytes, kind: Kind
 ) -> None:
-    assert passes_check(content_type, body) is passes
+    assert judged_body(status, content_type, body) is kind
+
+
+def test_what_got_no_answer_is_not_counted_as_answered() -> None:
+    recorder = Recorder(small_scenario())
+    for index, kind in enumerate((Kind.TIMEOUT, Kind.REFUSED, Kind.STALLED)):
+        recorder.fail(sent(recorder, index=index), kind)
+    answered(recorder, sent(recorder, index=3), status=429)
+    answered(recorder, sent(recorder, index=4))
+    assert (recorder.done, recorder.answered, recorder.failed) == (5, 2, 4)

@@ -120,6 +120,7 @@ def draw_plan(seed: int) -> Plan:
         retry_pause=switch(0.7, 0.2, 1.0),
         early_refresh=0.5 if chance(0.3) else 0.0,
         l2_soft_timeout=min(switch(0.4, 0.1, 0.3), timeout),
+        edge_store=is_eventual,
     )
     faults = []
     for kind in ("slow", "error", "dead"):
@@ -154,6 +155,7 @@ def draw_plan(seed: int) -> Plan:
                 "write": OnGrid(0.0, slowest, step),
                 "cache_ttl": unit,
                 "timeout": timeout,
+                "consistency": "eventual" if is_eventual else "strong",
             }
         ),
         faults=tuple(faults),

@@ -10,9 +10,9 @@ import pytest
 
 from core.capacity import CapacityPlan, CapacityPoint
 from core.errors import InputError
+from core.pace import with_rate
 from core.replay import prepare
 from core.scenario import Scenario
-from core.scenario_file import with_rate
 from sim.capacity import RUNS, Step, plan_capacity
 from sim.rates import at_rate
 from sim.simulate import simulate
@@ -278,19 +278,24 @@ def test_trace_is_planned_beyond_the_rate_that_would_use_up_its_accesses(tmp_pat
     assert plan.highest_rate == plan.bound == 320.0
 
 
-@pytest.mark.parametrize(
-    ("timed", "source", "words"),
-    [
-        (False, {"offset": 990}, "10 accesses from offset 990 on"),
-        (True, {}, r"keys\.csv: it has times of its own"),
-    ],
-)
-def test_trace_that_has_one_rate_only_is_refused(
-    timed: bool, source: dict[str, Any], words: str, tmp_path: Path
-) -> None:
-    trace = trace_of(tmp_path, 1000, timed=timed)
-    with pytest.raises(InputError, match=words):
-        plan_capacity(planned(trace={"file": str(trace), **source}))
+def test_trace_without_enough_accesses_is_refused(tmp_path: Path) -> None:
+    trace = trace_of(tmp_path, 1000)
+    with pytest.raises(InputError, match="10 accesses from offset 990 on"):
+        plan_capacity(planned(trace={"file": str(trace), "offset": 990}))
+
+
+@pytest.mark.parametrize("source", [{}, {"limit": 30}, {"offset": 20}])
+def test_timed_trace_is_planned_from_its_own_rate(tmp_path: Path, source: dict[str, Any]) -> None:
+    trace = trace_of(tmp_path, 1000, timed=True)
+    kpis = [{"metric": "p95_track", "target": "< 500ms", "alert": "> 2s"}]
+    plan = plan_capacity(
+        planned(trace={"file": str(trace), **source}, kpis=kpis, start="cold", duration="40s")
+    )
+    assert plan.highest_rate is not None
+    assert plan.breaking_rate is not None
+    assert round(plan.points[0].rate, 6) == 10.0  # an access each 0.1 s
+    slow, fast = plan.points[0].values, plan.points[-1].values
+    assert slow["p95_track"] < 0.5 <= fast["p95_track"]
 
 
 def test_scenario_without_arrivals_is_refused() -> None:

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.failures import Cause
 from core.kpi import Outcome, parse_metric
 from core.population import Events
 from core.record import RunRecord, read_record, write_record
@@ -314,6 +315,10 @@ def test_failing_database_fails_what_needs_it_inside_the_fault_only() -> None:
     assert not failed[requests.intended >= 2.5].any()
     assert not failed[requests.intended < 1.5 - longest].any()
     assert found.record.counters["l3_errors"] >= np.count_nonzero(failed)
+    (reason,) = found.record.failures
+    assert (reason.cause, reason.status, reason.endpoint) == (Cause.STATUS, 503, "track")
+    assert reason.count == np.count_nonzero(failed)
+    assert reason.first == requests.intended[failed].min()
     # What was answered before the fault began is as it would have been without it.
     early = healthy.intended + healthy.latency < 1.5
     assert np.array_equal(requests.latency[early], healthy.latency[early])
@@ -328,6 +333,8 @@ def test_dead_database_fails_requests_at_its_time_limit_and_lets_the_run_end() -
     failed = np.isinf(requests.latency)
     tracking = requests.endpoint == 0
     assert failed[tracking & (requests.intended >= 1.5) & (requests.intended < 2.2)].all()
+    assert {(f.cause, f.status) for f in found.record.failures} == {(Cause.STATUS, 504)}
+    assert sum(f.count + f.in_warm_up for f in found.record.failures) == np.count_nonzero(failed)
     assert not failed[requests.intended >= 2.5].any()
     assert found.record.counters["l3_errors"] > 0
     # Journeys that a cache answers do not notice.
@@ -343,6 +350,16 @@ def test_dead_database_fails_requests_at_its_time_limit_and_lets_the_run_end() -
     assert counters["conversions_processed"] + counters["queue_given_up"] == accepted > 0
 
 
+def test_client_that_gives_up_first_meets_a_timeout_and_not_the_error_that_came_later() -> None:
+    scenario = with_fault(
+        small_scenario(tiers={"l3": {"timeout": "100ms"}}, timeout="90ms"), tier="l3", kind="dead"
+    )
+    found = simulate(scenario, replications=0)
+    assert {f.cause for f in found.record.failures} == {Cause.TIMEOUT}
+    failed = np.count_nonzero(np.isinf(found.requests.latency))
+    assert sum(f.count + f.in_warm_up for f in found.record.failures) == failed > 0
+
+
 def test_slow_database_slows_what_reads_from_it_and_nothing_that_l1_answers() -> None:
     scenario = small_scenario(traffic={"mix": ONLY_JOURNEYS}, topology={"cpu": NO_CPU})
     slow = with_fault(scenario, tier="l3", kind="slow", value=50.0)
@@ -355,6 +372,24 @@ def test_slow_database_slows_what_reads_from_it_and_nothing_that_l1_answers() ->
 
 
 # Design claims.
+
+
+@pytest.mark.parametrize("start", ["cold", "warm"])
+def test_an_edge_store_takes_every_ttl_of_a_scenario_that_it_did_not_refuse(start: str) -> None:
+    def record(min_ttl: str) -> RunRecord:
+        l2 = {"consistency": "eventual", "min_ttl": min_ttl, "ttl": {"user_journeys": "60s"}}
+        scenario = small_scenario(
+            tiers={"l2": l2, "negative_ttl": "60s"},
+            topology={"isolates": 1},  # or two of them write a key within a second
+            start=start,
+        )
+        return simulate(scenario, replications=0).record
+
+    clamped, refused = record("clamp"), record("refuse")
+    assert clamped.counters == refused.counters
+    assert clamped.stages.keys() == refused.stages.keys()
+    assert refused.counters["l2_write_errors"] == 0  # of what loads left of a TTL, too
+    assert refused.counters["loads"] > (50 if start == "cold" else 5)
 
 
 def test_request_scope_finds_nothing_in_l1() -> None:

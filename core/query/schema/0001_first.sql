@@ -56,6 +56,7 @@ CREATE TABLE touch_credits (
   PRIMARY KEY (conversion_id, touchpoint_index)
 ) WITHOUT ROWID;
 
+-- D1 takes five terms of a compound SELECT, and counts those of a subquery anew.
 CREATE VIEW multi_touch_attribution AS
 SELECT conversion_id, attribution_model, touchpoint_index, utm_source,
        100.0 * credit AS credit_percentage,
@@ -68,8 +69,10 @@ FROM (
   UNION ALL SELECT *, 'first_click', first_click FROM touch_credits
   UNION ALL SELECT *, 'linear', linear FROM touch_credits
   UNION ALL SELECT *, 'time_decay', time_decay FROM touch_credits
-  UNION ALL SELECT *, 'u_shape', u_shape FROM touch_credits
-  UNION ALL SELECT *, 'w_shape', w_shape FROM touch_credits
+  UNION ALL SELECT * FROM (
+    SELECT *, 'u_shape', u_shape FROM touch_credits
+    UNION ALL SELECT *, 'w_shape', w_shape FROM touch_credits
+  )
 );
 
 CREATE TABLE channel_performance (

@@ -29,7 +29,10 @@ FROM (
   UNION ALL SELECT *, 'first_click', first_click FROM touch_credits
   UNION ALL SELECT *, 'linear', linear FROM touch_credits
   UNION ALL SELECT *, 'time_decay', time_decay FROM touch_credits
-  UNION ALL SELECT *, 'u_shape', u_shape FROM touch_credits
-  UNION ALL SELECT *, 'w_shape', w_shape FROM touch_credits
-  UNION ALL SELECT *, 'data_driven', data_driven FROM touch_credits WHERE data_driven IS NOT NULL
+  UNION ALL SELECT * FROM (
+    SELECT *, 'u_shape', u_shape FROM touch_credits
+    UNION ALL SELECT *, 'w_shape', w_shape FROM touch_credits
+    UNION ALL SELECT *, 'data_driven', data_driven FROM touch_credits
+    WHERE data_driven IS NOT NULL
+  )
 );

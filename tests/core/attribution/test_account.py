@@ -81,7 +81,7 @@ def test_quoted_channel_may_hold_the_separator(tmp_path: Path) -> None:
     assert ["total_conversion_value" in notes[0], "total_null" in notes[1]] == [True, True]
 
 
-@pytest.mark.parametrize("absent", ["", " ", "NA", "nan", "NaN", "NULL", "null", "<NA>"])
+@pytest.mark.parametrize("absent", ["", " ", "NA", "NaN", "null", "<NA>", "None", "n/a", "-"])
 def test_absent_numbers_of_values_and_nulls_are_zero_and_said(tmp_path: Path, absent: str) -> None:
     text = "path,total_conversions,total_conversion_value,total_null\n"
     text += f"a,4,{absent},{absent}\nb,3,7.5,{absent}\n"
@@ -112,7 +112,7 @@ def test_empty_path_is_a_conversion_without_a_touch(tmp_path: Path) -> None:
         ("path,total_conversions\na,-1\n", "total_conversions is '-1'"),
         ("path,total_conversions\na,nan\n", "total_conversions is 'nan'"),
         ("path,total_conversions\na,\n", "total_conversions is ''"),
-        ("path,total_conversions,total_null\na,1,none\n", "total_null is 'none'"),
+        ("path,total_conversions,total_null\na,1,some\n", "total_null is 'some'"),
         ("path,Path,total_conversions\na,b,1\n", "column path stands twice"),
         ("path,total_conversions\na,1e999\n", "total_conversions is '1e999'"),
         ("path;total_conversions\na;1,5\n", "total_conversions is '1,5'.*decimal point"),
@@ -311,7 +311,8 @@ def test_channel_of_the_name_of_the_rest_is_no_rare_one_without_any(tmp_path: Pa
     assert whole.notices == ()
     few = account_of(paths, Parameters(), models=["data_driven"], most=2)
     assert few.notices == (
-        "data_driven takes 3 rare channels as one, (other), where their removal figures stand",
+        "data_driven takes 3 rare channels as one, (other), where their removal figures stand, and "
+        "with them the data's own channel of that name",
     )
 
 

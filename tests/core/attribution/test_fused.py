@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from core.attribution.fused import RELATIVE_ERROR, Engine, chosen_engine, has_numba, share_credit
 from core.attribution.models import MODELS, touch_credits
-from core.attribution.parameters import DIRECT, Parameters
+from core.attribution.names import DIRECT
+from core.attribution.parameters import Parameters
 from core.attribution.paths import Paths, under_direct_rule
 from core.errors import InputError
 from tests.core.attribution.flat import DAY_MS, channels_of, path_sets, paths_from

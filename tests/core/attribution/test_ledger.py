@@ -21,7 +21,8 @@ from core.attribution.connections import open_writer
 from core.attribution.journeys import Journey, journeys_of
 from core.attribution.ledger import store_waiting
 from core.attribution.models import MODELS, touch_credits
-from core.attribution.parameters import DIRECT, OTHER, Parameters
+from core.attribution.names import DIRECT
+from core.attribution.parameters import OTHER, Parameters
 from core.attribution.sample import MOST_CHANNELS, fit_newest
 from core.attribution.scheme import Scheme
 from core.attribution.settings import Attribution

@@ -17,7 +17,8 @@ from core.attribution.models import (
     role_of,
     touch_credits,
 )
-from core.attribution.parameters import DIRECT, HALF_LIFE_MS, Parameters
+from core.attribution.names import DIRECT
+from core.attribution.parameters import HALF_LIFE_MS, Parameters
 from core.errors import InputError
 from tests.core.attribution.worlds import credits_of
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from core.attribution.fitted import FittedModel
 from core.attribution.journeys import Journey
 from core.attribution.models import DATA_DRIVEN, HEURISTICS, MODELS
-from core.attribution.parameters import DIRECT, Parameters
+from core.attribution.names import DIRECT
+from core.attribution.parameters import Parameters
 from core.attribution.scheme import Scheme
 from core.errors import InputError
 from tests.core.attribution.driven import driven_credits

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Literal
 
 import pytest
 
-from core.caching.edge_kv import EdgeKV, WriteLimit
+from core.caching.edge_kv import EdgeKV, FilledEdgeKV, WriteLimit
 from core.caching.faulty_kv import FaultyKV
 from core.caching.kv import MemoryKV, StoreItem
 from core.clock import ManualClock
@@ -16,7 +17,13 @@ from core.errors import StoreError, StoreTimeout
 class World:
     """Two points of presence, here and there, in front of one central store."""
 
-    def __init__(self, *, cache_ttl: float = 60.0, max_cached: int = 1_000) -> None:
+    def __init__(
+        self,
+        *,
+        cache_ttl: float = 60.0,
+        max_cached: int = 1_000,
+        min_ttl: Literal["clamp", "refuse"] = "clamp",
+    ) -> None:
         self.clock = ManualClock(100.0)
         self.memory = MemoryKV(self.clock.now)
         self.central = FaultyKV(self.memory, asyncio.sleep)
@@ -28,6 +35,7 @@ class World:
                 cache_ttl=cache_ttl,
                 max_cached=max_cached,
                 limit=limit,
+                min_ttl=min_ttl,
             )
             for _ in range(2)
         )
@@ -135,19 +143,104 @@ def test_a_cached_value_ends_with_its_own_life() -> None:
 
 
 @pytest.mark.parametrize("ttl", [0.5, 10.0, 59.9])
-def test_a_short_life_is_kept_centrally_for_60_s_and_hidden_when_it_is_over(ttl: float) -> None:
+def test_a_ttl_under_60_s_is_asked_for_as_60_s(ttl: float) -> None:
     async def main() -> None:
         world = World()
         await world.here.put(item("k", b"v", ttl))
-        world.advance(ttl - 0.01)
-        assert await world.here.get("k") == [b"v"]
-        assert await world.there.get("k") == [b"v"]
+        world.advance(59.99)
+        assert await world.here.get("k") == await world.there.get("k") == [b"v"]
         world.advance(0.02)
+        assert await world.here.get("k") == await world.there.get("k") == [None]
+        assert await world.memory.get("k") == [None]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("ttl", [0.5, 59.0, 59.985])
+def test_a_ttl_under_60_s_is_refused_where_it_is_not_clamped(ttl: float) -> None:
+    async def main() -> None:
+        world = World(min_ttl="refuse")
+        with pytest.raises(StoreError, match=rf"400 the ttl of 'k' is {int(ttl)} s, at least 60"):
+            await world.here.put(item("other"), item("k", b"v", ttl))
+        assert await world.memory.get("k", "other") == [None, None]
+        await world.here.put(item("other"), item("k", b"v", 60.0))  # nor did it count as a write
+        assert await world.there.get("k", "other") == [b"v", b"v"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("at", "ttl", "lasts"),
+    [
+        (0.0, 60.0, 60.0), (0.8125, 60.0, 59.1875), (0.8125, 60.5, 59.1875), (0.5, 60.999, 59.5),
+        (0.9375, 30.0, 59.0625), (0.25, 61.0, 60.75),
+    ],
+)  # fmt: skip
+def test_a_life_is_counted_in_whole_seconds(at: float, ttl: float, lasts: float) -> None:
+    async def main() -> None:
+        world = World()
+        world.advance(at)
+        await world.here.put(item("k", b"v", ttl))
+        world.advance(lasts - 0.0625)
+        assert await world.here.get("k") == await world.there.get("k") == [b"v"]
+        world.advance(0.0625)
+        assert await world.here.get("k") == await world.there.get("k") == [None]
+        assert await world.memory.get("k") == [None]
+        assert await world.here.delete("k") == 0
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("key", ["", ".", ".."])
+def test_a_key_that_the_edge_store_refuses_is_refused(key: str) -> None:
+    async def main() -> None:
+        world = World()
+        for operation in (
+            world.here.get("k", key), world.here.put(item("k"), item(key)),
+            world.here.delete("k", key),
+        ):  # fmt: skip
+            with pytest.raises(ValueError, match=f"{key!r} is no key of the edge store"):
+                await operation
+        assert await world.memory.get("k") == [None]
+
+    asyncio.run(main())
+
+
+def test_a_value_over_25_mib_is_refused() -> None:
+    async def main() -> None:
+        world = World()
+        largest = bytes(25 * 1024 * 1024)
+        with pytest.raises(StoreError, match=r"413 the value of 'k' is 26,214,401 bytes long"):
+            await world.here.put(item("other"), item("k", largest + b"v"))
+        assert await world.memory.get("k", "other") == [None, None]
+        await world.here.put(item("k", largest))
+        assert await world.there.get("k") == [largest]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("keys", [[f"k{number}" for number in range(101)], ["k"] * 101])
+def test_more_than_100_keys_a_read_are_refused(keys: list[str]) -> None:
+    async def main() -> None:
+        world = World()
+        assert await world.here.get(*keys[:100]) == [None] * 100
+        with pytest.raises(ValueError, match=r"101 keys in one read; the edge store takes 100"):
+            await world.here.get(*keys)
+
+    asyncio.run(main())
+
+
+def test_what_was_written_before_keeps_what_is_left_of_its_life() -> None:
+    async def main() -> None:
+        world = World(min_ttl="refuse")
+        filled = FilledEdgeKV(world.central, world.clock.now)
+        world.advance(0.25)
+        for _ in range(2):  # no write of now: the limit does not count it
+            await filled.put(item("k", b"v", 10.0))
+        world.advance(9.875)
+        assert await world.here.get("k") == [b"v"]
+        world.advance(0.125)
         assert await world.here.get("k") == [None]
-        assert await world.there.get("k") == [None]
-        assert (await world.memory.get("k")) != [None]
-        world.advance(60.0 - ttl)
-        assert (await world.memory.get("k")) == [None]
 
     asyncio.run(main())
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import redis.asyncio as redis
@@ -19,6 +19,7 @@ from core.caching.redis_kv import embedded_kv, redis_kv
 from core.clock import ManualClock
 from core.distributions import Distribution
 from core.emulation import DelayedKV, FaultSchedule
+from core.errors import StoreError
 from core.streams import Purpose
 from core.tiers import L2
 
@@ -128,6 +129,15 @@ def items(*keys: str, ttl: float = LONG_LIFE, tags: tuple[str, ...] = ()) -> lis
     return [StoreItem(key, key.encode(), ttl, tags) for key in keys]
 
 
+async def read(store: KVStore, keys: list[str]) -> list[bytes | None]:
+    """Return the values of *keys*, 100 a read, which every store takes."""
+    return [
+        value
+        for start in range(0, len(keys), 100)
+        for value in await store.get(*keys[start : start + 100])
+    ]
+
+
 def test_a_value_reads_back_byte_for_byte(run: Runner) -> None:
     async def test(store: KVStore) -> None:
         for value in (b"v", b"", b"\x00\xff\r\n", bytes(range(256)) * 400):
@@ -199,6 +209,37 @@ def test_a_life_of_nothing_is_refused_before_anything_is_written(run: Runner, tt
     run(test)
 
 
+REFUSED_BY_EDGE = {
+    "no name": (items(""), ValueError, "is no key of the edge store"),
+    "dot": (items("."), ValueError, "is no key of the edge store"),
+    "two dots": (items(".."), ValueError, "is no key of the edge store"),
+    "long": (items("k" * 513), ValueError, "513 bytes long"),
+    "large": ([StoreItem("k", bytes(25 * 1024 * 1024 + 1), LIFE)], StoreError, "413 "),
+    "short": (items("k", ttl=59.0), StoreError, "400 "),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED_BY_EDGE)
+@pytest.mark.parametrize("is_delayed", [False, True])
+def test_only_the_edge_store_refuses(what: str, is_delayed: bool) -> None:
+    refused, error, says = REFUSED_BY_EDGE[what]
+
+    async def main() -> None:
+        clock = ManualClock()
+        memory = MemoryKV(clock.now)
+        edge: KVStore = EdgeKV(memory, clock.now, min_ttl="refuse")
+        if is_delayed:
+            tier = L2(consistency="eventual")
+            edge = DelayedKV(edge, tier, FaultSchedule(()), StillPlatform(clock))
+        with pytest.raises(error, match=says):
+            await edge.put(*refused, *items("other"))
+        assert await memory.get("k", "other") == [None, None]
+        await memory.put(*refused)
+        assert await memory.get(refused[0].key) == [refused[0].value]
+
+    asyncio.run(main())
+
+
 def test_what_has_expired_is_gone_and_not_counted(run: Runner) -> None:
     async def test(store: KVStore, lapse: Lapse) -> None:
         await store.put(*items("p1", "p2", "p3", ttl=LIFE, tags=("t",)))
@@ -247,9 +288,9 @@ def test_2500_keys_go_at_once(run: Runner) -> None:
     async def test(store: KVStore) -> None:
         keys = [f"user:{number}" for number in range(2_500)]
         await store.put(*items(*keys))
-        assert await store.get(*keys) == [key.encode() for key in keys]
+        assert await read(store, keys) == [key.encode() for key in keys]
         assert await store.delete(*keys, *keys) == 2_500
-        assert await store.get(*keys) == [None] * 2_500
+        assert await read(store, keys) == [None] * 2_500
 
     run(test)
 
@@ -260,7 +301,7 @@ def test_2500_keys_under_a_prefix_all_go_and_are_counted(run: Runner) -> None:
         await store.put(*items(*keys, "users"))
         assert await store.delete_prefix("user:") == 2_500
         assert await store.delete_prefix("user:") == 0
-        assert await store.get(*keys) == [None] * 2_500
+        assert await read(store, keys) == [None] * 2_500
         assert await store.get("users") == [b"users"]
 
     run(test)
@@ -272,7 +313,7 @@ def test_2500_keys_under_a_tag_all_go_and_are_counted(run: Runner) -> None:
         await store.put(*items(*keys, tags=("users",)), *items("user", tags=("user",)))
         assert await store.delete_tag("users") == 2_500
         assert await store.delete_tag("users") == 0
-        assert await store.get(*keys) == [None] * 2_500
+        assert await read(store, keys) == [None] * 2_500
         assert await store.get("user") == [b"user"]
 
     run(test)
@@ -480,5 +521,64 @@ def test_a_delayed_store_takes_the_latencies_of_the_scenario() -> None:
         took.append(clock.now() - before)
         cold, write, read = (d.sample(0.5) for d in (tier.cold_read, tier.write, tier.read))
         assert took == pytest.approx([cold, write, read, cold])
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("consistency", "each"), [("strong", 1), ("eventual", 40)])
+def test_many_keys_in_a_put_or_delete_are_an_operation_each_to_an_edge_store(
+    consistency: Literal["strong", "eventual"], each: int
+) -> None:
+    async def main() -> None:
+        clock, charged = ManualClock(), list[str]()
+
+        class Charging(StillPlatform):
+            def charge(self, tier: str) -> float:
+                charged.append(tier)
+                self.clock.advance(0.001)
+                return self.clock.now()
+
+        tier = L2(consistency=consistency)
+        memory = MemoryKV(clock.now)
+        store = DelayedKV(memory, tier, FaultSchedule(()), Charging(clock))
+        keys = [f"k{number}" for number in range(40)]
+        await store.put(*items(*keys, *keys[:5]))
+        assert (store.operations, len(charged)) == (each, each)
+        # Sent one after the other, they are under way at a time.
+        assert clock.now() == pytest.approx(each * 0.001 + tier.write.sample(0.5))
+        await store.get(*keys)
+        assert (store.operations, len(charged)) == (each + 1, each + 1)
+        assert await store.delete(*keys[:20], *keys[:5]) == 20
+        assert store.operations == (each + 1 + 20 if consistency == "eventual" else 3)
+        assert await store.delete_prefix("k") == 20
+        assert store.operations == (each + 22 + 20 if consistency == "eventual" else 4)
+
+    asyncio.run(main())
+
+
+def test_the_life_of_a_delayed_value_goes_on_while_it_is_written() -> None:
+    async def main() -> None:
+        clock = ManualClock()
+        memory = MemoryKV(clock.now)
+        store = delayed(memory, clock)
+        await store.put(StoreItem("k", b"v", 10.0))
+        clock.advance(10.0 - clock.now())
+        assert await memory.get("k") == [None]
+
+    asyncio.run(main())
+
+
+def test_an_edge_store_counts_a_delayed_life_from_the_second_of_its_arrival() -> None:
+    async def main() -> None:
+        clock = ManualClock(0.97)  # with the write of 60 ms it arrives in the next second
+        memory = MemoryKV(clock.now)
+        edge = EdgeKV(memory, clock.now, min_ttl="refuse")
+        tier = L2(consistency="eventual")
+        store = DelayedKV(edge, tier, FaultSchedule(()), StillPlatform(clock))
+        await store.put(StoreItem("k", b"v", 60.0))
+        clock.advance(60.9375 - clock.now())
+        assert await memory.get("k") != [None]
+        clock.advance(0.125)
+        assert await memory.get("k") == [None]
 
     asyncio.run(main())

@@ -1,7 +1,13 @@
-"""A server that answers as the documentation of D1's REST endpoint says, over SQLite."""
+"""A server that answers as the documentation of D1's REST endpoint says, over SQLite.
+
+What it refuses, and how, is what D1 refused in workerd 1.20261117.1 with miniflare 4.20260730.0,
+whose binding puts "D1_ERROR: " before the same messages. The rows that it counts as read are those
+that it returns: SQLite does not tell how many D1 would have scanned.
+"""
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import threading
 from collections import deque
@@ -15,10 +21,23 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from core.query.limits import limit
 from core.query.migrations import migrate
 
 ACCOUNT = "023e105f4ecef8ad9ca31a8372d0c353"
 TOKEN = "a-token-of-the-tests"
+PRAGMAS = {
+    "case_sensitive_like", "defer_foreign_keys", "foreign_key_check", "foreign_key_list",
+    "foreign_keys", "function_list", "ignore_check_constraints", "index_info", "index_list",
+    "index_xinfo", "legacy_alter_table", "optimize", "quick_check", "recursive_triggers",
+    "reverse_unordered_selects", "table_info", "table_list", "table_xinfo",
+}  # fmt: skip
+_TRANSACTION = re.compile(r"\s*(BEGIN|COMMIT|END|ROLLBACK|SAVEPOINT|RELEASE)\b", re.IGNORECASE)
+_FORBIDDEN = {
+    sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH, sqlite3.SQLITE_CREATE_TEMP_TABLE,
+    sqlite3.SQLITE_CREATE_TEMP_VIEW, sqlite3.SQLITE_CREATE_TEMP_INDEX,
+    sqlite3.SQLITE_CREATE_TEMP_TRIGGER,
+}  # fmt: skip
 PATH = "/client/v4/accounts/{account_id}/d1/database/{database_id}/query"
 
 
@@ -43,6 +62,7 @@ class FakeD1:
     def database(self, database_id: str) -> sqlite3.Connection:
         """Return a new database that is known as *database_id*."""
         connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        limit(connection)  # before: the schema has to load on D1, too
         migrate(connection, database_id)
         self.databases[database_id] = connection
         return connection
@@ -81,21 +101,33 @@ class FakeD1:
                 raise Refused(7400, "Invalid property: sql => Required")
             if not isinstance(query.get("params", []), list):
                 raise Refused(7400, "Invalid property: params => Expected array")
+        if not queries:
+            raise Refused(7500, "No SQL statements detected.")
         connection.execute("BEGIN")
+        connection.set_authorizer(_authorised)
         try:
             results = [self._one(connection, query) for query in queries]
-        except sqlite3.Error as error:
+        except (sqlite3.Error, Refused) as error:
+            connection.set_authorizer(None)
             connection.execute("ROLLBACK")
-            raise Refused(7500, f"{error}: SQLITE_ERROR") from None
+            if isinstance(error, Refused):
+                raise
+            raise Refused(7500, _message(error)) from None
+        connection.set_authorizer(None)
         connection.execute("COMMIT")
         return results
 
     def _one(self, connection: sqlite3.Connection, query: Any) -> dict[str, Any]:
+        if _TRANSACTION.match(query["sql"]):
+            raise Refused(
+                7500,
+                "To execute a transaction, please use the state.storage.transaction() or "
+                "state.storage.transactionSync() APIs instead of the SQL BEGIN TRANSACTION or "
+                "SAVEPOINT statements.",
+            )
         params = query.get("params", [])
-        if len(params) > 100 or len(query["sql"].encode()) > 100_000:
-            raise Refused(7500, "too many SQL variables: SQLITE_ERROR")
         before = connection.total_changes
-        # JavaScript has one kind of number.
+        # JavaScript has one kind of number, and true is 1.
         numbers = [float(value) if isinstance(value, int) else value for value in params]
         cursor = connection.execute(query["sql"], numbers)
         names = [column[0] for column in cursor.description or ()]
@@ -111,6 +143,23 @@ class FakeD1:
             "size_after": 8192,
         }  # fmt: skip
         return {"results": rows, "success": True, "meta": meta}
+
+
+def _authorised(action: int, first: str | None, second: str | None, *_: str | None) -> int:
+    """Deny what D1's authorizer denies."""
+    is_denied = (
+        action in _FORBIDDEN
+        or (action == sqlite3.SQLITE_PRAGMA and (first or "").lower() not in PRAGMAS)
+        or (action == sqlite3.SQLITE_FUNCTION and second == "sqlite_version")
+    )
+    return sqlite3.SQLITE_DENY if is_denied else sqlite3.SQLITE_OK
+
+
+def _message(error: sqlite3.Error) -> str:
+    """Return what D1 says of *error*: SQLite's text, its code and the extended one."""
+    extended = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
+    code = "_".join(extended.split("_")[:2])
+    return f"{error}: {code}" + (f" (extended: {extended})" if extended != code else "")
 
 
 def plain(status: int, text: str = "upstream connect error") -> Response:

@@ -12,12 +12,13 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from core.clock import ManualClock
 from core.errors import InputError, Overloaded, Refused, StoreError, StoreTimeout
 from core.query import statements
-from core.query.d1 import MAX_STATEMENT_BYTES, TOKEN_VARIABLE, D1Database
-from core.query.database import MAX_PARAMETERS
+from core.query.d1 import TOKEN_VARIABLE, D1Database
 from core.query.executor import QueryExecutor
 from core.query.statements import Statement
 from tests.core.query.fake_d1 import ACCOUNT, TOKEN, FakeD1, plain, serving
+from tests.core.query.fake_d1 import Refused as D1Refused
 
+ALL = [one for one in vars(statements).values() if isinstance(one, Statement)]
 Scene = Callable[[D1Database], Awaitable[None]]
 
 
@@ -125,13 +126,34 @@ def test_write_is_never_tried_again(bench: Bench, status: int) -> None:
     assert (len(bench.server.requests), bench.pauses) == (2, [])
 
 
-def test_lost_connection_is_tried_again_and_named(bench: Bench) -> None:
+@pytest.mark.parametrize(
+    ("base_url", "reason"),
+    [
+        ("http://127.0.0.1:1/client/v4", "connection refused"),
+        ("http://localhost:1/client/v4", "connection refused"),
+        ("http://no-such-host.invalid/client/v4", "(name or service not known|name resolution)"),
+    ],
+)
+def test_lost_connection_is_tried_again_and_its_cause_is_named(
+    bench: Bench, base_url: str, reason: str
+) -> None:
     async def scene(database: D1Database) -> None:
-        with pytest.raises(StoreError, match="query site failed"):
+        with pytest.raises(StoreError, match=f"query site failed: .*{reason}$"):
             await database.read(statements.SITE, ("s1",))
 
-    bench.run(scene, base_url="http://127.0.0.1:1/client/v4")
+    bench.run(scene, base_url=base_url)
     assert len(bench.pauses) == 2
+
+
+def test_cause_is_that_of_the_connection_whatever_failed_before_the_call(bench: Bench) -> None:
+    async def scene(database: D1Database) -> None:
+        try:
+            raise PermissionError(13, "of the cache in front, not of the database")
+        except PermissionError:
+            with pytest.raises(StoreError, match=r"query site failed: connection refused$"):
+                await database.read(statements.SITE, ("s1",))
+
+    bench.run(scene, base_url="http://127.0.0.1:1/client/v4", attempts=1)
 
 
 def test_error_of_the_database_is_not_tried_again(bench: Bench) -> None:
@@ -307,6 +329,77 @@ def test_overload_is_told_as_such(bench: Bench) -> None:
     bench.run(scene, attempts=1)
 
 
+def refused_token(status: int, *errors: dict[str, Any]) -> Response:
+    """Return the endpoint's answer to a call that it does not allow."""
+    body = {"success": False, "result": None, "messages": [], "errors": [*errors]}
+    return JSONResponse(body, status)
+
+
+HEADERS = {
+    "code": 6003, "message": "Invalid request headers",
+    "error_chain": [{"code": 6111, "message": "Invalid format for Authorization header"}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (refused_token(400, HEADERS), "headers (code 6003): Invalid format for Authorization"),
+        (refused_token(403, {"code": 9109, "message": "Invalid access token"}), "9109"),
+        (refused_token(400, {"code": 10000, "message": "Authentication error"}), "10000"),
+        (refused_token(401, {"code": 10001, "message": "Unable to authenticate"}), "10001"),
+        (refused_token(400, {"code": 9106, "message": "Missing headers"}), "code 9106"),
+        (refused_token(404, {"code": 7403, "message": "The given account is not valid"}), "7403"),
+        (refused_token(500, {"code": 10000, "message": "Authentication error"}), "10000"),
+        (plain(401, "<html>"), "status 401"),
+        (plain(403, "<html>"), "status 403"),
+    ],
+)
+def test_every_error_of_authentication_names_the_variable_and_is_not_tried_again(
+    bench: Bench, answer: Response, said: str
+) -> None:
+    bench.server.planned.append(answer)
+
+    async def scene(database: D1Database) -> None:
+        with pytest.raises(StoreError) as caught:
+            await database.read(statements.SITE, ("s1",))
+        assert said in str(caught.value)
+        assert f"check {TOKEN_VARIABLE}: it needs a valid API token" in str(caught.value)
+
+    bench.run(scene)
+    assert len(bench.server.requests) == 1
+
+
+def test_other_errors_do_not_blame_the_token(bench: Bench) -> None:
+    bench.server.planned.append(failing(400, "incomplete input: SQLITE_ERROR"))
+
+    async def scene(database: D1Database) -> None:
+        with pytest.raises(StoreError) as caught:
+            await database.read(statements.SITE, ("s1",))
+        assert TOKEN_VARIABLE not in str(caught.value)
+
+    bench.run(scene)
+
+
+def test_error_is_one_short_line_without_the_token_whatever_the_server_says(bench: Bench) -> None:
+    long = f"sent {TOKEN}\nand \x1b[2J then {'on ' * 500}"
+    chain: dict[str, Any] = {"code": 1, "message": long}
+    for _ in range(20):
+        chain = {"code": 1, "message": long, "error_chain": [chain, HEADERS]}
+    bench.server.planned.append(refused_token(400, *[chain] * 5))
+
+    async def scene(database: D1Database) -> None:
+        with pytest.raises(StoreError) as caught:
+            await database.read(statements.SITE, ("s1",))
+        message = str(caught.value)
+        assert message.isprintable()
+        assert TOKEN not in message
+        assert "sent (token) and" in message
+        assert len(message) < 20_000
+
+    bench.run(scene)
+
+
 def test_wrong_token_is_told_without_the_token(bench: Bench) -> None:
     async def scene(database: D1Database) -> None:
         with pytest.raises(StoreError) as caught:
@@ -445,8 +538,72 @@ def test_no_statement_returns_two_columns_of_one_name(bench: Bench) -> None:
             assert len({*names}) == len(names)
 
 
-def test_every_statement_is_within_the_platforms_limits() -> None:
-    for statement in vars(statements).values():
-        if isinstance(statement, Statement):
-            assert statement.sql.count("?") <= MAX_PARAMETERS
-            assert len(statement.sql.encode()) <= MAX_STATEMENT_BYTES
+def test_every_statement_is_taken_by_a_database_with_the_platforms_limits(bench: Bench) -> None:
+    async def scene(database: D1Database) -> None:
+        for statement in ALL:
+            explain = Statement(statement.name, f"EXPLAIN {statement.sql}")
+            assert await database.read(explain, [None] * statement.sql.count("?"))
+        executor = QueryExecutor(database, ManualClock())
+        columns = ("conversion_id", "document", "enqueued_at_ms", "available_at_ms")
+        rows = [(f"c{number}", "{}", 0, 0) for number in range(60)]
+        assert await executor.insert_many("outbox", columns, rows) == 60
+
+    bench.run(scene)
+
+
+NUMBERS = Statement("numbers", "SELECT typeof(?1), ?1 / 2, CAST(?1 AS TEXT), ?1 = 5")
+
+
+@pytest.mark.parametrize("number", [5, 5.0])
+def test_every_number_is_bound_as_a_float(bench: Bench, number: float) -> None:
+    async def scene(database: D1Database) -> None:
+        assert await database.read(NUMBERS, [number]) == [("real", 2.5, "5.0", 1)]
+
+    bench.run(scene)
+
+
+@pytest.mark.parametrize(
+    ("sql", "says"),
+    [
+        ("BEGIN", r"To execute a transaction, please use"),
+        (" savepoint here", r"To execute a transaction, please use"),
+        ("PRAGMA user_version", r"not authorized: SQLITE_AUTH"),
+        ("PRAGMA journal_mode = WAL", r"not authorized: SQLITE_AUTH"),
+        ("PRAGMA query_only = ON", r"not authorized: SQLITE_AUTH"),
+        ("SELECT sqlite_version()", r"not authorized to use function: sqlite_version"),
+        ("CREATE TEMP TABLE x (a)", r"not authorized: SQLITE_AUTH"),
+        ("SELECT * FROM nowhere", r"no such table: nowhere: SQLITE_ERROR"),
+        ("SELECT 1 LIMIT 1.5", r"datatype mismatch: SQLITE_MISMATCH"),
+    ],
+)
+def test_what_the_platform_refuses_is_refused_in_its_words(
+    bench: Bench, sql: str, says: str
+) -> None:
+    async def scene(database: D1Database) -> None:
+        with pytest.raises(StoreError, match=says) as caught:
+            await database.read(Statement("asked", sql), ())
+        assert not isinstance(caught.value, Refused)
+
+    bench.run(scene)
+
+
+def test_a_broken_rule_is_told_with_its_extended_code(bench: Bench) -> None:
+    async def scene(database: D1Database) -> None:
+        await database.write((statements.INSERT_SITE, [SITE]))
+        with pytest.raises(Refused) as caught:
+            await database.write((statements.INSERT_SITE, [SITE]))
+        assert (
+            "UNIQUE constraint failed: sites.site_id: SQLITE_CONSTRAINT "
+            "(extended: SQLITE_CONSTRAINT_PRIMARYKEY)"
+        ) in str(caught.value)
+
+    bench.run(scene)
+
+
+def test_a_batch_of_nothing_is_an_error_there(bench: Bench) -> None:
+    async def scene(database: D1Database) -> None:
+        assert await database.write((statements.INSERT_SITE, [])) == [0]  # so it is not sent
+        with pytest.raises(D1Refused, match="No SQL statements detected"):
+            bench.server._run(bench.connection, {"batch": []})
+
+    bench.run(scene)

@@ -400,6 +400,69 @@ def refused(path: Path) -> str:
     return message
 
 
+def terms(number: int) -> str:
+    return " UNION ALL ".join(["SELECT 1"] * number)
+
+
+LENGTHS = {  # what is taken, and one more of it
+    "terms": (terms(5), terms(6)),
+    "terms of a view": (f"SELECT * FROM ({terms(5)})", f"SELECT * FROM ({terms(6)})"),
+    "columns": (f"SELECT {', '.join('1' * 100)}", f"SELECT {', '.join('1' * 101)}"),
+    "arguments": (f"SELECT max({', '.join('1' * 32)})", f"SELECT max({', '.join('1' * 33)})"),
+    "pattern": (f"SELECT 'a' LIKE '{'a' * 50}'", f"SELECT 'a' LIKE '{'a' * 51}'"),
+    "depth": (f"SELECT {'+'.join('1' * 99)}", f"SELECT {'+'.join('1' * 101)}"),
+    "statement": (f"SELECT '{'a' * 99_991}'", f"SELECT '{'a' * 99_992}'"),
+}
+
+
+@pytest.mark.parametrize("what", LENGTHS)
+def test_statement_beyond_a_limit_of_d1_is_refused_by_every_database(run: Run, what: str) -> None:
+    taken, refused = LENGTHS[what]
+
+    async def scene(database: Database) -> None:
+        assert await database.read(Statement("taken", taken), ())
+        with pytest.raises(StoreError):
+            await database.read(Statement("refused", refused), ())
+        assert await database.read(COUNT, ()) == [(0,)]
+
+    run(scene)
+
+
+def test_parameters_beyond_a_limit_of_d1_are_refused_by_every_database(run: Run) -> None:
+    async def scene(database: Database) -> None:
+        for number in (100, 101):
+            values = Statement("values", f"VALUES {', '.join(['(?)'] * number)}")
+            if number == 100:
+                assert len(await database.read(values, [1.5] * number)) == 100
+            else:
+                with pytest.raises(StoreError):
+                    await database.read(values, [1.5] * number)
+        length = Statement("length", "SELECT length(?)")
+        assert await database.read(length, ["a" * 2_000_000]) == [(2_000_000,)]
+        with pytest.raises(StoreError):
+            await database.read(length, ["a" * 2_000_001])
+
+    run(scene)
+
+
+@pytest.mark.parametrize("readers", [0, 1])
+def test_file_whose_schema_d1_would_not_read_is_refused_by_name(
+    tmp_path: Path, readers: int
+) -> None:
+    path = tmp_path / "cdp.sqlite"
+    asyncio.run(SqliteDatabase(path).close())
+    with sqlite3.connect(path, isolation_level=None) as connection:
+        connection.execute(f"CREATE VIEW of_six AS {terms(6)}")
+    connection.close()
+    message = refused(path)
+    assert "(malformed database schema (of_six) - too many terms in compound SELECT)" in message
+    assert message.endswith("drop the view or table that this names")
+    with sqlite3.connect(path, isolation_level=None) as connection:
+        connection.execute("DROP VIEW of_six")
+    connection.close()
+    asyncio.run(SqliteDatabase(path, readers=readers).close())
+
+
 def test_newer_schema_is_refused_in_one_line_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "cdp.sqlite"
     asyncio.run(SqliteDatabase(path).close())

@@ -13,7 +13,9 @@ from core.backlog import Backlog
 from core.clock import ManualClock
 from core.errors import InputError
 from core.query.database import SqliteDatabase
+from core.query.limits import limit
 from core.query.migrations import latest_version, migrate, migrations, statements_of, version_of
+from core.query.statements import Statement
 from tests.conftest import ROOT
 
 SHARES = ", ".join("0.5" for _ in range(6))
@@ -95,6 +97,64 @@ def test_every_version_leads_to_the_latest(version: int) -> None:
     assert schema_of(connection) == schema_of(new)
     connection.close()
     new.close()
+
+
+WIDE_VIEW = """
+CREATE VIEW multi_touch_attribution AS
+SELECT conversion_id, attribution_model, touchpoint_index, utm_source,
+       100.0 * credit AS credit_percentage,
+       CASE WHEN touchpoints = 1 THEN 'only'
+            WHEN touchpoint_index = 0 THEN 'first'
+            WHEN touchpoint_index = touchpoints - 1 THEN 'last'
+            ELSE 'middle' END AS role
+FROM (
+  SELECT *, 'last_click' AS attribution_model, last_click AS credit FROM touch_credits
+  UNION ALL SELECT *, 'first_click', first_click FROM touch_credits
+  UNION ALL SELECT *, 'linear', linear FROM touch_credits
+  UNION ALL SELECT *, 'time_decay', time_decay FROM touch_credits
+  UNION ALL SELECT *, 'u_shape', u_shape FROM touch_credits
+  UNION ALL SELECT *, 'w_shape', w_shape FROM touch_credits
+  UNION ALL SELECT *, 'data_driven', data_driven FROM touch_credits WHERE data_driven IS NOT NULL
+)
+"""
+"""What 0003 made until 0007: seven terms, of which D1 takes five."""
+
+
+@pytest.mark.parametrize("version", [3, 6])
+def test_database_with_a_view_that_d1_refuses_opens_and_shows_the_same(
+    tmp_path: Path, version: int
+) -> None:
+    path = tmp_path / "cdp.sqlite"
+    first_version(path)
+    old = connect(path)
+    migrate(old, path, to=version)
+    old.execute("DROP VIEW multi_touch_attribution")
+    old.execute(WIDE_VIEW)
+    old.execute(
+        "INSERT INTO touch_credits VALUES ('c2', 0, 3, 'a', .1, .2, .3, .4, .5, .6, .7),"
+        " ('c2', 1, 3, 'b', .7, .6, .5, .4, .3, .2, .1), ('c2', 2, 3, 'c', 0, 0, 0, 0, 0, 0, NULL)"
+    )
+    shown = old.execute("SELECT * FROM multi_touch_attribution").fetchall()
+    assert len(shown) == 2 * 6 + 3 * 6 + 2
+    old.close()
+    for readers in (0, 1):
+        database = SqliteDatabase(path, readers=readers)
+        rows = asyncio.run(database.read(Statement("all", VIEW), ()))
+        assert rows == shown
+        asyncio.run(database.close())
+
+
+VIEW = "SELECT * FROM multi_touch_attribution"
+
+
+@pytest.mark.parametrize("version", range(latest_version() + 1))
+def test_every_version_loads_under_the_limits_of_d1(version: int) -> None:
+    connection = connect()
+    limit(connection)
+    migrate(connection, "new", to=version)
+    migrate(connection, "new")
+    assert version_of(connection) == latest_version()
+    connection.close()
 
 
 def test_migration_that_fails_leaves_the_version_before_it(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 
 from core.launcher import RunningService, running_service
+from core.limits import DEFAULT_LIMITS, ConnectionLimits
 from core.population import populate
 from core.replay import prepare
 from core.scenario import Scenario
@@ -212,11 +213,14 @@ def serving(
     redis: str | None = None,
     token: str | None = TOKEN,
     emulate: bool = True,
+    host: str = "127.0.0.1",
+    limits: ConnectionLimits = DEFAULT_LIMITS,
 ) -> Iterator[list[Visitor]]:
     """Run the service for *scenario* with its database in *folder*; a visitor per process."""
     with running_service(
-        scenario, token=token, folder=folder, redis=redis, emulate=emulate
-    ) as service:
+        scenario, token=token, folder=folder, redis=redis, emulate=emulate, host=host,
+        limits=limits,
+    ) as service:  # fmt: skip
         visitors = [
             Visitor(httpx.Client(base_url=url, timeout=30.0), folder, scenario, service)
             for url in service.urls

@@ -1,0 +1,54 @@
+"""Ratios that were measured in pairs, in several blocks of processes: their median and interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.streams import Purpose, Stream
+
+RESAMPLES = 5_000
+FEWEST_BLOCKS = 8
+"""With fewer, a bootstrap interval is too narrow to decide anything."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ratio:
+    """A median ratio with its 95 % interval."""
+
+    median: float
+    low: float
+    high: float
+    pairs: int
+    blocks: int
+
+    def __str__(self) -> str:
+        return f"{self.median:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+def paired_ratio(blocks: Sequence[Sequence[float]], *, seed: int = 1) -> Ratio:
+    """Return the median of the ratios in *blocks*, with a 95 % bootstrap interval.
+
+    A block holds the ratios of one set of processes. Blocks are resampled first and then the pairs
+    within them, since the pairs of one process share its memory layout and hash seed and are not
+    independent (Davison & Hinkley, Bootstrap Methods, 1997, section 3.8). Blocks are of one length.
+    Raise ValueError for fewer than FEWEST_BLOCKS, blocks of different lengths, or a ratio that is
+    not a positive number.
+    """
+    values = np.asarray(blocks, dtype=float)
+    if values.ndim != 2 or values.shape[0] < FEWEST_BLOCKS or values.shape[1] < 1:
+        raise ValueError(f"an interval needs at least {FEWEST_BLOCKS} blocks of at least one pair")
+    if not (np.isfinite(values).all() and (values > 0).all()):
+        raise ValueError("a ratio is not a positive number")
+    count, pairs = values.shape
+    uniforms = Stream(seed, Purpose.DATA, width=count * (pairs + 1)).rows(0, RESAMPLES)
+    chosen = (uniforms[:, :count] * count).astype(int)
+    within = (uniforms[:, count:] * pairs).astype(int).reshape(RESAMPLES, count, pairs)
+    medians = np.median(values[chosen[:, :, None], within].reshape(RESAMPLES, -1), axis=1)
+    low, high = np.quantile(medians, (0.025, 0.975))
+    return Ratio(
+        median=float(np.median(values)), low=float(low), high=float(high),
+        pairs=values.size, blocks=count,
+    )  # fmt: skip

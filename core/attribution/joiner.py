@@ -1,0 +1,232 @@
+"""What joins the channels of a path: ">" and what is like it, or another text, found or refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.attribution.paths import Integers
+from core.errors import InputError
+
+DEFAULT = ">"
+_ARROWS = "→⇒⟶➔➜➝»›"
+_ARROW = re.compile(f"[{_ARROWS}]")
+_BACKWARD = re.compile("[←⇐⟵«‹]")
+_TAIL = re.compile(r"[-=–—~|]+\s*$")  # of an arrow before its ">"
+_APART = re.compile(r"\s[-=–—~|]+\s*$")
+_WEAK = ("|", ";", ",", "/", "\\", " - ", " – ", " — ", " + ", "::", "~", "^", "\t", "<")
+_HAS_WEAK = re.compile("|".join(map(re.escape, _WEAK)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Parts:
+    """Paths as they were split: `texts` are what stood between two joiners, spaces included.
+
+    codes: positions in texts, one a touch; offsets: as in `Paths`. seen: where each of texts was
+    met first, as an error names it. joiner: what the paths were split at; is_given: whether that
+    was asked for, so that nothing is guessed.
+    """
+
+    texts: Sequence[str]
+    codes: NDArray[np.int32]
+    offsets: Integers
+    seen: Sequence[str]
+    joiner: str
+    is_given: bool
+
+
+def named(parts: Parts) -> tuple[tuple[str, ...], NDArray[np.int32], Integers, list[str]]:
+    """Return the channels' names, the codes among them, offsets, and what there is to say.
+
+    Split at ">", an arrow ("->", "=>", ">>") joins as well, and where there is no ">" so do "→"
+    and "»". Raise InputError for a channel without a name, and where another joiner shows, or
+    several.
+    """
+    notes: list[str] = []
+    if parts.is_given:
+        if len(parts.codes) and len(parts.codes) == int((np.diff(parts.offsets) > 0).sum()):
+            notes.append(f"no path holds the joiner {parts.joiner!r}: each is one channel")
+        return *_coded(parts, [text.strip() for text in parts.texts]), parts.offsets, notes
+    parts = _undoubled(parts, notes)
+    is_last = np.zeros(len(parts.codes), dtype=np.bool_)
+    is_last[parts.offsets[1:][np.diff(parts.offsets) > 0] - 1] = True
+    if is_last.all():
+        parts = _unjoined(parts, notes)
+        return *_coded(parts, [text.strip() for text in parts.texts]), parts.offsets, notes
+    names = [text.strip() for text in parts.texts]
+    followed = np.flatnonzero(np.bincount(parts.codes[~is_last]))
+    _cut_tails(parts, names, followed.tolist(), notes)
+    _check_other_joiners(parts, names)
+    return *_coded(parts, names), parts.offsets, notes
+
+
+def _coded(parts: Parts, names: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int32]]:
+    """Return the distinct *names*, in their order, and the codes among them."""
+    numbers: dict[str, int] = {}
+    for place, name in enumerate(names):
+        if not name:
+            raise InputError(
+                f"{parts.seen[place]} has a channel without a name; join channels by "
+                f"' {parts.joiner} '"
+            )
+        numbers.setdefault(name, len(numbers))
+    moved = np.array([numbers[name] for name in names], dtype=np.int32)
+    return tuple(numbers), moved[parts.codes] if len(moved) else parts.codes
+
+
+def _undoubled(parts: Parts, notes: list[str]) -> Parts:
+    """Return *parts* of paths joined by ">>" as if one ">" had joined them."""
+    if "" not in parts.texts:
+        return parts
+    empty = parts.codes == parts.texts.index("")
+    lengths = np.diff(parts.offsets)
+    place = np.arange(len(parts.codes)) - np.repeat(parts.offsets[:-1], lengths)
+    if (empty != (place % 2 == 1)).any() or (lengths[lengths > 0] % 2 == 0).any():
+        return parts  # a channel has no name
+    notes.append("channels are joined by '>>'")
+    before = np.concatenate(([0], np.cumsum(~empty)))
+    gone = parts.texts.index("")
+    left = parts.codes[~empty]
+    return Parts(
+        texts=[text for text in parts.texts if text],
+        codes=left - (left > gone).astype(np.int32),
+        offsets=before[parts.offsets],
+        seen=[seen for text, seen in zip(parts.texts, parts.seen, strict=True) if text],
+        joiner=parts.joiner,
+        is_given=False,
+    )
+
+
+def _cut_tails(parts: Parts, names: list[str], followed: Sequence[int], notes: list[str]) -> None:
+    """Take from *names* the tails of arrows; *followed*: those that stand before a ">"."""
+    tailed = [code for code in followed if _TAIL.search(names[code])]
+    if not tailed:
+        return
+    example = names[tailed[0]]
+    tail = _TAIL.search(example)
+    arrow = f"{tail[0].strip() if tail else ''}>"
+    if len(tailed) < len(followed):
+        for code in tailed:
+            if not _APART.search(names[code]):
+                raise InputError(
+                    f"{parts.seen[code]} is joined by {arrow!r}, other paths by '>'; join all by "
+                    "one, or give --joiner '>' if the names of channels end so"
+                )
+        arrow = f"{arrow}' and by '>"
+    notes.append(f"channels are joined by '{arrow}'")
+    for code in tailed:
+        names[code] = _TAIL.sub("", names[code]).strip()
+
+
+def _check_other_joiners(parts: Parts, names: Sequence[str]) -> None:
+    """Raise InputError if a name is a path of its own: one that something else than ">" joins."""
+    known = set(names)
+    for code, name in enumerate(names):
+        if found := _ARROW.search(name) or _BACKWARD.search(name):
+            raise _refused(parts.seen[code], found[0])
+        if _HAS_WEAK.search(name):
+            for joiner in _WEAK:
+                steps = _steps(name, joiner)
+                if len(steps) > 1 and known.issuperset(steps):
+                    raise _refused(parts.seen[code], joiner.strip() or "a tab")
+
+
+def _refused(seen: str, joiner: str) -> InputError:
+    return InputError(
+        f"{seen} seems to be joined by {joiner!r}, other paths by '>'; join all by one, or give "
+        f"--joiner '>' if {joiner!r} is part of a channel's name"
+    )
+
+
+def _unjoined(parts: Parts, notes: list[str]) -> Parts:
+    """Return *parts* of paths without any ">", split at the arrows that they hold.
+
+    Raise InputError where another joiner shows: by a path whose channels stand in other places,
+    too.
+    """
+    for code, text in enumerate(parts.texts):
+        if found := _BACKWARD.search(text):
+            raise InputError(
+                f"{parts.seen[code]} is joined by {found[0]!r}, from right to left; write the "
+                "oldest touch first and join channels by ' > '"
+            )
+    if any(map(_ARROW.search, parts.texts)):
+        arrows = sorted({arrow for text in parts.texts for arrow in _ARROW.findall(text)})
+        notes.append(f"channels are joined by {' and by '.join(map(repr, arrows))}")
+        return _split(parts, _ARROW.split)
+    candidates: dict[str, int] = {}
+    for code, text in enumerate(parts.texts):
+        if _HAS_WEAK.search(text):
+            for joiner in _WEAK:
+                if len(_steps(text, joiner)) > 1:
+                    candidates.setdefault(joiner, code)
+    for joiner, code in candidates.items():
+        if _joins(joiner, parts.texts):
+            shown = joiner.strip() or "a tab"
+            raise InputError(
+                f"{parts.seen[code]} seems to be joined by {shown!r}, not by '>'; give --joiner "
+                f"'{joiner}' if so, or --joiner '>' if {shown!r} is part of a channel's name"
+            )
+    if candidates:
+        joiner, code = next(iter(candidates.items()))
+        notes.append(
+            f"no path holds '>': each is one channel, such as {parts.texts[code].strip()[:40]!r}; "
+            f"give --joiner '{joiner}' if that joins channels"
+        )
+    return parts
+
+
+def _joins(joiner: str, texts: Sequence[str]) -> bool:
+    """Return whether *joiner* joins channels in *texts*, distinct paths.
+
+    It does if a channel of a path stands alone or at another place elsewhere; with "|" and ";"
+    one is enough, with others, which names hold, too, it has to be all of a path's. Names such as
+    "google / organic" have fixed places, journeys have not.
+    """
+    paths = [_steps(text, joiner) for text in texts]
+    places: dict[str, set[int]] = {}
+    for steps in paths:
+        for place, step in enumerate(steps):
+            places.setdefault(step, set()).add(place if len(steps) > 1 else -1)
+    enough: Callable[[list[bool]], bool] = any if joiner in ("|", ";") else all
+    return any(
+        len(steps) > 1 and all(steps) and enough([len(places[step]) > 1 for step in steps])
+        for steps in paths
+    )
+
+
+def _steps(text: str, joiner: str) -> list[str]:
+    return [step.strip() for step in text.split(joiner)]
+
+
+def _split(parts: Parts, split: Callable[[str], list[str]]) -> Parts:
+    """Return *parts*, each of which is a whole path, cut by *split*."""
+    numbers: dict[str, int] = {}
+    seen: list[str] = []
+    cut: list[list[int]] = []
+    for text, place in zip(parts.texts, parts.seen, strict=True):
+        own = []
+        for step in split(text):
+            if step not in numbers:
+                numbers[step] = len(numbers)
+                seen.append(place)
+            own.append(numbers[step])
+        cut.append(own)
+    codes: list[int] = []
+    lengths = np.zeros(len(parts.offsets) - 1, dtype=np.int64)
+    walked = np.flatnonzero(np.diff(parts.offsets))
+    for path, code in zip(walked.tolist(), parts.codes.tolist(), strict=True):
+        codes += cut[code]
+        lengths[path] = len(cut[code])
+    return Parts(
+        texts=list(numbers),
+        codes=np.array(codes, dtype=np.int32),
+        offsets=np.concatenate(([0], np.cumsum(lengths))),
+        seen=seen,
+        joiner=parts.joiner,
+        is_given=False,
+    )

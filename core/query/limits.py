@@ -1,0 +1,44 @@
+"""What D1 takes of a statement and of a value, as limits of SQLite.
+
+The documented ones: developers.cloudflare.com/d1/platform/limits. The others are set in workerd
+(src/workerd/util/sqlite.c++) and were met in workerd 1.20261117.1; docs/platform.md lists them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+MAX_PARAMETERS = 100
+"""Bound parameters of one statement."""
+
+MAX_STATEMENT_BYTES = 100_000
+
+MAX_VALUE_BYTES = 2_000_000
+"""Bytes of a text, a blob or a row."""
+
+MAX_TERMS = 5
+"""Terms of one compound SELECT; a subquery counts anew."""
+
+LIMITS = (
+    (sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES),
+    (sqlite3.SQLITE_LIMIT_SQL_LENGTH, MAX_STATEMENT_BYTES),
+    (sqlite3.SQLITE_LIMIT_COLUMN, 100),
+    (sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 100),
+    (sqlite3.SQLITE_LIMIT_COMPOUND_SELECT, MAX_TERMS),
+    (sqlite3.SQLITE_LIMIT_VDBE_OP, 25_000),
+    (sqlite3.SQLITE_LIMIT_FUNCTION_ARG, 32),
+    (sqlite3.SQLITE_LIMIT_ATTACHED, 0),
+    (sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 50),
+    (sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, MAX_PARAMETERS),
+    (sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH, 10),
+)
+"""SQLite's categories, whose numbers are the same for every driver, and the most that D1 takes."""
+
+
+def limit(connection: sqlite3.Connection) -> None:
+    """Let *connection* refuse what D1 refuses.
+
+    A schema beyond the limits cannot be read afterwards: migrate first.
+    """
+    for category, most in LIMITS:
+        connection.setlimit(category, most)

@@ -1,0 +1,80 @@
+"""Lines on standard error about what a command was asked for and does not need."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from reports.words import printable
+
+_CLIENT = "the load's side of it decides"
+_SERVICE = "it describes the service, which has a scenario of its own: `edgeproof serve` takes it"
+_UNJUDGED = "nothing is judged here"
+
+UNUSED: dict[str, dict[str, str]] = {
+    "simulate": {
+        "targets": "no request is written",
+        "tiers.l3.readers": "no simulated time depends on it",
+        "tiers.l2.pubsub": "the simulation has no Redis",
+    },
+    "load": dict.fromkeys(
+        (
+            "tiers", "topology.cpu", "queue", "attribution", "destination",
+            "traffic.touches_per_user",
+        ),
+        _SERVICE,
+    ),
+    "serve": {
+        **dict.fromkeys(("kpis", "name", "description"), _UNJUDGED),
+        **dict.fromkeys(("targets", "timeout"), _CLIENT),
+    },
+    "data": {
+        **dict.fromkeys(("kpis", "name", "description"), _UNJUDGED),
+        **dict.fromkeys(
+            ("targets", "timeout", "tiers", "queue", "destination", "topology"),
+            "the rows do not depend on it",
+        ),
+    },
+}  # fmt: skip
+"""Fields of a scenario that a command does not use, and why."""
+
+UNUSED["plan"] = UNUSED["simulate"]
+
+UNUSED_WITHOUT_TRACE: dict[str, dict[str, str]] = {
+    "load": {"start": _SERVICE},
+    "serve": dict.fromkeys(("duration", "warm_up"), "it serves until Ctrl-C"),
+    "data": dict.fromkeys(
+        ("duration", "warm_up", "start", "traffic.stages", "traffic.mix", "traffic.popularity"),
+        "the rows do not depend on it",
+    ),
+}
+"""The same where no trace's window depends on them."""
+
+
+def notice(text: str) -> None:
+    """Print *text* as a line of its own on standard error, where no output is piped."""
+    print(f"edgeproof: {printable(text)}", file=sys.stderr)
+
+
+def tell_unused(command: str, overrides: Sequence[str], *, has_trace: bool) -> None:
+    """Print a line for each override of a field that *command* does not use."""
+    unused = {**UNUSED.get(command, {})}
+    if not has_trace:
+        unused |= UNUSED_WITHOUT_TRACE.get(command, {})
+    for text in overrides:
+        path = text.partition("=")[0].strip()
+        for field, reason in unused.items():
+            if path == field or path.startswith((f"{field}.", f"{field}[")):
+                notice(f"--set {text} has no effect on {command}: {reason}")
+
+
+def tell_strict(*, strict: bool) -> None:
+    """Print a line where --strict is asked of a measurement: a run without an interval."""
+    if strict:
+        notice("--strict has no effect here: one measured run has no interval to be inconclusive")
+
+
+def tell_plain(*, plain: bool, as_json: bool) -> None:
+    """Print a line if both are asked for: JSON has neither colour nor a display."""
+    if plain and as_json:
+        notice("--plain has no effect with --json, which prints one object and nothing else")

@@ -1,0 +1,304 @@
+"""Every option of every command, and what happens where it has no effect: never nothing.
+
+A new option fails the first test until it stands in USED or IDLE.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+import typer
+from typer.core import TyperGroup
+
+from core.capacity import CapacityPlan
+from core.record import read_record, write_record
+from core.scenario_file import load_scenario, scenario_data
+from edgeproof.main import app, main
+from scenarios.catalogue import shipped
+from sim.simulate import simulate
+
+SCENARIO_COMMANDS = ("simulate", "plan", "serve", "load", "prove", "scenario check",
+                     "scenario data")  # fmt: skip
+JUDGING = ("simulate", "load", "prove", "report")
+OF_DATABASES = (
+    "attribute fit", "attribute store", "attribute recount", "queue status", "queue dead",
+    "outbox status", "outbox dead",
+)  # fmt: skip
+
+
+def options() -> Iterator[tuple[str, str]]:
+    """Yield every option of every command, by its first name."""
+
+    def walk(command: object, path: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+        assert hasattr(command, "params")
+        for parameter in command.params:
+            if parameter.param_type_name == "option" and parameter.opts[0] != "--help":
+                yield " ".join(path), parameter.opts[0]
+        if isinstance(command, TyperGroup):
+            for name, child in command.commands.items():
+                yield from walk(child, (*path, name))
+
+    return walk(typer.main.get_command(app), ())
+
+
+# Options that have an effect in every run of their command, and which.
+USED: dict[tuple[str, str], str] = {
+    **{(c, "--trace"): "its keys replace the drawn ones" for c in SCENARIO_COMMANDS},
+    **{
+        (c, "--seed"): "arrivals, subjects, isolates and rows are drawn from it, and the scenario's"
+        " hash holds it"
+        for c in SCENARIO_COMMANDS
+    },
+    **{(c, "--rate"): "stages or the trace's times" for c in SCENARIO_COMMANDS[:2]},
+    **{(c, "--rate"): "stages or the trace's times" for c in ("load", "prove", "scenario check")},
+    ("plan", "--rate"): "where the search begins",
+    ("scenario check", "--set"): "all fields are checked and hashed",
+    ("prove", "--set"): "the prediction uses the service's fields, the load the others",
+    **{(c, "--out"): "where files go" for c in ("simulate", "plan", "load", "prove", "report")},
+    **{(c, "--out"): "where files go" for c in ("attribute", "scenario data")},
+    **{(c, "--gate"): "what exits with 1" for c in ("simulate", "load", "prove")},
+    **{(c, "--require"): "checked against the KPIs" for c in ("simulate", "load", "prove")},
+    ("simulate", "--strict"): "predictions have intervals",
+    **{
+        (c, "--json"): "what is printed"
+        for c in (*JUDGING, "plan", "attribute", *OF_DATABASES, "queue retry", "outbox retry")
+    },
+    ("load", "--host"): "what is loaded",
+    ("prove", "--host"): "what is loaded",
+    **{(c, o): "a bound" for c in ("load", "prove") for o in ("--max-rate", "--max-duration")},
+    ("plan", "--max-rate"): "where the search ends",
+    **{("serve", o): "of the service" for o in ("--bind", "--port", "--data", "--redis")},
+    **{("attribute", o): "the data" for o in ("--db", "--paths")},
+    ("attribute", "--model"): "what is computed; an unknown one is refused",
+    ("attribute", "--direct"): "what it finds is said by attribution",
+    **{
+        ("attribute fit", o): "part of the fitted model"
+        for o in ("--db", "--order", "--min-conversions", "--lookback", "--direct", "--own-event",
+                  "--most-channels")
+    },
+    **{("attribute store", o): "the data and the parameters" for o in ("--db", "--scenario")},
+    **{("attribute recount", o): "the data, and what is done" for o in ("--db", "--repair")},
+    **{(c, "--db"): "the data" for c in OF_DATABASES[3:]},
+    **{(f"{c} retry", "--db"): "the data" for c in ("queue", "outbox")},
+    **{(f"{c} retry", "--id"): "an unknown one is refused" for c in ("queue", "outbox")},
+    ("bench run", "-k"): "none that holds it is refused",
+    ("bench run", "--json"): "where figures go",
+    ("bench accept", "--reason"): "kept; an empty one is refused",
+}  # fmt: skip
+
+# Command lines on which an option has no effect, and the line that says so. All of them end with
+# exit code 2 at the latest for another reason: a folder that is no folder, a host that is none.
+NO_FOLDER = "--out FILE"
+NO_HOST = "--host http://127.0.0.1:1"
+Case = tuple[str, str]
+
+
+def lines(*arguments: str) -> dict[str, str]:
+    """Return for each scenario command how it is called so that it ends before it runs."""
+    rest = " ".join(arguments)
+    return {
+        "simulate": f"simulate baseline {rest} {NO_FOLDER}",
+        "plan": f"plan baseline {rest} {NO_FOLDER}",
+        "prove": f"prove baseline {rest} {NO_FOLDER}",
+        "load": f"load baseline {rest} {NO_HOST}",
+        "serve": f"serve baseline {rest} --data FILE",
+        "scenario check": f"scenario check baseline {rest}",
+        "scenario data": f"scenario data baseline {rest} {NO_FOLDER}",
+    }
+
+
+def each(option: str, arguments: str, words: str) -> dict[tuple[str, str], Case]:
+    """Return the case of *option* for every scenario command."""
+    return {(c, option): (line, words) for c, line in lines(arguments).items()}
+
+
+PLAIN = "--plain has no effect with --json"
+IDLE: dict[tuple[str, str], Case] = {
+    **each("--trace-offset", "--trace-offset 5", "trace.offset needs a trace"),
+    **each("--trace-limit", "--trace-limit 5", "trace.limit needs a trace"),
+    **each("--time-unit", "--time-unit ms", "trace.time_unit needs a trace"),
+    **{
+        key: case
+        for key, case in each(
+            "--set", "--set destination.url=none --set destination.timeout=1s",
+            "destination.timeout has no effect: there is no destination.url",
+        ).items()
+        if key not in (("scenario check", "--set"), ("prove", "--set"))
+    },
+    **{
+        (c, "--plain"): (f"{lines('--plain --json')[c]}", PLAIN)
+        for c in ("simulate", "plan", "load", "prove")
+    },
+    ("report", "--plain"): ("report nowhere --plain --json", PLAIN),
+    **{
+        (c, "--plain"): (
+            f"{c} --db FILE --plain --json" + (" --scenario baseline" if "store" in c else ""),
+            PLAIN,
+        )
+        for c in OF_DATABASES[:3]
+    },
+    ("attribute", "--plain"): ("attribute --paths FILE --plain --json", PLAIN),
+    ("load", "--strict"): (lines("--strict")["load"], "--strict has no effect here"),
+    ("prove", "--strict"): (lines("--strict")["prove"], "--strict has no effect here"),
+    ("report", "--strict"): ("report PLAN --strict", "--strict: PLAN is a plan"),
+    ("report", "--gate"): ("report RUN --gate model", "there is no prediction and measurement"),
+    ("report", "--require"): ("report PLAN --require hit_ratio", "--require: PLAN is a plan"),
+    ("load", "--i-am-allowed-to-load"): (
+        lines("--i-am-allowed-to-load example.com")["load"],
+        "--i-am-allowed-to-load example.com: --host names 127.0.0.1",
+    ),
+    ("prove", "--i-am-allowed-to-load"): (
+        lines("--i-am-allowed-to-load example.com")["prove"],
+        "--i-am-allowed-to-load example.com: no --host is given",
+    ),
+    ("serve", "--rate"): (
+        lines("--rate 9 --set start=cold")["serve"], "--rate 9 has no effect on serve",
+    ),
+    ("scenario data", "--rate"): (
+        lines("--rate 9")["scenario data"], "--rate 9 has no effect on data",
+    ),
+    ("serve", "--workers"): (
+        lines("--workers 2 --set topology.processes=3")["serve"],
+        "--set topology.processes=3: --workers 2 sets that, too",
+    ),
+    ("serve", "--emulation"): (
+        "serve kv-outage --no-emulation --data FILE", "tiers do not strike",
+    ),
+    **{
+        ("attribute", option): (
+            f"attribute --db FILE --model linear {option} {value}".strip(),
+            f"{option} has no effect",
+        )
+        for option, value in (
+            ("--order", "2"), ("--without-nulls", ""), ("--min-conversions", "5"),
+            ("--bootstrap", "20"), ("--most-channels", "5"), ("--half-life", "2d"),
+            ("--u-shape", "40/20/40"), ("--w-shape", "30/30/30/10"), ("--lead", "a"),
+            ("--opportunity", "a"),
+        )
+    },
+    ("attribute", "--seed"): (
+        "attribute --paths FILE --seed 3", "--seed 3: it draws the resamples",
+    ),
+    **{
+        ("attribute", option): (
+            f"attribute --paths FILE {option} {value}".strip(), f"{option} needs --db",
+        )
+        for option, value in (
+            ("--from", "2026-01-01"), ("--to", "2026-01-01"), ("--lookback", "2d"),
+            ("--own-event", ""), ("--jobs", "2"),
+        )
+    },
+}  # fmt: skip
+
+# Those that ask a database are tried where there is one, below.
+ASKED = {(c, "--plain") for c in OF_DATABASES[3:]}
+
+
+def test_every_option_has_a_line_in_these_tables() -> None:
+    known = {*USED, *IDLE, *ASKED}
+    assert sorted(set(options()) - known) == []
+    assert sorted(known - set(options())) == []
+    assert not {*USED} & {*IDLE}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a FILE, a PLAN and a RUN."""
+    folder = tmp_path_factory.mktemp("options")
+    (folder / "FILE").write_text("nothing")
+    (folder / "PLAN").mkdir()
+    plan = CapacityPlan(
+        scenario="p", scenario_hash="0", seed=1, replications=1, kpis=(), points=(), highest_rate=None,
+        breaking_rate=None, breaks_first=(),
+    )  # fmt: skip
+    (folder / "PLAN" / "plan.json").write_text(json.dumps(plan.to_json()))
+    (folder / "RUN").mkdir()
+    scenario = load_scenario(
+        shipped()["baseline"], overrides=["duration=1s", "warm_up=0s", "traffic.users=9"], rate=20.0
+    )
+    write_record(simulate(scenario, replications=0).record, folder / "RUN" / "record.json")
+    assert read_record(folder / "RUN" / "record.json").scenario == scenario_data(scenario)
+    return folder
+
+
+def said(
+    arguments: Sequence[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    home: Path,
+) -> str:
+    monkeypatch.chdir(home)
+    monkeypatch.delenv("EDGEPROOF_TOKEN", raising=False)
+    before = sorted(home.rglob("*"))
+    assert main(arguments) == 2
+    assert sorted(home.rglob("*")) == before
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    return shown.err
+
+
+@pytest.mark.parametrize(("command", "option"), IDLE, ids=lambda text: text)
+def test_option_without_effect_is_refused_or_said(
+    command: str,
+    option: str,
+    home: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    line, words = IDLE[command, option]
+    err = said(line.split(), capsys, monkeypatch, home)
+    assert [part for part in err.splitlines() if words in part], err
+    assert all(part.startswith("edgeproof: ") for part in err.splitlines())
+
+
+@pytest.mark.parametrize("room", ["queue", "outbox"])
+@pytest.mark.parametrize("verb", ["status", "dead"])
+def test_plain_is_said_to_do_nothing_beside_json(
+    room: str, verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from core.query.database import SqliteDatabase
+
+    path = tmp_path / "cdp.sqlite"
+    SqliteDatabase(path, inline=True).connection.close()
+    assert main([room, verb, "--db", str(path), "--plain", "--json"]) == 0
+    shown = capsys.readouterr()
+    json.loads(shown.out)
+    assert PLAIN in shown.err
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("load --set tiers.l1.ttl=9s", "--set tiers.l1.ttl=9s has no effect on load: it describes"),
+        ("load --set start=cold", "--set start=cold has no effect on load"),
+        (
+            "simulate --set targets.track.path=/t",
+            "has no effect on simulate: no request is written",
+        ),
+        ("plan --set tiers.l3.readers=2", "has no effect on plan: no simulated time depends on it"),
+        ("serve --set kpis[0].target=>=90%", "has no effect on serve: nothing is judged here"),
+        ("serve --set duration=9s", "has no effect on serve: it serves until Ctrl-C"),
+        ("scenario_data --set tiers.l1.ttl=9s", "has no effect on data: the rows do not depend"),
+    ],
+)
+def test_field_that_a_command_does_not_use_is_said(
+    line: str,
+    words: str,
+    home: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    command, *arguments = line.split()
+    full = lines(*arguments)[command.replace("_", " ")]
+    assert words in said(full.split(), capsys, monkeypatch, home)
+
+
+def test_field_that_a_command_uses_is_not_spoken_of(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for command in ("simulate", "load", "serve"):
+        full = lines("--set traffic.users=50 --set traffic.conversion_share=0.1")[command]
+        assert "has no effect" not in said(full.split(), capsys, monkeypatch, home)

@@ -1,0 +1,106 @@
+"""A bare HTTP server that misbehaves in one manner, for the reasons of failed requests.
+
+`python -m tests.scenarios.misbehaving MANNER [CERTIFICATE KEY]` prints its port on the first line
+and serves loopback until it is killed; with a certificate over TLS. The manner is that of every
+answer but those under /api/, which are 404.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import struct
+import sys
+from collections.abc import Awaitable, Callable
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+OK = HEAD + b"Content-Length: 2\r\n\r\n{}"
+Writer = asyncio.StreamWriter
+
+
+async def _reset(writer: Writer) -> None:
+    connection = writer.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+async def _reset_within(writer: Writer) -> None:
+    writer.write(HEAD + b"Content-Length: 100\r\n\r\n{")
+    await asyncio.sleep(0.05)
+    await _reset(writer)
+
+
+async def _endless(writer: Writer) -> None:
+    """A chunked body of which a piece comes long before each read would time out."""
+    writer.write(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+    while not writer.transport.is_closing():
+        writer.write(b"5\r\n[1,2,\r\n")
+        await asyncio.sleep(0.1)
+
+
+async def _hang(_: Writer) -> None:
+    await asyncio.Event().wait()
+
+
+def _says(answer: bytes) -> Callable[[Writer], Awaitable[None]]:
+    async def say(writer: Writer) -> None:
+        writer.write(answer)
+        await writer.drain()
+
+    return say
+
+
+MANNERS: dict[str, Callable[[Writer], Awaitable[None]]] = {
+    "ok": _says(OK),
+    "reset": _reset,
+    "reset_within": _reset_within,
+    "endless": _endless,
+    "hang": _hang,
+    "close": _says(b""),
+    "half": _says(HEAD + b"Content-Length: 100\r\n\r\n{"),
+    "half_chunked": _says(HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\n[1"),
+    "empty": _says(HEAD + b"Content-Length: 0\r\n\r\n"),
+    "html": _says(HEAD + b"Content-Length: 3\r\n\r\n<p>"),
+    "status429": _says(b"HTTP/1.1 429 Slow\r\nRetry-After: 1\r\nContent-Length: 2\r\n\r\n{}"),
+    "status301": _says(b"HTTP/1.1 301 M\r\nLocation: https://a/?t=s\r\nContent-Length: 0\r\n\r\n"),
+    "status204": _says(b"HTTP/1.1 204 No Content\r\nContent-Type: application/json\r\n\r\n"),
+    "garbage": _says(b"SSH-2.0-OpenSSH_9.2\r\n"),
+    "bad_gzip": _says(HEAD + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}"),
+    "bad_brotli": _says(HEAD + b"Content-Encoding: br\r\nContent-Length: 2\r\n\r\n{}"),
+    "unknown_encoding": _says(HEAD + b"Content-Encoding: zstd\r\nContent-Length: 2\r\n\r\n{}"),
+    "close_each": _says(HEAD + b"Connection: close\r\nContent-Length: 2\r\n\r\n{}"),
+    "big": _says(HEAD + b"Content-Length: 500002\r\n\r\n" + b'"' + b"a" * 500_000 + b'"'),
+}
+_CLOSING = {"close", "half", "half_chunked", "garbage", "close_each"}
+
+
+async def main(manner: str, certificate: list[str]) -> None:
+    async def client(reader: asyncio.StreamReader, writer: Writer) -> None:
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+                length = head.partition("content-length:")[2].partition("\r\n")[0]
+                await reader.readexactly(int(length or 0))
+                if " /api/" in head.partition("\r\n")[0]:
+                    writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+                    continue
+                await MANNERS[manner](writer)
+                if manner in _CLOSING:
+                    return
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    context = None
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate)
+    server = await asyncio.start_server(client, "127.0.0.1", 0, ssl=context, backlog=1024)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], sys.argv[2:]))

@@ -1,0 +1,166 @@
+"""The reason of every failed request, from servers that misbehave on real sockets."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.failures import Cause
+from core.record import RunRecord
+from scenarios.driver import run_load
+from scenarios.measurement import measure
+from scenarios.result import Kind
+from tests.scenarios.conftest import ROOT
+from tests.scenarios.loads import small_plan, small_scenario
+
+StartServer = Callable[..., int]
+
+
+@pytest.fixture
+def start_server() -> Iterator[StartServer]:
+    """Return what starts a server in a manner, and returns its port."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(manner: str, *certificate: Path) -> int:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.scenarios.misbehaving", manner, *map(str, certificate)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        processes.append(process)
+        assert process.stdout is not None
+        return int(process.stdout.readline())
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def loaded(url: str, folder: Path, **fields: Any) -> RunRecord:
+    """Return the record of a small load on *url*; every failed request of it has a reason."""
+    plan = small_plan(
+        small_scenario(**{"rate": 40, "timeout": "0.5s", **fields}), [url], pool_size=80
+    )
+    result = run_load(plan, folder)
+    record, _ = measure(plan.scenario, plan.workload, result)
+    assert not result.interrupted
+    failed = sum(histogram.failed for histogram in record.latencies.values())
+    assert sum(failure.count for failure in record.failures) == failed
+    early = np.count_nonzero(
+        (result.rows.kind != Kind.ANSWERED)
+        & (result.rows.intended_ns < plan.scenario.warm_up * 1e9)
+    ) + np.count_nonzero(plan.workload.intended[result.rows.dropped] < plan.scenario.warm_up)
+    assert sum(failure.in_warm_up for failure in record.failures) == early
+    return record
+
+
+def reasons(record: RunRecord) -> set[str]:
+    return {failure.text(0.5) for failure in record.failures}
+
+
+@pytest.mark.parametrize(
+    ("manner", "reason"),
+    [
+        ("reset", "connection reset"),
+        ("reset_within", "connection reset"),
+        ("endless", "answer not complete after 0.5 s"),
+        ("hang", "timed out after 0.5 s"),
+        ("close", "connection closed before an answer"),
+        ("half", "connection closed within the answer"),
+        ("half_chunked", "connection closed within the answer"),
+        ("empty", "body is empty, labelled JSON"),
+        ("html", "body is not JSON"),
+        ("status429", "status 429 (too many requests)"),
+        ("status301", "status 301 (redirect, not followed)"),
+        ("status204", "status 204 (no content)"),
+        ("garbage", "answer is not valid HTTP"),
+        ("bad_gzip", "body cannot be decoded"),
+        ("bad_brotli", "body cannot be decoded"),
+        ("unknown_encoding", "body cannot be decoded"),
+    ],
+)
+def test_failed_request_has_its_reason(
+    manner: str, reason: str, start_server: StartServer, tmp_path: Path
+) -> None:
+    record = loaded(f"http://127.0.0.1:{start_server(manner)}", tmp_path)
+    assert reasons(record) == {reason}
+    assert {failure.endpoint for failure in record.failures} >= {"track"}
+    assert record.latencies["track"].failed == record.latencies["track"].count > 0
+
+
+@pytest.mark.parametrize("manner", ["ok", "close_each", "big"])
+def test_answer_that_is_only_unusual_has_not_failed(
+    manner: str, start_server: StartServer, tmp_path: Path
+) -> None:
+    assert loaded(f"http://127.0.0.1:{start_server(manner)}", tmp_path).failures == ()
+
+
+def test_expected_204_is_a_success_whatever_its_type_says(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    endpoints = ("track", "attribution", "journey", "channels")
+    targets = {name: {"status": [204]} for name in endpoints}
+    record = loaded(f"http://127.0.0.1:{start_server('status204')}", tmp_path, targets=targets)
+    assert record.failures == ()
+    assert record.latencies["track"].count > 0
+
+
+def test_service_that_went_away_refuses_connections(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scenarios.driver.check_reachable", lambda hosts: None)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        record = loaded(f"http://127.0.0.1:{closed.getsockname()[1]}", tmp_path)
+    assert reasons(record) == {"connection refused"}
+
+
+def test_host_name_that_nobody_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scenarios.driver.check_reachable", lambda hosts: None)
+    plan = small_plan(
+        small_scenario(rate=40, timeout="5s"), ["http://nobody.invalid"],
+        allowed_hosts=("nobody.invalid",),
+    )  # fmt: skip
+    record, _ = measure(plan.scenario, plan.workload, run_load(plan, tmp_path))
+    assert {failure.cause for failure in record.failures} == {Cause.NAME}
+
+
+def test_certificate_that_nobody_signed(start_server: StartServer, tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("needs the openssl program to make a certificate")
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+            *("-nodes", "-days", "2", "-subj", "/CN=localhost"),
+            *("-keyout", str(key), "-out", str(certificate)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    port = start_server("ok", certificate, key)
+    record = loaded(f"https://127.0.0.1:{port}", tmp_path / "load", timeout="2s")
+    assert {failure.cause for failure in record.failures} == {Cause.CERTIFICATE}
+    plain = loaded(f"http://127.0.0.1:{port}", tmp_path / "plain", timeout="2s")
+    assert {failure.cause for failure in plain.failures} <= {Cause.CLOSED, Cause.RESET}
+    assert plain.failures
+
+
+def test_plain_service_asked_over_tls(start_server: StartServer, tmp_path: Path) -> None:
+    record = loaded(f"https://127.0.0.1:{start_server('garbage')}", tmp_path, timeout="2s")
+    assert {f.cause for f in record.failures} <= {Cause.TLS, Cause.CLOSED, Cause.TIMEOUT}
+    assert record.failures
