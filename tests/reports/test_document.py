@@ -267,7 +267,7 @@ def test_one_side_alone_makes_a_whole_report(tmp_path: Path) -> None:
         page = Page((tmp_path / folder / "report.html").read_text())
         assert report.sentence in page.text, folder
     plan = (tmp_path / "plan" / "report.md").read_text()
-    assert "Every KPI holds up to 1,200 requests/s" in plan
+    assert "Every KPI is predicted to hold up to 1,200 requests/s" in plan
     assert plan.startswith("# → 1,200 requests/s: ")  # a plan is no verdict on a run
     written = (tmp_path / "plan" / "report.html").read_text()
     assert "</span> 1,200 requests/s</p>" in written
