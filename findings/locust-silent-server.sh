@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # locust 2.47.0: a load test of a server that never answers ends with no failure and exit code 0.
 #
-# Expected: not success. The documentation gives exit code 1 to a run with failed samples, for use
-#   in CI; five users who waited in vain for the whole run ought to count as such.
+# Expected: not success. The documentation promises exit code 1 for a run with failed samples, for
+#   use in CI, and five users waited in vain for the whole run.
 # Happens: a request is recorded when it ends. At the end of the run the users are stopped
 #   (--stop-timeout is 0), and what they were waiting for leaves no trace: no request, no failure,
 #   percentiles of nothing, exit code 0. HttpUser waits for ever, FastHttpUser for 60 s; with a
 #   timeout shorter than the run, set on each request, the failures are there.
-# Hurts: load testers and CI. A service that hangs at once is the greenest of all; one that hangs
-#   halfway is judged by the requests before. A gate must also ask for a least number of requests.
+# Hurts: load testers and CI. A service that hangs from the start passes; one that hangs halfway is
+#   judged by the requests before. A gate must also demand a minimum number of requests.
 set -eu
 . "$(dirname "$0")/lib.sh"
 python_packages locust==2.47.0
