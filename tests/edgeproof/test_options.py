@@ -211,8 +211,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "FILE").write_text("nothing")
     (folder / "PLAN").mkdir()
     plan = CapacityPlan(
-        scenario="p", scenario_hash="0", seed=1, replications=1, kpis=(), points=(), highest_rate=None,
-        breaking_rate=None, breaks_first=(),
+        scenario="p", scenario_hash="0", seed=1, replications=1, kpis=(), points=(),
+        highest_rate=None, breaking_rate=None, breaks_first=(),
     )  # fmt: skip
     (folder / "PLAN" / "plan.json").write_text(json.dumps(plan.to_json()))
     (folder / "RUN").mkdir()
