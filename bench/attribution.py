@@ -1,7 +1,7 @@
 """How fast attribution is, beside its peers: `python -m bench.attribution`.
 
 ChannelAttribution and Marketing Attribution Models (MAM) are measured where --peers PYTHON, the
-interpreter of an environment that holds them, says so; else their rows read "not installed".
+interpreter of an environment that holds them, says so; else their rows say why they cannot be used.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from core.attribution.path_file import COLUMNS, read_paths
 from core.attribution.paths import Floats, Paths
 from core.attribution.scheme import Scheme
 from core.attribution.survey import Survey, account_of_database
+from core.cells import guarded
 from core.query import statements
 from core.query.database import SqliteDatabase
 
@@ -152,7 +153,7 @@ def file_of(paths: Paths, file: Path) -> None:
         writer = csv.writer(stream)
         writer.writerow(COLUMNS)
         for (begin, end), *numbers in zip(bounds, *counts, strict=True):
-            writer.writerow((" > ".join(names[begin:end]), *numbers))
+            writer.writerow((guarded(" > ".join(names[begin:end])), *numbers))
 
 
 class Store:
@@ -185,11 +186,25 @@ class Peers:
             data, channels=np.array(paths.channels), codes=paths.codes, offsets=paths.offsets,
             conversions=paths.conversions, nulls=paths.nulls, values=paths.values,
         )  # fmt: skip
-        self._process = subprocess.Popen(
-            [python, str(_PEER), str(data)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, text=True,
-        )  # fmt: skip
-        self.names: list[str] = self._answer()["peers"]
+        self._said = folder / "peers.log"
+        with self._said.open("wb") as log:
+            try:
+                self._process = subprocess.Popen(
+                    [python, str(_PEER), str(data)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                    stderr=log, text=True,
+                )  # fmt: skip
+            except OSError as error:
+                raise SystemExit(
+                    f"--peers {python}: cannot be run ({error.strerror}); give the python of an "
+                    "environment that holds the peers"
+                ) from None
+        answer = self._answer()
+        self.names: list[str] = answer["peers"]
+        self._absent: dict[str, str] = answer["absent"]
+
+    def absence(self, name: str) -> str:
+        """Return why the peer of the row *name* cannot be used."""
+        return self._absent[name.partition(",")[0]]
 
     def run(self, name: str) -> dict[str, Any]:
         """Return the seconds that *name* took by the clock and of CPU, and what it found."""
@@ -204,7 +219,8 @@ class Peers:
             if line.startswith("{"):  # peers print on standard output, too
                 found: dict[str, Any] = json.loads(line)
                 return found
-        raise SystemExit("the peers' process ended; run bench/attribution_peer.py to see why")
+        said = self._said.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        raise SystemExit(f"the peers' process ended: {said[-1] if said else 'it said nothing'}")
 
     def close(self) -> None:
         """End the process."""
@@ -287,7 +303,7 @@ def main(arguments: Sequence[str]) -> int:
         )
     for name in PEERS:
         if name not in peers.names:
-            print(f"{name:34}{'not installed':>11}")
+            print(f"{name:34}{peers.absence(name)}")
     _agreement(paths, parameters, weights, answers)
     return 0
 

@@ -4,20 +4,42 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from time import perf_counter, process_time
 from typing import Any
 
-import numpy as np
+if __package__:
+    from bench.importing import import_fault
+else:  # run by its path, where there is no such package
+    from importing import import_fault  # type: ignore[import-not-found, no-redef]
+
+Call = Callable[[], dict[str, dict[str, float]]]
+NEEDS = {
+    "ChannelAttribution": ("numpy", "pandas", "ChannelAttribution"),
+    "MAM": ("numpy", "pandas", "mam"),
+}
+"""The modules behind each peer."""
 
 
-def calls(file: str) -> dict[str, Callable[[], dict[str, dict[str, float]]]]:
+def faults() -> dict[str, str]:
+    """Return why peers cannot be used here, by their name."""
+    found = {}
+    for peer, modules in NEEDS.items():
+        for module in modules:
+            if fault := import_fault(module):
+                found[peer] = fault if module == modules[-1] else f"{module} is {fault}"
+                break
+    return found
+
+
+def calls(file: str, absent: Mapping[str, str]) -> dict[str, Call]:
     """Return what can be timed here, by name; their input is made outside of the timing."""
-    try:
-        import pandas as pd
-    except ImportError:
+    if len(absent) == len(NEEDS):
         return {}
+    import numpy as np
+    import pandas as pd
+
     with np.load(file) as data:
         paths = {name: data[name] for name in data.files}
     names = paths["channels"].tolist()
@@ -31,12 +53,9 @@ def calls(file: str) -> dict[str, Callable[[], dict[str, dict[str, float]]]]:
             "null": paths["nulls"],
         }
     )
-    found: dict[str, Callable[[], dict[str, dict[str, float]]]] = {}
-    try:
+    found: dict[str, Call] = {}
+    if "ChannelAttribution" not in absent:
         import ChannelAttribution as peer
-    except ImportError:
-        pass
-    else:
 
         def heuristics() -> dict[str, dict[str, float]]:
             rows = peer.heuristic_models(
@@ -62,10 +81,10 @@ def calls(file: str) -> dict[str, Callable[[], dict[str, dict[str, float]]]]:
 
         found["ChannelAttribution, 3 heuristics"] = heuristics
         found["ChannelAttribution, Markov 1"] = markov
-    try:
-        from mam import MAM
-    except ImportError:
+    if "MAM" in absent:
         return found
+    from mam import MAM
+
     other = MAM(
         table.assign(converts=paths["conversions"] > 0, walks=1), format_type="grouped_journey",
         channels_colname="path", journey_with_conv_colname="converts", occurrences_colname="walks",
@@ -88,8 +107,9 @@ def calls(file: str) -> dict[str, Callable[[], dict[str, dict[str, float]]]]:
 
 def main(file: str) -> None:
     """Answer each name on standard input with its times and results, as a line of JSON."""
-    known = calls(file)
-    print(json.dumps({"peers": list(known)}), flush=True)
+    absent = faults()
+    known = calls(file, absent)
+    print(json.dumps({"peers": list(known), "absent": absent}), flush=True)
     for line in sys.stdin:
         name = line.strip()
         wall, cpu = perf_counter(), process_time()

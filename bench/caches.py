@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import importlib.util
 import json
 import platform
 import sys
@@ -16,6 +15,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 
+from bench.importing import NOT_INSTALLED, import_fault
 from bench.peers import LIBRARIES, LRU, TLRU, YARDSTICK, Library
 from bench.replays import RATE, REAL_STEP, TTLS, Accesses, FakePace, hit_ratio, recorded, synthetic
 from bench.turns import CHUNK, beside, filled, keys_from, timed_pair
@@ -41,7 +41,7 @@ DEFAULT = Sizes()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One library's figures; None: not installed, or it has no such operation.
+    """One library's figures; None: it cannot be used here, or has no such operation.
 
     nanoseconds and ratios (to the yardstick beside it) have one entry per round and operation.
     """
@@ -53,7 +53,7 @@ class Row:
     entry_bytes: float | None
     hit_ratio: float | None
     note: str
-    is_installed: bool = True
+    is_usable: bool = True
 
 
 def entry_bytes(library: Library, entries: int) -> float:
@@ -81,10 +81,10 @@ def _held_bytes(name: str, entries: int) -> float:
     return held / entries
 
 
-def is_installed(library: Library) -> bool:
-    """Return whether *library* can be imported here."""
+def absence(library: Library) -> str:
+    """Return why *library* cannot be used here, "" if it can."""
     name = library.distribution
-    return name is None or importlib.util.find_spec(name.replace("-", "_")) is not None
+    return "" if name is None else import_fault(name.replace("-", "_"))
 
 
 def speeds(
@@ -138,15 +138,16 @@ def _operations(library: Library) -> tuple[str, ...]:
 
 
 def measure(accesses: Accesses, sizes: Sizes) -> list[Row]:
-    """Measure every library that is installed; return a row for each, installed or not."""
-    there = [library for library in LIBRARIES if is_installed(library)]
+    """Measure every library that can be used; return a row for each, usable or not."""
+    absent = {library.name: absence(library) for library in LIBRARIES}
+    there = [library for library in LIBRARIES if not absent[library.name]]
     for library in there:
         _check(library, sizes.entries)
     timed = speeds(there, sizes)
     return [
         _row(library, timed[library.name], accesses, sizes)
         if library in there
-        else _absent(library)
+        else _absent(library, absent[library.name])
         for library in LIBRARIES
     ]
 
@@ -169,7 +170,8 @@ def _row(
     )
 
 
-def _absent(library: Library) -> Row:
+def _absent(library: Library, why: str) -> Row:
+    remedy = "; pip install 'edgeproof[peers]'" if why == NOT_INSTALLED else ""
     return Row(
         name=library.name,
         version=None,
@@ -177,8 +179,8 @@ def _absent(library: Library) -> Row:
         ratios={},
         entry_bytes=None,
         hit_ratio=None,
-        note="not installed; pip install 'edgeproof[peers]'",
-        is_installed=False,
+        note=f"{why}{remedy}",
+        is_usable=False,
     )
 
 
@@ -202,7 +204,8 @@ def table(rows: Sequence[Row], *, markdown: bool = False) -> list[str]:
     body = []
     for row in rows:
         name = row.name if row.version is None else f"{row.name} {row.version}"
-        cells = [name if row.is_installed else f"{name}: not installed"]
+        why = NOT_INSTALLED if row.note.startswith(NOT_INSTALLED) else "import fails"
+        cells = [name if row.is_usable else f"{name}: {why}"]
         for operation in OPERATIONS:
             times = row.nanoseconds.get(operation)
             cells += (
@@ -280,7 +283,7 @@ def main(arguments: Sequence[str]) -> int:
     exact = next(row.hit_ratio for row in rows if row.name == LRU.name) or 0.0
     drift = hit_ratio(LRU, accesses, in_real_time=True) - exact
     lines = notes(rows, accesses, sizes, drift)
-    if is_installed(TLRU):
+    if not absence(TLRU):
         lines.append(_limits(sizes))
     print("\n".join(table(rows, markdown=options.markdown)))
     print()

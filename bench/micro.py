@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from pathlib import Path
 
+from bench.importing import import_fault
 from core.errors import InputError
 
 _BENCHMARKS = Path(__file__).with_name("benchmarks")
@@ -17,8 +17,11 @@ def run_benchmarks(*, select: str | None = None, json: str | None = None) -> int
     *json*: a file for pytest-benchmark's own format. Raise InputError if pytest-benchmark is not
     installed, no benchmark was chosen, or an option cannot be used.
     """
-    if any(importlib.util.find_spec(name) is None for name in ("pytest", "pytest_benchmark")):
-        raise InputError("bench run needs pytest-benchmark; install edgeproof[bench]")
+    for name in ("pytest", "pytest_benchmark"):
+        if fault := import_fault(name):
+            raise InputError(
+                f"bench run needs pytest-benchmark; {name} is {fault}: install edgeproof[bench]"
+            )
     import pytest  # an extra, and slow to import
 
     # No settings of the folder around, and no rewriting of what edgeproof has imported already.

@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from core.caching.keys import MAX_KEY_BYTES
 from core.caching.stamps import Target
 from core.cdp import MAX_ID_LENGTH
+from core.epoch import EARLIEST_MS, LATEST_MS, slip
 from core.errors import InputError
 from core.population import Campaign, Event
 from core.texts import GivenTwice, parse_request, shown
@@ -19,6 +20,7 @@ from core.texts import GivenTwice, parse_request, shown
 MAX_BODY_BYTES = 65_536
 MAX_KEYS = 1_000
 _LARGEST = 1e15
+_FARTHEST = 1e20  # beyond nanoseconds of any year
 _KEY = re.compile(f"[!-~]{{1,{MAX_KEY_BYTES}}}")
 
 
@@ -41,7 +43,7 @@ def parse_event(body: bytes) -> Event:
         value = data.get(name)
         return None if value is None or value == "" else identifier(value, name)
 
-    timestamp = epoch_ms_of(data.get("timestamp"), "timestamp")
+    timestamp = event_time_of(data.get("timestamp"), "timestamp")
     conversion, value = data.get("conversion_id"), None
     if conversion is not None:
         conversion = identifier(conversion, "conversion_id")
@@ -58,6 +60,23 @@ def parse_event(body: bytes) -> Event:
         value=value,
         campaign=campaign if any(campaign) else None,
     )
+
+
+def event_time_of(value: object, name: str) -> int:
+    """Return *value* as epoch milliseconds of an event, from 1973 to 2100; BadRequest if not so.
+
+    Seconds, microseconds and nanoseconds are named: an event of the wrong year counts nowhere.
+    """
+    if type(value) is int and EARLIEST_MS <= value <= LATEST_MS:
+        return value
+    if (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and abs(value) < _FARTHEST
+        and (fault := slip(int(value)))
+    ):
+        raise BadRequest(f"{name} is {shown(value)}: {fault}")
+    return epoch_ms_of(value, name)
 
 
 def epoch_ms_of(value: object, name: str) -> int:

@@ -203,12 +203,15 @@ def running_service(
     redis: str | None = None,
     emulate: bool = True,
     limits: ConnectionLimits = DEFAULT_LIMITS,
+    populate: bool = True,
 ) -> Iterator[RunningService]:
     """Run the reference service for *scenario* as long as the context lasts.
 
     port: of the first process, the others take the next ones; 0 chooses free ones. folder: for
     the database, a temporary one if None. redis: URL of L2; without one a single process embeds
-    its own, and several share a fake one. limits: of each process's connections.
+    its own, and several share a fake one. limits: of each process's connections. populate: whether
+    a database without users and events gets those of the scenario; else it gets its sites alone,
+    and starts cold.
 
     Raise InputError if a port is taken, another service runs on the folder or there are more than
     MAX_WORKERS processes, EdgeproofError with the last line of the log if the service does not
@@ -243,6 +246,7 @@ def running_service(
             "destination": scenario.destination.url,
             "roster": str(roster),
             "limits": limits.to_json(),
+            "populate": populate,
         }
         crew = _Crew()
         service: RunningService | None = None

@@ -93,7 +93,7 @@ def populate(scenario: Scenario, workload: Workload) -> Population:
     values = Stream(scenario.seed, Purpose.DATA, replication=1).rows(0, conversions)[:, 0]
     cents = np.floor(values * 19_000 + 1_000).astype(int).tolist()
     return Population(
-        sites=[(f"s{i}", 1, 8_192) for i in range(scenario.traffic.sites)],
+        sites=sites_of(scenario),
         users=list(_users(workload)),
         touches=touches,
         conversions=[
@@ -101,6 +101,11 @@ def populate(scenario: Scenario, workload: Workload) -> Population:
             for i, (end, cent) in enumerate(zip(ends[:conversions].tolist(), cents, strict=True))
         ],
     )
+
+
+def sites_of(scenario: Scenario) -> list[SiteRow]:
+    """Return the sites of a scenario, which take events of up to 8 kB."""
+    return [(f"s{i}", 1, 8_192) for i in range(scenario.traffic.sites)]
 
 
 def _users(workload: Workload) -> Iterator[UserRow]:

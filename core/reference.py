@@ -39,17 +39,17 @@ from core.machine import (
     reset_peak,
     resident_bytes,
 )
-from core.population import populate
+from core.population import populate, sites_of
 from core.profiling import LatencyProfiler
 from core.query import statements
 from core.query.cache import RULES, query_cache_of
 from core.query.database import Database
 from core.query.executor import QueryExecutor, SlowQuery, StatementStatistics
-from core.replay import prepare
+from core.replay import prepare_service
 from core.scenario import ENDPOINTS
-from core.seeding import bring_up_to_date, seed_database
+from core.seeding import bring_up_to_date, seed_database, seed_sites
 from core.timers import Timers
-from core.warm_start import warm_state
+from core.warm_start import WarmState, warm_state
 from core.warming import Warmer
 from core.worker_plan import WorkerPlan, shared_database
 
@@ -68,11 +68,15 @@ class Reference(Application):
         self.clock = SystemClock()
         self.timers = Timers(self.clock)
         self.faults = FaultSchedule(scenario.faults, origin=float("inf"))
-        prepared = prepare(scenario)
-        self._warm_state = warm_state(scenario, prepared)
         self._sqlite = shared_database(plan)
         connection, attribution = self._sqlite.connection, scenario.attribution
-        seed_database(connection, populate(scenario, prepared.workload), attribution)
+        self._warm_state = WarmState()
+        if plan.populate:
+            prepared = prepare_service(scenario)
+            self._warm_state = warm_state(scenario, prepared)
+            seed_database(connection, populate(scenario, prepared.workload), attribution)
+        else:
+            seed_sites(connection, sites_of(scenario))
         if plan.position == 0:  # it starts before the others
             bring_up_to_date(connection, attribution, epoch_ms(self.clock))
         scheme = Scheme(attribution.parameters(), newest_row(connection))

@@ -82,6 +82,19 @@ def _check_faults(scenario: Scenario, workload: Workload) -> None:
             )
 
 
+def prepare_service(scenario: Scenario) -> Prepared:
+    """Return what a service for *scenario* holds at its start, as `prepare` has it.
+
+    What it is asked for is not decided here: without conversions it still serves.
+    """
+    traffic = scenario.traffic
+    if traffic.conversions == 0 and scenario.trace.file is None:
+        mix = traffic.mix.model_copy(update={"attribution": 0.0, "track": traffic.mix.track or 1.0})
+        traffic = traffic.model_copy(update={"mix": mix})
+        scenario = scenario.model_copy(update={"traffic": traffic})
+    return prepare(scenario)
+
+
 def prepare(scenario: Scenario, *, replication: int = 0) -> Prepared:
     """Return the requests of *scenario*, drawn or from its trace; InputError if they cannot be."""
     try:

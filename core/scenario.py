@@ -81,7 +81,7 @@ class Traffic(Part):
     mix: Mix = Mix()
     popularity: Popularity = Popularity()
     users: Annotated[int, Field(ge=1, le=10_000_000)] = 3000
-    conversions: Annotated[int, Field(ge=1, le=10_000_000)] = 1500
+    conversions: Annotated[int, Field(ge=0, le=10_000_000)] = 1500
     channels: Annotated[int, Field(ge=1, le=1000)] = 8
     sites: Annotated[int, Field(ge=1, le=100_000)] = 20
     touches_per_user: Annotated[int, Field(ge=1, le=1000)] = 5

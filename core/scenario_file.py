@@ -85,9 +85,11 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: {error}") from None
     try:
         return parse_toml(text)
-    except ValueError as error:
+    except tomllib.TOMLDecodeError as error:
         reason = one_line(str(error))
         raise InputError(f"{path}: not valid TOML: {reason}; mend the line it names") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not valid TOML: {error}") from None
 
 
 def apply_override(data: dict[str, Any], text: str) -> Place:
@@ -103,11 +105,14 @@ def apply_override(data: dict[str, Any], text: str) -> Place:
             f"--set {one_line(text, most=SHOWN)}: {len(text):,} characters; give at most "
             f"{_MOST_OF_OVERRIDE:,}, or write it into the file"
         )
+    if "\n" in text or "\r" in text:
+        # It would begin another key, which nobody would see.
+        raise InputError(
+            f"--set {one_line(text, most=SHOWN)}: holds a line break; give one field to each --set"
+        )
     parsed: Any
     try:
-        read = parse_toml(f"value = {value}")
-        # A line break would begin another key, which nobody would see.
-        parsed = read["value"] if len(read) == 1 else value.strip()
+        parsed = parse_toml(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         parsed = value.strip()
     except ValueError as error:

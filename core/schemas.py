@@ -8,6 +8,7 @@ from core.attribution.models import MODELS
 from core.caching.keys import MAX_KEY_BYTES
 from core.caching.statistics import COLUMNS
 from core.cdp import MAX_ID_LENGTH
+from core.epoch import EARLIEST_MS, LATEST_MS
 from core.incoming import MAX_KEYS
 from core.population import Campaign
 
@@ -18,6 +19,10 @@ NUMBER: Schema = {"type": "number"}
 TEXT: Schema = {"type": "string"}
 EPOCH_MS: Schema = {
     "type": "integer", "minimum": 0, "maximum": 2**53 - 1, "description": "Epoch milliseconds.",
+}  # fmt: skip
+EVENT_TIME: Schema = {
+    "type": "integer", "minimum": EARLIEST_MS, "maximum": LATEST_MS,
+    "description": "Epoch milliseconds, from 1973 to 2100.",
 }  # fmt: skip
 IDENTIFIER: Schema = {
     "type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH,
@@ -69,7 +74,7 @@ def envelope(**data: Schema) -> Schema:
 _OPTIONAL: Schema = {**maybe(IDENTIFIER), "minLength": 0, "pattern": "^[^\\u0000\\ufffd]*$"}
 _EVENT: dict[str, Schema] = {
     **dict.fromkeys(("event_id", "user_id", "site_id", "event_name"), IDENTIFIER),
-    "timestamp": EPOCH_MS,
+    "timestamp": EVENT_TIME,
     "utm_source": {**_OPTIONAL, "description": "Where from; (direct) without one, or with ''."},
     **dict.fromkeys(Campaign._fields, _OPTIONAL),
 }

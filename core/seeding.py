@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from operator import itemgetter
 
 from core.attribution.batch import attribution_commands
@@ -13,7 +14,7 @@ from core.attribution.settings import Attribution
 from core.attribution.upkeep import keep_model, newest_row, restate
 from core.clock import DATA_EPOCH_MS
 from core.errors import InputError
-from core.population import Population
+from core.population import Population, SiteRow
 from core.query import statements
 from core.query.statements import journeys_under
 
@@ -36,16 +37,17 @@ def _events(population: Population) -> list[_Event]:
 def seed_database(
     connection: sqlite3.Connection, population: Population, attribution: Attribution | None = None
 ) -> None:
-    """Write *population* in one transaction; a database that holds sites already is left alone.
+    """Write *population* in one transaction; a database that somebody filled is left alone.
 
-    Where models are fitted, it starts with one, as it would after a while.
+    That is one with a user, an event or a conversion; sites that are there stay as they are. Where
+    models are fitted, it starts with one, as it would after a while.
     """
     attribution = attribution or Attribution()
     parameters = attribution.parameters()
-    if connection.execute(statements.ANY_SITE.sql).fetchone():
+    if is_filled(connection):
         return
     connection.execute("BEGIN IMMEDIATE")
-    connection.executemany(statements.INSERT_SITE.sql, population.sites)
+    _insert_sites(connection, population.sites)
     connection.executemany(statements.INSERT_USER.sql, population.users)
     connection.executemany(statements.INSERT_EVENT.sql, _events(population))
     connection.executemany(statements.INSERT_CONVERSION.sql, population.conversions)
@@ -61,6 +63,25 @@ def seed_database(
     for command, rows in attribution_commands(results, scheme, DATA_EPOCH_MS):
         connection.executemany(command.sql, rows)
     connection.execute("COMMIT")
+
+
+def is_filled(connection: sqlite3.Connection) -> bool:
+    """Return whether there is a user, an event or a conversion."""
+    return bool(connection.execute(statements.IS_FILLED.sql).fetchone()[0])
+
+
+def seed_sites(connection: sqlite3.Connection, sites: Sequence[SiteRow]) -> None:
+    """Write *sites* if there are none: without one no event is taken."""
+    if not connection.execute(statements.SITE_IDS.sql).fetchone():
+        connection.execute("BEGIN IMMEDIATE")
+        _insert_sites(connection, sites)
+        connection.execute("COMMIT")
+
+
+def _insert_sites(connection: sqlite3.Connection, sites: Sequence[SiteRow]) -> None:
+    known = {site for (site,) in connection.execute(statements.SITE_IDS.sql)}
+    new = [row for row in sites if row[0] not in known]
+    connection.executemany(statements.INSERT_SITE.sql, new)
 
 
 def bring_up_to_date(connection: sqlite3.Connection, attribution: Attribution, now_ms: int) -> None:

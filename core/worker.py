@@ -171,6 +171,7 @@ def plan_of(data: dict[str, Any]) -> WorkerPlan:
         destination=data["destination"],
         roster=Path(data["roster"]),
         is_public=not is_loopback(data["host"]),
+        populate=data["populate"],
     )
 
 

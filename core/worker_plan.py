@@ -18,7 +18,8 @@ class WorkerPlan:
     scenario's latencies stand in front of the stores; destination: URL that finished conversions
     are forwarded to, None for none; roster: the file that tells where the other workers are, None
     if there is none; is_public: whether others than this machine reach the service, so that its
-    monitoring wants the token.
+    monitoring wants the token; populate: whether a database without users and events gets the
+    scenario's.
     """
 
     scenario: Scenario
@@ -29,6 +30,7 @@ class WorkerPlan:
     destination: str | None = None
     roster: Path | None = None
     is_public: bool = False
+    populate: bool = True
 
 
 def shared_database(plan: WorkerPlan) -> SqliteDatabase:

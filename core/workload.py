@@ -65,7 +65,8 @@ def rows_hash(
 def generate_workload(scenario: Scenario, *, replication: int = 0) -> Workload:
     """Return the requests of *scenario* drawn from its seed, without a trace.
 
-    Raise ValueError if the stages ask for more than MAX_REQUESTS requests.
+    Raise ValueError if the stages ask for more than MAX_REQUESTS requests, or for conversions
+    where there are none.
     """
     seed, traffic = scenario.seed, scenario.traffic
     intended_ns = arrivals(scenario, replication=replication)
@@ -79,7 +80,13 @@ def generate_workload(scenario: Scenario, *, replication: int = 0) -> Workload:
     u = uniforms(Purpose.SUBJECTS)
     for code, weights in enumerate(subject_weights(scenario)):
         chosen = endpoint == code
-        subject[chosen] = choose(weights, u[chosen])
+        if not weights.size and traffic.mix.attribution:
+            raise ValueError(
+                f"traffic.conversions is 0, and traffic.mix.attribution is "
+                f"{traffic.mix.attribution:g}: no conversion can be asked for; set "
+                "traffic.mix.attribution to 0, or traffic.conversions to 1 or more"
+            )
+        subject[chosen] = choose(weights, u[chosen]) if weights.size else 0
     return Workload(
         intended_ns=intended_ns,
         endpoint=endpoint,

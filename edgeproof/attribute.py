@@ -18,6 +18,7 @@ from core.attribution.models import DATA_DRIVEN, MODELS
 from core.attribution.parameters import DirectRule, Parameters
 from core.attribution.path_file import read_paths
 from core.attribution.survey import Survey, account_of_database
+from core.epoch import slip
 from core.errors import InputError
 from core.units import parse_duration
 from edgeproof.credit import show_account
@@ -374,7 +375,9 @@ def _time(name: str, text: str | None) -> int | None:
     """Return *text* as epoch milliseconds; a time without a zone is UTC."""
     if text is None:
         return None
-    if text.isdecimal() and text.isascii() and 9 <= len(text) <= 15:
+    if text.isdecimal() and text.isascii() and 9 <= len(text) <= 20:
+        if fault := slip(int(text)):
+            raise InputError(f"{name} {text}: {fault}")
         return int(text)
     try:
         time = datetime.fromisoformat(text)

@@ -16,6 +16,7 @@ from core.query.database import Command, Database, Row, SqliteDatabase
 from core.query.lane import is_locked
 from core.query.migrations import latest_version, migrate, version_of
 from core.query.statements import HAS_TABLE, Statement
+from edgeproof.invocation import current
 
 _T = TypeVar("_T")
 
@@ -59,6 +60,7 @@ def ask_database(path: Path, ask: Callable[[SqliteDatabase], Awaitable[_T]]) -> 
     Its schema is brought up to date. InputError if another program keeps it locked.
     """
     check_database(path)
+    current().watch(path)
 
     async def run() -> _T:
         database = SqliteDatabase(path)

@@ -6,6 +6,7 @@ from time import monotonic
 
 from core.errors import InputError
 from core.replay import prepare_measured
+from edgeproof.asked import asked
 from edgeproof.finish import finish
 from edgeproof.loading import bounds, check_allowed, check_load, drive, keep
 from edgeproof.notices import tell_strict
@@ -83,6 +84,14 @@ def command(
     workload = prepare_measured(chosen).workload
     tell_notes(workload)
     check_load(chosen, workload, host, limits)
+    told = asked(
+        chosen, scenario, workload=workload, hosts=host,
+        changes=[
+            ("--set", set_), ("--seed", seed), ("--rate", rate), ("--trace", trace),
+            ("--trace-offset", trace_offset), ("--trace-limit", trace_limit),
+            ("--time-unit", time_unit),
+        ],
+    )  # fmt: skip
     folder = new_folder(out, chosen.name)
     started = monotonic()
     display = Display(plain=plain, quiet=json)
@@ -91,7 +100,7 @@ def command(
             chosen, workload, host, folder / "load", phase="loading", limits=limits, display=display
         )
     record = keep(chosen, workload, result, folder, clean=False)
-    facts = run_facts("load", {"load": monotonic() - started})
+    facts = run_facts("load", {"load": monotonic() - started}, asked=told)
     write_json(folder / "run.json", facts)
     code = finish(
         folder,

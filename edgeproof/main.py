@@ -25,6 +25,7 @@ from edgeproof import (
     simulate,
     upkeep,
 )
+from edgeproof.invocation import Invocation, begin
 from reports.words import printable
 
 EXIT_CODES = """
@@ -60,10 +61,11 @@ app.add_typer(outbox.app, name="outbox")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; every failure is one clear line."""
+    invocation = begin(sys.argv[1:] if arguments is None else arguments)
     try:
         result = app(args=arguments, standalone_mode=False)
     except typer.Abort:
-        return _interrupted()
+        return _interrupted(invocation)
     except typer.TyperException as error:
         return _say(_usage(error), 2)
     except InvalidRun as error:
@@ -71,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EdgeproofError as error:
         return _say(str(error), 2)
     except KeyboardInterrupt:
-        return _interrupted()
+        return _interrupted(invocation)
     except (BrokenPipeError, SystemExit):
         # The reader went away, which typer turns into exit code 1: nothing more can be said.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -84,14 +86,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _say(f"{where}; give another --out DIR", 2)
         raise
     if result == 130:  # what typer makes of Ctrl-C
-        return _interrupted()
+        return _interrupted(invocation)
     return result if isinstance(result, int) else 0
 
 
-def _interrupted() -> int:
+def _interrupted(invocation: Invocation) -> int:
     # What the interrupt struck between its making and its start never runs, which needs no saying.
     warnings.filterwarnings("ignore", r"coroutine .* was never awaited", RuntimeWarning)
-    return _say("interrupted; what was written is kept", 130)
+    return _say(f"interrupted; {invocation.end_early()}", 130)
 
 
 def _usage(error: typer.TyperException) -> str:

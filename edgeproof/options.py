@@ -270,6 +270,11 @@ def chosen_scenario(
     return found
 
 
+def draws_arrivals(scenario: Scenario) -> bool:
+    """Return whether the rate of *scenario* decides which accesses of a trace are in its window."""
+    return scenario.trace.file is not None and scenario.trace.speed == 1
+
+
 def tell_notes(workload: Workload) -> None:
     """Print what a reader has to know of *workload*, such as what a trace gave."""
     for note in workload.notes:

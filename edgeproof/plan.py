@@ -6,6 +6,7 @@ from time import monotonic
 
 from core.capacity import CapacityPoint
 from core.replay import prepare_measured
+from edgeproof.asked import asked
 from edgeproof.finish import finish, show_table
 from edgeproof.options import (
     HighestRateOption,
@@ -62,6 +63,13 @@ def command(
     )  # fmt: skip
     checked_bound(chosen, max_rate)
     tell_notes(prepare_measured(chosen).workload)
+    told = asked(
+        chosen, scenario,
+        changes=[
+            ("--set", set_), ("--seed", seed), ("--rate", rate), ("--trace", trace),
+            ("--trace-offset", trace_offset), ("--trace-limit", trace_limit),
+        ],
+    )  # fmt: skip
     folder = new_folder(out, chosen.name)
     display = Display(plain=plain, quiet=json)
     started = monotonic()
@@ -87,7 +95,7 @@ def command(
         found = plan_capacity(chosen, max_rate=max_rate, jobs=jobs(), on_point=show, on_step=follow)
         display.update("planning", 1.0)
     write_json(folder / "plan.json", found.to_json())
-    facts = run_facts("plan", {"plan": monotonic() - started})
+    facts = run_facts("plan", {"plan": monotonic() - started}, asked=told)
     write_json(folder / "run.json", facts)
     if not json:
         show_table(points_table(found, chosen.judged()), plain=plain)

@@ -22,6 +22,7 @@ from core.replay import Prepared, prepare_measured
 from core.scenario import Scenario
 from core.verdict import relative_error
 from core.workload import Workload
+from edgeproof.asked import asked
 from edgeproof.finish import finish
 from edgeproof.loading import Bounds, bounds, check_allowed, check_load, drive, keep
 from edgeproof.notices import tell_strict
@@ -109,6 +110,14 @@ def command(
     prepared = prepare_measured(chosen)
     tell_notes(prepared.workload)
     check_load(chosen, prepared.workload, host or [], limits)
+    told = asked(
+        chosen, scenario, workload=prepared.workload, hosts=host or (),
+        changes=[
+            ("--set", set_), ("--seed", seed), ("--rate", rate), ("--trace", trace),
+            ("--trace-offset", trace_offset), ("--trace-limit", trace_limit),
+            ("--time-unit", time_unit),
+        ],
+    )  # fmt: skip
     folder = new_folder(out, chosen.name)
     display = Display(plain=plain, quiet=json)
     proof = Proof(
@@ -117,7 +126,7 @@ def command(
     )  # fmt: skip
     with display.open():
         predicted, measured = proof.run()
-    facts = run_facts("prove", proof.seconds, notes=proof.notes)
+    facts = run_facts("prove", proof.seconds, asked=told, notes=proof.notes)
     write_json(folder / "run.json", facts)
     if measured is None:
         code = finish(

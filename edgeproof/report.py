@@ -15,6 +15,7 @@ from core.record import RunRecord, read_record
 from core.scenario_file import parse_scenario
 from core.texts import read_json
 from edgeproof.finish import finish
+from edgeproof.invocation import current
 from edgeproof.notices import tell_strict
 from edgeproof.options import (
     GateOption,
@@ -86,6 +87,8 @@ def command(
             )
         verdict, holds = model_verdict(found.predicted, found.measured)
         lines = request_lines(found.measured)
+    if out is None:
+        current().watch(runs[0])
     return finish(
         runs[0] if out is None else new_folder(out, "report"),
         options,
@@ -115,8 +118,12 @@ class _Found:
         """Read what *run* holds; InputError if it is no run or a side is given twice."""
         if not run.is_dir():
             raise InputError(f"{run}: no such folder; give the folder of a finished run")
-        if self.facts is None and (run / "run.json").is_file():
-            self.facts = _parsed(run / "run.json", _facts)
+        if (run / "run.json").is_file():
+            facts = _parsed(run / "run.json", _facts)
+            if self.facts is None:
+                self.facts = facts
+            elif "asked" in facts:
+                self.facts.setdefault("others", []).append(facts["asked"])
         if (run / "plan.json").is_file():
             self.plan = _parsed(run / "plan.json", CapacityPlan.from_json)
             return

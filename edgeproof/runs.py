@@ -14,6 +14,8 @@ from typing import Any
 from core.errors import InputError
 from core.machine import description
 from core.record import Requests, RunRecord, write_record
+from edgeproof.invocation import current
+from reports.asked import asked_rows
 
 _PACKAGES = ("simpy", "numpy", "locust", "fakeredis", "redis", "starlette", "uvicorn")
 
@@ -28,7 +30,9 @@ def new_folder(out: Path | None, name: str) -> Path:
             raise InputError(f"--out {out}: is a file; give a folder")
         if out.is_dir() and any(out.iterdir()):
             raise InputError(f"--out {out}: is not empty; give a new folder, or remove it first")
-        return _made(out)
+        is_new = not out.exists()
+        current().watch(_made(out), is_new=is_new)
+        return out
     number = 1
     while True:
         folder = Path("runs") / f"{name}-{number}"
@@ -44,6 +48,7 @@ def new_folder(out: Path | None, name: str) -> Path:
                 f"{folder}: cannot be made ({error.strerror}); give --out DIR"
             ) from None
         else:
+            current().watch(folder, is_new=True)
             return folder
 
 
@@ -72,13 +77,18 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 
 
 def run_facts(
-    command: str, seconds: Mapping[str, float], *, notes: Sequence[str] = ()
+    command: str,
+    seconds: Mapping[str, float],
+    *,
+    asked: Mapping[str, Any],
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return what run.json holds: the host, versions, wall times of the phases, and notes."""
+    """Return what run.json holds: what was asked, host, versions, wall times, and notes."""
     return {
         "schema": "edgeproof/run",
         "schema_version": 1,
         "command": command,
+        "asked": dict(asked),
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "host": description(),
         "versions": {
@@ -94,9 +104,13 @@ def run_facts(
 def shown_facts(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the facts of run.json as label and text, for a report."""
     host, versions = facts["host"], facts["versions"]
+    asked = facts.get("asked")  # not there in runs of older versions
+    rows = [("Command", str(facts["command"]))] if asked is None else asked_rows(asked)
+    for other in facts.get("others", ()):
+        rows += [(f"{label}, other run", text) for label, text in asked_rows(other)]
     times = ", ".join(f"{name} {value:.1f} s" for name, value in facts["wall_seconds"].items())
     return [
-        ("Command", str(facts["command"])),
+        *rows,
         ("Ended", str(facts["ended"])),
         ("Host", f"{host['system']}, {host['machine']}, {host['processors']} processors"),
         ("Versions", ", ".join(f"{name} {value}" for name, value in versions.items())),

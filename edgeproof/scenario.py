@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from core.attribution.models import MODELS
+from core.cells import guarded
 from core.population import populate
 from core.query.database import SqliteDatabase
 from core.query.statements import whole_table
@@ -29,6 +30,7 @@ from edgeproof.options import (
     TraceOffsetOption,
     TraceOption,
     chosen_scenario,
+    draws_arrivals,
 )
 from edgeproof.runs import new_folder
 from scenarios.catalogue import shipped
@@ -127,7 +129,7 @@ def data(
         scenario, command="data", overrides=set_, seed=seed, rate=rate, trace=trace,
         trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
     )  # fmt: skip
-    if rate is not None and chosen.trace.file is None:
+    if rate is not None and not draws_arrivals(chosen):
         notice(f"--rate {rate} has no effect on data: the rows do not depend on it")
     population = populate(chosen, prepare_measured(chosen).workload)
     folder = new_folder(out, chosen.name)
@@ -144,12 +146,12 @@ def data(
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> int:
-    """Write *rows* under *header* and return how many there were."""
+    """Write *rows* under *header*, no cell a formula; return how many there were."""
     count = 0
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(header)
         for row in rows:
-            writer.writerow(row)
+            writer.writerow([guarded(cell) for cell in row])
             count += 1
     return count

@@ -12,12 +12,14 @@ from typing import Annotated, TextIO
 import typer
 
 from core.addresses import is_loopback
+from core.attribution.provenance import database_state
 from core.errors import EdgeproofError, InputError
 from core.launcher import MAX_WORKERS, running_service
 from core.limits import DEFAULT_LIMITS, ConnectionLimits
 from core.monitoring import TOKEN_VARIABLE
 from core.units import parse_duration
 from core.worker import GRACE_SECONDS
+from edgeproof.invocation import current
 from edgeproof.notices import notice
 from edgeproof.options import (
     RateOption,
@@ -29,6 +31,7 @@ from edgeproof.options import (
     TraceOffsetOption,
     TraceOption,
     chosen_scenario,
+    draws_arrivals,
 )
 
 
@@ -67,6 +70,14 @@ def command(
             "--data",
             metavar="DIR",
             help="Keep the database here; one service at a time. Default: a temporary folder.",
+        ),
+    ] = None,
+    population: Annotated[
+        bool | None,
+        typer.Option(
+            "--population/--no-population",
+            help="Put SCENARIO's invented users, touches and conversions into an empty database, "
+            "as a load test needs them. Default: only into a temporary one, without --data.",
         ),
     ] = None,
     redis: Annotated[
@@ -114,6 +125,9 @@ def command(
 ) -> int:
     """Run the reference service with SCENARIO's users and conversions until Ctrl-C.
 
+    With --data the database is yours: it gets SCENARIO's sites and nothing else, unless it is empty
+    and --population is given.
+
     Ctrl-C, SIGTERM or a closed terminal lets requests in flight and the conversions queue be
     finished; a second Ctrl-C ends at once (exit code 130). Set EDGEPROOF_TOKEN to allow cache
     invalidation and clean starts of a load. GET /openapi.json describes every path.
@@ -138,13 +152,14 @@ def command(
     )  # fmt: skip
     if not emulation and any(fault.tier is not None for fault in chosen.faults):
         notice("--no-emulation: the faults of the scenario's tiers do not strike")
-    if rate is not None and chosen.trace.file is None and chosen.start == "cold":
+    if rate is not None and chosen.start == "cold" and not draws_arrivals(chosen):
         notice(f"--rate {rate} has no effect on serve: a cold start holds nothing of the traffic")
     if data is not None:
         try:
             data.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"--data {data}: cannot be made ({error.strerror})") from None
+        current().watch(data)
     token = os.environ.get(TOKEN_VARIABLE, "").strip() or None
     if not is_loopback(bind):
         needs = "needs" if token else "answers 403, because it needs"
@@ -155,6 +170,8 @@ def command(
             file=sys.stderr,
             flush=True,
         )
+    populates = data is None if population is None else population
+    said = "" if data is None else _of_database(data, populates=populates, asked=population)
     interrupts = Interrupts()
     with running_service(
         chosen,
@@ -165,10 +182,13 @@ def command(
         redis=redis,
         emulate=emulation,
         limits=limits,
+        populate=populates,
     ) as service:
         interrupts.has_begun = True
         for url in service.urls:
             print(f"Serving {chosen.name} on {url}", flush=True)
+        if said:
+            print(said, flush=True)
         print("Ctrl-C ends it.", flush=True)
         while not interrupts.asked:
             ended = service.ended()
@@ -195,6 +215,31 @@ def _seconds(option: str, text: str) -> float:
         return parse_duration(text)
     except ValueError as error:
         raise InputError(f"{option}: {error}") from None
+
+
+def _of_database(folder: Path, *, populates: bool, asked: bool | None) -> str:
+    """Return what to say of the users in the database of *folder*.
+
+    Raise InputError if it was to be populated and somebody else has filled it.
+    """
+    file = folder / "cdp.sqlite"
+    holds = database_state(file)
+    if populates and holds == "own":
+        raise InputError(
+            f"--population: {file} holds events already, and a database that somebody filled gets "
+            "no invented ones; leave it out, or give another --data"
+        )
+    if holds == "mixed":
+        return (
+            f"Notice: {file} holds invented users beside your events; /channels counts their "
+            "conversions, attribute --db leaves them out. A new --data has none."
+        )
+    if populates or asked is False or holds == "invented":
+        return ""
+    return (
+        f"{file} gets events from /track alone. A load test needs the scenario's users and "
+        "conversions: give --population with an empty --data for one."
+    )
 
 
 def _show(text: str, stream: TextIO) -> None:

@@ -6,6 +6,7 @@ import os
 from time import monotonic
 
 from core.replay import prepare_measured
+from edgeproof.asked import asked
 from edgeproof.finish import finish
 from edgeproof.options import (
     JsonOption,
@@ -68,13 +69,20 @@ def command(
     options.check(chosen)
     prepared = prepare_measured(chosen)
     tell_notes(prepared.workload)
+    told = asked(
+        chosen, scenario, workload=prepared.workload,
+        changes=[
+            ("--set", set_), ("--seed", seed), ("--rate", rate), ("--trace", trace),
+            ("--trace-offset", trace_offset), ("--trace-limit", trace_limit),
+        ],
+    )  # fmt: skip
     folder = new_folder(out, chosen.name)
     started = monotonic()
     display = Display(plain=plain, quiet=json)
     with display.open():
         found = simulate(chosen, prepared=prepared, jobs=jobs(), on_progress=display.update)
     write_run(folder, found.record, found.requests)
-    facts = run_facts("simulate", {"simulate": monotonic() - started})
+    facts = run_facts("simulate", {"simulate": monotonic() - started}, asked=told)
     write_json(folder / "run.json", facts)
     return finish(
         folder,

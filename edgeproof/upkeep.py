@@ -17,6 +17,7 @@ from core.attribution.connections import open_writer
 from core.attribution.fitted import MIN_CONVERSIONS
 from core.attribution.ledger import store_waiting
 from core.attribution.parameters import Parameters
+from core.attribution.provenance import database_state
 from core.attribution.scheme import Scheme
 from core.attribution.singly import Stored
 from core.attribution.survey import Survey, fit_database
@@ -36,6 +37,7 @@ from core.query.database import SqliteDatabase
 from edgeproof.attribute import MostChannelsOption, direct_rule, milliseconds
 from edgeproof.database import DatabaseOption, check_database
 from edgeproof.finish import show_table
+from edgeproof.invocation import current
 from edgeproof.notices import tell_plain
 from edgeproof.options import JsonOption, PlainOption, chosen_scenario
 from edgeproof.progress import Display
@@ -85,19 +87,25 @@ def fit(
     """
     tell_plain(plain=plain, as_json=json)
     check_database(db)
+    current().watch(db)
     parameters = Parameters(
         order=order,
         lookback_ms=milliseconds("--lookback", lookback),
         direct=direct_rule(direct),
         own_event=own_event,
     )
+    left_out = ""
+    if database_state(db) == "mixed":
+        left_out = "the invented users of a scenario's population are left out"
     display = Display(plain=plain, quiet=json)
     with display.open():
         survey = Survey(file=db, parameters=parameters, window=Window(), most=most_channels)
         model = fit_database(survey, minimum=min_conversions, on_progress=display.update)
     number = _on(db, lambda database, now_ms: keep_model(database.connection, model, now_ms))
     if json:
-        print(json_module.dumps({"number": number, **model.to_json()}, allow_nan=False))
+        notices = list(filter(None, (left_out, model.fallback)))
+        data = {"number": number, **model.to_json(), "notices": notices}
+        print(json_module.dumps(data, allow_nan=False))
         return 0
     rows: list[tuple[str, ...]] = [("channel", "removal effect", "on value")]
     for channel, weight in sorted(model.weights.items(), key=lambda pair: -pair[1]):
@@ -107,8 +115,8 @@ def fit(
         f"Model {number}, version {model.version}: order {order}, from {model.paths:,.6g} paths, "
         f"{model.conversions:,.6g} of them converting."
     )
-    if model.fallback:
-        print(f"Notice: {model.fallback}")
+    for notice in filter(None, (left_out, model.fallback)):
+        print(f"Notice: {notice}")
     return 0
 
 
@@ -135,6 +143,7 @@ def store(
     """
     tell_plain(plain=plain, as_json=json)
     check_database(db)
+    current().watch(db)
     chosen = chosen_scenario(scenario)
     parameters = chosen.attribution.parameters()
     forwards = chosen.destination.url is not None
@@ -189,6 +198,7 @@ def recount_totals(
     """
     tell_plain(plain=plain, as_json=json)
     check_database(db)
+    current().watch(db)
 
     def check(database: SqliteDatabase, now_ms: int) -> tuple[list[Difference], list[str]]:
         connection = database.connection

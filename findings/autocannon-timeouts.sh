@@ -32,7 +32,7 @@ server.listen(0, '127.0.0.1', async () => {
 })
 JS
 (cd "$work" && node load.cjs) >"$work/out"
-expect "every fourth of twenty requests is not answered" "sent 20, timeouts 5" "sent 20, timeouts 5" \
-    "$(sed -n 1p "$work/out")"
+expect "every fourth of twenty requests is not answered" "sent 20, timeouts 5" \
+    "sent 20, timeouts 5" "$(sed -n 1p "$work/out")"
 expect "the latencies" "20 latencies, p99 of 1 s or more: true" \
     "15 latencies, p99 of 1 s or more: false" "$(sed -n 2p "$work/out")"

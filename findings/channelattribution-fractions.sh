@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
 # ChannelAttribution 2.2.5: the conversions of a path lose their fraction.
 #
-# Expected: every model shares out all conversions; that the credits add up to the conversions is
-#   what attribution means. The column is documented as the total of conversions of each path, a
-#   number, and totals are fractions wherever an earlier step weighted, sampled or shared them
-#   (data-driven exports, imported conversions with a probability).
-# Happens: each row is cut to a whole number before it is credited. 11.7 + 1.5 + 0.9 + 2.9 = 17
-#   conversions are credited as 14, a path of 0.9 as none; values (revenue) keep their fractions,
-#   so the value per conversion is off as well. No word is said.
+# Expected: the credits of a model add up to the conversions. The column is documented as the total
+#   conversions of each path, without a type, and totals are fractions wherever an earlier step
+#   weighted or shared them (data-driven exports, imported conversions with a probability).
+# Happens: each row is cut to a whole number before it is credited, without a warning. 17
+#   conversions (11.7 + 1.5 + 0.9 + 2.9) are credited as 14, and a path of 0.9 gets nothing. Values
+#   (revenue) keep their fractions, so the value per conversion is wrong as well.
 # Hurts: attribution analysts: rare paths, whose expected conversions are below 1, vanish whole, and
 #   the channels at their ends with them. Multiply by a power of ten first, and divide after.
 set -eu

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# autocannon 9.0.0 and requests 2.34.2 (Locust's HttpUser): a 103 Early Hints is taken for the answer.
+# autocannon 9.0.0 and requests 2.34.2 (Locust's HttpUser): a 103 Early Hints is taken for the
+# answer.
 #
 # Expected: RFC 9110 (15.2) lets any number of 1xx responses precede the final one and makes a
 #   client able to parse them; RFC 8297 defines 103, which CDNs send from the edge before the
@@ -10,7 +11,7 @@
 #   is `ok`, and Locust's HttpUser records it as a success. geventhttpclient, FastHttpUser's
 #   client, gives the 200.
 # Hurts: load testers of a site behind a CDN: once Early Hints is turned on there, p50 falls to the
-#   edge's own time, throughput doubles, and checks of the body meet nothing.
+#   edge's own time, throughput doubles, and checks of the body see an empty one.
 set -eu
 . "$(dirname "$0")/lib.sh"
 python_packages requests==2.34.2 geventhttpclient==2.6.1

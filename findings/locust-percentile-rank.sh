@@ -2,9 +2,8 @@
 # locust 2.47.0: a percentile is one rank above nearest rank, and of times rounded to two digits.
 #
 # Expected: p95 of twenty requests is the 19th fastest (nearest rank: the least time that 95 % of
-#   the requests did not exceed); the function's own text says the time "that a certain number of
-#   percent of the requests finished within". Interpolation would give a time between the 19th
-#   and the 20th.
+#   the requests did not exceed), and Locust documents its percentile as the time within which
+#   that share of the requests finished. Interpolation gives a time between the 19th and the 20th.
 # Happens: the search from the slowest stops one request early where n times p is whole. p95 of
 #   nineteen requests at 10 ms and one at 1,000 ms is 1,000 ms; p50 of 1..100 is 51. Before that,
 #   times are stored rounded (to 10 ms from 100 ms on, to 100 ms from 1 s on): 105 ms reads 100.

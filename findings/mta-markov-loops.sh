@@ -4,11 +4,11 @@
 #
 # Expected: the chance that the fitted first-order chain reaches "conversion" equals the observed
 #   conversion rate (every journey is one walk through the chain, so its expected flows are the
-#   counts), and removal effects are differences of that chance (Anderl et al., 2016). The method is
-#   announced as the analytical calculation, beside one by simulation.
-# Happens: the chance is a sum over the distinct observed converting paths. A chain with two channels
-#   that follow each other (a > b and b > a) also walks a > b > a and on; those walks are left
-#   out. 20 of 60 journeys convert, the package says 0.25, and channel a gets 80 % of the credit
+#   counts), and removal effects are differences of that chance (Anderl et al., 2016). The package
+#   calls the method the analytical calculation and has one by simulation beside it.
+# Happens: the chance is a sum over the distinct observed converting paths. A chain with two
+#   channels that follow each other (a > b and b > a) also walks a > b > a and on; those walks are
+#   left out. 20 of 60 journeys convert, the package says 0.25, and channel a gets 80 % of the credit
 #   where the chain gives 65 %.
 # Hurts: attribution analysts: the more often channels follow each other in both orders, the more
 #   of the base chance is missing, and the shares lean to channels of short paths.

@@ -31,5 +31,6 @@ async function show(name, times) {
 })()
 JS
 (cd "$work" && node summary.cjs) >"$work/out"
-expect "19 x 10 ms and 1 x 1,000 ms" "p50 10, p90 10" "p50 59.5, p90 851.5" "$(sed -n 1p "$work/out")"
+expect "19 x 10 ms and 1 x 1,000 ms" "p50 10, p90 10" "p50 59.5, p90 851.5" \
+    "$(sed -n 1p "$work/out")"
 expect "1, 2, ..., 100 ms" "p50 50.5, p90 90.5" "p50 50.5, p90 90.5" "$(sed -n 2p "$work/out")"

@@ -6,9 +6,9 @@
 #   timedelta, a type made for such lives, and Redis itself can keep milliseconds (PX, PEXPIRE).
 # Happens: the client sends int(total_seconds()): EX 1, a life cut by 47 %. Half a second is EX 0,
 #   an error. `px=` and `pexpire` with the same timedelta keep it.
-# Hurts: capacity planners and load testers of short-lived entries (1 to 3 s against bursts), who take
-#   the TTL of the configuration into their model: with r requests/s for a key the hit ratio is
-#   rT/(1 + rT), so 1 s in place of 1.9 s is 50 % in place of 66 % at r = 1.
+# Hurts: capacity planners and load testers of short-lived entries (1 to 3 s against bursts) whose
+#   model has the configured TTL: with r requests/s for a key the hit ratio is rT/(1 + rT), so 1 s
+#   in place of 1.9 s is 50 % in place of 66 % at r = 1.
 set -eu
 . "$(dirname "$0")/lib.sh"
 python_packages redis==8.1.0 fakeredis==2.40.0

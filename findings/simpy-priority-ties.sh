@@ -6,8 +6,8 @@
 # Happens: PriorityStore pushes PriorityItem onto a heap, and PriorityItem compares its priority
 #   alone. Eight items of one class leave as 0 2 6 5 7 4 1 3. A priority of (class, arrival number)
 #   restores the order.
-# Hurts: capacity planners. The mean wait of a class is right, its tail is not: an early item can be
-#   passed by later ones again and again, so p95 and p99 of the wait are those of another discipline.
+# Hurts: capacity planners. The mean wait of a class is right, its tail is not: later items can pass
+#   an early one again and again, so p95 and p99 of the wait belong to another discipline.
 set -eu
 . "$(dirname "$0")/lib.sh"
 python_packages simpy==4.1.2
@@ -55,6 +55,7 @@ print(order(lambda number: (1, number)))
 PY
 python "$work/model.py" >"$work/out"
 fifo="0 1 2 3 4 5 6 7"
-expect "PriorityStore, eight items of one priority" "$fifo" "0 2 6 5 7 4 1 3" "$(sed -n 1p "$work/out")"
+expect "PriorityStore, eight items of one priority" "$fifo" "0 2 6 5 7 4 1 3" \
+    "$(sed -n 1p "$work/out")"
 expect "PriorityResource, eight requests of one priority" "$fifo" "$fifo" "$(sed -n 2p "$work/out")"
 expect "PriorityStore with (class, arrival number)" "$fifo" "$fifo" "$(sed -n 3p "$work/out")"

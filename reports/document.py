@@ -10,6 +10,7 @@ from pathlib import Path
 
 from core.attribution.account import Account, ChannelRow
 from core.attribution.bootstrap import Intervals
+from core.cells import guarded
 from reports import failures, page, style
 from reports.credit import credit
 from reports.figures import draw
@@ -59,7 +60,9 @@ def _csv(account: Account) -> str:
     text = io.StringIO()
     table = csv.DictWriter(text, [each.name for each in fields(ChannelRow)], lineterminator="\n")
     table.writeheader()
-    table.writerows(row.to_json() for row in account.rows)
+    table.writerows(
+        {name: guarded(cell) for name, cell in row.to_json().items()} for row in account.rows
+    )
     return text.getvalue()
 
 

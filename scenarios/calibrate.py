@@ -58,10 +58,15 @@ def calibration_workload(scenario: Scenario, *, rate: float = RATE) -> Workload:
     weights = subject_weights(scenario)
     for position, mix in enumerate(_BLOCKS):
         here = block % len(_BLOCKS) == position
-        endpoint[here] = choose(mix, u[here, 1])
+        track, attribution, *rest = mix
+        if not scenario.traffic.conversions:  # none can be asked for
+            track, attribution = track + attribution, 0.0
+        endpoint[here] = choose((track, attribution, *rest), u[here, 1])
     for code, popular in enumerate(weights):
         for is_rare in (False, True):
             here = (endpoint == code) & ((block >= len(_BLOCKS)) == is_rare)
+            if not here.any():
+                continue
             law = np.full(popular.size, 1 / popular.size) if is_rare else popular
             subject[here] = choose(law, u[here, 2])
     subject[endpoint == ENDPOINTS.index("channels")] %= MODEL_COUNT

@@ -10,7 +10,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from core.errors import EdgeproofError
+from core.failures import reason_text
 from core.texts import parse_json
+from scenarios.diagnosis import kind_of
 from scenarios.result import Snapshot
 
 TOKEN = "EDGEPROOF_TOKEN"
@@ -47,6 +49,8 @@ class ServiceControl:
         self.url = url
         self._prefix = parts.path.rstrip("/")
         self._token = token
+        self._timeout = timeout
+        self._fault = ""
         self._connection = kind(parts.hostname or "", parts.port, timeout=timeout)
 
     def start_run(self, run_id: str, starts_at_ms: int | None) -> CleanStart | str:
@@ -59,7 +63,7 @@ class ServiceControl:
         body = json.dumps({"run_id": run_id, "starts_at_ms": starts_at_ms})
         answer = self._ask("POST", RUN_PATH, body)
         if answer is None:
-            return "the host did not answer the request for it"
+            return f"the host did not answer the request for it ({self._fault})"
         status, data = answer
         if status in _FOREIGN:
             return f"the host answered {status}"
@@ -104,11 +108,12 @@ class ServiceControl:
                 self._connection.request(method, self._prefix + path, body, headers)
                 with closing(self._connection.getresponse()) as response:
                     content = response.read(MAX_ANSWER_BYTES + 1)  # or a failure keeps its socket
-            except TimeoutError:
+            except (OSError, http.client.HTTPException) as error:
                 self._connection.close()
-                return None
-            except (OSError, http.client.HTTPException):
-                self._connection.close()
+                cause = kind_of(error, has_begun=False).cause
+                self._fault = reason_text(cause, None, timeout=self._timeout)
+                if isinstance(error, TimeoutError):
+                    return None
                 continue
             if len(content) > MAX_ANSWER_BYTES:
                 self._connection.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import http.client
 import socket
 import ssl
 import zlib
@@ -67,10 +68,16 @@ def _kind(error: BaseException, *, has_begun: bool) -> Kind | None:
         return Kind.TLS
     if isinstance(error, socket.gaierror):
         return Kind.NAME
+    if isinstance(error, http.client.RemoteDisconnected):  # a reset and a bad status line, too
+        return Kind.CLOSED
     if isinstance(error, HTTPConnectionClosed):
         if isinstance(error.__context__, ConnectionResetError):
             return Kind.RESET
         return Kind.TRUNCATED if has_begun else Kind.CLOSED
+    if isinstance(error, (http.client.BadStatusLine, http.client.LineTooLong)):
+        return Kind.NOT_HTTP
+    if isinstance(error, http.client.IncompleteRead):
+        return Kind.TRUNCATED
     if isinstance(error, HTTPParseError):
         is_end = any(word in str(error) for word in _ENDS)
         return Kind.TRUNCATED if is_end else Kind.NOT_HTTP

@@ -137,9 +137,8 @@ class Master:
     def expect(self, run: LoadRun) -> None:
         """Take up a new test, of which *run* is the plan."""
         self.forget()
-        members = {node.id for node in self._runner.clients.all if node.state != STATE_MISSING}
         tally = Tally(lag_limit=run.plan.lag_limit, timeout=run.plan.timeout)
-        self._test = _Test(run, members, tally)
+        self._test = _Test(run, self._present(), tally)
         gevent.spawn(self._mind_the_workers, self._test)
 
     def forget(self) -> None:
@@ -152,11 +151,7 @@ class Master:
         if test is None or test.is_over:
             return
         if test.began is not None:
-            self._give_up(
-                test, f"{self._name(test, msg.node_id)} joined when the load had begun, and Locust "
-                "moved connections to it"
-            )  # fmt: skip
-            return
+            return  # it came too late, which ends the test
         test.idle[msg.node_id] = msg.data["pid"]
         test.members.add(msg.node_id)
         if test.members != set(test.idle):
@@ -187,12 +182,21 @@ class Master:
     def _on_failed(self, msg: Any, **_: Any) -> None:
         test = self._test
         if test is not None and not test.is_over:
-            test.members.discard(msg.node_id)
+            test.told.add(msg.node_id)  # all that it ever will
             self._give_up(test, f"{self._name(test, msg.node_id)} failed: {msg.data['reason']}")
 
     def _mind_the_workers(self, test: _Test) -> None:
-        """End *test* when Locust misses a worker that has not told what it found."""
+        """End *test* when Locust misses a worker that has not told, or has one more of them."""
         while not test.is_over:
+            late = self._present() - test.members
+            if test.began is not None and late:
+                name = self._name(test, min(late))
+                self._give_up(
+                    test,
+                    f"{name} joined after the start, and Locust moved connections to it; start "
+                    "every worker before the load",
+                )
+                return
             for worker in sorted(test.members - test.told):
                 node = self._runner.clients.get(worker)
                 why = None
@@ -209,7 +213,7 @@ class Master:
 
     def _lose(self, test: _Test, worker: str, why: str) -> None:
         name = self._name(test, worker)
-        test.members.discard(worker)
+        test.told.add(worker)  # all that it ever will
         when = "before the load began"
         if test.began is not None and perf_counter() >= test.began:
             when = f"{perf_counter() - test.began:.1f} s after the start"
@@ -228,6 +232,9 @@ class Master:
             test.is_over = True
             test.tally.planned = test.run.arrivals.planned  # those of the lost ones, too
             self._on_done(test.tally, tuple(test.reasons))
+
+    def _present(self) -> set[str]:
+        return {node.id for node in self._runner.clients.all if node.state != STATE_MISSING}
 
     def _name(self, test: _Test, worker: str) -> str:
         pid = test.idle.get(worker)

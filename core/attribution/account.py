@@ -12,7 +12,7 @@ from core.attribution.fitted import MIN_CONVERSIONS, FittedModel, fit
 from core.attribution.fused import Credit, Engine, share_credit
 from core.attribution.markov import Transitions, count_transitions
 from core.attribution.models import DATA_DRIVEN, MODELS, check_model
-from core.attribution.names import direct_notice
+from core.attribution.names import direct_notice, is_absent
 from core.attribution.parameters import OTHER, Parameters
 from core.attribution.paths import Floats, Paths, merged_channels, under_direct_rule
 from core.errors import InputError
@@ -176,6 +176,8 @@ def account_from(
             f"data_driven takes {rare:,} rare channels as one, {OTHER}, where their removal "
             f"figures stand{too}"
         )
+    if marks := [channel for channel in channels if is_absent(channel)]:
+        said.append(f"a touch of {marks[0]!r}, as tools write for nothing, counts as a channel's")
     if notice := direct_notice(channels, ignores=parameters.direct != "own channel"):
         said.append(notice)
     if fitted is not None and fitted.fallback:

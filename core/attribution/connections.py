@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from core.attribution.provenance import leave_out_invented
 from core.errors import InputError
 from core.query.statements import HAS_TABLE, Statement
 
@@ -35,6 +36,8 @@ class Writer(Reader, Protocol):
 def open_reader(file: Path) -> Reader:
     """Return a connection that reads one state of the database *file* until it is closed.
 
+    Where somebody has tracked events beside a population, it sees those alone.
+
     It uses apsw where that is installed: twice as fast, but a second SQLite within the process.
     Closing its file would drop the locks of sqlite3 on the same file, so open no other connection
     to *file* in this process meanwhile. Raise InputError if the file holds no such database.
@@ -54,6 +57,7 @@ def open_reader(file: Path) -> Reader:
                 raise InputError(
                     f"{file}: has no table {table}; give a database that edgeproof made"
                 )
+        leave_out_invented(connection)
     except _errors() as error:
         if connection is not None:
             connection.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from dataclasses import dataclass
 from functools import cached_property
@@ -47,14 +48,25 @@ class Credit:
 
 
 def has_numba() -> bool:
-    """Return whether numba is installed, without loading it."""
-    return find_spec("numba") is not None
+    """Return whether numba can be used; where it is installed it is loaded."""
+    return numba_fault() == ""
+
+
+def numba_fault() -> str:
+    """Return why numba cannot be used: it is not installed, or its import fails; "" if it can."""
+    if find_spec("numba") is None:
+        return "not installed"
+    try:
+        importlib.import_module("numba")
+    except ImportError as error:  # as with a NumPy that it does not know
+        return f"installed, but its import fails: {error}"
+    return ""
 
 
 def chosen_engine(engine: Engine, touches: int) -> Literal["numpy", "numba"]:
     """Return which engine computes *touches*; InputError if numba is asked for and not there."""
-    if engine == "numba" and not has_numba():
-        raise InputError("numba is not installed; install it, or use the engine numpy")
+    if engine == "numba" and (fault := numba_fault()):
+        raise InputError(f"numba is {fault}; install it, or use the engine numpy")
     if engine != "auto":
         return engine
     is_ready = "numba" in sys.modules or touches >= _WORTH_COMPILED

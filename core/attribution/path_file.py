@@ -179,9 +179,6 @@ def _read(table: Table, joiner: str | None) -> tuple[Paths, list[str]]:
         f"{file}: path is {mark!r} in {_rows(rows)}: an empty path, without a touch"
         for mark, rows in walked.absent.items()
     ]
-    for mark in dict.fromkeys(text.strip() for text in walked.marks):
-        if mark in channels:
-            notes.append(f"{file}: {mark!r} is a touch of some paths; it counts as a channel")
     return paths, notes
 
 

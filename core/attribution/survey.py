@@ -34,6 +34,7 @@ from core.attribution.markov import Transitions, merge
 from core.attribution.models import DATA_DRIVEN
 from core.attribution.parameters import Parameters
 from core.attribution.paths import Paths
+from core.attribution.provenance import database_notices
 from core.attribution.scratch import scratch_folder
 from core.worker_pool import worker_pool, workers_deaf_to_ctrl_c
 
@@ -123,6 +124,7 @@ def account_of_database(
     chosen, notices = chosen_models(models, has_times=True)
     with ExitStack() as stack:
         connection = stack.enter_context(closing(open_reader(survey.file)))
+        notices += database_notices(connection, survey.file)
         events = max(1, events_at_most(connection))
         ranges = user_ranges(connection, touches=survey.touches_per_range)
         # One engine for all, whatever each process has loaded.

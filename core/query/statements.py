@@ -433,8 +433,6 @@ OUTBOX_NOT_DUE = Statement(
     " count(last_error) AS failed FROM outbox WHERE available_at_ms > ?",
 )
 
-ANY_SITE = Statement("any_site", "SELECT site_id FROM sites LIMIT 1")
-
 INSERT_SITE = Statement(
     "insert_site", "INSERT INTO sites (site_id, enabled, max_event_bytes) VALUES (?, ?, ?)"
 )
@@ -507,6 +505,56 @@ WAITING_IN_RANGE = Statement(
     "waiting_in_range",
     "SELECT conversion_id FROM conversions WHERE user_id >= ? AND user_id < ? AND processed = 0",
 )
+
+# A population has ids of its own, and no segment in its events; what is tracked has one.
+HAS_POPULATION = Statement(
+    "has_population",
+    "SELECT 1 FROM main.user_journeys WHERE event_id = 't0' AND user_id = 'u0' AND segment IS NULL",
+)
+
+_POPULATION = "segment IS NULL AND (event_id GLOB 't[0-9]*' OR event_id GLOB 't-c[0-9]*')"
+
+NEWEST_IS_OWN = Statement(
+    "newest_is_own",
+    f"SELECT NOT ({_POPULATION}) FROM main.user_journeys ORDER BY id DESC LIMIT 1",
+)
+
+_INVENTED = "conversion_id GLOB 'c[0-9]*' AND event_id = 't-' || conversion_id"
+
+INVENTED_CONVERSIONS = Statement(
+    "invented_conversions", f"SELECT count(*) FROM main.conversions WHERE {_INVENTED}"
+)
+
+# Views of the connection stand before the tables of that name.
+OWN_EVENTS = Statement(
+    "own_events",
+    f"CREATE TEMP VIEW user_journeys AS SELECT * FROM main.user_journeys WHERE NOT ({_POPULATION})",
+)
+
+OWN_CONVERSIONS = Statement(
+    "own_conversions",
+    f"CREATE TEMP VIEW conversions AS SELECT * FROM main.conversions WHERE NOT ({_INVENTED})",
+)
+
+EVENT_SLIPS = Statement(
+    "event_slips",
+    "SELECT count(*), min(event_timestamp) FROM user_journeys"
+    " WHERE event_timestamp NOT BETWEEN ? AND ?",
+)
+
+CONVERSION_SLIPS = Statement(
+    "conversion_slips",
+    "SELECT count(*), min(conversion_timestamp) FROM conversions"
+    " WHERE conversion_timestamp NOT BETWEEN ? AND ?",
+)
+
+IS_FILLED = Statement(
+    "is_filled",
+    "SELECT EXISTS (SELECT 1 FROM users) OR EXISTS (SELECT 1 FROM user_journeys)"
+    " OR EXISTS (SELECT 1 FROM conversions)",
+)
+
+SITE_IDS = Statement("site_ids", "SELECT site_id FROM sites")
 
 HAS_TABLE = Statement("has_table", "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -12,7 +11,8 @@ import pytest
 from cachetools import TLRUCache
 
 from bench import caches, turns
-from bench.caches import Sizes, is_installed, main, measure, notes, table
+from bench.caches import Sizes, absence, main, measure, notes, table
+from bench.importing import import_fault
 from bench.peers import LIBRARIES, LRU, YARDSTICK, Library, Pace
 from bench.replays import RATE, TTLS, Accesses, hit_ratio, recorded, synthetic
 from core.caching.memory import MemoryCache
@@ -47,7 +47,9 @@ def test_library_that_is_not_installed_is_named_with_the_remedy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     peers = {library.distribution for library in LIBRARIES if library.distribution}
-    monkeypatch.setattr(caches, "is_installed", lambda library: library.distribution is None)
+    monkeypatch.setattr(
+        caches, "absence", lambda library: "not installed" if library.distribution else ""
+    )
     rows = measure(synthetic(keys=100, accesses=400), TINY)
     lines = table(rows)
     assert sum(": not installed" in line for line in lines) == len(peers)
@@ -57,10 +59,27 @@ def test_library_that_is_not_installed_is_named_with_the_remedy(
     assert sum("pip install 'edgeproof[peers]'" in line for line in said) == len(peers)
 
 
-def test_absent_module_is_seen_as_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    assert not is_installed(TLRU)
-    assert is_installed(LRU)
+def test_library_whose_import_fails_is_told_from_one_that_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, content in (("needs_it", "import matplotlib_of_none"), ("torn", "1 / 0")):
+        (tmp_path / f"{name}.py").write_text(content)
+    assert import_fault("absent_of_all") == "not installed"
+    assert import_fault("needs_it") == (
+        "installed, but its import fails: No module named 'matplotlib_of_none'; install "
+        "matplotlib_of_none, too"
+    )
+    assert import_fault("torn").startswith("installed, but its import fails: ZeroDivisionError")
+    assert (absence(TLRU), absence(LRU)) == ("", "")
+    monkeypatch.setattr(
+        caches, "absence", lambda library: import_fault("needs_it") if library.distribution else ""
+    )
+    rows = measure(synthetic(keys=100, accesses=400), TINY)
+    assert "cachebox.VTTLCache: import fails" in "\n".join(table(rows))
+    assert "moka_py: installed, but its import fails: No module named" in "\n".join(
+        notes(rows, TRACE, TINY, 0.0)
+    )
 
 
 def test_hit_ratio_is_exactly_that_of_cachetools_while_nothing_expires() -> None:

@@ -17,12 +17,14 @@ from core.attribution.scheme import Scheme
 from core.attribution.settings import Attribution
 from core.attribution.upkeep import newest_row, recount
 from core.errors import InputError
-from core.population import Population, populate
+from core.population import Population, populate, sites_of
 from core.query.database import SqliteDatabase
-from core.replay import prepare
+from core.replay import prepare, prepare_service
 from core.scenario import Scenario
 from core.scenario_file import parse_scenario
-from core.seeding import bring_up_to_date, seed_database
+from core.seeding import bring_up_to_date, seed_database, seed_sites
+from core.warm_start import warm_state
+from scenarios.calibrate import calibration_workload
 from tests.core.attribution.driven import driven_credits, effects_of, walks_of
 from tests.core.attribution.worlds import credits_of
 from tests.core.service.serving import seeded_world, small_scenario
@@ -312,3 +314,73 @@ def test_credits_from_before_there_were_models_are_computed_at_the_next_start(
     assert (again[0], again[2]) == (found[0], found[2])
     assert [row[:3] for row in again[1]] == [row[:3] for row in found[1]]
     assert recount(connection) == []
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT INTO users (user_id, segment) VALUES ('own', 'new')",
+        "INSERT INTO user_journeys (event_id, user_id, event_name, event_timestamp)"
+        " VALUES ('own', 'u1', 'view', 1767225600000)",
+        "INSERT INTO conversions VALUES ('own', 'e', 'u1', 1767225600000, 80.0, 1, NULL, NULL)",
+    ],
+)
+def test_database_that_somebody_filled_is_never_seeded(
+    connection: sqlite3.Connection, sql: str
+) -> None:
+    connection.execute(sql)
+    before = dump(connection)
+    seed_database(connection, population_of(SCENARIO))
+    assert dump(connection) == before
+
+
+def test_sites_alone_leave_room_for_a_population(connection: sqlite3.Connection) -> None:
+    connection.execute("INSERT INTO sites VALUES ('s1', 0, 100), ('own', 1, 100)")
+    seed_sites(connection, sites_of(SCENARIO))
+    assert connection.execute("SELECT count(*) FROM sites").fetchone() == (2,)
+    seed_database(connection, population_of(SCENARIO))
+    found = connection.execute("SELECT site_id, enabled FROM sites ORDER BY site_id").fetchall()
+    assert found == [("own", 1), ("s0", 1), ("s1", 0), ("s2", 1)]
+    assert connection.execute("SELECT count(*) FROM conversions").fetchone() == (30,)
+
+
+def test_sites_are_all_that_a_database_gets_without_a_population(
+    connection: sqlite3.Connection,
+) -> None:
+    seed_sites(connection, sites_of(SCENARIO))
+    bring_up_to_date(connection, Attribution(fit_every=1), 1)
+    assert connection.execute("SELECT count(*) FROM sites").fetchone() == (3,)
+    for table in ("users", "user_journeys", "conversions", "touch_credits", "channel_performance"):
+        assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
+
+
+@pytest.mark.parametrize("fit_every", [0, 1])
+def test_population_without_conversions_has_touches_only(
+    connection: sqlite3.Connection, fit_every: int
+) -> None:
+    scenario = small_scenario("none", traffic={"conversions": 0, "mix": {"attribution": 0}})
+    seed_database(connection, population_of(scenario), Attribution(fit_every=fit_every))
+    assert connection.execute("SELECT count(*) FROM users").fetchone() == (50,)
+    found = connection.execute(
+        "SELECT count(*) > 50, sum(conversion_id IS NOT NULL) FROM user_journeys"
+    ).fetchone()
+    assert found == (1, 0)
+    for table in ("conversions", "touch_credits", "channel_performance"):
+        assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
+
+
+def test_service_without_conversions_starts_whatever_the_mix_asks_for() -> None:
+    scenario = small_scenario("none", traffic={"conversions": 0})
+    prepared = prepare_service(scenario)
+    assert (prepared.workload.users, prepared.workload.conversions) == (50, 0)
+    assert {entry.cache_type for entry in warm_state(scenario, prepared).l2} >= {"lookup_data"}
+    with pytest.raises(InputError, match=r"traffic.conversions is 0, and traffic.mix.attribution"):
+        prepare(scenario)
+
+
+def test_calibration_asks_for_no_conversion_where_there_is_none() -> None:
+    scenario = small_scenario("none", traffic={"conversions": 0, "mix": {"attribution": 0}})
+    workload = calibration_workload(scenario)
+    assert set(workload.endpoint.tolist()) == {0, 2, 3}
+    usual = calibration_workload(small_scenario("some"))
+    assert set(usual.endpoint.tolist()) == {0, 1, 2, 3}

@@ -17,6 +17,7 @@ import pytest
 from core.attribution.account import account_of
 from core.attribution.models import MODELS
 from core.attribution.parameters import OTHER, Parameters
+from core.cells import guarded
 from core.population import populate
 from core.query.database import SqliteDatabase
 from core.query.statements import INSERT_CONVERSION, INSERT_EVENT
@@ -140,6 +141,25 @@ def test_names_are_no_formulas_and_no_commands_to_a_terminal(
     for drawn in path_file.parent.glob("runs/*/figures/credit.svg"):
         ElementTree.fromstring(drawn.read_text())
     assert len(list(path_file.parent.glob("runs/*/figures/credit.png"))) == 2
+
+
+def test_no_channel_of_the_csv_file_is_a_formula_and_each_comes_back(
+    path_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["=1+1", "+x", "-x", "@x", "'=x", "'plain", "plain"]
+    rows = "".join(f"{guarded(name)},{9 - place}\n" for place, name in enumerate(names))
+    path_file.write_text(f"path,total_conversions\n{rows}")
+    assert main(["attribute", "--paths", str(path_file), "--model", "linear"]) == 0
+    assert "=1+1" in capsys.readouterr().out
+    (written,) = path_file.parent.glob("runs/*/attribution.csv")
+    with written.open(newline="", encoding="utf-8") as stream:
+        cells = [(row["channel"], row["conversions"]) for row in csv.DictReader(stream)]
+    assert cells[:3] == [("'=1+1", "9.0"), ("'+x", "8.0"), ("'-x", "7.0")]
+    assert [name for name, _ in cells[3:]] == ["'@x", "''=x", "'plain", "plain"]
+    exported = "".join(f"{name},{count}\n" for name, count in cells)
+    path_file.write_text(f"path,total_conversions\n{exported}")
+    again = answer(capsys, "--paths", str(path_file), "--model", "linear")
+    assert [row["channel"] for row in again["rows"]] == names
 
 
 def test_names_are_no_markup_on_a_terminal(path_file: Path) -> None:
@@ -287,6 +307,48 @@ def test_each_option_changes_the_credit_as_it_says(
     assert own == {}
 
 
+def test_direct_traffic_of_a_database_counts_under_other_names(
+    shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "spelled.db"
+    file.write_bytes(shop.read_bytes())
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute(
+            "UPDATE user_journeys SET utm_source = 'direct' WHERE utm_source LIKE '(%'"
+        )
+    options = ("--model", "last_click", "--direct", "ignore")
+    found = answer(capsys, "--db", str(file), *options)
+    kept = {row["channel"]: row["conversions"] for row in found["rows"] if row["conversions"]}
+    assert kept == {"d": 1, "e": 1}
+    assert found["notices"] == ["--direct ignore takes 'direct' as direct traffic"]
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("UPDATE user_journeys SET utm_source = 'f' WHERE utm_source = 'direct'")
+    found = answer(capsys, "--db", str(file), *options)
+    assert "--direct ignore changes nothing" in found["notices"][0]
+
+
+def test_times_of_a_database_in_another_unit_are_said(
+    shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "seconds.db"
+    file.write_bytes(shop.read_bytes())
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("UPDATE user_journeys SET event_timestamp = event_timestamp / 1000")
+        connection.execute(
+            "UPDATE conversions SET conversion_timestamp = conversion_timestamp * 1000"
+            " WHERE conversion_id = 'c2'"
+        )
+    events, conversions, untouched = answer(capsys, "--db", str(file), "--model", "linear")[
+        "notices"
+    ]
+    assert (
+        "event_timestamp of 7 rows is unlikely; 1749136000 is epoch seconds (2025-06-05" in events
+    )
+    assert "conversion_timestamp of 1 row is unlikely" in conversions
+    assert "is epoch microseconds (2025-08-14" in conversions
+    assert untouched == "2 conversions have no touch and go to no channel"
+
+
 @pytest.mark.parametrize(
     ("window", "value"),
     [
@@ -386,6 +448,14 @@ def test_options_reach_the_resamples(path_file: Path, capsys: pytest.CaptureFixt
         (["--db", "paths.csv"], "not a usable database"),
         (["--db", "paths.csv", "--from", "soon"], "--from 'soon': no time"),
         (["--db", "paths.csv", "--from", "2026-02-01", "--to", "2026-01-01"], "is empty"),
+        (
+            ["--db", "paths.csv", "--from", "1764000000"],
+            "--from 1764000000: epoch seconds (2025-11-24T16:00Z); give epoch milliseconds, "
+            "1764000000000",
+        ),
+        (["--db", "paths.csv", "--to", "1764000000000000"], "epoch microseconds"),
+        (["--db", "paths.csv", "--joiner", "|"], "--joiner needs --paths"),
+        (["--paths", "paths.csv", "--joiner", ""], "--joiner is empty"),
         ([], "give --db FILE or --paths FILE.csv"),
         (["--db", "a.db", "--paths", "paths.csv"], "one of them"),
     ],

@@ -348,7 +348,7 @@ sys.exit(entry.main([]))
         [sys.executable, "-c", code], cwd=folder, env=environment(), capture_output=True, text=True,
         check=False,
     )  # fmt: skip
-    said = "edgeproof: interrupted; what was written is kept\n"
+    said = "edgeproof: interrupted; nothing was written\n"
     assert (done.returncode, done.stdout, done.stderr) == (130, "", said)
 
 
@@ -859,7 +859,7 @@ def test_ctrl_c_while_simulating_exits_130_without_a_traceback(tmp_path: Path) -
         command.interrupt()
         code, out, said = command.end()
     assert (code, out) == (130, "")
-    assert said.splitlines()[-1] == "edgeproof: interrupted; what was written is kept"
+    assert said.splitlines()[-1] == "edgeproof: interrupted; nothing was written"
     assert "Traceback" not in said
     assert "Task" not in said
 
@@ -873,7 +873,7 @@ def test_ctrl_c_while_replicating_ends_every_worker(tmp_path: Path, words: str) 
         code, out, said = command.end()
         assert children.left() == []
     assert (code, out) == (130, "")
-    assert said.splitlines()[-1] == "edgeproof: interrupted; what was written is kept"
+    assert said.splitlines()[-1] == "edgeproof: interrupted; nothing was written"
     assert "Traceback" not in said
 
 

@@ -85,7 +85,7 @@ def test_ctrl_c_exits_130_ends_every_process_and_keeps_what_is_done(
         if not line.startswith("predicting"):
             assert children.pids  # the service, at least
     assert code == 130
-    assert said.splitlines()[-1] == "edgeproof: interrupted; what was written is kept"
+    assert said.splitlines()[-1] == "edgeproof: interrupted; what was written is kept in proof"
     assert "Traceback" not in said
     proof = tmp_path / "proof"
     assert kept <= {path.name for path in proof.iterdir()}

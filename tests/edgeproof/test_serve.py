@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from datetime import datetime
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -153,7 +154,8 @@ def test_first_signal_lets_requests_and_the_queue_be_finished_in_every_process(
     # The queue hands nothing out by itself, and every load takes a while.
     slow = ("tiers.l3.round_trip=500ms", "tiers.l3.timeout=30s", "queue.wait=10000s")
     options = [part for setting in slow for part in ("--set", setting)]
-    with serving("--workers", "2", "--data", str(data), *options, cwd=tmp_path) as (command, urls):
+    stored = ("--data", str(data), "--population")
+    with serving("--workers", "2", *stored, *options, cwd=tmp_path) as (command, urls):
         for position, url in enumerate(urls):
             event = {
                 "event_id": f"e{position}", "user_id": "buyer", "site_id": "s1", "event_name": "x",
@@ -267,7 +269,7 @@ def test_second_ctrl_c_ends_at_once_whatever_is_in_flight(
         assert children.left() == []
         asking.join()
         assert isinstance(asking.answer, OSError)
-    assert (code, said) == (130, "edgeproof: interrupted; what was written is kept\n")
+    assert (code, said) == (130, "edgeproof: interrupted; nothing was written\n")
 
 
 ON_TERMINAL = """
@@ -362,3 +364,92 @@ def test_death_of_a_worker_ends_the_service_with_an_error(tmp_path: Path) -> Non
     assert code == 2
     who = "worker [01]|the consumer|the shared L2|the destination"
     assert re.fullmatch(rf"edgeproof: ({who}) \(process {killed}\) ended with SIGKILL.*\n", said)
+
+
+RAW_EVENTS = (
+    ("u1", "2026-11-01T10:00:00+00:00", "google", None),
+    ("u1", "2026-11-02T10:00:00+00:00", "email", None),
+    ("u1", "2026-11-03T10:00:00+00:00", None, 80),
+    ("u2", "2026-11-01T11:00:00+00:00", "facebook", None),
+)
+"""Two users of a shop, and one order of 80."""
+
+
+def track_raw_events(url: str) -> None:
+    for number, (user, time, channel, value) in enumerate(RAW_EVENTS):
+        event = {
+            "event_id": f"e{number}", "user_id": user, "site_id": "s1", "utm_source": channel,
+            "event_name": "view" if value is None else "purchase",
+            "timestamp": round(datetime.fromisoformat(time).timestamp() * 1000),
+        }  # fmt: skip
+        sale = {} if value is None else {"conversion_id": "order", "value": value}
+        assert asked(f"{url}/track", event | sale)["accepted"] is True
+
+
+def own_account(file: Path, *options: str) -> Any:
+    told = edgeproof(
+        "attribute", "--db", str(file), "--model", "linear", "--json", *options, cwd=file.parent
+    )
+    assert (told.returncode, told.stderr) == (0, "")
+    found = json.loads(told.stdout)
+    assert (found["conversions"], found["value"]) == (1, 80)
+    credits = {row["channel"]: row["value"] for row in found["rows"]}
+    assert credits == {"google": 40, "email": 40, "facebook": 0}
+    return found["notices"]
+
+
+def test_attribution_of_one_s_own_events_holds_no_invented_ones(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with serving("--no-emulation", "--data", str(data), cwd=tmp_path) as (command, (url,)):
+        track_raw_events(url)
+        with pytest.raises(HTTPError, match="404"):
+            asked(f"{url}/attribution/c1?model=linear")
+        command.interrupt()
+        assert end(command) == (0, "")
+    assert own_account(data / "cdp.sqlite") == []
+    with serving("--no-emulation", "--data", str(data), cwd=tmp_path) as (command, (url,)):
+        found = asked(f"{url}/channels?model=linear")
+        assert sum(row["total_value"] for row in found["channels"]) == 80
+        command.interrupt()
+        assert end(command) == (0, "")
+    told = edgeproof(*SERVE, "--data", str(data), "--population", cwd=tmp_path)
+    assert told.returncode == 2
+    assert "cdp.sqlite holds events already" in told.stderr
+
+
+def test_events_beside_a_population_are_attributed_alone_and_that_is_said(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    options = ("--no-emulation", "--data", str(data), "--population")
+    with serving(*options, cwd=tmp_path) as (command, (url,)):
+        assert asked(f"{url}/attribution/c1?model=linear")["conversion_id"] == "c1"
+        command.interrupt()
+        assert end(command) == (0, "")
+    file = data / "cdp.sqlite"
+    told = edgeproof("attribute", "--db", str(file), "--model", "linear", "--json", cwd=tmp_path)
+    found = json.loads(told.stdout)
+    assert found["conversions"] + found["conversions_without_touch"] == 30
+    assert "holds 30 invented conversions" in found["notices"][0]
+    with serving(*options, cwd=tmp_path) as (command, (url,)):
+        track_raw_events(url)  # of users that the population has, too
+        command.interrupt()
+        assert end(command) == (0, "")
+    (notice,) = own_account(file)
+    assert "30 invented conversions of a scenario's population are left out" in notice
+    assert own_account(file, "--jobs", "2") == [notice]
+    assert own_account(file, "--lead", "view") == [notice]
+    with running(*SERVE, *options[:3], cwd=tmp_path) as command:
+        said = command.wait_for("Notice|Ctrl-C ends it", on_stdout=True)
+        assert "holds invented users beside your events" in said
+        command.interrupt()
+        assert end(command)[0] == 0
+
+
+@pytest.mark.parametrize("options", [(), ("--no-population",)])
+def test_service_without_conversions_serves(tmp_path: Path, options: tuple[str, ...]) -> None:
+    none = ("--no-emulation", "--set", "traffic.conversions=0")
+    with serving(*none, *options, cwd=tmp_path) as (command, (url,)):
+        track_raw_events(url)
+        answer = asked(f"{url}/attribution/order?model=linear")
+        assert [touch["utm_source"] for touch in answer["touchpoints"]] == ["google", "email"]
+        command.interrupt()
+        assert end(command) == (0, "")

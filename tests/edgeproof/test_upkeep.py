@@ -222,7 +222,7 @@ def test_interrupted_jobs_end_at_once_and_leave_nothing(shop: Path) -> None:
         assert children.left() == []
     assert (code, out) == (130, "")
     assert without_imports(said) == [
-        "reading: 0 %", "edgeproof: interrupted; what was written is kept"
+        "reading: 0 %", "edgeproof: interrupted; nothing was written"
     ]  # fmt: skip
     assert list(temporary.iterdir()) == []
 

@@ -306,8 +306,8 @@ def test_reasons_of_failures_stand_in_every_document(tmp_path: Path) -> None:
     reason = {"status": "status 429 (too many requests)", "timeout": "timed out after 10 s"}
     cells.append(reason[failure.cause])
     page = (tmp_path / "report.html").read_text()
-    assert f'<td class="num">{cells[2]}</td>' in page
-    assert f"<td>{cells[4]}</td>" in page
+    assert f'data-label="failed">{cells[2]}</td>' in page
+    assert f'data-label="reason">{cells[4]}</td>' in page
     assert f"| {' | '.join(cells)} |" in (tmp_path / "report.md").read_text()
     data = json.loads((tmp_path / "report.json").read_text())
     (found,) = (

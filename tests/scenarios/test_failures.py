@@ -139,7 +139,10 @@ def test_host_name_that_nobody_knows(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert {failure.cause for failure in record.failures} == {Cause.NAME}
 
 
-def test_certificate_that_nobody_signed(start_server: StartServer, tmp_path: Path) -> None:
+def test_certificate_that_nobody_signed(
+    start_server: StartServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEPROOF_TOKEN", "test")
     if shutil.which("openssl") is None:
         pytest.skip("needs the openssl program to make a certificate")
     certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
@@ -155,6 +158,12 @@ def test_certificate_that_nobody_signed(start_server: StartServer, tmp_path: Pat
     port = start_server("ok", certificate, key)
     record = loaded(f"https://127.0.0.1:{port}", tmp_path / "load", timeout="2s")
     assert {failure.cause for failure in record.failures} == {Cause.CERTIFICATE}
+    note = "the host did not answer the request for it (certificate verify failed)"
+    assert any(text.endswith(note) for text in record.notes)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    trusted = loaded(f"https://127.0.0.1:{port}", tmp_path / "trusted", timeout="2s")
+    assert trusted.failures == ()
+    monkeypatch.delenv("SSL_CERT_FILE")
     plain = loaded(f"http://127.0.0.1:{port}", tmp_path / "plain", timeout="2s")
     assert {failure.cause for failure in plain.failures} <= {Cause.CLOSED, Cause.RESET}
     assert plain.failures

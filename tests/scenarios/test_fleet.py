@@ -127,6 +127,22 @@ def test_the_only_worker_that_is_killed_ends_the_master(
     assert f"process {worker.pid}) was lost" in said
 
 
+def test_worker_that_joins_late_makes_the_run_invalid(
+    load: tuple[str, list[str]], start: Start
+) -> None:
+    url, options = load
+    port = free_port()
+    worker = start("--worker", "--master-port", port)
+    master = start(*options, "--master", "--master-bind-port", port)
+    wait_for_load(url, master)
+    late = start("--worker", "--master-port", port)
+    said, _ = master.communicate(timeout=60)
+    assert master.returncode == 3
+    assert re.search(r"^INVALID: worker 1 \(\S+\) joined after the start", said, re.MULTILINE)
+    for each in (worker, late):
+        each.communicate(timeout=60)
+
+
 def test_worker_that_never_connects_is_not_waited_for_for_ever(
     load: tuple[str, list[str]], start: Start
 ) -> None:

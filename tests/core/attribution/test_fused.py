@@ -191,6 +191,18 @@ def test_missing_numba_is_refused_only_where_it_is_asked_for(
         chosen_engine("numba", 1)
 
 
+def test_numba_whose_import_fails_is_not_used_and_said_where_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(_: str) -> None:
+        raise ImportError("Numba needs NumPy 2.2 or less")
+
+    monkeypatch.setattr("core.attribution.fused.importlib.import_module", fails)
+    assert chosen_engine("auto", 10**9) == "numpy"
+    with pytest.raises(InputError, match=r"its import fails: Numba needs NumPy 2.2 or less"):
+        chosen_engine("numba", 1)
+
+
 @pytest.mark.parametrize(
     ("modules", "absent"),
     [

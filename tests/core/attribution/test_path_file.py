@@ -172,9 +172,10 @@ def test_path_that_is_a_mark_of_absence_is_empty_and_counted(tmp_path: Path, mar
 
 def test_mark_of_absence_within_a_path_is_a_touch_and_said(tmp_path: Path) -> None:
     text = f"{HEADER}NA>email,30,0,0\nNA,5,0,0\n"
-    paths, notes = read_paths(written(tmp_path, text))
+    paths, _ = read_paths(written(tmp_path, text))
     assert walked(paths) == [["NA", "email"], []]
-    assert any("'NA' is a touch of some paths" in note for note in notes)
+    notices = account_of(paths, Parameters(), models=["linear"]).notices
+    assert "a touch of 'NA', as tools write for nothing, counts as a channel's" in notices
 
 
 def test_numbers_and_paths_share_one_list_of_marks() -> None:

@@ -36,7 +36,20 @@ _OUTBOX = f"outbox {_CONVERSION}"
 _OUTBOX_BY_TIME = "outbox_by_time (available_at_ms"
 
 INTENDED: dict[str, tuple[str, ...]] = {
-    "any_site": ("sites",),
+    "site_ids": ("sites",),
+    "is_filled": (
+        "CONSTANT ROW",
+        "users",
+        "user_journeys USING COVERING INDEX",
+        "conversions USING COVERING INDEX",
+    ),
+    "has_population": ("main.user_journeys USING INDEX sqlite_autoindex_user_journeys_1",),
+    "newest_is_own": ("main.user_journeys",),
+    "invented_conversions": ("main.conversions USING PRIMARY KEY (conversion_id>?",),
+    "own_events": (),
+    "own_conversions": (),
+    "event_slips": (_IN_ORDER,),
+    "conversion_slips": ("conversions USING COVERING INDEX conversions_by_user",),
     "site": ("sites USING PRIMARY KEY (site_id=?)",),
     "user": ("users USING PRIMARY KEY (user_id=?)",),
     "user_journey": (f"{_BY_USER} (user_id=?)",),
@@ -143,8 +156,19 @@ INTENDED_SCANS: dict[str, tuple[str, ...]] = {
     "all_journeys": ("SCAN c",),
     "named_all_journeys": ("SCAN c",),
     "own_all_journeys": ("SCAN c",),
-    # It ends at the first row, and the catalogue has a dozen.
-    "any_site": ("SCAN sites",),
+    # They end at the first row, and the catalogue has a dozen.
+    "is_filled": (
+        "SCAN CONSTANT ROW",
+        "SCAN users",
+        "SCAN user_journeys USING COVERING INDEX sqlite_autoindex_user_journeys_1",
+        "SCAN conversions USING COVERING INDEX conversions_by_user",
+    ),
+    "newest_is_own": ("SCAN main.user_journeys",),
+    # As a service starts: a scenario has a few dozen sites.
+    "site_ids": ("SCAN sites",),
+    # Of an account of the whole database, which reads every row.
+    "event_slips": ("SCAN user_journeys USING COVERING INDEX user_journeys_by_user",),
+    "conversion_slips": ("SCAN conversions USING COVERING INDEX conversions_by_user",),
     "has_table": ("SCAN sqlite_schema",),
 }
 """The lines of a plan that would be a fault in every other statement."""

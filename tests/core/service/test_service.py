@@ -386,6 +386,16 @@ CONVERSION_IDS: tuple[object, ...] = (1, False, "", LONG, "\0", [])
 TIMESTAMPS: tuple[object, ...] = (
     "1", 1.5, -1, True, None, [], 2**53, math.nan, math.inf, 10**400,
 )  # fmt: skip
+OTHER_UNITS: dict[object, str] = {
+    1_767_225_600: "epoch seconds (2026-01-01T00:00Z); give epoch milliseconds, 1767225600000",
+    1_767_225_600.25: "epoch seconds",
+    1_767_225_600_000_000: "epoch microseconds (2026-01-01T00:00Z)",
+    1_767_225_600_000_000_000: "epoch nanoseconds (2026-01-01T00:00Z)",
+    0: "1970-01-01T00:00Z in epoch milliseconds; times from 1973 to 2100 are taken",
+    99_999_999_999: "1973-03-03T09:46Z in epoch milliseconds; times from 1973",
+    4_102_444_800_001: "2100-01-01T00:00Z in epoch milliseconds",
+    50_000_000_000_000: "3554-06-09T16:53Z in epoch milliseconds",
+}
 VALUES: tuple[object, ...] = (
     None, "10", True, -0.01, [], math.nan, math.inf, 1e15, 10**300,
 )  # fmt: skip
@@ -421,6 +431,19 @@ NOT_EVENTS: list[tuple[str, bytes]] = [
     *(("timestamp", raw(GOOD | {"timestamp": value})) for value in TIMESTAMPS),
     *(("value", raw(SALE | {"value": value})) for value in VALUES),
 ]
+
+
+@pytest.mark.parametrize(("time", "said"), OTHER_UNITS.items())
+def test_event_time_of_another_unit_or_age_is_refused_with_the_remedy(
+    visitor: Visitor, time: object, said: str
+) -> None:
+    message = problem(visitor.http.post("/track", content=raw(GOOD | {"timestamp": time})), 400)
+    assert message.startswith(f"timestamp is {time}: {said}")
+
+
+def test_times_from_1973_to_2100_are_taken_whatever_the_clock_says(visitor: Visitor) -> None:
+    for time in (100_000_000_000, 4_102_444_800_000, 1_767_225_600_000.0):
+        assert visitor.track(user_id=visitor.fresh("user"), timestamp=time).status_code == 202
 
 
 @pytest.mark.parametrize(("what", "body"), NOT_EVENTS)

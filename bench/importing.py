@@ -1,0 +1,27 @@
+"""Whether an optional module can be imported here, and why not.
+
+It imports nothing but the standard library: `bench.attribution_peer` runs it in environments that
+hold other libraries.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+NOT_INSTALLED = "not installed"
+
+
+def import_fault(module: str) -> str:
+    """Return why *module* cannot be imported: NOT_INSTALLED, or what its import raised; "" if not.
+
+    A module that is there, but whose own imports are not, is told from one that is absent.
+    """
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{module}.".startswith(f"{error.name}."):
+            return NOT_INSTALLED
+        return f"installed, but its import fails: {error}; install {error.name or 'it'}, too"
+    except Exception as error:  # a foreign module may raise whatever it likes
+        return f"installed, but its import fails: {type(error).__name__}: {error}"
+    return ""

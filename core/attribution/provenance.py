@@ -1,0 +1,84 @@
+"""What a database holds beside somebody's own events: a service's invented users, slips of time."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from core.epoch import EARLIEST_MS, LATEST_MS, slip
+from core.query import statements
+
+
+class _Connection(Protocol):
+    def execute(self, sql: str, parameters: Any = ..., /) -> Any:
+        """Return a cursor over the rows of *sql*."""
+        ...
+
+
+def is_invented(connection: _Connection) -> bool:
+    """Return whether a service has filled the database with a scenario's population."""
+    return bool(connection.execute(statements.HAS_POPULATION.sql).fetchall())
+
+
+def has_own_events(connection: _Connection) -> bool:
+    """Return whether the newest event is somebody's own, and not invented."""
+    newest = connection.execute(statements.NEWEST_IS_OWN.sql).fetchall()
+    return bool(newest) and bool(newest[0][0])
+
+
+State = Literal["empty", "own", "invented", "mixed"]
+
+
+def database_state(file: Path) -> State:
+    """Return whose users and events a database holds; one that is not there is empty.
+
+    So is one that cannot be read: whoever opens it to write says what is wrong.
+    """
+    if not file.is_file():
+        return "empty"
+    try:
+        with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            if is_invented(connection):
+                return "mixed" if has_own_events(connection) else "invented"
+            return "own" if _one(connection, statements.IS_FILLED.sql)[0] else "empty"
+    except sqlite3.Error:
+        return "empty"
+
+
+def leave_out_invented(connection: _Connection) -> None:
+    """Let the connection see own events and conversions alone, where there are such.
+
+    A population alone is seen: nobody has tracked anything.
+    """
+    if is_invented(connection) and has_own_events(connection):
+        for statement in (statements.OWN_EVENTS, statements.OWN_CONVERSIONS):
+            connection.execute(statement.sql).fetchall()
+
+
+def database_notices(connection: _Connection, file: Path) -> list[str]:
+    """Return what a reader of an account of the database must know of its rows."""
+    said = []
+    if is_invented(connection):
+        number = _one(connection, statements.INVENTED_CONVERSIONS.sql)[0]
+        what = f"{number:,} invented conversions of a scenario's population"
+        said.append(
+            f"{file}: {what} are left out, and so are their touches"
+            if has_own_events(connection)
+            else f"{file}: holds {what} and no events of your own"
+        )
+    for statement, column in (
+        (statements.EVENT_SLIPS, "event_timestamp"),
+        (statements.CONVERSION_SLIPS, "conversion_timestamp"),
+    ):
+        number, example = _one(connection, statement.sql, (EARLIEST_MS, LATEST_MS))
+        if number and type(example) is int:
+            rows = "1 row" if number == 1 else f"{number:,} rows"
+            said.append(f"{file}: {column} of {rows} is unlikely; {example} is {slip(example)}")
+    return said
+
+
+def _one(connection: _Connection, sql: str, parameters: tuple[int, ...] = ()) -> tuple[Any, ...]:
+    row: tuple[Any, ...] = connection.execute(sql, parameters).fetchall()[0]
+    return row

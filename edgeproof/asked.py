@@ -1,0 +1,100 @@
+"""What a run was asked for: the whole command, the scenario, the changes, the trace."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from core.errors import InputError
+from core.scenario import Scenario
+from core.scenario_file import scenario_hash
+from core.workload import Workload
+from edgeproof.invocation import current
+from scenarios.catalogue import find_scenario
+
+MASK = "***"
+_SECRET = (
+    r"(?:token|secret|passwords?|passwd|authorization|cookies?|credentials?"
+    r"|(?:api|access|private|auth)[_-]?key)"
+)
+_SETTING = re.compile(
+    rf"(?is)^((?:--[\w-]+=)?-{{0,2}}(?:[\w.\[\]-]*[._-])?{_SECRET}(?!_variable)[\w-]*\s*=).+"
+)
+_FIELD = re.compile(rf"(?i)({_SECRET}[\"']?\s*[=:]\s*[\"']?)(?!bearer\b|basic\b)[^\s\"',}}&]+")
+_OPTION = re.compile(rf"(?i)^--(?:[\w-]+-)?{_SECRET}$")
+_USER = re.compile(r"(\w[\w+.-]*://)[^/\s@]*@")
+_QUERY = re.compile(r"([?&;][^=&;\s#\"']*=)[^&;\s#\"']+")
+_SCHEME = re.compile(r"(?i)\b(bearer|basic)(\s+)[\w.~+/=-]{6,}")
+
+
+def asked(
+    scenario: Scenario,
+    source: str,
+    *,
+    workload: Workload | None = None,
+    hosts: Sequence[str] = (),
+    changes: Sequence[tuple[str, object]] = (),
+) -> dict[str, Any]:
+    """Return what run.json keeps of the command that is running.
+
+    source: the scenario as the command line names it. changes: option and value of what differs
+    from the file; those without a value are left out. Secrets are masked. Raise InputError if the
+    trace cannot be read.
+    """
+    path = find_scenario(source)
+    rates = [max(stage.rate, stage.ramp_to or 0.0) for stage in scenario.traffic.stages]
+    return {
+        "command": shlex.join(["edgeproof", *masked(current().arguments)]),
+        "scenario": source if Path(source).is_file() else f"{path.name}, shipped with edgeproof",
+        "scenario_hash": scenario_hash(scenario),
+        "changes": [
+            f"{name} {text}"
+            for name, value in changes
+            for text in masked(map(str, value if isinstance(value, list) else [value]))
+            if value is not None
+        ],
+        "seed": scenario.seed,
+        "highest_stage_rate": max(rates, default=0.0),
+        "requests": None if workload is None else len(workload),
+        "seconds": scenario.total_time,
+        "hosts": masked(hosts),
+        "trace": None if scenario.trace.file is None else _trace(scenario),
+    }
+
+
+def masked(arguments: Any) -> list[str]:
+    """Return *arguments* without what may be a secret.
+
+    That is what stands before the @ of a URL, the values of its query, the value of a setting, an
+    option or a field whose name says so, and what follows "Bearer" or "Basic".
+    """
+    found: list[str] = []
+    is_value = False
+    for argument in arguments:
+        text = MASK if is_value else _SETTING.sub(rf"\g<1>{MASK}", argument)
+        is_value = bool(_OPTION.match(argument))
+        text = _FIELD.sub(rf"\g<1>{MASK}", _SCHEME.sub(rf"\g<1>\g<2>{MASK}", text))
+        if "://" in text:
+            text = _QUERY.sub(rf"\g<1>{MASK}", _USER.sub(rf"\g<1>{MASK}@", text))
+        found.append(text)
+    return found
+
+
+def _trace(scenario: Scenario) -> dict[str, Any]:
+    source = scenario.trace
+    path = Path(source.file or "")
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+    return {
+        "file": str(path),
+        "sha256": digest,
+        "offset": source.offset,
+        "limit": source.limit,
+    }
