@@ -613,6 +613,14 @@ def test_report_of_a_run_that_cannot_be_trusted_goes_into_the_run_and_exits_3(
     assert "INVALID: the generator sent 1 % of the requests" in done.stdout
     assert done.stdout.splitlines()[-1] == f"Report: {run}/report.html"
     assert {path.name for path in Path(run).iterdir()} == {"record.json", *REPORT_FILES}
+    asked = edgeproof("report", run, "--json", cwd=tmp_path)
+    assert asked.returncode == 3
+    told = json.loads(asked.stdout)
+    assert told["outcome"] == "INVALID"
+    assert told["invalid"] == list(audit.invalid)
+    assert json.loads((Path(run) / "report.json").read_text())["invalid"] == list(audit.invalid)
+    for name in ("report.md", "report.html", "junit.xml"):
+        assert audit.invalid[0] in (Path(run) / name).read_text(), name
 
 
 # A terminal.
