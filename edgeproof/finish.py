@@ -94,10 +94,10 @@ def finish(
         print(f"{verdict if rows else 'PLAN'}: {report.sentence}")
         print(f"Report: {folder / 'report.html'}")
     sys.stdout.flush()
-    return exit_code(verdict, _outcomes(rows, options.gate), options, model_holds=model_holds)
+    return exit_code(verdict, outcomes(rows, options.gate), options, model_holds=model_holds)
 
 
-def _outcomes(rows: Sequence[Row], gate: str) -> list[Outcome]:
+def outcomes(rows: Sequence[Row], gate: str) -> list[Outcome]:
     """Return the outcome of each KPI; at the gate on targets a sure miss counts as one.
 
     An interval that straddles the alert line alone is INCONCLUSIVE, and misses the target.

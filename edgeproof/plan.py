@@ -87,7 +87,8 @@ def command(
 
     with display.open():
         found = plan_capacity(chosen, max_rate=max_rate, jobs=jobs(), on_point=show, on_step=follow)
-        display.update("planning", 1.0)
+        if not found.interrupted:
+            display.update("planning", 1.0)
     write_json(folder / "plan.json", found.to_json())
     facts = run_facts("plan", {"plan": monotonic() - started}, asked=told)
     write_json(folder / "run.json", facts)

@@ -44,10 +44,13 @@ from tests.edgeproof.commands import (
 )
 
 ESCAPE = "\x1b"
-SUMMARY_KEYS = ["schema_version", "outcome", "out", "kpis"]
+SUMMARY_KEYS = [
+    "schema_version", "outcome", "out", "invalid", "kpis", "requests", "failures",
+]  # fmt: skip
 KPI_KEYS = [
     "metric", "target", "alert", "predicted", "predicted_interval", "predicted_outcome",
-    "measured", "measured_interval", "measured_outcome", "error",
+    "predicted_runs", "measured", "measured_interval", "measured_outcome", "measured_runs",
+    "error",
 ]  # fmt: skip
 REPORT_FILES = {"report.html", "report.json", "report.md", "junit.xml", "figures"}
 
@@ -864,7 +867,7 @@ def test_ctrl_c_while_simulating_exits_130_without_a_traceback(tmp_path: Path) -
     assert "Task" not in said
 
 
-@pytest.mark.parametrize("words", ["simulating: 100 %", "replicating: 10 %"])
+@pytest.mark.parametrize("words", ["simulating: 100 %", "replicating: 11 %"])
 def test_ctrl_c_while_replicating_ends_every_worker(tmp_path: Path, words: str) -> None:
     with running("simulate", "baseline", "--set", "duration=25s", cwd=tmp_path) as command:
         command.wait_for(words)

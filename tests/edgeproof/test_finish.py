@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeproof.finish import show_table
+from core.kpi import Interval, Outcome, judge, parse_kpi
+from core.verdict import Row
+from edgeproof.finish import exit_code, outcomes, show_table
+from edgeproof.options import judging
 
 
 class Terminal(io.StringIO):
@@ -76,3 +79,31 @@ def test_verdicts_stay_in_one_table_on_80_columns() -> None:
     assert heads[0].split() == rows[0]
     for words in ("24.1 ms", "(23.4–24.9)", "FAIL"):
         assert any(words in line for line in lines)
+
+
+TRACK = parse_kpi("p95_track", "< 100ms", "> 200ms")
+
+
+@pytest.mark.parametrize(
+    ("interval", "target", "alert", "strict"),
+    [
+        ((0.05, 0.09), 0, 0, 0),
+        ((0.05, 0.15), 0, 0, 4),  # may meet the target
+        ((0.15, 0.25), 1, 0, 4),  # surely misses it, and may cross the alert line
+        ((0.25, 0.30), 1, 1, 1),
+    ],
+)
+def test_a_sure_miss_of_the_target_is_a_miss_though_the_alert_line_is_open(
+    interval: Interval, target: int, alert: int, strict: int
+) -> None:
+    verdict = judge(TRACK, sum(interval) / 2, interval, runs=10)
+    rows = [Row(kpi=TRACK, predicted=verdict, measured=None, error=None)]
+
+    def code(gate: str, *, is_strict: bool = False) -> int:
+        options = judging(gate, None, strict=is_strict, plain=True, as_json=False)
+        return exit_code(verdict.outcome, outcomes(rows, gate), options)
+
+    assert code("target") == target
+    assert code("alert") == alert
+    assert code("alert", is_strict=True) == strict
+    assert (verdict.outcome is Outcome.PASS) == (interval[1] < 0.1)

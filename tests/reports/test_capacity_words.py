@@ -1,0 +1,114 @@
+"""A plan's sentence says what was predicted, up to which bound, and whether the rate decides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from core.capacity import CapacityPlan, CapacityPoint
+from core.kpi import judge, parse_kpi
+from reports.capacity_words import capacity_finding, points_table
+
+TRACK = parse_kpi("p95_track", "< 100ms", "> 200ms")
+HIT = parse_kpi("hit_ratio", ">= 95%", "< 85%")
+KPIS = (TRACK, HIT)
+
+
+def point(rate: float, track: float | None, hit: float | None, *saturated: str) -> CapacityPoint:
+    verdicts = [judge(TRACK, track), judge(HIT, hit)]
+    return CapacityPoint(
+        rate=rate,
+        values={v.kpi.name: v.value for v in verdicts if v.value is not None},
+        outcomes={v.kpi.name: v.outcome.value for v in verdicts},
+        saturated=saturated,
+    )
+
+
+def plan(
+    *points: CapacityPoint, good: float | None, bad: float | None, **more: Any
+) -> CapacityPlan:
+    broken = next((p.broken for p in points if p.rate == bad), ())
+    return CapacityPlan(
+        scenario="x", scenario_hash="", seed=1, replications=4, kpis=KPIS, points=points,
+        highest_rate=good, breaking_rate=bad, breaks_first=broken, **more,
+    )  # fmt: skip
+
+
+GOOD = point(100.0, 0.05, 0.97)
+
+PLANS = [
+    (
+        plan(GOOD, point(102.0, 0.12, 0.97), good=100.0, bad=102.0, bound=1600.0),
+        "Every KPI is predicted to hold up to 100 requests/s; p95_track breaks first, at 102 "
+        "requests/s",
+    ),
+    (
+        plan(GOOD, good=100.0, bad=None, bound=100.0),
+        "Every KPI is predicted to hold up to the bound of 100 requests/s",
+    ),
+    (
+        plan(GOOD, good=100.0, bad=None, bound=1600.0, interrupted=True),
+        "Interrupted: so far, every KPI is predicted to hold up to 100 requests/s, the highest "
+        "rate tried",
+    ),
+    (
+        plan(GOOD, point(102.0, 0.06, 0.97, "database"), good=100.0, bad=102.0),
+        "Every KPI is predicted to hold up to 100 requests/s; at 102 requests/s the database "
+        "cannot keep up: its queue still grew at the end",
+    ),
+    (
+        plan(GOOD, point(102.0, 0.3, 0.97, "database", "CPU"), good=100.0, bad=102.0),
+        "Every KPI is predicted to hold up to 100 requests/s; p95_track breaks first, at 102 "
+        "requests/s, where the database and the CPU cannot keep up: their queues still grew at "
+        "the end",
+    ),
+    (
+        plan(point(50.0, 0.05, 0.8), point(100.0, 0.3, 0.81), good=None, bad=50.0),
+        "No rate tried holds every KPI: hit_ratio misses its target at every rate, from 50 "
+        "requests/s to 100 requests/s: the rate is not the cause",
+    ),
+    (
+        plan(
+            point(50.0, 0.05, 0.8), point(100.0, 0.05, 0.81),
+            good=None, bad=50.0, bound=100.0, eased=("hit_ratio",),
+        ),
+        "No rate tried holds every KPI: hit_ratio misses its target at every rate, from 50 "
+        "requests/s to 100 requests/s, and came closest to its target at the highest: raise "
+        "--max-rate",
+    ),
+    (
+        plan(point(50.0, 0.05, 0.8), point(100.0, 0.3, 0.97), good=None, bad=50.0),
+        "No rate tried, from 50 requests/s to 100 requests/s, holds every KPI: hit_ratio breaks up "
+        "to 50 requests/s; p95_track breaks from 100 requests/s on",
+    ),
+    (
+        plan(
+            GOOD, point(102.0, 0.12, 0.97), good=100.0, bad=102.0,
+            unmeasured={"p95_queue": "nothing of queue took place after the warm-up"},
+        ),
+        "Every KPI that was measured is predicted to hold up to 100 requests/s; p95_track breaks "
+        "first, at 102 requests/s; not measured, and not vouched for: p95_queue (nothing of queue "
+        "took place after the warm-up)",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("found", "sentence"), PLANS, ids=range(len(PLANS)))
+def test_a_plan_says_what_it_found(found: CapacityPlan, sentence: str) -> None:
+    assert capacity_finding(found) == sentence
+    assert CapacityPlan.from_json(found.to_json()) == found
+
+
+def test_a_plans_table_names_what_breaks_with_its_figure() -> None:
+    points = (GOOD, point(101.5, 0.10004, None), point(102.0, 0.06, 0.97, "database"))
+    assert points_table(plan(*points, good=100.0, bad=101.5), KPIS) == [
+        ("requests/s", "all KPIs hold", "breaks"),
+        ("100", "yes", "-"),
+        ("102", "no", "p95_track 100 ms, hit_ratio not measured"),
+        ("102", "no", "the database cannot keep up"),
+    ]
+    assert points_table(plan(GOOD, good=100.0, bad=None), KPIS)[0] == (
+        "requests/s",
+        "all KPIs hold",
+    )
