@@ -509,8 +509,7 @@ WAITING_IN_RANGE = Statement(
 # A population has ids of its own, and no segment in its events; what is tracked has one.
 HAS_POPULATION = Statement(
     "has_population",
-    "SELECT 1 FROM main.user_journeys"
-    " WHERE event_id = 't0' AND user_id = 'u0' AND segment IS NULL",
+    "SELECT 1 FROM main.user_journeys WHERE event_id = 't0' AND user_id = 'u0' AND segment IS NULL",
 )
 
 _POPULATION = "segment IS NULL AND (event_id GLOB 't[0-9]*' OR event_id GLOB 't-c[0-9]*')"
