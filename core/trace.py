@@ -28,7 +28,7 @@ CHUNK_BYTES = 2**20  # a multiple of the four bytes of a raw word
 
 _MAX = sys.float_info.max
 _NO_ACCESS = "the trace ends here without an access; it needs at least one"
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d++\.?\d*+|\.\d++)([eE][+-]?\d++)?", re.ASCII)  # linear on any text
 _INTEGER = re.compile(r"-?\d{1,19}", re.ASCII)
 _SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can escape half a character
 

@@ -17,6 +17,11 @@ from edgeproof.invocation import current
 from scenarios.catalogue import find_scenario
 
 MASK = "***"
+SCENARIO_OPTIONS = frozenset(
+    ("--set", "--seed", "--rate", "--trace", "--trace-offset", "--trace-limit", "--time-unit")
+)
+"""Options that change what the scenario file says."""
+
 _SECRET = (
     r"(?:token|secret|passwords?|passwd|authorization|cookies?|credentials?"
     r"|(?:api|access|private|auth)[_-]?key)"
@@ -37,26 +42,20 @@ def asked(
     *,
     workload: Workload | None = None,
     hosts: Sequence[str] = (),
-    changes: Sequence[tuple[str, object]] = (),
 ) -> dict[str, Any]:
     """Return what run.json keeps of the command that is running.
 
-    source: the scenario as the command line names it. changes: option and value of what differs
-    from the file; those without a value are left out. Secrets are masked. Raise InputError if the
+    source: the scenario as the command line names it. Secrets are masked. Raise InputError if the
     trace cannot be read.
     """
     path = find_scenario(source)
     rates = [max(stage.rate, stage.ramp_to or 0.0) for stage in scenario.traffic.stages]
+    arguments = masked(current().arguments)
     return {
-        "command": shlex.join(["edgeproof", *masked(current().arguments)]),
+        "command": shlex.join(["edgeproof", *arguments]),
         "scenario": source if Path(source).is_file() else f"{path.name}, shipped with edgeproof",
         "scenario_hash": scenario_hash(scenario),
-        "changes": [
-            f"{name} {text}"
-            for name, value in changes
-            for text in masked(map(str, value if isinstance(value, list) else [value]))
-            if value is not None
-        ],
+        "changes": _changes(arguments),
         "seed": scenario.seed,
         "highest_stage_rate": max(rates, default=0.0),
         "requests": None if workload is None else len(workload),
@@ -64,6 +63,20 @@ def asked(
         "hosts": masked(hosts),
         "trace": None if scenario.trace.file is None else _trace(scenario),
     }
+
+
+def _changes(arguments: Sequence[str]) -> list[str]:
+    """Return the options of *arguments* that change the scenario, each with its value."""
+    found = []
+    for position, argument in enumerate(arguments):
+        name, mark, value = argument.partition("=")
+        if name not in SCENARIO_OPTIONS:
+            continue
+        if mark:
+            found.append(f"{name} {value}")
+        elif position + 1 < len(arguments):
+            found.append(f"{name} {arguments[position + 1]}")
+    return found
 
 
 def masked(arguments: Any) -> list[str]:

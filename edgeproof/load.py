@@ -84,14 +84,7 @@ def command(
     workload = prepare_measured(chosen).workload
     tell_notes(workload)
     check_load(chosen, workload, host, limits)
-    told = asked(
-        chosen, scenario, workload=workload, hosts=host,
-        changes=[
-            ("--set", set_), ("--seed", seed), ("--rate", rate), ("--trace", trace),
-            ("--trace-offset", trace_offset), ("--trace-limit", trace_limit),
-            ("--time-unit", time_unit),
-        ],
-    )  # fmt: skip
+    told = asked(chosen, scenario, workload=workload, hosts=host)
     folder = new_folder(out, chosen.name)
     started = monotonic()
     display = Display(plain=plain, quiet=json)

@@ -63,13 +63,7 @@ def command(
     )  # fmt: skip
     checked_bound(chosen, max_rate)
     tell_notes(prepare_measured(chosen).workload)
-    told = asked(
-        chosen, scenario,
-        changes=[
-            ("--set", set_), ("--seed", seed), ("--rate", rate), ("--trace", trace),
-            ("--trace-offset", trace_offset), ("--trace-limit", trace_limit),
-        ],
-    )  # fmt: skip
+    told = asked(chosen, scenario)
     folder = new_folder(out, chosen.name)
     display = Display(plain=plain, quiet=json)
     started = monotonic()

@@ -110,14 +110,7 @@ def command(
     prepared = prepare_measured(chosen)
     tell_notes(prepared.workload)
     check_load(chosen, prepared.workload, host or [], limits)
-    told = asked(
-        chosen, scenario, workload=prepared.workload, hosts=host or (),
-        changes=[
-            ("--set", set_), ("--seed", seed), ("--rate", rate), ("--trace", trace),
-            ("--trace-offset", trace_offset), ("--trace-limit", trace_limit),
-            ("--time-unit", time_unit),
-        ],
-    )  # fmt: skip
+    told = asked(chosen, scenario, workload=prepared.workload, hosts=host or ())
     folder = new_folder(out, chosen.name)
     display = Display(plain=plain, quiet=json)
     proof = Proof(

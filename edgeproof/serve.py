@@ -139,7 +139,7 @@ def command(
             raise InputError(f"--workers {workers}: run 1 to {MAX_WORKERS}")
         for text in set_ or []:
             if text.partition("=")[0].strip() in ("topology.processes", "topology"):
-                raise InputError(f"--set {text}: --workers {workers} sets that, too; give one")
+                notice(f"--set {text} has no effect on processes: --workers {workers} sets them")
         set_ = [*(set_ or []), f"topology.processes={workers}"]
     limits = ConnectionLimits(
         most=max_connections,

@@ -69,13 +69,7 @@ def command(
     options.check(chosen)
     prepared = prepare_measured(chosen)
     tell_notes(prepared.workload)
-    told = asked(
-        chosen, scenario, workload=prepared.workload,
-        changes=[
-            ("--set", set_), ("--seed", seed), ("--rate", rate), ("--trace", trace),
-            ("--trace-offset", trace_offset), ("--trace-limit", trace_limit),
-        ],
-    )  # fmt: skip
+    told = asked(chosen, scenario, workload=prepared.workload)
     folder = new_folder(out, chosen.name)
     started = monotonic()
     display = Display(plain=plain, quiet=json)

@@ -39,34 +39,6 @@ serve() {
     not_run "the local server did not start"
 }
 
-# run_benchmark NAME SECONDS OPTION...: print pytest-benchmark's exit code for one benchmark that
-# takes SECONDS on a clock that only the benchmark moves: the same figures on every machine.
-run_benchmark() {
-    cat >"$work/clock.py" <<'PY'
-now = 0.0
-
-
-def read():
-    global now
-    now += 1e-6
-    return now
-
-
-def work(seconds):
-    global now
-    now += seconds
-PY
-    printf 'import clock\n\n\ndef %s(benchmark):\n    benchmark(clock.work, %s)\n' "$1" "$2" \
-        >"$work/test_it.py"
-    shift 2
-    code=0
-    # Two versions of the file within a second look alike to Python's cache of compiled code.
-    (cd "$work" && PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=. python -m pytest -q \
-        -p no:cacheprovider --benchmark-timer=clock.read --benchmark-max-time=0.01 \
-        test_it.py "$@") >"$work/log" 2>&1 || code=$?
-    echo "exit code $code"
-}
-
 # expect WHAT ANTICIPATED KNOWN SEEN: print the surprise; fail if it is KNOWN no longer.
 expect() {
     printf '%s\n  expected: %s\n  seen:     %s\n' "$1" "$2" "$4"

@@ -18,10 +18,10 @@ ROOT = Path(__file__).resolve().parents[2]
 LIMIT_SECONDS = 120.0
 """A process that takes longer hangs: a guard, not a claim."""
 
-SMALL = (
-    "--rate", "60", "--set", "duration=2s", "--set", "warm_up=1s", "--set", "traffic.users=60",
-    "--set", "traffic.conversions=30",
+SMALL_SERVICE = (
+    "--rate", "60", "--set", "traffic.users=60", "--set", "traffic.conversions=30",
 )  # fmt: skip
+SMALL = (*SMALL_SERVICE, "--set", "duration=2s", "--set", "warm_up=1s")
 
 
 def environment(**variables: str) -> dict[str, str]:

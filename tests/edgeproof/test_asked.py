@@ -65,7 +65,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_run_and_reports_say_what_was_asked(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [
         "simulate", "s.toml", "--trace", "t.csv", "--trace-limit", "15", "--seed", "7",
-        "--rate", "30", "--set", "destination.url=local", "--out", "run", "--json",
+        "--rate", "30", "--set=destination.url=local", "--out", "run", "--json",
     ]  # fmt: skip
     assert main(arguments) in (0, 1)
     asked = json.loads((here / "run" / "run.json").read_text())["asked"]
@@ -74,8 +74,8 @@ def test_run_and_reports_say_what_was_asked(here: Path, capsys: pytest.CaptureFi
     assert asked["scenario"] == "s.toml"
     assert asked["scenario_hash"] == record["scenario_hash"]
     assert asked["changes"] == [
-        "--set destination.url=local", "--seed 7", "--rate 30.0", "--trace t.csv",
-        "--trace-limit 15",
+        "--trace t.csv", "--trace-limit 15", "--seed 7", "--rate 30",
+        "--set destination.url=local",
     ]  # fmt: skip
     assert (asked["seed"], asked["highest_stage_rate"], asked["requests"]) == (7, 30, 15)
     digest = hashlib.sha256(TRACE.encode()).hexdigest()

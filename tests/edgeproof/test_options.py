@@ -162,7 +162,7 @@ IDLE: dict[tuple[str, str], Case] = {
     ),
     ("serve", "--workers"): (
         lines("--workers 2 --set topology.processes=3")["serve"],
-        "--set topology.processes=3: --workers 2 sets that, too",
+        "--set topology.processes=3 has no effect on processes: --workers 2",
     ),
     ("serve", "--emulation"): (
         "serve kv-outage --no-emulation --data FILE", "tiers do not strike",

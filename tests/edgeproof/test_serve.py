@@ -24,7 +24,7 @@ import pytest
 
 from tests.edgeproof.commands import (
     LIMIT_SECONDS,
-    SMALL,
+    SMALL_SERVICE,
     Running,
     Watched,
     descendants,
@@ -33,7 +33,7 @@ from tests.edgeproof.commands import (
     running,
 )
 
-SERVE = ("serve", "baseline", *SMALL, "--port", "0")
+SERVE = ("serve", "baseline", *SMALL_SERVICE, "--port", "0")
 POLLS = 20_000
 FINISHING = "Finishing what is in flight; another Ctrl-C ends at once.\n"
 
@@ -140,7 +140,7 @@ def test_workers_of_the_option_come_before_those_of_the_scenario(tmp_path: Path)
 def test_number_of_workers_that_cannot_be_is_one_clear_error(
     tmp_path: Path, arguments: tuple[str, ...], what: str
 ) -> None:
-    done = edgeproof("serve", "baseline", *SMALL, *arguments, cwd=tmp_path)
+    done = edgeproof("serve", "baseline", *SMALL_SERVICE, *arguments, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
     assert re.search(what, line)
