@@ -130,12 +130,13 @@ def _values(axes: Axes, plan: CapacityPlan, kpi: Kpi) -> None:
         bbox=style.backing(),
     )
     if plan.highest_rate is not None:
+        is_left = plan.highest_rate < sum(axes.get_xlim()) / 2
         axes.annotate(
             f"holds up to {words.rate_text(plan.highest_rate)}",
             (plan.highest_rate, low),
-            xytext=(-5, 7),
+            xytext=(5 if is_left else -5, 7),
             textcoords="offset points",
-            ha="right",
+            ha="left" if is_left else "right",
             fontsize=8.5,
             fontweight="bold",
             color=style.GREEN_TEXT,

@@ -1,0 +1,60 @@
+"""Claims about `edgeproof plan` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from core.capacity import CapacityPlan
+from tests.edgeproof.commands import edgeproof, running
+
+SMALL = (
+    "--set", "duration=3s", "--set", "warm_up=1s", "--set", "traffic.users=60",
+    "--set", "traffic.conversions=30", "--rate", "20",
+)  # fmt: skip
+CPU = "kpis=[{metric='p95_cpu',target='< 50ms',alert='> 150ms'}]"
+
+
+def test_plan_ends_at_its_bound_and_can_be_reported_again(tmp_path: Path) -> None:
+    done = edgeproof(
+        "plan", "baseline", *SMALL, "--set", CPU, "--max-rate", "50", "--out", "plan", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    sentence = "PLAN: Every KPI is predicted to hold up to the bound of 50 requests/s."
+    assert sentence in done.stdout
+    assert "Waiting is left out of p95_cpu (for the CPU)" in done.stdout
+    assert done.stdout.splitlines()[0].split() == ["requests/s", "all", "KPIs", "hold"]
+    assert "planning: 100 %" in done.stderr
+    plan = CapacityPlan.from_json(json.loads((tmp_path / "plan" / "plan.json").read_text()))
+    assert [point.rate for point in plan.points] == [20.0, 40.0, 50.0]
+    again = edgeproof("report", "plan", "--out", "again", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert sentence in again.stdout
+    assert (tmp_path / "again" / "figures" / "capacity.svg").is_file()
+
+
+def test_plan_of_what_nobody_can_measure_ends_with_one_line(tmp_path: Path) -> None:
+    kpis = "kpis=[{metric='p95_attribution',target='< 1ms',alert='> 2ms'}]"
+    done = edgeproof(
+        "plan", "baseline", *SMALL, "--set", kpis, "--set", "traffic.mix.attribution=0",
+        "--json", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stdout == ""
+    *_, line = done.stderr.splitlines()
+    assert line.startswith("edgeproof: baseline: no KPI could be measured at 20 requests/s")
+    assert "p95_attribution: traffic.mix.attribution is 0" in line
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_keeps_the_rates_that_a_plan_has_tried(tmp_path: Path) -> None:
+    with running("plan", "baseline", "--out", "plan", cwd=tmp_path) as command:
+        command.wait_for("^240 requests/s: holds")
+        command.interrupt(group=True)
+        code, out, said = command.end()
+    assert code == 130
+    assert "PLAN: Interrupted: so far, every KPI is predicted to hold up to 240" in out
+    assert "Traceback" not in said
+    plan = CapacityPlan.from_json(json.loads((tmp_path / "plan" / "plan.json").read_text()))
+    assert plan.interrupted
+    assert plan.points[0].rate == 240.0
