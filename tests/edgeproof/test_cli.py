@@ -44,7 +44,7 @@ from tests.edgeproof.commands import (
 )
 
 ESCAPE = "\x1b"
-SUMMARY_KEYS = ["schema_version", "outcome", "out", "kpis"]
+SUMMARY_KEYS = ["schema_version", "outcome", "out", "kpis", "requests", "failures"]
 KPI_KEYS = [
     "metric", "target", "alert", "predicted", "predicted_interval", "predicted_outcome",
     "measured", "measured_interval", "measured_outcome", "error",
