@@ -36,7 +36,17 @@ TRACE = "key\n" + "".join(f"k{i % 7}\n" for i in range(60))
         (["--token", "abc", "next"], ["--token", "***", "next"]),
         (["--auth-token=abc"], ["--auth-token=***"]),
         (["--set", 'h={Authorization="Bearer abcdefgh", x-api-key="k1"}'],
-         ["--set", 'h={Authorization="Bearer ***", x-api-key="***"}']),
+         ["--set", 'h={Authorization="***", x-api-key="***"}']),
+        (["Authorization: Bearer abcdefgh"], ["Authorization: *** ***"]),
+        (["http://me:p@ss@h:1/x"], ["http://***@h:1/x"]),
+        (["targets.track.path=/a?key=abc&user={user_id}"],
+         ["targets.track.path=/a?key=***&user={user_id}"]),
+        (["t={Cookie='a=b; c=d', Authorization=\"Token x y\"}"],
+         ["t={Cookie='***', Authorization=\"***\"}"]),
+        ([r'body="{\"api_key\": \"a b\", \"user\": \"{user_id}\"}"'],
+         [r'body="{\"api_key\": \"***\", \"user\": \"{user_id}\"}"']),
+        ([r"""body='{"pwd":"a\"b","n":1}'"""], ["""body='{"pwd":"***","n":1}'"""]),
+        (["t={token='''a b'''}"], ["t={token='''***'''}"]),
     ],
 )  # fmt: skip
 def test_secrets_are_masked(arguments: list[str], shown: list[str]) -> None:
