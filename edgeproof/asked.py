@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
+from core.pace import rate_of
+from core.replay import timed_window
 from core.scenario import Scenario
 from core.scenario_file import scenario_hash
 from core.workload import Workload
@@ -46,11 +48,12 @@ def asked(
 ) -> dict[str, Any]:
     """Return what run.json keeps of the command that is running.
 
-    source: the scenario as the command line names it. Secrets are masked. Raise InputError if the
+    source: the scenario as the command line names it. A trace with times of its own uses no stage,
+    so none has a rate. Secrets are masked. Raise InputError if the
     trace cannot be read.
     """
     path = find_scenario(source)
-    rates = [max(stage.rate, stage.ramp_to or 0.0) for stage in scenario.traffic.stages]
+    is_timed = timed_window(scenario) is not None
     arguments = masked(current().arguments)
     return {
         "command": shlex.join(["edgeproof", *arguments]),
@@ -58,7 +61,7 @@ def asked(
         "scenario_hash": scenario_hash(scenario),
         "changes": _changes(arguments),
         "seed": scenario.seed,
-        "highest_stage_rate": max(rates, default=0.0),
+        "highest_stage_rate": None if is_timed else rate_of(scenario),
         "requests": None if workload is None else len(workload),
         "seconds": scenario.total_time,
         "hosts": masked(hosts),
@@ -117,4 +120,5 @@ def _trace(scenario: Scenario) -> dict[str, Any]:
         "sha256": digest,
         "offset": source.offset,
         "limit": source.limit,
+        "speed": source.speed,
     }

@@ -110,6 +110,20 @@ def test_run_and_reports_say_what_was_asked(here: Path, capsys: pytest.CaptureFi
     capsys.readouterr()
 
 
+def test_trace_with_times_of_its_own_has_its_rate_and_no_stage_s(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = "".join(f"k{index % 7},{index / 20}\n" for index in range(60))
+    (here / "timed.csv").write_text(f"key,time\n{rows}")
+    arguments = ["simulate", "s.toml", "--trace", "timed.csv", "--rate", "2x", "--out", "run"]
+    assert main(arguments) in (0, 1)
+    data = json.loads((here / "run" / "report.json").read_text())
+    facts = {fact["label"]: fact["value"] for fact in data["facts"]}
+    assert facts["Rate"] == "40 requests/s on average (20 in 0.5 s); the trace's own times"
+    assert facts["Trace"].endswith("), 2 times as fast as recorded")
+    capsys.readouterr()
+
+
 def test_run_of_an_older_version_is_still_drawn(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
