@@ -201,7 +201,10 @@ class BoundedProtocol(HttpToolsProtocol):
         head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
         self.transport.write(STATUS_LINE[status] + fields + head % len(body) + body)
         # Closed at once, with bytes unread, the connection would be reset and the answer lost.
-        self.transport.write_eof()
+        try:
+            self.transport.write_eof()
+        except OSError:  # the client has reset it since the answer was written
+            self.transport.abort()
         self.connections.discard(self)
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True

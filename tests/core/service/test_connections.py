@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import re
 import signal
 import socket
 import sqlite3
+import struct
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
 from core.errors import InputError
 from core.limits import DEFAULT_LIMITS, ConnectionLimits
+from core.protocol import BoundedProtocol
 from tests.core.service.serving import (
     POLLS,
     TOKEN,
@@ -111,6 +117,46 @@ def test_request_that_never_ends_is_answered_408_however_often_it_sends_somethin
             stop.set()
             sender.join()
     serves_on(short)
+
+
+class _Leaving:
+    """The transport of a client that resets the connection as soon as it is sent something."""
+
+    def __init__(self, transport: asyncio.Transport, client: socket.socket) -> None:
+        self._transport, self._client = transport, client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        self._transport.write(data)
+        self._client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._client.close()
+
+
+def test_client_that_resets_the_connection_while_it_is_refused_harms_nobody() -> None:
+    async def app(scope: object, receive: object, send: object) -> None:
+        raise AssertionError("no request is whole")
+
+    async def refuse() -> None:
+        config = uvicorn.Config(app, http=BoundedProtocol, lifespan="off")
+        config.load()
+        state = ServerState()
+        protocol = BoundedProtocol(config=config, server_state=state, app_state={}, limits=SHORT)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            client = socket.create_connection(listener.getsockname())
+            line, _ = listener.accept()
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, line)
+        client.sendall(b"GET /")
+        while protocol.scope is None:
+            await asyncio.sleep(0)
+        protocol.look(0.0)
+        protocol.transport = _Leaving(protocol.transport, client)  # type: ignore[assignment]
+        protocol.look(SHORT.receive)
+        assert not state.connections
+        assert protocol.transport.is_closing()
+
+    asyncio.run(refuse())
 
 
 @pytest.mark.parametrize("asks", [0, 1, 3])
