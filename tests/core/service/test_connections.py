@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,7 +35,7 @@ from tests.core.service.serving import (
     serving,
     small_scenario,
 )
-from tests.edgeproof.commands import SMALL, running
+from tests.edgeproof.commands import SMALL_SERVICE, running
 
 GET = b"GET /journey/u1 HTTP/1.1\r\nHost: x\r\n\r\n"
 SHORT = ConnectionLimits(most=8, idle=0.3, receive=0.3)
@@ -185,6 +185,19 @@ def test_slow_answer_is_no_fault_of_the_client(tmp_path: Path) -> None:
         assert answer_on(line)[0] == 200
 
 
+def test_refusal_behind_requests_in_flight_is_taken_for_no_answer_of_theirs(tmp_path: Path) -> None:
+    slow = {"l3": {"round_trip": "300ms", "timeout": "5s"}}
+    with serving(small_scenario("pipelined", tiers=slow), tmp_path) as (visitor,):
+        with connect(visitor.service.urls[0]) as line:
+            line.sendall(GET + GET + b"\0\r\n\r\n")
+            with suppress(ConnectionResetError):
+                assert line.recv(1) == b""
+        with connect(visitor.service.urls[0]) as line:
+            line.sendall(GET.replace(b"u1", b"u2"))  # answered after them
+            assert answer_on(line)[0] == 200
+        assert visitor.service.logged() == ""
+
+
 def test_client_that_takes_no_answer_is_cut_off(short: Visitor) -> None:
     with closing(socket.socket()) as line:
         line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
@@ -248,7 +261,7 @@ def test_service_pauses_at_the_limit_of_descriptors_says_so_once_and_recovers(
     log = tmp_path / "log"
     with log.open("wb") as errors, ExitStack() as open_until_then:
         process = subprocess.Popen(
-            [sys.executable, "-c", WITH_FEW_DESCRIPTORS, "96", "serve", "baseline", *SMALL,
+            [sys.executable, "-c", WITH_FEW_DESCRIPTORS, "96", "serve", "baseline", *SMALL_SERVICE,
              "--port", "0", "--workers", "1", "--no-emulation"],
             cwd=tmp_path, stdout=subprocess.PIPE, stderr=errors, text=True,
         )  # fmt: skip
@@ -348,7 +361,17 @@ def test_public_service_without_a_token_answers_visitors_and_tells_nothing(tmp_p
 
 @pytest.mark.parametrize("token", ["", "a-token"])
 def test_bind_beyond_this_machine_warns(tmp_path: Path, token: str) -> None:
-    options = ("serve", "baseline", *SMALL, "--port", "0", "--workers", "1", "--bind", "0.0.0.0")
+    options = (
+        "serve",
+        "baseline",
+        *SMALL_SERVICE,
+        "--port",
+        "0",
+        "--workers",
+        "1",
+        "--bind",
+        "0.0.0.0",
+    )
     with running(*options, cwd=tmp_path, EDGEPROOF_TOKEN=token) as command:
         command.wait_for("Ctrl-C ends it", on_stdout=True)
         command.said.clear()
