@@ -47,8 +47,9 @@ def check_effects(
     faults: list[str] = []
     notices: list[str] = []
     for idle in _idle(scenario, asked):
-        option = _covering(idle.place, asked)
-        if option is None and (idle.is_replaced or not _is_changed(scenario, idle.place)):
+        is_changed = _is_changed(scenario, idle.place)
+        option = _stating(idle.place, asked, is_changed=is_changed)
+        if option is None and (idle.is_replaced or not is_changed):
             continue
         is_meant = option is None and idle.switch and _covering(idle.switch, asked) is not None
         line = f"{option or source}: {shown(idle.place)} {idle.text}"
@@ -64,6 +65,17 @@ def shown(place: Place) -> str:
     for step in place:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
     return text
+
+
+def _stating(place: Place, asked: Mapping[Place, str], *, is_changed: bool) -> str | None:
+    """Return the option that stated what stands at *place*.
+
+    One that set a table around it may have left it out: only another value than the default tells.
+    """
+    for steps, option in asked.items():
+        if place == steps[: len(place)] or (is_changed and steps == place[: len(steps)]):
+            return option
+    return None
 
 
 def _covering(place: Place, asked: Mapping[Place, str]) -> str | None:

@@ -7,9 +7,11 @@ import re
 
 from core.errors import InputError
 from core.replay import timed_window
-from core.scenario import Scenario
+from core.scenario import MAX_SPEED, Scenario
 
 MAX_RATE = 1e6
+MAX_SECONDS = 1e9
+"""Of a run; whole nanoseconds of a few hundred years are what an arrival can hold."""
 
 _RATE_IS = f"an arrival rate is more than 0 and at most {MAX_RATE:.0f}"
 
@@ -64,7 +66,14 @@ def with_rate(scenario: Scenario, rate: float) -> Scenario:
             f"({window.stop - window.offset:,}) lie at one time; raise the duration or "
             "--trace-limit"
         )
-    scaled = _at_speed(scenario, scenario.trace.speed * rate / window.rate)
+    faster = rate / window.rate
+    least, most = scenario.total_time / MAX_SECONDS, MAX_SPEED / scenario.trace.speed
+    if not least <= faster <= most:
+        raise InputError(
+            f"--rate {rate:g}: {window.trace.source} runs at {window.rate * least:.3g} to "
+            f"{min(MAX_RATE, window.rate * most):.3g} requests/s; give a rate within these bounds"
+        )
+    scaled = _at_speed(scenario, scenario.trace.speed * faster)
     for position, fault in enumerate(scenario.faults):
         if scaled.total_time <= fault.at < scenario.total_time:
             raise InputError(

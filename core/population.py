@@ -10,12 +10,16 @@ from typing import NamedTuple
 import numpy as np
 
 from core.clock import DATA_EPOCH_MS
+from core.query.limits import MAX_VALUE_BYTES
 from core.scenario import Scenario
 from core.streams import Purpose, Stream
 from core.workload import MODEL_COUNT, Workload
 
 CHANNELS = ("google", "facebook", "email", "(direct)", "bing", "affiliate", "instagram", "linkedin")
 SEGMENTS = ("new", "returning", "loyal", "lapsed")
+MAX_PROFILE_BYTES = MAX_VALUE_BYTES - 1_000
+"""What D1 leaves of a row beside the user's id and segment."""
+
 _HOUR_MS = 3_600_000
 _EVENT_WIDTH = 4
 _BLOCK_ROWS = 1024

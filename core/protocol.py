@@ -188,8 +188,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
             return 0
         undone = 1 + len(self.pipeline)
-        if self.pipeline or self.flow.write_paused:
-            # Others come first, or an answer is half-way: a further one would be taken for theirs.
+        if self.flow.write_paused:  # an answer is half-way
             self.pipeline.clear()
             self.transport.abort()
         else:
@@ -197,11 +196,19 @@ class BoundedProtocol(HttpToolsProtocol):
         return undone
 
     def _refuse(self, status: int, code: str, message: str, fields: bytes = b"") -> None:
+        if self.pipeline:
+            # Other answers come first: this one would be taken for theirs.
+            self.pipeline.clear()
+            self.transport.abort()
+            return
         _, body = problem(status, code, message)
         head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
         self.transport.write(STATUS_LINE[status] + fields + head % len(body) + body)
         # Closed at once, with bytes unread, the connection would be reset and the answer lost.
-        self.transport.write_eof()
+        try:
+            self.transport.write_eof()
+        except OSError:  # the client has reset it since the answer was written
+            self.transport.abort()
         self.connections.discard(self)
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True

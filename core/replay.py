@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from core.errors import InputError
 from core.hot_keys import with_hot_keys
+from core.population import MAX_PROFILE_BYTES
 from core.scenario import ENDPOINTS, Scenario, TraceType
 from core.trace import Trace, read_trace
 from core.trace_time import UNIT_NAMES, UNITS, TimeUnit
@@ -17,6 +19,9 @@ from core.workload import Workload, arrivals, generate_workload, isolates
 
 DEFAULT_OFFSET = 300_000
 """Accesses before the window of a warm start, where the scenario names none."""
+
+_WORTH_KEEPING = 100_000
+"""Bytes of a trace file; a smaller one is read in milliseconds, and could change unseen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +106,8 @@ def prepare(scenario: Scenario, *, replication: int = 0) -> Prepared:
         if scenario.trace.file is None:
             drawn = generate_workload(scenario, replication=replication)
             return Prepared(workload=with_hot_keys(scenario, drawn, replication=replication))
+        if (window := timed_window(scenario)) is not None:
+            return _timed(scenario, window, replication)
         # Arrivals first: they tell how much of a large trace has to be read.
         drawn_ns = arrivals(scenario, replication=replication)
     except ValueError as error:
@@ -111,8 +118,6 @@ def prepare(scenario: Scenario, *, replication: int = 0) -> Prepared:
 def _from_trace(
     scenario: Scenario, path: Path, drawn_ns: NDArray[np.int64], replication: int
 ) -> Prepared:
-    if (window := timed_window(scenario)) is not None:
-        return _timed(scenario, window, replication)
     source = scenario.trace
     for name, value in (("speed", source.speed), ("time_unit", source.time_unit)):
         if value not in (None, 1.0):
@@ -125,7 +130,7 @@ def _from_trace(
     if offset is None and scenario.start == "cold":
         offset = 0
     stop = (DEFAULT_OFFSET if offset is None else offset) + (source.limit or drawn_ns.size)
-    trace = read_trace(path, stop=max(stop, 1))
+    trace = _read(path, max(stop, 1))
     if wanted == 0:
         raise InputError(
             f"{scenario.name}: traffic.stages give no request, and {trace.source} has no times of "
@@ -174,12 +179,12 @@ def timed_window(scenario: Scenario) -> TimedWindow | None:
     if source.file is None:
         return None
     path, unit = Path(source.file), source.time_unit
-    if read_trace(path, stop=1, time_unit=unit).times is None:
+    if _read(path, 1, unit).times is None:
         return None
     offset = source.offset or 0
     # One access more tells where the window ends.
     wanted = None if source.limit is None else offset + source.limit + 1
-    trace = read_trace(path, stop=wanted, time_unit=unit)
+    trace = _read(path, wanted, unit)
     times = trace.times
     assert times is not None
     if offset >= times.size:
@@ -204,6 +209,22 @@ def timed_window(scenario: Scenario) -> TimedWindow | None:
         span=span,
         rate=count * source.speed / span if span and count > 1 else 0.0,
     )
+
+
+def _read(path: Path, stop: int | None, unit: TimeUnit | None = None) -> Trace:
+    """Return what `read_trace` does; a large file that has not changed is read once."""
+    try:
+        facts = path.stat()
+    except (OSError, ValueError):
+        return read_trace(path, stop=stop, time_unit=unit)  # it says what is wrong
+    if facts.st_size < _WORTH_KEEPING:
+        return read_trace(path, stop=stop, time_unit=unit)
+    return _kept(path, stop, unit, (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns))
+
+
+@lru_cache(maxsize=2)  # its first access, and its window: every replication and rate asks anew
+def _kept(path: Path, stop: int | None, unit: TimeUnit | None, _: tuple[int, ...]) -> Trace:
+    return read_trace(path, stop=stop, time_unit=unit)
 
 
 def _check_unit(path: Path, trace: Trace, since: NDArray[np.float64]) -> None:
@@ -276,6 +297,11 @@ def _assemble(
     if trace.sizes is not None:
         sizes = np.zeros(max(1, counts["user"]), dtype=np.int64)
         tracked = endpoint == ENDPOINTS.index("track")
+        if (largest := int(trace.sizes[:stop][tracked].max(initial=0))) > MAX_PROFILE_BYTES:
+            raise InputError(
+                f"{trace.source}: a size is {largest:,} bytes, and a row of the database takes "
+                f"{MAX_PROFILE_BYTES:,} (D1's limit); lower it, or leave the field size out"
+            )
         sizes[subject[tracked]] = trace.sizes[:stop][tracked]
     isolate = isolates(scenario, stop - offset, replication=replication)
     workload = Workload(

@@ -15,6 +15,9 @@ from core.tiers import Tiers
 from core.trace_time import TimeUnit
 from core.units import Duration, Size
 
+MAX_SPEED = 1e9
+"""How many times as fast as recorded a trace runs at most."""
+
 ENDPOINTS = ("track", "attribution", "journey", "channels")
 CACHE_TYPES = (
     "attribution",
@@ -226,7 +229,7 @@ class TraceSource(Part):
     file: str | None = None
     offset: Annotated[int, Field(ge=0)] | None = None
     limit: Positive | None = None
-    speed: Annotated[float, Field(gt=0, le=1e9, exclude_if=_is_own_speed)] = 1.0
+    speed: Annotated[float, Field(gt=0, le=MAX_SPEED, exclude_if=_is_own_speed)] = 1.0
     time_unit: Annotated[TimeUnit | None, Field(exclude_if=_is_none)] = None
     default: TraceType = TraceType(endpoint="track", cache_type="lookup_data")
     types: dict[str, TraceType] = Field(default_factory=dict)

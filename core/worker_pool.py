@@ -7,8 +7,11 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
+
+from core.errors import EdgeproofError
 
 
 @contextmanager
@@ -17,17 +20,23 @@ def worker_pool(
 ) -> Iterator[ProcessPoolExecutor]:
     """Yield a pool of *jobs* processes, each of which calls *begin* with *given* first.
 
-    What ends the context early ends them at once, whatever they are at.
+    What ends the context early ends them at once, whatever they are at. Raise EdgeproofError if one
+    of them is killed.
     """
     others = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, context, begin, given) as pool:
         try:
             yield pool
-        except BaseException:
+        except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
             for worker in set(multiprocessing.active_children()) - others:
                 worker.terminate()  # leaving the pool would wait for what they are at
+            if isinstance(error, BrokenProcessPool):
+                raise EdgeproofError(
+                    f"one of the {jobs} processes that work for this command was killed, as the "
+                    "system does where memory runs out; free some, or ask for less"
+                ) from None
             raise
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
+from core.pace import rate_of
+from core.replay import timed_window
 from core.scenario import Scenario
 from core.scenario_file import scenario_hash
 from core.workload import Workload
@@ -23,16 +25,17 @@ SCENARIO_OPTIONS = frozenset(
 """Options that change what the scenario file says."""
 
 _SECRET = (
-    r"(?:token|secret|passwords?|passwd|authorization|cookies?|credentials?"
-    r"|(?:api|access|private|auth)[_-]?key)"
+    r"(?:token|secret|passwords?|passwd|pwd|authorization|cookies?|credentials?|signature|jwt"
+    r"|(?:api|access|private|auth)[_-]?key)(?!_variable)"
 )
-_SETTING = re.compile(
-    rf"(?is)^((?:--[\w-]+=)?-{{0,2}}(?:[\w.\[\]-]*[._-])?{_SECRET}(?!_variable)[\w-]*\s*=).+"
+_SETTING = re.compile(rf"(?is)^((?:--[\w-]+=)?-{{0,2}}(?:[\w.\[\]-]*[._-])?{_SECRET}[\w-]*\s*=).+")
+_FIELD = re.compile(
+    rf"(?is)({_SECRET}[\w-]*\\?[\"']?\s*[=:]\s*)"
+    r"(?:(?P<mark>\\?(?:\"\"\"|'''|[\"'])).*?(?:(?<!\\)(?P=mark)|$)|[^\s\"',}&\\]+)"
 )
-_FIELD = re.compile(rf"(?i)({_SECRET}[\"']?\s*[=:]\s*[\"']?)(?!bearer\b|basic\b)[^\s\"',}}&]+")
 _OPTION = re.compile(rf"(?i)^--(?:[\w-]+-)?{_SECRET}$")
-_USER = re.compile(r"(\w[\w+.-]*://)[^/\s@]*@")
-_QUERY = re.compile(r"([?&;][^=&;\s#\"']*=)[^&;\s#\"']+")
+_USER = re.compile(r"(\w[\w+.-]*://)[^/\s?#]*@")
+_QUERY = re.compile(r"([?&;][^=&;?\s#\"']*=)(?!\{)[^&;\s#\"'\\]+")
 _SCHEME = re.compile(r"(?i)\b(bearer|basic)(\s+)[\w.~+/=-]{6,}")
 
 
@@ -45,11 +48,12 @@ def asked(
 ) -> dict[str, Any]:
     """Return what run.json keeps of the command that is running.
 
-    source: the scenario as the command line names it. Secrets are masked. Raise InputError if the
+    source: the scenario as the command line names it. A trace with times of its own uses no stage,
+    so none has a rate. Secrets are masked. Raise InputError if the
     trace cannot be read.
     """
     path = find_scenario(source)
-    rates = [max(stage.rate, stage.ramp_to or 0.0) for stage in scenario.traffic.stages]
+    is_timed = timed_window(scenario) is not None
     arguments = masked(current().arguments)
     return {
         "command": shlex.join(["edgeproof", *arguments]),
@@ -57,7 +61,7 @@ def asked(
         "scenario_hash": scenario_hash(scenario),
         "changes": _changes(arguments),
         "seed": scenario.seed,
-        "highest_stage_rate": max(rates, default=0.0),
+        "highest_stage_rate": None if is_timed else rate_of(scenario),
         "requests": None if workload is None else len(workload),
         "seconds": scenario.total_time,
         "hosts": masked(hosts),
@@ -82,19 +86,25 @@ def _changes(arguments: Sequence[str]) -> list[str]:
 def masked(arguments: Any) -> list[str]:
     """Return *arguments* without what may be a secret.
 
-    That is what stands before the @ of a URL, the values of its query, the value of a setting, an
-    option or a field whose name says so, and what follows "Bearer" or "Basic".
+    That is what stands before the @ of a URL, the values of a query but for {placeholders}, the
+    value of a setting, an option or a field whose name says so, and what follows "Bearer" or
+    "Basic".
     """
     found: list[str] = []
     is_value = False
     for argument in arguments:
         text = MASK if is_value else _SETTING.sub(rf"\g<1>{MASK}", argument)
         is_value = bool(_OPTION.match(argument))
-        text = _FIELD.sub(rf"\g<1>{MASK}", _SCHEME.sub(rf"\g<1>\g<2>{MASK}", text))
-        if "://" in text:
+        text = _FIELD.sub(_masked_field, _SCHEME.sub(rf"\g<1>\g<2>{MASK}", text))
+        if "?" in text or "://" in text:
             text = _QUERY.sub(rf"\g<1>{MASK}", _USER.sub(rf"\g<1>{MASK}@", text))
         found.append(text)
     return found
+
+
+def _masked_field(field: re.Match[str]) -> str:
+    mark = field["mark"] or ""
+    return f"{field[1]}{mark}{MASK}{mark}"
 
 
 def _trace(scenario: Scenario) -> dict[str, Any]:
@@ -110,4 +120,5 @@ def _trace(scenario: Scenario) -> dict[str, Any]:
         "sha256": digest,
         "offset": source.offset,
         "limit": source.limit,
+        "speed": source.speed,
     }

@@ -44,8 +44,16 @@ def bounds(allow: list[str] | None, max_rate: float, max_duration: str) -> Bound
 
 
 def check_allowed(allow: Sequence[str] | None, urls: Sequence[str]) -> None:
-    """Raise InputError if --i-am-allowed-to-load names a host that no --host asks to load."""
-    loaded = {(urlsplit(url).hostname or "").lower() for url in urls}
+    """Raise InputError if --i-am-allowed-to-load names a host that no --host asks to load.
+
+    What is wrong with a URL `checked_hosts` says.
+    """
+    try:
+        loaded = {urlsplit(url).hostname or "" for url in urls}
+    except ValueError:
+        return
+    if "" in loaded:
+        return
     for name in allow or ():
         if name.strip().lower() not in loaded:
             hosts = f"--host names {', '.join(sorted(loaded))}" if loaded else "no --host is given"

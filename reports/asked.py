@@ -28,12 +28,18 @@ def asked_rows(asked: Mapping[str, Any]) -> Facts:
 
 
 def _rate(asked: Mapping[str, Any]) -> str:
-    highest = words.rate_text(float(asked["highest_stage_rate"]))
-    if asked["requests"] is None:
-        return f"the stages' highest is {highest}"
-    number, seconds = int(asked["requests"]), float(asked["seconds"])
-    mean = words.rate_text(number / seconds)
-    return f"{mean} on average ({number:,} in {seconds:g} s); the stages' highest is {highest}"
+    texts = []
+    if asked["requests"] is not None:
+        number, seconds = int(asked["requests"]), float(asked["seconds"])
+        mean = words.rate_text(number / seconds)
+        texts.append(f"{mean} on average ({number:,} in {seconds:g} s)")
+    if asked["highest_stage_rate"] is None:
+        texts.append("the trace's own times")
+    else:
+        texts.append(
+            f"the stages' highest is {words.rate_text(float(asked['highest_stage_rate']))}"
+        )
+    return "; ".join(texts)
 
 
 def _trace(trace: Mapping[str, Any]) -> str:
@@ -41,4 +47,6 @@ def _trace(trace: Mapping[str, Any]) -> str:
     for name in ("offset", "limit"):
         if trace[name] is not None:
             text += f", {name} {int(trace[name]):,}"
+    if trace.get("speed", 1) != 1:
+        text += f", {float(trace['speed']):.3g} times as fast as recorded"
     return text

@@ -174,6 +174,27 @@ def test_default_that_is_written_out_is_no_fault_and_one_that_is_asked_for_is(
     assert len(refused(shipped()["reference"], "tiers.query_cache.max_bytes=8MB")) == 1
 
 
+@pytest.mark.parametrize(
+    ("table", "more"),
+    [
+        ('traffic.popularity={law="uniform"', ",exponent=1.1}"),
+        ('tiers.query_cache={ttl="0s"', ",max_entries=9}"),
+        ("tiers.l2.breaker={failures=0", ',open_for="1s"}'),
+        ("queue={max_attempts=1", ',retry_delay="2s"}'),
+        ('destination={url="none"', ',timeout="9s"}'),
+        ("traffic={users=50,mix={journey=0}", ',popularity={law="uniform",exponent=1.1}}'),
+    ],
+)
+def test_table_states_what_stands_in_it_and_not_what_it_leaves_out(
+    tmp_path: Path, table: str, more: str
+) -> None:
+    path = written(tmp_path)
+    load_scenario(path, overrides=[f"{table}}}"])
+    (line,) = refused(path, f"{table}{more}")
+    assert line.startswith(f"--set {table}{more}: ")
+    assert "has no effect" in line
+
+
 def test_destination_that_is_turned_off_keeps_its_settings(tmp_path: Path) -> None:
     path = written(tmp_path, '[destination]\nurl = "local"\ntimeout = "9s"\n')
     assert told(path) == []

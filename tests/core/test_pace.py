@@ -90,6 +90,25 @@ def test_accesses_at_the_window_s_edges_stay_on_their_side(
     assert judged(with_rate(asked, rate)) == judged(asked)
 
 
+@pytest.mark.parametrize("rate", [1e-300, 1e6])
+def test_rate_beyond_what_a_run_can_hold_is_refused_with_the_bounds(
+    tmp_path: Path, rate: float
+) -> None:
+    file = timed(tmp_path, [1e4 * index for index in range(100)])
+    asked = replayed(file, duration="5000000s", trace={"time_unit": "s"})
+    with pytest.raises(InputError, match=r"t\.csv runs at 5e-07 to 1e\+05 requests/s"):
+        with_rate(asked, rate)
+    for bound in (5.1e-7, 9.9e4):
+        scaled = with_rate(asked, bound)
+        assert parse_scenario(scenario_data(scaled), source="record") == scaled
+        assert judged(scaled) == judged(asked)
+
+
+def test_stages_do_not_bound_a_trace_with_times_of_its_own(tmp_path: Path) -> None:
+    asked = replayed(timed(tmp_path, TIMES))
+    assert len(prepare(with_rate(asked, 1e-6)).workload) == 50  # 240/s would be 1.2 billion
+
+
 def test_staged_run_is_scaled_with_its_trace(tmp_path: Path) -> None:
     stages = [{"rate": 5.0, "duration": "3s"}, {"rate": 9.0, "duration": "2s"}]
     asked = replayed(timed(tmp_path, TIMES), traffic={"stages": stages})

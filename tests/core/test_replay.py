@@ -10,10 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core import replay
 from core.errors import InputError
+from core.population import MAX_PROFILE_BYTES, populate
+from core.query.database import SqliteDatabase
 from core.replay import DEFAULT_OFFSET, Prepared, prepare
 from core.scenario import ENDPOINTS, Scenario
-from core.trace import read_trace
+from core.seeding import seed_database
+from core.trace import Trace, read_trace
+from core.trace_time import TimeUnit
 from core.workload import generate_workload
 
 TRACK, ATTRIBUTION, JOURNEY, _ = range(len(ENDPOINTS))
@@ -50,6 +55,25 @@ def numbered(keys: list[str], kinds: list[str], offset: int) -> list[int]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("traces")
+
+
+def test_large_trace_is_read_once_and_anew_when_it_changes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int | None] = []
+
+    def counting(path: Path, *, stop: int | None, time_unit: TimeUnit | None) -> Trace:
+        read.append(stop)
+        return read_trace(path, stop=stop, time_unit=time_unit)
+
+    monkeypatch.setattr(replay, "read_trace", counting)
+    path = csv(folder / "large.csv", "key", "time", rows=[(i, i / 10) for i in range(15_000)])
+    first = [prepare(scenario(path), replication=number) for number in range(3)]
+    assert read == [1, None]
+    assert first[0].workload.identity() == first[2].workload.identity()
+    csv(path, "key", "time", rows=[(i, i / 20) for i in range(16_000)])
+    assert len(prepare(scenario(path)).workload) == 2 * len(first[0].workload)
+    assert read == [1, None] * 2
 
 
 def test_without_a_trace_requests_are_drawn() -> None:
@@ -190,6 +214,18 @@ def test_an_endpoint_that_a_trace_cannot_ask_for_is_refused(tmp_path: Path, endp
     path = csv(tmp_path / "k.csv", "key", "endpoint", rows=[(1, "track"), (2, endpoint)] * 99)
     with pytest.raises(InputError, match=f"endpoint is '{endpoint}'; a trace can ask for track"):
         prepare(scenario(path))
+
+
+def test_size_beyond_a_row_of_the_database_is_refused(tmp_path: Path) -> None:
+    def sized(size: int) -> Scenario:
+        rows = [(f"k{i}", i / 10, size if i == 3 else 12) for i in range(50)]
+        return scenario(csv(tmp_path / f"{size}.csv", "key", "time", "size", rows=rows))
+
+    asked = sized(MAX_PROFILE_BYTES)
+    connection = SqliteDatabase(None, inline=True).connection
+    seed_database(connection, populate(asked, prepare(asked).workload))
+    with pytest.raises(InputError, match=r"a size is 1,999,001 bytes, and a row .* 1,999,000"):
+        prepare(sized(MAX_PROFILE_BYTES + 1))
 
 
 def test_sizes_become_those_of_the_users_that_are_tracked(tmp_path: Path) -> None:

@@ -36,7 +36,17 @@ TRACE = "key\n" + "".join(f"k{i % 7}\n" for i in range(60))
         (["--token", "abc", "next"], ["--token", "***", "next"]),
         (["--auth-token=abc"], ["--auth-token=***"]),
         (["--set", 'h={Authorization="Bearer abcdefgh", x-api-key="k1"}'],
-         ["--set", 'h={Authorization="Bearer ***", x-api-key="***"}']),
+         ["--set", 'h={Authorization="***", x-api-key="***"}']),
+        (["Authorization: Bearer abcdefgh"], ["Authorization: *** ***"]),
+        (["http://me:p@ss@h:1/x"], ["http://***@h:1/x"]),
+        (["targets.track.path=/a?key=abc&user={user_id}"],
+         ["targets.track.path=/a?key=***&user={user_id}"]),
+        (["t={Cookie='a=b; c=d', Authorization=\"Token x y\"}"],
+         ["t={Cookie='***', Authorization=\"***\"}"]),
+        ([r'body="{\"api_key\": \"a b\", \"user\": \"{user_id}\"}"'],
+         [r'body="{\"api_key\": \"***\", \"user\": \"{user_id}\"}"']),
+        ([r"""body='{"pwd":"a\"b","n":1}'"""], ["""body='{"pwd":"***","n":1}'"""]),
+        (["t={token='''a b'''}"], ["t={token='''***'''}"]),
     ],
 )  # fmt: skip
 def test_secrets_are_masked(arguments: list[str], shown: list[str]) -> None:
@@ -97,6 +107,20 @@ def test_run_and_reports_say_what_was_asked(here: Path, capsys: pytest.CaptureFi
     told(here / "again")
     assert main(["report", "run", "--json"]) in (0, 1)
     told(here / "run")
+    capsys.readouterr()
+
+
+def test_trace_with_times_of_its_own_has_its_rate_and_no_stage_s(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = "".join(f"k{index % 7},{index / 20}\n" for index in range(60))
+    (here / "timed.csv").write_text(f"key,time\n{rows}")
+    arguments = ["simulate", "s.toml", "--trace", "timed.csv", "--rate", "2x", "--out", "run"]
+    assert main(arguments) in (0, 1)
+    data = json.loads((here / "run" / "report.json").read_text())
+    facts = {fact["label"]: fact["value"] for fact in data["facts"]}
+    assert facts["Rate"] == "40 requests/s on average (20 in 0.5 s); the trace's own times"
+    assert facts["Trace"].endswith("), 2 times as fast as recorded")
     capsys.readouterr()
 
 

@@ -302,3 +302,23 @@ def test_field_that_a_command_uses_is_not_spoken_of(
     for command in ("simulate", "load", "serve"):
         full = lines("--set traffic.users=50 --set traffic.conversion_share=0.1")[command]
         assert "has no effect" not in said(full.split(), capsys, monkeypatch, home)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://[::1", "--host http://[::1: not a URL (Invalid IPv6 URL); write http://host:port"),
+        ("x.example", "--host x.example: not an http or https URL; write http://host:port"),
+    ],
+)
+@pytest.mark.parametrize("command", ["load", "prove"])
+def test_faulty_url_is_named_beside_the_host_that_may_be_loaded(
+    command: str,
+    url: str,
+    words: str,
+    home: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arguments = [command, "baseline", "--host", url, "--i-am-allowed-to-load", "x.example"]
+    assert said(arguments, capsys, monkeypatch, home) == f"edgeproof: {words}\n"

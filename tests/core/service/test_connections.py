@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import re
 import signal
 import socket
 import sqlite3
+import struct
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
 from core.errors import InputError
 from core.limits import DEFAULT_LIMITS, ConnectionLimits
+from core.protocol import BoundedProtocol
 from tests.core.service.serving import (
     POLLS,
     TOKEN,
@@ -29,7 +35,7 @@ from tests.core.service.serving import (
     serving,
     small_scenario,
 )
-from tests.edgeproof.commands import SMALL, running
+from tests.edgeproof.commands import SMALL_SERVICE, running
 
 GET = b"GET /journey/u1 HTTP/1.1\r\nHost: x\r\n\r\n"
 SHORT = ConnectionLimits(most=8, idle=0.3, receive=0.3)
@@ -113,6 +119,46 @@ def test_request_that_never_ends_is_answered_408_however_often_it_sends_somethin
     serves_on(short)
 
 
+class _Leaving:
+    """The transport of a client that resets the connection as soon as it is sent something."""
+
+    def __init__(self, transport: asyncio.Transport, client: socket.socket) -> None:
+        self._transport, self._client = transport, client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        self._transport.write(data)
+        self._client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._client.close()
+
+
+def test_client_that_resets_the_connection_while_it_is_refused_harms_nobody() -> None:
+    async def app(scope: object, receive: object, send: object) -> None:
+        raise AssertionError("no request is whole")
+
+    async def refuse() -> None:
+        config = uvicorn.Config(app, http=BoundedProtocol, lifespan="off")
+        config.load()
+        state = ServerState()
+        protocol = BoundedProtocol(config=config, server_state=state, app_state={}, limits=SHORT)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            client = socket.create_connection(listener.getsockname())
+            line, _ = listener.accept()
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, line)
+        client.sendall(b"GET /")
+        while protocol.scope is None:
+            await asyncio.sleep(0)
+        protocol.look(0.0)
+        protocol.transport = _Leaving(protocol.transport, client)  # type: ignore[assignment]
+        protocol.look(SHORT.receive)
+        assert not state.connections
+        assert protocol.transport.is_closing()
+
+    asyncio.run(refuse())
+
+
 @pytest.mark.parametrize("asks", [0, 1, 3])
 def test_idle_connection_is_closed_without_a_word(short: Visitor, asks: int) -> None:
     with connect(short.service.urls[0]) as line:
@@ -137,6 +183,19 @@ def test_slow_answer_is_no_fault_of_the_client(tmp_path: Path) -> None:
     ):
         line.sendall(GET)
         assert answer_on(line)[0] == 200
+
+
+def test_refusal_behind_requests_in_flight_is_taken_for_no_answer_of_theirs(tmp_path: Path) -> None:
+    slow = {"l3": {"round_trip": "300ms", "timeout": "5s"}}
+    with serving(small_scenario("pipelined", tiers=slow), tmp_path) as (visitor,):
+        with connect(visitor.service.urls[0]) as line:
+            line.sendall(GET + GET + b"\0\r\n\r\n")
+            with suppress(ConnectionResetError):
+                assert line.recv(1) == b""
+        with connect(visitor.service.urls[0]) as line:
+            line.sendall(GET.replace(b"u1", b"u2"))  # answered after them
+            assert answer_on(line)[0] == 200
+        assert visitor.service.logged() == ""
 
 
 def test_client_that_takes_no_answer_is_cut_off(short: Visitor) -> None:
@@ -202,7 +261,7 @@ def test_service_pauses_at_the_limit_of_descriptors_says_so_once_and_recovers(
     log = tmp_path / "log"
     with log.open("wb") as errors, ExitStack() as open_until_then:
         process = subprocess.Popen(
-            [sys.executable, "-c", WITH_FEW_DESCRIPTORS, "96", "serve", "baseline", *SMALL,
+            [sys.executable, "-c", WITH_FEW_DESCRIPTORS, "96", "serve", "baseline", *SMALL_SERVICE,
              "--port", "0", "--workers", "1", "--no-emulation"],
             cwd=tmp_path, stdout=subprocess.PIPE, stderr=errors, text=True,
         )  # fmt: skip
@@ -302,7 +361,17 @@ def test_public_service_without_a_token_answers_visitors_and_tells_nothing(tmp_p
 
 @pytest.mark.parametrize("token", ["", "a-token"])
 def test_bind_beyond_this_machine_warns(tmp_path: Path, token: str) -> None:
-    options = ("serve", "baseline", *SMALL, "--port", "0", "--workers", "1", "--bind", "0.0.0.0")
+    options = (
+        "serve",
+        "baseline",
+        *SMALL_SERVICE,
+        "--port",
+        "0",
+        "--workers",
+        "1",
+        "--bind",
+        "0.0.0.0",
+    )
     with running(*options, cwd=tmp_path, EDGEPROOF_TOKEN=token) as command:
         command.wait_for("Ctrl-C ends it", on_stdout=True)
         command.said.clear()
