@@ -22,12 +22,10 @@ class AnswerTooLarge(Exception):
 class BoundedResponse(FastResponse):
     """A response whose content raises AnswerTooLarge, and closes its connection, beyond a bound."""
 
-    def _content(self) -> bytes | None:
-        if self.headers is None:
-            return None
+    def _content(self) -> bytes:
         response: Any = self._response
         try:
-            encodings = self.headers.getlist("content-encoding")
+            encodings = response.info().getlist("content-encoding")
             return _decoded(_pieces(response), encodings[0].lower() if encodings else "identity")
         finally:
             response.release()  # a connection with the rest of a body is closed
