@@ -219,6 +219,12 @@ _SWITCHES: tuple[_Switch, ...] = (
         (("tiers", "retry_pause"),),
     ),
     (
+        ("kpis",),
+        lambda s: all(kpi.name != "peak_memory" for kpi in s.judged()),
+        "no KPI judges peak_memory",
+        (("topology", "memory_limit"),),
+    ),
+    (
         ("traffic", "popularity", "law"),
         lambda s: s.traffic.popularity.law == "uniform",
         'traffic.popularity.law is "uniform"',
@@ -248,6 +254,11 @@ def _settings(scenario: Scenario) -> Iterator[Idle]:
                     switch=switch,
                     is_replaced=is_said,
                 )
+
+    yield Idle(
+        place=("tiers", "l2", "ttl", "default"),
+        text="has no effect: every cache type has a ttl of its own; set those, or leave it out",
+    )
 
 
 def _targets(scenario: Scenario) -> Iterator[Idle]:

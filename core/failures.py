@@ -39,6 +39,7 @@ class Cause(StrEnum):
     DROPPED = "dropped"
     EXHAUSTED = "exhausted"
     UNSENDABLE = "unsendable"
+    TOO_LARGE = "too_large"
     LOST = "lost"
     OTHER = "other"
     UNKNOWN = "unknown"
@@ -71,6 +72,7 @@ _TEXTS = {
     Cause.DROPPED: "no free connection",
     Cause.EXHAUSTED: "generator out of sockets",
     Cause.UNSENDABLE: "request cannot be written as HTTP",
+    Cause.TOO_LARGE: "answer has more than 16 MB",
     Cause.LOST: "no outcome: generator at fault",
     Cause.OTHER: "rarer reasons",
     Cause.UNKNOWN: "reason not recorded",

@@ -42,7 +42,13 @@ def with_rate_text(scenario: Scenario, text: str) -> Scenario:
         if math.isnan(number) and match[1].lower() != "nan":
             raise InputError(f"--rate is {text!r}; give requests/s, such as 400, or a multiple: 8x")
         return with_rate(scenario, number)
-    rate = rate_of(scenario) * number
+    own = rate_of(scenario)
+    if own == 0:
+        raise InputError(
+            f"--rate {text}: {scenario.name} has the rate 0, and so has every multiple of it; "
+            "give stages a rate, or take a window of the trace whose times differ"
+        )
+    rate = own * number
     if rate > MAX_RATE:
         raise InputError(f"--rate {text} is {rate:g} requests/s; {_RATE_IS}")
     return with_rate(scenario, rate)

@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 
 import typer
 
@@ -102,6 +103,7 @@ def _usage(error: typer.TyperException) -> str:
 
 
 def _say(text: str, code: int) -> int:
-    for line in text.splitlines():
-        print(f"edgeproof: {printable(line)}", file=sys.stderr)
+    with suppress(OSError):  # a full disk under standard error must not change the exit code
+        for line in text.splitlines():
+            print(f"edgeproof: {printable(line)}", file=sys.stderr)
     return code

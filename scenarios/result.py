@@ -47,6 +47,7 @@ class Kind(IntEnum):
     UNREACHABLE = 17
     EXHAUSTED = 18
     UNSENDABLE = 19
+    TOO_LARGE = 20
 
     @property
     def cause(self) -> Cause:

@@ -15,6 +15,7 @@ from locust.exception import CatchResponseError
 
 from core.failures import reason_text
 from core.scenario import ENDPOINTS
+from scenarios.answer import AnswerTooLarge, BoundedResponse
 from scenarios.arrivals import Arrival
 from scenarios.diagnosis import UNREADABLE, kind_of
 from scenarios.result import Kind
@@ -55,6 +56,7 @@ class Visitor(FastHttpUser):
         # What the scenario expects decides; a client that minds the status leaves bodies unread.
         agent: Any = self.client.client
         agent.valid_response_codes = range(1000)
+        agent.response_type = BoundedResponse
         self._inbox: SimpleQueue[Arrival] = SimpleQueue()
         self._due: Arrival | None = None
 
@@ -91,8 +93,9 @@ class Visitor(FastHttpUser):
                 catch_response=True,
                 allow_redirects=False,
             )
-        except (*UNREADABLE, gevent.Timeout) as error:
-            kind = kind_of(error, has_begun=False)
+        except (*UNREADABLE, AnswerTooLarge, gevent.Timeout) as error:
+            too_large = isinstance(error, AnswerTooLarge)
+            kind = Kind.TOO_LARGE if too_large else kind_of(error, has_begun=False)
             run.recorder.fail(position, kind)
             latency = perf_counter() - due.intended
             self._report(request.method, request.endpoint, latency, self._reason(kind, 0))

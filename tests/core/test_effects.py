@@ -274,3 +274,21 @@ def test_types_that_match_nothing_in_the_trace_are_spoken_of(
     data = {"name": "t", "duration": "4s", "warm_up": "0s", "start": "cold", "trace": trace}
     scenario = Scenario.model_validate(data | {"traffic": {"stages": [{"rate": 5}]}})
     assert prepare_measured(scenario).workload.notes[1:] == ((note,) if note else ())
+
+
+def test_ttl_that_no_cache_type_takes_is_refused(tmp_path: Path) -> None:
+    assert refused(written(tmp_path), "tiers.l2.ttl.default=1s") == [
+        "--set tiers.l2.ttl.default=1s: tiers.l2.ttl.default has no effect: every cache type has a "
+        "ttl of its own; set those, or leave it out"
+    ]
+    assert told(written(tmp_path, '[tiers.l2.ttl]\ndefault = "600s"\n')) == []
+
+
+def test_memory_limit_that_no_kpi_is_held_against_is_refused(tmp_path: Path) -> None:
+    kpi = 'kpis=[{metric="hit_ratio",target=">= 95%",alert="< 85%"}]'
+    (line,) = refused(written(tmp_path), "topology.memory_limit=200MB", kpi)
+    assert line.endswith("no KPI judges peak_memory; set that, or leave memory_limit out")
+    assert told(written(tmp_path), "topology.memory_limit=200MB") == []
+    limited = written(tmp_path, '[topology]\nmemory_limit = "200MB"\n')
+    (line,) = told(limited, kpi)
+    assert "topology.memory_limit has no effect" in line

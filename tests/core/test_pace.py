@@ -146,6 +146,8 @@ def test_trace_at_one_time_has_no_rate(tmp_path: Path, times: list[float]) -> No
     assert rate_of(asked) == 0.0
     with pytest.raises(InputError, match="lie at one time"):
         with_rate(asked, 10.0)
+    with pytest.raises(InputError, match=r"^--rate 2x: .* has the rate 0, and so has every"):
+        with_rate_text(asked, "2x")
 
 
 def test_notes_say_the_speed_the_unit_and_a_window_that_is_too_short(tmp_path: Path) -> None:

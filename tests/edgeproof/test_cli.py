@@ -366,6 +366,15 @@ def test_output_that_has_no_room_is_one_line(folder: Path) -> None:
     assert (done.returncode, done.stderr) == (2, f"edgeproof: {said}\n")
 
 
+def test_full_standard_error_does_not_look_like_a_missed_target(folder: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "edgeproof", "simulate", "nowhere"],
+            cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=full, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, b"")
+
+
 def test_reader_that_goes_away_ends_the_command_quietly(folder: Path) -> None:
     read, write = os.pipe()
     os.close(read)

@@ -8,11 +8,15 @@ answer but those under /api/, which are 404.
 from __future__ import annotations
 
 import asyncio
+import gzip
 import socket
 import ssl
 import struct
 import sys
+import zlib
 from collections.abc import Awaitable, Callable
+
+import brotli
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 OK = HEAD + b"Content-Length: 2\r\n\r\n{}"
@@ -37,6 +41,11 @@ async def _endless(writer: Writer) -> None:
     while not writer.transport.is_closing():
         writer.write(b"5\r\n[1,2,\r\n")
         await asyncio.sleep(0.1)
+
+
+def _labelled(encoding: str, body: bytes) -> bytes:
+    fields = f"Content-Encoding: {encoding}\r\nContent-Length: {len(body)}\r\n\r\n"
+    return HEAD + fields.encode() + body
 
 
 async def _hang(_: Writer) -> None:
@@ -65,12 +74,34 @@ MANNERS: dict[str, Callable[[Writer], Awaitable[None]]] = {
     "status429": _says(b"HTTP/1.1 429 Slow\r\nRetry-After: 1\r\nContent-Length: 2\r\n\r\n{}"),
     "status301": _says(b"HTTP/1.1 301 M\r\nLocation: https://a/?t=s\r\nContent-Length: 0\r\n\r\n"),
     "status204": _says(b"HTTP/1.1 204 No Content\r\nContent-Type: application/json\r\n\r\n"),
+    "status204_gzip": _says(b"HTTP/1.1 204 No Content\r\nContent-Encoding: gzip\r\n\r\n"),
     "garbage": _says(b"SSH-2.0-OpenSSH_9.2\r\n"),
     "bad_gzip": _says(HEAD + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}"),
     "bad_brotli": _says(HEAD + b"Content-Encoding: br\r\nContent-Length: 2\r\n\r\n{}"),
     "unknown_encoding": _says(HEAD + b"Content-Encoding: zstd\r\nContent-Length: 2\r\n\r\n{}"),
     "close_each": _says(HEAD + b"Connection: close\r\nContent-Length: 2\r\n\r\n{}"),
     "big": _says(HEAD + b"Content-Length: 500002\r\n\r\n" + b'"' + b"a" * 500_000 + b'"'),
+}
+
+
+async def _huge(writer: Writer) -> None:
+    """A body of 50 MB, of which no more is written than the client takes."""
+    writer.write(HEAD + b"Content-Length: 50000000\r\n\r\n")
+    for _ in range(50):
+        writer.write(b"1" * 1_000_000)
+        await writer.drain()
+
+
+MANNERS |= {
+    "huge": _huge,
+    "bomb": _says(_labelled("gzip", gzip.compress(b"1" * 17_000_000))),
+    "brotli_bomb": _says(_labelled("br", brotli.compress(b"1" * 17_000_000, quality=1))),
+    "cut_gzip": _says(_labelled("gzip", gzip.compress(b"[1, 2, 3]")[:-4])),
+    "cut_brotli": _says(_labelled("br", brotli.compress(b"[1, 2, 3]")[:-4])),
+    "gzip": _says(_labelled("gzip", gzip.compress(b"[1,") + gzip.compress(b"2]"))),
+    "deflate": _says(_labelled("deflate", zlib.compress(b"[1, 2]"))),
+    "raw_deflate": _says(_labelled("deflate", zlib.compress(b"[1, 2]")[2:-4])),
+    "brotli": _says(_labelled("br", brotli.compress(b"[1, 2]"))),
 }
 _CLOSING = {"close", "half", "half_chunked", "garbage", "close_each"}
 

@@ -68,6 +68,9 @@ def loaded(url: str, folder: Path, **fields: Any) -> RunRecord:
     return record
 
 
+_FEW = {"stages": [{"rate": 8}], "users": 50, "conversions": 20}
+
+
 def reasons(record: RunRecord) -> set[str]:
     return {failure.text(0.5) for failure in record.failures}
 
@@ -91,6 +94,8 @@ def reasons(record: RunRecord) -> set[str]:
         ("bad_gzip", "body cannot be decoded"),
         ("bad_brotli", "body cannot be decoded"),
         ("unknown_encoding", "body cannot be decoded"),
+        ("cut_gzip", "body cannot be decoded"),
+        ("cut_brotli", "body cannot be decoded"),
     ],
 )
 def test_failed_request_has_its_reason(
@@ -102,19 +107,33 @@ def test_failed_request_has_its_reason(
     assert record.latencies["track"].failed == record.latencies["track"].count > 0
 
 
-@pytest.mark.parametrize("manner", ["ok", "close_each", "big"])
+@pytest.mark.parametrize(
+    "manner",
+    ["ok", "close_each", "big", "gzip", "deflate", "raw_deflate", "brotli"],
+)
 def test_answer_that_is_only_unusual_has_not_failed(
     manner: str, start_server: StartServer, tmp_path: Path
 ) -> None:
     assert loaded(f"http://127.0.0.1:{start_server(manner)}", tmp_path).failures == ()
 
 
+@pytest.mark.parametrize("manner", ["huge", "bomb", "brotli_bomb"])
+def test_body_beyond_the_bound_is_not_read_to_its_end(
+    manner: str, start_server: StartServer, tmp_path: Path
+) -> None:
+    port = start_server(manner)
+    record = loaded(f"http://127.0.0.1:{port}", tmp_path, traffic=_FEW, timeout="20s")
+    assert reasons(record) == {"answer has more than 16 MB"}
+    assert record.latencies["track"].failed == record.latencies["track"].count > 0
+
+
+@pytest.mark.parametrize("manner", ["status204", "status204_gzip"])
 def test_expected_204_is_a_success_whatever_its_type_says(
-    start_server: StartServer, tmp_path: Path
+    manner: str, start_server: StartServer, tmp_path: Path
 ) -> None:
     endpoints = ("track", "attribution", "journey", "channels")
     targets = {name: {"status": [204]} for name in endpoints}
-    record = loaded(f"http://127.0.0.1:{start_server('status204')}", tmp_path, targets=targets)
+    record = loaded(f"http://127.0.0.1:{start_server(manner)}", tmp_path, targets=targets)
     assert record.failures == ()
     assert record.latencies["track"].count > 0
 

@@ -1,0 +1,92 @@
+"""The answer to a request of a load, read and decoded up to a bound."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import brotli
+from locust.contrib.fasthttp import FastResponse
+
+MAX_ANSWER_BYTES = 16_000_000
+"""Of a body, as it was sent and as it is decoded; with many requests in flight memory holds."""
+
+_PIECE_BYTES = 2**16
+
+
+class AnswerTooLarge(Exception):
+    """A body of more than MAX_ANSWER_BYTES."""
+
+
+class BoundedResponse(FastResponse):
+    """A response whose content raises AnswerTooLarge, and closes its connection, beyond a bound."""
+
+    def _content(self) -> bytes:
+        response: Any = self._response
+        try:
+            encodings = response.info().getlist("content-encoding")
+            return _decoded(_pieces(response), encodings[0].lower() if encodings else "identity")
+        finally:
+            response.release()  # a connection with the rest of a body is closed
+
+
+def _pieces(response: Any) -> Iterator[bytes]:
+    size = 0
+    while piece := response.read(_PIECE_BYTES):
+        size += len(piece)
+        _check(size)
+        yield piece
+
+
+def _check(size: int) -> None:
+    if size > MAX_ANSWER_BYTES:
+        raise AnswerTooLarge(f"the answer has more than {MAX_ANSWER_BYTES} bytes")
+
+
+def _decoded(pieces: Iterator[bytes], encoding: str) -> bytes:
+    body = b"".join(pieces)
+    # A server may label an answer without a body, such as a 204, like every other.
+    if encoding == "identity" or not body:
+        return body
+    if encoding in ("gzip", "x-gzip"):
+        return _inflated(body, 16 + zlib.MAX_WBITS)
+    if encoding == "deflate":
+        try:
+            return _inflated(body, zlib.MAX_WBITS)
+        except zlib.error:  # some servers send it without its zlib frame
+            return _inflated(body, -zlib.MAX_WBITS)
+    if encoding == "br":
+        return _unbrotlied(body)
+    raise ValueError(f"content encoding {encoding!r} is not known")
+
+
+def _inflated(body: bytes, window: int) -> bytes:
+    parts = []
+    size = 0
+    while True:
+        decoder = zlib.decompressobj(window)
+        part = decoder.decompress(body, MAX_ANSWER_BYTES + 1 - size)
+        size += len(part)
+        _check(size)
+        if not decoder.eof:
+            raise zlib.error("the body ends before its data do")
+        parts.append(part)
+        body = decoder.unused_data
+        if not body.startswith(b"\x1f\x8b") or window <= zlib.MAX_WBITS:  # no further member
+            return b"".join(parts)
+
+
+def _unbrotlied(body: bytes) -> bytes:
+    decoder = brotli.Decompressor()
+    parts = [decoder.process(body, output_buffer_limit=MAX_ANSWER_BYTES + 1)]
+    size = len(parts[0])
+    _check(size)
+    while not decoder.is_finished():
+        part = decoder.process(b"", output_buffer_limit=MAX_ANSWER_BYTES + 1)
+        if not part:
+            raise brotli.error("the body ends before its data do")
+        size += len(part)
+        _check(size)
+        parts.append(part)
+    return b"".join(parts)
