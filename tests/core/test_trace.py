@@ -428,7 +428,11 @@ def test_more_types_than_ids_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("t.csv", gzip.compress(b"key\na\n", mtime=0), "the content is gzip data; name it t.csv.gz"),
+        (
+            "t.csv",
+            gzip.compress(b"key\na\n", mtime=0),
+            "the content is gzip data; name it t.csv.gz",
+        ),
         ("t.trace", lzma.compress(bytes(8)), "the content is xz data; name it t.trace.xz"),
         (
             "t.csv.gz",
