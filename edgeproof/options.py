@@ -10,6 +10,7 @@ import typer
 
 from core.errors import InputError
 from core.kpi import parse_metric
+from core.replay import timed_window
 from core.scenario import Scenario
 from core.scenario_file import load_scenario
 from core.workload import Workload
@@ -272,7 +273,7 @@ def chosen_scenario(
 
 def draws_arrivals(scenario: Scenario) -> bool:
     """Return whether the rate of *scenario* decides which accesses of a trace are in its window."""
-    return scenario.trace.file is not None and scenario.trace.speed == 1
+    return scenario.trace.file is not None and timed_window(scenario) is None
 
 
 def tell_notes(workload: Workload) -> None:

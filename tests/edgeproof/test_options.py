@@ -71,6 +71,11 @@ USED: dict[tuple[str, str], str] = {
     **{(c, o): "a bound" for c in ("load", "prove") for o in ("--max-rate", "--max-duration")},
     ("plan", "--max-rate"): "where the search ends",
     **{("serve", o): "of the service" for o in ("--bind", "--port", "--data", "--redis")},
+    **{
+        ("serve", o): "limits of every connection"
+        for o in ("--max-connections", "--idle-timeout", "--receive-timeout")
+    },
+    ("serve", "--population"): "what an empty database gets; of a filled one it is refused",
     **{("attribute", o): "the data" for o in ("--db", "--paths")},
     ("attribute", "--model"): "what is computed; an unknown one is refused",
     ("attribute", "--direct"): "what it finds is said by attribution",
@@ -182,6 +187,7 @@ IDLE: dict[tuple[str, str], Case] = {
     ("attribute", "--seed"): (
         "attribute --paths FILE --seed 3", "--seed 3: it draws the resamples",
     ),
+    ("attribute", "--joiner"): ("attribute --db FILE --joiner ;", "--joiner needs --paths"),
     **{
         ("attribute", option): (
             f"attribute --paths FILE {option} {value}".strip(), f"{option} needs --db",
