@@ -1,0 +1,386 @@
+"""The comparison: fresh processes until each benchmark is decided, within a budget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from statistics import median
+from time import monotonic
+from typing import Any
+
+from edgeproof.paired.processes import Clock, Crashed, Event, Task, TimeUp, Turn, repetition
+from edgeproof.paired.verdicts import FEWEST, Verdict, Word, judged
+
+MOST = 32
+"""Processes; what they leave undecided is not decided by twice as many."""
+CONFIRMING_SHARE = 0.3
+"""Of the budget, kept for measuring anew what reads as slower."""
+SPEEDS_DIFFER = 0.05
+
+Repeat = Callable[[Task, Turn], Iterator[Event]]
+
+
+class Untrusted(Exception):
+    """A comparison that cannot be trusted (exit code 3)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What is compared and what fails."""
+
+    limit: float = 0.05
+    budget: float = 300.0
+    allow_missing: bool = False
+    allow_counts: bool = False
+    counts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """An exact figure of a benchmark in both versions."""
+
+    name: str
+    base: int
+    head: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A benchmark that both versions have."""
+
+    name: str
+    verdict: Verdict
+    is_regression: bool
+    counts: tuple[Count, ...] = ()
+
+    @property
+    def different_counts(self) -> tuple[Count, ...]:
+        return tuple(count for count in self.counts if count.base != count.head)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """A benchmark that only one version can run; *fault* says that it is broken in the head."""
+
+    name: str
+    told: str
+    fault: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What was found."""
+
+    rows: tuple[Row, ...]
+    missing: tuple[Missing, ...]
+    notes: tuple[str, ...]
+    is_interrupted: bool
+    seconds: float
+    processes: int
+
+    def code(self, rules: Rules, *, strict: bool) -> int:
+        """Return 130 for an interrupted comparison, 1 for a regression, 4 as *strict* says."""
+        if self.is_interrupted:
+            return 130
+        if any(row.is_regression for row in self.rows):
+            return 1
+        if not rules.allow_counts and any(row.different_counts for row in self.rows):
+            return 1
+        if any(one.fault or not rules.allow_missing for one in self.missing):
+            return 1
+        undecided = any(row.verdict.word is Word.UNDECIDED for row in self.rows)
+        return 4 if strict and undecided else 0
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the processes have said so far."""
+
+    pairs: dict[str, list[list[tuple[float, float]]]] = field(default_factory=dict)
+    confirming: dict[str, list[list[tuple[float, float]]]] = field(default_factory=dict)
+    sides: dict[str, list[str]] = field(default_factory=dict)
+    broken: dict[str, dict[str, str]] = field(default_factory=dict)
+    skipped: dict[str, dict[str, str]] = field(default_factory=dict)
+    extra: dict[str, dict[str, dict[str, set[int]]]] = field(default_factory=dict)
+    declared: set[str] = field(default_factory=set)
+    files: dict[str, tuple[int, int]] = field(default_factory=dict)
+    speeds: list[float] = field(default_factory=list)
+    processes: int = 0
+
+    def unusable(self) -> set[str]:
+        """Return the benchmarks that a version skips or fails."""
+        return {
+            name
+            for of_sides in (self.broken, self.skipped)
+            for of_side in of_sides.values()
+            for name in of_side
+        }
+
+
+def compare(
+    task: Task,
+    rules: Rules,
+    *,
+    say: Callable[[str, float], None],
+    clock: Clock = monotonic,
+    repeat: Repeat = repetition,
+) -> Comparison:
+    """Measure until each benchmark is decided or the budget is spent; *say* hears of progress.
+
+    What reads as slower by the limit is measured again in processes of its own, and counts only
+    if these say so, too. Raise Untrusted if files changed meanwhile or nothing was
+    compared, Unusable if a version cannot be run.
+    """
+    started = clock()
+    found = _Found()
+    is_interrupted = False
+    notes: list[str] = []
+    confirmed: set[str] = set()
+    try:
+        numbers = count()
+        first = started + rules.budget * (1 - CONFIRMING_SHARE)
+        _measure(task, rules, found, found.pairs, first, numbers, None, clock, repeat, say)
+        suspects = _suspects(found, found.pairs, rules)
+        if suspects:
+            last = started + rules.budget
+            say(f"measuring again, to confirm: {', '.join(map(_short, suspects))}", 1.0)
+            _measure(
+                task, rules, found, found.confirming, last, numbers, suspects, clock, repeat, say
+            )
+            confirmed = {*_suspects(found, found.confirming, rules)}
+    except KeyboardInterrupt:
+        is_interrupted = True
+        notes.append("interrupted: what had been decided by then")
+    rows, missing = tuple(_rows(found, rules, confirmed)), tuple(_missing(found))
+    if not rows and not is_interrupted and (rules.allow_missing or not missing):
+        raise Untrusted(
+            "nothing was compared: no benchmark (a test with the fixture `benchmark`) runs in "
+            "both versions"
+        )
+    return Comparison(
+        rows=rows,
+        missing=missing,
+        notes=(*notes, *_speed_notes(found.speeds)),
+        is_interrupted=is_interrupted,
+        seconds=clock() - started,
+        processes=found.processes,
+    )
+
+
+def _measure(
+    task: Task,
+    rules: Rules,
+    found: _Found,
+    pairs: dict[str, list[list[tuple[float, float]]]],
+    deadline: float,
+    numbers: Iterator[int],
+    only: Sequence[str] | None,
+    clock: Clock,
+    repeat: Repeat,
+    say: Callable[[str, float], None],
+) -> None:
+    longest = 0.0
+    for number in range(MOST):
+        if number and clock() + longest > deadline:
+            return
+        begun = clock()
+        turn = Turn(
+            number=next(numbers), only=None if only is None else tuple(only), deadline=deadline
+        )
+        try:
+            for event in repeat(task, turn):
+                _take(event, found, pairs)
+        except TimeUp:
+            return
+        except Crashed as crash:
+            raise Untrusted(str(crash)) from None
+        finally:
+            found.processes += 1
+        longest = max(longest, clock() - begun)
+        is_confirming = pairs is found.confirming
+        undecided = [
+            name
+            for name in found.pairs
+            if (only is None or name in only)
+            and not _is_done(name, found, pairs, rules, is_confirming=is_confirming)
+        ]
+        done = len(found.pairs) - len(undecided)
+        say(f"{number + 1} processes, {done} of {len(found.pairs)} benchmarks decided",
+            1 - len(undecided) / max(1, len(found.pairs)))  # fmt: skip
+        if not undecided:
+            return
+        only = undecided
+
+
+def _is_done(
+    name: str,
+    found: _Found,
+    pairs: Mapping[str, list[list[tuple[float, float]]]],
+    rules: Rules,
+    *,
+    is_confirming: bool,
+) -> bool:
+    of_name = pairs.get(name, [])
+    if len(of_name) < FEWEST:
+        return name in found.unusable()
+    return is_confirming or _judged(name, found, pairs, rules).is_decided(rules.limit)
+
+
+def _judged(
+    name: str,
+    found: _Found,
+    pairs: Mapping[str, list[list[tuple[float, float]]]],
+    rules: Rules,
+) -> Verdict:
+    return judged(pairs.get(name, []), limit=rules.limit, benchmarks=len(found.pairs))
+
+
+def _suspects(
+    found: _Found, pairs: Mapping[str, list[list[tuple[float, float]]]], rules: Rules
+) -> list[str]:
+    return [name for name in pairs if _judged(name, found, pairs, rules).is_beyond(rules.limit)]
+
+
+def _take(event: Event, found: _Found, pairs: dict[str, list[list[tuple[float, float]]]]) -> None:
+    kind = event["event"]
+    if kind == "collected":
+        found.sides.update(event["sides"])
+        for name in event["chosen"]:
+            found.pairs.setdefault(name, [])
+    elif kind == "measured":
+        name = event["benchmark"]
+        pairs.setdefault(name, []).append([(base, head) for base, head in event["pairs"]])
+        found.speeds.append(event["speed"])
+    elif kind == "side":
+        side = event["name"]
+        found.broken.setdefault(side, {}).update(event["broken"])
+        found.skipped.setdefault(side, {}).update(event["skipped"])
+        for name, parts in event["extra"].items():
+            of_name = found.extra.setdefault(side, {}).setdefault(name, {})
+            for numbers in parts.values():
+                for figure, value in numbers.items():
+                    of_name.setdefault(figure, set()).add(value)
+            found.declared |= {f"{name}\0{figure}" for figure in parts["counts"]}
+    elif kind == "files":
+        for place, stamp in event["files"].items():
+            if found.files.setdefault(place, tuple(stamp)) != tuple(stamp):
+                raise Untrusted(f"{place} was changed while the versions were compared")
+
+
+def _rows(found: _Found, rules: Rules, confirmed: set[str]) -> Iterator[Row]:
+    unusable = found.unusable()
+    for name in found.pairs:
+        if name in unusable:
+            continue
+        verdict = _judged(name, found, found.pairs, rules)
+        is_regression = verdict.is_beyond(rules.limit)
+        if is_regression and name not in confirmed:
+            is_regression = False
+            verdict = _unconfirmed(name, found, rules)
+        yield Row(
+            name=name, verdict=verdict, is_regression=is_regression,
+            counts=tuple(_counts(name, found, rules)),
+        )  # fmt: skip
+
+
+def _unconfirmed(name: str, found: _Found, rules: Rules) -> Verdict:
+    """Return what all processes say of a benchmark that read as slower once."""
+    again = found.confirming.get(name, [])
+    pooled = {name: [*found.pairs[name], *again]}
+    verdict = _judged(name, found, pooled, rules)
+    if not verdict.is_beyond(rules.limit):
+        return verdict
+    reason = "it read as slower, and "
+    if len(again) < FEWEST:
+        reason += "the budget ended before that was confirmed; give a larger --budget"
+    else:
+        reason += "fresh processes did not confirm it"
+    return Verdict(
+        word=Word.UNDECIDED, base=verdict.base, head=verdict.head, ratio=verdict.ratio,
+        interval=verdict.interval, processes=verdict.processes, pairs=verdict.pairs, reason=reason,
+    )  # fmt: skip
+
+
+def _counts(name: str, found: _Found, rules: Rules) -> Iterator[Count]:
+    base, head = (found.extra.get(side, {}).get(name, {}) for side in ("base", "head"))
+    for figure in sorted(base.keys() & head.keys()):
+        is_count = (
+            figure in rules.counts
+            or figure == "count"
+            or figure.endswith("_count")
+            or f"{name}\0{figure}" in found.declared
+        )
+        # One that varies within a version is not exact, and proves nothing.
+        if is_count and len(base[figure]) == len(head[figure]) == 1:
+            yield Count(name=figure, base=min(base[figure]), head=min(head[figure]))
+
+
+def _missing(found: _Found) -> Iterator[Missing]:
+    sides = {side: {*found.sides.get(side, [])} for side in ("base", "head")}
+    broken = {side: found.broken.get(side, {}) for side in ("base", "head")}
+    skipped = {side: found.skipped.get(side, {}) for side in ("base", "head")}
+    for name in sorted(
+        sides["base"] | sides["head"] | broken["base"].keys() | broken["head"].keys()
+    ):
+        if name in broken["head"]:
+            yield Missing(name=name, told=f"broken in head: {broken['head'][name]}", fault=True)
+        elif name in broken["base"]:
+            yield Missing(name=name, told=f"broken in base: {broken['base'][name]}")
+        elif name not in sides["head"]:
+            yield Missing(name=name, told="gone: only base has it")
+        elif name not in sides["base"]:
+            yield Missing(name=name, told="new: only head has it")
+        elif (name in skipped["base"]) != (name in skipped["head"]):
+            side = "base" if name in skipped["base"] else "head"
+            yield Missing(name=name, told=f"skipped in {side} only: {skipped[side][name]}")
+
+
+def _speed_notes(speeds: Sequence[float]) -> Iterator[str]:
+    if len(speeds) < 4:
+        return
+    middle = len(speeds) // 2
+    ratio = median(speeds[middle:]) / median(speeds[:middle])
+    if not 1 / (1 + SPEEDS_DIFFER) <= ratio <= 1 + SPEEDS_DIFFER:
+        yield (
+            f"this machine was {abs(1 / ratio - 1):.0%} {'slower' if ratio > 1 else 'faster'} in "
+            "the second half of the run; pairs meet the same speed, medians of times do not"
+        )
+
+
+def _short(name: str) -> str:
+    return name.rpartition("::")[2]
+
+
+def as_json(found: Comparison, facts: Mapping[str, Any], *, code: int) -> dict[str, Any]:
+    """Return the comparison for scripts: times in seconds, ratios head/base."""
+    return {
+        "schema_version": 1,
+        **facts,
+        "exit_code": code,
+        "benchmarks": [
+            {
+                "name": row.name,
+                "verdict": str(row.verdict.word),
+                "is_regression": row.is_regression,
+                "base_seconds": _finite(row.verdict.base / 1e9),
+                "head_seconds": _finite(row.verdict.head / 1e9),
+                "ratio": _finite(row.verdict.ratio),
+                "interval": row.verdict.interval,
+                "processes": row.verdict.processes,
+                "pairs": row.verdict.pairs,
+                "reason": row.verdict.reason,
+                "counts": {count.name: [count.base, count.head] for count in row.counts},
+            }
+            for row in found.rows
+        ],
+        "missing": [{"name": one.name, "why": one.told} for one in found.missing],
+        "notes": list(found.notes),
+        "seconds": round(found.seconds, 1),
+        "processes": found.processes,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
