@@ -15,6 +15,12 @@ from edgeproof.paired.options import Shown, run, seconds, share
 from edgeproof.paired.request import OWN_SUITE, Request
 from edgeproof.paired.versions import Unusable
 
+# None of a folder's settings count for our own suite, and no plugin but the one that it needs.
+_OWN_OPTIONS = (
+    *("-c", os.devnull, "--import-mode=importlib", "--disable-plugin-autoload"),
+    *("-p", "pytest_benchmark.plugin"),
+)
+
 
 def command(
     base: Annotated[
@@ -103,8 +109,7 @@ def command(
             suite=tuple(suite or [OWN_SUITE]),
             paths=tuple(path or ()),
             options=(
-                # Of our own suite none of a folder's settings count.
-                *(("-c", os.devnull, "--import-mode=importlib") if own else ()),
+                *(_OWN_OPTIONS if own else ()),
                 *(("-k", select) if select else ()),
             ),
             same_suite=same_suite,

@@ -324,7 +324,9 @@ def _missing(found: _Found) -> Iterator[Missing]:
     for name in sorted(
         sides["base"] | sides["head"] | broken["base"].keys() | broken["head"].keys()
     ):
-        if name in broken["head"]:
+        if name in broken["head"] and name in broken["base"]:
+            yield Missing(name=name, told=f"broken in both: {broken['head'][name]}")
+        elif name in broken["head"]:
             yield Missing(name=name, told=f"broken in head: {broken['head'][name]}", fault=True)
         elif name in broken["base"]:
             yield Missing(name=name, told=f"broken in base: {broken['base'][name]}")

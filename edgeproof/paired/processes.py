@@ -32,7 +32,16 @@ from edgeproof.paired.worker import main
 main()
 """
 _ENGINE = str(Path(__file__).parents[1])
-_LOG_LINES = 6
+ROUNDS_APART = 60
+"""Fewer than in one process: handing over takes longer than timing on a machine that is busy."""
+_NOT_INHERITED = (
+    "COV_CORE",
+    "PYTEST_CURRENT_TEST",
+    "PYTEST_VERSION",
+    "PYTEST_XDIST",
+    "PYTHONHASHSEED",
+    "PYTHONPYCACHEPREFIX",
+)
 
 Clock = Callable[[], float]
 Event = dict[str, Any]
@@ -86,7 +95,8 @@ class Worker:
         kept = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("PYTEST_", "PYTHONHASHSEED", "PYTHONPYCACHEPREFIX", "COV_CORE"))
+            if not name.startswith(_NOT_INHERITED)
+            and not (name == "PYTEST_ADDOPTS" and "--paired" in value)
         }
         self._process = subprocess.Popen(
             [python, "-P", "-c", _BOOT, _ENGINE, str(writing)],
@@ -203,7 +213,7 @@ def _apart(both: Sequence[Worker], turn: Turn) -> Iterator[Event]:
         calls = [_Distant(worker) for worker in both]
         if all(event["event"] == "at" for event in at):
             with suppress(_Raised):
-                pairs = timed_pairs(*calls, turned=turn.is_turned ^ turn.is_head_loaded_first)
+                pairs = timed_pairs(*calls, turned=turn.is_turned, most=ROUNDS_APART)
                 speed = min(event["speed"] for event in at)
                 yield {"event": "measured", "benchmark": name, "pairs": pairs, "speed": speed}
         for worker, event, call in zip(both, at, calls, strict=True):

@@ -35,7 +35,9 @@ def sentence(found: Comparison, rules: Rules) -> str:
     regressions = [row for row in found.rows if row.is_regression]
     faults = []
     if regressions:
-        faults.append(f"{len(regressions)} slower by {rules.limit:.3g} or more for all we know")
+        faults.append(
+            f"{len(regressions)} slower, by {100 * rules.limit:g} % or more for all that is known"
+        )
     changed = sum(bool(row.different_counts) for row in found.rows)
     if changed:
         faults.append(f"{changed} with other counts" + " (allowed)" * rules.allow_counts)
@@ -52,7 +54,9 @@ def sentence(found: Comparison, rules: Rules) -> str:
 
 
 def _table(found: Comparison, rules: Rules) -> Iterator[str]:
-    rows = [("benchmark", "base median", "head median", "head/base", "interval", "verdict")]
+    rows: list[tuple[str, ...]] = [
+        ("benchmark", "base median", "head median", "head/base", "interval", "verdict")
+    ]
     rows += [_cells(row, rules) for row in found.rows]
     widths = [max(_width(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:

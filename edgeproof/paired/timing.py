@@ -10,11 +10,15 @@ from itertools import repeat
 from time import perf_counter_ns
 from typing import Any, Protocol
 
-BLOCK_NS = 5_000_000
-"""A shared machine's two speeds last for seconds: both blocks of a pair meet the same one."""
-ROUNDS = 20
+BLOCK_NS = 500_000
+"""Shorter than a scheduler's slice, so that few pairs are broken by other processes: with four of
+them on two processors, medians of pairs of 5 ms spread by 9 %, of 0.5 ms by 0.2 %."""
+ROUNDS = 200
 MOST_NS = 600_000_000
 """Of one benchmark in one process: more processes say more than more rounds."""
+FEW = 8
+LONG_NS = 2_500_000_000
+"""Of waiting for a processor and of setting up, too; then FEW rounds have to do."""
 WARM_UP_NS = 20_000_000
 WARM_UP_CALLS = 50
 
@@ -84,6 +88,8 @@ class Call:
         gc.disable()
         try:
             if self._setup is None and self._teardown is None:
+                if self._most_calls is None:
+                    self._context.run(self._loop, 1)  # what ran before has the processor's caches
                 return self._context.run(self._loop, calls) / calls
             return sum(self._context.run(self._single)[0] for _ in range(calls)) / calls
         finally:
@@ -135,19 +141,24 @@ def plan(first: Cost, second: Cost) -> tuple[int, int]:
     return rounds, calls
 
 
-def timed_pairs(first: Timed, second: Timed, *, turned: bool = False) -> list[tuple[float, float]]:
+def timed_pairs(
+    first: Timed, second: Timed, *, turned: bool = False, most: int = ROUNDS
+) -> list[tuple[float, float]]:
     """Return the times of both in each round, per call, timed as A B, B A, B A, A B and so on.
 
-    *turned* starts with the second. What a slow drift of the machine does to one round it does
-    the other way round to the next.
+    *turned* starts with the second; *most* limits the rounds. What a slow drift of the machine
+    does to one round it does the other way round to the next.
     """
     costs = (first.warm_up(), second.warm_up())
     rounds, calls = plan(*costs)
+    rounds, started = min(rounds, most), perf_counter_ns()
     pairs: list[tuple[float, float]] = []
     gc.collect()
     gc.freeze()  # else each collection before a block walks all that the tests have built
     try:
         for number in range(rounds):
+            if number % 4 == 0 and number >= FEW and perf_counter_ns() - started > LONG_NS:
+                break
             if turned ^ (number % 4 in (1, 2)):
                 later = second.block(calls)
                 pairs.append((first.block(calls), later))

@@ -136,7 +136,8 @@ def _trimmed(values: NDArray[np.float64]) -> NDArray[np.float64]:
     ordered = values.copy()
     ordered.sort(axis=1)
     cut = int(TRIMMED * ordered.shape[1])
-    return ordered[:, cut : ordered.shape[1] - cut].mean(axis=1)
+    means: NDArray[np.float64] = ordered[:, cut : ordered.shape[1] - cut].mean(axis=1)
+    return means
 
 
 def _is_time(value: float) -> bool:

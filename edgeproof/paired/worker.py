@@ -75,8 +75,12 @@ class Job:
 
     def _options(self) -> list[str]:
         options = ["-s", "-p", "no:edgeproof", "-p", "no:codspeed"]
+        loads_all = "PYTEST_DISABLE_PLUGIN_AUTOLOAD" not in os.environ and (
+            "--disable-plugin-autoload" not in self.asked["options"]
+        )
+        named = os.environ.get("PYTEST_PLUGINS", "")
         for plugin, option in (("xdist", "-n0"), ("pytest_cov", "--no-cov")):
-            if importlib.util.find_spec(plugin) is not None:
+            if importlib.util.find_spec(plugin) is not None and (loads_all or plugin in named):
                 options.append(option)
         return [*options, "-o", f"cache_dir={self.asked['scratch']}", *self.asked["options"]]
 
