@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Any
 
 from edgeproof.paired.processes import Clock, Crashed, Event, Task, TimeUp, Turn, repetition
-from edgeproof.paired.verdicts import FEWEST, Verdict, Word, judged
+from edgeproof.paired.verdicts import ENOUGH, FEWEST, Verdict, Word, judged
 
 MOST = 32
 """Processes; what they leave undecided is not decided by twice as many."""
@@ -19,6 +19,8 @@ CONFIRMING_SHARE = 0.3
 """Of the budget, kept for measuring anew what reads as slower."""
 SPEEDS_DIFFER = 0.05
 
+Measured = list[tuple[float, float]]
+"""Pairs of one process."""
 Repeat = Callable[[Task, Turn], Iterator[Event]]
 
 
@@ -98,8 +100,8 @@ class Comparison:
 class _Found:
     """What the processes have said so far."""
 
-    pairs: dict[str, list[list[tuple[float, float]]]] = field(default_factory=dict)
-    confirming: dict[str, list[list[tuple[float, float]]]] = field(default_factory=dict)
+    pairs: dict[str, list[Measured]] = field(default_factory=dict)
+    confirming: dict[str, list[Measured]] = field(default_factory=dict)
     sides: dict[str, list[str]] = field(default_factory=dict)
     broken: dict[str, dict[str, str]] = field(default_factory=dict)
     skipped: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -140,15 +142,22 @@ def compare(
     confirmed: set[str] = set()
     try:
         numbers = count()
-        first = started + rules.budget * (1 - CONFIRMING_SHARE)
-        _measure(task, rules, found, found.pairs, first, numbers, None, clock, repeat, say)
+        last = started + rules.budget
+        first = last - rules.budget * CONFIRMING_SHARE
+
+        def measure(
+            pairs: dict[str, list[Measured]], deadline: float, only: Sequence[str] | None
+        ) -> None:
+            _measure(task, rules, found, pairs, deadline, numbers, only, clock, repeat, say)
+
+        measure(found.pairs, first, None)
         suspects = _suspects(found, found.pairs, rules)
+        if not suspects and (open_ := _undecided(found, found.pairs, rules)):
+            measure(found.pairs, last, open_)
+            suspects = _suspects(found, found.pairs, rules)
         if suspects:
-            last = started + rules.budget
             say(f"measuring again, to confirm: {', '.join(map(_short, suspects))}", 1.0)
-            _measure(
-                task, rules, found, found.confirming, last, numbers, suspects, clock, repeat, say
-            )
+            measure(found.confirming, last, suspects)
             confirmed = {*_suspects(found, found.confirming, rules)}
     except KeyboardInterrupt:
         is_interrupted = True
@@ -173,7 +182,7 @@ def _measure(
     task: Task,
     rules: Rules,
     found: _Found,
-    pairs: dict[str, list[list[tuple[float, float]]]],
+    pairs: dict[str, list[Measured]],
     deadline: float,
     numbers: Iterator[int],
     only: Sequence[str] | None,
@@ -199,13 +208,7 @@ def _measure(
         finally:
             found.processes += 1
         longest = max(longest, clock() - begun)
-        is_confirming = pairs is found.confirming
-        undecided = [
-            name
-            for name in found.pairs
-            if (only is None or name in only)
-            and not _is_done(name, found, pairs, rules, is_confirming=is_confirming)
-        ]
+        undecided = _undecided(found, pairs, rules, only)
         done = len(found.pairs) - len(undecided)
         say(f"{number + 1} processes, {done} of {len(found.pairs)} benchmarks decided",
             1 - len(undecided) / max(1, len(found.pairs)))  # fmt: skip
@@ -214,10 +217,25 @@ def _measure(
         only = undecided
 
 
+def _undecided(
+    found: _Found,
+    pairs: dict[str, list[Measured]],
+    rules: Rules,
+    only: Sequence[str] | None = None,
+) -> list[str]:
+    is_confirming = pairs is found.confirming
+    return [
+        name
+        for name in found.pairs
+        if (only is None or name in only)
+        and not _is_done(name, found, pairs, rules, is_confirming=is_confirming)
+    ]
+
+
 def _is_done(
     name: str,
     found: _Found,
-    pairs: Mapping[str, list[list[tuple[float, float]]]],
+    pairs: Mapping[str, list[Measured]],
     rules: Rules,
     *,
     is_confirming: bool,
@@ -225,25 +243,26 @@ def _is_done(
     of_name = pairs.get(name, [])
     if len(of_name) < FEWEST:
         return name in found.unusable()
-    return is_confirming or _judged(name, found, pairs, rules).is_decided(rules.limit)
+    verdict = _judged(name, found, pairs, rules)
+    if is_confirming:
+        return verdict.word is not Word.UNDECIDED or verdict.processes >= ENOUGH
+    return verdict.is_decided(rules.limit)
 
 
 def _judged(
     name: str,
     found: _Found,
-    pairs: Mapping[str, list[list[tuple[float, float]]]],
+    pairs: Mapping[str, list[Measured]],
     rules: Rules,
 ) -> Verdict:
     return judged(pairs.get(name, []), limit=rules.limit, benchmarks=len(found.pairs))
 
 
-def _suspects(
-    found: _Found, pairs: Mapping[str, list[list[tuple[float, float]]]], rules: Rules
-) -> list[str]:
+def _suspects(found: _Found, pairs: Mapping[str, list[Measured]], rules: Rules) -> list[str]:
     return [name for name in pairs if _judged(name, found, pairs, rules).is_beyond(rules.limit)]
 
 
-def _take(event: Event, found: _Found, pairs: dict[str, list[list[tuple[float, float]]]]) -> None:
+def _take(event: Event, found: _Found, pairs: dict[str, list[Measured]]) -> None:
     kind = event["event"]
     if kind == "collected":
         found.sides.update(event["sides"])
@@ -294,7 +313,7 @@ def _unconfirmed(name: str, found: _Found, rules: Rules) -> Verdict:
         return verdict
     reason = "it read as slower, and "
     if len(again) < FEWEST:
-        reason += "the budget ended before that was confirmed; give a larger --budget"
+        reason += "the run ended before that was confirmed; give a larger budget"
     else:
         reason += "fresh processes did not confirm it"
     return Verdict(

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ ENOUGH = 16
 """Processes after which a slowdown whose interval holds the limit is not measured further."""
 LEVEL = 0.95
 """Of all intervals of a comparison together."""
-RESAMPLES = 2_000
+RESAMPLES = 1_000
 TRIMMED = 0.2
 """Share of processes left out at either end: one may have met a neighbour's load throughout."""
 
@@ -83,7 +84,7 @@ def judged(processes: Sequence[Pairs], *, limit: float, benchmarks: int) -> Verd
         level=1 - (1 - LEVEL) / max(1, benchmarks),
     )
     if interval is None:
-        missing = f"{len(used)} of at least {FEWEST} processes were measured"
+        missing = f"{len(used)} of at least {FEWEST} processes were measured; give a larger budget"
         return _undecided(times, len(used), missing, math.exp(centre))
     low, high = math.exp(interval[0]), math.exp(interval[1])
     word, reason = Word.UNDECIDED, "the interval is wider than the limit"
@@ -119,17 +120,27 @@ def log_interval(
     if count < FEWEST:
         return float(centre), None
     generator = np.random.Generator(np.random.Philox(seed))
-    medians = np.empty((RESAMPLES, count))
-    for index, pairs in enumerate(processes):
-        values = np.asarray(pairs)
-        drawn = generator.integers(0, values.size, (RESAMPLES, values.size))
-        medians[:, index] = np.median(values[drawn], axis=1)
+    medians = np.column_stack(
+        [_medians(tuple(pairs), (seed, index)) for index, pairs in enumerate(processes)]
+    )
     rows = generator.integers(0, RESAMPLES, (RESAMPLES, count))
     chosen = generator.integers(0, count, (RESAMPLES, count))
     error = float(_trimmed(medians[rows, chosen]).std()) * math.sqrt(count / (count - 1))
     freedom = count - 2 * int(TRIMMED * count) - 1
     half = float(stdtrit(freedom, (1 + level) / 2)) * error
     return float(centre), (float(centre) - half, float(centre) + half)
+
+
+@lru_cache(maxsize=2048)  # each further process leaves those before it as they were
+def _medians(pairs: tuple[float, ...], seed: tuple[int, int]) -> NDArray[np.float64]:
+    """Return the medians of resamples of one process's pairs."""
+    import numpy as np
+
+    values = np.asarray(pairs)
+    generator = np.random.Generator(np.random.Philox(seed))
+    drawn = generator.integers(0, values.size, (RESAMPLES, values.size))
+    medians: NDArray[np.float64] = np.median(values[drawn], axis=1)
+    return medians
 
 
 def _trimmed(values: NDArray[np.float64]) -> NDArray[np.float64]:
