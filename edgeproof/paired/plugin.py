@@ -113,5 +113,6 @@ def _options(option: object) -> tuple[str, ...]:
     for text in getattr(option, "override_ini", None) or ():
         found += ["-o", text]
     for text in getattr(option, "plugins", None) or ():
-        found += ["-p", text]
+        if text != __name__:
+            found += ["-p", text]
     return tuple(found)

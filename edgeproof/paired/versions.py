@@ -47,6 +47,8 @@ def find_version(text: str | None, project: Path, cache: Path) -> Version:
     """
     if text is None:
         return _folder(project, f"working tree of {project.name}")
+    if not text.strip():
+        raise Unusable(f"{text!r}: is no git revision, folder or wheel")
     if text.endswith(".whl"):
         return _wheel(_existing(project, text), cache)
     is_path = "/" in text or text.startswith(".") or os.sep in text
