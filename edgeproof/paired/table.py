@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from edgeproof.paired.comparison import Comparison, Row, Rules
 from edgeproof.paired.verdicts import LEVEL, Word
@@ -19,8 +20,12 @@ def lines(found: Comparison, rules: Rules) -> Iterator[str]:
     for row in found.rows:
         for count in row.different_counts:
             yield f"{row.name}: {count.name} was {count.base} and is {count.head}"
+    reasons: dict[str, list[str]] = {}
+    for row in found.rows:
         if row.verdict.reason:
-            yield f"{row.name}: UNDECIDED: {row.verdict.reason}"
+            reasons.setdefault(row.verdict.reason, []).append(row.name.rpartition("::")[2])
+    for reason, names in reasons.items():
+        yield f"UNDECIDED, {reason}: {', '.join(names)}"
     for one in found.missing:
         yield f"{one.name}: {one.told}"
     for note in found.notes:
@@ -54,10 +59,12 @@ def sentence(found: Comparison, rules: Rules) -> str:
 
 
 def _table(found: Comparison, rules: Rules) -> Iterator[str]:
+    folder = _folder([row.name for row in found.rows])
+    first = f"benchmark in {folder}" if folder else "benchmark"
     rows: list[tuple[str, ...]] = [
-        ("benchmark", "base median", "head median", "head/base", "interval", "verdict")
+        (first, "base median", "head median", "head/base", "interval", "verdict")
     ]
-    rows += [_cells(row, rules) for row in found.rows]
+    rows += [_cells(row, rules, len(folder)) for row in found.rows]
     widths = [max(_width(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         cells = [
@@ -67,7 +74,13 @@ def _table(found: Comparison, rules: Rules) -> Iterator[str]:
         yield "  ".join(cells).rstrip()
 
 
-def _cells(row: Row, rules: Rules) -> tuple[str, ...]:
+def _folder(names: Sequence[str]) -> str:
+    """Return the folder that all benchmarks lie in, with its slash."""
+    common = os.path.commonpath([name.partition("::")[0].rpartition("/")[0] for name in names])
+    return common + "/" if common else ""
+
+
+def _cells(row: Row, rules: Rules, cut: int) -> tuple[str, ...]:
     verdict = row.verdict
     interval = "" if verdict.interval is None else "{:.3f} to {:.3f}".format(*verdict.interval)
     word = str(verdict.word)
@@ -76,7 +89,7 @@ def _cells(row: Row, rules: Rules) -> tuple[str, ...]:
     if row.different_counts:
         word += ", counts differ"
     return (
-        row.name, duration(verdict.base), duration(verdict.head),
+        row.name[cut:], duration(verdict.base), duration(verdict.head),
         "" if math.isnan(verdict.ratio) else f"{verdict.ratio:.3f}", interval, word,
     )  # fmt: skip
 

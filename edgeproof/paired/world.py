@@ -137,17 +137,19 @@ class World:
     def _is_shared(self, name: str, module: ModuleType, installed: Sequence[str]) -> bool:
         place = _file(module)
         if place is not None:
-            return _is_within(place, installed) and not _is_within(place, self.paths)
+            return self._is_installed(place, installed)
         folders = _folders(module)
         if folders:
-            return all(_is_within(folder, installed) for folder in folders) and not any(
-                _is_within(folder, self.paths) for folder in folders
-            )
+            return all(self._is_installed(folder, installed) for folder in folders)
         origin = getattr(getattr(module, "__spec__", None), "origin", None)
         if origin in ("built-in", "frozen"):
             return True
         parent = name.partition(".")[0]  # a module without a file, made by its package
         return parent != name and parent not in self._modules and not self._owns(parent, installed)
+
+    def _is_installed(self, place: str, installed: Sequence[str]) -> bool:
+        """Say whether a file is an installed one: an environment may lie inside the version."""
+        return _depth(place, installed) > _depth(place, self.paths)
 
     def _owns(self, parent: str, installed: Sequence[str]) -> bool:
         module = sys.modules.get(parent)
@@ -201,7 +203,7 @@ class Worlds:
     def _check_installed(self, world: World) -> None:
         for name in {name.partition(".")[0] for name in self._shared}:
             place = _file(sys.modules.get(name)) or ""
-            if not place or "site-packages" not in place or _is_within(place, world.paths):
+            if "-packages" + os.sep not in place:  # the standard library may be shadowed
                 continue
             for folder in world.paths:
                 if (Path(folder) / name / "__init__.py").is_file():
@@ -225,8 +227,10 @@ def _folders(module: ModuleType) -> list[str]:
         return []
 
 
-def _is_within(place: str, folders: Sequence[str]) -> bool:
-    return any(place.startswith(folder.rstrip(os.sep) + os.sep) for folder in folders if folder)
+def _depth(place: str, folders: Sequence[str]) -> int:
+    """Return the length of the longest of *folders* that *place* lies in, 0 if in none."""
+    inside = (f for f in folders if f and place.startswith(f.rstrip(os.sep) + os.sep))
+    return max(map(len, inside), default=0)
 
 
 def _is_rewriter(finder: object) -> bool:
