@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -10,16 +9,11 @@ import typer
 
 from core.errors import InputError, InvalidRun
 from edgeproof.options import JsonOption, PlainOption
+from edgeproof.paired.calibration import ALONE
 from edgeproof.paired.comparison import Rules, Untrusted
 from edgeproof.paired.options import Shown, run, seconds, share
 from edgeproof.paired.request import OWN_SUITE, Request
 from edgeproof.paired.versions import Unusable
-
-# None of a folder's settings count for our own suite, and no plugin but the one that it needs.
-_OWN_OPTIONS = (
-    *("-c", os.devnull, "--import-mode=importlib", "--disable-plugin-autoload"),
-    *("-p", "pytest_benchmark.plugin"),
-)
 
 
 def command(
@@ -109,7 +103,7 @@ def command(
             suite=tuple(suite or [OWN_SUITE]),
             paths=tuple(path or ()),
             options=(
-                *(_OWN_OPTIONS if own else ()),
+                *(ALONE if own else ()),  # none of a folder's settings count for our own suite
                 *(("-k", select) if select else ()),
             ),
             same_suite=same_suite,

@@ -131,7 +131,7 @@ def compare(
 ) -> Comparison:
     """Measure until each benchmark is decided or the budget is spent; *say* hears of progress.
 
-    What reads as slower by the limit is measured again in processes of its own, and counts only
+    What reads as slower is measured again in processes of its own, and is said to be slower only
     if these say so, too. Raise Untrusted if files changed meanwhile or nothing was
     compared, Unusable if a version cannot be run.
     """
@@ -259,7 +259,7 @@ def _judged(
 
 
 def _suspects(found: _Found, pairs: Mapping[str, list[Measured]], rules: Rules) -> list[str]:
-    return [name for name in pairs if _judged(name, found, pairs, rules).is_beyond(rules.limit)]
+    return [name for name in pairs if _judged(name, found, pairs, rules).word is Word.SLOWER]
 
 
 def _take(event: Event, found: _Found, pairs: dict[str, list[Measured]]) -> None:
@@ -294,22 +294,20 @@ def _rows(found: _Found, rules: Rules, confirmed: set[str]) -> Iterator[Row]:
         if name in unusable:
             continue
         verdict = _judged(name, found, found.pairs, rules)
+        if verdict.word is Word.SLOWER:
+            verdict = _of_all(name, found, rules, is_confirmed=name in confirmed)
         is_regression = verdict.is_beyond(rules.limit)
-        if is_regression and name not in confirmed:
-            is_regression = False
-            verdict = _unconfirmed(name, found, rules)
         yield Row(
             name=name, verdict=verdict, is_regression=is_regression,
             counts=tuple(_counts(name, found, rules)),
         )  # fmt: skip
 
 
-def _unconfirmed(name: str, found: _Found, rules: Rules) -> Verdict:
-    """Return what all processes say of a benchmark that read as slower once."""
+def _of_all(name: str, found: _Found, rules: Rules, *, is_confirmed: bool) -> Verdict:
+    """Return what all processes say of a benchmark that read as slower before it was confirmed."""
     again = found.confirming.get(name, [])
-    pooled = {name: [*found.pairs[name], *again]}
-    verdict = _judged(name, found, pooled, rules)
-    if not verdict.is_beyond(rules.limit):
+    verdict = _judged(name, found, {name: [*found.pairs[name], *again]}, rules)
+    if is_confirmed or verdict.word is not Word.SLOWER:
         return verdict
     reason = "it read as slower, and "
     if len(again) < FEWEST:

@@ -85,7 +85,7 @@ def _cells(row: Row, rules: Rules, cut: int) -> tuple[str, ...]:
     interval = "" if verdict.interval is None else "{:.3f} to {:.3f}".format(*verdict.interval)
     word = str(verdict.word)
     if verdict.word is Word.SLOWER:
-        word += " beyond the limit" if row.is_regression else " within the limit"
+        word += ", regression" if row.is_regression else ", within the limit"
     if row.different_counts:
         word += ", counts differ"
     return (

@@ -18,6 +18,9 @@ FEWEST = 8
 """Processes; with fewer, no interval is narrow and right at once."""
 ENOUGH = 16
 """Processes after which a slowdown whose interval holds the limit is not measured further."""
+LINE = 0.8
+"""Of the limit: what an interval must stay below. A slowdown as large as the limit has to be found;
+measured well, it would read as smaller than the limit in half of all runs."""
 LEVEL = 0.95
 """Of all intervals of a comparison together."""
 RESAMPLES = 1_000
@@ -52,19 +55,18 @@ class Verdict:
 
     def is_beyond(self, limit: float) -> bool:
         """Say whether it is slower, and by as much as *limit* for all that is known."""
-        return (
-            self.word is Word.SLOWER
-            and self.interval is not None
-            and (self.interval[1] >= 1 + limit)
-        )
+        if self.word is not Word.SLOWER or self.interval is None:
+            return False
+        return self.interval[1] >= 1 + LINE * limit
 
     def is_decided(self, limit: float) -> bool:
-        """Say whether more processes could not change what is made of it."""
+        """Say whether more processes would hardly change what is made of it."""
         if self.word is not Word.SLOWER:
             return self.word is not Word.UNDECIDED
         assert self.interval is not None
         low, high = self.interval
-        return high < 1 + limit or low >= 1 + limit or self.processes >= ENOUGH
+        line = 1 + LINE * limit
+        return high < line or low >= line or self.processes >= ENOUGH
 
 
 def judged(processes: Sequence[Pairs], *, limit: float, benchmarks: int) -> Verdict:

@@ -100,7 +100,7 @@ def test_a_slowdown_below_the_limit_is_slower_and_not_beyond_it() -> None:
 
 def test_a_slowdown_as_large_as_the_limit_is_decided_after_enough_processes() -> None:
     early, late = (
-        judged(measured(1.05, processes=n), limit=LIMIT, benchmarks=1) for n in (FEWEST, ENOUGH)
+        judged(measured(1.04, processes=n), limit=LIMIT, benchmarks=1) for n in (FEWEST, ENOUGH)
     )
     assert early.is_beyond(LIMIT)
     assert not early.is_decided(LIMIT)
