@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from statistics import median
 from time import monotonic
 from typing import Any
@@ -109,6 +110,7 @@ class _Found:
     declared: set[str] = field(default_factory=set)
     files: dict[str, tuple[int, int]] = field(default_factory=dict)
     speeds: list[float] = field(default_factory=list)
+    has_code: bool | None = None
     processes: int = 0
 
     def unusable(self) -> set[str]:
@@ -171,7 +173,7 @@ def compare(
     return Comparison(
         rows=rows,
         missing=missing,
-        notes=(*notes, *_speed_notes(found.speeds)),
+        notes=(*notes, *_code_notes(found.has_code), *_speed_notes(found.speeds)),
         is_interrupted=is_interrupted,
         seconds=clock() - started,
         processes=found.processes,
@@ -201,6 +203,8 @@ def _measure(
         try:
             for event in repeat(task, turn):
                 _take(event, found, pairs)
+                if event["event"] == "files":
+                    found.has_code = bool(found.has_code) or _has_code(event, task)
         except TimeUp:
             return
         except Crashed as crash:
@@ -354,6 +358,22 @@ def _missing(found: _Found) -> Iterator[Missing]:
         elif (name in skipped["base"]) != (name in skipped["head"]):
             side = "base" if name in skipped["base"] else "head"
             yield Missing(name=name, told=f"skipped in {side} only: {skipped[side][name]}")
+
+
+def _has_code(event: Event, task: Task) -> bool:
+    """Say whether a version loaded more than its benchmarks' files."""
+    suite = next((of["suite"] for of in task.worlds if of.get("name") == event["name"]), ())
+    places = [Path(text.partition("::")[0]) for text in suite]
+    folders = [place if place.is_dir() else place.parent for place in places]
+    return any(not any(map(Path(file).is_relative_to, folders)) for file in event["files"])
+
+
+def _code_notes(has_code: bool | None) -> Iterator[str]:
+    if has_code is False:
+        yield (
+            "no version loaded code of its own but the benchmarks; if that is not meant, name the "
+            "folder of the packages within a version: --path DIR"
+        )
 
 
 def _speed_notes(speeds: Sequence[float]) -> Iterator[str]:

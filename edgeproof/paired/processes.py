@@ -65,6 +65,7 @@ class Task:
     paths: tuple[str, ...]
     options: tuple[str, ...]
     shared_suites: tuple[str, ...]
+    distributions: tuple[str, ...]
     is_together: bool
 
 
@@ -173,6 +174,7 @@ def workers(task: Task, turn: Turn, *, of: Sequence[Sequence[int]]) -> Iterator[
                     "paths": task.paths,
                     "options": task.options,
                     "shared_suites": task.shared_suites,
+                    "distributions": task.distributions,
                     "only": turn.only,
                     "turned": turn.is_turned,
                 }

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgeproof.paired.environments import environment
 from edgeproof.paired.processes import Task
-from edgeproof.paired.requirements import needs
+from edgeproof.paired.requirements import distribution, needs
 from edgeproof.paired.versions import Unusable, Version, cache_folder, find_version
 
 OWN_SUITE = "bench/benchmarks"
@@ -73,6 +73,9 @@ def prepared(asked: Request, say: Callable[[str], None]) -> Prepared:
         paths=asked.paths,
         options=asked.options,
         shared_suites=tuple(str(path.resolve()) for path in _shared(asked, suites, base, head)),
+        distributions=tuple(
+            name for version in (base, head) if (name := distribution(version)) is not None
+        ),
         is_together=not needed and not asked.apart,
     )
     return Prepared(

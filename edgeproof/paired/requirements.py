@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from email.message import Message
 from email.parser import Parser
 from importlib import metadata
 from pathlib import Path
@@ -47,6 +48,19 @@ def needs(base: Version, head: Version, installed: Mapping[str, str] | None = No
     return Needs(base=found[0], head=found[1])
 
 
+def distribution(version: Version) -> str | None:
+    """Return the name that a version would be installed under, if it says so."""
+    if version.kind == "wheel":
+        return next((told.get("Name") for told in _metadata(version.root)), None)
+    name = _toml(version.root / "pyproject.toml").get("project", {}).get("name")
+    return name if isinstance(name, str) else None
+
+
+def _metadata(root: Path) -> Iterable[Message]:
+    for path in root.glob("*.dist-info/METADATA"):
+        yield Parser().parsestr(path.read_text(encoding="utf-8", errors="replace"))
+
+
 def _installed() -> dict[str, str]:
     from packaging.utils import canonicalize_name
 
@@ -71,8 +85,7 @@ def _asked(version: Version) -> dict[str, frozenset[tuple[str, str]]]:
 def _lines(version: Version) -> Iterable[tuple[str, str]]:
     root = version.root
     if version.kind == "wheel":
-        for path in root.glob("*.dist-info/METADATA"):
-            told = Parser().parsestr(path.read_text(encoding="utf-8", errors="replace"))
+        for told in _metadata(root):
             yield from (("needs", line) for line in told.get_all("Requires-Dist", []))
         return
     project = _toml(root / "pyproject.toml").get("project", {})

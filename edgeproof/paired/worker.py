@@ -87,7 +87,7 @@ class Job:
     def finish(self, sides: Sequence[Side]) -> None:
         """Say what became of each test, and which files the versions were loaded from."""
         self.worlds.switch(None)
-        self.worlds.check(self.project, self.suites)
+        self.worlds.check(self.project, self.suites, self.asked["distributions"])
         for side in sides:
             self.say(
                 "side",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio.tasks
 import os
+import re
 import sys
 import sysconfig
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -185,8 +187,12 @@ class Worlds:
         else:
             to.enter()
 
-    def check(self, project: Path, suites: Sequence[Path]) -> None:
-        """Raise Misplaced if a version has loaded code that is not its own."""
+    def check(self, project: Path, suites: Sequence[Path], distributions: Sequence[str]) -> None:
+        """Raise Misplaced if a version has loaded code that is not its own.
+
+        *distributions* are the names that the versions are installed under, if they are.
+        """
+        self._check_distributions(distributions)
         for world in self.worlds:
             others = {other.root for other in self.worlds if other is not world} | {project}
             for name, place in world.files().items():
@@ -199,6 +205,18 @@ class Worlds:
                         "folder of the packages within a version: --path DIR"
                     )
             self._check_installed(world)
+
+    def _check_distributions(self, distributions: Sequence[str]) -> None:
+        if not distributions:
+            return
+        wanted = {_plain(name) for name in distributions}
+        for package, names in metadata.packages_distributions().items():
+            if package in self._shared and wanted & {_plain(name) for name in names}:
+                raise Misplaced(
+                    f"both versions would use the installed {package} from "
+                    f"{_file(sys.modules.get(package))}; name the folder of the packages within "
+                    "a version: --path DIR"
+                )
 
     def _check_installed(self, world: World) -> None:
         for name in {name.partition(".")[0] for name in self._shared}:
@@ -225,6 +243,10 @@ def _folders(module: ModuleType) -> list[str]:
         return [str(folder) for folder in getattr(module, "__path__", ())]
     except Exception:  # a namespace that looks itself up may fail as it likes
         return []
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _depth(place: str, folders: Sequence[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from edgeproof.paired.verdicts import FEWEST, Word
 
 TASK = Task(
     project=Path(), worlds=({}, {}), pythons=("", ""), paths=(), options=(), shared_suites=(),
-    is_together=True,
+    distributions=(), is_together=True,
 )  # fmt: skip
 
 
@@ -233,6 +234,29 @@ def test_files_that_change_meanwhile_make_it_untrusted() -> None:
 
     with pytest.raises(Untrusted, match=r"/p/core\.py was changed"):
         Edited(same=1.0).compared()
+
+
+def test_versions_without_code_of_their_own_are_said_to_be() -> None:
+    class Bare(Machine):
+        files: tuple[str, ...] = ("/p/benchmarks/test_a.py",)
+
+        def repeat(self, task: Task, turn: Turn) -> Iterator[Event]:
+            yield from super().repeat(task, turn)
+            yield {"event": "files", "name": "head", "files": {name: [1, 1] for name in self.files}}
+
+    world = {"name": "head", "suite": ["/p/benchmarks/test_a.py::test_x"]}
+    task = replace(TASK, worlds=({}, world))
+
+    def notes(machine: Bare) -> tuple[str, ...]:
+        return compare(
+            task, Rules(), say=lambda *_: None, clock=machine.clock, repeat=machine.repeat
+        ).notes
+
+    (note,) = notes(Bare(same=1.0))
+    assert "--path" in note
+    machine = Bare(same=1.0)
+    machine.files = ("/p/benchmarks/test_a.py", "/p/core.py")
+    assert notes(machine) == ()
 
 
 def test_a_process_that_crashes_makes_it_untrusted() -> None:

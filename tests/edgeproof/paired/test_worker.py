@@ -201,6 +201,30 @@ def test_code_of_the_working_folder_is_never_measured_as_the_base(tmp_path: Path
     assert repeated(project, paths=("python",), base="HEAD").pairs.keys() == {"test_total"}
 
 
+def test_an_installed_copy_is_not_measured_as_both_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {
+        "pyproject.toml": "[project]\nname = 'the.kernel'\n",
+        "python/kernel/__init__.py": "",
+        "benchmarks/test_kernel.py": "import kernel\ndef test_it(benchmark): benchmark(len, '')\n",
+    }
+    project = repository(tmp_path / "p", files)
+    write(project, {"python/kernel/__init__.py": "x = 1\n"})
+    installed = write(
+        tmp_path / "site-packages",
+        {
+            "kernel/__init__.py": "",
+            "the_kernel-1.dist-info/METADATA": "Name: The-Kernel\nVersion: 1\n",
+            "the_kernel-1.dist-info/top_level.txt": "kernel\n",
+        },
+    )
+    monkeypatch.setenv("PYTHONPATH", str(installed))
+    with pytest.raises(Unusable, match=r"installed kernel from .*--path"):
+        repeated(project)
+    assert repeated(project, paths=("python",)).pairs.keys() == {"test_it"}
+
+
 def test_compiled_code_of_a_helper_is_not_taken_from_another_version(tmp_path: Path) -> None:
     # Numba judges a cached function by its own file; its helper's old code would stay in use.
     helper = "import numba\n\n@numba.njit\ndef cost(n):\n    return {0}\n"
