@@ -82,6 +82,12 @@ def command(
         bool,
         typer.Option("--apart", help="Give each version a process of its own in any case."),
     ] = False,
+    instructions: Annotated[
+        bool,
+        typer.Option(
+            "--instructions", help="Count instructions per call, too, with valgrind. Minutes more."
+        ),
+    ] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 4 if a benchmark is undecided.")
     ] = False,
@@ -116,7 +122,9 @@ def command(
             allow_counts=allow_counts,
             counts=tuple(count or ()),
         )
-        return run(asked, rules, Shown(as_json=as_json, strict=strict))
+        return run(
+            asked, rules, Shown(as_json=as_json, strict=strict, with_instructions=instructions)
+        )
     except Unusable as error:
         raise InputError(f"bench compare: {error}") from None
     except Untrusted as error:

@@ -392,7 +392,13 @@ def _short(name: str) -> str:
     return name.rpartition("::")[2]
 
 
-def as_json(found: Comparison, facts: Mapping[str, Any], *, code: int) -> dict[str, Any]:
+def as_json(
+    found: Comparison,
+    facts: Mapping[str, Any],
+    instructions: Mapping[str, tuple[float, float]],
+    *,
+    code: int,
+) -> dict[str, Any]:
     """Return the comparison for scripts: times in seconds, ratios head/base."""
     return {
         "schema_version": 1,
@@ -410,6 +416,7 @@ def as_json(found: Comparison, facts: Mapping[str, Any], *, code: int) -> dict[s
                 "processes": row.verdict.processes,
                 "pairs": row.verdict.pairs,
                 "reason": row.verdict.reason,
+                "instructions": instructions.get(row.name),
                 "counts": {count.name: [count.base, count.head] for count in row.counts},
             }
             for row in found.rows

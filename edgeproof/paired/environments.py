@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 
-from edgeproof.paired.versions import Unusable
+from edgeproof.paired.versions import Unusable, mark_used
 from edgeproof.paired.world import is_installed
 
 
@@ -51,6 +51,7 @@ def environment(asked: Sequence[str], cache: Path, say: Callable[[str], None]) -
                 f"install {', '.join(asked)}",
             )  # fmt: skip
             complete.write_text("\n".join(asked) + "\n", encoding="utf-8")
+    mark_used(folder)
     return str(python)
 
 

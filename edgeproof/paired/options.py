@@ -11,6 +11,7 @@ from time import monotonic
 
 from edgeproof.paired import table
 from edgeproof.paired.comparison import Rules, as_json, compare
+from edgeproof.paired.instructions import Counts, counted, require_valgrind
 from edgeproof.paired.request import Request, prepared
 from edgeproof.paired.versions import Unusable
 
@@ -43,6 +44,7 @@ class Shown:
 
     as_json: bool = False
     strict: bool = False
+    with_instructions: bool = False
 
 
 def run(asked: Request, rules: Rules, shown: Shown) -> int:
@@ -50,12 +52,19 @@ def run(asked: Request, rules: Rules, shown: Shown) -> int:
 
     Progress goes to standard error.
     """
+    if shown.with_instructions:
+        require_valgrind()  # before minutes are spent
     ready = prepared(asked, _note)
     head = f"base: {ready.base.label}   head: {ready.head.label}"
     for line in (head, f"mode: {ready.mode}", *ready.notes):
         _note(line)
     told = _Progress()
     found = compare(ready.task, rules, say=told.say)
+    counts: Counts = {}
+    if shown.with_instructions and not found.is_interrupted:
+        names = [row.name for row in found.rows]
+        deadline = monotonic() + rules.budget
+        counts = counted(ready.task, names, deadline=deadline, say=lambda text: told.say(text, 0.0))
     code = found.code(rules, strict=shown.strict)
     if shown.as_json:
         facts = {
@@ -64,9 +73,9 @@ def run(asked: Request, rules: Rules, shown: Shown) -> int:
             "mode": "one process" if ready.task.is_together else "processes of their own",
             "max_regression": rules.limit,
         }
-        print(json.dumps(as_json(found, facts, code=code), allow_nan=False))
+        print(json.dumps(as_json(found, facts, counts, code=code), allow_nan=False))
     else:
-        for line in _printable([head, f"mode: {ready.mode}", *table.lines(found, rules)]):
+        for line in _printable([head, f"mode: {ready.mode}", *table.lines(found, rules, counts)]):
             print(line)
     sys.stdout.flush()
     return code

@@ -89,7 +89,16 @@ class Turn:
 class Worker:
     """A process that measures."""
 
-    def __init__(self, python: str, asked: dict[str, Any], scratch: Path, deadline: float) -> None:
+    def __init__(
+        self,
+        python: str,
+        asked: dict[str, Any],
+        scratch: Path,
+        deadline: float,
+        *,
+        under: Sequence[str] = (),
+        hash_seed: str = "random",
+    ) -> None:
         self.deadline = deadline
         self._log = (scratch / "log").open("w+b")
         reading, writing = os.pipe()
@@ -100,15 +109,19 @@ class Worker:
             and not (name == "PYTEST_ADDOPTS" and "--paired" in value)
         }
         self._process = subprocess.Popen(
-            [python, "-P", "-c", _BOOT, _ENGINE, str(writing)],
+            [*under, python, "-P", "-c", _BOOT, _ENGINE, str(writing)],
             cwd=asked["project"],
-            env={**kept, "PYTHONHASHSEED": "random", "PYTEST_DEBUG_TEMPROOT": str(scratch)},
+            env={**kept, "PYTHONHASHSEED": hash_seed, "PYTEST_DEBUG_TEMPROOT": str(scratch)},
             stdin=subprocess.PIPE, stdout=self._log, stderr=self._log, pass_fds=[writing],
             start_new_session=True,  # Ctrl-C is for the process that keeps what is done
         )  # fmt: skip
         os.close(writing)
         self._events, self._rest = reading, b""
         self.tell({**asked, "scratch": str(scratch / "cache")})
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def tell(self, command: dict[str, Any]) -> None:
         assert self._process.stdin is not None
@@ -159,6 +172,20 @@ class Worker:
             self._process.stdin.close()
 
 
+def job(task: Task, turn: Turn, group: Sequence[int]) -> dict[str, Any]:
+    """Return what a worker is told that holds the versions of *group*."""
+    return {
+        "project": str(task.project),
+        "worlds": [task.worlds[index] for index in group],
+        "paths": task.paths,
+        "options": task.options,
+        "shared_suites": task.shared_suites,
+        "distributions": task.distributions,
+        "only": turn.only,
+        "turned": turn.is_turned,
+    }
+
+
 @contextmanager
 def workers(task: Task, turn: Turn, *, of: Sequence[Sequence[int]]) -> Iterator[list[Worker]]:
     """Yield a worker for each group of versions in *of*, and end them."""
@@ -168,18 +195,8 @@ def workers(task: Task, turn: Turn, *, of: Sequence[Sequence[int]]) -> Iterator[
             for number, group in enumerate(of):
                 scratch = Path(folder) / str(number)
                 scratch.mkdir()
-                asked = {
-                    "project": str(task.project),
-                    "worlds": [task.worlds[index] for index in group],
-                    "paths": task.paths,
-                    "options": task.options,
-                    "shared_suites": task.shared_suites,
-                    "distributions": task.distributions,
-                    "only": turn.only,
-                    "turned": turn.is_turned,
-                }
                 python = task.pythons[group[0]]
-                started.append(Worker(python, asked, scratch, turn.deadline))
+                started.append(Worker(python, job(task, turn, group), scratch, turn.deadline))
             yield started
         finally:
             for worker in started:

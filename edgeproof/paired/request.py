@@ -10,7 +10,7 @@ from pathlib import Path
 from edgeproof.paired.environments import environment
 from edgeproof.paired.processes import Task
 from edgeproof.paired.requirements import distribution, needs
-from edgeproof.paired.versions import Unusable, Version, cache_folder, find_version
+from edgeproof.paired.versions import Unusable, Version, cache_folder, find_version, mark_used, tidy
 
 OWN_SUITE = "bench/benchmarks"
 """Of this project, compared where no suite is named."""
@@ -47,6 +47,9 @@ def prepared(asked: Request, say: Callable[[str], None]) -> Prepared:
     try:
         base = find_version(asked.base, asked.project, cache)
         head = find_version(asked.head, asked.project, cache)
+        for version in (base, head):
+            mark_used(cache / "compiled" / version.identity)
+        tidy(cache)
     except OSError as error:
         raise Unusable(
             f"{error.filename or cache}: {error.strerror}; set XDG_CACHE_HOME to a folder with room"

@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 import os
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from edgeproof.paired.comparison import Comparison, Row, Rules
 from edgeproof.paired.verdicts import LEVEL, Word
 
+Instructions = Mapping[str, tuple[float, float]]
+"""Per call of base and head, by benchmark; empty where they were not counted."""
 _UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
 
 
-def lines(found: Comparison, rules: Rules) -> Iterator[str]:
+def lines(found: Comparison, rules: Rules, instructions: Instructions) -> Iterator[str]:
     """Yield the table, what is missing, the notes and the sentence at the end."""
     if found.rows:
-        yield from _table(found, rules)
+        yield from _table(found, rules, instructions)
     for row in found.rows:
         for count in row.different_counts:
             yield f"{row.name}: {count.name} was {count.base} and is {count.head}"
@@ -58,17 +60,20 @@ def sentence(found: Comparison, rules: Rules) -> str:
     )
 
 
-def _table(found: Comparison, rules: Rules) -> Iterator[str]:
+def _table(found: Comparison, rules: Rules, instructions: Instructions) -> Iterator[str]:
     folder = _folder([row.name for row in found.rows])
     first = f"benchmark in {folder}" if folder else "benchmark"
     rows: list[tuple[str, ...]] = [
         (first, "base median", "head median", "head/base", "interval", "verdict")
     ]
     rows += [_cells(row, rules, len(folder)) for row in found.rows]
+    if instructions:
+        extra = ["instructions", *(_instructions(row, instructions) for row in found.rows)]
+        rows = [(*row[:-1], cell, row[-1]) for row, cell in zip(rows, extra, strict=True)]
     widths = [max(_width(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         cells = [
-            _padded(text, width, is_left=column in (0, 5))
+            _padded(text, width, is_left=column in (0, len(widths) - 1))
             for column, (text, width) in enumerate(zip(row, widths, strict=True))
         ]
         yield "  ".join(cells).rstrip()
@@ -92,6 +97,11 @@ def _cells(row: Row, rules: Rules, cut: int) -> tuple[str, ...]:
         row.name[cut:], duration(verdict.base), duration(verdict.head),
         "" if math.isnan(verdict.ratio) else f"{verdict.ratio:.3f}", interval, word,
     )  # fmt: skip
+
+
+def _instructions(row: Row, counts: Instructions) -> str:
+    base, head = counts.get(row.name, (0.0, 0.0))
+    return f"{head / base:.4f}" if base > 0 and head > 0 else ""
 
 
 def duration(nanoseconds: float) -> str:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 _JUNK = {".git", ".hg", ".venv", "venv", "node_modules", "__pycache__", ".tox", ".nox",
          ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis", ".benchmarks"}  # fmt: skip
+
+
+_KEPT = 20
+_KEPT_SECONDS = 86_400.0
+"""What was used within a day is kept in any case: another comparison may be using it."""
 
 
 class Unusable(Exception):
@@ -37,6 +43,28 @@ def cache_folder() -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or ""
     home = Path(base) if Path(base).is_absolute() else Path.home() / ".cache"
     return home / "edgeproof"
+
+
+def tidy(cache: Path) -> None:
+    """Remove what was not used for a day from each folder of *cache*, but for the newest."""
+    with suppress(OSError):  # nothing to tidy, or another process does so
+        stamp = cache / "tidied"
+        stamp.touch()
+        now = stamp.stat().st_mtime  # the clock that the folders' own times come from
+        for kind in ("revisions", "wheels", "compiled", "environments"):
+            if not (cache / kind).is_dir():
+                continue
+            entries = [entry for entry in (cache / kind).iterdir() if entry.is_dir()]
+            entries.sort(key=lambda entry: entry.stat().st_mtime, reverse=True)
+            for entry in entries[_KEPT:]:
+                if now - entry.stat().st_mtime > _KEPT_SECONDS:
+                    shutil.rmtree(entry, ignore_errors=True)
+
+
+def mark_used(folder: Path) -> None:
+    """Note that a folder of the cache is in use, so that it is not tidied away."""
+    with suppress(OSError):
+        os.utime(folder)
 
 
 def find_version(text: str | None, project: Path, cache: Path) -> Version:
@@ -93,9 +121,24 @@ def _commit(text: str, project: Path) -> str | None:
     return found.strip() if found else None
 
 
+def _refusal(project: Path) -> str | None:
+    """Return what git says, and the remedy, where it does not trust the folder's owner."""
+    done = subprocess.run(
+        ["git", "rev-parse", "--git-dir"], cwd=project, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, errors="replace", check=False,
+    )  # fmt: skip
+    found = re.search(r"detected dubious ownership[^\n]*'(.+)'", done.stderr)
+    if done.returncode == 0 or found is None:
+        return None
+    return f"{found[0]}; run: git config --global --add safe.directory {found[1]}"
+
+
 def _why_no_version(text: str, project: Path) -> str:
     if shutil.which("git") is None:
         return f"{text}: no such folder, and git is not installed, so that it is no revision either"
+    refusal = _refusal(project)
+    if refusal is not None:
+        return f"{text}: git refuses this repository: {refusal}"
     if _git(project, "rev-parse", "--git-dir") is None:
         return f"{text}: no such folder, and {project} is in no git repository"
     if (_git(project, "rev-parse", "--is-shallow-repository") or "").strip() == "true":
@@ -172,6 +215,7 @@ def _wheel(path: Path, cache: Path) -> Version:
 def _made_once(folder: Path) -> Iterator[Path | None]:
     """Yield a folder to fill if *folder* is not there yet; it gets its name when it is complete."""
     if folder.is_dir():
+        mark_used(folder)
         yield None
         return
     folder.parent.mkdir(parents=True, exist_ok=True)

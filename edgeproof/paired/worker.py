@@ -6,6 +6,7 @@ events, one JSON object a line, on a pipe of its own: tests may print what they 
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import os
@@ -201,13 +202,17 @@ def alone(job: Job) -> None:
             try:
                 if command["do"] == "warm up":
                     cost = call.warm_up()
+                    gc.collect()
+                    gc.freeze()
                     job.say("cost", timed=cost.timed, whole=cost.whole, most=cost.most_calls)
                 else:
                     times.append(call.block(command["calls"]))
                     job.say("time", nanoseconds=times[-1])
             except Exception as error:
+                gc.unfreeze()
                 job.say("raised", reason=f"{type(error).__name__}: {error}")
                 raise
+        gc.unfreeze()
         if not times:
             call.once()
         return times or [1.0]

@@ -134,7 +134,7 @@ def test_the_budget_holds_and_too_few_processes_decide_nothing() -> None:
     found = machine.compared(budget=45.0)
     assert machine.now <= 46.0
     assert [row.verdict.word for row in found.rows] == [Word.UNDECIDED]
-    assert "larger budget" in "\n".join(lines(found, Rules()))
+    assert "larger budget" in "\n".join(lines(found, Rules(), {}))
 
 
 def test_a_slowdown_that_could_not_be_confirmed_in_time_is_undecided_and_said() -> None:
@@ -156,7 +156,7 @@ def test_a_benchmark_that_one_version_lacks_fails_and_is_named() -> None:
     assert found.code(Rules(), strict=False) == 1
     assert found.code(Rules(allow_missing=True), strict=False) == 0
     assert {"gone: gone: only base has it", "new: new: only head has it"} <= {
-        *lines(found, Rules())
+        *lines(found, Rules(), {})
     }
 
 
@@ -215,7 +215,7 @@ def test_exact_counts_are_compared_exactly() -> None:
     assert found.code(Rules(allow_counts=True), strict=False) == 0
     named = machine.compared(counts=("reads",))
     assert {c.name for c in named.rows[0].different_counts} == {"reads", "rows_count"}
-    assert "same: rows_count was 100 and is 101" in [*lines(found, Rules())]
+    assert "same: rows_count was 100 and is 101" in [*lines(found, Rules(), {})]
 
 
 def test_a_change_of_speed_between_the_halves_is_said() -> None:
@@ -287,5 +287,16 @@ def test_json_holds_no_value_that_json_lacks() -> None:
     machine = Machine(slow=3.0)
     machine.seconds = 10.0
     found = machine.compared(budget=5.0)
-    (told,) = as_json(found, {"base": "a"}, code=0)["benchmarks"]
+    (told,) = as_json(found, {"base": "a"}, {}, code=0)["benchmarks"]
     assert (told["ratio"], told["interval"], told["base_seconds"]) == (None, None, None)
+
+
+def test_instructions_stand_beside_times_and_change_no_verdict() -> None:
+    found = Machine(same=1.0, other=1.0).compared()
+    counts = {"same": (1000.0, 1300.0), "other": (0.0, 5.0)}
+    table = [*lines(found, Rules(), counts)]
+    assert table[0].split()[-2:] == ["instructions", "verdict"]
+    assert table[1].split()[-2:] == ["1.3000", "SAME"]
+    assert table[2].split()[-1] == "SAME"
+    assert "instructions" not in next(iter(lines(found, Rules(), {})))
+    assert as_json(found, {}, counts, code=0)["benchmarks"][0]["instructions"] == (1000.0, 1300.0)

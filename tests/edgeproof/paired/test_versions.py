@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgeproof.paired.request import Request, prepared
-from edgeproof.paired.versions import Unusable, content_hash, find_version
+from edgeproof.paired.versions import Unusable, content_hash, find_version, tidy
 from tests.edgeproof.paired.projects import TOTAL, commit, git, quick, repeated, repository, write
 
 
@@ -113,6 +113,19 @@ def test_a_folder_without_git_says_so(tmp_path: Path) -> None:
         find_version("main", tmp_path / "p", tmp_path / "cache")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to somebody else")
+def test_a_folder_of_another_owner_is_named_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    project = repository(tmp_path / "p", TOTAL)
+    for place in (project, project / ".git"):
+        os.chown(place, 12345, 12345)
+    with pytest.raises(Unusable, match=r"dubious ownership.*safe\.directory"):
+        find_version("main", project, tmp_path / "cache")
+
+
 def test_one_version_twice_is_refused(tmp_path: Path) -> None:
     project = repository(tmp_path / "p", TOTAL)
     with pytest.raises(Unusable, match="name two"):
@@ -175,3 +188,15 @@ def test_a_file_that_is_no_wheel_is_named(tmp_path: Path) -> None:
     with pytest.raises(Unusable, match="no wheel"):
         find_version("a-1-py3-none-any.whl", tmp_path, tmp_path / "cache")
     assert not [*(tmp_path / "cache" / "wheels").iterdir()]
+
+
+def test_the_cache_keeps_what_is_new_or_in_use(tmp_path: Path) -> None:
+    folders = [tmp_path / "compiled" / str(number) for number in range(30)]
+    for number, folder in enumerate(folders):
+        folder.mkdir(parents=True)
+        if number >= 3:  # the first are of today
+            os.utime(folder, (1_000_000 + number, 1_000_000 + number))
+    tidy(tmp_path)
+    left = {int(folder.name) for folder in (tmp_path / "compiled").iterdir()}
+    assert left == {0, 1, 2, *range(13, 30)}
+    tidy(tmp_path / "nowhere")
