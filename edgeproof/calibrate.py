@@ -11,8 +11,9 @@ import typer
 from core.errors import InputError, InvalidRun
 from edgeproof.options import JsonOption
 from edgeproof.paired.calibration import Calibration, calibrate, lines, subjects
-from edgeproof.paired.comparison import Rules, Untrusted
+from edgeproof.paired.comparison import Untrusted
 from edgeproof.paired.options import seconds, share
+from edgeproof.paired.result import Rules
 from edgeproof.paired.versions import Unusable
 
 

@@ -10,9 +10,10 @@ import typer
 from core.errors import InputError, InvalidRun
 from edgeproof.options import JsonOption, PlainOption
 from edgeproof.paired.calibration import ALONE
-from edgeproof.paired.comparison import Rules, Untrusted
+from edgeproof.paired.comparison import Untrusted
 from edgeproof.paired.options import Shown, run, seconds, share
 from edgeproof.paired.request import OWN_SUITE, Request
+from edgeproof.paired.result import Rules
 from edgeproof.paired.versions import Unusable
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from statistics import median
 from time import monotonic
 
-from edgeproof.paired.comparison import Comparison, Rules, compare
+from edgeproof.paired.comparison import compare
 from edgeproof.paired.request import Request, prepared
+from edgeproof.paired.result import Comparison, Rules
 from edgeproof.paired.verdicts import Word
 
 ALONE = (

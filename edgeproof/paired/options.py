@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from time import monotonic
 
 from edgeproof.paired import table
-from edgeproof.paired.comparison import Rules, as_json, compare
+from edgeproof.paired.comparison import compare
 from edgeproof.paired.instructions import Counts, counted, require_valgrind
 from edgeproof.paired.request import Request, prepared
+from edgeproof.paired.result import Rules, as_json
 from edgeproof.paired.versions import Unusable
 
 _SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}

@@ -22,6 +22,7 @@ _FLAGS = (
     ("--paired-allow-missing", "Do not fail for a benchmark that only one version has."),
     ("--paired-allow-counts", "Do not fail for exact counts that differ."),
     ("--paired-same-suite", "Run the head's benchmarks on both versions."),
+    ("--paired-apart", "Give each version a process of its own in any case."),
     ("--paired-strict", "Exit with 4 if a benchmark is undecided."),
     ("--paired-json", "Print one JSON object on standard output."),
 )
@@ -70,9 +71,10 @@ def _attribute(name: str) -> str:
 
 
 def _compared(config: pytest.Config) -> int:
-    from edgeproof.paired.comparison import Rules, Untrusted
+    from edgeproof.paired.comparison import Untrusted
     from edgeproof.paired.options import Shown, run, seconds, share
     from edgeproof.paired.request import Request
+    from edgeproof.paired.result import Rules
     from edgeproof.paired.versions import Unusable
 
     option = config.option
@@ -88,6 +90,7 @@ def _compared(config: pytest.Config) -> int:
             suite=tuple(str(config.invocation_params.dir / text) for text in config.args),
             options=_options(option),
             same_suite=option.paired_same_suite,
+            apart=option.paired_apart,
         )
         rules = Rules(
             limit=share(option.paired_max_regression or "5%", "--paired-max-regression"),

@@ -183,6 +183,7 @@ def job(task: Task, turn: Turn, group: Sequence[int]) -> dict[str, Any]:
         "distributions": task.distributions,
         "only": turn.only,
         "turned": turn.is_turned,
+        "is_checked": turn.number < 2,  # once in each order of loading
     }
 
 

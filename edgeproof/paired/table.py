@@ -7,7 +7,7 @@ import os
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 
-from edgeproof.paired.comparison import Comparison, Row, Rules
+from edgeproof.paired.result import Comparison, Row, Rules
 from edgeproof.paired.verdicts import LEVEL, Word
 
 Instructions = Mapping[str, tuple[float, float]]

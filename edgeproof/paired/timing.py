@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextvars
 import gc
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from time import perf_counter_ns
+from types import FrameType
 from typing import Any, Protocol
 
 BLOCK_NS = 500_000
@@ -66,6 +68,31 @@ class Call:
         """Make the call, untimed, and return its result."""
         self._single()
         return self.result
+
+    @property
+    def may_be_made(self) -> bool:
+        """Whether the test allows a further call."""
+        return self._most_calls is None or self._most_calls > 0
+
+    def files(self) -> set[str]:
+        """Make one of the calls that the test allows, and return the files whose code it ran."""
+        found: set[str] = set()
+
+        def note(frame: FrameType, event: str, _: object) -> None:
+            if event == "call":
+                found.add(frame.f_code.co_filename)
+
+        if self._warm_ups:
+            self._warm_ups -= 1
+        elif self._most_calls is not None:
+            self._most_calls -= 1
+        before = sys.getprofile()
+        sys.setprofile(note)
+        try:
+            self._context.run(self._single)
+        finally:
+            sys.setprofile(before)
+        return found
 
     def warm_up(self) -> Cost:
         if self._warm_ups is not None:

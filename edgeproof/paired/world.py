@@ -194,17 +194,24 @@ class Worlds:
         """
         self._check_distributions(distributions)
         for world in self.worlds:
-            others = {other.root for other in self.worlds if other is not world} | {project}
             for name, place in world.files().items():
-                path = Path(place).resolve()
-                if path.is_relative_to(world.root) or any(map(path.is_relative_to, suites)):
-                    continue
-                if any(path.is_relative_to(root) for root in others):
+                if self.is_foreign(place, world, project, suites):
                     raise Misplaced(
                         f"{world.name} loaded {name} from {place}, which is not its own; name the "
                         "folder of the packages within a version: --path DIR"
                     )
             self._check_installed(world)
+
+    def is_foreign(self, place: str, world: World, project: Path, suites: Sequence[Path]) -> bool:
+        """Say whether a file belongs to another version than *world*, or to the working folder."""
+        path = Path(place)
+        if not path.is_absolute() or _depth(place, self._installed) > _depth(place, world.paths):
+            return False
+        path = path.resolve()
+        if path.is_relative_to(world.root) or any(map(path.is_relative_to, suites)):
+            return False
+        others = {other.root for other in self.worlds if other is not world} | {project}
+        return any(map(path.is_relative_to, others))
 
     def _check_distributions(self, distributions: Sequence[str]) -> None:
         if not distributions:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from edgeproof.paired.calibration import Rate, calibrate, lines, subjects
-from edgeproof.paired.comparison import Comparison, Row, Rules
+from edgeproof.paired.result import Comparison, Row, Rules
 from edgeproof.paired.verdicts import Verdict, Word
 from tests.edgeproof.paired.projects import quick
 

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeproof.paired.comparison import MOST, Comparison, Rules, Untrusted, as_json, compare
+from edgeproof.paired.comparison import MOST, Untrusted, compare
 from edgeproof.paired.processes import Crashed, Event, Task, TimeUp, Turn
+from edgeproof.paired.result import Comparison, Rules, as_json
 from edgeproof.paired.table import lines
 from edgeproof.paired.verdicts import FEWEST, Word
 
