@@ -14,6 +14,8 @@ from edgeproof.paired.sessions import Side
 from edgeproof.paired.timing import Call
 from edgeproof.paired.world import World, Worlds, editable_packages, mapped_paths
 
+_ENGINE = {str(path) for path in Path(__file__).parent.glob("*.py")}
+
 
 class Fault(Exception):
     """Why nothing can be measured in this process; one line."""
@@ -85,7 +87,7 @@ class Job:
         Packages that both versions share may keep objects of the one that was loaded first.
         """
         self.worlds.switch(world)
-        for place in sorted(call.files()):
+        for place in sorted(call.files() - _ENGINE):
             if self.worlds.is_foreign(place, world, self.project, self.suites):
                 self._fault = self._fault or Fault(
                     f"a benchmark of {world.name} runs {place}, which is not its own: an installed "

@@ -42,9 +42,7 @@ def sentence(found: Comparison, rules: Rules) -> str:
     regressions = [row for row in found.rows if row.is_regression]
     faults = []
     if regressions:
-        faults.append(
-            f"{len(regressions)} slower, by {100 * rules.limit:g} % or more for all that is known"
-        )
+        faults.append(f"{len(regressions)} slower by about {100 * rules.limit:g} % or more")
     changed = sum(bool(row.different_counts) for row in found.rows)
     if changed:
         faults.append(f"{changed} with other counts" + " (allowed)" * rules.allow_counts)

@@ -54,7 +54,7 @@ class Verdict:
     reason: str = ""
 
     def is_beyond(self, limit: float) -> bool:
-        """Say whether it is slower, and by as much as *limit* for all that is known."""
+        """Say whether it is slower, and perhaps by about *limit* or more."""
         if self.word is not Word.SLOWER or self.interval is None:
             return False
         return self.interval[1] >= 1 + LINE * limit

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from edgeproof.paired.calibration import ALONE
+from edgeproof.paired.request import OWN_SUITE
 from edgeproof.paired.versions import Unusable
+from tests.edgeproof.commands import ROOT
 from tests.edgeproof.paired.projects import TOTAL, commit, git, quick, repeated, repository, write
 
 SLOW = (
@@ -225,6 +229,21 @@ def test_an_installed_copy_is_not_measured_as_both_versions(
     with pytest.raises(Unusable, match=r"installed kernel from .*--path"):
         repeated(project)
     assert repeated(project, paths=("python",)).pairs.keys() == {"test_it"}
+
+
+def test_our_own_benchmarks_are_compared_with_those_of_another_checkout(tmp_path: Path) -> None:
+    packages = ("bench", "core", "edgeproof", "reports", "scenarios", "sim")
+    for package in packages:
+        shutil.copytree(
+            ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    options = (*ALONE, "-k", "peek_without")
+    found = repeated(ROOT, str(tmp_path), suite=(OWN_SUITE,), options=options)
+    assert found.pairs.keys() == {"test_peek_without_a_span"}
+    assert found.told("base", "broken") == found.told("head", "broken") == {}
+    for side, root in (("base", tmp_path), ("head", ROOT)):
+        assert found.files[side]
+        assert all(Path(file).is_relative_to(root) for file in found.files[side])
 
 
 @pytest.mark.parametrize("number", [0, 1])
