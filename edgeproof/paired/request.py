@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from edgeproof.paired.environments import environment
@@ -43,6 +44,8 @@ class Prepared:
 
 def prepared(asked: Request, say: Callable[[str], None]) -> Prepared:
     """Find both versions and the environments that they need. Raise Unusable with the remedy."""
+    if any(find_spec(name) is None for name in ("pytest", "pytest_benchmark")):
+        raise Unusable("pytest-benchmark is not installed; install edgeproof[bench]")
     cache = cache_folder()
     try:
         base = find_version(asked.base, asked.project, cache)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import zipfile
 from pathlib import Path
 
@@ -132,6 +133,14 @@ def test_one_version_twice_is_refused(tmp_path: Path) -> None:
         prepared(
             Request(base=".", head=None, project=project, suite=("benchmarks",)), lambda _: None
         )
+
+
+def test_an_environment_without_pytest_benchmark_is_told_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pytest_benchmark", None)
+    with pytest.raises(Unusable, match=r"edgeproof\[bench\]"):
+        repeated(repository(tmp_path / "p", TOTAL))
 
 
 def test_a_version_without_the_suite_is_named_with_the_remedy(
