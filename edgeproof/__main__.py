@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
+from pathlib import Path
 
 
 def run() -> int:
     """Run the command line; Ctrl-C is one line while its parts are still being imported, too."""
+    _prefer_own_packages()
     try:
         from edgeproof.main import main
     except KeyboardInterrupt:
         print("edgeproof: interrupted; nothing was begun", file=sys.stderr)
         return 130
     return main()
+
+
+def _prefer_own_packages() -> None:
+    """Look for our packages beside this one, where the folder that we run in has a `core`, too."""
+    ours = Path(__file__).resolve().parents[1]
+    found = find_spec("core")
+    if found is None or found.origin is None or not Path(found.origin).is_relative_to(ours):
+        sys.path.insert(0, str(ours))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,105 @@
+"""What the command and the plugin have in common: amounts as text, and the run itself."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import monotonic
+
+from edgeproof.paired import table
+from edgeproof.paired.comparison import compare
+from edgeproof.paired.instructions import Counts, counted, require_valgrind
+from edgeproof.paired.request import Request, prepared
+from edgeproof.paired.result import Rules, as_json
+from edgeproof.paired.versions import Unusable
+
+_SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_LINE_SECONDS = 5.0
+
+
+def seconds(text: str, name: str) -> float:
+    """Return the seconds of `90s`, `5m` or `1h`; Unusable names the option otherwise."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|m|h)", text.strip(), re.ASCII)
+    if found is None or float(found[1]) == 0:
+        raise Unusable(f"{name} {text}: is no time above 0; write for example 90s or 5m")
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+def share(text: str, name: str) -> float:
+    """Return the share that `5%` or `0.05` is; Unusable names the option otherwise."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%?)", text.strip(), re.ASCII)
+    value = float(found[1]) / (100 if found[2] else 1) if found else 0.0
+    if not 0.001 <= value <= 10:
+        raise Unusable(
+            f"{name} {text}: is no share from 0.1% to 1000%; write for example 5% or 0.05"
+        )
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """How the result is shown and judged."""
+
+    as_json: bool = False
+    strict: bool = False
+    with_instructions: bool = False
+
+
+def run(asked: Request, rules: Rules, shown: Shown) -> int:
+    """Compare, print the result and return the exit code. Raise Unusable or Untrusted.
+
+    Progress goes to standard error.
+    """
+    if shown.with_instructions:
+        require_valgrind()  # before minutes are spent
+    ready = prepared(asked, _note)
+    head = f"base: {ready.base.label}   head: {ready.head.label}"
+    for line in (head, f"mode: {ready.mode}", *ready.notes):
+        _note(line)
+    told = _Progress()
+    found = compare(ready.task, rules, say=told.say)
+    counts: Counts = {}
+    if shown.with_instructions and not found.is_interrupted:
+        names = [row.name for row in found.rows]
+        deadline = monotonic() + rules.budget
+        counts = counted(ready.task, names, deadline=deadline, say=lambda text: told.say(text, 0.0))
+    code = found.code(rules, strict=shown.strict)
+    if shown.as_json:
+        facts = {
+            "base": ready.base.label,
+            "head": ready.head.label,
+            "mode": "one process" if ready.task.is_together else "processes of their own",
+            "max_regression": rules.limit,
+        }
+        print(json.dumps(as_json(found, facts, counts, code=code), allow_nan=False))
+    else:
+        for line in _printable([head, f"mode: {ready.mode}", *table.lines(found, rules, counts)]):
+            print(line)
+    sys.stdout.flush()
+    return code
+
+
+class _Progress:
+    """A line on standard error where something new is to be said, at most every few seconds."""
+
+    def __init__(self) -> None:
+        self._at = -_LINE_SECONDS
+
+    def say(self, text: str, share: float) -> None:
+        now = monotonic()
+        if now - self._at >= _LINE_SECONDS or share >= 1:
+            self._at = now
+            _note(text)
+
+
+def _note(text: str) -> None:
+    for line in _printable([text]):
+        print(line, file=sys.stderr, flush=True)
+
+
+def _printable(lines: Sequence[str]) -> list[str]:
+    """Return lines without what would steer a terminal; names come from the compared project."""
+    return ["".join(c if c.isprintable() else "\ufffd" for c in line) for line in lines]

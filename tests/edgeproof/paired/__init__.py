@@ -1,0 +1,1 @@
+"""The comparison of two versions: statistics, processes, versions and the pytest plugin."""
