@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from core.addresses import is_loopback
 from core.distributions import Latency, parse_distribution
 from core.part import Part
 from core.units import Duration
@@ -68,7 +68,7 @@ class Destination(Part):
                 f"url is {self.url[:100]!r}; write https://HOST/PATH, http://HOST/PATH, "
                 f'"{LOCAL}" or "{NONE}"'
             )
-        if self.token_variable is not None and url.scheme == "http" and not _is_loopback(url.host):
+        if self.token_variable is not None and url.scheme == "http" and not is_loopback(url.host):
             raise ValueError("url is http, which would show the token to others; use https")
         return self
 
@@ -83,12 +83,3 @@ def delivery_notes(counters: Mapping[str, int]) -> tuple[str, ...]:
         f"The destination did not take {lost:,} of {lost + sent:,} finished conversions; they were "
         "given up.",
     )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

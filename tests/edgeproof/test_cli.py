@@ -213,7 +213,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("prove baseline --gate nothing", "use one of target, alert, model"),
         ("serve baseline --port 70000", "--port"),
         ("serve nothing", "no such scenario file"),
-        ("serve baseline --redis nothing", "nothing"),
+        ("serve baseline --port 0 --redis nothing", "nothing"),
         ("report", "Missing argument"),
         ("report nothing", "nothing: no such folder"),
         ("report .", "no such record"),
