@@ -38,7 +38,7 @@ class _BoundedHead(HTTPSocketPoolResponse):
         super().feed(data)
 
 
-# The client makes its responses of this name, which is only an import there: no option sets another.
+# The client makes its responses of this name; it has no option for another class.
 geventhttpclient.client.HTTPSocketPoolResponse = _BoundedHead  # type: ignore[attr-defined]
 
 
