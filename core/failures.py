@@ -72,7 +72,7 @@ _TEXTS = {
     Cause.DROPPED: "no free connection",
     Cause.EXHAUSTED: "generator out of sockets",
     Cause.UNSENDABLE: "request cannot be written as HTTP",
-    Cause.TOO_LARGE: "answer has more than 16 MB",
+    Cause.TOO_LARGE: "answer too large (head over 256 kB or body over 16 MB)",
     Cause.LOST: "no outcome: generator at fault",
     Cause.OTHER: "rarer reasons",
     Cause.UNKNOWN: "reason not recorded",

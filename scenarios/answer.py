@@ -1,4 +1,4 @@
-"""The answer to a request of a load, read and decoded up to a bound."""
+"""The answer to a request of a load: its head and its body, read and decoded up to a bound."""
 
 from __future__ import annotations
 
@@ -7,16 +7,39 @@ from collections.abc import Iterator
 from typing import Any
 
 import brotli
+import geventhttpclient.client
+from geventhttpclient.response import HTTPSocketPoolResponse
 from locust.contrib.fasthttp import FastResponse
 
 MAX_ANSWER_BYTES = 16_000_000
 """Of a body, as it was sent and as it is decoded; with many requests in flight memory holds."""
 
+MAX_HEAD_BYTES = 256_000
+"""Of a head. One that comes without a pause is read without a turn of the event loop: no time limit
+would ever end it."""
+
 _PIECE_BYTES = 2**16
 
 
 class AnswerTooLarge(Exception):
-    """A body of more than MAX_ANSWER_BYTES."""
+    """A body of more than MAX_ANSWER_BYTES, or a head of more than MAX_HEAD_BYTES."""
+
+
+class _BoundedHead(HTTPSocketPoolResponse):
+    """What the client reads an answer from; it raises AnswerTooLarge while it reads the head."""
+
+    _fed = 0
+
+    def feed(self, data: str | bytes) -> None:
+        if not self.headers_complete or self.get_code() < 200:
+            self._fed += len(data)
+            if self._fed > MAX_HEAD_BYTES:
+                raise AnswerTooLarge(f"the head has more than {MAX_HEAD_BYTES} bytes")
+        super().feed(data)
+
+
+# The client makes its responses of this name; it has no option for another class.
+geventhttpclient.client.HTTPSocketPoolResponse = _BoundedHead  # type: ignore[attr-defined]
 
 
 class BoundedResponse(FastResponse):

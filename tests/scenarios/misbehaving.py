@@ -92,7 +92,22 @@ async def _huge(writer: Writer) -> None:
         await writer.drain()
 
 
+async def _endless_head(writer: Writer) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nX: ")
+    while not writer.transport.is_closing():
+        writer.write(b"x" * 100_000)
+        await writer.drain()
+
+
+async def _interim(writer: Writer) -> None:
+    while not writer.transport.is_closing():
+        writer.write(b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n" * 1000)
+        await writer.drain()
+
+
 MANNERS |= {
+    "endless_head": _endless_head,
+    "interim": _interim,
     "huge": _huge,
     "bomb": _says(_labelled("gzip", gzip.compress(b"1" * 17_000_000))),
     "brotli_bomb": _says(_labelled("br", brotli.compress(b"1" * 17_000_000, quality=1))),
