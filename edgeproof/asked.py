@@ -41,14 +41,17 @@ def asked(
     source: str,
     *,
     workload: Workload | None = None,
+    is_timed: bool = False,
     hosts: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return what run.json keeps of the command that is running.
 
-    source: the scenario as the command line names it. Secrets are masked. Raise InputError if the
-    trace cannot be read.
+    source: the scenario as the command line names it. is_timed: whether a trace's own times stand
+    in for the stages, as they do where *workload* says so. Secrets are masked. Raise InputError if
+    the trace cannot be read.
     """
     path = find_scenario(source)
+    is_timed = is_timed or (workload is not None and workload.is_timed)
     rates = [max(stage.rate, stage.ramp_to or 0.0) for stage in scenario.traffic.stages]
     arguments = masked(current().arguments)
     return {
@@ -57,7 +60,7 @@ def asked(
         "scenario_hash": scenario_hash(scenario),
         "changes": _changes(arguments),
         "seed": scenario.seed,
-        "highest_stage_rate": max(rates, default=0.0),
+        "highest_stage_rate": None if is_timed else max(rates, default=0.0),
         "requests": None if workload is None else len(workload),
         "seconds": scenario.total_time,
         "hosts": masked(hosts),

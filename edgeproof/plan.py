@@ -62,8 +62,9 @@ def command(
         trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
     )  # fmt: skip
     checked_bound(chosen, max_rate)
-    tell_notes(prepare_measured(chosen).workload)
-    told = asked(chosen, scenario)
+    workload = prepare_measured(chosen).workload
+    tell_notes(workload)
+    told = asked(chosen, scenario, is_timed=workload.is_timed)
     folder = new_folder(out, chosen.name)
     display = Display(plain=plain, quiet=json)
     started = monotonic()

@@ -28,12 +28,17 @@ def asked_rows(asked: Mapping[str, Any]) -> Facts:
 
 
 def _rate(asked: Mapping[str, Any]) -> str:
-    highest = words.rate_text(float(asked["highest_stage_rate"]))
+    highest = asked["highest_stage_rate"]
+    source = (
+        "the trace's own times"
+        if highest is None
+        else f"the stages' highest is {words.rate_text(float(highest))}"
+    )
     if asked["requests"] is None:
-        return f"the stages' highest is {highest}"
+        return source
     number, seconds = int(asked["requests"]), float(asked["seconds"])
     mean = words.rate_text(number / seconds)
-    return f"{mean} on average ({number:,} in {seconds:g} s); the stages' highest is {highest}"
+    return f"{mean} on average ({number:,} in {seconds:g} s); {source}"
 
 
 def _trace(trace: Mapping[str, Any]) -> str:
