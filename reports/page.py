@@ -37,7 +37,8 @@ _HOW = {
     "capacity": (
         "Capacity",
         "Green line: the highest rate tried at which every KPI holds. Yellow: the gap to the first"
-        " rate at which one does not. On the right, 100 % is each KPI's own target.",
+        " rate at which one does not. Red: from that rate on. On the right, 100 % is each KPI's"
+        " own target.",
     ),
 }
 _ENVIRONMENT = Environment(
