@@ -325,11 +325,13 @@ def _endpoints(scenario: Scenario, trace: Trace, stop: int) -> NDArray[np.uint8]
     source = scenario.trace
     default = ENDPOINTS.index(source.default.endpoint)
     if trace.endpoints is not None:
-        for name in trace.endpoint_names:
+        for code, name in enumerate(trace.endpoint_names):
             if name not in ("track", "attribution", "journey"):
+                at = np.flatnonzero(trace.endpoints == code)
+                where = f", first at access {at[0] + 1:,}" if at.size else ""
                 raise InputError(
-                    f"{trace.source}: endpoint is {name!r}; a trace can ask for track, "
-                    "attribution or journey"
+                    f"{trace.source}: endpoint is {name!r}{where}; a trace can ask for track, "
+                    "attribution or journey: leave other accesses out of it"
                 )
         codes = np.array([ENDPOINTS.index(name) for name in trace.endpoint_names], dtype=np.uint8)
         return codes[trace.endpoints[:stop]]

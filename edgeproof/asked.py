@@ -44,13 +44,13 @@ def asked(
     source: str,
     *,
     workload: Workload | None = None,
+    is_timed: bool = False,
     hosts: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return what run.json keeps of the command that is running.
 
     source: the scenario as the command line names it. A trace with times of its own uses no stage,
-    so none has a rate. Secrets are masked. Raise InputError if the
-    trace cannot be read.
+    so none has a rate. Secrets are masked. Raise InputError if the trace cannot be read.
     """
     path = find_scenario(source)
     is_timed = timed_window(scenario) is not None

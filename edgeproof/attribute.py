@@ -309,7 +309,7 @@ def command(
             survey = Survey(
                 file=db,
                 parameters=parameters,
-                window=Window(start_ms=_time("--from", from_), end_ms=_time("--to", to)),
+                window=_window(from_, to),
                 with_nulls=not without_nulls,
                 most=most_channels,
             )
@@ -369,6 +369,14 @@ def _shares(name: str, text: str, count: int) -> tuple[float, ...]:
             f"such as {'40/20/40' if count == 3 else '30/30/30/10'}"
         )
     return tuple(number / 100 for number in numbers)
+
+
+def _window(from_: str | None, to: str | None) -> Window:
+    """Return the window from *from_* to *to*; InputError, in the words of the user, if empty."""
+    start_ms, end_ms = _time("--from", from_), _time("--to", to)
+    if start_ms is not None and end_ms is not None and start_ms >= end_ms:
+        raise InputError(f"--to {to} is not after --from {from_}: no conversion lies between them")
+    return Window(start_ms=start_ms, end_ms=end_ms)
 
 
 def _time(name: str, text: str | None) -> int | None:

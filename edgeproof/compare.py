@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from core.errors import InputError, InvalidRun
-from edgeproof.options import JsonOption, PlainOption
+from edgeproof.options import JsonOption
 from edgeproof.paired.calibration import ALONE
 from edgeproof.paired.comparison import Untrusted
 from edgeproof.paired.options import Shown, run, seconds, share
@@ -93,14 +93,12 @@ def command(
         bool, typer.Option("--strict", help="Exit with 4 if a benchmark is undecided.")
     ] = False,
     as_json: JsonOption = False,
-    plain: PlainOption = False,
 ) -> int:
     """Compare two versions' benchmarks in one run: FASTER, SLOWER, SAME or UNDECIDED.
 
     Both are loaded into fresh processes and timed in turns, call by call. Exit code 1: slower
     beyond the limit, other counts, or a benchmark that one version lacks.
     """
-    del plain  # it is always plain: progress is lines, and there are no colours
     own = suite is None
     try:
         asked = Request(

@@ -58,6 +58,8 @@ def finish(
 
     rows = compare(kpis, predicted, measured) if predicted or measured else []
     verdict = outcome(rows, options.required)
+    if plan is not None and not rows:
+        verdict = Outcome.PASS if plan.highest_rate is not None else Outcome.FAIL
     report = Report(
         title=title,
         rows=rows,
@@ -87,7 +89,12 @@ def finish(
         if len(why) > 1:
             show_table(why, plain=options.plain)
         told = failures.lines(predicted, measured)
-        for line in (*told, *lines, *([model_verdict] if model_verdict else ())):
+        for line in (
+            *told,
+            *_start_lines(measured),
+            *lines,
+            *([model_verdict] if model_verdict else ()),
+        ):
             print(line)
         for reason in report.invalid_reasons:
             print(f"INVALID: {reason}")
@@ -95,6 +102,18 @@ def finish(
         print(f"Report: {folder / 'report.html'}")
     sys.stdout.flush()
     return exit_code(verdict, outcomes(rows, options.gate), options, model_holds=model_holds)
+
+
+def _start_lines(measured: RunRecord | None) -> list[str]:
+    """Return that the measurement began on caches in an unknown state, if it did."""
+    beginning = "clean start: not possible: "
+    notes = measured.notes if measured is not None else ()
+    return [
+        "Start not clean: the caches held whatever earlier requests had left, or nothing "
+        f"({note.removeprefix(beginning)})."
+        for note in notes
+        if note.startswith(beginning)
+    ]
 
 
 def outcomes(rows: Sequence[Row], gate: str) -> list[Outcome]:

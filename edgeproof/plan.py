@@ -62,7 +62,8 @@ def command(
         trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
     )  # fmt: skip
     checked_bound(chosen, max_rate)
-    tell_notes(prepare_measured(chosen).workload)
+    workload = prepare_measured(chosen).workload
+    tell_notes(workload)
     told = asked(chosen, scenario)
     folder = new_folder(out, chosen.name)
     display = Display(plain=plain, quiet=json)

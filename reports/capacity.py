@@ -59,9 +59,9 @@ def capacity(plan: CapacityPlan, kpis: Sequence[Kpi]) -> Figure:
 
 
 def _leading(plan: CapacityPlan, kpis: Sequence[Kpi]) -> Kpi | None:
-    """Return the KPI of the left panel: p95 of track, else the first one that breaks."""
+    """Return the KPI of the left panel: the latency that breaks first, else p95 of track."""
     known = [k for k in kpis if k.metric.unit == "seconds" and _series(plan, k)]
-    for name in ("p95_track", *plan.breaks_first):
+    for name in (*plan.breaks_first, "p95_track"):
         for kpi in known:
             if kpi.name == name:
                 return kpi

@@ -93,6 +93,7 @@ def points_table(plan: CapacityPlan, kpis: Sequence[Kpi]) -> list[tuple[str, ...
     for point in plan.points:
         parts = [
             f"{name} {words.number_of(judged[name], point.values[name])}"
+            f" (target {judged[name].target_text})"
             if name in judged and name in point.values
             else f"{name} not measured"
             for name in point.broken

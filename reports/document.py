@@ -75,6 +75,7 @@ def _json(report: Report) -> str:
         "basis": report.basis,
         "model_verdict": report.model_verdict,
         **failures.data(report.predicted, report.measured),
+        **({} if report.plan is None else {"plan": report.plan.to_json()}),
         "facts": [{"label": label, "value": value} for label, value in report.facts],
         "notes": report.all_notes,
     }

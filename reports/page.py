@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from core.record import READ_OUTCOMES
 from core.verdict import Row
 from reports import failures, style, tables, words
+from reports.capacity_words import points_table
 from reports.report import Report
 
 _HOW = {
@@ -36,7 +37,8 @@ _HOW = {
     "capacity": (
         "Capacity",
         "Green line: the highest rate tried at which every KPI holds. Yellow: the gap to the first"
-        " rate at which one does not. On the right, 100 % is each KPI's own target.",
+        " rate at which one does not. Red: from that rate on. On the right, 100 % is each KPI's"
+        " own target.",
     ),
 }
 _ENVIRONMENT = Environment(
@@ -77,7 +79,12 @@ def html(report: Report, figures: Mapping[str, Figure], svgs: Mapping[str, bytes
         reads=_reads(report),
         reads_header=tables.reads_table(report.predicted, report.measured)[0],
         audit=tables.audit_table(report.measured),
+        rates=_rates(report),
     )
+
+
+def _rates(report: Report) -> tables.Table:
+    return points_table(report.plan, report.judged) if report.plan is not None else []
 
 
 def _kpi(row: Row) -> dict[str, Any]:
@@ -130,6 +137,7 @@ def markdown(report: Report, figures: Mapping[str, Figure]) -> str:
         parts.append("".join(f"- {say(style.finding(figure))}\n" for figure in figures.values()))
     of_one = " (one run)" if report.shows_one_run else ""
     sections = (
+        ("Rates tried", _rates(report), 0),
         ("Failed requests", failures.failures_table(report.predicted, report.measured), 1),
         (f"Cache reads{of_one}", tables.reads_table(report.predicted, report.measured), 2),
         ("Load generator", tables.audit_table(report.measured), 3),

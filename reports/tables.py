@@ -13,7 +13,7 @@ KPI_HEADER = ("KPI", "target", "predicted", "measured", "error", "verdict")
 READS_HEADER = ("cache read", "side", "reads", "L1", "L2", "database", "of these waited", "absent")
 AUDIT_HEADER = ("what", "found", "limit", "verdict")
 _EMPTY = ("", "-", words.DASH)
-MAX_DROPPED, MAX_CPU = 0.001, 0.9
+MAX_DROPPED, MAX_CPU, MAX_DELAY_ERROR = 0.001, 0.9, 0.0001
 
 Table = list[tuple[str, ...]]
 
@@ -135,12 +135,19 @@ def audit_table(record: RunRecord | None) -> Table:
         ),
     ]
     if audit.delay_error_mean is not None:
-        error = format_duration(audit.delay_error_mean)
-        table.append(("emulated delays off by (mean)", error, words.DASH, "reported"))
+        table.append(
+            (
+                "emulated delays off by (mean)",
+                format_duration(audit.delay_error_mean),
+                f"at most {format_duration(MAX_DELAY_ERROR)}",
+                _kept(abs(audit.delay_error_mean) <= MAX_DELAY_ERROR),
+            )
+        )
     speeds = (("generator", audit.generator_speed), ("service", audit.service_speed))
     for name, speed in speeds:
         if speed is not None:
-            table.append((f"machine speed, {name}", f"{speed:.4g}", words.DASH, "reported"))
+            what = f"a fixed piece of work takes the {name}"
+            table.append((what, format_duration(speed), words.DASH, "reported"))
     return table
 
 

@@ -212,7 +212,7 @@ def test_without_types_and_endpoints_the_default_answers(tmp_path: Path) -> None
 @pytest.mark.parametrize("endpoint", ["channels", "checkout"])
 def test_an_endpoint_that_a_trace_cannot_ask_for_is_refused(tmp_path: Path, endpoint: str) -> None:
     path = csv(tmp_path / "k.csv", "key", "endpoint", rows=[(1, "track"), (2, endpoint)] * 99)
-    with pytest.raises(InputError, match=f"endpoint is '{endpoint}'; a trace can ask for track"):
+    with pytest.raises(InputError, match=f"endpoint is '{endpoint}', first at access 2; a trace"):
         prepare(scenario(path))
 
 

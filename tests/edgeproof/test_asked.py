@@ -124,6 +124,22 @@ def test_trace_with_times_of_its_own_has_its_rate_and_no_stage_s(
     capsys.readouterr()
 
 
+@pytest.mark.parametrize("command", ["simulate", "plan"])
+def test_a_trace_with_times_has_no_rate_of_the_stages(
+    here: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    rows = "".join(f"k{i % 7},{i * 0.05:.2f}\n" for i in range(80))
+    (here / "timed.csv").write_text(f"key,time\n{rows}")
+    more = ["--max-rate", "20"] if command == "plan" else []
+    arguments = [command, "s.toml", "--trace", "timed.csv", "--out", "run", "--json", *more]
+    assert main(arguments) in (0, 1), capsys.readouterr().err
+    capsys.readouterr()
+    facts = json.loads((here / "run" / "report.json").read_text())["facts"]
+    rate = {fact["label"]: fact["value"] for fact in facts}["Rate"]
+    assert "the trace's own times" in rate
+    assert "stages" not in rate
+
+
 def test_run_of_an_older_version_is_still_drawn(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

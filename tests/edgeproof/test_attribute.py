@@ -447,7 +447,10 @@ def test_options_reach_the_resamples(path_file: Path, capsys: pytest.CaptureFixt
         (["--db", "nothing.db"], "there is no such file"),
         (["--db", "paths.csv"], "not a usable database"),
         (["--db", "paths.csv", "--from", "soon"], "--from 'soon': no time"),
-        (["--db", "paths.csv", "--from", "2026-02-01", "--to", "2026-01-01"], "is empty"),
+        (
+            ["--db", "paths.csv", "--from", "2026-02-01", "--to", "2026-01-01"],
+            "--to 2026-01-01 is not after --from 2026-02-01",
+        ),
         (
             ["--db", "paths.csv", "--from", "1764000000"],
             "--from 1764000000: epoch seconds (2025-11-24T16:00Z); give epoch milliseconds, "

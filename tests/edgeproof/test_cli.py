@@ -635,6 +635,28 @@ def test_report_of_a_run_that_cannot_be_trusted_goes_into_the_run_and_exits_3(
         assert audit.invalid[0] in (Path(run) / name).read_text(), name
 
 
+@pytest.mark.parametrize(
+    ("note", "said"),
+    [
+        ("clean start: not possible: http://h: the host answered 405", True),
+        ("clean start: clean", False),
+        ("clean start: fresh service processes", False),
+    ],
+)
+def test_a_start_that_was_not_clean_is_said_on_the_terminal(
+    judged_run: Path, tmp_path: Path, note: str, said: bool
+) -> None:
+    from dataclasses import replace
+
+    record = read_record(judged_run / "record.json")
+    measured = replace(record, engine="load", replications=(), notes=(*record.notes, note))
+    run = run_with(measured, tmp_path / "run")
+    done = edgeproof("report", run, cwd=tmp_path)
+    assert ("Start not clean: " in done.stdout) == said
+    if said:
+        assert "(http://h: the host answered 405)." in done.stdout
+
+
 # A terminal.
 
 SHOW = """

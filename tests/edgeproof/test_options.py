@@ -92,6 +92,23 @@ USED: dict[tuple[str, str], str] = {
     ("bench run", "-k"): "none that holds it is refused",
     ("bench run", "--json"): "where figures go",
     ("bench accept", "--reason"): "kept; an empty one is refused",
+    **{
+        ("bench compare", o): "what is compared, and how"
+        for o in ("--suite", "-k", "--path", "--same-suite", "--apart", "--instructions")
+    },
+    **{
+        ("bench compare", o): "what fails"
+        for o in ("--max-regression", "--allow-missing", "--allow-counts", "--count", "--strict")
+    },
+    **{
+        ("bench calibrate", o): "what is tried"
+        for o in ("--suites", "--slowdowns", "--max-regression", "--apart")
+    },
+    **{
+        (f"bench {c}", o): words
+        for c in ("compare", "calibrate")
+        for o, words in (("--budget", "a bound"), ("--json", "what is printed"))
+    },
 }  # fmt: skip
 
 # Command lines on which an option has no effect, and the line that says so. All of them end with

@@ -25,12 +25,27 @@ def test_plan_ends_at_its_bound_and_can_be_reported_again(tmp_path: Path) -> Non
     assert "Waiting is left out of p95_cpu (for the CPU)" in done.stdout
     assert done.stdout.splitlines()[0].split() == ["requests/s", "all", "KPIs", "hold"]
     assert "planning: 100 %" in done.stderr
-    plan = CapacityPlan.from_json(json.loads((tmp_path / "plan" / "plan.json").read_text()))
+    kept = json.loads((tmp_path / "plan" / "plan.json").read_text())
+    plan = CapacityPlan.from_json(kept)
     assert [point.rate for point in plan.points] == [20.0, 40.0, 50.0]
+    data = json.loads((tmp_path / "plan" / "report.json").read_text())
+    assert (data["outcome"], data["plan"]) == ("PASS", kept)
     again = edgeproof("report", "plan", "--out", "again", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert sentence in again.stdout
     assert (tmp_path / "again" / "figures" / "capacity.svg").is_file()
+
+
+def test_plan_that_no_rate_meets_fails_and_so_does_its_report(tmp_path: Path) -> None:
+    kpis = "kpis=[{metric='p95_cpu',target='< 1us',alert='> 2us'}]"
+    done = edgeproof(
+        "plan", "baseline", *SMALL, "--set", kpis, "--max-rate", "20", "--out", "plan", "--json",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert json.loads(done.stdout)["outcome"] == "FAIL"
+    again = edgeproof("report", "plan", cwd=tmp_path)
+    assert again.returncode == 1, again.stderr
 
 
 def test_plan_of_what_nobody_can_measure_ends_with_one_line(tmp_path: Path) -> None:

@@ -436,7 +436,7 @@ def test_events_beside_a_population_are_attributed_alone_and_that_is_said(tmp_pa
     (notice,) = own_account(file)
     assert "30 invented conversions of a scenario's population are left out" in notice
     assert own_account(file, "--jobs", "2") == [notice]
-    assert own_account(file, "--lead", "view") == [notice]
+    assert own_account(file, "--lookback", "40d") == [notice]
     with running(*SERVE, *options[:3], cwd=tmp_path) as command:
         said = command.wait_for("Notice|Ctrl-C ends it", on_stdout=True)
         assert "holds invented users beside your events" in said

@@ -105,7 +105,7 @@ def test_a_plans_table_names_what_breaks_with_its_figure() -> None:
     assert points_table(plan(*points, good=100.0, bad=101.5), KPIS) == [
         ("requests/s", "all KPIs hold", "breaks"),
         ("100", "yes", "-"),
-        ("102", "no", "p95_track 100 ms, hit_ratio not measured"),
+        ("102", "no", "p95_track 100 ms (target < 100ms), hit_ratio not measured"),
         ("102", "no", "the database cannot keep up"),
     ]
     assert points_table(plan(GOOD, good=100.0, bad=None), KPIS)[0] == (

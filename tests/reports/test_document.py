@@ -269,7 +269,10 @@ def test_one_side_alone_makes_a_whole_report(tmp_path: Path) -> None:
     plan = (tmp_path / "plan" / "report.md").read_text()
     assert "Every KPI is predicted to hold up to 1,200 requests/s" in plan
     assert plan.startswith("# → 1,200 requests/s: ")  # a plan is no verdict on a run
+    assert "## Rates tried" in plan
+    assert "(target &lt; 50ms)" in plan
     written = (tmp_path / "plan" / "report.html").read_text()
+    assert "What holds at each rate" in written
     assert "</span> 1,200 requests/s</p>" in written
 
 

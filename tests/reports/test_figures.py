@@ -155,6 +155,8 @@ def test_the_capacity_names_the_rate_that_holds_and_what_breaks_first() -> None:
     title = style.finding(capacity(plan, records.KPIS))
     assert f"up to {plan.highest_rate:,.0f} requests/s" in title
     assert f"p95_query breaks first, at {plan.breaking_rate:,.0f} requests/s" in title
+    left = capacity(plan, records.KPIS).axes[0]
+    assert left.get_title(loc="left") == "p95_query"
     title = style.finding(capacity(records.plan(saturation=100.0), records.KPIS))
     assert title.startswith("No rate tried holds every KPI")
     title = style.finding(capacity(records.plan(saturation=1e5), records.KPIS))

@@ -13,6 +13,7 @@ from core.kpi import Kpi, judge, parse_kpi, parse_metric
 from core.record import RunRecord
 from core.verdict import Row, compare
 from reports import tables, words
+from scenarios import audit
 from tests.reports import records
 
 TRACK = parse_kpi("p95_track", "< 100ms", "> 200ms")
@@ -175,7 +176,25 @@ def test_the_audit_names_the_limit_that_was_broken() -> None:
     found = {line[0]: line[-1] for line in tables.audit_table(slow)[1:]}
     assert found["sent late by (p99)"] == "✗ broken"
     assert found["generator's CPU"] == "✓ kept"
+    assert found["emulated delays off by (mean)"] == "✓ kept"
     assert tables.audit_table(records.predicted()) == [tables.AUDIT_HEADER]
+
+
+@pytest.mark.parametrize("error", [0.00047, -0.00047])
+def test_the_audit_holds_the_emulated_delays_against_their_limit(error: float) -> None:
+    record = records.measured()
+    assert record.audit is not None
+    off = replace(record, audit=replace(record.audit, delay_error_mean=error))
+    lines = {line[0]: line[1:] for line in tables.audit_table(off)[1:]}
+    found, limit, verdict = lines["emulated delays off by (mean)"]
+    assert (found.lstrip("-"), limit, verdict) == ("470 µs", "at most 100 µs", "✗ broken")
+    assert tables.MAX_DELAY_ERROR == audit.MAX_DELAY_ERROR
+
+
+def test_the_audit_gives_the_speed_of_each_machine_with_its_unit() -> None:
+    lines = {line[0]: line[1] for line in tables.audit_table(records.measured())[1:]}
+    assert lines["a fixed piece of work takes the generator"] == "101 µs"
+    assert lines["a fixed piece of work takes the service"] == "102 µs"
 
 
 def _late(record: RunRecord, lag: float) -> RunRecord:

@@ -19,6 +19,9 @@ from tests.core.query.fake_d1 import ACCOUNT, TOKEN, FakeD1, plain, serving
 from tests.core.query.fake_d1 import Refused as D1Refused
 
 ALL = [one for one in vars(statements).values() if isinstance(one, Statement)]
+OF_FILES = ("own_events", "own_conversions")
+"""Temporary views, which D1 refuses: `attribute --db` makes them over a file."""
+
 Scene = Callable[[D1Database], Awaitable[None]]
 
 
@@ -540,7 +543,10 @@ def test_no_statement_returns_two_columns_of_one_name(bench: Bench) -> None:
 
 def test_every_statement_is_taken_by_a_database_with_the_platforms_limits(bench: Bench) -> None:
     async def scene(database: D1Database) -> None:
+        assert {*OF_FILES} < {statement.name for statement in ALL}
         for statement in ALL:
+            if statement.name in OF_FILES:
+                continue
             explain = Statement(statement.name, f"EXPLAIN {statement.sql}")
             assert await database.read(explain, [None] * statement.sql.count("?"))
         executor = QueryExecutor(database, ManualClock())

@@ -407,7 +407,7 @@ NOT_EVENTS: list[tuple[str, bytes]] = [
     ("not JSON", b"[" * 60_000),
     ('"event_id" stands twice', raw(GOOD).replace(b"{", b'{"event_id": "other", ', 1)),
     ("has too many digits", b'{"event_id": ' + b"9" * 5_000 + b"}"),
-    ("event_id", b'{"timestamp": 1, "event_id": ' + b"[" * 900 + b"]" * 900 + b"}"),
+    ("event_id", b'{"timestamp": 1764000000000, "event_id": ' + b"[" * 900 + b"]" * 900 + b"}"),
     ("not JSON", b'{"timestamp": ' + b"9" * 5_000 + b"}"),
     ("not a JSON object", b"[1]"),
     ("not a JSON object", b"null"),
