@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
-from contextlib import closing
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -105,9 +108,10 @@ class ServiceControl:
         # A kept connection may have been closed by the host since: a second try opens a new one.
         for _ in range(2):
             try:
-                self._connection.request(method, self._prefix + path, body, headers)
-                with closing(self._connection.getresponse()) as response:
-                    content = response.read(MAX_ANSWER_BYTES + 1)  # or a failure keeps its socket
+                with self._bounded():
+                    self._connection.request(method, self._prefix + path, body, headers)
+                    with closing(self._connection.getresponse()) as response:  # or it stays open
+                        content = response.read(MAX_ANSWER_BYTES + 1)
             except (OSError, http.client.HTTPException) as error:
                 self._connection.close()
                 cause = kind_of(error, has_begun=False).cause
@@ -123,3 +127,33 @@ class ServiceControl:
             except ValueError:
                 return response.status, None
         return None
+
+    @contextmanager
+    def _bounded(self) -> Iterator[None]:
+        """Raise TimeoutError if what is done with the connection takes longer than the time limit.
+
+        The socket's own limit is for each read: an answer that trickles in would never end.
+        """
+        if self._connection.sock is None:
+            self._connection.connect()
+        connected = self._connection.sock
+        expired = threading.Event()
+
+        def expire() -> None:
+            expired.set()
+            with suppress(OSError):  # it has been closed meanwhile
+                connected.shutdown(socket.SHUT_RDWR)
+
+        timer = threading.Timer(self._timeout, expire)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        except (OSError, http.client.HTTPException) as error:
+            if expired.is_set():
+                raise TimeoutError(f"no whole answer in {self._timeout:g} s") from error
+            raise
+        finally:
+            timer.cancel()
+        if expired.is_set():  # the end of a body without a length looks like its end
+            raise TimeoutError(f"no whole answer in {self._timeout:g} s")

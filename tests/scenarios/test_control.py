@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -20,6 +20,8 @@ class Host(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.body = b""
+        self.trickles = False
+        self.is_over = threading.Event()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -33,6 +35,10 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
         self.wfile.write(self.server.body)
+        if self.server.trickles:
+            with suppress(OSError):  # until the client goes away
+                while not self.server.is_over.wait(0.02):
+                    self.wfile.write(b" ")
 
     do_POST = do_GET
 
@@ -47,6 +53,7 @@ def host() -> Iterator[Host]:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server
+        server.is_over.set()
         server.shutdown()
         thread.join()
 
@@ -101,3 +108,14 @@ def test_answer_is_read_no_further_than_its_bound(
     assert isinstance(start(host, body.ljust(1_000)), CleanStart)
     assert start(host, body.ljust(1_001)) == "the host answered with something else"
     assert MAX_ANSWER_BYTES > 1_000
+
+
+def test_answer_that_trickles_in_ends_at_the_time_limit(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "trickles", True)
+    url = f"http://127.0.0.1:{host.server_port}"
+    with closing(ServiceControl(url, token="a-token", timeout=0.2)) as service:
+        assert service.stats() is None
+        said = service.start_run("a", None)
+    assert said == "the host did not answer the request for it (timed out after 0.2 s)"
