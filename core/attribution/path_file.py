@@ -29,6 +29,7 @@ _ELSEWHERE = {
     VALUE: ("revenue", "value", "conversion_value", "total_value"),
     NULLS: ("nonconversions", "non_conversions", "nulls", "null", "total_nulls"),
 }  # what other tools call these columns
+_SUMS = ("total", "totals", "grand total", "sum", "all", "all channels", "overall")
 _USER = re.compile("user|visitor|client|customer")
 _TIME = re.compile("time|date")
 
@@ -168,6 +169,7 @@ def _read(table: Table, joiner: str | None) -> tuple[Paths, list[str]]:
         nulls=np.array(counts[NULLS] or absent),
         values=np.array(values or absent),
     )
+    _refuse_sums(file, paths)
     notes = table.notes + [f"{file}: {note}" for note in said]
     notes += [
         f"{file} has no column {name}: {meaning}"
@@ -180,6 +182,22 @@ def _read(table: Table, joiner: str | None) -> tuple[Paths, list[str]]:
         for mark, rows in walked.absent.items()
     ]
     return paths, notes
+
+
+def _refuse_sums(file: Path, paths: Paths) -> None:
+    """Raise InputError for a row that sums up all others: it would count each conversion twice."""
+    total = float(paths.conversions.sum())
+    alone = np.flatnonzero(np.diff(paths.offsets) == 1)
+    only = paths.codes[paths.offsets[alone]]
+    for code, channel in enumerate(paths.channels):
+        if channel.casefold() not in _SUMS or len(paths) < 3:
+            continue
+        summed = float(paths.conversions[alone[only == code]].sum())
+        if summed and math.isclose(2 * summed, total):
+            raise InputError(
+                f"{file}: the row {channel!r} has {summed:,.10g} conversions, as many as all "
+                "others together: leave the sum out, or give a channel of that name another one"
+            )
 
 
 def _rows(number: int) -> str:

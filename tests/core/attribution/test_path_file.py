@@ -147,6 +147,16 @@ def test_single_channels_need_no_joiner(tmp_path: Path) -> None:
     assert read_paths(written(tmp_path, f"{HEADER}email,1,0,0\nsearch,1,0,0\n"))[1] == []
 
 
+@pytest.mark.parametrize("name", ["Total", "grand total", "ALL"])
+def test_row_that_sums_up_all_others_is_refused(tmp_path: Path, name: str) -> None:
+    rows = "email,1,0,0\nemail > search,2,0,0\n"
+    with pytest.raises(InputError, match=f"the row '{name}' has 3 conversions, as many as all"):
+        read_paths(written(tmp_path, f"{HEADER}{rows}{name},3,0,0\n"))
+    # A channel of that name is one.
+    paths, _ = read_paths(written(tmp_path, f"{HEADER}{rows}{name},4,0,0\n,3,0,0\n"))
+    assert name in paths.channels
+
+
 def test_joiner_that_no_path_holds_is_said(tmp_path: Path) -> None:
     _, notes = read_paths(written(tmp_path, PLAIN), joiner="|")
     assert notes[0].endswith("no path holds the joiner '|': each is one channel")
