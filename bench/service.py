@@ -80,7 +80,7 @@ def _cpu(spent: Spent) -> float:
 
 def _scenario(isolates: int, users: int) -> Scenario:
     """Return the baseline on one worker, with entries that outlive the measurement."""
-    lives = [f"tiers.l2.ttl.{name}=1h" for name in ("user_journeys", "attribution", "default",
+    lives = [f"tiers.l2.ttl.{name}=1h" for name in ("user_journeys", "attribution",
              "security_config", "lookup_data", "channel_metrics")]  # fmt: skip
     return load_scenario(
         shipped()["baseline"],
