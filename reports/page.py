@@ -19,9 +19,8 @@ _HOW = {
     "scorecard": (
         "Scorecard",
         "100 % is each KPI's own target, the red line its alert. For"
-        " hit_ratio the scale counts the reads that missed against those that may miss. A"
-        " thick line behind a diamond is the 95 % confidence interval of the mean; an arrow points"
-        " to what lies beyond the scale.",
+        " hit_ratio the scale counts the reads that missed against those that may miss. An"
+        " arrow points to what lies beyond the scale.",
     ),
     "spectrum": (
         "Percentiles",
@@ -60,7 +59,7 @@ def html(report: Report, figures: Mapping[str, Figure], svgs: Mapping[str, bytes
             "name": name,
             "kicker": _HOW[name][0],
             "finding": words.tied(style.finding(figure)),
-            "how": words.tied(f"{style.subtitle(figure)} {_HOW[name][1]}"),
+            "how": words.tied(f"{style.subtitle(figure)} {_how(name, report)}"),
             "svg": Markup(style.inline(figure, svgs[name], name=letter)),
         }
         for letter, (name, figure) in zip("abcdefgh", figures.items(), strict=False)
@@ -81,6 +80,15 @@ def html(report: Report, figures: Mapping[str, Figure], svgs: Mapping[str, bytes
         audit=tables.audit_table(report.measured),
         rates=_rates(report),
     )
+
+
+def _how(name: str, report: Report) -> str:
+    """Return how the figure of that name is read."""
+    has_interval = any(row.predicted and row.predicted.interval for row in report.rows)
+    if name != "scorecard" or not has_interval:
+        return _HOW[name][1]
+    of_interval = "A thick line behind a diamond is the 95 % confidence interval of the mean."
+    return f"{_HOW[name][1]} {of_interval}"
 
 
 def _rates(report: Report) -> tables.Table:
