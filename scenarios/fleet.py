@@ -53,7 +53,7 @@ class Worker:
         self._runner = runner
         self._on_end, self._on_orphaned = on_end, on_orphaned
         self._begin: AsyncResult[dict[str, Any]] = AsyncResult()
-        self._heard: float | None = None
+        self._heard = perf_counter()  # the master has just taken this worker up
         runner.register_message(BEGIN, self._on_begin)
         runner.register_message(END, self._on_end_message, concurrent=True)
         hooks: Any = environment.events  # Locust gives them no types
@@ -71,7 +71,7 @@ class Worker:
 
     def _mind_the_master(self) -> None:
         # Locust's own limit is a minute, in which nobody watches what this process sends.
-        while self._heard is None or perf_counter() - self._heard < MASTER_SECONDS:
+        while perf_counter() - self._heard < MASTER_SECONDS:
             gevent.sleep(_LOOK_SECONDS)
         self._on_orphaned(
             f"the master {self._runner.master_host}:{self._runner.master_port} has been silent "
