@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import socket
 import ssl
 import struct
@@ -14,6 +13,7 @@ import httpx
 import pytest
 
 from core.reasons import MOST_SHOWN, one_line, reason_of
+from tests.conftest import find_program
 
 
 def reason_over(url: str) -> str:
@@ -62,8 +62,8 @@ def test_connection_that_breaks_off_is_called_so() -> None:
     assert reason_at(abort=True) == "connection reset by peer"
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
 def test_certificate_that_nobody_signed_is_called_so(tmp_path: Path) -> None:
+    find_program("openssl", package="openssl")
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost",

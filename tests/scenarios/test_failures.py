@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from core.record import RunRecord
 from scenarios.driver import run_load
 from scenarios.measurement import measure
 from scenarios.result import Kind
+from tests.conftest import find_program
 from tests.scenarios.conftest import ROOT
 from tests.scenarios.loads import small_plan, small_scenario
 
@@ -163,8 +163,7 @@ def test_certificate_that_nobody_signed(
     start_server: StartServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EDGEPROOF_TOKEN", "test")
-    if shutil.which("openssl") is None:
-        pytest.skip("needs the openssl program to make a certificate")
+    find_program("openssl", package="openssl")
     certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
     subprocess.run(
         [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from time import monotonic
 
@@ -11,14 +10,14 @@ import pytest
 from edgeproof.paired.instructions import counted, require_valgrind
 from edgeproof.paired.request import Request, prepared
 from edgeproof.paired.versions import Unusable
+from tests.conftest import find_program
 from tests.edgeproof.paired.projects import LIMIT_SECONDS, TOTAL, quick, repository, write
 
 
 def test_a_call_of_three_times_the_work_takes_three_times_the_instructions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if shutil.which("valgrind") is None:
-        pytest.skip("valgrind is not installed (on Debian: apt-get install valgrind)")
+    find_program("valgrind", package="valgrind")
     quick(monkeypatch, tmp_path / "cache")
     project = repository(tmp_path / "p", TOTAL)
     slow = TOTAL["core/__init__.py"].replace("sum(range(n))", "[sum(range(n)) for _ in 'abc'][0]")
