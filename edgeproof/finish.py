@@ -72,6 +72,7 @@ def finish(
         facts=shown_facts(facts) if facts else (),
         notes=notes,
         required=options.required,
+        seconds=sum(facts["wall_seconds"].values()) if facts else None,
     )
     write_report(folder, report)
     if options.as_json:

@@ -19,7 +19,7 @@ class Report:
 
     kpis: needed for a plan without rows, otherwise those of the rows. model_verdict: a sentence on
     how far the prediction can be believed. facts: label and value. required: KPIs that count as
-    failed where they were not measured.
+    failed where they were not measured. seconds: what the run took, None if that is not known.
     """
 
     title: str
@@ -33,6 +33,7 @@ class Report:
     facts: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
     required: Sequence[str] = ()
+    seconds: float | None = None
 
     @property
     def judged(self) -> Sequence[Kpi]:
