@@ -6,10 +6,13 @@ from typing import Annotated
 
 import typer
 
+from bench.golden import GOLDEN
 from bench.golden import accept as accept_golden
 from bench.golden import check as check_golden
 from bench.micro import run_benchmarks
 from edgeproof import calibrate, compare
+from edgeproof.ci import GithubOption, QualityOption, chosen_ci
+from edgeproof.golden import tell_golden
 
 app = typer.Typer(
     help="Micro-benchmarks (run), the gate on their speed (compare, "
@@ -36,20 +39,22 @@ def run(
 
 
 @app.command()
-def check() -> int:
+def check(github: GithubOption = None, code_quality: QualityOption = None) -> int:
     """Compare the scenarios' simulated KPIs and counters with the golden files; exit 1 if any
     figure differs."""
+    ci = chosen_ci(github, code_quality)
     differences = check_golden(on_scenario=lambda name: print(f"simulating {name}", flush=True))
     for line in differences:
-        print(line)
+        print(ci.line(line))
     if differences:
         print(
             f"{len(differences)} figures differ. If that is meant: "
             "edgeproof bench accept --reason TEXT"
         )
-        return 1
-    print("Every simulated figure equals its golden file.")
-    return 0
+    else:
+        print("Every simulated figure equals its golden file.")
+    tell_golden(ci, differences, GOLDEN)
+    return 1 if differences else 0
 
 
 @app.command()

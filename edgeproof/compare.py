@@ -8,13 +8,16 @@ from typing import Annotated
 import typer
 
 from core.errors import InputError, InvalidRun
+from edgeproof.ci import GithubOption, JunitOption, QualityOption, chosen_ci, write
+from edgeproof.compared import SUITE, cases, findings, summary, tell_untrusted
 from edgeproof.options import JsonOption
 from edgeproof.paired.calibration import ALONE
 from edgeproof.paired.comparison import Untrusted
-from edgeproof.paired.options import Shown, run, seconds, share
+from edgeproof.paired.options import Finished, Shown, run, seconds, share
 from edgeproof.paired.request import OWN_SUITE, Request
 from edgeproof.paired.result import Rules
 from edgeproof.paired.versions import Unusable
+from reports.junit import written
 
 
 def command(
@@ -93,6 +96,9 @@ def command(
         bool, typer.Option("--strict", help="Exit with 4 if a benchmark is undecided.")
     ] = False,
     as_json: JsonOption = False,
+    github: GithubOption = None,
+    code_quality: QualityOption = None,
+    junit: JunitOption = None,
 ) -> int:
     """Compare two versions' benchmarks in one run: FASTER, SLOWER, SAME or UNDECIDED.
 
@@ -100,12 +106,26 @@ def command(
     beyond the limit, other counts, or a benchmark that one version lacks.
     """
     own = suite is None
+    ci = chosen_ci(github, code_quality, junit)
+    project = Path.cwd().resolve()
+
+    def tell(finished: Finished) -> None:
+        found = finished.found
+        if ci.junit is not None:
+            write(ci.junit, written(cases(finished), name=SUITE, seconds=found.seconds))
+        code = found.code(finished.rules, strict=strict)
+        ci.tell(
+            findings(finished, project), summary(finished, code), otherwise=place, as_json=as_json
+        )
+
+    suites = tuple(suite or [OWN_SUITE])
+    place = suites[0].partition("::")[0]
     try:
         asked = Request(
             base=base,
             head=head,
-            project=Path.cwd().resolve(),
-            suite=tuple(suite or [OWN_SUITE]),
+            project=project,
+            suite=suites,
             paths=tuple(path or ()),
             options=(
                 *(ALONE if own else ()),  # none of a folder's settings count for our own suite
@@ -121,10 +141,10 @@ def command(
             allow_counts=allow_counts,
             counts=tuple(count or ()),
         )
-        return run(
-            asked, rules, Shown(as_json=as_json, strict=strict, with_instructions=instructions)
-        )
+        shown = Shown(as_json=as_json, strict=strict, with_instructions=instructions)
+        return run(asked, rules, shown, then=tell, line=ci.line)
     except Unusable as error:
         raise InputError(f"bench compare: {error}") from None
     except Untrusted as error:
+        tell_untrusted(ci, str(error), otherwise=place, as_json=as_json)
         raise InvalidRun(f"bench compare: {error}") from None

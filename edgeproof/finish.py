@@ -18,6 +18,7 @@ from core.capacity import CapacityPlan
 from core.kpi import Kpi, Outcome
 from core.record import RunRecord
 from core.verdict import Row, compare, outcome
+from edgeproof.kpi_findings import kpi_findings, scenario_source, shipped_place
 from edgeproof.options import Judging
 from edgeproof.runs import shown_facts
 from reports import failures
@@ -75,6 +76,7 @@ def finish(
         seconds=sum(facts["wall_seconds"].values()) if facts else None,
     )
     write_report(folder, report)
+    say, gated = options.ci.line, outcomes(rows, options.gate)
     if options.as_json:
         data = summary(rows, outcome=verdict, out=str(folder), invalid=report.invalid_reasons)
         data |= failures.data(predicted, measured)
@@ -88,7 +90,7 @@ def finish(
             print(report.basis)
         why = failures.failures_table(predicted, measured)
         if len(why) > 1:
-            show_table(why, plain=options.plain)
+            show_table([[*map(say, row)] for row in why], plain=options.plain)
         told = failures.lines(predicted, measured)
         for line in (
             *told,
@@ -96,13 +98,20 @@ def finish(
             *lines,
             *([model_verdict] if model_verdict else ()),
         ):
-            print(line)
+            print(say(line))
         for reason in report.invalid_reasons:
-            print(f"INVALID: {reason}")
+            print(say(f"INVALID: {reason}"))
         print(f"{verdict if rows else 'PLAN'}: {report.sentence}")
-        print(f"Report: {folder / 'report.html'}")
+        print(say(f"Report: {folder / 'report.html'}"))
     sys.stdout.flush()
-    return exit_code(verdict, outcomes(rows, options.gate), options, model_holds=model_holds)
+    source = scenario_source(facts)
+    options.ci.tell(
+        kpi_findings(report, options, source=source, gated=gated, model_holds=model_holds),
+        (folder / "report.md").read_text(encoding="utf-8"),
+        otherwise=shipped_place(source),
+        as_json=options.as_json,
+    )
+    return exit_code(verdict, [*gated.values()], options, model_holds=model_holds)
 
 
 def _start_lines(measured: RunRecord | None) -> list[str]:
@@ -117,18 +126,18 @@ def _start_lines(measured: RunRecord | None) -> list[str]:
     ]
 
 
-def outcomes(rows: Sequence[Row], gate: str) -> list[Outcome]:
-    """Return the outcome of each KPI; at the gate on targets a sure miss counts as one.
+def outcomes(rows: Sequence[Row], gate: str) -> dict[str, Outcome]:
+    """Return the outcome of each KPI by name; at the gate on targets a sure miss counts as one.
 
     An interval that straddles the alert line alone is INCONCLUSIVE, and misses the target.
     """
-    found = []
+    found = {}
     for row in rows:
         verdict = row.measured or row.predicted
         if verdict is None:
             continue
         is_miss = verdict.outcome is Outcome.INCONCLUSIVE and verdict.misses
-        found.append(Outcome.WARN if is_miss and gate != "alert" else verdict.outcome)
+        found[row.kpi.name] = Outcome.WARN if is_miss and gate != "alert" else verdict.outcome
     return found
 
 

@@ -7,6 +7,7 @@ from time import monotonic
 from core.errors import InputError
 from core.replay import prepare_measured
 from edgeproof.asked import asked
+from edgeproof.ci import GithubOption, QualityOption
 from edgeproof.finish import finish
 from edgeproof.loading import bounds, check_allowed, check_load, drive, keep
 from edgeproof.notices import tell_strict
@@ -57,6 +58,8 @@ def command(
     strict: StrictOption = False,
     plain: PlainOption = False,
     json: JsonOption = False,
+    github: GithubOption = None,
+    code_quality: QualityOption = None,
 ) -> int:
     """Send SCENARIO's requests to a running service and measure every KPI that it shows.
 
@@ -66,7 +69,10 @@ def command(
 
     Example: edgeproof load baseline --host http://127.0.0.1:8787
     """
-    options = judging(gate, require, strict=strict, plain=plain, as_json=json)
+    options = judging(
+        gate, require, strict=strict, plain=plain, as_json=json,
+        github=github, code_quality=code_quality,
+    )  # fmt: skip
     tell_strict(strict=strict)
     limits = bounds(allow, max_rate, max_duration)
     chosen = chosen_scenario(

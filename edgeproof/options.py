@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +14,7 @@ from core.replay import timed_window
 from core.scenario import Scenario
 from core.scenario_file import load_scenario
 from core.workload import Workload
+from edgeproof.ci import Ci, chosen_ci
 from edgeproof.notices import notice, tell_plain, tell_unused
 from scenarios.catalogue import find_scenario
 
@@ -192,6 +193,7 @@ class Judging:
     strict: bool
     plain: bool
     as_json: bool
+    ci: Ci = field(default_factory=Ci)
 
     def check(self, scenario: Scenario) -> None:
         """Raise InputError if a required metric is not among the KPIs of *scenario*."""
@@ -212,6 +214,8 @@ def judging(
     plain: bool,
     as_json: bool,
     has_model: bool = False,
+    github: bool | None = False,
+    code_quality: Path | None = None,
 ) -> Judging:
     """Return the checked options; InputError names one that cannot be used."""
     known = ("target", "alert", "model") if has_model else ("target", "alert")
@@ -230,6 +234,7 @@ def judging(
         strict=strict,
         plain=plain,
         as_json=as_json,
+        ci=chosen_ci(github, code_quality),
     )
 
 

@@ -7,6 +7,7 @@ from time import monotonic
 from core.capacity import CapacityPoint
 from core.replay import prepare_measured
 from edgeproof.asked import asked
+from edgeproof.ci import GithubOption, QualityOption
 from edgeproof.finish import finish, show_table
 from edgeproof.options import (
     HighestRateOption,
@@ -46,6 +47,8 @@ def command(
     max_rate: HighestRateOption = None,
     plain: PlainOption = False,
     json: JsonOption = False,
+    github: GithubOption = None,
+    code_quality: QualityOption = None,
 ) -> int:
     """Find the highest arrival rate at which SCENARIO meets every KPI, and which breaks first.
 
@@ -56,7 +59,10 @@ def command(
 
     Example: edgeproof plan baseline --set tiers.l3.concurrency=2
     """
-    options = judging("target", None, strict=False, plain=plain, as_json=json)
+    options = judging(
+        "target", None, strict=False, plain=plain, as_json=json,
+        github=github, code_quality=code_quality,
+    )  # fmt: skip
     chosen = chosen_scenario(
         scenario, command="plan", overrides=set_, seed=seed, rate=rate, trace=trace,
         trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,

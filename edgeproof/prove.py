@@ -23,6 +23,7 @@ from core.scenario import Scenario
 from core.verdict import relative_error
 from core.workload import Workload
 from edgeproof.asked import asked
+from edgeproof.ci import GithubOption, QualityOption
 from edgeproof.finish import finish
 from edgeproof.loading import Bounds, bounds, check_allowed, check_load, drive, keep
 from edgeproof.notices import tell_strict
@@ -85,6 +86,8 @@ def command(
     strict: StrictOption = False,
     plain: PlainOption = False,
     json: JsonOption = False,
+    github: GithubOption = None,
+    code_quality: QualityOption = None,
 ) -> int:
     """Predict SCENARIO, measure it, and show side by side how far apart the two are.
 
@@ -96,7 +99,10 @@ def command(
 
     Example: edgeproof prove baseline
     """
-    options = judging(gate, require, strict=strict, plain=plain, as_json=json, has_model=True)
+    options = judging(
+        gate, require, strict=strict, plain=plain, as_json=json, has_model=True,
+        github=github, code_quality=code_quality,
+    )  # fmt: skip
     tell_strict(strict=strict)
     limits = bounds(allow, max_rate, max_duration)
     check_allowed(allow, host or [])

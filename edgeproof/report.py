@@ -14,6 +14,7 @@ from core.errors import InputError
 from core.record import RunRecord, read_record
 from core.scenario_file import parse_scenario
 from core.texts import read_json
+from edgeproof.ci import GithubOption, QualityOption
 from edgeproof.finish import finish
 from edgeproof.invocation import current
 from edgeproof.notices import tell_strict
@@ -44,6 +45,8 @@ def command(
     strict: StrictOption = False,
     plain: PlainOption = False,
     json: JsonOption = False,
+    github: GithubOption = None,
+    code_quality: QualityOption = None,
 ) -> int:
     """Judge and draw RUN again: a simulation, a load, a proof or a plan.
 
@@ -52,7 +55,10 @@ def command(
 
     Example: edgeproof report runs/baseline-1
     """
-    options = judging(gate, require, strict=strict, plain=plain, as_json=json, has_model=True)
+    options = judging(
+        gate, require, strict=strict, plain=plain, as_json=json, has_model=True,
+        github=github, code_quality=code_quality,
+    )  # fmt: skip
     found = _Found()
     for run in runs:
         found.add(run)

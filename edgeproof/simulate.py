@@ -7,6 +7,7 @@ from time import monotonic
 
 from core.replay import prepare_measured
 from edgeproof.asked import asked
+from edgeproof.ci import GithubOption, QualityOption
 from edgeproof.finish import finish
 from edgeproof.options import (
     JsonOption,
@@ -53,6 +54,8 @@ def command(
     strict: StrictOption = False,
     plain: PlainOption = False,
     json: JsonOption = False,
+    github: GithubOption = None,
+    code_quality: QualityOption = None,
 ) -> int:
     """Predict every KPI of SCENARIO: the mean of 10 replications and its 95 % interval.
 
@@ -61,7 +64,10 @@ def command(
 
     Example: edgeproof simulate baseline --rate 400 --set tiers.l1.ttl=30s
     """
-    options = judging(gate, require, strict=strict, plain=plain, as_json=json)
+    options = judging(
+        gate, require, strict=strict, plain=plain, as_json=json,
+        github=github, code_quality=code_quality,
+    )  # fmt: skip
     chosen = chosen_scenario(
         scenario, command="simulate", overrides=set_, seed=seed, rate=rate, trace=trace,
         trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,

@@ -101,7 +101,7 @@ def junit(report: Report) -> bytes:
 
 
 def _case(report: Report, row: Row, why: str) -> Case:
-    outcome, reason = _reason(report, row)
+    outcome, reason = report.reason(row)
     kind = _KINDS.get(outcome)
     verdict = words.decisive(row)
     if outcome is Outcome.INCONCLUSIVE and verdict is not None and verdict.misses:
@@ -145,19 +145,3 @@ def _planned(plan: CapacityPlan, sentence: str) -> Iterator[Case]:
             type=Outcome.FAIL.value if kind == "failure" else "",
             message=message,
         )
-
-
-def _reason(report: Report, row: Row) -> tuple[Outcome, str]:
-    verdict = words.decisive(row)
-    if row.kpi.name in report.missing:
-        return Outcome.FAIL, f"{row.kpi.name} is required and could not be measured"
-    if verdict is None:
-        return Outcome.NOT_MEASURED, words.MEANINGS[Outcome.NOT_MEASURED]
-    if verdict.outcome is Outcome.INVALID:
-        reasons = "; ".join(report.invalid_reasons)
-        return Outcome.INVALID, reasons or words.MEANINGS[Outcome.INVALID]
-    distance = words.distance(verdict, is_predicted=row.measured is None)
-    reason = f"{distance}, alert {row.kpi.alert_text}"
-    if verdict.outcome in (Outcome.INCONCLUSIVE, Outcome.NOT_MEASURED):
-        reason = f"{reason}; {words.MEANINGS[verdict.outcome]}"
-    return verdict.outcome, reason

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from core.record import READ_OUTCOMES
 from core.verdict import Row
-from reports import failures, style, tables, words
+from reports import failures, style, tables, text_figure, words
 from reports.capacity_words import points_table
 from reports.report import Report
 
@@ -138,6 +138,9 @@ def markdown(report: Report, figures: Mapping[str, Figure]) -> str:
         parts.append(f"**{say(report.model_verdict).replace(':', ':**', 1)}\n")
     if report.rows:
         parts.append(tables.markdown(tables.kpi_table(report.rows), left=2))
+        parts.append(text_figure.fenced(text_figure.kpi_bars(report.rows)))
+    if report.is_plan and report.plan is not None and report.plan.points:
+        parts.append(text_figure.fenced(text_figure.plan_bars(report.plan, report.judged)))
     if report.basis:
         parts.append(f"{say(report.basis)}\n")
     if figures:

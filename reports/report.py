@@ -57,6 +57,22 @@ class Report:
             and (verdict is None or verdict.outcome is Outcome.NOT_MEASURED)
         ]
 
+    def reason(self, row: Row) -> tuple[Outcome, str]:
+        """Return what *row* came to, and why in one clause."""
+        verdict = words.decisive(row)
+        if row.kpi.name in self.missing:
+            return Outcome.FAIL, f"{row.kpi.name} is required and could not be measured"
+        if verdict is None:
+            return Outcome.NOT_MEASURED, words.MEANINGS[Outcome.NOT_MEASURED]
+        if verdict.outcome is Outcome.INVALID:
+            reasons = "; ".join(self.invalid_reasons)
+            return Outcome.INVALID, reasons or words.MEANINGS[Outcome.INVALID]
+        distance = words.distance(verdict, is_predicted=row.measured is None)
+        reason = f"{distance}, alert {row.kpi.alert_text}"
+        if verdict.outcome in (Outcome.INCONCLUSIVE, Outcome.NOT_MEASURED):
+            reason = f"{reason}; {words.MEANINGS[verdict.outcome]}"
+        return verdict.outcome, reason
+
     @property
     def is_plan(self) -> bool:
         """Whether it tells of a plan, which is no verdict on a run."""

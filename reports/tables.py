@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from core.record import READ_OUTCOMES, RunRecord
@@ -168,7 +169,10 @@ def markdown(table: Sequence[tuple[str, ...]], *, left: int = 1) -> str:
 
 def escape(text: str) -> str:
     """Return *text* so that Markdown shows it as it is, on one line and without any HTML."""
-    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
-    for mark in "\\`*[]|":
-        text = text.replace(mark, f"\\{mark}")
-    return text
+    text = words.printable(" ".join(text.split()))
+    for mark, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
+        text = text.replace(mark, entity)
+    # An underscore within a word is one; $ begins a formula where GitHub shows the text.
+    text = re.sub(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)
+    # What would begin a heading or a list.
+    return re.sub(r"^(?=[-+] |[#=])|^(\d+)(?=[.)] )", r"\1\\", text)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
 from edgeproof.paired import table
 from edgeproof.paired.comparison import compare
 from edgeproof.paired.instructions import Counts, counted, require_valgrind
-from edgeproof.paired.request import Request, prepared
-from edgeproof.paired.result import Rules, as_json
+from edgeproof.paired.request import Prepared, Request, prepared
+from edgeproof.paired.result import Comparison, Rules, as_json
 from edgeproof.paired.versions import Unusable
 
 _SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
@@ -48,24 +48,44 @@ class Shown:
     with_instructions: bool = False
 
 
-def run(asked: Request, rules: Rules, shown: Shown) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A comparison that has ended, with what was compared."""
+
+    found: Comparison
+    rules: Rules
+    ready: Prepared
+    is_strict: bool
+
+
+def run(
+    asked: Request,
+    rules: Rules,
+    shown: Shown,
+    *,
+    then: Callable[[Finished], None] | None = None,
+    line: Callable[[str], str] = str,
+) -> int:
     """Compare, print the result and return the exit code. Raise Unusable or Untrusted.
 
-    Progress goes to standard error.
+    Progress goes to standard error. *then* is given what was found after it was printed; *line*
+    changes each line that is printed, for readers who obey some.
     """
     if shown.with_instructions:
         require_valgrind()  # before minutes are spent
     ready = prepared(asked, _note)
     head = f"base: {ready.base.label}   head: {ready.head.label}"
-    for line in (head, f"mode: {ready.mode}", *ready.notes):
-        _note(line)
-    told = _Progress()
-    found = compare(ready.task, rules, say=told.say)
+    for text in (head, f"mode: {ready.mode}", *ready.notes):
+        _note(text, line)
+    progress = _Progress(line)
+    found = compare(ready.task, rules, say=progress.say)
     counts: Counts = {}
     if shown.with_instructions and not found.is_interrupted:
         names = [row.name for row in found.rows]
         deadline = monotonic() + rules.budget
-        counts = counted(ready.task, names, deadline=deadline, say=lambda text: told.say(text, 0.0))
+        counts = counted(
+            ready.task, names, deadline=deadline, say=lambda text: progress.say(text, 0.0)
+        )
     code = found.code(rules, strict=shown.strict)
     if shown.as_json:
         facts = {
@@ -76,28 +96,32 @@ def run(asked: Request, rules: Rules, shown: Shown) -> int:
         }
         print(json.dumps(as_json(found, facts, counts, code=code), allow_nan=False))
     else:
-        for line in _printable([head, f"mode: {ready.mode}", *table.lines(found, rules, counts)]):
-            print(line)
+        told = [head, f"mode: {ready.mode}", *table.lines(found, rules, counts)]
+        for text in _printable(told):
+            print(line(text))
     sys.stdout.flush()
+    if then is not None:
+        then(Finished(found=found, rules=rules, ready=ready, is_strict=shown.strict))
     return code
 
 
 class _Progress:
     """A line on standard error where something new is to be said, at most every few seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, line: Callable[[str], str]) -> None:
         self._at = -_LINE_SECONDS
+        self._line = line
 
     def say(self, text: str, share: float) -> None:
         now = monotonic()
         if now - self._at >= _LINE_SECONDS or share >= 1:
             self._at = now
-            _note(text)
+            _note(text, self._line)
 
 
-def _note(text: str) -> None:
-    for line in _printable([text]):
-        print(line, file=sys.stderr, flush=True)
+def _note(text: str, line: Callable[[str], str] = str) -> None:
+    for printed in _printable([text]):
+        print(line(printed), file=sys.stderr, flush=True)
 
 
 def _printable(lines: Sequence[str]) -> list[str]:

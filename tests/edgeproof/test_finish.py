@@ -101,7 +101,7 @@ def test_a_sure_miss_of_the_target_is_a_miss_though_the_alert_line_is_open(
 
     def code(gate: str, *, is_strict: bool = False) -> int:
         options = judging(gate, None, strict=is_strict, plain=True, as_json=False)
-        return exit_code(verdict.outcome, outcomes(rows, gate), options)
+        return exit_code(verdict.outcome, [*outcomes(rows, gate).values()], options)
 
     assert code("target") == target
     assert code("alert") == alert

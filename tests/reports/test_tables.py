@@ -205,5 +205,9 @@ def _late(record: RunRecord, lag: float) -> RunRecord:
 def test_markdown_shows_hostile_text_as_text() -> None:
     table = [("a", "b"), ("<script>|", "*x* `y` [z](u)\nnext")]
     lines = tables.markdown(table).splitlines()
-    assert lines[2] == r"| &lt;script>\| | \*x\* \`y\` \[z\](u) next |"
+    assert lines[2] == r"| &lt;script&gt;\| | \*x\* \`y\` \[z\](u) next |"
     assert len(lines) == 3
+    assert tables.escape("$x$ _y_ ~z~ p95_track") == r"\$x\$ \_y\_ \~z\~ p95_track"
+    assert [tables.escape(text) for text in ("# a", "- a", "2. a", "-1.0 %", "\x1b[2J\x00")] == [
+        r"\# a", r"\- a", r"2\. a", "-1.0 %", r"\\x1b\[2J\\x00",
+    ]  # fmt: skip
