@@ -25,11 +25,12 @@ SMALL = (*SMALL_SERVICE, "--set", "duration=2s", "--set", "warm_up=1s")
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """Return the environment of a command: no token, no colour setting of the host."""
+    """Return the environment of a command: no token, no colour setting, no CI of the host."""
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("EDGEPROOF_") and name not in ("NO_COLOR", "FORCE_COLOR")
+        if not name.startswith(("EDGEPROOF_", "GITHUB_", "CI_"))
+        and name not in ("NO_COLOR", "FORCE_COLOR")
     }
     return {**kept, "PYTHONPATH": str(ROOT), **variables}
 

@@ -51,8 +51,11 @@ def write(folder: Path, files: Mapping[str, str]) -> Path:
     return folder
 
 
-def git(folder: Path, *arguments: str) -> str:
-    """Run git in *folder* with nobody's settings, and return what it prints."""
+def git(folder: Path, *arguments: str, when: str = "") -> str:
+    """Run git in *folder* with nobody's settings, and return what it prints.
+
+    when: the time of a commit, if not now.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     nobody = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
     named = {
@@ -60,6 +63,8 @@ def git(folder: Path, *arguments: str) -> str:
         for role in ("AUTHOR", "COMMITTER")
         for what, value in (("NAME", "a"), ("EMAIL", "a@example.com"))
     }
+    if when:
+        named |= {"GIT_AUTHOR_DATE": when, "GIT_COMMITTER_DATE": when}
     done = subprocess.run(
         ["git", *arguments], cwd=folder, env={**kept, **nobody, **named},
         capture_output=True, text=True, check=True,
