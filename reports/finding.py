@@ -78,11 +78,11 @@ def _property(text: str) -> str:
 
 
 def inert(text: str) -> str:
-    """Return a line that GitHub's runner takes for no command, whoever wrote it.
+    """Return *text* so that GitHub's runner takes none of its lines for a command.
 
     It obeys a line that begins with `::`, and `##[` anywhere in one.
     """
-    return re.sub(r"^(\s*:)(?=:)", r"\1 ", re.sub(r"##(?=\[)", "## ", text))
+    return re.sub(r"((?:^|[\r\n])\s*:)(?=:)", r"\1 ", re.sub(r"##(?=\[)", "## ", text))
 
 
 def code_quality(findings: Sequence[Finding], *, otherwise: str) -> bytes:

@@ -149,7 +149,7 @@ def drawn_spans(spans: Sequence[Span], *, limit: float, what: str) -> str:
             cells[at(span.value)] = "●"
             if abs(span.value) > scale:
                 cells[at(span.value)] = ">" if span.value > 0 else "<"
-        shown = _signed(span.value) if math.isfinite(span.value) else ""
+        shown = words.signed_percent(span.value) if math.isfinite(span.value) else ""
         lines.append(_line(name, "".join(cells), shown, span.said))
     told = "Time of head less that of base, relative: left of the line is faster, right slower."
     marks = "│ no difference, ! limit, ├●┤ estimate and interval, < > beyond the scale"

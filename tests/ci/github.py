@@ -30,7 +30,8 @@ class Command:
 
 def commands(text: str) -> list[Command]:
     """Return the commands that the runner obeys in *text*, both of its notations."""
-    return [found for line in text.splitlines() if (found := _command(line)) is not None]
+    lines = re.split(r"\r\n|\r|\n", text)
+    return [found for line in lines if (found := _command(line)) is not None]
 
 
 def _command(line: str) -> Command | None:

@@ -89,6 +89,12 @@ USED: dict[tuple[str, str], str] = {
     **{(c, "--db"): "the data" for c in OF_DATABASES[3:]},
     **{(f"{c} retry", "--db"): "the data" for c in ("queue", "outbox")},
     **{(f"{c} retry", "--id"): "an unknown one is refused" for c in ("queue", "outbox")},
+    **{
+        (c, o): "what CI systems are told"
+        for c in (*JUDGING, "plan", "bench check", "bench compare")
+        for o in ("--github", "--code-quality")
+    },
+    ("bench compare", "--junit"): "where test cases go",
     ("bench run", "-k"): "none that holds it is refused",
     ("bench run", "--json"): "where figures go",
     ("bench accept", "--reason"): "kept; an empty one is refused",
