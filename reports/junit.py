@@ -1,8 +1,10 @@
-"""The KPIs as test cases, for the test view of a CI system."""
+"""Test cases, one for each KPI or scenario, for the test view of a CI system."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from core.kpi import Outcome
@@ -19,33 +21,59 @@ _KINDS = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A test case; *kind* is failure, error or skipped, and empty where it passed."""
+
+    name: str
+    kind: str = ""
+    message: str = ""
+    type: str = ""
+    text: str = ""
+
+
 def junit(report: Report) -> bytes:
     """Return JUnit XML with one case per KPI, judged by the side that counts."""
-    root = ElementTree.Element("testsuites", name="edgeproof")
-    suite = ElementTree.SubElement(root, "testsuite", name=_clean(report.title))
-    kinds = []
     why = failures.text(report.predicted, report.measured)
+    cases = []
     for row in report.rows:
-        case = ElementTree.SubElement(
-            suite, "testcase", classname="edgeproof.kpi", name=_clean(row.kpi.name)
-        )
         outcome, reason = _reason(report, row)
-        kind = _KINDS.get(outcome)
-        if kind is not None:
-            kinds.append(kind)
-            text = f"{words.word(outcome)}: {reason}"
-            element = ElementTree.SubElement(case, kind, message=_clean(text))
-            if kind != "skipped":
-                element.set("type", outcome.value)
-            if row.kpi.metric.general == "ratio(error)":
-                element.text = why
-    if why:
-        ElementTree.SubElement(suite, "system-out").text = _clean(f"Failed requests\n{why}")
-    for element in (root, suite):
-        element.set("tests", str(len(report.rows)))
-        element.set("failures", str(kinds.count("failure")))
-        element.set("errors", str(kinds.count("error")))
-        element.set("skipped", str(kinds.count("skipped")))
+        kind = _KINDS.get(outcome, "")
+        cases.append(
+            Case(
+                name=row.kpi.name,
+                kind=kind,
+                message=f"{words.word(outcome)}: {reason}",
+                type="" if kind == "skipped" else outcome.value,
+                text=why if kind and row.kpi.metric.general == "ratio(error)" else "",
+            )
+        )
+    output = f"Failed requests\n{why}" if why else ""
+    return suite(report.title, "edgeproof.kpi", cases, output=output)
+
+
+def suite(name: str, classname: str, cases: Sequence[Case], *, output: str = "") -> bytes:
+    """Return JUnit XML with one suite of *cases*; *output* is what it printed."""
+    root = ElementTree.Element("testsuites", name="edgeproof")
+    element = ElementTree.SubElement(root, "testsuite", name=_clean(name))
+    for case in cases:
+        test = ElementTree.SubElement(
+            element, "testcase", classname=classname, name=_clean(case.name)
+        )
+        if case.kind:
+            found = ElementTree.SubElement(test, case.kind, message=_clean(case.message))
+            if case.type:
+                found.set("type", case.type)
+            if case.text:
+                found.text = _clean(case.text)
+    if output:
+        ElementTree.SubElement(element, "system-out").text = _clean(output)
+    kinds = [case.kind for case in cases]
+    for counted in (root, element):
+        counted.set("tests", str(len(cases)))
+        counted.set("failures", str(kinds.count("failure")))
+        counted.set("errors", str(kinds.count("error")))
+        counted.set("skipped", str(kinds.count("skipped")))
     ElementTree.indent(root)
     return bytes(ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
 
