@@ -16,6 +16,7 @@ import typer
 from bench import golden
 from bench.golden import Checked, Subject
 from core.errors import InputError
+from edgeproof.benchmarks import check_writable
 from edgeproof.invocation import current
 from edgeproof.options import (
     JsonOption,
@@ -94,7 +95,7 @@ def check(
             f"--golden {place}: no such folder; make it with {_accept(given, folder, trace)}"
         )
     if junit_file is not None:
-        _check_writable(junit_file)
+        check_writable(junit_file, "--junit")
     found = Found(
         checked=tuple(golden.check(subjects, on_scenario=_tell)),
         gone=tuple(golden.gone(place, _names(subjects, place))),
@@ -290,14 +291,6 @@ def _accept(given: Sequence[str], folder: Path | None, trace: Path | None) -> st
     words += [] if folder is None else ["--golden", str(folder)]
     words += [] if trace is None else ["--trace", str(trace)]
     return f"{shlex.join(words)} --reason TEXT"
-
-
-def _check_writable(path: Path) -> None:
-    """Raise InputError, before minutes are spent, if a file at *path* cannot be written."""
-    if path.is_dir():
-        raise InputError(f"--junit {path}: is a folder; give a file")
-    if not path.parent.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise InputError(f"--junit {path}: cannot be written; give a file in a folder that can")
 
 
 def _write(path: Path, data: bytes) -> None:

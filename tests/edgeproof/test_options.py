@@ -91,6 +91,7 @@ USED: dict[tuple[str, str], str] = {
     **{(f"{c} retry", "--id"): "an unknown one is refused" for c in ("queue", "outbox")},
     ("bench run", "-k"): "none that holds it is refused",
     ("bench run", "--json"): "where figures go",
+    **{("bench run", o): "how long is measured" for o in ("--precision", "--max-time")},
     ("bench accept", "--reason"): "kept; an empty one is refused",
     **{
         (f"bench {c}", o): words
