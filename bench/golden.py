@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
-from core.scenario_file import load_scenario
+from core.scenario import Scenario
+from core.scenario_file import load_scenario, scenario_hash
 from core.texts import read_json
 from scenarios.catalogue import shipped
 from sim.replications import summary
@@ -18,15 +22,69 @@ from sim.simulate import simulate
 GOLDEN = Path(__file__).with_name("golden")
 SCENARIOS = ("baseline", "cold-start", "flash-crowd", "kv-outage", "slow-database")
 _HISTORY = 50
+_FIRST = ("scenario_hash", "workload_hash")
+"""What explains the other differences, and so is said before them."""
 
 OnScenario = Callable[[str], None]
 
 
-def figures(name: str) -> dict[str, Any]:
-    """Return every exact figure of the shipped scenario *name*."""
-    record = simulate(load_scenario(shipped()[name]), replications=0).record
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A scenario and the golden file of its figures; *source* is the scenario as it was named."""
+
+    name: str
+    source: str
+    scenario: Scenario
+    golden: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A figure that is not what was accepted; None where it was, or is, not there."""
+
+    scenario: str
+    figure: str
+    before: Any
+    after: Any
+
+    def __str__(self) -> str:
+        if self.figure == "scenario_hash":
+            return (
+                f"{self.scenario}: the scenario is another one than was accepted: scenario_hash "
+                f"was {self.before}, is {self.after}"
+            )
+        if self.before is None:
+            return f"{self.scenario}: {self.figure} is new: {self.after}"
+        if self.after is None:
+            return f"{self.scenario}: {self.figure} was {self.before}, is gone"
+        return f"{self.scenario}: {self.figure} was {self.before}, is {self.after}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What the check of one scenario found; *error*: its golden file cannot be used, and why."""
+
+    subject: Subject
+    differences: tuple[Difference, ...] = ()
+    error: str = ""
+
+
+def of_package(names: Sequence[str] = SCENARIOS, folder: Path = GOLDEN) -> tuple[Subject, ...]:
+    """Return the shipped scenarios *names* with their golden files in *folder*."""
+    return tuple(
+        Subject(
+            name=name, source=name, scenario=load_scenario(shipped()[name]),
+            golden=folder / f"{name}.json",
+        )
+        for name in names
+    )  # fmt: skip
+
+
+def figures(scenario: Scenario) -> dict[str, Any]:
+    """Return every exact figure of *scenario*."""
+    record = simulate(scenario, replications=0).record
     return {
-        "scenario_hash": record.scenario_hash,
+        "scenario_hash": _hash(scenario),
         "workload_hash": record.workload_hash,
         "requests": record.planned,
         **{
@@ -42,43 +100,84 @@ def figures(name: str) -> dict[str, Any]:
     }
 
 
-def check(*, folder: Path = GOLDEN, on_scenario: OnScenario | None = None) -> list[str]:
-    """Return a line for each figure that differs from its golden file; empty if none does."""
-    differences = []
-    for name in SCENARIOS:
-        if on_scenario is not None:
-            on_scenario(name)
-        differences += [
-            f"{name}: {line}" for line in _differences(_golden(folder, name), figures(name))
-        ]
-    return differences
+def check(subjects: Sequence[Subject], *, on_scenario: OnScenario | None = None) -> list[Checked]:
+    """Return for each of *subjects* how its figures differ from its golden file.
+
+    A golden file that cannot be used is an error of its own scenario; the others are checked.
+    """
+    return [_checked(subject, on_scenario) for subject in subjects]
 
 
-def accept(reason: str, *, folder: Path = GOLDEN, on_scenario: OnScenario | None = None) -> int:
-    """Write the golden files anew with *reason*; return how many figures changed.
+def _checked(subject: Subject, on_scenario: OnScenario | None) -> Checked:
+    try:
+        golden = _golden(subject.golden, subject.source)
+    except InputError as error:
+        return Checked(subject=subject, error=str(error))
+    if on_scenario is not None:
+        on_scenario(subject.name)
+    found = figures(subject.scenario)
+    return Checked(subject=subject, differences=tuple(_differences(subject.name, golden, found)))
 
-    Raise InputError if the reason is empty.
+
+def gone(folder: Path, names: Collection[str]) -> list[Path]:
+    """Return the golden files in *folder* that belong to none of the scenarios *names*."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        if path.stem not in names:
+            with suppress(InputError):  # another JSON file that lies there
+                _golden(path)
+                found.append(path)
+    return found
+
+
+def accept(
+    subjects: Sequence[Subject], reason: str, *, on_scenario: OnScenario | None = None
+) -> dict[str, int]:
+    """Write the golden files that changed, with *reason*; return how many figures of each did.
+
+    Nothing is written before all scenarios are simulated, and each file is written whole or not
+    at all. Raise InputError if the reason is empty, or a file cannot be used or written.
     """
     reason = " ".join(reason.split())
     if not reason:
         raise InputError("--reason is empty; say why the figures changed")
-    folder.mkdir(exist_ok=True)
-    changed = 0
-    for name in SCENARIOS:
-        if on_scenario is not None:
-            on_scenario(name)
-        found = figures(name)
-        path = folder / f"{name}.json"
-        golden = _golden(folder, name) if path.is_file() else {}
-        differences = _differences(golden, found)
-        changed += len(differences)
-        if not differences:
-            continue
+    changed: dict[str, int] = {}
+    files: dict[Path, str] = {}
+    for subject in subjects:
+        path = subject.golden
+        golden = _golden(path) if path.is_file() else {}
         history = _history(path)
-        history.append({"reason": reason, "figures": len(differences)})
-        data = {"figures": found, "accepted": history[-_HISTORY:]}
-        path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+        if on_scenario is not None:
+            on_scenario(subject.name)
+        found = figures(subject.scenario)
+        differences = list(_differences(subject.name, golden, found))
+        changed[subject.name] = len(differences)
+        if differences:
+            history.append({"reason": reason, "figures": len(differences)})
+            data = {"figures": found, "accepted": history[-_HISTORY:]}
+            files[path] = json.dumps(data, indent=1) + "\n"
+    for path, text in files.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_name(f".{path.name}.part")
+            part.write_text(text, encoding="utf-8")
+            part.replace(path)
+        except OSError as error:
+            raise InputError(
+                f"{path}: cannot be written ({error.strerror}); give another --golden DIR"
+            ) from None
     return changed
+
+
+def _hash(scenario: Scenario) -> str:
+    """Return the scenario's hash, the same wherever a trace lies: another hash tells its content.
+
+    A file is checked out in other folders on other machines.
+    """
+    if scenario.trace.file is None:
+        return scenario_hash(scenario)
+    trace = scenario.trace.model_copy(update={"file": Path(scenario.trace.file).name})
+    return scenario_hash(scenario.model_copy(update={"trace": trace}))
 
 
 def _history(path: Path) -> list[dict[str, Any]]:
@@ -86,29 +185,32 @@ def _history(path: Path) -> list[dict[str, Any]]:
     return history
 
 
-def _golden(folder: Path, name: str) -> dict[str, Any]:
-    golden: dict[str, Any] = _part(folder / f"{name}.json", "figures", dict)
+def _golden(path: Path, source: str = "SCENARIO") -> dict[str, Any]:
+    golden: dict[str, Any] = _part(path, "figures", dict, source)
     return golden
 
 
-def _part(path: Path, name: str, kind: type) -> Any:
+def _remedy(path: Path, source: str) -> str:
+    own = "" if path.parent == GOLDEN else shlex.join((source, "--golden", str(path.parent))) + " "
+    return f"edgeproof bench accept {own}--reason TEXT"
+
+
+def _part(path: Path, name: str, kind: type, source: str = "SCENARIO") -> Any:
     try:
         part = read_json(path, "a golden file")[name]
         if not isinstance(part, kind):
             raise TypeError(f"{name} is a {type(part).__name__}")
     except FileNotFoundError:
-        raise InputError(
-            f"{path}: no golden file; make it with edgeproof bench accept --reason TEXT"
-        ) from None
+        raise InputError(f"{path}: no golden file; make it with {_remedy(path, source)}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a golden file ({error}); restore it from git") from None
     return part
 
 
-def _differences(golden: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    lines = []
-    for name in sorted(golden.keys() | found.keys()):
+def _differences(
+    scenario: str, golden: Mapping[str, Any], found: Mapping[str, Any]
+) -> Iterator[Difference]:
+    for name in sorted(golden.keys() | found.keys(), key=lambda name: (name not in _FIRST, name)):
         before, after = golden.get(name), found.get(name)
         if before != after:
-            lines.append(f"{name} was {before}, is {after}")
-    return lines
+            yield Difference(scenario=scenario, figure=name, before=before, after=after)

@@ -2,20 +2,84 @@
 
 from __future__ import annotations
 
+import math
 import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import NormalDist, fmean, median, stdev
+from tempfile import TemporaryDirectory
+from typing import Any
 
+from bench.halves import Speeds
 from bench.importing import import_fault
 from core.errors import InputError
 
-_BENCHMARKS = Path(__file__).with_name("benchmarks")
+BENCHMARKS = Path(__file__).with_name("benchmarks")
+CONFIDENCE = 0.95
+FEWEST_ROUNDS = 30
+"""Before the margin may end a measurement: with fewer, a lucky start ends it."""
+
+OnBenchmark = Callable[[int, int, str], None]
 
 
-def run_benchmarks(*, select: str | None = None, json: str | None = None) -> int:
-    """Run the benchmarks whose name holds *select*; return 0, or 1 if one failed.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Precision:
+    """The relative margin that is asked for, and the seconds a benchmark may take for it."""
 
-    *json*: a file for pytest-benchmark's own format. Raise InputError if pytest-benchmark is not
-    installed, no benchmark was chosen, or an option cannot be used.
+    margin: float = 0.01
+    seconds: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """What one benchmark took, in seconds per call.
+
+    low, high: the 95 % interval of the median. margin: half of the mean's 95 % interval over the
+    mean. Both hold for this process; others have another memory layout and hash seed.
+    """
+
+    name: str
+    median: float
+    low: float
+    high: float
+    mean: float
+    margin: float
+    rounds: int
+    iterations: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What a run measured; *work* is how long the fixed work took in it, in nanoseconds."""
+
+    figures: tuple[Figure, ...]
+    failed: tuple[str, ...]
+    not_measured: tuple[str, ...]
+    is_interrupted: bool
+    work: float | None
+    halves: float | None
+    """The time of the fixed work in the second half over that in the first."""
+    line: str
+    """What the results start with where the halves' speeds differ."""
+
+
+def run_benchmarks(
+    *,
+    select: str | None = None,
+    json: Path | None = None,
+    precision: Precision = Precision(),
+    on_benchmark: OnBenchmark | None = None,
+    suite: Path = BENCHMARKS,
+    speeds: Speeds | None = None,
+) -> Run:
+    """Measure the benchmarks of *suite* whose name holds *select*.
+
+    What pytest says of failures goes to standard error. *json*: a file for pytest-benchmark's own
+    format. Raise InputError if pytest-benchmark is not installed, no benchmark was chosen, or an
+    option cannot be used.
     """
     for name in ("pytest", "pytest_benchmark"):
         if fault := import_fault(name):
@@ -24,20 +88,146 @@ def run_benchmarks(*, select: str | None = None, json: str | None = None) -> int
             )
     import pytest  # an extra, and slow to import
 
-    # No settings of the folder around, and no rewriting of what edgeproof has imported already.
-    arguments = [
-        str(_BENCHMARKS), "-c", os.devnull, "--assert=plain", "-p", "no:cacheprovider", "-q",
-        "--benchmark-only",
-        "--benchmark-columns=median,iqr,ops,rounds", "--benchmark-sort=name",
-        "--import-mode=importlib", "-o", "python_files=bench_*.py", "--rootdir", str(_BENCHMARKS),
-    ]  # fmt: skip
-    if select:
-        arguments += ["-k", select]
-    if json:
-        arguments += [f"--benchmark-json={json}"]
-    code = pytest.main(arguments)
+    session = _Session(speeds or Speeds(), on_benchmark)
+    # pytest-benchmark makes the folder of its storage even where nothing is stored.
+    with TemporaryDirectory(prefix="edgeproof-bench-") as storage:
+        # No settings of the folder around, and no rewriting of what edgeproof has imported already.
+        arguments = [
+            str(suite), "-c", os.devnull, "--assert=plain", "-p", "no:cacheprovider",
+            "-qq", "--no-header", "--no-summary", "--capture=no", "--import-mode=importlib",
+            "-o", "python_files=bench_*.py", "-o", "console_output_style=classic",
+            "--rootdir", str(suite),
+            "--benchmark-only", "--benchmark-quiet", f"--benchmark-storage=file://{storage}",
+            *_measuring(precision),
+        ]  # fmt: skip
+        if select:
+            arguments += ["-k", select]
+        if json:
+            arguments += [f"--benchmark-json={json}"]
+        with redirect_stdout(sys.stderr):
+            code = pytest.main(arguments, plugins=[session])
     if code == pytest.ExitCode.NO_TESTS_COLLECTED:
         raise InputError(f"-k {select}: no benchmark's name holds that; leave -k out to run all")
     if code == pytest.ExitCode.USAGE_ERROR:
         raise InputError("bench run: pytest cannot use -k or --json as given; see above")
-    return min(int(code), 1)
+    return session.run(is_interrupted=code == pytest.ExitCode.INTERRUPTED)
+
+
+def _measuring(precision: Precision) -> Iterator[str]:
+    """Yield the options of pytest-benchmark that decide how much is measured.
+
+    Its calibration takes the first call for the length of all: a slow one leaves the fewest rounds
+    and no precision. A warm-up of one call has it take the shorter of two.
+    """
+    yield from ("--benchmark-warmup=on", "--benchmark-warmup-iterations=1")
+    # Its margin is a normal quantile's; Student's, which is shown, is wider.
+    normal = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    asked = precision.margin * normal / _student(FEWEST_ROUNDS)
+    yield f"--benchmark-precision={asked:.9f}"
+    yield f"--benchmark-confidence={CONFIDENCE}"
+    yield f"--benchmark-min-rounds={FEWEST_ROUNDS}"
+    yield f"--benchmark-max-time={precision.seconds:.9f}"
+
+
+@dataclass(slots=True)
+class _Session:
+    """What pytest and pytest-benchmark tell of the run, through their hooks."""
+
+    speeds: Speeds
+    on_benchmark: OnBenchmark | None
+    names: list[str] = field(default_factory=list)
+    passed: set[str] = field(default_factory=set)
+    failed: list[str] = field(default_factory=list)
+    measured: dict[str, Figure] = field(default_factory=dict)
+    begun: int = 0
+
+    def pytest_collection_finish(self, session: Any) -> None:
+        self.names = [item.nodeid for item in session.items]
+
+    def pytest_collectreport(self, report: Any) -> None:
+        if report.failed:
+            self._fails(report)
+
+    def pytest_runtest_setup(self, item: Any) -> None:
+        self.begun += 1
+        self.speeds.sample()
+        if self.on_benchmark is not None:
+            self.on_benchmark(self.begun, len(self.names), item.nodeid)
+
+    def pytest_runtest_teardown(self, item: Any) -> None:
+        fixture = item.funcargs.get("benchmark")
+        if fixture is not None and fixture.stats:  # a skipped one has none
+            stats = fixture.stats.stats
+            self.measured[item.nodeid] = figure(item.nodeid, stats.data, fixture.stats.iterations)
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.failed:
+            self._fails(report)
+        elif report.when == "call" and report.passed:
+            self.passed.add(report.nodeid)
+
+    def _fails(self, report: Any) -> None:
+        self.passed.discard(report.nodeid)
+        if report.nodeid not in self.failed:
+            self.failed.append(report.nodeid)
+        print(f"{report.nodeid} fails:\n{report.longreprtext}", file=sys.stderr)
+
+    def pytest_report_teststatus(self, report: Any) -> tuple[str, str, str]:
+        return report.outcome, "", ""  # no dots: a line for each benchmark is printed
+
+    def pytest_benchmark_update_json(self, output_json: dict[str, Any]) -> None:
+        """Leave what failed, or was interrupted, out of pytest-benchmark's file."""
+        output_json["benchmarks"] = [
+            one for one in output_json["benchmarks"] if one["fullname"] in self.passed
+        ]
+
+    def pytest_sessionfinish(self, session: Any) -> None:
+        self.speeds.sample()
+
+    def run(self, *, is_interrupted: bool) -> Run:
+        """Return what was measured."""
+        figures = tuple(
+            self.measured[name]
+            for name in self.names
+            if name in self.passed and name in self.measured
+        )
+        known = {one.name for one in figures} | {*self.failed}
+        return Run(
+            figures=figures,
+            failed=tuple(self.failed),
+            not_measured=tuple(name for name in self.names if name not in known),
+            is_interrupted=is_interrupted,
+            work=self.speeds.work,
+            halves=self.speeds.ratio(),
+            line=self.speeds.line(),
+        )
+
+
+def figure(name: str, times: Sequence[float], iterations: int = 1) -> Figure:
+    """Return what *times*, the seconds per call of each round, come to.
+
+    The median's interval is that of its order statistics (David & Nagaraja, Order Statistics,
+    2003, section 7.1): it asks nothing of the times' distribution. Below six rounds there is none
+    at 95 %, and it is their range. The mean's margin is Student's; of one round it is infinite.
+    Raise ValueError without times, or for one that is no positive number.
+    """
+    if not times or not all(math.isfinite(time) and time > 0 for time in times):
+        raise ValueError(f"{name}: a time is no positive number")
+    from scipy.stats import binom  # slow to import
+
+    ordered, count, mean = sorted(times), len(times), fmean(times)
+    rank = max(1, int(binom.ppf((1 - CONFIDENCE) / 2, count, 0.5)))
+    margin = math.inf
+    if count > 1:
+        margin = _student(count) * stdev(times) / math.sqrt(count) / mean
+    return Figure(
+        name=name, median=median(ordered), low=ordered[rank - 1], high=ordered[count - rank],
+        mean=mean, margin=margin, rounds=count, iterations=iterations,
+    )  # fmt: skip
+
+
+def _student(rounds: int) -> float:
+    """Return Student's quantile for the two-sided interval of the mean of *rounds*."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(rounds - 1, (1 + CONFIDENCE) / 2))

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from bench.golden import Checked, Difference, Subject
 from core.errors import InputError
 from core.kpi import Kpi
 from core.record import RunRecord
+from core.scenario import Scenario
 from edgeproof.ci import chosen_ci, fitting, relative
 from edgeproof.finish import finish
-from edgeproof.golden import tell_golden
+from edgeproof.golden_findings import findings, summary
 from edgeproof.options import judging
 from tests.ci.github import Command, commands
 from tests.reports import records
@@ -237,16 +239,31 @@ def test_a_golden_figure_that_differs_is_annotated_at_its_line(
 ) -> None:
     data = {"figures": {"requests": 3, "metric p95_track": 0.1}}
     (checkout / "small.json").write_text(json.dumps(data, indent=1))
-    lines = ["small: metric p95_track was 0.1, is 0.2"]
-    lines += [f"small: counter c{n} was 1, is None" for n in range(300)]
-    tell_golden(chosen_ci(None, Path("q.json")), lines, checkout)
+    pairs = [("metric p95_track", 0.1, 0.2), *((f"counter c{n}", 1, None) for n in range(300))]
+    subject = Subject(
+        name="small",
+        source="small.toml",
+        scenario=Scenario(name="small"),
+        golden=checkout / "small.json",
+    )
+    differences = tuple(
+        Difference(scenario="small", figure=figure, before=before, after=after)
+        for figure, before, after in pairs
+    )
+    checked = [Checked(subject=subject, differences=differences)]
+    gone = [checkout / "old.json"]
+    chosen_ci(None, Path("q.json")).tell(
+        [*findings(checked, gone)], summary(checked, gone, "accept"), otherwise="golden",
+        as_json=False,
+    )  # fmt: skip
     first, *_, last = commands(capsys.readouterr().out)
     assert first.properties == {
         "file": "small.json", "line": "4", "title": "small: metric p95_track differs",
     }  # fmt: skip
-    assert first.message == lines[0]
-    assert last.properties["title"] == "292 more errors"
-    summary = (checkout.parent / "summary").read_text()
-    assert "| small | metric p95_track | 0.1, is 0.2 |" in summary
-    assert "101 more figures left out" in summary
-    assert len(json.loads((checkout / "q.json").read_text())) == 301
+    assert first.message == str(differences[0])
+    assert last.properties["title"] == "293 more errors"
+    written = (checkout.parent / "summary").read_text()
+    assert "| small | metric p95_track | 0.1 | 0.2 |" in written
+    assert "101 more figures left out" in written
+    assert "old: its scenario is gone" in written
+    assert len(json.loads((checkout / "q.json").read_text())) == 302

@@ -97,7 +97,17 @@ USED: dict[tuple[str, str], str] = {
     ("bench compare", "--junit"): "where test cases go",
     ("bench run", "-k"): "none that holds it is refused",
     ("bench run", "--json"): "where figures go",
+    **{("bench run", o): "how long is measured" for o in ("--precision", "--max-time")},
     ("bench accept", "--reason"): "kept; an empty one is refused",
+    **{
+        (f"bench {c}", o): words
+        for c in ("check", "accept")
+        for o, words in (
+            ("--golden", "where golden files lie"), ("--trace", "its keys replace the drawn ones"),
+            ("--json", "what is printed"),
+        )
+    },
+    ("bench check", "--junit"): "where the cases go",
     **{
         ("bench compare", o): "what is compared, and how"
         for o in ("--suite", "-k", "--path", "--same-suite", "--apart", "--instructions")
@@ -159,6 +169,15 @@ IDLE: dict[tuple[str, str], Case] = {
     **{
         (c, "--plain"): (f"{lines('--plain --json')[c]}", PLAIN)
         for c in ("simulate", "plan", "load", "prove")
+    },
+    **{
+        (f"bench {c}", f"--{option}"): (
+            f"bench {c} baseline --golden FILE --{option} {value}"
+            + (" --reason x" if c == "accept" else ""),
+            f"trace.{option[6:] if option[:5] == 'trace' else 'time_unit'} needs a trace",
+        )
+        for c in ("check", "accept")
+        for option, value in (("trace-offset", 5), ("trace-limit", 5), ("time-unit", "ms"))
     },
     ("report", "--plain"): ("report nowhere --plain --json", PLAIN),
     **{
