@@ -55,10 +55,13 @@ class LatencyHistogram:
         except (OverflowError, ValueError):
             self._record_odd(seconds)
             return
-        if nanoseconds <= 0:
-            nanoseconds = 0
-        shift = nanoseconds.bit_length() - 9
-        key = nanoseconds if shift <= 0 else (shift << 8) + (nanoseconds >> shift)
+        if nanoseconds > 511:
+            shift = nanoseconds.bit_length() - 9
+            key = (shift << 8) + (nanoseconds >> shift)
+        elif nanoseconds > 0:
+            key = nanoseconds
+        else:
+            nanoseconds = key = 0
         counts = self.counts
         counts[key] = counts.get(key, 0) + 1
         self.total_ns += nanoseconds

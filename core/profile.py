@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from core.histogram import LatencyHistogram
 
@@ -26,27 +29,48 @@ THRESHOLDS = {
 
 
 class Profile:
-    """The samples of one kind and name, and how many crossed the kind's lines."""
+    """The samples of one kind and name, and how many crossed the kind's lines.
 
-    __slots__ = ("errors", "histogram", "is_request", "kind", "name", "threshold", "warnings")
+    now: what spans are timed by; slow: takes the requests that crossed a line.
+    """
 
-    def __init__(self, kind: str, name: str, threshold: Threshold) -> None:
+    __slots__ = (
+        "errors", "histogram", "is_request", "kind", "name", "now", "slow", "threshold", "warning",
+        "warnings",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        threshold: Threshold,
+        *,
+        now: Callable[[], float],
+        slow: deque[Any],
+    ) -> None:
         self.kind = kind
         self.name = name
+        self.now = now
+        self.slow = slow
         self.is_request = kind == "request"
         self.histogram = LatencyHistogram()
         self.threshold = threshold
+        self.warning = threshold.warning
         self.warnings = 0
         self.errors = 0
 
     def record(self, seconds: float) -> None:
         """Count one sample."""
         self.histogram.record(seconds)
-        if seconds > self.threshold.warning:
-            if seconds > self.threshold.error:
-                self.errors += 1
-            else:
-                self.warnings += 1
+        if seconds > self.warning:
+            self.cross(seconds)
+
+    def cross(self, seconds: float) -> None:
+        """Count that a sample lies above the first line, or above the second."""
+        if seconds > self.threshold.error:
+            self.errors += 1
+        else:
+            self.warnings += 1
 
     def fail(self) -> None:
         """Count one operation that never succeeded: slower than any limit."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from types import TracebackType
@@ -79,7 +78,7 @@ class ProfiledSpan:
     """
 
     __slots__ = (
-        "_around", "_dropped", "_now", "_profile", "_slow", "_stages",
+        "_around", "_dropped", "_profile", "_stages",
         "depth", "is_failed", "notes", "parent", "seconds", "started",
     )  # fmt: skip
 
@@ -92,12 +91,8 @@ class ProfiledSpan:
     _dropped: int
     _stages: list[tuple[int, Profile, float, float, int, bool]]
 
-    def __init__(
-        self, profile: Profile, now: Callable[[], float], slow: deque[SlowRequest]
-    ) -> None:
+    def __init__(self, profile: Profile) -> None:
         self._profile = profile
-        self._now = now
-        self._slow = slow
         self.started: float | None = None
         self.seconds: float | None = None
         self.is_failed = False
@@ -109,19 +104,24 @@ class ProfiledSpan:
         parent = _ENCLOSING.set(self).old_value
         if parent is _MISSING:
             parent = None
-        if parent is not None and (parent.seconds is not None or parent.depth >= MAX_DEPTH):
-            parent = self._reachable(parent)
+        elif parent is not None:
+            if parent.seconds is not None:  # what was nested last, and stayed in its place
+                parent = parent.parent
+            if parent is not None and (parent.seconds is not None or parent.depth >= MAX_DEPTH):
+                parent = _reachable(parent)
         self.parent = parent
-        self.depth = 0 if parent is None else parent.depth + 1
         if parent is None:
+            self.depth = 0
             self._around = None
         else:
+            self.depth = parent.depth + 1
             self._around = parent if parent._profile.is_request else parent._around
-        if self._profile.is_request:
+        profile = self._profile
+        if profile.is_request:
             self._stages = []
             self._dropped = 0
             self.notes = ()
-        self.started = self._now()
+        self.started = profile.now()
         return self
 
     def fail(self) -> None:
@@ -133,18 +133,6 @@ class ProfiledSpan:
         """The request that this is part of: itself for a request, None outside of any."""
         return self if self._profile.is_request else self._around
 
-    def _reachable(self, parent: ProfiledSpan | None) -> ProfiledSpan | None:
-        """Return the innermost span that is open, or its request where that lies too deep.
-
-        So chains stay short, whatever was never closed or closed out of order.
-        """
-        while parent is not None and parent.seconds is not None:
-            parent = parent.parent
-        if parent is None or parent.depth < MAX_DEPTH:
-            return parent
-        request = parent.request
-        return request if request is not None and request.depth < MAX_DEPTH else None
-
     def __exit__(
         self,
         _: type[BaseException] | None,
@@ -153,24 +141,34 @@ class ProfiledSpan:
     ) -> None:
         if self.started is None or self.seconds is not None:
             return
-        self.seconds = seconds = self._now() - self.started
         profile = self._profile
-        if error is not None:
-            self.is_failed = True
-        if self.is_failed:
+        self.seconds = seconds = profile.now() - self.started
+        if error is not None or self.is_failed:
+            self.is_failed = is_slow = True
             profile.fail()
         else:
-            profile.record(seconds)
-        inner = _ENCLOSING.set(self.parent).old_value
-        if inner is not self and not self._encloses(inner):
-            # Closed out of order, or where it was not opened.
-            _ENCLOSING.set(None if inner is _MISSING else inner)
-        if profile.is_request and (self.is_failed or seconds > profile.threshold.warning):
-            self._slow.append(self._summary())
+            profile.histogram.record(seconds)  # `profile.record` would be one call more
+            is_slow = seconds > profile.warning
+            if is_slow:
+                profile.cross(seconds)
+        # What is nested in another stays in its place: the next one sees that it is closed, and
+        # hangs on its parent, which costs less than to set that again.
+        parent = self.parent
+        if parent is None or _ENCLOSING.get() is not self:
+            inner = _ENCLOSING.set(parent).old_value
+            if inner is not self and not self._encloses(inner):
+                # Closed out of order, or where it was not opened.
+                _ENCLOSING.set(None if inner is _MISSING else inner)
+        if is_slow and profile.is_request:
+            profile.slow.append(self._summary())
         request = self._around
-        if request is not None and request.seconds is None and request.started is not None:
-            began, depth = self.started - request.started, self.depth - request.depth
-            request._keep(profile, began, seconds, depth, self.is_failed)
+        if request is not None and request.seconds is None:
+            stages = request._stages
+            if len(stages) < MAX_STAGES:
+                notes = len(request.notes)
+                stages.append((notes, profile, self.started, seconds, self.depth, self.is_failed))
+            else:
+                request._dropped += 1
 
     def _encloses(self, inner: object) -> bool:
         while isinstance(inner, ProfiledSpan) and inner is not self:
@@ -178,11 +176,11 @@ class ProfiledSpan:
         return inner is self
 
     def _keep(
-        self, profile: Profile, began: float, seconds: float, depth: int, is_failed: bool
+        self, profile: Profile, started: float, seconds: float, depth: int, is_failed: bool
     ) -> None:
         stages = self._stages
         if len(stages) < MAX_STAGES:
-            stages.append((len(self.notes), profile, began, seconds, depth, is_failed))
+            stages.append((len(self.notes), profile, started, seconds, depth, is_failed))
         else:
             self._dropped += 1
 
@@ -192,11 +190,13 @@ class ProfiledSpan:
         return tuple(self._woven()[:MAX_STAGES]) if self._profile.is_request else ()
 
     def _woven(self) -> list[Stage]:
+        assert self.started is not None
         woven: list[Stage] = []
-        noted = 0
-        for notes_before, profile, began, seconds, depth, is_failed in self._stages:
+        begun, noted = self.started, 0
+        for notes_before, profile, started, seconds, depth, is_failed in self._stages:
             woven += map(_noted, self.notes[noted:notes_before])
-            woven.append(Stage(profile.kind, profile.name, began, seconds, depth, is_failed))
+            began, under = started - begun, depth - self.depth
+            woven.append(Stage(profile.kind, profile.name, began, seconds, under, is_failed))
             noted = notes_before
         woven += map(_noted, self.notes[noted:])
         return woven
@@ -223,12 +223,25 @@ _MISSING = Token.MISSING
 _ENCLOSING: ContextVar[ProfiledSpan | None] = ContextVar("enclosing_span", default=None)
 
 
+def _reachable(span: ProfiledSpan | None) -> ProfiledSpan | None:
+    """Return the innermost span that is open, or its request where that lies too deep.
+
+    So chains stay short, whatever was never closed or closed out of order.
+    """
+    while span is not None and span.seconds is not None:
+        span = span.parent
+    if span is None or span.depth < MAX_DEPTH:
+        return span
+    request = span.request
+    return request if request is not None and request.depth < MAX_DEPTH else None
+
+
 def land(profile: Profile, seconds: float, *, is_failed: bool = False) -> None:
     """Note a stage of *seconds* that has just ended on the request around, while it is open."""
     span = _ENCLOSING.get()
-    if span is None:
-        return
-    request = span.request
-    if request is not None and request.seconds is None and request.started is not None:
-        began, depth = request._now() - seconds - request.started, span.depth - request.depth + 1
-        request._keep(profile, began, seconds, depth, is_failed)
+    while span is not None and span.seconds is not None:
+        span = span.parent
+    request = None if span is None else span.request
+    if span is not None and request is not None and request.seconds is None:
+        started = request._profile.now() - seconds
+        request._keep(profile, started, seconds, span.depth + 1, is_failed)

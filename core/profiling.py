@@ -32,7 +32,7 @@ class LatencyProfiler:
     For one thread: spans and samples of an event loop's tasks, not of several threads.
     """
 
-    __slots__ = ("_clock", "_profiles", "_slow", "_thresholds", "has_spans")
+    __slots__ = ("_clock", "_profiles", "_slow", "_spanned", "_thresholds", "has_spans")
 
     def __init__(
         self,
@@ -44,6 +44,7 @@ class LatencyProfiler:
         self._clock = clock
         self._thresholds = thresholds
         self._profiles: dict[tuple[str, str], Profile] = {}
+        self._spanned: dict[tuple[str, str], Profile] = {}  # those that a span was asked for
         self._slow: deque[SlowRequest] = deque(maxlen=slow_kept)
         self.has_spans = False
 
@@ -57,7 +58,9 @@ class LatencyProfiler:
         threshold = self._thresholds[kind]
         if len(self._profiles) >= MAX_NAMES and name != OTHER:
             return self.profile(kind, OTHER)
-        profile = self._profiles[kind, name] = Profile(kind, name, threshold)
+        now = _no_clock if self._clock is None else self._clock.now
+        profile = Profile(kind, name, threshold, now=now, slow=self._slow)
+        self._profiles[kind, name] = profile
         return profile
 
     def span(self, kind: str, name: str) -> ProfiledSpan:
@@ -67,13 +70,17 @@ class LatencyProfiler:
         what is nested in a request lands on that request. An exception counts as a failure and
         passes. KeyError for a kind without thresholds, ValueError for a profiler without a clock.
         """
+        found = self._spanned.get((kind, name))
+        return ProfiledSpan(self._to_span(kind, name) if found is None else found)
+
+    def _to_span(self, kind: str, name: str) -> Profile:
         if self._clock is None:
-            raise ValueError("a profiler without a clock times no spans; give it one")
-        found = self._profiles.get((kind, name))
-        if found is None:
-            found = self._new_profile(kind, name)
+            _no_clock()
         self.has_spans = True
-        return ProfiledSpan(found, self._clock.now, self._slow)
+        found = self.profile(kind, name)
+        if found.name == name:  # of names that share a profile there is no end
+            self._spanned[kind, name] = found
+        return found
 
     def record(self, kind: str, name: str, seconds: float) -> None:
         """Count one sample of *seconds* that has just ended; it lands on the request around it."""
@@ -125,6 +132,10 @@ class LatencyProfiler:
     def summary_by_name(self, kind: str) -> dict[str, dict[str, Any]]:
         """Return the figures of each name of *kind*."""
         return {name: summarise(self.profile(kind, name).histogram) for name in self.names(kind)}
+
+
+def _no_clock() -> float:
+    raise ValueError("a profiler without a clock times no spans; give it one")
 
 
 def summarise(histogram: LatencyHistogram) -> dict[str, Any]:

@@ -251,7 +251,7 @@ def test_spans_that_are_never_closed_are_forgotten(profiler: LatencyProfiler, ki
 
     def play() -> None:
         for _ in range(20 * MAX_DEPTH):
-            span = Marked(profile, ManualClock().now, profiler._slow)
+            span = Marked(profile)
             alive.add(span)
             span.__enter__()
             assert span.depth <= MAX_DEPTH
