@@ -1,4 +1,4 @@
-"""A service process whose functions are counted and timed: `python -m bench.profiled_worker OUT PLAN`.
+"""A service process whose functions are counted: `python -m bench.profiled_worker OUT PLAN`.
 
 At SIGUSR1 it writes what every function has taken so far to OUT, as JSON; `bench.service_profile`
 subtracts. Times are CPU time of the thread that ran the function.

@@ -26,7 +26,9 @@ class RedisServer:
 
     def ask(self, *words: str) -> bytes:
         """Return the answer to one command, as it goes over the wire; OSError if there is none."""
-        command = b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in (word.encode() for word in words))
+        command = b"".join(
+            b"$%d\r\n%s\r\n" % (len(w), w) for w in (word.encode() for word in words)
+        )
         with socket.create_connection(self._address, timeout=5.0) as connection:
             connection.sendall(b"*%d\r\n%s" % (len(words), command))
             answer = connection.recv(65_536)
@@ -55,7 +57,9 @@ def redis_server(folder: Path) -> Iterator[RedisServer]:
     """
     program = shutil.which("redis-server")
     if program is None:
-        raise InputError("no redis-server on the PATH; install it, such as apt install redis-server")
+        raise InputError(
+            "no redis-server on the PATH; install it, such as apt install redis-server"
+        )
     log = folder / "redis.log"
     for _ in range(_STARTS):
         port = _free_port()

@@ -4,7 +4,7 @@ python -m bench.service_versions BASE [HEAD]: CPU of the service's process per r
 one) over BASE; median ratio with its 95 % interval. A version is a folder with a checkout:
 git worktree add ../before REVISION.
 
---blocks N: sets of fresh processes, of 3 pairs each (8 at least; 12). --at-most X makes it a gate:
+--blocks N: sets of fresh processes, of 8 pairs each (8 at least; 12). --at-most X makes it a gate:
 the exit code is 0 if no interval lies above X as a whole, 1 if one does.
 """
 
@@ -30,10 +30,10 @@ from core.errors import InputError
 from core.wire import ISOLATE_HEADER
 
 BLOCKS = 12
-PAIRS = 3
+PAIRS = 8
 """Pairs of one block: what a process's memory and hash seed do to it ends with the block."""
 
-REQUESTS = 400
+REQUESTS = 150
 CASES = ("miss", "L2 hit", "L1 hit", "tracked event")
 NO_SLOWER = 1.02
 """A version is slower if its interval lies above this as a whole."""
@@ -74,6 +74,8 @@ def scenario_overrides(users: int) -> list[str]:
     return [
         "topology.points_of_presence=1", "topology.processes=1",
         f"topology.isolates={_ISOLATES}", f"traffic.users={users}",
+        f"traffic.conversions={users * 4 // 3}",  # journeys as long as the baseline's own
+        "duration=5s", "warm_up=0s",
         "tiers.l1.ttl=1h", 'start="cold"', *lives,
     ]  # fmt: skip
 

@@ -76,9 +76,7 @@ class BoundedProtocol(HttpToolsProtocol):
         cycle.scope["extensions"] = {WHOLE_ANSWER: partial(self._answer, cycle)}
         super()._start_asgi_task(cycle, app)
 
-    def _answer(
-        self, cycle: RequestResponseCycle, status: int, fields: bytes, body: bytes
-    ) -> bool:
+    def _answer(self, cycle: RequestResponseCycle, status: int, fields: bytes, body: bytes) -> bool:
         """Do what WHOLE_ANSWER says, for the request of *cycle*."""
         if cycle.disconnected:
             return True  # nobody is there to be answered
