@@ -35,7 +35,7 @@ def taken() -> dict[str, tuple[int, float]]:
     """Return calls and seconds by "file:function"; what C functions take counts for the caller."""
     found: dict[str, tuple[int, float]] = {}
     for profile in _profiles:
-        for entry in profile.getstats():  # type: ignore[attr-defined]  # of _lsprof.Profiler
+        for entry in profile.getstats():
             if isinstance(entry.code, str):
                 continue
             calls, seconds = entry.callcount, entry.inlinetime
@@ -54,9 +54,11 @@ def main(arguments: list[str]) -> int:
     out = Path(arguments[0])
 
     def write(*_: Any) -> None:
+        _profiles[0].disable()  # this is no part of what is measured
         new = out.with_suffix(".new")
         new.write_text(json.dumps(taken()), encoding="utf-8")
         new.replace(out)
+        _profiles[0].enable()
 
     signal.signal(signal.SIGUSR1, write)
     threading.setprofile(_begin_in_thread)

@@ -31,8 +31,8 @@ REQUESTS = 300
 ROUNDS = 3
 CASES = ("miss", "L2 hit", "L1 hit", "tracked event")
 
-_OF_THE_BENCH = ("/bench/profiled_worker.py", "/core/machine.py", "/json/encoder.py:iterencode")
-"""What writes the profile, and the probe of the machine's speed: not caused by a request."""
+_PROBES = ("/bench/profiled_worker.py", "/core/machine.py")
+"""The profile itself, and the probe of the machine's speed: not caused by a request."""
 
 LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("threads, hand-over", ("/core/query/lane.py", "/concurrent/futures/", "/threading.py",
@@ -139,7 +139,7 @@ def by_layer(
     """Return what each layer took of one request, between two snapshots of a profile."""
     found = {name: [0, 0.0] for name, _ in LAYERS}
     for name, (calls, seconds) in after.items():
-        if any(part in name for part in _OF_THE_BENCH):
+        if any(part in name for part in _PROBES):
             continue
         first = before.get(name, (0, 0.0))
         layer = found[layer_of(name.rpartition(":")[0])]

@@ -73,7 +73,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._start_asgi_task(*self.pipeline.pop())
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        cycle.scope["extensions"] = {WHOLE_ANSWER: partial(self._answer, cycle)}
+        whole: Any = partial(self._answer, cycle)  # extensions of uvicorn's own are dicts
+        cycle.scope["extensions"] = {WHOLE_ANSWER: whole}
         super()._start_asgi_task(cycle, app)
 
     def _answer(self, cycle: RequestResponseCycle, status: int, fields: bytes, body: bytes) -> bool:

@@ -74,7 +74,7 @@ class _Turns:
             self.asked -= 1
 
 
-class _Connection:
+class _ConnectionThread:
     """A connection and the thread that uses it."""
 
     def __init__(self, name: str, connection: sqlite3.Connection, turns: _Turns) -> None:
@@ -85,8 +85,8 @@ class _Connection:
         # Asked in the thread that runs the statement: an interrupt from another one could strike
         # the next call's.
         connection.set_progress_handler(self._is_given_up, _CHECK_STEPS)
-        self.thread = threading.Thread(target=self._serve, name=name, daemon=True)
-        self.thread.start()
+        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        self._thread.start()
 
     def _is_given_up(self) -> bool:
         call = self._call
@@ -121,9 +121,9 @@ class _Connection:
             self._connection.execute(f"PRAGMA busy_timeout = {lock_ms}")
             self._lock_ms = lock_ms
 
-    def close(self) -> None:
-        self.thread.join()
-        self._connection.close()
+    def join(self) -> None:
+        """Wait until the thread has ended."""
+        self._thread.join()
 
 
 def _tell(result: asyncio.Future[Any], answer: Any, failure: BaseException | None) -> None:
@@ -145,9 +145,9 @@ class Lane:
 
     def __init__(self, name: str, connections: Sequence[sqlite3.Connection]) -> None:
         self._name = name
-        self._idle = connections
+        self._connections = connections
         self._turns = _Turns()
-        self._connections: list[_Connection] = []
+        self._threads: list[_ConnectionThread] = []
         self._is_closed = False
         # A lane that nobody closed lets its threads end, too.
         self._end = weakref.finalize(self, self._turns.waiting.put, None)
@@ -155,7 +155,7 @@ class Lane:
     @property
     def waiting(self) -> int:
         """The calls that no connection has begun; less than 0 where connections are idle."""
-        return self._turns.asked - len(self._idle)
+        return self._turns.asked - len(self._connections)
 
     async def run(
         self, call: Callable[[sqlite3.Connection], _T], deadline: float | None = None
@@ -183,8 +183,8 @@ class Lane:
         if self._is_closed:
             raise StoreError("the database is closed: it takes no more calls")
         turns = self._turns
-        if not self._connections:
-            self._connections = [_Connection(self._name, one, turns) for one in self._idle]
+        if not self._threads:
+            self._threads = [_ConnectionThread(self._name, one, turns) for one in self._connections]
         loop = asyncio.get_running_loop()
         result: asyncio.Future[_T] = loop.create_future()
         call = _Call(what, deadline, result)
@@ -209,11 +209,10 @@ class Lane:
         """Finish what was asked for, then close the connections."""
         self._is_closed = True
         self._end()
+        for thread in self._threads:
+            thread.join()
         for connection in self._connections:
             connection.close()
-        if not self._connections:
-            for idle in self._idle:
-                idle.close()
 
 
 def is_locked(error: BaseException | None) -> bool:
