@@ -27,22 +27,30 @@ MANY = tuple(f"bench:k{number}" for number in range(20))
 Call = Callable[[], Awaitable[Any]]
 
 
+def tiered(url: str) -> tuple[TieredCache, CacheType, Call]:
+    """Return a cache over the Redis at *url* whose L1 keeps nothing, a type and its loader."""
+    cache = TieredCache(
+        MemoryCache(max_entries=10, max_bytes=1_000_000),
+        redis_kv(url, timeout=5.0, namespace="edgeproof-bench:"),
+        SystemClock(),
+        CachePolicy(l1_ttl=0.0, await_put=True),
+        retain=lambda _: None,
+    )
+
+    async def load() -> bytes:
+        return VALUE
+
+    return cache, CacheType(name="bench", ttl=600.0, codec=Text()), load
+
+
 async def measure(url: str) -> dict[str, list[float]]:
     """Return microseconds per call of each way to read, one entry a round, taken in turns.
 
     Raise StoreError if there is no Redis at *url*. Keys lie under "edgeproof-bench:" and go.
     """
     plain = redis.Redis.from_url(url)
-    kv = redis_kv(url, timeout=5.0, namespace="edgeproof-bench:")
-    cache = TieredCache(
-        MemoryCache(max_entries=10, max_bytes=1_000_000),
-        kv, SystemClock(), CachePolicy(l1_ttl=0.0, await_put=True), retain=lambda _: None,
-    )  # fmt: skip
-    kind = CacheType(name="bench", ttl=600.0, codec=Text())
-
-    async def load() -> bytes:
-        return VALUE
-
+    cache, kind, load = tiered(url)
+    kv = cache.l2.kv
     await cache.get(kind, "bench:tiered", load)
     await kv.put(*(StoreItem(key, VALUE, 600.0) for key in MANY))
     await plain.set("edgeproof-bench:plain", VALUE, ex=600)

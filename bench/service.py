@@ -232,6 +232,33 @@ async def measure(rounds: int = ROUNDS, size: int = REQUESTS) -> list[Measured]:
     ]
 
 
+async def l1_hit_pairs(*, rounds: int, size: int = 200) -> list[tuple[float, float]]:
+    """Return the CPU of an L1 hit in *rounds* turns: the bare route's and the service's.
+
+    Each turn sends *size* requests to either, in seconds of CPU each; the first that starts
+    changes with the turn, after one turn that does not count.
+    """
+    case = next(case for case in cases(size) if case.name == "L1 hit")
+    pairs = []
+    with ExitStack() as running:
+        folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="edgeproof-bench-")))
+        scenario = _scenario(_ISOLATES, size + 1)
+        service = running.enter_context(running_service(scenario, token=_TOKEN, emulate=False))
+        ours = service.urls[0], service.workers[0].pid
+        requests = case.requests(0)
+        await answer_of(ours[0], requests[0])  # a miss, which fills L1
+        answers = [await _sample(ours[0], requests, name) for name in case.routes]
+        bare = running.enter_context(bare_route(folder, "hit", answers))
+        for number in range(rounds + 1):
+            order = (bare, ours) if number % 2 else (ours, bare)
+            found = {
+                server: _cpu(await drive(*server, requests, case.expected)) for server in order
+            }
+            if number:
+                pairs.append((found[bare], found[ours]))
+    return pairs
+
+
 async def _empty_caches(url: str) -> None:
     body = json.dumps({"prefix": "journey:"}).encode()
     authorisation = [("Authorization", f"Bearer {_TOKEN}")]

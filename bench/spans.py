@@ -6,8 +6,9 @@ import asyncio
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
+from itertools import repeat
 from statistics import median
-from time import perf_counter, process_time
+from time import perf_counter, thread_time_ns, process_time
 from types import TracebackType
 from typing import Any
 
@@ -41,6 +42,76 @@ class Timed:
         self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
     ) -> None:
         self.seconds = perf_counter() - self.started
+
+
+def bare(calls: int) -> float:
+    """Return the CPU nanoseconds of one of *calls* pieces of work that `Timed` times."""
+    started = thread_time_ns()
+    for _ in repeat(None, calls):
+        with Timed():
+            pass
+    return (thread_time_ns() - started) / calls
+
+
+def spans() -> Callable[[int], float]:
+    """Return what does the same by spans outside of a request."""
+    profiler = LatencyProfiler(SystemClock())
+
+    def timed(calls: int) -> float:
+        started = thread_time_ns()
+        for _ in repeat(None, calls):
+            with profiler.span("query", "load_user"):
+                pass
+        return (thread_time_ns() - started) / calls
+
+    return timed
+
+
+def requests() -> Callable[[int], float]:
+    """Return what does the same by spans in requests of STAGES each; a request is a span, too."""
+    profiler = LatencyProfiler(SystemClock())
+
+    def timed(calls: int) -> float:
+        count = calls // (STAGES + 1) + 1
+        started = thread_time_ns()
+        for _ in repeat(None, count):
+            with profiler.span("request", "checkout"):
+                for _ in repeat(None, STAGES):
+                    with profiler.span("query", "load_user"):
+                        pass
+        return (thread_time_ns() - started) / (count * (STAGES + 1))
+
+    return timed
+
+
+def over_awaits() -> Callable[[int], float]:
+    """Return what times TASKS tasks of awaits with spans and without, and tells the difference."""
+    profiler = LatencyProfiler(SystemClock())
+
+    async def plain() -> None:
+        for _ in range(STAGES):
+            await asyncio.sleep(0)
+
+    async def spanned() -> None:
+        with profiler.span("request", "checkout"):
+            for _ in range(STAGES):
+                with profiler.span("query", "load_user"):
+                    await asyncio.sleep(0)
+
+    async def in_tasks(run: Callable[[], Coroutine[Any, Any, None]]) -> int:
+        started = thread_time_ns()
+        await asyncio.gather(*(run() for _ in range(TASKS)))
+        return thread_time_ns() - started
+
+    async def both(calls: int) -> float:
+        count = calls // (TASKS * (STAGES + 1)) + 1
+        added = 0
+        for number in range(count):
+            for run in (plain, spanned) if number % 2 else (spanned, plain):
+                added += (1 if run is spanned else -1) * await in_tasks(run)
+        return added / (count * TASKS * (STAGES + 1))
+
+    return lambda calls: asyncio.run(both(calls))
 
 
 def measure(rounds: int = ROUNDS) -> dict[str, list[float]]:

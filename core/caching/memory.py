@@ -30,9 +30,19 @@ class Life(NamedTuple):
     tags: tuple[str, ...] = ()
 
 
-Entry = tuple[Any, float, int, Life | None]
-"""value (None: known to be absent), absolute expiry in seconds of the clock, size in bytes, life
-(None for most)."""
+class Entry(float):
+    """A value under its key. As a number it is its absolute expiry, in seconds of the clock.
+
+    value: None is a known absence; size: bytes; life: None for most.
+    """
+
+    # A hit spends most of its time waiting for memory. A time that is an object of its own would
+    # be one more place to wait for: a quarter of a hit among 10,000 entries.
+    __slots__ = ("life", "size", "value")
+
+    value: Any
+    size: int
+    life: Life | None
 
 
 @dataclass(slots=True)
@@ -104,9 +114,9 @@ class MemoryCache:
             if entry is None:
                 self.statistics.misses += 1
                 return None
-        if entry[1] <= now:
+        if entry <= now:
             self.statistics.expired += 1
-            life = entry[3]
+            life = entry.life
             if life is None or life.until <= now:
                 self._remove(generation, key, entry)
             return None
@@ -120,10 +130,12 @@ class MemoryCache:
 
         This is no use of the entry and counts nothing.
         """
-        entry = self._young.get(key) or self._old.get(key)
-        if entry is None or entry[1] > now:
+        entry = self._young.get(key)
+        if entry is None:  # one that ends at 0 s is a false number
+            entry = self._old.get(key)
+        if entry is None or entry > now:
             return None
-        life = entry[3]
+        life = entry.life
         return entry if life is not None and life.until > now else None
 
     # No parameter is for keywords only: a call with keywords takes a tenth longer.
@@ -150,18 +162,21 @@ class MemoryCache:
                 gone = old.pop(victim, None)
                 if gone is None:
                     continue  # it was used or went since it was listed
-                total -= gone[2]
+                total -= gone.size
                 free += 1
                 self.statistics.evicted += 1
-                if gone[3] is not None:
-                    self._untag(victim, gone[3].tags)
+                if gone.life is not None:
+                    self._untag(victim, gone.life.tags)
                 if total <= max_bytes:  # one entry less is enough for the other bound
                     is_full = False
                     break
             else:
                 self._list_victims()
                 young, old = self._young, self._old
-        young[key] = (value, expires, size, life)
+        young[key] = entry = Entry(expires)
+        entry.value = value
+        entry.size = size
+        entry.life = life
         self._free = free - 1
         self.bytes = total
         if total > self.peak_bytes:
@@ -178,18 +193,18 @@ class MemoryCache:
     def replace_life(self, key: str, life: Life) -> None:
         """Give the entry of *key* another life; this is no use of it. KeyError without one."""
         generation = self._young if key in self._young else self._old
-        value, expires, size, before = generation[key]
-        if before is not None:
-            self._untag(key, before.tags)
-        generation[key] = (value, expires, size, life)
+        entry = generation[key]
+        if entry.life is not None:
+            self._untag(key, entry.life.tags)
+        entry.life = life
         self._tag(key, life.tags)
 
     def _remove(self, generation: dict[str, Entry], key: str, entry: Entry) -> None:
         del generation[key]
         self._free += 1
-        self.bytes -= entry[2]
-        if entry[3] is not None:
-            self._untag(key, entry[3].tags)
+        self.bytes -= entry.size
+        if entry.life is not None:
+            self._untag(key, entry.life.tags)
 
     def _tag(self, key: str, tags: tuple[str, ...]) -> None:
         for tag in tags:
@@ -247,5 +262,5 @@ class MemoryCache:
         sizes: dict[str, int] = {}
         for key, entry in chain(self._old.items(), self._young.items()):
             kind = key.partition(":")[0]
-            sizes[kind] = sizes.get(kind, 0) + entry[2]
+            sizes[kind] = sizes.get(kind, 0) + entry.size
         return sizes

@@ -21,7 +21,7 @@ def serve(cache: TieredCache, read: Read) -> Any:
     """Return a value that L1 retains, if it may be served without waiting, or MISSED."""
     now = cache.now()
     entry = cache.l1.retained(read.key, now)
-    if entry is None or (life := entry[3]) is None:
+    if entry is None or (life := entry.life) is None:
         return MISSED
     standing = cache.lifetime.standing(life, now)
     if standing is Standing.ENDED:
@@ -32,8 +32,8 @@ def serve(cache: TieredCache, read: Read) -> Any:
         and cache.lifetime.renews_early(now, life.fresh_until, life.load_seconds)
     ):
         refresh(cache, read)
-    _count(cache, read, entry[0], life, now)
-    return entry[0]
+    _count(cache, read, entry.value, life, now)
+    return entry.value
 
 
 def extend(cache: TieredCache, read: Read) -> Any:
@@ -69,10 +69,10 @@ def _retained_for_errors(cache: TieredCache, read: Read, bound: float) -> Any:
         return MISSED
     now = cache.now()
     entry = cache.l1.retained(read.key, now)
-    if entry is None or (life := entry[3]) is None or now >= life.fresh_until + bound:
+    if entry is None or (life := entry.life) is None or now >= life.fresh_until + bound:
         return MISSED
-    _count(cache, read, entry[0], life, now)
-    return entry[0]
+    _count(cache, read, entry.value, life, now)
+    return entry.value
 
 
 def _count(cache: TieredCache, read: Read, value: Any, life: Life, now: float) -> None:
@@ -85,9 +85,9 @@ def _pause(cache: TieredCache, key: str) -> None:
     """Let *key* not be loaded again for a while: its load has failed."""
     now = cache.now()
     entry = cache.l1.retained(key, now)
-    if entry is not None and entry[3] is not None:
+    if entry is not None and entry.life is not None:
         retry_at = now + cache.policy.retry_pause
-        cache.l1.replace_life(key, entry[3]._replace(retry_at=retry_at))
+        cache.l1.replace_life(key, entry.life._replace(retry_at=retry_at))
 
 
 def _abandon(cache: TieredCache, flight: Flight) -> None:

@@ -111,7 +111,7 @@ class TieredCache:
             if span is not None:
                 span.stages.append(("l1", clock() - now))
             return MISSED
-        value, code = entry[0], L1_HIT
+        value, code = entry.value, L1_HIT
         counts = self._outcomes[kind.name]
         counts[L1_HIT] += 1
         if value is None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from core.caching.memory import ENTRY_OVERHEAD, Life, MemoryCache, MemoryStatistics
+from core.caching.memory import ENTRY_OVERHEAD, Entry, Life, MemoryCache, MemoryStatistics
 from core.streams import Purpose, Stream
 
 KEYS = st.sampled_from(["a", "b", "bb", "b:1", "ключ", "d" * 50])
@@ -27,6 +27,10 @@ ModelEntry = tuple[str, int, float, int, Life | None]
 
 def coldest_first(cache: MemoryCache) -> list[str]:
     return [*cache._old, *cache._young]
+
+
+def parts(entry: Entry | None) -> tuple[object, float, int, Life | None] | None:
+    return None if entry is None else (entry.value, float(entry), entry.size, entry.life)
 
 
 def life_until(until: float, *tags: str) -> Life:
@@ -77,7 +81,7 @@ class AgainstPlainModel(RuleBasedStateMachine):
             return
         self.entries.append(self.entries.pop(position))
         self.seen.hits += 1
-        assert found == entry[1:]
+        assert parts(found) == entry[1:]
 
     @rule(key=KEYS)
     def retained(self, key: str) -> None:
@@ -85,7 +89,7 @@ class AgainstPlainModel(RuleBasedStateMachine):
         position = self.position(key)
         entry = None if position is None else self.entries[position]
         if entry is not None and entry[2] <= self.now and entry[4] and self.now < entry[4].until:
-            assert found == entry[1:]
+            assert parts(found) == entry[1:]
         else:
             assert found is None
 
@@ -223,7 +227,7 @@ class AgainstCachetools(RuleBasedStateMachine):
     @rule(key=KEYS)
     def get(self, key: str) -> None:
         found, expected = self.cache.get(key, self.now), self.oracle.get(key)
-        assert (found and found[0]) == (expected and expected[0])
+        assert (found and found.value) == (expected and expected[0])
 
     @rule(key=KEYS, life=LIVES.filter(lambda life: life > 0))
     def set(self, key: str, life: float) -> None:
@@ -277,7 +281,7 @@ def test_retained_entry_is_no_hit_but_can_be_had_until_its_life_ends() -> None:
     assert cache.retained("a", 9.0) is None  # it is not past its expiry
     for now in (10.0, 19.0):
         assert cache.get("a", now) is None
-        assert cache.retained("a", now) == (b"x", 10.0, 2 + ENTRY_OVERHEAD, life)
+        assert parts(cache.retained("a", now)) == (b"x", 10.0, 2 + ENTRY_OVERHEAD, life)
     assert cache.statistics == MemoryStatistics(expired=2)
     assert cache.retained("a", 20.0) is None
     assert len(cache) == 1
@@ -297,12 +301,22 @@ def test_asking_for_a_retained_entry_is_no_use_of_it() -> None:
     assert coldest_first(cache) == ["b", "c"]
 
 
+def test_an_entry_that_ends_at_time_0_is_an_entry() -> None:
+    cache = MemoryCache(max_entries=2, max_bytes=10_000)
+    cache.set("a", b"x", expires=0.0, size=1, life=life_until(5.0))
+    found = cache.get("a", -1.0)
+    assert found is not None
+    assert found.value == b"x"
+    assert cache.get("a", 0.0) is None
+    assert parts(cache.retained("a", 0.0)) == parts(found)
+
+
 def test_entry_whose_value_was_known_to_be_absent_can_be_retained() -> None:
     cache = MemoryCache(max_entries=2, max_bytes=10_000)
     cache.set("a", None, expires=1.0, size=0, life=life_until(5.0))
     entry = cache.retained("a", 2.0)
     assert entry is not None
-    assert entry[0] is None
+    assert entry.value is None
 
 
 def test_tag_reaches_its_entries_only() -> None:
@@ -383,7 +397,7 @@ def test_values_are_handed_out_as_they_are() -> None:
     cache.set("a", value, expires=1.0, size=len(value))
     entry = cache.get("a", 0.0)
     assert entry is not None
-    assert entry[0] is value
+    assert entry.value is value
 
 
 @pytest.mark.parametrize(("entries", "size"), [(0, 1), (1, 0), (-1, 5)])
