@@ -12,12 +12,18 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from core import worker
 
+Taken = tuple[int, int, float]
+"""Calls of a function, its calls of C functions, and the seconds of both under the profiler."""
+
 _profiles: list[cProfile.Profile] = []
+_CALLS = 5_000
+_TIMES = 3
 
 
 def _begin() -> None:
@@ -31,22 +37,47 @@ def _begin_in_thread(*_: Any) -> None:
     _begin()
 
 
-def taken() -> dict[str, tuple[int, float]]:
-    """Return calls and seconds by "file:function"; what C functions take counts for the caller."""
-    found: dict[str, tuple[int, float]] = {}
-    for profile in _profiles:
+def taken(profiles: Iterable[cProfile.Profile]) -> dict[str, Taken]:
+    """Return what was called by "file:function"; what C functions take counts for the caller."""
+    found: dict[str, Taken] = {}
+    for profile in profiles:
         for entry in profile.getstats():
             if isinstance(entry.code, str):
                 continue
-            calls, seconds = entry.callcount, entry.inlinetime
+            calls, c_calls, seconds = entry.callcount, 0, entry.inlinetime
             for called in entry.calls or ():
                 if isinstance(called.code, str):
-                    calls += called.callcount
+                    c_calls += called.callcount
                     seconds += called.inlinetime
             name = f"{entry.code.co_filename}:{entry.code.co_name}"
-            before = found.get(name, (0, 0.0))
-            found[name] = before[0] + calls, before[1] + seconds
+            before = found.get(name, (0, 0, 0.0))
+            found[name] = before[0] + calls, before[1] + c_calls, before[2] + seconds
     return found
+
+
+def _nothing() -> None:
+    pass
+
+
+def call_seconds(function: Callable[[], object]) -> float:
+    """Return what the profiler adds to the time of one call of *function*, in seconds."""
+    found = []
+    for _ in range(_TIMES):
+        started = time.thread_time()
+        _repeat(function)
+        plain = time.thread_time() - started
+        profile = cProfile.Profile(time.thread_time)
+        profile.enable()
+        _repeat(function)
+        profile.disable()
+        seconds = sum(entry[2] for entry in taken([profile]).values())
+        found.append((seconds - plain) / _CALLS)
+    return max(0.0, min(found))
+
+
+def _repeat(function: Callable[[], object]) -> None:
+    for _ in range(_CALLS):
+        function()
 
 
 def main(arguments: list[str]) -> int:
@@ -56,7 +87,11 @@ def main(arguments: list[str]) -> int:
     def write(*_: Any) -> None:
         _profiles[0].disable()  # this is no part of what is measured
         new = out.with_suffix(".new")
-        new.write_text(json.dumps(taken()), encoding="utf-8")
+        found = {
+            "functions": taken(_profiles),
+            "call": call_seconds(_nothing), "c_call": call_seconds(int),
+        }  # fmt: skip
+        new.write_text(json.dumps(found), encoding="utf-8")
         new.replace(out)
         _profiles[0].enable()
 

@@ -1,8 +1,8 @@
 """On what the service spends a miss and a tracked event: `python -m bench.service --profile`.
 
 A worker on a real redis-server and SQLite is driven plainly, for its CPU, and again under cProfile,
-for where that goes. The profiler's own time is taken off in proportion to the calls, so that the
-layers add up to the plain CPU. Calls, statements and commands are counts, and equal in every run.
+for where that goes. What the profiler adds to a call is measured beside it and taken off; the rest
+is scaled to the plain CPU. Calls, statements and commands are counts, nearly equal in every run.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from scenarios.catalogue import shipped
 REQUESTS = 300
 ROUNDS = 3
 CASES = ("miss", "L2 hit", "L1 hit", "tracked event")
+
+Called = tuple[int, int, float]
 
 _PROBES = ("/bench/profiled_worker.py", "/core/machine.py")
 """The profile itself, and the probe of the machine's speed: not caused by a request."""
@@ -63,13 +65,12 @@ class Share:
 class Taken:
     """What one request of a case takes.
 
-    cpu and profiled: seconds of CPU, plainly and under the profiler; layers: by name, which add
-    up to cpu; commands: sent to Redis, by name; statements: of SQLite, by name; switches: how
-    often a thread of the process began to wait.
+    cpu: seconds without a profiler; layers: by name, which add up to cpu; commands: sent to Redis,
+    by name; statements: of SQLite, by name; switches: how often a thread of the process began to
+    wait.
     """
 
     cpu: float
-    profiled: float
     layers: Mapping[str, Share]
     commands: Mapping[str, float]
     statements: Mapping[str, float]
@@ -117,7 +118,19 @@ def _switches(pid: int) -> int:
     return count
 
 
-def _snapshot(pid: int, out: Path) -> dict[str, tuple[int, float]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What a profiled worker had done by a time, and what the profiler adds to a call then.
+
+    functions: calls, calls of C functions and seconds by "file:function".
+    """
+
+    functions: Mapping[str, Called]
+    call: float
+    c_call: float
+
+
+def _snapshot(pid: int, out: Path) -> Snapshot:
     out.unlink(missing_ok=True)
     os.kill(pid, signal.SIGUSR1)
     deadline = time.monotonic() + 30
@@ -125,7 +138,9 @@ def _snapshot(pid: int, out: Path) -> dict[str, tuple[int, float]]:
         if time.monotonic() > deadline:
             raise InputError(f"the profiled worker (process {pid}) wrote no profile within 30 s")
         time.sleep(0.02)
-    return {name: tuple(pair) for name, pair in json.loads(out.read_text("utf-8")).items()}
+    data = json.loads(out.read_text(encoding="utf-8"))
+    functions = {name: (found[0], found[1], found[2]) for name, found in data["functions"].items()}
+    return Snapshot(functions=functions, call=data["call"], c_call=data["c_call"])
 
 
 def layer_of(file: str) -> str:
@@ -133,46 +148,32 @@ def layer_of(file: str) -> str:
     return next(name for name, parts in LAYERS if any(part in file for part in parts))
 
 
-def by_layer(
-    before: Mapping[str, tuple[int, float]], after: Mapping[str, tuple[int, float]], requests: int
-) -> dict[str, Share]:
-    """Return what each layer took of one request, between two snapshots of a profile."""
-    found = {name: [0, 0.0] for name, _ in LAYERS}
-    for name, (calls, seconds) in after.items():
+def by_layer(before: Snapshot, after: Snapshot, requests: int) -> dict[str, Share]:
+    """Return what each layer took of one request between two snapshots, without the profiler."""
+    call, c_call = (before.call + after.call) / 2, (before.c_call + after.c_call) / 2
+    calls = dict.fromkeys((name for name, _ in LAYERS), 0)
+    seconds = dict.fromkeys(calls, 0.0)
+    for name, now in after.functions.items():
         if any(part in name for part in _PROBES):
             continue
-        first = before.get(name, (0, 0.0))
-        layer = found[layer_of(name.rpartition(":")[0])]
-        layer[0] += calls - first[0]
-        layer[1] += seconds - first[1]
+        then = before.functions.get(name, (0, 0, 0.0))
+        layer = layer_of(name.rpartition(":")[0])
+        own, of_c = now[0] - then[0], now[1] - then[1]
+        calls[layer] += own + of_c
+        seconds[layer] += now[2] - then[2] - call * own - c_call * of_c
     return {
-        name: Share(calls=calls / requests, seconds=seconds / requests)
-        for name, (calls, seconds) in found.items()
+        name: Share(calls=calls[name] / requests, seconds=max(0.0, seconds[name]) / requests)
+        for name in calls
     }
 
 
-def without_profiler(layers: Mapping[str, Share], cpu: float) -> dict[str, Share]:
-    """Return *layers* less the profiler's own time, the same for every call, so that they add up
-    to *cpu* seconds.
-
-    No layer takes less than nothing: what that would give is taken off the others.
-    """
-    kept = dict(layers)
-    fixed: dict[str, Share] = {}
-    while True:
-        calls = sum(share.calls for share in kept.values())
-        spent = sum(share.seconds for share in kept.values())
-        each = (spent - cpu) / calls if calls else 0.0
-        below = [
-            n for n, share in kept.items() if share.calls and share.seconds < each * share.calls
-        ]
-        if not below:
-            break
-        for name in below:
-            fixed[name] = Share(calls=kept.pop(name).calls, seconds=0.0)
-    return fixed | {
-        name: Share(calls=share.calls, seconds=share.seconds - each * share.calls)
-        for name, share in kept.items()
+def scaled(layers: Mapping[str, Share], cpu: float) -> dict[str, Share]:
+    """Return *layers* so that they add up to *cpu* seconds; the profiled run met another speed."""
+    whole = sum(share.seconds for share in layers.values())
+    factor = cpu / whole if whole else 0.0
+    return {
+        name: Share(calls=share.calls, seconds=share.seconds * factor)
+        for name, share in layers.items()
     }
 
 
@@ -186,12 +187,11 @@ def _per_request(
 def profile(size: int = REQUESTS, rounds: int = ROUNDS) -> dict[str, Taken]:
     """Return what a request of each case takes; InputError without a redis-server."""
     plain, counted = _plainly(size, rounds)
-    layers, profiled = _profiled(size)
+    layers = _profiled(size)
     return {
         case: Taken(
             cpu=plain[case],
-            profiled=profiled[case],
-            layers=without_profiler(layers[case], plain[case]),
+            layers=scaled(layers[case], plain[case]),
             commands=counted[case][0],
             statements=counted[case][1],
             switches=counted[case][2],
@@ -228,20 +228,19 @@ def _plainly(size: int, rounds: int) -> tuple[dict[str, float], dict[str, _Count
     return {case: min(seconds) for case, seconds in cpu.items()}, counted
 
 
-def _profiled(size: int) -> tuple[dict[str, dict[str, Share]], dict[str, float]]:
-    """Return what each layer takes of a request of each case under the profiler, and its CPU."""
+def _profiled(size: int) -> dict[str, dict[str, Share]]:
+    """Return what each layer takes of a request of each case under the profiler."""
     layers: dict[str, dict[str, Share]] = {}
-    cpu: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="edgeproof-bench-") as name:
         out = Path(name) / "profile.json"
         with _worker(Path(name), size, out) as side:
             for number in range(2):
                 for case in CASES:
                     before = _snapshot(side.pid, out)
-                    spent = asyncio.run(spent_on(side, case, number, size))
+                    asyncio.run(spent_on(side, case, number, size))
+                    time.sleep(0.1)  # writes to L2 in the background
                     layers[case] = by_layer(before, _snapshot(side.pid, out), size)
-                    cpu[case] = spent.cpu_seconds / size
-    return layers, cpu
+    return layers
 
 
 def table(taken: Mapping[str, Taken]) -> str:

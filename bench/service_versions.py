@@ -17,7 +17,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,10 @@ PAIRS = 8
 REQUESTS = 150
 CASES = ("miss", "L2 hit", "L1 hit", "tracked event")
 NO_SLOWER = 1.02
-"""A version is slower if its interval lies above this as a whole."""
+"""What "no slower" allows: less cannot be told apart on a shared machine."""
+
+BEFORE = "7e10e27"
+"""The revision that a miss and a tracked event are promised to be no slower than."""
 
 _HERE = Path(__file__).resolve().parent.parent
 _ISOLATES = 2 * (PAIRS + 1)
@@ -170,28 +173,60 @@ def ratios_of_block(
     return found
 
 
-def blocks(
-    base: Path, head: Path = _HERE, *, size: int = REQUESTS
-) -> Iterator[Mapping[str, Sequence[float]]]:
-    """Yield blocks of ratios by case, of fresh processes each, for as long as they are asked for.
+def pairs_beside(
+    base: Path, case: str, *, rounds: int = PAIRS, size: int = REQUESTS
+) -> list[tuple[float, float]]:
+    """Return CPU seconds of a request of *case* in *rounds* turns: the checkout *base*'s, ours.
 
-    A case's ratios over the blocks are what `bench.paired.paired_ratio` takes.
+    One block: fresh processes, which take turns as in `ratios_of_block`. *rounds*: at most PAIRS.
     """
-    turned = False
-    while True:
-        yield ratios_of_block(base, head, size=size, turned=turned)
-        turned = not turned
+    asked = ("miss", case) if case.endswith("hit") else (case,)  # hits rely on what was loaded
+    pairs = []
+    with ExitStack() as stack:
+        sides = [stack.enter_context(running_version(folder, size)) for folder in (base, _HERE)]
+        for number in range(min(rounds, PAIRS) + 1):
+            for of_round in asked:
+                spent = {
+                    side: asyncio.run(spent_on(sides[side], of_round, number, size)).cpu_seconds
+                    for side in ((1, 0) if number % 2 else (0, 1))
+                }
+            if number:
+                pairs.append((spent[0] / size, spent[1] / size))
+    return pairs
+
+
+@contextmanager
+def checkout_of(revision: str) -> Iterator[Path]:
+    """Give a folder with the files of *revision* of this repository; InputError if it has none."""
+    with tempfile.TemporaryDirectory(prefix="edgeproof-bench-") as folder:
+        archive = subprocess.run(
+            ["git", "archive", revision], cwd=_HERE, capture_output=True, check=False
+        )
+        if archive.returncode:
+            raise InputError(f"revision {revision}: {archive.stderr.decode().strip()}; fetch it")
+        subprocess.run(["tar", "-x", "-C", folder], input=archive.stdout, check=True)
+        yield Path(folder)
+
+
+def lacks_revision(revision: str) -> str:
+    """Return why *revision* cannot be measured here, "" if it can."""
+    try:
+        found = subprocess.run(
+            ["git", "cat-file", "-e", f"{revision}^{{commit}}"],
+            cwd=_HERE, capture_output=True, check=False,
+        )  # fmt: skip
+    except OSError:
+        return "no git"
+    return "" if found.returncode == 0 else f"no revision {revision} in a git repository here"
 
 
 def compared(base: Path, head: Path = _HERE, *, count: int = BLOCKS) -> dict[str, Ratio]:
     """Return the median ratio of each case with its interval, over *count* blocks."""
     found: dict[str, list[Sequence[float]]] = {case: [] for case in CASES}
-    for number, block in enumerate(blocks(base, head), 1):
-        for case, ratios in block.items():
+    for number in range(count):
+        for case, ratios in ratios_of_block(base, head, turned=bool(number % 2)).items():
             found[case].append(ratios)
-        print(f"{number} of {count} blocks", file=sys.stderr)
-        if number == count:
-            break
+        print(f"{number + 1} of {count} blocks", file=sys.stderr)
     return {case: paired_ratio(ratios) for case, ratios in found.items()}
 
 
