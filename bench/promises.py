@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.importing import import_fault
 from bench.promise import Pairs, Promise, Timer, Turns
+from bench.service_versions import BEFORE, NO_SLOWER, lacks_revision
 
 # What a measurement imports it imports itself: its process loads nothing else.
 if TYPE_CHECKING:
@@ -136,6 +137,23 @@ def service_l1_hit(turns: Turns) -> Pairs:
     return asyncio.run(l1_hit_pairs(rounds=max(2, turns.rounds // 10)))
 
 
+def service_miss(turns: Turns) -> Pairs:
+    """Ask the service for what neither tier has, and that of an earlier revision."""
+    return _beside_before("miss", turns)
+
+
+def service_tracked(turns: Turns) -> Pairs:
+    """Send events to the service, and to that of an earlier revision."""
+    return _beside_before("tracked event", turns)
+
+
+def _beside_before(case: str, turns: Turns) -> Pairs:
+    from bench.service_versions import checkout_of, pairs_beside
+
+    with checkout_of(BEFORE) as folder:
+        return pairs_beside(folder, case, rounds=max(2, turns.rounds // 10))
+
+
 def totals(turns: Turns) -> Pairs:
     """Share a million touches out under seven models, keeping channel totals."""
     return _shared_out(turns, TOTALS, keep=False)
@@ -173,6 +191,10 @@ def _lacks_redis() -> str:
     return "" if shutil.which("redis-server") else "no redis-server on the PATH"
 
 
+def _lacks_before() -> str:
+    return _lacks_redis() or lacks_revision(BEFORE)
+
+
 PROMISES = (
     Promise(
         name="l1-hit", limit=0.30, measure=l1_hit, lacks=lambda: _lacks("cachetools"),
@@ -197,6 +219,14 @@ PROMISES = (
     Promise(
         name="service-l1-hit", limit=1.3, measure=service_l1_hit,
         says="the service's L1 hit beside a bare route, CPU",
+    ),
+    Promise(
+        name="service-miss", limit=NO_SLOWER, measure=service_miss, lacks=_lacks_before,
+        says=f"the service's miss, on a redis-server, beside that of {BEFORE}, CPU",
+    ),
+    Promise(
+        name="service-tracked", limit=NO_SLOWER, measure=service_tracked, lacks=_lacks_before,
+        says=f"the service's tracked event beside that of {BEFORE}, CPU",
     ),
     Promise(
         name="attribution-totals", limit=1.0, measure=totals, rate=(TOTALS, "touches/s"),

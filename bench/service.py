@@ -1,4 +1,8 @@
-"""What a request costs the service beside a bare Starlette route: `python -m bench.service`."""
+"""What a request costs the service beside a bare Starlette route: `python -m bench.service`.
+
+python -m bench.service [ROUNDS] prints the table; python -m bench.service --profile prints on what
+a miss, the hits and a tracked event spend it, against a real redis-server.
+"""
 
 from __future__ import annotations
 
@@ -286,10 +290,12 @@ def table(measured: Sequence[Measured]) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the table; the one argument is the number of rounds."""
+    """Print a table; return the exit code."""
     if {"-h", "--help"} & {*arguments}:
         print(__doc__)
         return 0
+    if "--profile" in arguments:
+        return _print_profile()
     try:
         measured = asyncio.run(measure(*(int(text) for text in arguments[:1])))
     except InputError as error:
@@ -301,6 +307,17 @@ def main(arguments: Sequence[str]) -> int:
     print(table(measured))
     hit = next(case for case in measured if case.name == "L1 hit")
     print(f"an L1 hit: {hit.ratio:.2f} times the bare route's CPU, at most {TARGET} is asked for")
+    return 0
+
+
+def _print_profile() -> int:
+    from bench import service_profile  # which uses a redis-server, as nothing else here does
+
+    try:
+        print(service_profile.table(service_profile.profile()))
+    except (EdgeproofError, WrongAnswer, OSError) as error:
+        print(f"python -m bench.service --profile: {error}", file=sys.stderr)
+        return 2
     return 0
 
 

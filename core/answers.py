@@ -11,6 +11,14 @@ from starlette.responses import Response
 Answer = tuple[int, bytes]
 """Status and JSON body."""
 
+WHOLE_ANSWER = "edgeproof.whole_answer"
+"""The ASGI extension that answers a request at once: (status, fields, body) -> whether it did.
+
+fields: header fields as they go over the wire, each with its line end, without Content-Length. One
+write to the socket instead of two, and no message that is checked field by field. Where it returns
+False, the usual two messages are to be sent.
+"""
+
 
 def problem(status: int, code: str, message: str) -> Answer:
     """Return a problem as status and JSON body."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any
 
 from core.attribution.journeys import Journey
@@ -16,7 +17,7 @@ from core.query.database import Row
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 _EVENT = ("event_id", "event_name", "utm_source", "event_timestamp", "conversion_id")
-_NO_CAMPAIGN = (None,) * len(Campaign._fields)
+_NO_CAMPAIGN = [None] * len(Campaign._fields)
 
 
 def credits_document(journey: Journey, model: str, scheme: Scheme) -> bytes:
@@ -68,14 +69,36 @@ def channels_document(rows: Iterable[Row], model: str, scheme: Scheme) -> bytes:
     )
 
 
-def journey_document(user_id: str, rows: Iterable[Row]) -> bytes:
+def journey_document(user_id: str, rows: Sequence[Row]) -> bytes:
     """Return a user's events: *rows* as `Queries.user_journey` returns them."""
-    return _document({"user_id": user_id, "events": [_event(row) for row in rows]})
+    try:
+        # A seventh of the encoder's time, which is most of what a miss computes.
+        text = f'{{"user_id":{_quoted(user_id)},"events":[{",".join(map(_event_text, rows))}]}}'
+    except TypeError:  # a value of another type than its column's
+        return _document({"user_id": user_id, "events": [_event(row) for row in rows]})
+    return text.encode()
+
+
+def _event_text(row: Row) -> str:
+    """Return `_event` of *row* as JSON; TypeError if a value is of another type than usual."""
+    event_id, name, source, at_ms, conversion, *campaign = row
+    if type(at_ms) is not int:
+        raise TypeError(at_ms)
+    text = (
+        f'{{"event_id":{_quoted(event_id)},"event_name":{_quoted(name)},'
+        f'"utm_source":{_quoted(source)},"event_timestamp":{at_ms},'
+        f'"conversion_id":{"null" if conversion is None else _quoted(conversion)}'
+    )
+    if campaign != _NO_CAMPAIGN:
+        for field, value in zip(Campaign._fields, campaign, strict=True):
+            if value is not None:
+                text += f',"{field}":{_quoted(value)}'
+    return text + "}"
 
 
 def _event(row: Row) -> dict[str, Any]:
     event = dict(zip(_EVENT, row, strict=False))
-    campaign = row[len(_EVENT) :]
+    campaign = [*row[len(_EVENT) :]]
     if campaign != _NO_CAMPAIGN:
         named = zip(Campaign._fields, campaign, strict=True)
         event |= {name: value for name, value in named if value is not None}

@@ -11,7 +11,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from core.answers import Answer, problem
+from core.answers import WHOLE_ANSWER, Answer, problem
 from core.cdp import NotAccepted, Unusable
 from core.errors import EdgeproofError, InputError, Overloaded, StoreError, StoreTimeout
 from core.incoming import BadRequest
@@ -68,7 +68,15 @@ class Endpoint:
                     tiers[stage].record(seconds)
         assert timed.seconds is not None
         stages += (("cpu", span.cpu), ("total", timed.seconds))
-        headers = [(b"server-timing", server_timing(stages).encode())]
+        timing = server_timing(stages).encode()
+        answer_whole = scope.get("extensions", {}).get(WHOLE_ANSWER)
+        if answer_whole is not None:
+            fields = b"server-timing: %b\r\n" % timing
+            if span.reads:
+                fields += b"cache-status: %b\r\n" % _cache_status(*span.reads)
+            if answer_whole(status, fields + b"content-type: application/json\r\n", body):
+                return
+        headers = [(b"server-timing", timing)]
         if span.reads:
             headers.append((b"cache-status", _cache_status(*span.reads)))
         headers.append((b"content-length", b"%d" % len(body)))

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import re
+from functools import partial
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
-from core.answers import problem
+from core.answers import WHOLE_ANSWER, problem
 from core.limits import DEFAULT_LIMITS, ConnectionLimits
 
 MAX_HEAD_BYTES = 32_768
@@ -66,6 +71,35 @@ class BoundedProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        whole: Any = partial(self._answer, cycle)  # extensions of uvicorn's own are dicts
+        cycle.scope["extensions"] = {WHOLE_ANSWER: whole}
+        super()._start_asgi_task(cycle, app)
+
+    def _answer(self, cycle: RequestResponseCycle, status: int, fields: bytes, body: bytes) -> bool:
+        """Do what WHOLE_ANSWER says, for the request of *cycle*."""
+        if cycle.disconnected:
+            return True  # nobody is there to be answered
+        if cycle.response_started or cycle.access_log or self.flow.write_paused:
+            return False
+        cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
+        head = [STATUS_LINE[status]]
+        for name, value in cycle.default_headers:
+            head += (name, b": ", value, b"\r\n")
+        head += (fields, b"content-length: %d\r\n" % len(body))
+        if not cycle.keep_alive:
+            head.append(b"connection: close\r\n")
+        head.append(b"\r\n")
+        if cycle.scope["method"] != "HEAD":
+            head.append(body)
+        self.transport.write(b"".join(head))
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()
+        return True
 
     def look(self, now: float) -> None:
         """End the connection if it waits for its client for longer than it may.

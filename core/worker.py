@@ -40,6 +40,7 @@ SERVER_OPTIONS: dict[str, Any] = {
     "log_level": "warning",
     "access_log": False,
     "server_header": False,
+    "proxy_headers": False,  # nothing here asks where a request came from
     "backlog": 1024,
     "timeout_graceful_shutdown": 8,  # for handlers that go on although they were cut off
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -169,8 +168,7 @@ class SqliteDatabase:
             return await lane.run(call)
         deadline = time.monotonic() + self._timeout
         try:
-            async with asyncio.timeout(self._timeout):
-                return await lane.run(call, deadline)
+            return await lane.run(call, deadline)
         except TimeoutError:
             raise StoreTimeout(f"{what} did not end within {self._timeout:g} s") from None
         except StoreError as error:

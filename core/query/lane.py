@@ -7,10 +7,11 @@ import math
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from queue import SimpleQueue
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from core.errors import StoreError
 
@@ -23,23 +24,138 @@ _CHECK_STEPS = 10_000  # of SQLite's virtual machine: well below a millisecond
 _T = TypeVar("_T")
 
 
+class _Call:
+    """What a thread is to do with its connection, and who waits for it.
+
+    Not a future of concurrent.futures: those take as long to hand over as a small query.
+    """
+
+    __slots__ = ("deadline", "has_begun", "is_given_up", "result", "what")
+
+    def __init__(
+        self,
+        what: Callable[[sqlite3.Connection], Any],
+        deadline: float | None,
+        result: asyncio.Future[Any],
+    ) -> None:
+        self.what = what
+        self.deadline = deadline
+        self.result = result
+        self.has_begun = False
+        self.is_given_up = False
+
+
+class _Turns:
+    """The calls of a lane: those that wait, and how many were asked for and have not ended."""
+
+    __slots__ = ("__weakref__", "asked", "lock", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: SimpleQueue[_Call | None] = SimpleQueue()
+        self.lock = threading.Lock()
+        self.asked = 0
+
+    def begin(self, call: _Call) -> bool:
+        """Return whether *call* is to run: it was not given up while it waited."""
+        with self.lock:
+            call.has_begun = not call.is_given_up
+            return call.has_begun
+
+    def give_up(self, call: _Call) -> None:
+        """Let *call* never begin, or be interrupted."""
+        with self.lock:
+            if not call.is_given_up and not call.has_begun:
+                self.asked -= 1
+            call.is_given_up = True
+
+    def end(self) -> None:
+        """A call that had begun has ended, and its connection is free."""
+        with self.lock:
+            self.asked -= 1
+
+
+class _ConnectionThread:
+    """A connection and the thread that uses it."""
+
+    def __init__(self, name: str, connection: sqlite3.Connection, turns: _Turns) -> None:
+        self._connection = connection
+        self._turns = turns
+        self._lock_ms = LOCK_MS
+        self._call: _Call | None = None
+        # Asked in the thread that runs the statement: an interrupt from another one could strike
+        # the next call's.
+        connection.set_progress_handler(self._is_given_up, _CHECK_STEPS)
+        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        self._thread.start()
+
+    def _is_given_up(self) -> bool:
+        call = self._call
+        return call is not None and call.is_given_up
+
+    def _serve(self) -> None:
+        turns = self._turns
+        while (call := turns.waiting.get()) is not None:
+            if turns.begin(call):
+                self._run(call)
+            del call  # what it holds lives no longer than it
+        turns.waiting.put(None)  # for the next thread
+
+    def _run(self, call: _Call) -> None:
+        self._call = call
+        answer, failure = None, None
+        try:
+            if call.deadline is not None:
+                self._wait_for_locks_until(call.deadline)
+            answer = call.what(self._connection)
+        except BaseException as error:
+            failure = error
+        self._call = None
+        self._turns.end()
+        with suppress(RuntimeError):  # its event loop is closed: nobody waits any more
+            call.result.get_loop().call_soon_threadsafe(_tell, call.result, answer, failure)
+
+    def _wait_for_locks_until(self, deadline: float) -> None:
+        left = math.ceil(1000 * (deadline - time.monotonic()))
+        lock_ms = min(max(left, 0), _TURN_MS)  # a lock is waited for where no handler is asked
+        if lock_ms != self._lock_ms:
+            self._connection.execute(f"PRAGMA busy_timeout = {lock_ms}")
+            self._lock_ms = lock_ms
+
+    def join(self) -> None:
+        """Wait until the thread has ended."""
+        self._thread.join()
+
+
+def _tell(result: asyncio.Future[Any], answer: Any, failure: BaseException | None) -> None:
+    if result.done():
+        return
+    if failure is None:
+        result.set_result(answer)
+    else:
+        result.set_exception(failure)
+
+
+def _end_late(result: asyncio.Future[Any]) -> None:
+    if not result.done():
+        result.set_exception(TimeoutError())
+
+
 class Lane:
     """Connections that take one call each at a time, first come first served."""
 
     def __init__(self, name: str, connections: Sequence[sqlite3.Connection]) -> None:
+        self._name = name
         self._connections = connections
-        self._free: SimpleQueue[sqlite3.Connection] = SimpleQueue()
-        for connection in connections:
-            self._free.put(connection)
-        self._lock_ms = dict.fromkeys(connections, LOCK_MS)
-        self._threads = ThreadPoolExecutor(len(connections), name)
-        self._asked = 0
-        self._counting = threading.Lock()
+        self._turns = _Turns()
+        self._threads: list[_ConnectionThread] = []
+        self._is_closed = False
+        # A lane that nobody closed lets its threads end, too.
+        self._end = weakref.finalize(self, self._turns.waiting.put, None)
 
     @property
     def waiting(self) -> int:
         """The calls that no connection has begun; less than 0 where connections are idle."""
-        return self._asked - len(self._connections)
+        return self._turns.asked - len(self._connections)
 
     async def run(
         self, call: Callable[[sqlite3.Connection], _T], deadline: float | None = None
@@ -47,8 +163,9 @@ class Lane:
         """Return what *call* returns for a connection of its own.
 
         If this is cancelled, the call does not begin, or is interrupted in the middle. With a
-        *deadline* (monotonic seconds) no lock is waited for beyond it, and what waits for a lock
-        lets the calls behind it go first, of which a read may need none.
+        *deadline* (monotonic seconds) it raises TimeoutError then, no lock is waited for beyond
+        it, and what waits for a lock lets the calls behind it go first, of which a read may need
+        none.
         """
         patience = math.inf
         while True:
@@ -62,50 +179,38 @@ class Lane:
                 if now >= patience:
                     raise
 
-    async def _turn(self, call: Callable[[sqlite3.Connection], _T], deadline: float | None) -> _T:
-        is_given_up = False
-
-        def in_thread() -> _T:
-            connection = self._free.get()
-            try:
-                if deadline is not None:
-                    self._wait_for_locks_until(deadline, connection)
-                # Asked in the thread that runs the statement: an interrupt from another one
-                # could strike the next call's.
-                connection.set_progress_handler(lambda: is_given_up, _CHECK_STEPS)
-                return call(connection)
-            finally:
-                connection.set_progress_handler(None, 0)
-                self._free.put(connection)
-
+    async def _turn(self, what: Callable[[sqlite3.Connection], _T], deadline: float | None) -> _T:
+        if self._is_closed:
+            raise StoreError("the database is closed: it takes no more calls")
+        turns = self._turns
+        if not self._threads:
+            self._threads = [_ConnectionThread(self._name, one, turns) for one in self._connections]
+        loop = asyncio.get_running_loop()
+        result: asyncio.Future[_T] = loop.create_future()
+        call = _Call(what, deadline, result)
+        with turns.lock:
+            turns.asked += 1
+        turns.waiting.put(call)
+        # Not asyncio.timeout, which takes twice as long: there is one future to end.
+        timer = (
+            None if deadline is None
+            else loop.call_later(deadline - time.monotonic(), _end_late, result)
+        )  # fmt: skip
         try:
-            running = self._threads.submit(in_thread)
-        except RuntimeError as error:
-            raise StoreError(f"the database is closed: {error}") from error
-        with self._counting:
-            self._asked += 1
-        # At the end of the thread's work: a call that was given up holds its connection till then.
-        running.add_done_callback(self._ended)
-        try:
-            return await asyncio.wrap_future(running)
-        except asyncio.CancelledError:
-            is_given_up = True
+            return await result
+        except (asyncio.CancelledError, TimeoutError):
+            turns.give_up(call)
             raise
-
-    def _wait_for_locks_until(self, deadline: float, connection: sqlite3.Connection) -> None:
-        left = math.ceil(1000 * (deadline - time.monotonic()))
-        lock_ms = min(max(left, 0), _TURN_MS)  # a lock is waited for where no handler is asked
-        if lock_ms != self._lock_ms[connection]:
-            connection.execute(f"PRAGMA busy_timeout = {lock_ms}")
-            self._lock_ms[connection] = lock_ms
-
-    def _ended(self, _: object) -> None:
-        with self._counting:
-            self._asked -= 1
+        finally:
+            if timer is not None:
+                timer.cancel()
 
     def close(self) -> None:
         """Finish what was asked for, then close the connections."""
-        self._threads.shutdown(wait=True)
+        self._is_closed = True
+        self._end()
+        for thread in self._threads:
+            thread.join()
         for connection in self._connections:
             connection.close()
 

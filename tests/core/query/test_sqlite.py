@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sqlite3
 import threading
 from collections.abc import Awaitable, Callable
@@ -228,6 +229,7 @@ def test_reader_cannot_write(tmp_path: Path) -> None:
         assert Statement("with", "WITH a AS (SELECT 1) DELETE FROM sites").writes
         lane = database._reader
         assert lane is not None
+        assert len(lane._connections) == 2
         for connection in lane._connections:
             with pytest.raises(Exception, match="readonly"):
                 connection.execute("DELETE FROM sites")
@@ -255,3 +257,54 @@ def test_close_waits_for_readers_and_leaves_one_file(tmp_path: Path) -> None:
 
     asyncio.run(main())
     assert {file.name for file in tmp_path.iterdir()} == {"cdp.sqlite"}
+
+
+def test_call_whose_event_loop_has_ended_leaves_the_connection_to_the_next_one(
+    tmp_path: Path,
+) -> None:
+    database = SqliteDatabase(tmp_path / "cdp.sqlite")
+    begun, left = threading.Event(), threading.Event()
+
+    def gate() -> int:
+        begun.set()
+        assert left.wait(30)
+        return 1
+
+    database.connection.create_function("gate", 0, gate)
+
+    async def leave() -> None:
+        reading = asyncio.ensure_future(database.read(GATED, ()))
+        assert await asyncio.to_thread(begun.wait, 30)
+        reading.cancel()
+
+    async def come() -> None:
+        assert await database.read(COUNT, ()) == [(0,)]
+        await database.close()
+
+    asyncio.run(leave())
+    left.set()
+    asyncio.run(come())
+
+
+def test_database_that_nobody_closed_leaves_no_thread(tmp_path: Path) -> None:
+    async def use() -> None:
+        database = SqliteDatabase(tmp_path / "cdp.sqlite", readers=2)
+        assert await database.read(COUNT, ()) == [(0,)]
+
+    before = {*threading.enumerate()}
+    asyncio.run(use())
+    gc.collect()
+    for thread in {*threading.enumerate()} - before:
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+def test_closed_database_takes_no_more_calls(tmp_path: Path) -> None:
+    async def scene() -> None:
+        database = SqliteDatabase(tmp_path / "cdp.sqlite", readers=1)
+        await database.close()
+        for call in (database.read(COUNT, ()), database.write(site("s1"))):
+            with pytest.raises(StoreError, match="closed"):
+                await call
+
+    asyncio.run(scene())
