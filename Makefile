@@ -1,14 +1,15 @@
 # Everything runs in .venv, which is made on first use and brought up to date whenever
 # pyproject.toml or constraints.txt changed.
 
+CHECKS := check-types check-wheel check-golden check-style check-imports
+
 .DELETE_ON_ERROR:
-.PHONY: help prove test soak check-wheel format constraints clean
+.PHONY: help prove test soak format constraints clean $(CHECKS)
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PACKAGES := core sim scenarios reports bench edgeproof
-CHECK_WHEEL := $(BIN)/python tests/packaging/check_wheel.py
 SEEDS ?= 20000
 
 # The first Python that is new enough and can make a virtual environment; failing that, the first
@@ -41,21 +42,32 @@ help: ## show this list
 prove: $(INSTALLED) ## predict and measure the baseline scenario, side by side (ARGS="--option ...")
 	$(BIN)/edgeproof prove scenarios/baseline.toml $(ARGS)
 
+# The checks run two at a time, the longest first, and each one's output is held until it ends.
 # pytest comes last, so that its summary is what stays on the screen.
 test: $(INSTALLED) ## run every check and test
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(CHECKS)
+	$(BIN)/pytest -n 2 --benchmark-disable
+
+$(CHECKS): $(INSTALLED)
+
+check-types:
+	$(call timed,mypy,$(BIN)/mypy)
+
+check-wheel: ## build the wheel, install it alone and simulate with it
+	$(call timed,wheel,$(BIN)/python tests/packaging/check_wheel.py)
+
+check-golden:
+	$(call timed,golden figures,$(BIN)/edgeproof bench check)
+
+check-style:
 	$(call timed,ruff check,$(BIN)/ruff check .)
 	$(call timed,ruff format,$(BIN)/ruff format --check .)
-	$(call timed,mypy,$(BIN)/mypy)
+
+check-imports:
 	$(call timed,lint-imports,$(BIN)/lint-imports --no-logo)
-	$(call timed,golden figures,$(BIN)/edgeproof bench check)
-	$(call timed,wheel,$(CHECK_WHEEL))
-	$(BIN)/pytest -n 2 --benchmark-disable
 
 soak: $(INSTALLED) ## try the caches in many random worlds (SEEDS=20000)
 	EDGEPROOF_SEEDS=$(SEEDS) $(BIN)/pytest -n 2 tests/sim/test_cache_invariants.py
-
-check-wheel: $(INSTALLED) ## build the wheel, install it alone and simulate with it
-	$(CHECK_WHEEL)
 
 format: $(INSTALLED) ## format the code and mend what ruff can
 	$(BIN)/ruff check --fix .
@@ -85,5 +97,7 @@ $(BIN)/pip:
 	$(PYTHON) -m venv .venv
 
 $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/pip
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e '.[dev]'
+	@# pip would compile on one processor; like pip, this lets pass what does not compile.
+	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	@touch $@
