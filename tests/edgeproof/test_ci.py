@@ -15,6 +15,7 @@ from core.record import RunRecord
 from edgeproof.ci import chosen_ci, fitting, relative
 from edgeproof.finish import finish
 from edgeproof.golden import tell_golden
+from edgeproof.main import main
 from edgeproof.options import judging
 from tests.ci.github import Command, commands
 from tests.reports import records
@@ -250,3 +251,34 @@ def test_a_golden_figure_that_differs_is_annotated_at_its_line(
     assert "| small | metric p95_track | 0.1, is 0.2 |" in summary
     assert "101 more figures left out" in summary
     assert len(json.loads((checkout / "q.json").read_text())) == 301
+
+
+@pytest.mark.parametrize(
+    ("line", "text", "properties"),
+    [
+        ("simulate my.toml", "[[kpis]]\nmetric = 3\n", {"file": "my.toml"}),
+        ("simulate my.toml", "name = 'x'\nkpis = [\n= 3\n", {"file": "my.toml", "line": "3"}),
+        ("simulate gone.toml", "", {}),
+        ("simulate", "", {}),
+        ("bench compare main --suite nowhere", "", {}),
+    ],
+)
+def test_bad_input_is_annotated_once(
+    line: str,
+    text: str,
+    properties: dict[str, str],
+    checkout: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (checkout / "my.toml").write_text(text)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(checkout / "cache"))
+    assert main(line.split()) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    (found,) = commands(shown.err)
+    assert (found.name, found.properties) == ("error", {**properties, "title": "edgeproof"})
+    assert f"edgeproof: {found.message.splitlines()[0]}" in shown.err
+    assert main([*line.split(), "--no-github"]) == 2
+    if line != "simulate":  # refused before its options are known
+        assert commands(capsys.readouterr().err) == []
