@@ -84,11 +84,16 @@ def on_github() -> bool:
     return os.environ.get("GITHUB_ACTIONS") == "true"
 
 
-def tell_error(invocation: Invocation, text: str) -> None:
-    """Annotate what ended a command before it had a verdict, on standard error."""
+def tell_error(invocation: Invocation, text: str) -> str:
+    """Annotate what ended a command before it had a verdict, on standard error.
+
+    Return *text* as it may be printed there: so that GitHub's runner obeys none of it.
+    """
     is_github = on_github() if invocation.is_github is None else invocation.is_github
-    if not is_github or invocation.is_told:
-        return
+    if not is_github:
+        return text
+    if invocation.is_told:
+        return inert(text)
     line = re.search(r"\(at line (\d+),", text)
     found = Finding(
         level="error", severity="blocker", check="error", subject="edgeproof", title="edgeproof",
@@ -97,6 +102,7 @@ def tell_error(invocation: Invocation, text: str) -> None:
     )  # fmt: skip
     for command in workflow_commands([found]):
         print(command, file=sys.stderr)
+    return inert(text)
 
 
 def chosen_ci(github: bool | None, quality: Path | None = None, junit: Path | None = None) -> Ci:

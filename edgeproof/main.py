@@ -100,7 +100,7 @@ def _interrupted(invocation: Invocation) -> int:
 
 def _end(invocation: Invocation, text: str, code: int) -> int:
     with suppress(OSError):
-        tell_error(invocation, text)
+        text = tell_error(invocation, text)
     return _say(text, code)
 
 
