@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
 from itertools import repeat
 from statistics import median
-from time import perf_counter, thread_time_ns, process_time
+from time import perf_counter, process_time, thread_time_ns
 from types import TracebackType
 from typing import Any
 

@@ -4,6 +4,7 @@ Code Quality."""
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import typer
 
 from core.errors import InputError
 from core.kpi_lines import kpi_lines
+from edgeproof.invocation import Invocation, current
 from edgeproof.notices import notice
 from reports.finding import Finding, code_quality, inert, workflow_commands
 
@@ -67,6 +69,7 @@ class Ci:
         Workflow commands go to standard output, with --json to standard error, which GitHub's
         runner reads as well. otherwise: the file of what has none, for GitLab.
         """
+        current().is_told = True
         if self.quality is not None:
             write(self.quality, code_quality(findings, otherwise=otherwise))
         if not self.is_github:
@@ -74,6 +77,32 @@ class Ci:
         for line in workflow_commands(findings):
             print(line, file=sys.stderr if as_json else sys.stdout, flush=True)
         _summarise(summary)
+
+
+def on_github() -> bool:
+    """Return whether GitHub's runner reads what is printed."""
+    return os.environ.get("GITHUB_ACTIONS") == "true"
+
+
+def tell_error(invocation: Invocation, text: str) -> str:
+    """Annotate what ended a command before it had a verdict, on standard error.
+
+    Return *text* as it may be printed there: so that GitHub's runner obeys none of it.
+    """
+    is_github = on_github() if invocation.is_github is None else invocation.is_github
+    if not is_github:
+        return text
+    if invocation.is_told:
+        return inert(text)
+    line = re.search(r"\(at line (\d+),", text)
+    found = Finding(
+        level="error", severity="blocker", check="error", subject="edgeproof", title="edgeproof",
+        message=text, path=relative(Path(text.partition(": ")[0])),
+        line=None if line is None else int(line[1]),
+    )  # fmt: skip
+    for command in workflow_commands([found]):
+        print(command, file=sys.stderr)
+    return inert(text)
 
 
 def chosen_ci(github: bool | None, quality: Path | None = None, junit: Path | None = None) -> Ci:
@@ -87,7 +116,8 @@ def chosen_ci(github: bool | None, quality: Path | None = None, junit: Path | No
             raise InputError(f"{name} {path}: there is no folder {path.parent}; make it first")
     if quality is not None and junit is not None and quality.resolve() == junit.resolve():
         raise InputError(f"--junit {junit}: is the file of --code-quality, too; name two")
-    is_github = os.environ.get("GITHUB_ACTIONS") == "true" if github is None else github
+    is_github = on_github() if github is None else github
+    current().is_github = is_github
     if is_github and not os.environ.get("GITHUB_STEP_SUMMARY"):
         notice("no job summary is written: GITHUB_STEP_SUMMARY, which names its file, is not set")
     return Ci(is_github=is_github, quality=quality, junit=junit)

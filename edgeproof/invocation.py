@@ -13,9 +13,15 @@ _State = frozenset[tuple[str, int, int]]
 
 @dataclass(slots=True)
 class Invocation:
-    """One run of the command line: its arguments, and the places that it may write to."""
+    """One run of the command line: its arguments, and the places that it may write to.
+
+    is_github: whether its words go to GitHub's runner, None before that is known. is_told: whether
+    CI systems have been told what it came to.
+    """
 
     arguments: tuple[str, ...] = ()
+    is_github: bool | None = None
+    is_told: bool = False
     _places: list[tuple[Path, _State, bool]] = field(default_factory=list)
 
     def watch(self, place: Path, *, is_new: bool = False) -> None:

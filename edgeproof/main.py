@@ -26,6 +26,7 @@ from edgeproof import (
     simulate,
     upkeep,
 )
+from edgeproof.ci import tell_error
 from edgeproof.invocation import Invocation, begin
 from reports.words import printable
 
@@ -68,11 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except typer.Abort:
         return _interrupted(invocation)
     except typer.TyperException as error:
-        return _say(_usage(error), 2)
+        return _end(invocation, _usage(error), 2)
     except InvalidRun as error:
-        return _say(str(error), 3)
+        return _end(invocation, str(error), 3)
     except EdgeproofError as error:
-        return _say(str(error), 2)
+        return _end(invocation, str(error), 2)
     except KeyboardInterrupt:
         return _interrupted(invocation)
     except (BrokenPipeError, SystemExit):
@@ -95,6 +96,12 @@ def _interrupted(invocation: Invocation) -> int:
     # What the interrupt struck between its making and its start never runs, which needs no saying.
     warnings.filterwarnings("ignore", r"coroutine .* was never awaited", RuntimeWarning)
     return _say(f"interrupted; {invocation.end_early()}", 130)
+
+
+def _end(invocation: Invocation, text: str, code: int) -> int:
+    with suppress(OSError):
+        text = tell_error(invocation, text)
+    return _say(text, code)
 
 
 def _usage(error: typer.TyperException) -> str:

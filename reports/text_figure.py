@@ -78,7 +78,7 @@ def plan_bars(plan: CapacityPlan, kpis: Sequence[Kpi]) -> str:
             Bar(
                 name=words.rate_text(point.rate),
                 share=None if worst is None else shares[worst],
-                said=said if worst is None or not point.holds else f"{said}; {worst}",
+                said=said if worst is None or not point.holds else f"{said}, {worst} nearest",
             )
         )
     return drawn_bars(bars, what="rate, and its worst KPI")
@@ -128,7 +128,7 @@ def drawn_spans(spans: Sequence[Span], *, limit: float, what: str) -> str:
     names = _names([what, *(span.name for span in spans)])
     ends = [abs(end) for span in spans for end in (span.interval or (span.value,))]
     farthest = max((end for end in ends if math.isfinite(end)), default=limit)
-    scale = min(max(2 * limit, 1.05 * farthest), 10 * limit)
+    scale = limit * min(10, max(2, math.ceil(1.05 * farthest / limit)))
     half = WIDTH // 2
 
     def at(value: float) -> int:

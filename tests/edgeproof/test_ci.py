@@ -17,7 +17,9 @@ from core.scenario import Scenario
 from edgeproof.ci import chosen_ci, fitting, relative
 from edgeproof.finish import finish
 from edgeproof.golden_findings import findings, summary
+from edgeproof.main import main
 from edgeproof.options import judging
+from reports.finding import inert
 from tests.ci.github import Command, commands
 from tests.reports import records
 
@@ -267,3 +269,36 @@ def test_a_golden_figure_that_differs_is_annotated_at_its_line(
     assert "101 more figures left out" in written
     assert "old: its scenario is gone" in written
     assert len(json.loads((checkout / "q.json").read_text())) == 302
+
+
+@pytest.mark.parametrize(
+    ("line", "text", "properties"),
+    [
+        ("simulate my.toml", "[[kpis]]\nmetric = 3\n", {"file": "my.toml"}),
+        ("simulate my.toml", "name = 'x'\nkpis = [\n= 3\n", {"file": "my.toml", "line": "3"}),
+        ("simulate gone.toml", "", {}),
+        ("simulate ##[add-mask]gone.toml", "", {}),
+        ("simulate", "", {}),
+        ("bench compare main --suite nowhere", "", {}),
+    ],
+)
+def test_bad_input_is_annotated_once(
+    line: str,
+    text: str,
+    properties: dict[str, str],
+    checkout: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (checkout / "my.toml").write_text(text)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(checkout / "cache"))
+    assert main(line.split()) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    (found,) = commands(shown.err)
+    assert (found.name, found.properties) == ("error", {**properties, "title": "edgeproof"})
+    first = inert(found.message.splitlines()[0])
+    assert f"edgeproof: {first}" in shown.err
+    assert main([*line.split(), "--no-github"]) == 2
+    if line != "simulate":  # refused before its options are known
+        assert "error" not in [one.name for one in commands(capsys.readouterr().err)]
