@@ -36,6 +36,9 @@ Called = tuple[int, int, float]
 _PROBES = ("/bench/profiled_worker.py", "/core/machine.py")
 """The profile itself, and the probe of the machine's speed: not caused by a request."""
 
+_OURS = ("flushall", "info")
+"""Commands that the measurement itself sends."""
+
 LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("threads, hand-over", ("/core/query/lane.py", "/concurrent/futures/", "/threading.py",
                             "/asyncio/futures.py")),
@@ -221,6 +224,7 @@ def _plainly(size: int, rounds: int) -> tuple[dict[str, float], dict[str, _Count
                 switched = (_switches(side.pid) - switches) / size
                 time.sleep(0.1)  # writes to L2 in the background
                 sent = _per_request(commands, side.redis.calls(), size)
+                sent = {name: count for name, count in sent.items() if name not in _OURS}
                 asked = _per_request(statements, asyncio.run(_statements(side.url)), size)
                 if number:
                     cpu[case].append(spent.cpu_seconds / size)
@@ -259,7 +263,7 @@ def table(taken: Mapping[str, Taken]) -> str:
     line("waits of threads", [f"{found.switches:.1f}" for found in taken.values()])
     lines.append("")
     for case, found in taken.items():
-        asked = [f"{name} {count:.2f}" for name, count in found.commands.items() if name != "info"]
+        asked = [f"{name} {count:.2f}" for name, count in found.commands.items()]
         asked += [f"{name} {count:.2f}" for name, count in found.statements.items()]
         lines.append(f"{case}: {', '.join(asked) or 'no command, no statement'}")
     return "\n".join(lines)

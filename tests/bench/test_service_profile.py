@@ -25,8 +25,8 @@ def test_a_miss_is_a_get_a_statement_and_a_set_and_the_layers_add_up() -> None:
     assert found["tracked event"].statements == {"insert_event": 1.0}
     for case in found.values():
         assert sum(share.seconds for share in case.layers.values()) == pytest.approx(case.cpu)
-    assert found["miss"].layers["redis-py"].calls > found["L2 hit"].layers["redis-py"].calls > 0
-    assert found["L1 hit"].layers["redis-py"].calls < 1
+    miss, hit, none = (found[name].layers["redis-py"].calls for name in CASES[:3])
+    assert miss > hit > 10 * none  # what is left is the channel of invalidations, which listens
     assert "user_journey 1.00" in table(found)
 
 
@@ -46,7 +46,8 @@ def test_layers_are_told_by_file_and_freed_of_the_profiler() -> None:
     )  # fmt: skip
     layers = by_layer(before, after, requests=10)
     own = 2.0 - 10 * 0.01 - 20 * 0.02
-    assert layers["routing, validation"] == Share(calls=3.0, seconds=pytest.approx(own / 10))
+    assert layers["routing, validation"].calls == 3.0
+    assert layers["routing, validation"].seconds == pytest.approx(own / 10)
     assert layers["threads, hand-over"] == Share(calls=1.0, seconds=0.0)  # not below nothing
     assert sum(share.seconds for share in scaled(layers, 0.5).values()) == pytest.approx(0.5)
 
