@@ -48,6 +48,7 @@ test: $(INSTALLED) ## run every check and test
 	$(call timed,mypy,$(BIN)/mypy)
 	$(call timed,lint-imports,$(BIN)/lint-imports --no-logo)
 	$(call timed,golden figures,$(BIN)/edgeproof bench check)
+	$(call timed,speed,$(BIN)/edgeproof bench compare-base)
 	$(call timed,wheel,$(CHECK_WHEEL))
 	$(BIN)/pytest -n 2 --benchmark-disable
 

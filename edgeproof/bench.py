@@ -9,16 +9,17 @@ import typer
 from bench.golden import accept as accept_golden
 from bench.golden import check as check_golden
 from bench.micro import run_benchmarks
-from edgeproof import calibrate, compare
+from edgeproof import base, calibrate, compare
 
 app = typer.Typer(
-    help="Micro-benchmarks (run), the gate on their speed (compare, "
-    "calibrate), and the gate on exact "
-    "simulated figures (check, accept).",
+    help="Micro-benchmarks (run), the gate on their speed (compare, calibrate; our own: "
+    "compare-base, accept-base), and the gate on exact simulated figures (check, accept).",
     no_args_is_help=True,
 )
 app.command("compare")(compare.command)
 app.command("calibrate")(calibrate.command)
+app.command("compare-base")(base.compare_base)
+app.command("accept-base")(base.accept_base)
 
 
 @app.command()

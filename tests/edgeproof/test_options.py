@@ -91,7 +91,7 @@ USED: dict[tuple[str, str], str] = {
     **{(f"{c} retry", "--id"): "an unknown one is refused" for c in ("queue", "outbox")},
     ("bench run", "-k"): "none that holds it is refused",
     ("bench run", "--json"): "where figures go",
-    ("bench accept", "--reason"): "kept; an empty one is refused",
+    **{(f"bench {c}", "--reason"): "kept; if empty refused" for c in ("accept", "accept-base")},
     **{
         ("bench compare", o): "what is compared, and how"
         for o in ("--suite", "-k", "--path", "--same-suite", "--apart", "--instructions")
@@ -104,6 +104,7 @@ USED: dict[tuple[str, str], str] = {
         ("bench calibrate", o): "what is tried"
         for o in ("--suites", "--slowdowns", "--max-regression", "--apart")
     },
+    ("bench compare-base", "--budget"): "a bound",
     **{
         (f"bench {c}", o): words
         for c in ("compare", "calibrate")
