@@ -10,7 +10,7 @@ import typer
 from core.errors import InputError, InvalidRun
 from edgeproof.options import JsonOption
 from edgeproof.paired.calibration import ALONE
-from edgeproof.paired.comparison import Untrusted
+from edgeproof.paired.comparison import Empty, Untrusted
 from edgeproof.paired.options import Shown, run, seconds, share
 from edgeproof.paired.request import OWN_SUITE, Request
 from edgeproof.paired.result import Rules
@@ -126,5 +126,11 @@ def command(
         )
     except Unusable as error:
         raise InputError(f"bench compare: {error}") from None
+    except Empty as error:
+        if select is None:
+            raise InvalidRun(f"bench compare: {error}") from None
+        raise InputError(
+            f"-k {select}: no benchmark's name holds that; leave -k out to compare all"
+        ) from None
     except Untrusted as error:
         raise InvalidRun(f"bench compare: {error}") from None

@@ -79,6 +79,8 @@ def run(asked: Request, rules: Rules, shown: Shown) -> int:
         for line in _printable([head, f"mode: {ready.mode}", *table.lines(found, rules, counts)]):
             print(line)
     sys.stdout.flush()
+    for fault in found.faults:
+        _note(f"edgeproof: {fault}")
     return code
 
 

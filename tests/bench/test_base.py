@@ -11,6 +11,7 @@ from bench.base import FILE, ROOT, find, is_changed, move, revision
 from core.errors import InputError
 from edgeproof import base as command
 from edgeproof.main import main
+from edgeproof.paired.request import OWN_SUITE
 from tests.edgeproof.paired.projects import commit, git, repository, write
 
 
@@ -29,7 +30,7 @@ def test_the_shipped_base_is_a_commit_with_its_reason() -> None:
 
 
 def test_every_chosen_benchmark_exists() -> None:
-    text = "".join((ROOT / command.OWN_SUITE / name).read_text() for name in command.FILES)
+    text = "".join((ROOT / OWN_SUITE / name).read_text() for name in command.FILES)
     assert all(f"def {name}(" in text for name in command.CHOSEN)
 
 
