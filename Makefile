@@ -4,7 +4,7 @@
 CHECKS := check-types check-wheel check-golden check-style check-imports
 
 .DELETE_ON_ERROR:
-.PHONY: help prove test soak format constraints clean $(CHECKS)
+.PHONY: help prove test check-speed soak format constraints clean $(CHECKS)
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -43,9 +43,11 @@ prove: $(INSTALLED) ## predict and measure the baseline scenario, side by side (
 	$(BIN)/edgeproof prove scenarios/baseline.toml $(ARGS)
 
 # The checks run two at a time, the longest first, and each one's output is held until it ends.
+# Speed is measured alone.
 # pytest comes last, so that its summary is what stays on the screen.
 test: $(INSTALLED) ## run every check and test
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(CHECKS)
+	@$(MAKE) --no-print-directory check-speed
 	$(BIN)/pytest -n 2 --benchmark-disable
 
 $(CHECKS): $(INSTALLED)
@@ -65,6 +67,9 @@ check-style:
 
 check-imports:
 	$(call timed,lint-imports,$(BIN)/lint-imports --no-logo)
+
+check-speed: $(INSTALLED) ## compare five benchmarks with the revision that bench/base.json pins
+	$(call timed,speed,$(BIN)/edgeproof bench compare-base)
 
 soak: $(INSTALLED) ## try the caches in many random worlds (SEEDS=20000)
 	EDGEPROOF_SEEDS=$(SEEDS) $(BIN)/pytest -n 2 tests/sim/test_cache_invariants.py

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from edgeproof import benchmarks, calibrate, compare, golden, promise
+from edgeproof import base, benchmarks, calibrate, compare, golden, promise
 
 app = typer.Typer(
-    help="Micro-benchmarks (run), the gate on their speed (compare, calibrate), what this project "
-    "promises about its own (promise), and the gate on exact simulated figures (check, accept).",
+    help="Micro-benchmarks (run), the gate on their speed (compare, calibrate; our own: "
+    "compare-base, accept-base), what this project promises about its own (promise), and the gate "
+    "on exact simulated figures (check, accept).",
     no_args_is_help=True,
 )
 app.command("run")(benchmarks.command)
@@ -17,3 +18,5 @@ app.command("calibrate")(calibrate.command)
 app.command("promise")(promise.command)
 app.command("check")(golden.check)
 app.command("accept")(golden.accept)
+app.command("compare-base")(base.compare_base)
+app.command("accept-base")(base.accept_base)

@@ -12,7 +12,7 @@ from edgeproof.ci import GithubOption, JunitOption, QualityOption, chosen_ci, wr
 from edgeproof.compared import SUITE, cases, findings, summary, tell_untrusted
 from edgeproof.options import JsonOption
 from edgeproof.paired.calibration import ALONE
-from edgeproof.paired.comparison import Untrusted
+from edgeproof.paired.comparison import Empty, Untrusted
 from edgeproof.paired.options import Finished, Shown, run, seconds, share
 from edgeproof.paired.request import OWN_SUITE, Request
 from edgeproof.paired.result import Rules
@@ -145,6 +145,12 @@ def command(
         return run(asked, rules, shown, then=tell, line=ci.line)
     except Unusable as error:
         raise InputError(f"bench compare: {error}") from None
+    except Empty as error:
+        if select is None:
+            raise InvalidRun(f"bench compare: {error}") from None
+        raise InputError(
+            f"-k {select}: no benchmark's name holds that; leave -k out to compare all"
+        ) from None
     except Untrusted as error:
         tell_untrusted(ci, str(error), otherwise=place, as_json=as_json)
         raise InvalidRun(f"bench compare: {error}") from None

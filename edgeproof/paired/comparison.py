@@ -28,6 +28,10 @@ class Untrusted(Exception):
     """A comparison that cannot be trusted (exit code 3)."""
 
 
+class Empty(Untrusted):
+    """Neither version has a benchmark; what was selected may be why."""
+
+
 @dataclass(slots=True)
 class _Found:
     """What the processes have said so far."""
@@ -96,6 +100,10 @@ def compare(
         is_interrupted = True
         notes.append("interrupted: what had been decided by then")
     rows, missing = tuple(_rows(found, rules, confirmed)), tuple(_missing(found))
+    if not any((rows, missing, *found.sides.values())) and not is_interrupted:
+        raise Empty(
+            "nothing was compared: there is no benchmark (a test with the fixture `benchmark`)"
+        )
     if not rows and not is_interrupted and (rules.allow_missing or not missing):
         raise Untrusted(
             "nothing was compared: no benchmark (a test with the fixture `benchmark`) runs in "
@@ -105,6 +113,7 @@ def compare(
         rows=rows,
         missing=missing,
         notes=(*notes, *_code_notes(found.has_code), *_speed_notes(found.speeds)),
+        faults=() if is_interrupted else tuple(_faults(found, rows, rules)),
         is_interrupted=is_interrupted,
         seconds=clock() - started,
         processes=found.processes,
@@ -267,6 +276,26 @@ def _counts(name: str, found: _Found, rules: Rules) -> Iterator[Count]:
         # One that varies within a version is not exact, and proves nothing.
         if is_count and len(base[figure]) == len(head[figure]) == 1:
             yield Count(name=figure, base=min(base[figure]), head=min(head[figure]))
+
+
+def _faults(found: _Found, rows: Sequence[Row], rules: Rules) -> Iterator[str]:
+    """Yield a line for each count that was asked for and is compared nowhere."""
+    compared = {count.name for row in rows for count in row.counts}
+    known = [
+        {figure for figures in found.extra.get(side, {}).values() for figure in figures}
+        for side in ("base", "head")
+    ]
+    for name in dict.fromkeys(rules.counts):
+        if name in compared:
+            continue
+        if name in known[0] & known[1]:
+            why = "is in no benchmark a whole number that stays the same in each version"
+        elif name in known[0] ^ known[1]:
+            why = f"only {'base' if name in known[0] else 'head'} has it"
+        else:
+            there = ", ".join(sorted(known[0] & known[1])[:8]) or "none"
+            why = f"no benchmark's extra_info has a whole number of that name; there are: {there}"
+        yield f"--count {name}: {why}"
 
 
 def _missing(found: _Found) -> Iterator[Missing]:

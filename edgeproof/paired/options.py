@@ -100,6 +100,8 @@ def run(
         for text in _printable(told):
             print(line(text))
     sys.stdout.flush()
+    for fault in found.faults:
+        _note(f"edgeproof: {fault}")
     if then is not None:
         then(Finished(found=found, rules=rules, ready=ready, is_strict=shown.strict))
     return code

@@ -71,7 +71,7 @@ def _attribute(name: str) -> str:
 
 
 def _compared(config: pytest.Config) -> int:
-    from edgeproof.paired.comparison import Untrusted
+    from edgeproof.paired.comparison import Empty, Untrusted
     from edgeproof.paired.options import Shown, run, seconds, share
     from edgeproof.paired.request import Request
     from edgeproof.paired.result import Rules
@@ -102,6 +102,15 @@ def _compared(config: pytest.Config) -> int:
     except Unusable as error:
         print(f"edgeproof: --paired: {error}", file=sys.stderr)
         return 2
+    except Empty as error:
+        chosen = [
+            f"{name} {text}"
+            for name, text in (("-k", option.keyword), ("-m", option.markexpr))
+            if text
+        ]
+        why = f"{' '.join(chosen)}: selects no benchmark" if chosen else str(error)
+        print(f"edgeproof: --paired: {why}", file=sys.stderr)
+        return 2 if chosen else 3
     except Untrusted as error:
         print(f"edgeproof: --paired: {error}", file=sys.stderr)
         return 3

@@ -62,11 +62,13 @@ def prepared(asked: Request, say: Callable[[str], None]) -> Prepared:
     suites = [_suite(asked, version) for version in (base, head)]
     if asked.same_suite:
         suites[0] = suites[1]
-    for version, suite in zip((base, head), suites, strict=True):
+    for version, suite in ((head, suites[1]), (base, suites[0])):
         if not suite:
             raise Unusable(
                 f"{version.label}: has no {' or '.join(asked.suite)}; name the benchmarks with "
-                "--suite, or run the head's on both versions with --same-suite"
+                "--suite"
+                + ", or run the head's on both versions with --same-suite"
+                * bool(suites[1])
             )
     needed = needs(base, head)
     task = Task(

@@ -60,14 +60,20 @@ class Comparison:
     rows: tuple[Row, ...]
     missing: tuple[Missing, ...]
     notes: tuple[str, ...]
+    faults: tuple[str, ...] = ()
+    """What was asked for and could not be compared."""
     is_interrupted: bool
     seconds: float
     processes: int
 
     def code(self, rules: Rules, *, strict: bool) -> int:
-        """Return 130 for an interrupted comparison, 1 for a regression, 4 as *strict* says."""
+        """Return 130 for an interrupted comparison, 2 for a fault of what was asked for, 1 for a
+        regression, 4 as *strict* says.
+        """
         if self.is_interrupted:
             return 130
+        if self.faults:
+            return 2
         if any(row.is_regression for row in self.rows):
             return 1
         if not rules.allow_counts and any(row.different_counts for row in self.rows):
@@ -108,7 +114,7 @@ def as_json(
             for row in found.rows
         ],
         "missing": [{"name": one.name, "why": one.told} for one in found.missing],
-        "notes": list(found.notes),
+        "notes": [*found.notes, *found.faults],
         "seconds": round(found.seconds, 1),
         "processes": found.processes,
     }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +39,31 @@ class Side:
         self.skipped: dict[str, str] = {}
         self.extra: dict[str, dict[str, Any]] = {}
         self.has_started = False
-        self._arguments = [*options, *suite]
+        self._arguments, self._suite = [*options, *suite], suite
         self._on_loop = on_loop
         self._at: str = ""
         self._has_called = False
 
     def run(self) -> int:
         """Run the session; its benchmarks wait for *on_loop* to ask for them."""
+        self._load_own_packages()
         return int(pytest.main(self._arguments, plugins=[self]))
+
+    def _load_own_packages(self) -> None:
+        """Load this version's packages around a suite that lies in another version.
+
+        pytest would load them from where the suite lies. The suite's own modules come from there.
+        """
+        for text in self._suite:
+            place = Path(text.partition("::")[0])
+            suite = place if place.is_dir() else place.parent
+            folder, names = suite, list[str]()
+            while not suite.is_relative_to(self.world.root) and (folder / "__init__.py").is_file():
+                names.insert(0, folder.name)
+                folder = folder.parent
+            if names:
+                with suppress(ImportError):  # a version without the package takes the suite's
+                    import_module(".".join(names)).__path__.insert(0, str(suite))
 
     def test(self, name: str, following: str | None) -> None:
         """Run the benchmark *name*, with its fixtures; *following* keeps what both need."""

@@ -83,8 +83,8 @@ class Call:
             if event == "call":
                 found.add(frame.f_code.co_filename)
 
-        # A measured call if there are several: without a warm-up a call's cost is not known, and all
-        # calls that the test allows would be made, however long they take.
+        # A measured call if there are several: without a warm-up the cost of a call is not known,
+        # and all calls that the test allows would be made, however long they take.
         if self._most_calls is not None and (self._most_calls > 1 or not self._warm_ups):
             self._most_calls -= 1
         elif self._warm_ups:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio.tasks
 import os
-import re
 import sys
 import sysconfig
 from collections.abc import Iterable, Mapping, Sequence
@@ -102,6 +101,9 @@ class World:
             else:
                 os.environ[name] = value
         sys.pycache_prefix = self._bytecode
+        # PYTHONDONTWRITEBYTECODE is about source folders; this one is ours, and without it every
+        # process compiles every module anew.
+        sys.dont_write_bytecode = False
         if "numba.core.config" in sys.modules:
             # Read at each compilation; the variable alone counts at numba's import only.
             sys.modules["numba.core.config"].CACHE_DIR = self._environment["NUMBA_CACHE_DIR"] or ""  # type: ignore[attr-defined]
@@ -117,9 +119,14 @@ class World:
         *shared* names the modules that both versions have in common, and grows.
         """
         modules: dict[str, ModuleType] = {}
+        fresh: list[str] = []
         for name in sys.modules.keys() - shared:
-            module = sys.modules[name]
-            if self._is_shared(name, module, installed):
+            if self._modules.get(name) is sys.modules[name]:
+                modules[name] = sys.modules.pop(name)
+            else:
+                fresh.append(name)
+        for name in sorted(fresh):  # a package before the modules that it made
+            if self._is_shared(name, sys.modules[name], installed, modules):
                 shared.add(name)
             else:
                 modules[name] = sys.modules.pop(name)
@@ -136,7 +143,9 @@ class World:
             self._task = _swap_task(self._loop, None)
             asyncio._set_running_loop(None)
 
-    def _is_shared(self, name: str, module: ModuleType, installed: Sequence[str]) -> bool:
+    def _is_shared(
+        self, name: str, module: ModuleType, installed: Sequence[str], own: Mapping[str, ModuleType]
+    ) -> bool:
         place = _file(module)
         if place is not None:
             return self._is_installed(place, installed)
@@ -147,15 +156,11 @@ class World:
         if origin in ("built-in", "frozen"):
             return True
         parent = name.partition(".")[0]  # a module without a file, made by its package
-        return parent != name and parent not in self._modules and not self._owns(parent, installed)
+        return parent != name and parent not in own
 
     def _is_installed(self, place: str, installed: Sequence[str]) -> bool:
         """Say whether a file is an installed one: an environment may lie inside the version."""
         return _depth(place, installed) > _depth(place, self.paths)
-
-    def _owns(self, parent: str, installed: Sequence[str]) -> bool:
-        module = sys.modules.get(parent)
-        return module is not None and not self._is_shared(parent, module, installed)
 
 
 class Worlds:
@@ -214,16 +219,14 @@ class Worlds:
         return any(map(path.is_relative_to, others))
 
     def _check_distributions(self, distributions: Sequence[str]) -> None:
-        if not distributions:
-            return
-        wanted = {_plain(name) for name in distributions}
-        for package, names in metadata.packages_distributions().items():
-            if package in self._shared and wanted & {_plain(name) for name in names}:
-                raise Misplaced(
-                    f"both versions would use the installed {package} from "
-                    f"{_file(sys.modules.get(package))}; name the folder of the packages within "
-                    "a version: --path DIR"
-                )
+        for name in distributions:
+            for installed in metadata.distributions(name=name):
+                for package in _packages(installed) & self._shared:
+                    raise Misplaced(
+                        f"both versions would use the installed {package} from "
+                        f"{_file(sys.modules.get(package))}; name the folder of the packages "
+                        "within a version: --path DIR"
+                    )
 
     def _check_installed(self, world: World) -> None:
         for name in {name.partition(".")[0] for name in self._shared}:
@@ -252,8 +255,11 @@ def _folders(module: ModuleType) -> list[str]:
         return []
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+def _packages(installed: metadata.Distribution) -> set[str]:
+    """Return the names that a distribution's packages and modules are imported by."""
+    declared = (installed.read_text("top_level.txt") or "").split()
+    files = [file for file in installed.files or () if file.suffix == ".py"]
+    return {*declared} or {file.parts[0] if len(file.parts) > 1 else file.stem for file in files}
 
 
 def _depth(place: str, folders: Sequence[str]) -> int:

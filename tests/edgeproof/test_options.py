@@ -98,7 +98,7 @@ USED: dict[tuple[str, str], str] = {
     ("bench run", "-k"): "none that holds it is refused",
     ("bench run", "--json"): "where figures go",
     **{("bench run", o): "how long is measured" for o in ("--precision", "--max-time")},
-    ("bench accept", "--reason"): "kept; an empty one is refused",
+    **{(f"bench {c}", "--reason"): "kept; if empty refused" for c in ("accept", "accept-base")},
     **{
         (f"bench {c}", o): words
         for c in ("check", "accept")
@@ -120,6 +120,7 @@ USED: dict[tuple[str, str], str] = {
         ("bench calibrate", o): "what is tried"
         for o in ("--suites", "--slowdowns", "--max-regression", "--apart")
     },
+    ("bench compare-base", "--budget"): "a bound",
     **{
         (f"bench {c}", o): words
         for c in ("compare", "calibrate")

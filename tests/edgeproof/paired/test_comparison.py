@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeproof.paired.comparison import MOST, Untrusted, compare
+from edgeproof.paired.comparison import MOST, Empty, Untrusted, compare
 from edgeproof.paired.processes import Crashed, Event, Task, TimeUp, Turn
 from edgeproof.paired.result import Comparison, Rules, as_json
 from edgeproof.paired.table import lines
@@ -198,7 +198,7 @@ def test_nothing_in_common_is_no_pass(allow_missing: bool) -> None:
 
 
 def test_no_benchmark_at_all_is_no_pass() -> None:
-    with pytest.raises(Untrusted, match="nothing was compared"):
+    with pytest.raises(Empty, match="nothing was compared"):
         Machine().compared()
 
 
@@ -217,6 +217,35 @@ def test_exact_counts_are_compared_exactly() -> None:
     named = machine.compared(counts=("reads",))
     assert {c.name for c in named.rows[0].different_counts} == {"reads", "rows_count"}
     assert "same: rows_count was 100 and is 101" in [*lines(found, Rules(), {})]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("row", "no benchmark's extra_info has a whole number of that name; there are: reads"),
+        ("late", "only head has it"),
+        ("drawn", "is in no benchmark a whole number that stays the same in each version"),
+    ],
+)
+def test_a_count_that_was_asked_for_and_not_compared_is_bad_input(name: str, told: str) -> None:
+    machine = Machine(same=1.0)
+    side = machine.side
+
+    def varying(version: str, chosen: list[str]) -> Event:
+        numbers = {
+            "reads": 7,
+            "drawn": len(machine.turns),
+            **({"late": 1} if version == "head" else {}),
+        }
+        machine.counts[version] = numbers
+        return side(version, chosen)
+
+    machine.side = varying  # type: ignore[assignment,method-assign]  # other names
+    found = machine.compared(counts=(name, "reads"))
+    (fault,) = found.faults
+    assert fault.startswith(f"--count {name}: {told}")
+    assert found.code(Rules(), strict=False) == 2
+    assert fault in as_json(found, {}, {}, code=2)["notes"]
 
 
 def test_a_change_of_speed_between_the_halves_is_said() -> None:

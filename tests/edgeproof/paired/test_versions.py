@@ -151,6 +151,8 @@ def test_a_version_without_the_suite_is_named_with_the_remedy(
     write(project, TOTAL)
     with pytest.raises(Unusable, match=r"main .* has no benchmarks.*--same-suite"):
         repeated(project)
+    with pytest.raises(Unusable, match=r"working tree of p: has no nowhere; .* --suite$"):
+        repeated(project, suite=("nowhere",))
     with pytest.raises(Unusable, match="no such file or folder"):
         repeated(project, suite=(str(tmp_path / "elsewhere"),))
 

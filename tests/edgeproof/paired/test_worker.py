@@ -123,9 +123,11 @@ def test_fixtures_loops_threads_and_parameters_of_both_are_alive_at_once(tmp_pat
     found = repeated(project)
     assert found.told("base", "broken") == found.told("head", "broken") == {}
     assert len(found.pairs) == 8
-    assert len(found.pairs["test_pedantic"]) == 10
+    assert len(found.pairs["test_pedantic"]) == 9  # one call was watched
     assert "test_once" not in found.pairs  # its one call was watched
-    assert len(repeated(project, number=2).pairs["test_once"]) == 1
+    unwatched = repeated(project, number=2)
+    assert len(unwatched.pairs["test_once"]) == 1
+    assert len(unwatched.pairs["test_pedantic"]) == 10
 
 
 @pytest.mark.parametrize("apart", [False, True])
@@ -266,6 +268,38 @@ def test_a_registry_that_both_share_does_not_serve_one_version_s_code_to_the_oth
     with pytest.raises(Unusable, match=r"runs .*core/__init__\.py, which is not its own.*--apart"):
         repeated(project, number=number)
     assert "test_registered" in repeated(project, number=number, apart=True).pairs
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_suite_inside_a_package_runs_on_both_versions(tmp_path: Path, apart: bool) -> None:
+    files = {
+        **TOTAL,
+        "core/suite/__init__.py": "",
+        "core/suite/bench_rows.py": "def test_old(benchmark):\n    benchmark(len, '')\n",
+        "core/suite/fixtures.py": "",
+    }
+    project = repository(tmp_path / "p", files)
+    suite = """
+        import core
+        from core.suite.fixtures import call
+
+        def test_rows(benchmark):
+            benchmark.extra_info["rows_count"] = benchmark(call, core.rows)
+    """
+    beside = "def call(function):\n    return function()\n"
+    write(project, {"core/suite/bench_rows.py": suite, "core/suite/fixtures.py": beside})
+    write(project, {"core/__init__.py": TOTAL["core/__init__.py"].replace("return 1", "return 2")})
+    found = repeated(
+        project,
+        suite=("core/suite",),
+        same_suite=True,
+        apart=apart,
+        options=("--import-mode=importlib",),
+    )
+    assert (found.sides["head"]["broken"], found.sides["base"]["broken"]) == ({}, {})
+    assert [*found.pairs] == ["test_rows"]
+    counts = [found.number(side, "test_rows", "rows_count") for side in ("base", "head")]
+    assert counts == [1, 2]
 
 
 def test_compiled_code_of_a_helper_is_not_taken_from_another_version(tmp_path: Path) -> None:

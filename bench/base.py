@@ -1,0 +1,128 @@
+"""The pinned revision that our own speed is compared with, and why it was moved."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.errors import InputError
+from core.texts import read_json
+
+ROOT = Path(__file__).parents[1]
+FILE = Path("bench", "base.json")
+MEASURED = ("core", "sim", "scenarios", "reports", "bench", "constraints.txt")
+"""What the benchmarks run; where none of it differs from the base there is nothing to compare."""
+_HISTORY = 50
+_FETCH_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The base if it can be compared with, else why not."""
+
+    revision: str
+    absence: str = ""
+    remedy: str = ""
+
+
+def revision(root: Path = ROOT) -> str:
+    """Return the pinned commit. Raise InputError if the file does not name one."""
+    found = _data(root).get("revision")
+    if not isinstance(found, str) or not re.fullmatch(r"[0-9a-f]{40}", found):
+        raise InputError(
+            f"{root / FILE}: revision is {found!r}, no commit of 40 digits; "
+            "restore the file from git"
+        )
+    return found
+
+
+def _data(root: Path) -> dict[str, Any]:
+    try:
+        data: dict[str, Any] = read_json(root / FILE, "the base")
+    except FileNotFoundError:
+        raise InputError(
+            f"{root / FILE}: there is no such file; run this in a checkout of edgeproof"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{root / FILE}: cannot be read ({error}); restore it from git") from None
+    if not isinstance(data, dict):
+        raise InputError(f"{root / FILE}: is no table; restore it from git")
+    return data
+
+
+def find(root: Path = ROOT, *, may_fetch: bool) -> Found:
+    """Look for the base in the clone at *root*, and fetch it from origin where *may_fetch*."""
+    pinned = revision(root)
+    if _git(root, "rev-parse", "--git-dir") is None:
+        return Found(
+            revision=pinned, absence=f"{root} is no git clone", remedy="clone the repository"
+        )
+    if _has(root, pinned):
+        return Found(revision=pinned)
+    is_shallow = (_git(root, "rev-parse", "--is-shallow-repository") or "").strip() == "true"
+    # A depth would make a whole clone shallow.
+    fetch = ("fetch", "--quiet", *(["--depth=1"] if is_shallow else []), "origin", pinned)
+    if may_fetch and _git(root, *fetch) is not None and _has(root, pinned):
+        return Found(revision=pinned)
+    tried = "neither in this clone nor to be had from origin" if may_fetch else "not in this clone"
+    return Found(
+        revision=pinned,
+        absence=f"{FILE}: revision {pinned[:10]} is {tried}",
+        remedy=f"git {' '.join(fetch)}",
+    )
+
+
+def is_changed(pinned: str, root: Path = ROOT) -> bool:
+    """Say whether anything that is measured differs from the pinned revision."""
+    differs = _git(root, "diff", "--quiet", pinned, "--", *MEASURED) is None
+    new = _git(root, "ls-files", "--others", "--exclude-standard", "--", *MEASURED)
+    return differs or bool(new and new.strip())
+
+
+def move(to: str, reason: str, root: Path = ROOT) -> str:
+    """Pin *to*, keep *reason*, and return the commit that it is.
+
+    Raise InputError for an empty reason and for a revision that is no ancestor of HEAD.
+    """
+    reason = " ".join(reason.split())
+    if not reason:
+        raise InputError("--reason is empty; say why the base moves")
+    found = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{to}^{{commit}}")
+    if found is None:
+        raise InputError(f"{to}: no git revision in {root}; git log lists them")
+    commit = found.strip()
+    if _git(root, "merge-base", "--is-ancestor", commit, "HEAD") is None:
+        raise InputError(
+            f"{to}: is no ancestor of HEAD, so that a clone may lack it; name a merged revision"
+        )
+    data = _data(root) if (root / FILE).exists() else {}
+    moves = data.get("moved", [])
+    if not isinstance(moves, list):
+        raise InputError(f"{root / FILE}: moved is no list; restore the file from git")
+    moves.append({"to": commit, "reason": reason})
+    text = json.dumps({"revision": commit, "moved": moves[-_HISTORY:]}, indent=1) + "\n"
+    (root / FILE).write_text(text, encoding="utf-8")
+    return commit
+
+
+def _has(root: Path, commit: str) -> bool:
+    return _git(root, "cat-file", "-e", f"{commit}^{{commit}}") is not None
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    """Return what a git command prints, None if it fails."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=root, env={**kept, "GIT_TERMINAL_PROMPT": "0"},
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+            check=False, timeout=_FETCH_SECONDS,
+        )  # fmt: skip
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
