@@ -11,6 +11,9 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 PACKAGES := core sim scenarios reports bench edgeproof
 SEEDS ?= 20000
+# One more than processors: many tests wait for a process or a real time limit. Worksteal keeps a
+# module's tests together, so that what they share is set up once.
+TESTS_AT_ONCE ?= 3
 
 # The first Python that is new enough and can make a virtual environment; failing that, the first
 # that is new enough. Debian moves ensurepip to a package of its own; `import venv` alone succeeds
@@ -48,7 +51,7 @@ prove: $(INSTALLED) ## predict and measure the baseline scenario, side by side (
 test: $(INSTALLED) ## run every check and test
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(CHECKS)
 	@$(MAKE) --no-print-directory check-speed
-	$(BIN)/pytest -n 2 --benchmark-disable
+	$(BIN)/pytest -n $(TESTS_AT_ONCE) --dist worksteal --benchmark-disable
 
 $(CHECKS): $(INSTALLED)
 

@@ -19,8 +19,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from core.child import die_with_parent, say
 from core.repeats import log_to_stderr
-from core.worker import SERVER_OPTIONS, die_with_parent, say
+from core.worker import SERVER_OPTIONS
 
 
 def bare_app(routes: Sequence[dict[str, Any]]) -> Starlette:

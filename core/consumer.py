@@ -24,6 +24,7 @@ from core.attribution.fitter import Fitter, in_thread
 from core.attribution.scheme import Scheme
 from core.attribution.upkeep import newest_row
 from core.backlog import Backlog
+from core.child import die_with_parent, say
 from core.clock import SystemClock, epoch_ms
 from core.consumed import SIGN_OF_LIFE, Consumed, read_run_start
 from core.conversions import ConversionQueue
@@ -41,8 +42,7 @@ from core.query.executor import QueryExecutor
 from core.query.queries import Queries
 from core.repeats import log_to_stderr
 from core.timers import Timers
-from core.worker import die_with_parent, plan_of, say
-from core.worker_plan import WorkerPlan, shared_database
+from core.worker_plan import WorkerPlan, plan_of, shared_database
 
 POLL_SECONDS = 0.02
 FORWARD_SECONDS = 1.0

@@ -16,13 +16,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from core.child import PARENT_VARIABLE
 from core.errors import EdgeproofError, InputError
 from core.folder_lock import held_folder
 from core.limits import DEFAULT_LIMITS, ConnectionLimits
 from core.monitoring import TOKEN_VARIABLE
 from core.scenario import Scenario
 from core.scenario_file import scenario_data
-from core.worker import PARENT_VARIABLE
 
 MAX_WORKERS = 64
 _START_SECONDS = 120.0

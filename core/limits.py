@@ -10,6 +10,9 @@ from core.errors import InputError
 
 MOST_CONNECTIONS = 1_000_000
 SHORTEST, LONGEST = 0.1, 86_400.0
+GRACE_SECONDS = 5.0
+"""What requests in flight have once the end was asked for; then they are cut off."""
+
 _OWN_DESCRIPTORS = 256
 """What a process opens beside its connections, at most."""
 

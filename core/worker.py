@@ -6,11 +6,9 @@ The plan comes from `core.launcher`. A line of JSON on standard output tells whe
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import errno
 import json
 import logging
-import os
 import signal
 import socket
 import sys
@@ -21,16 +19,13 @@ from typing import Any
 import uvicorn
 
 from core.acceptor import Acceptor
-from core.addresses import is_loopback
+from core.child import die_with_parent, say
 from core.errors import EdgeproofError
-from core.limits import ConnectionLimits
+from core.limits import GRACE_SECONDS, ConnectionLimits
 from core.protocol import BoundedProtocol
 from core.repeats import CountingHandler, log_to_stderr
-from core.scenario_file import parse_scenario
 from core.service import create_app
-from core.worker_plan import WorkerPlan
-
-_PR_SET_PDEATHSIG = 1
+from core.worker_plan import plan_of
 
 SERVER_OPTIONS: dict[str, Any] = {
     "http": BoundedProtocol,
@@ -48,48 +43,6 @@ SERVER_OPTIONS: dict[str, Any] = {
 
 
 _OF_THE_PORT = (errno.EADDRINUSE, errno.EACCES)
-
-GRACE_SECONDS = 5.0
-"""What requests in flight have once the end was asked for; then they are cut off."""
-
-PARENT_VARIABLE = "EDGEPROOF_SERVICE_PARENT"
-
-
-def die_with_parent() -> None:
-    """Ask the kernel to end this process when its parent ends, where it can.
-
-    A parent that ended before this was asked is noticed by its process id.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    expected = os.environ.get(PARENT_VARIABLE)
-    if expected is not None and expected != str(os.getppid()):
-        sys.exit(1)
-
-
-class EndSignals:
-    """Waits for SIGTERM or SIGINT, however many come: to be made in the main thread.
-
-    A handler that sets an event could be run in the middle of itself and wait for itself for ever:
-    a parent that is killed while it has threads sends SIGTERM once for each of them. Here the
-    interpreter's own handler writes to a pipe, and nothing else happens.
-    """
-
-    def __init__(self) -> None:
-        self._end, write = os.pipe()
-        os.set_blocking(write, False)
-        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: None)
-
-    def wait(self) -> None:
-        """Return once one has come."""
-        os.read(self._end, 1)
-
-
-def say(message: dict[str, object]) -> None:
-    """Tell the parent one thing, as a line of JSON."""
-    print(json.dumps(message), flush=True)
 
 
 class _Server(uvicorn.Server):
@@ -159,21 +112,6 @@ class _Server(uvicorn.Server):
 def _is_no_end(record: logging.LogRecord) -> bool:
     """Return False for a request that was cut off: it is counted, and no fault of its code."""
     return record.exc_info is None or record.exc_info[0] is not asyncio.CancelledError
-
-
-def plan_of(data: dict[str, Any]) -> WorkerPlan:
-    """Return the plan that a launcher wrote; InputError if its scenario cannot be used."""
-    return WorkerPlan(
-        scenario=parse_scenario(data["scenario"], source=data["scenario"].get("name", "scenario")),
-        position=data["position"],
-        folder=Path(data["folder"]),
-        redis=data["redis"],
-        emulate=data["emulate"],
-        destination=data["destination"],
-        roster=Path(data["roster"]),
-        is_public=not is_loopback(data["host"]),
-        populate=data["populate"],
-    )
 
 
 def main(arguments: Sequence[str]) -> int:

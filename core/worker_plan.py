@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from core.addresses import is_loopback
 from core.query.database import SqliteDatabase
 from core.scenario import Scenario
+from core.scenario_file import parse_scenario
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,3 +40,18 @@ def shared_database(plan: WorkerPlan) -> SqliteDatabase:
     """Return the database of all processes of a service, with the limits of its scenario."""
     l3 = plan.scenario.tiers.l3
     return SqliteDatabase(plan.folder / "cdp.sqlite", timeout=l3.timeout, readers=l3.readers)
+
+
+def plan_of(data: dict[str, Any]) -> WorkerPlan:
+    """Return the plan that a launcher wrote; InputError if its scenario cannot be used."""
+    return WorkerPlan(
+        scenario=parse_scenario(data["scenario"], source=data["scenario"].get("name", "scenario")),
+        position=data["position"],
+        folder=Path(data["folder"]),
+        redis=data["redis"],
+        emulate=data["emulate"],
+        destination=data["destination"],
+        roster=Path(data["roster"]),
+        is_public=not is_loopback(data["host"]),
+        populate=data["populate"],
+    )

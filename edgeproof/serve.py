@@ -15,10 +15,9 @@ from core.addresses import is_loopback
 from core.attribution.provenance import database_state
 from core.errors import EdgeproofError, InputError
 from core.launcher import MAX_WORKERS, running_service
-from core.limits import DEFAULT_LIMITS, ConnectionLimits
+from core.limits import DEFAULT_LIMITS, GRACE_SECONDS, ConnectionLimits
 from core.monitoring import TOKEN_VARIABLE
 from core.units import parse_duration
-from core.worker import GRACE_SECONDS
 from edgeproof.invocation import current
 from edgeproof.notices import notice
 from edgeproof.options import (

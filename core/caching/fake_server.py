@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import threading
 
-from core.worker import EndSignals, die_with_parent, say
+from core.child import EndSignals, die_with_parent, say
 
 STATED_LIMIT = 3_000
 """Operations per second that one process of it is meant for."""

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from core.worker import EndSignals, die_with_parent, say
+from core.child import EndSignals, die_with_parent, say
 
 MAX_BODY_BYTES = 4_000_000
 REMEMBERED = 100_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import re
@@ -11,8 +12,11 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
+from unittest import mock
+
+from edgeproof.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_SECONDS = 120.0
@@ -49,6 +53,28 @@ def edgeproof(
         timeout=LIMIT_SECONDS,
         check=False,
     )
+
+
+def called(
+    *arguments: str, cwd: Path, variables: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Call the command line in this process; return what `edgeproof` would.
+
+    For claims about what is said and written: a process of its own starts in about a second.
+    """
+    out, said = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
+    with (
+        chdir(cwd),
+        mock.patch.dict(os.environ, environment(**(variables or {})), clear=True),
+        redirect_stdout(out),
+        redirect_stderr(said),
+    ):
+        code = main(arguments)
+    shown = []
+    for stream in (out, said):
+        stream.seek(0)
+        shown.append(stream.read())
+    return subprocess.CompletedProcess(arguments, code, *shown)
 
 
 def on_terminal(*arguments: str, cwd: Path, columns: int = 120) -> tuple[int, str]:

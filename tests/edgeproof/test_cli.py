@@ -37,6 +37,7 @@ from sim.simulate import simulate
 from tests.edgeproof.commands import (
     SMALL,
     Watched,
+    called,
     descendants,
     edgeproof,
     environment,
@@ -620,12 +621,12 @@ def test_report_of_a_run_that_cannot_be_trusted_goes_into_the_run_and_exits_3(
         invalid=("the generator sent 1 % of the requests more than 1,000 ms late",),
     )  # fmt: skip
     run = run_with(replace(record, engine="load", audit=audit, replications=()), tmp_path / "run")
-    done = edgeproof("report", run, "--gate", "alert", cwd=tmp_path)
+    done = called("report", run, "--gate", "alert", cwd=tmp_path)
     assert done.returncode == 3
     assert "INVALID: the generator sent 1 % of the requests" in done.stdout
     assert done.stdout.splitlines()[-1] == f"Report: {run}/report.html"
     assert {path.name for path in Path(run).iterdir()} == {"record.json", *REPORT_FILES}
-    asked = edgeproof("report", run, "--json", cwd=tmp_path)
+    asked = called("report", run, "--json", cwd=tmp_path)
     assert asked.returncode == 3
     told = json.loads(asked.stdout)
     assert told["outcome"] == "INVALID"
@@ -651,7 +652,7 @@ def test_a_start_that_was_not_clean_is_said_on_the_terminal(
     record = read_record(judged_run / "record.json")
     measured = replace(record, engine="load", replications=(), notes=(*record.notes, note))
     run = run_with(measured, tmp_path / "run")
-    done = edgeproof("report", run, cwd=tmp_path)
+    done = called("report", run, cwd=tmp_path)
     assert ("Start not clean: " in done.stdout) == said
     if said:
         assert "(http://h: the host answered 405)." in done.stdout
@@ -871,7 +872,7 @@ def test_load_of_a_service_starts_clean_and_compares_with_its_prediction(
     assert all(kpi["measured"] is not None for kpi in data["kpis"])
     assert all(kpi["predicted"] is None for kpi in data["kpis"])
     out = tmp_path / "both"
-    both = edgeproof(
+    both = called(
         "report", str(home / "runs" / "baseline-1"), str(tmp_path / "load"), "--json",
         "--out", str(out), cwd=home,
     )  # fmt: skip

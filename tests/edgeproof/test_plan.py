@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from core.capacity import CapacityPlan
-from tests.edgeproof.commands import edgeproof, running
+from tests.edgeproof.commands import called, edgeproof, running
 
 SMALL = (
     "--set", "duration=3s", "--set", "warm_up=1s", "--set", "traffic.users=60",
@@ -30,7 +30,7 @@ def test_plan_ends_at_its_bound_and_can_be_reported_again(tmp_path: Path) -> Non
     assert [point.rate for point in plan.points] == [20.0, 40.0, 50.0]
     data = json.loads((tmp_path / "plan" / "report.json").read_text())
     assert (data["outcome"], data["plan"]) == ("PASS", kept)
-    again = edgeproof("report", "plan", "--out", "again", cwd=tmp_path)
+    again = called("report", "plan", "--out", "again", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert sentence in again.stdout
     assert (tmp_path / "again" / "figures" / "capacity.svg").is_file()
@@ -38,19 +38,19 @@ def test_plan_ends_at_its_bound_and_can_be_reported_again(tmp_path: Path) -> Non
 
 def test_plan_that_no_rate_meets_fails_and_so_does_its_report(tmp_path: Path) -> None:
     kpis = "kpis=[{metric='p95_cpu',target='< 1us',alert='> 2us'}]"
-    done = edgeproof(
+    done = called(
         "plan", "baseline", *SMALL, "--set", kpis, "--max-rate", "20", "--out", "plan", "--json",
         cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     assert json.loads(done.stdout)["outcome"] == "FAIL"
-    again = edgeproof("report", "plan", cwd=tmp_path)
+    again = called("report", "plan", cwd=tmp_path)
     assert again.returncode == 1, again.stderr
 
 
 def test_plan_of_what_nobody_can_measure_ends_with_one_line(tmp_path: Path) -> None:
     kpis = "kpis=[{metric='p95_attribution',target='< 1ms',alert='> 2ms'}]"
-    done = edgeproof(
+    done = called(
         "plan", "baseline", *SMALL, "--set", kpis, "--set", "traffic.mix.attribution=0",
         "--json", cwd=tmp_path,
     )  # fmt: skip

@@ -27,8 +27,8 @@ from tests.edgeproof.commands import (
     SMALL_SERVICE,
     Running,
     Watched,
+    called,
     descendants,
-    edgeproof,
     environment,
     running,
 )
@@ -140,7 +140,7 @@ def test_workers_of_the_option_come_before_those_of_the_scenario(tmp_path: Path)
 def test_number_of_workers_that_cannot_be_is_one_clear_error(
     tmp_path: Path, arguments: tuple[str, ...], what: str
 ) -> None:
-    done = edgeproof("serve", "baseline", *SMALL_SERVICE, *arguments, cwd=tmp_path)
+    done = called("serve", "baseline", *SMALL_SERVICE, *arguments, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
     assert re.search(what, line)
@@ -387,7 +387,7 @@ def track_raw_events(url: str) -> None:
 
 
 def own_account(file: Path, *options: str) -> Any:
-    told = edgeproof(
+    told = called(
         "attribute", "--db", str(file), "--model", "linear", "--json", *options, cwd=file.parent
     )
     assert (told.returncode, told.stderr) == (0, "")
@@ -412,7 +412,7 @@ def test_attribution_of_one_s_own_events_holds_no_invented_ones(tmp_path: Path) 
         assert sum(row["total_value"] for row in found["channels"]) == 80
         command.interrupt()
         assert end(command) == (0, "")
-    told = edgeproof(*SERVE, "--data", str(data), "--population", cwd=tmp_path)
+    told = called(*SERVE, "--data", str(data), "--population", cwd=tmp_path)
     assert told.returncode == 2
     assert "cdp.sqlite holds events already" in told.stderr
 
@@ -425,7 +425,7 @@ def test_events_beside_a_population_are_attributed_alone_and_that_is_said(tmp_pa
         command.interrupt()
         assert end(command) == (0, "")
     file = data / "cdp.sqlite"
-    told = edgeproof("attribute", "--db", str(file), "--model", "linear", "--json", cwd=tmp_path)
+    told = called("attribute", "--db", str(file), "--model", "linear", "--json", cwd=tmp_path)
     found = json.loads(told.stdout)
     assert found["conversions"] + found["conversions_without_touch"] == 30
     assert "holds 30 invented conversions" in found["notices"][0]

@@ -24,6 +24,7 @@ from tests.core.attribution.test_batch import purchase, touch
 from tests.edgeproof.commands import (
     LIMIT_SECONDS,
     Watched,
+    called,
     descendants,
     edgeproof,
     environment,
@@ -54,7 +55,7 @@ def test_fit_stores_a_model_and_says_that_data_are_few(shop: Path) -> None:
     done = edgeproof("attribute", "fit", "--db", str(shop), "--plain", cwd=shop.parent)
     assert done.returncode == 0, done.stderr
     assert "fewer than 10" in done.stdout
-    again = edgeproof(
+    again = called(
         "attribute", "fit", "--db", str(shop), "--json", "--min-conversions", "1", cwd=shop.parent
     )
     found = json.loads(again.stdout)
@@ -98,7 +99,7 @@ def test_fit_and_dead_letters_show_names_as_they_are_on_a_terminal(shop: Path) -
     with closing(sqlite3.connect(shop)) as connection, connection:
         connection.execute("UPDATE conversions SET value = '[/i]' WHERE conversion_id = 'w0'")
     store = ("attribute", "store", "--db", str(shop), "--scenario", "baseline")
-    assert edgeproof(*store, cwd=shop.parent).returncode == 0
+    assert called(*store, cwd=shop.parent).returncode == 0
     code, shown = on_terminal("queue", "dead", "--db", str(shop), cwd=shop.parent)
     assert code == 0, shown
     assert "[/i]" in shown
@@ -106,14 +107,14 @@ def test_fit_and_dead_letters_show_names_as_they_are_on_a_terminal(shop: Path) -
 
 def test_recount_tells_wrong_totals_by_its_exit_code_and_mends_them(shop: Path) -> None:
     recount = ("attribute", "recount", "--db", str(shop), "--plain")
-    assert edgeproof(*recount, cwd=shop.parent).returncode == 0
+    assert called(*recount, cwd=shop.parent).returncode == 0
     with closing(sqlite3.connect(shop)) as connection, connection:
         connection.execute("UPDATE channel_performance SET total_value = 0")
-    wrong = edgeproof(*recount, cwd=shop.parent)
+    wrong = called(*recount, cwd=shop.parent)
     assert wrong.returncode == 1
     assert "--repair" in wrong.stdout
-    assert edgeproof(*recount, "--repair", cwd=shop.parent).returncode == 0
-    assert edgeproof(*recount, cwd=shop.parent).returncode == 0
+    assert called(*recount, "--repair", cwd=shop.parent).returncode == 0
+    assert called(*recount, cwd=shop.parent).returncode == 0
 
 
 def test_recount_names_conversions_whose_credits_do_not_sum_to_1(shop: Path) -> None:
@@ -123,10 +124,10 @@ def test_recount_names_conversions_whose_credits_do_not_sum_to_1(shop: Path) -> 
                            "total_attribution, total_value = 3 * total_value"
                            " WHERE attribution_model = 'linear'")  # fmt: skip
     recount = ("attribute", "recount", "--db", str(shop))
-    wrong = edgeproof(*recount, "--json", cwd=shop.parent)
+    wrong = called(*recount, "--json", cwd=shop.parent)
     assert wrong.returncode == 1
     assert json.loads(wrong.stdout) == {"differences": [], "uneven": ["c1"], "repaired": False}
-    said = edgeproof(*recount, "--plain", "--repair", cwd=shop.parent)
+    said = called(*recount, "--plain", "--repair", cwd=shop.parent)
     assert said.returncode == 0
     assert "The credits of 1 conversion do not sum to 1 (c1); start the service" in said.stdout
     with closing(sqlite3.connect(shop)) as connection:
@@ -163,15 +164,15 @@ def waiting(file: Path, users: int) -> None:
 def test_store_attributes_what_waits_and_nothing_a_second_time(shop: Path) -> None:
     waiting(shop, 3)
     store = ("attribute", "store", "--db", str(shop), "--scenario", "baseline")
-    done = edgeproof(*store, "--json", cwd=shop.parent)
+    done = called(*store, "--json", cwd=shop.parent)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found == {"conversions": 3, "touches": 3, "without_touches": 0, "rejected": 0}
     with closing(sqlite3.connect(shop)) as connection:  # baseline has a destination
         assert connection.execute("SELECT count(*) FROM outbox").fetchone() == (3,)
-    again = edgeproof(*store, "--plain", cwd=shop.parent)
+    again = called(*store, "--plain", cwd=shop.parent)
     assert again.stdout == "No conversion waits.\n"
-    assert edgeproof("attribute", "recount", "--db", str(shop), cwd=shop.parent).returncode == 0
+    assert called("attribute", "recount", "--db", str(shop), cwd=shop.parent).returncode == 0
 
 
 def test_store_says_where_to_read_why_some_cannot_be_used(shop: Path) -> None:
@@ -179,11 +180,11 @@ def test_store_says_where_to_read_why_some_cannot_be_used(shop: Path) -> None:
     with closing(sqlite3.connect(shop)) as connection, connection:
         connection.execute("UPDATE conversions SET value = 'dear' WHERE conversion_id = 'w1'")
     store = ("attribute", "store", "--db", str(shop), "--scenario", "baseline", "--plain")
-    done = edgeproof(*store, cwd=shop.parent)
+    done = called(*store, cwd=shop.parent)
     assert done.returncode == 0, done.stderr
     assert "Stored 2 conversions" in done.stdout
     assert f"cannot be used: 1; edgeproof queue dead --db {shop} says why" in done.stdout
-    dead = edgeproof("queue", "dead", "--db", str(shop), "--plain", cwd=shop.parent)
+    dead = called("queue", "dead", "--db", str(shop), "--plain", cwd=shop.parent)
     assert "value is 'dear'; a finite number is needed" in dead.stdout
 
 
@@ -203,8 +204,8 @@ def test_interrupted_store_keeps_what_it_stored_and_goes_on_later(shop: Path) ->
         )
     assert stored - 2 == 200_000 - queued  # two rows of the conversion that was there before
     assert 0 < queued < 200_000
-    assert edgeproof(*store, cwd=shop.parent).returncode == 0
-    assert edgeproof("attribute", "recount", "--db", str(shop), cwd=shop.parent).returncode == 0
+    assert called(*store, cwd=shop.parent).returncode == 0
+    assert called("attribute", "recount", "--db", str(shop), cwd=shop.parent).returncode == 0
 
 
 def test_interrupted_jobs_end_at_once_and_leave_nothing(shop: Path) -> None:
@@ -261,9 +262,7 @@ def test_no_room_for_temporary_files_is_laid_to_their_folder(shop: Path) -> None
 def test_what_is_no_database_is_one_line(command: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello")
     for name in ("text", "nothing"):
-        done = edgeproof(
-            "attribute", *command, "--db", str(tmp_path / name), "--plain", cwd=tmp_path
-        )
+        done = called("attribute", *command, "--db", str(tmp_path / name), "--plain", cwd=tmp_path)
         assert done.returncode == 2
         assert len(done.stderr.strip().splitlines()) == 1
         assert name in done.stderr
