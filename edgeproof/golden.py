@@ -16,7 +16,6 @@ import typer
 from bench import golden
 from bench.golden import Checked, Subject
 from core.errors import InputError
-from edgeproof.benchmarks import check_writable
 from edgeproof.invocation import current
 from edgeproof.options import (
     JsonOption,
@@ -26,6 +25,7 @@ from edgeproof.options import (
     TraceOption,
     chosen_scenario,
 )
+from edgeproof.places import check_writable
 from reports import junit
 from reports.words import count_of
 from scenarios.catalogue import find_scenario, shipped

@@ -91,6 +91,15 @@ USED: dict[tuple[str, str], str] = {
     **{(f"{c} retry", "--id"): "an unknown one is refused" for c in ("queue", "outbox")},
     ("bench run", "-k"): "none that holds it is refused",
     ("bench run", "--json"): "where figures go",
+    ("bench run", "--save"): "where the run is appended",
+    **{
+        ("bench history", o): words
+        for o, words in (
+            ("-k", "none that holds it is refused"), ("--absolute", "what is shown and judged"),
+            ("--at-least", "what is left out"), ("--out", "where the figure goes"),
+            ("--json", "what is printed"),
+        )
+    },
     **{("bench run", o): "how long is measured" for o in ("--precision", "--max-time")},
     ("bench accept", "--reason"): "kept; an empty one is refused",
     **{
