@@ -18,6 +18,7 @@ from bench.history import Benchmark, Entry, Machine, Version, append, entry, rea
 from bench.micro import Run, figure
 from core.errors import InputError
 from edgeproof.main import main
+from tests.edgeproof.commands import edgeproof
 
 DAY = datetime(2026, 10, 1, tzinfo=UTC)
 HERE = Machine(cpu="A", cores=2, python="CPython 3.11.2", system="Linux x86_64")
@@ -203,6 +204,13 @@ def test_change_is_shown_at_its_version_in_text_json_and_figure(
     data = json.loads(capsys.readouterr().out)
     assert data["times"] == "as measured"
     assert [one["benchmark"] for one in data["series"]] == ["b1"]
+
+
+def test_output_without_the_letters_has_question_marks(tmp_path: Path) -> None:
+    steps(tmp_path / "h.jsonl")
+    done = edgeproof("bench", "history", "h", cwd=tmp_path, variables={"PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "b0: slower, ?1.299" in done.stdout
 
 
 def test_machines_are_never_mixed(
