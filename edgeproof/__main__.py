@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 from importlib.util import find_spec
+from io import TextIOWrapper
 from pathlib import Path
 
 
 def run() -> int:
     """Run the command line; Ctrl-C is one line while its parts are still being imported, too."""
     _prefer_own_packages()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without µ gets a ?, no traceback
     try:
         from edgeproof.main import main
     except KeyboardInterrupt:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import typer
 
-from edgeproof import base, benchmarks, calibrate, compare, golden, promise
+from edgeproof import base, benchmarks, calibrate, compare, golden, history, promise
 
 app = typer.Typer(
-    help="Micro-benchmarks (run), the gate on their speed (compare, calibrate; our own: "
+    help="Micro-benchmarks (run, history), the gate on their speed (compare, calibrate; our own: "
     "compare-base, accept-base), what this project promises about its own (promise), and the gate "
     "on exact simulated figures (check, accept).",
     no_args_is_help=True,
 )
 app.command("run")(benchmarks.command)
+app.command("history")(history.command)
 app.command("compare")(compare.command)
 app.command("calibrate")(calibrate.command)
 app.command("promise")(promise.command)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from bench.history import append, entry
 from bench.micro import CONFIDENCE, Figure, Precision, Run, run_benchmarks
 from core.errors import InputError
 from edgeproof.invocation import current
 from edgeproof.paired.options import seconds, share
 from edgeproof.paired.table import duration
 from edgeproof.paired.versions import Unusable
+from edgeproof.places import check_writable, history_path
 from reports.words import printable
 
 MARK = "!"
@@ -45,10 +47,18 @@ def command(
         Path | None,
         typer.Option("--json", metavar="FILE", help="Write pytest-benchmark's JSON."),
     ] = None,
+    save: Annotated[
+        str | None,
+        typer.Option(
+            "--save",
+            metavar="NAME|FILE",
+            help="Append the run to this history, for `bench history`; NAME is NAME.jsonl.",
+        ),
+    ] = None,
 ) -> int:
     """Time an L1 hit, an L2 hit, a full miss, a simulated request and an attribution batch.
 
-    Nothing is left in the working folder but what --json asks for. Ctrl-C
+    Nothing is left in the working folder but what --json and --save ask for. Ctrl-C
     prints what was measured.
     """
     try:
@@ -60,10 +70,17 @@ def command(
     if json is not None:
         check_writable(json, "--json")
         current().watch(json)
+    history = None if save is None else history_path(save)
+    if history is not None:
+        check_writable(history, "--save")
+        current().watch(history)
     run = run_benchmarks(select=select, json=json, precision=asked, on_benchmark=_tell)
     for line in lines(run, asked):
         print(printable(line))
     sys.stdout.flush()
+    if history is not None and run.figures:
+        append(history, entry(run, datetime.now(UTC)))
+        print(f"appended to {history}", file=sys.stderr)
     if run.is_interrupted:
         return 130
     return int(bool(run.failed))
@@ -105,14 +122,6 @@ def _table(figures: Sequence[Figure], asked: Precision) -> Iterator[str]:
         f"{known}; {MARK} ±{100 * asked.margin:g} % was asked for and not reached by "
         f"{len(missed)} of {len(figures)}: a longer --max-time or a quieter machine would."
     )
-
-
-def check_writable(path: Path, option: str) -> None:
-    """Raise InputError, before minutes are spent, if a file at *path* cannot be written."""
-    if path.is_dir():
-        raise InputError(f"{option} {path}: is a folder; give a file")
-    if not path.parent.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise InputError(f"{option} {path}: cannot be written; give a file in a folder that can")
 
 
 def _tell(number: int, of: int, name: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
+from bench.history import read
 from bench.micro import CONFIDENCE, FEWEST_ROUNDS, Precision, Run, figure
 from bench.ratio import CUSTOMERS, Ratio, mm1
 from edgeproof.benchmarks import lines
@@ -99,8 +100,8 @@ def test_run_keeps_what_was_measured_and_names_the_rest(tmp_path: Path) -> None:
     suite = tmp_path / "suite"
     suite.mkdir()
     (suite / "bench_own.py").write_text(SUITE, encoding="utf-8")
-    options = ("--json", "own.json", "--precision", "0.1%", "--max-time", "0.1s")
-    done = bench_run(tmp_path, *options, suite=suite)
+    places = ("--json", "own.json", "--save", "history")
+    done = bench_run(tmp_path, *places, "--precision", "0.1%", "--max-time", "0.1s", suite=suite)
     assert done.returncode == 130, done.stderr
     found = {
         line.split("::")[1].split()[0]: line
@@ -110,19 +111,23 @@ def test_run_keeps_what_was_measured_and_names_the_rest(tmp_path: Path) -> None:
     assert set(found) == {"test_slow_first_call", "test_five_rounds"}
     assert "%!" in found["test_five_rounds"]
     assert found["test_five_rounds"].endswith(" 5 x 1")
-    assert "interrupted; what was written is kept in own.json" in done.stderr
+    assert "interrupted; what was written is kept in own.json, history.jsonl" in done.stderr
     assert "FAILED, no figure: bench_own.py::test_wrong_answer\n" in done.stdout
     assert (
         "Interrupted, not measured: bench_own.py::test_interrupted, bench_own.py::test_never_begun"
         in done.stdout
     )
-    assert "assert 7 == 8" in done.stderr
+    assert "bench_own.py::test_wrong_answer fails:\n" in done.stderr
+    assert 'assert benchmark(int, "7") == 8' in done.stderr
     own = json.loads((tmp_path / "own.json").read_text(encoding="utf-8"))["benchmarks"]
     rounds = {entry["name"]: entry["stats"]["rounds"] for entry in own}
     assert set(rounds) == set(found)
     # A first call of a tenth of a second would leave the fewest rounds.
     assert rounds["test_slow_first_call"] > FEWEST_ROUNDS
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["own.json", "suite"]
+    (kept,) = read(tmp_path / "history.jsonl").entries
+    assert {one.name.partition("::")[2] for one in kept.benchmarks} == set(found)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["history.jsonl", "own.json", "suite"]
 
 
 def test_name_that_no_benchmark_has_is_bad_input(tmp_path: Path) -> None:

@@ -97,6 +97,15 @@ USED: dict[tuple[str, str], str] = {
     ("bench compare", "--junit"): "where test cases go",
     ("bench run", "-k"): "none that holds it is refused",
     ("bench run", "--json"): "where figures go",
+    ("bench run", "--save"): "where the run is appended",
+    **{
+        ("bench history", o): words
+        for o, words in (
+            ("-k", "none that holds it is refused"), ("--absolute", "what is shown and judged"),
+            ("--at-least", "what is left out"), ("--out", "where the figure goes"),
+            ("--json", "what is printed"),
+        )
+    },
     **{("bench run", o): "how long is measured" for o in ("--precision", "--max-time")},
     **{(f"bench {c}", "--reason"): "kept; if empty refused" for c in ("accept", "accept-base")},
     **{
