@@ -185,7 +185,7 @@ PROMISES = (
         says="a span within a request, the request counted",
     ),
     Promise(
-        name="service-l1-hit", limit=1.3, measure=service_l1_hit,
+        name="service-hit", limit=1.3, measure=service_l1_hit,
         says="the service's L1 hit beside a bare route, CPU",
     ),
     Promise(

@@ -197,5 +197,5 @@ def test_command_prints_json_and_says_what_time_did_not_suffice_for(
     assert main(["bench", "promise", "-k", "l1", "--budget", "0.001s", "--json", "--strict"]) == 4
     found = json.loads(capsys.readouterr().out)
     assert found["exit_code"] == 4
-    assert {one["name"] for one in found["promises"]} == {"l1-hit", "service-l1-hit"}
+    assert {one["name"] for one in found["promises"]} == {"l1-hit"}
     assert all(one["processes"] == 0 and one["ratio"] is None for one in found["promises"])
