@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.halves import Speeds
 from core.attribution.account import account_of
 from core.attribution.connections import open_writer
 from core.attribution.fused import has_numba, share_credit
@@ -281,7 +282,8 @@ def main(arguments: Sequence[str]) -> int:
         cases.append(Case("storing credits", credits, "credits", store, store.prepare))
         foreign = [Case(name, touches, "touches", lambda: None) for name in peers.names]
         answers: dict[str, dict[str, Any]] = {}
-        for number in range(options.rounds + 1):
+        machine = Speeds()
+        for number in machine.between(range(options.rounds + 1)):
             for case in cases:
                 case.run()
             for case in foreign:
@@ -292,6 +294,8 @@ def main(arguments: Sequence[str]) -> int:
                 for case in (*cases, *foreign):
                     case.wall.clear()
                     case.cpu.clear()
+    if note := machine.line():
+        print(note)
     print(f"{touches:,} touches, {len(paths):,} journeys, median of {options.rounds} rounds")
     print(f"{'':34}{'clock':>11}{'CPU':>11}{'by the clock':>23}{'of CPU':>18}")
     for case in (*cases, *foreign):

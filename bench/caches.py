@@ -15,6 +15,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 
+from bench.halves import Speeds
 from bench.importing import NOT_INSTALLED, import_fault
 from bench.peers import LIBRARIES, LRU, TLRU, YARDSTICK, Library
 from bench.replays import RATE, REAL_STEP, TTLS, Accesses, FakePace, hit_ratio, recorded, synthetic
@@ -88,12 +89,12 @@ def absence(library: Library) -> str:
 
 
 def speeds(
-    libraries: Iterable[Library], sizes: Sizes
+    libraries: Iterable[Library], sizes: Sizes, machine: Speeds
 ) -> dict[str, dict[str, tuple[list[float], list[float]]]]:
     """Return nanoseconds and ratios by library and operation, one of each per round.
 
     In each round each operation of a library is measured in turns with the yardstick's. Keys come
-    in an order of the round's own; those of inserts are new.
+    in an order of the round's own; those of inserts are new. *machine* is sampled between rounds.
     """
     keys = keys_from(0, sizes.entries)
     absent = [f"absent:u{number:06d}" for number in range(sizes.entries)]
@@ -105,7 +106,7 @@ def speeds(
     found: dict[str, dict[str, tuple[list[float], list[float]]]] = {
         library.name: {name: ([], []) for name in _operations(library)} for library in libraries
     }
-    for number, order in enumerate(orders.tolist(), start=1):
+    for number, order in enumerate(machine.between(orders.tolist()), start=1):
         shuffled = [keys[index] for index in order]
         new = keys_from((2 * number - 1) * sizes.entries, sizes.entries)
         newer = keys_from(2 * number * sizes.entries, sizes.entries)
@@ -137,13 +138,13 @@ def _operations(library: Library) -> tuple[str, ...]:
     return OPERATIONS if library.is_bounded or library is YARDSTICK else OPERATIONS[:3]
 
 
-def measure(accesses: Accesses, sizes: Sizes) -> list[Row]:
+def measure(accesses: Accesses, sizes: Sizes, machine: Speeds) -> list[Row]:
     """Measure every library that can be used; return a row for each, usable or not."""
     absent = {library.name: absence(library) for library in LIBRARIES}
     there = [library for library in LIBRARIES if not absent[library.name]]
     for library in there:
         _check(library, sizes.entries)
-    timed = speeds(there, sizes)
+    timed = speeds(there, sizes, machine)
     return [
         _row(library, timed[library.name], accesses, sizes)
         if library in there
@@ -279,12 +280,16 @@ def main(arguments: Sequence[str]) -> int:
     except (InputError, OSError) as error:
         print(f"python -m bench.caches: {error}", file=sys.stderr)
         return 2
-    rows = measure(accesses, sizes)
+    machine = Speeds()
+    rows = measure(accesses, sizes, machine)
     exact = next(row.hit_ratio for row in rows if row.name == LRU.name) or 0.0
     drift = hit_ratio(LRU, accesses, in_real_time=True) - exact
     lines = notes(rows, accesses, sizes, drift)
     if not absence(TLRU):
         lines.append(_limits(sizes))
+    if note := machine.line():
+        lines.insert(0, note)
+        print(f"{note}\n")
     print("\n".join(table(rows, markdown=options.markdown)))
     print()
     print("\n".join(f"- {line}" if options.markdown else line for line in lines))

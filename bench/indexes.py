@@ -16,6 +16,7 @@ from statistics import median
 from time import process_time
 
 from bench.attribution import TOUCHES, database_of, synthetic_paths
+from bench.halves import Speeds
 from core.attribution.parameters import Parameters
 from core.attribution.paths import Paths
 from core.attribution.survey import Survey, account_of_database
@@ -127,7 +128,7 @@ class Simulation:
         return len(self._prepared.workload) / seconds
 
 
-def measure(touches: int, rounds: int) -> dict[str, Figures]:
+def measure(touches: int, rounds: int, machine: Speeds) -> dict[str, Figures]:
     """Return the figures of each candidate, all measured in each of *rounds*."""
     paths, parameters = synthetic_paths(touches), Parameters()
     found = {name: Figures() for name in CANDIDATES}
@@ -144,7 +145,7 @@ def measure(touches: int, rounds: int) -> dict[str, Figures]:
                 connection.execute("VACUUM")
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             found[name].row_bytes = files[name].stat().st_size / len(paths.codes)
-        for number in range(rounds + 1):
+        for number in machine.between(range(rounds + 1)):
             for name, candidate in CANDIDATES.items():
                 started = process_time()
                 account_of_database(Survey(file=files[name], parameters=parameters))
@@ -165,7 +166,10 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if options.rounds < 1 or options.touches < INSERTS:
         parser.error(f"at least 1 round and {INSERTS:,} touches are needed")
-    found = measure(options.touches, options.rounds)
+    machine = Speeds()
+    found = measure(options.touches, options.rounds, machine)
+    if note := machine.line():
+        print(note)
     first = next(iter(found.values()))
     print(f"{options.touches:,} touches, medians of {options.rounds} rounds, CPU time")
     print(f"{'':22}{'to totals':>11}{'insert_event':>15}{'×':>7}{'bytes/event':>13}"

@@ -11,6 +11,7 @@ from typing import Any
 
 import redis.asyncio as redis
 
+from bench.halves import Speeds
 from core.caching.kv import StoreItem
 from core.caching.memory import MemoryCache
 from core.caching.policy import CachePolicy, CacheType, Text
@@ -43,7 +44,7 @@ def tiered(url: str) -> tuple[TieredCache, CacheType, Call]:
     return cache, CacheType(name="bench", ttl=600.0, codec=Text()), load
 
 
-async def measure(url: str) -> dict[str, list[float]]:
+async def measure(url: str, machine: Speeds) -> dict[str, list[float]]:
     """Return microseconds per call of each way to read, one entry a round, taken in turns.
 
     Raise StoreError if there is no Redis at *url*. Keys lie under "edgeproof-bench:" and go.
@@ -64,7 +65,7 @@ async def measure(url: str) -> dict[str, list[float]]:
         "RedisKV.get of 20": lambda: kv.get(*MANY),
     }
     taken: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(ROUNDS):
+    for _ in machine.between(range(ROUNDS)):
         for name, call in calls.items():
             started = perf_counter()
             for _ in range(CALLS):
@@ -86,10 +87,13 @@ def main(arguments: Sequence[str]) -> int:
         print("unix:///run/redis.sock")
         return 2
     try:
-        taken = asyncio.run(measure(arguments[0]))
+        machine = Speeds()
+        taken = asyncio.run(measure(arguments[0], machine))
     except (EdgeproofError, redis.RedisError, OSError, ValueError) as error:
         print(f"python -m bench.l2 {arguments[0]}: {error}", file=sys.stderr)
         return 2
+    if note := machine.line():
+        print(note)
     for name, base in (
         ("redis-py get", "redis-py get"),
         ("RedisKV.get", "redis-py get"),

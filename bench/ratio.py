@@ -13,6 +13,7 @@ from typing import Any
 
 import simpy
 
+from bench.halves import Speeds
 from core.replay import Prepared, prepare
 from core.scenario import Scenario
 from core.scenario_file import load_scenario
@@ -39,12 +40,12 @@ class Ratio:
         return median(simulation / plain for simulation, plain in rounds)
 
 
-def simulation_ratio(rounds: int = 7) -> Ratio:
+def simulation_ratio(rounds: int = 7, machine: Speeds | None = None) -> Ratio:
     """Measure both in turn, *rounds* times after one that does not count, in this process.
 
     A request of the baseline makes up to two cache reads, a database write and answers; a
-    customer of the queue waits and is served. Seeding and warm state are prepared outside.
-    Raise ValueError for less than one round.
+    customer of the queue waits and is served. Seeding and warm state are
+    prepared outside. *machine* is sampled between rounds. Raise ValueError for less than one.
     """
     if rounds < 1:
         raise ValueError(f"{rounds} rounds; at least 1 is needed")
@@ -52,7 +53,8 @@ def simulation_ratio(rounds: int = 7) -> Ratio:
     prepared = prepare(scenario)
     state, seeded = warm_state(scenario, prepared), Database(scenario, prepared)
     plain, full = [], []
-    for number in range(rounds + 1):
+    speeds = Speeds() if machine is None else machine
+    for number in speeds.between(range(rounds + 1)):
         plain_rate = _simpy_rate(number)
         full_rate = _simulation_rate(scenario, prepared, state, seeded)
         if number:
@@ -111,10 +113,14 @@ def main(arguments: Sequence[str]) -> int:
         print(__doc__)
         return 0
     try:
-        found = simulation_ratio(*(int(text) for text in arguments[:1]))
+        machine = Speeds()
+        rounds = int(arguments[0]) if arguments else 7
+        found = simulation_ratio(rounds, machine)
     except ValueError as error:
         print(f"python -m bench.ratio [ROUNDS]: {error}", file=sys.stderr)
         return 2
+    if note := machine.line():
+        print(note)
     print(f"SimPy M/M/1, a process per customer: {median(found.simpy):,.0f} requests/s")
     print(f"baseline, one replication: {median(found.simulation):,.0f} requests/s")
     print(f"ratio: {found.median:.3f} (median of {len(found.simpy)} rounds, CPU time)")

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.halves import Speeds
 from bench.loopback import Spent, WrongAnswer, answer_of, drive, request_bytes
 from core.clock import DATA_EPOCH_MS
 from core.errors import EdgeproofError, InputError
@@ -197,7 +198,9 @@ async def _sample(url: str, requests: list[bytes], endpoint: str) -> dict[str, A
     }
 
 
-async def measure(rounds: int = ROUNDS, size: int = REQUESTS) -> list[Measured]:
+async def measure(
+    rounds: int = ROUNDS, size: int = REQUESTS, machine: Speeds | None = None
+) -> list[Measured]:
     """Drive the service and the bare route in turn, *rounds* times after one that does not count.
 
     One worker with fakeredis and SQLite, no latencies in front. Raise ValueError for less than
@@ -216,7 +219,7 @@ async def measure(rounds: int = ROUNDS, size: int = REQUESTS) -> list[Measured]:
             service = running.enter_context(running_service(scenario, token=_TOKEN, emulate=False))
             services[isolates] = service.urls[0], service.workers[0].pid
         bare: dict[str, tuple[str, int]] = {}
-        for number in range(rounds + 1):
+        for number in (machine or Speeds()).between(range(rounds + 1)):
             await _empty_caches(services[_ISOLATES][0])
             for case in chosen:
                 url, pid = services[case.isolates]
@@ -297,13 +300,17 @@ def main(arguments: Sequence[str]) -> int:
     if "--profile" in arguments:
         return _print_profile()
     try:
-        measured = asyncio.run(measure(*(int(text) for text in arguments[:1])))
+        machine = Speeds()
+        rounds = int(arguments[0]) if arguments else ROUNDS
+        measured = asyncio.run(measure(rounds, machine=machine))
     except InputError as error:
         print(f"python -m bench.service: {error}", file=sys.stderr)
         return 2
     except (ValueError, EdgeproofError, WrongAnswer, OSError) as error:
         print(f"python -m bench.service [ROUNDS]: {error}", file=sys.stderr)
         return 2
+    if note := machine.line():
+        print(note)
     print(table(measured))
     hit = next(case for case in measured if case.name == "L1 hit")
     print(f"an L1 hit: {hit.ratio:.2f} times the bare route's CPU, at most {TARGET} is asked for")

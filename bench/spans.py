@@ -12,6 +12,7 @@ from time import perf_counter, process_time, thread_time_ns
 from types import TracebackType
 from typing import Any
 
+from bench.halves import Speeds
 from core.clock import SystemClock
 from core.profiling import LatencyProfiler
 
@@ -84,37 +85,7 @@ def requests() -> Callable[[int], float]:
     return timed
 
 
-def over_awaits() -> Callable[[int], float]:
-    """Return what times TASKS tasks of awaits with spans and without, and tells the difference."""
-    profiler = LatencyProfiler(SystemClock())
-
-    async def plain() -> None:
-        for _ in range(STAGES):
-            await asyncio.sleep(0)
-
-    async def spanned() -> None:
-        with profiler.span("request", "checkout"):
-            for _ in range(STAGES):
-                with profiler.span("query", "load_user"):
-                    await asyncio.sleep(0)
-
-    async def in_tasks(run: Callable[[], Coroutine[Any, Any, None]]) -> int:
-        started = thread_time_ns()
-        await asyncio.gather(*(run() for _ in range(TASKS)))
-        return thread_time_ns() - started
-
-    async def both(calls: int) -> float:
-        count = calls // (TASKS * (STAGES + 1)) + 1
-        added = 0
-        for number in range(count):
-            for run in (plain, spanned) if number % 2 else (spanned, plain):
-                added += (1 if run is spanned else -1) * await in_tasks(run)
-        return added / (count * TASKS * (STAGES + 1))
-
-    return lambda calls: asyncio.run(both(calls))
-
-
-def measure(rounds: int = ROUNDS) -> dict[str, list[float]]:
+def measure(machine: Speeds, rounds: int = ROUNDS) -> dict[str, list[float]]:
     """Return CPU seconds per span of each way to time something, an entry a round, in turns.
 
     Raise ValueError for less than one round.
@@ -164,7 +135,7 @@ def measure(rounds: int = ROUNDS) -> dict[str, list[float]]:
         _WITH: lambda: asyncio.run(in_tasks(timed_request)),
     }
     taken: dict[str, list[float]] = {name: [] for name in ways}
-    for number in range(rounds + 1):
+    for number in machine.between(range(rounds + 1)):
         for name, run in ways.items():
             started = process_time()
             run()
@@ -179,13 +150,16 @@ def main(arguments: Sequence[str]) -> int:
         print(__doc__)
         return 0
     try:
-        taken = measure(*(int(text) for text in arguments[:1]))
+        machine = Speeds()
+        taken = measure(machine, *(int(text) for text in arguments[:1]))
     except ValueError as error:
         print(f"python -m bench.spans [ROUNDS]: {error}", file=sys.stderr)
         return 2
-    bare = next(iter(taken.values()))
+    if note := machine.line():
+        print(note)
+    least = next(iter(taken.values()))
     for name, seconds in taken.items():
-        ratio = median(a / b for a, b in zip(seconds, bare, strict=True))
+        ratio = median(a / b for a, b in zip(seconds, least, strict=True))
         print(f"{name:<38} {1e6 * median(seconds):5.2f} us {ratio:6.2f}")
     spans = [median(seconds) for name, seconds in taken.items() if name not in (_WITHOUT, _WITH)]
     spans.append(median(a - b for a, b in zip(taken[_WITH], taken[_WITHOUT], strict=True)))

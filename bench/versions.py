@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from bench.halves import Speeds
 from bench.paired import FEWEST_BLOCKS, Ratio, paired_ratio
 
 PAIRS = 30
@@ -185,7 +186,11 @@ def main(arguments: Sequence[str]) -> int:
     except SystemExit as end:  # help, or a line that says what is wrong
         return int(end.code or 0)
 
+    machine = Speeds()
+    machine.sample()
+
     def report(done: int, ratios: Sequence[Ratio]) -> None:
+        machine.sample()
         print(f"{done} pairs: {', '.join(map(str, ratios)) or '...'}", file=sys.stderr)
 
     try:
@@ -202,6 +207,8 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("python -m bench.versions: interrupted", file=sys.stderr)
         return 130
+    if note := machine.line("rates may differ for that alone; ratios are of pairs in turns"):
+        print(note)
     print(f"{options.folders[0]}: {medians[0]:,.0f} requests/s")
     for text, rate, ratio in zip(options.folders[1:], medians[1:], ratios, strict=True):
         print(f"{text}: {rate:,.0f} requests/s, {ratio} times the first, {ratio.pairs} pairs")

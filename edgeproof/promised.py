@@ -37,21 +37,24 @@ def block_of(promise: Promise, number: int, end: float, *, rounds: int = ROUNDS)
     the process has started ends with it.
     """
     code = f"import sys; sys.path[:0] = [{_FOLDER!r}]; from edgeproof.promised import main; main()"
-    with tempfile.TemporaryFile() as log:
+    with tempfile.TemporaryFile() as log, tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
             [sys.executable, "-P", "-c", code, promise.name, str(rounds), str(number)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True,
+            stdin=subprocess.DEVNULL, stdout=output, stderr=log,
             start_new_session=True,  # Ctrl-C is for the process that keeps what is done
         )  # fmt: skip
         try:
-            said, _ = process.communicate(timeout=max(0.0, end - monotonic()))
+            process.wait(max(0.0, end - monotonic()))
         except subprocess.TimeoutExpired:
             raise TimeUp from None
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        if process.returncode or not said.strip():
+            if process.poll() is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        output.seek(0)
+        said = output.read().strip()
+        if process.returncode or not said:
             log.seek(0)
             lines = log.read().decode(errors="replace").split("\n")
             words = " | ".join(line.strip() for line in lines if line.strip())[-400:]

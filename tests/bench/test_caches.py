@@ -12,6 +12,7 @@ from cachetools import TLRUCache
 
 from bench import caches, turns
 from bench.caches import Sizes, absence, main, measure, notes, table
+from bench.halves import Speeds
 from bench.importing import import_fault
 from bench.peers import LIBRARIES, LRU, YARDSTICK, Library, Pace
 from bench.replays import RATE, TTLS, Accesses, hit_ratio, recorded, synthetic
@@ -26,7 +27,7 @@ def test_table_has_a_row_for_each_library_and_every_figure_of_ours(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(caches, "entry_bytes", lambda *_: 1.0)  # a process each
-    rows = measure(synthetic(keys=100, accesses=400), TINY)
+    rows = measure(synthetic(keys=100, accesses=400), TINY, Speeds())
     assert [row.name for row in rows] == [library.name for library in LIBRARIES]
     ours = next(row for row in rows if row.name == LRU.name)
     assert list(ours.nanoseconds) == ["hit", "miss", "overwrite", "insert+evict"]
@@ -50,7 +51,7 @@ def test_library_that_is_not_installed_is_named_with_the_remedy(
     monkeypatch.setattr(
         caches, "absence", lambda library: "not installed" if library.distribution else ""
     )
-    rows = measure(synthetic(keys=100, accesses=400), TINY)
+    rows = measure(synthetic(keys=100, accesses=400), TINY, Speeds())
     lines = table(rows)
     assert sum(": not installed" in line for line in lines) == len(peers)
     assert len(lines) == len(rows) + 1
@@ -75,7 +76,7 @@ def test_library_whose_import_fails_is_told_from_one_that_is_not_installed(
     monkeypatch.setattr(
         caches, "absence", lambda library: import_fault("needs_it") if library.distribution else ""
     )
-    rows = measure(synthetic(keys=100, accesses=400), TINY)
+    rows = measure(synthetic(keys=100, accesses=400), TINY, Speeds())
     assert "cachebox.VTTLCache: import fails" in "\n".join(table(rows))
     assert "moka_py: installed, but its import fails: No module named" in "\n".join(
         notes(rows, TRACE, TINY, 0.0)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from bench import spans
+from bench.halves import Speeds
 from bench.loopback import Spent, WrongAnswer, answer_of, cpu_seconds, drive, request_bytes
 from bench.service import Measured, bare_route, main, measure, table
 
@@ -90,7 +91,7 @@ def test_bad_number_of_rounds_is_a_usage_error(
 def test_spans_are_measured_beside_what_any_timing_costs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    taken = spans.measure(rounds=1)
+    taken = spans.measure(Speeds(), rounds=1)
     assert all(len(seconds) == 1 and seconds[0] > 0 for seconds in taken.values())
     assert spans.main(["1"]) == 0
     printed = capsys.readouterr().out

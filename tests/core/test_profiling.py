@@ -263,6 +263,23 @@ def test_spans_that_are_never_closed_are_forgotten(profiler: LatencyProfiler, ki
     assert len(alive) == 0
 
 
+def test_what_follows_a_nested_span_hangs_on_what_is_open(profiler: LatencyProfiler) -> None:
+    with profiler.span("request", "x") as request:
+        with profiler.span("query", "outer") as outer:
+            with profiler.span("query", "inner"):
+                pass
+            profiler.record("query", "within outer", 0.0)
+            with profiler.span("query", "second") as second:
+                assert (second.parent, second.depth) == (outer, 2)
+        profiler.record("query", "within request", 0.0)
+        assert profiler.span("query", "third").__enter__().parent is request
+    assert [(stage.name, stage.depth) for stage in request.stages] == [
+        ("inner", 2), ("within outer", 2), ("second", 2), ("outer", 1), ("within request", 1),
+    ]  # fmt: skip
+    with profiler.span("query", "after") as after:
+        assert (after.parent, after.request) == (None, None)
+
+
 def test_spans_need_no_garbage_collector(profiler: LatencyProfiler) -> None:
     gc.collect()
     gc.disable()

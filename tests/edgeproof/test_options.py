@@ -125,6 +125,10 @@ USED: dict[tuple[str, str], str] = {
         ("bench compare", o): "what fails"
         for o in ("--max-regression", "--allow-missing", "--allow-counts", "--count", "--strict")
     },
+    ("bench promise", "-k"): "none that holds it is refused",
+    ("bench promise", "--budget"): "a bound",
+    ("bench promise", "--strict"): "what exits with 4",
+    ("bench promise", "--json"): "what is printed",
     **{
         ("bench calibrate", o): "what is tried"
         for o in ("--suites", "--slowdowns", "--max-regression", "--apart")

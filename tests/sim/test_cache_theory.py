@@ -391,7 +391,7 @@ def test_ttl_that_hits_renew_is_caught_by_the_same_test(monkeypatch: pytest.Monk
     def renewing(l1: MemoryCache, key: str, now: float) -> Any:
         entry = get(l1, key, now)
         if entry is not None:
-            l1.set(key, entry[0], expires=now + LRU_TTL, size=1)
+            l1.set(key, entry.value, expires=now + LRU_TTL, size=1)
         return entry
 
     monkeypatch.setattr(MemoryCache, "get", renewing)
