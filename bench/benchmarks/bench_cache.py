@@ -27,7 +27,7 @@ def test_l1_hit_of_the_memory_cache_alone(benchmark: BenchmarkFixture) -> None:
         cache.set(f"key:{number}", b"value", expires=60.0, size=5)
     entry = benchmark(cache.get, "key:4000", 1.0)
     assert entry is not None
-    assert entry[0] == b"value"
+    assert entry.value == b"value"
 
 
 def test_set_that_evicts_from_the_memory_cache(benchmark: BenchmarkFixture) -> None:
