@@ -4,7 +4,7 @@ A made-up package is compared with itself and with a slowed version (--slowdown,
 pytest-benchmark, asv, pyperf and pytest-codspeed, in turns, --rounds times each. The tools are
 installed by pip into an environment of their own that is kept in the cache folder; --peers PYTHON
 names another one. Nothing is sent anywhere. --save FILE keeps what is done, line by line; with the
-same FILE the run goes on where it was left. A round takes about three minutes.
+same FILE the run goes on where it was left. A round takes some minutes.
 """
 
 from __future__ import annotations

@@ -222,7 +222,10 @@ def test_exact_counts_are_compared_exactly() -> None:
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("row", "no benchmark's extra_info has a whole number of that name; there are: reads"),
+        (
+            "row",
+            "no benchmark's extra_info has a whole number of that name; there are: drawn, reads",
+        ),
         ("late", "only head has it"),
         ("drawn", "is in no benchmark a whole number that stays the same in each version"),
     ],
