@@ -248,6 +248,10 @@ def _explain(fault: Any) -> str:
         return f"{place} is {given}; use {context['expected']}"
     if kind == "too_short":
         return f"{place} is {given}; at least {context['min_length']} is needed"
+    if kind == "tuple_type" and isinstance(value, dict):
+        return f"{place} is a table and a list is needed; head each of its tables with [[{place}]]"
+    if kind == "string_type" and place.startswith("kpis[") and not place.endswith(".metric"):
+        return f"{place} is {given}; a text in quotes is needed, such as '< 100ms' or '>= 95%'"
     if (family := kind.partition("_")[0]) in _NEEDED and not kind.startswith("string_pattern"):
         return f"{place} is {given}; {_NEEDED[family]}"
     return f"{place} is {given}; {fault['msg'][0].lower()}{fault['msg'][1:]}"

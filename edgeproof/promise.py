@@ -18,6 +18,7 @@ from bench.promises import PROMISES
 from core.errors import InputError, InvalidRun
 from edgeproof.options import JsonOption
 from edgeproof.paired.options import seconds
+from edgeproof.paired.result import told_processes
 from edgeproof.paired.versions import Unusable
 from edgeproof.promised import Crashed, TimeUp, block_of
 
@@ -105,7 +106,8 @@ def hold(
         for number in range(LOOKS[-1]):
             _one_of_each(held, number, end, measure, speeds, clock)
             open_ = [one for one in held if not one.verdict.is_decided]
-            say(f"{number + 1} processes of each, {len(held) - len(open_)} of {len(held)} decided")
+            done = len(held) - len(open_)
+            say(f"{told_processes(number + 1)} of each, {done} of {len(held)} decided")
             if not any(clock() + one.longest < end for one in open_):
                 break
         speeds.sample()
@@ -170,7 +172,7 @@ def table(held: Sequence[Held]) -> Iterator[str]:
             yield f"{one.promise.name} {one.verdict.word}: {one.verdict.reason}"
     words = [one.verdict.word for one in held]
     told = ", ".join(f"{words.count(word)} {word}" for word in Word if word in words)
-    yield f"{told}. {sum(len(one.blocks) for one in held)} processes."
+    yield f"{told}. {told_processes(sum(len(one.blocks) for one in held))}."
 
 
 def _cells(one: Held) -> tuple[str, ...]:

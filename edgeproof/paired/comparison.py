@@ -10,7 +10,7 @@ from statistics import median
 from time import monotonic
 
 from edgeproof.paired.processes import Clock, Crashed, Event, Task, TimeUp, Turn, repetition
-from edgeproof.paired.result import Comparison, Count, Missing, Row, Rules
+from edgeproof.paired.result import Comparison, Count, Missing, Row, Rules, told_processes
 from edgeproof.paired.verdicts import ENOUGH, FEWEST, Verdict, Word, judged
 
 MOST = 32
@@ -154,7 +154,7 @@ def _measure(
         longest = max(longest, clock() - begun)
         undecided = _undecided(found, pairs, rules, only)
         done = len(found.pairs) - len(undecided)
-        say(f"{number + 1} processes, {done} of {len(found.pairs)} benchmarks decided",
+        say(f"{told_processes(found.processes)}, {done} of {len(found.pairs)} benchmarks decided",
             1 - len(undecided) / max(1, len(found.pairs)))  # fmt: skip
         if not undecided:
             return

@@ -84,6 +84,11 @@ class Comparison:
         return 4 if strict and undecided else 0
 
 
+def told_processes(number: int) -> str:
+    """Return "1 process" or "12 processes"."""
+    return f"{number} process{'' if number == 1 else 'es'}"
+
+
 def as_json(
     found: Comparison,
     facts: Mapping[str, Any],

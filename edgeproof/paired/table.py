@@ -7,7 +7,7 @@ import os
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 
-from edgeproof.paired.result import Comparison, Row, Rules
+from edgeproof.paired.result import Comparison, Row, Rules, told_processes
 from edgeproof.paired.verdicts import LEVEL, Word
 
 Instructions = Mapping[str, tuple[float, float]]
@@ -53,8 +53,8 @@ def sentence(found: Comparison, rules: Rules) -> str:
         faults.append(f"{absent} not in both" + " (allowed)" * rules.allow_missing)
     end = f"; {', '.join(faults)}" if faults else "; no regression"
     return (
-        f"{told or 'nothing compared'}{end}. {found.processes} processes, {found.seconds:.0f} s; "
-        f"intervals hold at {LEVEL:.0%} for all benchmarks together."
+        f"{told or 'nothing compared'}{end}. {told_processes(found.processes)}, "
+        f"{found.seconds:.0f} s; intervals hold at {LEVEL:.0%} for all benchmarks together."
     )
 
 

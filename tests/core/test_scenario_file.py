@@ -138,6 +138,11 @@ def test_readers_stand_in_the_data_only_where_there_are_some() -> None:
         ({"tiers": {"l2": {"breaker": {"failure": 1}}}}, "tiers.l2.breaker.failure is not a known"),
         ({"queue": 5}, "queue is 5; a table is needed"),
         ({"traffic": {"stages": 3}}, "traffic.stages is 3; a list in square brackets is needed"),
+        ({"kpis": {"hit_ratio": {}}}, "kpis is a table and a list is needed; head each of its"),
+        (
+            {"kpis": [{"metric": "hit_ratio", "target": 0.9}]},
+            "kpis[0].target is 0.9; a text in quotes is needed, such as '< 100ms' or '>= 95%'",
+        ),
         ({"description": 3}, "description is 3; a text in quotes is needed"),
         ({"traffic": {"stages": [{"rate": "fast"}]}}, 'traffic.stages[0].rate is "fast"; a number'),
         ({"a\nb": 1}, "'a\\nb' is not a known key"),

@@ -241,7 +241,9 @@ def test_a_golden_figure_that_differs_is_annotated_at_its_line(
 ) -> None:
     data = {"figures": {"requests": 3, "metric p95_track": 0.1}}
     (checkout / "small.json").write_text(json.dumps(data, indent=1))
-    pairs = [("metric p95_track", 0.1, 0.2), *((f"counter c{n}", 1, None) for n in range(300))]
+    pairs: list[tuple[str, Any, Any]] = [("metric p95_track", 0.1, 0.2)]
+    pairs += [("scenario_hash", "a" * 64, "b" * 64)]
+    pairs += [(f"counter c{n}", 1, None) for n in range(299)]
     subject = Subject(
         name="small",
         source="small.toml",
@@ -266,6 +268,7 @@ def test_a_golden_figure_that_differs_is_annotated_at_its_line(
     assert last.properties["title"] == "293 more errors"
     written = (checkout.parent / "summary").read_text()
     assert "| small | metric p95_track | 0.1 | 0.2 |" in written
+    assert "| small | scenario_hash | aaaaaaaaaaaa… | bbbbbbbbbbbb… |" in written
     assert "101 more figures left out" in written
     assert "old: its scenario is gone" in written
     assert len(json.loads((checkout / "q.json").read_text())) == 302

@@ -92,6 +92,7 @@ def test_what_is_allowed_is_no_finding_and_undecided_warns_unless_strict(project
         kinds = {case.name: case.kind for case in cases(done)}
         assert kinds["test_same"] == ("failure" if strict else "skipped")
         assert kinds["test_gone"] == "skipped"
+    assert summary(done, 0).startswith("# ? UNDECIDED: bench compare\n")
 
 
 def test_counts_that_differ_fail_unless_they_are_allowed(project: Path) -> None:
