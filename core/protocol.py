@@ -83,6 +83,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return True  # nobody is there to be answered
         if cycle.response_started or cycle.access_log or self.flow.write_paused:
             return False
+        del cycle.scope["extensions"]  # it holds the cycle, which would wait for the collector
         cycle.response_started = cycle.response_complete = True
         cycle.waiting_for_100_continue = False
         head = [STATUS_LINE[status]]
