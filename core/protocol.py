@@ -79,11 +79,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _answer(self, cycle: RequestResponseCycle, status: int, fields: bytes, body: bytes) -> bool:
         """Do what WHOLE_ANSWER says, for the request of *cycle*."""
+        cycle.scope.pop("extensions", None)  # it holds the cycle, which only the collector would free
         if cycle.disconnected:
             return True  # nobody is there to be answered
         if cycle.response_started or cycle.access_log or self.flow.write_paused:
             return False
-        del cycle.scope["extensions"]  # it holds the cycle, which would wait for the collector
         cycle.response_started = cycle.response_complete = True
         cycle.waiting_for_100_continue = False
         head = [STATUS_LINE[status]]
