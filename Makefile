@@ -11,8 +11,8 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 PACKAGES := core sim scenarios reports bench edgeproof
 SEEDS ?= 20000
-# One more than processors: many tests wait for a process or a real time limit. Worksteal keeps a
-# module's tests together, so that what they share is set up once.
+# One more than the two processors of CI: many tests wait for a process or a real time limit. With
+# worksteal a worker begins with whole modules, so that what these share is seldom set up twice.
 TESTS_AT_ONCE ?= 3
 
 # The first Python that is new enough and can make a virtual environment; failing that, the first

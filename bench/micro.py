@@ -15,7 +15,7 @@ from typing import Any
 
 from bench.halves import Speeds
 from bench.importing import import_fault
-from core.errors import InputError
+from core.errors import InputError, InvalidRun
 
 BENCHMARKS = Path(__file__).with_name("benchmarks")
 CONFIDENCE = 0.95
@@ -79,7 +79,7 @@ def run_benchmarks(
 
     What pytest says of failures goes to standard error. *json*: a file for pytest-benchmark's own
     format. Raise InputError if pytest-benchmark is not installed, no benchmark was chosen, or an
-    option cannot be used.
+    option cannot be used, InvalidRun if pytest itself fails.
     """
     for name in ("pytest", "pytest_benchmark"):
         if fault := import_fault(name):
@@ -110,7 +110,11 @@ def run_benchmarks(
         raise InputError(f"-k {select}: no benchmark's name holds that; leave -k out to run all")
     if code == pytest.ExitCode.USAGE_ERROR:
         raise InputError("bench run: pytest cannot use -k or --json as given; see above")
-    return session.run(is_interrupted=code == pytest.ExitCode.INTERRUPTED)
+    if code == pytest.ExitCode.INTERNAL_ERROR:
+        raise InvalidRun("bench run: pytest ended by an error of its own; see above")
+    # pytest says the same of files that it cannot import: nothing is measured then.
+    has_begun = session.begun > 0 or not session.failed
+    return session.run(is_interrupted=code == pytest.ExitCode.INTERRUPTED and has_begun)
 
 
 def _measuring(precision: Precision) -> Iterator[str]:

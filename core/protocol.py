@@ -79,6 +79,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _answer(self, cycle: RequestResponseCycle, status: int, fields: bytes, body: bytes) -> bool:
         """Do what WHOLE_ANSWER says, for the request of *cycle*."""
+        cycle.scope.pop("extensions", None)  # it holds the cycle, and the cycle it
         if cycle.disconnected:
             return True  # nobody is there to be answered
         if cycle.response_started or cycle.access_log or self.flow.write_paused:

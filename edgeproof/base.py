@@ -10,6 +10,7 @@ import typer
 
 from bench.base import ROOT, find, is_changed, move
 from core.errors import InputError, InvalidRun
+from edgeproof.ci import is_in_ci
 from edgeproof.paired.calibration import ALONE
 from edgeproof.paired.comparison import Untrusted
 from edgeproof.paired.options import Shown, run, seconds
@@ -41,7 +42,7 @@ def compare_base(
     """
     try:
         rules = Rules(limit=LIMIT, budget=seconds(budget, "--budget"), allow_missing=True)
-        in_ci = bool(os.environ.get("CI"))
+        in_ci = is_in_ci(os.environ)
         base = find(may_fetch=in_ci)
         if base.absence:
             told = f"bench compare-base: {base.absence}; {base.remedy}"

@@ -12,7 +12,7 @@ import typer
 
 from bench.history import append, entry
 from bench.micro import CONFIDENCE, Figure, Precision, Run, run_benchmarks
-from core.errors import InputError
+from core.errors import InputError, InvalidRun
 from edgeproof.invocation import current
 from edgeproof.paired.options import seconds, share
 from edgeproof.paired.table import duration
@@ -83,6 +83,8 @@ def command(
         print(f"appended to {history}", file=sys.stderr)
     if run.is_interrupted:
         return 130
+    if not (run.figures or run.failed):
+        raise InvalidRun("bench run: nothing was measured: every benchmark was skipped; see above")
     return int(bool(run.failed))
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -82,6 +82,11 @@ class Ci:
 def on_github() -> bool:
     """Return whether GitHub's runner reads what is printed."""
     return os.environ.get("GITHUB_ACTIONS") == "true"
+
+
+def is_in_ci(environment: Mapping[str, str]) -> bool:
+    """Return whether a CI system runs this, where what cannot be measured must not pass."""
+    return environment.get("CI", "").lower() not in ("", "0", "false")
 
 
 def tell_error(invocation: Invocation, text: str) -> str:

@@ -36,7 +36,19 @@ def findings(finished: Finished, project: Path) -> list[Finding]:
                 line=_line(project / file, test) if path is not None and is_here else None,
             )
         )  # fmt: skip
+    found += [
+        Finding(
+            level="error", severity="critical", check="input", subject=_input(fault),
+            title="bench compare: bad input", message=fault,
+        )
+        for fault in finished.found.faults
+    ]  # fmt: skip
     return found
+
+
+def _input(fault: str) -> str:
+    """Return the option and value that a fault of what was asked for begins with."""
+    return fault.partition(":")[0]
 
 
 def _faults(finished: Finished) -> Iterator[tuple[str, str, str, bool]]:
@@ -100,7 +112,10 @@ def _line(file: Path, test: str) -> int | None:
 
 
 def cases(finished: Finished) -> list[Case]:
-    """Return a test case for each benchmark: a failure if it fails the gate, undecided skipped."""
+    """Return a test case for each benchmark: a failure if it fails the gate, undecided skipped.
+
+    An option that could not be followed and an interruption are errors: what was compared may pass.
+    """
     found = [_case(row, finished) for row in finished.found.rows]
     for one in finished.found.missing:
         fails = _fails(one, finished)
@@ -111,11 +126,18 @@ def cases(finished: Finished) -> list[Case]:
                 type="missing" if fails else "", message=one.told,
             )
         )  # fmt: skip
-    if not found:
-        told = "interrupted before a benchmark was compared"
+    found += [
+        Case(group="edgeproof", name=_input(fault), kind="error", type="input", message=fault)
+        for fault in finished.found.faults
+    ]
+    if finished.found.is_interrupted:
+        told = "interrupted: the other cases hold what had been decided by then"
         found.append(
-            Case(group="edgeproof", name="bench compare", kind="error", type="empty", message=told)
-        )
+            Case(
+                group="edgeproof", name="bench compare", kind="error", type="interrupted",
+                message=told,
+            )
+        )  # fmt: skip
     return found
 
 
@@ -175,7 +197,7 @@ def summary(finished: Finished, code: int) -> str:
     lines = [_counts(row) for row in finished.found.rows if row.different_counts]
     lines += [_undecided(row) for row in rows if row.verdict.word is Word.UNDECIDED]
     lines += [f"{one.name}: {one.told}" for one in finished.found.missing]
-    lines += finished.found.notes
+    lines += [*finished.found.notes, *finished.found.faults]
     if lines:
         parts += ["## Notes\n", "".join(f"- {say(line)}\n" for line in lines[:_MOST_ROWS])]
     return "\n".join(parts)

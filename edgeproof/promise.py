@@ -16,6 +16,7 @@ from bench.halves import Speeds
 from bench.promise import LOOKS, Pairs, Promise, Verdict, Word, judged
 from bench.promises import PROMISES
 from core.errors import InputError, InvalidRun
+from edgeproof.ci import is_in_ci
 from edgeproof.options import JsonOption
 from edgeproof.paired.options import seconds
 from edgeproof.paired.result import told_processes
@@ -57,7 +58,7 @@ def command(
     """Hold what this project promises about its speed: KEPT, BROKEN, UNDECIDED or NOT MEASURED.
 
     Each promise is a ratio, measured in turns in fresh processes, with a 95 % interval. Exit code
-    1: one is broken. In CI (CI=true), what could not be measured exits with 4, as with --strict.
+    1: one is broken. In CI, what could not be measured exits with 4, as with --strict.
     """
     chosen = [promise for promise in PROMISES if select is None or select in promise.name]
     if not chosen:
@@ -150,7 +151,7 @@ def exit_code(verdicts: Sequence[Verdict], *, strict: bool, environment: Mapping
     if Word.BROKEN in words:
         return 1
     counts = {Word.UNDECIDED, Word.NOT_MEASURED} if strict else set()
-    if environment.get("CI") == "true":
+    if is_in_ci(environment):
         counts |= {Word.NOT_MEASURED}
     return 4 if words & counts else 0
 

@@ -131,6 +131,8 @@ def _tell(result: asyncio.Future[Any], answer: Any, failure: BaseException | Non
         return
     if failure is None:
         result.set_result(answer)
+    elif isinstance(failure, StopIteration):  # no future takes it, and its caller would wait on
+        result.set_exception(RuntimeError("a call to the database raised StopIteration"))
     else:
         result.set_exception(failure)
 
@@ -183,8 +185,8 @@ class Lane:
         if self._is_closed:
             raise StoreError("the database is closed: it takes no more calls")
         turns = self._turns
-        if not self._threads:
-            self._threads = [_ConnectionThread(self._name, one, turns) for one in self._connections]
+        if len(self._threads) < len(self._connections):
+            self._start()
         loop = asyncio.get_running_loop()
         result: asyncio.Future[_T] = loop.create_future()
         call = _Call(what, deadline, result)
@@ -204,6 +206,11 @@ class Lane:
         finally:
             if timer is not None:
                 timer.cancel()
+
+    def _start(self) -> None:
+        """Start the threads that are missing: the system may have refused some the last time."""
+        for connection in self._connections[len(self._threads) :]:
+            self._threads.append(_ConnectionThread(self._name, connection, self._turns))
 
     def close(self) -> None:
         """Finish what was asked for, then close the connections."""

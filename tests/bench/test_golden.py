@@ -380,3 +380,13 @@ def cases(path: Path) -> dict[str, tuple[str, str]]:
 
 def test_shipped_scenarios_of_the_gate_exist() -> None:
     assert set(golden.SCENARIOS) <= set(shipped())
+
+
+def test_broken_file_without_a_scenario_counts_as_gone_and_another_json_file_does_not(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "broken.json").write_text('<<<<<<< HEAD\n{"figures": {}}')
+    (tmp_path / "golden.json").write_text('{"figures": {}}')
+    (tmp_path / "other.json").write_text('{"name": "package"}')
+    (tmp_path / "list.json").write_text("[]")
+    assert [path.stem for path in golden.gone(tmp_path, {"kept"})] == ["broken", "golden"]

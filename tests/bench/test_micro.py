@@ -130,6 +130,33 @@ def test_run_keeps_what_was_measured_and_names_the_rest(tmp_path: Path) -> None:
     assert names == ["history.jsonl", "own.json", "suite"]
 
 
+@pytest.mark.parametrize(
+    ("text", "code", "said"),
+    [
+        ("import nothing_there", 1, "FAILED, no figure: bench_own.py"),
+        ("import pytest\ndef test_s(benchmark): pytest.skip('no')", 3, "nothing was measured"),
+        ("def pytest_runtest_call(): 1 / 0", 3, "pytest ended by an error of its own"),
+    ],
+    ids=["not imported", "skipped", "pytest"],
+)
+def test_run_that_measures_nothing_is_no_success_and_no_interruption(
+    text: str, code: int, said: str, tmp_path: Path
+) -> None:
+    suite = tmp_path / "suite"
+    suite.mkdir()
+    own = "def test_a(benchmark): benchmark(int)"
+    if text.startswith("def pytest"):
+        (suite / "conftest.py").write_text(text.replace("call()", "protocol(item)"))
+        text = own
+    (suite / "bench_own.py").write_text(text)
+    if text.startswith("import nothing"):
+        (suite / "bench_other.py").write_text(own)
+    done = bench_run(tmp_path, "--max-time", "0.1s", suite=suite)
+    assert done.returncode == code, done.stderr
+    assert said in done.stdout + done.stderr
+    assert "nterrupted, not measured" not in done.stdout
+
+
 def test_name_that_no_benchmark_has_is_bad_input(tmp_path: Path) -> None:
     done = bench_run(tmp_path, "-k", "nothing_of_the_kind")
     assert done.returncode == 2

@@ -621,7 +621,7 @@ def test_report_of_a_run_that_cannot_be_trusted_goes_into_the_run_and_exits_3(
         invalid=("the generator sent 1 % of the requests more than 1,000 ms late",),
     )  # fmt: skip
     run = run_with(replace(record, engine="load", audit=audit, replications=()), tmp_path / "run")
-    done = called("report", run, "--gate", "alert", cwd=tmp_path)
+    done = edgeproof("report", run, "--gate", "alert", cwd=tmp_path)
     assert done.returncode == 3
     assert "INVALID: the generator sent 1 % of the requests" in done.stdout
     assert done.stdout.splitlines()[-1] == f"Report: {run}/report.html"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,22 @@ def test_counts_that_differ_fail_unless_they_are_allowed(project: Path) -> None:
     allowed = finished(project, made, allow_counts=True)
     assert findings(allowed, project) == []
     assert [case.kind for case in cases(allowed)] == [None]
+
+
+def test_a_count_that_could_not_be_compared_is_an_error_beside_what_passes(project: Path) -> None:
+    done = finished(project, Machine(**{SAME: 1.0}), counts=("rows",))
+    (found,) = findings(done, project)
+    assert (found.level, found.subject) == ("error", "--count rows")
+    assert [(case.name, case.kind) for case in cases(done)] == [
+        ("test_same", None), ("--count rows", "error"),
+    ]  # fmt: skip
+    assert "no benchmark's extra" in summary(done, 2)
+
+
+def test_an_interrupted_comparison_is_no_suite_that_passes(project: Path) -> None:
+    done = finished(project, Machine(**{SAME: 1.0}))
+    stopped = replace(done, found=replace(done.found, is_interrupted=True))
+    assert [case.kind for case in cases(stopped)] == [None, "error"]
 
 
 def test_each_benchmark_is_a_test_case(project: Path) -> None:

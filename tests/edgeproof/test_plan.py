@@ -38,7 +38,7 @@ def test_plan_ends_at_its_bound_and_can_be_reported_again(tmp_path: Path) -> Non
 
 def test_plan_that_no_rate_meets_fails_and_so_does_its_report(tmp_path: Path) -> None:
     kpis = "kpis=[{metric='p95_cpu',target='< 1us',alert='> 2us'}]"
-    done = called(
+    done = edgeproof(
         "plan", "baseline", *SMALL, "--set", kpis, "--max-rate", "20", "--out", "plan", "--json",
         cwd=tmp_path,
     )  # fmt: skip
@@ -50,7 +50,7 @@ def test_plan_that_no_rate_meets_fails_and_so_does_its_report(tmp_path: Path) ->
 
 def test_plan_of_what_nobody_can_measure_ends_with_one_line(tmp_path: Path) -> None:
     kpis = "kpis=[{metric='p95_attribution',target='< 1ms',alert='> 2ms'}]"
-    done = called(
+    done = edgeproof(
         "plan", "baseline", *SMALL, "--set", kpis, "--set", "traffic.mix.attribution=0",
         "--json", cwd=tmp_path,
     )  # fmt: skip

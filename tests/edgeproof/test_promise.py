@@ -143,6 +143,8 @@ def test_a_rate_is_shown_as_a_rate() -> None:
         ("KEPT NOT_MEASURED", False, "", 0),
         ("KEPT NOT_MEASURED", True, "", 4),
         ("KEPT NOT_MEASURED", False, "true", 4),
+        ("KEPT NOT_MEASURED", False, "1", 4),
+        ("KEPT NOT_MEASURED", False, "false", 0),
     ],
 )
 def test_exit_code(words: str, strict: bool, ci: str, code: int) -> None:

@@ -29,6 +29,7 @@ from tests.edgeproof.commands import (
     Watched,
     called,
     descendants,
+    edgeproof,
     environment,
     running,
 )
@@ -412,7 +413,7 @@ def test_attribution_of_one_s_own_events_holds_no_invented_ones(tmp_path: Path) 
         assert sum(row["total_value"] for row in found["channels"]) == 80
         command.interrupt()
         assert end(command) == (0, "")
-    told = called(*SERVE, "--data", str(data), "--population", cwd=tmp_path)
+    told = edgeproof(*SERVE, "--data", str(data), "--population", cwd=tmp_path)
     assert told.returncode == 2
     assert "cdp.sqlite holds events already" in told.stderr
 

@@ -110,7 +110,7 @@ def test_recount_tells_wrong_totals_by_its_exit_code_and_mends_them(shop: Path) 
     assert called(*recount, cwd=shop.parent).returncode == 0
     with closing(sqlite3.connect(shop)) as connection, connection:
         connection.execute("UPDATE channel_performance SET total_value = 0")
-    wrong = called(*recount, cwd=shop.parent)
+    wrong = edgeproof(*recount, cwd=shop.parent)
     assert wrong.returncode == 1
     assert "--repair" in wrong.stdout
     assert called(*recount, "--repair", cwd=shop.parent).returncode == 0
@@ -164,7 +164,7 @@ def waiting(file: Path, users: int) -> None:
 def test_store_attributes_what_waits_and_nothing_a_second_time(shop: Path) -> None:
     waiting(shop, 3)
     store = ("attribute", "store", "--db", str(shop), "--scenario", "baseline")
-    done = called(*store, "--json", cwd=shop.parent)
+    done = edgeproof(*store, "--json", cwd=shop.parent)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found == {"conversions": 3, "touches": 3, "without_touches": 0, "rejected": 0}

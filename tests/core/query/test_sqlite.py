@@ -15,6 +15,7 @@ import pytest
 from core.errors import Overloaded, StoreError, StoreTimeout
 from core.query import statements
 from core.query.database import Command, SqliteDatabase
+from core.query.lane import Lane
 from core.query.statements import Statement
 
 COUNT = Statement("count", "SELECT count(*) FROM sites")
@@ -306,5 +307,41 @@ def test_closed_database_takes_no_more_calls(tmp_path: Path) -> None:
         for call in (database.read(COUNT, ()), database.write(site("s1"))):
             with pytest.raises(StoreError, match="closed"):
                 await call
+
+    asyncio.run(scene())
+
+
+def test_threads_that_could_not_be_started_are_started_by_the_next_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, started = threading.Thread.start, []
+
+    def refuses_the_second(thread: threading.Thread) -> None:
+        if thread.name == "sqlite-reader":
+            started.append(thread)
+            if len(started) == 2:
+                raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuses_the_second)
+
+    async def scene() -> None:
+        database = SqliteDatabase(tmp_path / "cdp.sqlite", readers=2)
+        with pytest.raises(RuntimeError, match="start new thread"):
+            await database.read(COUNT, ())
+        assert await database.read(COUNT, ()) == [(0,)]
+        await database.close()
+
+    asyncio.run(scene())
+    assert len(started) == 3  # a connection is never given to two threads
+    assert not any(thread.is_alive() for thread in started)
+
+
+def test_call_that_raises_stop_iteration_ends() -> None:
+    async def scene() -> None:
+        lane = Lane("test", [sqlite3.connect(":memory:", check_same_thread=False)])
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            await asyncio.wait_for(lane.run(lambda _: next(iter(()))), 30)
+        lane.close()
 
     asyncio.run(scene())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -104,3 +106,22 @@ def test_answer_at_once_leaves_alone_what_was_begun() -> None:
     _, received = heard(twice, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     assert left == [False]
     assert received.count(b"HTTP/1.1 200 OK") == 1
+
+
+def test_request_that_was_answered_is_freed_without_the_collector() -> None:
+    earlier: list[weakref.ref[Any]] = []
+    freed: list[bool] = []
+
+    async def noted(scope: Any, receive: Any, send: Any) -> None:
+        freed.extend(request() is None for request in earlier)
+        answer = scope["extensions"][WHOLE_ANSWER]
+        earlier.append(weakref.ref(answer.args[0]))
+        del answer
+        await whole(scope, receive, send)
+
+    gc.disable()
+    try:
+        heard(noted, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 3)
+    finally:
+        gc.enable()
+    assert freed == [True] * 3  # the first before the second, both before the third
