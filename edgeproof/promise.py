@@ -60,7 +60,8 @@ def command(
     """Hold what this project promises about its speed: KEPT, BROKEN, UNDECIDED or NOT MEASURED.
 
     Each promise is a ratio, measured in turns in fresh processes, with a 95 % interval. Exit code
-    1: one is broken; 3: a measuring process failed, and the other promises are held. In CI (CI=true), what could not be measured exits with 4, as with --strict.
+    1: one is broken; 3: a measuring process failed, and the other promises are held. In CI
+    (CI=true), what could not be measured exits with 4, as with --strict.
     """
     chosen = [promise for promise in PROMISES if select is None or select in promise.name]
     if not chosen:
