@@ -13,7 +13,7 @@ from typing import Any
 from core.errors import InputError
 from core.scenario import Scenario
 from core.scenario_file import load_scenario, scenario_hash
-from core.texts import read_json
+from core.texts import MAX_RECORD_BYTES, bounded_text, parse_request, shown
 from scenarios.catalogue import shipped
 from sim.replications import summary
 from sim.simulate import simulate
@@ -132,7 +132,7 @@ def gone(folder: Path, names: Collection[str]) -> list[Path]:
 
 def _may_be_golden(path: Path) -> bool:
     try:
-        data = read_json(path, "a golden file")
+        data = _read(path)
     except (OSError, ValueError):
         return True
     return isinstance(data, dict) and isinstance(data.get("figures"), dict)
@@ -203,11 +203,20 @@ def _remedy(path: Path, source: str) -> str:
     return f"edgeproof bench accept {own}--reason TEXT"
 
 
-def _part(path: Path, name: str, kind: type, source: str = "SCENARIO") -> Any:
+def _read(path: Path) -> Any:
+    """Return the file's JSON; ValueError also for a key that stands twice."""
+    return parse_request(bounded_text(path, MAX_RECORD_BYTES, "a golden file").encode())
+
+
+def _part(path: Path, name: str, kind: type[Any], source: str = "SCENARIO") -> Any:
     try:
-        part = read_json(path, "a golden file")[name]
-        if not isinstance(part, kind):
-            raise TypeError(f"{name} is a {type(part).__name__}")
+        data = _read(path)
+        if not isinstance(data, dict) or not isinstance(part := data.get(name), kind):
+            raise TypeError(f"it has no {'table' if kind is dict else 'list'} {name}")
+        if kind is dict:
+            for figure, value in part.items():
+                if isinstance(value, bool) or not isinstance(value, int | float | str):
+                    raise TypeError(f"{shown(figure)} is {shown(value)}, no number and no text")
     except FileNotFoundError:
         raise InputError(f"{path}: no golden file; make it with {_remedy(path, source)}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -42,6 +42,10 @@ class RedisServer:
         """Forget every key."""
         self.ask("FLUSHALL")
 
+    def keys(self) -> int:
+        """Return how many keys there are."""
+        return int(self.ask("DBSIZE").strip().removeprefix(b":"))
+
     def calls(self) -> dict[str, int]:
         """Return how often each command was called so far, by its name in small letters."""
         lines = self.ask("INFO", "commandstats").decode().splitlines()

@@ -17,6 +17,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -40,6 +41,9 @@ NO_SLOWER = 1.02
 
 BEFORE = "7e10e27"
 """The revision that a miss and a tracked event are promised to be no slower than."""
+
+_WRITE_SECONDS = 30.0
+_POLL_SECONDS = 0.01
 
 _HERE = Path(__file__).resolve().parent.parent
 _ISOLATES = 2 * (PAIRS + 1)
@@ -145,11 +149,30 @@ def requests_of(case: str, number: int, size: int) -> tuple[list[bytes], str]:
 
 
 async def spent_on(side: Side, case: str, number: int, size: int) -> Spent:
-    """Drive one round; WrongAnswer if another tier answers than the case's."""
+    """Drive one round; WrongAnswer if another tier answers than the case's.
+
+    A miss is written to L2 after its answer. The round ends when all of its keys are there: a
+    write that came after the next round's FLUSHALL would make a hit of a miss.
+    """
     if case == "miss":
         side.redis.empty()
     requests, expected = requests_of(case, number, size)
-    return await drive(side.url, side.pid, requests, expected)
+    spent = await drive(side.url, side.pid, requests, expected)
+    if case == "miss":
+        await _written(side.redis, len(set(requests)))
+    return spent
+
+
+async def _written(redis: RedisServer, keys: int, *, limit: float = _WRITE_SECONDS) -> None:
+    """Wait until *redis* holds *keys* keys; WrongAnswer if it does not within *limit* seconds."""
+    end = time.monotonic() + limit
+    while (found := redis.keys()) < keys:
+        if time.monotonic() >= end:
+            raise WrongAnswer(
+                f"L2 holds {found} of the {keys} keys that were missed, {limit:g} s after the "
+                "last answer; measure on a machine that is less busy"
+            )
+        await asyncio.sleep(_POLL_SECONDS)
 
 
 def ratios_of_block(

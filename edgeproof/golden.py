@@ -28,7 +28,7 @@ from edgeproof.options import (
     chosen_scenario,
 )
 from reports import junit
-from reports.words import count_of
+from reports.words import count_of, printable
 from scenarios.catalogue import find_scenario, shipped
 
 ScenariosArgument = Annotated[
@@ -108,10 +108,10 @@ def check(
         print(json_module.dumps(as_json(found), allow_nan=False))
     else:
         for line in lines(found, _accept(given, folder, trace)):
-            print(ci.line(line))
+            print(ci.line(printable(line)))
     for one in found.checked:
         if one.error:
-            print(f"edgeproof: {one.error}", file=sys.stderr)
+            print(f"edgeproof: {printable(one.error)}", file=sys.stderr)
     ci.tell(
         [*golden_findings.findings(found.checked, found.gone)],
         golden_findings.summary(found.checked, found.gone, _accept(given, folder, trace)),
@@ -307,4 +307,4 @@ def _accept(given: Sequence[str], folder: Path | None, trace: Path | None) -> st
 
 
 def _tell(name: str) -> None:
-    print(f"simulating {name}", file=sys.stderr, flush=True)
+    print(f"simulating {printable(name)}", file=sys.stderr, flush=True)

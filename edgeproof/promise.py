@@ -15,7 +15,7 @@ import typer
 from bench.halves import Speeds
 from bench.promise import LOOKS, Pairs, Promise, Verdict, Word, judged
 from bench.promises import PROMISES
-from core.errors import InputError, InvalidRun
+from core.errors import InputError
 from edgeproof.ci import is_in_ci
 from edgeproof.options import JsonOption
 from edgeproof.paired.options import seconds
@@ -31,12 +31,16 @@ _ADVICE = "ratios are of turns that meet the same speed; a rate may differ for t
 
 @dataclass(slots=True)
 class Held:
-    """A promise, the pairs of each process so far, and what they come to."""
+    """A promise, the pairs of each process so far, and what they come to.
+
+    fault: what ended a process early, which makes the run untrusted.
+    """
 
     promise: Promise
     blocks: list[Pairs] = field(default_factory=list)
     verdict: Verdict = field(default_factory=lambda: Verdict(word=Word.UNDECIDED))
     longest: float = 0.0
+    fault: str = ""
 
 
 def command(
@@ -58,7 +62,8 @@ def command(
     """Hold what this project promises about its speed: KEPT, BROKEN, UNDECIDED or NOT MEASURED.
 
     Each promise is a ratio, measured in turns in fresh processes, with a 95 % interval. Exit code
-    1: one is broken. In CI, what could not be measured exits with 4, as with --strict.
+    1: one is broken; 3: a measuring process failed, and the other promises are held. In CI, what
+    could not be measured exits with 4, as with --strict.
     """
     chosen = [promise for promise in PROMISES if select is None or select in promise.name]
     if not chosen:
@@ -75,6 +80,7 @@ def command(
     except KeyboardInterrupt:
         is_interrupted = True
     code = exit_code([one.verdict for one in held], strict=strict, environment=os.environ)
+    code = 3 if any(one.fault for one in held) else code
     code = 130 if is_interrupted else code
     note = speeds.line(_ADVICE)
     if as_json:
@@ -97,7 +103,7 @@ def hold(
 ) -> None:
     """Measure each promise, a process of each in turn, until all are decided or *budget* is spent.
 
-    budget: seconds. Raise InvalidRun if a process ends early.
+    budget: seconds. A promise whose process ends early is not measured; the others are.
     """
     end = clock() + budget
     for one in held:
@@ -105,7 +111,9 @@ def hold(
             one.verdict = Verdict(word=Word.NOT_MEASURED, reason=lacks)
     try:
         for number in range(LOOKS[-1]):
-            _one_of_each(held, number, end, measure, speeds, clock)
+            if all(one.verdict.is_decided for one in held):
+                break
+            _one_of_each(held, number, end, measure, speeds, clock, say)
             open_ = [one for one in held if not one.verdict.is_decided]
             done = len(held) - len(open_)
             say(f"{told_processes(number + 1)} of each, {done} of {len(held)} decided")
@@ -125,6 +133,7 @@ def _one_of_each(
     measure: Measure,
     speeds: Speeds,
     clock: Callable[[], float],
+    say: Callable[[str], None],
 ) -> None:
     for one in held:
         started = clock()
@@ -136,7 +145,10 @@ def _one_of_each(
         except TimeUp:
             return
         except Crashed as crash:
-            raise InvalidRun(f"bench promise: {one.promise.name}: {crash}") from None
+            one.fault = str(crash)
+            one.verdict = Verdict(word=Word.NOT_MEASURED, reason=one.fault)
+            say(f"{one.promise.name} {Word.NOT_MEASURED}: {one.fault}")
+            continue
         one.longest = max(one.longest, clock() - started)
         if len(one.blocks) in LOOKS:
             one.verdict = judged(one.promise, one.blocks)

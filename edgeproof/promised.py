@@ -13,8 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 
+from bench.loopback import WrongAnswer
 from bench.promise import Pairs, Promise, Timer
 from bench.promises import PROMISES
+from core.errors import EdgeproofError
 from edgeproof.paired.timing import ROUNDS, Cost, timed_pairs
 
 _FOLDER = str(Path(__file__).resolve().parents[1])
@@ -103,5 +105,8 @@ def main() -> None:
     """Measure the promise that the arguments name; print its pairs as JSON on the last line."""
     name, rounds, number = sys.argv[1:]
     promise = next(promise for promise in PROMISES if promise.name == name)
-    pairs = promise.measure(InTurns(int(rounds), number=int(number)))
+    try:
+        pairs = promise.measure(InTurns(int(rounds), number=int(number)))
+    except (EdgeproofError, WrongAnswer, OSError) as error:
+        sys.exit(f"{type(error).__name__}: {error}")
     print(json.dumps([list(pair) for pair in pairs]))

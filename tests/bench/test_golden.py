@@ -164,6 +164,9 @@ def test_acceptance_needs_a_reason_and_writes_nothing_without_one(
         '{"figures": []}',
         '{"figures": 3, "accepted": []}',
         '"figures"',
+        '{"figures": {"requests": 60, "requests": 60}, "accepted": []}',  # two sides of a merge
+        '{"figures": {"requests": true}, "accepted": []}',  # which equals 1 in Python
+        '{"figures": {"made up": null}, "accepted": []}',  # which equals what is not there
         "[" * 2_000,
         "9" * 5_000,
     ],

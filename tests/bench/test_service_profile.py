@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from bench import service_versions
+from bench.loopback import WrongAnswer
 from bench.profiled_worker import taken
 from bench.service_profile import CASES, Share, Snapshot, by_layer, layer_of, profile, scaled, table
 from bench.service_versions import checkout_of, lacks_revision, pairs_beside, running_version
@@ -75,3 +77,21 @@ def test_what_is_no_version_is_named(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert service_versions.main([str(tmp_path), "--blocks", "8"]) == 2
     assert service_versions.main([str(tmp_path), "--blocks", "1"]) == 2
     assert "at least 8" in capsys.readouterr().err
+
+
+def test_miss_ends_when_l2_holds_what_was_missed() -> None:
+    class Filling:
+        """A redis-server whose keys come one by one, as background writes do."""
+
+        def __init__(self) -> None:
+            self.held = 0
+
+        def keys(self) -> int:
+            self.held = min(3, self.held + 1)
+            return self.held
+
+    redis = Filling()
+    asyncio.run(service_versions._written(redis, 3))  # type: ignore[arg-type]  # keys alone is asked
+    assert redis.held == 3
+    with pytest.raises(WrongAnswer, match=r"L2 holds 3 of the 4 keys"):
+        asyncio.run(service_versions._written(redis, 4, limit=0.0))  # type: ignore[arg-type]

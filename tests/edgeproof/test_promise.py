@@ -13,7 +13,6 @@ import pytest
 from bench.halves import Speeds
 from bench.promise import LOOKS, Pairs, Promise, Timer, Verdict, Word, judged
 from bench.promises import PROMISES
-from core.errors import InvalidRun
 from core.streams import Purpose, Stream
 from edgeproof.main import main
 from edgeproof.promise import Held, exit_code, hold, table
@@ -109,12 +108,23 @@ def test_process_whose_time_is_up_adds_nothing() -> None:
     assert (one.blocks, one.verdict.word) == ([], Word.UNDECIDED)
 
 
-def test_process_that_ends_early_makes_the_run_untrusted() -> None:
-    def measure(number: int) -> Pairs:
-        raise Crashed("exit code 1: ValueError: odd")
+def test_process_that_ends_early_leaves_the_other_promises(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def block_of(promise: Promise, number: int, _: float) -> Pairs:
+        if promise.name == "bad" and number:
+            raise Crashed("exit code 1: WrongAnswer: odd")
+        return planted(1.0)[number]
 
-    with pytest.raises(InvalidRun, match=r"bench promise: planted: exit code 1: ValueError: odd"):
-        held(promise(), measure)
+    both = (promise(name="bad"), promise(name="good"))
+    monkeypatch.setattr("edgeproof.promise.PROMISES", both)
+    monkeypatch.setattr("edgeproof.promise.block_of", block_of)
+    assert main(["bench", "promise", "--json"]) == 3
+    data = json.loads(capsys.readouterr().out)
+    assert data["exit_code"] == 3
+    bad, good = data["promises"]
+    assert (bad["verdict"], bad["reason"]) == ("NOT MEASURED", "exit code 1: WrongAnswer: odd")
+    assert (bad["processes"], good["verdict"]) == (1, "KEPT")
 
 
 def test_missing_program_is_not_measured_and_named() -> None:
