@@ -11,7 +11,6 @@ from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 LEVEL = 0.05
 """The share of histories of unchanged code in which any change is seen."""
@@ -124,6 +123,8 @@ def _placed(values: NDArray[np.float64], split: Sequence[tuple[int, float]]) -> 
 
 def _clearest(values: NDArray[np.float64], orders: int, seed: int) -> tuple[int, float]:
     """Return where *values* change most clearly, and how probable that is without a change."""
+    from scipy.stats import rankdata  # slow to import
+
     count = len(values)
     if count < 2 * SHORTEST:
         return 0, 1.0

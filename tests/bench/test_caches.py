@@ -199,7 +199,7 @@ def test_command_prints_the_table_and_writes_every_round(
     sizes = ["--entries", "50", "--rounds", "3", "--held", "100"]
     assert main(["--trace", str(trace), "--json", str(out), "--markdown", *sizes]) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("| library | hit ns | × |")
+    assert "| library | hit ns | × |" in printed  # a line on the machine's speed may stand above
     assert "TTLs assigned by key" in printed
     assert "in turns with cachetools.TLRUCache itself" in printed
     record = json.loads(out.read_text(encoding="utf-8"))
