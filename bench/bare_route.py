@@ -20,8 +20,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from core.child import die_with_parent, say
-from core.repeats import log_to_stderr
-from core.worker import SERVER_OPTIONS
+from core.service.repeats import log_to_stderr
+from core.service.worker import SERVER_OPTIONS
 
 
 def bare_app(routes: Sequence[dict[str, Any]]) -> Starlette:

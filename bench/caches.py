@@ -21,7 +21,7 @@ from bench.peers import LIBRARIES, LRU, TLRU, YARDSTICK, Library
 from bench.replays import RATE, REAL_STEP, TTLS, Accesses, FakePace, hit_ratio, recorded, synthetic
 from bench.turns import CHUNK, beside, filled, keys_from, timed_pair
 from core.errors import InputError
-from core.machine import resident_bytes
+from core.metrics.machine import resident_bytes
 from core.streams import Purpose, Stream
 
 OPERATIONS = ("hit", "miss", "overwrite", "insert+evict")

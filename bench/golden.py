@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
-from core.scenario import Scenario
-from core.scenario_file import load_scenario, scenario_hash
+from core.scenario.file import load_scenario, scenario_hash
+from core.scenario.scenario import Scenario
 from core.texts import MAX_RECORD_BYTES, bounded_text, parse_request, shown
 from scenarios.catalogue import shipped
 from sim.replications import summary

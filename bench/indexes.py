@@ -19,13 +19,13 @@ from bench.attribution import TOUCHES, database_of, synthetic_paths
 from bench.halves import Speeds
 from core.attribution.parameters import Parameters
 from core.attribution.paths import Paths
-from core.attribution.survey import Survey, account_of_database
+from core.ledger.database_account import Survey, account_of_database
 from core.query import statements
 from core.query.database import SqliteDatabase
-from core.replay import Prepared, prepare
-from core.scenario import Scenario
-from core.scenario_file import load_scenario
-from core.warm_start import WarmState, warm_state
+from core.scenario.file import load_scenario
+from core.scenario.replay import Prepared, prepare
+from core.scenario.scenario import Scenario
+from core.scenario.warm_start import WarmState, warm_state
 from scenarios.catalogue import shipped
 from sim.database import Image
 from sim.model import Database, Replication

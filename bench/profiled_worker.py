@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from core import worker
+from core.service import worker
 
 Taken = tuple[int, int, float]
 """Calls of a function, its calls of C functions, and the seconds of both under the profiler."""

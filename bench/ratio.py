@@ -14,10 +14,10 @@ from typing import Any
 import simpy
 
 from bench.halves import Speeds
-from core.replay import Prepared, prepare
-from core.scenario import Scenario
-from core.scenario_file import load_scenario
-from core.warm_start import WarmState, warm_state
+from core.scenario.file import load_scenario
+from core.scenario.replay import Prepared, prepare
+from core.scenario.scenario import Scenario
+from core.scenario.warm_start import WarmState, warm_state
 from scenarios.catalogue import shipped
 from sim.model import Database, Replication
 

@@ -24,10 +24,10 @@ from bench.loopback import Spent, WrongAnswer, answer_of, drive, request_bytes
 from bench.promises import SERVICE_HIT
 from core.clock import DATA_EPOCH_MS
 from core.errors import EdgeproofError, InputError
-from core.launcher import ServiceProcess, running_service
-from core.replay import prepare
-from core.scenario import ENDPOINTS, Scenario
-from core.scenario_file import load_scenario
+from core.scenario.file import load_scenario
+from core.scenario.replay import prepare
+from core.scenario.scenario import ENDPOINTS, Scenario
+from core.service.launcher import ServiceProcess, running_service
 from core.wire import ISOLATE_HEADER
 from scenarios.catalogue import shipped
 from scenarios.rendering import Renderer, Request

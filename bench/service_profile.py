@@ -22,9 +22,9 @@ from bench.loopback import answer_of, request_bytes
 from bench.redis_server import redis_server
 from bench.service_versions import Side, scenario_overrides, spent_on
 from core.errors import InputError
-from core.launcher import ServiceProcess
-from core.limits import DEFAULT_LIMITS
-from core.scenario_file import load_scenario, scenario_data
+from core.scenario.file import load_scenario, scenario_data
+from core.service.launcher import ServiceProcess
+from core.service.limits import DEFAULT_LIMITS
 from scenarios.catalogue import shipped
 
 REQUESTS = 300
@@ -33,7 +33,7 @@ CASES = ("miss", "L2 hit", "L1 hit", "tracked event")
 
 Called = tuple[int, int, float]
 
-_PROBES = ("/bench/profiled_worker.py", "/core/machine.py")
+_PROBES = ("/bench/profiled_worker.py", "/core/metrics/machine.py")
 """The profile itself, and the probe of the machine's speed: not caused by a request."""
 
 _OURS = ("flushall", "info")
@@ -43,12 +43,13 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("threads, hand-over", ("/core/query/lane.py", "/concurrent/futures/", "/threading.py",
                             "/asyncio/futures.py")),
     ("redis-py", ("/redis/", "/core/caching/redis_", "/asyncio/streams.py")),
-    ("HTTP server", ("/uvicorn/", "/starlette/", "/core/protocol.py", "/core/acceptor.py")),
+    ("HTTP server", ("/uvicorn/", "/starlette/", "/core/service/protocol.py",
+                     "/core/service/acceptor.py")),
     ("event loop", ("/asyncio/", "/selectors.py", "/contextlib.py")),
     ("SQLite statements", ("/core/query/database.py",)),
     ("cache", ("/core/caching/",)),
-    ("documents, JSON", ("/core/documents.py", "/json/")),
-    ("metrics", ("/core/profil", "/core/histogram.py", "/core/span.py", "/core/query/executor.py",
+    ("documents, JSON", ("/core/application/documents.py", "/json/")),
+    ("metrics", ("/core/metrics/", "/core/context.py", "/core/query/executor.py",
                  "/core/query/queries.py", "/core/clock.py", "/core/wire.py")),
     ("routing, validation", ("/core/",)),
     ("rest", ("",)),
@@ -94,7 +95,7 @@ def _worker(folder: Path, users: int, out: Path | None) -> Iterator[Side]:
             "roster": str(folder / "none"), "limits": DEFAULT_LIMITS.to_json(), "populate": True,
         }), encoding="utf-8")  # fmt: skip
         (folder / "none").write_text("[]", encoding="utf-8")
-        module = ["core.worker"] if out is None else ["bench.profiled_worker", str(out)]
+        module = ["core.service.worker"] if out is None else ["bench.profiled_worker", str(out)]
         process = ServiceProcess("the worker", [*module, str(plan)], token=None, log=log)
         try:
             yield Side(url=process.ready(), pid=process.pid, redis=redis)

@@ -51,8 +51,8 @@ _ISOLATES = 2 * (PAIRS + 1)
 # Runs on the checkout's own code, so that only what has long been there is used.
 _CHILD = """
 import json, sys
-from core.launcher import running_service
-from core.scenario_file import load_scenario
+from core.service.launcher import running_service
+from core.scenario.file import load_scenario
 from scenarios.catalogue import shipped
 scenario = load_scenario(shipped()["baseline"], overrides=sys.argv[2:])
 with running_service(scenario, token=None, emulate=False, redis=sys.argv[1]) as service:
@@ -96,7 +96,7 @@ def running_version(folder: Path, users: int = REQUESTS) -> Iterator[Side]:
     """
     folder = folder.resolve()
     if not (folder / "core" / "launcher.py").is_file():
-        raise InputError(f"{folder}: no checkout of edgeproof; it has no core/launcher.py")
+        raise InputError(f"{folder}: no checkout of edgeproof; it has no core/service/launcher.py")
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeproof-bench-")))
         redis = stack.enter_context(redis_server(home))

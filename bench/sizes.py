@@ -14,9 +14,9 @@ from core.caching.memory import ENTRY_OVERHEAD, MemoryCache
 from core.caching.policy import CachePolicy, CacheType, Text
 from core.caching.tiered import TieredCache
 from core.clock import ManualClock
+from core.context import Span
 from core.distributions import quantiles
-from core.profiling import BUCKET_BYTES, LatencyProfiler
-from core.span import Span
+from core.metrics.profiler import BUCKET_BYTES, LatencyProfiler
 from core.streams import Purpose, Stream
 from sim.process import IN_FLIGHT_BYTES
 

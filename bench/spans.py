@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.halves import Speeds
 from core.clock import SystemClock
-from core.profiling import LatencyProfiler
+from core.metrics.profiler import LatencyProfiler
 
 ROUNDS = 50
 SPANS = 2_112

@@ -32,9 +32,9 @@ BLOCK = 3
 _CHILD = """
 import gc, sys
 from time import process_time
-from core.replay import prepare
-from core.scenario_file import load_scenario
-from core.warm_start import warm_state
+from core.scenario.replay import prepare
+from core.scenario.file import load_scenario
+from core.scenario.warm_start import warm_state
 from scenarios.catalogue import shipped
 from sim.model import Database, Replication
 scenario = load_scenario(shipped()[sys.argv[1]], overrides=sys.argv[2:])

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from core.record import NEGATIVE, READ_OUTCOMES, STALE
+from core.metrics.record import NEGATIVE, READ_OUTCOMES, STALE
 
 NONE, L1_HIT, L2_HIT, MISS, COLLAPSED, BYPASS = range(len(READ_OUTCOMES))
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
-from core.pace import rate_of
-from core.replay import timed_window
-from core.scenario import Scenario
-from core.scenario_file import scenario_hash
-from core.workload import Workload
+from core.scenario.file import scenario_hash
+from core.scenario.pace import rate_of
+from core.scenario.replay import timed_window
+from core.scenario.scenario import Scenario
+from core.scenario.workload import Workload
 from edgeproof.invocation import current
 from scenarios.catalogue import find_scenario
 

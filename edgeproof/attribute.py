@@ -12,14 +12,14 @@ import typer
 
 from core.attribution.account import account_of
 from core.attribution.bootstrap import Intervals, bootstrap
-from core.attribution.bulk import Window
 from core.attribution.fitted import MIN_CONVERSIONS
 from core.attribution.models import DATA_DRIVEN, MODELS
 from core.attribution.parameters import DirectRule, Parameters
 from core.attribution.path_file import read_paths
-from core.attribution.survey import Survey, account_of_database
 from core.epoch import slip
 from core.errors import InputError
+from core.ledger.database_account import Survey, account_of_database
+from core.ledger.path_reader import Window
 from core.units import parse_duration
 from edgeproof.credit import show_account
 from edgeproof.notices import tell_plain

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from core.errors import InputError
-from core.kpi_lines import kpi_lines
+from core.scenario.kpi_lines import kpi_lines
 from edgeproof.invocation import Invocation, current
 from edgeproof.notices import notice
 from reports.finding import Finding, code_quality, inert, workflow_commands

@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from core.capacity import CapacityPlan
-from core.kpi import Kpi, Outcome
-from core.record import RunRecord
-from core.verdict import Row, compare, outcome
+from core.metrics.capacity import CapacityPlan
+from core.metrics.kpi import Kpi, Outcome
+from core.metrics.record import RunRecord
+from core.metrics.verdict import Row, compare, outcome
 from edgeproof.kpi_findings import kpi_findings, scenario_source, shipped_place
 from edgeproof.options import Judging
 from edgeproof.runs import shown_facts

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from core.kpi import Outcome
+from core.metrics.kpi import Outcome
 from edgeproof.ci import place
 from edgeproof.options import Judging
 from reports import failures, words

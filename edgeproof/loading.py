@@ -10,10 +10,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from core.errors import InputError
-from core.record import RunRecord
-from core.scenario import Scenario
+from core.metrics.record import RunRecord
+from core.scenario.scenario import Scenario
+from core.scenario.workload import Workload
 from core.units import format_duration, parse_duration
-from core.workload import Workload
 from edgeproof.progress import Display
 from edgeproof.runs import write_run
 from scenarios.driver import run_load

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal
 import typer
 
 from core.errors import InputError
-from core.kpi import parse_metric
-from core.replay import timed_window
-from core.scenario import Scenario
-from core.scenario_file import load_scenario
-from core.workload import Workload
+from core.metrics.kpi import parse_metric
+from core.scenario.file import load_scenario
+from core.scenario.replay import timed_window
+from core.scenario.scenario import Scenario
+from core.scenario.workload import Workload
 from edgeproof.ci import Ci, chosen_ci
 from edgeproof.notices import notice, tell_plain, tell_unused
 from scenarios.catalogue import find_scenario

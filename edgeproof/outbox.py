@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from core.backlog import BacklogStatus
 from core.clock import SystemClock
-from core.forwarding.outbox import LEASE_SECONDS, Outbox
+from core.delivery.backlog import BacklogStatus
+from core.delivery.outbox import LEASE_SECONDS, Outbox
 from core.query.database import Database, SqliteDatabase
 from edgeproof.database import DatabaseOption, ask_database, read_database
 from edgeproof.options import JsonOption, PlainOption

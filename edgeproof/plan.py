@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from time import monotonic
 
-from core.capacity import CapacityPoint
-from core.replay import prepare_measured
+from core.metrics.capacity import CapacityPoint
+from core.scenario.replay import prepare_measured
 from edgeproof.asked import asked
 from edgeproof.ci import GithubOption, QualityOption
 from edgeproof.finish import finish, show_table

@@ -11,17 +11,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
-from core.caching.fake_server import STATED_LIMIT
-from core.calibration import Calibration
 from core.errors import EdgeproofError
-from core.kpi import parse_metric
-from core.launcher import running_service
-from core.monitoring import TOKEN_VARIABLE
-from core.record import RunRecord
-from core.replay import Prepared, prepare_measured
-from core.scenario import Scenario
-from core.verdict import relative_error
-from core.workload import Workload
+from core.metrics.kpi import parse_metric
+from core.metrics.record import RunRecord
+from core.metrics.verdict import relative_error
+from core.scenario.calibration import Calibration
+from core.scenario.replay import Prepared, prepare_measured
+from core.scenario.scenario import Scenario
+from core.scenario.workload import Workload
+from core.service.fake_redis import STATED_LIMIT
+from core.service.launcher import running_service
+from core.service.monitoring import TOKEN_VARIABLE
 from edgeproof.asked import asked
 from edgeproof.ci import GithubOption, QualityOption
 from edgeproof.finish import finish

@@ -12,8 +12,8 @@ from typing import Annotated
 
 import typer
 
-from core.backlog import Backlog, BacklogStatus, DeadLetter
 from core.clock import SystemClock
+from core.delivery.backlog import Backlog, BacklogStatus, DeadLetter
 from core.errors import InputError
 from core.query.database import Database, SqliteDatabase
 from edgeproof.database import DatabaseOption, ask_database, read_database

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from core.capacity import CapacityPlan
 from core.errors import InputError
-from core.record import RunRecord, read_record
-from core.scenario_file import parse_scenario
+from core.metrics.capacity import CapacityPlan
+from core.metrics.record import RunRecord, read_record
+from core.scenario.file import parse_scenario
 from core.texts import read_json
 from edgeproof.ci import GithubOption, QualityOption
 from edgeproof.finish import finish

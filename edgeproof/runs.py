@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
-from core.machine import description
-from core.record import Requests, RunRecord, write_record
+from core.metrics.machine import description
+from core.metrics.record import Requests, RunRecord, write_record
 from edgeproof.invocation import current
 from reports.asked import asked_rows
 

@@ -10,15 +10,15 @@ from typing import Annotated
 
 import typer
 
+from core.application.seeding import seed_database
+from core.attribution.cells import guarded
 from core.attribution.models import MODELS
-from core.cells import guarded
-from core.population import populate
 from core.query.database import SqliteDatabase
 from core.query.statements import whole_table
-from core.replay import prepare_measured
-from core.scenario import Scenario
-from core.scenario_file import scenario_hash
-from core.seeding import seed_database
+from core.scenario.file import scenario_hash
+from core.scenario.population import populate
+from core.scenario.replay import prepare_measured
+from core.scenario.scenario import Scenario
 from edgeproof.notices import notice
 from edgeproof.options import (
     RateOption,

@@ -11,12 +11,12 @@ from typing import Annotated, TextIO
 
 import typer
 
-from core.addresses import is_loopback
-from core.attribution.provenance import database_state
 from core.errors import EdgeproofError, InputError
-from core.launcher import MAX_WORKERS, running_service
-from core.limits import DEFAULT_LIMITS, GRACE_SECONDS, ConnectionLimits
-from core.monitoring import TOKEN_VARIABLE
+from core.ledger.provenance import database_state
+from core.scenario.addresses import is_loopback
+from core.service.launcher import MAX_WORKERS, running_service
+from core.service.limits import DEFAULT_LIMITS, GRACE_SECONDS, ConnectionLimits
+from core.service.monitoring import TOKEN_VARIABLE
 from core.units import parse_duration
 from edgeproof.invocation import current
 from edgeproof.notices import notice

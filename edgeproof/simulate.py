@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from time import monotonic
 
-from core.replay import prepare_measured
+from core.scenario.replay import prepare_measured
 from edgeproof.asked import asked
 from edgeproof.ci import GithubOption, QualityOption
 from edgeproof.finish import finish

@@ -12,16 +12,18 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from core.attribution.bulk import Window
-from core.attribution.connections import open_writer
 from core.attribution.fitted import MIN_CONVERSIONS
-from core.attribution.ledger import store_waiting
 from core.attribution.parameters import Parameters
-from core.attribution.provenance import database_state
 from core.attribution.scheme import Scheme
-from core.attribution.singly import Stored
-from core.attribution.survey import Survey, fit_database
-from core.attribution.upkeep import (
+from core.clock import SystemClock, epoch_ms
+from core.errors import InputError
+from core.ledger.bulk_store import store_waiting
+from core.ledger.connections import open_writer
+from core.ledger.database_account import Survey, fit_database
+from core.ledger.one_by_one import Stored
+from core.ledger.path_reader import Window
+from core.ledger.provenance import database_state
+from core.ledger.recount import (
     Difference,
     Totals,
     keep_model,
@@ -31,8 +33,6 @@ from core.attribution.upkeep import (
     share_out_anew,
     uneven,
 )
-from core.clock import SystemClock, epoch_ms
-from core.errors import InputError
 from core.query.database import SqliteDatabase
 from edgeproof.attribute import MostChannelsOption, direct_rule, milliseconds
 from edgeproof.database import DatabaseOption, check_database

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.kpi import ENDPOINT_SERIES, Kpi
-from core.record import RunRecord, Windows
+from core.metrics.kpi import ENDPOINT_SERIES, Kpi
+from core.metrics.record import RunRecord, Windows
 from reports import words
 
 QUANTILES = ("p50", "p95", "p99")

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from core.capacity import CapacityPlan
-from core.kpi import Kpi
+from core.metrics.capacity import CapacityPlan
+from core.metrics.kpi import Kpi
 from reports import style, words
 from reports.capacity_words import capacity_finding
 

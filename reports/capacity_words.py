@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.capacity import CapacityPlan, CapacityPoint
-from core.kpi import Kpi
+from core.metrics.capacity import CapacityPlan, CapacityPoint
+from core.metrics.kpi import Kpi
 from reports import tables, words
 
 

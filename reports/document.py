@@ -10,7 +10,7 @@ from pathlib import Path
 
 from core.attribution.account import Account, ChannelRow
 from core.attribution.bootstrap import Intervals
-from core.cells import guarded
+from core.attribution.cells import guarded
 from reports import failures, page, style
 from reports.credit import credit
 from reports.figures import draw

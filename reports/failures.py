@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from core.failures import Cause, Failure
-from core.record import RunRecord
+from core.metrics.failures import Cause, Failure
+from core.metrics.record import RunRecord
 from core.units import parse_duration
 from reports import words
 

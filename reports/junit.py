@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Literal
 from xml.etree import ElementTree
 
-from core.capacity import CapacityPlan
-from core.kpi import Outcome
-from core.verdict import Row
+from core.metrics.capacity import CapacityPlan
+from core.metrics.kpi import Outcome
+from core.metrics.verdict import Row
 from reports import failures, words
 from reports.report import Report
 

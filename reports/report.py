@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.capacity import CapacityPlan
-from core.kpi import Kpi, Outcome
-from core.record import RunRecord
-from core.verdict import Row
+from core.metrics.capacity import CapacityPlan
+from core.metrics.kpi import Kpi, Outcome
+from core.metrics.record import RunRecord
+from core.metrics.verdict import Row
 from reports import words
 from reports.capacity_words import capacity_finding
 

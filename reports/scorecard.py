@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 from matplotlib.transforms import blended_transform_factory
 
-from core.kpi import Interval, Kpi, Outcome, Verdict
-from core.verdict import Row
+from core.metrics.kpi import Interval, Kpi, Outcome, Verdict
+from core.metrics.verdict import Row
 from reports import style, words
 
 OUTCOME_COLOURS = {

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
-from core.histogram import LatencyHistogram
-from core.kpi import ENDPOINT_SERIES, Kpi, Outcome, Verdict
-from core.record import RunRecord
-from core.verdict import compare
+from core.metrics.histogram import LatencyHistogram
+from core.metrics.kpi import ENDPOINT_SERIES, Kpi, Outcome, Verdict
+from core.metrics.record import RunRecord
+from core.metrics.verdict import compare
 from reports import style, words
 from reports.scorecard import OUTCOME_COLOURS
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from core.kpi import Interval, Outcome, Verdict
-from core.verdict import Row
+from core.metrics.kpi import Interval, Outcome, Verdict
+from core.metrics.verdict import Row
 
 SCHEMA_VERSION = 1
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size
 
-from core.capacity import CapacityPlan
-from core.kpi import Kpi
-from core.verdict import Row
+from core.metrics.capacity import CapacityPlan
+from core.metrics.kpi import Kpi
+from core.metrics.verdict import Row
 from reports import tables, words
 from reports.labels import fitting
 

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from core.kpi import Kpi, parse_metric
-from core.record import RunRecord, Windows
+from core.metrics.kpi import Kpi, parse_metric
+from core.metrics.record import RunRecord, Windows
 from core.units import parse_duration
 from reports import style, words
 from reports.breach import first_breach, over_time, window_kpi

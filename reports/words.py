@@ -7,10 +7,10 @@ import re
 import textwrap
 from collections.abc import Sequence
 
-from core.kpi import Interval, Kpi, Metric, Outcome, Verdict
-from core.record import RunRecord
+from core.metrics.kpi import Interval, Kpi, Metric, Outcome, Verdict
+from core.metrics.record import RunRecord
+from core.metrics.verdict import Row
 from core.units import format_duration
-from core.verdict import Row
 
 SYMBOLS = {
     Outcome.PASS: "✓",

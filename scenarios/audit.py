@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from core.failures import Cause, Failure
-from core.record import Audit
-from core.workload import Workload, rows_hash
+from core.metrics.failures import Cause, Failure
+from core.metrics.record import Audit
+from core.scenario.workload import Workload, rows_hash
 from scenarios.result import Kind, LoadResult, Rows, Snapshot
 
 MAX_DROPPED = 0.001

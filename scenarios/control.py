@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from core.errors import EdgeproofError
-from core.failures import reason_text
+from core.metrics.failures import reason_text
 from core.texts import parse_json
 from scenarios.diagnosis import kind_of
 from scenarios.result import Snapshot

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from core.addresses import is_loopback
 from core.errors import EdgeproofError, InputError
-from core.scenario import Scenario
-from core.workload import Workload
+from core.scenario.addresses import is_loopback
+from core.scenario.scenario import Scenario
+from core.scenario.workload import Workload
 
 ALLOWED_HOSTS = "EDGEPROOF_ALLOWED_HOSTS"
 """Environment variable: host names that may be loaded, separated by commas."""

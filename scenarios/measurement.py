@@ -9,19 +9,19 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from core.destination import delivery_notes
-from core.failures import CAUSES, Cause, Failure, counted
-from core.histogram import LatencyHistogram
-from core.record import (
+from core.metrics.failures import CAUSES, Cause, Failure, counted
+from core.metrics.histogram import LatencyHistogram
+from core.metrics.record import (
     Requests,
     RunRecord,
     count_reads,
     endpoint_latencies,
     window_columns,
 )
-from core.scenario import Scenario
-from core.scenario_file import scenario_data, scenario_hash
-from core.workload import Workload
+from core.scenario.destination import delivery_notes
+from core.scenario.file import scenario_data, scenario_hash
+from core.scenario.scenario import Scenario
+from core.scenario.workload import Workload
 from scenarios.audit import audit_of
 from scenarios.result import TIMED_STAGES, Kind, LoadResult
 

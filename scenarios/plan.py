@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import InputError
-from core.kpi import ENDPOINT_SERIES
-from core.machine import description
-from core.scenario import Scenario
-from core.scenario_file import parse_scenario, scenario_data
+from core.metrics.kpi import ENDPOINT_SERIES
+from core.metrics.machine import description
+from core.scenario.file import parse_scenario, scenario_data
+from core.scenario.scenario import Scenario
+from core.scenario.workload import Workload
 from core.texts import read_json
-from core.workload import Workload
 from scenarios.hosts import MAX_DURATION, MAX_RATE, check_bounds, checked_hosts, peak_rate
 from scenarios.rendering import compiled
 from scenarios.routing import Routing

@@ -14,11 +14,11 @@ from urllib.parse import quote
 
 from core.attribution.models import MODELS
 from core.errors import InputError
-from core.population import Event, Events, conversion_id, model_of, user_id
-from core.scenario import ENDPOINTS, Scenario
-from core.targets import PLACEHOLDERS, Target
+from core.scenario.population import Event, Events, conversion_id, model_of, user_id
+from core.scenario.scenario import ENDPOINTS, Scenario
+from core.scenario.targets import PLACEHOLDERS, Target
+from core.scenario.workload import Workload
 from core.wire import ISOLATE_HEADER
-from core.workload import Workload
 from scenarios.routing import Routing
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import EdgeproofError
-from core.failures import Cause
-from core.histogram import LatencyHistogram
+from core.metrics.failures import Cause
+from core.metrics.histogram import LatencyHistogram
 
 RESULT_VERSION = 1
 ROWS_FILE = "rows.npz"

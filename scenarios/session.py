@@ -18,8 +18,8 @@ from locust.exception import StopTest
 from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
 from core.errors import EdgeproofError, InputError
-from core.replay import prepare
-from core.scenario_file import load_scenario
+from core.scenario.file import load_scenario
+from core.scenario.replay import prepare
 from scenarios.catalogue import find_scenario
 from scenarios.console import Console
 from scenarios.control import TOKEN

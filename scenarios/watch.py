@@ -9,7 +9,7 @@ from typing import Any
 
 import gevent
 
-from core.machine import fixed_work
+from core.metrics.machine import fixed_work
 from scenarios.control import ServiceControl
 from scenarios.result import Snapshot
 

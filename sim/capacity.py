@@ -6,13 +6,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from core.capacity import CapacityPlan, CapacityPoint
 from core.errors import InputError
-from core.kpi import Kpi, judge
-from core.pace import rate_of
-from core.replay import prepare_measured
-from core.scenario import Scenario
-from core.scenario_file import scenario_hash
+from core.metrics.capacity import CapacityPlan, CapacityPoint
+from core.metrics.kpi import Kpi, judge
+from core.scenario.file import scenario_hash
+from core.scenario.pace import rate_of
+from core.scenario.replay import prepare_measured
+from core.scenario.scenario import Scenario
 from sim.rates import at_rate, is_trace, mean, saturated, why
 from sim.replications import Replications, replications
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.emulation import Executions
-from core.scenario import Scenario
+from core.emulation.database import Executions
+from core.scenario.scenario import Scenario
 from sim.loop import SimLoop
 from sim.process import SimulatedPlatform
 

@@ -12,27 +12,27 @@ from typing import Any
 import numpy as np
 import simpy
 
+from core.application.seeding import seed_database
+from core.application.warming import Warmer
 from core.attribution.models import MODELS
 from core.attribution.scheme import Scheme
-from core.attribution.upkeep import newest_row
 from core.caching.edge_kv import EdgeKV, FilledEdgeKV, WriteLimit
 from core.caching.kv import KVStore, MemoryKV
-from core.calibration import Calibration
-from core.conversions import Inbox
-from core.emulation import Executions
+from core.context import Span
+from core.delivery.queue import Inbox
+from core.emulation.database import Executions
 from core.errors import StoreError
-from core.failures import CAUSES, Cause, Failure, counted
-from core.histogram import LatencyHistogram
-from core.population import Events, conversion_id, model_of, populate, user_id
+from core.ledger.recount import newest_row
+from core.metrics.failures import CAUSES, Cause, Failure, counted
+from core.metrics.histogram import LatencyHistogram
+from core.metrics.record import Requests
 from core.query.database import SqliteDatabase
-from core.record import Requests
-from core.replay import Prepared
-from core.scenario import ENDPOINTS, Scenario
-from core.seeding import seed_database
-from core.span import Span
+from core.scenario.calibration import Calibration
+from core.scenario.population import Events, conversion_id, model_of, populate, user_id
+from core.scenario.replay import Prepared
+from core.scenario.scenario import ENDPOINTS, Scenario
+from core.scenario.warm_start import WarmState
 from core.streams import Purpose, Stream
-from core.warm_start import WarmState
-from core.warming import Warmer
 from sim.database import Image, ScratchDatabase
 from sim.growth import QueueGrowth
 from sim.loop import SimLoop

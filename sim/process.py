@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from core.application import Application
+from core.application.application import Application
 from core.attribution.scheme import Scheme
-from core.backlog import Backlog
 from core.caching.kv import KVStore
 from core.clock import DATA_EPOCH_MS
-from core.conversions import Inbox
+from core.context import BATCH_SLOT_COUNT, CURRENT, SLOT_COUNT
+from core.delivery.backlog import Backlog
+from core.delivery.outbox import outbox_of
+from core.delivery.queue import Inbox
+from core.delivery.receiver import AcceptingReceiver, DelayedReceiver
 from core.distributions import Distribution
-from core.emulation import DelayedDatabase, DelayedKV, Executions, FaultSchedule
-from core.forwarding.outbox import outbox_of
-from core.forwarding.receiver import AcceptingReceiver, DelayedReceiver
+from core.emulation.database import DelayedDatabase, DelayedKV, Executions, FaultSchedule
 from core.query.cache import RULES, query_cache_of
 from core.query.database import Database
 from core.query.executor import QueryExecutor
-from core.scenario import Scenario
-from core.span import BATCH_SLOT_COUNT, CURRENT, SLOT_COUNT
+from core.scenario.scenario import Scenario
 from core.streams import Purpose, Stream
 from sim.loop import SimLoop
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.estimate import estimate_of
-from core.kpi import ENDPOINT_SERIES, Kpi
-from core.pace import rate_of, with_rate
-from core.replay import timed_window
-from core.scenario import Scenario
+from core.metrics.estimate import estimate_of
+from core.metrics.kpi import ENDPOINT_SERIES, Kpi
+from core.scenario.pace import rate_of, with_rate
+from core.scenario.replay import timed_window
+from core.scenario.scenario import Scenario
 from sim.replications import Found
 
 SATURATION = 0.01
@@ -16,7 +16,7 @@ SATURATION = 0.01
 
 
 def at_rate(scenario: Scenario, rate: float) -> Scenario:
-    """Return *scenario* at *rate* requests/s, as `core.pace.rate_of` counts them.
+    """Return *scenario* at *rate* requests/s, as `core.scenario.pace.rate_of` counts them.
 
     The accesses of a trace stay the same at every rate: the times between them are stretched or
     compressed, and with them the duration, the warm-up, the stages and the times of faults.

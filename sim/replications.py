@@ -8,15 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from core.calibration import Calibration
-from core.destination import delivery_notes
-from core.kpi import ALIASES, ENDPOINT_SERIES, Metric, parse_metric
-from core.record import RunRecord, count_reads, endpoint_latencies, window_columns
-from core.replay import Prepared, prepare
-from core.scenario import Scenario
-from core.scenario_file import scenario_data, scenario_hash
-from core.warm_start import warm_state
-from core.worker_pool import worker_pool, workers_deaf_to_ctrl_c
+from core.metrics.kpi import ALIASES, ENDPOINT_SERIES, Metric, parse_metric
+from core.metrics.record import RunRecord, count_reads, endpoint_latencies, window_columns
+from core.processes import worker_pool, workers_deaf_to_ctrl_c
+from core.scenario.calibration import Calibration
+from core.scenario.destination import delivery_notes
+from core.scenario.file import scenario_data, scenario_hash
+from core.scenario.replay import Prepared, prepare
+from core.scenario.scenario import Scenario
+from core.scenario.warm_start import warm_state
 from sim.model import Database, Outcome, Replication
 
 SUMMARY = tuple(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from core.calibration import Calibration
-from core.record import Requests, RunRecord
-from core.replay import Prepared, prepare
-from core.scenario import Scenario
-from core.warm_start import warm_state
+from core.metrics.record import Requests, RunRecord
+from core.scenario.calibration import Calibration
+from core.scenario.replay import Prepared, prepare
+from core.scenario.scenario import Scenario
+from core.scenario.warm_start import warm_state
 from sim.model import Replication
 from sim.replications import record_of
 from sim.replications import replications as replicating

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.benchmarks.fixtures import Tiers, finish
-from core.attribution.batch import BatchAttributionProcessor
 from core.caching.kv import MemoryKV
 from core.clock import DATA_EPOCH_MS, ManualClock
-from core.population import conversion_id
-from core.span import Span
+from core.context import Span
+from core.ledger.processor import BatchAttributionProcessor
+from core.scenario.population import conversion_id
 
 BATCH = 50
 ROUNDS = 60

@@ -9,12 +9,12 @@ from itertools import count
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.benchmarks.fixtures import Tiers, finish
+from core.application.cdp import journey_key
 from core.caching.kv import MemoryKV
 from core.caching.memory import MemoryCache
 from core.caching.redis_kv import embedded_kv
-from core.cdp import journey_key
 from core.clock import ManualClock
-from core.span import Span
+from core.context import Span
 from core.wire import L1_HIT, L2_HIT, MISS
 
 USER = "u7"

@@ -8,11 +8,11 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from core.attribution.fitted import FittedModel
 from core.attribution.parameters import Parameters
-from core.attribution.sample import PAGE, Sample
-from core.attribution.settings import Attribution
 from core.clock import DATA_EPOCH_MS
-from core.population import CHANNELS
+from core.ledger.sample import PAGE, Sample
 from core.query.database import Row
+from core.scenario.attribution import Attribution
+from core.scenario.population import CHANNELS
 
 EVENTS = Attribution().fit_events
 JOURNEY = 6

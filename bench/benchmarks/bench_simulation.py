@@ -6,8 +6,8 @@ import numpy as np
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.benchmarks.fixtures import scenario
-from core.replay import prepare
-from core.warm_start import warm_state
+from core.scenario.replay import prepare
+from core.scenario.warm_start import warm_state
 from sim.model import Database, Outcome, Replication
 
 ROUNDS = 5

@@ -6,25 +6,25 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-from core.attribution.current import CurrentScheme
+from core.application.cdp import Cdp
+from core.application.seeding import seed_database
 from core.attribution.scheme import Scheme
-from core.attribution.upkeep import newest_row
 from core.caching.kv import KVStore
 from core.caching.memory import MemoryCache
 from core.caching.policy import CachePolicy
 from core.caching.tiered import TieredCache
-from core.cdp import Cdp
 from core.clock import ManualClock
-from core.conversions import ConversionQueue
+from core.delivery.queue import ConversionQueue
 from core.errors import EdgeproofError
-from core.population import populate
-from core.profiling import LatencyProfiler
+from core.ledger.current_scheme import CurrentScheme
+from core.ledger.recount import newest_row
+from core.metrics.profiler import LatencyProfiler
 from core.query.database import SqliteDatabase
 from core.query.queries import Queries
-from core.replay import prepare
-from core.scenario import Scenario
-from core.scenario_file import load_scenario
-from core.seeding import seed_database
+from core.scenario.file import load_scenario
+from core.scenario.population import populate
+from core.scenario.replay import prepare
+from core.scenario.scenario import Scenario
 from scenarios.catalogue import shipped
 
 _T = TypeVar("_T")

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from core.attribution.cells import unguarded
 from core.attribution.joiner import DEFAULT, Parts, named
 from core.attribution.names import is_absent
 from core.attribution.paths import Paths
 from core.attribution.table import NoHeader, Table, find_table, open_text
-from core.cells import unguarded
 from core.errors import InputError
 
 PATH, CONVERSIONS, VALUE, NULLS = (

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from core.caching import stale
 from core.caching.envelope import Envelope
 from core.caching.frozen import freeze
+from core.caching.invalidation_log import LOADED, Target
 from core.caching.policy import CacheType
 from core.caching.read import MISSED, Load, Read
-from core.caching.stamps import LOADED, Target
+from core.context import Span
 from core.errors import StoreError
-from core.record import NEGATIVE
-from core.span import Span
+from core.metrics.record import NEGATIVE
 from core.wire import BYPASS, L2_HIT, MISS
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from core.caching.stamps import Target
+from core.caching.invalidation_log import Target
 
 
 class LeaderLeft(Exception):

@@ -7,8 +7,8 @@ import json
 from typing import Any, NamedTuple, Protocol
 
 from core.caching.channel import InvalidationChannel
+from core.caching.invalidation_log import Stamps, Target
 from core.caching.kv import KVStore
-from core.caching.stamps import Stamps, Target
 from core.errors import StoreError
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from core.caching.flights import Flight
 from core.caching.policy import CacheType
-from core.span import CURRENT, SLOTS, Operation, Span
+from core.context import CURRENT, SLOTS, Operation, Span
 
 MISSED: Any = object()
 """In place of a value where a tier has nothing that it may answer with."""

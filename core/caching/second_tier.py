@@ -9,9 +9,9 @@ from typing import Any
 from core.caching.breaker import CircuitBreaker
 from core.caching.edge_kv import KEYS_PER_READ
 from core.caching.envelope import Envelope, loaded_ms_of, unseal
+from core.caching.invalidation_log import Stamps
 from core.caching.kv import KVStore, StoreItem
 from core.caching.policy import CacheType
-from core.caching.stamps import Stamps
 from core.caching.statistics import TieredStatistics
 from core.errors import StoreError, StoreTimeout
 

@@ -10,7 +10,7 @@ from core.caching.flights import Flight, LeaderLeft
 from core.caching.lifetime import Standing
 from core.caching.memory import Life
 from core.caching.read import MISSED, Read
-from core.record import NEGATIVE, STALE
+from core.metrics.record import NEGATIVE, STALE
 from core.wire import L1_HIT
 
 if TYPE_CHECKING:

@@ -14,18 +14,18 @@ from core.caching.envelope import HEADER_BYTES, Envelope, seal
 from core.caching.flights import Flights, LeaderLeft
 from core.caching.frozen import freeze
 from core.caching.invalidation import Invalidator, Removed
+from core.caching.invalidation_log import LOADED, Stamps, Target
 from core.caching.kv import KVStore, StoreItem
 from core.caching.lifetime import Lifetime
 from core.caching.memory import MemoryCache
 from core.caching.policy import CachePolicy, CacheType
 from core.caching.read import MISSED, Load, Read
 from core.caching.second_tier import SecondTier
-from core.caching.stamps import LOADED, Stamps, Target
 from core.caching.statistics import NEGATIVE_COLUMN, OUTCOME_MASK, STALE_COLUMN, TieredStatistics
 from core.clock import Clock, epoch_ms
+from core.context import Span
 from core.errors import StoreError
-from core.record import NEGATIVE, STALE
-from core.span import Span
+from core.metrics.record import NEGATIVE, STALE
 from core.streams import Purpose
 from core.wire import BYPASS, COLLAPSED, L1_HIT, L2_HIT, MISS
 

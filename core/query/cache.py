@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from core.caching.invalidation_log import LOADED, Target
 from core.caching.keys import KEPT_CHARACTERS, cache_key
-from core.caching.stamps import LOADED, Target
 from core.query import statements
-from core.tiers import QueryRows
+from core.scenario.tiers import QueryRows
 
 _MOST_PARTS = 8  # of the key of rows: its kind and subjects
 ENTRY_OVERHEAD = 600

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from core.caching.stamps import LOADED
+from core.caching.invalidation_log import LOADED
 from core.clock import Clock, epoch_ms
 from core.errors import StoreError, StoreTimeout
-from core.histogram import LatencyHistogram
-from core.profiling import summarise
+from core.metrics.histogram import LatencyHistogram
+from core.metrics.profiler import summarise
 from core.query.cache import CacheRule, QueryCache
 from core.query.database import Command, Database, Metered, Row
 from core.query.limits import MAX_PARAMETERS

@@ -201,7 +201,7 @@ def test_missing_golden_file_says_how_it_is_made(scenario: Path, tmp_path: Path)
 
 
 def test_traced_scenario_has_the_same_figures_wherever_its_trace_lies(tmp_path: Path) -> None:
-    from core.scenario_file import load_scenario
+    from core.scenario.file import load_scenario
 
     path = tmp_path / "small.toml"
     path.write_text(SCENARIO.format(rate=60), encoding="utf-8")

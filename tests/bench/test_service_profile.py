@@ -37,12 +37,14 @@ def test_layers_are_told_by_file_and_freed_of_the_profiler() -> None:
     assert layer_of("/x/core/caching/tiered.py") == "cache"
     assert layer_of("/x/asyncio/streams.py") == "redis-py"
     assert layer_of("/x/asyncio/events.py") == "event loop"
-    before = Snapshot(functions={"/core/cdp.py:track": (5, 5, 1.0)}, call=0.01, c_call=0.02)
+    before = Snapshot(
+        functions={"/core/application/cdp.py:track": (5, 5, 1.0)}, call=0.01, c_call=0.02
+    )
     after = Snapshot(
         functions={
-            "/core/cdp.py:track": (15, 25, 3.0),
+            "/core/application/cdp.py:track": (15, 25, 3.0),
             "/core/query/lane.py:run": (10, 0, 0.05),
-            "/core/machine.py:fixed_work": (1, 0, 9.0),
+            "/core/metrics/machine.py:fixed_work": (1, 0, 9.0),
         },
         call=0.01, c_call=0.02,
     )  # fmt: skip

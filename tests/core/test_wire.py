@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.record import NEGATIVE, READ_NAMES, READ_OUTCOMES, STALE
+from core.metrics.record import NEGATIVE, READ_NAMES, READ_OUTCOMES, STALE
 from core.wire import (
     BYPASS,
     COLLAPSED,

@@ -14,16 +14,16 @@ from xml.etree import ElementTree
 
 import pytest
 
+from core.application.seeding import seed_database
 from core.attribution.account import account_of
+from core.attribution.cells import guarded
 from core.attribution.models import MODELS
 from core.attribution.parameters import OTHER, Parameters
-from core.cells import guarded
-from core.population import populate
 from core.query.database import SqliteDatabase
 from core.query.statements import INSERT_CONVERSION, INSERT_EVENT
-from core.replay import prepare
-from core.scenario_file import load_scenario
-from core.seeding import seed_database
+from core.scenario.file import load_scenario
+from core.scenario.population import populate
+from core.scenario.replay import prepare
 from edgeproof.credit import tables
 from edgeproof.main import main
 from reports.credit import credit, credit_finding

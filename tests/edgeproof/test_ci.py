@@ -11,9 +11,9 @@ import pytest
 
 from bench.golden import Checked, Difference, Subject
 from core.errors import InputError
-from core.kpi import Kpi
-from core.record import RunRecord
-from core.scenario import Scenario
+from core.metrics.kpi import Kpi
+from core.metrics.record import RunRecord
+from core.scenario.scenario import Scenario
 from edgeproof.ci import chosen_ci, fitting, relative
 from edgeproof.finish import finish
 from edgeproof.golden_findings import findings, summary

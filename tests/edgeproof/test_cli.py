@@ -21,14 +21,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.kpi import ALIASES, Outcome
-from core.population import populate
+from core.application.seeding import seed_database
+from core.metrics.kpi import ALIASES, Outcome
+from core.metrics.record import RunRecord, read_record, write_record
 from core.query.database import SqliteDatabase
-from core.record import RunRecord, read_record, write_record
-from core.replay import prepare
-from core.scenario import Scenario
-from core.scenario_file import load_scenario, parse_scenario, scenario_data
-from core.seeding import seed_database
+from core.scenario.file import load_scenario, parse_scenario, scenario_data
+from core.scenario.population import populate
+from core.scenario.replay import prepare
+from core.scenario.scenario import Scenario
 from edgeproof.finish import exit_code
 from edgeproof.main import main
 from edgeproof.options import Judging
@@ -406,7 +406,7 @@ def test_exit_code_is_3_before_1_before_4_before_0(
     gate: str, strict: bool, model_holds: bool
 ) -> None:
     """Against the rule as the design states it, over every set of three outcomes."""
-    from core.kpi import overall
+    from core.metrics.kpi import overall
 
     for outcomes in itertools.product(OUTCOMES, repeat=3):
         misses = Outcome.FAIL in outcomes or (gate != "alert" and Outcome.WARN in outcomes)
@@ -611,7 +611,7 @@ def test_report_of_a_run_that_cannot_be_trusted_goes_into_the_run_and_exits_3(
 ) -> None:
     from dataclasses import replace
 
-    from core.record import Audit
+    from core.metrics.record import Audit
 
     record = read_record(judged_run / "record.json")
     audit = Audit(

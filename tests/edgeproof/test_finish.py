@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.kpi import Interval, Outcome, judge, parse_kpi
-from core.verdict import Row
+from core.metrics.kpi import Interval, Outcome, judge, parse_kpi
+from core.metrics.verdict import Row
 from edgeproof.finish import exit_code, outcomes, show_table
 from edgeproof.options import judging
 

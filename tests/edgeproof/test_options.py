@@ -13,9 +13,9 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
-from core.capacity import CapacityPlan
-from core.record import read_record, write_record
-from core.scenario_file import load_scenario, scenario_data
+from core.metrics.capacity import CapacityPlan
+from core.metrics.record import read_record, write_record
+from core.scenario.file import load_scenario, scenario_data
 from edgeproof.main import app, main
 from scenarios.catalogue import shipped
 from sim.simulate import simulate

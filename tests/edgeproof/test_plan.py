@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from core.capacity import CapacityPlan
+from core.metrics.capacity import CapacityPlan
 from tests.edgeproof.commands import called, edgeproof, running
 
 SMALL = (

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from core.calibration import Calibration
-from core.kpi import parse_metric
-from core.record import read_record
-from core.replay import prepare
-from core.scenario_file import parse_scenario
+from core.metrics.kpi import parse_metric
+from core.metrics.record import read_record
+from core.scenario.calibration import Calibration
+from core.scenario.file import parse_scenario
+from core.scenario.replay import prepare
 from edgeproof.prove import model_verdict
 from tests.edgeproof.commands import SMALL, Watched, descendants, running
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from core.kpi import parse_metric
-from core.scenario_file import load_scenario
+from core.metrics.kpi import parse_metric
+from core.scenario.file import load_scenario
 from edgeproof.main import main
 from scenarios.catalogue import shipped
 from sim.simulate import simulate

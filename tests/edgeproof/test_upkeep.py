@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from core.attribution.batch import BatchAttributionProcessor
 from core.clock import ManualClock
-from core.profiling import LatencyProfiler
+from core.context import Span
+from core.ledger.processor import BatchAttributionProcessor
+from core.metrics.profiler import LatencyProfiler
 from core.query.database import SqliteDatabase
 from core.query.queries import Queries
 from core.query.statements import ENQUEUE, INSERT_CONVERSION, INSERT_EVENT
-from core.span import Span
 from edgeproof.main import main
-from tests.core.attribution.test_batch import purchase, touch
+from tests.core.ledger.test_processor import purchase, touch
 from tests.edgeproof.commands import (
     LIMIT_SECONDS,
     Watched,

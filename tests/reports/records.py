@@ -9,11 +9,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core.capacity import CapacityPlan, CapacityPoint
-from core.failures import CAUSES, Cause, Failure, counted
-from core.histogram import LatencyHistogram
-from core.kpi import Kpi, judge
-from core.record import (
+from core.metrics.capacity import CapacityPlan, CapacityPoint
+from core.metrics.failures import CAUSES, Cause, Failure, counted
+from core.metrics.histogram import LatencyHistogram
+from core.metrics.kpi import Kpi, judge
+from core.metrics.record import (
     Audit,
     Requests,
     RunRecord,
@@ -22,7 +22,7 @@ from core.record import (
     endpoint_latencies,
     window_columns,
 )
-from core.scenario import Scenario
+from core.scenario.scenario import Scenario
 
 WARM_UP = 5.0
 SCENARIO = Scenario.model_validate({"name": "steady-240", "warm_up": "5s", "duration": "50s"})

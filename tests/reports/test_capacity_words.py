@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from core.capacity import CapacityPlan, CapacityPoint
-from core.kpi import judge, parse_kpi
+from core.metrics.capacity import CapacityPlan, CapacityPoint
+from core.metrics.kpi import judge, parse_kpi
 from reports.capacity_words import capacity_finding, points_table
 
 TRACK = parse_kpi("p95_track", "< 100ms", "> 200ms")

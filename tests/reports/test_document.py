@@ -13,9 +13,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from core.kpi import Outcome
-from core.record import RunRecord
-from core.verdict import compare, outcome
+from core.metrics.kpi import Outcome
+from core.metrics.record import RunRecord
+from core.metrics.verdict import compare, outcome
 from reports.document import Report, write_report
 from reports.junit import junit
 from tests.reports import records

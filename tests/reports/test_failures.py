@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from core.failures import Cause, Failure
+from core.metrics.failures import Cause, Failure
 from reports.failures import answered, data, failures_table, lines, text
 from tests.reports import records
 

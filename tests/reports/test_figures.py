@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from core.kpi import Outcome, parse_kpi
-from core.verdict import compare
+from core.metrics.kpi import Outcome, parse_kpi
+from core.metrics.verdict import compare
 from reports import style
 from reports.breach import first_breach
 from reports.figures import capacity, scorecard, spectrum, timeline

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from core.capacity import CapacityPlan
-from core.kpi import Outcome
-from core.verdict import compare, outcome
+from core.metrics.capacity import CapacityPlan
+from core.metrics.kpi import Outcome
+from core.metrics.verdict import compare, outcome
 from reports.junit import Case, junit, written
 from reports.report import Report
 from tests.reports import records

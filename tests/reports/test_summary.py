@@ -7,8 +7,8 @@ import math
 
 import pytest
 
-from core.kpi import Outcome, judge, parse_kpi
-from core.verdict import Row, compare
+from core.metrics.kpi import Outcome, judge, parse_kpi
+from core.metrics.verdict import Row, compare
 from reports.summary import summary
 from tests.reports import records
 

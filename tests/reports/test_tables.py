@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.kpi import Kpi, judge, parse_kpi, parse_metric
-from core.record import RunRecord
-from core.verdict import Row, compare
+from core.metrics.kpi import Kpi, judge, parse_kpi, parse_metric
+from core.metrics.record import RunRecord
+from core.metrics.verdict import Row, compare
 from reports import tables, words
 from scenarios import audit
 from tests.reports import records

@@ -7,7 +7,7 @@ import math
 import pytest
 from markdown_it import MarkdownIt
 
-from core.verdict import compare
+from core.metrics.verdict import compare
 from reports.text_figure import (
     WIDTH,
     Bar,

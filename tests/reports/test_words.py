@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from core.kpi import Outcome, judge, parse_kpi, parse_metric
-from core.verdict import Row, compare
+from core.metrics.kpi import Outcome, judge, parse_kpi, parse_metric
+from core.metrics.verdict import Row, compare
 from reports import words
 from tests.reports import records
 

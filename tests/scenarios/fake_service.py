@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from core.histogram import LatencyHistogram
+from core.metrics.histogram import LatencyHistogram
 from core.wire import L1_HIT, L2_HIT, MISS, cache_status, server_timing
 
 TOKEN = "test-token"

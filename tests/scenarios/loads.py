@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from core.scenario import Scenario
-from core.scenario_file import parse_scenario
-from core.workload import Workload, generate_workload
+from core.scenario.file import parse_scenario
+from core.scenario.scenario import Scenario
+from core.scenario.workload import Workload, generate_workload
 from scenarios.plan import LoadPlan, make_plan
 from scenarios.result import TIMED_STAGES, Kind, LoadResult, Rows, Snapshot
 

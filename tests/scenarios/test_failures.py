@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.failures import Cause
-from core.record import RunRecord
+from core.metrics.failures import Cause
+from core.metrics.record import RunRecord
 from scenarios.driver import run_load
 from scenarios.measurement import measure
 from scenarios.result import Kind

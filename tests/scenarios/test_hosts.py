@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from core.addresses import is_loopback
 from core.errors import InputError
-from core.scenario import Topology
-from core.workload import generate_workload
+from core.scenario.addresses import is_loopback
+from core.scenario.scenario import Topology
+from core.scenario.workload import generate_workload
 from scenarios.hosts import (
     HostUnreachable,
     check_bounds,

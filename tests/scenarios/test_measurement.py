@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.failures import Cause
-from core.histogram import LatencyHistogram
-from core.kpi import parse_metric
-from core.record import RunRecord
-from core.workload import Workload, generate_workload
+from core.metrics.failures import Cause
+from core.metrics.histogram import LatencyHistogram
+from core.metrics.kpi import parse_metric
+from core.metrics.record import RunRecord
+from core.scenario.workload import Workload, generate_workload
 from scenarios.audit import inversions, largest_displacement
 from scenarios.measurement import measure, reason_lines, requests_of, summary
 from scenarios.result import Kind, LoadResult, Rows, Snapshot

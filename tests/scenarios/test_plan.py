@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from core.errors import InputError
-from core.workload import generate_workload
+from core.scenario.workload import generate_workload
 from scenarios.plan import (
     PLAN_FILE,
     WORKLOAD_FILE,

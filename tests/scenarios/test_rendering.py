@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from core.attribution.models import MODELS
 from core.errors import InputError
-from core.scenario import ENDPOINTS, Scenario
-from core.targets import PLACEHOLDERS, TRACK_BODY
+from core.scenario.scenario import ENDPOINTS, Scenario
+from core.scenario.targets import PLACEHOLDERS, TRACK_BODY
+from core.scenario.workload import generate_workload
 from core.wire import ISOLATE_HEADER
-from core.workload import generate_workload
 from scenarios.rendering import Renderer, Request, Template, escape_json, escape_url
 from scenarios.routing import Routing
 from tests.scenarios.loads import small_scenario

@@ -22,17 +22,17 @@ from core.caching.channel import LocalBus, LocalChannel
 from core.caching.edge_kv import EdgeKV, WriteLimit
 from core.caching.envelope import unseal
 from core.caching.invalidation import Invalidator
+from core.caching.invalidation_log import Stamps, Target
 from core.caching.kv import KVStore, MemoryKV, StoreItem
 from core.caching.memory import MemoryCache
 from core.caching.policy import CacheType, Text
 from core.caching.read import MISSED
-from core.caching.stamps import Stamps, Target
 from core.caching.tiered import TieredCache
 from core.clock import DATA_EPOCH_MS, epoch_ms
+from core.context import CURRENT, SLOT_COUNT, Span, begin
 from core.distributions import Distribution
-from core.emulation import DelayedKV, FaultSchedule
+from core.emulation.database import DelayedKV, FaultSchedule
 from core.errors import StoreError
-from core.span import CURRENT, SLOT_COUNT, Span, begin
 from core.streams import Purpose, Stream
 from sim.loop import SimLoop
 from tests.sim.cache_plan import EDGE_TTL, KEYS, TAGS, Act, Plan, draw_plan

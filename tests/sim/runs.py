@@ -9,10 +9,10 @@ from typing import Any
 
 import simpy
 
-from core.replay import prepare
-from core.scenario import Scenario
-from core.scenario_file import parse_scenario
-from core.warm_start import warm_state
+from core.scenario.file import parse_scenario
+from core.scenario.replay import prepare
+from core.scenario.scenario import Scenario
+from core.scenario.warm_start import warm_state
 from sim.loop import SimLoop
 from sim.model import Database, Outcome, Replication
 

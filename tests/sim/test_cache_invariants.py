@@ -18,15 +18,15 @@ import pytest
 from core.caching import stale
 from core.caching.flights import Flight, Flights
 from core.caching.invalidation import Invalidator
+from core.caching.invalidation_log import Stamps, Target
 from core.caching.kv import MemoryKV, StoreItem
 from core.caching.lifetime import Lifetime, Standing
 from core.caching.memory import MemoryCache
 from core.caching.policy import CachePolicy, CacheType, Text
 from core.caching.second_tier import SecondTier
-from core.caching.stamps import Stamps, Target
 from core.caching.statistics import COLUMNS
 from core.caching.tiered import TieredCache
-from core.span import Span
+from core.context import Span
 from core.wire import BYPASS
 from sim.loop import SimLoop
 from tests.sim.cache_checks import complaints

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.capacity import CapacityPlan, CapacityPoint
 from core.errors import InputError
-from core.pace import with_rate
-from core.replay import prepare
-from core.scenario import Scenario
+from core.metrics.capacity import CapacityPlan, CapacityPoint
+from core.scenario.pace import with_rate
+from core.scenario.replay import prepare
+from core.scenario.scenario import Scenario
 from sim.capacity import RUNS, Step, plan_capacity
 from sim.rates import at_rate
 from sim.simulate import simulate

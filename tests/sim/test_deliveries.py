@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.scenario_file import load_scenario
+from core.scenario.file import load_scenario
 from scenarios.catalogue import shipped
 from sim.simulate import simulate
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from core.replay import prepare
-from core.scenario import Scenario
-from core.warm_start import warm_state
+from core.scenario.replay import prepare
+from core.scenario.scenario import Scenario
+from core.scenario.warm_start import warm_state
 from sim.model import Database, Replication
 from sim.simulate import simulate
 from tests.sim.runs import replicate, small_scenario

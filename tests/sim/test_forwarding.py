@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from core.record import RunRecord
-from core.scenario import Scenario
+from core.metrics.record import RunRecord
+from core.scenario.scenario import Scenario
 from sim.simulate import simulate
 from tests.sim.runs import ONLY_TRACKING, small_scenario
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from core.metrics.record import RunRecord
 from core.query.cache import ENTRY_OVERHEAD
-from core.record import RunRecord
 from sim.simulate import simulate
 from tests.sim.runs import ONLY_CHANNELS, ONLY_JOURNEYS, small_scenario
 

@@ -16,14 +16,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.failures import Cause
-from core.kpi import Outcome, parse_metric
-from core.population import Events
-from core.record import RunRecord, read_record, write_record
-from core.replay import prepare
-from core.scenario import ENDPOINTS, Scenario
-from core.scenario_file import load_scenario, parse_scenario, scenario_data
-from core.verdict import verdicts
+from core.metrics.failures import Cause
+from core.metrics.kpi import Outcome, parse_metric
+from core.metrics.record import RunRecord, read_record, write_record
+from core.metrics.verdict import verdicts
+from core.scenario.file import load_scenario, parse_scenario, scenario_data
+from core.scenario.population import Events
+from core.scenario.replay import prepare
+from core.scenario.scenario import ENDPOINTS, Scenario
 from scenarios.catalogue import shipped
 from sim.simulate import REPLICATIONS, Simulation, simulate
 from tests.sim.runs import NO_CPU, ONLY_JOURNEYS, ONLY_TRACKING, replicate, small_scenario
@@ -53,7 +53,7 @@ def value(record: RunRecord, metric: str) -> float:
 IN_A_PROCESS = """
 import json, sys
 from pathlib import Path
-from core.scenario_file import parse_scenario
+from core.scenario.file import parse_scenario
 from sim.simulate import simulate
 from tests.sim.test_simulate import written
 scenario = parse_scenario(json.load(sys.stdin), source="test")

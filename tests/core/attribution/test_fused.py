@@ -208,7 +208,8 @@ def test_numba_whose_import_fails_is_not_used_and_said_where_it_is_asked_for(
     [
         # Of two libraries in one process that open one file each drops the other's locks.
         (
-            "core.service, core.consumer, core.attribution.survey, core.attribution.account",
+            "core.service.app, core.service.consumer, core.ledger.database_account, "
+            "core.attribution.account",
             ("numba", "llvmlite", "apsw"),
         ),
         ("edgeproof.main", ("numba", "llvmlite", "matplotlib", "scipy", "locust", "gevent")),

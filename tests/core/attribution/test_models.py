@@ -20,7 +20,7 @@ from core.attribution.models import (
 from core.attribution.names import DIRECT
 from core.attribution.parameters import HALF_LIFE_MS, Parameters
 from core.errors import InputError
-from tests.core.attribution.worlds import credits_of
+from tests.core.ledger.worlds import credits_of
 
 DAY_MS = 24 * 3_600_000
 DECADE_MS = 3_653 * DAY_MS

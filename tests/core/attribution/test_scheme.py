@@ -17,7 +17,7 @@ from core.attribution.names import DIRECT
 from core.attribution.parameters import Parameters
 from core.attribution.scheme import Scheme
 from core.errors import InputError
-from tests.core.attribution.driven import driven_credits
+from tests.core.ledger.driven import driven_credits
 
 NOW = 1_767_225_600_000
 NAMES = ("a", "b", "c", DIRECT)

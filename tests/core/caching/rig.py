@@ -13,15 +13,15 @@ from core.caching.channel import InvalidationChannel
 from core.caching.envelope import Envelope, unseal
 from core.caching.faulty_kv import FaultyKV
 from core.caching.invalidation import Invalidator, Removed
+from core.caching.invalidation_log import Stamps, Target
 from core.caching.kv import MemoryKV, StoreItem
 from core.caching.memory import MemoryCache
 from core.caching.policy import CachePolicy, CacheType, Text
 from core.caching.read import Load
-from core.caching.stamps import Stamps, Target
 from core.caching.statistics import TieredStatistics
 from core.caching.tiered import TieredCache
 from core.clock import ManualClock, epoch_ms
-from core.span import CURRENT, Span
+from core.context import CURRENT, Span
 from core.streams import Purpose
 
 TTL = 100.0

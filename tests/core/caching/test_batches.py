@@ -10,8 +10,8 @@ import pytest
 
 from core.caching.batches import LoadMany
 from core.caching.breaker import CircuitBreaker
-from core.record import NEGATIVE, STALE
-from core.span import SLOTS
+from core.context import SLOTS
+from core.metrics.record import NEGATIVE, STALE
 from core.wire import BYPASS, COLLAPSED, L1_HIT, L2_HIT, MISS
 from tests.core.caching.rig import (
     KIND,

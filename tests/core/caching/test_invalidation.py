@@ -9,8 +9,8 @@ import pytest
 
 from core.caching.envelope import seal
 from core.caching.invalidation import Removed
+from core.caching.invalidation_log import Target
 from core.caching.kv import StoreItem
-from core.caching.stamps import Target
 from core.errors import StoreError
 from core.wire import COLLAPSED, L2_HIT, MISS
 from tests.core.caching.rig import (

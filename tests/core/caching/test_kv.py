@@ -18,10 +18,10 @@ from core.caching.kv import KVStore, MemoryKV, StoreItem
 from core.caching.redis_kv import embedded_kv, redis_kv
 from core.clock import ManualClock
 from core.distributions import Distribution
-from core.emulation import DelayedKV, FaultSchedule
+from core.emulation.database import DelayedKV, FaultSchedule
 from core.errors import StoreError
+from core.scenario.tiers import L2
 from core.streams import Purpose
-from core.tiers import L2
 
 Lapse = Callable[..., Awaitable[None]]
 Test = Callable[[KVStore], Coroutine[Any, Any, None]]

@@ -17,7 +17,7 @@ from core.caching.policy import CachePolicy, CacheType, Text
 from core.caching.tiered import TieredCache
 from core.clock import ManualClock
 from core.errors import InputError
-from core.incoming import parse_invalidation
+from core.service.requests import parse_invalidation
 from tests.conftest import ROOT
 
 KIND = CacheType(name="page", ttl=10.0, codec=Text())

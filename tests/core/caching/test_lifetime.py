@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from core.caching.lifetime import EARLY_SPAN, Lifetime
-from core.record import NEGATIVE, STALE
+from core.metrics.record import NEGATIVE, STALE
 from core.streams import Purpose
 from core.wire import BYPASS, COLLAPSED, L1_HIT, L2_HIT, MISS
 from tests.core.caching.rig import (

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from core.caching.channel import LocalBus, LocalChannel
 from core.caching.envelope import seal
 from core.caching.invalidation import Invalidator, Removed
+from core.caching.invalidation_log import Target
 from core.caching.kv import StoreItem
-from core.caching.stamps import Target
 from core.errors import StoreError
 from core.wire import L1_HIT, MISS
 from tests.core.caching.rig import KEY, L1_TTL, TARGETS, TTL, Loads, Rig, failing, settle, switched

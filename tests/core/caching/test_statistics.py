@@ -15,7 +15,7 @@ from core.caching.statistics import (
     STALE_COLUMN,
     TieredStatistics,
 )
-from core.record import NEGATIVE, READ_OUTCOMES, STALE
+from core.metrics.record import NEGATIVE, READ_OUTCOMES, STALE
 from core.wire import BYPASS, COLLAPSED, L1_HIT, L2_HIT, MISS
 from tests.core.caching.rig import KEY, Rig, forbidden
 

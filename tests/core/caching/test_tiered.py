@@ -11,9 +11,9 @@ from core.caching.envelope import HEADER_BYTES
 from core.caching.memory import ENTRY_OVERHEAD
 from core.caching.policy import CacheType, Json
 from core.caching.read import MISSED
+from core.context import SLOTS
 from core.errors import StoreError, StoreTimeout
-from core.record import NEGATIVE
-from core.span import SLOTS
+from core.metrics.record import NEGATIVE
 from core.wire import BYPASS, COLLAPSED, L1_HIT, L2_HIT, MISS
 from tests.core.caching.rig import (
     KEY,

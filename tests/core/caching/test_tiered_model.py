@@ -17,11 +17,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from core.caching.breaker import CircuitBreaker
 from core.caching.channel import LocalBus, LocalChannel
 from core.caching.faulty_kv import Operation
+from core.caching.invalidation_log import Target
 from core.caching.policy import CachePolicy, CacheType, Text
-from core.caching.stamps import Target
+from core.context import Span
 from core.errors import StoreError
-from core.record import READ_OUTCOMES, STALE
-from core.span import Span
+from core.metrics.record import READ_OUTCOMES, STALE
 from core.wire import BYPASS, COLLAPSED, L1_HIT, L2_HIT, MISS
 from tests.core.caching.rig import JumpingLoop, Rig, settle
 

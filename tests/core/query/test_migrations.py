@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from core.attribution.models import HEURISTICS
-from core.backlog import Backlog
 from core.clock import ManualClock
+from core.delivery.backlog import Backlog
 from core.errors import InputError
 from core.query.database import SqliteDatabase
 from core.query.limits import limit

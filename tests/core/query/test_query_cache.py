@@ -11,24 +11,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.application import Application
+from core.application.application import Application
+from core.application.cdp import attribution_key, channels_key, journey_key, site_key, user_key
 from core.attribution.models import MODELS
 from core.attribution.scheme import Scheme
 from core.caching.channel import LocalBus, LocalChannel
+from core.caching.invalidation_log import Target
 from core.caching.keys import cache_key
 from core.caching.kv import MemoryKV
-from core.caching.stamps import Target
-from core.cdp import attribution_key, channels_key, journey_key, site_key, user_key
 from core.clock import ManualClock
+from core.context import Span
 from core.errors import InputError
-from core.population import Event
 from core.query import statements
 from core.query.cache import RULES, QueryCache, query_cache_of
 from core.query.database import Row, SqliteDatabase
 from core.query.executor import QueryExecutor
 from core.query.statements import Statement
-from core.scenario_file import parse_scenario
-from core.span import Span
+from core.scenario.file import parse_scenario
+from core.scenario.population import Event
 
 TTL = 60.0
 

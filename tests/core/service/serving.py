@@ -14,14 +14,14 @@ from typing import Any
 
 import httpx
 
-from core.launcher import RunningService, running_service
-from core.limits import DEFAULT_LIMITS, ConnectionLimits
-from core.population import populate
-from core.replay import prepare
-from core.scenario import Scenario
-from core.scenario_file import parse_scenario
+from core.scenario.file import parse_scenario
+from core.scenario.population import populate
+from core.scenario.replay import prepare
+from core.scenario.scenario import Scenario
+from core.service.launcher import RunningService, running_service
+from core.service.limits import DEFAULT_LIMITS, ConnectionLimits
 from core.wire import ISOLATE_HEADER
-from tests.core.attribution.worlds import World
+from tests.core.ledger.worlds import World
 
 TOKEN = "a-token-for-tests"
 MODELS = ("last_click", "first_click", "linear", "time_decay", "u_shape", "w_shape", "data_driven")

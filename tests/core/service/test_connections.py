@@ -24,8 +24,8 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from core.errors import InputError
-from core.limits import DEFAULT_LIMITS, ConnectionLimits
-from core.protocol import BoundedProtocol
+from core.service.limits import DEFAULT_LIMITS, ConnectionLimits
+from core.service.protocol import BoundedProtocol
 from tests.core.service.serving import (
     POLLS,
     TOKEN,

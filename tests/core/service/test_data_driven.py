@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from core.attribution.upkeep import recount
 from core.clock import SystemClock, epoch_ms
+from core.ledger.recount import recount
 from core.query.database import SqliteDatabase
-from tests.core.attribution.driven import driven_credits, effects_of, walks_of
+from tests.core.ledger.driven import driven_credits, effects_of, walks_of
 from tests.core.service.serving import (
     MODELS,
     NOW_MS,

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.protocol import MAX_HEAD_BYTES
+from core.service.protocol import MAX_HEAD_BYTES
 from tests.core.service.serving import TOKEN, Visitor, event_of
 
 COMMAND = f"Authorization: Bearer {TOKEN}\r\n".encode()

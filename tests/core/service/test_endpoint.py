@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from core.answers import Answer
-from core.endpoint import Endpoint
+from core.context import Span
 from core.errors import StoreError, StoreTimeout
-from core.incoming import BadRequest
 from core.query import statements
 from core.query.database import SqliteDatabase
-from core.reference import Reference
-from core.span import Span
+from core.service.endpoint import Endpoint
+from core.service.plan import WorkerPlan
+from core.service.process import Reference
+from core.service.requests import BadRequest
+from core.service.responses import Answer
 from core.wire import L1_HIT
-from core.worker_plan import WorkerPlan
 from tests.core.service.serving import small_scenario
 
 Ask = Callable[[Endpoint], Coroutine[Any, Any, None]]

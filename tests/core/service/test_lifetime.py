@@ -20,9 +20,9 @@ import pytest
 
 from core.clock import SystemClock, epoch_ms
 from core.errors import InputError, InvalidRun
-from core.histogram import LatencyHistogram
-from core.launcher import running_service
-from core.scenario import Scenario
+from core.metrics.histogram import LatencyHistogram
+from core.scenario.scenario import Scenario
+from core.service.launcher import running_service
 from tests.conftest import ROOT, find_program, free_port, start_redis, stop
 from tests.core.service.serving import (
     MODELS,
@@ -153,7 +153,7 @@ def test_no_process_outlives_the_context(tmp_path: Path) -> None:
 LAUNCH = """
 import json, sys, threading
 from pathlib import Path
-from core.launcher import running_service
+from core.service.launcher import running_service
 from tests.core.service.serving import small_scenario
 scenario = small_scenario("orphaned", topology={"processes": 2, "isolates": 2})
 with running_service(scenario, token=None, folder=Path(sys.argv[1])) as service:
@@ -186,7 +186,7 @@ def test_no_process_outlives_a_launcher_that_was_killed(tmp_path: Path) -> None:
         await_end(pid)
 
 
-@pytest.mark.parametrize("module", ["core.caching.fake_server", "core.forwarding.local"])
+@pytest.mark.parametrize("module", ["core.service.fake_redis", "core.service.local_destination"])
 def test_a_burst_of_signals_ends_what_a_service_starts_beside_it(module: str) -> None:
     # As the kernel sends them when a parent with several threads is killed.
     for _ in range(5):

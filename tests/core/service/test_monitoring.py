@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from core.attribution.parameters import Parameters
-from core.replay import prepare
-from core.warm_start import WarmL1, WarmL2, warm_state
+from core.scenario.replay import prepare
+from core.scenario.warm_start import WarmL1, WarmL2, warm_state
 from core.wire import ISOLATE_HEADER
 from tests.core.service.serving import (
     MODELS,

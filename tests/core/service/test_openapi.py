@@ -17,9 +17,9 @@ import jsonschema_rs
 import pytest
 from starlette.routing import Route
 
-from core.openapi import document
-from core.service import create_app
-from core.worker_plan import WorkerPlan
+from core.service.app import create_app
+from core.service.openapi import document
+from core.service.plan import WorkerPlan
 from tests.core.service.serving import (
     MODELS,
     NOW_MS,

@@ -11,9 +11,9 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from core.answers import WHOLE_ANSWER
-from core.protocol import BoundedProtocol
-from core.worker import SERVER_OPTIONS
+from core.service.protocol import BoundedProtocol
+from core.service.responses import WHOLE_ANSWER
+from core.service.worker import SERVER_OPTIONS
 
 FIELDS = b"server-timing: total;dur=1.0\r\ncontent-type: application/json\r\n"
 BODY = b'{"user_id":"u1"}'

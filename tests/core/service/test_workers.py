@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from core.figures import add_counts
-from core.histogram import LatencyHistogram
-from core.scenario import Scenario
+from core.metrics.histogram import LatencyHistogram
+from core.scenario.scenario import Scenario
+from core.service.statistics import add_counts
 from tests.core.service.serving import (
     NOW_MS,
     TOKEN,

@@ -1,0 +1,198 @@
+"""One process's application, assembled: the same for the service and for the simulation."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from core.application.cdp import Cdp
+from core.attribution.scheme import Scheme
+from core.caching.breaker import CircuitBreaker
+from core.caching.channel import InvalidationChannel
+from core.caching.invalidation import Invalidator
+from core.caching.invalidation_log import Stamps
+from core.caching.kv import KVStore
+from core.caching.memory import MemoryCache, MemoryStatistics
+from core.caching.policy import CachePolicy
+from core.caching.statistics import STALE_COLUMN, TieredStatistics
+from core.caching.tiered import TieredCache
+from core.clock import Clock, epoch_ms
+from core.delivery.backlog import Backlog
+from core.delivery.forwarder import Forwarder
+from core.delivery.outbox import Outbox
+from core.delivery.queue import ConversionQueue, Inbox
+from core.delivery.receiver import Receiver
+from core.ledger.current_scheme import CurrentScheme
+from core.ledger.fitter import Fitter, Runner, inline
+from core.ledger.processor import BatchAttributionProcessor
+from core.metrics.profiler import LatencyProfiler
+from core.query.cache import QueryCache
+from core.query.database import Database
+from core.query.queries import Queries
+from core.scenario.scenario import Scenario
+from core.scenario.tiers import Tiers
+from core.streams import Purpose
+
+
+class Application:
+    """Profiler, queries, queue, one cache per isolate and the CDP over them.
+
+    kv and database: as the application sees them, with whatever latencies stand in front.
+    uniform: random numbers of the running operation. channel and name: how other processes are
+    told of invalidations, and by whom.
+    scheme: what credit is shared out by at first. backlog: the queue's durable part, of this
+    process. inbox: where accepted conversions go if another process consumes them. run: where a
+    model is computed. receiver and outbox: who is told of the conversions that are finished here,
+    and through which rows; None if nobody is. query_cache: what *database* keeps rows in, for
+    invalidation to reach it.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        kv: KVStore,
+        database: Database,
+        clock: Clock,
+        uniform: Callable[[Purpose], float],
+        *,
+        scheme: Scheme,
+        channel: InvalidationChannel | None = None,
+        name: str = "",
+        backlog: Backlog | None = None,
+        inbox: Inbox | None = None,
+        run: Runner = inline,
+        receiver: Receiver | None = None,
+        outbox: Outbox | None = None,
+        query_cache: QueryCache | None = None,
+    ) -> None:
+        tiers = scenario.tiers
+        self.profiler = LatencyProfiler(clock)
+        lease = backlog.lease if backlog is not None and inbox is None else None
+        self.queries = Queries(
+            database, clock, self.profiler, lease=lease, parameters=scheme.parameters
+        )
+        self._background: dict[asyncio.Task[Any], None] = {}
+        self.current = CurrentScheme(
+            scheme, self.queries, clock,
+            refresh=scenario.attribution.refresh, retain=self._retain,
+        )  # fmt: skip
+        self.forwarder = (
+            None
+            if receiver is None or outbox is None
+            else Forwarder(scenario.destination, outbox, receiver, clock, self.profiler)
+        )
+        # Events carry the scenario's time, which begins at the data's epoch.
+        now_ms = partial(epoch_ms, clock)
+        self.processor = BatchAttributionProcessor(
+            self.queries, now_ms=now_ms, in_force=self.current.look, forwarder=self.forwarder
+        )
+        self.fitter = Fitter(
+            self.queries, self.current, scenario.attribution, now_ms=now_ms, run=run
+        )
+        self.queue = ConversionQueue(
+            self.fitter.counting(self.processor.process),
+            batch_size=scenario.queue.batch_size,
+            max_parallel=scenario.queue.max_parallel,
+            wait=scenario.queue.wait,
+            clock=clock,
+            profiler=self.profiler,
+            max_attempts=scenario.queue.max_attempts,
+            retry_delay=scenario.queue.retry_delay,
+            backlog=backlog,
+        )
+        self.breaker = CircuitBreaker(
+            failures=tiers.l2.breaker.failures, open_for=tiers.l2.breaker.open_for
+        )
+        stamps = Stamps(lambda: epoch_ms(clock), horizon=_horizon(tiers))
+        self.invalidator = Invalidator(kv, stamps, name=name, channel=channel)
+        self.query_cache = query_cache
+        if query_cache is not None:
+            self.invalidator.add(query_cache)
+        policy = cache_policy(tiers)
+        self.caches: Sequence[TieredCache] = [
+            TieredCache(
+                MemoryCache(max_entries=tiers.l1.max_entries, max_bytes=tiers.l1.max_bytes),
+                kv, clock, policy,
+                retain=self._retain, breaker=self.breaker, invalidator=self.invalidator,
+                uniform=uniform,
+            )
+            for _ in range(scenario.topology.isolates)
+        ]  # fmt: skip
+        self.cdp = Cdp(
+            self.caches,
+            self.queries,
+            self.queue if inbox is None else inbox,
+            current=self.current,
+            ttls=tiers.l2.ttl,
+            request_scope=tiers.l1.scope == "request",
+            tags=tiers.tags,
+        )
+
+    def _retain(self, task: asyncio.Task[Any]) -> None:
+        self._background[task] = None
+        task.add_done_callback(self._release)
+
+    def _release(self, task: asyncio.Task[Any]) -> None:
+        del self._background[task]
+
+    def cache_statistics(self) -> tuple[MemoryStatistics, TieredStatistics]:
+        """Return the counts of L1 and of what lies behind it, over all isolates."""
+        l1, behind = MemoryStatistics(), TieredStatistics()
+        for cache in self.caches:
+            l1.add(cache.l1.statistics)
+            behind.add(cache.statistics)
+        return l1, behind
+
+    def cache_counters(self) -> dict[str, int]:
+        """Return what a run's record keeps of the caches, over all isolates."""
+        l1, behind = self.cache_statistics()
+        rows = self.query_cache
+        return {
+            **({} if rows is None else {"query_cache_hits": rows.hits}),
+            "breaker_openings": self.breaker.openings,
+            "l1_evicted": l1.evicted,
+            "l1_expired": l1.expired,
+            "l1_extended": behind.l1_extended,
+            "l2_corrupt": behind.l2_corrupt,
+            "l2_refused": behind.l2_refused,
+            "l2_skipped": behind.l2_skipped,
+            "l2_write_errors": behind.l2_write_errors,
+            "loads": behind.loads,
+            "loads_early_or_stale": behind.refreshes,
+            "loads_overtaken": behind.overtaken,
+            "stale_served": sum(counts[STALE_COLUMN] for counts in behind.outcomes.values()),
+        }
+
+    async def drain(self) -> None:
+        """Return when the queue, the fit that runs and all background writes have ended."""
+        await self.queue.drain()
+        await self.fitter.drain()
+        while self._background:
+            # Not one task at a time: a task that is done is awaited without letting it be released.
+            await asyncio.gather(*self._background)
+
+
+def cache_policy(tiers: Tiers) -> CachePolicy:
+    """Return the switches of the caches of *tiers*."""
+    return CachePolicy(
+        l1_ttl=tiers.l1.ttl,
+        negative_ttl=tiers.negative_ttl,
+        single_flight=tiers.single_flight,
+        await_put=tiers.l2.put == "await",
+        ttl_jitter=tiers.ttl_jitter,
+        stale_while_revalidate=tiers.stale_while_revalidate,
+        stale_if_error=tiers.stale_if_error,
+        retry_pause=tiers.retry_pause,
+        early_refresh=tiers.early_refresh,
+        l2_soft_timeout=tiers.l2.soft_timeout,
+        edge_store=tiers.l2.consistency == "eventual",
+    )
+
+
+def _horizon(tiers: Tiers) -> float:
+    """Return for how long L2 may serve a value that was loaded before an invalidation."""
+    longest = max(ttl for _, ttl in tiers.l2.ttl)
+    of_l2 = float(longest) + tiers.stale_bound + tiers.l2.cache_ttl + tiers.l2.timeout
+    return of_l2 + tiers.query_cache.ttl  # a value may be of rows that are as old as that

@@ -1,0 +1,281 @@
+"""The application: tracking, attribution, journeys and channels, free of any web framework."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from core.application.documents import channels_document, credits_document, journey_document
+from core.attribution.models import DATA_DRIVEN
+from core.attribution.scheme import Scheme
+from core.caching.keys import cache_key
+from core.caching.policy import CacheType, Text
+from core.caching.read import MISSED
+from core.caching.tiered import TieredCache
+from core.context import Span, begin
+from core.delivery.queue import Inbox
+from core.errors import InputError
+from core.ledger.current_scheme import CurrentScheme
+from core.query.queries import Queries
+from core.scenario.population import Event
+from core.scenario.tiers import Ttls
+
+MAX_ID_LENGTH = 200
+
+# Made once: json.dumps with separators makes an encoder for each call.
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+_decode = json.JSONDecoder().decode
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A site's security configuration."""
+
+    is_enabled: bool
+    max_event_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """What tracking looks up about a user."""
+
+    segment: str
+    profile: str
+
+
+class _SiteCodec:
+    def encode(self, value: Site) -> bytes:
+        return _encode([int(value.is_enabled), value.max_event_bytes]).encode()
+
+    def decode(self, data: bytes) -> Site:
+        enabled, max_event_bytes = _decode(data.decode())
+        return Site(bool(enabled), int(max_event_bytes))
+
+
+class _UserCodec:
+    def encode(self, value: User) -> bytes:
+        return _encode([value.segment, value.profile]).encode()
+
+    def decode(self, data: bytes) -> User:
+        segment, profile = _decode(data.decode())
+        return User(str(segment), str(profile))
+
+
+class NotAccepted(InputError):
+    """An event that its site does not take."""
+
+
+class Unusable(InputError):
+    """A conversion that was stored with data no credit can be computed from."""
+
+
+def cache_types(ttls: Ttls) -> dict[str, CacheType]:
+    """Return the cache types of the application by name, with their TTLs."""
+    codecs: dict[str, Any] = {
+        "security_config": _SiteCodec(),
+        "lookup_data": _UserCodec(),
+        "attribution": Text(),
+        "user_journeys": Text(),
+        "channel_metrics": Text(),
+    }
+    return {
+        name: CacheType(name=name, ttl=ttls.of(name), codec=codec) for name, codec in codecs.items()
+    }
+
+
+@lru_cache(maxsize=1024)
+def site_key(site_id: str) -> str:
+    """Return the cache key of a site's configuration."""
+    return cache_key("config", site_id)
+
+
+@lru_cache(maxsize=8192)
+def user_key(user_id: str) -> str:
+    """Return the cache key of a user's lookup data."""
+    return cache_key("lookup", user_id)
+
+
+def journey_key(user_id: str) -> str:
+    """Return the cache key of a user's journey."""
+    return cache_key("journey", user_id)
+
+
+def attribution_key(conversion_id: str, end: str) -> str:
+    """Return the cache key of a conversion's credits; *end*: of the model under its scheme."""
+    if conversion_id.isalnum() and conversion_id.isascii():
+        return f"attribution:{conversion_id}{end}"  # nearly every key
+    return cache_key("attribution", conversion_id, *end.split(":")[1:])
+
+
+def channels_key(end: str) -> str:
+    """Return the cache key of the channels' performance; *end*: of the model under its scheme."""
+    return f"channels{end}"
+
+
+Load = Callable[[], Awaitable[Any]]
+
+
+class Cdp:
+    """The application on one process: one tiered cache per isolate, shared queries and queue.
+
+    current: the scheme that credit is shared out by. tags: whether entries can be invalidated by
+    tag: site:ID, user:ID, conversion:ID, model:NAME.
+    """
+
+    __slots__ = (
+        "_current",
+        "_has_tags",
+        "_inbox",
+        "_isolates",
+        "_lookup",
+        "_queries",
+        "_request_scope",
+        "_security",
+        "_types",
+    )
+
+    def __init__(
+        self,
+        isolates: Sequence[TieredCache],
+        queries: Queries,
+        inbox: Inbox,
+        *,
+        current: CurrentScheme,
+        ttls: Ttls,
+        request_scope: bool,
+        tags: bool = False,
+    ) -> None:
+        self._isolates = isolates
+        self._queries = queries
+        self._inbox = inbox
+        self._current = current
+        self._types = cache_types(ttls)
+        self._security = self._types["security_config"]
+        self._lookup = self._types["lookup_data"]
+        self._request_scope = request_scope
+        self._has_tags = tags
+
+    def cache(self, isolate: int) -> TieredCache:
+        """Return the cache that one request on *isolate* uses."""
+        cache = self._isolates[isolate]
+        return cache.request_scoped() if self._request_scope else cache
+
+    def tags(self, what: str, identifier: str) -> tuple[str, ...]:
+        """Return under which tag an entry can be invalidated: whom or what it is about."""
+        return (f"{what}:{identifier}",) if self._has_tags else ()
+
+    async def track(self, span: Span, isolate: int, event: Event, size: int = 0) -> bool:
+        """Store *event*, of *size* bytes; return False if it was known already.
+
+        Raise NotAccepted if its site is unknown, disabled, or takes no event that large.
+        """
+        cache = self.cache(isolate)
+        site_id, user_id = event.site_id, event.user_id
+        key = site_key(site_id)
+        site = cache.peek(self._security, key, span, "config")
+        if site is MISSED:
+            site = await cache.fetch(
+                self._security, key, lambda: self.load_site(site_id),
+                span, "config", self.tags("site", site_id),
+            )  # fmt: skip
+        if site is None or not site.is_enabled:
+            raise NotAccepted(
+                f"site_id {site_id[:40]!r} is not a site that takes events; name one of the "
+                "table sites that is enabled"
+            )
+        if size > site.max_event_bytes:
+            raise NotAccepted(
+                f"event of {size} bytes; site {site_id} takes {site.max_event_bytes}: send a "
+                "smaller one"
+            )
+        key = user_key(user_id)
+        user = cache.peek(self._lookup, key, span, "lookup")
+        if user is MISSED:
+            user = await cache.fetch(
+                self._lookup, key, lambda: self.load_user(user_id),
+                span, "lookup", self.tags("user", user_id),
+            )  # fmt: skip
+        begin(span, "write")
+        is_new, converts = await self._queries.insert_event(event, user.segment if user else "new")
+        # A conversion is queued once, whichever of its events came first: a batch that overlaps
+        # another over it has to be stored one by one.
+        if converts and event.conversion_id is not None:
+            self._inbox.put(event.conversion_id)
+        return is_new
+
+    async def attribution(
+        self, span: Span, isolate: int, conversion_id: str, model: str
+    ) -> bytes | None:
+        """Return the credits of a conversion as a JSON document, None if there is no such one."""
+        scheme = self._current.look(span) if model == DATA_DRIVEN else self._current.scheme
+        key = attribution_key(conversion_id, scheme.key_end(model))
+        cache, kind = self.cache(isolate), self._types["attribution"]
+        document: bytes | None = cache.peek(kind, key, span, "attribution")
+        if document is MISSED:
+            document = await cache.fetch(
+                kind, key, lambda: self.load_attribution(conversion_id, model, scheme),
+                span, "attribution", self.tags("conversion", conversion_id),
+            )  # fmt: skip
+        return document
+
+    async def journey(self, span: Span, isolate: int, user_id: str) -> bytes | None:
+        """Return a user's newest 100 events as a JSON document, None if there are none."""
+        cache, kind, key = self.cache(isolate), self._types["user_journeys"], journey_key(user_id)
+        document: bytes | None = cache.peek(kind, key, span, "journey")
+        if document is MISSED:
+            document = await cache.fetch(
+                kind, key, lambda: self.load_journey(user_id),
+                span, "journey", self.tags("user", user_id),
+            )  # fmt: skip
+        return document
+
+    async def channels(self, span: Span, isolate: int, model: str) -> bytes:
+        """Return the channels' performance under *model* as a JSON document."""
+        scheme = self._current.look(span) if model == DATA_DRIVEN else self._current.scheme
+        key = channels_key(scheme.key_end(model))
+        cache, kind = self.cache(isolate), self._types["channel_metrics"]
+        document: bytes = cache.peek(kind, key, span, "channels")
+        if document is MISSED:
+            document = await cache.fetch(
+                kind, key, lambda: self.load_channels(model, scheme),
+                span, "channels", self.tags("model", model),
+            )  # fmt: skip
+        return document
+
+    async def load_site(self, site_id: str) -> Site | None:
+        """Return a site's configuration from the database."""
+        row = await self._queries.site(site_id)
+        return None if row is None else Site(bool(row[0]), row[1])
+
+    async def load_user(self, user_id: str) -> User | None:
+        """Return a user's lookup data from the database."""
+        row = await self._queries.user(user_id)
+        return None if row is None else User(row[0], row[1])
+
+    async def load_attribution(
+        self, conversion_id: str, model: str, scheme: Scheme
+    ) -> bytes | None:
+        """Return a conversion's credits, computed from its journey in the database."""
+        journey = await self._queries.conversion_journey(conversion_id)
+        if journey is None:
+            return None
+        if fault := journey.fault():
+            raise Unusable(f"conversion {conversion_id[:40]!r}: {fault}")
+        return credits_document(journey, model, scheme)
+
+    async def load_journey(self, user_id: str) -> bytes | None:
+        """Return a user's events from the database."""
+        rows = await self._queries.user_journey(user_id)
+        return journey_document(user_id, rows) if rows else None
+
+    async def load_channels(self, model: str, scheme: Scheme) -> bytes:
+        """Return the channels' performance from the database."""
+        rows = await self._queries.channel_performance(model)
+        return channels_document(rows, model, scheme)
+
+    def kind(self, name: str) -> CacheType:
+        """Return a cache type by name."""
+        return self._types[name]

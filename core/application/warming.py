@@ -1,0 +1,174 @@
+"""Load a warm state into caches: the values come from the database, at no cost in time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from core.application.cdp import (
+    Cdp,
+    attribution_key,
+    cache_types,
+    channels_key,
+    journey_key,
+    site_key,
+    user_key,
+)
+from core.attribution.models import MODELS
+from core.attribution.scheme import Scheme
+from core.caching.envelope import seal
+from core.caching.kv import KVStore, StoreItem
+from core.caching.tiered import TieredCache
+from core.clock import Clock, ManualClock
+from core.delivery.queue import ConversionQueue
+from core.emulation.database import DelayedKV
+from core.ledger.current_scheme import CurrentScheme
+from core.metrics.profiler import LatencyProfiler
+from core.query.database import Database
+from core.query.queries import Queries
+from core.scenario.population import conversion_id, model_of, user_id
+from core.scenario.scenario import Scenario
+from core.scenario.warm_start import WarmState
+
+_PAGE = 1_000
+
+_Entry = tuple[str, Any, bytes | None, tuple[str, ...]]
+"""Key, value, encoded value and tags; None is the absence of a value."""
+
+
+class Warmer:
+    """Knows the key and the value of every warm entry; values are loaded once and kept.
+
+    scheme: of the models that entries of data_driven are from.
+    """
+
+    def __init__(self, database: Database, scenario: Scenario, scheme: Scheme) -> None:
+        clock, profiler = ManualClock(), LatencyProfiler()
+        queries = Queries(database, clock, profiler, parameters=scheme.parameters)
+        self._scheme = scheme
+        queue = ConversionQueue(
+            _never, batch_size=1, max_parallel=1, wait=1.0, clock=clock, profiler=profiler
+        )
+        self._cdp = Cdp(
+            [],
+            queries,
+            queue,
+            current=CurrentScheme(scheme, queries, clock, refresh=1.0, retain=_never),
+            ttls=scenario.tiers.l2.ttl,
+            request_scope=False,
+            tags=scenario.tiers.tags,
+        )
+        self._types = cache_types(scenario.tiers.l2.ttl)
+        self._stale_bound = scenario.tiers.stale_bound
+        l3 = scenario.tiers.l3
+        self._load_seconds = l3.round_trip.sample(0.5) + l3.read_execution.sample(0.5)
+        self._known: dict[tuple[str, int], _Entry] = {}
+
+    def adopt(self, scheme: Scheme) -> None:
+        """Warm by *scheme* from now on: what another one decided is loaded anew."""
+        if scheme is not self._scheme:
+            self._scheme = scheme
+            for place in [*self._known]:
+                if place[0] in ("attribution", "channel_metrics"):
+                    del self._known[place]
+
+    async def load(self, state: WarmState) -> None:
+        """Load every value of *state* from the database, so that warming is quick."""
+        for held in state.l2:
+            await self._entry(held.cache_type, held.subject)
+        for kept in state.l1:
+            await self._entry(kept.cache_type, kept.subject)
+
+    async def warm_l2(self, state: WarmState, kv: KVStore, clock: Clock, origin: float) -> None:
+        """Put the L2 entries of *state* into *kv*; StoreError if it fails.
+
+        origin: the time of *clock* that residual lives count from.
+        """
+        origin_ms = clock.origin_ms + int(origin * 1000)
+        items, load_seconds = [], self._load_seconds
+        left = origin - clock.now() + self._stale_bound
+        lives = {name: int(1000 * kind.ttl) for name, kind in self._types.items()}
+        for cache_type, subject, residual, _ in state.l2:
+            known = self._known.get((cache_type, subject))
+            key, _, encoded, tags = known or await self._entry(cache_type, subject)
+            expires_ms = origin_ms + int(residual * 1000)
+            sealed = seal(
+                encoded,
+                loaded_ms=expires_ms - lives[cache_type],
+                expires_ms=expires_ms,
+                load_seconds=load_seconds,
+                tags=tags,
+            )
+            if residual + left > 0:
+                # Half the time of StoreItem(...), for each of many thousands.
+                items.append(tuple.__new__(StoreItem, (key, sealed, residual + left, tags)))
+        for start in range(0, len(items), _PAGE):
+            await kv.put(*items[start : start + _PAGE])
+
+    async def warm_process(
+        self,
+        state: WarmState,
+        caches: Sequence[TieredCache],
+        view: DelayedKV | None,
+        *,
+        first_isolate: int,
+        origin: float,
+    ) -> None:
+        """Put the L1 entries of *state* into *caches*, and let *view* know which keys are hot.
+
+        caches: those of one process, whose isolates are numbered from *first_isolate* on.
+        """
+        ends: dict[tuple[str, int], float] = {}
+        if caches and caches[0].keeps:  # L1 has to know when TTLs end
+            ends = {(kind, subject): residual for kind, subject, residual, _ in state.l2}
+        for isolate, cache_type, subject, residual in state.l1:
+            if first_isolate <= isolate < first_isolate + len(caches):
+                known = self._known.get((cache_type, subject))
+                key, value, encoded, tags = known or await self._entry(cache_type, subject)
+                caches[isolate - first_isolate].warm_l1(
+                    key,
+                    value,
+                    l1_until=origin + residual,
+                    fresh_until=origin + max(residual, ends.get((cache_type, subject), 0.0))
+                    if ends
+                    else origin + residual,
+                    load_seconds=self._load_seconds,
+                    encoded_size=len(encoded or b""),
+                    tags=tags,
+                )
+        if view is not None:
+            for cache_type, subject, _, hot in state.l2:
+                if hot > 0:
+                    known = self._known.get((cache_type, subject))
+                    key, *_ = known or await self._entry(cache_type, subject)
+                    view.touch(key, origin + hot)
+
+    async def _entry(self, cache_type: str, subject: int) -> _Entry:
+        known = self._known.get((cache_type, subject))
+        if known is None:
+            key, value, tags = await self._load(cache_type, subject)
+            encoded = None if value is None else self._types[cache_type].codec.encode(value)
+            known = self._known[cache_type, subject] = (key, value, encoded, tags)
+        return known
+
+    async def _load(self, cache_type: str, subject: int) -> tuple[str, Any, tuple[str, ...]]:
+        cdp, scheme = self._cdp, self._scheme
+        if cache_type == "security_config":
+            site = f"s{subject}"
+            return site_key(site), await cdp.load_site(site), cdp.tags("site", site)
+        user, model = user_id(subject), MODELS[model_of(subject)]
+        if cache_type == "lookup_data":
+            return user_key(user), await cdp.load_user(user), cdp.tags("user", user)
+        if cache_type == "user_journeys":
+            return journey_key(user), await cdp.load_journey(user), cdp.tags("user", user)
+        if cache_type == "channel_metrics":
+            document = await cdp.load_channels(model, scheme)
+            return channels_key(scheme.key_end(model)), document, cdp.tags("model", model)
+        conversion = conversion_id(subject)
+        credits = await cdp.load_attribution(conversion, model, scheme)
+        key = attribution_key(conversion, scheme.key_end(model))
+        return key, credits, cdp.tags("conversion", conversion)
+
+
+def _never(*_: object) -> Any:
+    raise AssertionError("warming queues no conversion, and looks for no newer model")

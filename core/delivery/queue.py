@@ -1,0 +1,268 @@
+"""The conversions queue: batches of accepted conversions for the attribution processor.
+
+A conversion is durable before it is queued here: its row in the backlog is written in the
+transaction of its event and deleted in that of its results. What a process held when it was killed
+is due again when its lease ends, so each conversion is delivered at least once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from core.clock import Clock
+from core.context import Span
+from core.delivery.backlog import Backlog
+from core.errors import StoreError
+from core.metrics.profiler import LatencyProfiler
+
+MAX_ATTEMPTS = 3
+
+
+class Inbox(Protocol):
+    """Where a conversion goes once it is accepted."""
+
+    def put(self, conversion_id: str) -> None:
+        """Take note of an accepted conversion."""
+        ...
+
+
+class LeftInDatabase:
+    """The inbox of a process whose conversions another one consumes from the backlog."""
+
+    def put(self, conversion_id: str) -> None:
+        """Do nothing: the consumer finds the row."""
+
+
+@dataclass(slots=True, eq=False)
+class _Batch:
+    """Conversions in hand: the next attempt's number, when they were first handed out, and before
+    which time they are not handed out again."""
+
+    ids: list[str]
+    attempt: int = 1
+    since: float | None = None
+    not_before: float = 0.0
+
+
+class ConversionQueue:
+    """Hands out batches of at most *batch_size* ids, *wait* seconds after the first at the latest.
+
+    At most *max_parallel* batches run at a time. A batch that fails with StoreError is handed out
+    again *retry_delay* seconds later, after the next failure twice as late, and so on, up to
+    *max_attempts* times in all; after that its conversions are dead letters of the *backlog*. An id
+    that is in hand is not taken a second time. Without a backlog failures are only counted. What
+    *process* returns, reasons by id, are conversions that no further attempt can help: they are
+    dead letters at once. given_up: conversions that are dead; of those that another consumer has
+    taken meanwhile, or whose burial fails, a later consumer says so.
+    """
+
+    def __init__(
+        self,
+        process: Callable[[Span, Sequence[str]], Awaitable[Mapping[str, str] | None]],
+        *,
+        batch_size: int,
+        max_parallel: int,
+        wait: float,
+        clock: Clock,
+        profiler: LatencyProfiler,
+        max_attempts: int = MAX_ATTEMPTS,
+        retry_delay: float = 0.0,
+        backlog: Backlog | None = None,
+    ) -> None:
+        self._process = process
+        self._batch_size = batch_size
+        self._max_parallel = max_parallel
+        self._wait = wait
+        self._clock = clock
+        self._profile = profiler.profile("queue", "batch")
+        self._max_attempts = max_attempts
+        self._retry_delay = retry_delay
+        self._backlog = backlog
+        self._held: dict[str, None] = {}
+        self._collecting: list[str] = []
+        self._ready: deque[_Batch] = deque()
+        self._put_off: dict[_Batch, asyncio.TimerHandle] = {}
+        self._is_finishing = False
+        self._running: dict[asyncio.Task[None], None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._idle: asyncio.Future[None] | None = None
+        self._freed: asyncio.Future[None] | None = None
+        self.batches = 0
+        self.retries = 0
+        self.given_up = 0
+
+    @property
+    def pending(self) -> int:
+        """Conversions that wait or are being processed, counted in batches once handed out."""
+        return len(self._collecting) + len(self._ready) + len(self._put_off) + len(self._running)
+
+    @property
+    def held(self) -> Sequence[str]:
+        """The ids of all conversions in hand."""
+        return [*self._held]
+
+    @property
+    def room(self) -> int:
+        """How many conversions there is a free hand for."""
+        return max(0, self._batch_size * self._max_parallel - len(self._held))
+
+    @property
+    def max_attempts(self) -> int:
+        """How often a conversion is tried before it is given up."""
+        return self._max_attempts
+
+    def put(self, conversion_id: str) -> None:
+        """Queue an accepted conversion, unless it is in hand already."""
+        if conversion_id in self._held:
+            return
+        self._held[conversion_id] = None
+        self._collecting.append(conversion_id)
+        if len(self._collecting) >= self._batch_size:
+            self._close_batch()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._wait, self._close_batch)
+
+    async def freed(self) -> None:
+        """Return once there may be room again: at once, or when a batch has ended."""
+        if self.room:
+            return
+        if self._freed is None:
+            self._freed = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._freed)
+
+    async def drain(self) -> None:
+        """Hand out what is collected now, and return when every batch has ended."""
+        if self._collecting:
+            self._close_batch()
+        while self._is_busy():
+            if self._idle is None:
+                self._idle = asyncio.get_running_loop().create_future()
+            await self._idle
+
+    async def finish(self) -> None:
+        """Return when every batch has ended that need not be waited for: a process is to end.
+
+        A batch that is put off goes back to the backlog, where it is due when its time comes.
+        Without a backlog nobody else knows of it, and this waits for it as `drain` does.
+        """
+        if self._backlog is not None:
+            self._is_finishing = True
+            put_off, self._put_off = self._put_off, {}
+            for timer in put_off.values():
+                timer.cancel()
+            await self._release(self._backlog, [*put_off])
+            self._tell_if_idle()
+        await self.drain()
+
+    async def _release(self, backlog: Backlog, batches: Sequence[_Batch]) -> None:
+        with suppress(StoreError):  # nothing is lost: their leases end
+            for batch in batches:
+                due_in = max(0.0, batch.not_before - self._clock.now())
+                await backlog.release(batch.ids, due_in=due_in)
+        for batch in batches:
+            self._let_go(batch)
+
+    def _is_busy(self) -> bool:
+        return bool(self._running or self._ready or self._put_off)
+
+    def _close_batch(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        ids, self._collecting = self._collecting, []
+        if ids:
+            self._ready.append(_Batch(ids))
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        while self._ready and len(self._running) < self._max_parallel:
+            batch = self._ready.popleft()
+            self.batches += 1
+            span = Span(self.batches - 1, is_batch=True)
+            task = asyncio.get_running_loop().create_task(self._run(span, batch))
+            self._running[task] = None
+            task.add_done_callback(self._ended)
+
+    async def _run(self, span: Span, batch: _Batch) -> None:
+        # A batch that is tried again has been in hand since it was first handed out.
+        if batch.since is None:
+            batch.since = self._clock.now()
+        try:
+            rejected = await self._process(span, batch.ids)
+        except StoreError as error:
+            if batch.attempt < self._max_attempts:
+                await self._try_again(batch, str(error))
+            else:
+                await self._give_up(batch, str(error))
+        except BaseException:
+            self._let_go(batch)  # its leases end, and it is taken again
+            raise
+        else:
+            if rejected:
+                await self._reject(rejected)
+            self._let_go(batch)
+            self._profile.record(self._clock.now() - batch.since)
+
+    async def _reject(self, rejected: Mapping[str, str]) -> None:
+        """Give up what no attempt can do; the rest of the batch is stored."""
+        for conversion_id, reason in rejected.items():
+            await self._bury([conversion_id], reason)
+
+    async def _bury(self, conversion_ids: Sequence[str], reason: str) -> None:
+        if self._backlog is None:
+            self.given_up += len(conversion_ids)
+        else:
+            with suppress(StoreError):  # nothing is lost: leases end, and all is taken again
+                self.given_up += await self._backlog.bury(conversion_ids, reason)
+
+    def _let_go(self, batch: _Batch) -> None:
+        for conversion_id in batch.ids:
+            del self._held[conversion_id]
+
+    async def _try_again(self, batch: _Batch, error: str) -> None:
+        self.retries += 1
+        delay = self._retry_delay * 2 ** (batch.attempt - 1)
+        batch.attempt += 1
+        if self._backlog is not None:
+            with suppress(StoreError):  # the attempt is made all the same; the books lack it
+                await self._backlog.record_failure(batch.ids, error, retry_in=delay)
+        if delay <= 0:
+            self._ready.append(batch)
+            return
+        batch.not_before = self._clock.now() + delay
+        if self._is_finishing and self._backlog is not None:
+            await self._release(self._backlog, [batch])
+        else:
+            loop = asyncio.get_running_loop()
+            self._put_off[batch] = loop.call_later(delay, self._take_up, batch)
+
+    def _take_up(self, batch: _Batch) -> None:
+        del self._put_off[batch]
+        self._ready.append(batch)
+        self._hand_out()
+
+    async def _give_up(self, batch: _Batch, error: str) -> None:
+        self._profile.fail()
+        await self._bury(batch.ids, error)
+        self._let_go(batch)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._running[task]
+        self._hand_out()
+        if self._freed is not None:
+            self._freed.set_result(None)
+            self._freed = None
+        self._tell_if_idle()
+        if not task.cancelled():
+            task.result()
+
+    def _tell_if_idle(self) -> None:
+        if self._idle is not None and not self._is_busy():
+            if not self._idle.done():
+                self._idle.set_result(None)
+            self._idle = None

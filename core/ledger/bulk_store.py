@@ -1,0 +1,161 @@
+"""The ledger of credits: those of all waiting conversions of a database, stored in bulk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+
+from core.attribution.fused import Credit, share_credit
+from core.attribution.journeys import Journey
+from core.attribution.models import MODELS, weights_of
+from core.attribution.parameters import Parameters
+from core.attribution.paths import Floats, Paths, chosen_paths, kept_touches
+from core.attribution.scheme import Scheme
+from core.delivery.document import delivery_document
+from core.errors import InputError
+from core.ledger.connections import Writer, rows_of, transaction
+from core.ledger.one_by_one import Stored, store_singly
+from core.ledger.path_reader import UnusableRow, events_at_most, read_paths, user_ranges
+from core.query import statements
+
+RANGE_EVENTS = 50_000
+"""Events of a range of users, more only where one user has more: what a transaction is bounded by,
+and for how long others wait to write."""
+
+_Users = tuple[str, str | bytes]
+
+
+def store_waiting(
+    connection: Writer,
+    scheme: Scheme,
+    *,
+    now_ms: int,
+    forwards: bool = False,
+    events_per_range: int = RANGE_EVENTS,
+    on_progress: Callable[[float, Stored], None] = lambda share, stored: None,
+) -> Stored:
+    """Attribute every conversion that waits, dead letters included, and store the results.
+
+    Users are taken range by range, each in a transaction that reads its journeys, writes their
+    credits, adds them to channel_performance and takes the conversions from the queue: whatever
+    ends this in between, or consumes the queue meanwhile, each conversion counts once.
+    One whose data cannot be used is a dead letter with its reason, and stops no other.
+    forwards: whether they are put out for the service's destination, too.
+    *on_progress* hears the share done and what is stored, durably, after each range. Raise
+    InputError if the database cannot be written, and if other credits in it were shared out by
+    other parameters than those of *scheme*.
+    """
+    key = scheme.parameters_key
+    if rows_of(connection, statements.ATTRIBUTED_OTHERWISE, "", key, 1):
+        raise InputError(
+            "the database holds credits of other parameters of attribution: name the scenario of "
+            "its service, or start that with this one once, which computes them anew"
+        )
+    expected = 1 + events_at_most(connection) // events_per_range
+    stored = Stored()
+    for number, users in enumerate(user_ranges(connection, touches=events_per_range), 1):
+        stored += _store_range(connection, scheme, users, now_ms, forwards=forwards)
+        on_progress(min(0.99, number / expected), stored)
+    on_progress(1.0, stored)
+    return stored
+
+
+def _store_range(
+    connection: Writer, scheme: Scheme, users: _Users, now_ms: int, *, forwards: bool
+) -> Stored:
+    parameters = scheme.parameters
+    if not rows_of(connection, statements.WAITING_IN_RANGE, *users):
+        return Stored()  # nobody has to wait for a look
+    with transaction(connection):
+        waiting = {name for (name,) in rows_of(connection, statements.WAITING_IN_RANGE, *users)}
+        try:
+            found = read_paths(connection, parameters, users=users, with_ids=True)
+        except UnusableRow:
+            ids = sorted(waiting)
+            return store_singly(connection, scheme, ids, now_ms, forwards=forwards)
+        assert found.conversion_ids is not None
+        # In the order of the table's key, which is that of its file.
+        order = sorted(
+            (name, at) for at, name in enumerate(found.conversion_ids) if name in waiting
+        )
+        paths = chosen_paths(found, np.array([at for _, at in order], dtype=np.int64))
+        weights = np.array(weights_of(scheme.weights, paths.channels), dtype=np.float64)
+        credit = share_credit(paths, parameters, weights=weights, keep=True)
+        names = [(name,) for name, _ in order]
+        marks = [(scheme.parameters_key, scheme.number, name) for name, _ in order]
+        for statement, rows in (
+            (statements.DEQUEUE, names),
+            (statements.UNBURY, names),
+            (statements.INSERT_CREDITS, _credit_rows(paths, parameters, credit)),
+            (statements.ADD_TO_CHANNEL, _channel_rows(paths, credit, now_ms)),
+        ):
+            connection.executemany(statement.sql, rows)
+        if forwards:
+            deliveries = _deliveries(connection, [name for name, _ in order])
+            due: list[tuple[object, ...]] = [
+                (name, document, now_ms, now_ms, None, name) for name, document in deliveries
+            ]
+            connection.executemany(statements.FORWARD.sql, due)
+        connection.executemany(statements.MARK_PROCESSED.sql, marks)
+    return Stored(
+        conversions=len(paths),
+        touches=len(paths.codes),
+        without_touches=int(np.count_nonzero(paths.lengths == 0)),
+    )
+
+
+def _deliveries(connection: Writer, ids: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield the id and the document of each of the stored conversions *ids*."""
+    rows = rows_of(connection, statements.STORED_RESULTS, json.dumps([*ids]))
+    for (name, user, at_ms, value), group in groupby(rows, key=itemgetter(0, 1, 2, 3)):
+        touches = [touch[4:] for touch in group if touch[4] is not None]  # the channel, credits
+        channels, *shares = zip(*touches, strict=True) if touches else [()] * (1 + len(MODELS))
+        journey = Journey(
+            conversion_id=name, user_id=user, converted_ms=at_ms, value=value,
+            times_ms=(), channels=channels,
+        )  # fmt: skip
+        yield name, delivery_document(journey, shares)
+
+
+def _credit_rows(
+    paths: Paths, parameters: Parameters, credit: Credit
+) -> Iterator[tuple[object, ...]]:
+    """Return the rows of INSERT_CREDITS; touches that the direct rule leaves out get 0."""
+    assert credit.credits is not None
+    credits: Floats = credit.credits[:, [credit.models.index(model) for model in MODELS]]
+    kept = kept_touches(paths, parameters.direct)
+    if kept is not None:
+        of_all = np.zeros((len(paths.codes), len(MODELS)))
+        of_all[kept] = credits
+        credits = of_all
+    lengths = paths.lengths
+    of_touches = np.repeat(np.array(paths.conversion_ids, dtype=object), lengths)
+    positions = np.arange(len(paths.codes)) - np.repeat(paths.offsets[:-1], lengths)
+    columns: list[list[Any]] = [
+        of_touches.tolist(),
+        positions.tolist(),
+        np.repeat(lengths, lengths).tolist(),
+        np.array(paths.channels, dtype=object)[paths.codes].tolist(),
+        *(column.tolist() for column in credits.T),
+    ]
+    return zip(*columns, strict=True)
+
+
+def _channel_rows(paths: Paths, credit: Credit, now_ms: int) -> Iterator[tuple[object, ...]]:
+    """Yield the rows of ADD_TO_CHANNEL: of each channel that a journey has, credited or not."""
+    width = len(paths.channels)
+    owners = np.repeat(np.arange(len(paths)), paths.lengths)
+    journeys = np.bincount(np.unique(owners * width + paths.codes) % max(1, width), minlength=width)
+    for model in MODELS:
+        row = credit.models.index(model)
+        for place, channel in enumerate(paths.channels):
+            if journeys[place]:
+                yield (
+                    model, channel, float(credit.conversions[row, place]), int(journeys[place]),
+                    float(credit.values[row, place]), now_ms,
+                )  # fmt: skip

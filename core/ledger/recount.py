@@ -1,0 +1,183 @@
+"""Upkeep of a database's attribution: fitted models kept with it, and its totals checked."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from core.attribution.fitted import FittedModel
+from core.attribution.journeys import Journey, journeys_of
+from core.attribution.models import MODELS
+from core.attribution.scheme import Scheme
+from core.ledger.processor import credit_rows
+from core.query import statements
+from core.query.statements import journeys_under
+
+TOLERANCE = 1e-11
+"""Relative difference of two sums of the same credits in another order: far above the square root
+of ten million times the rounding of a float."""
+_SMALLEST = 1e-6  # of a conversion or a unit of value: where sums cancel out
+
+_PAGE = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """What one channel got under one model: credit in conversions, conversions, value."""
+
+    credit: float
+    conversions: int
+    value: float
+
+    def agrees(self, other: Totals) -> bool:
+        """Return whether both are the same but for rounding."""
+        return self.conversions == other.conversions and all(
+            math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=_SMALLEST)
+            for a, b in ((self.credit, other.credit), (self.value, other.value))
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Where channel_performance is not the sum of the rows; None: there is no such entry."""
+
+    model: str
+    channel: str
+    kept: Totals | None
+    counted: Totals | None
+
+
+def recount(connection: sqlite3.Connection) -> list[Difference]:
+    """Return where the kept totals differ from the credits they are sums of, in order."""
+    counted: dict[tuple[str, str], Totals] = {}
+    for channel, *sums in connection.execute(statements.RECOUNT.sql):
+        for position, model in enumerate(MODELS):
+            conversions, credit, value = sums[3 * position : 3 * position + 3]
+            if conversions:
+                counted[model, channel] = Totals(
+                    credit=credit, conversions=conversions, value=value
+                )
+    kept = {
+        (model, channel): Totals(credit=credit, conversions=conversions, value=value)
+        for model, channel, credit, conversions, value in connection.execute(
+            statements.CHANNEL_TOTALS.sql
+        )
+    }
+    return [
+        Difference(model=place[0], channel=place[1], kept=kept.get(place), counted=found)
+        for place in sorted(kept.keys() | counted.keys())
+        if (found := counted.get(place)) is None
+        or (before := kept.get(place)) is None
+        or not found.agrees(before)
+    ]
+
+
+def uneven(connection: sqlite3.Connection) -> list[str]:
+    """Return the conversions whose stored credits do not sum to 1 under every model, by id."""
+    return [name for (name,) in connection.execute(statements.UNEVEN_CREDITS.sql)]
+
+
+def share_out_anew(connection: sqlite3.Connection, conversion_ids: Sequence[str]) -> None:
+    """Let the credits of *conversion_ids* be computed anew when the service starts next."""
+    with _transaction(connection):
+        connection.executemany(
+            statements.RESTATE.sql, [(None, None, name) for name in conversion_ids]
+        )
+
+
+def repair(connection: sqlite3.Connection, now_ms: int) -> list[Difference]:
+    """Put the counted totals in place of those that differ, in one transaction; return them."""
+    with _transaction(connection):
+        return _repair(connection, now_ms)
+
+
+def _repair(connection: sqlite3.Connection, now_ms: int) -> list[Difference]:
+    differences = recount(connection)
+    for each in differences:
+        place = (each.model, each.channel)
+        connection.execute(statements.FORGET_CHANNEL.sql, place)
+        if (totals := each.counted) is not None:
+            connection.execute(
+                statements.ADD_TO_CHANNEL.sql,
+                (*place, totals.credit, totals.conversions, totals.value, now_ms),
+            )
+    return differences
+
+
+def restate(connection: sqlite3.Connection, scheme: Scheme, now_ms: int) -> int:
+    """Share out anew what was stored under other parameters than those of *scheme*, all or none.
+
+    A conversion whose data cannot be used keeps what is stored. Return how many were shared out.
+    """
+    restated = 0
+    with _transaction(connection):
+        for journeys in _stated_otherwise(connection, scheme):
+            usable = [journey for journey in journeys if not journey.fault()]
+            rows = credit_rows(usable, scheme)
+            ids = [(journey.conversion_id,) for journey in usable]
+            connection.executemany(statements.DELETE_CREDITS.sql, ids)
+            connection.executemany(statements.INSERT_CREDITS.sql, rows)
+            connection.executemany(
+                statements.RESTATE.sql,
+                [(scheme.parameters_key, scheme.number, *name) for name in ids],
+            )
+            restated += len(usable)
+        if restated:
+            _repair(connection, now_ms)
+    return restated
+
+
+def _stated_otherwise(connection: sqlite3.Connection, scheme: Scheme) -> Iterator[list[Journey]]:
+    """Yield the journeys of processed conversions that have other parameters, page by page."""
+    parameters, after = scheme.parameters, ""
+    statement = journeys_under(
+        statements.ATTRIBUTED_JOURNEYS, named=parameters.has_milestones, own=parameters.own_event
+    )
+    while True:
+        ids = [
+            name for (name,) in connection.execute(
+                statements.ATTRIBUTED_OTHERWISE.sql, (after, scheme.parameters_key, _PAGE)
+            )
+        ]  # fmt: skip
+        if not ids:
+            return
+        rows = connection.execute(statement.sql, (parameters.lookback_ms, json.dumps(ids)))
+        yield journeys_of(rows.fetchall(), parameters.milestones)
+        after = ids[-1]
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def row_of(model: FittedModel, now_ms: int) -> tuple[Any, ...]:
+    """Return the row of a fitted model as INSERT_MODEL takes it, its JSON last."""
+    return (
+        now_ms, *(model.window or (now_ms, now_ms)), model.parameters.order,
+        json.dumps(model.parameters.to_json()), json.dumps(model.to_json()),
+    )  # fmt: skip
+
+
+def keep_model(connection: sqlite3.Connection, model: FittedModel, now_ms: int) -> int:
+    """Store *model* with the database; return its number there."""
+    row = row_of(model, now_ms)
+    number: int = connection.execute(statements.INSERT_MODEL.sql, row).fetchone()[0]
+    return number
+
+
+def newest_row(connection: sqlite3.Connection) -> tuple[int, str] | None:
+    """Return the number and the JSON of the model stored last, None if there is none."""
+    row: tuple[int, str] | None = connection.execute(statements.NEWER_MODEL.sql, (0,)).fetchone()
+    return row

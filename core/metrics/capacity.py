@@ -1,0 +1,127 @@
+"""What a capacity plan found: the KPIs at each arrival rate that was tried."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from core.metrics.kpi import Kpi, Outcome, parse_kpi
+
+SCHEMA_VERSION = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapacityPoint:
+    """One simulated arrival rate: requests/s, every KPI's value in SI units and its outcome.
+
+    values: means over the replications. saturated: the servers that cannot keep up, because their
+    queues still grew as the run ended.
+    """
+
+    rate: float
+    values: Mapping[str, float]
+    outcomes: Mapping[str, str]
+    saturated: tuple[str, ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        """Whether every KPI was measured and meets its target, and every server keeps up."""
+        outcomes = self.outcomes.values()
+        is_met = bool(outcomes) and all(outcome == Outcome.PASS for outcome in outcomes)
+        return is_met and not self.saturated
+
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """The KPIs that miss their target at this rate, or could not be measured."""
+        return tuple(n for n, outcome in self.outcomes.items() if outcome != Outcome.PASS)
+
+    @property
+    def missed(self) -> tuple[str, ...]:
+        """The KPIs that were measured and miss their target."""
+        return tuple(n for n in self.broken if self.outcomes[n] != Outcome.NOT_MEASURED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapacityPlan:
+    """The rates tried, ascending, and between which two of them the first KPI breaks.
+
+    kpis: what was judged. highest_rate: the highest rate tried at which every KPI holds, None if
+    none did.
+    breaking_rate: the lowest rate above it at which one breaks, None if none was found.
+    breaks_first: the KPIs that break there. replications: runs per rate, on common random numbers.
+    bound: the rate beyond which none is tried. unmeasured: the KPIs that the plan says nothing
+    about, with the reason. interrupted: whether the search was ended early. eased: the KPIs that
+    no rate meets and that are nearest their target at the bound, so that more traffic may help.
+    """
+
+    scenario: str
+    scenario_hash: str
+    seed: int
+    replications: int
+    kpis: tuple[Kpi, ...]
+    points: tuple[CapacityPoint, ...]
+    highest_rate: float | None
+    breaking_rate: float | None
+    breaks_first: tuple[str, ...]
+    bound: float | None = None
+    unmeasured: Mapping[str, str] = field(default_factory=dict)
+    interrupted: bool = False
+    eased: tuple[str, ...] = ()
+
+    @property
+    def breaking_point(self) -> CapacityPoint | None:
+        """What was found at the breaking rate."""
+        return next((p for p in self.points if p.rate == self.breaking_rate), None)
+
+    @property
+    def never_met(self) -> tuple[str, ...]:
+        """The KPIs that miss their target at every rate tried, if several were."""
+        if len(self.points) < 2:
+            return ()
+        names = dict.fromkeys(name for point in self.points for name in point.outcomes)
+        return tuple(n for n in names if all(n in point.missed for point in self.points))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data; an infinite latency is written as text, JSON has none."""
+        data = {
+            "schema": "edgeproof/capacity-plan",
+            "schema_version": SCHEMA_VERSION,
+            **asdict(self),
+        }
+        data["kpis"] = [
+            {"metric": kpi.name, "target": kpi.target_text, "alert": kpi.alert_text}
+            for kpi in self.kpis
+        ]
+        for point in data["points"]:
+            point["values"] = {
+                name: "Infinity" if math.isinf(value) else value
+                for name, value in point["values"].items()
+            }
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Return the plan that `to_json` wrote; KeyError or ValueError if it is none."""
+        if data.get("schema") != "edgeproof/capacity-plan":
+            raise ValueError("not a capacity plan")
+        version = data["schema_version"]
+        if version != SCHEMA_VERSION:
+            raise ValueError(f"schema version {version}, this program reads {SCHEMA_VERSION}")
+        fields = {name: data[name] for name in cls.__dataclass_fields__}
+        fields["points"] = tuple(
+            CapacityPoint(
+                rate=point["rate"],
+                values={name: float(value) for name, value in point["values"].items()},
+                outcomes=point["outcomes"],
+                saturated=tuple(point["saturated"]),
+            )
+            for point in data["points"]
+        )
+        fields["kpis"] = tuple(
+            parse_kpi(kpi["metric"], kpi["target"], kpi["alert"]) for kpi in data["kpis"]
+        )
+        for name in ("breaks_first", "eased"):
+            fields[name] = tuple(data[name])
+        return cls(**fields)

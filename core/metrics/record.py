@@ -1,0 +1,377 @@
+"""The record of a run: versioned data that can be judged and drawn again at any time."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import InputError
+from core.metrics.estimate import Estimate, estimate_of
+from core.metrics.failures import Cause, Failure
+from core.metrics.histogram import LatencyHistogram
+from core.metrics.kpi import ENDPOINT_SERIES, Metric
+from core.texts import read_json
+
+SCHEMA_VERSION = 1
+MAX_WINDOWS = 240
+
+READ_OUTCOMES = ("none", "l1", "l2", "miss", "collapsed", "bypass")
+"""What answered one cache read; the position is its code in requests.npz.
+
+l1 and l2 are hits; miss went to the database; collapsed waited for another request's load and
+counts as a miss; bypass found L2 failing and went to the database.
+"""
+NEGATIVE = 16
+"""Flag added to a code: the cached answer was that there is nothing."""
+STALE = 32
+"""Flag added to a code: the cached answer was beyond its TTL, as the scenario allows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windows:
+    """The run in at most 240 equal windows of *width* seconds, the first one starting at *start*.
+
+    Columns of one number a window; latencies in seconds, None where a window holds no request,
+    infinite where the rank falls on a failed one. l1, l2 and missed count cache reads.
+    """
+
+    start: float
+    width: float
+    requests: tuple[int, ...]
+    failed: tuple[int, ...]
+    p50: tuple[float | None, ...]
+    p95: tuple[float | None, ...]
+    p99: tuple[float | None, ...]
+    l1: tuple[int, ...]
+    l2: tuple[int, ...]
+    missed: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """What the load generator says of itself; any reason in *invalid* makes the run INVALID.
+
+    Lags and speeds are seconds (speed: the mean time of a fixed piece of work), cpu_share is the
+    part of one core that the generator used, dropped lists the indices that were never sent.
+    """
+
+    lag_p50: float
+    lag_p99: float
+    lag_limit: float
+    cpu_share: float
+    planned: int
+    sent: int
+    dropped: tuple[int, ...]
+    rendered_hash: str
+    inversions: int
+    largest_displacement: int
+    delay_error_mean: float | None
+    generator_speed: float | None
+    service_speed: float | None
+    invalid: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """What one engine found for one scenario, warm-up left out.
+
+    latencies: histogram per endpoint, client's view. stages: histogram per stage of the service
+    (query, queue, cpu, l1, l2, l3, l3wait, total). reads: cache reads per name (config, lookup,
+    ...) and outcome (READ_OUTCOMES; "negative" and "stale" count hits on cached absence and on
+    values beyond their TTL once more).
+    memory_peak: bytes, None where it cannot be seen. replications: for each further run of the
+    simulation, with random numbers of its own, every metric's value. counters: exact domain
+    counters. failures: why requests failed, each failed one in exactly one row. notes: what a
+    reader of the report has to know.
+    """
+
+    engine: Literal["simulate", "load"]
+    scenario: Mapping[str, Any]
+    scenario_hash: str
+    seed: int
+    workload_hash: str
+    planned: int
+    duration: float
+    latencies: Mapping[str, LatencyHistogram]
+    stages: Mapping[str, LatencyHistogram]
+    reads: Mapping[str, Mapping[str, int]]
+    memory_peak: float | None
+    windows: Windows
+    replications: tuple[Mapping[str, float], ...] = ()
+    counters: Mapping[str, int] = field(default_factory=dict)
+    failures: tuple[Failure, ...] = ()
+    notes: tuple[str, ...] = ()
+    audit: Audit | None = None
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def name(self) -> str:
+        """The scenario's name."""
+        return str(self.scenario["name"])
+
+    def metric(self, metric: Metric) -> float | None:
+        """Return *metric* of this one run in SI units, None if it could not see it."""
+        if metric.function == "ratio":
+            return self._ratio(metric.series)
+        if metric.function == "peak":
+            return self.memory_peak
+        is_endpoint = metric.series in ENDPOINT_SERIES
+        histogram = (self.latencies if is_endpoint else self.stages).get(metric.series)
+        if histogram is None or histogram.count == 0:
+            return None
+        if metric.quantile is not None:
+            return histogram.quantile(metric.quantile)
+        if metric.function == "max":
+            return histogram.maximum
+        return histogram.mean if histogram.counts else math.inf
+
+    def _ratio(self, series: str) -> float | None:
+        if series == "error":
+            total = sum(histogram.count for histogram in self.latencies.values())
+            failed = sum(histogram.failed for histogram in self.latencies.values())
+            return failed / total if total else None
+        totals = self.read_totals()
+        total = sum(totals.values())
+        if total == 0:
+            return None
+        if series == "hit":
+            return (totals["l1"] + totals["l2"]) / total
+        if series == "miss":
+            return 1 - (totals["l1"] + totals["l2"]) / total
+        return totals[series] / total
+
+    def read_totals(self) -> dict[str, int]:
+        """Return the cache reads by outcome, over all names, without negative and stale."""
+        totals = dict.fromkeys(READ_OUTCOMES[1:], 0)
+        for outcomes in self.reads.values():
+            for outcome in totals:
+                totals[outcome] += outcomes.get(outcome, 0)
+        return totals
+
+    @property
+    def runs(self) -> int:
+        """How many runs there are: this one and its replications."""
+        return 1 + len(self.replications)
+
+    def estimate(self, metric: Metric) -> Estimate | None:
+        """Return the mean of *metric* over this run and its replications, None if none saw it.
+
+        Its interval is cut at what the metric cannot be.
+        """
+        own = self.metric(metric)
+        values = [] if own is None else [own]
+        values += [run[metric.name] for run in self.replications if metric.name in run]
+        if not values:
+            return None
+        found = estimate_of(values)
+        if found.interval is None:
+            return found
+        most = 1.0 if metric.unit == "ratio" else math.inf
+        low, high = max(found.interval[0], 0.0), min(found.interval[1], most)
+        return replace(found, interval=(low, high))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data; equal records give equal data in equal order."""
+        return {
+            "schema": "edgeproof/run-record",
+            "schema_version": self.schema_version,
+            "engine": self.engine,
+            "scenario": dict(self.scenario),
+            "scenario_hash": self.scenario_hash,
+            "seed": self.seed,
+            "workload_hash": self.workload_hash,
+            "planned": self.planned,
+            "duration": self.duration,
+            "latencies": {name: h.to_json() for name, h in sorted(self.latencies.items())},
+            "stages": {name: h.to_json() for name, h in sorted(self.stages.items())},
+            "reads": {name: dict(sorted(r.items())) for name, r in sorted(self.reads.items())},
+            "memory_peak": self.memory_peak,
+            "windows": _columns(self.windows),
+            "replications": [
+                {name: _finite(value) for name, value in sorted(run.items())}
+                for run in self.replications
+            ],
+            "counters": dict(sorted(self.counters.items())),
+            "failures": [failure.to_json() for failure in self.failures],
+            "notes": list(self.notes),
+            "audit": None if self.audit is None else _columns(self.audit),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Return the record that `to_json` wrote; KeyError or ValueError if it is none."""
+        if data.get("schema") != "edgeproof/run-record":
+            raise ValueError("not a run record")
+        if data["schema_version"] != SCHEMA_VERSION:
+            raise ValueError(
+                f"schema version {data['schema_version']}, this program reads {SCHEMA_VERSION}"
+            )
+        windows, audit = data["windows"], data["audit"]
+        latencies = {n: LatencyHistogram.from_json(h) for n, h in data["latencies"].items()}
+        return cls(
+            engine=data["engine"],
+            scenario=data["scenario"],
+            scenario_hash=data["scenario_hash"],
+            seed=data["seed"],
+            workload_hash=data["workload_hash"],
+            planned=data["planned"],
+            duration=data["duration"],
+            latencies=latencies,
+            stages={n: LatencyHistogram.from_json(h) for n, h in data["stages"].items()},
+            reads=data["reads"],
+            memory_peak=data["memory_peak"],
+            windows=Windows(**{name: _restore(value) for name, value in windows.items()}),
+            replications=tuple(
+                {name: _infinite(value) for name, value in run.items()}
+                for run in data["replications"]
+            ),
+            counters=data["counters"],
+            failures=(
+                tuple(Failure.from_json(each) for each in data["failures"])
+                if "failures" in data
+                else _unexplained(latencies)
+            ),
+            notes=tuple(data["notes"]),
+            audit=None if audit is None else Audit(**{n: _restore(v) for n, v in audit.items()}),
+        )
+
+
+def _unexplained(latencies: Mapping[str, LatencyHistogram]) -> tuple[Failure, ...]:
+    """Return the failures of a record that was written before reasons were kept."""
+    return tuple(
+        Failure(endpoint=name, cause=Cause.UNKNOWN, count=histogram.failed, first=None)
+        for name, histogram in latencies.items()
+        if histogram.failed
+    )
+
+
+def _columns(part: Windows | Audit) -> dict[str, Any]:
+    columns = {}
+    for name in type(part).__dataclass_fields__:
+        value = getattr(part, name)
+        columns[name] = [_finite(v) for v in value] if isinstance(value, tuple) else _finite(value)
+    return columns
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity: it is written as text."""
+    return "Infinity" if isinstance(value, float) and math.isinf(value) else value
+
+
+def _infinite(value: Any) -> Any:
+    return math.inf if value == "Infinity" else value
+
+
+def _restore(value: Any) -> Any:
+    return tuple(_infinite(v) for v in value) if isinstance(value, list) else _infinite(value)
+
+
+def write_record(record: RunRecord, path: Path) -> None:
+    """Write *record* to *path* as JSON, whole or not at all."""
+    text = json.dumps(record.to_json(), allow_nan=False, separators=(",", ":"))
+    partial = path.with_suffix(".partial")
+    partial.write_text(text + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def read_record(path: Path) -> RunRecord:
+    """Read the record at *path*; InputError if it is missing or is none."""
+    try:
+        return RunRecord.from_json(read_json(path, "a record"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such record; give the folder of a finished run") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise InputError(f"{path}: not a run record ({error}); run the command again") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requests:
+    """One row per planned request, warm-up included: the content of requests.npz.
+
+    intended: seconds from the start of the run (f8); endpoint: position in ENDPOINTS (u1);
+    subject (u4); isolate (u2); latency: seconds from the intended start, infinite where the
+    request failed or was dropped (f8); reads: codes of up to two cache reads in their order
+    (READ_OUTCOMES, plus NEGATIVE and STALE), shape (n, 2) (u1).
+    """
+
+    intended: NDArray[np.float64]
+    endpoint: NDArray[np.uint8]
+    subject: NDArray[np.uint32]
+    isolate: NDArray[np.uint16]
+    latency: NDArray[np.float64]
+    reads: NDArray[np.uint8]
+
+    def write(self, path: Path) -> None:
+        """Write the columns to *path*; equal columns give equal bytes."""
+        with path.open("wb") as file:
+            np.savez_compressed(
+                file, **{name: getattr(self, name) for name in self.__dataclass_fields__}
+            )
+
+
+READ_NAMES = {
+    "track": ("config", "lookup"),
+    "attribution": ("attribution",),
+    "journey": ("journey",),
+    "channels": ("channels",),
+}
+"""The cache reads of each endpoint, in their order."""
+
+
+def count_reads(requests: Requests, *, after: float) -> dict[str, dict[str, int]]:
+    """Return the cache reads by name and outcome of the requests intended at *after* or later."""
+    counted: dict[str, dict[str, int]] = {}
+    for code, endpoint in enumerate(ENDPOINT_SERIES):
+        chosen = (requests.endpoint == code) & (requests.intended >= after)
+        for slot, name in enumerate(READ_NAMES[endpoint]):
+            column = requests.reads[chosen, slot]
+            outcomes = np.bincount(column & (NEGATIVE - 1), minlength=len(READ_OUTCOMES))
+            counts = dict(zip(READ_OUTCOMES[1:], outcomes[1:].tolist(), strict=True))
+            counts["negative"] = int(np.count_nonzero(column & NEGATIVE))
+            counts["stale"] = int(np.count_nonzero(column & STALE))
+            if any(counts.values()):
+                counted[name] = counts
+    return counted
+
+
+def window_columns(requests: Requests, *, after: float, duration: float) -> Windows:
+    """Return *requests* intended at *after* or later, in equal windows of a second or more."""
+    number = max(1, min(MAX_WINDOWS, int(duration)))
+    width = duration / number
+    chosen = requests.intended >= after
+    position = np.minimum((requests.intended[chosen] - after) / width, number - 1).astype(int)
+    latency, reads = requests.latency[chosen], requests.reads[chosen] & (NEGATIVE - 1)
+    columns: dict[str, list[Any]] = {name: [] for name in Windows.__dataclass_fields__}
+    for window in range(number):
+        here = position == window
+        ordered = np.sort(latency[here])
+        columns["requests"].append(int(ordered.size))
+        columns["failed"].append(int(np.count_nonzero(np.isinf(ordered))))
+        for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
+            rank = max(1, math.ceil(q * ordered.size - 1e-9)) - 1
+            columns[name].append(float(ordered[rank]) if ordered.size else None)
+        outcomes = np.bincount(reads[here].ravel(), minlength=len(READ_OUTCOMES)).tolist()
+        columns["l1"].append(outcomes[1])
+        columns["l2"].append(outcomes[2])
+        columns["missed"].append(sum(outcomes[3:]))
+    del columns["start"], columns["width"]
+    return Windows(start=after, width=width, **{n: tuple(v) for n, v in columns.items()})
+
+
+def endpoint_latencies(requests: Requests, *, after: float) -> dict[str, LatencyHistogram]:
+    """Return the latency histogram of each endpoint asked at *after* seconds or later."""
+    latencies = {}
+    for code, endpoint in enumerate(ENDPOINT_SERIES):
+        chosen = (requests.endpoint == code) & (requests.intended >= after)
+        if chosen.any():
+            latencies[endpoint] = LatencyHistogram.of(requests.latency[chosen])
+    return latencies

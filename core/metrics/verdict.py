@@ -1,0 +1,96 @@
+"""Verdicts on a run, and the comparison of a prediction with its measurement."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from core.metrics.kpi import Kpi, Metric, Outcome, Verdict, judge, overall
+from core.metrics.record import RunRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One KPI, as predicted and as measured; None where a run has no such side.
+
+    error is predicted/measured - 1, for ratios the difference; None where either is missing.
+    """
+
+    kpi: Kpi
+    predicted: Verdict | None
+    measured: Verdict | None
+    error: float | None
+
+
+def verdicts(record: RunRecord, kpis: Sequence[Kpi], *, one_run: bool = False) -> list[Verdict]:
+    """Judge *record* on each of *kpis*; a run that cannot be trusted is INVALID throughout.
+
+    The mean over its replications is judged, with the interval of the mean; with *one_run* the
+    record's own run alone, which has no interval.
+    """
+    judged = [_judged(record, kpi, one_run=one_run) for kpi in kpis]
+    if record.audit is None or not record.audit.invalid:
+        return judged
+    return [replace(verdict, outcome=Outcome.INVALID) for verdict in judged]
+
+
+def _judged(record: RunRecord, kpi: Kpi, *, one_run: bool) -> Verdict:
+    if one_run:
+        return judge(kpi, record.metric(kpi.metric))
+    found = record.estimate(kpi.metric)
+    return (
+        judge(kpi, None)
+        if found is None
+        else judge(kpi, found.value, found.interval, runs=found.runs)
+    )
+
+
+def relative_error(metric: Metric, predicted: float | None, measured: float | None) -> float | None:
+    """Return predicted/measured - 1, for ratios the difference; None if it is not finite."""
+    if predicted is None or measured is None:
+        return None
+    if metric.unit == "ratio":
+        return predicted - measured
+    if math.isinf(predicted) or math.isinf(measured) or measured == 0:
+        return None
+    return predicted / measured - 1
+
+
+def compare(
+    kpis: Sequence[Kpi], predicted: RunRecord | None, measured: RunRecord | None
+) -> list[Row]:
+    """Return one row per KPI with the verdict on either side.
+
+    Beside a measurement stands the one predicted run that has the same requests; alone, a
+    prediction is the mean over its replications.
+    """
+    is_beside = measured is not None
+    left = verdicts(predicted, kpis, one_run=is_beside) if predicted else [None] * len(kpis)
+    right = verdicts(measured, kpis, one_run=True) if measured else [None] * len(kpis)
+    return [
+        Row(
+            kpi=kpi,
+            predicted=p,
+            measured=m,
+            error=relative_error(
+                kpi.metric, None if p is None else p.value, None if m is None else m.value
+            ),
+        )
+        for kpi, p, m in zip(kpis, left, right, strict=True)
+    ]
+
+
+def outcome(rows: Sequence[Row], required: Sequence[str] = ()) -> Outcome:
+    """Return the outcome of the side that counts: the measured one where there is one.
+
+    A KPI that was NOT_MEASURED is ignored unless its name is in *required*: then it FAILs.
+    """
+    outcomes = []
+    for row in rows:
+        verdict = row.measured or row.predicted
+        if verdict is None:
+            continue
+        missing = verdict.outcome is Outcome.NOT_MEASURED and row.kpi.name in required
+        outcomes.append(Outcome.FAIL if missing else verdict.outcome)
+    return overall(outcomes)

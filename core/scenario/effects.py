@@ -1,0 +1,314 @@
+"""What a scenario states without any effect in its run: faults, stages, targets, settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from core.errors import InputError
+from core.metrics.kpi import ENDPOINT_SERIES
+from core.scenario.replay import timed_window
+from core.scenario.scenario import Fault, Scenario
+
+Place = tuple[str | int, ...]
+"""Where a field stands: names of tables, and indices into lists."""
+
+GRACE = 1e-9
+"""Seconds: sums of decimal seconds are not exact."""
+
+_DEFAULTS = Scenario(name="defaults")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Idle:
+    """Something of a scenario that has no effect in this run.
+
+    place: where it stands. text: why it has none, and the remedy. switch: the field that turns it
+    off; where the command line set that, it was meant so. is_replaced: a trace stands in for it,
+    which is no fault of the file.
+    """
+
+    place: Place
+    text: str
+    switch: Place = ()
+    is_replaced: bool = False
+
+
+def check_effects(
+    scenario: Scenario, *, source: str, asked: Mapping[Place, str]
+) -> tuple[str, ...]:
+    """Return a line for each thing of *scenario* without effect that was turned off on purpose.
+
+    source: where the scenario stands. asked: what the command line set, with the option that did.
+    A field counts as stated where the command line set it or the file has another value than the
+    default. Raise InputError, with a line for each, if something else has no effect.
+    """
+    faults: list[str] = []
+    notices: list[str] = []
+    for idle in _idle(scenario, asked):
+        is_changed = _is_changed(scenario, idle.place)
+        option = _stating(idle.place, asked, is_changed=is_changed)
+        if option is None and (idle.is_replaced or not is_changed):
+            continue
+        is_meant = option is None and idle.switch and _covering(idle.switch, asked) is not None
+        line = f"{option or source}: {shown(idle.place)} {idle.text}"
+        (notices if is_meant else faults).append(line)
+    if faults:
+        raise InputError("\n".join(faults))
+    return (*notices, *_notices(scenario))
+
+
+def shown(place: Place) -> str:
+    """Return *place* as --set writes it: faults[0].at."""
+    text = ""
+    for step in place:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+    return text
+
+
+def _stating(place: Place, asked: Mapping[Place, str], *, is_changed: bool) -> str | None:
+    """Return the option that stated what stands at *place*.
+
+    One that set a table around it may have left it out: only another value than the default tells.
+    """
+    for steps, option in asked.items():
+        if place == steps[: len(place)] or (is_changed and steps == place[: len(steps)]):
+            return option
+    return None
+
+
+def _covering(place: Place, asked: Mapping[Place, str]) -> str | None:
+    """Return the option that set *place*, or what holds it, or something in it."""
+    for steps, option in asked.items():
+        if steps == place[: len(steps)] or place == steps[: len(place)]:
+            return option
+    return None
+
+
+def _value(scenario: Scenario, place: Place) -> Any:
+    value: Any = scenario
+    for step in place:
+        value = value[step] if isinstance(step, int) else getattr(value, step)
+    return value
+
+
+def _is_changed(scenario: Scenario, place: Place) -> bool:
+    if any(isinstance(step, int) for step in place):
+        return True  # an item of a list that was written
+    return bool(_value(scenario, place) != _value(_DEFAULTS, place))
+
+
+def _idle(scenario: Scenario, asked: Mapping[Place, str]) -> Iterator[Idle]:
+    yield from _faults(scenario)
+    yield from _stages(scenario)
+    yield from _settings(scenario)
+    yield from _targets(scenario)
+    yield from _of_traces(scenario)
+    stages: Place = ("traffic", "stages")
+    if _covering(stages, asked) and timed_window(scenario) is not None:
+        yield Idle(
+            place=stages,
+            text="has no effect: the trace has times of its own; scale them with --rate",
+        )
+
+
+def _faults(scenario: Scenario) -> Iterator[Idle]:
+    end = scenario.total_time
+    for position, fault in enumerate(scenario.faults):
+        place: Place = ("faults", position)
+        name = f"({_named(fault)}) cannot strike:"
+        if fault.at >= end - GRACE:
+            yield Idle(
+                place=place,
+                text=f"{name} it starts at {fault.at:g} s and the run ends at {end:g} s; let it "
+                "start earlier, raise the duration, or leave it out (--set faults=[])",
+            )
+        elif (reason := _reason(scenario, fault)) is not None:
+            yield Idle(place=place, text=f"{name} {reason}")
+
+
+def _named(fault: Fault) -> str:
+    of = f"{fault.endpoint or 'track'} hot_key" if fault.tier is None else f"{fault.tier} "
+    return of if fault.tier is None else of + fault.kind
+
+
+def _reason(scenario: Scenario, fault: Fault) -> str | None:
+    """Return why *fault*, which is in time, changes nothing; None if it does."""
+    if fault.kind in ("error", "hot_key") and fault.value == 0:
+        return "its value is 0, the share that it concerns; give a share above 0, or leave it out"
+    if fault.kind == "slow" and fault.value == 1:
+        return "its value is 1, which is as fast as without it; say how many times slower"
+    if fault.kind == "dead" and fault.value != 1:
+        return f"dead has no value, and it is {fault.value:g}; leave it out"
+    if scenario.trace.file is not None:
+        return None
+    mix = scenario.traffic.mix
+    if fault.kind == "hot_key" and not getattr(mix, fault.endpoint or "track"):
+        endpoint = fault.endpoint or "track"
+        return f"traffic.mix.{endpoint} is 0; ask for the endpoint, or leave the fault out"
+    if fault.tier == "destination" and not _has_conversions(scenario):
+        return "the traffic has no conversions; raise traffic.conversion_share, or leave it out"
+    return None
+
+
+def _has_conversions(scenario: Scenario) -> bool:
+    traffic = scenario.traffic
+    return traffic.conversion_share > 0 and (
+        scenario.trace.file is not None or traffic.mix.track > 0
+    )
+
+
+def _stages(scenario: Scenario) -> Iterator[Idle]:
+    stages = scenario.traffic.stages
+    before = sum(stage.duration or 0.0 for stage in stages[:-1])
+    if len(stages) > 1 and stages[-1].duration is None and before >= scenario.total_time - GRACE:
+        yield Idle(
+            place=("traffic", "stages", len(stages) - 1),
+            text=f"never begins: the stages before it last {before:g} s and the run "
+            f"{scenario.total_time:g} s; raise the duration, or leave it out",
+        )
+
+
+_Switch = tuple[Place, Callable[[Scenario], bool], str, tuple[Place, ...]]
+_SWITCHES: tuple[_Switch, ...] = (
+    (
+        ("destination", "url"),
+        lambda s: s.destination.url is None,
+        "there is no destination.url",
+        tuple(
+            ("destination", name)
+            for name in ("timeout", "batch_size", "max_parallel", "max_attempts", "retry_delay",
+                         "latency")
+        ),
+    ),
+    (
+        ("destination", "max_attempts"),
+        lambda s: s.destination.url is not None and s.destination.max_attempts == 1,
+        "destination.max_attempts is 1",
+        (("destination", "retry_delay"),),
+    ),
+    (
+        ("queue", "max_attempts"),
+        lambda s: s.queue.max_attempts == 1,
+        "queue.max_attempts is 1",
+        (("queue", "retry_delay"),),
+    ),
+    (
+        ("tiers", "query_cache", "ttl"),
+        lambda s: not s.tiers.query_cache.ttl,
+        "tiers.query_cache.ttl is 0s",
+        (("tiers", "query_cache", "max_entries"), ("tiers", "query_cache", "max_bytes")),
+    ),
+    (
+        ("tiers", "l2", "breaker", "failures"),
+        lambda s: not s.tiers.l2.breaker.failures,
+        "tiers.l2.breaker.failures is 0",
+        (("tiers", "l2", "breaker", "open_for"),),
+    ),
+    (
+        ("tiers", "stale_if_error"),
+        lambda s: not s.tiers.stale_if_error,
+        "tiers.stale_if_error is 0s, so that there is nothing to fall back on",
+        (("tiers", "l2", "soft_timeout"),),
+    ),
+    (
+        ("tiers", "stale_if_error"),
+        lambda s: not (s.tiers.stale_bound or s.tiers.early_refresh),
+        "tiers.stale_if_error, stale_while_revalidate and early_refresh are 0",
+        (("tiers", "retry_pause"),),
+    ),
+    (
+        ("kpis",),
+        lambda s: all(kpi.name != "peak_memory" for kpi in s.judged()),
+        "no KPI judges peak_memory",
+        (("topology", "memory_limit"),),
+    ),
+    (
+        ("traffic", "popularity", "law"),
+        lambda s: s.traffic.popularity.law == "uniform",
+        'traffic.popularity.law is "uniform"',
+        (("traffic", "popularity", "exponent"),),
+    ),
+    (
+        ("traffic", "mix", "track"),
+        lambda s: s.trace.file is None and not s.traffic.mix.track,
+        "traffic.mix.track is 0",
+        (("traffic", "conversion_share"),),
+    ),
+)  # fmt: skip
+"""Fields that others depend on: which, when they are off, in words, and what then does nothing."""
+
+
+def _settings(scenario: Scenario) -> Iterator[Idle]:
+    for switch, is_off, words, places in _SWITCHES:
+        if is_off(scenario):
+            # A URL of "none" in the file says so, too.
+            is_said = switch == ("destination", "url") and (
+                "url" in scenario.destination.model_fields_set
+            )
+            for place in places:
+                yield Idle(
+                    place=place,
+                    text=f"has no effect: {words}; set that, or leave {place[-1]} out",
+                    switch=switch,
+                    is_replaced=is_said,
+                )
+
+    yield Idle(
+        place=("tiers", "l2", "ttl", "default"),
+        text="has no effect: every cache type has a ttl of its own; set those, or leave it out",
+    )
+
+
+def _targets(scenario: Scenario) -> Iterator[Idle]:
+    for endpoint in ENDPOINT_SERIES:
+        if scenario.trace.file is None and not getattr(scenario.traffic.mix, endpoint):
+            yield Idle(
+                place=("targets", endpoint),
+                text=f"has no effect: traffic.mix.{endpoint} is 0; ask for the endpoint, or leave "
+                "its target out",
+                switch=("traffic", "mix", endpoint),
+            )
+
+
+def _of_traces(scenario: Scenario) -> Iterator[Idle]:
+    if scenario.trace.file is None:
+        for name in ("offset", "limit", "speed", "time_unit", "default", "types"):
+            # A file may say how traces are read that --trace names.
+            yield Idle(
+                place=("trace", name),
+                text="needs a trace; give --trace FILE",
+                switch=("trace", "file"),
+                is_replaced=True,
+            )
+        return
+    for name in ("mix", "popularity", "users", "conversions"):
+        yield Idle(
+            place=("traffic", name),
+            text="has no effect: the trace's accesses stand in for it; leave it or the trace out",
+            is_replaced=True,
+        )
+    yield Idle(
+        place=("targets", "channels"),
+        text="has no effect: a trace asks for track, attribution and journey only; leave it out",
+        is_replaced=True,
+    )
+
+
+def _notices(scenario: Scenario) -> Iterator[str]:
+    """Yield what is no fault and has less effect than one may think."""
+    for position, fault in enumerate(scenario.faults):
+        if fault.at + fault.for_ <= scenario.warm_up + GRACE:
+            yield (
+                f"faults[{position}] ({_named(fault)}) ends within the warm-up of "
+                f"{scenario.warm_up:g} s: only what it leaves behind is judged"
+            )
+    if scenario.trace.file is not None:
+        return
+    for kpi in scenario.judged():
+        series = kpi.metric.series
+        if series in ENDPOINT_SERIES and not getattr(scenario.traffic.mix, series):
+            yield f"{kpi.name} cannot be measured: traffic.mix.{series} is 0"
+        elif series == "queue" and not _has_conversions(scenario):
+            yield f"{kpi.name} cannot be measured: the traffic has no conversions"

@@ -1,0 +1,55 @@
+"""At which line of a scenario file each KPI stands."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import Any
+
+from core.metrics.kpi import parse_metric
+from core.texts import parse_toml
+
+_STAND_IN = "a metric that no file names"
+_MOST_TRIED = 100
+
+
+def kpi_lines(text: str) -> dict[str, int]:
+    """Return the line (from 1) of the metric of each KPI that the TOML *text* lists, by name.
+
+    A place counts if another word there changes that very KPI for TOML's own reader, so that no
+    comment, other table or text is taken for it. What cannot be found is left out.
+    """
+    found: dict[str, int] = {}
+    tried = 0
+    for position, name in enumerate(_metrics(text)):
+        if name is None:
+            continue
+        for match in re.finditer(re.escape(name), text):
+            tried += 1
+            if tried > _MOST_TRIED:
+                return found
+            changed = _metrics(f"{text[: match.start()]}{_STAND_IN}{text[match.end() :]}")
+            if changed[position : position + 1] == [_STAND_IN]:
+                found[parse_metric(name).name] = text.count("\n", 0, match.start()) + 1
+                break
+    return found
+
+
+def _metrics(text: str) -> list[str | None]:
+    """Return the metrics of the KPIs in *text*, None for what is none."""
+    try:
+        kpis: Any = parse_toml(text).get("kpis")
+    except (tomllib.TOMLDecodeError, ValueError):
+        return []
+    entries = kpis if isinstance(kpis, list) else []
+    names = [entry.get("metric") if isinstance(entry, dict) else None for entry in entries]
+    return [name if _is_metric(name) else None for name in names]
+
+
+def _is_metric(name: object) -> bool:
+    if name == _STAND_IN:
+        return True
+    try:
+        return isinstance(name, str) and bool(parse_metric(name))
+    except ValueError:
+        return False

@@ -1,0 +1,382 @@
+"""Workloads from recorded traces: real keys with the scenario's types, times and isolates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import InputError
+from core.scenario.hot_keys import with_hot_keys
+from core.scenario.population import MAX_PROFILE_BYTES
+from core.scenario.scenario import ENDPOINTS, Scenario, TraceType
+from core.scenario.trace import Trace, read_trace
+from core.scenario.trace_time import UNIT_NAMES, UNITS, TimeUnit
+from core.scenario.workload import Workload, arrivals, generate_workload, isolates
+
+DEFAULT_OFFSET = 300_000
+"""Accesses before the window of a warm start, where the scenario names none."""
+
+_WORTH_KEEPING = 100_000
+"""Bytes of a trace file; a smaller one is read in milliseconds, and could change unseen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """The accesses of a trace before its window, one entry each, oldest first; shape (m,).
+
+    seconds: when, counted back from the start of the run (negative, f8); endpoint (u1) and
+    subject (u4) as in a Workload.
+    """
+
+    seconds: NDArray[np.float64]
+    endpoint: NDArray[np.uint8]
+    subject: NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What a run is given: its requests and, from a trace, the accesses before them."""
+
+    workload: Workload
+    history: History | None = None
+
+
+def prepare_measured(scenario: Scenario) -> Prepared:
+    """Return what `prepare` does for a run that is judged.
+
+    Raise InputError also if no request arrives after the warm-up, or none that a fault can strike.
+    """
+    prepared = prepare(scenario)
+    workload = prepared.workload
+    intended_ns = workload.intended_ns
+    if intended_ns.size and intended_ns[-1] >= scenario.warm_up * 1e9:
+        _check_faults(scenario, workload)
+        return prepared
+    remedy = "raise the rate or the duration"
+    if workload.is_timed:
+        remedy = (
+            f"the {len(workload):,} accesses of the trace's window end after "
+            f"{workload.intended[-1]:.3g} s: shorten warm_up, or lower --rate or trace.speed"
+        )
+        if scenario.trace.time_unit is None:
+            remedy += "; --time-unit says what the times are, if they are not what they look like"
+    raise InputError(
+        f"{scenario.name}: no request arrives after the warm-up of {scenario.warm_up:g} s; {remedy}"
+    )
+
+
+def _check_faults(scenario: Scenario, workload: Workload) -> None:
+    intended = workload.intended
+    for position, fault in enumerate(scenario.faults):
+        met = intended >= fault.at
+        which = "request"
+        if fault.kind == "hot_key":
+            endpoint = fault.endpoint or "track"
+            which = f"{endpoint} request"
+            met &= intended < fault.at + fault.for_
+            met &= workload.endpoint == ENDPOINTS.index(endpoint)
+        if not met.any():
+            raise InputError(
+                f"{scenario.name}: faults[{position}] ({fault.kind}) cannot strike: no {which} "
+                f"arrives from {fault.at:g} s on for it; the last one of all arrives at "
+                f"{intended[-1]:.3g} s: let it start earlier, or leave it out"
+            )
+
+
+def prepare_service(scenario: Scenario) -> Prepared:
+    """Return what a service for *scenario* holds at its start, as `prepare` has it.
+
+    What it is asked for is not decided here: without conversions it still serves.
+    """
+    traffic = scenario.traffic
+    if traffic.conversions == 0 and scenario.trace.file is None:
+        mix = traffic.mix.model_copy(update={"attribution": 0.0, "track": traffic.mix.track or 1.0})
+        traffic = traffic.model_copy(update={"mix": mix})
+        scenario = scenario.model_copy(update={"traffic": traffic})
+    return prepare(scenario)
+
+
+def prepare(scenario: Scenario, *, replication: int = 0) -> Prepared:
+    """Return the requests of *scenario*, drawn or from its trace; InputError if they cannot be."""
+    try:
+        if scenario.trace.file is None:
+            drawn = generate_workload(scenario, replication=replication)
+            return Prepared(workload=with_hot_keys(scenario, drawn, replication=replication))
+        if (window := timed_window(scenario)) is not None:
+            return _timed(scenario, window, replication)
+        # Arrivals first: they tell how much of a large trace has to be read.
+        drawn_ns = arrivals(scenario, replication=replication)
+    except ValueError as error:
+        raise InputError(f"{scenario.name}: {error}") from None
+    return _from_trace(scenario, Path(scenario.trace.file), drawn_ns, replication)
+
+
+def _from_trace(
+    scenario: Scenario, path: Path, drawn_ns: NDArray[np.int64], replication: int
+) -> Prepared:
+    source = scenario.trace
+    for name, value in (("speed", source.speed), ("time_unit", source.time_unit)):
+        if value not in (None, 1.0):
+            raise InputError(
+                f"trace.{name} is {value}: {path} has no times that it could count for; leave it "
+                "out"
+            )
+    wanted = min(drawn_ns.size, source.limit or drawn_ns.size)
+    offset = source.offset
+    if offset is None and scenario.start == "cold":
+        offset = 0
+    stop = (DEFAULT_OFFSET if offset is None else offset) + (source.limit or drawn_ns.size)
+    trace = _read(path, max(stop, 1))
+    if wanted == 0:
+        raise InputError(
+            f"{scenario.name}: traffic.stages give no request, and {trace.source} has no times of "
+            "its own; raise a rate"
+        )
+    if offset is None:
+        offset = min(DEFAULT_OFFSET, max(0, trace.keys.size - wanted))
+    available = trace.keys.size - offset
+    if available < wanted:
+        raise InputError(
+            f"{path}: {max(available, 0):,} accesses from offset {offset:,} on, the run needs "
+            f"{wanted:,}; lower --rate, the duration or --trace-offset, or give --trace-limit"
+        )
+    rate = wanted / scenario.total_time
+    before = ((np.arange(offset) - offset + 0.5) / rate).astype(np.float64)
+    notes = (
+        f"Real keys from {trace.source} (accesses {offset + 1:,} to {offset + wanted:,}), "
+        "assigned types, TTLs and times: the trace has no times of its own.",
+        *_type_notes(scenario, trace),
+    )
+    return _assemble(scenario, trace, offset, drawn_ns[:wanted], before, notes, replication)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedWindow:
+    """The accesses of a trace with times that a run replays: those from *offset* to *stop*.
+
+    span: the seconds of the recording that they take. rate: requests/s on average at the
+    scenario's trace.speed; 0 where all have the same time.
+    """
+
+    trace: Trace
+    offset: int
+    stop: int
+    span: float
+    rate: float
+
+
+def timed_window(scenario: Scenario) -> TimedWindow | None:
+    """Return which accesses *scenario* replays at their own times; None without such a trace.
+
+    The run's time is the recording's, divided by trace.speed. Raise InputError if the trace cannot
+    be read, has no access after the offset, or times that look like no seconds.
+    """
+    source = scenario.trace
+    if source.file is None:
+        return None
+    path, unit = Path(source.file), source.time_unit
+    if _read(path, 1, unit).times is None:
+        return None
+    offset = source.offset or 0
+    # One access more tells where the window ends.
+    wanted = None if source.limit is None else offset + source.limit + 1
+    trace = _read(path, wanted, unit)
+    times = trace.times
+    assert times is not None
+    if offset >= times.size:
+        raise InputError(
+            f"{trace.source}: {times.size:,} accesses, none after offset {offset:,}; "
+            "lower --trace-offset"
+        )
+    since = times[offset:] - times[offset]
+    _check_unit(path, trace, since)
+    # Rounded: a run at another speed ends before the same access.
+    end = round(scenario.total_time * source.speed, 9)
+    count = int(np.searchsorted(since, end, side="left"))
+    count = min(count, source.limit or count)
+    if count < since.size:
+        span = min(float(since[count]), end)
+    else:
+        span = min(float(since[-1]) * count / max(1, count - 1), end)
+    return TimedWindow(
+        trace=trace,
+        offset=offset,
+        stop=offset + count,
+        span=span,
+        rate=count * source.speed / span if span and count > 1 else 0.0,
+    )
+
+
+def _read(path: Path, stop: int | None, unit: TimeUnit | None = None) -> Trace:
+    """Return what `read_trace` does; a large file that has not changed is read once."""
+    try:
+        facts = path.stat()
+    except (OSError, ValueError):
+        return read_trace(path, stop=stop, time_unit=unit)  # it says what is wrong
+    if facts.st_size < _WORTH_KEEPING:
+        return read_trace(path, stop=stop, time_unit=unit)
+    return _kept(path, stop, unit, (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns))
+
+
+@lru_cache(maxsize=2)  # its first access, and its window: every replication and rate asks anew
+def _kept(path: Path, stop: int | None, unit: TimeUnit | None, _: tuple[int, ...]) -> Trace:
+    return read_trace(path, stop=stop, time_unit=unit)
+
+
+def _check_unit(path: Path, trace: Trace, since: NDArray[np.float64]) -> None:
+    """Raise InputError for times that nobody called seconds and that hardly are."""
+    if trace.unit_from != "default" or since.size < 2 or not since[-1]:
+        return
+    rate = (since.size - 1) / float(since[-1])
+    if rate >= 1 or (rate >= 0.1 and np.any(since != np.floor(since))):
+        return
+    guess: TimeUnit = next((u for u, a_second in UNITS.items() if rate * a_second >= 1), "ns")
+    raise InputError(
+        f"{path}: its times taken for seconds give {rate:.2g} requests/s; say --time-unit {guess} "
+        f"if they are {UNIT_NAMES[guess]}, --time-unit s if they are seconds"
+    )
+
+
+def _timed(scenario: Scenario, window: TimedWindow, replication: int) -> Prepared:
+    trace, offset, stop, speed = window.trace, window.offset, window.stop, scenario.trace.speed
+    assert trace.times is not None
+    since = (trace.times[:stop] - trace.times[offset]) / speed
+    intended_ns = np.round(since[offset:] * 1e9).astype(np.int64)
+    lasts = window.span / speed
+    notes = [
+        f"Real keys and times from {trace.source} (accesses {offset + 1:,} to {stop:,}), "
+        f"{_shown(window.rate)} requests/s on average; the scenario's arrival rates are not used."
+    ]
+    if speed != 1:
+        notes.append(
+            f"The trace's times run {speed:.3g} times as fast as recorded: "
+            f"{_shown(window.rate)} requests/s on average instead of {_shown(window.rate / speed)}."
+        )
+    if lasts < 0.99 * scenario.total_time:
+        notes.append(
+            f"The trace's accesses last {lasts:.3g} s of the run's {scenario.total_time:.3g} s; "
+            "nothing arrives later."
+        )
+    if trace.unit_from == "values" and trace.time_unit != "s":
+        notes.append(
+            f"The trace's times look like {UNIT_NAMES[trace.time_unit]} since 1970 and are taken "
+            "so; --time-unit says otherwise."
+        )
+    notes += _type_notes(scenario, trace)
+    return _assemble(
+        scenario, trace, offset, intended_ns, since[:offset], tuple(notes), replication
+    )
+
+
+def _shown(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
+
+
+def _assemble(
+    scenario: Scenario,
+    trace: Trace,
+    offset: int,
+    intended_ns: NDArray[np.int64],
+    before: NDArray[np.float64],
+    notes: tuple[str, ...],
+    replication: int,
+) -> Prepared:
+    stop = offset + intended_ns.size
+    endpoint = _endpoints(scenario, trace, stop)
+    keys = trace.keys[:stop]
+    subject = np.empty(stop, dtype=np.uint32)
+    counts = {}
+    for name, members in (("user", ("track", "journey")), ("conversion", ("attribution",))):
+        chosen = np.isin(endpoint, [ENDPOINTS.index(member) for member in members])
+        subject[chosen], counts[name] = _number(keys, chosen, offset)
+    sizes = None
+    if trace.sizes is not None:
+        sizes = np.zeros(max(1, counts["user"]), dtype=np.int64)
+        tracked = endpoint == ENDPOINTS.index("track")
+        if (largest := int(trace.sizes[:stop][tracked].max(initial=0))) > MAX_PROFILE_BYTES:
+            raise InputError(
+                f"{trace.source}: a size is {largest:,} bytes, and a row of the database takes "
+                f"{MAX_PROFILE_BYTES:,} (D1's limit); lower it, or leave the field size out"
+            )
+        sizes[subject[tracked]] = trace.sizes[:stop][tracked]
+    isolate = isolates(scenario, stop - offset, replication=replication)
+    workload = Workload(
+        intended_ns=intended_ns,
+        endpoint=endpoint[offset:],
+        subject=subject[offset:],
+        isolate=isolate,
+        users=max(1, counts["user"]),
+        conversions=max(1, counts["conversion"]),
+        profile_bytes=sizes,
+        is_timed=trace.times is not None,
+        notes=notes,
+    )
+    return Prepared(
+        workload=with_hot_keys(scenario, workload, replication=replication),
+        history=History(seconds=before, endpoint=endpoint[:offset], subject=subject[:offset]),
+    )
+
+
+def _endpoints(scenario: Scenario, trace: Trace, stop: int) -> NDArray[np.uint8]:
+    source = scenario.trace
+    default = ENDPOINTS.index(source.default.endpoint)
+    if trace.endpoints is not None:
+        for code, name in enumerate(trace.endpoint_names):
+            if name not in ("track", "attribution", "journey"):
+                at = np.flatnonzero(trace.endpoints == code)
+                where = f", first at access {at[0] + 1:,}" if at.size else ""
+                raise InputError(
+                    f"{trace.source}: endpoint is {name!r}{where}; a trace can ask for track, "
+                    "attribution or journey: leave other accesses out of it"
+                )
+        codes = np.array([ENDPOINTS.index(name) for name in trace.endpoint_names], dtype=np.uint8)
+        return codes[trace.endpoints[:stop]]
+    if trace.types is None:
+        return np.full(stop, default, dtype=np.uint8)
+    types: dict[str, TraceType] = source.types
+    codes = np.array(
+        [ENDPOINTS.index(types.get(name, source.default).endpoint) for name in trace.type_names],
+        dtype=np.uint8,
+    )
+    return codes[trace.types[:stop]]
+
+
+def _type_notes(scenario: Scenario, trace: Trace) -> list[str]:
+    """Return what of trace.types has no effect on the accesses of *trace* that were read."""
+    types = scenario.trace.types
+    if not types:
+        return []
+    if trace.endpoints is not None:
+        return [f"trace.types is not used: {trace.source} names the endpoints itself."]
+    if trace.types is None:
+        return [f"trace.types is not used: {trace.source} has no types."]
+    unknown = [name for name in types if name not in trace.type_names]
+    if not unknown:
+        return []
+    told = f"No access that was read of {trace.source} has the type {', '.join(unknown)}"
+    if len(unknown) < len(types):
+        return [f"{told} of trace.types."]
+    return [f"{told}: each is of trace.default, {scenario.trace.default.endpoint}."]
+
+
+def _number(
+    keys: NDArray[np.uint32], chosen: NDArray[np.bool_], offset: int
+) -> tuple[NDArray[np.uint32], int]:
+    """Number the chosen keys by first appearance in the window, then before it.
+
+    Return one number for each chosen access, and how many numbers there are.
+    """
+    picked = keys[chosen]
+    first = int(np.count_nonzero(chosen[:offset]))
+    order = np.concatenate((picked[first:], picked[:first]))
+    distinct, appeared, inverse = np.unique(order, return_index=True, return_inverse=True)
+    rank = np.empty(distinct.size, dtype=np.uint32)
+    rank[np.argsort(appeared, kind="stable")] = np.arange(distinct.size, dtype=np.uint32)
+    numbered = rank[inverse]
+    return np.concatenate((numbered[order.size - first :], numbered[: order.size - first])), int(
+        distinct.size
+    )

@@ -1,0 +1,252 @@
+"""Warm starts: what the caches hold when a run begins, as data that is a function of the seed."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.scenario.replay import History, Prepared
+from core.scenario.scenario import Scenario
+from core.scenario.workload import subject_weights
+from core.streams import Purpose, Stream
+
+REPLAYED = 100_000
+"""Accesses of a trace before its window that are gone through one by one."""
+
+
+class WarmL2(NamedTuple):
+    """An L2 entry: residual life in seconds, and for how long its key stays hot (0: it is cold)."""
+
+    cache_type: str
+    subject: int
+    residual: float
+    hot: float
+
+
+class WarmL1(NamedTuple):
+    """An L1 entry of one isolate; entries of an isolate stand in the order of their last use."""
+
+    isolate: int
+    cache_type: str
+    subject: int
+    residual: float
+
+
+@dataclass(frozen=True, slots=True)
+class WarmState:
+    """All entries that the caches hold at the start of a run."""
+
+    l2: tuple[WarmL2, ...] = ()
+    l1: tuple[WarmL1, ...] = ()
+
+
+def warm_state(scenario: Scenario, prepared: Prepared, *, replication: int = 0) -> WarmState:
+    """Return what L1 and L2 hold at time 0: nothing on a cold start.
+
+    From a trace: the accesses before its window. Without one: a sample of the steady state at
+    the first stage's rate.
+    """
+    if scenario.start == "cold":
+        return WarmState()
+    if prepared.history is not None:
+        return _replayed(scenario, prepared.history)
+    return _sampled(scenario, replication)
+
+
+class _Sampler:
+    """Columns of random numbers, each a function of (seed, replication, section, its number)."""
+
+    def __init__(self, scenario: Scenario, replication: int) -> None:
+        self._seed, self._base, self._drawn = scenario.seed, replication << 20, 0
+
+    def begin(self, section: int) -> None:
+        """Start the columns of *section*, whatever number of them the last one took."""
+        self._drawn = section << 16
+
+    def uniforms(self, count: int) -> NDArray[np.float64]:
+        self._drawn += 1
+        stream = Stream(self._seed, Purpose.WARM_START, replication=self._base + self._drawn)
+        return stream.rows(0, count)[:, 0]
+
+    def exponentials(self, rates: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return one exponential time for each rate per second, of any shape."""
+        unit = np.round(-np.log1p(-self.uniforms(rates.size)) * 2.0**32) * 2.0**-32
+        return unit.reshape(rates.shape) / rates
+
+
+def _read_rates(scenario: Scenario) -> dict[str, NDArray[np.float64]]:
+    """Return reads per second of every subject, by cache type."""
+    arrival_rate = scenario.traffic.stages[0].rate
+    weights = np.asarray(scenario.traffic.mix.weights())
+    shares = weights / weights.sum()
+    users, conversions, _, models = subject_weights(scenario)
+    sites = np.bincount(np.arange(users.size) % scenario.traffic.sites, weights=users)
+    return {
+        "security_config": arrival_rate * shares[0] * sites,
+        "lookup_data": arrival_rate * shares[0] * users,
+        "attribution": arrival_rate * shares[1] * conversions,
+        "user_journeys": arrival_rate * shares[2] * users,
+        "channel_metrics": arrival_rate * shares[3] * models,
+    }
+
+
+def _sampled(scenario: Scenario, replication: int) -> WarmState:
+    """Sample the steady state of L1s that are filled from one L2.
+
+    With Poisson reads at rate r, L2 holds a key with probability rT / (1 + rT) and a uniform
+    residual life (Jung, Berger, Balakrishnan, INFOCOM 2003). Since that fill, an isolate's reads
+    at rate r/W have refilled its L1 each time its entry ended, at L2's end at the latest.
+    """
+    sampler = _Sampler(scenario, replication)
+    tiers, isolates = scenario.tiers, scenario.topology.isolate_count
+    l2: list[WarmL2] = []
+    l1: list[tuple[float, WarmL1]] = []
+    for section, (cache_type, all_rates) in enumerate(_read_rates(scenario).items()):
+        sampler.begin(section)
+        ttl = tiers.l2.ttl.of(cache_type)
+        held = sampler.uniforms(all_rates.size) < all_rates * ttl / (1 + all_rates * ttl)
+        residual = sampler.uniforms(all_rates.size) * ttl
+        subjects = np.flatnonzero(held & (all_rates > 0))
+        rates, ends = all_rates[subjects], residual[subjects]
+        if subjects.size == 0:
+            continue
+        per_isolate = np.repeat(rates[:, None] / isolates, isolates, axis=1)
+        if tiers.l1.scope == "request":
+            # Every read goes to L2, the one that filled it too.
+            last_read = np.maximum(ends - ttl, -_age(sampler, rates))
+        else:
+            filled, ended = _l1_fills(sampler, per_isolate, ends, ttl, tiers.l1.ttl)
+            last_read = np.where(filled < 0, filled, -np.inf).max(axis=1)
+            present = (filled < 0) & (ended > 0)
+            used = np.maximum(filled, -_age(sampler, per_isolate))
+            for key, isolate in zip(*np.nonzero(present), strict=True):
+                entry = WarmL1(
+                    int(isolate), cache_type, int(subjects[key]), float(ended[key, isolate])
+                )
+                l1.append((float(used[key, isolate]), entry))
+        hot = np.maximum(last_read + tiers.l2.cache_ttl, 0.0)
+        l2 += [
+            WarmL2(cache_type, *row)
+            for row in zip(subjects.tolist(), ends.tolist(), hot.tolist(), strict=True)
+        ]
+    l1.sort(key=lambda pair: pair[0])
+    return WarmState(tuple(l2), tuple(entry for _, entry in l1))
+
+
+def _age(sampler: _Sampler, rates: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how long ago each was last read: exponential, as reads are Poisson."""
+    return sampler.exponentials(rates)
+
+
+def _l1_fills(
+    sampler: _Sampler,
+    rates: NDArray[np.float64],
+    l2_ends: NDArray[np.float64],
+    l2_ttl: float,
+    l1_ttl: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return when each (key, isolate) was last filled from L2 and when that entry ends.
+
+    Fills that would lie after time 0 are returned as they fall: there is no entry then.
+    """
+    keys, isolates = rates.shape
+    start = np.repeat((l2_ends - l2_ttl)[:, None], isolates, axis=1)
+    filled = start + sampler.exponentials(rates)
+    leader = np.floor(sampler.uniforms(keys) * isolates).astype(int)
+    filled[np.arange(keys), leader] = start[:, 0]  # the read that filled L2 filled its own L1
+    goes_on = np.ones_like(filled, dtype=np.bool_)
+    while True:
+        ended = np.minimum(filled + l1_ttl, l2_ends[:, None])
+        refilled = ended + sampler.exponentials(rates)
+        # Once a next fill lies after time 0 it is not drawn again: that would favour early ones.
+        goes_on &= (ended <= 0) & (refilled < 0)
+        if not goes_on.any():
+            return filled, ended
+        filled = np.where(goes_on, refilled, filled)
+
+
+def _replayed(scenario: Scenario, history: History) -> WarmState:
+    """Go through the accesses before the window, oldest first, as an instant tiered cache would.
+
+    A key read before those that are gone through is held where they begin with probability
+    rT / (1 + rT) at its own rate r over all accesses before the window, with a uniform residual
+    life, so that entries do not all end together.
+    """
+    total = int(history.seconds.size)
+    if total == 0:
+        return WarmState()
+    sampler = _Sampler(scenario, 0)
+    tiers, isolates = scenario.tiers, scenario.topology.isolate_count
+    begins = max(0, total - REPLAYED)
+    start = float(history.seconds[begins])
+    span = -float(history.seconds[0])
+    l2 = _held_before(scenario, history, start, span, sampler)
+    hot: dict[tuple[str, int], float] = {}
+    memory: list[OrderedDict[tuple[str, int], float]] = [OrderedDict() for _ in range(isolates)]
+    drawn = np.floor(sampler.uniforms(total - begins) * isolates).astype(int).tolist()
+    sites, ttls = scenario.traffic.sites, tiers.l2.ttl
+    keeps_l1 = tiers.l1.scope == "isolate"
+    reads = zip(
+        history.seconds[begins:].tolist(),
+        history.endpoint[begins:].tolist(),
+        history.subject[begins:].tolist(),
+        drawn,
+        strict=True,
+    )
+    for now, endpoint, subject, isolate in reads:
+        cache = memory[isolate]
+        for key in _reads_of(endpoint, subject, sites):
+            if cache.get(key, -np.inf) > now:
+                cache.move_to_end(key)
+                continue
+            expires = l2.get(key, -np.inf)
+            if expires <= now:
+                expires = l2[key] = now + ttls.of(key[0])
+            hot[key] = now + tiers.l2.cache_ttl
+            if keeps_l1:
+                cache.pop(key, None)
+                cache[key] = min(expires, now + tiers.l1.ttl)
+                if len(cache) > tiers.l1.max_entries:
+                    cache.popitem(last=False)
+    return WarmState(
+        tuple(
+            WarmL2(*key, expires, max(hot.get(key, 0.0), 0.0))
+            for key, expires in l2.items()
+            if expires > 0
+        ),
+        tuple(
+            WarmL1(isolate, *key, expires)
+            for isolate, cache in enumerate(memory)
+            for key, expires in cache.items()
+            if expires > 0
+        ),
+    )
+
+
+_TYPE_OF_ENDPOINT = ("lookup_data", "attribution", "user_journeys", "channel_metrics")
+
+
+def _reads_of(endpoint: int, subject: int, sites: int) -> tuple[tuple[str, int], ...]:
+    if endpoint == 0:
+        return (("security_config", subject % sites), ("lookup_data", subject))
+    return ((_TYPE_OF_ENDPOINT[endpoint], subject),)
+
+
+def _held_before(
+    scenario: Scenario, history: History, start: float, span: float, sampler: _Sampler
+) -> dict[tuple[str, int], float]:
+    """Return the end of every key that L2 holds at *start*, drawn from its rate over *span*."""
+    held: dict[tuple[str, int], float] = {}
+    for endpoint, cache_type in enumerate(_TYPE_OF_ENDPOINT):
+        chosen = (history.endpoint == endpoint) & (history.seconds < start)
+        subjects, counts = np.unique(history.subject[chosen], return_counts=True)
+        expected = counts / span * scenario.tiers.l2.ttl.of(cache_type)
+        keep = sampler.uniforms(subjects.size) < expected / (1 + expected)
+        ends = start + sampler.uniforms(subjects.size) * scenario.tiers.l2.ttl.of(cache_type)
+        for subject, end in zip(subjects[keep].tolist(), ends[keep].tolist(), strict=True):
+            held[cache_type, subject] = end
+    return held

@@ -1,0 +1,188 @@
+"""The workload: which request arrives when, for whom and where; equal for simulation and load."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.scenario.scenario import Scenario, Stage
+from core.streams import Purpose, Stream
+
+MAX_REQUESTS = 20_000_000
+
+ROW = np.dtype([("intended_ns", "<i8"), ("endpoint", "u1"), ("subject", "<u4")])
+"""What the identity of a workload is computed over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """One row per request, in order of arrival; all columns have shape (n,).
+
+    intended_ns: when it arrives, nanoseconds from the start of the run (i8); endpoint: position
+    in ENDPOINTS (u1); subject: a user, a conversion for attribution, a model for channels (u4);
+    isolate: which isolate answers, 0 to isolate_count - 1 (u2). users and conversions: how many
+    the database must hold. profile_bytes: size of each user's profile where a trace gives sizes.
+    is_timed: whether the arrivals are a trace's own times and no stage's.
+    notes: what a reader of the report has to know.
+    """
+
+    intended_ns: NDArray[np.int64]
+    endpoint: NDArray[np.uint8]
+    subject: NDArray[np.uint32]
+    isolate: NDArray[np.uint16]
+    users: int
+    conversions: int
+    profile_bytes: NDArray[np.int64] | None = None
+    is_timed: bool = False
+    notes: tuple[str, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return int(self.intended_ns.size)
+
+    @property
+    def intended(self) -> NDArray[np.float64]:
+        """When each request arrives, in seconds from the start of the run."""
+        return self.intended_ns / 1e9
+
+    def identity(self) -> str:
+        """Return the SHA-256 over (intended_ns, endpoint, subject) of all rows in order."""
+        return rows_hash(self.intended_ns, self.endpoint, self.subject)
+
+
+def rows_hash(
+    intended_ns: NDArray[np.int64], endpoint: NDArray[np.uint8], subject: NDArray[np.uint32]
+) -> str:
+    """Return the SHA-256 over packed little-endian rows (intended_ns, endpoint, subject)."""
+    rows = np.empty(intended_ns.size, dtype=ROW)
+    rows["intended_ns"], rows["endpoint"], rows["subject"] = intended_ns, endpoint, subject
+    return hashlib.sha256(rows.tobytes()).hexdigest()
+
+
+def generate_workload(scenario: Scenario, *, replication: int = 0) -> Workload:
+    """Return the requests of *scenario* drawn from its seed, without a trace.
+
+    Raise ValueError if the stages ask for more than MAX_REQUESTS requests, or for conversions
+    where there are none.
+    """
+    seed, traffic = scenario.seed, scenario.traffic
+    intended_ns = arrivals(scenario, replication=replication)
+    n = intended_ns.size
+
+    def uniforms(purpose: Purpose) -> NDArray[np.float64]:
+        return Stream(seed, purpose, replication=replication).rows(0, n)[:, 0]
+
+    endpoint = choose(traffic.mix.weights(), uniforms(Purpose.ENDPOINTS)).astype(np.uint8)
+    subject = np.empty(n, dtype=np.uint32)
+    u = uniforms(Purpose.SUBJECTS)
+    for code, weights in enumerate(subject_weights(scenario)):
+        chosen = endpoint == code
+        if not weights.size and traffic.mix.attribution:
+            raise ValueError(
+                f"traffic.conversions is 0, and traffic.mix.attribution is "
+                f"{traffic.mix.attribution:g}: no conversion can be asked for; set "
+                "traffic.mix.attribution to 0, or traffic.conversions to 1 or more"
+            )
+        subject[chosen] = choose(weights, u[chosen]) if weights.size else 0
+    return Workload(
+        intended_ns=intended_ns,
+        endpoint=endpoint,
+        subject=subject,
+        isolate=isolates(scenario, n, replication=replication),
+        users=traffic.users,
+        conversions=traffic.conversions,
+    )
+
+
+def isolates(scenario: Scenario, n: int, *, replication: int = 0) -> NDArray[np.uint16]:
+    """Return the isolate of each of *n* requests: floor(u x isolate_count); shape (n,)."""
+    u = Stream(scenario.seed, Purpose.ISOLATES, replication=replication).rows(0, n)[:, 0]
+    return np.floor(u * scenario.topology.isolate_count).astype(np.uint16)
+
+
+def subject_weights(scenario: Scenario) -> tuple[NDArray[np.float64], ...]:
+    """Return the popularity of every subject, one array that sums to 1 per endpoint."""
+    users = popularity(scenario, scenario.traffic.users)
+    conversions = popularity(scenario, scenario.traffic.conversions)
+    models = np.full(MODEL_COUNT, 1 / MODEL_COUNT)
+    return (users, conversions, users, models)
+
+
+MODEL_COUNT = 7
+"""Attribution models that can be asked for; the subject of a channels request is one of them."""
+
+
+def popularity(scenario: Scenario, count: int) -> NDArray[np.float64]:
+    """Return the probability of each of *count* subjects: Zipf (rank^-exponent) or uniform."""
+    law = scenario.traffic.popularity
+    exponent = law.exponent if law.law == "zipf" else 0.0
+    # math.pow on whole ranks, rounded: numpy's vector units may differ in the last bit.
+    weights = np.array([round(math.pow(rank, -exponent), 12) for rank in range(1, count + 1)])
+    shares: NDArray[np.float64] = weights / weights.sum()
+    return shares
+
+
+def choose(
+    weights: NDArray[np.float64] | tuple[float, ...], u: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Return for each uniform of *u* the position drawn with *weights*, by inversion."""
+    cumulative = np.cumsum(np.asarray(weights, dtype=np.float64))
+    drawn = np.searchsorted(cumulative, u * cumulative[-1], side="right")
+    positions: NDArray[np.int64] = np.minimum(drawn, cumulative.size - 1).astype(np.int64)
+    return positions
+
+
+def arrivals(scenario: Scenario, *, replication: int = 0) -> NDArray[np.int64]:
+    """Return the Poisson arrivals of the scenario's stages in nanoseconds; shape (n,).
+
+    The inverse cumulative rate of a unit-rate Poisson process (Cinlar, "Introduction to
+    Stochastic Processes", 1975), so that another rate moves every arrival and draws none anew.
+    """
+    segments = _segments(scenario)
+    expected = sum(area for *_, area in segments)
+    if expected > MAX_REQUESTS:
+        raise ValueError(
+            f"traffic.stages ask for {expected:,.0f} requests; a run holds at most {MAX_REQUESTS:,}"
+        )
+    stream = Stream(scenario.seed, Purpose.ARRIVALS, replication=replication)
+    block = 65_536
+    unit = np.empty(0)
+    while unit.size == 0 or unit[-1] < expected:
+        u = stream.rows(unit.size, block)[:, 0]
+        # Rounded to 2^-32, so that no platform's log shows in the result.
+        gaps = np.round(-np.log1p(-u) * 2.0**32) * 2.0**-32
+        unit = np.concatenate((unit, (unit[-1] if unit.size else 0.0) + np.cumsum(gaps)))
+    unit = unit[unit < expected]
+    times = np.empty(unit.size)
+    before = 0.0
+    for start, rate, slope, area in segments:
+        here = (unit >= before) & (unit < before + area)
+        times[here] = start + _time_within(unit[here] - before, rate, slope)
+        before += area
+    return np.round(times * 1e9).astype(np.int64)
+
+
+def _segments(scenario: Scenario) -> list[tuple[float, float, float, float]]:
+    """Return (start, rate at the start, slope, expected arrivals) of each stage."""
+    segments, start = [], 0.0
+    stages: tuple[Stage, ...] = scenario.traffic.stages
+    for position, stage in enumerate(stages):
+        is_last = position == len(stages) - 1
+        duration = scenario.total_time - start if is_last else stage.duration or 0.0
+        end_rate = stage.rate if stage.ramp_to is None else stage.ramp_to
+        slope = (end_rate - stage.rate) / duration if duration else 0.0
+        segments.append((start, stage.rate, slope, (stage.rate + end_rate) / 2 * duration))
+        start += duration
+    return segments
+
+
+def _time_within(area: NDArray[np.float64], rate: float, slope: float) -> NDArray[np.float64]:
+    """Return t with rate t + slope t^2 / 2 = area."""
+    if slope == 0:
+        return area / rate if rate else area
+    root = np.sqrt(np.maximum(rate * rate + 2 * slope * area, 0.0))
+    result: NDArray[np.float64] = 2 * area / (rate + root)  # stable for a slope near 0
+    return result

@@ -1,0 +1,195 @@
+"""The HTTP face of the application: its four endpoints and the monitoring ones."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from core.context import Span
+from core.errors import EdgeproofError
+from core.scenario.scenario import ENDPOINTS
+from core.service import openapi
+from core.service.endpoint import Endpoint, Handle
+from core.service.monitoring import TOKEN_VARIABLE, Monitoring, handled
+from core.service.peers import Siblings
+from core.service.plan import WorkerPlan
+from core.service.process import Reference
+from core.service.requests import (
+    BodyTooLarge,
+    identifier,
+    model_of_query,
+    no_query,
+    parse_event,
+    read_body,
+)
+from core.service.responses import Answer, problem, refused
+
+_METHODS = {"track": "POST", "attribution": "GET", "journey": "GET", "channels": "GET"}
+_WITH_ID = ("attribution", "journey")
+
+
+def create_app(plan: WorkerPlan, *, token: str | None = None) -> Starlette:
+    """Return the ASGI application of one process; *token* opens what changes its state.
+
+    Without a token those endpoints answer 403.
+    """
+    service = Service(plan, token or os.environ.get(TOKEN_VARIABLE, "").strip() or None)
+    app = _Application(
+        service.endpoints,
+        routes=service.routes(),
+        lifespan=service.lifespan,
+        exception_handlers={HTTPException: _http_error, Exception: _unexpected},
+    )
+    app.router.redirect_slashes = False  # a path is known or it is not; no answer without JSON
+    return app
+
+
+class _Application(Starlette):
+    """Starlette, whose routing the four endpoints are spared: it costs as much as an L1 hit.
+
+    A request that is not plainly one of theirs takes the usual way, to the same endpoints.
+    """
+
+    def __init__(self, endpoints: Mapping[str, Endpoint], **options: Any) -> None:
+        super().__init__(**options)
+        self._direct = {
+            (_METHODS[name], name): ServerErrorMiddleware(endpoint, _unexpected)
+            for name, endpoint in endpoints.items()
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or go through the lifespan."""
+        if scope["type"] == "http":
+            path: str = scope["path"]
+            name, slash, identifier = path[1:].partition("/")
+            direct = self._direct.get((scope["method"], name))
+            if direct is not None and bool(slash) is (name in _WITH_ID) and "\n" not in path:
+                scope["path_params"] = {"id": identifier}
+                await direct(scope, receive, send)
+                return
+        await super().__call__(scope, receive, send)
+
+
+class Service:
+    """Handlers over one `Reference`, which lives from start-up to shutdown."""
+
+    reference: Reference
+
+    def __init__(self, plan: WorkerPlan, token: str | None) -> None:
+        self._plan = plan
+        count = plan.scenario.topology.process_count
+        siblings = Siblings(plan.roster, position=plan.position, count=count)
+        self._monitoring = Monitoring(
+            lambda: self.reference, siblings, token, is_public=plan.is_public
+        )
+        self._isolates = plan.scenario.topology.isolates
+        handles = {
+            "track": self._track,
+            "attribution": self._attribution,
+            "journey": self._journey,
+            "channels": self._channels,
+        }
+        self.endpoints = {name: self._endpoint(name, handle) for name, handle in handles.items()}
+
+    @asynccontextmanager
+    async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        """Start and end with the server; what kept it from starting stands in app.state.failure."""
+        try:
+            self.reference = Reference(self._plan)
+            await self.reference.start()
+        except EdgeproofError as error:
+            app.state.failure = error
+            raise
+        yield
+        await self.reference.close()
+
+    def routes(self) -> list[Route]:
+        """Return every route."""
+        return [
+            *(
+                Route(
+                    f"/{name}/{{id:path}}" if name in _WITH_ID else f"/{name}",
+                    endpoint,
+                    methods=[_METHODS[name]],
+                )
+                for name, endpoint in self.endpoints.items()
+            ),
+            *self._monitoring.routes(),
+            Route(openapi.PATH, handled(self._document)),
+        ]
+
+    async def _document(self, request: Request) -> Response:
+        no_query(request)
+        body = json.dumps(
+            openapi.document(self._plan.scenario, is_public=self._plan.is_public)
+        ).encode()
+        return Response(body, 200, None, "application/json")
+
+    def _endpoint(self, name: str, handle: Handle) -> Endpoint:
+        return Endpoint(name, handle, lambda: self.reference, self._isolates)
+
+    async def _track(self, request: Request, span: Span, isolate: int) -> Answer:
+        try:
+            body = await read_body(request)
+        except BodyTooLarge as error:
+            return problem(413, "too_large", str(error))
+        event = parse_event(body)
+        is_new = await self.reference.cdp.track(span, isolate, event, len(body))
+        return 202, b'{"accepted":true,"duplicate":false}' if is_new else (
+            b'{"accepted":true,"duplicate":true}'
+        )
+
+    async def _attribution(self, request: Request, span: Span, isolate: int) -> Answer:
+        conversion = identifier(request.path_params["id"], "conversion id")
+        model = model_of_query(request)
+        document = await self.reference.cdp.attribution(span, isolate, conversion, model)
+        if document is None:
+            return problem(
+                404, "no_conversion", f"conversion {conversion!r} is not known; track it first"
+            )
+        return 200, document
+
+    async def _journey(self, request: Request, span: Span, isolate: int) -> Answer:
+        user = identifier(request.path_params["id"], "user id")
+        document = await self.reference.cdp.journey(span, isolate, user)
+        if document is None:
+            return problem(404, "no_journey", f"user {user!r} has no events; track one first")
+        return 200, document
+
+    async def _channels(self, request: Request, span: Span, isolate: int) -> Answer:
+        return 200, await self.reference.cdp.channels(span, isolate, model_of_query(request))
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    codes = {401: "not_authorised", 403: "not_allowed", 404: "not_found", 405: "method_not_allowed"}
+    messages = {
+        404: "no such path; see docs/service.md for those there are",
+        405: "this path takes another method; the Allow header names it",
+    }
+    message = messages.get(error.status_code, error.detail)
+    code = codes.get(error.status_code, "error")
+    headers = dict(error.headers) if error.headers else None
+    return refused(*problem(error.status_code, code, message), headers=headers)
+
+
+async def _unexpected(_: Request, error: Exception) -> Response:
+    message = (
+        f"unexpected {type(error).__name__}: a fault of the service, or a row of its database that "
+        "was changed by hand; its traceback is in the output of edgeproof serve"
+    )
+    return refused(*problem(500, "internal", message))
+
+
+assert set(ENDPOINTS) == {"track", "attribution", "journey", "channels"}

@@ -1,0 +1,294 @@
+"""The OpenAPI document of the service, as it is for one scenario: `GET /openapi.json`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core.scenario.scenario import Scenario
+from core.service.requests import MAX_BODY_BYTES
+from core.service.schemas import (
+    CONVERSION,
+    IDENTIFIER,
+    KEYS,
+    MODEL,
+    PAGE_VIEW,
+    RUN,
+    SCHEMAS,
+    Schema,
+    named,
+    part,
+)
+from core.service.statistics import PARTS
+from core.wire import ISOLATE_HEADER
+
+PATH = "/openapi.json"
+
+_FAULTS = {
+    400: "Something in the request is not as it must be; the message names it.",
+    401: "The token is missing or another one.",
+    403: "Not allowed: the event's site takes no such event, or the service has no token.",
+    404: "Nothing is known under this id.",
+    408: "The request did not arrive in time (serve --receive-timeout); the connection ends.",
+    413: f"The body is larger than {MAX_BODY_BYTES:,} bytes.",
+    414: "The request line is too long.",
+    422: "The conversion's data cannot be used; the message says why.",
+    431: "The header fields are too long.",
+    500: "A fault of the service; its traceback is in the output of edgeproof serve.",
+    503: "A store failed or has too much to do, there are too many connections, or the service is "
+    "ending; try again later.",
+    504: "A store did not answer in time; try again later.",
+}
+_ANY = (400, 408, 414, 431, 500, 503)
+
+
+def document(scenario: Scenario, *, is_public: bool = False) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document of a service for *scenario*.
+
+    is_public: whether others than its machine reach it, so that monitoring wants the token.
+    """
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "edgeproof reference service",
+            "version": "1",
+            "description": "A customer data platform at the edge: tracking, attribution, journeys "
+            "and channels behind a tiered cache, and what it says of itself. HEAD is answered "
+            "wherever GET is, with the same header fields. Every other method is answered 405 "
+            "with Allow, every other path 404.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": {
+            **_data_paths(),
+            **_monitoring_paths(has_tags=scenario.tiers.tags, is_public=is_public),
+            **_own_path(),
+        },
+        "components": {
+            "schemas": SCHEMAS,
+            "parameters": _parameters(scenario.topology.isolates),
+            "headers": _HEADERS,
+            "responses": {f"E{status}": _fault(status) for status in _FAULTS},
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "The value of EDGEPROOF_TOKEN at the start of the service.",
+                }
+            },
+        },
+    }
+
+
+_HEADERS: dict[str, Any] = {
+    "Server-Timing": {
+        "description": "How long each stage took, in milliseconds (W3C Server Timing): l1, l2, l3, "
+        "l3wait (waiting for the database), cpu, total. Names may repeat.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "total;dur="},
+    },
+    "Cache-Status": {
+        "description": "Who answered each cache read (RFC 9211), named by its key parameter.",
+        "schema": {"type": "string", "pattern": "^L[12]; "},
+    },
+}
+
+
+def _parameters(isolates: int) -> dict[str, Any]:
+    return {
+        "isolate": {
+            "name": ISOLATE_HEADER,
+            "in": "header",
+            "description": "The isolate of this process that answers; 0 without it.",
+            "schema": {"type": "integer", "minimum": 0, "maximum": isolates - 1},
+        },
+        "model": {"name": "model", "in": "query", "required": True, "schema": MODEL},
+        "scope": {
+            "name": "scope",
+            "in": "query",
+            "description": "The whole service, which is the default, or the process that answers.",
+            "schema": part("Scope"),
+        },
+    }
+
+
+def _fault(status: int) -> dict[str, Any]:
+    fault: dict[str, Any] = {"description": _FAULTS[status], "content": _json(part("Error"))}
+    if status == 401:
+        fault["headers"] = {"WWW-Authenticate": {"required": True, "schema": {"const": "Bearer"}}}
+    return fault
+
+
+def _json(schema: Schema) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}
+
+
+def _answers(
+    status: int, description: str, schema: Schema, *faults: int, is_timed: bool = False
+) -> dict[str, Any]:
+    answer: dict[str, Any] = {"description": description, "content": _json(schema)}
+    if is_timed:
+        answer["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in _HEADERS}
+    refused = {str(code): {"$ref": f"#/components/responses/E{code}"} for code in (*_ANY, *faults)}
+    return {str(status): answer, **refused}
+
+
+def _with(*names: str) -> list[dict[str, str]]:
+    return [{"$ref": f"#/components/parameters/{name}"} for name in names]
+
+
+def _reading(operation: str, summary: str, parameters: list[Any], answers: Any) -> dict[str, Any]:
+    get = {
+        "operationId": operation, "summary": summary, "parameters": parameters,
+        "responses": answers,
+    }  # fmt: skip
+    head = {
+        code: {name: what for name, what in answer.items() if name != "content"}
+        if "$ref" not in answer
+        else {"description": _FAULTS[int(code)]}
+        for code, answer in answers.items()
+    }
+    return {
+        "get": get,
+        "head": {**get, "operationId": f"{operation}_head", "responses": head},
+    }
+
+
+def _body(schema: Schema) -> dict[str, Any]:
+    return {
+        "required": True,
+        "description": f"JSON, whatever the Content-Type says; at most {MAX_BODY_BYTES:,} bytes.",
+        "content": _json(schema),
+    }
+
+
+def _data_paths() -> dict[str, Any]:
+    def by_id(name: str) -> dict[str, Any]:
+        return {
+            "name": name, "in": "path", "required": True, "schema": IDENTIFIER,
+            "description": "Percent-encoded UTF-8.",
+        }  # fmt: skip
+
+    return {
+        "/track": {
+            "post": {
+                "operationId": "track",
+                "summary": "Store an event, once per event_id; queue its conversion if it is one.",
+                "parameters": _with("isolate"),
+                "requestBody": _body({"anyOf": [PAGE_VIEW, CONVERSION], "examples": _EVENTS}),
+                "responses": _linked(_answers(
+                    202, "It is stored, now or before.", part("Accepted"), 403, 413, 504,
+                    is_timed=True,
+                )),
+            }
+        },
+        "/attribution/{conversion_id}": _reading(
+            "attribution",
+            "The credits of a conversion's touches under a model.",
+            [by_id("conversion_id"), *_with("model", "isolate")],
+            _answers(200, "The credits; they add up to 1.", part("Attribution"), 404, 422, 504,
+                     is_timed=True),
+        ),
+        "/journey/{user_id}": _reading(
+            "journey",
+            "A user's newest 100 events, oldest first.",
+            [by_id("user_id"), *_with("isolate")],
+            _answers(200, "The events.", part("Journey"), 404, 504, is_timed=True),
+        ),
+        "/channels": _reading(
+            "channels",
+            "Conversions and value by channel under a model.",
+            _with("model", "isolate"),
+            _answers(200, "The channels.", part("Channels"), 504, is_timed=True),
+        ),
+    }  # fmt: skip
+
+
+_EVENTS = [
+    {
+        "event_id": "e1", "user_id": "u1", "site_id": "s1", "event_name": "page_view",
+        "timestamp": 1767225600000, "utm_source": "google", "utm_medium": "cpc",
+    },
+    {
+        "event_id": "e2", "user_id": "u1", "site_id": "s1", "event_name": "purchase",
+        "timestamp": 1767225660000, "conversion_id": "order-1", "value": 49.9,
+    },
+]  # fmt: skip
+
+
+def _linked(answers: dict[str, Any]) -> dict[str, Any]:
+    """Return the answers of tracking, with where the event shows."""
+    answers["202"]["links"] = {
+        "journey": {
+            "operationId": "journey",
+            "parameters": {"user_id": "$request.body#/user_id"},
+            "description": "As soon as the caches that hold it let go of it.",
+        },
+        "attribution": {
+            "operationId": "attribution",
+            "parameters": {"conversion_id": "$request.body#/conversion_id"},
+        },
+    }
+    return answers
+
+
+def _monitoring_paths(*, has_tags: bool, is_public: bool) -> dict[str, Any]:
+    locked = (401, 403) if is_public else ()
+
+    def figures(name: str, schema: str, summary: str) -> dict[str, Any]:
+        answers = _answers(200, "The figures.", part(schema), *locked)
+        return secured(_reading(name.replace("-", "_"), summary, _with("scope"), answers))
+
+    def secured(path: dict[str, Any]) -> dict[str, Any]:
+        if is_public:
+            path = {method: {**what, "security": [{"token": []}]} for method, what in path.items()}
+        return path
+
+    def command(name: str, schema: Schema, answer: str, parameters: list[Any]) -> dict[str, Any]:
+        return {
+            "post": {
+                "operationId": name,
+                "summary": answer,
+                "security": [{"token": []}],
+                "parameters": parameters,
+                "requestBody": _body(schema),
+                "responses": _answers(200, answer, part(_ANSWERS[name]), 401, 403, 413),
+            }
+        }
+
+    prefix = "/api/performance"
+    of = {
+        "name": "of", "in": "query", "schema": {"type": "string", "enum": list(PARTS)},
+        "description": f"What is told; {PARTS[0]} without it.",
+    }  # fmt: skip
+    ways = [KEYS, named("prefix"), *([named("tag")] if has_tags else [])]
+    return {
+        f"{prefix}/stats": figures(
+            "stats", "Stats", "Latencies of all kinds, and cumulative histograms and counters."
+        ),
+        f"{prefix}/cache-stats": figures("cache-stats", "CacheStats", "What the caches did."),
+        f"{prefix}/query-stats": figures(
+            "query-stats", "QueryStats", "Query times by statement, and the slow queries."
+        ),
+        f"{prefix}/latency-summary": figures(
+            "latency-summary", "LatencySummary", "Latencies by kind and endpoint."
+        ),
+        f"{prefix}/figures": secured(_reading(
+            "figures",
+            "What this process has counted, in a form that adds up over processes.",
+            [of],
+            _answers(200, "The figures.", part("Figures"), *locked),
+        )),
+        f"{prefix}/cache-invalidate": command(
+            "cache_invalidate", {"oneOf": ways}, "How many entries went from each tier.",
+            _with("scope"),
+        ),
+        f"{prefix}/run": command("run", RUN, "When the run starts that was prepared.", []),
+    }  # fmt: skip
+
+
+_ANSWERS = {"cache_invalidate": "Invalidated", "run": "RunStart"}
+
+
+def _own_path() -> dict[str, Any]:
+    answers = _answers(200, "This document.", {"type": "object"})
+    return {PATH: _reading("openapi", "This document.", [], answers)}

@@ -1,0 +1,353 @@
+"""One process of the reference service: the application on real time, behind emulated stores."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import sqlite3
+import time
+from dataclasses import asdict
+from uuid import uuid4
+
+from core.application.application import Application
+from core.application.seeding import bring_up_to_date, seed_database, seed_sites
+from core.application.warming import Warmer
+from core.attribution.scheme import Scheme
+from core.caching.channel import InvalidationChannel, redis_channel
+from core.caching.edge_kv import EdgeKV, FilledEdgeKV
+from core.caching.kv import KVStore
+from core.caching.redis_kv import embedded_kv, redis_kv
+from core.clock import SystemClock, epoch_ms
+from core.delivery.backlog import Backlog
+from core.delivery.forwarder import LAST_DELIVERIES
+from core.delivery.http import receiver_of
+from core.delivery.outbox import outbox_of
+from core.delivery.poller import Feed
+from core.delivery.queue import LeftInDatabase
+from core.emulation.database import DelayedDatabase, DelayedKV, Executions, FaultSchedule
+from core.emulation.executions import SharedExecutions
+from core.emulation.platform import DrawnNumbers, EmulatingPlatform
+from core.emulation.timers import Timers
+from core.errors import StoreError
+from core.ledger.fitter import in_thread
+from core.ledger.recount import newest_row
+from core.metrics.machine import (
+    fixed_work,
+    peak_resident_bytes,
+    process_cpu_seconds,
+    reset_peak,
+    resident_bytes,
+)
+from core.metrics.profiler import LatencyProfiler
+from core.query import statements
+from core.query.cache import RULES, query_cache_of
+from core.query.database import Database
+from core.query.executor import QueryExecutor, SlowQuery, StatementStatistics
+from core.scenario.population import populate, sites_of
+from core.scenario.replay import prepare_service
+from core.scenario.scenario import ENDPOINTS
+from core.scenario.warm_start import WarmState, warm_state
+from core.service.cache_statistics import cache_counts
+from core.service.consumer_status import Consumed, forget_run_start, write_run_start
+from core.service.plan import WorkerPlan, shared_database
+from core.service.statistics import Figures, add_latencies, add_statements
+
+PROBE_INTERVAL = 0.1
+LISTEN_INTERVAL = 1.0
+_FEED_SECONDS = 1.0
+
+
+class Reference(Application):
+    """The service's state; made inside a running event loop."""
+
+    def __init__(self, plan: WorkerPlan) -> None:
+        scenario = self.scenario = plan.scenario
+        tiers = scenario.tiers
+        self.plan = plan
+        self.clock = SystemClock()
+        self.timers = Timers(self.clock)
+        self.faults = FaultSchedule(scenario.faults, origin=float("inf"))
+        self._sqlite = shared_database(plan)
+        connection, attribution = self._sqlite.connection, scenario.attribution
+        self._warm_state = WarmState()
+        if plan.populate:
+            prepared = prepare_service(scenario)
+            self._warm_state = warm_state(scenario, prepared)
+            seed_database(connection, populate(scenario, prepared.workload), attribution)
+        else:
+            seed_sites(connection, sites_of(scenario))
+        if plan.position == 0:  # it starts before the others
+            bring_up_to_date(connection, attribution, epoch_ms(self.clock))
+        scheme = Scheme(attribution.parameters(), newest_row(connection))
+        self._warmer = Warmer(self._sqlite, scenario, scheme)
+        namespace = f"edgeproof:{scenario.name}:"
+        self.l2: KVStore = (
+            embedded_kv()
+            if plan.redis is None
+            else redis_kv(plan.redis, timeout=tiers.l2.timeout, namespace=namespace)
+        )
+        channel: InvalidationChannel | None = None
+        if plan.redis is not None and tiers.l2.pubsub:
+            channel = redis_channel(plan.redis, f"{namespace}invalidations", timeout=1.0)
+        self._numbers = DrawnNumbers(scenario.seed, plan.position)
+        self.kv = self._undelayed = self._point_of_presence(EdgeKV)
+        self.database: Database = self._sqlite
+        platform = EmulatingPlatform(self.clock, self.timers, self._numbers)
+        if plan.emulate:
+            self._emulate(platform)
+        query_cache = query_cache_of(tiers.query_cache)
+        self.executor = QueryExecutor(
+            self.database, self.clock, plans=self._sqlite, cache=query_cache, rules=RULES
+        )
+        # Where several processes accept conversions, one of its own consumes them.
+        is_consumer = scenario.topology.process_count == 1
+        self._consumed = None if is_consumer or plan.position else Consumed(plan.folder)
+        owner = f"{os.getpid()}-{uuid4().hex}"
+        self._backlog = Backlog(self._sqlite, self.clock, owner=owner)
+        outbox = outbox_of(scenario.destination, self._sqlite, self.clock, owner=owner)
+        receiver = receiver_of(
+            scenario.destination, plan.destination, self.faults,
+            platform if plan.emulate else None,
+        ) if is_consumer else None  # fmt: skip
+        super().__init__(
+            scenario, self.kv, self.executor, self.clock, self._numbers.uniform,
+            scheme=scheme, run=in_thread, channel=channel, name=uuid4().hex,
+            backlog=self._backlog, inbox=None if is_consumer else LeftInDatabase(),
+            receiver=receiver, outbox=outbox, query_cache=query_cache,
+        )  # fmt: skip
+        self._feeding: asyncio.Task[None] | None = None
+        self._forwarding: asyncio.Task[None] | None = None
+        self.requests = dict.fromkeys(ENDPOINTS, 0)
+        self.responses = [0] * 6  # by the first digit of their status
+        self.own_cpu = 0.0
+        self.speed_count = 0
+        self.speed_seconds = 0.0
+        self._probe_cpu = 0.0
+        self._probe: asyncio.TimerHandle | None = None
+        self._listening: asyncio.Task[None] | None = None
+        self.start_resident = resident_bytes()
+
+    def _point_of_presence(self, edge: type[EdgeKV]) -> KVStore:
+        """Return L2 as it is seen from where nothing has been read or written yet."""
+        tier = self.scenario.tiers.l2
+        if tier.consistency == "strong":
+            return self.l2
+        return edge(self.l2, self._epoch_seconds, cache_ttl=tier.cache_ttl, min_ttl=tier.min_ttl)
+
+    def _epoch_seconds(self) -> float:
+        return self.clock.origin_ms / 1000 + self.clock.now()
+
+    def _emulate(self, platform: EmulatingPlatform) -> None:
+        plan, tiers = self.plan, self.scenario.tiers
+        queue = plan.folder / "executions"
+        if plan.position == 0:
+            # What an earlier service left there may lie on the scale of another boot's clock.
+            queue.unlink(missing_ok=True)
+        executions = (
+            Executions(tiers.l3.concurrency)
+            if self.scenario.topology.process_count == 1
+            else SharedExecutions(queue, concurrency=tiers.l3.concurrency)
+        )
+        self._view = DelayedKV(self.kv, tiers.l2, self.faults, platform)
+        self.kv = self._view
+        self.database = DelayedDatabase(
+            self._sqlite, tiers.l3, self.faults, platform, executions, takes_time=True
+        )
+
+    async def start(self) -> None:
+        """Load what a warm start needs, queue what was left unfinished, and start the probe."""
+        await self._warmer.load(self._warm_state)
+        if self.scenario.topology.process_count == 1:
+            # Whoever held them is gone: a database has one consumer.
+            await self._backlog.break_leases()
+            feed = Feed(self._backlog, self.queue, self.clock)
+            await feed.step()
+            self._feeding = asyncio.get_running_loop().create_task(feed.run(_FEED_SECONDS))
+            if self.forwarder is not None:
+                await self.forwarder.resume()
+                self._forwarding = asyncio.create_task(self.forwarder.watch(_FEED_SECONDS))
+        elif self._consumed is not None:
+            self._consumed.forget()
+            forget_run_start(self.plan.folder)
+        try:
+            await self.invalidator.listen()
+        except StoreError:  # L2 is bypassed until it is back, and so is its channel
+            waiting_for_it = self.invalidator.listen_once_possible(LISTEN_INTERVAL)
+            self._listening = asyncio.create_task(waiting_for_it)
+        self.start_resident = resident_bytes()
+        self._work()
+
+    def _work(self) -> None:
+        before = time.thread_time()
+        self.speed_seconds += fixed_work()
+        self.speed_count += 1
+        self._probe_cpu += time.thread_time() - before
+        self._probe = asyncio.get_running_loop().call_later(PROBE_INTERVAL, self._work)
+
+    async def begin_run(self, starts_at_ms: int | None) -> tuple[float, int]:
+        """Empty the caches, load the warm state and arm the faults for a run that is to start.
+
+        Return in how many seconds it starts, and that as epoch milliseconds. *starts_at_ms*: when
+        the first process of a service said so; then L2 has been loaded already.
+        """
+        self.invalidator.stamps.bar_loads()
+        for cache in self.caches:
+            cache.forget_all()
+        if self.query_cache is not None:
+            self.query_cache.forget_all()
+        is_first = starts_at_ms is None
+        if self.plan.emulate:
+            self._view.cool()
+        if is_first:
+            await self._undelayed.delete_prefix("")
+        self._warmer.adopt(self.current.scheme)
+        # What happened before the run decides nothing in it.
+        self.invalidator.stamps.clear()
+        self.breaker.succeed()
+        self.start_resident = resident_bytes()
+        reset_peak()
+        # The start lies far enough ahead for the caches to be loaded by then.
+        ahead = 0.5 + 0.0004 * len(self._warm_state.l2) + 0.00005 * len(self._warm_state.l1)
+        while True:
+            if starts_at_ms is None:
+                origin = self.clock.now() + ahead
+            else:
+                origin = (starts_at_ms - self.clock.origin_ms) / 1000
+            if is_first:
+                elsewhere = self._point_of_presence(FilledEdgeKV)
+                await self._warmer.warm_l2(self._warm_state, elsewhere, self.clock, origin)
+            await self._warmer.warm_process(
+                self._warm_state,
+                self.caches,
+                self._view if self.plan.emulate else None,
+                first_isolate=self.plan.position * len(self.caches),
+                origin=origin,
+            )
+            if not is_first or self.clock.now() < origin - 0.1:
+                break
+            ahead *= 2
+        self.faults.origin = origin
+        if is_first and self._consumed is not None:
+            write_run_start(self.plan.folder, self.clock.origin_ms + round(origin * 1000))
+        # What the caches hold lives long: a collector that walks it stops the event loop.
+        gc.freeze()
+        if starts_at_ms is None:
+            starts_at_ms = self.clock.origin_ms + round(origin * 1000)
+        return origin - self.clock.now(), starts_at_ms
+
+    def process_figures(self) -> dict[str, int | float]:
+        """Return cumulative figures of this process; its probe's CPU is left out."""
+        return {
+            "cpu_seconds": process_cpu_seconds() - self._probe_cpu,
+            "own_cpu_seconds": self.own_cpu,
+            "rss_bytes": resident_bytes(),
+            "peak_rss_bytes": peak_resident_bytes(),
+            "start_rss_bytes": self.start_resident,
+            "speed_count": self.speed_count,
+            "speed_seconds": self.speed_seconds,
+            "delay_count": self.timers.waits,
+            "delay_error_seconds": self.timers.error_seconds,
+        }
+
+    def counters(self) -> dict[str, int]:
+        """Return cumulative counters of this process."""
+        counters = {f"requests_{name}": number for name, number in self.requests.items()}
+        counters |= {f"responses_{digit}xx": self.responses[digit] for digit in (2, 4, 5)}
+        counters |= {
+            "conversions_processed": self.processor.processed,
+            "conversions_without_touches": self.processor.without_touches,
+            "fits_failed": self.fitter.failed,
+            "models_fitted": self.fitter.fitted,
+            **self.cache_counters(),
+            "queue_batches": self.queue.batches,
+            "queue_given_up": self.queue.given_up,
+            "queue_pending": self.queue.pending,
+            "queue_retries": self.queue.retries,
+        }
+        if self.forwarder is not None:
+            counters |= self.forwarder.counters()
+        for name, store in (("l2", self.kv), ("l3", self.database)):
+            if isinstance(store, DelayedKV | DelayedDatabase):
+                counters[f"{name}_operations"] = store.operations
+                counters[f"{name}_errors"] = store.errors
+        if self.plan.position == 0:  # it speaks for the queue that all of them share
+            # The rows before the consumer's file: what is in neither has been counted in it.
+            waiting = self._waiting()
+            if self._consumed is not None:
+                for name, number in self._consumed.counters().items():
+                    counters[name] = counters.get(name, 0) + number
+            counters["queue_pending"] = max(counters["queue_pending"], waiting)
+        return counters
+
+    def consumer_fault(self) -> str:
+        """Return why the consumer's process seems not to work, "" if it does or there is none."""
+        if self.scenario.topology.process_count == 1:
+            return ""
+        return Consumed(self.plan.folder).fault(self.clock.now())
+
+    def _waiting(self) -> int:
+        """Return how many conversions stand in the queue of the database."""
+        connection = sqlite3.connect(
+            f"{(self.plan.folder / 'cdp.sqlite').resolve().as_uri()}?mode=ro", uri=True
+        )
+        try:
+            sql = statements.QUEUE_DEPTH.sql
+            depth: int = connection.execute(sql).fetchone()[0]
+        finally:
+            connection.close()
+        return depth
+
+    def latencies(self) -> LatencyProfiler:
+        """Return the latencies in this process, and in the consumer's if this one speaks for it."""
+        if self._consumed is None:
+            return self.profiler
+        both = self._consumed.profiler()
+        add_latencies(both, self.profiler)
+        return both
+
+    async def figures(self, part: str = "latencies") -> Figures:
+        """Return what this process has counted, and the consumer if this one speaks for it.
+
+        part: "caches" or "queries" adds what is dearer to tell, see
+        `core.service.statistics.PARTS`.
+        """
+        queries: dict[str, StatementStatistics] = {}
+        slow: list[SlowQuery] = []
+        if part == "queries":
+            add_statements(queries, self.executor.statement_statistics)
+            log = self.executor.slow_log
+            if self._consumed is not None:
+                add_statements(queries, self._consumed.statements())
+                log += self._consumed.slow_log()
+            slow = await self.executor.explained(log)
+        counters = self.counters()  # before the latencies: what they say is done, those hold
+        return Figures(
+            profiler=self.latencies(),
+            counters=counters,
+            processes=[{"worker": self.plan.position, **self.process_figures()}],
+            statements=queries,
+            slow=[asdict(one) for one in slow],
+            slow_requests=[each.to_json() for each in self.profiler.slow_requests()],
+            caches=cache_counts(self) if part == "caches" else {},
+        )
+
+    async def close(self) -> None:
+        """Finish the queue and what runs in the background, then close the stores."""
+        if self._probe is not None:
+            self._probe.cancel()
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.wait([self._listening])
+        if self._feeding is not None:
+            self._feeding.cancel()
+        await self.queue.finish()
+        await self.drain()
+        if self._forwarding is not None:
+            self._forwarding.cancel()
+        if self.forwarder is not None:
+            await self.forwarder.close(within=LAST_DELIVERIES)
+        await self.invalidator.close()
+        self.timers.close()
+        await self.kv.close()
+        await self.database.close()
