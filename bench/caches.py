@@ -20,9 +20,10 @@ from bench.importing import NOT_INSTALLED, import_fault
 from bench.peers import LIBRARIES, LRU, TLRU, YARDSTICK, Library
 from bench.replays import RATE, REAL_STEP, TTLS, Accesses, FakePace, hit_ratio, recorded, synthetic
 from bench.turns import CHUNK, beside, filled, keys_from, timed_pair
+from core.context import Purpose
 from core.errors import InputError
 from core.metrics.machine import resident_bytes
-from core.streams import Purpose, Stream
+from core.streams import Stream
 
 OPERATIONS = ("hit", "miss", "overwrite", "insert+evict")
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.streams import Purpose, Stream
+from core.context import Purpose
+from core.streams import Stream
 
 RESAMPLES = 5_000
 FEWEST_BLOCKS = 8

@@ -35,7 +35,8 @@ def l1_hit(turns: Turns) -> Pairs:
     """Read the same keys from TLRUCache and L1, in an order of this process's own."""
     from bench.peers import LRU, TLRU
     from bench.turns import CHUNK, filled, keys_from
-    from core.streams import Purpose, Stream
+    from core.context import Purpose
+    from core.streams import Stream
 
     keys = keys_from(0, ENTRIES)
     order = Stream(hash(keys[0]) & 0xFFFFFFFF, Purpose.DATA, width=ENTRIES).rows(0, 1).argsort()[0]

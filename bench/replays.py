@@ -10,8 +10,9 @@ from time import perf_counter, sleep
 import numpy as np
 
 from bench.peers import Cache, Library, Pace
+from core.context import Purpose
 from core.scenario.trace import read_trace
-from core.streams import Purpose, Stream
+from core.streams import Stream
 
 TTLS = (30.0, 300.0, 3600.0)
 RATE = 100.0  # accesses per second of a replay's own time

@@ -23,10 +23,11 @@ from bench.halves import Speeds
 from bench.loopback import Spent, WrongAnswer, answer_of, drive, request_bytes
 from bench.promises import SERVICE_HIT
 from core.clock import DATA_EPOCH_MS
+from core.endpoints import ENDPOINTS
 from core.errors import EdgeproofError, InputError
 from core.scenario.file import load_scenario
 from core.scenario.replay import prepare
-from core.scenario.scenario import ENDPOINTS, Scenario
+from core.scenario.scenario import Scenario
 from core.service.launcher import ServiceProcess, running_service
 from core.wire import ISOLATE_HEADER
 from scenarios.catalogue import shipped

@@ -14,10 +14,10 @@ from core.caching.memory import ENTRY_OVERHEAD, MemoryCache
 from core.caching.policy import CachePolicy, CacheType, Text
 from core.caching.tiered import TieredCache
 from core.clock import ManualClock
-from core.context import Span
+from core.context import Purpose, Span
 from core.distributions import quantiles
 from core.metrics.profiler import BUCKET_BYTES, LatencyProfiler
-from core.streams import Purpose, Stream
+from core.streams import Stream
 from sim.process import IN_FLIGHT_BYTES
 
 _ENTRIES = 100_000

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from time import process_time
 
 from bench.peers import Cache, Library
-from core.streams import Purpose, Stream
+from core.context import Purpose
+from core.streams import Stream
 
 CHUNK = 1_000  # keys in a turn: shorter than the machine keeps its speed
 

@@ -3,45 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.context import Purpose
 from core.distributions import Distribution
 
 _BLOCK_ROWS = 1024
-
-
-class Purpose(IntEnum):
-    """What a stream of random numbers is for; the number is part of its key, so never reuse one."""
-
-    ARRIVALS = 1
-    ENDPOINTS = 2
-    SUBJECTS = 3
-    ISOLATES = 4
-    EVENTS = 5
-    HOT_KEYS = 6
-    L2_READ = 16
-    L2_WRITE = 17
-    L3_ROUND_TRIP = 18
-    L3_EXECUTION = 19
-    L2_READ_FATE = 20
-    L2_WRITE_FATE = 21
-    L3_FATE = 22
-    TTL_JITTER = 112
-    EARLY_REFRESH = 113
-    BATCH_ROUND_TRIP = 24
-    BATCH_EXECUTION = 25
-    BATCH_FATE = 26
-    DELIVERY = 27
-    DELIVERY_FATE = 28
-    OVERHEAD = 32
-    EMULATION = 48
-    DATA = 64
-    WARM_START = 80
-    CALIBRATION = 96
-    BOOTSTRAP = 128
 
 
 def _generator(seed: int, purpose: Purpose, replication: int) -> np.random.Philox:

@@ -10,7 +10,21 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from core.metrics.record import NEGATIVE, READ_OUTCOMES, STALE
+TOKEN_VARIABLE = "EDGEPROOF_TOKEN"  # the name of the variable, not a token
+PREFIX = "/api/performance"
+
+
+READ_OUTCOMES = ("none", "l1", "l2", "miss", "collapsed", "bypass")
+"""What answered one cache read; the position is its code in requests.npz.
+
+l1 and l2 are hits; miss went to the database; collapsed waited for another request's load and
+counts as a miss; bypass found L2 failing and went to the database.
+"""
+NEGATIVE = 16
+"""Flag added to a code: the cached answer was that there is nothing."""
+STALE = 32
+"""Flag added to a code: the cached answer was beyond its TTL, as the scenario allows."""
+
 
 NONE, L1_HIT, L2_HIT, MISS, COLLAPSED, BYPASS = range(len(READ_OUTCOMES))
 
@@ -122,3 +136,7 @@ def _outcome(tiers: dict[str, str]) -> int:
     if l2 == "bypass":
         return BYPASS
     return MISS if tiers else NONE
+
+
+RUN_PATH = f"{PREFIX}/run"
+STATS_PATH = f"{PREFIX}/stats?scope=process"

@@ -16,11 +16,10 @@ from core.attribution.fitted import MIN_CONVERSIONS
 from core.attribution.models import DATA_DRIVEN, MODELS
 from core.attribution.parameters import DirectRule, Parameters
 from core.attribution.path_file import read_paths
-from core.epoch import slip
 from core.errors import InputError
 from core.ledger.database_account import Survey, account_of_database
 from core.ledger.path_reader import Window
-from core.units import parse_duration
+from core.units import parse_duration, slip
 from edgeproof.credit import show_account
 from edgeproof.notices import tell_plain
 from edgeproof.options import JsonOption, OutOption, PlainOption

@@ -21,7 +21,7 @@ from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
 from core.service.fake_redis import STATED_LIMIT
 from core.service.launcher import running_service
-from core.service.monitoring import TOKEN_VARIABLE
+from core.wire import TOKEN_VARIABLE
 from edgeproof.asked import asked
 from edgeproof.ci import GithubOption, QualityOption
 from edgeproof.finish import finish

@@ -16,8 +16,8 @@ from core.ledger.provenance import database_state
 from core.scenario.addresses import is_loopback
 from core.service.launcher import MAX_WORKERS, running_service
 from core.service.limits import DEFAULT_LIMITS, GRACE_SECONDS, ConnectionLimits
-from core.service.monitoring import TOKEN_VARIABLE
 from core.units import parse_duration
+from core.wire import TOKEN_VARIABLE
 from edgeproof.invocation import current
 from edgeproof.notices import notice
 from edgeproof.options import (

@@ -20,19 +20,11 @@ from core.errors import InputError
 from core.ledger.bulk_store import store_waiting
 from core.ledger.connections import open_writer
 from core.ledger.database_account import Survey, fit_database
+from core.ledger.fitted_models import keep_model, newest_row
 from core.ledger.one_by_one import Stored
 from core.ledger.path_reader import Window
 from core.ledger.provenance import database_state
-from core.ledger.recount import (
-    Difference,
-    Totals,
-    keep_model,
-    newest_row,
-    recount,
-    repair,
-    share_out_anew,
-    uneven,
-)
+from core.ledger.recount import Difference, Totals, recount, repair, share_out_anew, uneven
 from core.query.database import SqliteDatabase
 from edgeproof.attribute import MostChannelsOption, direct_rule, milliseconds
 from edgeproof.database import DatabaseOption, check_database

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.metrics.kpi import ENDPOINT_SERIES, Kpi
+from core.endpoints import ENDPOINTS
+from core.metrics.kpi import Kpi
 from core.metrics.record import RunRecord, Windows
 from reports import words
 
@@ -28,7 +29,7 @@ def window_kpi(kpis: Sequence[Kpi]) -> Kpi | None:
     fitting = [
         kpi
         for kpi in kpis
-        if kpi.metric.series in ENDPOINT_SERIES
+        if kpi.metric.series in ENDPOINTS
         and kpi.metric.function in QUANTILES
         and kpi.target.is_upper
     ]

@@ -9,8 +9,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from core.metrics.record import READ_OUTCOMES
 from core.metrics.verdict import Row
+from core.wire import READ_OUTCOMES
 from reports import failures, style, tables, text_figure, words
 from reports.capacity_words import points_table
 from reports.report import Report

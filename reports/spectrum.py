@@ -12,14 +12,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
+from core.endpoints import ENDPOINTS
 from core.metrics.histogram import LatencyHistogram
-from core.metrics.kpi import ENDPOINT_SERIES, Kpi, Outcome, Verdict
+from core.metrics.kpi import Kpi, Outcome, Verdict
 from core.metrics.record import RunRecord
 from core.metrics.verdict import compare
 from reports import style, words
 from reports.scorecard import OUTCOME_COLOURS
 
-SERIES = (*ENDPOINT_SERIES, "query", "queue")
+SERIES = (*ENDPOINTS, "query", "queue")
 BEYOND = 10
 """Requests that have to lie beyond a percentile for it to be drawn."""
 _START = 1.25
@@ -114,7 +115,7 @@ def _panel(
 def _histogram(record: RunRecord | None, series: str) -> LatencyHistogram | None:
     if record is None:
         return None
-    histograms = record.latencies if series in ENDPOINT_SERIES else record.stages
+    histograms = record.latencies if series in ENDPOINTS else record.stages
     histogram = histograms.get(series)
     return histogram if histogram is not None and histogram.count else None
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from core.metrics.record import READ_OUTCOMES, RunRecord
+from core.metrics.record import RunRecord
 from core.metrics.verdict import Row
 from core.units import format_duration
+from core.wire import READ_OUTCOMES
 from reports import words
 
 KPI_HEADER = ("KPI", "target", "predicted", "measured", "error", "verdict")

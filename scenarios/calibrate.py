@@ -14,14 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.context import Purpose
 from core.distributions import empirical
+from core.endpoints import ENDPOINTS
 from core.errors import EdgeproofError
-from core.metrics.record import NEGATIVE
 from core.scenario.calibration import Calibration
-from core.scenario.scenario import ENDPOINTS, Cpu, Scenario
+from core.scenario.scenario import Scenario
+from core.scenario.topology import Cpu
 from core.scenario.workload import MODEL_COUNT, Workload, choose, isolates, subject_weights
-from core.streams import Purpose, Stream
-from core.wire import BYPASS, L2_HIT, MISS
+from core.streams import Stream
+from core.wire import BYPASS, L2_HIT, MISS, NEGATIVE
 from scenarios.result import Kind, LoadResult
 
 RATE = 120.0

@@ -15,14 +15,10 @@ from urllib.parse import urlsplit
 from core.errors import EdgeproofError
 from core.metrics.failures import reason_text
 from core.texts import parse_json
+from core.wire import RUN_PATH, STATS_PATH, TOKEN_VARIABLE
 from scenarios.diagnosis import kind_of
 from scenarios.result import Snapshot
 
-TOKEN = "EDGEPROOF_TOKEN"
-"""Environment variable: what the service wants to see before it empties its caches."""
-
-RUN_PATH = "/api/performance/run"
-STATS_PATH = "/api/performance/stats?scope=process"
 MAX_ANSWER_BYTES = 16_000_000
 MOST_AHEAD = 600.0
 """Seconds that a load waits for the start which a service names."""
@@ -62,7 +58,7 @@ class ServiceControl:
         Raise ServiceFault if the host tried and failed.
         """
         if not self._token:
-            return f"{TOKEN} is not set"
+            return f"{TOKEN_VARIABLE} is not set"
         body = json.dumps({"run_id": run_id, "starts_at_ms": starts_at_ms})
         answer = self._ask("POST", RUN_PATH, body)
         if answer is None:

@@ -15,10 +15,10 @@ from core.metrics.record import (
     Requests,
     RunRecord,
     count_reads,
+    delivery_notes,
     endpoint_latencies,
     window_columns,
 )
-from core.scenario.destination import delivery_notes
 from core.scenario.file import scenario_data, scenario_hash
 from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload

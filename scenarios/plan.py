@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from core.endpoints import ENDPOINTS
 from core.errors import InputError
-from core.metrics.kpi import ENDPOINT_SERIES
 from core.metrics.machine import description
 from core.scenario.file import parse_scenario, scenario_data
 from core.scenario.scenario import Scenario
@@ -169,6 +169,6 @@ def lag_limit(scenario: Scenario) -> float:
     targets = [
         kpi.target.value
         for kpi in scenario.judged()
-        if kpi.metric.unit == "seconds" and kpi.metric.series in ENDPOINT_SERIES
+        if kpi.metric.unit == "seconds" and kpi.metric.series in ENDPOINTS
     ]
     return max(0.005, 0.05 * min(targets)) if targets else 0.005

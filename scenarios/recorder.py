@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.metrics.record import READ_NAMES
-from core.scenario.scenario import ENDPOINTS, Scenario
+from core.endpoints import ENDPOINTS, READ_NAMES
+from core.scenario.scenario import Scenario
 from core.wire import parse_cache_status, parse_server_timing
 from scenarios.rendering import Request
 from scenarios.result import TIMED_STAGES, Kind, Rows

@@ -13,9 +13,11 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from core.attribution.models import MODELS
+from core.endpoints import ENDPOINTS
 from core.errors import InputError
-from core.scenario.population import Event, Events, conversion_id, model_of, user_id
-from core.scenario.scenario import ENDPOINTS, Scenario
+from core.event import Event
+from core.scenario.population import Events, conversion_id, model_of, user_id
+from core.scenario.scenario import Scenario
 from core.scenario.targets import PLACEHOLDERS, Target
 from core.scenario.workload import Workload
 from core.wire import ISOLATE_HEADER

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import InputError
-from core.scenario.scenario import Topology
+from core.scenario.topology import Topology
 
 ROUTING_UNKNOWN = "routing unknown, L1 figures are per reached isolate"
 

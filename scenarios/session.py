@@ -20,9 +20,9 @@ from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 from core.errors import EdgeproofError, InputError
 from core.scenario.file import load_scenario
 from core.scenario.replay import prepare
+from core.wire import TOKEN_VARIABLE
 from scenarios.catalogue import find_scenario
 from scenarios.console import Console
-from scenarios.control import TOKEN
 from scenarios.fleet import Master, Worker
 from scenarios.hosts import named_hosts
 from scenarios.lifeline import end_with_parent
@@ -166,7 +166,7 @@ class Session:
                 raise StopTest("the load cannot start") from None
             gevent.spawn(self._end)
             return
-        run = LoadRun(plan, token=os.environ.get(TOKEN), watches=is_alone)
+        run = LoadRun(plan, token=os.environ.get(TOKEN_VARIABLE), watches=is_alone)
         self._run = run
         if self._master is not None:
             self._master.expect(run)

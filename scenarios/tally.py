@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from core.endpoints import ENDPOINTS
 from core.metrics.failures import Failure, merged
 from core.metrics.histogram import LatencyHistogram
-from core.scenario.scenario import ENDPOINTS
 from scenarios.audit import at_fault, invalid_reasons
 from scenarios.measurement import failures
 from scenarios.plan import LoadPlan

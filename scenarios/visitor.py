@@ -13,8 +13,8 @@ from locust import FastHttpUser, task
 from locust.env import Environment
 from locust.exception import CatchResponseError
 
+from core.endpoints import ENDPOINTS
 from core.metrics.failures import reason_text
-from core.scenario.scenario import ENDPOINTS
 from scenarios.answer import AnswerTooLarge, BoundedResponse
 from scenarios.arrivals import Arrival
 from scenarios.diagnosis import UNREADABLE, kind_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.emulation.database import Executions
+from core.emulation.executions import Executions
 from core.scenario.scenario import Scenario
 from sim.loop import SimLoop
 from sim.process import SimulatedPlatform

@@ -18,11 +18,12 @@ from core.attribution.models import MODELS
 from core.attribution.scheme import Scheme
 from core.caching.edge_kv import EdgeKV, FilledEdgeKV, WriteLimit
 from core.caching.kv import KVStore, MemoryKV
-from core.context import Span
+from core.context import Purpose, Span
 from core.delivery.queue import Inbox
-from core.emulation.database import Executions
+from core.emulation.executions import Executions
+from core.endpoints import ENDPOINTS
 from core.errors import StoreError
-from core.ledger.recount import newest_row
+from core.ledger.fitted_models import newest_row
 from core.metrics.failures import CAUSES, Cause, Failure, counted
 from core.metrics.histogram import LatencyHistogram
 from core.metrics.record import Requests
@@ -30,9 +31,9 @@ from core.query.database import SqliteDatabase
 from core.scenario.calibration import Calibration
 from core.scenario.population import Events, conversion_id, model_of, populate, user_id
 from core.scenario.replay import Prepared
-from core.scenario.scenario import ENDPOINTS, Scenario
+from core.scenario.scenario import Scenario
 from core.scenario.warm_start import WarmState
-from core.streams import Purpose, Stream
+from core.streams import Stream
 from sim.database import Image, ScratchDatabase
 from sim.growth import QueueGrowth
 from sim.loop import SimLoop

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from core.application.application import Application
+from core.application.application import Application, query_cache_of
 from core.attribution.scheme import Scheme
 from core.caching.kv import KVStore
 from core.clock import DATA_EPOCH_MS
-from core.context import BATCH_SLOT_COUNT, CURRENT, SLOT_COUNT
+from core.context import BATCH_SLOT_COUNT, CURRENT, SLOT_COUNT, Purpose
 from core.delivery.backlog import Backlog
 from core.delivery.outbox import outbox_of
 from core.delivery.queue import Inbox
-from core.delivery.receiver import AcceptingReceiver, DelayedReceiver
+from core.delivery.receiver import AcceptingReceiver
 from core.distributions import Distribution
-from core.emulation.database import DelayedDatabase, DelayedKV, Executions, FaultSchedule
-from core.query.cache import RULES, query_cache_of
+from core.emulation.database import DelayedDatabase
+from core.emulation.destination import DelayedReceiver
+from core.emulation.executions import Executions
+from core.emulation.faults import FaultSchedule
+from core.emulation.kv import DelayedKV
+from core.query.cache import RULES
 from core.query.database import Database
 from core.query.executor import QueryExecutor
 from core.scenario.scenario import Scenario
-from core.streams import Purpose, Stream
+from core.streams import Stream
 from sim.loop import SimLoop
 
 IN_FLIGHT_BYTES = 5_200

@@ -8,11 +8,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from core.metrics.kpi import ALIASES, ENDPOINT_SERIES, Metric, parse_metric
-from core.metrics.record import RunRecord, count_reads, endpoint_latencies, window_columns
+from core.endpoints import ENDPOINTS
+from core.metrics.kpi import ALIASES, Metric, parse_metric
+from core.metrics.record import (
+    RunRecord,
+    count_reads,
+    delivery_notes,
+    endpoint_latencies,
+    window_columns,
+)
 from core.processes import worker_pool, workers_deaf_to_ctrl_c
 from core.scenario.calibration import Calibration
-from core.scenario.destination import delivery_notes
 from core.scenario.file import scenario_data, scenario_hash
 from core.scenario.replay import Prepared, prepare
 from core.scenario.scenario import Scenario
@@ -23,11 +29,7 @@ SUMMARY = tuple(
     parse_metric(text)
     for text in (
         *ALIASES,
-        *(
-            f"p{q}({series})"
-            for q in (50, 95, 99)
-            for series in (*ENDPOINT_SERIES, "query", "queue")
-        ),
+        *(f"p{q}({series})" for q in (50, 95, 99) for series in (*ENDPOINTS, "query", "queue")),
         *(f"ratio({series})" for series in ("l1", "l2", "miss")),
     )
 )

@@ -9,7 +9,7 @@ from itertools import count
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.benchmarks.fixtures import Tiers, finish
-from core.application.cdp import journey_key
+from core.application.cache_entries import journey_key
 from core.caching.kv import MemoryKV
 from core.caching.memory import MemoryCache
 from core.caching.redis_kv import embedded_kv

@@ -17,7 +17,7 @@ from core.clock import ManualClock
 from core.delivery.queue import ConversionQueue
 from core.errors import EdgeproofError
 from core.ledger.current_scheme import CurrentScheme
-from core.ledger.recount import newest_row
+from core.ledger.fitted_models import newest_row
 from core.metrics.profiler import LatencyProfiler
 from core.query.database import SqliteDatabase
 from core.query.queries import Queries

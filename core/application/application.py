@@ -19,6 +19,7 @@ from core.caching.policy import CachePolicy
 from core.caching.statistics import STALE_COLUMN, TieredStatistics
 from core.caching.tiered import TieredCache
 from core.clock import Clock, epoch_ms
+from core.context import Purpose
 from core.delivery.backlog import Backlog
 from core.delivery.forwarder import Forwarder
 from core.delivery.outbox import Outbox
@@ -32,8 +33,7 @@ from core.query.cache import QueryCache
 from core.query.database import Database
 from core.query.queries import Queries
 from core.scenario.scenario import Scenario
-from core.scenario.tiers import Tiers
-from core.streams import Purpose
+from core.scenario.tiers import QueryRows, Tiers
 
 
 class Application:
@@ -196,3 +196,10 @@ def _horizon(tiers: Tiers) -> float:
     longest = max(ttl for _, ttl in tiers.l2.ttl)
     of_l2 = float(longest) + tiers.stale_bound + tiers.l2.cache_ttl + tiers.l2.timeout
     return of_l2 + tiers.query_cache.ttl  # a value may be of rows that are as old as that
+
+
+def query_cache_of(table: QueryRows) -> QueryCache | None:
+    """Return the query cache of a scenario, None if it has none."""
+    if not table.ttl:
+        return None
+    return QueryCache(ttl=table.ttl, max_entries=table.max_entries, max_bytes=table.max_bytes)

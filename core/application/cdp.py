@@ -2,117 +2,37 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
+from core.application.cache_entries import (
+    Site,
+    Unusable,
+    User,
+    attribution_key,
+    cache_types,
+    channels_key,
+    journey_key,
+    site_key,
+    user_key,
+)
 from core.application.documents import channels_document, credits_document, journey_document
 from core.attribution.models import DATA_DRIVEN
 from core.attribution.scheme import Scheme
-from core.caching.keys import cache_key
-from core.caching.policy import CacheType, Text
+from core.caching.policy import CacheType
 from core.caching.read import MISSED
 from core.caching.tiered import TieredCache
 from core.context import Span, begin
 from core.delivery.queue import Inbox
 from core.errors import InputError
+from core.event import Event
 from core.ledger.current_scheme import CurrentScheme
 from core.query.queries import Queries
-from core.scenario.population import Event
 from core.scenario.tiers import Ttls
-
-MAX_ID_LENGTH = 200
-
-# Made once: json.dumps with separators makes an encoder for each call.
-_encode = json.JSONEncoder(separators=(",", ":")).encode
-_decode = json.JSONDecoder().decode
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """A site's security configuration."""
-
-    is_enabled: bool
-    max_event_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """What tracking looks up about a user."""
-
-    segment: str
-    profile: str
-
-
-class _SiteCodec:
-    def encode(self, value: Site) -> bytes:
-        return _encode([int(value.is_enabled), value.max_event_bytes]).encode()
-
-    def decode(self, data: bytes) -> Site:
-        enabled, max_event_bytes = _decode(data.decode())
-        return Site(bool(enabled), int(max_event_bytes))
-
-
-class _UserCodec:
-    def encode(self, value: User) -> bytes:
-        return _encode([value.segment, value.profile]).encode()
-
-    def decode(self, data: bytes) -> User:
-        segment, profile = _decode(data.decode())
-        return User(str(segment), str(profile))
 
 
 class NotAccepted(InputError):
     """An event that its site does not take."""
-
-
-class Unusable(InputError):
-    """A conversion that was stored with data no credit can be computed from."""
-
-
-def cache_types(ttls: Ttls) -> dict[str, CacheType]:
-    """Return the cache types of the application by name, with their TTLs."""
-    codecs: dict[str, Any] = {
-        "security_config": _SiteCodec(),
-        "lookup_data": _UserCodec(),
-        "attribution": Text(),
-        "user_journeys": Text(),
-        "channel_metrics": Text(),
-    }
-    return {
-        name: CacheType(name=name, ttl=ttls.of(name), codec=codec) for name, codec in codecs.items()
-    }
-
-
-@lru_cache(maxsize=1024)
-def site_key(site_id: str) -> str:
-    """Return the cache key of a site's configuration."""
-    return cache_key("config", site_id)
-
-
-@lru_cache(maxsize=8192)
-def user_key(user_id: str) -> str:
-    """Return the cache key of a user's lookup data."""
-    return cache_key("lookup", user_id)
-
-
-def journey_key(user_id: str) -> str:
-    """Return the cache key of a user's journey."""
-    return cache_key("journey", user_id)
-
-
-def attribution_key(conversion_id: str, end: str) -> str:
-    """Return the cache key of a conversion's credits; *end*: of the model under its scheme."""
-    if conversion_id.isalnum() and conversion_id.isascii():
-        return f"attribution:{conversion_id}{end}"  # nearly every key
-    return cache_key("attribution", conversion_id, *end.split(":")[1:])
-
-
-def channels_key(end: str) -> str:
-    """Return the cache key of the channels' performance; *end*: of the model under its scheme."""
-    return f"channels{end}"
 
 
 Load = Callable[[], Awaitable[Any]]

@@ -10,8 +10,8 @@ from typing import Any
 from core.attribution.journeys import Journey
 from core.attribution.models import DATA_DRIVEN, role_of
 from core.attribution.scheme import Scheme
+from core.event import Campaign
 from core.query.database import Row
-from core.scenario.population import Campaign
 
 # Made once: json.dumps with separators makes an encoder for each call.
 _encode = json.JSONEncoder(separators=(",", ":")).encode

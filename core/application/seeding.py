@@ -10,8 +10,9 @@ from core.attribution.journeys import journeys_of
 from core.attribution.scheme import Scheme
 from core.clock import DATA_EPOCH_MS
 from core.errors import InputError
+from core.ledger.fitted_models import keep_model, newest_row
 from core.ledger.processor import attribution_commands
-from core.ledger.recount import keep_model, newest_row, restate
+from core.ledger.recount import restate
 from core.ledger.sample import fit_newest
 from core.query import statements
 from core.query.statements import journeys_under

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from core.application.cdp import (
-    Cdp,
+from core.application.cache_entries import (
     attribution_key,
     cache_types,
     channels_key,
@@ -14,6 +13,7 @@ from core.application.cdp import (
     site_key,
     user_key,
 )
+from core.application.cdp import Cdp
 from core.attribution.models import MODELS
 from core.attribution.scheme import Scheme
 from core.caching.envelope import seal
@@ -21,7 +21,7 @@ from core.caching.kv import KVStore, StoreItem
 from core.caching.tiered import TieredCache
 from core.clock import Clock, ManualClock
 from core.delivery.queue import ConversionQueue
-from core.emulation.database import DelayedKV
+from core.emulation.kv import DelayedKV
 from core.ledger.current_scheme import CurrentScheme
 from core.metrics.profiler import LatencyProfiler
 from core.query.database import Database

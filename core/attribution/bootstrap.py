@@ -15,7 +15,8 @@ from core.attribution.markov import with_others_merged
 from core.attribution.models import DATA_DRIVEN
 from core.attribution.parameters import OTHER, Parameters
 from core.attribution.paths import Floats, Paths, under_direct_rule
-from core.streams import Purpose, Stream
+from core.context import Purpose
+from core.streams import Stream
 
 _MOST_WALKS = 2**62  # of a resample: what fits into 64 bits; beyond, nothing would move
 

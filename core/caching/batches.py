@@ -13,8 +13,7 @@ from core.caching.policy import CacheType
 from core.caching.read import MISSED, Load, Read
 from core.context import Span
 from core.errors import StoreError
-from core.metrics.record import NEGATIVE
-from core.wire import BYPASS, L2_HIT, MISS
+from core.wire import BYPASS, L2_HIT, MISS, NEGATIVE
 
 if TYPE_CHECKING:
     from core.caching.tiered import TieredCache

@@ -8,7 +8,7 @@ from math import log
 
 from core.caching.memory import Life
 from core.caching.policy import CachePolicy
-from core.streams import Purpose
+from core.context import Purpose
 
 EARLY_SPAN = 16.0
 """beta times the load time, times this: how long before its end early refresh is drawn for; the

@@ -10,8 +10,7 @@ from core.caching.flights import Flight, LeaderLeft
 from core.caching.lifetime import Standing
 from core.caching.memory import Life
 from core.caching.read import MISSED, Read
-from core.metrics.record import NEGATIVE, STALE
-from core.wire import L1_HIT
+from core.wire import L1_HIT, NEGATIVE, STALE
 
 if TYPE_CHECKING:
     from core.caching.tiered import TieredCache

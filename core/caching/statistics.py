@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 
-from core.metrics.record import NEGATIVE, READ_OUTCOMES
+from core.wire import NEGATIVE, READ_OUTCOMES
 
 COLUMNS = (*READ_OUTCOMES, "negative", "stale")
 """The columns of a type's counts; negative and stale count some of the hits once more."""

@@ -23,11 +23,9 @@ from core.caching.read import MISSED, Load, Read
 from core.caching.second_tier import SecondTier
 from core.caching.statistics import NEGATIVE_COLUMN, OUTCOME_MASK, STALE_COLUMN, TieredStatistics
 from core.clock import Clock, epoch_ms
-from core.context import Span
+from core.context import Purpose, Span
 from core.errors import StoreError
-from core.metrics.record import NEGATIVE, STALE
-from core.streams import Purpose
-from core.wire import BYPASS, COLLAPSED, L1_HIT, L2_HIT, MISS
+from core.wire import BYPASS, COLLAPSED, L1_HIT, L2_HIT, MISS, NEGATIVE, STALE
 
 DEFAULT_HORIZON = 90_000.0
 """Seconds for which invalidations are remembered where the caller gives no Invalidator."""

@@ -8,11 +8,9 @@ from collections.abc import Mapping
 
 import httpx
 
-from core.delivery.receiver import DelayedReceiver, DeliveryError, Receiver
-from core.emulation.database import FaultSchedule, Platform
+from core.delivery.receiver import DeliveryError
 from core.errors import InputError
-from core.reasons import one_line, reason_of
-from core.scenario.destination import Destination
+from core.texts import one_line, reason_of
 
 MAX_ANSWER_BYTES = 65_536
 _SHOWN = 160
@@ -96,25 +94,3 @@ def token_of(variable: str | None, environment: Mapping[str, str] = os.environ) 
             f"destination.token_variable: {variable} holds what no token is; give it one word"
         )
     return token
-
-
-def receiver_of(
-    destination: Destination, url: str | None, faults: FaultSchedule, platform: Platform | None
-) -> Receiver | None:
-    """Return what sends to *url*, None if that is None.
-
-    platform: carries the scenario's latency of the local destination, and faults of any; None for
-    neither. Raise InputError if the token is missing.
-    """
-    if url is None:
-        return None
-    receiver = HttpReceiver(
-        url,
-        timeout=destination.timeout,
-        connections=destination.max_parallel,
-        token=token_of(destination.token_variable),
-    )
-    if platform is None:
-        return receiver
-    latency = destination.latency if destination.is_local else None
-    return DelayedReceiver(receiver, latency, destination.timeout, faults, platform)

@@ -6,6 +6,44 @@ import fcntl
 import mmap
 import struct
 from pathlib import Path
+from typing import Protocol
+
+
+class Executions:
+    """The database's servers: each executes one query at a time, first come first served."""
+
+    __slots__ = ("_free",)
+
+    def __init__(self, concurrency: int) -> None:
+        self._free = [0.0] * concurrency
+
+    def reserve(self, arrived: float, seconds: float) -> float:
+        """Return when an execution of *seconds* that arrives at *arrived* ends.
+
+        An execution of 0 s needs no server and does not queue for one.
+        """
+        if not seconds:
+            return arrived
+        free = self._free
+        if len(free) == 1:
+            start = free[0] if free[0] > arrived else arrived
+            free[0] = end = start + seconds
+            return end
+        server = min(range(len(free)), key=free.__getitem__)
+        free[server] = end = max(free[server], arrived) + seconds
+        return end
+
+    def backlog(self, now: float) -> float:
+        """Return the seconds of work that lie before each server at *now*, on average."""
+        return sum(max(0.0, free - now) for free in self._free) / len(self._free)
+
+
+class Reservations(Protocol):
+    """What hands out execution times; one for all processes that share a database."""
+
+    def reserve(self, arrived: float, seconds: float) -> float:
+        """Return when an execution of *seconds* that arrives at *arrived* ends."""
+        ...
 
 
 class SharedExecutions:

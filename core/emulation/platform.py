@@ -4,11 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from itertools import count
+from typing import Protocol
 
 from core.clock import SystemClock
+from core.context import Purpose
 from core.distributions import Distribution
 from core.emulation.timers import Timers
-from core.streams import Purpose, Stream
+from core.streams import Stream
+
+
+class Platform(Protocol):
+    """What carries time for a store: simulated, or the machine's own."""
+
+    def now(self) -> float:
+        """Return the seconds since the platform's origin."""
+        ...
+
+    def until(self, when: float) -> Awaitable[None]:
+        """Return what is done at *when*."""
+        ...
+
+    def uniform(self, purpose: Purpose) -> float:
+        """Return the random number of the running operation for *purpose*, in [0, 1)."""
+        ...
+
+    def sampler(self, purpose: Purpose, distribution: Distribution) -> Callable[[], float]:
+        """Return what samples *distribution* at the running operation's number for *purpose*."""
+        ...
+
+    def charge(self, tier: str) -> float:
+        """Charge the CPU for one operation on *tier*; return when the process has sent it."""
+        ...
 
 
 class DrawnNumbers:

@@ -11,7 +11,7 @@ from core.attribution.fitted import FittedModel
 from core.context import BATCH_SLOTS, CURRENT, Operation, Span
 from core.errors import InputError, StoreError
 from core.ledger.current_scheme import CurrentScheme
-from core.ledger.recount import row_of
+from core.ledger.fitted_models import row_of
 from core.ledger.sample import PAGE, Sample
 from core.query.queries import Queries
 from core.scenario.attribution import Attribution

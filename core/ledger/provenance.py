@@ -7,8 +7,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from core.epoch import EARLIEST_MS, LATEST_MS, slip
 from core.query import statements
+from core.units import EARLIEST_MS, LATEST_MS, slip
 
 
 class _Connection(Protocol):

@@ -8,9 +8,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
-from core.attribution.fitted import FittedModel
 from core.attribution.journeys import Journey, journeys_of
 from core.attribution.models import MODELS
 from core.attribution.scheme import Scheme
@@ -160,24 +158,3 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     except BaseException:
         connection.execute("ROLLBACK")
         raise
-
-
-def row_of(model: FittedModel, now_ms: int) -> tuple[Any, ...]:
-    """Return the row of a fitted model as INSERT_MODEL takes it, its JSON last."""
-    return (
-        now_ms, *(model.window or (now_ms, now_ms)), model.parameters.order,
-        json.dumps(model.parameters.to_json()), json.dumps(model.to_json()),
-    )  # fmt: skip
-
-
-def keep_model(connection: sqlite3.Connection, model: FittedModel, now_ms: int) -> int:
-    """Store *model* with the database; return its number there."""
-    row = row_of(model, now_ms)
-    number: int = connection.execute(statements.INSERT_MODEL.sql, row).fetchone()[0]
-    return number
-
-
-def newest_row(connection: sqlite3.Connection) -> tuple[int, str] | None:
-    """Return the number and the JSON of the model stored last, None if there is none."""
-    row: tuple[int, str] | None = connection.execute(statements.NEWER_MODEL.sql, (0,)).fetchone()
-    return row

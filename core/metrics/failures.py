@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from core.metrics.kpi import ENDPOINT_SERIES
+from core.endpoints import ENDPOINTS
 
 MOST_ROWS = 60
 """Of a record's table; what is rarer stands as `other` under its endpoint."""
@@ -145,7 +145,7 @@ def counted(
         number = int(np.count_nonzero(times >= after))
         found.append(
             Failure(
-                endpoint=ENDPOINT_SERIES[kind >> 24],
+                endpoint=ENDPOINTS[kind >> 24],
                 cause=CAUSES[kind >> 16 & 0xFF],
                 status=kind & 0xFFFF or None,
                 count=number,
@@ -163,7 +163,7 @@ def merged(failures: Iterable[Failure]) -> tuple[Failure, ...]:
     """
     rows = _sums(failures)
     if len(rows) > MOST_ROWS:
-        kept = rows[: MOST_ROWS - len(ENDPOINT_SERIES)]
+        kept = rows[: MOST_ROWS - len(ENDPOINTS)]
         rest = (
             Failure(
                 endpoint=f.endpoint, cause=Cause.OTHER, count=f.count, in_warm_up=f.in_warm_up,

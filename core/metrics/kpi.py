@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from core.endpoints import ENDPOINTS
 from core.units import (
     format_duration,
     format_ratio,
@@ -30,9 +31,8 @@ ALIASES = {
 }
 """The eight metrics that every scenario judges, by the name that reports and JSON give them."""
 
-ENDPOINT_SERIES = ("track", "attribution", "journey", "channels")
 STAGE_SERIES = ("query", "queue", "external", "cpu", "l1", "l2", "l3", "l3wait", "total")
-SERIES = (*ENDPOINT_SERIES, *STAGE_SERIES)
+SERIES = (*ENDPOINTS, *STAGE_SERIES)
 RATIOS = ("hit", "error", "l1", "l2", "miss")
 
 Unit = Literal["seconds", "bytes", "ratio"]

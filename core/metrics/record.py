@@ -12,26 +12,17 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from core.endpoints import ENDPOINTS, READ_NAMES
 from core.errors import InputError
 from core.metrics.estimate import Estimate, estimate_of
 from core.metrics.failures import Cause, Failure
 from core.metrics.histogram import LatencyHistogram
-from core.metrics.kpi import ENDPOINT_SERIES, Metric
+from core.metrics.kpi import Metric
 from core.texts import read_json
+from core.wire import NEGATIVE, READ_OUTCOMES, STALE
 
 SCHEMA_VERSION = 1
 MAX_WINDOWS = 240
-
-READ_OUTCOMES = ("none", "l1", "l2", "miss", "collapsed", "bypass")
-"""What answered one cache read; the position is its code in requests.npz.
-
-l1 and l2 are hits; miss went to the database; collapsed waited for another request's load and
-counts as a miss; bypass found L2 failing and went to the database.
-"""
-NEGATIVE = 16
-"""Flag added to a code: the cached answer was that there is nothing."""
-STALE = 32
-"""Flag added to a code: the cached answer was beyond its TTL, as the scenario allows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +113,7 @@ class RunRecord:
             return self._ratio(metric.series)
         if metric.function == "peak":
             return self.memory_peak
-        is_endpoint = metric.series in ENDPOINT_SERIES
+        is_endpoint = metric.series in ENDPOINTS
         histogram = (self.latencies if is_endpoint else self.stages).get(metric.series)
         if histogram is None or histogram.count == 0:
             return None
@@ -318,19 +309,10 @@ class Requests:
             )
 
 
-READ_NAMES = {
-    "track": ("config", "lookup"),
-    "attribution": ("attribution",),
-    "journey": ("journey",),
-    "channels": ("channels",),
-}
-"""The cache reads of each endpoint, in their order."""
-
-
 def count_reads(requests: Requests, *, after: float) -> dict[str, dict[str, int]]:
     """Return the cache reads by name and outcome of the requests intended at *after* or later."""
     counted: dict[str, dict[str, int]] = {}
-    for code, endpoint in enumerate(ENDPOINT_SERIES):
+    for code, endpoint in enumerate(ENDPOINTS):
         chosen = (requests.endpoint == code) & (requests.intended >= after)
         for slot, name in enumerate(READ_NAMES[endpoint]):
             column = requests.reads[chosen, slot]
@@ -370,8 +352,20 @@ def window_columns(requests: Requests, *, after: float, duration: float) -> Wind
 def endpoint_latencies(requests: Requests, *, after: float) -> dict[str, LatencyHistogram]:
     """Return the latency histogram of each endpoint asked at *after* seconds or later."""
     latencies = {}
-    for code, endpoint in enumerate(ENDPOINT_SERIES):
+    for code, endpoint in enumerate(ENDPOINTS):
         chosen = (requests.endpoint == code) & (requests.intended >= after)
         if chosen.any():
             latencies[endpoint] = LatencyHistogram.of(requests.latency[chosen])
     return latencies
+
+
+def delivery_notes(counters: Mapping[str, int]) -> tuple[str, ...]:
+    """Return what a reader of a run's record has to know of its deliveries."""
+    lost = counters.get("forward_given_up", 0)
+    if not lost:
+        return ()
+    sent = counters.get("forwarded", 0)
+    return (
+        f"The destination did not take {lost:,} of {lost + sent:,} finished conversions; they were "
+        "given up.",
+    )

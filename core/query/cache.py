@@ -11,7 +11,6 @@ from typing import Any
 from core.caching.invalidation_log import LOADED, Target
 from core.caching.keys import KEPT_CHARACTERS, cache_key
 from core.query import statements
-from core.scenario.tiers import QueryRows
 
 _MOST_PARTS = 8  # of the key of rows: its kind and subjects
 ENTRY_OVERHEAD = 600
@@ -179,13 +178,6 @@ def _keys_of_rows(name: str) -> set[str]:
             break
         keys.add(name[:end])
     return keys
-
-
-def query_cache_of(table: QueryRows) -> QueryCache | None:
-    """Return the query cache of a scenario, None if it has none."""
-    if not table.ttl:
-        return None
-    return QueryCache(ttl=table.ttl, max_entries=table.max_entries, max_bytes=table.max_bytes)
 
 
 def reaches(pattern: str, key: str) -> bool:

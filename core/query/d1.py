@@ -22,8 +22,7 @@ from core.errors import InputError, Overloaded, Refused, StoreError, StoreTimeou
 from core.query.database import MAX_WAITING, Command, Row, Usage
 from core.query.limits import MAX_PARAMETERS, MAX_STATEMENT_BYTES, MAX_VALUE_BYTES
 from core.query.statements import Statement
-from core.reasons import one_line, reason_of
-from core.texts import parse_json
+from core.texts import one_line, parse_json, reason_of
 
 TOKEN_VARIABLE = "EDGEPROOF_D1_TOKEN"  # the name of the variable, not a token
 BASE_URL = "https://api.cloudflare.com/client/v4"

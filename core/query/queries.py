@@ -10,12 +10,12 @@ from core.attribution.journeys import Journey, journeys_of
 from core.attribution.parameters import Parameters
 from core.clock import Clock, epoch_ms
 from core.errors import StoreError
+from core.event import Event
 from core.metrics.profiler import LatencyProfiler
 from core.metrics.span import land
 from core.query import statements
 from core.query.database import Command, Database, Row
 from core.query.statements import Statement, journeys_under
-from core.scenario.population import Event
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.distributions import Distribution, parse_distribution
-from core.scenario.scenario import Cpu, Scenario
+from core.scenario.scenario import Scenario
+from core.scenario.topology import Cpu
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

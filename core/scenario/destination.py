@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -71,15 +70,3 @@ class Destination(Part):
         if self.token_variable is not None and url.scheme == "http" and not is_loopback(url.host):
             raise ValueError("url is http, which would show the token to others; use https")
         return self
-
-
-def delivery_notes(counters: Mapping[str, int]) -> tuple[str, ...]:
-    """Return what a reader of a run's record has to know of its deliveries."""
-    lost = counters.get("forward_given_up", 0)
-    if not lost:
-        return ()
-    sent = counters.get("forwarded", 0)
-    return (
-        f"The destination did not take {lost:,} of {lost + sent:,} finished conversions; they were "
-        "given up.",
-    )

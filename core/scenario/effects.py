@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from core.endpoints import ENDPOINTS
 from core.errors import InputError
-from core.metrics.kpi import ENDPOINT_SERIES
+from core.scenario.faults import Fault
 from core.scenario.replay import timed_window
-from core.scenario.scenario import Fault, Scenario
+from core.scenario.scenario import Scenario
 
 Place = tuple[str | int, ...]
 """Where a field stands: names of tables, and indices into lists."""
@@ -262,7 +263,7 @@ def _settings(scenario: Scenario) -> Iterator[Idle]:
 
 
 def _targets(scenario: Scenario) -> Iterator[Idle]:
-    for endpoint in ENDPOINT_SERIES:
+    for endpoint in ENDPOINTS:
         if scenario.trace.file is None and not getattr(scenario.traffic.mix, endpoint):
             yield Idle(
                 place=("targets", endpoint),
@@ -308,7 +309,7 @@ def _notices(scenario: Scenario) -> Iterator[str]:
         return
     for kpi in scenario.judged():
         series = kpi.metric.series
-        if series in ENDPOINT_SERIES and not getattr(scenario.traffic.mix, series):
+        if series in ENDPOINTS and not getattr(scenario.traffic.mix, series):
             yield f"{kpi.name} cannot be measured: traffic.mix.{series} is 0"
         elif series == "queue" and not _has_conversions(scenario):
             yield f"{kpi.name} cannot be measured: the traffic has no conversions"

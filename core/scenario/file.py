@@ -12,11 +12,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from core.errors import InputError
-from core.reasons import one_line
 from core.scenario.effects import Place, check_effects
 from core.scenario.pace import with_rate, with_rate_text
 from core.scenario.scenario import Scenario
-from core.texts import MAX_PARTS, SHOWN, bounded_text, parse_toml, shown
+from core.texts import MAX_PARTS, SHOWN, bounded_text, one_line, parse_toml, shown
 
 MAX_FILE_BYTES = 256_000
 MOST_FAULTS = 20

@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from core.scenario.scenario import ENDPOINTS, Scenario
+from core.context import Purpose
+from core.endpoints import ENDPOINTS
+from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
-from core.streams import Purpose, Stream
+from core.streams import Stream
 
 
 def with_hot_keys(scenario: Scenario, workload: Workload, *, replication: int = 0) -> Workload:

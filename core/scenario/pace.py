@@ -7,7 +7,8 @@ import re
 
 from core.errors import InputError
 from core.scenario.replay import timed_window
-from core.scenario.scenario import MAX_SPEED, Scenario
+from core.scenario.scenario import Scenario
+from core.scenario.traffic import MAX_SPEED
 
 MAX_RATE = 1e6
 MAX_SECONDS = 1e9

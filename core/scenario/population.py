@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 
 from core.clock import DATA_EPOCH_MS
+from core.context import Purpose
+from core.event import Event
 from core.query.limits import MAX_VALUE_BYTES
 from core.scenario.scenario import Scenario
 from core.scenario.workload import MODEL_COUNT, Workload
-from core.streams import Purpose, Stream
+from core.streams import Stream
 
 CHANNELS = ("google", "facebook", "email", "(direct)", "bing", "affiliate", "instagram", "linkedin")
 SEGMENTS = ("new", "returning", "loyal", "lapsed")
@@ -117,29 +118,6 @@ def _users(workload: Workload) -> Iterator[UserRow]:
     for subject in range(workload.users):
         profile = "x" * sizes[subject] if sizes is not None and subject < len(sizes) else ""
         yield (user_id(subject), SEGMENTS[subject % len(SEGMENTS)], profile)
-
-
-class Campaign(NamedTuple):
-    """What an event says of its campaign beside its source; None: nothing."""
-
-    utm_medium: str | None
-    utm_campaign: str | None
-    utm_term: str | None
-    utm_content: str | None
-
-
-class Event(NamedTuple):
-    """What a tracking request says: an event of a user, with a conversion where it is one."""
-
-    event_id: str
-    user_id: str
-    site_id: str
-    event_name: str
-    timestamp_ms: int
-    utm_source: str
-    conversion_id: str | None
-    value: float | None
-    campaign: Campaign | None = None
 
 
 class Events:

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from core.endpoints import ENDPOINTS
 from core.errors import InputError
 from core.scenario.hot_keys import with_hot_keys
 from core.scenario.population import MAX_PROFILE_BYTES
-from core.scenario.scenario import ENDPOINTS, Scenario, TraceType
+from core.scenario.scenario import Scenario
 from core.scenario.trace import Trace, read_trace
 from core.scenario.trace_time import UNIT_NAMES, UNITS, TimeUnit
+from core.scenario.traffic import TraceType
 from core.scenario.workload import Workload, arrivals, generate_workload, isolates
 
 DEFAULT_OFFSET = 300_000

@@ -9,10 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from core.context import Purpose
+from core.endpoints import PRIMARY_CACHE_TYPES
 from core.scenario.replay import History, Prepared
 from core.scenario.scenario import Scenario
 from core.scenario.workload import subject_weights
-from core.streams import Purpose, Stream
+from core.streams import Stream
 
 REPLAYED = 100_000
 """Accesses of a trace before its window that are gone through one by one."""
@@ -227,13 +229,10 @@ def _replayed(scenario: Scenario, history: History) -> WarmState:
     )
 
 
-_TYPE_OF_ENDPOINT = ("lookup_data", "attribution", "user_journeys", "channel_metrics")
-
-
 def _reads_of(endpoint: int, subject: int, sites: int) -> tuple[tuple[str, int], ...]:
     if endpoint == 0:
         return (("security_config", subject % sites), ("lookup_data", subject))
-    return ((_TYPE_OF_ENDPOINT[endpoint], subject),)
+    return ((PRIMARY_CACHE_TYPES[endpoint], subject),)
 
 
 def _held_before(
@@ -241,7 +240,7 @@ def _held_before(
 ) -> dict[tuple[str, int], float]:
     """Return the end of every key that L2 holds at *start*, drawn from its rate over *span*."""
     held: dict[tuple[str, int], float] = {}
-    for endpoint, cache_type in enumerate(_TYPE_OF_ENDPOINT):
+    for endpoint, cache_type in enumerate(PRIMARY_CACHE_TYPES):
         chosen = (history.endpoint == endpoint) & (history.seconds < start)
         subjects, counts = np.unique(history.subject[chosen], return_counts=True)
         expected = counts / span * scenario.tiers.l2.ttl.of(cache_type)

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from core.scenario.scenario import Scenario, Stage
-from core.streams import Purpose, Stream
+from core.context import Purpose
+from core.scenario.scenario import Scenario
+from core.scenario.traffic import Stage
+from core.streams import Stream
 
 MAX_REQUESTS = 20_000_000
 

@@ -17,11 +17,11 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from core.context import Span
+from core.endpoints import ENDPOINTS, METHODS, WITH_ID
 from core.errors import EdgeproofError
-from core.scenario.scenario import ENDPOINTS
 from core.service import openapi
 from core.service.endpoint import Endpoint, Handle
-from core.service.monitoring import TOKEN_VARIABLE, Monitoring, handled
+from core.service.monitoring import Monitoring, handled
 from core.service.peers import Siblings
 from core.service.plan import WorkerPlan
 from core.service.process import Reference
@@ -34,9 +34,7 @@ from core.service.requests import (
     read_body,
 )
 from core.service.responses import Answer, problem, refused
-
-_METHODS = {"track": "POST", "attribution": "GET", "journey": "GET", "channels": "GET"}
-_WITH_ID = ("attribution", "journey")
+from core.wire import TOKEN_VARIABLE
 
 
 def create_app(plan: WorkerPlan, *, token: str | None = None) -> Starlette:
@@ -64,7 +62,7 @@ class _Application(Starlette):
     def __init__(self, endpoints: Mapping[str, Endpoint], **options: Any) -> None:
         super().__init__(**options)
         self._direct = {
-            (_METHODS[name], name): ServerErrorMiddleware(endpoint, _unexpected)
+            (METHODS[name], name): ServerErrorMiddleware(endpoint, _unexpected)
             for name, endpoint in endpoints.items()
         }
 
@@ -74,7 +72,7 @@ class _Application(Starlette):
             path: str = scope["path"]
             name, slash, identifier = path[1:].partition("/")
             direct = self._direct.get((scope["method"], name))
-            if direct is not None and bool(slash) is (name in _WITH_ID) and "\n" not in path:
+            if direct is not None and bool(slash) is (name in WITH_ID) and "\n" not in path:
                 scope["path_params"] = {"id": identifier}
                 await direct(scope, receive, send)
                 return
@@ -119,9 +117,9 @@ class Service:
         return [
             *(
                 Route(
-                    f"/{name}/{{id:path}}" if name in _WITH_ID else f"/{name}",
+                    f"/{name}/{{id:path}}" if name in WITH_ID else f"/{name}",
                     endpoint,
-                    methods=[_METHODS[name]],
+                    methods=[METHODS[name]],
                 )
                 for name, endpoint in self.endpoints.items()
             ),

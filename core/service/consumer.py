@@ -23,19 +23,20 @@ from core.child import die_with_parent, say
 from core.clock import SystemClock, epoch_ms
 from core.delivery.backlog import Backlog
 from core.delivery.forwarder import LAST_DELIVERIES, Forwarder
-from core.delivery.http import receiver_of
 from core.delivery.outbox import outbox_of
 from core.delivery.poller import Feed
 from core.delivery.queue import ConversionQueue
-from core.emulation.database import DelayedDatabase, FaultSchedule
+from core.emulation.database import DelayedDatabase
+from core.emulation.destination import receiver_of
 from core.emulation.executions import SharedExecutions
+from core.emulation.faults import FaultSchedule
 from core.emulation.platform import DrawnNumbers, EmulatingPlatform
 from core.emulation.timers import Timers
 from core.errors import EdgeproofError, StoreError
 from core.ledger.current_scheme import CurrentScheme
+from core.ledger.fitted_models import newest_row
 from core.ledger.fitter import Fitter, in_thread
 from core.ledger.processor import BatchAttributionProcessor
-from core.ledger.recount import newest_row
 from core.metrics.profiler import LatencyProfiler
 from core.query.database import Database
 from core.query.executor import QueryExecutor

@@ -11,7 +11,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from core.application.cdp import NotAccepted, Unusable
+from core.application.cache_entries import Unusable
+from core.application.cdp import NotAccepted
 from core.context import Span
 from core.errors import EdgeproofError, InputError, Overloaded, StoreError, StoreTimeout
 from core.metrics.profile import Profile

@@ -22,7 +22,7 @@ from core.scenario.file import scenario_data
 from core.scenario.scenario import Scenario
 from core.service.folder_lock import held_folder
 from core.service.limits import DEFAULT_LIMITS, ConnectionLimits
-from core.service.monitoring import TOKEN_VARIABLE
+from core.wire import TOKEN_VARIABLE
 
 MAX_WORKERS = 64
 _START_SECONDS = 120.0

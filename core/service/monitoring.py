@@ -30,9 +30,8 @@ from core.service.requests import (
 from core.service.responses import problem, refused, success
 from core.service.statistics import PARTS, Figures, merged
 from core.texts import shown
+from core.wire import PREFIX, TOKEN_VARIABLE
 
-TOKEN_VARIABLE = "EDGEPROOF_TOKEN"  # the name of the variable, not a token
-PREFIX = "/api/performance"
 SCOPES = ("service", "process")
 KINDS = ("request", "query", "queue", "external")
 """The kinds of latency whose histograms `stats` gives whole."""

@@ -10,7 +10,7 @@ import time
 from dataclasses import asdict
 from uuid import uuid4
 
-from core.application.application import Application
+from core.application.application import Application, query_cache_of
 from core.application.seeding import bring_up_to_date, seed_database, seed_sites
 from core.application.warming import Warmer
 from core.attribution.scheme import Scheme
@@ -21,17 +21,20 @@ from core.caching.redis_kv import embedded_kv, redis_kv
 from core.clock import SystemClock, epoch_ms
 from core.delivery.backlog import Backlog
 from core.delivery.forwarder import LAST_DELIVERIES
-from core.delivery.http import receiver_of
 from core.delivery.outbox import outbox_of
 from core.delivery.poller import Feed
 from core.delivery.queue import LeftInDatabase
-from core.emulation.database import DelayedDatabase, DelayedKV, Executions, FaultSchedule
-from core.emulation.executions import SharedExecutions
+from core.emulation.database import DelayedDatabase
+from core.emulation.destination import receiver_of
+from core.emulation.executions import Executions, SharedExecutions
+from core.emulation.faults import FaultSchedule
+from core.emulation.kv import DelayedKV
 from core.emulation.platform import DrawnNumbers, EmulatingPlatform
 from core.emulation.timers import Timers
+from core.endpoints import ENDPOINTS
 from core.errors import StoreError
+from core.ledger.fitted_models import newest_row
 from core.ledger.fitter import in_thread
-from core.ledger.recount import newest_row
 from core.metrics.machine import (
     fixed_work,
     peak_resident_bytes,
@@ -41,12 +44,11 @@ from core.metrics.machine import (
 )
 from core.metrics.profiler import LatencyProfiler
 from core.query import statements
-from core.query.cache import RULES, query_cache_of
+from core.query.cache import RULES
 from core.query.database import Database
 from core.query.executor import QueryExecutor, SlowQuery, StatementStatistics
 from core.scenario.population import populate, sites_of
 from core.scenario.replay import prepare_service
-from core.scenario.scenario import ENDPOINTS
 from core.scenario.warm_start import WarmState, warm_state
 from core.service.cache_statistics import cache_counts
 from core.service.consumer_status import Consumed, forget_run_start, write_run_start

@@ -9,13 +9,12 @@ from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 
-from core.application.cdp import MAX_ID_LENGTH
 from core.caching.invalidation_log import Target
 from core.caching.keys import MAX_KEY_BYTES
-from core.epoch import EARLIEST_MS, LATEST_MS, slip
 from core.errors import InputError
-from core.scenario.population import Campaign, Event
+from core.event import MAX_ID_LENGTH, Campaign, Event
 from core.texts import GivenTwice, parse_request, shown
+from core.units import EARLIEST_MS, LATEST_MS, slip
 
 MAX_BODY_BYTES = 65_536
 MAX_KEYS = 1_000

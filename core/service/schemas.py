@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from core.application.cdp import MAX_ID_LENGTH
 from core.attribution.models import MODELS
 from core.caching.keys import MAX_KEY_BYTES
 from core.caching.statistics import COLUMNS
-from core.epoch import EARLIEST_MS, LATEST_MS
-from core.scenario.population import Campaign
+from core.event import MAX_ID_LENGTH, Campaign
 from core.service.requests import MAX_KEYS
+from core.units import EARLIEST_MS, LATEST_MS
 
 Schema = dict[str, Any]
 

@@ -9,7 +9,8 @@ import pytest
 
 from bench.paired import Ratio
 from bench.versions import BLOCK, Version, compared, gate, main, rates, version_of
-from core.streams import Purpose, Stream
+from core.context import Purpose
+from core.streams import Stream
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.clock import DATA_EPOCH_MS
-from core.epoch import EARLIEST_MS, LATEST_MS, is_plausible, other_unit, shown, slip
+from core.units import EARLIEST_MS, LATEST_MS, format_time, is_plausible, other_unit, slip
 
 
 @given(st.integers(EARLIEST_MS // 1000, LATEST_MS // 1000).map(lambda seconds: seconds * 1000))
@@ -31,5 +31,5 @@ def test_simulated_time_is_a_time() -> None:
 
 
 def test_time_beyond_the_calendar_is_shown_by_its_year() -> None:
-    assert shown(1_764_000_000_000_000) == "the year 57,868"
-    assert shown(DATA_EPOCH_MS) == "2026-01-01T00:00Z"
+    assert format_time(1_764_000_000_000_000) == "the year 57,868"
+    assert format_time(DATA_EPOCH_MS) == "2026-01-01T00:00Z"

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from core.reasons import MOST_SHOWN, one_line, reason_of
+from core.texts import MOST_SHOWN, one_line, reason_of
 from tests.conftest import find_program
 
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
+from core.context import Purpose
 from core.distributions import constant, exponential
-from core.streams import Purpose, Stream
+from core.streams import Stream
 
 ROWS = st.sampled_from([0, 1, 1_022, 1_023, 1_024, 1_025, 5_000, 10**9, 2**40]) | st.integers(
     0, 10_000

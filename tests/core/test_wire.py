@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.metrics.record import NEGATIVE, READ_NAMES, READ_OUTCOMES, STALE
+from core.endpoints import READ_NAMES
 from core.wire import (
     BYPASS,
     COLLAPSED,
@@ -14,7 +14,10 @@ from core.wire import (
     L2_HIT,
     MAX_FIELD,
     MISS,
+    NEGATIVE,
     NONE,
+    READ_OUTCOMES,
+    STALE,
     cache_status,
     parse_cache_status,
     parse_server_timing,

@@ -13,7 +13,8 @@ import pytest
 from bench.halves import Speeds
 from bench.promise import LOOKS, Pairs, Promise, Timer, Verdict, Word, judged
 from bench.promises import PROMISES
-from core.streams import Purpose, Stream
+from core.context import Purpose
+from core.streams import Stream
 from edgeproof.main import main
 from edgeproof.promise import Held, exit_code, hold, table
 from edgeproof.promised import Crashed, InTurns, TimeUp, block_of

@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import InputError
 from core.scenario.addresses import is_loopback
-from core.scenario.scenario import Topology
+from core.scenario.topology import Topology
 from core.scenario.workload import generate_workload
 from scenarios.hosts import (
     HostUnreachable,

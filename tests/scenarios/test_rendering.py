@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.attribution.models import MODELS
+from core.endpoints import ENDPOINTS
 from core.errors import InputError
-from core.scenario.scenario import ENDPOINTS, Scenario
+from core.scenario.scenario import Scenario
 from core.scenario.targets import PLACEHOLDERS, TRACK_BODY
 from core.scenario.workload import generate_workload
 from core.wire import ISOLATE_HEADER

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from core.caching.statistics import COLUMNS
-from core.metrics.record import NEGATIVE, STALE
-from core.wire import BYPASS, COLLAPSED, L1_HIT, L2_HIT, MISS
+from core.wire import BYPASS, COLLAPSED, L1_HIT, L2_HIT, MISS, NEGATIVE, STALE
 from tests.sim.cache_plan import EDGE_TTL
 from tests.sim.cache_world import Answered, Changed, Happened, Loaded, happen
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from core.caching.invalidation_log import Target
 from core.caching.policy import CachePolicy
+from core.context import Purpose
 from core.distributions import Distribution
-from core.scenario.scenario import Fault
+from core.scenario.faults import Fault
 from core.scenario.tiers import L2
-from core.streams import Purpose, Stream
+from core.streams import Stream
 
 KEYS = ("a:0", "a:1", "a:2", "a:3", "b:0", "b:1")
 TAGS: dict[str, tuple[str, ...]] = {

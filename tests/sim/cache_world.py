@@ -29,11 +29,12 @@ from core.caching.policy import CacheType, Text
 from core.caching.read import MISSED
 from core.caching.tiered import TieredCache
 from core.clock import DATA_EPOCH_MS, epoch_ms
-from core.context import CURRENT, SLOT_COUNT, Span, begin
+from core.context import CURRENT, SLOT_COUNT, Purpose, Span, begin
 from core.distributions import Distribution
-from core.emulation.database import DelayedKV, FaultSchedule
+from core.emulation.faults import FaultSchedule
+from core.emulation.kv import DelayedKV
 from core.errors import StoreError
-from core.streams import Purpose, Stream
+from core.streams import Stream
 from sim.loop import SimLoop
 from tests.sim.cache_plan import EDGE_TTL, KEYS, TAGS, Act, Plan, draw_plan
 

@@ -18,7 +18,8 @@ from core.caching.memory import MemoryCache
 from core.caching.policy import CachePolicy, CacheType, Text
 from core.caching.tiered import TieredCache
 from core.clock import DATA_EPOCH_MS
-from core.streams import Purpose, Stream
+from core.context import Purpose
+from core.streams import Stream
 from core.wire import L1_HIT, MISS
 from sim.loop import SimLoop
 from tests.sim.runs import simulated, t_statistic

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.endpoints import ENDPOINTS
 from core.metrics.failures import Cause
 from core.metrics.kpi import Outcome, parse_metric
 from core.metrics.record import RunRecord, read_record, write_record
@@ -23,7 +24,7 @@ from core.metrics.verdict import verdicts
 from core.scenario.file import load_scenario, parse_scenario, scenario_data
 from core.scenario.population import Events
 from core.scenario.replay import prepare
-from core.scenario.scenario import ENDPOINTS, Scenario
+from core.scenario.scenario import Scenario
 from scenarios.catalogue import shipped
 from sim.simulate import REPLICATIONS, Simulation, simulate
 from tests.sim.runs import NO_CPU, ONLY_JOURNEYS, ONLY_TRACKING, replicate, small_scenario

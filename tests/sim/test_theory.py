@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 
 from core.caching.tiered import TieredCache
-from core.context import Span, begin
+from core.context import Purpose, Span, begin
 from core.distributions import Distribution
-from core.emulation.database import DelayedDatabase, Executions, FaultSchedule
+from core.emulation.database import DelayedDatabase
+from core.emulation.executions import Executions
+from core.emulation.faults import FaultSchedule
 from core.query import statements
 from core.query.database import Command, Row
 from core.query.statements import Statement
 from core.scenario.scenario import Scenario
 from core.scenario.workload import arrivals
-from core.streams import Purpose
 from sim.process import RandomNumbers, SimulatedPlatform
 from tests.sim.runs import (
     NO_CPU,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.application.documents import journey_document
-from core.scenario.population import Campaign
+from core.event import Campaign
 
 NAMES = ("event_id", "event_name", "utm_source", "event_timestamp", "conversion_id")
 

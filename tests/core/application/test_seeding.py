@@ -15,7 +15,8 @@ from core.attribution import markov
 from core.attribution.models import HEURISTICS, MODELS
 from core.attribution.scheme import Scheme
 from core.errors import InputError
-from core.ledger.recount import newest_row, recount
+from core.ledger.fitted_models import newest_row
+from core.ledger.recount import recount
 from core.ledger.sample import fit_newest
 from core.query.database import SqliteDatabase
 from core.scenario.attribution import Attribution

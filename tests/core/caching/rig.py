@@ -21,8 +21,7 @@ from core.caching.read import Load
 from core.caching.statistics import TieredStatistics
 from core.caching.tiered import TieredCache
 from core.clock import ManualClock, epoch_ms
-from core.context import CURRENT, Span
-from core.streams import Purpose
+from core.context import CURRENT, Purpose, Span
 
 TTL = 100.0
 L1_TTL = 60.0

@@ -11,8 +11,7 @@ import pytest
 from core.caching.batches import LoadMany
 from core.caching.breaker import CircuitBreaker
 from core.context import SLOTS
-from core.metrics.record import NEGATIVE, STALE
-from core.wire import BYPASS, COLLAPSED, L1_HIT, L2_HIT, MISS
+from core.wire import BYPASS, COLLAPSED, L1_HIT, L2_HIT, MISS, NEGATIVE, STALE
 from tests.core.caching.rig import (
     KIND,
     L1_TTL,

@@ -17,11 +17,12 @@ from core.caching.faulty_kv import FaultyKV
 from core.caching.kv import KVStore, MemoryKV, StoreItem
 from core.caching.redis_kv import embedded_kv, redis_kv
 from core.clock import ManualClock
+from core.context import Purpose
 from core.distributions import Distribution
-from core.emulation.database import DelayedKV, FaultSchedule
+from core.emulation.faults import FaultSchedule
+from core.emulation.kv import DelayedKV
 from core.errors import StoreError
 from core.scenario.tiers import L2
-from core.streams import Purpose
 
 Lapse = Callable[..., Awaitable[None]]
 Test = Callable[[KVStore], Coroutine[Any, Any, None]]

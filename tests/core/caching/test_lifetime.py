@@ -12,9 +12,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from core.caching.lifetime import EARLY_SPAN, Lifetime
-from core.metrics.record import NEGATIVE, STALE
-from core.streams import Purpose
-from core.wire import BYPASS, COLLAPSED, L1_HIT, L2_HIT, MISS
+from core.context import Purpose
+from core.wire import BYPASS, COLLAPSED, L1_HIT, L2_HIT, MISS, NEGATIVE, STALE
 from tests.core.caching.rig import (
     KEY,
     L1_TTL,

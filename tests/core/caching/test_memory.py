@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from core.caching.memory import ENTRY_OVERHEAD, Entry, Life, MemoryCache, MemoryStatistics
-from core.streams import Purpose, Stream
+from core.context import Purpose
+from core.streams import Stream
 
 KEYS = st.sampled_from(["a", "b", "bb", "b:1", "ключ", "d" * 50])
 WAITS = st.sampled_from([0.0, 0.25, 1.0, 5.0])

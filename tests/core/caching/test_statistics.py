@@ -15,8 +15,7 @@ from core.caching.statistics import (
     STALE_COLUMN,
     TieredStatistics,
 )
-from core.metrics.record import NEGATIVE, READ_OUTCOMES, STALE
-from core.wire import BYPASS, COLLAPSED, L1_HIT, L2_HIT, MISS
+from core.wire import BYPASS, COLLAPSED, L1_HIT, L2_HIT, MISS, NEGATIVE, READ_OUTCOMES, STALE
 from tests.core.caching.rig import KEY, Rig, forbidden
 
 hits = st.builds(

@@ -13,8 +13,7 @@ from core.caching.policy import CacheType, Json
 from core.caching.read import MISSED
 from core.context import SLOTS
 from core.errors import StoreError, StoreTimeout
-from core.metrics.record import NEGATIVE
-from core.wire import BYPASS, COLLAPSED, L1_HIT, L2_HIT, MISS
+from core.wire import BYPASS, COLLAPSED, L1_HIT, L2_HIT, MISS, NEGATIVE
 from tests.core.caching.rig import (
     KEY,
     KIND,

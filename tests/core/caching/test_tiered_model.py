@@ -21,8 +21,7 @@ from core.caching.invalidation_log import Target
 from core.caching.policy import CachePolicy, CacheType, Text
 from core.context import Span
 from core.errors import StoreError
-from core.metrics.record import READ_OUTCOMES, STALE
-from core.wire import BYPASS, COLLAPSED, L1_HIT, L2_HIT, MISS
+from core.wire import BYPASS, COLLAPSED, L1_HIT, L2_HIT, MISS, READ_OUTCOMES, STALE
 from tests.core.caching.rig import JumpingLoop, Rig, settle
 
 TTL = 20.0

@@ -16,11 +16,11 @@ from core.context import Span
 from core.delivery.backlog import Backlog
 from core.delivery.poller import Feed
 from core.delivery.queue import ConversionQueue
+from core.event import Event
 from core.ledger.processor import BatchAttributionProcessor
 from core.metrics.profiler import LatencyProfiler
 from core.query.database import SqliteDatabase
 from core.query.queries import Queries
-from core.scenario.population import Event
 
 USERS = 7
 CHANNELS = ("email", "google", "bing")

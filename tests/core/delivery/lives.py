@@ -16,12 +16,12 @@ from core.context import Span
 from core.delivery.forwarder import Forwarder
 from core.delivery.http import HttpReceiver
 from core.delivery.outbox import outbox_of
+from core.event import Event
 from core.ledger.processor import BatchAttributionProcessor
 from core.metrics.profiler import LatencyProfiler
 from core.query.database import SqliteDatabase
 from core.query.queries import Queries
 from core.scenario.destination import Destination
-from core.scenario.population import Event
 
 VM_STEPS = 25
 Moment = Literal["step", "before", "after", "never"]

@@ -17,11 +17,11 @@ from core.delivery.backlog import Backlog, BacklogStatus
 from core.delivery.poller import Feed
 from core.delivery.queue import ConversionQueue
 from core.errors import StoreError
+from core.event import Event
 from core.ledger.processor import BatchAttributionProcessor
 from core.metrics.profiler import LatencyProfiler
 from core.query.database import SqliteDatabase
 from core.query.queries import Queries
-from core.scenario.population import Event
 from sim.loop import SimLoop
 
 LEASE = 30.0

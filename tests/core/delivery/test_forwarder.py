@@ -19,13 +19,13 @@ from core.delivery.forwarder import MAX_BODY_BYTES, Forwarder
 from core.delivery.outbox import Outbox, outbox_of
 from core.delivery.receiver import DeliveryError
 from core.errors import StoreError, StoreTimeout
+from core.event import Event
 from core.ledger.processor import BatchAttributionProcessor
 from core.metrics.profiler import LatencyProfiler
 from core.query.database import Row, SqliteDatabase
 from core.query.queries import Queries
 from core.query.statements import Statement
 from core.scenario.destination import Destination
-from core.scenario.population import Event
 from sim.loop import SimLoop
 from tests.core.ledger.worlds import credits_of
 

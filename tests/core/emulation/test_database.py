@@ -23,16 +23,17 @@ from hypothesis import strategies as st
 
 from core.caching.kv import MemoryKV, StoreItem
 from core.clock import SystemClock
-from core.context import CURRENT, Operation, Span
+from core.context import CURRENT, Operation, Purpose, Span
 from core.distributions import Distribution
-from core.emulation.database import DelayedDatabase, DelayedKV, Executions, FaultSchedule
-from core.emulation.executions import SharedExecutions
+from core.emulation.database import DelayedDatabase
+from core.emulation.executions import Executions, SharedExecutions
+from core.emulation.faults import FaultSchedule
+from core.emulation.kv import DelayedKV
 from core.errors import StoreError, StoreTimeout
 from core.query.database import SqliteDatabase
 from core.query.statements import INSERT_SITE, Statement
-from core.scenario.scenario import Fault
+from core.scenario.faults import Fault
 from core.scenario.tiers import L2, L3
-from core.streams import Purpose
 from sim.loop import SimLoop
 
 READ, COLD, WRITE = 0.25, 1.0, 0.5

@@ -25,18 +25,19 @@ from core.clock import ManualClock
 from core.context import Span
 from core.delivery.document import delivery_document
 from core.errors import InputError
+from core.event import Event
 from core.ledger.bulk_store import store_waiting
 from core.ledger.connections import open_writer
+from core.ledger.fitted_models import keep_model, newest_row
 from core.ledger.one_by_one import Stored
 from core.ledger.processor import BatchAttributionProcessor
-from core.ledger.recount import keep_model, newest_row, recount
+from core.ledger.recount import recount
 from core.ledger.sample import MOST_CHANNELS, fit_newest
 from core.metrics.profiler import LatencyProfiler
 from core.query import statements
 from core.query.database import SqliteDatabase
 from core.query.queries import Queries
 from core.scenario.attribution import Attribution
-from core.scenario.population import Event
 from tests.core.ledger.test_processor import T, purchase, touch
 from tests.core.ledger.worlds import event_lists, world_of
 

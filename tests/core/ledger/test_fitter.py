@@ -20,11 +20,13 @@ from core.attribution.scheme import Scheme
 from core.clock import ManualClock
 from core.context import Span
 from core.errors import StoreError
+from core.event import Event
 from core.ledger import fitter, sample
 from core.ledger.current_scheme import CurrentScheme
+from core.ledger.fitted_models import newest_row
 from core.ledger.fitter import Fitter, Runner, in_thread, inline
 from core.ledger.processor import BatchAttributionProcessor
-from core.ledger.recount import newest_row, recount
+from core.ledger.recount import recount
 from core.ledger.sample import PAGE, Sample, fit_newest
 from core.metrics.profiler import LatencyProfiler
 from core.query import statements
@@ -32,7 +34,6 @@ from core.query.database import Row, SqliteDatabase
 from core.query.queries import Queries
 from core.query.statements import Statement
 from core.scenario.attribution import Attribution
-from core.scenario.population import Event
 from tests.core.ledger.driven import driven_credits, effects_of, walks_of
 from tests.core.ledger.test_processor import T, cut, purchase, touch, waiting_in
 from tests.core.ledger.worlds import World, event_lists, newest_model, world_of

@@ -20,6 +20,7 @@ from core.attribution.parameters import Parameters
 from core.attribution.paths import Paths
 from core.clock import ManualClock
 from core.errors import InputError
+from core.event import Event
 from core.ledger import path_reader
 from core.ledger.connections import open_reader
 from core.ledger.database_account import Survey, account_of_database, fit_database
@@ -28,7 +29,6 @@ from core.metrics.profiler import LatencyProfiler
 from core.query.database import SqliteDatabase
 from core.query.queries import Queries
 from core.query.statements import INSERT_CONVERSION, INSERT_EVENT
-from core.scenario.population import Event
 from tests.core.attribution.flat import channels_of
 from tests.core.ledger.worlds import TIMES, event_lists, world_of
 

@@ -17,11 +17,11 @@ from core.attribution.scheme import Scheme
 from core.clock import ManualClock
 from core.context import Span
 from core.errors import StoreError
+from core.event import Event
 from core.ledger.processor import BatchAttributionProcessor
 from core.metrics.profiler import LatencyProfiler
 from core.query.database import Command, SqliteDatabase
 from core.query.queries import Queries
-from core.scenario.population import Event
 from tests.core.ledger.worlds import credits_of, event_lists, world_of
 
 T = 1_767_225_600_000

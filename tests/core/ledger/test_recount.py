@@ -12,15 +12,9 @@ from core.attribution.parameters import Parameters
 from core.attribution.path_file import read_paths
 from core.attribution.scheme import Scheme
 from core.errors import InputError
-from core.ledger.recount import (
-    keep_model,
-    recount,
-    repair,
-    restate,
-    share_out_anew,
-    uneven,
-)
-from core.scenario.population import Event
+from core.event import Event
+from core.ledger.fitted_models import keep_model
+from core.ledger.recount import recount, repair, restate, share_out_anew, uneven
 from tests.core.ledger.test_processor import Shop, T, in_shop, purchase, touch
 from tests.core.ledger.worlds import event_lists, newest_model
 

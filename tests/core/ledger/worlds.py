@@ -13,8 +13,8 @@ from core.attribution.fitted import FittedModel
 from core.attribution.journeys import LOOKBACK_MS
 from core.attribution.models import touch_credits
 from core.attribution.parameters import HALF_LIFE_MS, Parameters
-from core.ledger.recount import newest_row
-from core.scenario.population import Event
+from core.event import Event
+from core.ledger.fitted_models import newest_row
 
 DAY_MS = 24 * 3_600_000
 

@@ -16,16 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from core.endpoints import ENDPOINTS, READ_NAMES
 from core.errors import InputError
 from core.metrics.estimate import Estimate, estimate_of
 from core.metrics.histogram import LatencyHistogram
-from core.metrics.kpi import ENDPOINT_SERIES, Metric, parse_metric
+from core.metrics.kpi import Metric, parse_metric
 from core.metrics.record import (
     MAX_WINDOWS,
-    NEGATIVE,
-    READ_NAMES,
-    READ_OUTCOMES,
-    STALE,
     Audit,
     Requests,
     RunRecord,
@@ -36,6 +33,7 @@ from core.metrics.record import (
     write_record,
 )
 from core.texts import read_json
+from core.wire import NEGATIVE, READ_OUTCOMES, STALE
 
 FLAGS = (0, NEGATIVE, STALE, NEGATIVE | STALE)
 CODES = (0, 3, 4, 5, *(code | flags for code in (1, 2) for flags in FLAGS))
@@ -242,7 +240,7 @@ def test_endpoint_figures_are_those_of_the_requests_after_the_warm_up(
     requests: Requests, q: int
 ) -> None:
     record = draw_record(latencies=endpoint_latencies(requests, after=2.5))
-    for code, name in enumerate(ENDPOINT_SERIES):
+    for code, name in enumerate(ENDPOINTS):
         seen = sorted(requests.latency[(requests.endpoint == code) & (requests.intended >= 2.5)])
         if not seen:
             assert record.metric(Metric(f"p{q}", name)) is None
@@ -380,7 +378,7 @@ def test_reads_are_counted_as_a_loop_over_requests_counts_them(
     for row in range(requests.intended.size):
         if requests.intended[row] < after:
             continue
-        for slot, name in enumerate(READ_NAMES[ENDPOINT_SERIES[requests.endpoint[row]]]):
+        for slot, name in enumerate(READ_NAMES[ENDPOINTS[requests.endpoint[row]]]):
             code = int(requests.reads[row, slot])
             if code == 0:
                 continue

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from core.clock import ManualClock
-from core.context import CURRENT, Operation, Span
+from core.context import CURRENT, Operation, Purpose, Span
 from core.distributions import Distribution
-from core.emulation.database import DelayedDatabase, Executions, FaultSchedule
+from core.emulation.database import DelayedDatabase
+from core.emulation.executions import Executions
+from core.emulation.faults import FaultSchedule
 from core.errors import InputError, Refused, StoreError
 from core.query import statements
 from core.query.d1 import D1Database
@@ -22,7 +24,6 @@ from core.query.executor import QueryExecutor
 from core.query.migrations import latest_version
 from core.query.statements import Statement
 from core.scenario.tiers import L3
-from core.streams import Purpose
 from sim.database import Image, ScratchDatabase
 from tests.core.query.fake_d1 import ACCOUNT, TOKEN, FakeD1, serving
 

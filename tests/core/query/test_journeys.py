@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from core.attribution.journeys import LOOKBACK_MS, Journey, journeys_of
 from core.clock import ManualClock
+from core.event import Event
 from core.metrics.profiler import LatencyProfiler
 from core.query.database import SqliteDatabase
 from core.query.queries import Queries
-from core.scenario.population import Event
 from tests.core.ledger.worlds import DAY_MS, event_lists, world_of
 
 T = 1_767_225_600_000

@@ -11,8 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.application.application import Application
-from core.application.cdp import attribution_key, channels_key, journey_key, site_key, user_key
+from core.application.application import Application, query_cache_of
+from core.application.cache_entries import (
+    attribution_key,
+    channels_key,
+    journey_key,
+    site_key,
+    user_key,
+)
 from core.attribution.models import MODELS
 from core.attribution.scheme import Scheme
 from core.caching.channel import LocalBus, LocalChannel
@@ -22,13 +28,13 @@ from core.caching.kv import MemoryKV
 from core.clock import ManualClock
 from core.context import Span
 from core.errors import InputError
+from core.event import Event
 from core.query import statements
-from core.query.cache import RULES, QueryCache, query_cache_of
+from core.query.cache import RULES, QueryCache
 from core.query.database import Row, SqliteDatabase
 from core.query.executor import QueryExecutor
 from core.query.statements import Statement
 from core.scenario.file import parse_scenario
-from core.scenario.population import Event
 
 TTL = 60.0
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from core.distributions import Distribution, constant, empirical, exponential, quantiles
 from core.scenario.calibration import Calibration
 from core.scenario.file import parse_scenario
-from core.scenario.scenario import Cpu
+from core.scenario.topology import Cpu
 
 NANOSECONDS = st.integers(0, 10_000_000_000).map(lambda n: n / 1e9)
 POSITIVE = st.integers(1, 10_000_000_000).map(lambda n: n / 1e9)

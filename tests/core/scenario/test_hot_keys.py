@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from core.application.seeding import seed_database
+from core.endpoints import ENDPOINTS
 from core.query.database import SqliteDatabase
 from core.scenario.hot_keys import with_hot_keys
 from core.scenario.population import populate
 from core.scenario.replay import prepare
-from core.scenario.scenario import ENDPOINTS, Scenario
+from core.scenario.scenario import Scenario
 from core.scenario.warm_start import warm_state
 from core.scenario.workload import Workload, generate_workload
 

@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.application.seeding import seed_database
+from core.endpoints import ENDPOINTS
 from core.errors import InputError
 from core.query.database import SqliteDatabase
 from core.scenario import replay
 from core.scenario.population import MAX_PROFILE_BYTES, populate
 from core.scenario.replay import DEFAULT_OFFSET, Prepared, prepare
-from core.scenario.scenario import ENDPOINTS, Scenario
+from core.scenario.scenario import Scenario
 from core.scenario.trace import Trace, read_trace
 from core.scenario.trace_time import TimeUnit
 from core.scenario.workload import generate_workload

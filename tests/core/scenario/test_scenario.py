@@ -12,18 +12,14 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 import scenarios
+from core.endpoints import CACHE_TYPES, ENDPOINTS, PRIMARY_CACHE_TYPE
 from core.metrics.kpi import ALIASES
 from core.scenario.file import parse_scenario, scenario_data
-from core.scenario.scenario import (
-    CACHE_TYPES,
-    ENDPOINTS,
-    PRIMARY_CACHE_TYPE,
-    Mix,
-    Scenario,
-    Topology,
-)
+from core.scenario.scenario import Scenario
 from core.scenario.targets import Targets
 from core.scenario.tiers import Tiers, Ttls
+from core.scenario.topology import Topology
+from core.scenario.traffic import Mix
 
 REFERENCE = Path(scenarios.__file__).parent / "reference.toml"
 

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from core.endpoints import CACHE_TYPES
 from core.scenario.replay import History, Prepared
-from core.scenario.scenario import CACHE_TYPES, Scenario
+from core.scenario.scenario import Scenario
 from core.scenario.warm_start import REPLAYED, WarmL1, WarmL2, WarmState, warm_state
 from core.scenario.workload import generate_workload
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from core.scenario.scenario import ENDPOINTS, Scenario
+from core.endpoints import ENDPOINTS
+from core.scenario.scenario import Scenario
 from core.scenario.workload import (
     MAX_REQUESTS,
     MODEL_COUNT,

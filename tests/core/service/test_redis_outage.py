@@ -13,9 +13,15 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from core.metrics.record import READ_OUTCOMES
 from core.scenario.scenario import Scenario
-from core.wire import BYPASS, COLLAPSED, L2_HIT, parse_cache_status, parse_server_timing
+from core.wire import (
+    BYPASS,
+    COLLAPSED,
+    L2_HIT,
+    READ_OUTCOMES,
+    parse_cache_status,
+    parse_server_timing,
+)
 from tests.conftest import find_program, start_redis, stop
 from tests.core.service.serving import Tree, Visitor, neighbours, serving, small_scenario
 

@@ -1,0 +1,83 @@
+"""A destination behind the scenario's latency and faults."""
+
+from __future__ import annotations
+
+from core.context import Purpose
+from core.delivery.http import HttpReceiver, token_of
+from core.delivery.receiver import DeliveryError, Receiver
+from core.distributions import Distribution
+from core.emulation.faults import FaultSchedule
+from core.emulation.platform import Platform
+from core.scenario.destination import Destination
+
+_DELIVERY = Purpose.DELIVERY
+_DELIVERY_FATE = Purpose.DELIVERY_FATE
+
+
+class DelayedReceiver:
+    """A receiver behind the scenario's latency and faults.
+
+    The real answer is waited for within the modelled time. latency: None where the receiver takes
+    a time of its own, so that only faults are modelled.
+    """
+
+    def __init__(
+        self,
+        receiver: Receiver,
+        latency: Distribution | None,
+        timeout: float,
+        faults: FaultSchedule,
+        platform: Platform,
+    ) -> None:
+        self._receiver = receiver
+        self._latency = latency
+        self._timeout = timeout
+        self._faults = faults
+        self._platform = platform
+
+    async def send(self, body: bytes) -> None:
+        """Return once *body* was taken, after one latency."""
+        platform = self._platform
+        sent = platform.charge("destination")
+        latency = (
+            0.0 if self._latency is None else self._latency.sample(platform.uniform(_DELIVERY))
+        )
+        failed = False
+        if self._faults.faults:
+            latency, failed = self._faults.afflict(
+                "destination", sent, latency, _DELIVERY_FATE, platform
+            )
+        if latency > self._timeout:
+            await platform.until(sent + self._timeout)
+            raise DeliveryError(f"no answer within {self._timeout:g} s")
+        if not failed:
+            await self._receiver.send(body)
+        await platform.until(sent + latency)
+        if failed:
+            raise DeliveryError("the destination answered with an error")
+
+    async def close(self) -> None:
+        """Let go of the receiver's connections."""
+        await self._receiver.close()
+
+
+def receiver_of(
+    destination: Destination, url: str | None, faults: FaultSchedule, platform: Platform | None
+) -> Receiver | None:
+    """Return what sends to *url*, None if that is None.
+
+    platform: carries the scenario's latency of the local destination, and faults of any; None for
+    neither. Raise InputError if the token is missing.
+    """
+    if url is None:
+        return None
+    receiver = HttpReceiver(
+        url,
+        timeout=destination.timeout,
+        connections=destination.max_parallel,
+        token=token_of(destination.token_variable),
+    )
+    if platform is None:
+        return receiver
+    latency = destination.latency if destination.is_local else None
+    return DelayedReceiver(receiver, latency, destination.timeout, faults, platform)

@@ -1,0 +1,59 @@
+"""The topology of a scenario: points of presence, processes, isolates, memory and CPU."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from core.scenario.table import Part
+from core.units import Duration, Size
+
+
+class Cpu(Part):
+    """CPU time of a request: a per endpoint + b per L2 operation + c per L3 operation."""
+
+    track: Duration = 300e-6
+    attribution: Duration = 240e-6
+    journey: Duration = 240e-6
+    channels: Duration = 240e-6
+    per_l2_operation: Duration = 120e-6
+    per_l3_operation: Duration = 150e-6
+
+    @model_validator(mode="after")
+    def _not_negative(self) -> Self:
+        for name, value in self:
+            if value < 0:
+                raise ValueError(f"{name} is negative; CPU time is at least 0s")
+        return self
+
+    def of(self, endpoint: str) -> float:
+        """Return a, the seconds that *endpoint* takes before its store operations."""
+        return float(getattr(self, endpoint))
+
+
+class Topology(Part):
+    """Where the code runs."""
+
+    points_of_presence: Annotated[int, Field(ge=1, le=1000)] = 1
+    processes: Annotated[int, Field(ge=1, le=1000)] = 1
+    isolates: Annotated[int, Field(ge=1, le=1000)] = 4
+    memory_limit: Size = 128_000_000
+    base_memory: Size = 32_000_000
+    cpu: Cpu = Cpu()
+
+    @model_validator(mode="after")
+    def _isolates_fit_the_workload_row(self) -> Self:
+        if self.process_count * self.isolates > 65_536:
+            raise ValueError("points_of_presence x processes x isolates is at most 65536")
+        return self
+
+    @property
+    def process_count(self) -> int:
+        """Processes over all points of presence; each is one CPU server."""
+        return self.points_of_presence * self.processes
+
+    @property
+    def isolate_count(self) -> int:
+        """Isolates over all processes; each has an L1 of its own."""
+        return self.process_count * self.isolates

@@ -1,0 +1,120 @@
+"""The traffic of a scenario: its arrival rate, its endpoints, its subjects, or a trace."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from core.endpoints import PRIMARY_CACHE_TYPE
+from core.scenario.table import Part, Positive, Share
+from core.scenario.trace_time import TimeUnit
+from core.units import Duration
+
+MAX_SPEED = 1e9
+"""How many times as fast as recorded a trace runs at most."""
+
+
+class Stage(Part):
+    """An arrival rate, constant or ramped linearly, in requests per second."""
+
+    rate: Annotated[float, Field(ge=0, le=1e6)]
+    ramp_to: Annotated[float, Field(ge=0, le=1e6)] | None = None
+    duration: Duration | None = None
+
+    @model_validator(mode="after")
+    def _ramp_has_a_duration(self) -> Self:
+        if self.ramp_to is not None and self.duration is None:
+            raise ValueError("a ramp needs a duration")
+        if self.duration is not None and self.duration <= 0:
+            raise ValueError("a stage lasts more than 0s")
+        return self
+
+
+class Mix(Part):
+    """How often each endpoint is asked for: weights that need not sum to 1."""
+
+    track: Annotated[float, Field(ge=0)] = 0.80
+    attribution: Annotated[float, Field(ge=0)] = 0.08
+    journey: Annotated[float, Field(ge=0)] = 0.08
+    channels: Annotated[float, Field(ge=0)] = 0.04
+
+    @model_validator(mode="after")
+    def _something_is_asked(self) -> Self:
+        if not sum(self.weights()) > 0:
+            raise ValueError("at least one endpoint needs a weight above 0")
+        return self
+
+    def weights(self) -> tuple[float, ...]:
+        """Return the weights in the order of ENDPOINTS."""
+        return (self.track, self.attribution, self.journey, self.channels)
+
+
+class Popularity(Part):
+    """How requests spread over subjects."""
+
+    law: Literal["zipf", "uniform"] = "zipf"
+    exponent: Annotated[float, Field(ge=0, le=5)] = 0.9
+
+
+class Traffic(Part):
+    """Who asks for what, and how often."""
+
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)] = (Stage(rate=240.0),)
+    mix: Mix = Mix()
+    popularity: Popularity = Popularity()
+    users: Annotated[int, Field(ge=1, le=10_000_000)] = 3000
+    conversions: Annotated[int, Field(ge=0, le=10_000_000)] = 1500
+    channels: Annotated[int, Field(ge=1, le=1000)] = 8
+    sites: Annotated[int, Field(ge=1, le=100_000)] = 20
+    touches_per_user: Annotated[int, Field(ge=1, le=1000)] = 5
+    conversion_share: Share = 0.06
+
+    @model_validator(mode="after")
+    def _only_the_last_stage_is_open(self) -> Self:
+        for position, stage in enumerate(self.stages[:-1]):
+            if stage.duration is None:
+                raise ValueError(
+                    f"stages[{position}] needs a duration; only the last may do without"
+                )
+        return self
+
+
+class TraceType(Part):
+    """What an object type of a trace stands for."""
+
+    endpoint: Literal["track", "attribution", "journey"]
+    cache_type: Literal["lookup_data", "attribution", "user_journeys"] | None = None
+
+    @model_validator(mode="after")
+    def _cache_type_is_the_endpoints_own(self) -> Self:
+        expected = PRIMARY_CACHE_TYPE[self.endpoint]
+        if self.cache_type not in (None, expected):
+            raise ValueError(
+                f"cache_type is {self.cache_type!r}; the key of {self.endpoint} feeds {expected!r}"
+            )
+        return self
+
+
+def _is_own_speed(speed: float) -> bool:
+    return speed == 1
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+class TraceSource(Part):
+    """A recorded trace whose keys replace the drawn ones.
+
+    speed: how many times as fast as recorded the trace's own times run; time_unit: of those times,
+    None to tell it by the values. Both stand in data only where they are not the default.
+    """
+
+    file: str | None = None
+    offset: Annotated[int, Field(ge=0)] | None = None
+    limit: Positive | None = None
+    speed: Annotated[float, Field(gt=0, le=MAX_SPEED, exclude_if=_is_own_speed)] = 1.0
+    time_unit: Annotated[TimeUnit | None, Field(exclude_if=_is_none)] = None
+    default: TraceType = TraceType(endpoint="track", cache_type="lookup_data")
+    types: dict[str, TraceType] = Field(default_factory=dict)
