@@ -11,17 +11,18 @@ import os
 import signal
 import sys
 
-PARENT_VARIABLE = "EDGEPROOF_SERVICE_PARENT"
+PARENT_VARIABLE = "EDGEPROOF_PARENT"
+"""Environment variable: the process id that must still be the parent."""
 _PR_SET_PDEATHSIG = 1
 
 
-def die_with_parent() -> None:
-    """Ask the kernel to end this process when its parent ends, where it can.
+def die_with_parent(number: signal.Signals = signal.SIGTERM) -> None:
+    """Ask the kernel to send *number* to this process when its parent ends, where it can.
 
     A parent that ended before this was asked is noticed by its process id.
     """
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
     expected = os.environ.get(PARENT_VARIABLE)
     if expected is not None and expected != str(os.getppid()):
         sys.exit(1)

@@ -14,10 +14,10 @@ from pathlib import Path
 from time import monotonic
 from typing import IO, Any
 
+from core.child import PARENT_VARIABLE
 from core.errors import EdgeproofError
 from scenarios.console import LOG_FILE
 from scenarios.hosts import check_reachable
-from scenarios.lifeline import PARENT
 from scenarios.plan import LoadPlan
 from scenarios.recorder import Recorder
 from scenarios.result import AUDIT_FILE, LoadResult
@@ -102,7 +102,7 @@ def _environment(folder: Path) -> dict[str, str]:
         "HOME": str(folder.resolve()),
         "PYTHONPATH": os.pathsep.join(path),
         "PYTHONUNBUFFERED": "1",
-        PARENT: str(os.getpid()),
+        PARENT_VARIABLE: str(os.getpid()),
     }
 
 

@@ -17,6 +17,7 @@ from locust.event import Events
 from locust.exception import StopTest
 from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
+from core.child import PARENT_VARIABLE, die_with_parent
 from core.errors import EdgeproofError, InputError
 from core.scenario.file import load_scenario
 from core.scenario.replay import prepare
@@ -25,7 +26,6 @@ from scenarios.catalogue import find_scenario
 from scenarios.console import Console
 from scenarios.fleet import Master, Worker
 from scenarios.hosts import named_hosts
-from scenarios.lifeline import end_with_parent
 from scenarios.measurement import measure, reason_lines, summary
 from scenarios.plan import LoadPlan, make_plan
 from scenarios.run import LoadRun
@@ -83,7 +83,8 @@ class Session:
         """Check the input before anything starts, and size the pool; exit with 2 if it is wrong."""
         options = self._options
         if options.plan_folder:
-            end_with_parent()
+            if PARENT_VARIABLE in os.environ:  # not where a user runs Locust
+                die_with_parent(signal.SIGKILL)
             self._console = Console.take_over(Path(options.plan_folder))
         if options.headless and not isinstance(self._runner, WorkerRunner):
             # KeyboardInterrupt would end whichever greenlet runs just then.
