@@ -46,13 +46,13 @@ def test_set_that_evicts_from_the_memory_cache(benchmark: BenchmarkFixture) -> N
 
 def test_peek_without_a_span(benchmark: BenchmarkFixture) -> None:
     tiers, value = _filled(l1_ttl=60.0)
-    kind = tiers.cdp.kind("user_journeys")
+    kind = tiers.cdp.entries.kind("user_journeys")
     assert benchmark(tiers.cache.peek, kind, KEY) is value
 
 
 def test_peek_with_a_span(benchmark: BenchmarkFixture) -> None:
     tiers, value = _filled(l1_ttl=60.0)
-    kind = tiers.cdp.kind("user_journeys")
+    kind = tiers.cdp.entries.kind("user_journeys")
 
     def peek() -> tuple[bytes, Span]:
         span = Span()
@@ -81,7 +81,7 @@ def test_l2_hit_in_memory(benchmark: BenchmarkFixture) -> None:
 def test_l2_hit_in_embedded_fakeredis(benchmark: BenchmarkFixture) -> None:
     kv = embedded_kv()
     tiers = Tiers(kv, ManualClock(), l1_ttl=0.0)
-    kind = tiers.cdp.kind("user_journeys")
+    kind = tiers.cdp.entries.kind("user_journeys")
 
     async def get(span: Span) -> bytes:
         value: bytes = await tiers.cache.get(kind, KEY, _unexpected, span, "journey")
@@ -104,7 +104,7 @@ def test_l2_hit_in_embedded_fakeredis(benchmark: BenchmarkFixture) -> None:
 def test_full_miss(benchmark: BenchmarkFixture) -> None:
     clock = ManualClock()
     tiers = Tiers(MemoryKV(clock.now), clock, l1_ttl=60.0)
-    kind = tiers.cdp.kind("user_journeys")
+    kind = tiers.cdp.entries.kind("user_journeys")
 
     def read() -> tuple[bytes, Span]:
         clock.advance(kind.ttl + 1.0)  # nothing lives that long
@@ -121,14 +121,14 @@ def _filled(*, l1_ttl: float) -> tuple[Tiers, bytes]:
     """Return tiers over a store in memory that hold KEY, and its value."""
     clock = ManualClock()
     tiers = Tiers(MemoryKV(clock.now), clock, l1_ttl=l1_ttl)
-    kind = tiers.cdp.kind("user_journeys")
+    kind = tiers.cdp.entries.kind("user_journeys")
     load = tiers.cache.get(kind, KEY, lambda: _load(tiers), Span(), "journey")
     return tiers, finish(load)
 
 
 def _reader(tiers: Tiers) -> Callable[[], tuple[bytes, Span]]:
     """Return what reads KEY, without a load, and tells where it was found."""
-    kind = tiers.cdp.kind("user_journeys")
+    kind = tiers.cdp.entries.kind("user_journeys")
 
     def read() -> tuple[bytes, Span]:
         span = Span()
@@ -138,7 +138,7 @@ def _reader(tiers: Tiers) -> Callable[[], tuple[bytes, Span]]:
 
 
 async def _load(tiers: Tiers) -> bytes:
-    document = await tiers.cdp.load_journey(USER)
+    document = await tiers.cdp.entries.load_journey(USER)
     assert document is not None
     return document
 

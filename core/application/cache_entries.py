@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from core.application.documents import channels_document, credits_document, journey_document
+from core.attribution.scheme import Scheme
 from core.caching.keys import cache_key
 from core.caching.policy import CacheType, Text
 from core.errors import InputError
+from core.query.queries import Queries
 from core.scenario.tiers import Ttls
 
 # Made once: json.dumps with separators makes an encoder for each call.
@@ -96,3 +99,56 @@ def attribution_key(conversion_id: str, end: str) -> str:
 def channels_key(end: str) -> str:
     """Return the cache key of the channels' performance; *end*: of the model under its scheme."""
     return f"channels{end}"
+
+
+class CacheEntries:
+    """How the entries of the application's caches are made: their types, tags and values.
+
+    tags: whether entries can be invalidated by tag: site:ID, user:ID, conversion:ID, model:NAME.
+    """
+
+    __slots__ = ("_has_tags", "_queries", "types")
+
+    def __init__(self, queries: Queries, *, ttls: Ttls, tags: bool = False) -> None:
+        self._queries = queries
+        self.types = cache_types(ttls)
+        self._has_tags = tags
+
+    def tags(self, what: str, identifier: str) -> tuple[str, ...]:
+        """Return under which tag an entry can be invalidated: whom or what it is about."""
+        return (f"{what}:{identifier}",) if self._has_tags else ()
+
+    async def load_site(self, site_id: str) -> Site | None:
+        """Return a site's configuration from the database."""
+        row = await self._queries.site(site_id)
+        return None if row is None else Site(bool(row[0]), row[1])
+
+    async def load_user(self, user_id: str) -> User | None:
+        """Return a user's lookup data from the database."""
+        row = await self._queries.user(user_id)
+        return None if row is None else User(row[0], row[1])
+
+    async def load_attribution(
+        self, conversion_id: str, model: str, scheme: Scheme
+    ) -> bytes | None:
+        """Return a conversion's credits, computed from its journey in the database."""
+        journey = await self._queries.conversion_journey(conversion_id)
+        if journey is None:
+            return None
+        if fault := journey.fault():
+            raise Unusable(f"conversion {conversion_id[:40]!r}: {fault}")
+        return credits_document(journey, model, scheme)
+
+    async def load_journey(self, user_id: str) -> bytes | None:
+        """Return a user's events from the database."""
+        rows = await self._queries.user_journey(user_id)
+        return journey_document(user_id, rows) if rows else None
+
+    async def load_channels(self, model: str, scheme: Scheme) -> bytes:
+        """Return the channels' performance from the database."""
+        rows = await self._queries.channel_performance(model)
+        return channels_document(rows, model, scheme)
+
+    def kind(self, name: str) -> CacheType:
+        """Return a cache type by name."""
+        return self.types[name]

@@ -6,20 +6,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from core.application.cache_entries import (
-    Site,
-    Unusable,
-    User,
+    CacheEntries,
     attribution_key,
-    cache_types,
     channels_key,
     journey_key,
     site_key,
     user_key,
 )
-from core.application.documents import channels_document, credits_document, journey_document
 from core.attribution.models import DATA_DRIVEN
-from core.attribution.scheme import Scheme
-from core.caching.policy import CacheType
 from core.caching.read import MISSED
 from core.caching.tiered import TieredCache
 from core.context import Span, begin
@@ -47,7 +41,6 @@ class Cdp:
 
     __slots__ = (
         "_current",
-        "_has_tags",
         "_inbox",
         "_isolates",
         "_lookup",
@@ -55,6 +48,7 @@ class Cdp:
         "_request_scope",
         "_security",
         "_types",
+        "entries",
     )
 
     def __init__(
@@ -72,20 +66,16 @@ class Cdp:
         self._queries = queries
         self._inbox = inbox
         self._current = current
-        self._types = cache_types(ttls)
+        self.entries = CacheEntries(queries, ttls=ttls, tags=tags)
+        self._types = self.entries.types
         self._security = self._types["security_config"]
         self._lookup = self._types["lookup_data"]
         self._request_scope = request_scope
-        self._has_tags = tags
 
     def cache(self, isolate: int) -> TieredCache:
         """Return the cache that one request on *isolate* uses."""
         cache = self._isolates[isolate]
         return cache.request_scoped() if self._request_scope else cache
-
-    def tags(self, what: str, identifier: str) -> tuple[str, ...]:
-        """Return under which tag an entry can be invalidated: whom or what it is about."""
-        return (f"{what}:{identifier}",) if self._has_tags else ()
 
     async def track(self, span: Span, isolate: int, event: Event, size: int = 0) -> bool:
         """Store *event*, of *size* bytes; return False if it was known already.
@@ -98,8 +88,8 @@ class Cdp:
         site = cache.peek(self._security, key, span, "config")
         if site is MISSED:
             site = await cache.fetch(
-                self._security, key, lambda: self.load_site(site_id),
-                span, "config", self.tags("site", site_id),
+                self._security, key, lambda: self.entries.load_site(site_id),
+                span, "config", self.entries.tags("site", site_id),
             )  # fmt: skip
         if site is None or not site.is_enabled:
             raise NotAccepted(
@@ -115,8 +105,8 @@ class Cdp:
         user = cache.peek(self._lookup, key, span, "lookup")
         if user is MISSED:
             user = await cache.fetch(
-                self._lookup, key, lambda: self.load_user(user_id),
-                span, "lookup", self.tags("user", user_id),
+                self._lookup, key, lambda: self.entries.load_user(user_id),
+                span, "lookup", self.entries.tags("user", user_id),
             )  # fmt: skip
         begin(span, "write")
         is_new, converts = await self._queries.insert_event(event, user.segment if user else "new")
@@ -136,8 +126,8 @@ class Cdp:
         document: bytes | None = cache.peek(kind, key, span, "attribution")
         if document is MISSED:
             document = await cache.fetch(
-                kind, key, lambda: self.load_attribution(conversion_id, model, scheme),
-                span, "attribution", self.tags("conversion", conversion_id),
+                kind, key, lambda: self.entries.load_attribution(conversion_id, model, scheme),
+                span, "attribution", self.entries.tags("conversion", conversion_id),
             )  # fmt: skip
         return document
 
@@ -147,8 +137,8 @@ class Cdp:
         document: bytes | None = cache.peek(kind, key, span, "journey")
         if document is MISSED:
             document = await cache.fetch(
-                kind, key, lambda: self.load_journey(user_id),
-                span, "journey", self.tags("user", user_id),
+                kind, key, lambda: self.entries.load_journey(user_id),
+                span, "journey", self.entries.tags("user", user_id),
             )  # fmt: skip
         return document
 
@@ -160,42 +150,7 @@ class Cdp:
         document: bytes = cache.peek(kind, key, span, "channels")
         if document is MISSED:
             document = await cache.fetch(
-                kind, key, lambda: self.load_channels(model, scheme),
-                span, "channels", self.tags("model", model),
+                kind, key, lambda: self.entries.load_channels(model, scheme),
+                span, "channels", self.entries.tags("model", model),
             )  # fmt: skip
         return document
-
-    async def load_site(self, site_id: str) -> Site | None:
-        """Return a site's configuration from the database."""
-        row = await self._queries.site(site_id)
-        return None if row is None else Site(bool(row[0]), row[1])
-
-    async def load_user(self, user_id: str) -> User | None:
-        """Return a user's lookup data from the database."""
-        row = await self._queries.user(user_id)
-        return None if row is None else User(row[0], row[1])
-
-    async def load_attribution(
-        self, conversion_id: str, model: str, scheme: Scheme
-    ) -> bytes | None:
-        """Return a conversion's credits, computed from its journey in the database."""
-        journey = await self._queries.conversion_journey(conversion_id)
-        if journey is None:
-            return None
-        if fault := journey.fault():
-            raise Unusable(f"conversion {conversion_id[:40]!r}: {fault}")
-        return credits_document(journey, model, scheme)
-
-    async def load_journey(self, user_id: str) -> bytes | None:
-        """Return a user's events from the database."""
-        rows = await self._queries.user_journey(user_id)
-        return journey_document(user_id, rows) if rows else None
-
-    async def load_channels(self, model: str, scheme: Scheme) -> bytes:
-        """Return the channels' performance from the database."""
-        rows = await self._queries.channel_performance(model)
-        return channels_document(rows, model, scheme)
-
-    def kind(self, name: str) -> CacheType:
-        """Return a cache type by name."""
-        return self._types[name]

@@ -6,23 +6,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.application.cache_entries import (
+    CacheEntries,
     attribution_key,
-    cache_types,
     channels_key,
     journey_key,
     site_key,
     user_key,
 )
-from core.application.cdp import Cdp
 from core.attribution.models import MODELS
 from core.attribution.scheme import Scheme
 from core.caching.envelope import seal
 from core.caching.kv import KVStore, StoreItem
 from core.caching.tiered import TieredCache
 from core.clock import Clock, ManualClock
-from core.delivery.queue import ConversionQueue
 from core.emulation.kv import DelayedKV
-from core.ledger.current_scheme import CurrentScheme
 from core.metrics.profiler import LatencyProfiler
 from core.query.database import Database
 from core.query.queries import Queries
@@ -46,19 +43,9 @@ class Warmer:
         clock, profiler = ManualClock(), LatencyProfiler()
         queries = Queries(database, clock, profiler, parameters=scheme.parameters)
         self._scheme = scheme
-        queue = ConversionQueue(
-            _never, batch_size=1, max_parallel=1, wait=1.0, clock=clock, profiler=profiler
-        )
-        self._cdp = Cdp(
-            [],
-            queries,
-            queue,
-            current=CurrentScheme(scheme, queries, clock, refresh=1.0, retain=_never),
-            ttls=scenario.tiers.l2.ttl,
-            request_scope=False,
-            tags=scenario.tiers.tags,
-        )
-        self._types = cache_types(scenario.tiers.l2.ttl)
+        tiers = scenario.tiers
+        self._entries = CacheEntries(queries, ttls=tiers.l2.ttl, tags=tiers.tags)
+        self._types = self._entries.types
         self._stale_bound = scenario.tiers.stale_bound
         l3 = scenario.tiers.l3
         self._load_seconds = l3.round_trip.sample(0.5) + l3.read_execution.sample(0.5)
@@ -152,23 +139,19 @@ class Warmer:
         return known
 
     async def _load(self, cache_type: str, subject: int) -> tuple[str, Any, tuple[str, ...]]:
-        cdp, scheme = self._cdp, self._scheme
+        entries, scheme = self._entries, self._scheme
         if cache_type == "security_config":
             site = f"s{subject}"
-            return site_key(site), await cdp.load_site(site), cdp.tags("site", site)
+            return site_key(site), await entries.load_site(site), entries.tags("site", site)
         user, model = user_id(subject), MODELS[model_of(subject)]
         if cache_type == "lookup_data":
-            return user_key(user), await cdp.load_user(user), cdp.tags("user", user)
+            return user_key(user), await entries.load_user(user), entries.tags("user", user)
         if cache_type == "user_journeys":
-            return journey_key(user), await cdp.load_journey(user), cdp.tags("user", user)
+            return journey_key(user), await entries.load_journey(user), entries.tags("user", user)
         if cache_type == "channel_metrics":
-            document = await cdp.load_channels(model, scheme)
-            return channels_key(scheme.key_end(model)), document, cdp.tags("model", model)
+            document = await entries.load_channels(model, scheme)
+            return channels_key(scheme.key_end(model)), document, entries.tags("model", model)
         conversion = conversion_id(subject)
-        credits = await cdp.load_attribution(conversion, model, scheme)
+        credits = await entries.load_attribution(conversion, model, scheme)
         key = attribution_key(conversion, scheme.key_end(model))
-        return key, credits, cdp.tags("conversion", conversion)
-
-
-def _never(*_: object) -> Any:
-    raise AssertionError("warming queues no conversion, and looks for no newer model")
+        return key, credits, entries.tags("conversion", conversion)
