@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 from core.application.cdp import Cdp
+from core.application.pipeline import Pipeline
 from core.attribution.scheme import Scheme
 from core.caching.breaker import CircuitBreaker
 from core.caching.channel import InvalidationChannel
@@ -21,13 +21,10 @@ from core.caching.tiered import TieredCache
 from core.clock import Clock, epoch_ms
 from core.context import Purpose
 from core.delivery.backlog import Backlog
-from core.delivery.forwarder import Forwarder
 from core.delivery.outbox import Outbox
-from core.delivery.queue import ConversionQueue, Inbox
+from core.delivery.queue import Inbox
 from core.delivery.receiver import Receiver
-from core.ledger.current_scheme import CurrentScheme
-from core.ledger.fitter import Fitter, Runner, inline
-from core.ledger.processor import BatchAttributionProcessor
+from core.ledger.fitter import Runner, inline
 from core.metrics.profiler import LatencyProfiler
 from core.query.cache import QueryCache
 from core.query.database import Database
@@ -74,34 +71,14 @@ class Application:
             database, clock, self.profiler, lease=lease, parameters=scheme.parameters
         )
         self._background: dict[asyncio.Task[Any], None] = {}
-        self.current = CurrentScheme(
-            scheme, self.queries, clock,
-            refresh=scenario.attribution.refresh, retain=self._retain,
+        pipeline = Pipeline(
+            scenario, self.queries, clock, self.profiler,
+            scheme=scheme, retain=self._retain, backlog=backlog, run=run, receiver=receiver,
+            outbox=outbox,
         )  # fmt: skip
-        self.forwarder = (
-            None
-            if receiver is None or outbox is None
-            else Forwarder(scenario.destination, outbox, receiver, clock, self.profiler)
-        )
-        # Events carry the scenario's time, which begins at the data's epoch.
-        now_ms = partial(epoch_ms, clock)
-        self.processor = BatchAttributionProcessor(
-            self.queries, now_ms=now_ms, in_force=self.current.look, forwarder=self.forwarder
-        )
-        self.fitter = Fitter(
-            self.queries, self.current, scenario.attribution, now_ms=now_ms, run=run
-        )
-        self.queue = ConversionQueue(
-            self.fitter.counting(self.processor.process),
-            batch_size=scenario.queue.batch_size,
-            max_parallel=scenario.queue.max_parallel,
-            wait=scenario.queue.wait,
-            clock=clock,
-            profiler=self.profiler,
-            max_attempts=scenario.queue.max_attempts,
-            retry_delay=scenario.queue.retry_delay,
-            backlog=backlog,
-        )
+        self.current, self.forwarder = pipeline.current, pipeline.forwarder
+        self.processor, self.fitter = pipeline.processor, pipeline.fitter
+        self.queue = pipeline.queue
         self.breaker = CircuitBreaker(
             failures=tiers.l2.breaker.failures, open_for=tiers.l2.breaker.open_for
         )

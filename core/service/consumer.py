@@ -13,19 +13,19 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from core.application.pipeline import Pipeline
 from core.attribution.scheme import Scheme
 from core.child import die_with_parent, say
-from core.clock import SystemClock, epoch_ms
+from core.clock import SystemClock
 from core.delivery.backlog import Backlog
-from core.delivery.forwarder import LAST_DELIVERIES, Forwarder
-from core.delivery.outbox import outbox_of
+from core.delivery.forwarder import LAST_DELIVERIES
+from core.delivery.outbox import Outbox, outbox_of
 from core.delivery.poller import Feed
-from core.delivery.queue import ConversionQueue
+from core.delivery.receiver import Receiver
 from core.emulation.database import DelayedDatabase
 from core.emulation.destination import receiver_of
 from core.emulation.executions import SharedExecutions
@@ -33,10 +33,8 @@ from core.emulation.faults import FaultSchedule
 from core.emulation.platform import DrawnNumbers, EmulatingPlatform
 from core.emulation.timers import Timers
 from core.errors import EdgeproofError, StoreError
-from core.ledger.current_scheme import CurrentScheme
 from core.ledger.fitted_models import newest_row
-from core.ledger.fitter import Fitter, in_thread
-from core.ledger.processor import BatchAttributionProcessor
+from core.ledger.fitter import in_thread
 from core.metrics.profiler import LatencyProfiler
 from core.query.database import Database
 from core.query.executor import QueryExecutor
@@ -68,31 +66,19 @@ class Consumer:
             database = self._delayed = self._behind_latencies(platform)
         self._owner = f"{os.getpid()}-{uuid4().hex}"
         self._backlog = Backlog(self._sqlite, self._clock, owner=self._owner)
-        self._forwarder = self._outlet(platform if plan.emulate else None)
+        outbox, receiver = self._outlet(platform if plan.emulate else None)
         settings = scenario.attribution
         scheme = Scheme(settings.parameters(), newest_row(self._sqlite.connection))
         self._executor = QueryExecutor(database, self._clock, plans=self._sqlite)
         queries = Queries(self._executor, self._clock, self._profiler, parameters=scheme.parameters)
         self._asking: dict[asyncio.Task[Any], None] = {}
-        self._current = CurrentScheme(
-            scheme, queries, self._clock, refresh=settings.refresh, retain=self._retain
-        )
-        now_ms = partial(epoch_ms, self._clock)
-        self._processor = BatchAttributionProcessor(
-            queries, now_ms=now_ms, in_force=self._current.look, forwarder=self._forwarder
-        )
-        self._fitter = Fitter(queries, self._current, settings, now_ms=now_ms, run=in_thread)
-        self._queue = ConversionQueue(
-            self._fitter.counting(self._processor.process),
-            batch_size=scenario.queue.batch_size,
-            max_parallel=scenario.queue.max_parallel,
-            wait=scenario.queue.wait,
-            clock=self._clock,
-            profiler=self._profiler,
-            max_attempts=scenario.queue.max_attempts,
-            retry_delay=scenario.queue.retry_delay,
-            backlog=self._backlog,
-        )
+        pipeline = Pipeline(
+            scenario, queries, self._clock, self._profiler,
+            scheme=scheme, retain=self._retain, backlog=self._backlog, run=in_thread,
+            receiver=receiver, outbox=outbox,
+        )  # fmt: skip
+        self._forwarder, self._fitter = pipeline.forwarder, pipeline.fitter
+        self._processor, self._queue = pipeline.processor, pipeline.queue
         self._feed = Feed(self._backlog, self._queue, self._clock)
         self._figures = Consumed(plan.folder)
         self._written: dict[str, int] = {}
@@ -109,13 +95,11 @@ class Consumer:
             self._sqlite, tier, self._faults, platform, executions, takes_time=True
         )
 
-    def _outlet(self, platform: EmulatingPlatform | None) -> Forwarder | None:
+    def _outlet(self, platform: EmulatingPlatform | None) -> tuple[Outbox | None, Receiver | None]:
         destination = self._plan.scenario.destination
         outbox = outbox_of(destination, self._sqlite, self._clock, owner=self._owner)
         receiver = receiver_of(destination, self._plan.destination, self._faults, platform)
-        if outbox is None or receiver is None:
-            return None
-        return Forwarder(destination, outbox, receiver, self._clock, self._profiler)
+        return outbox, receiver
 
     async def start(self) -> None:
         """Let everything be due that an earlier consumer left in the middle."""
