@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from core.caching import stale
 from core.caching.envelope import Envelope
 from core.caching.frozen import freeze
 from core.caching.invalidation_log import LOADED, Target
+from core.caching.isolate import Isolate
 from core.caching.policy import CacheType
 from core.caching.read import MISSED, Load, Read
 from core.context import Span
 from core.errors import StoreError
 from core.wire import BYPASS, L2_HIT, MISS, NEGATIVE
 
-if TYPE_CHECKING:
-    from core.caching.tiered import TieredCache
-
 LoadMany = Callable[[Sequence[str]], Awaitable[Mapping[str, Any]]]
 """Loads the values of keys; a key that it leaves out, or gives None, has no value."""
 
 
 async def get_many(
-    cache: TieredCache,
+    cache: Isolate,
     kind: CacheType,
     keys: Sequence[str],
     load: LoadMany,
     span: Span | None,
     name: str,
     tags: tuple[str, ...],
-) -> dict[str, Any]:
-    """Do what `TieredCache.get_many` says."""
+) -> tuple[dict[str, Any], list[Read]]:
+    """Return the values of *keys*, and the reads that have none yet: others load their keys."""
     values = {key: cache.peek(kind, key, span, name) for key in dict.fromkeys(keys)}
     reads = [
         Read(kind, key, _one(load, key), span, name, tags)
@@ -48,10 +46,7 @@ async def get_many(
             led.append(read)
     if led:
         values.update(await _lead(cache, led, load))
-    for read in reads:
-        if values[read.key] is MISSED:  # another read was loading it
-            values[read.key] = await cache.get(kind, read.key, read.load, span, name, tags)
-    return values
+    return values, [read for read in reads if values[read.key] is MISSED]
 
 
 def _one(load: LoadMany, key: str) -> Load:
@@ -61,7 +56,7 @@ def _one(load: LoadMany, key: str) -> Load:
     return load_one
 
 
-async def _lead(cache: TieredCache, reads: Sequence[Read], load: LoadMany) -> dict[str, Any]:
+async def _lead(cache: Isolate, reads: Sequence[Read], load: LoadMany) -> dict[str, Any]:
     """Read the keys of *reads*, which lead flights, for everybody who waits for one of them."""
     try:
         return await _read(cache, reads, load)
@@ -73,7 +68,7 @@ async def _lead(cache: TieredCache, reads: Sequence[Read], load: LoadMany) -> di
         raise
 
 
-async def _read(cache: TieredCache, reads: Sequence[Read], load: LoadMany) -> dict[str, Any]:
+async def _read(cache: Isolate, reads: Sequence[Read], load: LoadMany) -> dict[str, Any]:
     outcome, envelopes = MISS, list[Envelope | None]()
     started = cache.now()
     try:
@@ -99,7 +94,7 @@ async def _read(cache: TieredCache, reads: Sequence[Read], load: LoadMany) -> di
 
 
 async def _load(
-    cache: TieredCache, reads: Sequence[Read], load: LoadMany, outcome: int
+    cache: Isolate, reads: Sequence[Read], load: LoadMany, outcome: int
 ) -> dict[str, Any]:
     stamp, loading = cache.invalidator.stamps.load(), cache.now()
     cache.statistics.loads += 1
@@ -135,7 +130,7 @@ async def _load(
 
 
 async def set_many(
-    cache: TieredCache, kind: CacheType, values: Mapping[str, Any], tags: tuple[str, ...]
+    cache: Isolate, kind: CacheType, values: Mapping[str, Any], tags: tuple[str, ...]
 ) -> None:
     """Do what `TieredCache.set_many` says."""
     if not values:

@@ -4,19 +4,17 @@ to fall back on while L2 or a load fails."""
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from core.caching.flights import Flight, LeaderLeft
+from core.caching.isolate import Isolate
 from core.caching.lifetime import Standing
 from core.caching.memory import Life
 from core.caching.read import MISSED, Read
 from core.wire import L1_HIT, NEGATIVE, STALE
 
-if TYPE_CHECKING:
-    from core.caching.tiered import TieredCache
 
-
-def serve(cache: TieredCache, read: Read) -> Any:
+def serve(cache: Isolate, read: Read) -> Any:
     """Return a value that L1 retains, if it may be served without waiting, or MISSED."""
     now = cache.now()
     entry = cache.l1.retained(read.key, now)
@@ -35,7 +33,7 @@ def serve(cache: TieredCache, read: Read) -> Any:
     return entry.value
 
 
-def extend(cache: TieredCache, read: Read) -> Any:
+def extend(cache: Isolate, read: Read) -> Any:
     """Return a value within its TTL whose stay in L1 is over, while L2 fails, or MISSED."""
     value = _retained_for_errors(cache, read, 0.0)
     if value is not MISSED:
@@ -43,7 +41,7 @@ def extend(cache: TieredCache, read: Read) -> Any:
     return value
 
 
-def fall_back(cache: TieredCache, read: Read) -> Any:
+def fall_back(cache: Isolate, read: Read) -> Any:
     """Return a value that may be served because its load failed, or MISSED."""
     value = _retained_for_errors(cache, read, cache.policy.stale_if_error)
     if value is not MISSED:
@@ -51,7 +49,7 @@ def fall_back(cache: TieredCache, read: Read) -> Any:
     return value
 
 
-def refresh(cache: TieredCache, read: Read) -> None:
+def refresh(cache: Isolate, read: Read) -> None:
     """Load in the background, unless somebody else loads the key already."""
     current = cache.flights.get(read.key)
     if current is not None and current is not read.flight:
@@ -63,7 +61,7 @@ def refresh(cache: TieredCache, read: Read) -> None:
     cache.retain(task)
 
 
-def _retained_for_errors(cache: TieredCache, read: Read, bound: float) -> Any:
+def _retained_for_errors(cache: Isolate, read: Read, bound: float) -> Any:
     if not cache.policy.stale_if_error:
         return MISSED
     now = cache.now()
@@ -74,13 +72,13 @@ def _retained_for_errors(cache: TieredCache, read: Read, bound: float) -> Any:
     return entry.value
 
 
-def _count(cache: TieredCache, read: Read, value: Any, life: Life, now: float) -> None:
+def _count(cache: Isolate, read: Read, value: Any, life: Life, now: float) -> None:
     cache.l1.touch(read.key)
     code = L1_HIT if value is not None else L1_HIT | NEGATIVE
     cache.count(read, code | STALE if now >= life.fresh_until else code)
 
 
-def _pause(cache: TieredCache, key: str) -> None:
+def _pause(cache: Isolate, key: str) -> None:
     """Let *key* not be loaded again for a while: its load has failed."""
     now = cache.now()
     entry = cache.l1.retained(key, now)
@@ -89,13 +87,13 @@ def _pause(cache: TieredCache, key: str) -> None:
         cache.l1.replace_life(key, entry.life._replace(retry_at=retry_at))
 
 
-def _abandon(cache: TieredCache, flight: Flight) -> None:
+def _abandon(cache: Isolate, flight: Flight) -> None:
     """End a flight whose task may have been cancelled before it began."""
     cache.flights.end(flight)
     flight.fail(LeaderLeft())
 
 
-async def _renew(cache: TieredCache, read: Read, flight: Flight) -> None:
+async def _renew(cache: Isolate, read: Read, flight: Flight) -> None:
     read.begin_apart()
     try:
         value, item = await cache.load(read)

@@ -1,0 +1,221 @@
+"""The state of one isolate's cache, and what is done with a single entry of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from math import ceil
+from typing import Any
+
+from core.caching.breaker import CircuitBreaker
+from core.caching.envelope import Envelope, seal
+from core.caching.flights import Flights
+from core.caching.frozen import freeze
+from core.caching.invalidation import Invalidator
+from core.caching.invalidation_log import LOADED, Stamps, Target
+from core.caching.kv import KVStore, StoreItem
+from core.caching.lifetime import Lifetime
+from core.caching.memory import MemoryCache
+from core.caching.policy import CachePolicy, CacheType
+from core.caching.read import MISSED, Read
+from core.caching.second_tier import SecondTier
+from core.caching.statistics import NEGATIVE_COLUMN, OUTCOME_MASK, STALE_COLUMN, TieredStatistics
+from core.clock import Clock, epoch_ms
+from core.context import Purpose, Span
+from core.wire import L1_HIT, NEGATIVE, STALE
+
+DEFAULT_HORIZON = 90_000.0
+"""Seconds for which invalidations are remembered where the caller gives no Invalidator."""
+
+
+class Isolate:
+    """The state of the cache of one isolate: both tiers, flights, lives and counts.
+
+    The arguments are those of `TieredCache`.
+    """
+
+    __slots__ = (
+        "_origin_ms", "_outcomes", "_stamps", "flights", "invalidator", "keeps", "l1", "l2",
+        "lifetime", "now", "policy", "retain", "shares_loads", "statistics",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        l1: MemoryCache,
+        kv: KVStore,
+        clock: Clock,
+        policy: CachePolicy,
+        *,
+        retain: Callable[[asyncio.Task[Any]], None],
+        breaker: CircuitBreaker | None = None,
+        invalidator: Invalidator | None = None,
+        uniform: Callable[[Purpose], float] | None = None,
+    ) -> None:
+        self.l1 = l1
+        self._origin_ms = clock.origin_ms
+        self.now = clock.now
+        self.policy = policy
+        self.shares_loads = policy.single_flight
+        self.retain = retain
+        self.lifetime = Lifetime(policy, uniform)
+        self.keeps = self.lifetime.keeps
+        if invalidator is None:
+            stamps = Stamps(lambda: epoch_ms(clock), horizon=DEFAULT_HORIZON)
+            invalidator = Invalidator(kv, stamps)
+        self.invalidator = invalidator
+        invalidator.add(self)
+        self._stamps = invalidator.stamps
+        self.statistics = TieredStatistics()
+        self._outcomes = self.statistics.outcomes
+        self.l2 = SecondTier(
+            kv,
+            clock.now,
+            self._stamps,
+            breaker or CircuitBreaker(failures=0, open_for=0.0),
+            self.statistics,
+            soft_timeout=policy.l2_soft_timeout,
+            is_edge=policy.edge_store,
+            retain=retain,
+        )
+        self.flights = Flights()
+
+    def peek(self, kind: CacheType, key: str, span: Span | None = None, name: str = "") -> Any:
+        """Return the value of *key* if L1 has it, None where it knows there is none, or MISSED.
+
+        The part of `get` that never waits; after MISSED, `fetch` is the rest.
+        """
+        clock = self.now  # a local: calling an attribute that holds a function is slow
+        now = clock()
+        entry = self.l1.get(key, now)
+        if entry is None:
+            if span is not None:
+                span.stages.append(("l1", clock() - now))
+            return MISSED
+        value, code = entry.value, L1_HIT
+        counts = self._outcomes[kind.name]
+        counts[L1_HIT] += 1
+        if value is None:
+            counts[NEGATIVE_COLUMN] += 1
+            code |= NEGATIVE
+        if span is not None:
+            span.stages.append(("l1", clock() - now))
+            span.reads.append((name, code))
+        return value
+
+    def answer(self, read: Read, value: Any) -> None:
+        """Answer who waits for the flight that *read* leads; nobody joins it any more."""
+        if (flight := read.flight) is not None:
+            self.flights.end(flight)
+            flight.resolve(value)
+
+    async def load(self, read: Read) -> tuple[Any, StoreItem | None]:
+        """Load a value into L1; return it and what is to be put into L2."""
+        statistics, kind = self.statistics, read.kind
+        loading = self.now()
+        stamp = self._stamps.load(self._origin_ms + int(loading * 1000))
+        statistics.loads += 1
+        try:
+            LOADED.set(stamp)
+            value = freeze(await read.load())
+            stamp = LOADED.get() or stamp
+        except Exception:
+            statistics.load_errors += 1
+            raise
+        return value, self.keep_loaded(kind, read.key, value, stamp, loading, read.tags)
+
+    def keep_loaded(
+        self,
+        kind: CacheType,
+        key: str,
+        value: Any,
+        stamp: int,
+        loading: float,
+        tags: tuple[str, ...],
+    ) -> StoreItem | None:
+        """Put a frozen value that was loaded from *loading* on into L1.
+
+        Return it as L2 keeps it; None if its life is over or an invalidation has overtaken it.
+        """
+        fresh_until = loading + self.lifetime.ttl(kind.ttl, is_negative=value is None)
+        now = self.now()
+        if self._stamps.refuses_load(key, tags, stamp):
+            self.statistics.overtaken += 1
+            return None
+        if fresh_until <= now:
+            self.l1.discard(key)  # an older value of it is not the answer any more
+            return None
+        load_seconds = now - loading
+        self._stamps.cover(fresh_until + self.lifetime.stale_bound - now)
+        sealed = seal(
+            None if value is None else kind.codec.encode(value),
+            loaded_ms=stamp,
+            expires_ms=self._origin_ms + int(fresh_until * 1000),
+            load_seconds=load_seconds,
+            tags=tags,
+        )
+        self._promote(key, value, now, fresh_until, len(sealed), load_seconds, tags)
+        life = fresh_until + self.lifetime.stale_bound - now
+        return StoreItem(key, sealed, ceil(life) if self.policy.edge_store else life, tags)
+
+    def _promote(
+        self,
+        key: str,
+        value: Any,
+        now: float,
+        fresh_until: float,
+        size: int,
+        load_seconds: float,
+        tags: tuple[str, ...],
+    ) -> None:
+        l1_until = now + self.policy.l1_ttl
+        expires, life = self.lifetime.bounded(l1_until, fresh_until, load_seconds, tags)
+        self.l1.set(key, value, expires, size, life)
+
+    async def store(self, *items: StoreItem) -> None:
+        """Put *items* into L2, in the background unless the policy says otherwise."""
+        if not items:
+            return
+        if self.policy.await_put:
+            await self.l2.write(*items)
+        else:
+            self.retain(asyncio.get_running_loop().create_task(self.l2.write(*items)))
+
+    def admit(self, key: str, envelope: Envelope, now: float, stale_bound: float) -> bool:
+        """Take an L2 entry into L1 at *now*; return whether it may be served.
+
+        stale_bound: seconds beyond its TTL; older than that it is only there to fall back on.
+        """
+        value, _, _, load_seconds, tags, size = envelope
+        fresh_until = self._fresh_until(envelope)
+        if now >= fresh_until + self.lifetime.stale_bound:
+            return False
+        self._promote(key, value, now, fresh_until, size, load_seconds, tags)
+        return now < fresh_until + stale_bound
+
+    def _fresh_until(self, envelope: Envelope) -> float:
+        return (envelope.expires_ms - self._origin_ms) / 1000
+
+    def count(self, read: Read, code: int) -> None:
+        """Count how *read* ended, and note it on its span."""
+        counts = self._outcomes[read.kind.name]
+        counts[code & OUTCOME_MASK] += 1
+        if code & NEGATIVE:
+            counts[NEGATIVE_COLUMN] += 1
+        if code & STALE:
+            counts[STALE_COLUMN] += 1
+        if read.span is not None:
+            read.span.reads.append((read.name, code))
+
+    def forget(self, target: Target) -> int:
+        """Drop what *target* names from L1; no read joins a load of it any more."""
+        self.flights.forget(target)
+        if target.prefix is not None:
+            return self.l1.delete_prefix(target.prefix)
+        if target.tag is not None:
+            return self.l1.delete_tag(target.tag)
+        return sum(self.l1.delete(key) for key in target.keys)
+
+    def forget_all(self) -> int:
+        """Drop everything from L1; no read joins a load that is in flight."""
+        self.flights.clear()
+        return self.l1.clear()
