@@ -14,9 +14,10 @@ from core.application.application import Application, query_cache_of
 from core.application.seeding import bring_up_to_date, seed_database, seed_sites
 from core.application.warming import Warmer
 from core.attribution.scheme import Scheme
-from core.caching.channel import InvalidationChannel, redis_channel
+from core.caching.channel import InvalidationChannel
 from core.caching.edge_kv import EdgeKV, FilledEdgeKV
 from core.caching.kv import KVStore
+from core.caching.redis_channel import redis_channel
 from core.caching.redis_kv import embedded_kv, redis_kv
 from core.clock import SystemClock, epoch_ms
 from core.delivery.backlog import Backlog

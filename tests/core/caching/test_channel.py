@@ -11,13 +11,8 @@ from typing import Any
 import pytest
 import redis.asyncio as redis
 
-from core.caching.channel import (
-    InvalidationChannel,
-    LocalBus,
-    LocalChannel,
-    RedisChannel,
-    redis_channel,
-)
+from core.caching.channel import InvalidationChannel, LocalBus, LocalChannel
+from core.caching.redis_channel import RedisChannel, redis_channel
 from core.errors import InputError, StoreError, StoreTimeout
 from tests.conftest import answers, find_program, free_port, start_redis, stop
 
