@@ -28,8 +28,7 @@ from edgeproof.credit import tables
 from edgeproof.main import main
 from reports.credit import credit, credit_finding
 from scenarios.catalogue import shipped
-from tests.core.attribution.flat import paths_from
-from tests.core.attribution.test_account import TEXT
+from tests.core.attribution.flat import TEXT, paths_from
 from tests.edgeproof.commands import SMALL, edgeproof, on_terminal
 
 

@@ -20,7 +20,7 @@ from core.query.database import SqliteDatabase
 from core.query.queries import Queries
 from core.query.statements import ENQUEUE, INSERT_CONVERSION, INSERT_EVENT
 from edgeproof.main import main
-from tests.core.ledger.test_processor import purchase, touch
+from tests.core.ledger.shop import purchase, touch
 from tests.edgeproof.commands import (
     LIMIT_SECONDS,
     Watched,

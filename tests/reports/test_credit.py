@@ -18,8 +18,7 @@ from core.attribution.path_file import read_paths
 from reports import style
 from reports.credit import credit, credit_finding
 from reports.labels import fitting
-from tests.core.attribution.flat import DAY_MS, paths_from
-from tests.core.attribution.test_account import TEXT
+from tests.core.attribution.flat import DAY_MS, TEXT, paths_from
 from tests.reports.drawn import check_texts
 
 LONG = [

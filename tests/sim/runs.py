@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import simpy
 
+from core.metrics.record import write_record
 from core.scenario.file import parse_scenario
 from core.scenario.replay import prepare
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import warm_state
 from sim.loop import SimLoop
 from sim.model import Database, Outcome, Replication
+from sim.simulate import Simulation
 
 NO_CPU: dict[str, str] = dict.fromkeys(
     ("track", "attribution", "journey", "channels", "per_l2_operation", "per_l3_operation"), "0s"
@@ -60,3 +64,13 @@ def t_statistic(values: Sequence[float], expected: float) -> float:
     mean = math.fsum(values) / n
     variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
     return (mean - expected) / math.sqrt(variance / n)
+
+
+def written(found: Simulation, folder: Path) -> tuple[str, str]:
+    """Write both files of a run; return their SHA-256."""
+    folder.mkdir()
+    write_record(found.record, folder / "record.json")
+    found.requests.write(folder / "requests.npz")
+    names = ("record.json", "requests.npz")
+    first, second = (hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names)
+    return first, second

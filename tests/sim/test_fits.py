@@ -12,8 +12,7 @@ from core.scenario.scenario import Scenario
 from core.scenario.warm_start import warm_state
 from sim.model import Database, Replication
 from sim.simulate import simulate
-from tests.sim.runs import replicate, small_scenario
-from tests.sim.test_simulate import written
+from tests.sim.runs import replicate, small_scenario, written
 
 
 def fitting(every: int, **fields: Any) -> Scenario:

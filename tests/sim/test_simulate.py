@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import subprocess
@@ -26,21 +25,11 @@ from core.scenario.population import Events
 from core.scenario.replay import prepare
 from core.scenario.scenario import Scenario
 from scenarios.catalogue import shipped
-from sim.simulate import REPLICATIONS, Simulation, simulate
-from tests.sim.runs import NO_CPU, ONLY_JOURNEYS, ONLY_TRACKING, replicate, small_scenario
+from sim.simulate import REPLICATIONS, simulate
+from tests.sim.runs import NO_CPU, ONLY_JOURNEYS, ONLY_TRACKING, replicate, small_scenario, written
 
 ROOT = Path(__file__).resolve().parents[2]
 L1, L2, MISS, COLLAPSED, BYPASS = 1, 2, 3, 4, 5
-
-
-def written(found: Simulation, folder: Path) -> tuple[str, str]:
-    """Write both files of a run; return their SHA-256."""
-    folder.mkdir()
-    write_record(found.record, folder / "record.json")
-    found.requests.write(folder / "requests.npz")
-    names = ("record.json", "requests.npz")
-    first, second = (hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names)
-    return first, second
 
 
 def value(record: RunRecord, metric: str) -> float:
@@ -56,7 +45,7 @@ import json, sys
 from pathlib import Path
 from core.scenario.file import parse_scenario
 from sim.simulate import simulate
-from tests.sim.test_simulate import written
+from tests.sim.runs import written
 scenario = parse_scenario(json.load(sys.stdin), source="test")
 print(*written(simulate(scenario, replications=2), Path(sys.argv[1])))
 """

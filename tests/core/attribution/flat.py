@@ -61,3 +61,13 @@ def path_sets(
         marks.append((draw(st.integers(-1, top)), draw(st.integers(-1, top))))
     has_marks = timed and draw(st.booleans())
     return paths_from(rows, times=times if timed else None, marks=marks if has_marks else None)
+
+
+TEXT = """path,total_conversions,total_conversion_value,total_null
+search > email > direct,12,120.5,40
+search,30,300,200
+email > social > email,5,80,10
+social > display > search > email,9,200,90
+display,2,20,150
+affiliate > search,4,44,10
+"""

@@ -19,16 +19,7 @@ from core.attribution.parameters import Parameters
 from core.attribution.path_file import read_paths
 from core.attribution.paths import Paths
 from core.errors import InputError
-from tests.core.attribution.flat import channels_of, path_sets, paths_from
-
-TEXT = """path,total_conversions,total_conversion_value,total_null
-search > email > direct,12,120.5,40
-search,30,300,200
-email > social > email,5,80,10
-social > display > search > email,9,200,90
-display,2,20,150
-affiliate > search,4,44,10
-"""
+from tests.core.attribution.flat import TEXT, channels_of, path_sets, paths_from
 
 
 def written(folder: Path, text: str) -> Path:

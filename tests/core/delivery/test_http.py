@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from threading import Thread
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import httpx
 import pytest
@@ -15,7 +14,8 @@ import pytest
 from core.delivery.http import MAX_ANSWER_BYTES, HttpReceiver, token_of
 from core.delivery.receiver import DeliveryError
 from core.errors import InputError
-from core.service.local_destination import MAX_BODY_BYTES, LocalDestination
+from core.service.local_destination import MAX_BODY_BYTES
+from tests.core.delivery.destinations import local_destination
 
 BODY = b'[{"idempotency_key":"c1"}]'
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -229,20 +229,6 @@ def test_token_of_the_environment_goes_along_and_a_missing_one_is_told() -> None
     with pytest.raises(InputError, match="holds what no token is") as caught:
         token_of("MINE", {"MINE": "s3cret\nX: y"})
     assert "s3cret" not in str(caught.value)
-
-
-@contextmanager
-def local_destination() -> Iterator[LocalDestination]:
-    """Run the local destination in a thread."""
-    server = LocalDestination()
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def test_local_destination_tells_a_conversion_that_it_has_seen() -> None:

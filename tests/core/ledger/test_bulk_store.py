@@ -38,7 +38,7 @@ from core.query import statements
 from core.query.database import SqliteDatabase
 from core.query.queries import Queries
 from core.scenario.attribution import Attribution
-from tests.core.ledger.test_processor import T, purchase, touch
+from tests.core.ledger.shop import T, purchase, touch
 from tests.core.ledger.worlds import event_lists, world_of
 
 

@@ -35,7 +35,7 @@ from core.query.queries import Queries
 from core.query.statements import Statement
 from core.scenario.attribution import Attribution
 from tests.core.ledger.driven import driven_credits, effects_of, walks_of
-from tests.core.ledger.test_processor import T, cut, purchase, touch, waiting_in
+from tests.core.ledger.shop import T, cut, purchase, touch, waiting_in
 from tests.core.ledger.worlds import World, event_lists, newest_model, world_of
 
 

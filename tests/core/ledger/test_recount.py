@@ -15,7 +15,7 @@ from core.errors import InputError
 from core.event import Event
 from core.ledger.fitted_models import keep_model
 from core.ledger.recount import recount, repair, restate, share_out_anew, uneven
-from tests.core.ledger.test_processor import Shop, T, in_shop, purchase, touch
+from tests.core.ledger.shop import Shop, T, in_shop, purchase, touch
 from tests.core.ledger.worlds import event_lists, newest_model
 
 DAMAGE = {

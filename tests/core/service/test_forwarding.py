@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import InputError
-from tests.core.delivery.test_http import local_destination
+from tests.core.delivery.destinations import local_destination
 from tests.core.service.serving import Visitor, event_of, rows_of, serving, small_scenario
 
 CONVERSIONS = 12
