@@ -28,7 +28,7 @@ from core.scenario.scenario import Scenario
 from core.scenario.warm_start import WarmState, warm_state
 from scenarios.catalogue import shipped
 from sim.database import Image
-from sim.model import Database, Replication
+from sim.model import Replication, SeededDatabase
 
 INSERTS = 20_000
 _BY_USER = "CREATE INDEX user_journeys_by_user ON user_journeys (user_id, event_timestamp, id"
@@ -97,7 +97,7 @@ class Inserts:
         return seconds
 
 
-class Indexed(Database):
+class Indexed(SeededDatabase):
     """The seeded database of the simulation, with other indexes."""
 
     def __init__(self, scenario: Scenario, prepared: Prepared, candidate: Sequence[str]) -> None:
@@ -113,7 +113,7 @@ class Simulation:
         self._scenario: Scenario = load_scenario(shipped()["baseline"])
         self._prepared: Prepared = prepare(self._scenario)
         self._warm: WarmState = warm_state(self._scenario, self._prepared)
-        self._seeded: dict[str, Database] = {}
+        self._seeded: dict[str, SeededDatabase] = {}
         for name, candidate in CANDIDATES.items():
             self._seeded[name] = Indexed(self._scenario, self._prepared, candidate)
 

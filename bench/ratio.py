@@ -19,7 +19,7 @@ from core.scenario.replay import Prepared, prepare
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import WarmState, warm_state
 from scenarios.catalogue import shipped
-from sim.model import Database, Replication
+from sim.model import Replication, SeededDatabase
 
 CUSTOMERS = 40_000
 ARRIVAL_RATE = 0.7
@@ -51,7 +51,7 @@ def simulation_ratio(rounds: int = 7, machine: Speeds | None = None) -> Ratio:
         raise ValueError(f"{rounds} rounds; at least 1 is needed")
     scenario = load_scenario(shipped()["baseline"])
     prepared = prepare(scenario)
-    state, seeded = warm_state(scenario, prepared), Database(scenario, prepared)
+    state, seeded = warm_state(scenario, prepared), SeededDatabase(scenario, prepared)
     plain, full = [], []
     speeds = Speeds() if machine is None else machine
     for number in speeds.between(range(rounds + 1)):
@@ -95,7 +95,7 @@ def _simpy_rate(seed: int) -> float:
 
 
 def _simulation_rate(
-    scenario: Scenario, prepared: Prepared, state: WarmState, seeded: Database
+    scenario: Scenario, prepared: Prepared, state: WarmState, seeded: SeededDatabase
 ) -> float:
     replication = Replication(scenario, prepared, state, seeded)
     gc.collect()

@@ -51,9 +51,13 @@ _ISOLATES = 2 * (PAIRS + 1)
 # Runs on the checkout's own code, so that only what has long been there is used.
 _CHILD = """
 import json, sys
-from core.service.launcher import running_service
-from core.scenario.file import load_scenario
 from scenarios.catalogue import shipped
+try:
+    from core.scenario.file import load_scenario
+    from core.service.launcher import running_service
+except ImportError:  # a version whose core has no rooms
+    from core.launcher import running_service
+    from core.scenario_file import load_scenario
 scenario = load_scenario(shipped()["baseline"], overrides=sys.argv[2:])
 with running_service(scenario, token=None, emulate=False, redis=sys.argv[1]) as service:
     print(json.dumps([service.urls[0], service.workers[0].pid]), flush=True)
@@ -95,8 +99,8 @@ def running_version(folder: Path, users: int = REQUESTS) -> Iterator[Side]:
     Raise InputError if *folder* is no checkout, or its service does not start.
     """
     folder = folder.resolve()
-    if not (folder / "core" / "launcher.py").is_file():
-        raise InputError(f"{folder}: no checkout of edgeproof; it has no core/service/launcher.py")
+    if not (folder / "scenarios" / "catalogue.py").is_file():
+        raise InputError(f"{folder}: no checkout of edgeproof; it has no scenarios/catalogue.py")
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeproof-bench-")))
         redis = stack.enter_context(redis_server(home))

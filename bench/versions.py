@@ -32,11 +32,18 @@ BLOCK = 3
 _CHILD = """
 import gc, sys
 from time import process_time
-from core.scenario.replay import prepare
-from core.scenario.file import load_scenario
-from core.scenario.warm_start import warm_state
 from scenarios.catalogue import shipped
-from sim.model import Database, Replication
+from sim.model import Replication
+try:
+    from core.scenario.file import load_scenario
+    from core.scenario.replay import prepare
+    from core.scenario.warm_start import warm_state
+    from sim.model import SeededDatabase as Database
+except ImportError:  # a version whose core has no rooms
+    from core.replay import prepare
+    from core.scenario_file import load_scenario
+    from core.warm_start import warm_state
+    from sim.model import Database
 scenario = load_scenario(shipped()[sys.argv[1]], overrides=sys.argv[2:])
 prepared = prepare(scenario)
 state, seeded = warm_state(scenario, prepared), Database(scenario, prepared)

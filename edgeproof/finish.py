@@ -17,7 +17,7 @@ from rich.text import Text
 from core.metrics.capacity import CapacityPlan
 from core.metrics.kpi import Kpi, Outcome
 from core.metrics.record import RunRecord
-from core.metrics.verdict import Row, compare, outcome
+from core.metrics.verdict import ComparisonRow, compare, outcome
 from edgeproof.kpi_findings import kpi_findings, scenario_source, shipped_place
 from edgeproof.options import Judging
 from edgeproof.runs import shown_facts
@@ -126,7 +126,7 @@ def _start_lines(measured: RunRecord | None) -> list[str]:
     ]
 
 
-def outcomes(rows: Sequence[Row], gate: str) -> dict[str, Outcome]:
+def outcomes(rows: Sequence[ComparisonRow], gate: str) -> dict[str, Outcome]:
     """Return the outcome of each KPI by name; at the gate on targets a sure miss counts as one.
 
     An interval that straddles the alert line alone is INCONCLUSIVE, and misses the target.

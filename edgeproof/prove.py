@@ -184,12 +184,12 @@ class Proof:
         measured = keep(
             self.scenario, workload, result, self.folder / "measured", clean=not self.hosts
         )
-        self._mind_the_shared_l2(measured)
+        self._note_the_load_on_the_shared_l2(measured)
         if not result.interrupted:
             predicted = self._follow_the_machine(predicted, measured)
         return predicted, measured
 
-    def _mind_the_shared_l2(self, measured: RunRecord) -> None:
+    def _note_the_load_on_the_shared_l2(self, measured: RunRecord) -> None:
         """Note a load beyond what the fake Redis that several processes share is meant for."""
         if self.hosts or self.scenario.topology.process_count == 1:
             return

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 from core.metrics.capacity import CapacityPlan
 from core.metrics.kpi import Outcome
-from core.metrics.verdict import Row
+from core.metrics.verdict import ComparisonRow
 from reports import failures, words
 from reports.report import Report
 
@@ -100,7 +100,7 @@ def junit(report: Report) -> bytes:
     )
 
 
-def _case(report: Report, row: Row, why: str) -> Case:
+def _case(report: Report, row: ComparisonRow, why: str) -> Case:
     outcome, reason = report.reason(row)
     kind = _KINDS.get(outcome)
     verdict = words.decisive(row)

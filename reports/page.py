@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from core.metrics.verdict import Row
+from core.metrics.verdict import ComparisonRow
 from core.wire import READ_OUTCOMES
 from reports import failures, style, tables, text_figure, words
 from reports.capacity_words import points_table
@@ -95,7 +95,7 @@ def _rates(report: Report) -> tables.Table:
     return points_table(report.plan, report.judged) if report.plan is not None else []
 
 
-def _kpi(row: Row) -> dict[str, Any]:
+def _kpi(row: ComparisonRow) -> dict[str, Any]:
     outcome = words.outcome_of(row)
     return {
         "name": row.kpi.name,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from core.metrics.capacity import CapacityPlan
 from core.metrics.kpi import Kpi, Outcome
 from core.metrics.record import RunRecord
-from core.metrics.verdict import Row
+from core.metrics.verdict import ComparisonRow
 from reports import words
 from reports.capacity_words import capacity_finding
 
@@ -23,7 +23,7 @@ class Report:
     """
 
     title: str
-    rows: Sequence[Row]
+    rows: Sequence[ComparisonRow]
     outcome: Outcome
     predicted: RunRecord | None = None
     measured: RunRecord | None = None
@@ -57,7 +57,7 @@ class Report:
             and (verdict is None or verdict.outcome is Outcome.NOT_MEASURED)
         ]
 
-    def reason(self, row: Row) -> tuple[Outcome, str]:
+    def reason(self, row: ComparisonRow) -> tuple[Outcome, str]:
         """Return what *row* came to, and why in one clause."""
         verdict = words.decisive(row)
         if row.kpi.name in self.missing:

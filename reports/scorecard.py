@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 from matplotlib.transforms import blended_transform_factory
 
 from core.metrics.kpi import Interval, Kpi, Outcome, Verdict
-from core.metrics.verdict import Row
+from core.metrics.verdict import ComparisonRow
 from reports import style, words
 
 OUTCOME_COLOURS = {
@@ -28,7 +28,7 @@ _APART = 0.15
 _PREDICTED_X, _MEASURED_X, _OUTCOME_X = 1.045, 1.315, 1.585  # in widths of the track
 
 
-def scorecard(rows: Sequence[Row]) -> Figure:
+def scorecard(rows: Sequence[ComparisonRow]) -> Figure:
     """Draw each of *rows* as a track from nothing to beyond its alert line.
 
     The axis is the share of the target's allowance that is used (`words.used`), so that 100 % is
@@ -55,13 +55,13 @@ def scorecard(rows: Sequence[Row]) -> Figure:
         return figure
 
 
-def _subtitle(rows: Sequence[Row]) -> str:
+def _subtitle(rows: Sequence[ComparisonRow]) -> str:
     if close := words.closeness(rows):
         return f"{close[0].upper()}{close[1:]}."
     return "Each KPI on a scale of its own; what lies left of the black line meets its target."
 
 
-def _limits(rows: Sequence[Row]) -> tuple[float, float]:
+def _limits(rows: Sequence[ComparisonRow]) -> tuple[float, float]:
     shares = [words.used(row.kpi, row.kpi.alert.value) for row in rows]
     verdicts = [v for row in rows for v in (row.predicted, row.measured) if v is not None]
     shares += [words.used(v.kpi, v.value) for v in verdicts if v.value is not None]
@@ -123,7 +123,7 @@ def _ends(kpi: Kpi, interval: Interval, low: float, high: float) -> Interval:
     return start, end
 
 
-def _texts(axes: Axes, position: int, row: Row) -> None:
+def _texts(axes: Axes, position: int, row: ComparisonRow) -> None:
     across = blended_transform_factory(axes.transAxes, axes.transData)
 
     def write(x: float, above: str, below: str, colour: str, side: str = "left") -> None:
@@ -157,7 +157,7 @@ def _texts(axes: Axes, position: int, row: Row) -> None:
     write(_OUTCOME_X, words.said(outcome), below, OUTCOME_COLOURS[outcome])
 
 
-def _frame(axes: Axes, rows: Sequence[Row]) -> None:
+def _frame(axes: Axes, rows: Sequence[ComparisonRow]) -> None:
     axes.axvline(1.0, color=style.INK, lw=1.3, zorder=2.5)
     axes.grid(visible=False)
     for side in ("left", "bottom"):

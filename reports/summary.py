@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.metrics.kpi import Interval, Outcome, Verdict
-from core.metrics.verdict import Row
+from core.metrics.verdict import ComparisonRow
 
 SCHEMA_VERSION = 1
 
 
 def summary(
-    rows: Sequence[Row], *, outcome: Outcome, out: str, invalid: Sequence[str] = ()
+    rows: Sequence[ComparisonRow], *, outcome: Outcome, out: str, invalid: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Return what `--json` prints: seconds, bytes and fractions, None where a side is missing.
 

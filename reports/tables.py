@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from core.metrics.record import RunRecord
-from core.metrics.verdict import Row
+from core.metrics.verdict import ComparisonRow
 from core.units import format_duration
 from core.wire import READ_OUTCOMES
 from reports import words
@@ -31,7 +31,7 @@ def filled(table: Sequence[tuple[str, ...]]) -> Table:
     return [tuple(row[column] for column in kept) for row in table]
 
 
-def kpi_table(rows: Sequence[Row]) -> Table:
+def kpi_table(rows: Sequence[ComparisonRow]) -> Table:
     """Return the header and one line per row: figures with unit and interval, and the verdict.
 
     A column that nothing fills is left out: a prediction alone has nothing measured.

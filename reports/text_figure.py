@@ -11,7 +11,7 @@ from rich.cells import cell_len, set_cell_size
 
 from core.metrics.capacity import CapacityPlan
 from core.metrics.kpi import Kpi
-from core.metrics.verdict import Row
+from core.metrics.verdict import ComparisonRow
 from reports import tables, words
 from reports.labels import fitting
 
@@ -42,7 +42,7 @@ class Span:
     said: str = ""
 
 
-def kpi_bars(rows: Sequence[Row]) -> str:
+def kpi_bars(rows: Sequence[ComparisonRow]) -> str:
     """Return how much of its target's allowance each KPI uses, by the side that counts."""
     bars = []
     for row in rows:

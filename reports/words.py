@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from core.metrics.kpi import Interval, Kpi, Metric, Outcome, Verdict
 from core.metrics.record import RunRecord
-from core.metrics.verdict import Row
+from core.metrics.verdict import ComparisonRow
 from core.units import format_duration
 
 SYMBOLS = {
@@ -174,18 +174,18 @@ def _signed(value: float, *, places: int) -> str:
     return f"{'−' if value < 0 else '+'}{text}"
 
 
-def decisive(row: Row) -> Verdict | None:
+def decisive(row: ComparisonRow) -> Verdict | None:
     """Return the side of *row* that counts: the measured one where there is one."""
     return row.measured or row.predicted
 
 
-def outcome_of(row: Row) -> Outcome:
+def outcome_of(row: ComparisonRow) -> Outcome:
     """Return the outcome of the side that counts, NOT_MEASURED where there is none."""
     verdict = decisive(row)
     return verdict.outcome if verdict is not None else Outcome.NOT_MEASURED
 
 
-def differing_prediction(row: Row) -> str:
+def differing_prediction(row: ComparisonRow) -> str:
     """Return "predicted WARN" where the prediction came to another outcome than the measurement."""
     if row.measured is None or row.predicted is None:
         return ""
@@ -194,7 +194,7 @@ def differing_prediction(row: Row) -> str:
     return f"predicted {word(row.predicted.outcome)}"
 
 
-def verdict_text(row: Row) -> str:
+def verdict_text(row: ComparisonRow) -> str:
     """Return the outcome that counts, with the predicted one where the two differ."""
     other = differing_prediction(row)
     return f"{word(outcome_of(row))} ({other})" if other else word(outcome_of(row))
@@ -255,7 +255,7 @@ def distance(verdict: Verdict, *, is_predicted: bool = False) -> str:
     return f"{verdict.kpi.name} {verb} {value}, target {verdict.kpi.target_text}"
 
 
-def closeness(rows: Sequence[Row]) -> str:
+def closeness(rows: Sequence[ComparisonRow]) -> str:
     """Return how far the prediction of times and sizes was off at most, "" if nothing compares."""
     errors = {r.kpi.name: r.error for r in rows if r.error is not None and _is_relative(r)}
     if not errors:
@@ -269,11 +269,11 @@ def closeness(rows: Sequence[Row]) -> str:
     )
 
 
-def _is_relative(row: Row) -> bool:
+def _is_relative(row: ComparisonRow) -> bool:
     return row.kpi.metric.unit != "ratio"
 
 
-def outcome_sentence(rows: Sequence[Row]) -> str:
+def outcome_sentence(rows: Sequence[ComparisonRow]) -> str:
     """Return one sentence on what the KPIs came to, naming those that do not meet their target."""
     judged = [v for v in map(decisive, rows) if v is not None]
     seen = [v for v in judged if v.outcome is not Outcome.NOT_MEASURED]
@@ -327,7 +327,7 @@ def verb(outcome: Outcome, number: int, *, is_measured: bool) -> str:
     return verbs[outcome][number > 1]
 
 
-def basis(rows: Sequence[Row]) -> str:
+def basis(rows: Sequence[ComparisonRow]) -> str:
     """Return what the predicted figures of *rows* are, "" if nothing was predicted."""
     sides = [row.predicted for row in rows if row.predicted is not None]
     if not sides:

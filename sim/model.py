@@ -44,7 +44,7 @@ STAGES = ("l1", "l2", "l3", "l3wait", "total", "cpu")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class ReplicationOutcome:
     """What one replication found; histograms and counters leave the warm-up out.
 
     growth: how fast the servers' queues grew (`sim.growth`).
@@ -58,7 +58,7 @@ class Outcome:
     growth: dict[str, float]
 
 
-class Database:
+class SeededDatabase:
     """The seeded database that every replication starts from a copy of."""
 
     def __init__(self, scenario: Scenario, prepared: Prepared) -> None:
@@ -87,7 +87,7 @@ class Replication:
         scenario: Scenario,
         prepared: Prepared,
         warm: WarmState,
-        seeded: Database,
+        seeded: SeededDatabase,
         *,
         replication: int = 0,
         calibration: Calibration | None = None,
@@ -153,11 +153,11 @@ class Replication:
             for endpoint, uniform in zip(self._endpoints, u, strict=True)
         ]
 
-    def run(self) -> Outcome:
+    def run(self) -> ReplicationOutcome:
         """Simulate every request until the last one and its background work have ended."""
         return self.loop.run(self._main(), self._intended, self._arrive)
 
-    async def _main(self) -> Outcome:
+    async def _main(self) -> ReplicationOutcome:
         warmer, clock = self._seeded.warmer, self.processes[0].platform
         await warmer.warm_l2(self._warm, self._filler(), clock, 0.0)
         for position, process in enumerate(self.processes):
@@ -258,7 +258,7 @@ class Replication:
     def _take_snapshot(self) -> None:
         self._snapshot = self._profiled()
 
-    def _outcome(self) -> Outcome:
+    def _outcome(self) -> ReplicationOutcome:
         stages = {
             name: LatencyHistogram.of(np.frombuffer(samples, dtype=np.float64))
             for name, samples in self._stages.items()
@@ -278,7 +278,7 @@ class Replication:
             reads=np.array(self._reads, dtype=np.uint8).reshape(len(workload), 2),
         )
         memory = max(process.counted_bytes() for process in self.processes)
-        return Outcome(
+        return ReplicationOutcome(
             requests=requests,
             failures=self._failures(requests),
             stages=stages,

@@ -23,7 +23,7 @@ from core.scenario.file import scenario_data, scenario_hash
 from core.scenario.replay import Prepared, prepare
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import warm_state
-from sim.model import Database, Outcome, Replication
+from sim.model import Replication, ReplicationOutcome, SeededDatabase
 
 SUMMARY = tuple(
     parse_metric(text)
@@ -93,9 +93,9 @@ class SeededDatabases:
     """The last seeded database, for the scenarios that differ in their arrivals alone."""
 
     def __init__(self) -> None:
-        self._last: tuple[Any, Database] | None = None
+        self._last: tuple[Any, SeededDatabase] | None = None
 
-    def of(self, scenario: Scenario, prepared: Prepared | None = None) -> Database:
+    def of(self, scenario: Scenario, prepared: Prepared | None = None) -> SeededDatabase:
         """Return the database that every replication of *scenario* starts from a copy of."""
         prepared = prepared or prepare(scenario)
         workload = prepared.workload
@@ -109,7 +109,7 @@ class SeededDatabases:
             None if sizes is None else sizes.tobytes(),
         )
         if self._last is None or self._last[0] != key:
-            self._last = (key, Database(scenario, prepared))
+            self._last = (key, SeededDatabase(scenario, prepared))
         return self._last[1]
 
 
@@ -133,7 +133,7 @@ def _replicate(
 def record_of(
     scenario: Scenario,
     prepared: Prepared,
-    outcome: Outcome,
+    outcome: ReplicationOutcome,
     others: tuple[Mapping[str, float], ...],
     calibration: Calibration | None,
 ) -> RunRecord:

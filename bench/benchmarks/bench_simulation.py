@@ -8,7 +8,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from bench.benchmarks.fixtures import scenario
 from core.scenario.replay import prepare
 from core.scenario.warm_start import warm_state
-from sim.model import Database, Outcome, Replication
+from sim.model import Replication, ReplicationOutcome, SeededDatabase
 
 ROUNDS = 5
 
@@ -17,7 +17,7 @@ def test_simulated_requests(benchmark: BenchmarkFixture) -> None:
     # As few users as a warm database allows: seeding it would take longer than what is measured.
     chosen = scenario("duration=4s", "warm_up=1s", "traffic.users=500", "traffic.conversions=500")
     prepared = prepare(chosen)
-    state, seeded = warm_state(chosen, prepared), Database(chosen, prepared)
+    state, seeded = warm_state(chosen, prepared), SeededDatabase(chosen, prepared)
     requests = len(prepared.workload)
 
     def build() -> tuple[tuple[Replication], dict[str, object]]:
@@ -35,7 +35,7 @@ def test_simulated_requests(benchmark: BenchmarkFixture) -> None:
         benchmark.extra_info["requests_per_second"] = requests / seconds
 
 
-def _run(replication: Replication) -> Outcome:
+def _run(replication: Replication) -> ReplicationOutcome:
     outcome = replication.run()
     replication.loop.close()
     return outcome

@@ -12,7 +12,7 @@ from core.attribution.scheme import Scheme
 from core.caching.breaker import CircuitBreaker
 from core.caching.channel import InvalidationChannel
 from core.caching.invalidation import Invalidator
-from core.caching.invalidation_log import Stamps
+from core.caching.invalidation_log import InvalidationLog
 from core.caching.kv import KVStore
 from core.caching.memory import MemoryCache, MemoryStatistics
 from core.caching.policy import CachePolicy
@@ -82,8 +82,8 @@ class Application:
         self.breaker = CircuitBreaker(
             failures=tiers.l2.breaker.failures, open_for=tiers.l2.breaker.open_for
         )
-        stamps = Stamps(lambda: epoch_ms(clock), horizon=_horizon(tiers))
-        self.invalidator = Invalidator(kv, stamps, name=name, channel=channel)
+        log = InvalidationLog(lambda: epoch_ms(clock), horizon=_horizon(tiers))
+        self.invalidator = Invalidator(kv, log, name=name, channel=channel)
         self.query_cache = query_cache
         if query_cache is not None:
             self.invalidator.add(query_cache)

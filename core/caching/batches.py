@@ -8,7 +8,7 @@ from typing import Any
 from core.caching import stale
 from core.caching.envelope import Envelope
 from core.caching.frozen import freeze
-from core.caching.invalidation_log import LOADED, Target
+from core.caching.invalidation_log import LOADED, Selector
 from core.caching.isolate import Isolate
 from core.caching.policy import CacheType
 from core.caching.read import MISSED, Load, Read
@@ -96,7 +96,7 @@ async def _read(cache: Isolate, reads: Sequence[Read], load: LoadMany) -> dict[s
 async def _load(
     cache: Isolate, reads: Sequence[Read], load: LoadMany, outcome: int
 ) -> dict[str, Any]:
-    stamp, loading = cache.invalidator.stamps.load(), cache.now()
+    stamp, loading = cache.invalidator.log.load(), cache.now()
     cache.statistics.loads += 1
     try:
         LOADED.set(stamp)
@@ -136,9 +136,9 @@ async def set_many(
     if not values:
         return
     frozen = {key: freeze(value) for key, value in values.items()}
-    target = Target(keys=tuple(frozen))
+    target = Selector(keys=tuple(frozen))
     cache.invalidator.forget(target)  # loads in flight began before this
-    stamp, now = cache.invalidator.stamps.load(), cache.now()
+    stamp, now = cache.invalidator.log.load(), cache.now()
     items = {
         key: cache.keep_loaded(kind, key, value, stamp, now, tags) for key, value in frozen.items()
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from core.caching.invalidation_log import Target
+from core.caching.invalidation_log import Selector
 
 
 class LeaderLeft(Exception):
@@ -55,7 +55,7 @@ class Flights(dict[str, Flight]):
         if self.get(flight.key) is flight:
             del self[flight.key]
 
-    def forget(self, target: Target) -> None:
+    def forget(self, target: Selector) -> None:
         """Let nobody join a load of what *target* names; those who wait are answered."""
         if target.prefix is not None:
             overtaken = [key for key in self if key.startswith(target.prefix)]

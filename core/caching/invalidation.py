@@ -7,7 +7,7 @@ import json
 from typing import Any, NamedTuple, Protocol
 
 from core.caching.channel import InvalidationChannel
-from core.caching.invalidation_log import Stamps, Target
+from core.caching.invalidation_log import InvalidationLog, Selector
 from core.caching.kv import KVStore
 from core.errors import StoreError
 
@@ -19,10 +19,10 @@ class Removed(NamedTuple):
     l2: int
 
 
-class Forgetful(Protocol):
+class InvalidationTarget(Protocol):
     """An isolate's cache, as invalidation sees it."""
 
-    def forget(self, target: Target) -> int:
+    def forget(self, target: Selector) -> int:
         """Drop what *target* names from L1; no read joins a load of it any more."""
         ...
 
@@ -47,7 +47,7 @@ class Invalidator:
     def __init__(
         self,
         kv: KVStore,
-        stamps: Stamps,
+        log: InvalidationLog,
         *,
         name: str = "",
         channel: InvalidationChannel | None = None,
@@ -55,15 +55,15 @@ class Invalidator:
         if channel is not None and not name:
             raise ValueError("a process on a channel needs a name of its own")
         self._kv = kv
-        self.stamps = stamps
+        self.log = log
         self._name = name
         self._channel = channel
-        self._isolates: list[Forgetful] = []
+        self._isolates: list[InvalidationTarget] = []
         self.received = 0
         self.gaps = 0
         self.unheard = 0
 
-    def add(self, isolate: Forgetful) -> None:
+    def add(self, isolate: InvalidationTarget) -> None:
         """Let *isolate* forget what is invalidated from now on."""
         self._isolates.append(isolate)
 
@@ -83,7 +83,7 @@ class Invalidator:
                 self.bridge_gap()  # nobody listened until now
                 return
 
-    async def invalidate(self, target: Target) -> Removed:
+    async def invalidate(self, target: Selector) -> Removed:
         """Forget *target* everywhere; return how many entries went from L1 and from L2.
 
         Raise StoreError if L2 did not delete them: they are refused here nevertheless.
@@ -95,12 +95,12 @@ class Invalidator:
             await self.publish(target)
         return Removed(from_l1, from_l2)
 
-    def forget(self, target: Target) -> int:
+    def forget(self, target: Selector) -> int:
         """Forget *target* in this process only; return how many L1 entries went."""
-        self.stamps.invalidate(target)
+        self.log.invalidate(target)
         return sum(isolate.forget(target) for isolate in self._isolates)
 
-    async def publish(self, target: Target) -> None:
+    async def publish(self, target: Selector) -> None:
         """Tell the other processes; a channel that fails is counted in `unheard`."""
         if self._channel is None:
             return
@@ -112,7 +112,7 @@ class Invalidator:
         except StoreError:
             self.unheard += 1
 
-    async def _delete(self, target: Target) -> int:
+    async def _delete(self, target: Selector) -> int:
         if target.prefix is not None:
             return await self._kv.delete_prefix(target.prefix)
         if target.tag is not None:
@@ -127,14 +127,14 @@ class Invalidator:
                 return
             target = _target(data["keys"], data["prefix"], data["tag"])
         except (ValueError, KeyError, TypeError, RecursionError):
-            target = Target(prefix="")
+            target = Selector(prefix="")
         self.received += 1
         self.forget(target)
 
     def bridge_gap(self) -> None:
         """Messages may have been missed: no L1 keeps anything, nor what is being loaded."""
         self.gaps += 1
-        self.stamps.bar_loads()
+        self.log.bar_loads()
         for isolate in self._isolates:
             isolate.forget_all()
 
@@ -144,9 +144,9 @@ class Invalidator:
             await self._channel.close()
 
 
-def _target(keys: Any, prefix: Any, tag: Any) -> Target:
+def _target(keys: Any, prefix: Any, tag: Any) -> Selector:
     """Return what a message names; ValueError or TypeError if it names nothing."""
     names = [*keys, *(name for name in (prefix, tag) if name is not None)]
     if not isinstance(keys, list) or not all(isinstance(name, str) for name in names):
         raise ValueError("an invalidation names keys, a prefix or a tag as text")
-    return Target(keys=tuple(keys), prefix=prefix, tag=tag)
+    return Selector(keys=tuple(keys), prefix=prefix, tag=tag)

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import NamedTuple
 
-MAX_STAMPS = 100_000
+MAX_RECORDS = 100_000
 MAX_PREFIXES = 1_000
 """Beyond these the oldest stamps become one that covers every key: more is refused, never less."""
 
@@ -19,7 +19,7 @@ something that an earlier load had read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class Selector:
     """What an invalidation names: keys, or everything with a prefix, or everything with a tag."""
 
     keys: tuple[str, ...] = ()
@@ -38,7 +38,7 @@ class _Record(NamedTuple):
     stamp: int
 
 
-class Stamps:
+class InvalidationLog:
     """The invalidations of one process, on a clock that orders them against its loads.
 
     Loads and invalidations of the same millisecond are told apart: a load that begins after an
@@ -87,7 +87,7 @@ class Stamps:
             self._last_load = stamp
         return stamp
 
-    def invalidate(self, target: Target) -> None:
+    def invalidate(self, target: Selector) -> None:
         """Refuse from now on what was loaded before, here or elsewhere."""
         now = self._now_ms()
         stamp = self._last_invalidation = max(now, self._last_load, self._last_invalidation)
@@ -100,7 +100,7 @@ class Stamps:
             self._record(self._tags, target.tag, stamp)
         for key in target.keys:
             self._record(self._keys, key, stamp)
-        while len(self._records) > MAX_STAMPS or len(self._prefixes) > MAX_PREFIXES:
+        while len(self._records) > MAX_RECORDS or len(self._prefixes) > MAX_PREFIXES:
             self._oldest = max(self._oldest, self._drop())
 
     def clear(self) -> None:

@@ -12,7 +12,7 @@ from core.caching.envelope import Envelope, seal
 from core.caching.flights import Flights
 from core.caching.frozen import freeze
 from core.caching.invalidation import Invalidator
-from core.caching.invalidation_log import LOADED, Stamps, Target
+from core.caching.invalidation_log import LOADED, InvalidationLog, Selector
 from core.caching.kv import KVStore, StoreItem
 from core.caching.lifetime import Lifetime
 from core.caching.memory import MemoryCache
@@ -35,8 +35,20 @@ class Isolate:
     """
 
     __slots__ = (
-        "_origin_ms", "_outcomes", "_stamps", "flights", "invalidator", "keeps", "l1", "l2",
-        "lifetime", "now", "policy", "retain", "shares_loads", "statistics",
+        "_log",
+        "_origin_ms",
+        "_outcomes",
+        "flights",
+        "invalidator",
+        "keeps",
+        "l1",
+        "l2",
+        "lifetime",
+        "now",
+        "policy",
+        "retain",
+        "shares_loads",
+        "statistics",
     )  # fmt: skip
 
     def __init__(
@@ -60,17 +72,17 @@ class Isolate:
         self.lifetime = Lifetime(policy, uniform)
         self.keeps = self.lifetime.keeps
         if invalidator is None:
-            stamps = Stamps(lambda: epoch_ms(clock), horizon=DEFAULT_HORIZON)
-            invalidator = Invalidator(kv, stamps)
+            log = InvalidationLog(lambda: epoch_ms(clock), horizon=DEFAULT_HORIZON)
+            invalidator = Invalidator(kv, log)
         self.invalidator = invalidator
         invalidator.add(self)
-        self._stamps = invalidator.stamps
+        self._log = invalidator.log
         self.statistics = TieredStatistics()
         self._outcomes = self.statistics.outcomes
         self.l2 = SecondTier(
             kv,
             clock.now,
-            self._stamps,
+            self._log,
             breaker or CircuitBreaker(failures=0, open_for=0.0),
             self.statistics,
             soft_timeout=policy.l2_soft_timeout,
@@ -112,7 +124,7 @@ class Isolate:
         """Load a value into L1; return it and what is to be put into L2."""
         statistics, kind = self.statistics, read.kind
         loading = self.now()
-        stamp = self._stamps.load(self._origin_ms + int(loading * 1000))
+        stamp = self._log.load(self._origin_ms + int(loading * 1000))
         statistics.loads += 1
         try:
             LOADED.set(stamp)
@@ -138,14 +150,14 @@ class Isolate:
         """
         fresh_until = loading + self.lifetime.ttl(kind.ttl, is_negative=value is None)
         now = self.now()
-        if self._stamps.refuses_load(key, tags, stamp):
+        if self._log.refuses_load(key, tags, stamp):
             self.statistics.overtaken += 1
             return None
         if fresh_until <= now:
             self.l1.discard(key)  # an older value of it is not the answer any more
             return None
         load_seconds = now - loading
-        self._stamps.cover(fresh_until + self.lifetime.stale_bound - now)
+        self._log.cover(fresh_until + self.lifetime.stale_bound - now)
         sealed = seal(
             None if value is None else kind.codec.encode(value),
             loaded_ms=stamp,
@@ -206,7 +218,7 @@ class Isolate:
         if read.span is not None:
             read.span.reads.append((read.name, code))
 
-    def forget(self, target: Target) -> int:
+    def forget(self, target: Selector) -> int:
         """Drop what *target* names from L1; no read joins a load of it any more."""
         self.flights.forget(target)
         if target.prefix is not None:

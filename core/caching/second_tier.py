@@ -9,7 +9,7 @@ from typing import Any
 from core.caching.breaker import CircuitBreaker
 from core.caching.edge_kv import KEYS_PER_READ
 from core.caching.envelope import Envelope, loaded_ms_of, unseal
-from core.caching.invalidation_log import Stamps
+from core.caching.invalidation_log import InvalidationLog
 from core.caching.kv import KVStore, StoreItem
 from core.caching.policy import CacheType
 from core.caching.statistics import TieredStatistics
@@ -25,7 +25,13 @@ class SecondTier:
     """
 
     __slots__ = (
-        "_is_edge", "_now", "_retain", "_soft_timeout", "_stamps", "_statistics", "breaker",
+        "_is_edge",
+        "_log",
+        "_now",
+        "_retain",
+        "_soft_timeout",
+        "_statistics",
+        "breaker",
         "kv",
     )  # fmt: skip
 
@@ -33,7 +39,7 @@ class SecondTier:
         self,
         kv: KVStore,
         now: Callable[[], float],
-        stamps: Stamps,
+        log: InvalidationLog,
         breaker: CircuitBreaker,
         statistics: TieredStatistics,
         *,
@@ -44,7 +50,7 @@ class SecondTier:
         self.kv = kv
         self.breaker = breaker
         self._now = now
-        self._stamps = stamps
+        self._log = log
         self._statistics = statistics
         self._soft_timeout = soft_timeout
         self._is_edge = is_edge
@@ -58,7 +64,7 @@ class SecondTier:
         if not self.breaker.is_closed:
             self._ask_breaker()
         self._statistics.l2_reads += 1
-        bars = self._stamps.bars
+        bars = self._log.bars
         try:
             if can_fall_back and self._soft_timeout:
                 data = await self._read_within(self._soft_timeout, key)
@@ -75,7 +81,7 @@ class SecondTier:
         """Return what L2 has for each of *keys*, as `read` does, in as few reads as it takes."""
         if not self.breaker.is_closed:
             self._ask_breaker()
-        bars, most = self._stamps.bars, KEYS_PER_READ if self._is_edge else len(keys)
+        bars, most = self._log.bars, KEYS_PER_READ if self._is_edge else len(keys)
         found: list[bytes | None] = []
         try:
             for start in range(0, len(keys), most):
@@ -121,14 +127,14 @@ class SecondTier:
 
     def _open(self, kind: CacheType, key: str, data: bytes, bars: int) -> Envelope | None:
         """Return what is in *data*, which was asked for after *bars* bars of loads."""
-        statistics, stamps = self._statistics, self._stamps
+        statistics, log = self._statistics, self._log
         statistics.l2_bytes_read += len(data)
         try:
             envelope = unseal(kind, data)
         except ValueError:
             statistics.l2_corrupt += 1
             return None
-        if stamps.bars != bars or stamps.refuses(key, envelope.tags, envelope.loaded_ms):
+        if log.bars != bars or log.refuses(key, envelope.tags, envelope.loaded_ms):
             statistics.l2_refused += 1
             return None
         return envelope
@@ -138,11 +144,11 @@ class SecondTier:
 
         What an invalidation overtakes is not written, or deleted again.
         """
-        statistics, stamps = self._statistics, self._stamps
+        statistics, log = self._statistics, self._log
         if not self.breaker.is_closed:
             statistics.l2_skipped += 1
             return
-        if stamps.is_active:
+        if log.is_active:
             items = tuple(item for item in items if not self._is_overtaken(item))
         if not items:
             return
@@ -151,7 +157,7 @@ class SecondTier:
             await self.kv.put(*items)
             for item in items:
                 statistics.l2_bytes_written += len(item.value)
-            if stamps.is_active:
+            if log.is_active:
                 late = [item.key for item in items if self._is_overtaken(item)]
                 if late:
                     await self.kv.delete(*late)
@@ -167,7 +173,7 @@ class SecondTier:
                 self._statistics.l2_write_errors += 1
 
     def _is_overtaken(self, item: StoreItem) -> bool:
-        return self._stamps.refuses(item.key, item.tags, loaded_ms_of(item.value))
+        return self._log.refuses(item.key, item.tags, loaded_ms_of(item.value))
 
 
 async def _settle(kv: KVStore, key: str, ended: asyncio.Future[bool]) -> bytes | StoreError | None:

@@ -11,7 +11,7 @@ from core.caching.batches import LoadMany
 from core.caching.envelope import HEADER_BYTES, Envelope
 from core.caching.flights import LeaderLeft
 from core.caching.invalidation import Removed
-from core.caching.invalidation_log import Target
+from core.caching.invalidation_log import Selector
 from core.caching.isolate import Isolate
 from core.caching.memory import MemoryCache
 from core.caching.policy import CacheType
@@ -100,7 +100,7 @@ class TieredCache(Isolate):
         """Invalidate *keys*; return how many entries went from L1 and L2, StoreError as there."""
         if not keys:
             return Removed(0, 0)
-        return await self.invalidator.invalidate(Target(keys=tuple(keys)))
+        return await self.invalidator.invalidate(Selector(keys=tuple(keys)))
 
     async def fetch(
         self,

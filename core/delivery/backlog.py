@@ -118,27 +118,31 @@ class Backlog:
         row = (due_ms, json.dumps([*conversion_ids]), self.lease.owner)
         await self._database.write((statements.RELEASE, [row]))
 
-    async def bury(self, conversion_ids: Sequence[str], reason: str) -> int:
+    async def dead_letter(self, conversion_ids: Sequence[str], reason: str) -> int:
         """Move *conversion_ids* to the dead letters, but for those that another consumer has taken.
 
         Return how many conversions were moved.
         """
-        return await self._bury(statements.BURY, (_ALL_ATTEMPTS, reason), conversion_ids)
+        return await self._dead_letter(
+            statements.DEAD_LETTER, (_ALL_ATTEMPTS, reason), conversion_ids
+        )
 
-    async def bury_spent(self, conversion_ids: Sequence[str], *, attempts: int) -> int:
+    async def dead_letter_spent(self, conversion_ids: Sequence[str], *, attempts: int) -> int:
         """Bury what was taken once more after as many *attempts* as it may have.
 
         The reason is the error that it met last; without one its consumers never finished.
         """
         reasons = (_FAILED.format(attempts), _NEVER_FINISHED.format(attempts))
-        return await self._bury(statements.BURY_SPENT, (attempts, *reasons), conversion_ids)
+        return await self._dead_letter(
+            statements.DEAD_LETTER_SPENT, (attempts, *reasons), conversion_ids
+        )
 
-    async def _bury(
-        self, bury: Statement, why: Sequence[object], conversion_ids: Sequence[str]
+    async def _dead_letter(
+        self, dead_letter: Statement, why: Sequence[object], conversion_ids: Sequence[str]
     ) -> int:
         ids, owner = json.dumps([*conversion_ids]), self.lease.owner
         changed = await self._database.write(
-            (bury, [(*why, epoch_ms(self._clock), ids, owner)]),
+            (dead_letter, [(*why, epoch_ms(self._clock), ids, owner)]),
             (statements.DEQUEUE_DEAD, [(ids, owner)]),
         )
         return changed[0]
@@ -173,6 +177,6 @@ class Backlog:
             return 0
         commands: list[Command] = [
             (statements.REVIVE, [(now, now, name) for name in revived]),
-            (statements.UNBURY, [(name,) for name in revived]),
+            (statements.DROP_DEAD_LETTER, [(name,) for name in revived]),
         ]
         return (await self._database.write(*commands))[0]

@@ -258,7 +258,7 @@ class Forwarder:
             self.retries += len(waits)
             await self._set_timer()
         if dead:
-            await self._outbox.bury(dead, error)
+            await self._outbox.dead_letter(dead, error)
             self.given_up += len(dead)
 
     def _wait(self, attempts: int) -> float:

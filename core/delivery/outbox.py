@@ -84,12 +84,12 @@ class Outbox:
         rows = [(now, name, self._owner) for name in conversion_ids]
         return (await self._database.write((statements.RELEASE_DELIVERY, rows)))[0]
 
-    async def bury(self, conversion_ids: Sequence[str], reason: str) -> None:
+    async def dead_letter(self, conversion_ids: Sequence[str], reason: str) -> None:
         """Give *conversion_ids* up, as far as they are held here."""
         now = epoch_ms(self._clock)
         await self._database.write(
             (
-                statements.BURY_DELIVERY,
+                statements.DEAD_LETTER_DELIVERY,
                 [(reason, now, name, self._owner) for name in conversion_ids],
             ),
             (statements.DROP_DEAD_DELIVERY, [(name, self._owner) for name in conversion_ids]),
@@ -132,7 +132,7 @@ class Outbox:
             return 0
         changed = await self._database.write(
             (statements.REVIVE_DELIVERY, [(now, now, name) for name in names]),
-            (statements.UNBURY_DELIVERY, [(name,) for name in names]),
+            (statements.DROP_UNDELIVERED, [(name,) for name in names]),
         )
         return changed[1]
 

@@ -11,7 +11,7 @@ from core.delivery.queue import ConversionQueue
 from core.errors import StoreError
 
 
-class Feed:
+class Poller:
     """Takes what is due whenever the queue has a free hand, and renews what is in hand."""
 
     def __init__(self, backlog: Backlog, queue: ConversionQueue, clock: Clock) -> None:
@@ -32,7 +32,7 @@ class Feed:
         for conversion_id, attempts in taken:
             # Failures count themselves; this one was taken that often by consumers that ended.
             if attempts > self._queue.max_attempts:
-                self._queue.given_up += await self._backlog.bury_spent(
+                self._queue.given_up += await self._backlog.dead_letter_spent(
                     [conversion_id], attempts=attempts - 1
                 )
             else:

@@ -31,7 +31,7 @@ class Inbox(Protocol):
         ...
 
 
-class LeftInDatabase:
+class NullInbox:
     """The inbox of a process whose conversions another one consumes from the backlog."""
 
     def put(self, conversion_id: str) -> None:
@@ -211,14 +211,14 @@ class ConversionQueue:
     async def _reject(self, rejected: Mapping[str, str]) -> None:
         """Give up what no attempt can do; the rest of the batch is stored."""
         for conversion_id, reason in rejected.items():
-            await self._bury([conversion_id], reason)
+            await self._dead_letter([conversion_id], reason)
 
-    async def _bury(self, conversion_ids: Sequence[str], reason: str) -> None:
+    async def _dead_letter(self, conversion_ids: Sequence[str], reason: str) -> None:
         if self._backlog is None:
             self.given_up += len(conversion_ids)
         else:
             with suppress(StoreError):  # nothing is lost: leases end, and all is taken again
-                self.given_up += await self._backlog.bury(conversion_ids, reason)
+                self.given_up += await self._backlog.dead_letter(conversion_ids, reason)
 
     def _let_go(self, batch: _Batch) -> None:
         for conversion_id in batch.ids:
@@ -248,7 +248,7 @@ class ConversionQueue:
 
     async def _give_up(self, batch: _Batch, error: str) -> None:
         self._profile.fail()
-        await self._bury(batch.ids, error)
+        await self._dead_letter(batch.ids, error)
         self._let_go(batch)
 
     def _ended(self, task: asyncio.Task[None]) -> None:

@@ -65,7 +65,7 @@ class DelayedDatabase:
         sent = platform.charge("l3")
         trip, execution = self._trip_time(), self._read_time()
         if self._faults.faults:
-            execution, failed = self._afflicted(sent, execution)
+            execution, failed = self._with_faults(sent, execution)
         else:
             failed = False
         limit = sent + tier.timeout
@@ -89,7 +89,7 @@ class DelayedDatabase:
         sent = platform.charge("l3")
         trip, execution = self._trip_time(), self._write_time()
         if self._faults.faults:
-            execution, failed = self._afflicted(sent, execution)
+            execution, failed = self._with_faults(sent, execution)
         else:
             failed = False
         limit = sent + tier.timeout
@@ -107,8 +107,8 @@ class DelayedDatabase:
             self._fail(done >= limit)
         return changed
 
-    def _afflicted(self, sent: float, execution: float) -> tuple[float, bool]:
-        execution, failed = self._faults.afflict("l3", sent, execution, _L3_FATE, self._platform)
+    def _with_faults(self, sent: float, execution: float) -> tuple[float, bool]:
+        execution, failed = self._faults.apply("l3", sent, execution, _L3_FATE, self._platform)
         return execution, failed or execution == inf
 
     def _reserve(self, trip: float, execution: float, limit: float) -> float:

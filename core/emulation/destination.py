@@ -44,7 +44,7 @@ class DelayedReceiver:
         )
         failed = False
         if self._faults.faults:
-            latency, failed = self._faults.afflict(
+            latency, failed = self._faults.apply(
                 "destination", sent, latency, _DELIVERY_FATE, platform
             )
         if latency > self._timeout:

@@ -22,7 +22,7 @@ class FaultSchedule:
         since = now - self.origin
         return [f for f in self.faults if f.tier == tier and f.at <= since < f.at + f.for_]
 
-    def afflict(
+    def apply(
         self, tier: str, now: float, seconds: float, fate: Purpose, platform: Platform
     ) -> tuple[float, bool]:
         """Return how long an operation of *seconds* takes at *now*, and whether it fails.

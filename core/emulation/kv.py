@@ -125,7 +125,7 @@ class DelayedKV:
         self.operations += 1
         failed = False
         if self._faults.faults:
-            latency, failed = self._faults.afflict("l2", sent, latency, fate, self._platform)
+            latency, failed = self._faults.apply("l2", sent, latency, fate, self._platform)
         if latency > self._tier.timeout:
             await self._platform.until(sent + self._tier.timeout)
             self.errors += 1

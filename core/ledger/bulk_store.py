@@ -90,7 +90,7 @@ def _store_range(
         marks = [(scheme.parameters_key, scheme.number, name) for name, _ in order]
         for statement, rows in (
             (statements.DEQUEUE, names),
-            (statements.UNBURY, names),
+            (statements.DROP_DEAD_LETTER, names),
             (statements.INSERT_CREDITS, _credit_rows(paths, parameters, credit)),
             (statements.ADD_TO_CHANNEL, _channel_rows(paths, credit, now_ms)),
         ):

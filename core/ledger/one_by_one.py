@@ -73,7 +73,7 @@ def store_singly(
         for command, values in attribution_commands(results, scheme, now_ms):
             connection.executemany(command.sql, values)
         connection.executemany(
-            statements.UNBURY.sql, [(journey.conversion_id,) for journey, _ in results]
+            statements.DROP_DEAD_LETTER.sql, [(journey.conversion_id,) for journey, _ in results]
         )
         lengths = [len(journey.times_ms) for journey, _ in results]
         stored += Stored(

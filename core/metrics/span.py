@@ -17,7 +17,7 @@ MAX_DEPTH = 64
 """Deeper than that a span hangs on the request around it, or on nothing."""
 
 
-class Stage(NamedTuple):
+class SpanStage(NamedTuple):
     """A piece of work that ended within a request.
 
     began: seconds after the request, None where only its length was noted; depth: 1 right under
@@ -44,7 +44,7 @@ class SlowRequest:
     ended: float
     seconds: float
     is_failed: bool
-    stages: tuple[Stage, ...]
+    stages: tuple[SpanStage, ...]
     left_out: int
 
     def to_json(self) -> dict[str, Any]:
@@ -185,18 +185,18 @@ class ProfiledSpan:
             self._dropped += 1
 
     @property
-    def stages(self) -> tuple[Stage, ...]:
+    def stages(self) -> tuple[SpanStage, ...]:
         """What ended within this request so far, the first MAX_STAGES; empty if it is none."""
         return tuple(self._woven()[:MAX_STAGES]) if self._profile.is_request else ()
 
-    def _woven(self) -> list[Stage]:
+    def _woven(self) -> list[SpanStage]:
         assert self.started is not None
-        woven: list[Stage] = []
+        woven: list[SpanStage] = []
         begun, noted = self.started, 0
         for notes_before, profile, started, seconds, depth, is_failed in self._stages:
             woven += map(_noted, self.notes[noted:notes_before])
             began, under = started - begun, depth - self.depth
-            woven.append(Stage(profile.kind, profile.name, began, seconds, under, is_failed))
+            woven.append(SpanStage(profile.kind, profile.name, began, seconds, under, is_failed))
             noted = notes_before
         woven += map(_noted, self.notes[noted:])
         return woven
@@ -215,8 +215,8 @@ class ProfiledSpan:
         )
 
 
-def _noted(note: tuple[str, float]) -> Stage:
-    return Stage("tier", note[0], None, note[1], 1, False)
+def _noted(note: tuple[str, float]) -> SpanStage:
+    return SpanStage("tier", note[0], None, note[1], 1, False)
 
 
 _MISSING = Token.MISSING

@@ -11,7 +11,7 @@ from core.metrics.record import RunRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class ComparisonRow:
     """One KPI, as predicted and as measured; None where a run has no such side.
 
     error is predicted/measured - 1, for ratios the difference; None where either is missing.
@@ -59,7 +59,7 @@ def relative_error(metric: Metric, predicted: float | None, measured: float | No
 
 def compare(
     kpis: Sequence[Kpi], predicted: RunRecord | None, measured: RunRecord | None
-) -> list[Row]:
+) -> list[ComparisonRow]:
     """Return one row per KPI with the verdict on either side.
 
     Beside a measurement stands the one predicted run that has the same requests; alone, a
@@ -69,7 +69,7 @@ def compare(
     left = verdicts(predicted, kpis, one_run=is_beside) if predicted else [None] * len(kpis)
     right = verdicts(measured, kpis, one_run=True) if measured else [None] * len(kpis)
     return [
-        Row(
+        ComparisonRow(
             kpi=kpi,
             predicted=p,
             measured=m,
@@ -81,7 +81,7 @@ def compare(
     ]
 
 
-def outcome(rows: Sequence[Row], required: Sequence[str] = ()) -> Outcome:
+def outcome(rows: Sequence[ComparisonRow], required: Sequence[str] = ()) -> Outcome:
     """Return the outcome of the side that counts: the measured one where there is one.
 
     A KPI that was NOT_MEASURED is ignored unless its name is in *required*: then it FAILs.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.caching.invalidation_log import LOADED, Target
+from core.caching.invalidation_log import LOADED, Selector
 from core.caching.keys import KEPT_CHARACTERS, cache_key
 from core.query import statements
 
@@ -130,7 +130,7 @@ class QueryCache:
             self._drop(query)
         return len(reached)
 
-    def forget(self, target: Target) -> int:
+    def forget(self, target: Selector) -> int:
         """Drop the rows behind what *target* names, all of them for a tag.
 
         Return 0: they are no entries of L1.

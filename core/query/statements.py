@@ -285,16 +285,16 @@ RELEASE = Statement(
 )
 
 # A conversion that another consumer has taken is not dead.
-BURY = Statement(
-    "bury",
+DEAD_LETTER = Statement(
+    "dead_letter",
     "INSERT INTO dead_letters (conversion_id, attempts, reason, died_at_ms)"
     " SELECT conversion_id, min(attempts + (leased_by IS NULL), ?), ?, ? FROM conversion_queue"
     f"{_ITS_OWN} ON CONFLICT (conversion_id) DO NOTHING",
 )
 
 # What was tried as often as it may be: the reason is the error that it met last, if there is one.
-BURY_SPENT = Statement(
-    "bury_spent",
+DEAD_LETTER_SPENT = Statement(
+    "dead_letter_spent",
     "INSERT INTO dead_letters (conversion_id, attempts, reason, died_at_ms)"
     " SELECT conversion_id, min(attempts, ?), coalesce(? || last_error, ?), ?"
     f" FROM conversion_queue{_ITS_OWN} ON CONFLICT (conversion_id) DO NOTHING",
@@ -319,7 +319,7 @@ REVIVE = Statement(
     " ON CONFLICT (conversion_id) DO NOTHING",
 )
 
-UNBURY = Statement("unbury", "DELETE FROM dead_letters WHERE conversion_id = ?")
+DROP_DEAD_LETTER = Statement("drop_dead_letter", "DELETE FROM dead_letters WHERE conversion_id = ?")
 
 QUEUE_DUE = Statement(
     "queue_due",
@@ -395,8 +395,8 @@ BREAK_DELIVERIES = Statement(
     " WHERE available_at_ms > ? AND leased_by IS NOT NULL",
 )
 
-BURY_DELIVERY = Statement(
-    "bury_delivery",
+DEAD_LETTER_DELIVERY = Statement(
+    "dead_letter_delivery",
     "INSERT INTO undelivered (conversion_id, document, attempts, reason, died_at_ms)"
     " SELECT conversion_id, document, attempts + 1, ?, ? FROM outbox"
     " WHERE conversion_id = ? AND leased_by = ? ON CONFLICT (conversion_id) DO NOTHING",
@@ -413,7 +413,7 @@ REVIVE_DELIVERY = Statement(
     " ON CONFLICT (conversion_id) DO NOTHING",
 )
 
-UNBURY_DELIVERY = Statement("unbury_delivery", "DELETE FROM undelivered WHERE conversion_id = ?")
+DROP_UNDELIVERED = Statement("drop_undelivered", "DELETE FROM undelivered WHERE conversion_id = ?")
 
 UNDELIVERED = Statement(
     "undelivered",

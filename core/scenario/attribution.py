@@ -10,13 +10,13 @@ from pydantic import Field, model_validator
 from core.attribution.fitted import MIN_CONVERSIONS
 from core.attribution.parameters import DirectRule, Parameters
 from core.errors import InputError
-from core.scenario.table import Part, Positive
+from core.scenario.table import Positive, Table
 from core.units import Duration
 
 _Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class Attribution(Part):
+class Attribution(Table):
     """The parameters of the models, and what data_driven is fitted on.
 
     fit_every: batches between two fits, 0 for none but those of `edgeproof attribute fit`;

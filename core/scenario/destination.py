@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from core.distributions import Latency, parse_distribution
 from core.scenario.addresses import is_loopback
-from core.scenario.table import Part
+from core.scenario.table import Table
 from core.units import Duration
 
 NONE = "none"
@@ -22,7 +22,7 @@ def _latency(**points: str) -> Any:
     return Field(default_factory=lambda: parse_distribution(points))
 
 
-class Destination(Part):
+class Destination(Table):
     """Who is told of finished conversions over HTTP; without a URL nobody is.
 
     latency: of a delivery, in the simulation and to the local server.

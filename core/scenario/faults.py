@@ -6,11 +6,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from core.scenario.table import Part
+from core.scenario.table import Table
 from core.units import Duration
 
 
-class Fault(Part):
+class Fault(Table):
     """Something that goes wrong for a while; times count from the start of the run.
 
     With a tier, or with the traffic: hot_key turns a share of an endpoint's requests to one

@@ -7,10 +7,10 @@ from typing import Self
 from pydantic import model_validator
 
 from core.metrics.kpi import Kpi, parse_kpi
-from core.scenario.table import Part
+from core.scenario.table import Table
 
 
-class KpiSpec(Part):
+class KpiSpec(Table):
     """One promise, as text: metric = "p95(track)", target = "< 100ms", alert = "> 200ms"."""
 
     metric: str

@@ -11,7 +11,7 @@ from core.scenario.attribution import Attribution
 from core.scenario.destination import Destination
 from core.scenario.faults import Fault
 from core.scenario.kpis import DEFAULT_KPIS, KpiSpec
-from core.scenario.table import Part
+from core.scenario.table import Table
 from core.scenario.targets import Targets
 from core.scenario.tiers import Tiers
 from core.scenario.topology import Topology
@@ -19,7 +19,7 @@ from core.scenario.traffic import TraceSource, Traffic
 from core.units import Duration
 
 
-class Queue(Part):
+class Queue(Table):
     """How conversions reach the batch attribution processor."""
 
     batch_size: Annotated[int, Field(ge=1, le=100)] = 50
@@ -29,7 +29,7 @@ class Queue(Part):
     retry_delay: Duration = 1.0
 
 
-class Scenario(Part):
+class Scenario(Table):
     """One system under one load, simulated and load-tested from the same file."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]

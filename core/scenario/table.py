@@ -11,7 +11,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Switch = Annotated[bool, Field(strict=True)]
 
 
-class Part(BaseModel):
+class Table(BaseModel):
     """A table of the scenario file; unknown keys are refused."""
 
     model_config = ConfigDict(

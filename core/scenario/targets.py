@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from core.scenario.table import Part
+from core.scenario.table import Table
 
 
-class Target(Part):
+class Target(Table):
     """How an endpoint's request is written; {placeholders} are filled per request."""
 
     method: Literal["GET", "POST"] = "GET"
@@ -38,7 +38,7 @@ _TARGETS: dict[str, dict[str, str]] = {
 }
 
 
-class Targets(Part):
+class Targets(Table):
     """The requests of each endpoint, for a service with routes of its own."""
 
     track: Target = Target.model_validate(_TARGETS["track"])

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from core.caching.edge_kv import SHORTEST_CACHE_TTL, SHORTEST_TTL
 from core.distributions import Latency, parse_distribution
-from core.scenario.table import Part, Positive, Switch
+from core.scenario.table import Positive, Switch, Table
 from core.units import Duration, Size
 
 
@@ -24,7 +24,7 @@ def _is_clamp(min_ttl: str) -> bool:
     return min_ttl == "clamp"
 
 
-class L1(Part):
+class L1(Table):
     """The memory cache."""
 
     scope: Literal["isolate", "request"] = "isolate"
@@ -39,7 +39,7 @@ class L1(Part):
         return self
 
 
-class Ttls(Part):
+class Ttls(Table):
     """Seconds that L2 keeps an entry, by cache type."""
 
     attribution: Duration = 3600.0
@@ -61,14 +61,14 @@ class Ttls(Part):
         return float(getattr(self, cache_type, self.default))
 
 
-class Breaker(Part):
+class Breaker(Table):
     """When a failing L2 is left alone: after failures in a row, for a while; 0 failures: never."""
 
     failures: Annotated[int, Field(ge=0, le=1_000_000)] = 5
     open_for: Annotated[Duration, Field(gt=0)] = 5.0
 
 
-class L2(Part):
+class L2(Table):
     """The key-value store, seen from a point of presence.
 
     min_ttl: what becomes of a ttl under 60 s, which the edge store refuses. A scenario with the
@@ -102,7 +102,7 @@ class L2(Part):
         return self
 
 
-class L3(Part):
+class L3(Table):
     """The database: round trips overlap, executions queue.
 
     readers: the service's own connections that only read, beside the one that writes. No simulated
@@ -117,7 +117,7 @@ class L3(Part):
     readers: Annotated[int, Field(ge=0, le=64, exclude_if=_is_none)] = 0
 
 
-class QueryRows(Part):
+class QueryRows(Table):
     """The cache of query rows between the loads and the database; without a TTL there is none."""
 
     ttl: Annotated[Duration, Field(ge=0)] = 0.0
@@ -125,7 +125,7 @@ class QueryRows(Part):
     max_bytes: Annotated[Size, Field(ge=1)] = 8_000_000
 
 
-class Tiers(Part):
+class Tiers(Table):
     """The cache tiers and the database behind them."""
 
     l1: L1 = L1()

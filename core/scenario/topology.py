@@ -6,11 +6,11 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from core.scenario.table import Part
+from core.scenario.table import Table
 from core.units import Duration, Size
 
 
-class Cpu(Part):
+class Cpu(Table):
     """CPU time of a request: a per endpoint + b per L2 operation + c per L3 operation."""
 
     track: Duration = 300e-6
@@ -32,7 +32,7 @@ class Cpu(Part):
         return float(getattr(self, endpoint))
 
 
-class Topology(Part):
+class Topology(Table):
     """Where the code runs."""
 
     points_of_presence: Annotated[int, Field(ge=1, le=1000)] = 1

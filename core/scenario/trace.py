@@ -20,8 +20,8 @@ from core.errors import InputError
 from core.scenario.trace_source import (
     BINARY,
     HEAD_BYTES,
-    Fault,
     Source,
+    TraceFault,
     holds_binary,
     is_text,
     open_trace,
@@ -88,7 +88,7 @@ def read_trace(path: Path, *, stop: int | None = None, time_unit: TimeUnit | Non
     name = str(path) if str(path).isprintable() else repr(str(path))
     try:
         format_, stream = open_trace(path)
-    except Fault as fault:
+    except TraceFault as fault:
         raise InputError(f"{name}: {fault}") from None
     with stream:
         source = Source(stream)
@@ -96,7 +96,7 @@ def read_trace(path: Path, *, stop: int | None = None, time_unit: TimeUnit | Non
             if format_ == "raw":
                 return _read_raw(path.name, source, stop)
             return _read_text(path.name, source, stop, format_, time_unit)
-        except Fault as fault:
+        except TraceFault as fault:
             raise InputError(f"{name} {fault.place or source.place}: {fault}") from None
 
 
@@ -111,13 +111,15 @@ def _read_raw(file_name: str, source: Source, stop: int | None) -> Trace:
     missing = math.inf if stop is None else 4 * stop
     while data := source.read(int(min(CHUNK_BYTES, missing))):
         if not chunks and is_text(data[:HEAD_BYTES]):
-            raise Fault(
+            raise TraceFault(
                 "this is text, and .trace is the ending of 32-bit words; name it .csv and write "
                 "the fields into its first line, such as key",
                 place="byte 0",
             )
         if len(data) % 4:
-            raise Fault(f"the last word has {len(data) % 4} of its 4 bytes; copy the file again")
+            raise TraceFault(
+                f"the last word has {len(data) % 4} of its 4 bytes; copy the file again"
+            )
         missing -= len(data)
         words = np.frombuffer(data, ">u4").astype(np.uint32)
         distinct, first, inverse = np.unique(words, return_index=True, return_inverse=True)
@@ -133,7 +135,7 @@ def _read_raw(file_name: str, source: Source, stop: int | None) -> Trace:
         known_ids = np.insert(known_ids, at[fresh], ids[fresh])
         chunks.append(ids[inverse])
     if not chunks:
-        raise Fault(_NO_ACCESS)
+        raise TraceFault(_NO_ACCESS)
     keys = np.concatenate(chunks)
     numbers, type_of_known = np.unique(known >> TYPE_SHIFT, return_inverse=True)
     type_of_key = np.empty(known.size, np.uint16)
@@ -171,7 +173,7 @@ def _read_text(
         if len(keys) == stop:
             break
     if not keys:
-        raise Fault(_NO_ACCESS)
+        raise TraceFault(_NO_ACCESS)
     key_array = np.frombuffer(keys, np.uint32)
     first_line = 2 if format_ == "csv" else 1
     unit, unit_from = unit_of(times, asked, first_line) if times else ("s", "default")
@@ -200,14 +202,16 @@ def _csv_rows(source: Source) -> Iterator[dict[str, object]]:
             try:
                 cells = next(csv.reader([line], strict=True))
             except csv.Error as error:
-                raise Fault(f"the row is no CSV ({error}); close quotes on their line") from None
+                raise TraceFault(
+                    f"the row is no CSV ({error}); close quotes on their line"
+                ) from None
         if not header:
             _check_header(line, cells)
             header = cells
             continue
         if len(cells) != len(header):
             message = f"the row has {len(cells)} values and the header {len(header)} fields"
-            raise Fault(f"{message}; write one value a field, with commas between")
+            raise TraceFault(f"{message}; write one value a field, with commas between")
         row: dict[str, object] = dict(zip(header, cells, strict=True))
         if "time" in row and _NUMBER.fullmatch(text := str(row["time"])):
             row["time"] = float(text)
@@ -226,18 +230,18 @@ def _json_rows(source: Source) -> Iterator[dict[str, object]]:
         except (ValueError, RecursionError) as error:
             reason = getattr(error, "msg", str(error))
             if not fields and holds_binary(line):
-                raise Fault(BINARY) from None
+                raise TraceFault(BINARY) from None
             if not fields:
                 reason += _other_format(line)
-            raise Fault(f"the line is no JSON ({reason}); write one object a line") from None
+            raise TraceFault(f"the line is no JSON ({reason}); write one object a line") from None
         if not isinstance(pairs, tuple):
-            raise Fault(f"the line is {_shown(pairs)}; write one object a line")
+            raise TraceFault(f"the line is {_shown(pairs)}; write one object a line")
         row = dict(pairs)
         if not fields or len(row) != len(pairs) or row.keys() != fields:
             _check_fields([name for name, _ in pairs])
             if fields:
                 message = f"the fields are {', '.join(row)}, on line 1 {', '.join(sorted(fields))}"
-                raise Fault(f"{message}; write the same on every line")
+                raise TraceFault(f"{message}; write the same on every line")
             fields = set(row)
         yield row
 
@@ -258,20 +262,24 @@ def _check_header(line: str, cells: Sequence[str]) -> None:
     if any(cell in FIELDS for cell in cells) and not line.startswith("#"):
         return _check_fields(cells)
     if line.lstrip().startswith(("{", "[")):
-        raise Fault("the line is JSON, no header of a CSV; name the file .jsonl, an object a line")
+        raise TraceFault(
+            "the line is JSON, no header of a CSV; name the file .jsonl, an object a line"
+        )
     start = _shown(line[:60])
     for mark, name in ((";", "semicolons"), ("\t", "tabs")):
         if any(cell.strip('"') in FIELDS for cell in line[:HEAD_BYTES].split(mark)):
-            raise Fault(f"the header {start} has {name} between its fields; write commas")
+            raise TraceFault(f"the header {start} has {name} between its fields; write commas")
     if holds_binary(line):
-        raise Fault(BINARY)
+        raise TraceFault(BINARY)
     message = "the first line must name the fields"
     if line.startswith("#"):
-        raise Fault(f"{message} and is the comment {start}; write such as key,time; {_KNOWN}")
+        raise TraceFault(f"{message} and is the comment {start}; write such as key,time; {_KNOWN}")
     near = {cell.strip(' "').lower() for cell in cells[:100]} & set(FIELDS)
     if near:
-        raise Fault(f"{message} and is {start}; write {', '.join(sorted(near))} just so; {_KNOWN}")
-    raise Fault(
+        raise TraceFault(
+            f"{message} and is {start}; write {', '.join(sorted(near))} just so; {_KNOWN}"
+        )
+    raise TraceFault(
         f"{message} and is {start}; write such as key,time above it, a name for each column; "
         f"{_KNOWN}"
     )
@@ -281,12 +289,12 @@ def _check_fields(names: Sequence[str]) -> None:
     if unknown := list(dict.fromkeys(name for name in names if name not in FIELDS)):
         shown = ", ".join(map(_shown, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
         are = f"is a field {shown}" if len(unknown) == 1 else f"are fields {shown}"
-        raise Fault(f"there {are}; {_KNOWN}, remove all others")
+        raise TraceFault(f"there {are}; {_KNOWN}, remove all others")
     for index, name in enumerate(names):
         if name in names[:index]:
-            raise Fault(f"the field {_shown(name)} stands twice; keep one")
+            raise TraceFault(f"the field {_shown(name)} stands twice; keep one")
     if "key" not in names:
-        raise Fault(f"there is no field 'key', and every trace needs it; {_KNOWN}")
+        raise TraceFault(f"there is no field 'key', and every trace needs it; {_KNOWN}")
 
 
 def _text(row: dict[str, object], field: str) -> str:
@@ -295,9 +303,9 @@ def _text(row: dict[str, object], field: str) -> str:
         value = str(value)
     if not isinstance(value, str) or not 0 < len(value) <= MAX_FIELD_CHARS:
         limits = f"a {field} is a whole number or text of 1 to {MAX_FIELD_CHARS} characters"
-        raise Fault(f"{field} is {_shown(value)}; {limits}")
+        raise TraceFault(f"{field} is {_shown(value)}; {limits}")
     if not value.isascii() and _SURROGATE.search(value):
-        raise Fault(f"{field} is {_shown(value)}, which is not Unicode; mend its escapes")
+        raise TraceFault(f"{field} is {_shown(value)}, which is not Unicode; mend its escapes")
     return value
 
 
@@ -305,21 +313,21 @@ def _name_id(ids: dict[str, int], row: dict[str, object], field: str) -> int:
     name = _text(row, field)
     number = ids.setdefault(name, len(ids))
     if number == 2**16:
-        raise Fault(f"{field} {_shown(name)} is one more than {2**16}; merge some of them")
+        raise TraceFault(f"{field} {_shown(name)} is one more than {2**16}; merge some of them")
     return number
 
 
 def _time(value: object, after: float) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= _MAX:
-        raise Fault(f"time is {_shown(value)}; a time is a number, at least 0")
+        raise TraceFault(f"time is {_shown(value)}; a time is a number, at least 0")
     if (time := float(value)) < after:
-        raise Fault(f"time is {time} after {after}; times never decrease, sort by time")
+        raise TraceFault(f"time is {time} after {after}; times never decrease, sort by time")
     return time
 
 
 def _size(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
-        raise Fault(f"size is {_shown(value)}; a size is a whole number of bytes, at least 0")
+        raise TraceFault(f"size is {_shown(value)}; a size is a whole number of bytes, at least 0")
     return value
 
 

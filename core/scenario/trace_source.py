@@ -40,7 +40,7 @@ _SURE_BYTES = 16
 BINARY = "the file holds binary data, no text; export it as text"
 
 
-class Fault(Exception):
+class TraceFault(Exception):
     """What is wrong with the file and what to do; *place* where it is not where reading stands."""
 
     def __init__(self, message: str, *, place: str = "") -> None:
@@ -59,20 +59,20 @@ def open_trace(path: Path) -> tuple[str, io.BufferedIOBase]:
     format_ = FORMATS.get(suffixes[-1] if suffixes else "")
     try:
         if path.exists() and not path.is_file():  # a pipe would block, a device never ends
-            raise Fault("this is a folder or a device; name one trace file")
+            raise TraceFault("this is a folder or a device; name one trace file")
         if format_ is None:
             known = f"{', '.join(FORMATS)}, each alone or followed by {' or '.join(COMPRESSIONS)}"
             packed = _kind(path) if path.exists() else ""
             hint = f"; it holds {packed} data: {_UNPACK[packed]}" if packed in _UNPACK else ""
             hint = hint or "; export anything else as CSV, with its fields in the first line"
-            raise Fault(f"the ending names no trace format; known are {known}{hint}")
+            raise TraceFault(f"the ending names no trace format; known are {known}{hint}")
         _check_compression(path, compression, format_)
         if compression == ".gz":
             return format_, gzip.open(path, "rb")
         return format_, lzma.open(path, "rb") if compression == ".xz" else path.open("rb")
     except (OSError, ValueError) as error:  # ValueError: the path holds a NUL
         reason = getattr(error, "strerror", error)
-        raise Fault(f"it cannot be opened ({reason}); check the path") from None
+        raise TraceFault(f"it cannot be opened ({reason}); check the path") from None
 
 
 def _kind(path: Path) -> str:
@@ -86,7 +86,7 @@ def _check_compression(path: Path, compression: str, format_: str) -> None:
     if _ENDING.get(kind, "") == compression:
         if kind in ("zstd", "zip", "bzip2", "Parquet", "SQLite"):
             remedy = _UNPACK.get(kind, "export it as CSV")
-            raise Fault(f"the content is {kind}, not {format_}; {remedy}")
+            raise TraceFault(f"the content is {kind}, not {format_}; {remedy}")
         return
     if compression and path.stat().st_size:
         name = path.name[: -len(compression)]
@@ -94,9 +94,9 @@ def _check_compression(path: Path, compression: str, format_: str) -> None:
         remedy = f"name it {name}{_ENDING.get(kind, '')}"
         if kind not in ("", *_ENDING):
             remedy = _UNPACK.get(kind, "export it as CSV")
-        raise Fault(f"the name ends in {compression} and the content is {told}; {remedy}")
+        raise TraceFault(f"the name ends in {compression} and the content is {told}; {remedy}")
     if not compression:
-        raise Fault(f"the content is {kind} data; name it {path.name}{_ENDING[kind]}")
+        raise TraceFault(f"the content is {kind} data; name it {path.name}{_ENDING[kind]}")
 
 
 class Source:
@@ -117,10 +117,10 @@ class Source:
         try:
             data = self._stream.readline(size) if line else self._stream.read(size)
         except (EOFError, lzma.LZMAError, zlib.error, OSError) as error:
-            raise Fault(f"the data cannot be read on ({error}); copy the file again") from None
+            raise TraceFault(f"the data cannot be read on ({error}); copy the file again") from None
         self._position += len(data)
         if self._position > MAX_BYTES:
-            raise Fault(f"the trace is over {MAX_BYTES} bytes when decompressed; split it")
+            raise TraceFault(f"the trace is over {MAX_BYTES} bytes when decompressed; split it")
         return data
 
     def lines(self) -> Iterator[str]:
@@ -130,22 +130,22 @@ class Source:
         while line := self.read(MAX_LINE_BYTES + 2, line=True):
             content = line.removesuffix(b"\n").removesuffix(b"\r")
             if len(content) > MAX_LINE_BYTES:
-                raise Fault(f"the line is over {MAX_LINE_BYTES} bytes; write an access a line")
+                raise TraceFault(f"the line is over {MAX_LINE_BYTES} bytes; write an access a line")
             if self._line == 1 and (kind := _wide(content)):
-                raise Fault(
+                raise TraceFault(
                     f"the file is {kind}; convert it to UTF-8 with `iconv -f {kind} -t UTF-8`"
                 )
             try:
                 text = content.decode()
             except UnicodeDecodeError as error:
                 if self._line == 1 and holds_binary(content.decode("latin-1")):
-                    raise Fault(BINARY) from None
+                    raise TraceFault(BINARY) from None
                 wrong = f"0x{content[error.start]:02x} at its byte {error.start + 1}"
-                raise Fault(f"the line holds {wrong}; convert the file to UTF-8") from None
+                raise TraceFault(f"the line holds {wrong}; convert the file to UTF-8") from None
             if not text:
                 blank = blank or self._line
             elif blank:
-                raise Fault("the line is blank; remove it", place=f"line {blank}")
+                raise TraceFault("the line is blank; remove it", place=f"line {blank}")
             else:
                 yield text.removeprefix("\ufeff") if self._line == 1 else text
             self._line += 1

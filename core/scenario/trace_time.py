@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core.scenario.trace_source import Fault
+from core.scenario.trace_source import TraceFault
 
 TimeUnit = Literal["s", "ms", "us", "ns"]
 UNITS: dict[TimeUnit, float] = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
@@ -39,7 +39,7 @@ def unit_of(
         if _EPOCH[0] <= times[0] / a_second < _EPOCH[1]:
             return unit, "values"
     if times[0] >= _LATEST:
-        raise Fault(
+        raise TraceFault(
             f"time is {times[0]:.17g}, no time of this century in any unit; say the unit with "
             "--time-unit s, ms, us or ns",
             place=f"line {first_line}",
@@ -62,7 +62,7 @@ def relative(times: array[float], unit: TimeUnit, first_line: int) -> NDArray[np
     if gaps.size and (longest := float(gaps.max())) > _DAY and longest > since[-1] - longest:
         at = int(gaps.argmax())
         is_first = at + 1 <= gaps.size / 2
-        raise Fault(
+        raise TraceFault(
             f"time is {given[at if is_first else at + 1]:.17g}, {longest / _DAY:,.0f} days "
             f"{'before the next' if is_first else 'after the last'} access, and all others lie "
             f"within {since[-1] - longest:,.3g} s; correct it or remove what lies beyond the gap",

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from core.endpoints import PRIMARY_CACHE_TYPE
-from core.scenario.table import Part, Positive, Share
+from core.scenario.table import Positive, Share, Table
 from core.scenario.trace_time import TimeUnit
 from core.units import Duration
 
@@ -15,7 +15,7 @@ MAX_SPEED = 1e9
 """How many times as fast as recorded a trace runs at most."""
 
 
-class Stage(Part):
+class Stage(Table):
     """An arrival rate, constant or ramped linearly, in requests per second."""
 
     rate: Annotated[float, Field(ge=0, le=1e6)]
@@ -31,7 +31,7 @@ class Stage(Part):
         return self
 
 
-class Mix(Part):
+class Mix(Table):
     """How often each endpoint is asked for: weights that need not sum to 1."""
 
     track: Annotated[float, Field(ge=0)] = 0.80
@@ -50,14 +50,14 @@ class Mix(Part):
         return (self.track, self.attribution, self.journey, self.channels)
 
 
-class Popularity(Part):
+class Popularity(Table):
     """How requests spread over subjects."""
 
     law: Literal["zipf", "uniform"] = "zipf"
     exponent: Annotated[float, Field(ge=0, le=5)] = 0.9
 
 
-class Traffic(Part):
+class Traffic(Table):
     """Who asks for what, and how often."""
 
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)] = (Stage(rate=240.0),)
@@ -80,7 +80,7 @@ class Traffic(Part):
         return self
 
 
-class TraceType(Part):
+class TraceType(Table):
     """What an object type of a trace stands for."""
 
     endpoint: Literal["track", "attribution", "journey"]
@@ -104,7 +104,7 @@ def _is_none(value: object) -> bool:
     return value is None
 
 
-class TraceSource(Part):
+class TraceSource(Table):
     """A recorded trace whose keys replace the drawn ones.
 
     speed: how many times as fast as recorded the trace's own times run; time_unit: of those times,

@@ -22,9 +22,9 @@ from core.errors import EdgeproofError
 from core.service import openapi
 from core.service.endpoint import Endpoint, Handle
 from core.service.monitoring import Monitoring, handled
-from core.service.peers import Siblings
+from core.service.peers import Peers
 from core.service.plan import WorkerPlan
-from core.service.process import Reference
+from core.service.process import ServedApplication
 from core.service.requests import (
     BodyTooLarge,
     identifier,
@@ -80,16 +80,16 @@ class _Application(Starlette):
 
 
 class Service:
-    """Handlers over one `Reference`, which lives from start-up to shutdown."""
+    """Handlers over one `ServedApplication`, which lives from start-up to shutdown."""
 
-    reference: Reference
+    reference: ServedApplication
 
     def __init__(self, plan: WorkerPlan, token: str | None) -> None:
         self._plan = plan
         count = plan.scenario.topology.process_count
-        siblings = Siblings(plan.roster, position=plan.position, count=count)
+        peers = Peers(plan.roster, position=plan.position, count=count)
         self._monitoring = Monitoring(
-            lambda: self.reference, siblings, token, is_public=plan.is_public
+            lambda: self.reference, peers, token, is_public=plan.is_public
         )
         self._isolates = plan.scenario.topology.isolates
         handles = {
@@ -104,7 +104,7 @@ class Service:
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
         """Start and end with the server; what kept it from starting stands in app.state.failure."""
         try:
-            self.reference = Reference(self._plan)
+            self.reference = ServedApplication(self._plan)
             await self.reference.start()
         except EdgeproofError as error:
             app.state.failure = error

@@ -50,7 +50,7 @@ def cache_counts(application: Application) -> dict[str, Any]:
             "overtaken": behind.overtaken,
         },
         "invalidation": {
-            "remembered": len(application.invalidator.stamps),
+            "remembered": len(application.invalidator.log),
             "received": application.invalidator.received,
             "gaps": application.invalidator.gaps,
             "not_sent": application.invalidator.unheard,

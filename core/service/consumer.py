@@ -24,7 +24,7 @@ from core.clock import SystemClock
 from core.delivery.backlog import Backlog
 from core.delivery.forwarder import LAST_DELIVERIES
 from core.delivery.outbox import Outbox, outbox_of
-from core.delivery.poller import Feed
+from core.delivery.poller import Poller
 from core.delivery.receiver import Receiver
 from core.emulation.database import DelayedDatabase
 from core.emulation.destination import receiver_of
@@ -39,7 +39,7 @@ from core.metrics.profiler import LatencyProfiler
 from core.query.database import Database
 from core.query.executor import QueryExecutor
 from core.query.queries import Queries
-from core.service.consumer_status import SIGN_OF_LIFE, Consumed, read_run_start
+from core.service.consumer_status import SIGN_OF_LIFE, ConsumerStatus, read_run_start
 from core.service.plan import WorkerPlan, plan_of, shared_database
 from core.service.repeats import log_to_stderr
 
@@ -79,8 +79,8 @@ class Consumer:
         )  # fmt: skip
         self._forwarder, self._fitter = pipeline.forwarder, pipeline.fitter
         self._processor, self._queue = pipeline.processor, pipeline.queue
-        self._feed = Feed(self._backlog, self._queue, self._clock)
-        self._figures = Consumed(plan.folder)
+        self._poller = Poller(self._backlog, self._queue, self._clock)
+        self._figures = ConsumerStatus(plan.folder)
         self._written: dict[str, int] = {}
         self._written_at = self._queries_at = float("-inf")
 
@@ -113,7 +113,7 @@ class Consumer:
         """Consume until *stop* is set, then what is left, and close."""
         while not stop.is_set():
             await self._step()
-            await self._feed.pause(POLL_SECONDS)
+            await self._poller.pause(POLL_SECONDS)
         while await self._step() or self._queue.pending:
             await self._queue.finish()
         await self._fitter.drain()
@@ -129,7 +129,7 @@ class Consumer:
         if self._faults.faults:
             self._faults.origin = self._run_start()
         try:
-            taken = await self._feed.step()
+            taken = await self._poller.step()
         except StoreError:
             taken = 0  # the next step finds what this one left
         self._write_figures()

@@ -30,7 +30,7 @@ SIGN_OF_LIFE = 1.0
 _PATIENCE = 5.0
 
 
-class Consumed:
+class ConsumerStatus:
     """The file of one consumer: it writes, the first worker reads, who speaks for it.
 
     Its second line tells of statements and slow queries: they are dearer, and seldom asked for.

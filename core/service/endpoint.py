@@ -16,7 +16,7 @@ from core.application.cdp import NotAccepted
 from core.context import Span
 from core.errors import EdgeproofError, InputError, Overloaded, StoreError, StoreTimeout
 from core.metrics.profile import Profile
-from core.service.process import Reference
+from core.service.process import ServedApplication
 from core.service.requests import BadRequest
 from core.service.responses import WHOLE_ANSWER, Answer, problem
 from core.wire import ISOLATE_HEADER, cache_status, server_timing
@@ -34,7 +34,7 @@ class Endpoint:
     """
 
     def __init__(
-        self, name: str, handle: Handle, reference: Callable[[], Reference], isolates: int
+        self, name: str, handle: Handle, reference: Callable[[], ServedApplication], isolates: int
     ) -> None:
         self.__name__ = name  # what Starlette calls the route
         self._name = name

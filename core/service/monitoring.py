@@ -15,8 +15,8 @@ from starlette.routing import Route
 from core.errors import InputError, StoreError
 from core.metrics.profiler import LatencyProfiler, summarise
 from core.service.cache_statistics import cache_report
-from core.service.peers import Reply, Siblings
-from core.service.process import Reference
+from core.service.peers import Peers, Reply
+from core.service.process import ServedApplication
 from core.service.requests import (
     BadRequest,
     BodyTooLarge,
@@ -46,21 +46,21 @@ class Gathered:
 
 
 class Monitoring:
-    """Handlers over the `Reference` that *reference* returns; *token* opens what changes it.
+    """Handlers over the application that *reference* returns; *token* opens what changes it.
 
     is_public: whether what only tells wants the token, too.
     """
 
     def __init__(
         self,
-        reference: Callable[[], Reference],
-        siblings: Siblings,
+        reference: Callable[[], ServedApplication],
+        peers: Peers,
         token: str | None,
         *,
         is_public: bool = False,
     ) -> None:
         self._reference = reference
-        self._siblings = siblings
+        self._peers = peers
         self._token = token
         self._is_public = is_public
 
@@ -96,7 +96,7 @@ class Monitoring:
         own = await self._reference().figures(part)
         if scope == "process":
             return Gathered(figures=own, said=self._said(scope, []))
-        replies = await self._siblings.ask(
+        replies = await self._peers.ask(
             "GET", f"{PREFIX}/figures?of={part}", headers=self._credentials
         )
         parts = [own]
@@ -202,9 +202,9 @@ class Monitoring:
         if scope == "process":
             removed = {"l1": reference.invalidator.forget(target)}
             return success({"invalidated": removed, **self._said(scope, [])})
-        # The siblings first: once the message of the pub/sub channel has reached them, nobody
+        # The peers first: once the message of the pub/sub channel has reached them, nobody
         # can count any more what goes from their L1.
-        replies = await self._siblings.ask(
+        replies = await self._peers.ask(
             "POST",
             f"{PREFIX}/cache-invalidate?scope=process",
             headers=self._credentials,

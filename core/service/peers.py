@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from core.texts import parse_json
 
 PATIENCE = 1.0
-"""Seconds that all siblings together have for an answer; one that is hung costs so much."""
+"""Seconds that all peers together have for an answer; one that is hung costs so much."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class Reply:
     fault: str = ""
 
 
-class Siblings:
+class Peers:
     """Asks every worker of a service of *count* but the one at *position*.
 
     roster: the file in which the launcher writes their URLs, in their order.

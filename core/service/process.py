@@ -23,8 +23,8 @@ from core.clock import SystemClock, epoch_ms
 from core.delivery.backlog import Backlog
 from core.delivery.forwarder import LAST_DELIVERIES
 from core.delivery.outbox import outbox_of
-from core.delivery.poller import Feed
-from core.delivery.queue import LeftInDatabase
+from core.delivery.poller import Poller
+from core.delivery.queue import NullInbox
 from core.emulation.database import DelayedDatabase
 from core.emulation.destination import receiver_of
 from core.emulation.executions import Executions, SharedExecutions
@@ -52,16 +52,16 @@ from core.scenario.population import populate, sites_of
 from core.scenario.replay import prepare_service
 from core.scenario.warm_start import WarmState, warm_state
 from core.service.cache_statistics import cache_counts
-from core.service.consumer_status import Consumed, forget_run_start, write_run_start
+from core.service.consumer_status import ConsumerStatus, forget_run_start, write_run_start
 from core.service.plan import WorkerPlan, shared_database
 from core.service.statistics import Figures, add_latencies, add_statements
 
 PROBE_INTERVAL = 0.1
 LISTEN_INTERVAL = 1.0
-_FEED_SECONDS = 1.0
+_POLL_SECONDS = 1.0
 
 
-class Reference(Application):
+class ServedApplication(Application):
     """The service's state; made inside a running event loop."""
 
     def __init__(self, plan: WorkerPlan) -> None:
@@ -105,7 +105,7 @@ class Reference(Application):
         )
         # Where several processes accept conversions, one of its own consumes them.
         is_consumer = scenario.topology.process_count == 1
-        self._consumed = None if is_consumer or plan.position else Consumed(plan.folder)
+        self._consumed = None if is_consumer or plan.position else ConsumerStatus(plan.folder)
         owner = f"{os.getpid()}-{uuid4().hex}"
         self._backlog = Backlog(self._sqlite, self.clock, owner=owner)
         outbox = outbox_of(scenario.destination, self._sqlite, self.clock, owner=owner)
@@ -116,10 +116,10 @@ class Reference(Application):
         super().__init__(
             scenario, self.kv, self.executor, self.clock, self._numbers.uniform,
             scheme=scheme, run=in_thread, channel=channel, name=uuid4().hex,
-            backlog=self._backlog, inbox=None if is_consumer else LeftInDatabase(),
+            backlog=self._backlog, inbox=None if is_consumer else NullInbox(),
             receiver=receiver, outbox=outbox, query_cache=query_cache,
         )  # fmt: skip
-        self._feeding: asyncio.Task[None] | None = None
+        self._polling: asyncio.Task[None] | None = None
         self._forwarding: asyncio.Task[None] | None = None
         self.requests = dict.fromkeys(ENDPOINTS, 0)
         self.responses = [0] * 6  # by the first digit of their status
@@ -164,12 +164,12 @@ class Reference(Application):
         if self.scenario.topology.process_count == 1:
             # Whoever held them is gone: a database has one consumer.
             await self._backlog.break_leases()
-            feed = Feed(self._backlog, self.queue, self.clock)
-            await feed.step()
-            self._feeding = asyncio.get_running_loop().create_task(feed.run(_FEED_SECONDS))
+            poller = Poller(self._backlog, self.queue, self.clock)
+            await poller.step()
+            self._polling = asyncio.get_running_loop().create_task(poller.run(_POLL_SECONDS))
             if self.forwarder is not None:
                 await self.forwarder.resume()
-                self._forwarding = asyncio.create_task(self.forwarder.watch(_FEED_SECONDS))
+                self._forwarding = asyncio.create_task(self.forwarder.watch(_POLL_SECONDS))
         elif self._consumed is not None:
             self._consumed.forget()
             forget_run_start(self.plan.folder)
@@ -194,7 +194,7 @@ class Reference(Application):
         Return in how many seconds it starts, and that as epoch milliseconds. *starts_at_ms*: when
         the first process of a service said so; then L2 has been loaded already.
         """
-        self.invalidator.stamps.bar_loads()
+        self.invalidator.log.bar_loads()
         for cache in self.caches:
             cache.forget_all()
         if self.query_cache is not None:
@@ -206,7 +206,7 @@ class Reference(Application):
             await self._undelayed.delete_prefix("")
         self._warmer.adopt(self.current.scheme)
         # What happened before the run decides nothing in it.
-        self.invalidator.stamps.clear()
+        self.invalidator.log.clear()
         self.breaker.succeed()
         self.start_resident = resident_bytes()
         reset_peak()
@@ -287,7 +287,7 @@ class Reference(Application):
         """Return why the consumer's process seems not to work, "" if it does or there is none."""
         if self.scenario.topology.process_count == 1:
             return ""
-        return Consumed(self.plan.folder).fault(self.clock.now())
+        return ConsumerStatus(self.plan.folder).fault(self.clock.now())
 
     def _waiting(self) -> int:
         """Return how many conversions stand in the queue of the database."""
@@ -342,8 +342,8 @@ class Reference(Application):
         if self._listening is not None:
             self._listening.cancel()
             await asyncio.wait([self._listening])
-        if self._feeding is not None:
-            self._feeding.cancel()
+        if self._polling is not None:
+            self._polling.cancel()
         await self.queue.finish()
         await self.drain()
         if self._forwarding is not None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 
-from core.caching.invalidation_log import Target
+from core.caching.invalidation_log import Selector
 from core.caching.keys import MAX_KEY_BYTES
 from core.errors import InputError
 from core.event import MAX_ID_LENGTH, Campaign, Event
@@ -96,7 +96,7 @@ def amount_of(value: object) -> float:
     raise BadRequest(f"value is {shown(value)}; a conversion's value is a number from 0 on")
 
 
-def parse_invalidation(body: bytes) -> Target:
+def parse_invalidation(body: bytes) -> Selector:
     """Return the keys, the prefix or the tag that a body names; BadRequest if it names none.
 
     {"keys": [...]}, {"prefix": "lookup:"} or {"tag": "user:u1"}; every character means itself.
@@ -112,7 +112,7 @@ def parse_invalidation(body: bytes) -> Target:
         if not isinstance(value, str) or not value:
             raise BadRequest(f"{name} is {shown(value)}; it is a text that is not empty")
         _check_unicode(value, name)
-        return Target(prefix=value) if name == "prefix" else Target(tag=value)
+        return Selector(prefix=value) if name == "prefix" else Selector(tag=value)
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_KEYS:
         raise BadRequest(f"keys is a list of 1 to {MAX_KEYS} keys")
     for key in value:
@@ -123,7 +123,7 @@ def parse_invalidation(body: bytes) -> Target:
                 f"keys holds {shown(key)}; a key is 1 to {MAX_KEY_BYTES} printable characters of "
                 "ASCII: percent-encode its parts"
             )
-    return Target(keys=tuple(dict.fromkeys(value)))
+    return Selector(keys=tuple(dict.fromkeys(value)))
 
 
 def _check_unicode(text: str, name: str) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.metrics.kpi import Interval, Outcome, judge, parse_kpi
-from core.metrics.verdict import Row
+from core.metrics.verdict import ComparisonRow
 from edgeproof.finish import exit_code, outcomes, show_table
 from edgeproof.options import judging
 
@@ -97,7 +97,7 @@ def test_a_sure_miss_of_the_target_is_a_miss_though_the_alert_line_is_open(
     interval: Interval, target: int, alert: int, strict: int
 ) -> None:
     verdict = judge(TRACK, sum(interval) / 2, interval, runs=10)
-    rows = [Row(kpi=TRACK, predicted=verdict, measured=None, error=None)]
+    rows = [ComparisonRow(kpi=TRACK, predicted=verdict, measured=None, error=None)]
 
     def code(gate: str, *, is_strict: bool = False) -> int:
         options = judging(gate, None, strict=is_strict, plain=True, as_json=False)

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from core.metrics.kpi import Outcome, judge, parse_kpi
-from core.metrics.verdict import Row, compare
+from core.metrics.verdict import ComparisonRow, compare
 from reports.summary import summary
 from tests.reports import records
 
@@ -66,7 +66,7 @@ def test_a_kpi_that_nobody_saw_is_null_with_an_outcome() -> None:
 
 def test_infinity_is_text() -> None:
     kpi = parse_kpi("p95_track", "< 100ms", "> 200ms")
-    row = Row(
+    row = ComparisonRow(
         kpi=kpi,
         predicted=judge(kpi, math.inf, (0.1, math.inf)),
         measured=judge(kpi, math.inf),

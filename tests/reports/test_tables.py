@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from core.metrics.kpi import Kpi, judge, parse_kpi, parse_metric
 from core.metrics.record import RunRecord
-from core.metrics.verdict import Row, compare
+from core.metrics.verdict import ComparisonRow, compare
 from reports import tables, words
 from scenarios import audit
 from tests.reports import records
@@ -22,8 +22,8 @@ HIT = parse_kpi("hit_ratio", ">= 95%", "< 85%")
 
 def _row(
     predicted: float | None, measured: float | None, interval: tuple[float, float] | None = None
-) -> Row:
-    return Row(
+) -> ComparisonRow:
+    return ComparisonRow(
         kpi=TRACK,
         predicted=judge(TRACK, predicted, interval),
         measured=judge(TRACK, measured),
@@ -58,7 +58,7 @@ def test_a_column_that_no_line_fills_is_left_out() -> None:
     header, line = tables.kpi_table([_row(0.050, None)])
     assert header == ("KPI", "target", "predicted", "verdict")
     assert line[-1] == "NOT MEASURED (predicted PASS)"
-    only = Row(kpi=TRACK, predicted=None, measured=judge(TRACK, 0.05), error=None)
+    only = ComparisonRow(kpi=TRACK, predicted=None, measured=judge(TRACK, 0.05), error=None)
     assert tables.kpi_table([only])[0] == ("KPI", "target", "measured", "verdict")
 
 

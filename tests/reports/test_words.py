@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.metrics.kpi import Outcome, judge, parse_kpi, parse_metric
-from core.metrics.verdict import Row, compare
+from core.metrics.verdict import ComparisonRow, compare
 from reports import words
 from tests.reports import records
 
@@ -13,10 +13,10 @@ TRACK = parse_kpi("p95_track", "< 100ms", "> 200ms")
 HIT = parse_kpi("hit_ratio", ">= 95%", "< 85%")
 
 
-def rows(track: float, hit: float, *, is_measured: bool) -> list[Row]:
+def rows(track: float, hit: float, *, is_measured: bool) -> list[ComparisonRow]:
     verdicts = [judge(TRACK, track), judge(HIT, hit)]
     return [
-        Row(
+        ComparisonRow(
             kpi=v.kpi,
             predicted=None if is_measured else v,
             measured=v if is_measured else None,
@@ -70,7 +70,7 @@ def test_what_a_predicted_figure_is_stands_beside_it() -> None:
 
 def test_kpi_that_only_some_replications_saw_says_so() -> None:
     seen = judge(TRACK, 0.05, (0.04, 0.06), runs=3)
-    row = Row(kpi=TRACK, predicted=seen, measured=None, error=None)
+    row = ComparisonRow(kpi=TRACK, predicted=seen, measured=None, error=None)
     others = compare((HIT,), records.predicted(), None)
     assert words.basis([row, *others]).endswith(
         "Not every replication saw all of them: p95_track in 3."

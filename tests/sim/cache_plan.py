@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.caching.invalidation_log import Target
+from core.caching.invalidation_log import Selector
 from core.caching.policy import CachePolicy
 from core.context import Purpose
 from core.distributions import Distribution
@@ -34,7 +34,7 @@ class Act:
     what: str
     isolate: int
     keys: tuple[str, ...]
-    target: Target | None
+    target: Selector | None
     commit: float
     cancel_after: float | None
     is_early: bool
@@ -198,12 +198,12 @@ def _with_acts(plan: Plan, end: float, number: int) -> Plan:
             if what != "delete_many":  # one cache type
                 chosen = [key for key in chosen if key[0] == chosen[0][0]]
         target = {
-            "change": Target(keys=tuple(chosen)),
-            "delete_many": Target(keys=tuple(chosen)),
-            "set": Target(keys=tuple(chosen)),
-            "prefix": Target(prefix="a:" if many < 0.5 else "b:"),
-            "tag": Target(tag="even" if many < 0.5 else "x"),
-            "all": Target(prefix=""),
+            "change": Selector(keys=tuple(chosen)),
+            "delete_many": Selector(keys=tuple(chosen)),
+            "set": Selector(keys=tuple(chosen)),
+            "prefix": Selector(prefix="a:" if many < 0.5 else "b:"),
+            "tag": Selector(tag="even" if many < 0.5 else "x"),
+            "all": Selector(prefix=""),
         }.get(what)
         acts.append(
             Act(

@@ -22,7 +22,7 @@ from core.caching.channel import LocalBus, LocalChannel
 from core.caching.edge_kv import EdgeKV, WriteLimit
 from core.caching.envelope import unseal
 from core.caching.invalidation import Invalidator
-from core.caching.invalidation_log import Stamps, Target
+from core.caching.invalidation_log import InvalidationLog, Selector
 from core.caching.kv import KVStore, MemoryKV, StoreItem
 from core.caching.memory import MemoryCache
 from core.caching.policy import CacheType, Text
@@ -98,7 +98,7 @@ class Changed:
 
     row: int
     process: int
-    target: Target
+    target: Selector
     began: int
     began_at: float
     is_set: bool
@@ -284,9 +284,9 @@ class World:
             self._views.append(view)
             store = SlowDeletes(view, plan, self._platform)
             happened.stores.append(store)
-            stamps = Stamps(lambda: epoch_ms(self._platform), horizon=HORIZON)
+            log = InvalidationLog(lambda: epoch_ms(self._platform), horizon=HORIZON)
             channel = LocalChannel(self._bus) if plan.has_channel else None
-            invalidator = Invalidator(store, stamps, name=f"p{process}", channel=channel)
+            invalidator = Invalidator(store, log, name=f"p{process}", channel=channel)
             self._invalidators.append(invalidator)
             failures, open_for = plan.breaker
             breaker = CircuitBreaker(failures=failures, open_for=open_for)

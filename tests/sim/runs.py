@@ -17,7 +17,7 @@ from core.scenario.replay import prepare
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import warm_state
 from sim.loop import SimLoop
-from sim.model import Database, Outcome, Replication
+from sim.model import Replication, ReplicationOutcome, SeededDatabase
 from sim.simulate import Simulation
 
 NO_CPU: dict[str, str] = dict.fromkeys(
@@ -46,11 +46,11 @@ def small_scenario(*, rate: float = 80.0, **fields: Any) -> Scenario:
     return parse_scenario({**data, "traffic": traffic, **fields}, source="test")
 
 
-def replicate(scenario: Scenario, replication: int) -> Outcome:
+def replicate(scenario: Scenario, replication: int) -> ReplicationOutcome:
     """Return what one replication of *scenario* comes to."""
     prepared = prepare(scenario, replication=replication)
     state = warm_state(scenario, prepared, replication=replication)
-    seeded = Database(scenario, prepare(scenario))
+    seeded = SeededDatabase(scenario, prepare(scenario))
     run = Replication(scenario, prepared, state, seeded, replication=replication)
     try:
         return run.run()

@@ -18,7 +18,7 @@ import pytest
 from core.caching import stale
 from core.caching.flights import Flight, Flights
 from core.caching.invalidation import Invalidator
-from core.caching.invalidation_log import Stamps, Target
+from core.caching.invalidation_log import InvalidationLog, Selector
 from core.caching.kv import MemoryKV, StoreItem
 from core.caching.lifetime import Lifetime, Standing
 from core.caching.memory import MemoryCache
@@ -83,7 +83,7 @@ def full_ttl_on_promotion(patch: pytest.MonkeyPatch) -> None:
 
 
 def invalidation_that_lets_loads_in_flight_pass(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Stamps, "refuses_load", lambda *_: False)
+    patch.setattr(InvalidationLog, "refuses_load", lambda *_: False)
 
 
 def invalidation_whose_flights_are_still_joined(patch: pytest.MonkeyPatch) -> None:
@@ -91,7 +91,7 @@ def invalidation_whose_flights_are_still_joined(patch: pytest.MonkeyPatch) -> No
 
 
 def l2_that_may_answer_with_what_was_invalidated(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Stamps, "refuses", lambda *_: False)
+    patch.setattr(InvalidationLog, "refuses", lambda *_: False)
 
 
 def writes_that_are_not_taken_back(patch: pytest.MonkeyPatch) -> None:
@@ -266,7 +266,7 @@ def test_target_may_name_a_key_twice_while_it_is_loaded() -> None:
         async def main() -> None:
             reading = loop.create_task(small.get(0.0))
             await asyncio.sleep(0.5)
-            await small.cache.invalidator.invalidate(Target(keys=("a:0", "a:0")))
+            await small.cache.invalidator.invalidate(Selector(keys=("a:0", "a:0")))
             await reading
 
         loop.run(main())

@@ -10,7 +10,7 @@ import pytest
 from core.scenario.replay import prepare
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import warm_state
-from sim.model import Database, Replication
+from sim.model import Replication, SeededDatabase
 from sim.simulate import simulate
 from tests.sim.runs import replicate, small_scenario, written
 
@@ -59,7 +59,7 @@ def test_fits_and_what_they_make_of_the_caches_are_all_that_changes() -> None:
 def test_every_process_ends_with_a_model_that_was_fitted_in_the_run(processes: int) -> None:
     scenario = fitting(4, rate=200.0, topology={"processes": processes, "isolates": 2})
     prepared = prepare(scenario)
-    seeded = Database(scenario, prepared)
+    seeded = SeededDatabase(scenario, prepared)
     assert seeded.scheme.number == 1
     run = Replication(scenario, prepared, warm_state(scenario, prepared), seeded)
     try:

@@ -13,7 +13,7 @@ from core.caching.channel import InvalidationChannel
 from core.caching.envelope import Envelope, unseal
 from core.caching.faulty_kv import FaultyKV
 from core.caching.invalidation import Invalidator, Removed
-from core.caching.invalidation_log import Stamps, Target
+from core.caching.invalidation_log import InvalidationLog, Selector
 from core.caching.kv import MemoryKV, StoreItem
 from core.caching.memory import MemoryCache
 from core.caching.policy import CachePolicy, CacheType, Text
@@ -31,10 +31,10 @@ KEY = "user:u1"
 HORIZON = 1_000.0
 
 TARGETS = {
-    "key": Target(keys=(KEY,)),
-    "prefix": Target(prefix="user:"),
-    "tag": Target(tag="users"),
-    "everything": Target(prefix=""),
+    "key": Selector(keys=(KEY,)),
+    "prefix": Selector(prefix="user:"),
+    "tag": Selector(tag="users"),
+    "everything": Selector(prefix=""),
 }
 """Invalidations that all reach KEY under the tag users."""
 
@@ -144,8 +144,8 @@ class Rig:
             self.kv = FaultyKV(self.store, asyncio.sleep)
         else:
             self.clock, self.store, self.kv = self.beside.clock, self.beside.store, self.beside.kv
-        stamps = Stamps(lambda: epoch_ms(self.clock), horizon=self.horizon)
-        self.invalidator = Invalidator(self.kv, stamps, name=self.name, channel=self.channel)
+        log = InvalidationLog(lambda: epoch_ms(self.clock), horizon=self.horizon)
+        self.invalidator = Invalidator(self.kv, log, name=self.name, channel=self.channel)
         self.caches = [
             TieredCache(
                 MemoryCache(max_entries=self.max_entries, max_bytes=self.max_bytes),
@@ -216,7 +216,7 @@ class Rig:
         self, *keys: str, prefix: str | None = None, tag: str | None = None
     ) -> Removed:
         """Invalidate *keys*, or what has *prefix* or *tag*."""
-        return await self.invalidator.invalidate(Target(keys=keys, prefix=prefix, tag=tag))
+        return await self.invalidator.invalidate(Selector(keys=keys, prefix=prefix, tag=tag))
 
     async def in_l2(self, key: str = KEY) -> Envelope | None:
         """Return what the store holds of *key*, its faults aside."""

@@ -9,7 +9,7 @@ import pytest
 
 from core.caching.envelope import seal
 from core.caching.invalidation import Removed
-from core.caching.invalidation_log import Target
+from core.caching.invalidation_log import Selector
 from core.caching.kv import StoreItem
 from core.errors import StoreError
 from core.wire import COLLAPSED, L2_HIT, MISS
@@ -28,7 +28,7 @@ every_target = pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS.k
 
 
 @every_target
-def test_invalidation_reaches_the_l1_of_every_isolate_and_l2(target: Target) -> None:
+def test_invalidation_reaches_the_l1_of_every_isolate_and_l2(target: Selector) -> None:
     rig = Rig(isolates=3)
 
     async def main() -> None:
@@ -86,12 +86,12 @@ def test_the_counts_of_2500_entries_are_true(kind: str) -> None:
 @pytest.mark.parametrize("bad", [{}, {"keys": ("a",), "tag": "t"}, {"prefix": "", "tag": ""}])
 def test_an_invalidation_names_one_kind_of_thing(bad: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="one of them"):
-        Target(**bad)
+        Selector(**bad)
 
 
 @every_target
 def test_a_load_that_began_before_an_invalidation_answers_who_waits_and_nobody_else(
-    target: Target,
+    target: Selector,
 ) -> None:
     rig, loads = Rig(), Loads()
 
@@ -118,7 +118,7 @@ def test_a_load_that_began_before_an_invalidation_answers_who_waits_and_nobody_e
 
 
 @every_target
-def test_a_background_load_that_an_invalidation_overtakes_is_not_kept(target: Target) -> None:
+def test_a_background_load_that_an_invalidation_overtakes_is_not_kept(target: Selector) -> None:
     rig, loads = Rig(policy=switched(stale_while_revalidate=40.0)), Loads()
 
     async def main() -> None:
@@ -136,7 +136,7 @@ def test_a_background_load_that_an_invalidation_overtakes_is_not_kept(target: Ta
 
 
 @every_target
-def test_a_put_that_an_invalidation_overtakes_is_removed_again(target: Target) -> None:
+def test_a_put_that_an_invalidation_overtakes_is_removed_again(target: Selector) -> None:
     rig = Rig()
 
     async def main() -> None:
@@ -152,7 +152,7 @@ def test_a_put_that_an_invalidation_overtakes_is_removed_again(target: Target) -
 
 
 @every_target
-def test_a_put_that_has_not_begun_when_it_is_overtaken_is_not_sent(target: Target) -> None:
+def test_a_put_that_has_not_begun_when_it_is_overtaken_is_not_sent(target: Selector) -> None:
     rig = Rig()
 
     async def main() -> None:
@@ -165,7 +165,7 @@ def test_a_put_that_has_not_begun_when_it_is_overtaken_is_not_sent(target: Targe
 
 
 @every_target
-def test_a_value_in_l2_that_is_older_than_an_invalidation_is_refused(target: Target) -> None:
+def test_a_value_in_l2_that_is_older_than_an_invalidation_is_refused(target: Selector) -> None:
     rig = Rig()
 
     async def main() -> None:
@@ -202,7 +202,7 @@ def test_loads_and_invalidations_of_the_same_millisecond_are_told_apart() -> Non
 
 
 @every_target
-def test_if_l2_does_not_delete_it_says_so_and_the_value_is_refused_here(target: Target) -> None:
+def test_if_l2_does_not_delete_it_says_so_and_the_value_is_refused_here(target: Selector) -> None:
     rig = Rig()
 
     async def main() -> None:

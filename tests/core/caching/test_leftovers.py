@@ -124,12 +124,12 @@ def test_invalidations_are_remembered_for_as_long_as_l2_keeps_a_value() -> None:
         world = World(CachePolicy(l1_ttl=60.0))
         kind = CacheType(name="page", ttl=7 * 86_400.0, codec=Text())
         await world.cache.get(kind, "a", world.load)
-        stamps = world.cache.invalidator.stamps
+        log = world.cache.invalidator.log
         loaded_ms = world.clock.origin_ms
         await world.cache.delete_many(["a"])
         world.clock.advance(6 * 86_400.0)
         await world.cache.delete_many(["b"])
-        assert stamps.refuses("a", (), loaded_ms)
+        assert log.refuses("a", (), loaded_ms)
 
     asyncio.run(main())
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from core.caching.channel import LocalBus, LocalChannel
 from core.caching.envelope import seal
 from core.caching.invalidation import Invalidator, Removed
-from core.caching.invalidation_log import Target
+from core.caching.invalidation_log import Selector
 from core.caching.kv import StoreItem
 from core.errors import StoreError
 from core.wire import L1_HIT, MISS
@@ -56,7 +56,7 @@ class Neighbours:
 
 
 @every_target
-def test_another_process_applies_what_is_invalidated_here(target: Target) -> None:
+def test_another_process_applies_what_is_invalidated_here(target: Selector) -> None:
     both = Neighbours()
     here, there = both.here, both.there
 
@@ -267,4 +267,4 @@ def test_a_process_that_left_the_channel_hears_nothing() -> None:
 def test_a_process_on_a_channel_needs_a_name() -> None:
     rig = Rig()
     with pytest.raises(ValueError, match="name"):
-        Invalidator(rig.kv, rig.invalidator.stamps, channel=LocalChannel(LocalBus()))
+        Invalidator(rig.kv, rig.invalidator.log, channel=LocalChannel(LocalBus()))

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from core.caching.breaker import CircuitBreaker
 from core.caching.channel import LocalBus, LocalChannel
 from core.caching.faulty_kv import Operation
-from core.caching.invalidation_log import Target
+from core.caching.invalidation_log import Selector
 from core.caching.policy import CachePolicy, CacheType, Text
 from core.context import Span
 from core.errors import StoreError
@@ -36,9 +36,9 @@ some_keys = st.lists(keys, min_size=1, max_size=5)
 likely = st.sampled_from([True, True, False])
 isolates = st.integers(0, 2)
 targets = st.one_of(
-    some_keys.map(lambda names: Target(keys=tuple(names))),
-    st.sampled_from(["", "a:", "b:"]).map(lambda prefix: Target(prefix=prefix)),
-    st.sampled_from(["t1", "t2"]).map(lambda tag: Target(tag=tag)),
+    some_keys.map(lambda names: Selector(keys=tuple(names))),
+    st.sampled_from(["", "a:", "b:"]).map(lambda prefix: Selector(prefix=prefix)),
+    st.sampled_from(["t1", "t2"]).map(lambda tag: Selector(tag=tag)),
 )
 SWITCHES: dict[str, tuple[Any, ...]] = {
     "l1_ttl": (0.5, 8.0, 50.0),
@@ -92,7 +92,7 @@ def tags_of(key: str) -> tuple[str, ...]:
     return (f"t{key[-1]}",)
 
 
-def named(target: Target) -> list[str]:
+def named(target: Selector) -> list[str]:
     """Return the KEYS that *target* names."""
     if target.prefix is not None:
         return [key for key in KEYS if key.startswith(target.prefix)]
@@ -303,7 +303,7 @@ class Account(RuleBasedStateMachine):
         isolate=isolates, key=keys, what=targets, process=st.integers(0, 1), is_late=st.booleans()
     )
     def a_load_is_overtaken(
-        self, isolate: int, key: str, what: Target, process: int, is_late: bool
+        self, isolate: int, key: str, what: Selector, process: int, is_late: bool
     ) -> None:
         self.start(self.read(isolate, key))
         self.run_on()
@@ -367,10 +367,12 @@ class Account(RuleBasedStateMachine):
         self.run_on()
 
     @rule(key=keys, is_absent=st.booleans(), what=targets, process=st.integers(0, 1))
-    def writes_and_invalidates(self, key: str, is_absent: bool, what: Target, process: int) -> None:
+    def writes_and_invalidates(
+        self, key: str, is_absent: bool, what: Selector, process: int
+    ) -> None:
         self.replace(key, is_absent, what, process)
 
-    def replace(self, key: str, is_absent: bool, what: Target, process: int) -> None:
+    def replace(self, key: str, is_absent: bool, what: Selector, process: int) -> None:
         """Let *key* have another value, and invalidate *what*."""
         self.put(key, is_absent)
         self.step += 1

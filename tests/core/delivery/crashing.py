@@ -14,7 +14,7 @@ from pathlib import Path
 from core.clock import DATA_EPOCH_MS, ManualClock
 from core.context import Span
 from core.delivery.backlog import Backlog
-from core.delivery.poller import Feed
+from core.delivery.poller import Poller
 from core.delivery.queue import ConversionQueue
 from core.event import Event
 from core.ledger.processor import BatchAttributionProcessor
@@ -84,8 +84,8 @@ async def _live(life: Life, announce: Connection) -> None:
         process, batch_size=3, max_parallel=2, wait=0.0, clock=clock, profiler=profiler,
         max_attempts=1_000_000, backlog=backlog,
     )  # fmt: skip
-    feed = Feed(backlog, queue, clock)
-    await feed.step()
+    poller = Poller(backlog, queue, clock)
+    await poller.step()
     numbers = (
         count(life.first) if life.rounds is None else range(life.first, life.first + life.rounds)
     )
@@ -95,8 +95,8 @@ async def _live(life: Life, announce: Connection) -> None:
             announce.send_bytes(event.event_id.encode())
             if converts and life.in_process:
                 queue.put(f"c{number}")
-        await feed.step()
+        await poller.step()
         await asyncio.sleep(0)
-    while await feed.step() or queue.pending:
+    while await poller.step() or queue.pending:
         await queue.drain()
     await database.close()

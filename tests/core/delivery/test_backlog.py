@@ -14,7 +14,7 @@ from core.attribution.models import MODELS
 from core.clock import ManualClock, epoch_ms
 from core.context import Span
 from core.delivery.backlog import Backlog, BacklogStatus
-from core.delivery.poller import Feed
+from core.delivery.poller import Poller
 from core.delivery.queue import ConversionQueue
 from core.errors import StoreError
 from core.event import Event
@@ -40,7 +40,7 @@ class LoopClock:
 
 
 class Consumer:
-    """One consumer of a shop's queue: its backlog, queue, feed, and what it was handed."""
+    """One consumer of a shop's queue: its backlog, queue, poller, and what it was handed."""
 
     def __init__(self, shop: Shop, name: str, **options: Any) -> None:
         self._shop = shop
@@ -55,7 +55,7 @@ class Consumer:
             self._process, clock=shop.clock, profiler=LatencyProfiler(), backlog=self.backlog,
             **options,
         )  # fmt: skip
-        self.feed = Feed(self.backlog, self.queue, shop.clock)
+        self.poller = Poller(self.backlog, self.queue, shop.clock)
 
     async def _process(self, span: Span, ids: Sequence[str]) -> dict[str, str]:
         self.handed.append((self._shop.loop.time(), [*ids]))
@@ -71,7 +71,7 @@ class Consumer:
 
     async def step(self) -> int:
         """Take what is due and see it through."""
-        taken = await self.feed.step()
+        taken = await self.poller.step()
         await self.queue.drain()
         return taken
 
@@ -177,10 +177,10 @@ def test_feed_renews_what_is_in_hand() -> None:
     async def scene(shop: Shop) -> None:
         await shop.sell("c1", "c2")
         consumer, other = shop.consumer("a", batch_size=10, wait=500.0), shop.consumer("b")
-        assert await consumer.feed.step() == 2
+        assert await consumer.poller.step() == 2
         for step in range(1, 50):
             await shop.loop.until(5.0 * step)
-            assert await consumer.feed.step() == 0
+            assert await consumer.poller.step() == 0
             assert await other.backlog.take(10) == []
         assert (await consumer.backlog.status()).leased == 2
         await consumer.queue.drain()
@@ -193,11 +193,11 @@ def test_feed_takes_no_more_than_there_is_a_hand_for() -> None:
     async def scene(shop: Shop) -> None:
         await shop.sell(*"abcdefg")
         consumer = shop.consumer(batch_size=2, max_parallel=2, wait=1.0)
-        taken = [await consumer.feed.step() for _ in range(3)]
+        taken = [await consumer.poller.step() for _ in range(3)]
         assert taken == [4, 0, 0]
         assert consumer.queue.room == 0
         await consumer.queue.drain()
-        assert [await consumer.feed.step(), consumer.queue.room] == [3, 1]
+        assert [await consumer.poller.step(), consumer.queue.room] == [3, 1]
 
     in_shop(scene)
 
@@ -207,7 +207,7 @@ def test_feed_goes_on_as_soon_as_there_is_room_while_it_takes_all_that_there_is_
         consumer = shop.consumer(batch_size=2, max_parallel=2)
         consumer.seconds = 0.5
         await shop.sell(*(f"c{n:02}" for n in range(10)))
-        running = asyncio.ensure_future(consumer.feed.run(10.0))
+        running = asyncio.ensure_future(consumer.poller.run(10.0))
         await asyncio.sleep(5.0)
         times = [time for time, _ in consumer.handed]
         assert times == [0.0, 0.0, 0.5, 0.5, 1.0]
@@ -230,9 +230,9 @@ def test_feed_that_waits_for_room_renews_what_is_in_hand() -> None:
             process, batch_size=2, max_parallel=1, wait=0.0, clock=shop.clock,
             profiler=LatencyProfiler(), backlog=backlog,
         )  # fmt: skip
-        feed = Feed(backlog, queue, shop.clock)
+        poller = Poller(backlog, queue, shop.clock)
         await shop.sell("c1", "c2", "c3")
-        running = asyncio.ensure_future(feed.run(1.0))
+        running = asyncio.ensure_future(poller.run(1.0))
         for _ in range(3):
             await asyncio.sleep(LEASE)
             status = await backlog.status()
@@ -328,7 +328,7 @@ def test_attempts_that_are_put_off_go_back_to_the_backlog_at_the_end() -> None:
         first = shop.consumer("a", retry_delay=60.0, batch_size=1, max_parallel=3)
         first.fails = lambda ids: ids != ["c3"]
         first.seconds = 7.0
-        await first.feed.step()  # c1 and c2 are put off, c3 takes 7 s
+        await first.poller.step()  # c1 and c2 are put off, c3 takes 7 s
         await shop.loop.until(5.0)
         shop.loop.call_at(5.0, first.queue.put, "late")  # fails while the end is waited for
         await first.queue.finish()
@@ -353,7 +353,7 @@ def test_batch_that_fails_while_its_process_ends_is_not_waited_for() -> None:
         await shop.sell("c1")
         consumer = shop.consumer(retry_delay=60.0, wait=10.0)
         consumer.fails = lambda _: True
-        await consumer.feed.step()
+        await consumer.poller.step()
         assert consumer.handed == []
         await consumer.queue.finish()
         assert (consumer.handed, shop.loop.time()) == ([(0.0, ["c1"])], 0.0)
@@ -368,7 +368,7 @@ def test_store_that_fails_at_the_end_holds_it_up_no_longer() -> None:
         await shop.sell("c1", "c2")
         consumer = shop.consumer(retry_delay=60.0, batch_size=1, max_parallel=2)
         consumer.fails = lambda _: True
-        await consumer.feed.step()
+        await consumer.poller.step()
         draining = asyncio.ensure_future(consumer.queue.drain())
         await shop.loop.until(1.0)
         shop.rows("ALTER TABLE conversion_queue RENAME TO elsewhere")
@@ -473,9 +473,9 @@ def test_only_the_holder_of_a_lease_buries_or_records_a_failure() -> None:
         await shop.loop.until(LEASE)
         assert await second.take(1) == [("c1", 2)]
         await first.record_failure(["c1"], "late news", retry_in=0.0)
-        assert await first.bury(["c1"], "late news") == 0
+        assert await first.dead_letter(["c1"], "late news") == 0
         assert (await second.status()).failed == 0
-        assert await second.bury(["c1"], "true") == 1
+        assert await second.dead_letter(["c1"], "true") == 1
 
     in_shop(scene)
 
@@ -485,7 +485,7 @@ def test_result_that_came_after_its_conversion_was_buried_is_no_dead_letter() ->
         await shop.sell("c1")
         consumer = shop.consumer()
         await consumer.backlog.take(1)
-        await consumer.backlog.bury(["c1"], "no answer in time")
+        await consumer.backlog.dead_letter(["c1"], "no answer in time")
         await consumer.processor.process(Span(is_batch=True), ["c1"])
         assert await consumer.backlog.dead_letters() == []
         assert await consumer.backlog.revive(["c1"]) == 0
@@ -511,7 +511,7 @@ def test_dead_letters_are_listed_beyond_one_page() -> None:
         await shop.sell(*names)
         backlog = shop.consumer().backlog
         await backlog.take(5_000)
-        assert await backlog.bury(names, "all") == 1_203
+        assert await backlog.dead_letter(names, "all") == 1_203
         assert [letter.conversion_id for letter in await backlog.dead_letters()] == names
         assert await backlog.revive(names) == 1_203
 
@@ -599,10 +599,10 @@ def test_feed_outlives_errors_of_the_store() -> None:
             process, batch_size=1, max_parallel=1, wait=0.0, clock=clock,
             profiler=LatencyProfiler(), backlog=backlog,
         )  # fmt: skip
-        feed = Feed(backlog, queue, clock)
+        poller = Poller(backlog, queue, clock)
         database.connection.execute("ALTER TABLE conversion_queue RENAME TO away")
-        running = asyncio.ensure_future(feed.run(0.0))
-        while feed.errors < 3:
+        running = asyncio.ensure_future(poller.run(0.0))
+        while poller.errors < 3:
             await asyncio.sleep(0)
         database.connection.execute("ALTER TABLE away RENAME TO conversion_queue")
         now = epoch_ms(clock)

@@ -358,7 +358,7 @@ def test_faults_add_up(faults: list[Fault], now: float, uniform: float) -> None:
         platform.default = uniform
         schedule = FaultSchedule(tuple(faults), origin=1.0)
         for tier in ("l2", "l3"):
-            seconds, failed = schedule.afflict(tier, now, 8.0, Purpose.L2_READ_FATE, platform)
+            seconds, failed = schedule.apply(tier, now, 8.0, Purpose.L2_READ_FATE, platform)
             active = [f for f in faults if f.tier == tier and f.at <= now - 1.0 < f.at + f.for_]
             assert schedule.active(tier, now) == active
             kinds = [f.kind for f in active]

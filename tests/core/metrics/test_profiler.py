@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from core.clock import ManualClock
 from core.metrics.profile import Threshold
 from core.metrics.profiler import MAX_NAMES, OTHER, LatencyProfiler
-from core.metrics.span import MAX_DEPTH, MAX_STAGES, ProfiledSpan, Stage
+from core.metrics.span import MAX_DEPTH, MAX_STAGES, ProfiledSpan, SpanStage
 
 KINDS = ("request", "query", "cache", "external")
 
@@ -45,10 +45,10 @@ def test_nested_stages_land_on_their_request_as_they_end(
             profiler.record("query", "plan", 0.25)
         profiler.record("cache", "L2", 0.125)
     assert request.stages == (
-        Stage("query", "load_user", 1.25, 0.5, 2, False),
-        Stage("query", "plan", 1.5, 0.25, 2, False),
-        Stage("external", "payment", 1.0, 0.75, 1, False),
-        Stage("cache", "L2", 1.625, 0.125, 1, False),
+        SpanStage("query", "load_user", 1.25, 0.5, 2, False),
+        SpanStage("query", "plan", 1.5, 0.25, 2, False),
+        SpanStage("external", "payment", 1.0, 0.75, 1, False),
+        SpanStage("cache", "L2", 1.625, 0.125, 1, False),
     )
     assert (request.seconds, request.request, query.request) == (1.75, request, request)
     assert query.parent is not None

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from core.metrics.histogram import LatencyHistogram
 from core.metrics.kpi import Outcome, Verdict, judge, parse_kpi, parse_metric
 from core.metrics.record import Audit, RunRecord, Windows
-from core.metrics.verdict import Row, compare, outcome, relative_error, verdicts
+from core.metrics.verdict import ComparisonRow, compare, outcome, relative_error, verdicts
 
 KPIS = (
     parse_kpi("p95_track", "< 100ms", "> 200ms"),
@@ -160,9 +160,11 @@ def test_a_comparison_with_one_side_has_no_error(side: int) -> None:
     assert all((row.predicted is None) == (side == 1) for row in rows)
 
 
-def row(metric: int, predicted: float | None, measured: float | None, *, both: bool = True) -> Row:
+def row(
+    metric: int, predicted: float | None, measured: float | None, *, both: bool = True
+) -> ComparisonRow:
     kpi = KPIS[metric]
-    return Row(
+    return ComparisonRow(
         kpi=kpi,
         predicted=judge(kpi, predicted),
         measured=judge(kpi, measured) if both else None,
@@ -184,6 +186,6 @@ def test_what_was_not_measured_is_ignored_unless_it_is_required() -> None:
 
 
 def test_nothing_at_all_is_not_measured() -> None:
-    empty = Row(kpi=KPIS[0], predicted=None, measured=None, error=None)
+    empty = ComparisonRow(kpi=KPIS[0], predicted=None, measured=None, error=None)
     assert outcome([empty]) is Outcome.NOT_MEASURED
     assert outcome([]) is Outcome.NOT_MEASURED

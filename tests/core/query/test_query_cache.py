@@ -22,7 +22,7 @@ from core.application.cache_entries import (
 from core.attribution.models import MODELS
 from core.attribution.scheme import Scheme
 from core.caching.channel import LocalBus, LocalChannel
-from core.caching.invalidation_log import Target
+from core.caching.invalidation_log import Selector
 from core.caching.keys import cache_key
 from core.caching.kv import MemoryKV
 from core.clock import ManualClock
@@ -118,13 +118,13 @@ def in_world(scene: Callable[[World], Awaitable[None]], **tiers: Any) -> None:
 
 
 TARGETS = [
-    Target(keys=(journey_key("u1"),)),
-    Target(keys=("config:s1", journey_key("u1"))),
-    Target(prefix="journey:"),
-    Target(prefix="jour"),
-    Target(prefix="journey:u1"),
-    Target(prefix=""),
-    Target(tag="user:u1"),
+    Selector(keys=(journey_key("u1"),)),
+    Selector(keys=("config:s1", journey_key("u1"))),
+    Selector(prefix="journey:"),
+    Selector(prefix="jour"),
+    Selector(prefix="journey:u1"),
+    Selector(prefix=""),
+    Selector(tag="user:u1"),
 ]
 
 
@@ -148,7 +148,7 @@ def test_rows_answer_in_place_of_the_database_until_their_time_is_over() -> None
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=str)
-def test_invalidation_reaches_the_rows_here_and_where_it_is_heard(target: Target) -> None:
+def test_invalidation_reaches_the_rows_here_and_where_it_is_heard(target: Selector) -> None:
     async def scene(world: World) -> None:
         await world.visit("email")
         assert await world.sees(world.b) == "email"
@@ -167,7 +167,7 @@ def test_invalidation_reaches_the_rows_here_and_where_it_is_heard(target: Target
 
 @pytest.mark.parametrize("target", TARGETS, ids=str)
 def test_row_that_another_process_has_not_heard_to_be_invalid_is_not_cached_again(
-    target: Target,
+    target: Selector,
 ) -> None:
     async def scene(world: World) -> None:
         await world.visit("email")
@@ -191,7 +191,7 @@ def test_row_that_another_process_has_not_heard_to_be_invalid_is_not_cached_agai
 @pytest.mark.parametrize("target", TARGETS, ids=str)
 @pytest.mark.parametrize("where", ["here", "elsewhere"])
 def test_rows_of_a_load_in_flight_are_not_kept_after_an_invalidation(
-    where: str, target: Target
+    where: str, target: Selector
 ) -> None:
     async def scene(world: World) -> None:
         await world.visit("email")
@@ -217,7 +217,7 @@ def test_lost_messages_empty_the_rows() -> None:
         await world.visit("email")
         await world.sees(world.b)
         await world.visit("google")
-        await world.a.invalidator.invalidate(Target(prefix="journey:"))
+        await world.a.invalidator.invalidate(Selector(prefix="journey:"))
         world.under_way.clear()
         world.bus.interrupt()
         assert await world.sees(world.b) == "google"
@@ -257,7 +257,7 @@ def test_conversion_of_a_long_id_is_not_served_from_its_rows_once_it_is_invalida
         await store("email")
         assert await channel() == "email"
         await store("google")
-        target = Target(keys=(key,)) if by == "keys" else Target(prefix=key)
+        target = Selector(keys=(key,)) if by == "keys" else Selector(prefix=key)
         await (reader if where == "here" else other).invalidator.invalidate(target)
         world.deliver()
         await world.kv.delete(key)
@@ -273,7 +273,7 @@ def test_rows_are_kept_only_where_every_key_and_prefix_of_the_application_finds_
     for kind, key_of in KEYS.items():
         for model in ("linear", "data_driven"):
             whole = key_of(name * times, model)
-            targets = [Target(keys=(whole,)), *(Target(prefix=whole[:n]) for n in LENGTHS)]
+            targets = [Selector(keys=(whole,)), *(Selector(prefix=whole[:n]) for n in LENGTHS)]
             for target in targets:
                 cache = QueryCache(ttl=60.0, max_entries=100, max_bytes=1_000_000)
                 query = put(cache, (kind, name * times, model))
@@ -316,7 +316,7 @@ def test_keys_drop_the_rows_that_they_were_made_of_and_no_others(
 ) -> None:
     cache = QueryCache(ttl=60.0, max_entries=100, max_bytes=1_000_000)
     queries = {put(cache, subject): subject for subject in kept}
-    cache.forget(Target(keys=tuple(KEYS[kind](name, model) for kind, name, model in named)))
+    cache.forget(Selector(keys=tuple(KEYS[kind](name, model) for kind, name, model in named)))
 
     def concerns(subject: tuple[str, str, str]) -> bool:
         kind, name, model = subject
@@ -336,17 +336,17 @@ def test_prefix_drops_the_rows_of_every_key_that_begins_so(kind: str) -> None:
             whole = KEYS[kind](name, model)
             for end in range(len(whole) + 1):
                 query = put(cache, (kind, name, model))
-                cache.forget(Target(prefix=whole[:end]))
+                cache.forget(Selector(prefix=whole[:end]))
                 assert cache.get(query, 1.0) is None, whole[:end]
 
 
 def test_rows_of_another_conversion_stay() -> None:
     cache = QueryCache(ttl=60.0, max_entries=100, max_bytes=1_000_000)
     query = put(cache, ("attribution", "c12", "linear"))
-    cache.forget(Target(keys=(cache_key("attribution", "c1", "linear"), "attribution:c1")))
-    cache.forget(Target(prefix="attribution:c1:"))
+    cache.forget(Selector(keys=(cache_key("attribution", "c1", "linear"), "attribution:c1")))
+    cache.forget(Selector(prefix="attribution:c1:"))
     assert cache.get(query, 1.0) == []
-    cache.forget(Target(prefix="attribution:c1"))
+    cache.forget(Selector(prefix="attribution:c1"))
     assert cache.get(query, 1.0) is None
 
 

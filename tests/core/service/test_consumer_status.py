@@ -13,13 +13,13 @@ from core.metrics.profiler import LatencyProfiler
 from core.query import statements
 from core.query.database import SqliteDatabase
 from core.query.executor import QueryExecutor
-from core.service.consumer_status import Consumed
+from core.service.consumer_status import ConsumerStatus
 
 
 def test_consumer_is_silent_before_its_first_word_and_some_seconds_after_its_last(
     tmp_path: Path,
 ) -> None:
-    clock, consumed = ManualClock(100.0), Consumed(tmp_path)
+    clock, consumed = ManualClock(100.0), ConsumerStatus(tmp_path)
     executor = QueryExecutor(SqliteDatabase(None, inline=True), clock)
     assert consumed.fault(clock.now()) == "it has not started yet"
     consumed.write({"queue_batches": 1}, LatencyProfiler(clock), executor, clock.now())
@@ -35,7 +35,7 @@ def test_consumer_is_silent_before_its_first_word_and_some_seconds_after_its_las
 
 
 def test_statements_and_slow_operations_come_back_from_the_file(tmp_path: Path) -> None:
-    clock, consumed = ManualClock(), Consumed(tmp_path)
+    clock, consumed = ManualClock(), ConsumerStatus(tmp_path)
     assert (consumed.statements(), consumed.slow_log()) == ({}, [])
 
     async def main() -> None:

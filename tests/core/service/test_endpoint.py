@@ -17,7 +17,7 @@ from core.query import statements
 from core.query.database import SqliteDatabase
 from core.service.endpoint import Endpoint
 from core.service.plan import WorkerPlan
-from core.service.process import Reference
+from core.service.process import ServedApplication
 from core.service.requests import BadRequest
 from core.service.responses import Answer
 from core.wire import L1_HIT
@@ -31,13 +31,13 @@ async def receive() -> dict[str, Any]:
     return {"type": "http.request", "body": b"", "more_body": False}
 
 
-def run(folder: Path, handle: Any, ask: Ask) -> Reference:
+def run(folder: Path, handle: Any, ask: Ask) -> ServedApplication:
     """Return the state of a service after *ask* has used an endpoint that *handle* answers."""
 
-    async def main() -> Reference:
+    async def main() -> ServedApplication:
         scenario = small_scenario("endpoint")
         plan = WorkerPlan(scenario=scenario, position=0, folder=folder, redis=None, emulate=False)
-        reference = Reference(plan)
+        reference = ServedApplication(plan)
         await ask(Endpoint("journey", handle, lambda: reference, 1))
         await reference.close()
         return reference
@@ -146,7 +146,7 @@ def test_overloaded_database_has_a_code_of_its_own_and_one_remedy(tmp_path: Path
     run(tmp_path, handle, ask)
 
 
-def answers_by_class(reference: Reference) -> tuple[int, int, int]:
+def answers_by_class(reference: ServedApplication) -> tuple[int, int, int]:
     """Return how many requests were answered 2xx, 4xx and 5xx."""
     counters = reference.counters()
     return counters["responses_2xx"], counters["responses_4xx"], counters["responses_5xx"]

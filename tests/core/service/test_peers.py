@@ -1,4 +1,4 @@
-"""Claims about asking siblings: each one's answer or what is wrong with it, in bounded time."""
+"""Claims about asking peers: each one's answer or what is wrong with it, in bounded time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from core.service.peers import Reply, Siblings
+from core.service.peers import Peers, Reply
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 GOOD = b'HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n{"success":true,"data":{"n":1}}'
@@ -38,7 +38,7 @@ async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 def asked(tmp_path: Path, *answers: Answer | None, patience: float = 30.0) -> list[Reply]:
-    """Return what a worker hears from siblings that answer so; None: nobody listens there."""
+    """Return what a worker hears from peers that answer so; None: nobody listens there."""
 
     async def ask() -> list[Reply]:
         urls, servers = ["http://127.0.0.1:1"], []
@@ -53,8 +53,8 @@ def asked(tmp_path: Path, *answers: Answer | None, patience: float = 30.0) -> li
             urls.append(f"http://127.0.0.1:{port}")
         roster = tmp_path / "workers.json"
         roster.write_text(json.dumps(urls))
-        siblings = Siblings(roster, position=0, count=len(urls), patience=patience)
-        replies = await siblings.ask("POST", "/x?y=z", headers={"Authorization": "A"}, body=b"{}")
+        peers = Peers(roster, position=0, count=len(urls), patience=patience)
+        replies = await peers.ask("POST", "/x?y=z", headers={"Authorization": "A"}, body=b"{}")
         for server in servers:
             server.close()
             await server.wait_closed()
@@ -106,14 +106,14 @@ def test_sibling_that_is_gone_or_hangs_costs_the_patience_and_no_more(tmp_path: 
 
 
 def test_sibling_that_has_not_started_is_named(tmp_path: Path) -> None:
-    siblings = Siblings(tmp_path / "missing", position=1, count=2)
-    (reply,) = asyncio.run(siblings.ask("GET", "/", headers={}))
+    peers = Peers(tmp_path / "missing", position=1, count=2)
+    (reply,) = asyncio.run(peers.ask("GET", "/", headers={}))
     assert (reply.worker, reply.fault) == (0, "it has not started yet")
 
 
 def test_one_process_has_nobody_to_ask(tmp_path: Path) -> None:
-    for siblings in (
-        Siblings(tmp_path / "missing", position=0, count=1),
-        Siblings(None, position=0, count=3),
+    for peers in (
+        Peers(tmp_path / "missing", position=0, count=1),
+        Peers(None, position=0, count=3),
     ):
-        assert asyncio.run(siblings.ask("GET", "/", headers={})) == []
+        assert asyncio.run(peers.ask("GET", "/", headers={})) == []
