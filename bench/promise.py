@@ -19,6 +19,9 @@ LOOKS = (FEWEST_BLOCKS, 2 * FEWEST_BLOCKS, 4 * FEWEST_BLOCKS)
 """Processes after which a promise is judged. Judged after each one, an interval would at some time
 clear a limit by chance."""
 
+SERVICE_HIT = 1.3
+"""The service's L1 hit takes at most so many times the CPU of the bare route."""
+
 
 class Turns(Protocol):
     """Times two things in turns, in this process.

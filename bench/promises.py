@@ -13,15 +13,13 @@ from time import thread_time_ns
 from typing import TYPE_CHECKING, Any
 
 from bench.importing import import_fault
-from bench.promise import Pairs, Promise, Timer, Turns
+from bench.promise import SERVICE_HIT, Pairs, Promise, Timer, Turns
 from bench.service_versions import BEFORE, NO_SLOWER, lacks_revision
 
 # What a measurement imports it imports itself: its process loads nothing else.
 if TYPE_CHECKING:
     from bench.peers import Cache
 
-SERVICE_HIT = 1.3
-"""The service's L1 hit takes at most so many times the CPU of the bare route."""
 
 ENTRIES = 10_000
 TOUCHES = 1_000_000

@@ -21,7 +21,7 @@ import numpy as np
 
 from bench.halves import Speeds
 from bench.loopback import Spent, WrongAnswer, answer_of, drive, request_bytes
-from bench.promises import SERVICE_HIT
+from bench.promise import SERVICE_HIT
 from core.clock import DATA_EPOCH_MS
 from core.endpoints import ENDPOINTS
 from core.errors import EdgeproofError, InputError
