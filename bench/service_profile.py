@@ -36,7 +36,7 @@ Called = tuple[int, int, float]
 _PROBES = ("/bench/profiled_worker.py", "/core/metrics/machine.py")
 """The profile itself, and the probe of the machine's speed: not caused by a request."""
 
-_OURS = ("flushall", "info")
+_OURS = ("dbsize", "flushall", "info")
 """Commands that the measurement itself sends."""
 
 LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (

@@ -19,7 +19,8 @@ from edgeproof.main import main
 from edgeproof.promise import Held, exit_code, hold, table
 from edgeproof.promised import Crashed, InTurns, TimeUp, block_of
 
-END = monotonic() + 600.0
+LIMIT = 600.0
+"""Seconds: no measuring process of a test takes that long."""
 
 
 def promise(**changes: object) -> Promise:
@@ -171,13 +172,13 @@ class TestProcesses:
         of = next(one for one in PROMISES if one.name == name)
         if of.lacks():
             pytest.skip(of.lacks())
-        pairs = block_of(of, 1, END, rounds=4)
+        pairs = block_of(of, 1, monotonic() + LIMIT, rounds=4)
         assert len(pairs) == 4
         assert all(base > 0 and ours > 0 for base, ours in pairs)
 
     def test_fault_of_the_process_is_passed_on(self) -> None:
         with pytest.raises(Crashed, match=r"exit code 1: .*StopIteration"):
-            block_of(promise(name="unheard-of"), 0, END)
+            block_of(promise(name="unheard-of"), 0, monotonic() + LIMIT)
 
     def test_time_limit_ends_it(self) -> None:
         with pytest.raises(TimeUp):
@@ -188,7 +189,9 @@ class TestProcesses:
             return lambda calls: nanoseconds
 
         turns = InTurns(10, number=1)
-        assert turns(timer(100.0), timer(150.0)) == [(100.0, 150.0)] * 10
+        pairs = turns(timer(100.0), timer(150.0))
+        assert {*pairs} == {(100.0, 150.0)}
+        assert 2 <= len(pairs) <= 10  # fewer where the processor is taken away
         assert median(b / a for a, b in turns(timer(1e6), timer(2e6), calls=3)) == 2.0
 
 
