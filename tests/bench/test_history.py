@@ -68,10 +68,38 @@ def test_run_that_was_cut_off_is_left_out_and_said(path: Path, cut: int) -> None
         assert (len(found.entries), found.notes) == (2, ())
     else:
         assert found.entries == (run(1, 1e-6, 2.0),)
-        assert found.notes == (f"{path}: line 2 was cut off and is left out",)
+        assert found.notes == (f"{path}: line 2 is no JSON (cut off?) and is left out",)
     append(path, run(3, 1.2e-6, 2.2))
     assert read(path).entries == (*found.entries, run(3, 1.2e-6, 2.2))
     assert read(path).notes == found.notes
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"schema_version": 2}, "a newer edgeproof wrote schema_version 2: upgrade edgeproof"),
+        ({"schema_version": "1"}, "mend the line, or move it into another file to keep it"),
+        ({"work_ns": float("nan")}, "mend the line, or move it into another file to keep it"),
+    ],
+)
+def test_line_that_cannot_be_used_is_not_told_to_be_thrown_away(
+    path: Path, change: dict[str, object], told: str
+) -> None:
+    first, second = path.read_text().splitlines()
+    path.write_text(f"{first}\n{json.dumps(json.loads(second) | change)}\n")
+    with pytest.raises(InputError) as caught:
+        read(path)
+    (name,) = change
+    assert str(caught.value).startswith(f"{path}: line 2 is no run of a history ({name}: ")
+    assert str(caught.value).endswith(f"); {told}")
+
+
+def test_history_without_any_json_says_that_its_lines_were_left_out(path: Path) -> None:
+    path.write_text("one\n\ntwo\n")
+    with pytest.raises(
+        InputError, match="holds no run; lines that are no JSON and were left out: 2;"
+    ):
+        read(path)
 
 
 def test_run_that_finds_no_room_leaves_the_file_as_it_was(
