@@ -61,8 +61,8 @@ def command(
 ) -> int:
     """Hold what this project promises about its speed: KEPT, BROKEN, UNDECIDED or NOT MEASURED.
 
-    Each promise is a ratio, measured in turns in fresh processes, with a 95 % interval. Exit code
-    1: one is broken; 3: a measuring process failed, and the other promises are held. In CI, what
+    Each promise is a ratio, measured in turns in fresh processes, with an interval at 95 % over the
+    three looks at it. Exit code 1: one is broken; 3: a measuring process failed, and the other promises are held. In CI, what
     could not be measured exits with 4, as with --strict.
     """
     chosen = [promise for promise in PROMISES if select is None or select in promise.name]
