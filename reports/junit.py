@@ -87,7 +87,8 @@ def junit(report: Report) -> bytes:
     """Return JUnit XML with one case per KPI, judged by the side that counts.
 
     A case fails as the gate makes the command fail: with "alert" a missed target alone passes, with
-    strict what is inconclusive fails, and with "model" a prediction that is off has a case. A plan has a case for "some rate meets every KPI" before those of its KPIs.
+    strict what is inconclusive fails, and with "model" a prediction that is off has a case. A plan
+    has a case for "some rate meets every KPI" before those of its KPIs.
     """
     why = failures.text(report.predicted, report.measured)
     cases = [_case(report, row, why) for row in report.rows]

@@ -286,3 +286,28 @@ def test_what_cannot_be_used_is_one_line(
     shown = capsys.readouterr()
     assert shown.err.startswith(f"edgeproof: {words}")
     assert (shown.out, shown.err.count("\n")) == ("", 1)
+
+
+def test_figures_are_shown_and_each_file_without_room_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = Run(
+        figures=(figure("b.py::hit", [1e-6] * 30),), failed=(), not_measured=(),
+        is_interrupted=False, work=1e6, halves=None, line="", json=b"{}",
+    )  # fmt: skip
+    monkeypatch.setattr("edgeproof.benchmarks.run_benchmarks", lambda **_: measured)
+    folder = tmp_path / "gone"
+    monkeypatch.setattr("edgeproof.benchmarks.check_writable", lambda *_: None)
+    arguments = ["--json", "/dev/full", "--save", str(folder / "h.jsonl")]
+    assert main(["bench", "run", *arguments]) == 2
+    shown = capsys.readouterr()
+    assert "b.py::hit" in shown.out
+    save, written = shown.err.splitlines()
+    assert save.startswith(f"edgeproof: --save {folder / 'h.jsonl'}: the run cannot be appended")
+    assert written.startswith("edgeproof: --json /dev/full: cannot be written (No space left")
+
+
+def test_pytest_says_no_empty_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "run", "-k", "nothing"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("edgeproof: ")
