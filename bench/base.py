@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 FILE = Path("bench", "base.json")
 MEASURED = ("core", "sim", "scenarios", "reports", "bench", "constraints.txt")
 """What the benchmarks run; where none of it differs from the base there is nothing to compare."""
+NO_GIT = "there is no git on the PATH"
 _HISTORY = 50
 _FETCH_SECONDS = 60.0
 
@@ -32,7 +35,9 @@ class Found:
 
 def revision(root: Path = ROOT) -> str:
     """Return the pinned commit. Raise InputError if the file does not name one."""
-    found = _data(root).get("revision")
+    data = _data(root)
+    _moves(data, root)
+    found = data.get("revision")
     if not isinstance(found, str) or not re.fullmatch(r"[0-9a-f]{40}", found):
         raise InputError(
             f"{root / FILE}: revision is {found!r}, no commit of 40 digits; "
@@ -58,6 +63,8 @@ def _data(root: Path) -> dict[str, Any]:
 def find(root: Path = ROOT, *, may_fetch: bool) -> Found:
     """Look for the base in the clone at *root*, and fetch it from origin where *may_fetch*."""
     pinned = revision(root)
+    if not has_git():
+        return Found(revision=pinned, absence=NO_GIT, remedy="install git")
     if _git(root, "rev-parse", "--git-dir") is None:
         return Found(
             revision=pinned, absence=f"{root} is no git clone", remedy="clone the repository"
@@ -92,6 +99,8 @@ def move(to: str, reason: str, root: Path = ROOT) -> str:
     reason = " ".join(reason.split())
     if not reason:
         raise InputError("--reason is empty; say why the base moves")
+    if not has_git():
+        raise InputError(f"bench accept-base: {NO_GIT}; install git")
     found = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{to}^{{commit}}")
     if found is None:
         raise InputError(f"{to}: no git revision in {root}; git log lists them")
@@ -101,13 +110,42 @@ def move(to: str, reason: str, root: Path = ROOT) -> str:
             f"{to}: is no ancestor of HEAD, so that a clone may lack it; name a merged revision"
         )
     data = _data(root) if (root / FILE).exists() else {}
+    moves = [*_moves(data, root), {"to": commit, "reason": reason}]
+    text = json.dumps({"revision": commit, "moved": moves[-_HISTORY:]}, indent=1) + "\n"
+    part = root / FILE.with_name(f".{FILE.name}.part")
+    try:
+        try:
+            part.write_text(text, encoding="utf-8")
+            part.replace(root / FILE)
+        except OSError:
+            with suppress(OSError):
+                part.unlink()
+            raise
+    except OSError as error:
+        raise InputError(
+            f"{root / FILE}: cannot be written ({error.strerror}); the base is as it was"
+        ) from None
+    return commit
+
+
+def _moves(data: dict[str, Any], root: Path) -> list[dict[str, str]]:
+    """Return the moves of the base that *data* keeps. Raise InputError if one is none."""
     moves = data.get("moved", [])
     if not isinstance(moves, list):
         raise InputError(f"{root / FILE}: moved is no list; restore the file from git")
-    moves.append({"to": commit, "reason": reason})
-    text = json.dumps({"revision": commit, "moved": moves[-_HISTORY:]}, indent=1) + "\n"
-    (root / FILE).write_text(text, encoding="utf-8")
-    return commit
+    for number, one in enumerate(moves):
+        fields = (one.get("to"), one.get("reason")) if isinstance(one, dict) else ()
+        if not fields or not all(isinstance(field, str) for field in fields):
+            raise InputError(
+                f"{root / FILE}: moved[{number}] is {json.dumps(one)[:80]}, not a revision (to) "
+                "and a reason; restore the file from git"
+            )
+    return moves
+
+
+def has_git() -> bool:
+    """Return whether there is a git to run."""
+    return shutil.which("git") is not None
 
 
 def _has(root: Path, commit: str) -> bool:
@@ -123,6 +161,6 @@ def _git(root: Path, *arguments: str) -> str | None:
             stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
             check=False, timeout=_FETCH_SECONDS,
         )  # fmt: skip
-    except (FileNotFoundError, subprocess.TimeoutExpired):
+    except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout if done.returncode == 0 else None

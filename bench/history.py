@@ -15,12 +15,14 @@ from statistics import median
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from bench.micro import Run
 from core.errors import InputError
 from core.texts import parse_json
 
 MAX_BYTES = 256_000_000
+SCHEMA_VERSION = 1
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -88,7 +90,7 @@ class Entry(_Part):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """The runs of a file in its order, and a note for each line that was cut off."""
+    """The runs of a file in its order, and a note for each line that is left out."""
 
     entries: tuple[Entry, ...]
     notes: tuple[str, ...]
@@ -166,7 +168,7 @@ def read(path: Path) -> History:
         try:
             parse_json(line)
         except ValueError:
-            notes.append(f"{path}: line {number} was cut off and is left out")
+            notes.append(f"{path}: line {number} is no JSON (cut off?) and is left out")
             continue
         try:
             entries.append(Entry.model_validate_json(line))
@@ -175,11 +177,22 @@ def read(path: Path) -> History:
             place = ".".join(map(str, fault["loc"])) or "the line"
             raise InputError(
                 f"{path}: line {number} is no run of a history ({place}: {fault['msg']}); "
-                "remove the line"
+                f"{_remedy(fault)}"
             ) from None
     if not entries:
-        raise InputError(f"{path}: holds no run; make one with edgeproof bench run --save FILE")
+        told = f"; lines that are no JSON and were left out: {len(notes)}" if notes else ""
+        raise InputError(
+            f"{path}: holds no run{told}; make a history with edgeproof bench run --save FILE"
+        )
     return History(entries=tuple(entries), notes=tuple(notes))
+
+
+def _remedy(fault: ErrorDetails) -> str:
+    """Return what to do about a line that is no run; none of it loses what was measured."""
+    given = fault["input"]
+    if fault["loc"] == ("schema_version",) and type(given) is int and given > SCHEMA_VERSION:
+        return f"a newer edgeproof wrote schema_version {given}: upgrade edgeproof"
+    return "mend the line, or move it into another file to keep it"
 
 
 def this_machine() -> Machine:

@@ -7,11 +7,11 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import NormalDist, fmean, median, stdev
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TextIO, cast
 
 from bench.halves import Speeds
 from bench.importing import import_fault
@@ -64,12 +64,14 @@ class Run:
     """The time of the fixed work in the second half over that in the first."""
     line: str
     """What the results start with where the halves' speeds differ."""
+    json: bytes = b""
+    """pytest-benchmark's own format, where it was asked for."""
 
 
 def run_benchmarks(
     *,
     select: str | None = None,
-    json: Path | None = None,
+    with_json: bool = False,
     precision: Precision = Precision(),
     on_benchmark: OnBenchmark | None = None,
     suite: Path = BENCHMARKS,
@@ -77,9 +79,9 @@ def run_benchmarks(
 ) -> Run:
     """Measure the benchmarks of *suite* whose name holds *select*.
 
-    What pytest says of failures goes to standard error. *json*: a file for pytest-benchmark's own
-    format. Raise InputError if pytest-benchmark is not installed, no benchmark was chosen, or an
-    option cannot be used, InvalidRun if pytest itself fails.
+    What pytest says of failures goes to standard error. *with_json*: keep pytest-benchmark's own
+    format, too. Raise InputError if pytest-benchmark is not installed, no benchmark was chosen, or
+    an option cannot be used, InvalidRun if pytest itself fails.
     """
     for name in ("pytest", "pytest_benchmark"):
         if fault := import_fault(name):
@@ -102,19 +104,40 @@ def run_benchmarks(
         ]  # fmt: skip
         if select:
             arguments += ["-k", select]
-        if json:
-            arguments += [f"--benchmark-json={json}"]
-        with redirect_stdout(sys.stderr):
+        # Where it is asked for there may be no room, and what was measured would be lost.
+        file = Path(storage, "run.json")
+        if with_json:
+            arguments += [f"--benchmark-json={file}"]
+        with redirect_stdout(cast(TextIO, _Said(sys.stderr))):
             code = pytest.main(arguments, plugins=[session])
+        data = file.read_bytes() if file.exists() else b""
     if code == pytest.ExitCode.NO_TESTS_COLLECTED:
         raise InputError(f"-k {select}: no benchmark's name holds that; leave -k out to run all")
     if code == pytest.ExitCode.USAGE_ERROR:
-        raise InputError("bench run: pytest cannot use -k or --json as given; see above")
+        raise InputError("bench run: pytest cannot use -k as given; see above")
     if code == pytest.ExitCode.INTERNAL_ERROR:
         raise InvalidRun("bench run: pytest ended by an error of its own; see above")
     # pytest says the same of files that it cannot import: nothing is measured then.
     has_begun = session.begun > 0 or not session.failed
-    return session.run(is_interrupted=code == pytest.ExitCode.INTERRUPTED and has_begun)
+    run = session.run(is_interrupted=code == pytest.ExitCode.INTERRUPTED and has_begun)
+    return replace(run, json=data)
+
+
+class _Said:
+    """Standard error for pytest, whose empty lines part what it does not print here."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._is_start = True
+
+    def write(self, text: str) -> int:
+        if self._is_start and not text.strip("\n"):
+            return len(text)
+        self._is_start = text.endswith("\n")
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _measuring(precision: Precision) -> Iterator[str]:

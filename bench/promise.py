@@ -19,6 +19,9 @@ LOOKS = (FEWEST_BLOCKS, 2 * FEWEST_BLOCKS, 4 * FEWEST_BLOCKS)
 """Processes after which a promise is judged. Judged after each one, an interval would at some time
 clear a limit by chance."""
 
+CONFIDENCE = 1 - 0.05 / len(LOOKS)
+"""Of the interval at each look, so that those of all looks hold at 95 % together (Bonferroni)."""
+
 SERVICE_HIT = 1.3
 """The service's L1 hit takes at most so many times the CPU of the bare route."""
 
@@ -83,8 +86,8 @@ class Verdict:
 def judged(promise: Promise, blocks: Sequence[Pairs]) -> Verdict:
     """Return the verdict on *promise* from the pairs of each process.
 
-    KEPT: the 95 % interval of the ratio lies at or below the limit; BROKEN: it lies above. A time
-    that is no positive number, or a process without turns, makes it UNDECIDED.
+    KEPT: the interval of the ratio, at 95 % over all looks, lies at or below the limit; BROKEN: it
+    lies above. A time that is no positive number, or a process without turns, makes it UNDECIDED.
     """
     if len(blocks) < FEWEST_BLOCKS:
         return _undecided(
@@ -96,7 +99,8 @@ def judged(promise: Promise, blocks: Sequence[Pairs]) -> Verdict:
         return _undecided("a process measured nothing")
     try:
         # One that waited for a processor for long has fewer turns; an interval takes equal ones.
-        ratio = paired_ratio([[ours / base for base, ours in of[:length]] for of in blocks])
+        ratios = [[ours / base for base, ours in of[:length]] for of in blocks]
+        ratio = paired_ratio(ratios, confidence=CONFIDENCE)
     except (ValueError, ZeroDivisionError):
         return _undecided("a time is no positive number")
     if ratio.high <= promise.limit:

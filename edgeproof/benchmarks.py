@@ -13,6 +13,7 @@ import typer
 from bench.history import append, entry
 from bench.micro import CONFIDENCE, Figure, Precision, Run, run_benchmarks
 from core.errors import InputError, InvalidRun
+from edgeproof.ci import write
 from edgeproof.invocation import current
 from edgeproof.paired.options import seconds, share
 from edgeproof.paired.table import duration
@@ -74,13 +75,26 @@ def command(
     if history is not None:
         check_writable(history, "--save")
         current().watch(history)
-    run = run_benchmarks(select=select, json=json, precision=asked, on_benchmark=_tell)
+    run = run_benchmarks(
+        select=select, with_json=json is not None, precision=asked, on_benchmark=_tell
+    )
     for line in lines(run, asked):
         print(printable(line))
     sys.stdout.flush()
-    if history is not None and run.figures:
-        append(history, entry(run, datetime.now(UTC)))
-        print(f"appended to {history}", file=sys.stderr)
+    faults = []
+    try:
+        if history is not None and run.figures:
+            append(history, entry(run, datetime.now(UTC)))
+            print(f"appended to {history}", file=sys.stderr)
+    except InputError as error:
+        faults.append(f"--save {error}")
+    try:
+        if json is not None and run.json:
+            write(json, run.json)
+    except InputError as error:
+        faults.append(f"--json {error}")
+    if faults:
+        raise InputError("\n".join(faults))
     if run.is_interrupted:
         return 130
     if not (run.figures or run.failed):

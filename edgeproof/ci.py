@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +19,19 @@ from core.scenario.kpi_lines import kpi_lines
 from edgeproof.invocation import Invocation, current
 from edgeproof.notices import notice
 from reports.finding import Finding, code_quality, inert, workflow_commands
+from reports.junit import Case, written
+
+QUALITY, JUNIT = "--code-quality", "--junit"
+
+
+def keep_file(
+    context: typer.Context, option: typer.CallbackParam, path: Path | None
+) -> Path | None:
+    """Remember a file for CI systems before any other option can fail."""
+    if path is not None:
+        current().files[option.opts[0]] = path
+    return path
+
 
 GithubOption = Annotated[
     bool | None,
@@ -31,17 +45,19 @@ GithubOption = Annotated[
 QualityOption = Annotated[
     Path | None,
     typer.Option(
-        "--code-quality",
+        QUALITY,
         metavar="FILE",
         help="Write what fails in GitLab's Code Quality format.",
         rich_help_panel="CI",
+        callback=keep_file,
+        is_eager=True,
     ),
 ]
 JunitOption = Annotated[
     Path | None,
     typer.Option(
-        "--junit", metavar="FILE", help="Write a JUnit test case for each benchmark.",
-        rich_help_panel="CI",
+        JUNIT, metavar="FILE", help="Write a JUnit test case for each benchmark.",
+        rich_help_panel="CI", callback=keep_file, is_eager=True,
     ),
 ]  # fmt: skip
 
@@ -92,34 +108,65 @@ def is_in_ci(environment: Mapping[str, str]) -> bool:
 def tell_error(invocation: Invocation, text: str) -> str:
     """Annotate what ended a command before it had a verdict, on standard error.
 
-    Return *text* as it may be printed there: so that GitHub's runner obeys none of it.
+    The files that options name for CI systems hold it, too: one of an earlier run would pass for
+    this one's. Return *text* as it may be printed: so that GitHub's runner obeys none of it.
     """
     is_github = on_github() if invocation.is_github is None else invocation.is_github
-    if not is_github:
-        return text
-    if invocation.is_told:
-        return inert(text)
     line = re.search(r"\(at line (\d+),", text)
     found = Finding(
         level="error", severity="blocker", check="error", subject="edgeproof", title="edgeproof",
         message=text, path=relative(Path(text.partition(": ")[0])),
         line=None if line is None else int(line[1]),
     )  # fmt: skip
-    for command in workflow_commands([found]):
-        print(command, file=sys.stderr)
+    _answer(invocation, found)
+    if not is_github:
+        return text
+    if not invocation.is_told:
+        for command in workflow_commands([found]):
+            print(command, file=sys.stderr)
     return inert(text)
+
+
+def interrupted(invocation: Invocation, text: str) -> None:
+    """Let the files for CI systems say that a command was interrupted before it had a verdict."""
+    found = Finding(
+        level="error", severity="blocker", check="interrupted", subject="edgeproof",
+        title="interrupted", message=text,
+    )  # fmt: skip
+    _answer(invocation, found)
+
+
+def _answer(invocation: Invocation, found: Finding) -> None:
+    """Write *found* into each file for CI systems that does not hold this run's words yet."""
+    case = Case(
+        group="edgeproof", name=found.title, kind="error", type=found.check, message=found.message
+    )
+    data = {
+        QUALITY: lambda: code_quality([found], otherwise="edgeproof"),
+        JUNIT: lambda: written([case], name="edgeproof"),
+    }
+    places = [os.path.realpath(path) for path in invocation.files.values()]
+    for option, path in invocation.files.items():
+        if path in invocation.answered or places.count(os.path.realpath(path)) > 1:
+            continue
+        with suppress(InputError):  # the error itself is told; that this is not written is less
+            write(path, data[option]())
 
 
 def chosen_ci(github: bool | None, quality: Path | None = None, junit: Path | None = None) -> Ci:
     """Return what the options and the environment ask for; InputError for a file in no folder."""
-    for name, path in (("--code-quality", quality), ("--junit", junit)):
+    for name, path in ((QUALITY, quality), (JUNIT, junit)):
         if path is None:
             continue
         if path.is_dir():
             raise InputError(f"{name} {path}: is a folder; name a file")
         if not path.parent.is_dir():
             raise InputError(f"{name} {path}: there is no folder {path.parent}; make it first")
-    if quality is not None and junit is not None and quality.resolve() == junit.resolve():
+    if (
+        quality is not None
+        and junit is not None
+        and os.path.realpath(quality) == os.path.realpath(junit)
+    ):
         raise InputError(f"--junit {junit}: is the file of --code-quality, too; name two")
     is_github = on_github() if github is None else github
     current().is_github = is_github
@@ -132,6 +179,7 @@ def write(path: Path, data: bytes) -> None:
     """Write *data* to a file that an option names; InputError if that cannot be done."""
     try:
         path.write_bytes(data)
+        current().answered.add(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); name another") from None
 
@@ -196,6 +244,6 @@ def relative(file: Path) -> str | None:
         inside = found.relative_to(Path(root).resolve())
         if found.is_file() and "site-packages" not in inside.parts:
             return inside.as_posix()
-    except (OSError, ValueError):
+    except (OSError, RuntimeError, ValueError):  # RuntimeError: links in a circle
         return None
     return None

@@ -74,6 +74,9 @@ def finish(
         notes=notes,
         required=options.required,
         seconds=sum(facts["wall_seconds"].values()) if facts else None,
+        gate=options.gate,
+        strict=options.strict,
+        model_holds=model_holds,
     )
     write_report(folder, report)
     say, gated = options.ci.line, outcomes(rows, options.gate)

@@ -17,7 +17,7 @@ from bench import golden
 from bench.golden import Checked, Subject
 from core.errors import InputError
 from edgeproof import golden_findings
-from edgeproof.ci import GithubOption, QualityOption, chosen_ci, write
+from edgeproof.ci import JUNIT, GithubOption, QualityOption, chosen_ci, keep_file, write
 from edgeproof.invocation import current
 from edgeproof.options import (
     JsonOption,
@@ -51,7 +51,8 @@ GoldenOption = Annotated[
 JunitOption = Annotated[
     Path | None,
     typer.Option(
-        "--junit", metavar="FILE", help="Write a JUnit test case for each scenario.",
+        JUNIT, metavar="FILE", help="Write a JUnit test case for each scenario.",
+        callback=keep_file, is_eager=True,
         rich_help_panel="CI",
     ),
 ]  # fmt: skip

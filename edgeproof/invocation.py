@@ -16,12 +16,15 @@ class Invocation:
     """One run of the command line: its arguments, and the places that it may write to.
 
     is_github: whether its words go to GitHub's runner, None before that is known. is_told: whether
-    CI systems have been told what it came to.
+    CI systems have been told what it came to. files: what options name for CI systems, by option.
+    answered: those of them that hold this run's words.
     """
 
     arguments: tuple[str, ...] = ()
     is_github: bool | None = None
     is_told: bool = False
+    files: dict[str, Path] = field(default_factory=dict)
+    answered: set[Path] = field(default_factory=set)
     _places: list[tuple[Path, _State, bool]] = field(default_factory=list)
 
     def watch(self, place: Path, *, is_new: bool = False) -> None:

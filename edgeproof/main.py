@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import typer
 
@@ -26,7 +27,7 @@ from edgeproof import (
     simulate,
     upkeep,
 )
-from edgeproof.ci import tell_error
+from edgeproof.ci import JUNIT, QUALITY, interrupted, tell_error
 from edgeproof.invocation import Invocation, begin
 from reports.words import printable
 
@@ -34,6 +35,9 @@ EXIT_CODES = """
 Exit codes: 0 all targets met; 1 a KPI misses its target; 2 usage or bad input; 3 the run cannot be
 trusted; 4 inconclusive (with --strict); 130 interrupted.
 """
+
+_OURS = Path(__file__).parents[1] if "site-packages" in __file__ else Path(__file__).parent
+_MOST_OF_NAME = 200
 
 app = typer.Typer(
     name="edgeproof",
@@ -69,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except typer.Abort:
         return _interrupted(invocation)
     except typer.TyperException as error:
+        _find_files(invocation, error)
         return _end(invocation, _usage(error), 2)
     except InvalidRun as error:
         return _end(invocation, str(error), 3)
@@ -81,21 +86,55 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
-            if error.filename is None:
-                return _say(f"the output cannot be written ({error.strerror}); make room for it", 2)
-            where = f"{error.filename}: cannot be written ({error.strerror})"
-            return _say(f"{where}; give another --out DIR", 2)
+        if told := _told(error):
+            return _end(invocation, told, 2)
+        raise
+    except RuntimeError as error:
+        if str(error).startswith("Symlink loop from "):  # Path.resolve's, before Python 3.13
+            return _end(invocation, f"{error}: a link that leads to itself; give another path", 2)
         raise
     if result == 130:  # what typer makes of Ctrl-C
         return _interrupted(invocation)
     return result if isinstance(result, int) else 0
 
 
+def _told(error: OSError) -> str:
+    """Return one line on a path, or an output, that cannot be used; "" for a fault of our own."""
+    is_output = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+    if error.filename is None:
+        if is_output:
+            return f"the output cannot be written ({error.strerror}); make room for it"
+        if error.errno in (errno.EIO, errno.EFBIG, errno.ENXIO, errno.ESTALE, errno.ENOENT):
+            return f"a file or folder cannot be used ({error.strerror}); check the working folder"
+        return ""
+    name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
+    if not name or Path(name).absolute().is_relative_to(_OURS):
+        return ""  # what we come with is missing or broken: its traceback says where
+    if is_output:
+        return f"{name}: cannot be written ({error.strerror}); give another --out DIR"
+    shown = name if len(name) <= _MOST_OF_NAME else f"{name[:_MOST_OF_NAME]}…"
+    return f"{shown}: cannot be used ({error.strerror}); give another path"
+
+
+def _find_files(invocation: Invocation, error: typer.TyperException) -> None:
+    """Remember the files for CI systems of a command line that was not read to its end."""
+    context = getattr(error, "ctx", None)
+    known = {name for one in context.command.params for name in one.opts} if context else set()
+    words = invocation.arguments
+    for option in {QUALITY, JUNIT} & known:
+        for position, word in enumerate(words):
+            name, mark, value = word.partition("=")
+            value = value if mark else "".join(words[position + 1 : position + 2])
+            if name == option and value and not value.startswith("-"):
+                invocation.files.setdefault(option, Path(value))
+
+
 def _interrupted(invocation: Invocation) -> int:
     # What the interrupt struck between its making and its start never runs, which needs no saying.
     warnings.filterwarnings("ignore", r"coroutine .* was never awaited", RuntimeWarning)
-    return _say(f"interrupted; {invocation.end_early()}", 130)
+    text = f"interrupted; {invocation.end_early()}"
+    interrupted(invocation, text)
+    return _say(text, 130)
 
 
 def _end(invocation: Invocation, text: str, code: int) -> int:

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Annotated, Any
 
@@ -61,9 +61,9 @@ def command(
 ) -> int:
     """Hold what this project promises about its speed: KEPT, BROKEN, UNDECIDED or NOT MEASURED.
 
-    Each promise is a ratio, measured in turns in fresh processes, with a 95 % interval. Exit code
-    1: one is broken; 3: a measuring process failed, and the other promises are held. In CI, what
-    could not be measured exits with 4, as with --strict.
+    Each promise is a ratio, measured in turns in fresh processes, with an interval at 95 % over the
+    three looks at it. Exit code 1: one is broken; 3: a measuring process failed, and the other
+    promises are held. In CI, what could not be measured exits with 4, as with --strict.
     """
     chosen = [promise for promise in PROMISES if select is None or select in promise.name]
     if not chosen:
@@ -79,6 +79,9 @@ def command(
         hold(held, budget=limit, measure=block_of, speeds=speeds, say=_note)
     except KeyboardInterrupt:
         is_interrupted = True
+        for one in held:
+            if one.verdict.word is Word.UNDECIDED:
+                one.verdict = replace(one.verdict, reason="interrupted before it was decided")
     code = exit_code([one.verdict for one in held], strict=strict, environment=os.environ)
     code = 3 if any(one.fault for one in held) else code
     code = 130 if is_interrupted else code

@@ -86,12 +86,22 @@ def _lines(text: str) -> str:
 def junit(report: Report) -> bytes:
     """Return JUnit XML with one case per KPI, judged by the side that counts.
 
-    A plan has a case for "some rate meets every KPI" before those of its KPIs.
+    A case fails as the gate makes the command fail: with "alert" a missed target alone passes, with
+    strict what is inconclusive fails, and with "model" a prediction that is off has a case. A plan
+    has a case for "some rate meets every KPI" before those of its KPIs.
     """
     why = failures.text(report.predicted, report.measured)
     cases = [_case(report, row, why) for row in report.rows]
     if report.is_plan and report.plan is not None:
         cases = [*_planned(report.plan, report.sentence)]
+    if report.gate == "model" and not report.model_holds and report.outcome is not Outcome.INVALID:
+        told = report.model_verdict or "the prediction is off"
+        cases.append(
+            Case(
+                group="edgeproof.model", name="the prediction holds", kind="failure", type="model",
+                message=told,
+            )
+        )  # fmt: skip
     return written(
         cases,
         name=report.title,
@@ -104,8 +114,13 @@ def _case(report: Report, row: ComparisonRow, why: str) -> Case:
     outcome, reason = report.reason(row)
     kind = _KINDS.get(outcome)
     verdict = words.decisive(row)
-    if outcome is Outcome.INCONCLUSIVE and verdict is not None and verdict.misses:
-        kind = "failure"  # as its command exits: the target is missed, the alert line is open
+    is_alert = report.gate == "alert"
+    if outcome is Outcome.WARN and is_alert:
+        kind = None
+    if outcome is Outcome.INCONCLUSIVE and verdict is not None:
+        # A target that is missed for sure, with the alert line open, ends the command with 1.
+        is_failure = report.strict or (verdict.misses and not is_alert)
+        kind = "failure" if is_failure else "skipped"
     return Case(
         group="edgeproof.kpi",
         name=row.kpi.name,

@@ -20,6 +20,7 @@ class Report:
     kpis: needed for a plan without rows, otherwise those of the rows. model_verdict: a sentence on
     how far the prediction can be believed. facts: label and value. required: KPIs that count as
     failed where they were not measured. seconds: what the run took, None if that is not known.
+    gate, strict, model_holds: what decided the command's exit code, for junit.xml to agree with it.
     """
 
     title: str
@@ -34,6 +35,9 @@ class Report:
     notes: Sequence[str] = ()
     required: Sequence[str] = ()
     seconds: float | None = None
+    gate: str = "target"
+    strict: bool = False
+    model_holds: bool = True
 
     @property
     def judged(self) -> Sequence[Kpi]:

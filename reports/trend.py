@@ -118,8 +118,9 @@ def _panel(axes: Axes, one: Trend) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(3))
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _version(one.versions, round(x))))
+    last = _level(one, len(one.steps)) / size
     axes.annotate(
-        f"{values[-1]:.3g} {unit}", xy=(len(values) + 0.7, values[-1]), xytext=(4, 0),
+        f"level\n{last:.3g} {unit}", xy=(len(values) + 0.7, last), xytext=(4, 0),
         textcoords="offset points", va="center", fontsize=8.5, fontweight="bold",
         color=style.BLUE, annotation_clip=False,
     )  # fmt: skip

@@ -56,7 +56,15 @@ def test_a_base_that_clones_may_lack_or_without_reason_is_refused(merged: Path) 
             move(to, reason, merged)
 
 
-@pytest.mark.parametrize("text", ["{}", "[]", '{"revision": "main"}', "{"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}", "[]", '{"revision": "main"}', "{",
+        f'{{"revision": "{"0" * 40}", "moved": 5}}',
+        f'{{"revision": "{"0" * 40}", "moved": [{{"to": "a", "reason": "b"}}, 5]}}',
+        f'{{"revision": "{"0" * 40}", "moved": [{{"to": "a"}}]}}',
+    ],
+)  # fmt: skip
 def test_a_file_that_names_no_commit_is_named(merged: Path, text: str) -> None:
     (merged / FILE).write_text(text)
     with pytest.raises(InputError, match=r"base\.json: .*restore"):
@@ -105,3 +113,36 @@ def test_a_base_that_cannot_be_had_is_skipped_by_a_user_and_fails_in_ci(
     assert main(["bench", "compare-base"]) == 2
     (line,) = capfd.readouterr().err.splitlines()
     assert "neither in this clone nor to be had from origin" in line
+
+
+def test_without_git_a_user_is_told_and_ci_fails(
+    merged: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "find", lambda may_fetch: find(merged, may_fetch=may_fetch))
+    monkeypatch.setenv("PATH", str(merged))
+    for ci, code in (("", 0), ("true", 2)):
+        monkeypatch.setenv("CI", ci)
+        assert main(["bench", "compare-base"]) == code
+        out, err = capfd.readouterr()
+        (line,) = (out + err).splitlines()
+        assert "bench compare-base: there is no git on the PATH; install git" in line
+    with pytest.raises(InputError, match="accept-base: there is no git on the PATH; install git"):
+        move("HEAD", "why", merged)
+
+
+def test_a_base_that_cannot_be_written_stays_as_it_was(
+    merged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (merged / FILE).read_bytes()
+
+    def full(path: Path, text: str, **_: object) -> None:
+        path.write_bytes(text[:5].encode())
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(InputError, match=r"base\.json: cannot be written \(No space left"):
+        move("HEAD", "why", merged)
+    assert (merged / FILE).read_bytes() == before
+    assert [path.name for path in (merged / "bench").iterdir() if "base" in path.name] == [
+        "base.json"
+    ]

@@ -68,10 +68,38 @@ def test_run_that_was_cut_off_is_left_out_and_said(path: Path, cut: int) -> None
         assert (len(found.entries), found.notes) == (2, ())
     else:
         assert found.entries == (run(1, 1e-6, 2.0),)
-        assert found.notes == (f"{path}: line 2 was cut off and is left out",)
+        assert found.notes == (f"{path}: line 2 is no JSON (cut off?) and is left out",)
     append(path, run(3, 1.2e-6, 2.2))
     assert read(path).entries == (*found.entries, run(3, 1.2e-6, 2.2))
     assert read(path).notes == found.notes
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"schema_version": 2}, "a newer edgeproof wrote schema_version 2: upgrade edgeproof"),
+        ({"schema_version": "1"}, "mend the line, or move it into another file to keep it"),
+        ({"work_ns": float("nan")}, "mend the line, or move it into another file to keep it"),
+    ],
+)
+def test_line_that_cannot_be_used_is_not_told_to_be_thrown_away(
+    path: Path, change: dict[str, object], told: str
+) -> None:
+    first, second = path.read_text().splitlines()
+    path.write_text(f"{first}\n{json.dumps(json.loads(second) | change)}\n")
+    with pytest.raises(InputError) as caught:
+        read(path)
+    (name,) = change
+    assert str(caught.value).startswith(f"{path}: line 2 is no run of a history ({name}: ")
+    assert str(caught.value).endswith(f"); {told}")
+
+
+def test_history_without_any_json_says_that_its_lines_were_left_out(path: Path) -> None:
+    path.write_text("one\n\ntwo\n")
+    with pytest.raises(
+        InputError, match="holds no run; lines that are no JSON and were left out: 2;"
+    ):
+        read(path)
 
 
 def test_run_that_finds_no_room_leaves_the_file_as_it_was(
@@ -258,3 +286,28 @@ def test_what_cannot_be_used_is_one_line(
     shown = capsys.readouterr()
     assert shown.err.startswith(f"edgeproof: {words}")
     assert (shown.out, shown.err.count("\n")) == ("", 1)
+
+
+def test_figures_are_shown_and_each_file_without_room_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = Run(
+        figures=(figure("b.py::hit", [1e-6] * 30),), failed=(), not_measured=(),
+        is_interrupted=False, work=1e6, halves=None, line="", json=b"{}",
+    )  # fmt: skip
+    monkeypatch.setattr("edgeproof.benchmarks.run_benchmarks", lambda **_: measured)
+    folder = tmp_path / "gone"
+    monkeypatch.setattr("edgeproof.benchmarks.check_writable", lambda *_: None)
+    arguments = ["--json", "/dev/full", "--save", str(folder / "h.jsonl")]
+    assert main(["bench", "run", *arguments]) == 2
+    shown = capsys.readouterr()
+    assert "b.py::hit" in shown.out
+    save, written = shown.err.splitlines()
+    assert save.startswith(f"edgeproof: --save {folder / 'h.jsonl'}: the run cannot be appended")
+    assert written.startswith("edgeproof: --json /dev/full: cannot be written (No space left")
+
+
+def test_pytest_says_no_empty_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "run", "-k", "nothing"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("edgeproof: ")

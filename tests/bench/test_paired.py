@@ -37,3 +37,11 @@ def test_the_same_ratios_give_the_same_interval() -> None:
 def test_what_gives_no_interval_is_refused(blocks: list[list[float]]) -> None:
     with pytest.raises(ValueError, match=r"ratio|interval"):
         paired_ratio(blocks)
+
+
+def test_more_confidence_takes_a_wider_interval_and_no_more_than_resamples_tell() -> None:
+    blocks = np.random.default_rng(3).normal(1, 0.02, (8, 5)).tolist()
+    usual, wide = paired_ratio(blocks), paired_ratio(blocks, confidence=0.99)
+    assert wide.low < usual.low < usual.median == wide.median < usual.high < wide.high
+    with pytest.raises(ValueError, match="confidence"):
+        paired_ratio(blocks, confidence=0.9999)

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -305,3 +306,63 @@ def test_bad_input_is_annotated_once(
     assert main([*line.split(), "--no-github"]) == 2
     if line != "simulate":  # refused before its options are known
         assert "error" not in [one.name for one in commands(capsys.readouterr().err)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("bench", "check", "none.toml"), "none.toml: no such scenario file"),
+        (("bench", "check", "--nosuch"), "No such option: --nosuch"),
+        (("bench", "compare", "none"), "bench compare: none: no such folder"),
+    ],
+)
+def test_what_has_no_verdict_replaces_the_files_of_an_earlier_run(
+    arguments: tuple[str, ...], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("j.xml").write_text("earlier")
+    Path("q.json").write_text("earlier")
+    assert main([*arguments, "--junit", "j.xml", "--code-quality=q.json"]) == 2
+    (case,) = ElementTree.parse("j.xml").iter("testcase")
+    (fault,) = case.findall("error")
+    assert fault.get("message", "").startswith(told)
+    (found,) = json.loads(Path("q.json").read_bytes())
+    assert (found["description"].startswith(told), found["severity"]) == (True, "blocker")
+
+
+def test_an_interrupted_run_replaces_the_files_of_an_earlier_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bench.golden.check", interrupt)
+    file = tmp_path / "j.xml"
+    file.write_text("earlier")
+    assert main(["bench", "check", "--junit", str(file)]) == 130
+    (fault,) = ElementTree.parse(file).iter("error")
+    assert fault.get("type") == "interrupted"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("bench", "history"), ("bench", "history", "--out"), ("bench", "run", "--json"),
+        ("bench", "check", "--golden"), ("bench", "check", "--junit"), ("simulate",),
+        ("attribute", "--paths"), ("report",), ("bench", "compare"), ("bench", "run", "--save"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_path_that_cannot_be_used_is_one_line(
+    command: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("f").touch()
+    Path("loop").symlink_to("loop")
+    for name in ("f/x.svg", f"{'a' * 5000}.svg", "loop/x.svg"):
+        assert main([*command, name]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("edgeproof: ")

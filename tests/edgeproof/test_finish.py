@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import sys
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,8 @@ from core.metrics.kpi import Interval, Outcome, judge, parse_kpi
 from core.metrics.verdict import ComparisonRow
 from edgeproof.finish import exit_code, outcomes, show_table
 from edgeproof.options import judging
+from reports.junit import junit
+from reports.report import Report
 
 
 class Terminal(io.StringIO):
@@ -90,6 +93,7 @@ TRACK = parse_kpi("p95_track", "< 100ms", "> 200ms")
         ((0.05, 0.09), 0, 0, 0),
         ((0.05, 0.15), 0, 0, 4),  # may meet the target
         ((0.15, 0.25), 1, 0, 4),  # surely misses it, and may cross the alert line
+        ((0.12, 0.15), 1, 0, 0),  # surely misses it, and nothing else
         ((0.25, 0.30), 1, 1, 1),
     ],
 )
@@ -101,9 +105,24 @@ def test_a_sure_miss_of_the_target_is_a_miss_though_the_alert_line_is_open(
 
     def code(gate: str, *, is_strict: bool = False) -> int:
         options = judging(gate, None, strict=is_strict, plain=True, as_json=False)
-        return exit_code(verdict.outcome, [*outcomes(rows, gate).values()], options)
+        code = exit_code(verdict.outcome, [*outcomes(rows, gate).values()], options)
+        report = Report(title="t", rows=rows, outcome=verdict.outcome, gate=gate, strict=is_strict)
+        failures = [*ElementTree.fromstring(junit(report)).iter("failure")]
+        assert bool(failures) == bool(code)  # what CI shows is what ends the job
+        return code
 
     assert code("target") == target
     assert code("alert") == alert
     assert code("alert", is_strict=True) == strict
     assert (verdict.outcome is Outcome.PASS) == (interval[1] < 0.1)
+
+
+def test_a_prediction_that_is_off_fails_a_case_at_the_gate_on_the_model() -> None:
+    verdict = judge(TRACK, 0.05, (0.04, 0.06), runs=10)
+    rows = [ComparisonRow(kpi=TRACK, predicted=verdict, measured=None, error=None)]
+    report = Report(
+        title="t", rows=rows, outcome=verdict.outcome, model_verdict="off by 50 %",
+        gate="model", model_holds=False,
+    )  # fmt: skip
+    (failure,) = ElementTree.fromstring(junit(report)).iter("failure")
+    assert failure.get("message") == "off by 50 %"

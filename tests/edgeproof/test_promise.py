@@ -11,6 +11,7 @@ from time import monotonic
 import pytest
 
 from bench.halves import Speeds
+from bench.paired import paired_ratio
 from bench.promise import LOOKS, Pairs, Promise, Timer, Verdict, Word, judged
 from bench.promises import PROMISES
 from core.context import Purpose
@@ -47,6 +48,19 @@ def test_verdict_is_that_of_the_whole_interval(ratio: float, spread: float, word
     assert verdict.ratio is not None
     assert verdict.ratio.low <= ratio * 1.02
     assert verdict.ratio.high >= ratio * 0.98
+
+
+def test_what_one_look_alone_would_decide_stays_open() -> None:
+    blocks = planted(1.0)
+    ratios = [[ours / base for base, ours in block] for block in blocks]
+    alone, corrected = paired_ratio(ratios), paired_ratio(ratios, confidence=1 - 0.05 / len(LOOKS))
+    for near, far, word in (
+        (alone.high, corrected.high, Word.KEPT), (alone.low, corrected.low, Word.BROKEN),
+    ):  # fmt: skip
+        assert near != far
+        assert judged(promise(limit=(near + far) / 2), blocks).word is Word.UNDECIDED
+        beyond = far + (far - near)
+        assert judged(promise(limit=beyond), blocks).word is word
 
 
 def test_too_few_processes_decide_nothing_and_the_reason_says_so() -> None:
