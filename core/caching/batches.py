@@ -18,7 +18,10 @@ from core.errors import StoreError
 from core.wire import BYPASS, L2_HIT, MISS, NEGATIVE
 
 LoadMany = Callable[[Sequence[str]], Awaitable[Mapping[str, Any]] | Mapping[str, Any]]
-"""Loads the values of keys, as a coroutine function or a plain one; a key that it leaves out, or gives None, has no value."""
+"""Loads the values of keys, as a coroutine function or a plain one.
+
+A key that it leaves out, or gives None, has no value.
+"""
 
 
 async def get_many(
