@@ -9,27 +9,13 @@ import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from core.errors import EdgeproofError, InvalidRun
-from edgeproof import (
-    attribute,
-    bench,
-    load,
-    outbox,
-    plan,
-    prove,
-    queue,
-    report,
-    scenario,
-    serve,
-    simulate,
-    upkeep,
-)
-from edgeproof.ci import JUNIT, QUALITY, interrupted, tell_error
+from core.errors import EdgeproofError, InputError, InvalidRun
+from edgeproof.group import RootGroup
 from edgeproof.invocation import Invocation, begin
-from reports.words import printable
 
 EXIT_CODES = """
 Exit codes: 0 all targets met; 1 a KPI misses its target; 2 usage or bad input; 3 the run cannot be
@@ -43,33 +29,43 @@ app = typer.Typer(
     name="edgeproof",
     help="Will it hold, does it hold, and can the answer be believed? Simulates and load-tests the "
     "performance layer of an edge CDP from one scenario file." + EXIT_CODES,
+    cls=RootGroup,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("simulate")(simulate.command)
-app.command("serve")(serve.command)
-app.command("load")(load.command)
-app.command("prove")(prove.command)
-app.command("plan")(plan.command)
-app.command("report")(report.command)
-attribute.app.command("fit")(upkeep.fit)
-attribute.app.command("store")(upkeep.store)
-attribute.app.command("recount")(upkeep.recount_totals)
-app.add_typer(attribute.app, name="attribute")
-app.add_typer(bench.app, name="bench")
-app.add_typer(scenario.app, name="scenario")
-app.add_typer(queue.app, name="queue")
-app.add_typer(outbox.app, name="outbox")
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            print(f"edgeproof {version('edgeproof')}")
+        except PackageNotFoundError:
+            raise InputError("--version: edgeproof is not installed here; pip install it") from None
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Take the options that stand before every command."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; every failure is one clear line."""
     invocation = begin(sys.argv[1:] if arguments is None else arguments)
     try:
-        result = app(args=arguments, standalone_mode=False)
+        # A name of its own: that of `python -m edgeproof` has spaces, which no completion takes.
+        result = app(args=arguments, prog_name="edgeproof", standalone_mode=False)
     except typer.Abort:
         return _interrupted(invocation)
     except typer.TyperException as error:
@@ -81,7 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _end(invocation, str(error), 2)
     except KeyboardInterrupt:
         return _interrupted(invocation)
-    except (BrokenPipeError, SystemExit):
+    except (BrokenPipeError, SystemExit) as error:
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, OSError):
+            return error.code if isinstance(error.code, int) else 0  # completion ends like this
         # The reader went away, which typer turns into exit code 1: nothing more can be said.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -118,6 +116,8 @@ def _told(error: OSError) -> str:
 
 def _find_files(invocation: Invocation, error: typer.TyperException) -> None:
     """Remember the files for CI systems of a command line that was not read to its end."""
+    from edgeproof.ci import JUNIT, QUALITY
+
     context = getattr(error, "ctx", None)
     known = {name for one in context.command.params for name in one.opts} if context else set()
     words = invocation.arguments
@@ -130,6 +130,8 @@ def _find_files(invocation: Invocation, error: typer.TyperException) -> None:
 
 
 def _interrupted(invocation: Invocation) -> int:
+    from edgeproof.ci import interrupted
+
     # What the interrupt struck between its making and its start never runs, which needs no saying.
     warnings.filterwarnings("ignore", r"coroutine .* was never awaited", RuntimeWarning)
     text = f"interrupted; {invocation.end_early()}"
@@ -138,6 +140,8 @@ def _interrupted(invocation: Invocation) -> int:
 
 
 def _end(invocation: Invocation, text: str, code: int) -> int:
+    from edgeproof.ci import tell_error
+
     with suppress(OSError):
         text = tell_error(invocation, text)
     return _say(text, code)
@@ -149,6 +153,8 @@ def _usage(error: typer.TyperException) -> str:
 
 
 def _say(text: str, code: int) -> int:
+    from reports.words import printable
+
     with suppress(OSError):  # a full disk under standard error must not change the exit code
         for line in text.splitlines():
             print(f"edgeproof: {printable(line)}", file=sys.stderr)

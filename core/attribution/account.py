@@ -104,6 +104,17 @@ def chosen_models(names: Sequence[str], *, has_times: bool) -> tuple[tuple[str, 
     return tuple(model for model in MODELS if model != "time_decay"), [WITHOUT_TIMES]
 
 
+def attribute(
+    paths: Paths, parameters: Parameters | None = None, *, models: Sequence[str] = ()
+) -> Account:
+    """Return the account of *paths* under *models* (default: all that they allow).
+
+    parameters: of the models, by default their own defaults. Raise InputError for models that
+    cannot be used.
+    """
+    return account_of(paths, parameters or Parameters(), models=models)
+
+
 def account_of(
     paths: Paths,
     parameters: Parameters,

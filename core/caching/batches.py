@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from inspect import isawaitable
 from typing import Any
 
 from core.caching import stale
@@ -16,8 +17,11 @@ from core.context import Span
 from core.errors import StoreError
 from core.wire import BYPASS, L2_HIT, MISS, NEGATIVE
 
-LoadMany = Callable[[Sequence[str]], Awaitable[Mapping[str, Any]]]
-"""Loads the values of keys; a key that it leaves out, or gives None, has no value."""
+LoadMany = Callable[[Sequence[str]], Awaitable[Mapping[str, Any]] | Mapping[str, Any]]
+"""Loads the values of keys, as a coroutine function or a plain one.
+
+A key that it leaves out, or gives None, has no value.
+"""
 
 
 async def get_many(
@@ -51,7 +55,8 @@ async def get_many(
 
 def _one(load: LoadMany, key: str) -> Load:
     async def load_one() -> Any:
-        return (await load((key,))).get(key)
+        found = load((key,))
+        return (await found if isawaitable(found) else found).get(key)
 
     return load_one
 
@@ -100,7 +105,8 @@ async def _load(
     cache.statistics.loads += 1
     try:
         LOADED.set(stamp)
-        found = await load(tuple(read.key for read in reads))
+        loaded = load(tuple(read.key for read in reads))
+        found = await loaded if isawaitable(loaded) else loaded
         stamp = LOADED.get() or stamp
         values = {read.key: freeze(found.get(read.key)) for read in reads}
         kept = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from inspect import isawaitable
 from math import ceil
 from typing import Any
 
@@ -58,7 +59,7 @@ class Isolate:
         clock: Clock,
         policy: CachePolicy,
         *,
-        retain: Callable[[asyncio.Task[Any]], None],
+        retain: Callable[[asyncio.Task[Any]], None] | None = None,
         breaker: CircuitBreaker | None = None,
         invalidator: Invalidator | None = None,
         uniform: Callable[[Purpose], float] | None = None,
@@ -68,7 +69,7 @@ class Isolate:
         self.now = clock.now
         self.policy = policy
         self.shares_loads = policy.single_flight
-        self.retain = retain
+        self.retain = retain = retain or _keeper()
         self.lifetime = Lifetime(policy, uniform)
         self.keeps = self.lifetime.keeps
         if invalidator is None:
@@ -128,7 +129,8 @@ class Isolate:
         statistics.loads += 1
         try:
             LOADED.set(stamp)
-            value = freeze(await read.load())
+            found = read.load()
+            value = freeze(await found if isawaitable(found) else found)
             stamp = LOADED.get() or stamp
         except Exception:
             statistics.load_errors += 1
@@ -231,3 +233,14 @@ class Isolate:
         """Drop everything from L1; no read joins a load that is in flight."""
         self.flights.clear()
         return self.l1.clear()
+
+
+def _keeper() -> Callable[[asyncio.Task[Any]], None]:
+    """Return what holds on to tasks until they are done: the event loop itself does not."""
+    tasks: set[asyncio.Task[Any]] = set()
+
+    def retain(task: asyncio.Task[Any]) -> None:
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    return retain

@@ -12,8 +12,8 @@ from core.context import CURRENT, SLOTS, Operation, Span
 MISSED: Any = object()
 """In place of a value where a tier has nothing that it may answer with."""
 
-Load = Callable[[], Awaitable[Any]]
-"""Loads one value; None: there is none."""
+Load = Callable[[], Awaitable[Any]] | Callable[[], Any]
+"""Loads one value, as a coroutine function or a plain one; None: there is none."""
 
 
 class Read:

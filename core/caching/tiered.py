@@ -28,7 +28,8 @@ class TieredCache(Isolate):
     L1 gives it the remainder and no value is older than its TTL, or than its TTL and the stale
     bound that the policy switches on. Waiting requests are answered in the order of their arrival.
 
-    retain: keeps background work alive until it is done. breaker and invalidator: shared by the
+    retain: keeps background work alive until it is done; the cache does so by itself where none is
+    given. breaker and invalidator: shared by the
     isolates of a process; this one gets its own where none is given. uniform: random numbers in
     [0, 1) for the switches that draw; ValueError if one of them is on without it.
     """
@@ -55,6 +56,7 @@ class TieredCache(Isolate):
     ) -> Any:
         """Return the value of *key*, from L1, L2 or *load*, None where there is none.
 
+        *load* is a coroutine function or a plain one, which holds up the event loop.
         *span* and *name* (of the read within its request) take down what happened; an entry with
         *tags* is invalidated with each of them. Errors of *load* pass through, to every request
         that waited for it, unless the policy lets an older value be served; L2's errors are

@@ -49,13 +49,18 @@ class LatencyProfiler:
         self.has_spans = False
 
     def profile(self, kind: str, name: str) -> Profile:
-        """Return the profile of *name*, whose `record` can be kept and called; KeyError for a kind
-        that has no thresholds."""
+        """Return the profile of *name*, whose `record` can be kept and called.
+
+        ValueError that lists the kinds for a kind that has no thresholds.
+        """
         found = self._profiles.get((kind, name))
         return self._new_profile(kind, name) if found is None else found
 
     def _new_profile(self, kind: str, name: str) -> Profile:
-        threshold = self._thresholds[kind]
+        threshold = self._thresholds.get(kind)
+        if threshold is None:
+            known = ", ".join(self._thresholds)
+            raise ValueError(f"{kind!r} is no kind of this profiler; use one of {known}")
         if len(self._profiles) >= MAX_NAMES and name != OTHER:
             return self.profile(kind, OTHER)
         now = _no_clock if self._clock is None else self._clock.now
@@ -68,7 +73,7 @@ class LatencyProfiler:
 
         What is opened inside it, across awaits and in tasks started there, is nested in it, and
         what is nested in a request lands on that request. An exception counts as a failure and
-        passes. KeyError for a kind without thresholds, ValueError for a profiler without a clock.
+        passes. ValueError for a kind without thresholds, and for a profiler without a clock.
         """
         found = self._spanned.get((kind, name))
         return ProfiledSpan(self._to_span(kind, name) if found is None else found)

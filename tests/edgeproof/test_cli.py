@@ -168,7 +168,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("", "Usage"),
         ("nothing", "No such command 'nothing'"),
         ("simulate", "Missing argument 'SCENARIO'"),
         ("simulate baseline --nothing", "No such option: --nothing"),

@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from core.metrics.capacity import CapacityPlan
 from core.metrics.record import read_record, write_record
 from core.scenario.file import load_scenario, scenario_data
+from edgeproof.group import load_command
 from edgeproof.main import app, main
 from scenarios.catalogue import shipped
 from sim.simulate import simulate
@@ -29,17 +30,21 @@ OF_DATABASES = (
 )  # fmt: skip
 
 
+ROOT = ("--help", "--version", "--install-completion", "--show-completion")
+"""They end with what they print (tests/edgeproof/test_group.py)."""
+
+
 def options() -> Iterator[tuple[str, str]]:
     """Yield every option of every command, by its first name."""
 
     def walk(command: object, path: tuple[str, ...]) -> Iterator[tuple[str, str]]:
         assert hasattr(command, "params")
         for parameter in command.params:
-            if parameter.param_type_name == "option" and parameter.opts[0] != "--help":
+            if parameter.param_type_name == "option" and parameter.opts[0] not in ROOT:
                 yield " ".join(path), parameter.opts[0]
         if isinstance(command, TyperGroup):
             for name, child in command.commands.items():
-                yield from walk(child, (*path, name))
+                yield from walk(child if path else load_command(name), (*path, name))
 
     return walk(typer.main.get_command(app), ())
 

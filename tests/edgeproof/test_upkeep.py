@@ -235,11 +235,11 @@ def without_imports(said: str) -> list[str]:
 def test_interrupted_start_is_one_line(shop: Path) -> None:
     told = {"PYTHONPROFILEIMPORTTIME": "1"}
     with running("attribute", "--db", str(shop), cwd=shop.parent, **told) as command:
-        command.wait_for("core.errors")
+        command.wait_for(r"core\.attribution\.parameters$")
         command.interrupt()
         code, out, said = command.end()
     assert (code, out) == (130, "")
-    assert without_imports(said) == ["edgeproof: interrupted; nothing was begun"]
+    assert without_imports(said) == ["edgeproof: interrupted; nothing was written"]
 
 
 def test_no_room_for_temporary_files_is_laid_to_their_folder(shop: Path) -> None:

@@ -456,8 +456,12 @@ def test_names_are_bounded(profiler: LatencyProfiler) -> None:
 
 
 def test_kind_without_thresholds_is_an_error(profiler: LatencyProfiler) -> None:
-    with pytest.raises(KeyError, match="stage"):
-        profiler.span("stage", "x")
+    message = (
+        "'stage' is no kind of this profiler; use one of request, query, cache, external, queue"
+    )
+    for use in (profiler.span, profiler.profile):
+        with pytest.raises(ValueError, match=f"^{message}$"):
+            use("stage", "x")
 
 
 def test_profiler_without_a_clock_times_no_spans() -> None:
