@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar, overload
 
 from core.caching import batches, stale
 from core.caching.batches import LoadMany
@@ -19,6 +19,8 @@ from core.caching.read import MISSED, Load, Read
 from core.context import Span
 from core.errors import StoreError
 from core.wire import BYPASS, COLLAPSED, L2_HIT, MISS, NEGATIVE, STALE
+
+T = TypeVar("T")
 
 
 class TieredCache(Isolate):
@@ -45,6 +47,28 @@ class TieredCache(Isolate):
         scoped.l1.statistics = self.l1.statistics
         return scoped
 
+    @overload
+    async def get(
+        self,
+        kind: CacheType,
+        key: str,
+        load: Callable[[], Awaitable[T]],
+        span: Span | None = None,
+        name: str = "",
+        tags: tuple[str, ...] = (),
+    ) -> T: ...
+
+    @overload
+    async def get(
+        self,
+        kind: CacheType,
+        key: str,
+        load: Callable[[], T],
+        span: Span | None = None,
+        name: str = "",
+        tags: tuple[str, ...] = (),
+    ) -> T: ...
+
     async def get(
         self,
         kind: CacheType,
@@ -56,7 +80,8 @@ class TieredCache(Isolate):
     ) -> Any:
         """Return the value of *key*, from L1, L2 or *load*, None where there is none.
 
-        *load* is a coroutine function or a plain one, which holds up the event loop.
+        *load* is a coroutine function or a plain one, which holds up the event loop. The value is
+        typed as *load*'s, but frozen (see `freeze`): a list is served as a tuple.
         *span* and *name* (of the read within its request) take down what happened; an entry with
         *tags* is invalidated with each of them. Errors of *load* pass through, to every request
         that waited for it, unless the policy lets an older value be served; L2's errors are

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Sequence
+from typing import assert_type
 
 import pytest
 
@@ -35,10 +36,25 @@ def test_loader_may_be_a_plain_function(load: Load) -> None:
         for _ in range(5):
             await asyncio.sleep(0)
 
-        def fail() -> None:
+        def fail() -> dict[str, int]:
             raise AssertionError("L2 has it")
 
-        assert await cache_of(kv, clock).get(KIND, "config:s1", fail) == {"a": 1}
+        found = await cache_of(kv, clock).get(KIND, "config:s1", fail)
+        assert assert_type(found, dict[str, int]) == {"a": 1}
+
+    asyncio.run(main())
+
+
+def test_value_has_the_type_that_the_loader_gives() -> None:
+    async def length(text: str) -> int | None:
+        return len(text) or None
+
+    async def main() -> None:
+        clock = ManualClock()
+        cache = cache_of(MemoryKV(clock.now), clock)
+        later = await cache.get(KIND, "config:s1", lambda: length("ab"))
+        assert assert_type(later, int | None) == 2
+        assert assert_type(await cache.get(KIND, "config:s2", lambda: "x"), str) == "x"
 
     asyncio.run(main())
 
@@ -66,7 +82,7 @@ def test_error_of_a_plain_loader_reaches_every_reader() -> None:
         clock = ManualClock()
         cache = cache_of(MemoryKV(clock.now), clock)
 
-        def fail() -> None:
+        def fail() -> str:
             raise LookupError("no such site")
 
         reads = (cache.get(KIND, "config:s1", fail) for _ in range(3))
