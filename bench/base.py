@@ -26,9 +26,10 @@ _FETCH_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """The base if it can be compared with, else why not."""
+    """The base if it can be compared with, else why not; an archive has no history."""
 
     revision: str
+    has_history: bool = True
     absence: str = ""
     remedy: str = ""
 
@@ -67,8 +68,9 @@ def find(root: Path = ROOT, *, may_fetch: bool) -> Found:
         return Found(revision=pinned, absence=NO_GIT, remedy="install git")
     if _git(root, "rev-parse", "--git-dir") is None:
         return Found(
-            revision=pinned, absence=f"{root} is no git clone", remedy="clone the repository"
-        )
+            revision=pinned, has_history=False, absence=f"{root} is no git clone",
+            remedy="clone the repository",
+        )  # fmt: skip
     if _has(root, pinned):
         return Found(revision=pinned)
     is_shallow = (_git(root, "rev-parse", "--is-shallow-repository") or "").strip() == "true"

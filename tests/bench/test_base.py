@@ -115,6 +115,16 @@ def test_a_base_that_cannot_be_had_is_skipped_by_a_user_and_fails_in_ci(
     assert "neither in this clone nor to be had from origin" in line
 
 
+def test_sources_without_a_history_are_told_so_in_ci_too(
+    merged: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (merged / ".git").rename(merged / "no-git")
+    monkeypatch.setattr(command, "find", lambda may_fetch: find(merged, may_fetch=may_fetch))
+    monkeypatch.setenv("CI", "true")
+    assert main(["bench", "compare-base"]) == 0
+    assert "is no git clone; clone the repository. Nothing was compared." in capfd.readouterr().out
+
+
 def test_without_git_a_user_is_told_and_ci_fails(
     merged: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
