@@ -129,7 +129,7 @@ def test_ctrl_c_shows_what_was_found_and_leaves_no_process(project: Path) -> Non
     arguments = ("bench", "compare", "main", "--suite", "benchmarks", "--max-regression", "0.1%")
     variables = {n: v for n, v in os.environ.items() if n.startswith(("XDG_", "PYTEST_"))}
     with running(*arguments, cwd=project, **variables) as command:
-        command.wait_for("1 processes")
+        command.wait_for("1 process,")
         command.interrupt(group=True)
         code, out, said = command.end()
     assert code == 130
