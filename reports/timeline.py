@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,9 +15,10 @@ from numpy.typing import NDArray
 from core.metrics.kpi import Kpi, parse_metric
 from core.metrics.record import RunRecord, Windows
 from core.scenario.fault_kinds import BUILT_IN, FaultKinds
-from core.units import parse_duration
 from reports import style, words
 from reports.breach import first_breach, over_time, window_kpi
+from reports.fault_spans import shade_faults
+from reports.figure import ReportFigure
 
 _QUANTILES = (("p50", style.SKY), ("p95", style.BLUE), ("p99", style.INK))
 _INKS = {style.SKY: style.SKY_TEXT}
@@ -122,7 +122,7 @@ def _rate(drawn: Drawn, kpis: Sequence[Kpi], *, kinds: FaultKinds) -> None:
         rates = np.array(windows.requests) / windows.width
         highest = max(highest, float(rates.max(initial=0)))
         axes.stairs(rates, _edges(windows), baseline=None, color=style.INK, lw=1.4)
-        _faults(axes, record, kinds)
+        shade_faults(axes, record, kinds)
         axes.set_title("Arrival rate")
     drawn[0][0].set_ylim(0, highest * 1.18)
     drawn[0][0].set_ylabel("requests/s")
@@ -297,39 +297,14 @@ def _failures(drawn: Drawn, kpis: Sequence[Kpi]) -> None:
     drawn[0][0].yaxis.set_major_locator(MaxNLocator(3))
 
 
-def _fault_name(fault: Mapping[str, Any], kinds: FaultKinds) -> str:
-    tier, endpoint = fault.get("tier"), fault.get("endpoint")
-    kind = kinds.find(fault["kind"])
-    if kind is not None:
-        return kind.shown(tier, endpoint)
-    # A record of another installation: its kind is unknown here, and was drawn all the same.
-    return " ".join(filter(None, (str(tier).upper() if tier else endpoint, fault["kind"])))
-
-
-def _faults(axes: Axes, record: RunRecord, kinds: FaultKinds) -> None:
-    """Shade the time in which a fault of the scenario lasts."""
-    faults: Sequence[Mapping[str, Any]] = record.scenario.get("faults") or ()
-    left, right = axes.get_xlim()
-    for fault in faults:
-        start = _seconds(fault["at"])
-        end = min(right, start + _seconds(fault["for"]))
-        start = max(left, start)
-        if start >= end:
-            continue
-        axes.axvspan(start, end, color=style.ABSENT, lw=0, zorder=0)
-        middle = (start + end) / 2
-        place = (middle - left) / (right - left)
-        axes.annotate(
-            _fault_name(fault, kinds),
-            (start if place < 0.1 else end if place > 0.9 else middle, 0),
-            xycoords=("data", "axes fraction"),
-            xytext=(0, 4),
-            textcoords="offset points",
-            ha="left" if place < 0.1 else "right" if place > 0.9 else "center",
-            fontsize=7.5,
-            color=style.INK,
-        )
-
-
-def _seconds(value: object) -> float:
-    return parse_duration(value) if isinstance(value, str) else float(str(value))
+TIMELINE = ReportFigure(
+    name="timeline",
+    heading="Over time",
+    how="Yellow: between the target and the alert line. Red: beyond the alert line. The dashed line"
+    " over the cache reads is the target of hit_ratio. Times count from the intended start of a"
+    " request, so a stalled service cannot hide behind a waiting client.",
+    is_drawn=lambda report: report.predicted is not None or report.measured is not None,
+    draw=lambda report: timeline(
+        report.predicted, report.measured, report.judged, report.fault_kinds
+    ),
+)
