@@ -29,7 +29,8 @@ def write_report(
     """Write *report* into *folder*, which is made if missing, and return the files in order.
 
     figures: what may be drawn, in the order in which it is read; None for those of edgeproof and
-    of installed packages. Raise ValueError if two have one name, or one lacks a headline or text.
+    of installed packages. Raise ValueError if two have one name, and InputError if one has no
+    headline or text.
 
     report.html, report.md, report.json, junit.xml and figures/NAME.svg and .png. Equal reports
     give equal bytes. A file appears whole or not at all.

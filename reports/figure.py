@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
+from core.errors import InputError
 from reports.report import Report
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
@@ -40,8 +41,8 @@ class ReportFigure:
             raise ValueError(f"figure {self.name!r} does not say how it is read; give how")
 
     def how_to_read(self, report: Report) -> str:
-        """Return how the figure of *report* is read; ValueError if it does not say so."""
+        """Return how the figure of *report* is read; InputError if it does not say so."""
         text = self.how if isinstance(self.how, str) else self.how(report)
         if not text.strip():
-            raise ValueError(f"figure {self.name!r} does not say how it is read; give how")
+            raise InputError(f"figure {self.name!r} does not say how it is read; mend its how")
         return text

@@ -62,7 +62,7 @@ def installed_figures() -> tuple[ReportFigure, ...]:
 def draw(report: Report, figures: Sequence[ReportFigure] = FIGURES) -> list[Drawn]:
     """Return those of *figures* that *report* has the data for, in their order.
 
-    Raise ValueError if two have one name, or one has no headline.
+    Raise ValueError if two have one name, InputError if one has no headline.
     """
     names = [figure.name for figure in figures]
     for name in names:
@@ -75,7 +75,7 @@ def _drawn(figure: ReportFigure, report: Report) -> Drawn:
     picture = figure.draw(report)
     finding = style.finding(picture)
     if not finding:
-        raise ValueError(
+        raise InputError(
             f"figure {figure.name!r} states no finding; call reports.style.headline on it"
         )
     how = " ".join(filter(None, (style.subtitle(picture), figure.how_to_read(report))))

@@ -36,7 +36,7 @@ def html(report: Report, figures: Sequence[Drawn], svgs: Mapping[str, bytes]) ->
             "finding": words.tied(each.finding),
             "how": words.tied(each.how),
             "svg": Markup(
-                style.inline(each.picture, svgs[each.figure.name], name=_letters(position))
+                style.inline(each.picture, svgs[each.figure.name], name=letters(position))
             ),
         }
         for position, each in enumerate(figures)
@@ -59,10 +59,10 @@ def html(report: Report, figures: Sequence[Drawn], svgs: Mapping[str, bytes]) ->
     )
 
 
-def _letters(position: int) -> str:
+def letters(position: int) -> str:
     """Return a, b ... z, aa, ab ...: what ids of the figure at *position* start with."""
     before, letter = divmod(position, 26)
-    return (_letters(before - 1) if before else "") + chr(ord("a") + letter)
+    return (letters(before - 1) if before else "") + chr(ord("a") + letter)
 
 
 def _rates(report: Report) -> tables.Table:
