@@ -90,15 +90,6 @@ def test_ids_of_any_number_of_figures_begin_with_letters_of_their_own() -> None:
     found = [letters(position) for position in range(800)]
     some = [found[position] for position in (0, 25, 26, 701, 702)]
     assert some == ["a", "z", "aa", "zz", "aaa"]
-        "a",
-        "b",
-        "c",
-        "z",
-        "aa",
-        "ab",
-        "zz",
-        "aaa",
-    ]
     assert len(set(found)) == 800
 
 
