@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
@@ -21,8 +20,7 @@ class Attribution(Table):
 
     fit_every: batches between two fits, 0 for none but those of `edgeproof attribute fit`;
     fit_events: the newest events that a fit sees; refresh: seconds for which a process goes by
-    the model that it knows of before it looks for a newer one. own_event stands in data only where
-    it is on, as in `Parameters`.
+    the model that it knows of before it looks for a newer one.
     """
 
     half_life: Annotated[Duration, Field(gt=0)] = 7 * 86_400.0
@@ -31,7 +29,7 @@ class Attribution(Table):
     u_shape: tuple[_Share, _Share, _Share] = (0.4, 0.2, 0.4)
     w_shape: tuple[_Share, _Share, _Share, _Share] = (0.3, 0.3, 0.3, 0.1)
     milestones: tuple[str, str] = ("", "")
-    own_event: Annotated[bool, Field(exclude_if=operator.not_)] = False
+    own_event: bool = False
     order: Annotated[int, Field(ge=1, le=3)] = 1
     fit_every: Annotated[int, Field(ge=0, le=1_000_000_000)] = 1_000
     fit_events: Annotated[int, Field(ge=1, le=10_000_000)] = 50_000

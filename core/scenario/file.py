@@ -272,8 +272,13 @@ def scenario_data(scenario: Scenario) -> dict[str, Any]:
 
 
 def scenario_hash(scenario: Scenario) -> str:
-    """Return the SHA-256 over every field but the name and description."""
-    data = scenario_data(scenario)
-    del data["name"], data["description"]
+    """Return the SHA-256 over every field that differs from its default.
+
+    The name and the description do not count. A new field with a default changes no hash, and a
+    default that is written out has the hash of one that is left out.
+    """
+    data = scenario.model_dump(mode="json", exclude_defaults=True)
+    data.pop("name", None)
+    data.pop("description", None)
     text = json.dumps(data, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

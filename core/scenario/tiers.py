@@ -16,14 +16,6 @@ def _latency(**points: str) -> Any:
     return Field(default_factory=lambda: parse_distribution(points))
 
 
-def _is_none(number: int) -> bool:
-    return number == 0
-
-
-def _is_clamp(min_ttl: str) -> bool:
-    return min_ttl == "clamp"
-
-
 class L1(Table):
     """The memory cache."""
 
@@ -82,7 +74,7 @@ class L2(Table):
     cache_ttl: Duration = 60.0
     put: Literal["background", "await"] = "background"
     consistency: Literal["strong", "eventual"] = "strong"
-    min_ttl: Annotated[Literal["clamp", "refuse"], Field(exclude_if=_is_clamp)] = "clamp"
+    min_ttl: Literal["clamp", "refuse"] = "clamp"
     timeout: Annotated[Duration, Field(gt=0)] = 1.0
     soft_timeout: Annotated[Duration, Field(ge=0)] = 0.0
     breaker: Breaker = Breaker()
@@ -114,7 +106,7 @@ class L3(Table):
     write_execution: Latency = _latency(p50="1ms", p99="5ms")
     concurrency: Annotated[int, Field(ge=1, le=1000)] = 1
     timeout: Annotated[Duration, Field(gt=0)] = 30.0
-    readers: Annotated[int, Field(ge=0, le=64, exclude_if=_is_none)] = 0
+    readers: Annotated[int, Field(ge=0, le=64)] = 0
 
 
 class QueryRows(Table):

@@ -96,25 +96,17 @@ class TraceType(Table):
         return self
 
 
-def _is_own_speed(speed: float) -> bool:
-    return speed == 1
-
-
-def _is_none(value: object) -> bool:
-    return value is None
-
-
 class TraceSource(Table):
     """A recorded trace whose keys replace the drawn ones.
 
     speed: how many times as fast as recorded the trace's own times run; time_unit: of those times,
-    None to tell it by the values. Both stand in data only where they are not the default.
+    None to tell it by the values.
     """
 
     file: str | None = None
     offset: Annotated[int, Field(ge=0)] | None = None
     limit: Positive | None = None
-    speed: Annotated[float, Field(gt=0, le=MAX_SPEED, exclude_if=_is_own_speed)] = 1.0
-    time_unit: Annotated[TimeUnit | None, Field(exclude_if=_is_none)] = None
+    speed: Annotated[float, Field(gt=0, le=MAX_SPEED)] = 1.0
+    time_unit: TimeUnit | None = None
     default: TraceType = TraceType(endpoint="track", cache_type="lookup_data")
     types: dict[str, TraceType] = Field(default_factory=dict)

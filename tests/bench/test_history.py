@@ -305,11 +305,3 @@ def test_figures_are_shown_and_each_file_without_room_is_named(
     save, written = shown.err.splitlines()
     assert save.startswith(f"edgeproof: --save {folder / 'h.jsonl'}: the run cannot be appended")
     assert written.startswith("edgeproof: --json /dev/full: cannot be written (No space left")
-
-
-def test_pytest_says_no_empty_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "run", "-k", "nothing"]) == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert all(line.strip() for line in lines)
-    line = lines[-1]  # what other tests left to the collector may warn above it
-    assert line.startswith("edgeproof: ")

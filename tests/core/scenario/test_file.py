@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from core.attribution.parameters import Parameters
 from core.errors import InputError
+from core.scenario.faults import Fault
 from core.scenario.file import (
     MAX_FILE_BYTES,
     apply_override,
@@ -25,6 +27,7 @@ from core.scenario.file import (
 )
 from core.scenario.pace import with_rate
 from core.scenario.scenario import Scenario
+from core.scenario.tiers import L2, Tiers
 
 KNOWN_KEYS = "check its spelling against scenarios/reference.toml"
 MINIMAL = 'name = "minimal"\n'
@@ -98,12 +101,6 @@ def test_a_scenario_reads_back_from_its_data(scenario: Scenario) -> None:
     assert again == scenario
     assert scenario_data(again) == data
     assert scenario_hash(again) == scenario_hash(scenario)
-
-
-def test_readers_stand_in_the_data_only_where_there_are_some() -> None:
-    # The hash of a scenario without them is what it was before there was the field.
-    assert "readers" not in scenario_data(Scenario(name="plain"))["tiers"]["l3"]
-    assert scenario_data(rich())["tiers"]["l3"]["readers"] == 2
 
 
 @pytest.mark.parametrize(
@@ -421,17 +418,18 @@ def altered(value: Any) -> list[Any]:
     if isinstance(value, int | float):
         return [value + 1, value / 2]
     if value is None:
-        return [1, "18s", "text", 0.5, "user_journeys"]
+        return [1, "18s", "text", 0.5, "user_journeys", "ms"]
     if written := re.fullmatch(r"([\d.]+)([A-Za-z]+)", value):
         return [f"{float(written[1]) * 1.2:.6f}{written[2]}"]
     choices = ["warm", "zipf", "request", "await", "l3", "slow", "GET", "POST", "attribution"]
-    choices += ["strong", "ignore unless all direct"]
+    choices += ["strong", "refuse", "ignore unless all direct"]
     return [f"{value}x", *choices, "< 1ms", "> 3000s", "p50(track)"]
 
 
 DATA = scenario_data(rich())
 BOUND = {
     ("tiers", "l2", "write", "distribution"),
+    ("tiers", "l2", "min_ttl"),  # "refuse" needs longer TTLs
     ("traffic", "stages", 1, "ramp_to"),
     ("trace", "default", "endpoint"),
     ("trace", "default", "cache_type"),
@@ -469,6 +467,43 @@ def test_the_hash_changes_with_every_field_but_name_and_description(
         is_same = scenario_hash(scenario) == scenario_hash(rich())
         assert is_same == (path[0] in ("name", "description"))
     assert (changed > 0) == (path not in BOUND)
+
+
+class WiderL2(L2):
+    replicas: int = 3
+
+
+class WiderTiers(Tiers):
+    l2: WiderL2 = WiderL2()
+
+
+class WiderFault(Fault):
+    zone: str = "all"
+
+
+class WiderScenario(Scenario):
+    tiers: WiderTiers = WiderTiers()
+    faults: tuple[WiderFault, ...] = ()
+    region: str = "eu"
+
+
+def test_new_fields_with_a_default_change_no_hash() -> None:
+    data = {
+        "name": "wider",
+        "tiers": {"l2": {"put": "await"}},
+        "faults": [{"at": "1s", "for": "2s", "tier": "l2", "kind": "error", "value": 0.5}],
+    }
+    plain, wider = Scenario.model_validate(data), WiderScenario.model_validate(data)
+    assert scenario_data(plain) != scenario_data(wider)
+    assert scenario_hash(plain) == scenario_hash(wider)
+    elsewhere = {**data, "tiers": {"l2": {"put": "await", "replicas": 4}}}
+    assert scenario_hash(WiderScenario.model_validate(elsewhere)) != scenario_hash(plain)
+
+
+def test_defaults_that_are_written_out_have_the_hash_of_those_left_out() -> None:
+    written = parse_scenario(scenario_data(Scenario(name="written")), source="written")
+    assert scenario_hash(written) == scenario_hash(Scenario(name="left_out"))
+    assert scenario_hash(written) == hashlib.sha256(b"{}").hexdigest()
 
 
 @pytest.mark.parametrize(

@@ -319,11 +319,3 @@ def test_ttls_that_the_edge_store_takes_are_not_refused(
     l2 = {"min_ttl": "refuse", "consistency": consistency}
     scenario = Scenario.model_validate({"name": "a", "tiers": {"l2": l2, **tiers}})
     assert scenario.tiers.l2.min_ttl == "refuse"
-
-
-def test_a_scenario_says_nothing_of_the_min_ttl_that_it_leaves_as_it_is() -> None:
-    said = Scenario.model_validate({"name": "a", "tiers": {"l2": {"min_ttl": "clamp"}}})
-    assert "min_ttl" not in said.tiers.l2.model_dump()
-    refusing = {"l2": {"min_ttl": "refuse"}, "negative_ttl": "60s"}
-    other = Scenario.model_validate({"name": "a", "tiers": refusing})
-    assert other.tiers.l2.model_dump()["min_ttl"] == "refuse"
