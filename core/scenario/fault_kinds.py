@@ -71,7 +71,7 @@ class FaultKind:
     the file names none; None for all of them. idle: returns why a value has no effect, with the
     remedy, "" if it has one. label: its name in the report's timeline; default: *name*.
 
-    Functions have to stand in a module: simulations run in several processes.
+    Functions stand at the top of a module, no lambdas: simulations run in several processes.
     """
 
     name: str
@@ -94,6 +94,13 @@ class FaultKind:
             raise ValueError(f"fault kind {self.name!r} strikes {unknown}; tiers are {TIERS}")
         if self.traffic is not None and not 0 <= self.least <= self.most <= 1:
             raise ValueError(f"fault kind {self.name!r} turns a share; set least and most in 0..1")
+        for function in (self.call, self.traffic, self.idle):
+            # Simulations pickle it by its place in a module: a lambda has none.
+            if "<" in getattr(function, "__qualname__", ""):
+                raise ValueError(
+                    f"fault kind {self.name!r} has a function without a place in a module, which "
+                    "other processes cannot find; write it with def at the top of one"
+                )
 
     @property
     def is_of_traffic(self) -> bool:

@@ -30,9 +30,12 @@ from core.scenario.fault_kinds import Call, FaultKind
 def _effect(call, value, since, draw):
     return Call(call.seconds * 3, call.failed or draw() < value)
 
+def _idle(value):
+    return "" if value else "its value is 0; raise it"
+
 KIND = FaultKind(
     name="brownout", value="a share of operations between 0 and 1", most=1.0, tiers=("l2",),
-    call=_effect, idle=lambda value: "" if value else "its value is 0; raise it",
+    call=_effect, idle=_idle,
     label="brown-out",
 )
 """
@@ -42,6 +45,10 @@ FAULT = {"at": "0s", "for": "1000s", "tier": "l2", "kind": "brownout", "value": 
 
 def _creep(call: Call, value: float, since: float, _: object) -> Call:
     return Call(call.seconds * (1 + value * since), call.failed)
+
+
+def _back(_: Call, __: float, ___: float, ____: object) -> Call:
+    return Call(-1.0)
 
 
 def _all_first(asked: Asked, _: str | None, struck: NDArray[np.bool_]) -> Asked:
@@ -77,6 +84,7 @@ def test_installed_kind_acts_in_the_simulation_the_service_and_the_report(
         monkeypatch, tmp_path / "site", module="shop_faults", source=BROWNOUT, entry_points=ENTRY
     )
     scenario = _scenario(FAULT)
+    assert pickle.loads(pickle.dumps(scenario)) == scenario  # as replications reach their workers
     found = simulate(scenario, replications=0).record
     calm = simulate(_scenario(), replications=0).record
     assert (calm.counters["l2_errors"], found.counters["l2_errors"] > 0) == (0, True)
@@ -183,12 +191,14 @@ def test_package_that_gives_no_kind_is_named(
 def test_kind_without_an_effect_or_with_a_name_that_is_taken_cannot_be() -> None:
     with pytest.raises(ValueError, match="needs an effect: either call or traffic"):
         FaultKind(name="nothing", value="nothing")
+    with pytest.raises(ValueError, match="'creep' has a function without a place in a module"):
+        replace(CREEP, idle=lambda _: "")
     with pytest.raises(ValueError, match="two fault kinds named 'slow'"):
         BUILT_IN | FaultKinds(replace(CREEP, name="slow"))
 
 
 def test_effect_that_is_no_time_and_requests_that_cannot_be_made_are_named() -> None:
-    back = FaultKind(name="back", value="", call=lambda call, *_: Call(-1.0))
+    back = FaultKind(name="back", value="", call=_back)
     beyond = replace(HERD, name="beyond", traffic=_beyond)
     kinds = FaultKinds(back, beyond)
     fault = {"at": "0s", "for": "9s", "tier": "l2", "kind": "back"}
