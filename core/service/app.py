@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -34,7 +33,7 @@ from core.service.requests import (
     read_body,
 )
 from core.service.responses import Answer, problem, refused
-from core.wire import TOKEN_VARIABLE
+from core.wire import service_token
 
 
 def create_app(plan: WorkerPlan, *, token: str | None = None) -> Starlette:
@@ -42,7 +41,7 @@ def create_app(plan: WorkerPlan, *, token: str | None = None) -> Starlette:
 
     Without a token those endpoints answer 403.
     """
-    service = Service(plan, token or os.environ.get(TOKEN_VARIABLE, "").strip() or None)
+    service = Service(plan, token or service_token())
     app = _Application(
         service.endpoints,
         routes=service.routes(),
