@@ -23,9 +23,9 @@ from core.service.endpoint import Endpoint, Handle
 from core.service.monitoring import Monitoring, handled
 from core.service.peers import Peers
 from core.service.plan import WorkerPlan
+from core.service.problems import CODES
 from core.service.process import ServedApplication
 from core.service.requests import (
-    BodyTooLarge,
     identifier,
     model_of_query,
     no_query,
@@ -137,10 +137,7 @@ class Service:
         return Endpoint(name, handle, lambda: self.reference, self._isolates)
 
     async def _track(self, request: Request, span: Span, isolate: int) -> Answer:
-        try:
-            body = await read_body(request)
-        except BodyTooLarge as error:
-            return problem(413, "too_large", str(error))
+        body = await read_body(request)
         event = parse_event(body)
         is_new = await self.reference.cdp.track(span, isolate, event, len(body))
         return 202, b'{"accepted":true,"duplicate":false}' if is_new else (
@@ -170,13 +167,12 @@ class Service:
 
 async def _http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    codes = {401: "not_authorised", 403: "not_allowed", 404: "not_found", 405: "method_not_allowed"}
     messages = {
         404: "no such path; see docs/service.md for those there are",
         405: "this path takes another method; the Allow header names it",
     }
     message = messages.get(error.status_code, error.detail)
-    code = codes.get(error.status_code, "error")
+    code = CODES.get(error.status_code, "error")
     headers = dict(error.headers) if error.headers else None
     return refused(*problem(error.status_code, code, message), headers=headers)
 
