@@ -17,7 +17,7 @@ from core.emulation.faults import FaultSchedule
 from core.emulation.platform import Platform
 from core.errors import Refused, StoreError, StoreTimeout
 from core.query.database import Command, Database, Row
-from core.query.statements import Statement
+from core.query.statement import Statement
 from core.scenario.tiers import L3
 
 _T = TypeVar("_T")

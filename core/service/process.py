@@ -43,7 +43,7 @@ from core.metrics.machine import (
     resident_bytes,
 )
 from core.metrics.profiler import LatencyProfiler
-from core.query import statements
+from core.query import queue_statements
 from core.query.cache import RULES
 from core.query.database import Database
 from core.query.executor import QueryExecutor, SlowQuery, StatementStatistics
@@ -294,7 +294,7 @@ class ServedApplication(Application):
             f"{(self.plan.folder / 'cdp.sqlite').resolve().as_uri()}?mode=ro", uri=True
         )
         try:
-            sql = statements.QUEUE_DEPTH.sql
+            sql = queue_statements.QUEUE_DEPTH.sql
             depth: int = connection.execute(sql).fetchone()[0]
         finally:
             connection.close()

@@ -31,7 +31,8 @@ from core.emulation.faults import FaultSchedule
 from core.emulation.kv import DelayedKV
 from core.errors import StoreError, StoreTimeout
 from core.query.database import SqliteDatabase
-from core.query.statements import INSERT_SITE, Statement
+from core.query.statement import Statement
+from core.query.statements import INSERT_SITE
 from core.scenario.faults import Fault
 from core.scenario.tiers import L2, L3
 from sim.loop import SimLoop
