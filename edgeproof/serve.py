@@ -81,7 +81,12 @@ def command(
     ] = None,
     redis: Annotated[
         str | None,
-        typer.Option("--redis", metavar="URL", help="A Redis or Valkey as L2. Default: embedded."),
+        typer.Option(
+            "--redis",
+            metavar="URL",
+            help="A Redis or Valkey as L2, or what an installed package adds for the URL's scheme. "
+            "Default: embedded.",
+        ),
     ] = None,
     emulation: Annotated[
         bool,

@@ -9,6 +9,7 @@ from core.metrics.capacity import CapacityPlan
 from core.metrics.kpi import Kpi, Outcome
 from core.metrics.record import RunRecord
 from core.metrics.verdict import ComparisonRow
+from core.scenario.fault_kinds import BUILT_IN, FaultKinds
 from reports import words
 from reports.capacity_words import capacity_finding
 
@@ -21,6 +22,7 @@ class Report:
     how far the prediction can be believed. facts: label and value. required: KPIs that count as
     failed where they were not measured. seconds: what the run took, None if that is not known.
     gate, strict, model_holds: what decided the command's exit code, for junit.xml to agree with it.
+    fault_kinds: what names the faults of the records, beside the kinds of installed packages.
     """
 
     title: str
@@ -38,6 +40,7 @@ class Report:
     gate: str = "target"
     strict: bool = False
     model_holds: bool = True
+    fault_kinds: FaultKinds = BUILT_IN
 
     @property
     def judged(self) -> Sequence[Kpi]:

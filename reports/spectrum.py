@@ -18,6 +18,8 @@ from core.metrics.kpi import Kpi, Outcome, Verdict
 from core.metrics.record import RunRecord
 from core.metrics.verdict import compare
 from reports import style, words
+from reports.figure import ReportFigure
+from reports.report import Report
 from reports.scorecard import OUTCOME_COLOURS
 
 SERIES = (*ENDPOINTS, "query", "queue")
@@ -315,3 +317,18 @@ def _above(
         color=colour,
         annotation_clip=False,
     )
+
+
+def _has_latencies(report: Report) -> bool:
+    records = [record for record in (report.predicted, report.measured) if record is not None]
+    return any(h.count for r in records for hs in (r.latencies, r.stages) for h in hs.values())
+
+
+SPECTRUM = ReportFigure(
+    name="spectrum",
+    heading="Percentiles",
+    how="p99 is the time that 99 of 100 stay below. A line ends where fewer than 10 requests"
+    " are slower, except that it always reaches the percentile that is judged.",
+    is_drawn=_has_latencies,
+    draw=lambda report: spectrum(report.predicted, report.measured, report.judged),
+)

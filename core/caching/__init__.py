@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from core.caching.memory import MemoryCache
     from core.caching.policy import CachePolicy, CacheType, Codec, Json, Text
     from core.caching.redis_kv import RedisKV
+    from core.caching.stores import L2Store
     from core.caching.tiered import TieredCache
 else:  # mypy would take any name for one that this offers
     __getattr__, __dir__ = front_door(
@@ -38,6 +39,7 @@ else:  # mypy would take any name for one that this offers
             "Json": "policy",
             "Text": "policy",
             "RedisKV": "redis_kv",
+            "L2Store": "stores",
             "TieredCache": "tiered",
         },
     )
@@ -52,6 +54,7 @@ __all__ = [
     "Invalidator",
     "Json",
     "KVStore",
+    "L2Store",
     "MemoryCache",
     "MemoryKV",
     "RedisKV",

@@ -118,7 +118,7 @@ def _faults(scenario: Scenario) -> Iterator[Idle]:
     end = scenario.total_time
     for position, fault in enumerate(scenario.faults):
         place: Place = ("faults", position)
-        name = f"({_named(fault)}) cannot strike:"
+        name = f"({fault.name}) cannot strike:"
         if fault.at >= end - GRACE:
             yield Idle(
                 place=place,
@@ -129,24 +129,14 @@ def _faults(scenario: Scenario) -> Iterator[Idle]:
             yield Idle(place=place, text=f"{name} {reason}")
 
 
-def _named(fault: Fault) -> str:
-    of = f"{fault.endpoint or 'track'} hot_key" if fault.tier is None else f"{fault.tier} "
-    return of if fault.tier is None else of + fault.kind
-
-
 def _reason(scenario: Scenario, fault: Fault) -> str | None:
     """Return why *fault*, which is in time, changes nothing; None if it does."""
-    if fault.kind in ("error", "hot_key") and fault.value == 0:
-        return "its value is 0, the share that it concerns; give a share above 0, or leave it out"
-    if fault.kind == "slow" and fault.value == 1:
-        return "its value is 1, which is as fast as without it; say how many times slower"
-    if fault.kind == "dead" and fault.value != 1:
-        return f"dead has no value, and it is {fault.value:g}; leave it out"
+    if reason := fault.kind.idle(fault.value):
+        return reason
     if scenario.trace.file is not None:
         return None
-    mix = scenario.traffic.mix
-    if fault.kind == "hot_key" and not getattr(mix, fault.endpoint or "track"):
-        endpoint = fault.endpoint or "track"
+    endpoint = fault.asked_of if fault.kind.is_of_traffic else None
+    if endpoint is not None and not getattr(scenario.traffic.mix, endpoint):
         return f"traffic.mix.{endpoint} is 0; ask for the endpoint, or leave the fault out"
     if fault.tier == "destination" and not _has_conversions(scenario):
         return "the traffic has no conversions; raise traffic.conversion_share, or leave it out"
@@ -302,7 +292,7 @@ def _notices(scenario: Scenario) -> Iterator[str]:
     for position, fault in enumerate(scenario.faults):
         if fault.at + fault.for_ <= scenario.warm_up + GRACE:
             yield (
-                f"faults[{position}] ({_named(fault)}) ends within the warm-up of "
+                f"faults[{position}] ({fault.name}) ends within the warm-up of "
                 f"{scenario.warm_up:g} s: only what it leaves behind is judged"
             )
     if scenario.trace.file is not None:

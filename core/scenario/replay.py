@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from core.endpoints import ENDPOINTS
 from core.errors import InputError
-from core.scenario.hot_keys import with_hot_keys
 from core.scenario.population import MAX_PROFILE_BYTES
 from core.scenario.scenario import Scenario
 from core.scenario.trace import Trace, read_trace
 from core.scenario.trace_time import UNIT_NAMES, UNITS, TimeUnit
 from core.scenario.traffic import TraceType
+from core.scenario.traffic_faults import due, with_traffic_faults
 from core.scenario.workload import Workload, arrivals, generate_workload, isolates
 
 DEFAULT_OFFSET = 300_000
@@ -74,17 +74,14 @@ def prepare_measured(scenario: Scenario) -> Prepared:
 def _check_faults(scenario: Scenario, workload: Workload) -> None:
     intended = workload.intended
     for position, fault in enumerate(scenario.faults):
-        met = intended >= fault.at
-        which = "request"
-        if fault.kind == "hot_key":
-            endpoint = fault.endpoint or "track"
-            which = f"{endpoint} request"
-            met &= intended < fault.at + fault.for_
-            met &= workload.endpoint == ENDPOINTS.index(endpoint)
+        met, which = intended >= fault.at, "request"
+        if fault.kind.is_of_traffic:
+            met = due(fault, workload)
+            which = "request" if fault.asked_of is None else f"{fault.asked_of} request"
         if not met.any():
             raise InputError(
-                f"{scenario.name}: faults[{position}] ({fault.kind}) cannot strike: no {which} "
-                f"arrives from {fault.at:g} s on for it; the last one of all arrives at "
+                f"{scenario.name}: faults[{position}] ({fault.kind.name}) cannot strike: no "
+                f"{which} arrives from {fault.at:g} s on for it; the last one of all arrives at "
                 f"{intended[-1]:.3g} s: let it start earlier, or leave it out"
             )
 
@@ -107,7 +104,7 @@ def prepare(scenario: Scenario, *, replication: int = 0) -> Prepared:
     try:
         if scenario.trace.file is None:
             drawn = generate_workload(scenario, replication=replication)
-            return Prepared(workload=with_hot_keys(scenario, drawn, replication=replication))
+            return Prepared(workload=with_traffic_faults(scenario, drawn, replication=replication))
         if (window := timed_window(scenario)) is not None:
             return _timed(scenario, window, replication)
         # Arrivals first: they tell how much of a large trace has to be read.
@@ -318,7 +315,7 @@ def _assemble(
         notes=notes,
     )
     return Prepared(
-        workload=with_hot_keys(scenario, workload, replication=replication),
+        workload=with_traffic_faults(scenario, workload, replication=replication),
         history=History(seconds=before, endpoint=endpoint[:offset], subject=subject[:offset]),
     )
 

@@ -13,11 +13,8 @@ from uuid import uuid4
 from core.application.application import Application, query_cache_of
 from core.application.seeding import bring_up_to_date, seed_for, seed_sites
 from core.application.warming import Warmer
-from core.caching.channel import InvalidationChannel
 from core.caching.edge_kv import EdgeKV, FilledEdgeKV
 from core.caching.kv import KVStore
-from core.caching.redis_channel import redis_channel
-from core.caching.redis_kv import embedded_kv, redis_kv
 from core.clock import SystemClock, epoch_ms
 from core.delivery.backlog import Backlog
 from core.delivery.forwarder import LAST_DELIVERIES
@@ -52,6 +49,7 @@ from core.scenario.replay import prepare_service
 from core.scenario.warm_start import WarmState, warm_state
 from core.service.cache_statistics import cache_counts
 from core.service.consumer_status import ConsumerStatus, forget_run_start, write_run_start
+from core.service.l2 import open_l2
 from core.service.plan import WorkerPlan, shared_database
 from core.service.statistics import Figures, add_latencies, add_statements
 
@@ -83,15 +81,7 @@ class ServedApplication(Application):
             bring_up_to_date(connection, attribution, epoch_ms(self.clock))
         scheme = stored_scheme(connection, attribution.parameters())
         self._warmer = Warmer(self._sqlite, scenario, scheme)
-        namespace = f"edgeproof:{scenario.name}:"
-        self.l2: KVStore = (
-            embedded_kv()
-            if plan.redis is None
-            else redis_kv(plan.redis, timeout=tiers.l2.timeout, namespace=namespace)
-        )
-        channel: InvalidationChannel | None = None
-        if plan.redis is not None and tiers.l2.pubsub:
-            channel = redis_channel(plan.redis, f"{namespace}invalidations", timeout=1.0)
+        self.l2, channel = open_l2(tiers.l2, plan.redis, namespace=f"edgeproof:{scenario.name}:")
         self._numbers = DrawnNumbers(scenario.seed, plan.position)
         self.kv = self._undelayed = self._point_of_presence(EdgeKV)
         self.database: Database = self._sqlite

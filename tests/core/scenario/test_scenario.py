@@ -82,7 +82,7 @@ def test_the_reference_names_no_field_that_there_is_not() -> None:
     text = REFERENCE.read_text(encoding="utf-8")
     text = re.sub(r"^# (?=\[|[a-z_0-9]+ = )", "", text, flags=re.MULTILINE)
     parsed = parse_scenario(tomllib.loads(text), source="reference.toml")
-    assert [fault.kind for fault in parsed.faults] == ["slow", "hot_key"]
+    assert [fault.kind.name for fault in parsed.faults] == ["slow", "hot_key"]
     assert parsed.trace.file is not None
     assert parsed.trace.types
 
