@@ -37,7 +37,7 @@ from core.attribution.scheme import Scheme
 from core.ledger.bulk_store import store_waiting
 from core.ledger.connections import open_writer
 from core.ledger.database_account import Survey, account_of_database
-from core.query import statements
+from core.query import queue_statements, statements
 from core.query.database import SqliteDatabase
 
 TOUCHES = 1_000_000
@@ -135,7 +135,7 @@ def database_of(paths: Paths, file: Path) -> None:
             ),
         )
         connection.executemany(
-            statements.ENQUEUE.sql,
+            queue_statements.ENQUEUE.sql,
             (
                 (0, last[user], last[user], None, f"c{user}")
                 for user in np.flatnonzero(paths.conversions).tolist()

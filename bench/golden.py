@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
+from core.files import write_whole
 from core.scenario.file import load_scenario, scenario_hash
 from core.scenario.scenario import Scenario
 from core.texts import MAX_RECORD_BYTES, bounded_text, parse_request, shown
@@ -167,9 +168,7 @@ def accept(
     for path, text in files.items():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f".{path.name}.part")
-            part.write_text(text, encoding="utf-8")
-            part.replace(path)
+            write_whole(path, text)
         except OSError as error:
             raise InputError(
                 f"{path}: cannot be written ({error.strerror}); give another --golden DIR"

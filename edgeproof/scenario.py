@@ -14,7 +14,7 @@ from core.application.seeding import seed_database
 from core.attribution.cells import guarded
 from core.attribution.models import MODELS
 from core.query.database import SqliteDatabase
-from core.query.statements import whole_table
+from core.query.statement import whole_table
 from core.scenario.file import scenario_hash
 from core.scenario.population import populate
 from core.scenario.replay import prepare_measured

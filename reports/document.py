@@ -12,6 +12,7 @@ from pathlib import Path
 from core.attribution.account import Account, ChannelRow
 from core.attribution.bootstrap import Intervals
 from core.attribution.cells import guarded
+from core.files import write_whole
 from reports import failures, page, style
 from reports.credit import credit
 from reports.figure import ReportFigure
@@ -93,7 +94,5 @@ def _json(report: Report) -> str:
 
 def _write(path: Path, data: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(data)
-    part.replace(path)
+    write_whole(path, data)
     return path

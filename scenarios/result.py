@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import EdgeproofError
+from core.files import write_whole
 from core.metrics.failures import Cause
 from core.metrics.histogram import LatencyHistogram
 
@@ -165,9 +166,7 @@ class LoadResult:
             "before": [None if s is None else s.to_json() for s in self.before],
             "after": [None if s is None else s.to_json() for s in self.after],
         }
-        partial = folder / f"{AUDIT_FILE}.partial"
-        partial.write_text(json.dumps(data), encoding="utf-8")
-        partial.replace(folder / AUDIT_FILE)
+        write_whole(folder / AUDIT_FILE, json.dumps(data))
 
     @classmethod
     def read(cls, folder: Path) -> LoadResult:

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import simpy
 
-from core.application.seeding import seed_database
+from core.application.seeding import seed_for
 from core.application.warming import Warmer
 from core.attribution.models import MODELS
-from core.attribution.scheme import Scheme
 from core.caching.edge_kv import EdgeKV, FilledEdgeKV, WriteLimit
 from core.caching.kv import KVStore, MemoryKV
 from core.context import Purpose, Span
@@ -23,13 +22,12 @@ from core.delivery.queue import Inbox
 from core.emulation.executions import Executions
 from core.endpoints import ENDPOINTS
 from core.errors import StoreError
-from core.ledger.fitted_models import newest_row
 from core.metrics.failures import CAUSES, Cause, Failure, counted
 from core.metrics.histogram import LatencyHistogram
 from core.metrics.record import Requests
 from core.query.database import SqliteDatabase
 from core.scenario.calibration import Calibration
-from core.scenario.population import Events, conversion_id, model_of, populate, user_id
+from core.scenario.population import Events, conversion_id, model_of, user_id
 from core.scenario.replay import Prepared
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import WarmState
@@ -63,9 +61,7 @@ class SeededDatabase:
 
     def __init__(self, scenario: Scenario, prepared: Prepared) -> None:
         self._template = SqliteDatabase(None, inline=True)
-        attribution, connection = scenario.attribution, self._template.connection
-        seed_database(connection, populate(scenario, prepared.workload), attribution)
-        self.scheme = Scheme(attribution.parameters(), newest_row(connection))
+        self.scheme = seed_for(self._template.connection, scenario, prepared.workload)
         self.warmer = Warmer(self._template, scenario, self.scheme)
         self._image = Image(self._template.connection.serialize())
 

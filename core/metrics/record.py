@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from core.endpoints import ENDPOINTS, READ_NAMES
 from core.errors import InputError
+from core.files import write_whole
 from core.metrics.estimate import Estimate, estimate_of
 from core.metrics.failures import Cause, Failure
 from core.metrics.histogram import LatencyHistogram
@@ -267,9 +268,7 @@ def _restore(value: Any) -> Any:
 def write_record(record: RunRecord, path: Path) -> None:
     """Write *record* to *path* as JSON, whole or not at all."""
     text = json.dumps(record.to_json(), allow_nan=False, separators=(",", ":"))
-    partial = path.with_suffix(".partial")
-    partial.write_text(text + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, text + "\n")
 
 
 def read_record(path: Path) -> RunRecord:

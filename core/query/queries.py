@@ -13,9 +13,10 @@ from core.errors import StoreError
 from core.event import Event
 from core.metrics.profiler import LatencyProfiler
 from core.metrics.span import land
-from core.query import statements
+from core.query import queue_statements, scan_statements, statements
 from core.query.database import Command, Database, Row
-from core.query.statements import Statement, journeys_under
+from core.query.statement import Statement
+from core.query.statements import journeys_under
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ class Queries:
 
     async def newest_event(self) -> int:
         """Return the number of the event stored last, 0 if there is none."""
-        number: int | None = (await self._read(statements.NEWEST_EVENT))[0][0]
+        number: int | None = (await self._read(scan_statements.NEWEST_EVENT))[0][0]
         return number or 0
 
     async def events(self, after: int, until: int, limit: int) -> list[Row]:
@@ -148,7 +149,7 @@ class Queries:
                 changed = await self._database.write(
                     (statement, (row,)),
                     (statements.INSERT_CONVERSION, (conversion,)),
-                    (statements.ENQUEUE, (self._queued(conversion_id),)),
+                    (queue_statements.ENQUEUE, (self._queued(conversion_id),)),
                 )
         except StoreError:
             self._profiler.fail("query", statements.INSERT_EVENT.name, self._clock.now() - started)

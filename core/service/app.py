@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -24,9 +23,9 @@ from core.service.endpoint import Endpoint, Handle
 from core.service.monitoring import Monitoring, handled
 from core.service.peers import Peers
 from core.service.plan import WorkerPlan
+from core.service.problems import CODES
 from core.service.process import ServedApplication
 from core.service.requests import (
-    BodyTooLarge,
     identifier,
     model_of_query,
     no_query,
@@ -34,7 +33,7 @@ from core.service.requests import (
     read_body,
 )
 from core.service.responses import Answer, problem, refused
-from core.wire import TOKEN_VARIABLE
+from core.wire import service_token
 
 
 def create_app(plan: WorkerPlan, *, token: str | None = None) -> Starlette:
@@ -42,7 +41,7 @@ def create_app(plan: WorkerPlan, *, token: str | None = None) -> Starlette:
 
     Without a token those endpoints answer 403.
     """
-    service = Service(plan, token or os.environ.get(TOKEN_VARIABLE, "").strip() or None)
+    service = Service(plan, token or service_token())
     app = _Application(
         service.endpoints,
         routes=service.routes(),
@@ -138,10 +137,7 @@ class Service:
         return Endpoint(name, handle, lambda: self.reference, self._isolates)
 
     async def _track(self, request: Request, span: Span, isolate: int) -> Answer:
-        try:
-            body = await read_body(request)
-        except BodyTooLarge as error:
-            return problem(413, "too_large", str(error))
+        body = await read_body(request)
         event = parse_event(body)
         is_new = await self.reference.cdp.track(span, isolate, event, len(body))
         return 202, b'{"accepted":true,"duplicate":false}' if is_new else (
@@ -171,13 +167,12 @@ class Service:
 
 async def _http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    codes = {401: "not_authorised", 403: "not_allowed", 404: "not_found", 405: "method_not_allowed"}
     messages = {
         404: "no such path; see docs/service.md for those there are",
         405: "this path takes another method; the Allow header names it",
     }
     message = messages.get(error.status_code, error.detail)
-    code = codes.get(error.status_code, "error")
+    code = CODES.get(error.status_code, "error")
     headers = dict(error.headers) if error.headers else None
     return refused(*problem(error.status_code, code, message), headers=headers)
 

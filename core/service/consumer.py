@@ -18,7 +18,6 @@ from typing import Any
 from uuid import uuid4
 
 from core.application.pipeline import Pipeline
-from core.attribution.scheme import Scheme
 from core.child import die_with_parent, say
 from core.clock import SystemClock
 from core.delivery.backlog import Backlog
@@ -33,7 +32,7 @@ from core.emulation.faults import FaultSchedule
 from core.emulation.platform import DrawnNumbers, EmulatingPlatform
 from core.emulation.timers import Timers
 from core.errors import EdgeproofError, StoreError
-from core.ledger.fitted_models import newest_row
+from core.ledger.fitted_models import stored_scheme
 from core.ledger.fitter import in_thread
 from core.metrics.profiler import LatencyProfiler
 from core.query.database import Database
@@ -68,7 +67,7 @@ class Consumer:
         self._backlog = Backlog(self._sqlite, self._clock, owner=self._owner)
         outbox, receiver = self._outlet(platform if plan.emulate else None)
         settings = scenario.attribution
-        scheme = Scheme(settings.parameters(), newest_row(self._sqlite.connection))
+        scheme = stored_scheme(self._sqlite.connection, settings.parameters())
         self._executor = QueryExecutor(database, self._clock, plans=self._sqlite)
         queries = Queries(self._executor, self._clock, self._profiler, parameters=scheme.parameters)
         self._asking: dict[asyncio.Task[Any], None] = {}

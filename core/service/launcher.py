@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from core.child import PARENT_VARIABLE
+from core.child import parent_mark
 from core.errors import EdgeproofError, InputError
+from core.files import write_whole
 from core.scenario.file import scenario_data
 from core.scenario.scenario import Scenario
 from core.service.folder_lock import held_folder
@@ -41,7 +42,7 @@ class ServiceProcess:
         self, name: str, arguments: list[str], *, token: str | None, log: IO[bytes]
     ) -> None:
         self.name = name
-        environment = {**os.environ, PARENT_VARIABLE: str(os.getpid())}
+        environment = {**os.environ, **parent_mark()}
         if token is not None:
             environment[TOKEN_VARIABLE] = token
         # A session of its own: Ctrl-C reaches the parent, which ends its children in order.
@@ -294,9 +295,7 @@ def running_service(
                     text = log_path.read_text(encoding="utf-8", errors="replace").strip()
                     detail = f": {text.splitlines()[-1]}" if text else ""
                     raise EdgeproofError(f"{error}{detail}") from None
-                new = roster.with_suffix(".new")
-                new.write_text(json.dumps(urls), encoding="utf-8")
-                new.replace(roster)
+                write_whole(roster, json.dumps(urls))
                 service = RunningService(urls, crew.processes, log_path)
                 yield service
             finally:

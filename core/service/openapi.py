@@ -19,7 +19,7 @@ from core.service.schemas import (
     part,
 )
 from core.service.statistics import PARTS
-from core.wire import ISOLATE_HEADER
+from core.wire import ISOLATE_HEADER, TOKEN_VARIABLE
 
 PATH = "/openapi.json"
 
@@ -72,7 +72,7 @@ def document(scenario: Scenario, *, is_public: bool = False) -> dict[str, Any]:
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "The value of EDGEPROOF_TOKEN at the start of the service.",
+                    "description": f"The value of {TOKEN_VARIABLE} at the start of the service.",
                 }
             },
         },

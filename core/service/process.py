@@ -11,9 +11,8 @@ from dataclasses import asdict
 from uuid import uuid4
 
 from core.application.application import Application, query_cache_of
-from core.application.seeding import bring_up_to_date, seed_database, seed_sites
+from core.application.seeding import bring_up_to_date, seed_for, seed_sites
 from core.application.warming import Warmer
-from core.attribution.scheme import Scheme
 from core.caching.edge_kv import EdgeKV, FilledEdgeKV
 from core.caching.kv import KVStore
 from core.clock import SystemClock, epoch_ms
@@ -31,7 +30,7 @@ from core.emulation.platform import DrawnNumbers, EmulatingPlatform
 from core.emulation.timers import Timers
 from core.endpoints import ENDPOINTS
 from core.errors import StoreError
-from core.ledger.fitted_models import newest_row
+from core.ledger.fitted_models import stored_scheme
 from core.ledger.fitter import in_thread
 from core.metrics.machine import (
     fixed_work,
@@ -41,11 +40,11 @@ from core.metrics.machine import (
     resident_bytes,
 )
 from core.metrics.profiler import LatencyProfiler
-from core.query import statements
+from core.query import queue_statements
 from core.query.cache import RULES
 from core.query.database import Database
 from core.query.executor import QueryExecutor, SlowQuery, StatementStatistics
-from core.scenario.population import populate, sites_of
+from core.scenario.population import sites_of
 from core.scenario.replay import prepare_service
 from core.scenario.warm_start import WarmState, warm_state
 from core.service.cache_statistics import cache_counts
@@ -75,12 +74,12 @@ class ServedApplication(Application):
         if plan.populate:
             prepared = prepare_service(scenario)
             self._warm_state = warm_state(scenario, prepared)
-            seed_database(connection, populate(scenario, prepared.workload), attribution)
+            seed_for(connection, scenario, prepared.workload)
         else:
             seed_sites(connection, sites_of(scenario))
         if plan.position == 0:  # it starts before the others
             bring_up_to_date(connection, attribution, epoch_ms(self.clock))
-        scheme = Scheme(attribution.parameters(), newest_row(connection))
+        scheme = stored_scheme(connection, attribution.parameters())
         self._warmer = Warmer(self._sqlite, scenario, scheme)
         self.l2, channel = open_l2(tiers.l2, plan.redis, namespace=f"edgeproof:{scenario.name}:")
         self._numbers = DrawnNumbers(scenario.seed, plan.position)
@@ -285,7 +284,7 @@ class ServedApplication(Application):
             f"{(self.plan.folder / 'cdp.sqlite').resolve().as_uri()}?mode=ro", uri=True
         )
         try:
-            sql = statements.QUEUE_DEPTH.sql
+            sql = queue_statements.QUEUE_DEPTH.sql
             depth: int = connection.execute(sql).fetchone()[0]
         finally:
             connection.close()

@@ -18,10 +18,12 @@ from core.wire import (
     NONE,
     READ_OUTCOMES,
     STALE,
+    TOKEN_VARIABLE,
     cache_status,
     parse_cache_status,
     parse_server_timing,
     server_timing,
+    service_token,
 )
 
 HITS = (L1_HIT, L2_HIT)
@@ -48,6 +50,19 @@ def test_every_outcome_of_several_reads_reads_back(reads: list[tuple[str, int]])
     names = [name for name, _ in reads]
     assert parse_cache_status(cache_status(reads), names) == [code for _, code in reads]
     assert parse_cache_status(cache_status(reads), names[::-1]) == [c for _, c in reads][::-1]
+
+
+@pytest.mark.parametrize(
+    ("value", "token"), [("secret", "secret"), (" s\n", "s"), (" ", None), (None, None)]
+)
+def test_the_service_token_is_the_environments_without_blanks(
+    monkeypatch: pytest.MonkeyPatch, value: str | None, token: str | None
+) -> None:
+    if value is None:
+        monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
+    else:
+        monkeypatch.setenv(TOKEN_VARIABLE, value)
+    assert service_token() == token
 
 
 def test_codes_are_the_positions_of_their_names_and_flags_lie_beyond_them() -> None:

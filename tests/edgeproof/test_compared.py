@@ -20,7 +20,7 @@ from edgeproof.paired.result import Rules
 from edgeproof.paired.versions import Version
 from reports.junit import written
 from tests.ci.github import commands
-from tests.edgeproof.paired.test_comparison import TASK, Machine
+from tests.edgeproof.paired.made_up_machine import TASK, Machine
 from tests.reports.junit_schema import checked
 
 BENCHMARKS = """\

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from core.application.seeding import bring_up_to_date, seed_database, seed_sites
+from core.application.seeding import bring_up_to_date, seed_database, seed_for, seed_sites
 from core.attribution import markov
 from core.attribution.models import HEURISTICS, MODELS
 from core.attribution.scheme import Scheme
@@ -385,3 +385,14 @@ def test_calibration_asks_for_no_conversion_where_there_is_none() -> None:
     assert set(workload.endpoint.tolist()) == {0, 2, 3}
     usual = calibration_workload(small_scenario("some"))
     assert set(usual.endpoint.tolist()) == {0, 1, 2, 3}
+
+
+def test_seeding_for_a_scenario_returns_the_scheme_that_its_rows_were_attributed_under() -> None:
+    scenario = SCENARIO.model_copy(update={"attribution": Attribution(fit_every=5)})
+    workload = prepare(scenario).workload
+    connection = SqliteDatabase(None, inline=True).connection
+    scheme = seed_for(connection, scenario, workload)
+    by_hand = SqliteDatabase(None, inline=True).connection
+    seed_database(by_hand, populate(scenario, workload), scenario.attribution)
+    assert [*connection.iterdump()] == [*by_hand.iterdump()]
+    assert (scheme.number, scheme.parameters) == (1, scenario.attribution.parameters())

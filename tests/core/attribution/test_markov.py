@@ -357,7 +357,7 @@ def test_parts_with_too_many_channels_together_are_refused(monkeypatch: pytest.M
         merge(parts)
 
 
-def test_orders_do_not_mix() -> None:
+def test_transitions_of_different_orders_do_not_mix() -> None:
     one: Transitions = count_transitions(paths_from([("a", 1, 0, 0)]), 1)
     with pytest.raises(ValueError, match="one order"):
         merge([one, count_transitions(paths_from([("a", 1, 0, 0)]), 2)])

@@ -348,7 +348,7 @@ labels = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"
     microseconds=st.integers(0, 2**32 - 1),
     tags=st.lists(labels, max_size=4).map(tuple),
 )
-def test_sealing_reads_back(
+def test_a_sealed_entry_reads_back(
     value: bytes | None, loaded_ms: int, expires_ms: int, microseconds: int, tags: tuple[str, ...]
 ) -> None:
     sealed = seal(

@@ -31,7 +31,8 @@ from core.emulation.faults import FaultSchedule
 from core.emulation.kv import DelayedKV
 from core.errors import StoreError, StoreTimeout
 from core.query.database import SqliteDatabase
-from core.query.statements import INSERT_SITE, Statement
+from core.query.statement import Statement
+from core.query.statements import INSERT_SITE
 from core.scenario.fault_kinds import BUILT_IN
 from core.scenario.faults import Fault
 from core.scenario.tiers import L2, L3
@@ -353,7 +354,7 @@ FAULTS = st.lists(
 
 
 @given(FAULTS, st.integers(0, 26).map(lambda n: n / 2), st.sampled_from([0.25, 0.75]))
-def test_faults_add_up(faults: list[Fault], now: float, uniform: float) -> None:
+def test_faults_that_overlap_add_up(faults: list[Fault], now: float, uniform: float) -> None:
     async def scene(platform: Simulated) -> None:
         CURRENT.set(Operation(Span(), 0))
         platform.default = uniform

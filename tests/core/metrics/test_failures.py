@@ -56,7 +56,7 @@ def test_rows_are_bounded_and_lose_no_request() -> None:
         (Cause.DROPPED, None, "no free connection"),
     ],
 )
-def test_reason_in_words(cause: Cause, status: int | None, text: str) -> None:
+def test_a_reason_is_told_in_words(cause: Cause, status: int | None, text: str) -> None:
     assert reason_text(cause, status, timeout=3.0) == text
 
 

@@ -72,7 +72,7 @@ def test_the_state_is_a_function_of_seed_and_replication() -> None:
     assert sampled(scenario()) != sampled(scenario(), 1)
 
 
-def test_no_rate_keeps_nothing() -> None:
+def test_a_scenario_without_requests_keeps_nothing_warm() -> None:
     assert sampled(scenario(traffic={"stages": [{"rate": 0.0}]})) == WarmState()
 
 
