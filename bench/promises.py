@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 
 ENTRIES = 10_000
-TOUCHES = 1_000_000
 TOTALS = 50e6
 KEPT = 5e6
 """Touches that are shared out in a second of CPU time: the least, with totals alone and with the
@@ -166,7 +165,7 @@ def _shared_out(turns: Turns, rate: float, *, keep: bool) -> Pairs:
     from core.attribution.markov import count_transitions, removal_effects
     from core.attribution.parameters import Parameters
 
-    paths = synthetic_paths(TOUCHES)
+    paths = synthetic_paths()
     weights = removal_effects(count_transitions(paths, 1)).conversions
     full, parameters, touches = all_converting(paths), Parameters(), len(paths.codes)
     found = []
