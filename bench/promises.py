@@ -162,8 +162,9 @@ def credits_kept(turns: Turns) -> Pairs:
 def _shared_out(turns: Turns, rate: float, *, keep: bool) -> Pairs:
     from bench.attribution import all_converting, synthetic_paths
     from core.attribution.fused import share_credit
-    from core.attribution.markov import count_transitions, removal_effects
+    from core.attribution.markov import removal_effects
     from core.attribution.parameters import Parameters
+    from core.attribution.transitions import count_transitions
 
     paths = synthetic_paths()
     weights = removal_effects(count_transitions(paths, 1)).conversions
