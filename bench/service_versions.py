@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.checkouts import started_in
 from bench.loopback import Spent, WrongAnswer, drive, request_bytes
 from bench.paired import FEWEST_BLOCKS, Ratio, paired_ratio
 from bench.redis_server import RedisServer, redis_server
@@ -104,14 +104,7 @@ def running_version(folder: Path, users: int = REQUESTS) -> Iterator[Side]:
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeproof-bench-")))
         redis = stack.enter_context(redis_server(home))
-        child = subprocess.Popen(
-            [sys.executable, "-P", "-c", _CHILD, redis.url, *scenario_overrides(users)],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(folder)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        child = started_in(folder, _CHILD, redis.url, *scenario_overrides(users))
         try:
             assert child.stdout is not None
             line = child.stdout.readline()

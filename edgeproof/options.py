@@ -11,8 +11,8 @@ import typer
 from core.errors import InputError
 from core.metrics.kpi import parse_metric
 from core.scenario.file import load_scenario
-from core.scenario.replay import timed_window
 from core.scenario.scenario import Scenario
+from core.scenario.trace_window import timed_window
 from core.scenario.workload import Workload
 from edgeproof.ci import Ci, chosen_ci
 from edgeproof.notices import notice, tell_plain, tell_unused

@@ -8,8 +8,8 @@ from core.endpoints import ENDPOINTS
 from core.metrics.estimate import estimate_of
 from core.metrics.kpi import Kpi
 from core.scenario.pace import rate_of, with_rate
-from core.scenario.replay import timed_window
 from core.scenario.scenario import Scenario
+from core.scenario.trace_window import timed_window
 from sim.replications import Found
 
 SATURATION = 0.01

@@ -10,11 +10,11 @@ import numpy as np
 
 from core.attribution.fitted import MIN_CONVERSIONS, FittedModel, fit
 from core.attribution.fused import Credit, Engine, share_credit
-from core.attribution.markov import Transitions, count_transitions
 from core.attribution.models import DATA_DRIVEN, MODELS, check_model
 from core.attribution.names import direct_notice, is_absent
 from core.attribution.parameters import OTHER, Parameters
 from core.attribution.paths import Floats, Paths, merged_channels, under_direct_rule
+from core.attribution.transitions import Transitions, count_transitions
 from core.errors import InputError
 
 WITHOUT_TIMES = "time_decay is left out: the paths have no times"

@@ -22,10 +22,10 @@ from core.attribution.account import (
 )
 from core.attribution.fitted import MIN_CONVERSIONS, FittedModel, fit
 from core.attribution.fused import Credit, Engine, chosen_engine, share_credit
-from core.attribution.markov import Transitions, merge
 from core.attribution.models import DATA_DRIVEN
 from core.attribution.parameters import Parameters
 from core.attribution.paths import Paths
+from core.attribution.transitions import Transitions, merge
 from core.ledger.connections import Reader, open_reader
 from core.ledger.path_reader import (
     RANGE_TOUCHES,

@@ -9,8 +9,8 @@ from typing import Any
 from core.endpoints import ENDPOINTS
 from core.errors import InputError
 from core.scenario.faults import Fault
-from core.scenario.replay import timed_window
 from core.scenario.scenario import Scenario
+from core.scenario.trace_window import timed_window
 
 Place = tuple[str | int, ...]
 """Where a field stands: names of tables, and indices into lists."""

@@ -25,9 +25,7 @@ from core.delivery.forwarder import LAST_DELIVERIES
 from core.delivery.outbox import Outbox, outbox_of
 from core.delivery.poller import Poller
 from core.delivery.receiver import Receiver
-from core.emulation.database import DelayedDatabase
 from core.emulation.destination import receiver_of
-from core.emulation.executions import SharedExecutions
 from core.emulation.faults import FaultSchedule
 from core.emulation.platform import DrawnNumbers, EmulatingPlatform
 from core.emulation.timers import Timers
@@ -39,7 +37,7 @@ from core.query.database import Database
 from core.query.executor import QueryExecutor
 from core.query.queries import Queries
 from core.service.consumer_status import SIGN_OF_LIFE, ConsumerStatus, read_run_start
-from core.service.plan import WorkerPlan, plan_of, shared_database
+from core.service.plan import WorkerPlan, emulated_database, plan_of, shared_database
 from core.service.repeats import log_to_stderr
 
 POLL_SECONDS = 0.02
@@ -62,7 +60,7 @@ class Consumer:
         numbers = DrawnNumbers(scenario.seed, plan.position)
         platform = EmulatingPlatform(self._clock, self._timers, numbers)
         if plan.emulate:
-            database = self._delayed = self._behind_latencies(platform)
+            database = self._delayed = emulated_database(plan, self._sqlite, self._faults, platform)
         self._owner = f"{os.getpid()}-{uuid4().hex}"
         self._backlog = Backlog(self._sqlite, self._clock, owner=self._owner)
         outbox, receiver = self._outlet(platform if plan.emulate else None)
@@ -86,13 +84,6 @@ class Consumer:
     def _retain(self, task: asyncio.Task[Any]) -> None:
         self._asking[task] = None
         task.add_done_callback(self._asking.pop)
-
-    def _behind_latencies(self, platform: EmulatingPlatform) -> DelayedDatabase:
-        plan, tier = self._plan, self._plan.scenario.tiers.l3
-        executions = SharedExecutions(plan.folder / "executions", concurrency=tier.concurrency)
-        return DelayedDatabase(
-            self._sqlite, tier, self._faults, platform, executions, takes_time=True
-        )
 
     def _outlet(self, platform: EmulatingPlatform | None) -> tuple[Outbox | None, Receiver | None]:
         destination = self._plan.scenario.destination

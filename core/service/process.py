@@ -23,7 +23,6 @@ from core.delivery.poller import Poller
 from core.delivery.queue import NullInbox
 from core.emulation.database import DelayedDatabase
 from core.emulation.destination import receiver_of
-from core.emulation.executions import Executions, SharedExecutions
 from core.emulation.faults import FaultSchedule
 from core.emulation.kv import DelayedKV
 from core.emulation.platform import DrawnNumbers, EmulatingPlatform
@@ -50,7 +49,7 @@ from core.scenario.warm_start import WarmState, warm_state
 from core.service.cache_statistics import cache_counts
 from core.service.consumer_status import ConsumerStatus, forget_run_start, write_run_start
 from core.service.l2 import open_l2
-from core.service.plan import WorkerPlan, shared_database
+from core.service.plan import WorkerPlan, emulated_database, shared_database
 from core.service.statistics import Figures, add_latencies, add_statements
 
 PROBE_INTERVAL = 0.1
@@ -131,21 +130,9 @@ class ServedApplication(Application):
         return self.clock.origin_ms / 1000 + self.clock.now()
 
     def _emulate(self, platform: EmulatingPlatform) -> None:
-        plan, tiers = self.plan, self.scenario.tiers
-        queue = plan.folder / "executions"
-        if plan.position == 0:
-            # What an earlier service left there may lie on the scale of another boot's clock.
-            queue.unlink(missing_ok=True)
-        executions = (
-            Executions(tiers.l3.concurrency)
-            if self.scenario.topology.process_count == 1
-            else SharedExecutions(queue, concurrency=tiers.l3.concurrency)
-        )
-        self._view = DelayedKV(self.kv, tiers.l2, self.faults, platform)
+        self._view = DelayedKV(self.kv, self.scenario.tiers.l2, self.faults, platform)
         self.kv = self._view
-        self.database = DelayedDatabase(
-            self._sqlite, tiers.l3, self.faults, platform, executions, takes_time=True
-        )
+        self.database = emulated_database(self.plan, self._sqlite, self.faults, platform)
 
     async def start(self) -> None:
         """Load what a warm start needs, queue what was left unfinished, and start the probe."""

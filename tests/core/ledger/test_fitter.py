@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.attribution import markov
+from core.attribution import transitions
 from core.attribution.parameters import OTHER, Parameters
 from core.attribution.scheme import Scheme
 from core.clock import ManualClock
@@ -220,7 +220,7 @@ def test_fit_that_fails_leaves_the_model_in_force_and_the_next_one_goes_on(away:
 def test_chain_that_is_too_large_for_its_order_is_counted_and_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(markov, "_MOST_CODES", 1_300**3)
+    monkeypatch.setattr(transitions, "_MOST_CODES", 1_300**3)
 
     async def scene(works: Works) -> None:
         await works.add([touch(f"t{n}", T - n, f"channel {n}") for n in range(1_300)])

@@ -14,7 +14,7 @@ from core.application.seeding import seed_database
 from core.endpoints import ENDPOINTS
 from core.errors import InputError
 from core.query.database import SqliteDatabase
-from core.scenario import replay
+from core.scenario import trace_window
 from core.scenario.population import MAX_PROFILE_BYTES, populate
 from core.scenario.replay import DEFAULT_OFFSET, Prepared, prepare
 from core.scenario.scenario import Scenario
@@ -67,7 +67,7 @@ def test_large_trace_is_read_once_and_anew_when_it_changes(
         read.append(stop)
         return read_trace(path, stop=stop, time_unit=time_unit)
 
-    monkeypatch.setattr(replay, "read_trace", counting)
+    monkeypatch.setattr(trace_window, "read_trace", counting)
     path = csv(folder / "large.csv", "key", "time", rows=[(i, i / 10) for i in range(15_000)])
     first = [prepare(scenario(path), replication=number) for number in range(3)]
     assert read == [1, None]
