@@ -25,8 +25,8 @@ def test_page_has_an_example_of_each_part() -> None:
     text = PAGE.read_text(encoding="utf-8")
     assert len(EXAMPLES) == text.count("```python") == len(re.findall(r"^## ", text, re.MULTILINE))
     assert [title.partition(":")[0] for title in EXAMPLES] == [
-        "An attribution service", "A service that may be killed", "A security service",
-        "An orchestrator",
+        "An attribution service", "A service that may be killed", "A cache in three lines",
+        "A security service", "An orchestrator",
     ]  # fmt: skip
 
 
