@@ -13,10 +13,15 @@ from core.delivery.backlog import BacklogStatus
 from core.delivery.outbox import LEASE_SECONDS, Outbox
 from core.query.database import Database, SqliteDatabase
 from edgeproof.database import DatabaseOption, ask_database, read_database
+from edgeproof.group import HelpfulGroup
 from edgeproof.options import JsonOption, PlainOption
 from edgeproof.queue import known, show_dead, show_status
 
-app = typer.Typer(help="Show and mend what is forwarded to the destination.", no_args_is_help=True)
+app = typer.Typer(
+    cls=HelpfulGroup,
+    help="Show and mend what is forwarded to the destination.",
+    no_args_is_help=True,
+)
 
 
 @app.command("status")

@@ -18,10 +18,15 @@ from core.errors import InputError
 from core.query.database import Database, SqliteDatabase
 from edgeproof.database import DatabaseOption, ask_database, read_database
 from edgeproof.finish import show_table
+from edgeproof.group import HelpfulGroup
 from edgeproof.notices import tell_plain
 from edgeproof.options import JsonOption, PlainOption
 
-app = typer.Typer(help="Show and mend the conversions queue of a database.", no_args_is_help=True)
+app = typer.Typer(
+    cls=HelpfulGroup,
+    help="Show and mend the conversions queue of a database.",
+    no_args_is_help=True,
+)
 
 
 @app.command("status")
