@@ -21,11 +21,12 @@ from core.ledger.database_account import Survey, account_of_database
 from core.ledger.path_reader import Window
 from core.units import parse_duration, slip
 from edgeproof.credit import show_account
+from edgeproof.group import HelpfulGroup
 from edgeproof.notices import tell_plain
 from edgeproof.options import JsonOption, OutOption, PlainOption
 from edgeproof.progress import Display
 
-app = typer.Typer(no_args_is_help=False, invoke_without_command=True)
+app = typer.Typer(cls=HelpfulGroup, no_args_is_help=False, invoke_without_command=True)
 
 _OF_EVENTS = (
     "--from", "--to", "--lookback", "--half-life", "--lead", "--opportunity", "--own-event",

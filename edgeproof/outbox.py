@@ -6,10 +6,15 @@ import typer
 
 from core.delivery.outbox import Outbox
 from edgeproof.database import DatabaseOption
+from edgeproof.group import HelpfulGroup
 from edgeproof.options import JsonOption, PlainOption
 from edgeproof.waiting import ConversionsOption, Waiting
 
-app = typer.Typer(help="Show and mend what is forwarded to the destination.", no_args_is_help=True)
+app = typer.Typer(
+    cls=HelpfulGroup,
+    help="Show and mend what is forwarded to the destination.",
+    no_args_is_help=True,
+)
 
 _WAITING = Waiting(
     command="outbox",

@@ -19,6 +19,7 @@ from core.scenario.file import scenario_hash
 from core.scenario.population import populate
 from core.scenario.replay import prepare_measured
 from core.scenario.scenario import Scenario
+from edgeproof.group import HelpfulGroup
 from edgeproof.notices import notice
 from edgeproof.options import (
     RateOption,
@@ -61,7 +62,9 @@ _TABLES = {
 """The columns of every table that the service's database starts with."""
 
 app = typer.Typer(
-    help="Check scenario files, print their schema, write their data.", no_args_is_help=True
+    cls=HelpfulGroup,
+    help="Check scenario files, print their schema, write their data.",
+    no_args_is_help=True,
 )
 
 

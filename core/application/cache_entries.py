@@ -10,7 +10,7 @@ from typing import Any
 from core.application.documents import channels_document, credits_document, journey_document
 from core.attribution.scheme import Scheme
 from core.caching.keys import cache_key
-from core.caching.policy import CacheType, Text
+from core.caching.policy import CacheType, Codec, Text
 from core.errors import InputError
 from core.query.queries import Queries
 from core.scenario.tiers import Ttls
@@ -58,17 +58,18 @@ class Unusable(InputError):
     """A conversion that was stored with data no credit can be computed from."""
 
 
-def cache_types(ttls: Ttls) -> dict[str, CacheType]:
+def cache_types(ttls: Ttls) -> dict[str, CacheType[Any]]:
     """Return the cache types of the application by name, with their TTLs."""
-    codecs: dict[str, Any] = {
-        "security_config": _SiteCodec(),
-        "lookup_data": _UserCodec(),
-        "attribution": Text(),
-        "user_journeys": Text(),
-        "channel_metrics": Text(),
+    prefixes: dict[str, tuple[str, Codec[Any]]] = {
+        "security_config": ("config", _SiteCodec()),
+        "lookup_data": ("lookup", _UserCodec()),
+        "attribution": ("attribution", Text()),
+        "user_journeys": ("journey", Text()),
+        "channel_metrics": ("channels", Text()),
     }
     return {
-        name: CacheType(name=name, ttl=ttls.of(name), codec=codec) for name, codec in codecs.items()
+        name: CacheType(name=name, ttl=ttls.of(name), codec=codec, prefix=prefix)
+        for name, (prefix, codec) in prefixes.items()
     }
 
 
@@ -149,6 +150,6 @@ class CacheEntries:
         rows = await self._queries.channel_performance(model)
         return channels_document(rows, model, scheme)
 
-    def kind(self, name: str) -> CacheType:
+    def kind(self, name: str) -> CacheType[Any]:
         """Return a cache type by name."""
         return self.types[name]

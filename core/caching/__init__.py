@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from core.caching.invalidation import Invalidator, Removed
     from core.caching.invalidation_log import InvalidationLog, Selector
     from core.caching.keys import cache_key
-    from core.caching.kv import KVStore, MemoryKV, StoreItem
+    from core.caching.kv import KVStore, MemoryKV, NullKV, StoreItem
     from core.caching.memory import MemoryCache
     from core.caching.policy import CachePolicy, CacheType, Codec, Json, Text
     from core.caching.redis_kv import RedisKV
@@ -31,6 +31,7 @@ else:  # mypy would take any name for one that this offers
             "cache_key": "keys",
             "KVStore": "kv",
             "MemoryKV": "kv",
+            "NullKV": "kv",
             "StoreItem": "kv",
             "MemoryCache": "memory",
             "CachePolicy": "policy",
@@ -57,6 +58,7 @@ __all__ = [
     "L2Store",
     "MemoryCache",
     "MemoryKV",
+    "NullKV",
     "RedisKV",
     "Removed",
     "Selector",

@@ -26,7 +26,7 @@ class Read:
 
     def __init__(
         self,
-        kind: CacheType,
+        kind: CacheType[Any],
         key: str,
         load: Load,
         span: Span | None,

@@ -56,7 +56,9 @@ class SecondTier:
         self._is_edge = is_edge
         self._retain = retain
 
-    async def read(self, kind: CacheType, key: str, can_fall_back: bool = False) -> Envelope | None:
+    async def read(
+        self, kind: CacheType[Any], key: str, can_fall_back: bool = False
+    ) -> Envelope | None:
         """Return what L2 has for *key*; None if it is missing or unusable.
 
         Raise StoreError if L2 fails, is too slow, or is left alone after failures.
@@ -77,7 +79,7 @@ class SecondTier:
             self.breaker.succeed()
         return None if data is None else self._open(kind, key, data, bars)
 
-    async def read_many(self, kind: CacheType, keys: Sequence[str]) -> list[Envelope | None]:
+    async def read_many(self, kind: CacheType[Any], keys: Sequence[str]) -> list[Envelope | None]:
         """Return what L2 has for each of *keys*, as `read` does, in as few reads as it takes."""
         if not self.breaker.is_closed:
             self._ask_breaker()
@@ -125,7 +127,7 @@ class SecondTier:
             raise answer
         return answer
 
-    def _open(self, kind: CacheType, key: str, data: bytes, bars: int) -> Envelope | None:
+    def _open(self, kind: CacheType[Any], key: str, data: bytes, bars: int) -> Envelope | None:
         """Return what is in *data*, which was asked for after *bars* bars of loads."""
         statistics, log = self._statistics, self._log
         statistics.l2_bytes_read += len(data)

@@ -198,8 +198,7 @@ def _with_acts(plan: Plan, end: float, number: int) -> Plan:
         if what in ("many", "set", "delete_many"):
             start = int(len(KEYS) * first)
             chosen = [KEYS[(start + 2 * i) % len(KEYS)] for i in range(1 + int(3 * many))]
-            if what != "delete_many":  # one cache type
-                chosen = [key for key in chosen if key[0] == chosen[0][0]]
+            chosen = [key for key in chosen if key[0] == chosen[0][0]]  # one cache type
         target = {
             "change": Selector(keys=tuple(chosen)),
             "delete_many": Selector(keys=tuple(chosen)),

@@ -574,7 +574,7 @@ class World:
             if act.what == "set":
                 await self._set_many(act, cache)
             elif act.what == "delete_many":
-                await cache.delete_many(act.keys)
+                await cache.delete_many(self._kinds[act.keys[0][0]], act.keys)
             else:
                 await cache.invalidator.invalidate(act.target)
             change.how = "done"

@@ -282,7 +282,7 @@ ENTRY = seal(b"value", loaded_ms=1, expires_ms=FUTURE, load_seconds=0.5, tags=("
     ],
 )
 def test_foreign_bytes_in_l2_are_a_counted_miss_and_overwritten(foreign: bytes) -> None:
-    rig = Rig(kind=CacheType(name="lookup_data", ttl=TTL, codec=Picky()))
+    rig = Rig(kind=CacheType(name="lookup_data", ttl=TTL, codec=Picky(), prefix="user"))
 
     async def main() -> None:
         await rig.store.put(StoreItem(KEY, foreign, TTL))
