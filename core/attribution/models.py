@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from types import MappingProxyType
 
 from core.attribution import vectorised
@@ -37,8 +36,9 @@ def touch_credits(
     described = known_model(model)
     if described.needs_weights and weights is None:
         raise InputError(f"{described.name} needs a fitted model; fit one first")
+    asked = (model if isinstance(model, str) else described,)
     return credits_by_model(
-        (described,), times_ms, channels, converted_ms, parameters,
+        asked, times_ms, channels, converted_ms, parameters,
         weights=weights or {}, lead=lead, opportunity=opportunity,
     )[0]  # fmt: skip
 
@@ -87,13 +87,15 @@ def _credits_of(
         return [(1.0,) * count] * len(models)
     found: list[tuple[float, ...]] = []
     for model in models:
-        described = BUILT_IN[model] if isinstance(model, str) else model
-        if described.needs_weights:
+        if isinstance(model, str):
+            credits, needs_weights = _PLAIN[model]
+            if needs_weights:
+                touches.weights = weights_of(weights, touches.channels)
+            found.append(credits(touches))  # type: ignore[arg-type]  # tuples, all seven
+            continue
+        if model.needs_weights:
             touches.weights = weights_of(weights, touches.channels)
-        if described.name in BUILT_IN:
-            found.append(described.credits(touches))  # type: ignore[arg-type]  # tuples, all of them
-        else:
-            found.append(described.shares(touches))
+        found.append(model.shares(touches))
     return found
 
 
@@ -104,7 +106,7 @@ def weights_of(weights: Mapping[str, float], channels: Sequence[str]) -> list[fl
 
 
 def _check_times(times_ms: Sequence[int], converted_ms: int) -> None:
-    if any(b < a for a, b in pairwise(times_ms)):
+    if sorted(times_ms) != list(times_ms):
         raise ValueError("touches are given oldest first")
     if times_ms and times_ms[-1] > converted_ms:
         raise ValueError("a touch after the conversion cannot have led to it")
@@ -133,7 +135,8 @@ def _first_click(touches: Touches) -> tuple[float, ...]:
 
 
 def _linear(touches: Touches) -> tuple[float, ...]:
-    return _evenly(len(touches.channels))
+    count = len(touches.channels)
+    return (1.0 / count,) * count
 
 
 def _evenly(count: int) -> tuple[float, ...]:
@@ -224,6 +227,9 @@ _SEVEN = (
 
 BUILT_IN: Mapping[str, Model] = MappingProxyType({model.name: model for model in _SEVEN})
 """The seven models by name, in the order of the columns that stored credits have."""
+
+# Looked up for each conversion, where an attribute of a model would cost more.
+_PLAIN = {model.name: (model.credits, model.needs_weights) for model in _SEVEN}
 
 MODELS = tuple(BUILT_IN)
 HEURISTICS = tuple(model.name for model in _SEVEN if not model.needs_weights)
