@@ -112,7 +112,7 @@ def command(
     )  # fmt: skip
     if host:
         check_reachable(checked_hosts(host, allowed=limits.allowed))
-    options.check(chosen)
+    options = options.checked(chosen)
     prepared = prepare_measured(chosen)
     tell_notes(prepared.workload)
     check_load(chosen, prepared.workload, host or [], limits)

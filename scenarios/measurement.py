@@ -23,10 +23,7 @@ from core.scenario.file import scenario_data, scenario_hash
 from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
 from scenarios.audit import audit_of
-from scenarios.result import TIMED_STAGES, Kind, LoadResult
-
-SERVICE_STAGES = ("query", "queue", "external")
-"""Stages that only the service's own statistics tell."""
+from scenarios.result import Kind, LoadResult
 
 _GAUGES = ("queue_pending",)
 
@@ -52,7 +49,7 @@ def measure(
         planned=len(workload),
         duration=scenario.duration,
         latencies=endpoint_latencies(requests, after=after),
-        stages=_stages(result, after_ns=after * 1e9),
+        stages=_stages(scenario, result, after_ns=after * 1e9),
         reads=reads,
         memory_peak=_memory_peak(scenario, result),
         windows=window_columns(requests, after=after, duration=scenario.duration),
@@ -85,31 +82,36 @@ def requests_of(workload: Workload, result: LoadResult) -> Requests:
     )
 
 
-def _stages(result: LoadResult, *, after_ns: float) -> dict[str, LatencyHistogram]:
+def _stages(
+    scenario: Scenario, result: LoadResult, *, after_ns: float
+) -> dict[str, LatencyHistogram]:
     rows, stages = result.rows, {}
     is_measured = rows.intended_ns >= after_ns
-    for stage in TIMED_STAGES:
-        positions, seconds = rows.samples[stage]
-        stages[stage] = LatencyHistogram.of(seconds[is_measured[positions]])
-    stages["total"] = LatencyHistogram.of(_told(rows.total[is_measured]))
-    stages["cpu"] = LatencyHistogram.of(_told(cpu_seconds(result, after_ns=after_ns)[is_measured]))
-    for stage in SERVICE_STAGES:
-        if (histogram := _service_stage(result, stage)) is not None:
-            stages[stage] = histogram
-    return {name: histogram for name, histogram in stages.items() if histogram.count}
+    of_request = {"total": rows.total, "cpu": cpu_seconds(result, after_ns=after_ns)}
+    for stage in scenario.metrics.table.stages:
+        if stage.source == "profiler":
+            histogram = _service_stage(result, stage.told_as)
+        elif stage.source == "request":
+            histogram = LatencyHistogram.of(_told(of_request[stage.name][is_measured]))
+        else:
+            positions, seconds = rows.samples[stage.name]
+            histogram = LatencyHistogram.of(seconds[is_measured[positions]])
+        if histogram is not None and histogram.count:
+            stages[stage.name] = histogram
+    return stages
 
 
 def _told(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
     return seconds[~np.isnan(seconds)]
 
 
-def _service_stage(result: LoadResult, stage: str) -> LatencyHistogram | None:
+def _service_stage(result: LoadResult, kind: str) -> LatencyHistogram | None:
     merged = LatencyHistogram()
     for before, after in zip(result.before, result.after, strict=True):
-        if before is None or after is None or stage not in after.histograms:
+        if before is None or after is None or kind not in after.histograms:
             return None
-        earlier = before.histograms.get(stage, LatencyHistogram())
-        merged.add(after.histograms[stage].since(earlier))
+        earlier = before.histograms.get(kind, LatencyHistogram())
+        merged.add(after.histograms[kind].since(earlier))
     return merged if result.after else None
 
 

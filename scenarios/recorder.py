@@ -16,7 +16,7 @@ from core.endpoints import ENDPOINTS, READ_NAMES
 from core.scenario.scenario import Scenario
 from core.wire import parse_cache_status, parse_server_timing
 from scenarios.rendering import Request
-from scenarios.result import TIMED_STAGES, Kind, Rows
+from scenarios.result import Kind, Rows
 
 RECENT = 2000
 _CACHE_BOUND = 4096
@@ -37,7 +37,12 @@ class Recorder:
         self._kind, self._status = array("B"), array("H")
         self._first_read, self._second_read = array("B"), array("B")
         self._cpu, self._total = array("d"), array("d")
-        self._samples = {name: (array("q"), array("d")) for name in TIMED_STAGES}
+        stages = scenario.metrics.table.stages
+        timed = [stage for stage in stages if stage.source == "header"]
+        self._samples = {stage.name: (array("q"), array("d")) for stage in timed}
+        self._told = {stage.told_as: self._samples[stage.name] for stage in timed}
+        # One time a request, told by the row it belongs to.
+        self._of_request = {"cpu": self._cpu, "total": self._total}
         self._recent: deque[float] = deque(maxlen=RECENT)
         self.done = 0
         self.answered = 0
@@ -124,14 +129,12 @@ class Recorder:
 
     def _note_timing(self, position: int, value: str) -> None:
         for name, seconds in parse_server_timing(value):
-            if name in self._samples:
-                positions, values = self._samples[name]
+            if name in self._told:
+                positions, values = self._told[name]
                 positions.append(position)
                 values.append(seconds)
-            elif name == "cpu":
-                self._cpu[position] = seconds
-            elif name == "total":
-                self._total[position] = seconds
+            elif name in self._of_request:
+                self._of_request[name][position] = seconds
 
     def recent(self, qs: Iterable[float]) -> list[float | None]:
         """Return quantiles in seconds of the last RECENT outcomes, None where one failed."""

@@ -21,8 +21,6 @@ RESULT_VERSION = 1
 ROWS_FILE = "rows.npz"
 AUDIT_FILE = "audit.json"
 POLLS_FILE = "polls.json"
-TIMED_STAGES = ("l1", "l2", "l3", "l3wait")
-"""Server-Timing metrics that a request may name more than once."""
 
 
 class Kind(IntEnum):
@@ -76,8 +74,9 @@ class Rows:
     index, intended_ns, endpoint, subject: as rendered; lag: seconds from the intended time to the
     start of sending; latency: seconds from the intended time to the answer, infinite if it failed;
     kind: a Kind; status: HTTP status, 0 without one; reads: outcome codes, shape (n, 2); host:
-    position of the URL; cpu, total: Server-Timing in seconds, NaN without. samples: for each of
-    TIMED_STAGES the positions of the rows and the seconds. dropped: indices never sent.
+    position of the URL; cpu, total: Server-Timing in seconds, NaN without. samples: for each stage
+    that a request may have several times of, the positions of the rows and the seconds.
+    dropped: indices never sent.
     """
 
     index: NDArray[np.int64]
@@ -176,9 +175,10 @@ class LoadResult:
             if data["schema_version"] != RESULT_VERSION:
                 raise ValueError(f"version {data['schema_version']}")
             with np.load(folder / ROWS_FILE, allow_pickle=False) as file:
+                stages = [name.removesuffix("_row") for name in file.files if name[-4:] == "_row"]
                 rows = Rows(
                     **{name: file[name] for name in _COLUMNS},
-                    samples={s: (file[f"{s}_row"], file[f"{s}_seconds"]) for s in TIMED_STAGES},
+                    samples={s: (file[f"{s}_row"], file[f"{s}_seconds"]) for s in stages},
                 )
             polls = json.loads((folder / POLLS_FILE).read_text(encoding="utf-8"))
             return cls(

@@ -38,7 +38,6 @@ from sim.loop import SimLoop
 from sim.process import RandomNumbers, SimulatedProcess
 
 _STATUS, _TIMEOUT = CAUSES.index(Cause.STATUS), CAUSES.index(Cause.TIMEOUT)
-STAGES = ("l1", "l2", "l3", "l3wait", "total", "cpu")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,8 +126,12 @@ class Replication:
         self._latency = [inf] * n
         self._reads = [0] * (2 * n)
         self._statuses: dict[int, int] = {}  # of requests that were answered with an error
-        self._stages = {name: array("d") for name in STAGES}
-        self._add_stage = {name: samples.append for name, samples in self._stages.items()}
+        table = scenario.metrics.table
+        self._kinds = [stage for stage in table.stages if stage.source == "profiler"]
+        in_header = [stage for stage in table.stages if stage.source != "profiler"]
+        self._samples = [(stage.name, array("d")) for stage in in_header]
+        told = zip(in_header, self._samples, strict=True)
+        self._add_stage = {stage.told_as: samples.append for stage, (_, samples) in told}
         self._add_total, self._add_cpu = self._add_stage["total"], self._add_stage["cpu"]
         self._warm_up, self._timeout = scenario.warm_up, scenario.timeout
         self._cpu_of = [self._scenario.topology.cpu.of(name) for name in ENDPOINTS]
@@ -236,7 +239,10 @@ class Replication:
             self._add_cpu(span.cpu)
             add = self._add_stage
             for name, seconds in span.stages:
-                add[name](seconds)
+                try:
+                    add[name](seconds)
+                except KeyError:  # nothing is paid for it where it is not raised
+                    continue  # a stage that nothing describes, as in the header of a service
         process.in_flight -= 1
         self._left -= 1
         if self._left == 0 and not self._finished.done():
@@ -244,11 +250,11 @@ class Replication:
 
     def _profiled(self) -> dict[str, LatencyHistogram]:
         merged = {}
-        for kind in ("query", "queue", "external"):
+        for stage in self._kinds:
             histogram = LatencyHistogram()
             for process in self._all:
-                histogram.add(process.profiler.histogram(kind))
-            merged[kind] = histogram
+                histogram.add(process.profiler.histogram(stage.told_as))
+            merged[stage.name] = histogram
         return merged
 
     def _take_snapshot(self) -> None:
@@ -257,13 +263,15 @@ class Replication:
     def _outcome(self) -> ReplicationOutcome:
         stages = {
             name: LatencyHistogram.of(np.frombuffer(samples, dtype=np.float64))
-            for name, samples in self._stages.items()
+            for name, samples in self._samples
             if samples
         }
         if len(self._workload):
             profiled = self._profiled()
-            since = {kind: profiled[kind].since(self._snapshot[kind]) for kind in profiled}
-            stages |= {k: h for k, h in since.items() if h.count or k != "external"}
+            for stage in self._kinds:
+                since = profiled[stage.name].since(self._snapshot[stage.name])
+                if since.count or stage.is_kept_empty:
+                    stages[stage.name] = since
         workload = self._workload
         requests = Requests(
             intended=workload.intended,

@@ -25,6 +25,7 @@ from core.delivery.outbox import Outbox
 from core.delivery.queue import Inbox
 from core.delivery.receiver import Receiver
 from core.ledger.fitter import Runner, inline
+from core.metrics.profile import thresholds_with
 from core.metrics.profiler import LatencyProfiler
 from core.query.cache import QueryCache
 from core.query.database import Database
@@ -65,7 +66,8 @@ class Application:
         query_cache: QueryCache | None = None,
     ) -> None:
         tiers = scenario.tiers
-        self.profiler = LatencyProfiler(clock)
+        kinds = scenario.metrics.table.kinds
+        self.profiler = LatencyProfiler(clock, thresholds=thresholds_with(kinds))
         lease = backlog.lease if backlog is not None and inbox is None else None
         self.queries = Queries(
             database, clock, self.profiler, lease=lease, parameters=scheme.parameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -19,6 +19,7 @@ from core.metrics.estimate import Estimate, estimate_of
 from core.metrics.failures import Cause, Failure
 from core.metrics.histogram import LatencyHistogram
 from core.metrics.kpi import Metric
+from core.metrics.ratio import Ratio
 from core.texts import read_json
 from core.wire import NEGATIVE, READ_OUTCOMES, STALE
 
@@ -75,7 +76,7 @@ class RunRecord:
     """What one engine found for one scenario, warm-up left out.
 
     latencies: histogram per endpoint, client's view. stages: histogram per stage of the service
-    (query, queue, cpu, l1, l2, l3, l3wait, total). reads: cache reads per name (config, lookup,
+    (`core.metrics.stage`). reads: cache reads per name (config, lookup,
     ...) and outcome (READ_OUTCOMES; "negative" and "stale" count hits on cached absence and on
     values beyond their TTL once more).
     memory_peak: bytes, None where it cannot be seen. replications: for each further run of the
@@ -110,12 +111,11 @@ class RunRecord:
 
     def metric(self, metric: Metric) -> float | None:
         """Return *metric* of this one run in SI units, None if it could not see it."""
-        if metric.function == "ratio":
-            return self._ratio(metric.series)
+        if isinstance(metric.what, Ratio):
+            return self._ratio(metric.what)
         if metric.function == "peak":
             return self.memory_peak
-        is_endpoint = metric.series in ENDPOINTS
-        histogram = (self.latencies if is_endpoint else self.stages).get(metric.series)
+        histogram = (self.latencies if metric.what is None else self.stages).get(metric.series)
         if histogram is None or histogram.count == 0:
             return None
         if metric.quantile is not None:
@@ -124,20 +124,37 @@ class RunRecord:
             return histogram.maximum
         return histogram.mean if histogram.counts else math.inf
 
-    def _ratio(self, series: str) -> float | None:
-        if series == "error":
-            total = sum(histogram.count for histogram in self.latencies.values())
-            failed = sum(histogram.failed for histogram in self.latencies.values())
-            return failed / total if total else None
-        totals = self.read_totals()
-        total = sum(totals.values())
-        if total == 0:
+    def _ratio(self, ratio: Ratio) -> float | None:
+        total = self._sum(ratio.of)
+        counted = self._sum(ratio.counted)
+        if not total or counted is None:
             return None
-        if series == "hit":
-            return (totals["l1"] + totals["l2"]) / total
-        if series == "miss":
-            return 1 - (totals["l1"] + totals["l2"]) / total
-        return totals[series] / total
+        return 1 - counted / total if ratio.is_rest else counted / total
+
+    def _sum(self, names: Sequence[str]) -> int | None:
+        """Return the counts *names* together, None if this run could not see one of them."""
+        total = 0
+        for name in names:
+            count = self.count(name)
+            if count is None:
+                return None
+            total += count
+        return total
+
+    def count(self, name: str) -> int | None:
+        """Return one of `core.metrics.ratio.COUNTS` or counters.NAME, None if it was not seen."""
+        kind, _, part = name.partition(".")
+        if kind == "counters":
+            return self.counters.get(part)
+        if kind == "requests":
+            histograms = self.latencies.values()
+            return sum(h.failed if part == "failed" else h.count for h in histograms)
+        totals = self.read_totals()
+        if not part:
+            return sum(totals.values())
+        if part in totals:
+            return totals[part]
+        return sum(outcomes.get(part, 0) for outcomes in self.reads.values())
 
     def read_totals(self) -> dict[str, int]:
         """Return the cache reads by outcome, over all names, without negative and stale."""
@@ -165,7 +182,9 @@ class RunRecord:
         found = estimate_of(values)
         if found.interval is None:
             return found
-        most = 1.0 if metric.unit == "ratio" else math.inf
+        # Counts of two kinds may give more than 1; shares never do.
+        is_share = metric.unit == "ratio" and max(values) <= 1
+        most = 1.0 if is_share else math.inf
         low, high = max(found.interval[0], 0.0), min(found.interval[1], most)
         return replace(found, interval=(low, high))
 

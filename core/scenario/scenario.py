@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_core import InitErrorDetails
 
 from core.metrics.kpi import Kpi
 from core.scenario.attribution import Attribution
 from core.scenario.destination import Destination
 from core.scenario.faults import Fault
 from core.scenario.kpis import DEFAULT_KPIS, KpiSpec
+from core.scenario.own_metrics import OwnMetrics, has_none
 from core.scenario.table import Table
 from core.scenario.targets import Targets
 from core.scenario.tiers import Tiers
@@ -48,12 +50,26 @@ class Scenario(Table):
     faults: tuple[Fault, ...] = ()
     targets: Targets = Targets()
     trace: TraceSource = TraceSource()
+    metrics: Annotated[OwnMetrics, Field(exclude_if=has_none)] = OwnMetrics()
     kpis: Annotated[tuple[KpiSpec, ...], Field(min_length=1)] = DEFAULT_KPIS
 
     @field_validator("kpis")
     @classmethod
-    def _one_kpi_per_metric(cls, kpis: tuple[KpiSpec, ...]) -> tuple[KpiSpec, ...]:
-        names = [spec.parsed().name for spec in kpis]
+    def _read_as_kpis(cls, kpis: tuple[KpiSpec, ...], info: ValidationInfo) -> tuple[KpiSpec, ...]:
+        if "metrics" not in info.data:
+            return kpis  # what is wrong with those is said alone
+        table, names, faults = info.data["metrics"].table, [], []
+        for position, spec in enumerate(kpis):
+            try:
+                names.append(spec.parsed(table).name)
+            except ValueError as error:
+                faults.append(
+                    InitErrorDetails(
+                        type="value_error", loc=(position,), input=spec, ctx={"error": error}
+                    )
+                )
+        if faults:
+            raise ValidationError.from_exception_data(cls.__name__, faults)
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"{name} is judged twice; keep one of the two")
@@ -118,4 +134,4 @@ class Scenario(Table):
 
     def judged(self) -> tuple[Kpi, ...]:
         """Return the KPIs in the order of the file."""
-        return tuple(spec.parsed() for spec in self.kpis)
+        return tuple(spec.parsed(self.metrics.table) for spec in self.kpis)

@@ -32,6 +32,7 @@ from core.emulation.timers import Timers
 from core.errors import EdgeproofError, StoreError
 from core.ledger.fitted_models import stored_scheme
 from core.ledger.fitter import in_thread
+from core.metrics.profile import thresholds_with
 from core.metrics.profiler import LatencyProfiler
 from core.query.database import Database
 from core.query.executor import QueryExecutor
@@ -55,7 +56,8 @@ class Consumer:
         self._timers = Timers(self._clock)
         self._faults = FaultSchedule(scenario.faults, origin=float("inf"))
         self._sqlite = shared_database(plan)
-        self._profiler = LatencyProfiler(self._clock)
+        kinds = scenario.metrics.table.kinds
+        self._profiler = LatencyProfiler(self._clock, thresholds=thresholds_with(kinds))
         database: Database = self._sqlite
         numbers = DrawnNumbers(scenario.seed, plan.position)
         platform = EmulatingPlatform(self._clock, self._timers, numbers)

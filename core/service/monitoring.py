@@ -142,8 +142,9 @@ class Monitoring:
             "external": profiler.summary("external"),
             "queue": profiler.summary("queue"),
         }
+        kinds = dict.fromkeys((*KINDS, *self._reference().scenario.metrics.table.kinds))
         cumulative: dict[str, Any] = {
-            "histograms": {kind: profiler.histogram(kind).to_json() for kind in KINDS},
+            "histograms": {kind: profiler.histogram(kind).to_json() for kind in kinds},
             "counters": figures.counters,
         }
         if scope == "process":

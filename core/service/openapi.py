@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from core.metrics.stage import in_header
 from core.scenario.scenario import Scenario
 from core.service.requests import MAX_BODY_BYTES
 from core.service.schemas import (
@@ -81,8 +82,8 @@ def document(scenario: Scenario, *, is_public: bool = False) -> dict[str, Any]:
 
 _HEADERS: dict[str, Any] = {
     "Server-Timing": {
-        "description": "How long each stage took, in milliseconds (W3C Server Timing): l1, l2, l3, "
-        "l3wait (waiting for the database), cpu, total. Names may repeat.",
+        "description": "How long each stage took, in milliseconds (W3C Server Timing). Names may "
+        f"repeat. {'; '.join(f'{stage.told_as}: {stage.title}' for stage in in_header())}.",
         "required": True,
         "schema": {"type": "string", "pattern": "total;dur="},
     },

@@ -221,10 +221,14 @@ SCHEMAS: dict[str, Schema] = {
         "description": "Log-linear: a value of v ns has the bucket v below 512, else "
         "(s << 8) + (v >> s), where s is the bits of v less 9. Histograms add up bucket by bucket.",
     },
-    "Histograms": record(
-        request=part("Histogram"), query=part("Histogram"), queue=part("Histogram"),
-        external=part("Histogram"),
-    ),
+    "Histograms": {
+        **record(
+            request=part("Histogram"), query=part("Histogram"), queue=part("Histogram"),
+            external=part("Histogram"),
+        ),
+        "additionalProperties": part("Histogram"),
+        "description": "By kind: these, and those that the scenario describes stages of.",
+    },
     "Counters": {**table(WHOLE), "description": "Since the start."},
     "Process": record(
         cpu_seconds=NUMBER, own_cpu_seconds=NUMBER, rss_bytes=WHOLE, peak_rss_bytes=WHOLE,
