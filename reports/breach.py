@@ -6,8 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.endpoints import ENDPOINTS
-from core.metrics.kpi import Kpi
+from core.metrics.kpi import STAGE_SERIES, Kpi
 from core.metrics.record import RunRecord, Windows
 from reports import words
 
@@ -29,7 +28,7 @@ def window_kpi(kpis: Sequence[Kpi]) -> Kpi | None:
     fitting = [
         kpi
         for kpi in kpis
-        if kpi.metric.series in ENDPOINTS
+        if kpi.metric.series not in STAGE_SERIES
         and kpi.metric.function in QUANTILES
         and kpi.target.is_upper
     ]

@@ -7,6 +7,7 @@ import re
 import textwrap
 from collections.abc import Sequence
 
+from core.endpoints import CDP, EndpointTable
 from core.metrics.kpi import Interval, Kpi, Metric, Outcome, Verdict
 from core.metrics.record import RunRecord
 from core.metrics.verdict import ComparisonRow
@@ -29,10 +30,6 @@ MEANINGS = {
     Outcome.INVALID: "the run itself cannot be trusted",
 }
 _SERIES = {
-    "track": "tracking requests",
-    "attribution": "attribution requests",
-    "journey": "journey requests",
-    "channels": "channel requests",
     "query": "database queries (waiting and round trip included)",
     "queue": "queue batches (from hand-over to the last stored result; the wait before not)",
     "external": "requests to the destination of finished conversions",
@@ -73,13 +70,14 @@ def printable(text: str) -> str:
     return _CONTROL.sub(lambda c: c[0].encode("unicode_escape").decode("ascii"), text)
 
 
-def describe(metric: Metric) -> str:
-    """Return what *metric* counts, in one phrase."""
+def describe(metric: Metric, endpoints: EndpointTable = CDP) -> str:
+    """Return what *metric* counts, in one phrase; *endpoints*: those of its scenario."""
     if metric.function == "ratio":
         return f"share of {_RATIOS[metric.series]}"
     if metric.function == "peak":
         return "most memory held at any time"
-    series = _SERIES[metric.series]
+    own = metric.series in endpoints
+    series = endpoints[metric.series].title if own else _SERIES[metric.series]
     if metric.quantile is None:
         return f"{'longest' if metric.function == 'max' else 'mean'} time of {series}"
     return f"{100 * metric.quantile:g} % of {series} take at most this"

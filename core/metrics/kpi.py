@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from core.endpoints import ENDPOINTS
+from core.endpoints import CDP
 from core.units import (
     format_duration,
     format_ratio,
@@ -32,7 +32,6 @@ ALIASES = {
 """The eight metrics that every scenario judges, by the name that reports and JSON give them."""
 
 STAGE_SERIES = ("query", "queue", "external", "cpu", "l1", "l2", "l3", "l3wait", "total")
-SERIES = (*ENDPOINTS, *STAGE_SERIES)
 RATIOS = ("hit", "error", "l1", "l2", "miss")
 
 Unit = Literal["seconds", "bytes", "ratio"]
@@ -83,9 +82,13 @@ class Metric:
         return float(parsers[self.unit](text))
 
 
-def parse_metric(text: str) -> Metric:
-    """Return the metric that *text* ("hit_ratio", "p99(track)") names; ValueError lists them."""
-    match = re.fullmatch(r"\s*([a-z0-9.]+)\(([a-z0-9]+)\)\s*", ALIASES.get(text, text))
+def parse_metric(text: str, endpoints: Sequence[str] = CDP.names) -> Metric:
+    """Return the metric that *text* ("hit_ratio", "p99(track)") names; ValueError lists them.
+
+    endpoints: names of the endpoints whose latencies are metrics.
+    """
+    match = re.fullmatch(r"\s*([a-z0-9.]+)\(([a-z0-9_]+)\)\s*", ALIASES.get(text, text))
+    series_names = (*endpoints, *STAGE_SERIES)
     if match:
         metric = Metric(match[1], match[2])
         function, series = match[1], match[2]
@@ -94,11 +97,11 @@ def parse_metric(text: str) -> Metric:
         if (function, series) == ("peak", "memory"):
             return metric
         is_percentile = re.fullmatch(r"p\d{1,2}(\.\d{1,3})?", function) and float(function[1:]) > 0
-        if series in SERIES and (is_percentile or function in ("mean", "max")):
+        if series in series_names and (is_percentile or function in ("mean", "max")):
             return metric
     raise ValueError(
         f"{text!r} is not a metric; use {', '.join(ALIASES)}, ratio({'|'.join(RATIOS)}), "
-        f"peak(memory), or p50, p95, mean, max of ({'|'.join(SERIES)})"
+        f"peak(memory), or p50, p95, mean, max of ({'|'.join(series_names)})"
     )
 
 
@@ -159,9 +162,12 @@ class Kpi:
         return self.metric.name
 
 
-def parse_kpi(metric: str, target: str, alert: str) -> Kpi:
-    """Return the KPI of the three texts; ValueError if they contradict each other."""
-    parsed = parse_metric(metric)
+def parse_kpi(metric: str, target: str, alert: str, endpoints: Sequence[str] = CDP.names) -> Kpi:
+    """Return the KPI of the three texts; ValueError if they contradict each other.
+
+    endpoints: names of the endpoints whose latencies are metrics.
+    """
+    parsed = parse_metric(metric, endpoints)
     good, bad = parse_bound(target, parsed), parse_bound(alert, parsed)
     if good.is_upper == bad.is_upper:
         raise ValueError(f"alert {alert!r} points the same way as target {target!r}")

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from core.scenario.by_endpoint import KeyedEndpoint
 from core.scenario.table import Table
 from core.units import Duration
 
@@ -21,7 +22,7 @@ class Fault(Table):
     for_: Annotated[Duration, Field(alias="for")]
     tier: Literal["l2", "l3", "destination"] | None = None
     kind: Literal["slow", "error", "dead", "hot_key"]
-    endpoint: Literal["track", "attribution", "journey"] | None = None
+    endpoint: KeyedEndpoint | None = None
     value: Annotated[float, Field(ge=0)] = 1.0
 
     model_config = ConfigDict(

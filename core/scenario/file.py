@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from core.endpoints import EndpointTable
 from core.errors import InputError
 from core.scenario.effects import Place, check_effects
 from core.scenario.pace import with_rate, with_rate_text
@@ -34,17 +35,28 @@ def load_scenario(
     seed: int | None = None,
     rate: float | str | None = None,
     trace: Mapping[str, Any] | None = None,
+    endpoints: EndpointTable | None = None,
     on_notice: Callable[[str], None] | None = None,
 ) -> Scenario:
     """Read the scenario at *path* and apply what the command line changes.
 
-    *overrides* are "path=value" texts; *rate* is in requests/s, or a text as
-    `with_rate_text` takes it; *trace* replaces fields of the trace table. Raise InputError, naming
-    the file or the override, the field, the value and the remedy for every fault found, and for
-    what has no effect in this run; on_notice is told what has none and was turned off on purpose.
+    *overrides* are "path=value" texts; *rate* is in requests/s, or a text as `with_rate_text` takes
+    it; *trace* replaces fields of the trace table; *endpoints* stand in for those of the CDP. Raise
+    InputError, naming the file or the override, the field, the value and the remedy for every fault
+    found, and for what has no effect in this run; on_notice is told what has none and was turned
+    off on purpose.
     """
     data = read_toml(path)
     changed = {apply_override(data, text): f"--set {text}" for text in overrides}
+    if "endpoints" in data:
+        # They name code that is imported.
+        place = next((text for steps, text in changed.items() if steps[0] == "endpoints"), path)
+        raise InputError(
+            f"{place}: endpoints is no key of a scenario file; give the table from Python: "
+            "load_scenario(path, endpoints=table)"
+        )
+    if endpoints is not None:
+        data["endpoints"] = endpoints
     if seed is not None:
         data["seed"] = seed
     if trace:

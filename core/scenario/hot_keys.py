@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 
 from core.context import Purpose
-from core.endpoints import ENDPOINTS
 from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
 from core.streams import Stream
@@ -31,9 +30,9 @@ def with_hot_keys(scenario: Scenario, workload: Workload, *, replication: int = 
     for column, fault in enumerate(faults):
         endpoint = fault.endpoint or "track"
         is_due = (intended >= fault.at) & (intended < fault.at + fault.for_)
-        turned = is_due & (workload.endpoint == ENDPOINTS.index(endpoint))
+        turned = is_due & (workload.endpoint == scenario.endpoints.index(endpoint))
         turned &= stream[:, column] < fault.value
-        if endpoint == "attribution":
+        if scenario.endpoints[endpoint].subject == "conversion":
             subject[turned] = conversions
             conversions += 1
         else:

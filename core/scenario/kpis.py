@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Self
 
-from pydantic import model_validator
+from pydantic import ValidationInfo, model_validator
 
+from core.endpoints import CDP
 from core.metrics.kpi import Kpi, parse_kpi
+from core.scenario.by_endpoint import endpoints_of
 from core.scenario.table import Table
 
 
@@ -18,13 +21,16 @@ class KpiSpec(Table):
     alert: str
 
     @model_validator(mode="after")
-    def _reads_as_a_kpi(self) -> Self:
-        self.parsed()
+    def _reads_as_a_kpi(self, info: ValidationInfo) -> Self:
+        self.parsed(endpoints_of(info).names)
         return self
 
-    def parsed(self) -> Kpi:
-        """Return the KPI that the three texts describe."""
-        return parse_kpi(self.metric, self.target, self.alert)
+    def parsed(self, endpoints: Sequence[str] = CDP.names) -> Kpi:
+        """Return the KPI that the three texts describe.
+
+        endpoints: names of those that there are.
+        """
+        return parse_kpi(self.metric, self.target, self.alert, endpoints)
 
 
 DEFAULT_KPIS = (

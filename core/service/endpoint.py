@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from functools import cached_property, lru_cache
 from time import thread_time
 from types import coroutine
@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from core.application.cache_entries import Unusable
 from core.application.cdp import NotAccepted
-from core.context import Span
+from core.context import SLOTS, Span
 from core.errors import EdgeproofError, InputError, Overloaded, StoreError, StoreTimeout
 from core.metrics.profile import Profile
 from core.service.process import ServedApplication
@@ -34,9 +34,15 @@ class Endpoint:
     """
 
     def __init__(
-        self, name: str, handle: Handle, reference: Callable[[], ServedApplication], isolates: int
+        self,
+        name: str,
+        handle: Handle,
+        reference: Callable[[], ServedApplication],
+        isolates: int,
+        slots: Mapping[str, int] = SLOTS,
     ) -> None:
         self.__name__ = name  # what Starlette calls the route
+        self._slots = slots
         self._name = name
         self._handle = handle
         self._reference = reference
@@ -45,7 +51,7 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         reference = self._reference()
-        span = Span()
+        span = Span(slots=self._slots)
         stages = span.stages
         status = 500  # what an unexpected error is answered with
         try:

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.endpoints import CDP
 from core.metrics.kpi import (
     ALIASES,
     RATIOS,
-    SERIES,
+    STAGE_SERIES,
     Bound,
     Kpi,
     Metric,
@@ -38,7 +39,7 @@ def test_a_short_name_and_its_general_notation_are_the_same_metric(
     assert (metric.name, metric.general) == (short, general)
 
 
-@pytest.mark.parametrize("series", SERIES)
+@pytest.mark.parametrize("series", [*CDP.names, *STAGE_SERIES])
 @pytest.mark.parametrize("function", ["p50", "p5", "p99.9", "p99.999", "mean", "max"])
 def test_every_series_has_percentiles_mean_and_maximum(function: str, series: str) -> None:
     metric = parse_metric(f"{function}({series})")
