@@ -20,7 +20,7 @@ from core.caching.kv import KVStore, MemoryKV
 from core.context import Purpose, Span
 from core.delivery.queue import Inbox
 from core.emulation.executions import Executions
-from core.errors import StoreError
+from core.errors import InputError, StoreError
 from core.ledger.fitted_models import newest_row
 from core.metrics.failures import CAUSES, Cause, Failure, counted
 from core.metrics.histogram import LatencyHistogram
@@ -132,6 +132,7 @@ class Replication:
         ]
         self._slots = [endpoint.slots for endpoint in table]
         self._width = table.read_width
+        self._most_reads = [len(endpoint.reads) for endpoint in table]
         self._growth = QueueGrowth(executions, [process.platform for process in self._all])
         n = len(workload)
         self._latency = [inf] * n
@@ -230,7 +231,11 @@ class Replication:
         elif latency > self._timeout:
             self._statuses.pop(index, None)  # the client did not wait for the error
         position = self._width * index
-        for _, code in span.reads[: self._width]:
+        if len(span.reads) > self._most_reads[endpoint]:
+            self._failure = self._failure or self._undeclared(endpoint, span)
+            self._left = 1
+            span.reads.clear()
+        for _, code in span.reads:
             self._reads[position] = code
             position += 1
         if intended >= self._warm_up:
@@ -243,6 +248,14 @@ class Replication:
         self._left -= 1
         if self._left == 0 and not self._finished.done():
             self._finished.set_result(None)
+
+    def _undeclared(self, endpoint: int, span: Span) -> InputError:
+        each = self._scenario.endpoints.endpoints[endpoint]
+        made = ", ".join(name for name, _ in span.reads)
+        return InputError(
+            f"endpoint {each.name}: a request made the cache reads {made}, and the endpoint's "
+            f"description has {', '.join(read.name for read in each.reads) or 'none'}; name all"
+        )
 
     def _profiled(self) -> dict[str, LatencyHistogram]:
         merged = {}

@@ -85,11 +85,11 @@ class Scenario(Table):
 
     def __init__(self, /, **data: Any) -> None:
         endpoints = data.get("endpoints", CDP)
-        if endpoints is not CDP:
-            try:
-                endpoints = _table_of(endpoints)
-            except ValueError:
-                endpoints = CDP  # the field says what is wrong with it
+        try:
+            endpoints = _table_of(endpoints)
+        except ValueError:
+            endpoints = CDP  # the field says what is wrong with it
+        if endpoints != CDP:
             data = _filled(data, endpoints)
         self.__pydantic_validator__.validate_python(
             data, self_instance=self, context=context_of(endpoints)
