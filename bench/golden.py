@@ -16,7 +16,7 @@ from core.scenario.file import load_scenario, scenario_hash
 from core.scenario.scenario import Scenario
 from core.texts import MAX_RECORD_BYTES, bounded_text, parse_request, shown
 from scenarios.catalogue import shipped
-from sim.replications import summary
+from sim.replications import summary, summary_metrics
 from sim.simulate import simulate
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -89,7 +89,7 @@ def figures(scenario: Scenario) -> dict[str, Any]:
         "requests": record.planned,
         **{
             f"metric {metric}": "Infinity" if math.isinf(value) else value
-            for metric, value in summary(record).items()
+            for metric, value in summary(record, summary_metrics(scenario.endpoints)).items()
         },
         **{f"counter {counter}": value for counter, value in record.counters.items()},
         **{

@@ -204,7 +204,7 @@ class Judging:
         names = []
         for text in self.required:
             try:
-                name = parse_metric(text, scenario.metrics.table).name
+                name = parse_metric(text, scenario.metric_table).name
             except ValueError as error:
                 raise InputError(f"--require {error}") from None
             if name not in known:

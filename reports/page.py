@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from core.endpoints import EndpointTable
 from core.metrics.verdict import ComparisonRow
 from core.wire import READ_OUTCOMES
 from reports import failures, style, tables, text_figure, words
@@ -47,7 +48,7 @@ def html(report: Report, figures: Sequence[Drawn], svgs: Mapping[str, bytes]) ->
         symbol=report.symbol,
         state=report.state,
         colours=style.COLOURS,
-        kpis=[_kpi(row) for row in report.rows],
+        kpis=[_kpi(row, report.endpoints) for row in report.rows],
         columns=tables.kpi_table(report.rows)[0] if report.rows else (),
         figures=drawn,
         failures=failures.failures_table(report.predicted, report.measured),
@@ -69,11 +70,11 @@ def _rates(report: Report) -> tables.Table:
     return points_table(report.plan, report.judged) if report.plan is not None else []
 
 
-def _kpi(row: ComparisonRow) -> dict[str, Any]:
+def _kpi(row: ComparisonRow, endpoints: EndpointTable) -> dict[str, Any]:
     outcome = words.outcome_of(row)
     return {
         "name": row.kpi.name,
-        "meaning": words.describe(row.kpi.metric),
+        "meaning": words.describe(row.kpi.metric, endpoints),
         "target": row.kpi.target_text,
         "alert": row.kpi.alert_text,
         "predicted": words.figure_and_interval(row.predicted),

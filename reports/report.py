@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from core.endpoints import CDP, EndpointTable
 from core.metrics.capacity import CapacityPlan
 from core.metrics.kpi import Kpi, Outcome
 from core.metrics.record import RunRecord
@@ -41,6 +42,12 @@ class Report:
     strict: bool = False
     model_holds: bool = True
     fault_kinds: FaultKinds = BUILT_IN
+
+    @property
+    def endpoints(self) -> EndpointTable:
+        """The endpoints of the run that counts, the CDP's where there is none."""
+        record = self.measured or self.predicted
+        return CDP if record is None else record.endpoints
 
     @property
     def judged(self) -> Sequence[Kpi]:

@@ -7,6 +7,7 @@ import re
 import textwrap
 from collections.abc import Sequence
 
+from core.endpoints import CDP, EndpointTable
 from core.metrics.kpi import Interval, Kpi, Metric, Outcome, Verdict
 from core.metrics.ratio import Ratio
 from core.metrics.record import RunRecord
@@ -30,12 +31,6 @@ MEANINGS = {
     Outcome.NOT_MEASURED: "could not be seen in this run",
     Outcome.INVALID: "the run itself cannot be trusted",
 }
-_ENDPOINTS = {
-    "track": "tracking requests",
-    "attribution": "attribution requests",
-    "journey": "journey requests",
-    "channels": "channel requests",
-}
 DASH = "—"
 _CONTROL = re.compile(r"[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
@@ -58,13 +53,13 @@ def printable(text: str) -> str:
     return _CONTROL.sub(lambda c: c[0].encode("unicode_escape").decode("ascii"), text)
 
 
-def describe(metric: Metric) -> str:
-    """Return what *metric* counts, in one phrase."""
+def describe(metric: Metric, endpoints: EndpointTable = CDP) -> str:
+    """Return what *metric* counts, in one phrase; *endpoints*: those of its scenario."""
     if isinstance(metric.what, Ratio):
         return f"share of {metric.what.title}"
     if metric.function == "peak":
         return "most memory held at any time"
-    series = _ENDPOINTS[metric.series] if metric.what is None else metric.what.title
+    series = endpoints[metric.series].title if metric.what is None else metric.what.title
     if metric.quantile is None:
         return f"{'longest' if metric.function == 'max' else 'mean'} time of {series}"
     return f"{100 * metric.quantile:g} % of {series} take at most this"

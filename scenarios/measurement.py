@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from core.endpoints import CDP
 from core.metrics.failures import CAUSES, Cause, Failure, counted
 from core.metrics.histogram import LatencyHistogram
 from core.metrics.record import (
@@ -37,8 +38,9 @@ def measure(
     for a clean start. Rows that an interruption cut off are left out; the record's audit says so.
     """
     after = scenario.warm_up
+    endpoints = scenario.endpoints
     requests = requests_of(workload, result)
-    reads = count_reads(requests, after=after)
+    reads = count_reads(requests, after=after, endpoints=endpoints)
     counters = _counters(result)
     record = RunRecord(
         engine="load",
@@ -48,13 +50,13 @@ def measure(
         workload_hash=workload.identity(),
         planned=len(workload),
         duration=scenario.duration,
-        latencies=endpoint_latencies(requests, after=after),
+        latencies=endpoint_latencies(requests, after=after, endpoints=endpoints),
         stages=_stages(scenario, result, after_ns=after * 1e9),
         reads=reads,
         memory_peak=_memory_peak(scenario, result),
         windows=window_columns(requests, after=after, duration=scenario.duration),
         counters=counters,
-        failures=failures(workload, result, after=after),
+        failures=failures(workload, result, after=after, endpoints=endpoints.names),
         notes=_notes(workload, result, clean=clean) + delivery_notes(counters),
         audit=audit_of(workload, result, warm_up=after),
     )
@@ -65,7 +67,7 @@ def requests_of(workload: Workload, result: LoadResult) -> Requests:
     """Return a row per planned request, in order; without those an interruption cut off."""
     rows = result.rows
     latency = np.full(len(workload), math.inf)
-    reads = np.zeros((len(workload), 2), dtype=np.uint8)
+    reads = np.zeros((len(workload), rows.reads.shape[1]), dtype=np.uint8)
     latency[rows.index], reads[rows.index] = rows.latency, rows.reads
     kept = np.ones(len(workload), dtype=np.bool_)
     if result.interrupted:
@@ -160,10 +162,17 @@ def _counters(result: LoadResult) -> dict[str, int]:
 _CODES = {kind: CAUSES.index(kind.cause) for kind in Kind if kind is not Kind.ANSWERED}
 
 
-def failures(workload: Workload, result: LoadResult, *, after: float) -> tuple[Failure, ...]:
+def failures(
+    workload: Workload,
+    result: LoadResult,
+    *,
+    after: float,
+    endpoints: Sequence[str] = CDP.names,
+) -> tuple[Failure, ...]:
     """Return why requests of *workload* failed; *after*: the end of the warm-up in seconds.
 
-    Those that an interruption cut off have not failed.
+    endpoints: names of those that can be asked for, by their codes. Requests that an interruption
+    cut off have not failed.
     """
     rows = result.rows
     is_failed = rows.kind != Kind.ANSWERED
@@ -181,6 +190,7 @@ def failures(workload: Workload, result: LoadResult, *, after: float) -> tuple[F
         status=np.concatenate((statuses, np.zeros(dropped.size))).astype(np.uint16),
         intended=np.concatenate((rows.intended_ns[is_failed], workload.intended_ns[dropped])) / 1e9,
         after=after,
+        endpoints=endpoints,
     )
 
 

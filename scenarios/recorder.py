@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.endpoints import ENDPOINTS, READ_NAMES
 from core.scenario.scenario import Scenario
 from core.wire import parse_cache_status, parse_server_timing
 from scenarios.rendering import Request
@@ -27,15 +26,18 @@ class Recorder:
     """The rows of a load in the order of sending, filled in as the answers come."""
 
     def __init__(self, scenario: Scenario) -> None:
-        targets = [getattr(scenario.targets, name) for name in ENDPOINTS]
+        table = scenario.endpoints
+        targets = [scenario.targets.of(name) for name in table.names]
         self._expected = [frozenset(target.status) for target in targets]
-        self._names = [READ_NAMES[name] for name in ENDPOINTS]
-        self._parsed: dict[tuple[int, str], tuple[int, int]] = {}
+        self._names = [table.read_names[name] for name in table.names]
+        self._width = table.read_width
+        self._parsed: dict[tuple[int, str], array[int]] = {}
         self._index, self._intended_ns = array("q"), array("q")
         self._endpoint, self._subject, self._host = array("B"), array("I"), array("H")
         self._lag, self._latency = array("d"), array("d")
         self._kind, self._status = array("B"), array("H")
-        self._first_read, self._second_read = array("B"), array("B")
+        self._reads = array("B")  # a row of read_width for each request
+        self._no_reads = array("B", bytes(self._width))
         self._cpu, self._total = array("d"), array("d")
         stages = scenario.metrics.table.stages
         timed = [stage for stage in stages if stage.source == "header"]
@@ -70,8 +72,7 @@ class Recorder:
         self._latency.append(math.inf)
         self._kind.append(Kind.UNFINISHED)
         self._status.append(0)
-        self._first_read.append(0)
-        self._second_read.append(0)
+        self._reads.extend(self._no_reads)
         self._cpu.append(math.nan)
         self._total.append(math.nan)
         return position
@@ -101,8 +102,9 @@ class Recorder:
         if cache_status:
             reads = self._parsed.get((endpoint, cache_status))
             if reads is None:
-                reads = self._reads(endpoint, cache_status)
-            self._first_read[position], self._second_read[position] = reads
+                reads = self._codes(endpoint, cache_status)
+            start = position * self._width
+            self._reads[start : start + self._width] = reads
         if server_timing:
             self._note_timing(position, server_timing)
         if status not in self._expected[endpoint]:
@@ -119,9 +121,9 @@ class Recorder:
         self.answered += 1
         return Kind.ANSWERED
 
-    def _reads(self, endpoint: int, value: str) -> tuple[int, int]:
+    def _codes(self, endpoint: int, value: str) -> array[int]:
         codes = parse_cache_status(value, self._names[endpoint])
-        reads = (codes[0], codes[1] if len(codes) > 1 else 0)
+        reads = array("B", codes + [0] * (self._width - len(codes)))
         # A foreign service may put an id into the header: no more than so many are kept.
         if len(self._parsed) < _CACHE_BOUND:
             self._parsed[endpoint, value] = reads
@@ -146,7 +148,7 @@ class Recorder:
 
     def rows(self, dropped: Iterable[int]) -> Rows:
         """Return what was written down so far, with the indices of the arrivals never sent."""
-        reads = np.stack((_copy(self._first_read), _copy(self._second_read)), axis=1)
+        reads = _copy(self._reads).reshape(-1, self._width)
         samples = {n: (_copy(rows), _copy(values)) for n, (rows, values) in self._samples.items()}
         return Rows(
             index=_copy(self._index),

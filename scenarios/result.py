@@ -73,7 +73,8 @@ class Rows:
 
     index, intended_ns, endpoint, subject: as rendered; lag: seconds from the intended time to the
     start of sending; latency: seconds from the intended time to the answer, infinite if it failed;
-    kind: a Kind; status: HTTP status, 0 without one; reads: outcome codes, shape (n, 2); host:
+    kind: a Kind; status: HTTP status, 0 without one; reads: outcome codes, shape
+    (n, read_width of the endpoints); host:
     position of the URL; cpu, total: Server-Timing in seconds, NaN without. samples: for each stage
     that a request may have several times of, the positions of the rows and the seconds.
     dropped: indices never sent.

@@ -14,24 +14,23 @@ import simpy
 
 from core.application.seeding import seed_for
 from core.application.warming import Warmer
-from core.attribution.models import MODELS
 from core.caching.edge_kv import EdgeKV, FilledEdgeKV, WriteLimit
 from core.caching.kv import KVStore, MemoryKV
 from core.context import Purpose, Span
 from core.delivery.queue import Inbox
 from core.emulation.executions import Executions
-from core.endpoints import ENDPOINTS
-from core.errors import StoreError
+from core.errors import InputError, StoreError
 from core.metrics.failures import CAUSES, Cause, Failure, counted
 from core.metrics.histogram import LatencyHistogram
 from core.metrics.record import Requests
 from core.query.database import SqliteDatabase
 from core.scenario.calibration import Calibration
-from core.scenario.population import Events, conversion_id, model_of, user_id
+from core.scenario.population import Events
 from core.scenario.replay import Prepared
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import WarmState
 from core.streams import Stream
+from sim.asking import asks_of
 from sim.database import Image, ScratchDatabase
 from sim.growth import QueueGrowth
 from sim.loop import SimLoop
@@ -121,20 +120,28 @@ class Replication:
         inbox = consumers[0].queue if consumers else None
         self.processes = [process(position, inbox) for position in range(count)]
         self._all = [*self.processes, *consumers]
+        table = scenario.endpoints
+        # By process and endpoint, so that a request has nothing to look up by name.
+        self._asks = [
+            asks_of(table, each.answers, self._events, self._intended_ns) for each in self.processes
+        ]
+        self._slots = [endpoint.slots for endpoint in table]
+        self._width = table.read_width
+        self._most_reads = [len(endpoint.reads) for endpoint in table]
         self._growth = QueueGrowth(executions, [process.platform for process in self._all])
         n = len(workload)
         self._latency = [inf] * n
-        self._reads = [0] * (2 * n)
+        self._reads = [0] * (self._width * n)
         self._statuses: dict[int, int] = {}  # of requests that were answered with an error
-        table = scenario.metrics.table
-        self._kinds = [stage for stage in table.stages if stage.source == "profiler"]
-        in_header = [stage for stage in table.stages if stage.source != "profiler"]
+        metrics = scenario.metrics.table
+        self._kinds = [stage for stage in metrics.stages if stage.source == "profiler"]
+        in_header = [stage for stage in metrics.stages if stage.source != "profiler"]
         self._samples = [(stage.name, array("d")) for stage in in_header]
         told = zip(in_header, self._samples, strict=True)
         self._add_stage = {stage.told_as: samples.append for stage, (_, samples) in told}
         self._add_total, self._add_cpu = self._add_stage["total"], self._add_stage["cpu"]
         self._warm_up, self._timeout = scenario.warm_up, scenario.timeout
-        self._cpu_of = [self._scenario.topology.cpu.of(name) for name in ENDPOINTS]
+        self._cpu_of = [self._scenario.topology.cpu.of(name) for name in table.names]
         self._left = n
         self._finished: Any = None
         self._failure: BaseException | None = None
@@ -145,7 +152,7 @@ class Replication:
         if calibration is None:
             return [0.0] * n
         stream = Stream(self._scenario.seed, Purpose.OVERHEAD, replication=replication)
-        tables = [calibration.overhead.get(name) for name in ENDPOINTS]
+        tables = [calibration.overhead.get(name) for name in self._scenario.endpoints.names]
         u = stream.rows(0, n)[:, 0].tolist()
         return [
             0.0 if (table := tables[endpoint]) is None else table.sample(uniform)
@@ -199,22 +206,14 @@ class Replication:
 
     async def _request(self, index: int) -> None:
         endpoint = self._endpoints[index]
-        process = self.processes[self._process_of[index]]
-        isolate, subject = self._isolate_of[index], self._subjects[index]
-        span = Span(index)
+        position = self._process_of[index]
+        process = self.processes[position]
+        span = Span(index, slots=self._slots[endpoint])
         span.cpu = self._cpu_of[endpoint]
         intended = self._intended[index]
         try:
-            if endpoint == 0:
-                event = self._events.event(index, subject, self._intended_ns[index])
-                await process.cdp.track(span, isolate, event)
-            elif endpoint == 1:
-                model = MODELS[model_of(subject)]
-                await process.cdp.attribution(span, isolate, conversion_id(subject), model)
-            elif endpoint == 2:
-                await process.cdp.journey(span, isolate, user_id(subject))
-            else:
-                await process.cdp.channels(span, isolate, MODELS[model_of(subject)])
+            ask = self._asks[position][endpoint]
+            await ask(span, self._isolate_of[index], self._subjects[index], index)
         except StoreError as error:
             is_answered = False
             self._statuses[index] = error.http_status
@@ -230,7 +229,11 @@ class Replication:
             self._latency[index] = latency
         elif latency > self._timeout:
             self._statuses.pop(index, None)  # the client did not wait for the error
-        position = 2 * index
+        position = self._width * index
+        if len(span.reads) > self._most_reads[endpoint]:
+            self._failure = self._failure or self._undeclared(endpoint, span)
+            self._left = 1
+            span.reads.clear()
         for _, code in span.reads:
             self._reads[position] = code
             position += 1
@@ -247,6 +250,14 @@ class Replication:
         self._left -= 1
         if self._left == 0 and not self._finished.done():
             self._finished.set_result(None)
+
+    def _undeclared(self, endpoint: int, span: Span) -> InputError:
+        each = self._scenario.endpoints.endpoints[endpoint]
+        made = ", ".join(name for name, _ in span.reads)
+        return InputError(
+            f"endpoint {each.name}: a request made the cache reads {made}, and the endpoint's "
+            f"description has {', '.join(read.name for read in each.reads) or 'none'}; name all"
+        )
 
     def _profiled(self) -> dict[str, LatencyHistogram]:
         merged = {}
@@ -279,7 +290,7 @@ class Replication:
             subject=workload.subject,
             isolate=workload.isolate,
             latency=np.array(self._latency),
-            reads=np.array(self._reads, dtype=np.uint8).reshape(len(workload), 2),
+            reads=np.array(self._reads, dtype=np.uint8).reshape(len(workload), self._width),
         )
         memory = max(process.counted_bytes() for process in self.processes)
         return ReplicationOutcome(
@@ -302,6 +313,7 @@ class Replication:
             status=statuses,
             intended=requests.intended[failed],
             after=self._warm_up,
+            endpoints=self._scenario.endpoints.names,
         )
 
     def _counters(self) -> dict[str, int]:

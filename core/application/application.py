@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from core.application.behaviour import answers_of, behaviours_of, entries_of
 from core.application.cdp import Cdp
 from core.application.pipeline import Pipeline
 from core.attribution.scheme import Scheme
@@ -99,6 +100,7 @@ class Application:
             )
             for _ in range(scenario.topology.isolates)
         ]  # fmt: skip
+        behaviours = behaviours_of(scenario.endpoints)
         self.cdp = Cdp(
             self.caches,
             self.queries,
@@ -107,7 +109,9 @@ class Application:
             ttls=tiers.l2.ttl,
             request_scope=tiers.l1.scope == "request",
             tags=tiers.tags,
+            own=entries_of(behaviours),
         )
+        self.answers = answers_of(scenario.endpoints, behaviours, self.cdp)
 
     def _retain(self, task: asyncio.Task[Any]) -> None:
         self._background[task] = None

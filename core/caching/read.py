@@ -7,7 +7,7 @@ from typing import Any
 
 from core.caching.flights import Flight
 from core.caching.policy import CacheType
-from core.context import CURRENT, SLOTS, Operation, Span
+from core.context import CURRENT, Operation, Span
 
 MISSED: Any = object()
 """In place of a value where a tier has nothing that it may answer with."""
@@ -44,13 +44,14 @@ class Read:
     def begin(self) -> None:
         """Let the store operations that follow belong to this read."""
         if self.span is not None:
-            CURRENT.set(Operation(self.span, SLOTS[self.name]))
+            CURRENT.set(Operation(self.span, self.span.slots[self.name]))
 
     def begin_apart(self) -> None:
         """Let them belong to this read's address, on a span that the request does not see."""
         if self.span is not None:
-            own = Span(self.span.row, is_batch=self.span.is_batch)
-            CURRENT.set(Operation(own, SLOTS[self.name]))
+            slots = self.span.slots
+            own = Span(self.span.row, is_batch=self.span.is_batch, slots=slots)
+            CURRENT.set(Operation(own, slots[self.name]))
 
     def note_stage(self, stage: str, seconds: float) -> None:
         """Note how long a stage took."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+from core.endpoints import CDP
 from core.metrics.kpi import Kpi, Outcome, parse_kpi
 from core.metrics.metric_table import BUILT_IN
 from core.metrics.ratio import RATIOS, Ratio
@@ -133,11 +134,15 @@ def _kpi_to_json(kpi: Kpi) -> dict[str, Any]:
         return {**data, "stage": asdict(what)}
     if isinstance(what, Ratio) and what not in RATIOS:
         return {**data, "ratio": asdict(what)}
+    if kpi.metric.unit == "seconds" and what is None and kpi.metric.series not in CDP:
+        return {**data, "endpoint": kpi.metric.series}
     return data
 
 
 def _kpi_from_json(data: Mapping[str, Any]) -> Kpi:
     table = BUILT_IN
+    if "endpoint" in data:
+        table = table.of_endpoints((str(data["endpoint"]),))
     if "stage" in data:
         table = table.extended(stages=(Stage(**data["stage"]),))
     if "ratio" in data:

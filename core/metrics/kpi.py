@@ -92,10 +92,10 @@ def _described(function: str, series: str, table: MetricTable) -> Stage | Ratio 
 def parse_metric(text: str, table: MetricTable = BUILT_IN) -> Metric:
     """Return the metric that *text* ("hit_ratio", "p99(track)") names; ValueError lists them.
 
-    table: the stages and ratios that there are.
+    table: the endpoints, stages and ratios that there are.
     """
     aliases = table.aliases()
-    match = re.fullmatch(r"\s*([a-z0-9.]+)\(([a-z0-9]+)\)\s*", aliases.get(text, text))
+    match = re.fullmatch(r"\s*([a-z0-9.]+)\(([a-z0-9_]+)\)\s*", aliases.get(text, text))
     if match:
         function, series = match[1], match[2]
         metric = Metric(function, series, _described(function, series, table))

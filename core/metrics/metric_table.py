@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from core.endpoints import ENDPOINTS
+from core.endpoints import CDP
 from core.metrics.ratio import RATIOS, Ratio
 from core.metrics.stage import NAME, STAGES, Stage
 
@@ -22,7 +22,7 @@ class MetricTable:
     Raise ValueError for a name that cannot be one or is taken.
     """
 
-    endpoints: tuple[str, ...] = ENDPOINTS
+    endpoints: tuple[str, ...] = CDP.names
     stages: tuple[Stage, ...] = STAGES
     ratios: tuple[Ratio, ...] = RATIOS
 
@@ -53,6 +53,12 @@ class MetricTable:
             stages=(*self.stages, *stages),
             ratios=(*self.ratios, *ratios),
         )
+
+    def of_endpoints(self, names: tuple[str, ...]) -> MetricTable:
+        """Return this table for the endpoints called *names*; ValueError if a stage is, too."""
+        if names == self.endpoints:
+            return self
+        return MetricTable(endpoints=names, stages=self.stages, ratios=self.ratios)
 
     @property
     def series(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from core.endpoints import ENDPOINTS, READ_NAMES
+from core.endpoints import CDP, EndpointTable
 from core.errors import InputError
 from core.files import write_whole
 from core.metrics.estimate import Estimate, estimate_of
@@ -108,6 +108,12 @@ class RunRecord:
     def name(self) -> str:
         """The scenario's name."""
         return str(self.scenario["name"])
+
+    @property
+    def endpoints(self) -> EndpointTable:
+        """The table of the scenario's endpoints."""
+        data = self.scenario.get("endpoints")
+        return CDP if data is None else EndpointTable.from_data(data)
 
     def metric(self, metric: Metric) -> float | None:
         """Return *metric* of this one run in SI units, None if it could not see it."""
@@ -306,10 +312,10 @@ def read_record(path: Path) -> RunRecord:
 class Requests:
     """One row per planned request, warm-up included: the content of requests.npz.
 
-    intended: seconds from the start of the run (f8); endpoint: position in ENDPOINTS (u1);
+    intended: seconds from the start of the run (f8); endpoint: position in its table (u1);
     subject (u4); isolate (u2); latency: seconds from the intended start, infinite where the
-    request failed or was dropped (f8); reads: codes of up to two cache reads in their order
-    (READ_OUTCOMES, plus NEGATIVE and STALE), shape (n, 2) (u1).
+    request failed or was dropped (f8); reads: codes of the cache reads in their order
+    (READ_OUTCOMES, plus NEGATIVE and STALE), shape (n, read_width of the table) (u1).
     """
 
     intended: NDArray[np.float64]
@@ -327,19 +333,25 @@ class Requests:
             )
 
 
-def count_reads(requests: Requests, *, after: float) -> dict[str, dict[str, int]]:
-    """Return the cache reads by name and outcome of the requests intended at *after* or later."""
+def count_reads(
+    requests: Requests, *, after: float, endpoints: EndpointTable = CDP
+) -> dict[str, dict[str, int]]:
+    """Return the cache reads by name and outcome of the requests intended at *after* or later.
+
+    Reads of one name are counted together, whichever endpoint made them.
+    """
     counted: dict[str, dict[str, int]] = {}
-    for code, endpoint in enumerate(ENDPOINTS):
+    for code, names in enumerate(endpoints.read_names.values()):
         chosen = (requests.endpoint == code) & (requests.intended >= after)
-        for slot, name in enumerate(READ_NAMES[endpoint]):
+        for slot, name in enumerate(names):
             column = requests.reads[chosen, slot]
             outcomes = np.bincount(column & (NEGATIVE - 1), minlength=len(READ_OUTCOMES))
             counts = dict(zip(READ_OUTCOMES[1:], outcomes[1:].tolist(), strict=True))
             counts["negative"] = int(np.count_nonzero(column & NEGATIVE))
             counts["stale"] = int(np.count_nonzero(column & STALE))
             if any(counts.values()):
-                counted[name] = counts
+                others = counted.get(name, {})
+                counted[name] = {n: count + others.get(n, 0) for n, count in counts.items()}
     return counted
 
 
@@ -367,10 +379,12 @@ def window_columns(requests: Requests, *, after: float, duration: float) -> Wind
     return Windows(start=after, width=width, **{n: tuple(v) for n, v in columns.items()})
 
 
-def endpoint_latencies(requests: Requests, *, after: float) -> dict[str, LatencyHistogram]:
+def endpoint_latencies(
+    requests: Requests, *, after: float, endpoints: EndpointTable = CDP
+) -> dict[str, LatencyHistogram]:
     """Return the latency histogram of each endpoint asked at *after* seconds or later."""
     latencies = {}
-    for code, endpoint in enumerate(ENDPOINTS):
+    for code, endpoint in enumerate(endpoints.names):
         chosen = (requests.endpoint == code) & (requests.intended >= after)
         if chosen.any():
             latencies[endpoint] = LatencyHistogram.of(requests.latency[chosen])

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from core.endpoints import EndpointTable
 from core.errors import InputError
 from core.extensions import installed, installed_names
 
@@ -39,10 +40,11 @@ addressed by the operation; draw at most once a call.
 class Asked:
     """What the requests of a run ask for; both columns have shape (n,).
 
-    endpoint: position in ENDPOINTS (u1). subject: a user, a conversion for attribution, a model
-    for channels (u4). users, conversions: how many the database must hold.
+    endpoint: position in `endpoints` (u1). subject: of the kind that the endpoint states, such as a
+    user or a conversion (u4). users, conversions: how many the database must hold.
     """
 
+    endpoints: EndpointTable
     endpoint: NDArray[np.uint8]
     subject: NDArray[np.uint32]
     users: int
@@ -176,7 +178,7 @@ def _dead(call: Call, _: float, __: float, ___: Callable[[], float]) -> Call:
 def _turn_to_one_subject(asked: Asked, endpoint: str | None, struck: NDArray[np.bool_]) -> Asked:
     # One more subject than there are, so that no cache holds it when it becomes hot.
     subject = asked.subject.copy()
-    if endpoint == "attribution":
+    if endpoint is not None and asked.endpoints[endpoint].subject == "conversion":
         subject[struck] = asked.conversions
         return replace(asked, subject=subject, conversions=asked.conversions + 1)
     subject[struck] = asked.users

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     BeforeValidator,
@@ -15,6 +15,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticKnownError
 
+from core.scenario.by_endpoint import KeyedEndpoint
 from core.scenario.fault_kinds import BUILT_IN, FaultKind, FaultKinds, Tier
 from core.scenario.table import Table
 from core.units import Duration
@@ -58,7 +59,7 @@ class Fault(Table):
     for_: Annotated[Duration, Field(alias="for")]
     tier: Tier | None = None
     kind: Kind
-    endpoint: Literal["track", "attribution", "journey"] | None = None
+    endpoint: KeyedEndpoint | None = None
     value: Annotated[float, Field(ge=0)] = 1.0
 
     model_config = ConfigDict(

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from core.endpoints import EndpointTable
 from core.errors import InputError
 from core.scenario.effects import Place, check_effects
 from core.scenario.fault_kinds import BUILT_IN, FaultKinds
@@ -36,19 +37,30 @@ def load_scenario(
     seed: int | None = None,
     rate: float | str | None = None,
     trace: Mapping[str, Any] | None = None,
+    endpoints: EndpointTable | None = None,
     fault_kinds: FaultKinds = BUILT_IN,
     on_notice: Callable[[str], None] | None = None,
 ) -> Scenario:
     """Read the scenario at *path* and apply what the command line changes.
 
-    *overrides* are "path=value" texts; *rate* is in requests/s, or a text as
-    `with_rate_text` takes it; *trace* replaces fields of the trace table. *fault_kinds* are those
-    that a fault may be of, beside the ones of installed packages. Raise InputError, naming
-    the file or the override, the field, the value and the remedy for every fault found, and for
-    what has no effect in this run; on_notice is told what has none and was turned off on purpose.
+    *overrides* are "path=value" texts; *rate* is in requests/s, or a text as `with_rate_text` takes
+    it; *trace* replaces fields of the trace table; *endpoints* stand in for those of the CDP.
+    *fault_kinds* are those that a fault may be of, beside the ones of installed packages. Raise
+    InputError, naming the file or the override, the field, the value and the remedy for every fault
+    found, and for what has no effect in this run; on_notice is told what has none and was turned
+    off on purpose.
     """
     data = read_toml(path)
     changed = {apply_override(data, text): f"--set {text}" for text in overrides}
+    if "endpoints" in data:
+        # They name code that is imported.
+        place = next((text for steps, text in changed.items() if steps[0] == "endpoints"), path)
+        raise InputError(
+            f"{place}: endpoints is no key of a scenario file; give the table from Python: "
+            "load_scenario(path, endpoints=table)"
+        )
+    if endpoints is not None:
+        data["endpoints"] = endpoints
     if seed is not None:
         data["seed"] = seed
     if trace:
@@ -182,7 +194,7 @@ def parse_scenario(
     fault_kinds: what its faults may be of, beside the kinds of installed packages.
     """
     try:
-        return Scenario.model_validate(data, context={CONTEXT: fault_kinds})
+        return Scenario.model_validate({**data, CONTEXT: fault_kinds})
     except ValidationError as error:
         faults = error.errors(include_url=False)
         # Faulty items are left out of their list, which pydantic then finds too short.

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from core.endpoints import ENDPOINTS
 from core.errors import InputError
 from core.scenario.population import MAX_PROFILE_BYTES
 from core.scenario.scenario import Scenario
@@ -73,7 +72,7 @@ def _check_faults(scenario: Scenario, workload: Workload) -> None:
     for position, fault in enumerate(scenario.faults):
         met, which = intended >= fault.at, "request"
         if fault.kind.is_of_traffic:
-            met = due(fault, workload)
+            met = due(fault, workload, scenario.endpoints)
             which = "request" if fault.asked_of is None else f"{fault.asked_of} request"
         if not met.any():
             raise InputError(
@@ -90,7 +89,11 @@ def prepare_service(scenario: Scenario) -> Prepared:
     """
     traffic = scenario.traffic
     if traffic.conversions == 0 and scenario.trace.file is None:
-        mix = traffic.mix.model_copy(update={"attribution": 0.0, "track": traffic.mix.track or 1.0})
+        others = [e.name for e in scenario.endpoints if e.subject != "conversion"]
+        weights = dict.fromkeys(scenario.endpoints.names, 0.0)
+        weights |= {name: traffic.mix.of(name) for name in others}
+        weights[others[0]] = weights[others[0]] or 1.0
+        mix = traffic.mix.model_copy(update=weights)
         traffic = traffic.model_copy(update={"mix": mix})
         scenario = scenario.model_copy(update={"traffic": traffic})
     return prepare(scenario)
@@ -199,13 +202,15 @@ def _assemble(
     keys = trace.keys[:stop]
     subject = np.empty(stop, dtype=np.uint32)
     counts = {}
-    for name, members in (("user", ("track", "journey")), ("conversion", ("attribution",))):
-        chosen = np.isin(endpoint, [ENDPOINTS.index(member) for member in members])
+    for name in ("user", "conversion"):
+        members = [code for code, e in enumerate(scenario.endpoints) if e.subject == name]
+        chosen = np.isin(endpoint, members)
         subject[chosen], counts[name] = _number(keys, chosen, offset)
     sizes = None
     if trace.sizes is not None:
         sizes = np.zeros(max(1, counts["user"]), dtype=np.int64)
-        tracked = endpoint == ENDPOINTS.index("track")
+        writers = [scenario.endpoints.index(name) for name in scenario.endpoints.writers]
+        tracked = np.isin(endpoint, writers)
         if (largest := int(trace.sizes[:stop][tracked].max(initial=0))) > MAX_PROFILE_BYTES:
             raise InputError(
                 f"{trace.source}: a size is {largest:,} bytes, and a row of the database takes "
@@ -231,24 +236,25 @@ def _assemble(
 
 
 def _endpoints(scenario: Scenario, trace: Trace, stop: int) -> NDArray[np.uint8]:
-    source = scenario.trace
-    default = ENDPOINTS.index(source.default.endpoint)
+    source, table = scenario.trace, scenario.endpoints
+    default = table.index(source.default.endpoint)
     if trace.endpoints is not None:
         for code, name in enumerate(trace.endpoint_names):
-            if name not in ("track", "attribution", "journey"):
+            if name not in table.keyed:
                 at = np.flatnonzero(trace.endpoints == code)
                 where = f", first at access {at[0] + 1:,}" if at.size else ""
                 raise InputError(
-                    f"{trace.source}: endpoint is {name!r}{where}; a trace can ask for track, "
-                    "attribution or journey: leave other accesses out of it"
+                    f"{trace.source}: endpoint is {name!r}{where}; a trace can ask for "
+                    f"{', '.join(table.keyed[:-1])} or {table.keyed[-1]}: leave other accesses out "
+                    "of it"
                 )
-        codes = np.array([ENDPOINTS.index(name) for name in trace.endpoint_names], dtype=np.uint8)
+        codes = np.array([table.index(name) for name in trace.endpoint_names], dtype=np.uint8)
         return codes[trace.endpoints[:stop]]
     if trace.types is None:
         return np.full(stop, default, dtype=np.uint8)
     types: dict[str, TraceType] = source.types
     codes = np.array(
-        [ENDPOINTS.index(types.get(name, source.default).endpoint) for name in trace.type_names],
+        [table.index(types.get(name, source.default).endpoint) for name in trace.type_names],
         dtype=np.uint8,
     )
     return codes[trace.types[:stop]]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.context import Purpose
-from core.endpoints import ENDPOINTS
+from core.endpoints import EndpointTable
 from core.errors import InputError
 from core.scenario.fault_kinds import Asked
 from core.scenario.faults import Fault
@@ -32,6 +32,7 @@ def with_traffic_faults(
         scenario.seed, Purpose.HOT_KEYS, width=len(faults), replication=replication
     ).rows(0, len(workload))
     asked = Asked(
+        endpoints=scenario.endpoints,
         endpoint=workload.endpoint,
         subject=workload.subject,
         users=workload.users,
@@ -40,7 +41,7 @@ def with_traffic_faults(
     for column, fault in enumerate(faults):
         effect = fault.kind.traffic
         assert effect is not None
-        struck = due(fault, workload) & (stream[:, column] < fault.value)
+        struck = due(fault, workload, scenario.endpoints) & (stream[:, column] < fault.value)
         asked = effect(asked, fault.asked_of, struck)
         _check(asked, len(workload), fault)
     sizes = workload.profile_bytes
@@ -56,25 +57,28 @@ def with_traffic_faults(
     )
 
 
-def due(fault: Fault, workload: Workload) -> NDArray[np.bool_]:
+def due(fault: Fault, workload: Workload, endpoints: EndpointTable) -> NDArray[np.bool_]:
     """Return which requests of *workload* arrive while *fault* lasts, at its endpoint."""
     intended = workload.intended
     found: NDArray[np.bool_] = (intended >= fault.at) & (intended < fault.at + fault.for_)
     if fault.asked_of is not None:
-        found &= workload.endpoint == ENDPOINTS.index(fault.asked_of)
+        found &= workload.endpoint == endpoints.index(fault.asked_of)
     return found
 
 
 def _check(asked: Asked, count: int, fault: Fault) -> None:
-    of_conversions = asked.endpoint == ENDPOINTS.index("attribution")
-    of_users = np.isin(asked.endpoint, [ENDPOINTS.index(name) for name in ("track", "journey")])
+    subjects = [each.subject for each in asked.endpoints]
+    asks = {
+        kind: np.isin(asked.endpoint, [i for i, of in enumerate(subjects) if of == kind])
+        for kind in ("conversion", "user")
+    }
     if asked.endpoint.shape != (count,) or asked.subject.shape != (count,):
         wrong = f"columns of another length than the {count:,} requests"
-    elif int(asked.endpoint.max(initial=0)) >= len(ENDPOINTS):
+    elif int(asked.endpoint.max(initial=0)) >= len(subjects):
         wrong = "an endpoint that there is not"
-    elif int(asked.subject[of_conversions].max(initial=0)) >= max(1, asked.conversions):
+    elif int(asked.subject[asks["conversion"]].max(initial=0)) >= max(1, asked.conversions):
         wrong = f"a conversion beyond the {asked.conversions:,} of the database"
-    elif int(asked.subject[of_users].max(initial=0)) >= max(1, asked.users):
+    elif int(asked.subject[asks["user"]].max(initial=0)) >= max(1, asked.users):
         wrong = f"a user beyond the {asked.users:,} of the database"
     else:
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from functools import cached_property, lru_cache
 from time import thread_time
 from types import coroutine
@@ -11,7 +11,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from core.context import Span
+from core.context import SLOTS, Span
 from core.errors import InputError, StoreError
 from core.metrics.profile import Profile
 from core.service.problems import problem_of
@@ -33,9 +33,15 @@ class Endpoint:
     """
 
     def __init__(
-        self, name: str, handle: Handle, reference: Callable[[], ServedApplication], isolates: int
+        self,
+        name: str,
+        handle: Handle,
+        reference: Callable[[], ServedApplication],
+        isolates: int,
+        slots: Mapping[str, int] = SLOTS,
     ) -> None:
         self.__name__ = name  # what Starlette calls the route
+        self._slots = slots
         self._name = name
         self._handle = handle
         self._reference = reference
@@ -44,7 +50,7 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         reference = self._reference()
-        span = Span()
+        span = Span(slots=self._slots)
         stages = span.stages
         status = 500  # what an unexpected error is answered with
         try:

@@ -27,7 +27,6 @@ from core.emulation.faults import FaultSchedule
 from core.emulation.kv import DelayedKV
 from core.emulation.platform import DrawnNumbers, EmulatingPlatform
 from core.emulation.timers import Timers
-from core.endpoints import ENDPOINTS
 from core.errors import StoreError
 from core.ledger.fitted_models import stored_scheme
 from core.ledger.fitter import in_thread
@@ -109,7 +108,7 @@ class ServedApplication(Application):
         )  # fmt: skip
         self._polling: asyncio.Task[None] | None = None
         self._forwarding: asyncio.Task[None] | None = None
-        self.requests = dict.fromkeys(ENDPOINTS, 0)
+        self.requests = dict.fromkeys(scenario.endpoints.names, 0)
         self.responses = [0] * 6  # by the first digit of their status
         self.own_cpu = 0.0
         self.speed_count = 0

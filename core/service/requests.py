@@ -184,6 +184,14 @@ def model_of_query(request: Request) -> str:
     return models[0]
 
 
+def parameter_of_query(request: Request, name: str) -> str:
+    """Return the identifier that the query's *name* is; BadRequest if it is none."""
+    given = request.query_params.getlist(name)
+    if len(given) != 1:
+        raise BadRequest(f"give one ?{name}=")
+    return identifier(given[0], name)
+
+
 def choice_of_query(request: Request, name: str, choices: Sequence[str]) -> str:
     """Return which of *choices* the query's *name* takes, the first where there is no query.
 

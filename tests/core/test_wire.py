@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.endpoints import READ_NAMES
+from core.endpoints import CDP
 from core.wire import (
     BYPASS,
     COLLAPSED,
@@ -124,7 +124,7 @@ def test_reads_stand_in_the_order_in_which_they_were_made() -> None:
     )
 
 
-@pytest.mark.parametrize("names", READ_NAMES.values())
+@pytest.mark.parametrize("names", CDP.read_names.values())
 def test_members_without_a_key_belong_to_the_first_read(names: tuple[str, ...]) -> None:
     found = parse_cache_status("L2; hit, L1; fwd=uri-miss", names)
     assert found == [L2_HIT] + [NONE] * (len(names) - 1)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from core.application.seeding import seed_database
-from core.endpoints import ENDPOINTS
+from core.endpoints import CDP
 from core.query.database import SqliteDatabase
 from core.scenario.population import populate
 from core.scenario.replay import prepare
@@ -22,7 +22,7 @@ from core.scenario.traffic_faults import with_traffic_faults
 from core.scenario.warm_start import warm_state
 from core.scenario.workload import Workload, generate_workload
 
-TRACK, ATTRIBUTION, JOURNEY, CHANNELS = range(len(ENDPOINTS))
+TRACK, ATTRIBUTION, JOURNEY, CHANNELS = range(len(CDP.names))
 USERS, CONVERSIONS = 300, 200
 HOT_OF = {"track": USERS, "attribution": CONVERSIONS, "journey": USERS}
 
@@ -45,7 +45,7 @@ def scenario(*faults: dict[str, Any], **fields: Any) -> Scenario:
 def due(workload: Workload, endpoint: str, at: float = 10.0) -> NDArray[np.bool_]:
     """Return which requests a fault on *endpoint* may turn."""
     within = (workload.intended >= at) & (workload.intended < at + 20.0)
-    chosen: NDArray[np.bool_] = within & (workload.endpoint == ENDPOINTS.index(endpoint))
+    chosen: NDArray[np.bool_] = within & (workload.endpoint == CDP.names.index(endpoint))
     return chosen
 
 
@@ -62,7 +62,7 @@ def test_a_share_of_the_endpoints_requests_within_the_window_turns_and_nothing_e
     after = with_traffic_faults(asked, before)
     chosen = due(before, endpoint)
     turned = after.subject == HOT_OF[endpoint]
-    turned &= np.isin(after.endpoint, [ENDPOINTS.index(endpoint)])
+    turned &= np.isin(after.endpoint, [CDP.names.index(endpoint)])
     assert not np.any(turned & ~chosen)
     assert np.array_equal(after.subject[~turned], before.subject[~turned])
     n = int(chosen.sum())
@@ -188,7 +188,7 @@ def test_requests_of_a_trace_turn_to_a_subject_that_the_trace_does_not_know(trac
         chosen = due(before, endpoint)
         assert chosen.sum() > 100
         assert set(after.subject[chosen].tolist()) == {subject}
-        before_the_window = history.subject[history.endpoint == ENDPOINTS.index(endpoint)]
+        before_the_window = history.subject[history.endpoint == CDP.names.index(endpoint)]
         assert before_the_window.max() < subject
     untouched = (before.intended < 10.0) | (before.intended >= 30.0)
     assert np.array_equal(after.subject[untouched], before.subject[untouched])

@@ -1,0 +1,26 @@
+"""A cache entry of an endpoint of one's own: its key, its value and its tag."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.caching.policy import Codec, Text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """How the entries of one cache type are made, for requests and for warm starts.
+
+    key: given the arguments of the read, the cache key. load: given the `Queries` and the same
+    arguments, a coroutine that returns the value, None where there is none. The arguments are
+    those of the endpoint; a read by site has the site's id, a read with one entry for all has
+    none. codec: how L2 holds values; the default is for documents, which are bytes. tag: what the
+    first argument is ("user"), for invalidation by tag; "" for no tag.
+    """
+
+    key: Callable[..., str]
+    load: Callable[..., Awaitable[Any]]
+    codec: Codec[Any] = field(default_factory=Text)
+    tag: str = ""
