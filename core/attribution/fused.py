@@ -95,18 +95,19 @@ def share_credit(
     if weights is not None and len(weights) != len(paths.channels):
         raise ValueError("one weight per channel is needed")
     paths = under_direct_rule(paths, parameters.direct)
+    rest = (*_NOT_COMPILED, *own)
+    models = (*_COMPILED, *rest)
     if chosen_engine(engine, len(paths.codes)) == "numba":
         from core.attribution.compiled import seven_models
 
         totals, credits = seven_models(paths, parameters, weights, keep=keep)
+        if rest:
+            more, kept = _one_by_one(rest, paths, parameters, weights, keep=keep)
+            totals = np.concatenate((totals, more), axis=1)
+            if credits is not None and kept is not None:
+                credits = np.concatenate((credits, kept), axis=1)
     else:
-        totals, credits = _one_by_one(_SEVEN, paths, parameters, weights, keep=keep)
-    models = (*_SEVEN, *own)
-    if own:
-        more, kept = _one_by_one(own, paths, parameters, weights, keep=keep)
-        totals = np.concatenate((totals, more), axis=1)
-        if credits is not None and kept is not None:
-            credits = np.concatenate((credits, kept), axis=1)
+        totals, credits = _one_by_one(models, paths, parameters, weights, keep=keep)
     has_touch = paths.lengths > 0
     columns = [column for column, model in enumerate(models) if _is_possible(model, paths, weights)]
     is_complete = len(columns) == len(models)
@@ -124,7 +125,12 @@ def share_credit(
     )
 
 
-_SEVEN = tuple(BUILT_IN.values())
+_COMPILED = tuple(BUILT_IN[name] for name in (
+    "last_click", "first_click", "linear", "time_decay", "u_shape", "w_shape", "data_driven",
+))  # fmt: skip
+"""The models of the compiled pass, in the order of its columns."""
+
+_NOT_COMPILED = tuple(model for model in BUILT_IN.values() if model not in _COMPILED)
 
 
 def _is_possible(model: Model, paths: Paths, weights: Floats | None) -> bool:

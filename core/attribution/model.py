@@ -7,11 +7,14 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from core.attribution.parameters import Parameters
-from core.attribution.paths import Floats
-from core.attribution.vectorised import Converting
 from core.errors import InputError
+
+if TYPE_CHECKING:  # they need NumPy, which the plain forms do not
+    from core.attribution.paths import Floats
+    from core.attribution.vectorised import Converting
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _SLACK = 1e-9
@@ -38,7 +41,7 @@ class Touches:
 
 
 Credits = Callable[[Touches], Sequence[float]]
-Vectorised = Callable[[Converting, Parameters, Floats | None], Floats]
+Vectorised = Callable[["Converting", Parameters, "Floats | None"], "Floats"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from core.attribution import vectorised
-from core.attribution.model import Model, Touches
+from core.attribution.model import Model, Touches, Vectorised
 from core.attribution.names import is_direct
 from core.attribution.parameters import OTHER, Parameters
 from core.errors import InputError
+
+if TYPE_CHECKING:
+    from core.attribution.paths import Floats
+    from core.attribution.vectorised import Converting
 
 
 def touch_credits(
@@ -192,35 +196,47 @@ def _in_proportion(weights: Sequence[float]) -> tuple[float, ...]:
     return tuple(weight / total for weight in weights)
 
 
+def _in_numpy(name: str) -> Vectorised:
+    """Return the form *name* of `core.attribution.vectorised`; NumPy is loaded when it is used."""
+
+    def credits(chosen: Converting, parameters: Parameters, weights: Floats | None) -> Floats:
+        from core.attribution import vectorised
+
+        form: Vectorised = getattr(vectorised, name)
+        return form(chosen, parameters, weights)
+
+    return credits
+
+
 _SEVEN = (
     Model(
         name="last_click", title="the last touch gets all",
-        credits=_last_click, vectorised=vectorised.last_click,
+        credits=_last_click, vectorised=_in_numpy("last_click"),
     ),
     Model(
         name="first_click", title="the first touch gets all",
-        credits=_first_click, vectorised=vectorised.first_click,
+        credits=_first_click, vectorised=_in_numpy("first_click"),
     ),
     Model(
         name="linear", title="every touch gets the same",
-        credits=_linear, vectorised=vectorised.linear,
+        credits=_linear, vectorised=_in_numpy("linear"),
     ),
     Model(
         name="time_decay", title="a touch gets half as much a half-life earlier",
-        credits=_time_decay, vectorised=vectorised.time_decay,
+        credits=_time_decay, vectorised=_in_numpy("time_decay"),
         parameters=("half_life_ms",), needs_times=True,
     ),
     Model(
         name="u_shape", title="shares for the first touch, the middle ones and the last",
-        credits=_u_shape, vectorised=vectorised.u_shape, parameters=("u_shape",),
+        credits=_u_shape, vectorised=_in_numpy("u_shape"), parameters=("u_shape",),
     ),
     Model(
         name="w_shape", title="shares for the first touch, the lead, the opportunity and the rest",
-        credits=_w_shape, vectorised=vectorised.w_shape, parameters=("w_shape", "milestones"),
+        credits=_w_shape, vectorised=_in_numpy("w_shape"), parameters=("w_shape", "milestones"),
     ),
     Model(
         name="data_driven", title="exact Markov removal effects",
-        credits=_data_driven, vectorised=vectorised.data_driven,
+        credits=_data_driven, vectorised=_in_numpy("data_driven"),
         parameters=("order",), needs_weights=True,
     ),
 )  # fmt: skip
