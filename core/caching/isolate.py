@@ -1,4 +1,4 @@
-"""The state of one isolate's cache, and what is done with a single entry of it."""
+"""The state of one isolate's cache, and the operations on a single entry."""
 
 from __future__ import annotations
 
@@ -145,13 +145,13 @@ class Isolate:
             )
 
     def answer(self, read: Read, value: Any) -> None:
-        """Answer who waits for the flight that *read* leads; nobody joins it any more."""
+        """Answer the requests that wait for the flight of *read*; no other joins it any more."""
         if (flight := read.flight) is not None:
             self.flights.end(flight)
             flight.resolve(value)
 
     async def load(self, read: Read) -> tuple[Any, StoreItem | None]:
-        """Load a value into L1; return it and what is to be put into L2."""
+        """Load a value into L1; return it and the item for L2."""
         statistics, kind = self.statistics, read.kind
         loading = self.now()
         stamp = self._log.load(self._origin_ms + int(loading * 1000))
@@ -265,7 +265,7 @@ class Isolate:
 
 
 def _keeper() -> Callable[[asyncio.Task[Any]], None]:
-    """Return what holds on to tasks until they are done: the event loop itself does not."""
+    """Return a function that keeps tasks alive until they are done; the event loop does not."""
     tasks: set[asyncio.Task[Any]] = set()
 
     def retain(task: asyncio.Task[Any]) -> None:

@@ -1,4 +1,4 @@
-"""What a tiered cache is told: its switches, and what each type of entry holds."""
+"""The settings of a tiered cache: its policy, its cache types and their codecs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One read of a tiered cache: what is asked for, and who takes down what happened."""
+"""One read of a tiered cache: its key, its loader, and the span that notes its outcome."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from core.caching.policy import CacheType
 from core.context import CURRENT, Operation, Span
 
 MISSED: Any = object()
-"""In place of a value where a tier has nothing that it may answer with."""
+"""In place of a value: the tier has none that it may serve."""
 
 Load = Callable[[], Awaitable[Any]] | Callable[[], Any]
 """Loads one value, as a coroutine function or a plain one; None: there is none."""
 
 
 class Read:
-    """What is asked for, how it is loaded, and the span and name under which it is noted.
+    """A whole key, its loader, and the span and name under which the read is noted.
 
     flight: what others join while this read leads; None if it does not.
     """
@@ -47,7 +47,7 @@ class Read:
             CURRENT.set(Operation(self.span, self.span.slots[self.name]))
 
     def begin_apart(self) -> None:
-        """Let them belong to this read's address, on a span that the request does not see."""
+        """Let them belong to this read's address, on a span outside of the request."""
         if self.span is not None:
             slots = self.span.slots
             own = Span(self.span.row, is_batch=self.span.is_batch, slots=slots)

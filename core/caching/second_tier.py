@@ -1,4 +1,4 @@
-"""L2 as an isolate sees it: envelopes, a soft time limit, a circuit breaker, and no old values."""
+"""L2 of an isolate: envelopes, a soft time limit, a circuit breaker, and no old values."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class SecondTier:
     ) -> Envelope | None:
         """Return what L2 has for *key*; None if it is missing or unusable.
 
-        Raise StoreError if L2 fails, is too slow, or is left alone after failures.
+        Raise StoreError if L2 fails or is too slow, or if the breaker is open.
         """
         if not self.breaker.is_closed:
             self._ask_breaker()
@@ -101,7 +101,7 @@ class SecondTier:
     def _ask_breaker(self) -> None:
         if not self.breaker.allows(self._now()):
             self._statistics.l2_skipped += 1
-            raise StoreError("L2 is left alone after failures")
+            raise StoreError("the circuit breaker of L2 is open")
 
     def _fail(self) -> None:
         self._statistics.l2_errors += 1
@@ -179,7 +179,7 @@ class SecondTier:
 
 
 async def _settle(kv: KVStore, key: str, ended: asyncio.Future[bool]) -> bytes | StoreError | None:
-    """Read *key*, then resolve *ended*; a failure that comes too late is nobody's any more."""
+    """Read *key*, then resolve *ended*; return a failure, because a late one has no reader."""
     try:
         (data,) = await kv.get(key)
     except StoreError as error:
