@@ -9,7 +9,7 @@ from typing import Any
 
 from core.endpoints import EndpointTable
 from core.errors import InputError
-from core.scenario.by_endpoint import ByEndpoint
+from core.scenario.by_endpoint import ByEndpoint, listed
 from core.scenario.faults import Fault
 from core.scenario.replay import timed_window
 from core.scenario.scenario import Scenario
@@ -153,7 +153,7 @@ def _reason(scenario: Scenario, fault: Fault) -> str | None:
     if scenario.trace.file is not None:
         return None
     mix = scenario.traffic.mix
-    endpoint = fault.endpoint or "track"
+    endpoint = fault.endpoint or scenario.endpoints.keyed[0]
     if fault.kind == "hot_key" and not mix.of(endpoint):
         return f"traffic.mix.{endpoint} is 0; ask for the endpoint, or leave the fault out"
     if fault.tier == "destination" and not _has_conversions(scenario):
@@ -298,13 +298,12 @@ def _of_traces(scenario: Scenario) -> Iterator[Idle]:
             text="has no effect: the trace's accesses stand in for it; leave it or the trace out",
             is_replaced=True,
         )
-    *others, last = keyed = scenario.endpoints.keyed
+    keyed = scenario.endpoints.keyed
     for endpoint in scenario.endpoints.names:
         if endpoint not in keyed:
             yield Idle(
                 place=("targets", endpoint),
-                text=f"has no effect: a trace asks for {', '.join(others)} and {last} only; leave "
-                "it out",
+                text=f"has no effect: a trace asks for {listed(keyed, 'and')} only; leave it out",
                 is_replaced=True,
             )
 

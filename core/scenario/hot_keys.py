@@ -28,7 +28,7 @@ def with_hot_keys(scenario: Scenario, workload: Workload, *, replication: int = 
     ).rows(0, len(workload))
     users, conversions = workload.users, workload.conversions
     for column, fault in enumerate(faults):
-        endpoint = fault.endpoint or "track"
+        endpoint = fault.endpoint or scenario.endpoints.keyed[0]
         is_due = (intended >= fault.at) & (intended < fault.at + fault.for_)
         turned = is_due & (workload.endpoint == scenario.endpoints.index(endpoint))
         turned &= stream[:, column] < fault.value

@@ -153,6 +153,17 @@ class Scenario(Table):
         return self
 
     @model_validator(mode="after")
+    def _keys_have_an_endpoint(self) -> Self:
+        if not self.endpoints.keyed:
+            is_hot = any(fault.kind == "hot_key" for fault in self.faults)
+            if is_hot or self.trace.file is not None:
+                raise ValueError(
+                    f"{'a hot_key fault' if is_hot else 'trace.file'} needs an endpoint whose "
+                    "subject is a user or a conversion; add one, or leave it out"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _memory_fits(self) -> Self:
         limit, base = self.topology.memory_limit, self.topology.base_memory
         if base >= limit:

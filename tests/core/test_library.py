@@ -26,7 +26,7 @@ def test_page_has_an_example_of_each_part() -> None:
     assert len(EXAMPLES) == text.count("```python") == len(re.findall(r"^## ", text, re.MULTILINE))
     assert [title.partition(":")[0] for title in EXAMPLES] == [
         "An attribution service", "A service that may be killed", "A security service",
-        "An orchestrator",
+        "An orchestrator", "An endpoint of one's own",
     ]  # fmt: skip
 
 
