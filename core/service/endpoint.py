@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from core.application.cache_entries import Unusable
 from core.application.cdp import NotAccepted
-from core.context import SLOTS, Span
+from core.context import SLOTS, Span, span_of
 from core.errors import EdgeproofError, InputError, Overloaded, StoreError, StoreTimeout
 from core.metrics.profile import Profile
 from core.service.process import ServedApplication
@@ -42,7 +42,7 @@ class Endpoint:
         slots: Mapping[str, int] = SLOTS,
     ) -> None:
         self.__name__ = name  # what Starlette calls the route
-        self._slots = slots
+        self._span = span_of(slots)
         self._name = name
         self._handle = handle
         self._reference = reference
@@ -51,7 +51,7 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         reference = self._reference()
-        span = Span(slots=self._slots)
+        span = self._span()
         stages = span.stages
         status = 500  # what an unexpected error is answered with
         try:
