@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextvars import ContextVar
 from enum import IntEnum
+from typing import ClassVar
 
 from core.endpoints import CDP
 
@@ -21,20 +22,27 @@ class Span:
 
     row: its number within the run, which addresses its random numbers; reads: (name, outcome
     code) in their order; stages: (name, seconds); cpu: seconds of CPU charged by a simulation;
-    slots: of the named operations of a request (`core.endpoint.Endpoint.slots`).
+    slots: of the named operations of a request.
     """
 
-    __slots__ = ("cpu", "is_batch", "reads", "row", "slots", "stages")
+    __slots__ = ("cpu", "is_batch", "reads", "row", "stages")
 
-    def __init__(
-        self, row: int = 0, *, is_batch: bool = False, slots: Mapping[str, int] = SLOTS
-    ) -> None:
+    slots: ClassVar[Mapping[str, int]] = SLOTS
+
+    def __init__(self, row: int = 0, *, is_batch: bool = False) -> None:
         self.row = row
         self.is_batch = is_batch
-        self.slots = slots
         self.reads: list[tuple[str, int]] = []
         self.stages: list[tuple[str, float]] = []
         self.cpu = 0.0
+
+
+def span_of(slots: Mapping[str, int]) -> type[Span]:
+    """Return the type of the spans of one endpoint, by the slots of its operations.
+
+    A type, because an argument of its own would cost every request.
+    """
+    return type("Span", (Span,), {"__slots__": (), "slots": slots})
 
 
 class Operation:

@@ -7,7 +7,8 @@ from typing import Any
 
 from core.context import Span
 from core.endpoint import Endpoint
-from core.endpoints import EndpointTable
+from core.endpoints import CDP, EndpointTable
+from core.errors import InputError
 from core.scenario.population import ARGUMENTS, Events
 
 Ask = Callable[[Span, int, int, int], Awaitable[Any]]
@@ -24,12 +25,35 @@ def asks_of(
 
     answers: what answers the requests of each, by its name. events and intended_ns: of the run.
     """
-    return [
+    asks = [
         _with_event(answers[endpoint.name], events, intended_ns)
         if endpoint.writes == "event"
         else _with_arguments(answers[endpoint.name], endpoint)
         for endpoint in endpoints
     ]
+    # A request of the CDP is spared the check: its behaviours make the reads that they state.
+    return [
+        ask if endpoint in CDP.endpoints else _checked(ask, endpoint)
+        for ask, endpoint in zip(asks, endpoints, strict=True)
+    ]
+
+
+def _checked(ask: Ask, endpoint: Endpoint) -> Ask:
+    stated = ", ".join(read.name for read in endpoint.reads) or "none"
+
+    async def asked(span: Span, isolate: int, subject: int, index: int) -> Any:
+        try:
+            return await ask(span, isolate, subject, index)
+        finally:
+            if len(span.reads) > len(endpoint.reads):
+                made = ", ".join(name for name, _ in span.reads)
+                span.reads.clear()
+                raise InputError(
+                    f"endpoint {endpoint.name}: a request made the cache reads {made}, and the "
+                    f"endpoint's description has {stated}; name all"
+                )
+
+    return asked
 
 
 def _with_event(

@@ -16,10 +16,10 @@ from core.application.seeding import seed_for
 from core.application.warming import Warmer
 from core.caching.edge_kv import EdgeKV, FilledEdgeKV, WriteLimit
 from core.caching.kv import KVStore, MemoryKV
-from core.context import Purpose, Span
+from core.context import Purpose, span_of
 from core.delivery.queue import Inbox
 from core.emulation.executions import Executions
-from core.errors import InputError, StoreError
+from core.errors import StoreError
 from core.metrics.failures import CAUSES, Cause, Failure, counted
 from core.metrics.histogram import LatencyHistogram
 from core.metrics.record import Requests
@@ -125,9 +125,8 @@ class Replication:
         self._asks = [
             asks_of(table, each.answers, self._events, self._intended_ns) for each in self.processes
         ]
-        self._slots = [endpoint.slots for endpoint in table]
+        self._spans = [span_of(endpoint.slots) for endpoint in table]
         self._width = table.read_width
-        self._most_reads = [len(endpoint.reads) for endpoint in table]
         self._growth = QueueGrowth(executions, [process.platform for process in self._all])
         n = len(workload)
         self._latency = [inf] * n
@@ -208,7 +207,7 @@ class Replication:
         endpoint = self._endpoints[index]
         position = self._process_of[index]
         process = self.processes[position]
-        span = Span(index, slots=self._slots[endpoint])
+        span = self._spans[endpoint](index)
         span.cpu = self._cpu_of[endpoint]
         intended = self._intended[index]
         try:
@@ -230,10 +229,6 @@ class Replication:
         elif latency > self._timeout:
             self._statuses.pop(index, None)  # the client did not wait for the error
         position = self._width * index
-        if len(span.reads) > self._most_reads[endpoint]:
-            self._failure = self._failure or self._undeclared(endpoint, span)
-            self._left = 1
-            span.reads.clear()
         for _, code in span.reads:
             self._reads[position] = code
             position += 1
@@ -250,14 +245,6 @@ class Replication:
         self._left -= 1
         if self._left == 0 and not self._finished.done():
             self._finished.set_result(None)
-
-    def _undeclared(self, endpoint: int, span: Span) -> InputError:
-        each = self._scenario.endpoints.endpoints[endpoint]
-        made = ", ".join(name for name, _ in span.reads)
-        return InputError(
-            f"endpoint {each.name}: a request made the cache reads {made}, and the endpoint's "
-            f"description has {', '.join(read.name for read in each.reads) or 'none'}; name all"
-        )
 
     def _profiled(self) -> dict[str, LatencyHistogram]:
         merged = {}

@@ -113,6 +113,7 @@ class SeededDatabases:
             scenario.traffic.model_copy(update={"stages": ()}),
             scenario.attribution,
             scenario.tiers,
+            scenario.endpoints,
             (workload.users, workload.conversions),
             None if sizes is None else sizes.tobytes(),
         )
@@ -130,8 +131,10 @@ def _replicate(
     run = Replication(
         scenario, prepared, state, seeded, replication=number, calibration=calibration
     )
-    outcome = run.run()
-    run.loop.close()
+    try:
+        outcome = run.run()
+    finally:
+        run.loop.close()
     judged = (kpi.metric for kpi in scenario.judged())
     metrics = tuple(dict.fromkeys((*summary_metrics(scenario.endpoints), *judged)))
     record = record_of(scenario, prepared, outcome, (), calibration)

@@ -49,9 +49,8 @@ class Read:
     def begin_apart(self) -> None:
         """Let them belong to this read's address, on a span outside of the request."""
         if self.span is not None:
-            slots = self.span.slots
-            own = Span(self.span.row, is_batch=self.span.is_batch, slots=slots)
-            CURRENT.set(Operation(own, slots[self.name]))
+            own = type(self.span)(self.span.row, is_batch=self.span.is_batch)
+            CURRENT.set(Operation(own, own.slots[self.name]))
 
     def note_stage(self, stage: str, seconds: float) -> None:
         """Note how long a stage took."""

@@ -51,7 +51,7 @@ class CurrentScheme:
         now = self._clock.now()
         if now >= self._due:
             self._due = now + self._refresh
-            asking = self._ask(Span(span.row, is_batch=span.is_batch, slots=span.slots))
+            asking = self._ask(type(span)(span.row, is_batch=span.is_batch))
             self._retain(asyncio.get_running_loop().create_task(asking))
         return self.scheme
 

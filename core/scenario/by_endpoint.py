@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -35,6 +35,11 @@ def endpoints_of(info: ValidationInfo) -> EndpointTable:
     """Return the endpoints that a value is validated for, the CDP's where nothing is said."""
     table: EndpointTable = (info.context or {}).get(_CONTEXT, CDP)
     return table
+
+
+def listed(names: Sequence[str], word: str) -> str:
+    """Return *names* with *word* before the last one ("a, b or c"), "" if there are none."""
+    return f" {word} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _is_known(value: Any) -> Any:
@@ -116,8 +121,7 @@ def _has_a_key(name: str, info: ValidationInfo) -> str:
     keyed = endpoints_of(info).keyed
     if name in keyed:
         return name
-    *others, last = (repr(each) for each in keyed) if keyed else ("no endpoint",)
-    expected = f"{', '.join(others)} or {last}" if others else last
+    expected = listed([repr(each) for each in keyed], "or") or "none: no endpoint has a key"
     raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": expected})
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from core.endpoints import EndpointTable
 from core.errors import InputError
-from core.scenario.by_endpoint import ByEndpoint
+from core.scenario.by_endpoint import ByEndpoint, listed
 from core.scenario.faults import Fault
 from core.scenario.scenario import Scenario
 from core.scenario.trace_window import timed_window
@@ -289,13 +289,12 @@ def _of_traces(scenario: Scenario) -> Iterator[Idle]:
             text="has no effect: the trace's accesses stand in for it; leave it or the trace out",
             is_replaced=True,
         )
-    *others, last = keyed = scenario.endpoints.keyed
+    keyed = scenario.endpoints.keyed
     for endpoint in scenario.endpoints.names:
         if endpoint not in keyed:
             yield Idle(
                 place=("targets", endpoint),
-                text=f"has no effect: a trace asks for {', '.join(others)} and {last} only; leave "
-                "it out",
+                text=f"has no effect: a trace asks for {listed(keyed, 'and')} only; leave it out",
                 is_replaced=True,
             )
 

@@ -15,7 +15,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticKnownError
 
-from core.scenario.by_endpoint import KeyedEndpoint
+from core.scenario.by_endpoint import KeyedEndpoint, endpoints_of
 from core.scenario.fault_kinds import BUILT_IN, FaultKind, FaultKinds, Tier
 from core.scenario.table import Table
 from core.units import Duration
@@ -67,7 +67,7 @@ class Fault(Table):
     )
 
     @model_validator(mode="after")
-    def _value_fits_kind(self) -> Self:
+    def _value_fits_kind(self, info: ValidationInfo) -> Self:
         kind = self.kind
         if not kind.least <= self.value <= kind.most:
             raise ValueError(f"value {self.value} is not {kind.value}")
@@ -77,6 +77,10 @@ class Fault(Table):
             )
         if not kind.is_of_traffic:
             self._check_tier()
+        elif self.asked_of is not None and self.asked_of not in endpoints_of(info):
+            raise ValueError(
+                f"{kind.name} is of {self.asked_of} requests, which there are none of; add endpoint"
+            )
         if self.at < 0 or self.for_ <= 0:
             raise ValueError("a fault starts at 0s or later and lasts more than 0s")
         return self

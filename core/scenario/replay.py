@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import InputError
+from core.scenario.by_endpoint import listed
 from core.scenario.population import MAX_PROFILE_BYTES
 from core.scenario.scenario import Scenario
 from core.scenario.trace import Trace
@@ -92,7 +93,7 @@ def prepare_service(scenario: Scenario) -> Prepared:
         others = [e.name for e in scenario.endpoints if e.subject != "conversion"]
         weights = dict.fromkeys(scenario.endpoints.names, 0.0)
         weights |= {name: traffic.mix.of(name) for name in others}
-        weights[others[0]] = weights[others[0]] or 1.0
+        weights |= {name: weights[name] or 1.0 for name in others[:1]}
         mix = traffic.mix.model_copy(update=weights)
         traffic = traffic.model_copy(update={"mix": mix})
         scenario = scenario.model_copy(update={"traffic": traffic})
@@ -245,8 +246,7 @@ def _endpoints(scenario: Scenario, trace: Trace, stop: int) -> NDArray[np.uint8]
                 where = f", first at access {at[0] + 1:,}" if at.size else ""
                 raise InputError(
                     f"{trace.source}: endpoint is {name!r}{where}; a trace can ask for "
-                    f"{', '.join(table.keyed[:-1])} or {table.keyed[-1]}: leave other accesses out "
-                    "of it"
+                    f"{listed(table.keyed, 'or')}: leave other accesses out of it"
                 )
         codes = np.array([table.index(name) for name in trace.endpoint_names], dtype=np.uint8)
         return codes[trace.endpoints[:stop]]

@@ -180,6 +180,15 @@ class Scenario(Table):
         return self
 
     @model_validator(mode="after")
+    def _keys_have_an_endpoint(self) -> Self:
+        if not self.endpoints.keyed and self.trace.file is not None:
+            raise ValueError(
+                "trace.file needs an endpoint whose subject is a user or a conversion; add one, "
+                "or leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _memory_fits(self) -> Self:
         limit, base = self.topology.memory_limit, self.topology.base_memory
         if base >= limit:

@@ -11,7 +11,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from core.context import SLOTS, Span
+from core.context import SLOTS, Span, span_of
 from core.errors import InputError, StoreError
 from core.metrics.profile import Profile
 from core.service.problems import problem_of
@@ -41,7 +41,7 @@ class Endpoint:
         slots: Mapping[str, int] = SLOTS,
     ) -> None:
         self.__name__ = name  # what Starlette calls the route
-        self._slots = slots
+        self._span = span_of(slots)
         self._name = name
         self._handle = handle
         self._reference = reference
@@ -50,7 +50,7 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         reference = self._reference()
-        span = Span(slots=self._slots)
+        span = self._span()
         stages = span.stages
         status = 500  # what an unexpected error is answered with
         try:

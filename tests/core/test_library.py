@@ -12,5 +12,5 @@ def test_page_has_an_example_of_each_part() -> None:
     assert len(EXAMPLES) == text.count("```python") == len(re.findall(r"^## ", text, re.MULTILINE))
     assert [example.title.partition(":")[0] for example in EXAMPLES] == [
         "An attribution service", "A service that may be killed", "A cache in three lines",
-        "A security service", "An orchestrator",
+        "A security service", "An orchestrator", "An endpoint of one's own",
     ]  # fmt: skip

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from core.endpoints import CDP
+from core.endpoints import CDP, EndpointTable
 from core.errors import InputError
 from core.metrics.kpi import Outcome, parse_metric
 from core.metrics.metric_table import BUILT_IN
@@ -142,6 +142,24 @@ def test_fields_of_the_scenario_are_those_of_its_endpoints() -> None:
     ):  # fmt: skip
         with pytest.raises(InputError, match=name):
             small(**fields)
+
+
+def test_table_without_the_cdps_endpoints_has_none_of_their_fields() -> None:
+    alone = EndpointTable((PROFILE,))
+    asked = small(endpoints=alone)
+    assert asked.traffic.mix.weights() == (PROFILE.weight,)
+    assert [kpi.name for kpi in asked.judged()] == [
+        "hit_ratio", "p95_query", "p95_queue", "peak_memory", "p95_cpu", "error_ratio",
+    ]  # fmt: skip
+    record = simulate(asked, replications=0).record
+    assert set(record.latencies) == set(record.reads) == {"profile"}
+    hot = {"at": "1s", "for": "1s", "kind": "hot_key"}
+    turned = prepare(small(endpoints=alone, faults=[hot])).workload
+    assert turned.users == 41
+    pong = replace(PROFILE, subject="none", path="/pong", reads=())
+    assert prepare(small(endpoints=EndpointTable((pong,)))).workload.subject.max() == 0
+    with pytest.raises(InputError, match="hot_key fault needs an endpoint whose subject is a user"):
+        small(endpoints=EndpointTable((pong,)), faults=[hot])
 
 
 def test_file_takes_endpoints_from_python_alone(tmp_path: Path) -> None:
