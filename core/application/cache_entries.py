@@ -171,6 +171,13 @@ class CacheEntries:
         """Return under which tag *entry* of *arguments* can be invalidated."""
         return self.tags(entry.tag, arguments[0]) if entry.tag and arguments else ()
 
+    def own_key(self, cache_type: str, arguments: tuple[str, ...]) -> str:
+        """Return the whole key of the own entry of *cache_type* for *arguments*."""
+        make, kind = self.own[cache_type].key, self.types[cache_type]
+        if make is None:
+            return cache_key(kind.prefix or kind.name, *arguments)
+        return kind.key(make(*arguments))
+
     async def load_own(self, entry: Entry, arguments: tuple[str, ...]) -> Any:
         """Return the value of *entry* for *arguments* from the database."""
         return await entry.load(self._queries, *arguments)

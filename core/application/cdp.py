@@ -169,7 +169,7 @@ class Cdp:
         entries, entry, kind = self.entries, self.entries.own[cache_type], self._types[cache_type]
 
         async def read(span: Span, isolate: int, *arguments: str) -> Any:
-            cache, key = self.cache(isolate), entry.key(*arguments)
+            cache, key = self.cache(isolate), entries.own_key(cache_type, arguments)
             value = cache.peek(kind, key, span, name)
             if value is MISSED:
                 value = await cache.fetch(

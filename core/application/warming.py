@@ -150,7 +150,7 @@ class Warmer:
         if (own := entries.own.get(cache_type)) is not None:
             arguments = tuple(of(subject) for of in self._arguments[cache_type])
             value = await entries.load_own(own, arguments)
-            return own.key(*arguments), value, entries.tags_of(own, arguments)
+            return entries.own_key(cache_type, arguments), value, entries.tags_of(own, arguments)
         if cache_type == "security_config":
             site = site_id(subject)
             return site_key(site), await entries.load_site(site), entries.tags("site", site)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 
 from core.application.behaviour import Answer, Behaviour
 from core.application.cdp import Cdp
 from core.application.entry import Entry
-from core.caching.keys import cache_key
 from core.context import Span
 from core.endpoint import Endpoint, Read
 from core.query.queries import Queries
@@ -23,7 +21,7 @@ async def _load(queries: Queries, user_id: str) -> bytes | None:
 
 
 BEHAVIOUR = Behaviour(
-    entries={"profiles": Entry(key=partial(cache_key, "profile"), load=_load, tag="user")},
+    entries={"profiles": Entry(load=_load, tag="user")},
     absent=("no_profile", "user {!r} is not known; name another one"),
     answers="The user's segment.",
 )

@@ -153,13 +153,13 @@ def test_table_without_the_cdps_endpoints_has_none_of_their_fields() -> None:
     ]  # fmt: skip
     record = simulate(asked, replications=0).record
     assert set(record.latencies) == set(record.reads) == {"profile"}
-    hot = {"at": "1s", "for": "1s", "kind": "hot_key"}
+    hot = {"at": "1s", "for": "1s", "kind": "hot_key", "endpoint": "profile"}
     turned = prepare(small(endpoints=alone, faults=[hot])).workload
     assert turned.users == 41
     pong = replace(PROFILE, subject="none", path="/pong", reads=())
     assert prepare(small(endpoints=EndpointTable((pong,)))).workload.subject.max() == 0
-    with pytest.raises(InputError, match="hot_key fault needs an endpoint whose subject is a user"):
-        small(endpoints=EndpointTable((pong,)), faults=[hot])
+    with pytest.raises(InputError, match="hot_key is of track requests, which there are none of"):
+        small(endpoints=EndpointTable((pong,)), faults=[{**hot, "endpoint": None}])
 
 
 def test_file_takes_endpoints_from_python_alone(tmp_path: Path) -> None:
