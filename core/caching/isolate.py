@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from inspect import isawaitable
 from math import ceil
+from types import CoroutineType
 from typing import Any
 
 from core.caching.breaker import CircuitBreaker
@@ -159,7 +160,9 @@ class Isolate:
         try:
             LOADED.set(stamp)
             found = read.load()
-            value = kind.frozen(await found if isawaitable(found) else found)
+            if type(found) is CoroutineType or isawaitable(found):  # the first is quick to tell
+                found = await found
+            value = kind.frozen(found)
             stamp = LOADED.get() or stamp
         except Exception:
             statistics.load_errors += 1
