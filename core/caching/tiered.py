@@ -15,7 +15,7 @@ from core.caching.invalidation_log import Selector
 from core.caching.isolate import Isolate
 from core.caching.memory import MemoryCache
 from core.caching.policy import CacheType, Served, Serves, V
-from core.caching.read import MISSED, Load, Read
+from core.caching.read import MISSED, CacheRead, Load
 from core.caching.statistics import NEGATIVE_COLUMN
 from core.context import Span
 from core.errors import StoreError
@@ -205,7 +205,7 @@ class TieredCache(Isolate):
     ) -> Any:
         if self._kinds.get(kind.prefix) is not kind:
             self.claim(kind)
-        read = Read(kind, key, load, span, name, tags)
+        read = CacheRead(kind, key, load, span, name, tags)
         if self.keeps:
             read.begin()  # a read near its end draws
             value = stale.serve(self, read)
@@ -237,7 +237,7 @@ class TieredCache(Isolate):
         self.answer(read, value)
         return value
 
-    async def _read(self, read: Read) -> Any:
+    async def _read(self, read: CacheRead) -> Any:
         clock = self.now
         outcome, started = MISS, clock()
         try:
@@ -274,7 +274,7 @@ class TieredCache(Isolate):
                 self.retain(asyncio.get_running_loop().create_task(self.l2.drop(read.key)))
         return value
 
-    def _serve_envelope(self, read: Read, envelope: Envelope, now: float) -> Any:
+    def _serve_envelope(self, read: CacheRead, envelope: Envelope, now: float) -> Any:
         """Take an L2 entry into L1 and return its value, or MISSED if it is too old to serve."""
         if not self.admit(read.key, envelope, now, self.policy.stale_while_revalidate):
             return MISSED
