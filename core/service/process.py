@@ -169,7 +169,7 @@ class ServedApplication(Application):
         Return in how many seconds it starts, and that as epoch milliseconds. *starts_at_ms*: when
         the first process of a service said so; then L2 has been loaded already.
         """
-        self.invalidator.log.bar_loads()
+        self.invalidator.log.refuse_loads_in_flight()
         for cache in self.caches:
             cache.forget_all()
         if self.query_cache is not None:
