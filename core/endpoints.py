@@ -24,6 +24,13 @@ READ_NAMES = {
     "channels": ("channels",),
 }
 """The cache reads of each endpoint, in their order."""
+PRIMARY_READ = {
+    "track": "lookup",
+    "attribution": "attribution",
+    "journey": "journey",
+    "channels": "channels",
+}
+"""The read that an answer with one unnamed read is about: that of PRIMARY_CACHE_TYPE."""
 PRIMARY_CACHE_TYPES = tuple(PRIMARY_CACHE_TYPE.values())
 METHODS = {"track": "POST", "attribution": "GET", "journey": "GET", "channels": "GET"}
 WITH_ID = ("attribution", "journey")

@@ -23,6 +23,7 @@ from core.scenario.file import scenario_data, scenario_hash
 from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
 from scenarios.audit import audit_of
+from scenarios.header_notes import header_notes
 from scenarios.result import TIMED_STAGES, Kind, LoadResult
 
 SERVICE_STAGES = ("query", "queue", "external")
@@ -188,6 +189,7 @@ def _notes(workload: Workload, result: LoadResult, *, clean: bool) -> tuple[str,
         notes.append("clean start: fresh service processes")
     else:
         notes.append(f"clean start: {result.audit['clean_start']}")
+    notes += header_notes(result.audit.get("headers", {}))
     if any(snapshot is None for snapshot in result.after):
         notes.append(
             "no statistics of the service: query and queue times, memory and the process's share "

@@ -7,16 +7,20 @@ import math
 from array import array
 from collections import deque
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.endpoints import ENDPOINTS, READ_NAMES
+from core.endpoints import ENDPOINTS, PRIMARY_READ, READ_NAMES
 from core.scenario.scenario import Scenario
-from core.wire import parse_cache_status, parse_server_timing
+from scenarios.cache_status import READ_COLUMNS, Remark, tell
+from scenarios.cdn_headers import cdn_outcome
+from scenarios.header_notes import HeaderCount
 from scenarios.rendering import Request
 from scenarios.result import TIMED_STAGES, Kind, Rows
+from scenarios.server_timing import parse_server_timing
 
 RECENT = 2000
 _CACHE_BOUND = 4096
@@ -30,7 +34,12 @@ class Recorder:
         targets = [getattr(scenario.targets, name) for name in ENDPOINTS]
         self._expected = [frozenset(target.status) for target in targets]
         self._names = [READ_NAMES[name] for name in ENDPOINTS]
-        self._parsed: dict[tuple[int, str], tuple[int, int]] = {}
+        self._primary = [READ_NAMES[name].index(PRIMARY_READ[name]) for name in ENDPOINTS]
+        self._tiers = scenario.caches
+        # A foreign service may put an id into the header: the values in use are remembered.
+        self._told = lru_cache(maxsize=_CACHE_BOUND)(self._tell)
+        self._outcome = lru_cache(maxsize=_CACHE_BOUND)(self._tell_weakly)
+        self.headers = HeaderCount()
         self._index, self._intended_ns = array("q"), array("q")
         self._endpoint, self._subject, self._host = array("B"), array("I"), array("H")
         self._lag, self._latency = array("d"), array("d")
@@ -89,14 +98,24 @@ class Recorder:
         body: bytes,
         cache_status: str,
         server_timing: str,
+        cdn_header: tuple[str, str] | None = None,
     ) -> Kind:
-        """Note the answer to the request at *position* and return how it is judged."""
+        """Note the answer to the request at *position* and return how it is judged.
+
+        cdn_header: name and value of a header that stands in for a missing Cache-Status.
+        """
         endpoint = self._endpoint[position]
         self._status[position] = status
+        self.headers.answers += 1
         if cache_status:
-            reads = self._parsed.get((endpoint, cache_status))
-            if reads is None:
-                reads = self._reads(endpoint, cache_status)
+            reads, remarks = self._told(endpoint, cache_status)
+            self.headers.cache_status += 1
+            if remarks:
+                self.headers.note(remarks)
+            self._first_read[position], self._second_read[position] = reads
+        elif cdn_header is not None:
+            reads = self._outcome(endpoint, *cdn_header)
+            self.headers.note_weak(cdn_header[0], is_read=any(reads))
             self._first_read[position], self._second_read[position] = reads
         if server_timing:
             self._note_timing(position, server_timing)
@@ -114,13 +133,15 @@ class Recorder:
         self.answered += 1
         return Kind.ANSWERED
 
-    def _reads(self, endpoint: int, value: str) -> tuple[int, int]:
-        codes = parse_cache_status(value, self._names[endpoint])
-        reads = (codes[0], codes[1] if len(codes) > 1 else 0)
-        # A foreign service may put an id into the header: no more than so many are kept.
-        if len(self._parsed) < _CACHE_BOUND:
-            self._parsed[endpoint, value] = reads
-        return reads
+    def _tell(self, endpoint: int, value: str) -> tuple[tuple[int, int], tuple[Remark, ...]]:
+        names, primary = self._names[endpoint], self._primary[endpoint]
+        told = tell(value, names, primary=primary, tiers=self._tiers)
+        first, second, *_ = (*told.codes, *(0,) * READ_COLUMNS)
+        return (first, second), told.remarks
+
+    def _tell_weakly(self, endpoint: int, header: str, value: str) -> tuple[int, int]:
+        code = cdn_outcome(header, value, self._tiers)
+        return (0, code) if self._primary[endpoint] else (code, 0)
 
     def _note_timing(self, position: int, value: str) -> None:
         for name, seconds in parse_server_timing(value):

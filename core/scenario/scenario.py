@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from core.metrics.kpi import Kpi
 from core.scenario.attribution import Attribution
+from core.scenario.caches import Caches, default_caches
 from core.scenario.destination import Destination
 from core.scenario.faults import Fault
 from core.scenario.kpis import DEFAULT_KPIS, KpiSpec
@@ -47,6 +48,7 @@ class Scenario(Table):
     destination: Destination = Destination()
     faults: tuple[Fault, ...] = ()
     targets: Targets = Targets()
+    caches: Caches = Field(default_factory=default_caches)
     trace: TraceSource = TraceSource()
     kpis: Annotated[tuple[KpiSpec, ...], Field(min_length=1)] = DEFAULT_KPIS
 
