@@ -11,6 +11,7 @@ from scenarios.cache_status import Flaw, Remark
 MOST_NAMES = 20
 """Names and reasons that are told apart; further ones are counted together."""
 
+BEGINNING = "headers: "
 _SHOWN_NAMES = 5
 _OTHERS = "others"
 
@@ -76,7 +77,8 @@ def header_notes(facts: Mapping[str, Any]) -> tuple[str, ...]:
     if weak := facts["weak"]:
         notes.append(
             f"hit ratios rest on a weak substitute for Cache-Status in {sum(weak.values()):,} of "
-            f"{answers:,} answers: {_counted(weak)}; it names no tier and tells one read at most"
+            f"{answers:,} answers: {_counted(weak)}; it tells one read at most and "
+            "no tier, and counts as l2 unless [caches] says otherwise"
         )
     if unread := facts["unread"]:
         notes.append(f"headers that tell no outcome of a cache: {_counted(unread)}")
@@ -85,7 +87,7 @@ def header_notes(facts: Mapping[str, Any]) -> tuple[str, ...]:
             "no answer had Cache-Status: hit ratios cannot be seen (docs/instrument.md shows how "
             "a service sends it)"
         )
-    return tuple(notes)
+    return tuple(f"{BEGINNING}{note}" for note in notes)
 
 
 def _counted(names: Mapping[str, int]) -> str:

@@ -23,8 +23,8 @@ from core.scenario.file import scenario_data, scenario_hash
 from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
 from scenarios.audit import audit_of
-from scenarios.header_notes import header_notes
-from scenarios.result import TIMED_STAGES, Kind, LoadResult
+from scenarios.header_notes import BEGINNING, header_notes
+from scenarios.result import TIMED_STAGES, Kind, LoadResult, Rows
 
 SERVICE_STAGES = ("query", "queue", "external")
 """Stages that only the service's own statistics tell."""
@@ -97,7 +97,32 @@ def _stages(result: LoadResult, *, after_ns: float) -> dict[str, LatencyHistogra
     for stage in SERVICE_STAGES:
         if (histogram := _service_stage(result, stage)) is not None:
             stages[stage] = histogram
+    if "query" not in stages:
+        stages["query"] = LatencyHistogram.of(query_seconds(rows, after_ns=after_ns))
     return {name: histogram for name, histogram in stages.items() if histogram.count}
+
+
+def query_seconds(rows: Rows, *, after_ns: float) -> NDArray[np.float64]:
+    """Return how long each query took by Server-Timing: l3 and, where it is sent, its l3wait.
+
+    The n-th wait of an answer is that of its n-th query.
+    """
+    positions, seconds = _in_answers(rows, "l3")
+    waits = dict(zip(*_in_answers(rows, "l3wait"), strict=True))
+    if waits:
+        seconds = seconds + np.array([waits.get(place, 0.0) for place in positions])
+    is_measured = rows.intended_ns >= after_ns
+    return seconds[is_measured[[row for row, _ in positions]]] if positions else seconds
+
+
+def _in_answers(rows: Rows, stage: str) -> tuple[list[tuple[int, int]], NDArray[np.float64]]:
+    """Return the row and the number within its answer of each sample of *stage*."""
+    seen: Counter[int] = Counter()
+    places = []
+    for row in rows.samples[stage][0].tolist():
+        places.append((row, seen[row]))
+        seen[row] += 1
+    return places, rows.samples[stage][1]
 
 
 def _told(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -191,13 +216,29 @@ def _notes(workload: Workload, result: LoadResult, *, clean: bool) -> tuple[str,
         notes.append(f"clean start: {result.audit['clean_start']}")
     notes += header_notes(result.audit.get("headers", {}))
     if any(snapshot is None for snapshot in result.after):
-        notes.append(
-            "no statistics of the service: query and queue times, memory and the process's share "
-            "of CPU time cannot be seen"
-        )
+        notes += _without_statistics(result.rows)
     elif any(snapshot is None for snapshot in result.before):
         notes.append("the service's statistics at the end of the warm-up are missing")
     return tuple(notes)
+
+
+def _without_statistics(rows: Rows) -> list[str]:
+    samples = {stage: rows.samples[stage][0].size for stage in ("l3", "l3wait")}
+    if not samples["l3"]:
+        return [
+            "no statistics of the service: query and queue times, memory and the process's share "
+            "of CPU time cannot be seen"
+        ]
+    waiting = (
+        "l3 and l3wait together"
+        if samples["l3wait"]
+        else "l3, taken to include waiting, as no l3wait is sent"
+    )
+    return [
+        f"{BEGINNING}query times are from Server-Timing: {waiting}",
+        "no statistics of the service: queue times, memory and the process's share of CPU time "
+        "cannot be seen",
+    ]
 
 
 def summary(latencies: Mapping[str, LatencyHistogram]) -> list[str]:

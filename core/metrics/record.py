@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -310,11 +310,15 @@ class Requests:
 
 
 def count_reads(requests: Requests, *, after: float) -> dict[str, dict[str, int]]:
-    """Return the cache reads by name and outcome of the requests intended at *after* or later."""
+    """Return the cache reads by name and outcome of the requests intended at *after* or later.
+
+    Reads that an endpoint does not describe count as its unnamed ones.
+    """
     counted: dict[str, dict[str, int]] = {}
     for code, endpoint in enumerate(ENDPOINTS):
         chosen = (requests.endpoint == code) & (requests.intended >= after)
-        for slot, name in enumerate(READ_NAMES[endpoint]):
+        for slot in range(requests.reads.shape[1]):
+            name = read_name(endpoint, slot)
             column = requests.reads[chosen, slot]
             outcomes = np.bincount(column & (NEGATIVE - 1), minlength=len(READ_OUTCOMES))
             counts = dict(zip(READ_OUTCOMES[1:], outcomes[1:].tolist(), strict=True))
@@ -323,6 +327,33 @@ def count_reads(requests: Requests, *, after: float) -> dict[str, dict[str, int]
             if any(counts.values()):
                 counted[name] = counts
     return counted
+
+
+def read_name(endpoint: str, slot: int) -> str:
+    """Return the name of the cache read in column *slot* of an endpoint's requests."""
+    names = READ_NAMES[endpoint]
+    return names[slot] if slot < len(names) else f"{endpoint} (unnamed)"
+
+
+def without_reads(
+    record: RunRecord, requests: Requests, names: Collection[str]
+) -> tuple[RunRecord, Requests]:
+    """Return *record* and its *requests* without the cache reads *names*."""
+    reads = requests.reads.copy()
+    for code, endpoint in enumerate(ENDPOINTS):
+        for slot in range(reads.shape[1]):
+            if read_name(endpoint, slot) in names:
+                reads[requests.endpoint == code, slot] = 0
+    kept = replace(requests, reads=reads)
+    windows = record.windows
+    return (
+        replace(
+            record,
+            reads={name: counts for name, counts in record.reads.items() if name not in names},
+            windows=window_columns(kept, after=windows.start, duration=record.duration),
+        ),
+        kept,
+    )
 
 
 def window_columns(requests: Requests, *, after: float, duration: float) -> Windows:
