@@ -54,7 +54,7 @@ def header_notes(facts: Mapping[str, Any]) -> tuple[str, ...]:
     answers = facts["answers"]
     notes = []
     if invalid := facts[Flaw.INVALID]:
-        reason = max(invalid, key=lambda text: invalid[text])
+        reason = max(invalid, key=lambda text: (text != _OTHERS, invalid[text]))
         notes.append(
             f"{sum(invalid.values()):,} of {answers:,} answers had a Cache-Status that is no "
             f"structured field (RFC 9651) and tells nothing: {reason}"

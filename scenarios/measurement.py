@@ -107,22 +107,25 @@ def query_seconds(rows: Rows, *, after_ns: float) -> NDArray[np.float64]:
 
     The n-th wait of an answer is that of its n-th query.
     """
-    positions, seconds = _in_answers(rows, "l3")
-    waits = dict(zip(*_in_answers(rows, "l3wait"), strict=True))
-    if waits:
-        seconds = seconds + np.array([waits.get(place, 0.0) for place in positions])
-    is_measured = rows.intended_ns >= after_ns
-    return seconds[is_measured[[row for row, _ in positions]]] if positions else seconds
+    positions, taken = rows.samples["l3"]
+    waiting, waits = rows.samples["l3wait"]
+    taken = taken.copy()
+    if waits.size:
+        width = 1 + max(positions.size, waits.size)
+        query = positions * width + _number_in_answer(positions)
+        wait = waiting * width + _number_in_answer(waiting)
+        _, of_query, of_wait = np.intersect1d(query, wait, return_indices=True)
+        taken[of_query] += waits[of_wait]
+    return taken[(rows.intended_ns >= after_ns)[positions]]
 
 
-def _in_answers(rows: Rows, stage: str) -> tuple[list[tuple[int, int]], NDArray[np.float64]]:
-    """Return the row and the number within its answer of each sample of *stage*."""
-    seen: Counter[int] = Counter()
-    places = []
-    for row in rows.samples[stage][0].tolist():
-        places.append((row, seen[row]))
-        seen[row] += 1
-    return places, rows.samples[stage][1]
+def _number_in_answer(positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return how many samples of its answer stand before each sample."""
+    order = np.argsort(positions, kind="stable")
+    ordered = positions[order]
+    number = np.empty(positions.size, dtype=np.int64)
+    number[order] = np.arange(positions.size) - np.searchsorted(ordered, ordered)
+    return number
 
 
 def _told(seconds: NDArray[np.float64]) -> NDArray[np.float64]:

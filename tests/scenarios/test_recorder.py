@@ -80,6 +80,34 @@ def test_reads_and_timings_are_kept() -> None:
     assert np.allclose(rows.total, 0.01)
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "fields", "reads"),
+    [
+        # With the cache key in `key`, as RFC 9211 has it, and no name of a read.
+        (2, {"cache_status": 'L1; hit; key="/journey/u1"'}, [L1_HIT, 0]),
+        (0, {"cache_status": 'L1; hit; key="lookup:u1"'}, [0, L1_HIT]),
+        (2, {"cdn_header": ("X-Cache", "HIT")}, [L2_HIT, 0]),
+        (0, {"cdn_header": ("X-Cache", "Miss from cloudfront")}, [0, MISS]),
+        # Two reads of an endpoint that describes one.
+        (2, {"cache_status": "L1; hit, L2; hit, L1; fwd=miss"}, [L1_HIT, L2_HIT]),
+        (2, {"cache_status": "L1; hit; key=/journey/u1"}, [0, 0]),
+    ],
+)
+def test_read_without_a_name_is_the_endpoints_primary_one(
+    endpoint: int, fields: dict[str, Any], reads: list[int]
+) -> None:
+    recorder = Recorder(small_scenario())
+    answered(recorder, sent(recorder, endpoint=endpoint), **fields)
+    assert recorder.rows(()).reads.tolist() == [reads]
+
+
+def test_scenario_names_the_tiers_of_caches() -> None:
+    recorder = Recorder(small_scenario(caches={"cloudflare": "l2", "L1": "none"}))
+    answered(recorder, sent(recorder, endpoint=2), cache_status='cloudflare; hit; key="/a"')
+    answered(recorder, sent(recorder, endpoint=2), cache_status="L1; hit")
+    assert recorder.rows(()).reads.tolist() == [[L2_HIT, 0], [0, 0]]
+
+
 def test_recent_quantiles_show_failures_as_none() -> None:
     recorder = Recorder(small_scenario())
     assert recorder.recent((0.5,)) == [None]
