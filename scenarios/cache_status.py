@@ -23,8 +23,8 @@ from core.wire import (
     READ_PARAMETER,
 )
 
-MAX_FIELD = 16_384
-"""Characters of a header field; a longer one tells nothing."""
+MAX_FIELD = 4_096
+"""Characters of Cache-Status; a longer one, which would take milliseconds, tells nothing."""
 
 READ_COLUMNS = 2
 """Cache reads of an answer that are kept."""
@@ -170,6 +170,23 @@ def tell(value: str, names: Sequence[str], *, primary: int, tiers: Mapping[str, 
     while len(codes) > len(names) and codes[-1] == NONE:
         codes.pop()
     return Told(codes=tuple(codes), remarks=tuple(remarks))
+
+
+def without_keys(value: str, names: Sequence[str]) -> str:
+    """Return *value* with empty cache keys, so that answers about many keys have few values.
+
+    It tells the same: keys that are none of *names* tell nothing. Without a backslash, the quotes
+    of a field open and close strings in turn; other fields are returned as they are.
+    """
+    parts = value.split('"')
+    if len(parts) % 2 == 0 or len(value) > MAX_FIELD or "\\" in value:
+        return value
+    for position in range(1, len(parts), 2):
+        key = parts[position]
+        is_string = key.isascii() and key.isprintable()
+        if is_string and key not in names and parts[position - 1].endswith("key="):
+            parts[position] = ""
+    return '"'.join(parts)
 
 
 def _read_of(member: Member, names: Sequence[str]) -> str | None:

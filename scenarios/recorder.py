@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from core.endpoints import ENDPOINTS, PRIMARY_READ, READ_NAMES
 from core.scenario.scenario import Scenario
-from scenarios.cache_status import READ_COLUMNS, Remark, tell
+from scenarios.cache_status import READ_COLUMNS, Remark, tell, without_keys
 from scenarios.cdn_headers import cdn_outcome
 from scenarios.header_notes import HeaderCount
 from scenarios.rendering import Request
@@ -108,6 +108,8 @@ class Recorder:
         self._status[position] = status
         self.headers.answers += 1
         if cache_status:
+            if '"' in cache_status:
+                cache_status = without_keys(cache_status, self._names[endpoint])
             reads, remarks = self._told(endpoint, cache_status)
             self.headers.cache_status += 1
             if remarks:

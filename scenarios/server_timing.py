@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from scenarios.cache_status import MAX_FIELD
+MAX_FIELD = 16_384
+"""Characters of a field; a longer one tells nothing."""
 
 _MOST_SECONDS = 1e9
 _NUMBER = r"(?:\d++\.?\d*+|\.\d++)(?:[eE][+-]?\d++)?"

@@ -107,8 +107,15 @@ def test_wsgi_example_passes_check_headers(
         assert main(["check-headers", url, "--json"]) == 0
         data = json.loads(capsys.readouterr().out)
         assert main(["check-headers", url]) == 0
-    checks = [HeaderCheck(**{n: v if n == "header" else tuple(v) for n, v in check.items()})
-              for check in data["headers"]]  # fmt: skip
+    checks = [
+        HeaderCheck(
+            header=check["header"],
+            read=tuple(check["read"]),
+            ignored=tuple(check["ignored"]),
+            problems=tuple(check["problems"]),
+        )
+        for check in data["headers"]
+    ]
     assert_told((checks[0], checks[1]))
     assert capsys.readouterr().out.splitlines() == [
         f"GET {url}: 200",

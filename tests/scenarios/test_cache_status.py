@@ -30,6 +30,7 @@ from scenarios.cache_status import (
     Told,
     field_list,
     tell,
+    without_keys,
 )
 from tests.conftest import ROOT
 
@@ -230,6 +231,35 @@ def test_caches_that_the_scenario_does_not_name_are_remarked_once() -> None:
     assert found.remarks == (
         Remark(Flaw.UNKNOWN_CACHE, "fastly"), Remark(Flaw.UNKNOWN_CACHE, "Edge 7"),
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "short"),
+    [
+        ('L1; hit; key="/journey/u1"', 'L1; hit; key=""'),
+        ('L2; hit; key="a", L1; fwd=miss; key="b;,"', 'L2; hit; key="", L1; fwd=miss; key=""'),
+        ('L1; hit; key="lookup"', 'L1; hit; key="lookup"'),  # names a read
+        ('L1; hit; detail="; key="', 'L1; hit; detail="; key="'),
+        ('L1; hit; detail="; key="; key="a"', 'L1; hit; detail="; key="; key=""'),
+        ('L1; hit; key="a\\"b"', 'L1; hit; key="a\\"b"'),
+        ('L1; hit; key="open', 'L1; hit; key="open'),
+        ('L1; hit; key="\t"', 'L1; hit; key="\t"'),  # is no string
+    ],
+)
+def test_keys_are_left_out_of_what_is_remembered(value: str, short: str) -> None:
+    assert without_keys(value, TRACK) == short
+
+
+WORDS = ("L1", "L2", "; hit", "; fwd=miss", ", ", '; key="', '"', "a", "lookup", "\\", "; ", "key=",
+         "; read=lookup", "\t", "; detail=", "stale")  # fmt: skip
+
+
+@given(words=st.lists(st.sampled_from(WORDS), max_size=14))
+def test_field_without_its_keys_tells_the_same(words: list[str]) -> None:
+    value = "L1" + "".join(words)
+    whole, short = track(value), track(without_keys(value, TRACK))
+    assert whole.codes == short.codes
+    assert [r.flaw for r in whole.remarks] == [r.flaw for r in short.remarks]
 
 
 @given(value=st.text(st.sampled_from('L12;=, "\\hitfwdkeyread()?:@%*') | st.characters()))

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.wire import server_timing
-from scenarios.cache_status import MAX_FIELD
-from scenarios.server_timing import Timing, metrics_of, parse_server_timing
+from scenarios.server_timing import MAX_FIELD, Timing, metrics_of, parse_server_timing
 
 STAGES = st.lists(
     st.tuples(
