@@ -21,7 +21,7 @@ from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
 from core.service.fake_redis import STATED_LIMIT
 from core.service.launcher import running_service
-from core.wire import TOKEN_VARIABLE
+from core.wire import READ_OUTCOMES, TOKEN_VARIABLE
 from edgeproof.asked import asked
 from edgeproof.ci import GithubOption, QualityOption
 from edgeproof.finish import finish
@@ -60,6 +60,7 @@ from sim.simulate import simulate
 SPEED_TOLERANCE = 0.05
 MODEL_RATIO_POINTS = 0.02
 MODEL_RELATIVE = 0.20
+SELDOM = 0.9
 MODEL_METRICS = (
     "hit_ratio", "p50(track)", "p95_track", "p50(attribution)", "p95_attribution",
     "p50(query)", "p95_query",
@@ -195,6 +196,7 @@ class Proof:
 
         A service that tells of no read at all is not compared; the prediction stays as it is.
         """
+        self.notes += seldom_told(predicted, measured)
         lacking = sorted(set(predicted.reads) - set(measured.reads))
         if not lacking or not measured.reads or self.requests is None:
             return predicted
@@ -308,6 +310,25 @@ def calibration_workload_for(scenario: Scenario, prepared: Prepared, rate: float
         }
     )
     return calibration_workload(scenario.model_copy(update={"traffic": traffic}), rate=rate)
+
+
+def seldom_told(predicted: RunRecord, measured: RunRecord) -> list[str]:
+    """Return a line for each cache read that the service told of far more seldom than it is made.
+
+    Its answers then weigh less in the measured hit ratio than in the predicted one.
+    """
+    lines = []
+    for name in sorted(set(predicted.reads) & set(measured.reads)):
+        made, told = (
+            sum(record.reads[name].get(outcome, 0) for outcome in READ_OUTCOMES[1:])
+            for record in (predicted, measured)
+        )
+        if told < SELDOM * made:
+            lines.append(
+                f"The service told of {told:,} of {made:,} cache reads {name}: they weigh less in "
+                "its hit ratio than in the prediction's."
+            )
+    return lines
 
 
 def model_verdict(predicted: RunRecord, measured: RunRecord) -> tuple[str, bool]:

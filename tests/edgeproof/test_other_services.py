@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,10 @@ import pytest
 from core.metrics.kpi import parse_metric
 from core.metrics.record import read_record
 from core.metrics.verdict import relative_error
+from core.wire import READ_OUTCOMES
+from edgeproof.prove import seldom_told
 from tests.edgeproof.commands import edgeproof
+from tests.reports.records import run
 
 SCENARIO = """
 name = "other"
@@ -42,6 +46,17 @@ def other_cdp() -> Iterator[str]:
             yield f"http://127.0.0.1:{int(service.stdout.readline())}"
         finally:
             service.terminate()
+
+
+def test_reads_that_are_seldom_told_are_said() -> None:
+    predicted, measured = run(seed=1), run("load", seed=1)
+    assert seldom_told(predicted, measured) == []
+    few = {**measured.reads, "lookup": {"l1": 5, "miss": 2, "negative": 4000}}
+    made = sum(predicted.reads["lookup"].get(name, 0) for name in READ_OUTCOMES[1:])
+    assert seldom_told(predicted, replace(measured, reads=few)) == [
+        f"The service told of 7 of {made:,} cache reads lookup: they weigh less in its hit ratio "
+        "than in the prediction's."
+    ]
 
 
 def test_prove_compares_what_both_sides_have_and_names_the_rest(
