@@ -13,7 +13,7 @@ from time import monotonic
 
 from core.errors import EdgeproofError
 from core.metrics.kpi import parse_metric
-from core.metrics.record import Requests, RunRecord, without_reads
+from core.metrics.record import Requests, RunRecord
 from core.metrics.verdict import incomparable, relative_error
 from core.scenario.calibration import Calibration
 from core.scenario.replay import Prepared, prepare_measured
@@ -21,7 +21,7 @@ from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
 from core.service.fake_redis import STATED_LIMIT
 from core.service.launcher import running_service
-from core.wire import READ_OUTCOMES, TOKEN_VARIABLE
+from core.wire import TOKEN_VARIABLE
 from edgeproof.asked import asked
 from edgeproof.ci import GithubOption, QualityOption
 from edgeproof.finish import finish
@@ -52,6 +52,7 @@ from edgeproof.options import (
 )
 from edgeproof.progress import Display
 from edgeproof.runs import new_folder, run_facts, write_json, write_run
+from edgeproof.told_reads import with_told_reads
 from scenarios.calibrate import RATE, NotCalibrated, calibrate, calibration_workload
 from scenarios.hosts import MAX_RATE, check_reachable, checked_hosts, peak_rate
 from scenarios.result import LoadResult
@@ -60,7 +61,6 @@ from sim.simulate import simulate
 SPEED_TOLERANCE = 0.05
 MODEL_RATIO_POINTS = 0.02
 MODEL_RELATIVE = 0.20
-SELDOM = 0.9
 MODEL_METRICS = (
     "hit_ratio", "p50(track)", "p95_track", "p50(attribution)", "p95_attribution",
     "p50(query)", "p95_query",
@@ -192,21 +192,14 @@ class Proof:
         return self._with_the_reads_of(measured, predicted), measured
 
     def _with_the_reads_of(self, measured: RunRecord, predicted: RunRecord) -> RunRecord:
-        """Return *predicted* without cache reads that the service tells nothing of.
-
-        A service that tells of no read at all is not compared; the prediction stays as it is.
-        """
-        self.notes += seldom_told(predicted, measured)
-        lacking = sorted(set(predicted.reads) - set(measured.reads))
-        if not lacking or not measured.reads or self.requests is None:
+        """Return *predicted* with the cache reads that the service tells of, and say which not."""
+        if self.requests is None:
             return predicted
-        self.notes.append(
-            f"The service told nothing of the cache reads {', '.join(lacking)}: the prediction's "
-            "hit ratios leave them out."
-        )
-        predicted, self.requests = without_reads(predicted, self.requests, lacking)
-        write_run(self.folder / "predicted", predicted, self.requests)
-        return predicted
+        found = with_told_reads(predicted, self.requests, measured)
+        self.notes += found.notes
+        if found.record is not predicted:
+            write_run(self.folder / "predicted", found.record, found.requests)
+        return found.record
 
     def _note_the_load_on_the_shared_l2(self, measured: RunRecord) -> None:
         """Note a load beyond what the fake Redis that several processes share is meant for."""
@@ -310,25 +303,6 @@ def calibration_workload_for(scenario: Scenario, prepared: Prepared, rate: float
         }
     )
     return calibration_workload(scenario.model_copy(update={"traffic": traffic}), rate=rate)
-
-
-def seldom_told(predicted: RunRecord, measured: RunRecord) -> list[str]:
-    """Return a line for each cache read that the service told of far more seldom than it is made.
-
-    Its answers then weigh less in the measured hit ratio than in the predicted one.
-    """
-    lines = []
-    for name in sorted(set(predicted.reads) & set(measured.reads)):
-        made, told = (
-            sum(record.reads[name].get(outcome, 0) for outcome in READ_OUTCOMES[1:])
-            for record in (predicted, measured)
-        )
-        if told < SELDOM * made:
-            lines.append(
-                f"The service told of {told:,} of {made:,} cache reads {name}: they weigh less in "
-                "its hit ratio than in the prediction's."
-            )
-    return lines
 
 
 def model_verdict(predicted: RunRecord, measured: RunRecord) -> tuple[str, bool]:

@@ -14,7 +14,7 @@ from core.metrics.kpi import parse_metric
 from core.metrics.record import read_record
 from core.metrics.verdict import relative_error
 from core.wire import READ_OUTCOMES
-from edgeproof.prove import seldom_told
+from edgeproof.told_reads import seldom_told
 from tests.edgeproof.commands import edgeproof
 from tests.reports.records import run
 
