@@ -4,13 +4,14 @@
 CHECKS := check-types check-wheel check-golden check-style check-imports
 
 .DELETE_ON_ERROR:
-.PHONY: help prove test check-speed soak format constraints clean $(CHECKS)
+.PHONY: help prove test wheel check-speed soak format constraints clean $(CHECKS)
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PACKAGES := core sim scenarios reports bench edgeproof
 SEEDS ?= 20000
+DIST ?= dist
 # One more than the two processors of CI: many tests wait for a process or a real time limit. With
 # worksteal a worker begins with whole modules, so that what these share is seldom set up twice.
 TESTS_AT_ONCE ?= 3
@@ -58,8 +59,8 @@ $(CHECKS): $(INSTALLED)
 check-types:
 	$(call timed,mypy,$(BIN)/mypy)
 
-check-wheel: ## build the wheel, install it alone and simulate with it
-	$(call timed,wheel,$(BIN)/python tests/packaging/check_wheel.py)
+check-wheel: ## build the wheel, install it alone, simulate with it and run docs/library.md
+	$(call timed,wheel,$(BIN)/python -m tests.packaging.check_wheel)
 
 check-golden:
 	$(call timed,golden figures,$(BIN)/edgeproof bench check)
@@ -73,6 +74,10 @@ check-imports:
 
 check-speed: $(INSTALLED) ## compare five benchmarks with the revision that bench/base.json pins
 	$(call timed,speed,$(BIN)/edgeproof bench compare-base)
+
+wheel: $(INSTALLED) ## build a release: the wheel, with its constraints beside it, in dist/ (DIST=dist)
+	$(BIN)/python -m build --wheel --no-isolation --outdir $(DIST)
+	cp constraints.txt $(DIST)/
 
 soak: $(INSTALLED) ## try the caches in many random worlds (SEEDS=20000)
 	EDGEPROOF_SEEDS=$(SEEDS) $(BIN)/pytest -n 2 tests/sim/test_cache_invariants.py

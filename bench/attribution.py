@@ -28,16 +28,17 @@ from bench.halves import Speeds
 from core.attribution.account import account_of
 from core.attribution.cells import guarded
 from core.attribution.fused import has_numba, share_credit
-from core.attribution.markov import count_transitions, removal_effects
+from core.attribution.markov import removal_effects
 from core.attribution.models import MODELS
 from core.attribution.parameters import Parameters
 from core.attribution.path_file import COLUMNS, read_paths
 from core.attribution.paths import Floats, Paths
 from core.attribution.scheme import Scheme
+from core.attribution.transitions import count_transitions
 from core.ledger.bulk_store import store_waiting
 from core.ledger.connections import open_writer
 from core.ledger.database_account import Survey, account_of_database
-from core.query import statements
+from core.query import queue_statements, statements
 from core.query.database import SqliteDatabase
 
 TOUCHES = 1_000_000
@@ -135,7 +136,7 @@ def database_of(paths: Paths, file: Path) -> None:
             ),
         )
         connection.executemany(
-            statements.ENQUEUE.sql,
+            queue_statements.ENQUEUE.sql,
             (
                 (0, last[user], last[user], None, f"c{user}")
                 for user in np.flatnonzero(paths.conversions).tolist()

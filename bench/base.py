@@ -7,12 +7,12 @@ import os
 import re
 import shutil
 import subprocess
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
+from core.files import write_whole
 from core.texts import read_json
 
 ROOT = Path(__file__).parents[1]
@@ -114,15 +114,8 @@ def move(to: str, reason: str, root: Path = ROOT) -> str:
     data = _data(root) if (root / FILE).exists() else {}
     moves = [*_moves(data, root), {"to": commit, "reason": reason}]
     text = json.dumps({"revision": commit, "moved": moves[-_HISTORY:]}, indent=1) + "\n"
-    part = root / FILE.with_name(f".{FILE.name}.part")
     try:
-        try:
-            part.write_text(text, encoding="utf-8")
-            part.replace(root / FILE)
-        except OSError:
-            with suppress(OSError):
-                part.unlink()
-            raise
+        write_whole(root / FILE, text)
     except OSError as error:
         raise InputError(
             f"{root / FILE}: cannot be written ({error.strerror}); the base is as it was"

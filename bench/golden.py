@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
+from core.files import write_whole
 from core.scenario.file import load_scenario, scenario_hash
 from core.scenario.scenario import Scenario
 from core.texts import MAX_RECORD_BYTES, bounded_text, parse_request, shown
 from scenarios.catalogue import shipped
-from sim.replications import summary
+from sim.replications import summary, summary_metrics
 from sim.simulate import simulate
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -88,7 +89,7 @@ def figures(scenario: Scenario) -> dict[str, Any]:
         "requests": record.planned,
         **{
             f"metric {metric}": "Infinity" if math.isinf(value) else value
-            for metric, value in summary(record).items()
+            for metric, value in summary(record, summary_metrics(scenario.endpoints)).items()
         },
         **{f"counter {counter}": value for counter, value in record.counters.items()},
         **{
@@ -167,9 +168,7 @@ def accept(
     for path, text in files.items():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f".{path.name}.part")
-            part.write_text(text, encoding="utf-8")
-            part.replace(path)
+            write_whole(path, text)
         except OSError as error:
             raise InputError(
                 f"{path}: cannot be written ({error.strerror}); give another --golden DIR"

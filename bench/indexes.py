@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import sqlite3
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from time import process_time
 
 from bench.attribution import TOUCHES, database_of, synthetic_paths
 from bench.halves import Speeds
+from bench.ratio import simulation_rate
 from core.attribution.parameters import Parameters
 from core.attribution.paths import Paths
 from core.ledger.database_account import Survey, account_of_database
@@ -28,7 +28,7 @@ from core.scenario.scenario import Scenario
 from core.scenario.warm_start import WarmState, warm_state
 from scenarios.catalogue import shipped
 from sim.database import Image
-from sim.model import Replication, SeededDatabase
+from sim.model import SeededDatabase
 
 INSERTS = 20_000
 _BY_USER = "CREATE INDEX user_journeys_by_user ON user_journeys (user_id, event_timestamp, id"
@@ -119,13 +119,7 @@ class Simulation:
 
     def __call__(self, name: str) -> float:
         """Return the requests simulated in a second of CPU time."""
-        replication = Replication(self._scenario, self._prepared, self._warm, self._seeded[name])
-        gc.collect()
-        started = process_time()
-        replication.run()
-        seconds = process_time() - started
-        replication.loop.close()
-        return len(self._prepared.workload) / seconds
+        return simulation_rate(self._scenario, self._prepared, self._warm, self._seeded[name])
 
 
 def measure(touches: int, rounds: int, machine: Speeds) -> dict[str, Figures]:

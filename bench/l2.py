@@ -28,7 +28,7 @@ MANY = tuple(f"bench:k{number}" for number in range(20))
 Call = Callable[[], Awaitable[Any]]
 
 
-def tiered(url: str) -> tuple[TieredCache, CacheType, Call]:
+def tiered(url: str) -> tuple[TieredCache, CacheType[bytes], Call]:
     """Return a cache over the Redis at *url* whose L1 keeps nothing, a type and its loader."""
     cache = TieredCache(
         MemoryCache(max_entries=10, max_bytes=1_000_000),

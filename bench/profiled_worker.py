@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from core.files import write_whole
 from core.service import worker
 
 Taken = tuple[int, int, float]
@@ -86,13 +87,11 @@ def main(arguments: list[str]) -> int:
 
     def write(*_: Any) -> None:
         _profiles[0].disable()  # this is no part of what is measured
-        new = out.with_suffix(".new")
         found = {
             "functions": taken(_profiles),
             "call": call_seconds(_nothing), "c_call": call_seconds(int),
         }  # fmt: skip
-        new.write_text(json.dumps(found), encoding="utf-8")
-        new.replace(out)
+        write_whole(out, json.dumps(found))
         _profiles[0].enable()
 
     signal.signal(signal.SIGUSR1, write)

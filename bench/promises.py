@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 
 ENTRIES = 10_000
-TOUCHES = 1_000_000
 TOTALS = 50e6
 KEPT = 5e6
 """Touches that are shared out in a second of CPU time: the least, with totals alone and with the
@@ -163,10 +162,11 @@ def credits_kept(turns: Turns) -> Pairs:
 def _shared_out(turns: Turns, rate: float, *, keep: bool) -> Pairs:
     from bench.attribution import all_converting, synthetic_paths
     from core.attribution.fused import share_credit
-    from core.attribution.markov import count_transitions, removal_effects
+    from core.attribution.markov import removal_effects
     from core.attribution.parameters import Parameters
+    from core.attribution.transitions import count_transitions
 
-    paths = synthetic_paths(TOUCHES)
+    paths = synthetic_paths()
     weights = removal_effects(count_transitions(paths, 1)).conversions
     full, parameters, touches = all_converting(paths), Parameters(), len(paths.codes)
     found = []

@@ -56,7 +56,7 @@ def simulation_ratio(rounds: int = 7, machine: Speeds | None = None) -> Ratio:
     speeds = Speeds() if machine is None else machine
     for number in speeds.between(range(rounds + 1)):
         plain_rate = _simpy_rate(number)
-        full_rate = _simulation_rate(scenario, prepared, state, seeded)
+        full_rate = simulation_rate(scenario, prepared, state, seeded)
         if number:
             plain.append(plain_rate)
             full.append(full_rate)
@@ -94,9 +94,10 @@ def _simpy_rate(seed: int) -> float:
     return CUSTOMERS / seconds
 
 
-def _simulation_rate(
+def simulation_rate(
     scenario: Scenario, prepared: Prepared, state: WarmState, seeded: SeededDatabase
 ) -> float:
+    """Return the requests that one replication simulates in a second of CPU time."""
     replication = Replication(scenario, prepared, state, seeded)
     gc.collect()
     started = process_time()

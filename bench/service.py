@@ -23,7 +23,7 @@ from bench.halves import Speeds
 from bench.loopback import Spent, WrongAnswer, answer_of, drive, request_bytes
 from bench.promise import SERVICE_HIT
 from core.clock import DATA_EPOCH_MS
-from core.endpoints import ENDPOINTS
+from core.endpoints import CDP
 from core.errors import EdgeproofError, InputError
 from core.scenario.file import load_scenario
 from core.scenario.replay import prepare
@@ -42,10 +42,8 @@ _ISOLATES = 50
 _MIXED_ISOLATES = 4
 _ORIGIN = "http://127.0.0.1"
 _PATHS = {
-    "track": "/track",
-    "attribution": "/attribution/{id:path}",
-    "journey": "/journey/{id:path}",
-    "channels": "/channels",
+    each.name: f"/{each.segment}/{{id:path}}" if each.identifier else f"/{each.segment}"
+    for each in CDP
 }
 
 
@@ -130,7 +128,7 @@ def cases(size: int) -> list[Case]:
 
     def mixed(number: int) -> list[bytes]:
         # The round that does not count reads every row once, which warms the caches.
-        count = len(workload) if number == 0 else size + len(ENDPOINTS)
+        count = len(workload) if number == 0 else size + len(CDP)
         renderer = Renderer(scenario, workload, routing, run_id=f"m{number}")
         rows = (np.arange(count) + number * size) % len(workload)
         return [_rendered(renderer.request(int(row))) for row in rows]
@@ -154,7 +152,7 @@ def cases(size: int) -> list[Case]:
             name="mixed",
             requests=mixed,
             expected="server-timing",
-            routes=ENDPOINTS,
+            routes=CDP.names,
             isolates=_MIXED_ISOLATES,
         ),
     ]
@@ -191,7 +189,7 @@ async def _sample(url: str, requests: list[bytes], endpoint: str) -> dict[str, A
     kept = {name: headers[name] for name in ("server-timing", "cache-status") if name in headers}
     return {
         "path": _PATHS[endpoint],
-        "method": "POST" if endpoint == "track" else "GET",
+        "method": CDP[endpoint].method,
         "status": status,
         "headers": kept,
         "body": body.decode(),

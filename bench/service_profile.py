@@ -20,7 +20,7 @@ from pathlib import Path
 
 from bench.loopback import answer_of, request_bytes
 from bench.redis_server import redis_server
-from bench.service_versions import Side, scenario_overrides, spent_on
+from bench.service_versions import CASES, Side, scenario_overrides, spent_on
 from core.errors import InputError
 from core.scenario.file import load_scenario, scenario_data
 from core.service.launcher import ServiceProcess
@@ -29,7 +29,6 @@ from scenarios.catalogue import shipped
 
 REQUESTS = 300
 ROUNDS = 3
-CASES = ("miss", "L2 hit", "L1 hit", "tracked event")
 
 Called = tuple[int, int, float]
 

@@ -59,6 +59,10 @@ STARTS = (
         name="edgeproof --version", arguments=("-m", "edgeproof", "--version"),
         yardstick=_PROGRAM, beside="--help of a typer program with one command", at_most=1.5,
     ),
+    Start(
+        name="edgeproof bench --help", arguments=("-m", "edgeproof", "bench", "--help"),
+        yardstick=_PROGRAM, beside="--help of a typer program with one command", at_most=1.5,
+    ),
 )  # fmt: skip
 
 

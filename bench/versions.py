@@ -11,7 +11,6 @@ with: git worktree add ../before REVISION, then python -m bench.versions ../befo
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from bench.checkouts import started_in
 from bench.halves import Speeds
 from bench.paired import FEWEST_BLOCKS, Ratio, paired_ratio
 
@@ -95,14 +95,7 @@ def _child(version: Version, scenario: str) -> Iterator[subprocess.Popen[str]]:
     folder = version.folder.resolve()
     if not (folder / "sim").is_dir():
         raise ValueError(f"{version.folder}: no checkout of edgeproof; it has no folder sim")
-    child = subprocess.Popen(
-        [sys.executable, "-P", "-c", _CHILD, scenario, *version.overrides],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    child = started_in(folder, _CHILD, scenario, *version.overrides)
     try:
         yield child
     finally:

@@ -16,6 +16,16 @@ PARENT_VARIABLE = "EDGEPROOF_PARENT"
 _PR_SET_PDEATHSIG = 1
 
 
+def parent_mark() -> dict[str, str]:
+    """Return what the environment of a child holds that is to end with this process."""
+    return {PARENT_VARIABLE: str(os.getpid())}
+
+
+def has_parent_mark() -> bool:
+    """Return whether this process was started as such a child."""
+    return PARENT_VARIABLE in os.environ
+
+
 def die_with_parent(number: signal.Signals = signal.SIGTERM) -> None:
     """Ask the kernel to send *number* to this process when its parent ends, where it can.
 

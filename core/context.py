@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextvars import ContextVar
 from enum import IntEnum
+from typing import ClassVar
 
-SLOTS = {
-    "config": 0, "lookup": 1, "attribution": 1, "journey": 1, "channels": 1, "write": 2,
-    "model": 2,
-}  # fmt: skip
-"""The slot of each named operation within its request; a request's reads are sequential."""
+from core.endpoints import CDP
 
-SLOT_COUNT = 3
+SLOTS = CDP.slots
+"""The slot of each named operation within a request of the CDP."""
+
 BATCH_SLOTS = {"batch-read": 0, "batch-write": 1, "fit-read": 2, "fit-write": 3, "model": 4}
 """The slot of each named operation within its batch, or within the fit of the same number."""
 BATCH_SLOT_COUNT = 5
@@ -21,10 +21,13 @@ class Span:
     """One request or one batch while it runs.
 
     row: its number within the run, which addresses its random numbers; reads: (name, outcome
-    code) in their order; stages: (name, seconds); cpu: seconds of CPU charged by a simulation.
+    code) in their order; stages: (name, seconds); cpu: seconds of CPU charged by a simulation;
+    slots: of the named operations of a request.
     """
 
     __slots__ = ("cpu", "is_batch", "reads", "row", "stages")
+
+    slots: ClassVar[Mapping[str, int]] = SLOTS
 
     def __init__(self, row: int = 0, *, is_batch: bool = False) -> None:
         self.row = row
@@ -32,6 +35,14 @@ class Span:
         self.reads: list[tuple[str, int]] = []
         self.stages: list[tuple[str, float]] = []
         self.cpu = 0.0
+
+
+def span_of(slots: Mapping[str, int]) -> type[Span]:
+    """Return the type of the spans of one endpoint, by the slots of its operations.
+
+    A type, because an argument of its own would cost every request.
+    """
+    return type("Span", (Span,), {"__slots__": (), "slots": slots})
 
 
 class Operation:
@@ -50,7 +61,7 @@ CURRENT: ContextVar[Operation] = ContextVar("operation")
 
 def begin(span: Span, name: str) -> None:
     """Make *name* the current operation of *span*."""
-    CURRENT.set(Operation(span, SLOTS[name]))
+    CURRENT.set(Operation(span, span.slots[name]))
 
 
 class Purpose(IntEnum):

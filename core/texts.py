@@ -211,3 +211,12 @@ def one_line(text: str, *, most: int = MOST_SHOWN) -> str:
     line = " ".join(text[: 4 * most].split())
     line = "".join(c if c.isascii() and c.isprintable() else "?" for c in line)
     return line if len(line) <= most else line[: most - 3] + "..."
+
+
+def without_secrets(url: str) -> str:
+    """Return *url* without the credentials that may stand in it."""
+    scheme = url.partition("://")[0]
+    if "?" in url:
+        return f"{scheme}://..."  # a password may stand on either side of it
+    _, at, place = url.rpartition("@")
+    return f"{scheme}://...@{place}" if at else url

@@ -7,11 +7,17 @@ are written; `scenarios.cache_status` and `scenarios.server_timing` read them.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from functools import lru_cache
 
 TOKEN_VARIABLE = "EDGEPROOF_TOKEN"  # the name of the variable, not a token
 PREFIX = "/api/performance"
+
+
+def service_token() -> str | None:
+    """Return the service's token, which the environment holds; None without one."""
+    return os.environ.get(TOKEN_VARIABLE, "").strip() or None
 
 
 READ_OUTCOMES = ("none", "l1", "l2", "miss", "collapsed", "bypass")

@@ -12,8 +12,8 @@ from typing import Any
 from core.errors import InputError
 from core.scenario.file import scenario_hash
 from core.scenario.pace import rate_of
-from core.scenario.replay import timed_window
 from core.scenario.scenario import Scenario
+from core.scenario.trace_window import timed_window
 from core.scenario.workload import Workload
 from edgeproof.invocation import current
 from scenarios.catalogue import find_scenario

@@ -13,7 +13,8 @@ import typer
 from core.attribution.account import account_of
 from core.attribution.bootstrap import Intervals, bootstrap
 from core.attribution.fitted import MIN_CONVERSIONS
-from core.attribution.models import DATA_DRIVEN, MODELS
+from core.attribution.model import Model
+from core.attribution.models import BUILT_IN, DATA_DRIVEN, MODELS
 from core.attribution.parameters import DirectRule, Parameters
 from core.attribution.path_file import read_paths
 from core.errors import InputError
@@ -21,28 +22,28 @@ from core.ledger.database_account import Survey, account_of_database
 from core.ledger.path_reader import Window
 from core.units import parse_duration, slip
 from edgeproof.credit import show_account
+from edgeproof.group import HelpfulGroup
 from edgeproof.notices import tell_plain
 from edgeproof.options import JsonOption, OutOption, PlainOption
+from edgeproof.own_models import resolved
 from edgeproof.progress import Display
 
-app = typer.Typer(no_args_is_help=False, invoke_without_command=True)
+app = typer.Typer(cls=HelpfulGroup, no_args_is_help=False, invoke_without_command=True)
 
 _OF_EVENTS = (
     "--from", "--to", "--lookback", "--half-life", "--lead", "--opportunity", "--own-event",
     "--jobs",
 )  # fmt: skip
-_OF_MODELS = {
-    "--half-life": ("time_decay",),
-    "--u-shape": ("u_shape",),
-    "--w-shape": ("w_shape",),
-    "--lead": ("w_shape",),
-    "--opportunity": ("w_shape",),
-    **dict.fromkeys(
-        ("--order", "--without-nulls", "--min-conversions", "--bootstrap", "--most-channels"),
-        (DATA_DRIVEN,),
-    ),
+_SETS = {
+    "--half-life": "half_life_ms",
+    "--u-shape": "u_shape",
+    "--w-shape": "w_shape",
+    "--lead": "milestones",
+    "--opportunity": "milestones",
 }
-"""Options that one model uses: without effect where --model chooses others only."""
+"""Options that set a parameter which not every model uses: without effect if none chosen does."""
+
+_OF_FITS = ("--order", "--without-nulls", "--min-conversions", "--bootstrap", "--most-channels")
 
 _DIRECT: dict[str, DirectRule] = {"own": "own channel", "ignore": "ignore unless all direct"}
 
@@ -110,7 +111,8 @@ def command(
         typer.Option(
             "--model",
             metavar="NAME",
-            help=f"One of {', '.join(MODELS)}. Repeatable. Default: all.",
+            help=f"One of {', '.join(MODELS)}, or one that an installed package offers. "
+            "Repeatable. Default: these seven.",
             rich_help_panel="Models",
         ),
     ] = None,
@@ -263,7 +265,8 @@ def command(
         return 0
     if (db is None) == (paths is None):
         raise InputError("attribute needs data: give --db FILE or --paths FILE.csv, one of them")
-    _check_models(asked, model or ())
+    models = resolved(model or ())
+    _check_models(asked, models)
     if "--seed" in asked and not bootstrap_:
         raise InputError(f"--seed {seed}: it draws the resamples; give --bootstrap N")
     tell_plain(plain=plain, as_json=json)
@@ -293,7 +296,7 @@ def command(
         if paths is not None:
             read, notes = read_paths(paths, joiner=joiner)
             account = account_of(
-                read, parameters, models=model or (), with_nulls=not without_nulls,
+                read, parameters, models=models, with_nulls=not without_nulls,
                 minimum=min_conversions, most=most_channels,
             )  # fmt: skip
             account = replace(account, notices=(*notes, *account.notices))
@@ -313,21 +316,27 @@ def command(
                 most=most_channels,
             )
             account = account_of_database(
-                survey, models=model or (), minimum=min_conversions, jobs=jobs,
+                survey, models=models, minimum=min_conversions, jobs=jobs,
                 on_progress=display.update,
             )  # fmt: skip
     show_account(account, intervals, out, plain=plain, as_json=json)
     return 0
 
 
-def _check_models(asked: Sequence[str], models: Sequence[str]) -> None:
+def _check_models(asked: Sequence[str], models: Sequence[Model]) -> None:
     """Raise InputError for an option of *asked* that none of the chosen *models* uses."""
     for name in asked:
-        users = _OF_MODELS.get(name, ())
-        if users and models and not set(users) & set(models):
+        if name in _OF_FITS:
+            users = [each for each in (*BUILT_IN.values(), *models) if each.needs_weights]
+        elif name in _SETS:
+            every = (*BUILT_IN.values(), *models)
+            users = [each for each in every if _SETS[name] in each.parameters]
+        else:
+            continue
+        if models and not any(user in models for user in users):
             raise InputError(
-                f"{name} has no effect: only {users[0]} uses it, and --model chooses "
-                f"{', '.join(models)}"
+                f"{name} has no effect: only {users[0].name} uses it, and --model chooses "
+                f"{', '.join(each.name for each in models)}"
             )
 
 

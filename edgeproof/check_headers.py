@@ -42,7 +42,9 @@ def command(
     scenario: Annotated[
         str | None,
         typer.Option(
-            "--scenario", metavar="SCENARIO", help="Whose table [caches] names the service's tiers."
+            "--scenario",
+            metavar="SCENARIO",
+            help="Whose tables [caches] and [metrics] name the service's tiers and stages.",
         ),
     ] = None,
     timeout: Annotated[
@@ -61,9 +63,17 @@ def command(
     shown = _checked_url(url)
     sent = [_header(text) for text in header or ()]
     seconds = _seconds(timeout)
-    tiers = chosen_scenario(scenario).caches if scenario else default_caches()
+    chosen = chosen_scenario(scenario) if scenario else None
     status, fields = asyncio.run(_ask(url, shown, sent, seconds))
-    checks = check_headers(fields, tiers)
+    if chosen is None:
+        checks = check_headers(fields, default_caches())
+    else:
+        checks = check_headers(
+            fields,
+            chosen.caches,
+            width=chosen.endpoints.read_width,
+            stages=chosen.metrics.table.stages,
+        )
     about = _about_status(status)
     is_readable = not about and not any(check.problems for check in checks)
     if json:

@@ -21,6 +21,8 @@ from edgeproof.notices import notice
 from reports.finding import Finding, code_quality, inert, workflow_commands
 from reports.junit import Case, written
 
+SUMMARY_ROWS = 200
+"""Of a table in a job summary; the log has all."""
 QUALITY, JUNIT = "--code-quality", "--junit"
 
 

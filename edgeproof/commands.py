@@ -1,6 +1,7 @@
-"""The table of all commands: where each stands, and its summary.
+"""The tables of commands: where each stands, and its summary.
 
-`edgeproof --help` is written from it, so that no command is imported for it.
+`edgeproof --help` and `edgeproof bench --help` are written from them, so that no command is
+imported for them.
 """
 
 from __future__ import annotations
@@ -68,5 +69,44 @@ COMMANDS = {
     "outbox": Listed(
         "edgeproof.outbox:app",
         "Show and mend what is forwarded to the destination.",
+    ),
+}
+
+BENCH = {
+    "run": Listed(
+        "edgeproof.benchmarks:command",
+        "Time an L1 hit, an L2 hit, a full miss, a simulated request and an attribution batch.",
+    ),
+    "history": Listed(
+        "edgeproof.history:command",
+        "Show each benchmark over versions, and where its level changed.",
+    ),
+    "compare": Listed(
+        "edgeproof.compare:command",
+        "Compare two versions' benchmarks in one run: FASTER, SLOWER, SAME or UNDECIDED.",
+    ),
+    "calibrate": Listed(
+        "edgeproof.calibrate:command",
+        "Compare unchanged code, and planted slowdowns, and print how often each fails the gate.",
+    ),
+    "promise": Listed(
+        "edgeproof.promise:command",
+        "Hold what this project promises about its speed: KEPT, BROKEN, UNDECIDED or NOT MEASURED.",
+    ),
+    "check": Listed(
+        "edgeproof.golden:check",
+        "Compare simulated KPIs and counters with golden files; exit 1 if any figure differs.",
+    ),
+    "accept": Listed(
+        "edgeproof.golden:accept",
+        "Write the golden files anew and keep the reason beside them.",
+    ),
+    "compare-base": Listed(
+        "edgeproof.base:compare_base",
+        "Compare five benchmarks with the revision that bench/base.json pins; fail beyond 10 %.",
+    ),
+    "accept-base": Listed(
+        "edgeproof.base:accept_base",
+        "Pin another revision for compare-base and keep the reason beside it.",
     ),
 }

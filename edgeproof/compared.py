@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from edgeproof.ci import Ci, relative, write
+from edgeproof.ci import SUMMARY_ROWS, Ci, relative, write
 from edgeproof.paired.options import Finished
 from edgeproof.paired.result import Missing, Row
 from edgeproof.paired.table import duration, sentence
@@ -17,7 +17,6 @@ from reports.finding import Finding, Severity
 from reports.junit import Case, written
 
 SUITE = "edgeproof bench compare"
-_MOST_ROWS = 200
 _MOST_DRAWN = 60
 
 
@@ -199,7 +198,7 @@ def summary(finished: Finished, code: int) -> str:
     lines += [f"{one.name}: {one.told}" for one in finished.found.missing]
     lines += [*finished.found.notes, *finished.found.faults]
     if lines:
-        parts += ["## Notes\n", "".join(f"- {say(line)}\n" for line in lines[:_MOST_ROWS])]
+        parts += ["## Notes\n", "".join(f"- {say(line)}\n" for line in lines[:SUMMARY_ROWS])]
     return "\n".join(parts)
 
 
@@ -221,10 +220,10 @@ def tell_untrusted(ci: Ci, reason: str, *, otherwise: str, as_json: bool) -> Non
 
 def _shown(rows: Sequence[Row]) -> tuple[list[Row], int]:
     """Return the rows of a summary, those that are not the same first where not all fit."""
-    if len(rows) <= _MOST_ROWS:
+    if len(rows) <= SUMMARY_ROWS:
         return [*rows], 0
     order = sorted(rows, key=lambda row: (not row.is_regression, row.verdict.word is Word.SAME))
-    return order[:_MOST_ROWS], len(rows) - _MOST_ROWS
+    return order[:SUMMARY_ROWS], len(rows) - SUMMARY_ROWS
 
 
 def _difference(row: Row) -> tuple[float, float] | None:

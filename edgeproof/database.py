@@ -15,7 +15,8 @@ from core.errors import InputError, StoreError
 from core.query.database import Command, Database, Row, SqliteDatabase
 from core.query.lane import is_locked
 from core.query.migrations import latest_version, migrate, version_of
-from core.query.statements import HAS_TABLE, Statement
+from core.query.statement import Statement
+from core.query.statements import HAS_TABLE
 from edgeproof.invocation import current
 
 _T = TypeVar("_T")

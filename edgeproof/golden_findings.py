@@ -7,11 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.golden import Checked, Difference
-from edgeproof.ci import relative
+from edgeproof.ci import SUMMARY_ROWS, relative
 from reports import tables, words
 from reports.finding import Finding
-
-_MOST_ROWS = 200
 
 
 def findings(checked: Sequence[Checked], gone: Sequence[Path]) -> Iterator[Finding]:
@@ -53,7 +51,7 @@ def summary(checked: Sequence[Checked], gone: Sequence[Path], remedy: str) -> st
         rows = [("scenario", "figure", "was", "is")]
         rows += [
             (found.scenario, found.figure, _value(found, found.before), _value(found, found.after))
-            for found in differences[:_MOST_ROWS]
+            for found in differences[:SUMMARY_ROWS]
         ]
         parts.append(tables.markdown(rows, left=2))
         if left := len(differences) - len(rows) + 1:

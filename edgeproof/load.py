@@ -86,7 +86,7 @@ def command(
         )
     check_allowed(allow, host)
     check_reachable(checked_hosts(host, allowed=limits.allowed))
-    options.check(chosen)
+    options = options.checked(chosen)
     workload = prepare_measured(chosen).workload
     tell_notes(workload)
     check_load(chosen, workload, host, limits)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,8 +11,8 @@ import typer
 from core.errors import InputError
 from core.metrics.kpi import parse_metric
 from core.scenario.file import load_scenario
-from core.scenario.replay import timed_window
 from core.scenario.scenario import Scenario
+from core.scenario.trace_window import timed_window
 from core.scenario.workload import Workload
 from edgeproof.ci import Ci, chosen_ci
 from edgeproof.notices import notice, tell_plain, tell_unused
@@ -195,15 +195,25 @@ class Judging:
     as_json: bool
     ci: Ci = field(default_factory=Ci)
 
-    def check(self, scenario: Scenario) -> None:
-        """Raise InputError if a required metric is not among the KPIs of *scenario*."""
+    def checked(self, scenario: Scenario) -> Judging:
+        """Return the options with the required metrics by their names.
+
+        Raise InputError if one is no metric, or is not among the KPIs of *scenario*.
+        """
         known = [kpi.name for kpi in scenario.judged()]
-        for name in self.required:
+        names = []
+        for text in self.required:
+            try:
+                name = parse_metric(text, scenario.metric_table).name
+            except ValueError as error:
+                raise InputError(f"--require {error}") from None
             if name not in known:
                 raise InputError(
                     f"--require {name}: {scenario.name} has no such KPI; it judges "
                     f"{', '.join(known)}"
                 )
+            names.append(name)
+        return replace(self, required=tuple(names))
 
 
 def judging(
@@ -221,16 +231,10 @@ def judging(
     known = ("target", "alert", "model") if has_model else ("target", "alert")
     if gate not in known:
         raise InputError(f"--gate {gate}: use one of {', '.join(known)}")
-    names = []
-    for text in require or []:
-        try:
-            names.append(parse_metric(text).name)
-        except ValueError as error:
-            raise InputError(f"--require {error}") from None
     tell_plain(plain=plain, as_json=as_json)
     return Judging(
         gate=gate,  # type: ignore[arg-type]  # checked above
-        required=tuple(names),
+        required=tuple(require or ()),
         strict=strict,
         plain=plain,
         as_json=as_json,

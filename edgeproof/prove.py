@@ -21,7 +21,7 @@ from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
 from core.service.fake_redis import STATED_LIMIT
 from core.service.launcher import running_service
-from core.wire import TOKEN_VARIABLE
+from core.wire import TOKEN_VARIABLE, service_token
 from edgeproof.asked import asked
 from edgeproof.ci import GithubOption, QualityOption
 from edgeproof.finish import finish
@@ -113,7 +113,7 @@ def command(
     )  # fmt: skip
     if host:
         check_reachable(checked_hosts(host, allowed=limits.allowed))
-    options.check(chosen)
+    options = options.checked(chosen)
     prepared = prepare_measured(chosen)
     tell_notes(prepared.workload)
     check_load(chosen, prepared.workload, host or [], limits)
@@ -230,9 +230,9 @@ class Proof:
 
     def _calibrate(self) -> None:
         """Fit the CPU costs, where the service tells them and can be started cleanly."""
-        if self.hosts and not os.environ.get(TOKEN_VARIABLE):
+        if self.hosts and service_token() is None:
             self.notes.append(
-                "Not calibrated: a deployed service without EDGEPROOF_TOKEN cannot be started "
+                f"Not calibrated: a deployed service without {TOKEN_VARIABLE} cannot be started "
                 "cleanly; the scenario's committed CPU costs and no client overhead are used."
             )
             return

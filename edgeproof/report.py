@@ -78,7 +78,7 @@ def command(
     record = found.measured or found.predicted
     scenario = parse_scenario(record.scenario, source=str(runs[0])) if record else None
     if scenario is not None:
-        options.check(scenario)
+        options = options.checked(scenario)
     kpis = scenario.judged() if scenario else ()
     notes: Sequence[str] = (found.facts or {}).get("notes", ())
     if found.plan is not None:

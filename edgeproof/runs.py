@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
+from core.files import write_whole
 from core.metrics.machine import description
 from core.metrics.record import Requests, RunRecord, write_record
 from edgeproof.invocation import current
@@ -71,9 +72,7 @@ def write_run(folder: Path, record: RunRecord, requests: Requests) -> None:
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """Write *data* to *path*, whole or not at all."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(data, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, json.dumps(data, indent=2, allow_nan=False) + "\n")
 
 
 def run_facts(

@@ -14,11 +14,12 @@ from core.application.seeding import seed_database
 from core.attribution.cells import guarded
 from core.attribution.models import MODELS
 from core.query.database import SqliteDatabase
-from core.query.statements import whole_table
+from core.query.statement import whole_table
 from core.scenario.file import scenario_hash
 from core.scenario.population import populate
 from core.scenario.replay import prepare_measured
 from core.scenario.scenario import Scenario
+from edgeproof.group import HelpfulGroup
 from edgeproof.notices import notice
 from edgeproof.options import (
     RateOption,
@@ -61,7 +62,9 @@ _TABLES = {
 """The columns of every table that the service's database starts with."""
 
 app = typer.Typer(
-    help="Check scenario files, print their schema, write their data.", no_args_is_help=True
+    cls=HelpfulGroup,
+    help="Check scenario files, print their schema, write their data.",
+    no_args_is_help=True,
 )
 
 

@@ -17,7 +17,7 @@ from core.scenario.addresses import is_loopback
 from core.service.launcher import MAX_WORKERS, running_service
 from core.service.limits import DEFAULT_LIMITS, GRACE_SECONDS, ConnectionLimits
 from core.units import parse_duration
-from core.wire import TOKEN_VARIABLE
+from core.wire import TOKEN_VARIABLE, service_token
 from edgeproof.invocation import current
 from edgeproof.notices import notice
 from edgeproof.options import (
@@ -81,7 +81,12 @@ def command(
     ] = None,
     redis: Annotated[
         str | None,
-        typer.Option("--redis", metavar="URL", help="A Redis or Valkey as L2. Default: embedded."),
+        typer.Option(
+            "--redis",
+            metavar="URL",
+            help="A Redis or Valkey as L2, or what an installed package adds for the URL's scheme. "
+            "Default: embedded.",
+        ),
     ] = None,
     emulation: Annotated[
         bool,
@@ -159,7 +164,7 @@ def command(
         except OSError as error:
             raise InputError(f"--data {data}: cannot be made ({error.strerror})") from None
         current().watch(data)
-    token = os.environ.get(TOKEN_VARIABLE, "").strip() or None
+    token = service_token()
     if not is_loopback(bind):
         needs = "needs" if token else "answers 403, because it needs"
         print(

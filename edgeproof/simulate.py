@@ -72,7 +72,7 @@ def command(
         scenario, command="simulate", overrides=set_, seed=seed, rate=rate, trace=trace,
         trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
     )  # fmt: skip
-    options.check(chosen)
+    options = options.checked(chosen)
     prepared = prepare_measured(chosen)
     tell_notes(prepared.workload)
     told = asked(chosen, scenario, workload=prepared.workload)

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.endpoints import ENDPOINTS
 from core.metrics.kpi import Kpi
 from core.metrics.record import RunRecord, Windows
 from reports import words
@@ -29,9 +28,7 @@ def window_kpi(kpis: Sequence[Kpi]) -> Kpi | None:
     fitting = [
         kpi
         for kpi in kpis
-        if kpi.metric.series in ENDPOINTS
-        and kpi.metric.function in QUANTILES
-        and kpi.target.is_upper
+        if kpi.metric.what is None and kpi.metric.function in QUANTILES and kpi.target.is_upper
     ]
     return next((kpi for kpi in fitting if kpi.metric.series == "track"), next(iter(fitting), None))
 

@@ -13,6 +13,8 @@ from core.metrics.capacity import CapacityPlan
 from core.metrics.kpi import Kpi
 from reports import style, words
 from reports.capacity_words import capacity_finding
+from reports.figure import ReportFigure
+from reports.report import Report
 
 _COLOURS = (
     style.BLUE,
@@ -177,3 +179,19 @@ def _shares(axes: Axes, plan: CapacityPlan, kpis: Sequence[Kpi]) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g} %"))
     axes.set_title("Every KPI: allowance used (100 % is the target)")
     style.end_labels(axes, labels, size=8)
+
+
+def _draw(report: Report) -> Figure:
+    assert report.plan is not None  # it is drawn for plans alone
+    return capacity(report.plan, report.judged)
+
+
+CAPACITY = ReportFigure(
+    name="capacity",
+    heading="Capacity",
+    how="Green line: the highest rate tried at which every KPI holds. Yellow: the gap to the first"
+    " rate at which one does not. Red: from that rate on. On the right, 100 % is each KPI's own"
+    " target.",
+    is_drawn=lambda report: report.plan is not None and bool(report.plan.points),
+    draw=_draw,
+)

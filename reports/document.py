@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
 from core.attribution.account import Account, ChannelRow
 from core.attribution.bootstrap import Intervals
 from core.attribution.cells import guarded
+from core.files import write_whole
 from reports import failures, page, style
 from reports.credit import credit
-from reports.figures import draw
+from reports.figure import ReportFigure
+from reports.figures import FIGURES, draw, installed_figures
 from reports.junit import junit
 from reports.report import Report
 from reports.summary import summary
@@ -21,23 +24,30 @@ from reports.summary import summary
 __all__ = ["Report", "write_account", "write_report"]
 
 
-def write_report(folder: Path, report: Report) -> list[Path]:
+def write_report(
+    folder: Path, report: Report, figures: Sequence[ReportFigure] | None = None
+) -> list[Path]:
     """Write *report* into *folder*, which is made if missing, and return the files in order.
+
+    figures: what may be drawn, in the order in which it is read; None for those of edgeproof and
+    of installed packages. Raise ValueError if two have one name, and InputError if one has no
+    headline or text.
 
     report.html, report.md, report.json, junit.xml and figures/NAME.svg and .png. Equal reports
     give equal bytes. A file appears whole or not at all.
     """
-    figures = draw(report)
-    svgs = {name: style.svg(figure) for name, figure in figures.items()}
+    drawn = draw(report, (*FIGURES, *installed_figures()) if figures is None else figures)
+    svgs = {each.figure.name: style.svg(each.picture) for each in drawn}
     content = {
-        "report.html": page.html(report, figures, svgs).encode(),
-        "report.md": page.markdown(report, figures).encode(),
+        "report.html": page.html(report, drawn, svgs).encode(),
+        "report.md": page.markdown(report, drawn).encode(),
         "report.json": _json(report).encode(),
         "junit.xml": junit(report),
     }
-    for name, figure in figures.items():
+    for each in drawn:
+        name = each.figure.name
         content[f"figures/{name}.svg"] = svgs[name]
-        content[f"figures/{name}.png"] = style.png(figure)
+        content[f"figures/{name}.png"] = style.png(each.picture)
     return [_write(folder / name, data) for name, data in content.items()]
 
 
@@ -84,7 +94,5 @@ def _json(report: Report) -> str:
 
 def _write(path: Path, data: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(data)
-    part.replace(path)
+    write_whole(path, data)
     return path

@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
+from core.endpoints import EndpointTable
 from core.metrics.verdict import ComparisonRow
 from core.wire import READ_OUTCOMES
 from reports import failures, style, tables, text_figure, words
 from reports.capacity_words import points_table
+from reports.figures import Drawn
 from reports.report import Report
 
-_HOW = {
-    "scorecard": (
-        "Scorecard",
-        "100 % is each KPI's own target, the red line its alert. For"
-        " hit_ratio the scale counts the reads that missed against those that may miss. An"
-        " arrow points to what lies beyond the scale.",
-    ),
-    "spectrum": (
-        "Percentiles",
-        "p99 is the time that 99 of 100 stay below. A line ends where fewer than 10 requests"
-        " are slower, except that it always reaches the percentile that is judged.",
-    ),
-    "timeline": (
-        "Over time",
-        "Yellow: between the target and the alert line. Red: beyond the alert line. The dashed line"
-        " over the cache reads is the target of hit_ratio. Times count from the intended start of a"
-        " request, so a stalled service cannot hide behind a waiting client.",
-    ),
-    "capacity": (
-        "Capacity",
-        "Green line: the highest rate tried at which every KPI holds. Yellow: the gap to the first"
-        " rate at which one does not. Red: from that rate on. On the right, 100 % is each KPI's"
-        " own target.",
-    ),
-}
 _ENVIRONMENT = Environment(
     loader=PackageLoader("reports"),
     autoescape=True,
@@ -49,20 +25,22 @@ _ENVIRONMENT = Environment(
 )
 
 
-def html(report: Report, figures: Mapping[str, Figure], svgs: Mapping[str, bytes]) -> str:
+def html(report: Report, figures: Sequence[Drawn], svgs: Mapping[str, bytes]) -> str:
     """Return *report* as an HTML page that refers to nothing outside itself.
 
-    svgs: what `style.svg` made of each of *figures*.
+    svgs: what `style.svg` made of each of *figures*, by name.
     """
     drawn = [
         {
-            "name": name,
-            "kicker": _HOW[name][0],
-            "finding": words.tied(style.finding(figure)),
-            "how": words.tied(f"{style.subtitle(figure)} {_how(name, report)}"),
-            "svg": Markup(style.inline(figure, svgs[name], name=letter)),
+            "name": each.figure.name,
+            "kicker": each.figure.heading,
+            "finding": words.tied(each.finding),
+            "how": words.tied(each.how),
+            "svg": Markup(
+                style.inline(each.picture, svgs[each.figure.name], name=letters(position))
+            ),
         }
-        for letter, (name, figure) in zip("abcdefgh", figures.items(), strict=False)
+        for position, each in enumerate(figures)
     ]
     return _ENVIRONMENT.get_template("report.html.j2").render(
         report=report,
@@ -70,7 +48,7 @@ def html(report: Report, figures: Mapping[str, Figure], svgs: Mapping[str, bytes
         symbol=report.symbol,
         state=report.state,
         colours=style.COLOURS,
-        kpis=[_kpi(row) for row in report.rows],
+        kpis=[_kpi(row, report.endpoints) for row in report.rows],
         columns=tables.kpi_table(report.rows)[0] if report.rows else (),
         figures=drawn,
         failures=failures.failures_table(report.predicted, report.measured),
@@ -82,24 +60,21 @@ def html(report: Report, figures: Mapping[str, Figure], svgs: Mapping[str, bytes
     )
 
 
-def _how(name: str, report: Report) -> str:
-    """Return how the figure of that name is read."""
-    has_interval = any(row.predicted and row.predicted.interval for row in report.rows)
-    if name != "scorecard" or not has_interval:
-        return _HOW[name][1]
-    of_interval = "A thick line behind a diamond is the 95 % confidence interval of the mean."
-    return f"{_HOW[name][1]} {of_interval}"
+def letters(position: int) -> str:
+    """Return a, b ... z, aa, ab ...: what ids of the figure at *position* start with."""
+    before, letter = divmod(position, 26)
+    return (letters(before - 1) if before else "") + chr(ord("a") + letter)
 
 
 def _rates(report: Report) -> tables.Table:
     return points_table(report.plan, report.judged) if report.plan is not None else []
 
 
-def _kpi(row: ComparisonRow) -> dict[str, Any]:
+def _kpi(row: ComparisonRow, endpoints: EndpointTable) -> dict[str, Any]:
     outcome = words.outcome_of(row)
     return {
         "name": row.kpi.name,
-        "meaning": words.describe(row.kpi.metric),
+        "meaning": words.describe(row.kpi.metric, endpoints),
         "target": row.kpi.target_text,
         "alert": row.kpi.alert_text,
         "predicted": words.figure_and_interval(row.predicted),
@@ -124,7 +99,7 @@ def _reads(report: Report) -> list[dict[str, Any]]:
     return found
 
 
-def markdown(report: Report, figures: Mapping[str, Figure]) -> str:
+def markdown(report: Report, figures: Sequence[Drawn]) -> str:
     """Return *report* as Markdown without images, for the summary of a CI job."""
     say = tables.escape
     parts = [
@@ -145,7 +120,9 @@ def markdown(report: Report, figures: Mapping[str, Figure]) -> str:
         parts.append(f"{say(report.basis)}\n")
     if figures:
         parts.append("## Findings\n")
-        parts.append("".join(f"- {say(style.finding(figure))}\n" for figure in figures.values()))
+        parts.append(
+            "".join(f"- **{say(each.figure.heading)}:** {say(each.finding)}\n" for each in figures)
+        )
     of_one = " (one run)" if report.shows_one_run else ""
     sections = (
         ("Rates tried", _rates(report), 0),

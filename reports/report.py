@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from core.endpoints import CDP, EndpointTable
 from core.metrics.capacity import CapacityPlan
 from core.metrics.kpi import Kpi, Outcome
 from core.metrics.record import RunRecord
 from core.metrics.verdict import ComparisonRow, not_compared
+from core.scenario.fault_kinds import BUILT_IN, FaultKinds
 from reports import words
 from reports.capacity_words import capacity_finding
 
@@ -21,6 +23,7 @@ class Report:
     how far the prediction can be believed. facts: label and value. required: KPIs that count as
     failed where they were not measured. seconds: what the run took, None if that is not known.
     gate, strict, model_holds: what decided the command's exit code, for junit.xml to agree with it.
+    fault_kinds: what names the faults of the records, beside the kinds of installed packages.
     """
 
     title: str
@@ -38,6 +41,13 @@ class Report:
     gate: str = "target"
     strict: bool = False
     model_holds: bool = True
+    fault_kinds: FaultKinds = BUILT_IN
+
+    @property
+    def endpoints(self) -> EndpointTable:
+        """The endpoints of the run that counts, the CDP's where there is none."""
+        record = self.measured or self.predicted
+        return CDP if record is None else record.endpoints
 
     @property
     def judged(self) -> Sequence[Kpi]:

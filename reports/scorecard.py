@@ -13,6 +13,8 @@ from matplotlib.transforms import blended_transform_factory
 from core.metrics.kpi import Interval, Kpi, Outcome, Verdict
 from core.metrics.verdict import ComparisonRow
 from reports import style, words
+from reports.figure import ReportFigure
+from reports.report import Report
 
 OUTCOME_COLOURS = {
     Outcome.PASS: style.GREEN_TEXT,
@@ -197,3 +199,24 @@ def _frame(axes: Axes, rows: Sequence[ComparisonRow]) -> None:
         fontweight="bold",
         color=style.INK,
     )
+
+
+_HOW = (
+    "100 % is each KPI's own target, the red line its alert. For hit_ratio the scale counts the"
+    " reads that missed against those that may miss. An arrow points to what lies beyond the scale."
+)
+_OF_INTERVAL = "A thick line behind a diamond is the 95 % confidence interval of the mean."
+
+
+def _how(report: Report) -> str:
+    has_interval = any(row.predicted and row.predicted.interval for row in report.rows)
+    return f"{_HOW} {_OF_INTERVAL}" if has_interval else _HOW
+
+
+SCORECARD = ReportFigure(
+    name="scorecard",
+    heading="Scorecard",
+    how=_how,
+    is_drawn=lambda report: bool(report.rows),
+    draw=lambda report: scorecard(report.rows),
+)

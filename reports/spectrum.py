@@ -12,15 +12,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
-from core.endpoints import ENDPOINTS
 from core.metrics.histogram import LatencyHistogram
 from core.metrics.kpi import Kpi, Outcome, Verdict
 from core.metrics.record import RunRecord
 from core.metrics.verdict import compare
 from reports import style, words
+from reports.figure import ReportFigure
+from reports.report import Report
 from reports.scorecard import OUTCOME_COLOURS
 
-SERIES = (*ENDPOINTS, "query", "queue")
+STAGES = ("query", "queue")
 BEYOND = 10
 """Requests that have to lie beyond a percentile for it to be drawn."""
 _START = 1.25
@@ -58,8 +59,11 @@ def spectrum(
     The axis is 1/(1-q) on a log scale, up to the percentile that 10 requests lie beyond. Raise
     ValueError if neither record holds a latency.
     """
+    sides = [record for record in (predicted, measured) if record is not None]
+    names = dict.fromkeys(name for record in sides for name in record.endpoints.names)
+    series = (*names, *STAGES)
     panels = [
-        panel for name in SERIES if (panel := _panel(name, predicted, measured, kpis)) is not None
+        panel for name in series if (panel := _panel(name, predicted, measured, kpis)) is not None
     ]
     if not panels:
         raise ValueError("no latency was recorded")
@@ -115,8 +119,7 @@ def _panel(
 def _histogram(record: RunRecord | None, series: str) -> LatencyHistogram | None:
     if record is None:
         return None
-    histograms = record.latencies if series in ENDPOINTS else record.stages
-    histogram = histograms.get(series)
+    histogram = record.latencies.get(series) or record.stages.get(series)
     return histogram if histogram is not None and histogram.count else None
 
 
@@ -315,3 +318,18 @@ def _above(
         color=colour,
         annotation_clip=False,
     )
+
+
+def _has_latencies(report: Report) -> bool:
+    records = [record for record in (report.predicted, report.measured) if record is not None]
+    return any(h.count for r in records for hs in (r.latencies, r.stages) for h in hs.values())
+
+
+SPECTRUM = ReportFigure(
+    name="spectrum",
+    heading="Percentiles",
+    how="p99 is the time that 99 of 100 stay below. A line ends where fewer than 10 requests"
+    " are slower, except that it always reaches the percentile that is judged.",
+    is_drawn=_has_latencies,
+    draw=lambda report: spectrum(report.predicted, report.measured, report.judged),
+)

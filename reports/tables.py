@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from core.metrics.audit import MAX_CPU_SHARE, MAX_DELAY_ERROR, MAX_DROPPED
 from core.metrics.record import RunRecord
 from core.metrics.verdict import ComparisonRow
 from core.units import format_duration
@@ -15,7 +16,6 @@ KPI_HEADER = ("KPI", "target", "predicted", "measured", "error", "verdict")
 READS_HEADER = ("cache read", "side", "reads", "L1", "L2", "database", "of these waited", "absent")
 AUDIT_HEADER = ("what", "found", "limit", "verdict")
 _EMPTY = ("", "-", words.DASH)
-MAX_DROPPED, MAX_CPU, MAX_DELAY_ERROR = 0.001, 0.9, 0.0001
 
 Table = list[tuple[str, ...]]
 
@@ -117,8 +117,8 @@ def audit_table(record: RunRecord | None) -> Table:
         (
             "generator's CPU",
             f"{100 * audit.cpu_share:.0f} % of a core",
-            f"at most {100 * MAX_CPU:.0f} %",
-            _kept(audit.cpu_share <= MAX_CPU),
+            f"at most {100 * MAX_CPU_SHARE:.0f} %",
+            _kept(audit.cpu_share <= MAX_CPU_SHARE),
         ),
         (
             "requests as planned",

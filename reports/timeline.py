@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 
 from core.metrics.kpi import Kpi, parse_metric
 from core.metrics.record import RunRecord, Windows
-from core.units import parse_duration
+from core.scenario.fault_kinds import BUILT_IN, FaultKinds
 from reports import style, words
 from reports.breach import first_breach, over_time, window_kpi
+from reports.fault_spans import shade_faults
+from reports.figure import ReportFigure
 
 _QUANTILES = (("p50", style.SKY), ("p95", style.BLUE), ("p99", style.INK))
 _INKS = {style.SKY: style.SKY_TEXT}
@@ -23,11 +26,15 @@ _LEFT, _RIGHT, _BETWEEN = 0.08, 0.885, 0.135
 
 
 def timeline(
-    predicted: RunRecord | None, measured: RunRecord | None, kpis: Sequence[Kpi]
+    predicted: RunRecord | None,
+    measured: RunRecord | None,
+    kpis: Sequence[Kpi],
+    fault_kinds: FaultKinds = BUILT_IN,
 ) -> Figure:
     """Draw each record as a column of small multiples over time, on common axes.
 
-    Latencies are those of all requests together. Raise ValueError without a record.
+    Latencies are those of all requests together. fault_kinds: what the faults of the records are
+    called, beside the kinds of installed packages. Raise ValueError without a record.
     """
     sides = [
         (word, colour, record)
@@ -41,7 +48,8 @@ def timeline(
         raise ValueError("a timeline needs a record")
     records = [record for _, _, record in sides]
     with style.drawing():
-        rows = [(_rate, 0.9), (_latency, 2.0), (_reads, 1.25)]
+        rate = partial(_rate, kinds=fault_kinds)
+        rows: list[tuple[_Row, float]] = [(rate, 0.9), (_latency, 2.0), (_reads, 1.25)]
         if any(sum(record.windows.failed) for record in records):
             rows.append((_failures, 0.9))
         title = words.wrapped(over_time(predicted, measured, kpis), 88)
@@ -61,7 +69,7 @@ def timeline(
                 drawn.append((axes, record))
                 _time_axis(axes, records, is_lowest=draw is rows[-1][0])
                 axes.tick_params(labelleft=column == 0)
-                if draw is _rate:
+                if draw is rate:
                     how = "simulated" if record.engine == "simulate" else "load test"
                     how += ", one run" if measured is None and record.runs > 1 else ""
                     axes.annotate(
@@ -104,14 +112,17 @@ def _time_axis(axes: Axes, records: Sequence[RunRecord], *, is_lowest: bool) -> 
 Drawn = Sequence[tuple[Axes, RunRecord]]
 
 
-def _rate(drawn: Drawn, kpis: Sequence[Kpi]) -> None:
+_Row = Callable[[Drawn, Sequence[Kpi]], None]
+
+
+def _rate(drawn: Drawn, kpis: Sequence[Kpi], *, kinds: FaultKinds) -> None:
     highest = 1.0
     for axes, record in drawn:
         windows = record.windows
         rates = np.array(windows.requests) / windows.width
         highest = max(highest, float(rates.max(initial=0)))
         axes.stairs(rates, _edges(windows), baseline=None, color=style.INK, lw=1.4)
-        _faults(axes, record)
+        shade_faults(axes, record, kinds)
         axes.set_title("Arrival rate")
     drawn[0][0].set_ylim(0, highest * 1.18)
     drawn[0][0].set_ylabel("requests/s")
@@ -286,36 +297,14 @@ def _failures(drawn: Drawn, kpis: Sequence[Kpi]) -> None:
     drawn[0][0].yaxis.set_major_locator(MaxNLocator(3))
 
 
-def _fault_name(fault: Mapping[str, object]) -> str:
-    if fault["kind"] == "hot_key":
-        return f"hot key of {fault.get('endpoint') or 'track'}"
-    return f"{str(fault['tier']).upper()} {fault['kind']}"
-
-
-def _faults(axes: Axes, record: RunRecord) -> None:
-    """Shade the time in which a fault of the scenario lasts."""
-    faults: Sequence[Mapping[str, object]] = record.scenario.get("faults") or ()
-    left, right = axes.get_xlim()
-    for fault in faults:
-        start = _seconds(fault["at"])
-        end = min(right, start + _seconds(fault["for"]))
-        start = max(left, start)
-        if start >= end:
-            continue
-        axes.axvspan(start, end, color=style.ABSENT, lw=0, zorder=0)
-        middle = (start + end) / 2
-        place = (middle - left) / (right - left)
-        axes.annotate(
-            _fault_name(fault),
-            (start if place < 0.1 else end if place > 0.9 else middle, 0),
-            xycoords=("data", "axes fraction"),
-            xytext=(0, 4),
-            textcoords="offset points",
-            ha="left" if place < 0.1 else "right" if place > 0.9 else "center",
-            fontsize=7.5,
-            color=style.INK,
-        )
-
-
-def _seconds(value: object) -> float:
-    return parse_duration(value) if isinstance(value, str) else float(str(value))
+TIMELINE = ReportFigure(
+    name="timeline",
+    heading="Over time",
+    how="Yellow: between the target and the alert line. Red: beyond the alert line. The dashed line"
+    " over the cache reads is the target of hit_ratio. Times count from the intended start of a"
+    " request, so a stalled service cannot hide behind a waiting client.",
+    is_drawn=lambda report: report.predicted is not None or report.measured is not None,
+    draw=lambda report: timeline(
+        report.predicted, report.measured, report.judged, report.fault_kinds
+    ),
+)

@@ -7,8 +7,11 @@ import re
 import textwrap
 from collections.abc import Sequence
 
+from core.endpoints import CDP, EndpointTable
 from core.metrics.kpi import Interval, Kpi, Metric, Outcome, Verdict
+from core.metrics.ratio import Ratio
 from core.metrics.record import RunRecord
+from core.metrics.stage import Stage
 from core.metrics.verdict import ComparisonRow
 from core.units import format_duration
 
@@ -27,29 +30,6 @@ MEANINGS = {
     Outcome.INCONCLUSIVE: "cannot be told: its interval lies on both sides of a line",
     Outcome.NOT_MEASURED: "could not be seen in this run",
     Outcome.INVALID: "the run itself cannot be trusted",
-}
-_SERIES = {
-    "track": "tracking requests",
-    "attribution": "attribution requests",
-    "journey": "journey requests",
-    "channels": "channel requests",
-    "query": "database queries (waiting and round trip included)",
-    "queue": "queue batches (from hand-over to the last stored result; the wait before not)",
-    "external": "requests to the destination of finished conversions",
-    "cpu": "requests' CPU times (waiting for the CPU not included)",
-    "l1": "reads of the memory cache (L1)",
-    "l2": "reads of the key-value store (L2)",
-    "l3": "executions in the database (L3; waiting not included)",
-    "l3wait": "waits for the database",
-    "total": "requests, timed inside the service",
-}
-_LEFT_OUT = {"queue": "before the hand-over", "cpu": "for the CPU", "l3": "for the database"}
-_RATIOS = {
-    "hit": "cache reads answered by the memory cache (L1) or the key-value store (L2)",
-    "error": "requests that failed, timed out or were never sent",
-    "l1": "cache reads answered by the memory cache (L1)",
-    "l2": "cache reads answered by the key-value store (L2)",
-    "miss": "cache reads that had to go to the database",
 }
 DASH = "—"
 _CONTROL = re.compile(r"[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
@@ -73,13 +53,13 @@ def printable(text: str) -> str:
     return _CONTROL.sub(lambda c: c[0].encode("unicode_escape").decode("ascii"), text)
 
 
-def describe(metric: Metric) -> str:
-    """Return what *metric* counts, in one phrase."""
-    if metric.function == "ratio":
-        return f"share of {_RATIOS[metric.series]}"
+def describe(metric: Metric, endpoints: EndpointTable = CDP) -> str:
+    """Return what *metric* counts, in one phrase; *endpoints*: those of its scenario."""
+    if isinstance(metric.what, Ratio):
+        return f"share of {metric.what.title}"
     if metric.function == "peak":
         return "most memory held at any time"
-    series = _SERIES[metric.series]
+    series = endpoints[metric.series].title if metric.what is None else metric.what.title
     if metric.quantile is None:
         return f"{'longest' if metric.function == 'max' else 'mean'} time of {series}"
     return f"{100 * metric.quantile:g} % of {series} take at most this"
@@ -87,7 +67,8 @@ def describe(metric: Metric) -> str:
 
 def waiting_left_out(metrics: Sequence[Metric]) -> list[str]:
     """Return a line that names those of *metrics* in which no wait shows, nothing without any."""
-    named = [f"{m.name} ({_LEFT_OUT[m.series]})" for m in metrics if m.series in _LEFT_OUT]
+    stages = [(m.name, m.what) for m in metrics if isinstance(m.what, Stage)]
+    named = [f"{name} ({stage.waits})" for name, stage in stages if stage.waits]
     if not named:
         return []
     return [f"Waiting is left out of {listed(named)}: a longer queue does not show there."]

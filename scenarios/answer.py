@@ -11,8 +11,7 @@ import geventhttpclient.client
 from geventhttpclient.response import HTTPSocketPoolResponse
 from locust.contrib.fasthttp import FastResponse
 
-MAX_ANSWER_BYTES = 16_000_000
-"""Of a body, as it was sent and as it is decoded; with many requests in flight memory holds."""
+from scenarios.hosts import MAX_ANSWER_BYTES
 
 MAX_HEAD_BYTES = 256_000
 """Of a head. One that comes without a pause is read without a turn of the event loop: no time limit

@@ -7,14 +7,12 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from core.metrics.audit import MAX_CPU_SHARE, MAX_DELAY_ERROR, MAX_DROPPED
 from core.metrics.failures import Cause, Failure
 from core.metrics.record import Audit
 from core.scenario.workload import Workload, rows_hash
 from scenarios.result import Kind, LoadResult, Rows, Snapshot
 
-MAX_DROPPED = 0.001
-MAX_CPU_SHARE = 0.9
-MAX_DELAY_ERROR = 0.0001
 _LEAF = 64
 _OWN = (Kind.EXHAUSTED, Kind.UNFINISHED)
 

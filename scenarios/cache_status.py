@@ -26,9 +26,6 @@ from core.wire import (
 MAX_FIELD = 4_096
 """Characters of Cache-Status; a longer one, which would take milliseconds, tells nothing."""
 
-READ_COLUMNS = 2
-"""Cache reads of an answer that are kept."""
-
 _MOST_SHOWN = 60
 
 
@@ -129,12 +126,15 @@ def _member(item: Any, parameters: Mapping[str, Any]) -> Member:
     )
 
 
-def tell(value: str, names: Sequence[str], *, primary: int, tiers: Mapping[str, str]) -> Told:
+def tell(
+    value: str, names: Sequence[str], *, primary: int, tiers: Mapping[str, str], width: int
+) -> Told:
     """Return what *value* tells of the reads *names*, of which *primary* is the main one.
 
-    tiers: "l1", "l2" or "none" for the name of each known cache. Members without the name of a
-    read form groups, each ending with the cache closest to the client. They are the reads that
-    are not named, in their order; where they are fewer, the first one is the primary read.
+    tiers: "l1", "l2" or "none" for the name of each known cache. width: how many reads of an
+    answer are kept. Members without the name of a read form groups, each ending with the cache
+    closest to the client. They are the reads that are not named, in their order; where they are
+    fewer, the first one is the primary read.
     """
     try:
         members = members_of(value)
@@ -154,7 +154,7 @@ def tell(value: str, names: Sequence[str], *, primary: int, tiers: Mapping[str, 
             named.setdefault(names.index(read), []).append(member)
         else:
             remarks[Remark(Flaw.UNKNOWN_READ, _shown(read))] = None
-    codes = [NONE] * max(len(names), READ_COLUMNS)
+    codes = [NONE] * max(len(names), width)
     for position, group in named.items():
         codes[position] = _outcome(group, tiers)
     free = [position for position in range(len(names)) if position not in named]
@@ -162,7 +162,7 @@ def tell(value: str, names: Sequence[str], *, primary: int, tiers: Mapping[str, 
     if len(groups) < len(free) and primary in free:
         free.remove(primary)
         free.insert(0, primary)
-    free += range(len(names), READ_COLUMNS)
+    free += range(len(names), width)
     for position, group in zip(free, groups, strict=False):
         codes[position] = _outcome(group, tiers)
     if len(groups) > len(free):

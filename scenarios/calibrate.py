@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from core.context import Purpose
 from core.distributions import empirical
-from core.endpoints import ENDPOINTS
+from core.endpoints import EndpointTable
 from core.errors import EdgeproofError
 from core.scenario.calibration import Calibration
 from core.scenario.scenario import Scenario
 from core.scenario.topology import Cpu
-from core.scenario.workload import MODEL_COUNT, Workload, choose, isolates, subject_weights
+from core.scenario.workload import Workload, choose, isolates, subject_weights
 from core.streams import Stream
 from core.wire import BYPASS, L2_HIT, MISS, NEGATIVE
 from scenarios.result import Kind, LoadResult
@@ -30,14 +30,6 @@ RATE = 120.0
 """Requests per second: low enough that they seldom wait for one another."""
 
 DURATION = 12.0
-_BLOCKS = (
-    (0.97, 0.01, 0.01, 0.01),
-    (0.1, 0.7, 0.1, 0.1),
-    (0.1, 0.1, 0.7, 0.1),
-    (0.1, 0.1, 0.1, 0.7),
-)
-"""The mix of each second, in turn; then the same with subjects that are seldom in a cache."""
-
 _NOISE = 0.10
 _PRIOR = 0.50
 """Relative standard deviations: of a second's CPU time, and of the scenario's committed costs."""
@@ -47,6 +39,22 @@ class NotCalibrated(EdgeproofError):
     """A calibration run that told too little."""
 
 
+def mixes_of(endpoints: EndpointTable) -> list[list[float]]:
+    """Return the mix of each second, in turn: one for each endpoint, of which it has the most.
+
+    Then the same comes with subjects that are seldom in a cache. One that writes is asked for
+    nearly alone in its second, for no other read takes as much of the database.
+    """
+    count = len(endpoints)
+    mixes = []
+    for code, endpoint in enumerate(endpoints):
+        other = 0.01 if endpoint.writes else 0.1
+        mix = [other] * count
+        mix[code] = round(1 - other * (count - 1), 9) if count <= 9 else 1.0
+        mixes.append(mix)
+    return mixes
+
+
 def calibration_workload(scenario: Scenario, *, rate: float = RATE) -> Workload:
     """Return the requests of a calibration: *rate* requests/s, a mix that changes every second."""
     n = max(1, int(rate * DURATION))
@@ -54,24 +62,21 @@ def calibration_workload(scenario: Scenario, *, rate: float = RATE) -> Workload:
     gaps = -np.log1p(-u[:, 0]) / rate
     intended = np.cumsum(gaps)
     intended *= DURATION / float(intended[-1] + gaps.mean())
-    block = intended.astype(int) % (2 * len(_BLOCKS))
+    mixes = mixes_of(scenario.endpoints)
+    block = intended.astype(int) % (2 * len(mixes))
     endpoint = np.empty(n, dtype=np.uint8)
     subject = np.empty(n, dtype=np.uint32)
     weights = subject_weights(scenario)
-    for position, mix in enumerate(_BLOCKS):
-        here = block % len(_BLOCKS) == position
-        track, attribution, *rest = mix
-        if not scenario.traffic.conversions:  # none can be asked for
-            track, attribution = track + attribution, 0.0
-        endpoint[here] = choose((track, attribution, *rest), u[here, 1])
+    for position, mix in enumerate(mixes):
+        here = block % len(mixes) == position
+        endpoint[here] = choose(_possible(scenario, mix), u[here, 1])
     for code, popular in enumerate(weights):
         for is_rare in (False, True):
-            here = (endpoint == code) & ((block >= len(_BLOCKS)) == is_rare)
+            here = (endpoint == code) & ((block >= len(mixes)) == is_rare)
             if not here.any():
                 continue
             law = np.full(popular.size, 1 / popular.size) if is_rare else popular
             subject[here] = choose(law, u[here, 2])
-    subject[endpoint == ENDPOINTS.index("channels")] %= MODEL_COUNT
     return Workload(
         intended_ns=np.round(intended * 1e9).astype(np.int64),
         endpoint=endpoint,
@@ -81,6 +86,20 @@ def calibration_workload(scenario: Scenario, *, rate: float = RATE) -> Workload:
         conversions=scenario.traffic.conversions,
         notes=("calibration: a low rate and a mix that changes every second",),
     )
+
+
+def _possible(scenario: Scenario, mix: Sequence[float]) -> tuple[float, ...]:
+    """Return *mix* without requests for conversions where there are none to ask for."""
+    if scenario.traffic.conversions:
+        return tuple(mix)
+    subjects = [endpoint.subject for endpoint in scenario.endpoints]
+    possible = list(mix)
+    first = next((code for code, s in enumerate(subjects) if s != "conversion"), None)
+    for code, subject in enumerate(subjects):
+        if subject == "conversion" and first is not None:
+            possible[first] += possible[code]
+            possible[code] = 0.0
+    return tuple(possible)
 
 
 def calibrate(scenario: Scenario, result: LoadResult) -> Calibration:
@@ -98,12 +117,12 @@ def calibrate(scenario: Scenario, result: LoadResult) -> Calibration:
             f"calibration: {np.count_nonzero(answered)} of {len(rows)} requests were answered with "
             "Server-Timing; at least 100 are needed"
         )
-    cpu = _fit(scenario.topology.cpu, result.polls)
+    cpu = _fit(scenario.topology.cpu, scenario.endpoints.names, result.polls)
     overhead = {}
-    charged = charged_cpu(cpu, rows.endpoint, rows.reads)
+    charged = charged_cpu(cpu, scenario.endpoints, rows.endpoint, rows.reads)
     outside = np.maximum(charged - rows.cpu, 0.0)
     seen = np.maximum(rows.latency - rows.total - outside, 0.0)
-    for code, endpoint in enumerate(ENDPOINTS):
+    for code, endpoint in enumerate(scenario.endpoints.names):
         samples = seen[answered & (rows.endpoint == code)]
         if samples.size >= 20:
             overhead[endpoint] = empirical(samples.tolist())
@@ -116,13 +135,15 @@ def calibrate(scenario: Scenario, result: LoadResult) -> Calibration:
 
 
 def charged_cpu(
-    cpu: Cpu, endpoint: NDArray[np.uint8], reads: NDArray[np.uint8]
+    cpu: Cpu, endpoints: EndpointTable, endpoint: NDArray[np.uint8], reads: NDArray[np.uint8]
 ) -> NDArray[np.float64]:
     """Return the CPU seconds that the model charges each request for its reads and its write."""
     codes = reads & (NEGATIVE - 1)
     l2 = np.isin(codes, (L2_HIT, MISS, BYPASS)).sum(axis=1) + (codes == MISS).sum(axis=1)
-    l3 = np.isin(codes, (MISS, BYPASS)).sum(axis=1) + (endpoint == ENDPOINTS.index("track"))
-    base = np.array([cpu.of(name) for name in ENDPOINTS])[endpoint]
+    l3 = np.isin(codes, (MISS, BYPASS)).sum(axis=1) + np.isin(
+        endpoint, [endpoints.index(name) for name in endpoints.writers]
+    )
+    base = np.array([cpu.of(name) for name in endpoints.names])[endpoint]
     charged: NDArray[np.float64] = base + cpu.per_l2_operation * l2 + cpu.per_l3_operation * l3
     return charged
 
@@ -138,14 +159,16 @@ def service_speed(result: LoadResult) -> float | None:
     return seconds / number if number else None
 
 
-def _fit(committed: Cpu, polls: Sequence[Sequence[Mapping[str, Any]]]) -> Cpu:
-    names = [*(f"requests_{name}" for name in ENDPOINTS), "l2_operations", "l3_operations"]
-    fields = [*ENDPOINTS, "per_l2_operation", "per_l3_operation"]
+def _fit(
+    committed: Cpu, endpoints: Sequence[str], polls: Sequence[Sequence[Mapping[str, Any]]]
+) -> Cpu:
+    names = [*(f"requests_{name}" for name in endpoints), "l2_operations", "l3_operations"]
+    fields = [*endpoints, "per_l2_operation", "per_l3_operation"]
     rows, used = [], []
     for host in polls:
         for before, after in pairwise(host):
             counts = [after["counters"].get(n, 0) - before["counters"].get(n, 0) for n in names]
-            if sum(counts[: len(ENDPOINTS)]):
+            if sum(counts[: len(endpoints)]):
                 rows.append([*counts, after["t"] - before["t"]])
                 used.append(after["process"]["cpu_seconds"] - before["process"]["cpu_seconds"])
     if len(rows) < 4:
@@ -159,6 +182,5 @@ def _fit(committed: Cpu, polls: Sequence[Sequence[Mapping[str, Any]]]) -> Cpu:
     weighted = np.vstack((design / noise, np.diag(1 / spread)))
     target = np.concatenate((observed / noise, prior / spread))
     fitted = lsq_linear(weighted, target, bounds=(0, math.inf)).x
-    return Cpu.model_validate(
-        {field: f"{value:.9f}s" for field, value in zip(fields, fitted[:-1].tolist(), strict=True)}
-    )
+    costs = zip(fields, fitted[:-1].tolist(), strict=True)
+    return committed.model_copy(update={field: round(value, 9) for field, value in costs})

@@ -17,9 +17,9 @@ from core.metrics.failures import reason_text
 from core.texts import parse_json
 from core.wire import RUN_PATH, STATS_PATH, TOKEN_VARIABLE
 from scenarios.diagnosis import kind_of
+from scenarios.hosts import MAX_ANSWER_BYTES
 from scenarios.result import Snapshot
 
-MAX_ANSWER_BYTES = 16_000_000
 MOST_AHEAD = 600.0
 """Seconds that a load waits for the start which a service names."""
 _FOREIGN = (401, 403, 404, 405, 501)

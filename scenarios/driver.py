@@ -14,8 +14,9 @@ from pathlib import Path
 from time import monotonic
 from typing import IO, Any
 
-from core.child import PARENT_VARIABLE
+from core.child import parent_mark
 from core.errors import EdgeproofError
+from core.wire import TOKEN_VARIABLE
 from scenarios.console import LOG_FILE
 from scenarios.hosts import check_reachable
 from scenarios.plan import LoadPlan
@@ -28,7 +29,7 @@ _TICK_SECONDS = 0.1
 _EXIT_SECONDS = 20.0
 _KEPT = (
     "PATH", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "SSL_CERT_FILE", "SSL_CERT_DIR",
-    "EDGEPROOF_TOKEN",
+    TOKEN_VARIABLE,
 )  # fmt: skip
 _EXPECTED_CODES = (0, 3)
 
@@ -102,7 +103,7 @@ def _environment(folder: Path) -> dict[str, str]:
         "HOME": str(folder.resolve()),
         "PYTHONPATH": os.pathsep.join(path),
         "PYTHONUNBUFFERED": "1",
-        PARENT_VARIABLE: str(os.getpid()),
+        **parent_mark(),
     }
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from core.endpoints import CDP
+from core.metrics.stage import STAGES, Stage, in_header
 from core.units import format_duration
 from core.wire import NEGATIVE, NONE, READ_OUTCOMES, READ_PARAMETER, STALE
 from scenarios.cache_status import (
-    READ_COLUMNS,
     FieldInvalid,
     Flaw,
     Member,
@@ -17,11 +18,9 @@ from scenarios.cache_status import (
     tell,
 )
 from scenarios.cdn_headers import cdn_header, cdn_outcome
-from scenarios.result import TIMED_STAGES
 from scenarios.server_timing import metrics_of
 
 PAGE = "docs/instrument.md"
-_STAGES = (*TIMED_STAGES, "cpu", "total")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,20 +42,29 @@ class HeaderCheck:
 
 
 def check_headers(
-    fields: Sequence[tuple[str, str]], tiers: Mapping[str, str]
+    fields: Sequence[tuple[str, str]],
+    tiers: Mapping[str, str],
+    *,
+    width: int = CDP.read_width,
+    stages: tuple[Stage, ...] = STAGES,
 ) -> tuple[HeaderCheck, HeaderCheck]:
     """Return what Cache-Status and Server-Timing among *fields* tell.
 
     fields: name and value of every line. tiers: "l1", "l2" or "none" by the name of a cache.
+    width: how many cache reads of an answer are kept. stages: those that KPIs may name.
     """
     lines: dict[str, list[str]] = {}
     for name, value in fields:
         lines.setdefault(name.lower(), []).append(value)
     values = {name: ", ".join(parts) for name, parts in lines.items()}
-    return _cache_status(values, tiers), _server_timing(values.get("server-timing"))
+    known = [stage.told_as for stage in in_header(stages)]
+    return (
+        _cache_status(values, tiers, width),
+        _server_timing(values.get("server-timing"), known),
+    )
 
 
-def _cache_status(values: Mapping[str, str], tiers: Mapping[str, str]) -> HeaderCheck:
+def _cache_status(values: Mapping[str, str], tiers: Mapping[str, str], width: int) -> HeaderCheck:
     name = "Cache-Status"
     value = values.get(name.lower())
     if not value:
@@ -75,7 +83,7 @@ def _cache_status(values: Mapping[str, str], tiers: Mapping[str, str]) -> Header
         return HeaderCheck(
             header=name, ignored=tuple(others), problems=(_no_tier(members, others),)
         )
-    read, problems = _reads(value, ours, tiers)
+    read, problems = _reads(value, ours, tiers, width)
     return HeaderCheck(
         header=name, read=tuple(read), ignored=tuple(others), problems=tuple(problems)
     )
@@ -95,10 +103,10 @@ def _no_tier(members: Sequence[Member], others: Iterable[str]) -> Problem:
 
 
 def _reads(
-    value: str, members: Sequence[Member], tiers: Mapping[str, str]
+    value: str, members: Sequence[Member], tiers: Mapping[str, str], width: int
 ) -> tuple[list[str], list[Problem]]:
     names = tuple(dict.fromkeys(m.read for m in members if m.read is not None))
-    told = tell(value, names, primary=0, tiers=tiers)
+    told = tell(value, names, primary=0, tiers=tiers, width=width)
     read = [
         f"cache read {name}: {_outcome(code)}"
         for name, code in zip(names, told.codes, strict=False)
@@ -113,7 +121,7 @@ def _reads(
     if len(unnamed) < 2 and not (names and unnamed) and not is_cut:
         return read, []
     text = (
-        f"more cache reads without a name than the {READ_COLUMNS} that are kept"
+        f"more cache reads without a name than the {width} that are kept"
         if is_cut
         else "which read of the endpoint each group is can only be told by their order"
     )
@@ -146,7 +154,7 @@ def _without_cache_status(values: Mapping[str, str], tiers: Mapping[str, str]) -
     return HeaderCheck(header="Cache-Status", problems=(Problem(text=text, remedy=remedy),))
 
 
-def _server_timing(value: str | None) -> HeaderCheck:
+def _server_timing(value: str | None, known: Sequence[str]) -> HeaderCheck:
     name = "Server-Timing"
     if not value:
         problem = Problem(
@@ -155,8 +163,8 @@ def _server_timing(value: str | None) -> HeaderCheck:
         )
         return HeaderCheck(header=name, problems=(problem,))
     metrics = metrics_of(value)
-    ours = [metric for metric in metrics if metric.name in _STAGES]
-    ignored = tuple(dict.fromkeys(m.name for m in metrics if m.name not in _STAGES))
+    ours = [metric for metric in metrics if metric.name in known]
+    ignored = tuple(dict.fromkeys(m.name for m in metrics if m.name not in known))
     has_waits = any(metric.name == "l3wait" for metric in ours)
     read = tuple(
         f"{metric.name} {format_duration(metric.seconds)}"
@@ -176,7 +184,7 @@ def _server_timing(value: str | None) -> HeaderCheck:
         problems.append(
             Problem(
                 text="no metric in it is a stage that is known here",
-                remedy=f"name the stages {', '.join(_STAGES)}",
+                remedy=f"name the stages {', '.join(known)}",
             )
         )
     return HeaderCheck(header=name, read=read, ignored=ignored, problems=tuple(problems))

@@ -18,6 +18,8 @@ ALLOWED_HOSTS = "EDGEPROOF_ALLOWED_HOSTS"
 """Environment variable: host names that may be loaded, separated by commas."""
 
 MAX_RATE = 2000.0
+MAX_ANSWER_BYTES = 16_000_000
+"""Of a body, as it was sent and as it is decoded; with many requests in flight memory holds."""
 MAX_DURATION = 3600.0
 _CONNECT_SECONDS = 3.0
 _RATE_SPAN_NS = 1_000_000_000

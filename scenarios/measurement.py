@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from core.endpoints import CDP
 from core.metrics.failures import CAUSES, Cause, Failure, counted
 from core.metrics.histogram import LatencyHistogram
 from core.metrics.record import (
@@ -24,10 +25,7 @@ from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
 from scenarios.audit import audit_of
 from scenarios.header_notes import BEGINNING, header_notes
-from scenarios.result import TIMED_STAGES, Kind, LoadResult, Rows
-
-SERVICE_STAGES = ("query", "queue", "external")
-"""Stages that only the service's own statistics tell."""
+from scenarios.result import Kind, LoadResult, Rows
 
 _GAUGES = ("queue_pending",)
 
@@ -41,8 +39,9 @@ def measure(
     for a clean start. Rows that an interruption cut off are left out; the record's audit says so.
     """
     after = scenario.warm_up
+    endpoints = scenario.endpoints
     requests = requests_of(workload, result)
-    reads = count_reads(requests, after=after)
+    reads = count_reads(requests, after=after, endpoints=endpoints)
     counters = _counters(result)
     record = RunRecord(
         engine="load",
@@ -52,13 +51,13 @@ def measure(
         workload_hash=workload.identity(),
         planned=len(workload),
         duration=scenario.duration,
-        latencies=endpoint_latencies(requests, after=after),
-        stages=_stages(result, after_ns=after * 1e9),
+        latencies=endpoint_latencies(requests, after=after, endpoints=endpoints),
+        stages=_stages(scenario, result, after_ns=after * 1e9),
         reads=reads,
         memory_peak=_memory_peak(scenario, result),
         windows=window_columns(requests, after=after, duration=scenario.duration),
         counters=counters,
-        failures=failures(workload, result, after=after),
+        failures=failures(workload, result, after=after, endpoints=endpoints.names),
         notes=_notes(workload, result, clean=clean) + delivery_notes(counters),
         audit=audit_of(workload, result, warm_up=after),
     )
@@ -69,7 +68,7 @@ def requests_of(workload: Workload, result: LoadResult) -> Requests:
     """Return a row per planned request, in order; without those an interruption cut off."""
     rows = result.rows
     latency = np.full(len(workload), math.inf)
-    reads = np.zeros((len(workload), 2), dtype=np.uint8)
+    reads = np.zeros((len(workload), rows.reads.shape[1]), dtype=np.uint8)
     latency[rows.index], reads[rows.index] = rows.latency, rows.reads
     kept = np.ones(len(workload), dtype=np.bool_)
     if result.interrupted:
@@ -86,20 +85,25 @@ def requests_of(workload: Workload, result: LoadResult) -> Requests:
     )
 
 
-def _stages(result: LoadResult, *, after_ns: float) -> dict[str, LatencyHistogram]:
+def _stages(
+    scenario: Scenario, result: LoadResult, *, after_ns: float
+) -> dict[str, LatencyHistogram]:
     rows, stages = result.rows, {}
     is_measured = rows.intended_ns >= after_ns
-    for stage in TIMED_STAGES:
-        positions, seconds = rows.samples[stage]
-        stages[stage] = LatencyHistogram.of(seconds[is_measured[positions]])
-    stages["total"] = LatencyHistogram.of(_told(rows.total[is_measured]))
-    stages["cpu"] = LatencyHistogram.of(_told(cpu_seconds(result, after_ns=after_ns)[is_measured]))
-    for stage in SERVICE_STAGES:
-        if (histogram := _service_stage(result, stage)) is not None:
-            stages[stage] = histogram
-    if "query" not in stages:
-        stages["query"] = LatencyHistogram.of(query_seconds(rows, after_ns=after_ns))
-    return {name: histogram for name, histogram in stages.items() if histogram.count}
+    of_request = {"total": rows.total, "cpu": cpu_seconds(result, after_ns=after_ns)}
+    for stage in scenario.metrics.table.stages:
+        if stage.source == "profiler":
+            histogram = _service_stage(result, stage.told_as)
+            if histogram is None and stage.name == "query":
+                histogram = LatencyHistogram.of(query_seconds(rows, after_ns=after_ns))
+        elif stage.source == "request":
+            histogram = LatencyHistogram.of(_told(of_request[stage.name][is_measured]))
+        else:
+            positions, seconds = rows.samples[stage.name]
+            histogram = LatencyHistogram.of(seconds[is_measured[positions]])
+        if histogram is not None and histogram.count:
+            stages[stage.name] = histogram
+    return stages
 
 
 def query_seconds(rows: Rows, *, after_ns: float) -> NDArray[np.float64]:
@@ -132,13 +136,13 @@ def _told(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
     return seconds[~np.isnan(seconds)]
 
 
-def _service_stage(result: LoadResult, stage: str) -> LatencyHistogram | None:
+def _service_stage(result: LoadResult, kind: str) -> LatencyHistogram | None:
     merged = LatencyHistogram()
     for before, after in zip(result.before, result.after, strict=True):
-        if before is None or after is None or stage not in after.histograms:
+        if before is None or after is None or kind not in after.histograms:
             return None
-        earlier = before.histograms.get(stage, LatencyHistogram())
-        merged.add(after.histograms[stage].since(earlier))
+        earlier = before.histograms.get(kind, LatencyHistogram())
+        merged.add(after.histograms[kind].since(earlier))
     return merged if result.after else None
 
 
@@ -187,10 +191,17 @@ def _counters(result: LoadResult) -> dict[str, int]:
 _CODES = {kind: CAUSES.index(kind.cause) for kind in Kind if kind is not Kind.ANSWERED}
 
 
-def failures(workload: Workload, result: LoadResult, *, after: float) -> tuple[Failure, ...]:
+def failures(
+    workload: Workload,
+    result: LoadResult,
+    *,
+    after: float,
+    endpoints: Sequence[str] = CDP.names,
+) -> tuple[Failure, ...]:
     """Return why requests of *workload* failed; *after*: the end of the warm-up in seconds.
 
-    Those that an interruption cut off have not failed.
+    endpoints: names of those that can be asked for, by their codes. Requests that an interruption
+    cut off have not failed.
     """
     rows = result.rows
     is_failed = rows.kind != Kind.ANSWERED
@@ -208,6 +219,7 @@ def failures(workload: Workload, result: LoadResult, *, after: float) -> tuple[F
         status=np.concatenate((statuses, np.zeros(dropped.size))).astype(np.uint16),
         intended=np.concatenate((rows.intended_ns[is_failed], workload.intended_ns[dropped])) / 1e9,
         after=after,
+        endpoints=endpoints,
     )
 
 

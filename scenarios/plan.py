@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from core.endpoints import ENDPOINTS
 from core.errors import InputError
 from core.metrics.machine import description
 from core.scenario.file import parse_scenario, scenario_data
@@ -169,6 +168,6 @@ def lag_limit(scenario: Scenario) -> float:
     targets = [
         kpi.target.value
         for kpi in scenario.judged()
-        if kpi.metric.unit == "seconds" and kpi.metric.series in ENDPOINTS
+        if kpi.metric.unit == "seconds" and kpi.metric.series in scenario.endpoints
     ]
     return max(0.005, 0.05 * min(targets)) if targets else 0.005

@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.endpoints import ENDPOINTS, PRIMARY_READ, READ_NAMES
 from core.scenario.scenario import Scenario
-from scenarios.cache_status import READ_COLUMNS, Remark, tell, without_keys
+from scenarios.cache_status import Remark, tell, without_keys
 from scenarios.cdn_headers import cdn_outcome
 from scenarios.header_notes import HeaderCount
 from scenarios.rendering import Request
-from scenarios.result import TIMED_STAGES, Kind, Rows
+from scenarios.result import Kind, Rows
 from scenarios.server_timing import parse_server_timing
 
 RECENT = 2000
@@ -31,22 +30,30 @@ class Recorder:
     """The rows of a load in the order of sending, filled in as the answers come."""
 
     def __init__(self, scenario: Scenario) -> None:
-        targets = [getattr(scenario.targets, name) for name in ENDPOINTS]
+        table = scenario.endpoints
+        targets = [scenario.targets.of(name) for name in table.names]
         self._expected = [frozenset(target.status) for target in targets]
-        self._names = [READ_NAMES[name] for name in ENDPOINTS]
-        self._primary = [READ_NAMES[name].index(PRIMARY_READ[name]) for name in ENDPOINTS]
+        self._names = [table.read_names[name] for name in table.names]
+        self._primary = [endpoint.primary_read for endpoint in table]
+        self._width = table.read_width
         self._tiers = scenario.caches
         # A foreign service may put an id into the header: the values in use are remembered.
-        self._told = lru_cache(maxsize=_CACHE_BOUND)(self._tell)
-        self._outcome = lru_cache(maxsize=_CACHE_BOUND)(self._tell_weakly)
+        self._codes = lru_cache(maxsize=_CACHE_BOUND)(self._read)
+        self._weak_codes = lru_cache(maxsize=_CACHE_BOUND)(self._read_weakly)
         self.headers = HeaderCount()
         self._index, self._intended_ns = array("q"), array("q")
         self._endpoint, self._subject, self._host = array("B"), array("I"), array("H")
         self._lag, self._latency = array("d"), array("d")
         self._kind, self._status = array("B"), array("H")
-        self._first_read, self._second_read = array("B"), array("B")
+        self._reads = array("B")  # a row of read_width for each request
+        self._no_reads = array("B", bytes(self._width))
         self._cpu, self._total = array("d"), array("d")
-        self._samples = {name: (array("q"), array("d")) for name in TIMED_STAGES}
+        stages = scenario.metrics.table.stages
+        timed = [stage for stage in stages if stage.source == "header"]
+        self._samples = {stage.name: (array("q"), array("d")) for stage in timed}
+        self._told = {stage.told_as: self._samples[stage.name] for stage in timed}
+        # One time a request, told by the row it belongs to.
+        self._of_request = {"cpu": self._cpu, "total": self._total}
         self._recent: deque[float] = deque(maxlen=RECENT)
         self.done = 0
         self.answered = 0
@@ -74,8 +81,7 @@ class Recorder:
         self._latency.append(math.inf)
         self._kind.append(Kind.UNFINISHED)
         self._status.append(0)
-        self._first_read.append(0)
-        self._second_read.append(0)
+        self._reads.extend(self._no_reads)
         self._cpu.append(math.nan)
         self._total.append(math.nan)
         return position
@@ -110,15 +116,17 @@ class Recorder:
         if cache_status:
             if '"' in cache_status:
                 cache_status = without_keys(cache_status, self._names[endpoint])
-            reads, remarks = self._told(endpoint, cache_status)
+            reads, remarks = self._codes(endpoint, cache_status)
             self.headers.cache_status += 1
             if remarks:
                 self.headers.note(remarks)
-            self._first_read[position], self._second_read[position] = reads
+            start = position * self._width
+            self._reads[start : start + self._width] = reads
         elif cdn_header is not None:
-            reads = self._outcome(endpoint, *cdn_header)
-            self.headers.note_weak(cdn_header[0], is_read=any(reads))
-            self._first_read[position], self._second_read[position] = reads
+            reads, is_read = self._weak_codes(endpoint, *cdn_header)
+            self.headers.note_weak(cdn_header[0], is_read=is_read)
+            start = position * self._width
+            self._reads[start : start + self._width] = reads
         if server_timing:
             self._note_timing(position, server_timing)
         if status not in self._expected[endpoint]:
@@ -135,26 +143,31 @@ class Recorder:
         self.answered += 1
         return Kind.ANSWERED
 
-    def _tell(self, endpoint: int, value: str) -> tuple[tuple[int, int], tuple[Remark, ...]]:
-        names, primary = self._names[endpoint], self._primary[endpoint]
-        told = tell(value, names, primary=primary, tiers=self._tiers)
-        first, second, *_ = (*told.codes, *(0,) * READ_COLUMNS)
-        return (first, second), told.remarks
+    def _read(self, endpoint: int, value: str) -> tuple[array[int], tuple[Remark, ...]]:
+        told = tell(
+            value,
+            self._names[endpoint],
+            primary=self._primary[endpoint],
+            tiers=self._tiers,
+            width=self._width,
+        )
+        return self._row(told.codes), told.remarks
 
-    def _tell_weakly(self, endpoint: int, header: str, value: str) -> tuple[int, int]:
+    def _read_weakly(self, endpoint: int, header: str, value: str) -> tuple[array[int], bool]:
         code = cdn_outcome(header, value, self._tiers)
-        return (0, code) if self._primary[endpoint] else (code, 0)
+        return self._row((*(0,) * self._primary[endpoint], code)), code != 0
+
+    def _row(self, codes: tuple[int, ...]) -> array[int]:
+        return array("B", codes + (0,) * (self._width - len(codes)))
 
     def _note_timing(self, position: int, value: str) -> None:
         for name, seconds in parse_server_timing(value):
-            if name in self._samples:
-                positions, values = self._samples[name]
+            if name in self._told:
+                positions, values = self._told[name]
                 positions.append(position)
                 values.append(seconds)
-            elif name == "cpu":
-                self._cpu[position] = seconds
-            elif name == "total":
-                self._total[position] = seconds
+            elif name in self._of_request:
+                self._of_request[name][position] = seconds
 
     def recent(self, qs: Iterable[float]) -> list[float | None]:
         """Return quantiles in seconds of the last RECENT outcomes, None where one failed."""
@@ -166,7 +179,7 @@ class Recorder:
 
     def rows(self, dropped: Iterable[int]) -> Rows:
         """Return what was written down so far, with the indices of the arrivals never sent."""
-        reads = np.stack((_copy(self._first_read), _copy(self._second_read)), axis=1)
+        reads = _copy(self._reads).reshape(-1, self._width)
         samples = {n: (_copy(rows), _copy(values)) for n, (rows, values) in self._samples.items()}
         return Rows(
             index=_copy(self._index),

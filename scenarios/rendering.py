@@ -12,11 +12,10 @@ from json.encoder import encode_basestring_ascii
 from typing import NamedTuple
 from urllib.parse import quote
 
-from core.attribution.models import MODELS
-from core.endpoints import ENDPOINTS
+from core.endpoint import Endpoint
 from core.errors import InputError
 from core.event import Event
-from core.scenario.population import Events, conversion_id, model_of, user_id
+from core.scenario.population import Events, conversion_id, model_name, user_id
 from core.scenario.scenario import Scenario
 from core.scenario.targets import PLACEHOLDERS, Target
 from core.scenario.workload import Workload
@@ -94,9 +93,11 @@ class Request(NamedTuple):
 
 
 class _Endpoint:
-    __slots__ = ("body", "method", "needs_event", "path", "type")
+    __slots__ = ("body", "is_conversion", "is_track", "method", "needs_event", "path", "type")
 
-    def __init__(self, name: str, target: Target) -> None:
+    def __init__(self, endpoint: Endpoint, target: Target) -> None:
+        name = endpoint.name
+
         def template(part: str, text: str, escape: Callable[[str], str]) -> Template:
             return Template(text, escape, known=PLACEHOLDERS, where=f"targets.{name}.{part}")
 
@@ -109,9 +110,9 @@ class _Endpoint:
             self.type = JSON_TYPE if is_json else FORM_TYPE
             self.body = template("body", target.body, escape_json if is_json else escape_url)
         names = self.path.names | (self.body.names if self.body else frozenset())
-        self.needs_event = bool(
-            names - {"user_id", "conversion_id", "model", "index", "isolate", "run_id"}
-        )
+        self.is_track = endpoint.writes == "event"
+        self.is_conversion = endpoint.subject == "conversion"
+        self.needs_event = self.is_track or bool(names - _WITHOUT_EVENT)
 
 
 class Renderer:
@@ -157,13 +158,13 @@ class Renderer:
             "index": str(index),
             "isolate": str(isolate),
             "run_id": self._run_id,
-            "user_id": user_id(subject % self._users if code == 1 else subject),
+            "user_id": user_id(subject % self._users if endpoint.is_conversion else subject),
             "conversion_id": conversion_id(subject),
-            "model": MODELS[model_of(subject)],
+            "model": model_name(subject),
         }
-        if code == 0 or endpoint.needs_event:
+        if endpoint.needs_event:
             event = self._events.event(index, subject, intended_ns)
-            values.update(_event_values(event, is_track=code == 0))
+            values.update(_event_values(event, is_track=endpoint.is_track))
         host, address, header = self._routes[isolate]
         headers = {ISOLATE_HEADER: header}
         body = None
@@ -175,8 +176,8 @@ class Renderer:
 
 
 def compiled(scenario: Scenario) -> list[_Endpoint]:
-    """Return the compiled targets in the order of ENDPOINTS; InputError names a faulty one."""
-    return [_Endpoint(name, getattr(scenario.targets, name)) for name in ENDPOINTS]
+    """Return the compiled targets in the order of the endpoints; InputError names a faulty one."""
+    return [_Endpoint(each, scenario.targets.of(each.name)) for each in scenario.endpoints]
 
 
 def _event_values(event: Event, *, is_track: bool) -> dict[str, str]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import EdgeproofError
+from core.files import write_whole
 from core.metrics.failures import Cause
 from core.metrics.histogram import LatencyHistogram
 
@@ -20,8 +21,6 @@ RESULT_VERSION = 1
 ROWS_FILE = "rows.npz"
 AUDIT_FILE = "audit.json"
 POLLS_FILE = "polls.json"
-TIMED_STAGES = ("l1", "l2", "l3", "l3wait")
-"""Server-Timing metrics that a request may name more than once."""
 
 
 class Kind(IntEnum):
@@ -74,9 +73,11 @@ class Rows:
 
     index, intended_ns, endpoint, subject: as rendered; lag: seconds from the intended time to the
     start of sending; latency: seconds from the intended time to the answer, infinite if it failed;
-    kind: a Kind; status: HTTP status, 0 without one; reads: outcome codes, shape (n, 2); host:
-    position of the URL; cpu, total: Server-Timing in seconds, NaN without. samples: for each of
-    TIMED_STAGES the positions of the rows and the seconds. dropped: indices never sent.
+    kind: a Kind; status: HTTP status, 0 without one; reads: outcome codes, shape
+    (n, read_width of the endpoints); host:
+    position of the URL; cpu, total: Server-Timing in seconds, NaN without. samples: for each stage
+    that a request may have several times of, the positions of the rows and the seconds.
+    dropped: indices never sent.
     """
 
     index: NDArray[np.int64]
@@ -165,9 +166,7 @@ class LoadResult:
             "before": [None if s is None else s.to_json() for s in self.before],
             "after": [None if s is None else s.to_json() for s in self.after],
         }
-        partial = folder / f"{AUDIT_FILE}.partial"
-        partial.write_text(json.dumps(data), encoding="utf-8")
-        partial.replace(folder / AUDIT_FILE)
+        write_whole(folder / AUDIT_FILE, json.dumps(data))
 
     @classmethod
     def read(cls, folder: Path) -> LoadResult:
@@ -177,9 +176,10 @@ class LoadResult:
             if data["schema_version"] != RESULT_VERSION:
                 raise ValueError(f"version {data['schema_version']}")
             with np.load(folder / ROWS_FILE, allow_pickle=False) as file:
+                stages = [name.removesuffix("_row") for name in file.files if name[-4:] == "_row"]
                 rows = Rows(
                     **{name: file[name] for name in _COLUMNS},
-                    samples={s: (file[f"{s}_row"], file[f"{s}_seconds"]) for s in TIMED_STAGES},
+                    samples={s: (file[f"{s}_row"], file[f"{s}_seconds"]) for s in stages},
                 )
             polls = json.loads((folder / POLLS_FILE).read_text(encoding="utf-8"))
             return cls(

@@ -46,6 +46,7 @@ class LoadRun:
         self._routing = Routing.of(plan.scenario.topology, plan.hosts)
         self.arrivals = Arrivals(plan.workload.intended_ns)
         self.recorder = Recorder(plan.scenario)
+        self.endpoints = plan.scenario.endpoints.names
         self.renderer = Renderer(
             plan.scenario,
             plan.workload,

@@ -17,11 +17,11 @@ from locust.event import Events
 from locust.exception import StopTest
 from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
-from core.child import PARENT_VARIABLE, die_with_parent
+from core.child import die_with_parent, has_parent_mark
 from core.errors import EdgeproofError, InputError
 from core.scenario.file import load_scenario
 from core.scenario.replay import prepare
-from core.wire import TOKEN_VARIABLE
+from core.wire import service_token
 from scenarios.catalogue import find_scenario
 from scenarios.console import Console
 from scenarios.fleet import Master, Worker
@@ -83,7 +83,7 @@ class Session:
         """Check the input before anything starts, and size the pool; exit with 2 if it is wrong."""
         options = self._options
         if options.plan_folder:
-            if PARENT_VARIABLE in os.environ:  # not where a user runs Locust
+            if has_parent_mark():  # not where a user runs Locust
                 die_with_parent(signal.SIGKILL)
             self._console = Console.take_over(Path(options.plan_folder))
         if options.headless and not isinstance(self._runner, WorkerRunner):
@@ -167,7 +167,7 @@ class Session:
                 raise StopTest("the load cannot start") from None
             gevent.spawn(self._end)
             return
-        run = LoadRun(plan, token=os.environ.get(TOKEN_VARIABLE), watches=is_alone)
+        run = LoadRun(plan, token=service_token(), watches=is_alone)
         self._run = run
         if self._master is not None:
             self._master.expect(run)

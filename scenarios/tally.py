@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from core.endpoints import ENDPOINTS
 from core.metrics.failures import Failure, merged
 from core.metrics.histogram import LatencyHistogram
 from scenarios.audit import at_fault, invalid_reasons
@@ -38,7 +37,7 @@ class Tally:
         wall = facts["wall_seconds"]
         measured = rows.intended_ns >= warm_up * 1e9
         latencies = {}
-        for code, endpoint in enumerate(ENDPOINTS):
+        for code, endpoint in enumerate(plan.scenario.endpoints.names):
             chosen = measured & (rows.endpoint == code)
             if chosen.any():
                 latencies[endpoint] = LatencyHistogram.of(rows.latency[chosen])
@@ -52,7 +51,9 @@ class Tally:
             interrupted=result.interrupted,
             lag=LatencyHistogram.of(np.maximum(rows.lag[measured], 0.0)),
             latencies=latencies,
-            failures=failures(plan.workload, result, after=warm_up),
+            failures=failures(
+                plan.workload, result, after=warm_up, endpoints=plan.scenario.endpoints.names
+            ),
         )
 
     def to_message(self) -> dict[str, Any]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import os
 from time import perf_counter
 from typing import Protocol
 
 import gevent
 
-_CLOCK_MONOTONIC = 1
-_NONBLOCK_CLOEXEC = 0o2004000
+from core.clock import TimerDescriptor
+
 _READ = 1
 _SPIN_SECONDS = 0.002
 
@@ -28,50 +25,28 @@ class Timer(Protocol):
         ...
 
 
-class _Itimerspec(ctypes.Structure):
-    _fields_ = [
-        ("interval_s", ctypes.c_long),
-        ("interval_ns", ctypes.c_long),
-        ("s", ctypes.c_long),
-        ("ns", ctypes.c_long),
-    ]
-
-
 class KernelTimer:
-    """A Linux timerfd watched by gevent's hub: wakes about 0.04 ms late, gevent.sleep 0.6 ms.
+    """A timer descriptor that gevent's hub watches.
 
     Raise OSError where the kernel has no timerfd.
     """
 
     def __init__(self) -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
-        if not hasattr(libc, "timerfd_create"):
-            raise OSError("this system has no timerfd")
-        self._fd = libc.timerfd_create(_CLOCK_MONOTONIC, _NONBLOCK_CLOEXEC)
-        if self._fd < 0:
-            raise OSError(ctypes.get_errno(), "timerfd_create failed")
-        self._set = libc.timerfd_settime
-        self._spec = _Itimerspec()
-        self._spec_reference = ctypes.byref(self._spec)
+        self._descriptor = TimerDescriptor()
         self._hub = gevent.get_hub()
-        self._watcher = self._hub.loop.io(self._fd, _READ)
+        self._watcher = self._hub.loop.io(self._descriptor.fd, _READ)
 
     def wait_until(self, moment: float) -> None:
         """Return when `perf_counter()` has reached *moment*."""
-        spec = self._spec
-        while (left := moment - perf_counter()) > 0:
-            whole = int(left)
-            # 0 would disarm the timer.
-            spec.s, spec.ns = whole, max(1, int((left - whole) * 1e9))
-            self._set(self._fd, 0, self._spec_reference, None)
+        while perf_counter() < moment:  # on Linux the same clock as time.monotonic
+            self._descriptor.arm(moment)
             self._hub.wait(self._watcher)
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._fd, 8)
+            self._descriptor.clear()
 
     def close(self) -> None:
         """Close the watcher and the descriptor."""
         self._watcher.close()
-        os.close(self._fd)
+        self._descriptor.close()
 
 
 class YieldingTimer:

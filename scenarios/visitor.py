@@ -14,7 +14,6 @@ from locust import FastHttpUser, task
 from locust.env import Environment
 from locust.exception import CatchResponseError
 
-from core.endpoints import ENDPOINTS
 from core.metrics.failures import reason_text
 from scenarios.answer import AnswerTooLarge, BoundedResponse
 from scenarios.arrivals import Arrival
@@ -89,7 +88,7 @@ class Visitor(FastHttpUser):
             answer = self.client.request(
                 request.method,
                 request.url,
-                name=ENDPOINTS[request.endpoint],
+                name=run.endpoints[request.endpoint],
                 data=request.body,  # type: ignore[arg-type]  # bytes are taken too
                 headers=request.headers,
                 catch_response=True,
@@ -145,7 +144,7 @@ class Visitor(FastHttpUser):
     def _report(self, method: str, endpoint: int, latency: float, reason: str) -> None:
         self.environment.events.request.fire(
             request_type=method,
-            name=ENDPOINTS[endpoint],
+            name=self.load_run.endpoints[endpoint],
             response_time=latency * 1e3,
             response_length=0,
             exception=CatchResponseError(reason),

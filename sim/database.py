@@ -10,7 +10,7 @@ import apsw
 from core.errors import Refused, StoreError
 from core.query.database import NO_VALUES, Command, Row
 from core.query.limits import LIMITS
-from core.query.statements import Statement
+from core.query.statement import Statement
 
 _FLAGS = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_NOMUTEX
 

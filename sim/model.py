@@ -12,35 +12,31 @@ from typing import Any
 import numpy as np
 import simpy
 
-from core.application.seeding import seed_database
+from core.application.seeding import seed_for
 from core.application.warming import Warmer
-from core.attribution.models import MODELS
-from core.attribution.scheme import Scheme
 from core.caching.edge_kv import EdgeKV, FilledEdgeKV, WriteLimit
 from core.caching.kv import KVStore, MemoryKV
-from core.context import Purpose, Span
+from core.context import Purpose, span_of
 from core.delivery.queue import Inbox
 from core.emulation.executions import Executions
-from core.endpoints import ENDPOINTS
 from core.errors import StoreError
-from core.ledger.fitted_models import newest_row
 from core.metrics.failures import CAUSES, Cause, Failure, counted
 from core.metrics.histogram import LatencyHistogram
 from core.metrics.record import Requests
 from core.query.database import SqliteDatabase
 from core.scenario.calibration import Calibration
-from core.scenario.population import Events, conversion_id, model_of, populate, user_id
+from core.scenario.population import Events
 from core.scenario.replay import Prepared
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import WarmState
 from core.streams import Stream
+from sim.asking import asks_of
 from sim.database import Image, ScratchDatabase
 from sim.growth import QueueGrowth
 from sim.loop import SimLoop
 from sim.process import RandomNumbers, SimulatedProcess
 
 _STATUS, _TIMEOUT = CAUSES.index(Cause.STATUS), CAUSES.index(Cause.TIMEOUT)
-STAGES = ("l1", "l2", "l3", "l3wait", "total", "cpu")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +59,7 @@ class SeededDatabase:
 
     def __init__(self, scenario: Scenario, prepared: Prepared) -> None:
         self._template = SqliteDatabase(None, inline=True)
-        attribution, connection = scenario.attribution, self._template.connection
-        seed_database(connection, populate(scenario, prepared.workload), attribution)
-        self.scheme = Scheme(attribution.parameters(), newest_row(connection))
+        self.scheme = seed_for(self._template.connection, scenario, prepared.workload)
         self.warmer = Warmer(self._template, scenario, self.scheme)
         self._image = Image(self._template.connection.serialize())
 
@@ -126,16 +120,27 @@ class Replication:
         inbox = consumers[0].queue if consumers else None
         self.processes = [process(position, inbox) for position in range(count)]
         self._all = [*self.processes, *consumers]
+        table = scenario.endpoints
+        # By process and endpoint, so that a request has nothing to look up by name.
+        self._asks = [
+            asks_of(table, each.answers, self._events, self._intended_ns) for each in self.processes
+        ]
+        self._spans = [span_of(endpoint.slots) for endpoint in table]
+        self._width = table.read_width
         self._growth = QueueGrowth(executions, [process.platform for process in self._all])
         n = len(workload)
         self._latency = [inf] * n
-        self._reads = [0] * (2 * n)
+        self._reads = [0] * (self._width * n)
         self._statuses: dict[int, int] = {}  # of requests that were answered with an error
-        self._stages = {name: array("d") for name in STAGES}
-        self._add_stage = {name: samples.append for name, samples in self._stages.items()}
+        metrics = scenario.metrics.table
+        self._kinds = [stage for stage in metrics.stages if stage.source == "profiler"]
+        in_header = [stage for stage in metrics.stages if stage.source != "profiler"]
+        self._samples = [(stage.name, array("d")) for stage in in_header]
+        told = zip(in_header, self._samples, strict=True)
+        self._add_stage = {stage.told_as: samples.append for stage, (_, samples) in told}
         self._add_total, self._add_cpu = self._add_stage["total"], self._add_stage["cpu"]
         self._warm_up, self._timeout = scenario.warm_up, scenario.timeout
-        self._cpu_of = [self._scenario.topology.cpu.of(name) for name in ENDPOINTS]
+        self._cpu_of = [self._scenario.topology.cpu.of(name) for name in table.names]
         self._left = n
         self._finished: Any = None
         self._failure: BaseException | None = None
@@ -146,7 +151,7 @@ class Replication:
         if calibration is None:
             return [0.0] * n
         stream = Stream(self._scenario.seed, Purpose.OVERHEAD, replication=replication)
-        tables = [calibration.overhead.get(name) for name in ENDPOINTS]
+        tables = [calibration.overhead.get(name) for name in self._scenario.endpoints.names]
         u = stream.rows(0, n)[:, 0].tolist()
         return [
             0.0 if (table := tables[endpoint]) is None else table.sample(uniform)
@@ -200,22 +205,14 @@ class Replication:
 
     async def _request(self, index: int) -> None:
         endpoint = self._endpoints[index]
-        process = self.processes[self._process_of[index]]
-        isolate, subject = self._isolate_of[index], self._subjects[index]
-        span = Span(index)
+        position = self._process_of[index]
+        process = self.processes[position]
+        span = self._spans[endpoint](index)
         span.cpu = self._cpu_of[endpoint]
         intended = self._intended[index]
         try:
-            if endpoint == 0:
-                event = self._events.event(index, subject, self._intended_ns[index])
-                await process.cdp.track(span, isolate, event)
-            elif endpoint == 1:
-                model = MODELS[model_of(subject)]
-                await process.cdp.attribution(span, isolate, conversion_id(subject), model)
-            elif endpoint == 2:
-                await process.cdp.journey(span, isolate, user_id(subject))
-            else:
-                await process.cdp.channels(span, isolate, MODELS[model_of(subject)])
+            ask = self._asks[position][endpoint]
+            await ask(span, self._isolate_of[index], self._subjects[index], index)
         except StoreError as error:
             is_answered = False
             self._statuses[index] = error.http_status
@@ -231,7 +228,7 @@ class Replication:
             self._latency[index] = latency
         elif latency > self._timeout:
             self._statuses.pop(index, None)  # the client did not wait for the error
-        position = 2 * index
+        position = self._width * index
         for _, code in span.reads:
             self._reads[position] = code
             position += 1
@@ -240,7 +237,10 @@ class Replication:
             self._add_cpu(span.cpu)
             add = self._add_stage
             for name, seconds in span.stages:
-                add[name](seconds)
+                try:
+                    add[name](seconds)
+                except KeyError:  # nothing is paid for it where it is not raised
+                    continue  # a stage that nothing describes, as in the header of a service
         process.in_flight -= 1
         self._left -= 1
         if self._left == 0 and not self._finished.done():
@@ -248,11 +248,11 @@ class Replication:
 
     def _profiled(self) -> dict[str, LatencyHistogram]:
         merged = {}
-        for kind in ("query", "queue", "external"):
+        for stage in self._kinds:
             histogram = LatencyHistogram()
             for process in self._all:
-                histogram.add(process.profiler.histogram(kind))
-            merged[kind] = histogram
+                histogram.add(process.profiler.histogram(stage.told_as))
+            merged[stage.name] = histogram
         return merged
 
     def _take_snapshot(self) -> None:
@@ -261,13 +261,15 @@ class Replication:
     def _outcome(self) -> ReplicationOutcome:
         stages = {
             name: LatencyHistogram.of(np.frombuffer(samples, dtype=np.float64))
-            for name, samples in self._stages.items()
+            for name, samples in self._samples
             if samples
         }
         if len(self._workload):
             profiled = self._profiled()
-            since = {kind: profiled[kind].since(self._snapshot[kind]) for kind in profiled}
-            stages |= {k: h for k, h in since.items() if h.count or k != "external"}
+            for stage in self._kinds:
+                since = profiled[stage.name].since(self._snapshot[stage.name])
+                if since.count or stage.is_kept_empty:
+                    stages[stage.name] = since
         workload = self._workload
         requests = Requests(
             intended=workload.intended,
@@ -275,7 +277,7 @@ class Replication:
             subject=workload.subject,
             isolate=workload.isolate,
             latency=np.array(self._latency),
-            reads=np.array(self._reads, dtype=np.uint8).reshape(len(workload), 2),
+            reads=np.array(self._reads, dtype=np.uint8).reshape(len(workload), self._width),
         )
         memory = max(process.counted_bytes() for process in self.processes)
         return ReplicationOutcome(
@@ -298,6 +300,7 @@ class Replication:
             status=statuses,
             intended=requests.intended[failed],
             after=self._warm_up,
+            endpoints=self._scenario.endpoints.names,
         )
 
     def _counters(self) -> dict[str, int]:

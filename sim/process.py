@@ -8,7 +8,7 @@ from core.application.application import Application, query_cache_of
 from core.attribution.scheme import Scheme
 from core.caching.kv import KVStore
 from core.clock import DATA_EPOCH_MS
-from core.context import BATCH_SLOT_COUNT, CURRENT, SLOT_COUNT, Purpose
+from core.context import BATCH_SLOT_COUNT, CURRENT, Purpose
 from core.delivery.backlog import Backlog
 from core.delivery.outbox import outbox_of
 from core.delivery.queue import Inbox
@@ -56,7 +56,8 @@ class RandomNumbers:
         def stream(purpose: Purpose, width: int) -> Stream:
             return Stream(scenario.seed, purpose, width=width, replication=replication)
 
-        self.requests = {purpose: stream(purpose, SLOT_COUNT) for purpose in _REQUEST_PURPOSES}
+        slots = scenario.endpoints.slot_count
+        self.requests = {purpose: stream(purpose, slots) for purpose in _REQUEST_PURPOSES}
         self.batches = {
             purpose: stream(batch, BATCH_SLOT_COUNT) for purpose, batch in _BATCH_PURPOSE.items()
         }

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.endpoints import ENDPOINTS
 from core.metrics.estimate import estimate_of
 from core.metrics.kpi import Kpi
 from core.scenario.pace import rate_of, with_rate
-from core.scenario.replay import timed_window
 from core.scenario.scenario import Scenario
+from core.scenario.trace_window import timed_window
 from sim.replications import Found
 
 SATURATION = 0.01
@@ -83,8 +82,8 @@ def _grows(growth: Sequence[float]) -> bool:
 def why(scenario: Scenario, kpi: Kpi) -> str:
     """Return why nobody could measure *kpi*."""
     series = kpi.metric.series
-    if series in ENDPOINTS:
-        if not getattr(scenario.traffic.mix, series) and not is_trace(scenario):
+    if series in scenario.endpoints:
+        if not scenario.traffic.mix.of(series) and not is_trace(scenario):
             return f"traffic.mix.{series} is 0"
         return f"no {series} request arrived after the warm-up"
     if kpi.metric.function == "ratio":

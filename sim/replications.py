@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from core.endpoints import ENDPOINTS
+from core.endpoints import CDP, EndpointTable
 from core.metrics.kpi import ALIASES, Metric, parse_metric
+from core.metrics.metric_table import BUILT_IN
 from core.metrics.record import (
     RunRecord,
     count_reads,
@@ -25,15 +27,21 @@ from core.scenario.scenario import Scenario
 from core.scenario.warm_start import warm_state
 from sim.model import Replication, ReplicationOutcome, SeededDatabase
 
-SUMMARY = tuple(
-    parse_metric(text)
-    for text in (
-        *ALIASES,
-        *(f"p{q}({series})" for q in (50, 95, 99) for series in (*ENDPOINTS, "query", "queue")),
-        *(f"ratio({series})" for series in ("l1", "l2", "miss")),
+
+@lru_cache(maxsize=8)
+def summary_metrics(endpoints: EndpointTable) -> tuple[Metric, ...]:
+    """Return the metrics that every replication keeps."""
+    names = endpoints.names
+    alike = {f"p95_{name}" for name in CDP.names if name not in names}
+    table = BUILT_IN.of_endpoints(names)
+    return tuple(
+        parse_metric(text, table)
+        for text in (
+            *(alias for alias in ALIASES if alias not in alike),
+            *(f"p{q}({series})" for q in (50, 95, 99) for series in (*names, "query", "queue")),
+            *(f"ratio({series})" for series in ("l1", "l2", "miss")),
+        )
     )
-)
-"""The metrics that every replication keeps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +113,7 @@ class SeededDatabases:
             scenario.traffic.model_copy(update={"stages": ()}),
             scenario.attribution,
             scenario.tiers,
+            scenario.endpoints,
             (workload.users, workload.conversions),
             None if sizes is None else sizes.tobytes(),
         )
@@ -122,10 +131,12 @@ def _replicate(
     run = Replication(
         scenario, prepared, state, seeded, replication=number, calibration=calibration
     )
-    outcome = run.run()
-    run.loop.close()
+    try:
+        outcome = run.run()
+    finally:
+        run.loop.close()
     judged = (kpi.metric for kpi in scenario.judged())
-    metrics = tuple(dict.fromkeys((*SUMMARY, *judged)))
+    metrics = tuple(dict.fromkeys((*summary_metrics(scenario.endpoints), *judged)))
     record = record_of(scenario, prepared, outcome, (), calibration)
     return Found(metrics=summary(record, metrics), growth=outcome.growth)
 
@@ -153,9 +164,9 @@ def record_of(
         workload_hash=prepared.workload.identity(),
         planned=len(prepared.workload),
         duration=scenario.duration,
-        latencies=endpoint_latencies(requests, after=after),
+        latencies=endpoint_latencies(requests, after=after, endpoints=scenario.endpoints),
         stages=outcome.stages,
-        reads=count_reads(requests, after=after),
+        reads=count_reads(requests, after=after, endpoints=scenario.endpoints),
         memory_peak=float(outcome.memory_bytes),
         windows=window_columns(requests, after=after, duration=scenario.duration),
         replications=others,
@@ -165,7 +176,7 @@ def record_of(
     )
 
 
-def summary(record: RunRecord, metrics: tuple[Metric, ...] = SUMMARY) -> dict[str, float]:
+def summary(record: RunRecord, metrics: Sequence[Metric]) -> dict[str, float]:
     """Return the values of *metrics* that *record* has, by name."""
     values = {metric.name: record.metric(metric) for metric in metrics}
     return {name: value for name, value in values.items() if value is not None}

@@ -52,8 +52,10 @@ def simulate(
             scenario, prepared, warm_state(scenario, prepared), seeded, calibration=calibration,
             on_progress=lambda share: report("simulating", share),
         )  # fmt: skip
-        outcome = run.run()
-        run.loop.close()
+        try:
+            outcome = run.run()
+        finally:
+            run.loop.close()
         report("simulating", 1.0)
         found = others.run(
             scenario,

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from core.application.cdp import Cdp
-from core.application.seeding import seed_database
-from core.attribution.scheme import Scheme
+from core.application.seeding import seed_for
 from core.caching.kv import KVStore
 from core.caching.memory import MemoryCache
 from core.caching.policy import CachePolicy
@@ -17,12 +16,10 @@ from core.clock import ManualClock
 from core.delivery.queue import ConversionQueue
 from core.errors import EdgeproofError
 from core.ledger.current_scheme import CurrentScheme
-from core.ledger.fitted_models import newest_row
 from core.metrics.profiler import LatencyProfiler
 from core.query.database import SqliteDatabase
 from core.query.queries import Queries
 from core.scenario.file import load_scenario
-from core.scenario.population import populate
 from core.scenario.replay import prepare
 from core.scenario.scenario import Scenario
 from scenarios.catalogue import shipped
@@ -53,10 +50,10 @@ class Tiers:
         self.clock = clock
         chosen = scenario("traffic.users=200", "traffic.conversions=200")
         self.database = SqliteDatabase(None, inline=True)
-        seed_database(self.database.connection, populate(chosen, prepare(chosen).workload))
+        connection, workload = self.database.connection, prepare(chosen).workload
+        self.scheme = seed_for(connection, chosen, workload)
         profiler = LatencyProfiler()
         self.queries = Queries(self.database, clock, profiler)
-        self.scheme = Scheme(stored=newest_row(self.database.connection))
         policy = CachePolicy(l1_ttl=l1_ttl, negative_ttl=30.0, single_flight=True, await_put=True)
         self.cache = TieredCache(
             MemoryCache(max_entries=10_000, max_bytes=16_000_000),

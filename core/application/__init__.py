@@ -8,16 +8,20 @@ from core.doors import front_door
 
 if TYPE_CHECKING:
     from core.application.application import Application
+    from core.application.behaviour import Behaviour
     from core.application.cdp import Cdp
+    from core.application.entry import Entry
     from core.application.seeding import seed_database
 else:  # mypy would take any name for one that this offers
     __getattr__, __dir__ = front_door(
         __name__,
         {
             "Application": "application",
+            "Behaviour": "behaviour",
             "Cdp": "cdp",
+            "Entry": "entry",
             "seed_database": "seeding",
         },
     )
 
-__all__ = ["Application", "Cdp", "seed_database"]
+__all__ = ["Application", "Behaviour", "Cdp", "Entry", "seed_database"]

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from core.application.behaviour import answers_of, behaviours_of, entries_of
 from core.application.cdp import Cdp
 from core.application.pipeline import Pipeline
 from core.attribution.scheme import Scheme
@@ -25,6 +26,7 @@ from core.delivery.outbox import Outbox
 from core.delivery.queue import Inbox
 from core.delivery.receiver import Receiver
 from core.ledger.fitter import Runner, inline
+from core.metrics.profile import thresholds_with
 from core.metrics.profiler import LatencyProfiler
 from core.query.cache import QueryCache
 from core.query.database import Database
@@ -65,7 +67,8 @@ class Application:
         query_cache: QueryCache | None = None,
     ) -> None:
         tiers = scenario.tiers
-        self.profiler = LatencyProfiler(clock)
+        kinds = scenario.metrics.table.kinds
+        self.profiler = LatencyProfiler(clock, thresholds=thresholds_with(kinds))
         lease = backlog.lease if backlog is not None and inbox is None else None
         self.queries = Queries(
             database, clock, self.profiler, lease=lease, parameters=scheme.parameters
@@ -97,6 +100,7 @@ class Application:
             )
             for _ in range(scenario.topology.isolates)
         ]  # fmt: skip
+        behaviours = behaviours_of(scenario.endpoints)
         self.cdp = Cdp(
             self.caches,
             self.queries,
@@ -105,7 +109,9 @@ class Application:
             ttls=tiers.l2.ttl,
             request_scope=tiers.l1.scope == "request",
             tags=tiers.tags,
+            own=entries_of(behaviours),
         )
+        self.answers = answers_of(scenario.endpoints, behaviours, self.cdp)
 
     def _retain(self, task: asyncio.Task[Any]) -> None:
         self._background[task] = None

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from core.application.documents import channels_document, credits_document, journey_document
+from core.application.entry import Entry
 from core.attribution.scheme import Scheme
 from core.caching.keys import cache_key
-from core.caching.policy import CacheType, Text
+from core.caching.policy import CacheType, Codec, Text
 from core.errors import InputError
 from core.query.queries import Queries
 from core.scenario.tiers import Ttls
@@ -54,21 +57,32 @@ class _UserCodec:
         return User(str(segment), str(profile))
 
 
+_NONE: Mapping[str, Entry] = MappingProxyType({})
+
+
 class Unusable(InputError):
     """A conversion that was stored with data no credit can be computed from."""
 
 
-def cache_types(ttls: Ttls) -> dict[str, CacheType]:
-    """Return the cache types of the application by name, with their TTLs."""
-    codecs: dict[str, Any] = {
-        "security_config": _SiteCodec(),
-        "lookup_data": _UserCodec(),
-        "attribution": Text(),
-        "user_journeys": Text(),
-        "channel_metrics": Text(),
-    }
+CODECS: Mapping[str, tuple[str, Codec[Any]]] = {
+    "security_config": ("config", _SiteCodec()),
+    "lookup_data": ("lookup", _UserCodec()),
+    "attribution": ("attribution", Text()),
+    "user_journeys": ("journey", Text()),
+    "channel_metrics": ("channels", Text()),
+}
+"""What the keys of the CDP's cache types begin with, and how their values are written, by name."""
+
+
+def cache_types(ttls: Ttls, own: Mapping[str, Entry]) -> dict[str, CacheType[Any]]:
+    """Return the cache types of the application by name, with their TTLs.
+
+    own: the entries of those that are not the CDP's; their keys begin with the type's name.
+    """
+    codecs = {**CODECS, **{name: (name, entry.codec) for name, entry in own.items()}}
     return {
-        name: CacheType(name=name, ttl=ttls.of(name), codec=codec) for name, codec in codecs.items()
+        name: CacheType(name=name, ttl=ttls.of(name), codec=codec, prefix=prefix)
+        for name, (prefix, codec) in codecs.items()
     }
 
 
@@ -105,13 +119,17 @@ class CacheEntries:
     """How the entries of the application's caches are made: their types, tags and values.
 
     tags: whether entries can be invalidated by tag: site:ID, user:ID, conversion:ID, model:NAME.
+    own: entries of other cache types than the CDP's, by name.
     """
 
-    __slots__ = ("_has_tags", "_queries", "types")
+    __slots__ = ("_has_tags", "_queries", "own", "types")
 
-    def __init__(self, queries: Queries, *, ttls: Ttls, tags: bool = False) -> None:
+    def __init__(
+        self, queries: Queries, *, ttls: Ttls, tags: bool = False, own: Mapping[str, Entry] = _NONE
+    ) -> None:
         self._queries = queries
-        self.types = cache_types(ttls)
+        self.own = own
+        self.types = cache_types(ttls, own)
         self._has_tags = tags
 
     def tags(self, what: str, identifier: str) -> tuple[str, ...]:
@@ -149,6 +167,21 @@ class CacheEntries:
         rows = await self._queries.channel_performance(model)
         return channels_document(rows, model, scheme)
 
-    def kind(self, name: str) -> CacheType:
+    def tags_of(self, entry: Entry, arguments: tuple[str, ...]) -> tuple[str, ...]:
+        """Return under which tag *entry* of *arguments* can be invalidated."""
+        return self.tags(entry.tag, arguments[0]) if entry.tag and arguments else ()
+
+    def own_key(self, cache_type: str, arguments: tuple[str, ...]) -> str:
+        """Return the whole key of the own entry of *cache_type* for *arguments*."""
+        make, kind = self.own[cache_type].key, self.types[cache_type]
+        if make is None:
+            return cache_key(kind.prefix or kind.name, *arguments)
+        return kind.key(make(*arguments))
+
+    async def load_own(self, entry: Entry, arguments: tuple[str, ...]) -> Any:
+        """Return the value of *entry* for *arguments* from the database."""
+        return await entry.load(self._queries, *arguments)
+
+    def kind(self, name: str) -> CacheType[Any]:
         """Return a cache type by name."""
         return self.types[name]

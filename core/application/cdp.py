@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 from core.application.cache_entries import (
+    CODECS,
     CacheEntries,
     attribution_key,
     channels_key,
@@ -13,6 +14,7 @@ from core.application.cache_entries import (
     site_key,
     user_key,
 )
+from core.application.entry import Entry
 from core.attribution.models import DATA_DRIVEN
 from core.caching.read import MISSED
 from core.caching.tiered import TieredCache
@@ -36,8 +38,11 @@ class Cdp:
     """The application on one process: one tiered cache per isolate, shared queries and queue.
 
     current: the scheme that credit is shared out by. tags: whether entries can be invalidated by
-    tag: site:ID, user:ID, conversion:ID, model:NAME.
+    tag: site:ID, user:ID, conversion:ID, model:NAME. own: entries of cache types that endpoints of
+    one's own bring, by name.
     """
+
+    CACHE_TYPES: ClassVar[tuple[str, ...]] = tuple(CODECS)
 
     __slots__ = (
         "_current",
@@ -61,12 +66,13 @@ class Cdp:
         ttls: Ttls,
         request_scope: bool,
         tags: bool = False,
+        own: Mapping[str, Entry] | None = None,
     ) -> None:
         self._isolates = isolates
         self._queries = queries
         self._inbox = inbox
         self._current = current
-        self.entries = CacheEntries(queries, ttls=ttls, tags=tags)
+        self.entries = CacheEntries(queries, ttls=ttls, tags=tags, own=own or {})
         self._types = self.entries.types
         self._security = self._types["security_config"]
         self._lookup = self._types["lookup_data"]
@@ -154,3 +160,22 @@ class Cdp:
                 span, "channels", self.entries.tags("model", model),
             )  # fmt: skip
         return document
+
+    def reading(self, name: str, cache_type: str) -> Callable[..., Awaitable[Any]]:
+        """Return what reads entries of *cache_type*, which an endpoint of one's own brings.
+
+        It is a coroutine function of (span, isolate, *arguments); the read is noted under *name*.
+        """
+        entries, entry, kind = self.entries, self.entries.own[cache_type], self._types[cache_type]
+
+        async def read(span: Span, isolate: int, *arguments: str) -> Any:
+            cache, key = self.cache(isolate), entries.own_key(cache_type, arguments)
+            value = cache.peek(kind, key, span, name)
+            if value is MISSED:
+                value = await cache.fetch(
+                    kind, key, lambda: entries.load_own(entry, arguments),
+                    span, name, entries.tags_of(entry, arguments),
+                )  # fmt: skip
+            return value
+
+        return read

@@ -10,14 +10,16 @@ from core.attribution.journeys import journeys_of
 from core.attribution.scheme import Scheme
 from core.clock import DATA_EPOCH_MS
 from core.errors import InputError
-from core.ledger.fitted_models import keep_model, newest_row
+from core.ledger.fitted_models import keep_model, stored_scheme
 from core.ledger.processor import attribution_commands
 from core.ledger.recount import restate
 from core.ledger.sample import fit_newest
 from core.query import statements
 from core.query.statements import journeys_under
 from core.scenario.attribution import Attribution
-from core.scenario.population import Population, SiteRow
+from core.scenario.population import Population, SiteRow, populate
+from core.scenario.scenario import Scenario
+from core.scenario.workload import Workload
 
 _Event = tuple[str, str, str, str, int, None, str | None]
 
@@ -59,11 +61,20 @@ def seed_database(
     )
     found = connection.execute(statement.sql, (parameters.lookback_ms,))
     journeys = journeys_of(found, parameters.milestones)
-    scheme = Scheme(parameters, newest_row(connection))
+    scheme = stored_scheme(connection, parameters)
     results = ((journey, scheme.credits(journey)) for journey in journeys)
     for command, rows in attribution_commands(results, scheme, DATA_EPOCH_MS):
         connection.executemany(command.sql, rows)
     connection.execute("COMMIT")
+
+
+def seed_for(connection: sqlite3.Connection, scenario: Scenario, workload: Workload) -> Scheme:
+    """Let the database hold what *workload* asks for, as `seed_database` does.
+
+    Return the scheme that is in force then: a service and its simulation begin with the same.
+    """
+    seed_database(connection, populate(scenario, workload), scenario.attribution)
+    return stored_scheme(connection, scenario.attribution.parameters())
 
 
 def is_filled(connection: sqlite3.Connection) -> bool:
@@ -93,7 +104,7 @@ def bring_up_to_date(connection: sqlite3.Connection, attribution: Attribution, n
     falls back, as `Scheme.fallback` says, until a later fit succeeds.
     """
     parameters = attribution.parameters()
-    scheme = Scheme(parameters, newest_row(connection))
+    scheme = stored_scheme(connection, parameters)
     if attribution.fit_every and not scheme.is_fitted:
         try:
             model = fit_newest(connection, attribution)
@@ -101,5 +112,5 @@ def bring_up_to_date(connection: sqlite3.Connection, attribution: Attribution, n
             pass  # what visitors sent must not keep a service from starting
         else:
             keep_model(connection, model, now_ms)
-            scheme = Scheme(parameters, newest_row(connection))
+            scheme = stored_scheme(connection, parameters)
     restate(connection, scheme, now_ms)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from core.application.behaviour import behaviours_of, entries_of
 from core.application.cache_entries import (
     CacheEntries,
     attribution_key,
@@ -13,17 +14,17 @@ from core.application.cache_entries import (
     site_key,
     user_key,
 )
-from core.attribution.models import MODELS
 from core.attribution.scheme import Scheme
 from core.caching.envelope import seal
 from core.caching.kv import KVStore, StoreItem
 from core.caching.tiered import TieredCache
 from core.clock import Clock, ManualClock
 from core.emulation.kv import DelayedKV
+from core.endpoint import Endpoint, Read
 from core.metrics.profiler import LatencyProfiler
 from core.query.database import Database
 from core.query.queries import Queries
-from core.scenario.population import conversion_id, model_of, user_id
+from core.scenario.population import ARGUMENTS, conversion_id, model_name, site_id, user_id
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import WarmState
 
@@ -44,7 +45,13 @@ class Warmer:
         queries = Queries(database, clock, profiler, parameters=scheme.parameters)
         self._scheme = scheme
         tiers = scenario.tiers
-        self._entries = CacheEntries(queries, ttls=tiers.l2.ttl, tags=tiers.tags)
+        own = entries_of(behaviours_of(scenario.endpoints))
+        self._entries = CacheEntries(queries, ttls=tiers.l2.ttl, tags=tiers.tags, own=own)
+        self._arguments = {
+            read.cache_type: _arguments(endpoint, read)
+            for endpoint in scenario.endpoints
+            for read in endpoint.reads
+        }
         self._types = self._entries.types
         self._stale_bound = scenario.tiers.stale_bound
         l3 = scenario.tiers.l3
@@ -140,10 +147,14 @@ class Warmer:
 
     async def _load(self, cache_type: str, subject: int) -> tuple[str, Any, tuple[str, ...]]:
         entries, scheme = self._entries, self._scheme
+        if (own := entries.own.get(cache_type)) is not None:
+            arguments = tuple(of(subject) for of in self._arguments[cache_type])
+            value = await entries.load_own(own, arguments)
+            return entries.own_key(cache_type, arguments), value, entries.tags_of(own, arguments)
         if cache_type == "security_config":
-            site = f"s{subject}"
+            site = site_id(subject)
             return site_key(site), await entries.load_site(site), entries.tags("site", site)
-        user, model = user_id(subject), MODELS[model_of(subject)]
+        user, model = user_id(subject), model_name(subject)
         if cache_type == "lookup_data":
             return user_key(user), await entries.load_user(user), entries.tags("user", user)
         if cache_type == "user_journeys":
@@ -155,3 +166,10 @@ class Warmer:
         credits = await entries.load_attribution(conversion, model, scheme)
         key = attribution_key(conversion, scheme.key_end(model))
         return key, credits, entries.tags("conversion", conversion)
+
+
+def _arguments(endpoint: Endpoint, read: Read) -> tuple[Callable[[int], str], ...]:
+    """Return what makes the arguments of *read* from the number of what it is about."""
+    if read.key == "subject":
+        return tuple(ARGUMENTS[name] for name in endpoint.arguments)
+    return (site_id,) if read.key == "site" else ()

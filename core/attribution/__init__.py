@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from core.attribution.account import Account, ChannelRow, attribute
     from core.attribution.fitted import FittedModel, fit
     from core.attribution.journeys import Journey
+    from core.attribution.model import Model, Touches
     from core.attribution.models import DATA_DRIVEN, HEURISTICS, MODELS, touch_credits
     from core.attribution.parameters import Parameters
     from core.attribution.path_file import read_paths
@@ -24,6 +25,8 @@ else:  # mypy would take any name for one that this offers
             "FittedModel": "fitted",
             "fit": "fitted",
             "Journey": "journeys",
+            "Model": "model",
+            "Touches": "model",
             "DATA_DRIVEN": "models",
             "HEURISTICS": "models",
             "MODELS": "models",
@@ -42,8 +45,10 @@ __all__ = [
     "ChannelRow",
     "FittedModel",
     "Journey",
+    "Model",
     "Parameters",
     "Paths",
+    "Touches",
     "attribute",
     "fit",
     "read_paths",

@@ -10,14 +10,15 @@ import numpy as np
 
 from core.attribution.fitted import MIN_CONVERSIONS, FittedModel, fit
 from core.attribution.fused import Credit, Engine, share_credit
-from core.attribution.markov import Transitions, count_transitions
-from core.attribution.models import DATA_DRIVEN, MODELS, check_model
+from core.attribution.model import Model
+from core.attribution.models import BUILT_IN, DATA_DRIVEN, known_model
 from core.attribution.names import direct_notice, is_absent
 from core.attribution.parameters import OTHER, Parameters
 from core.attribution.paths import Floats, Paths, merged_channels, under_direct_rule
+from core.attribution.transitions import Transitions, count_transitions
 from core.errors import InputError
 
-WITHOUT_TIMES = "time_decay is left out: the paths have no times"
+WITHOUT_TIMES = "{} is left out: the paths have no times"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,33 +84,47 @@ class Account:
         }
 
 
-def chosen_models(names: Sequence[str], *, has_times: bool) -> tuple[tuple[str, ...], list[str]]:
-    """Return the models for *names*, all of them if there are none, and what to say about it.
+def chosen_models(
+    asked: Sequence[str | Model], *, has_times: bool
+) -> tuple[tuple[Model, ...], list[str]]:
+    """Return the models *asked* for, the seven if there are none, and what to say about it.
 
-    Raise InputError for an unknown model, one named twice, or time_decay where there are no times.
+    Raise InputError for an unknown model, one named twice, or one that needs times where there are
+    none.
     """
+    models = [known_model(model) for model in asked]
+    names = [model.name for model in models]
     for name in names:
-        check_model(name)
-        if list(names).count(name) > 1:
+        if names.count(name) > 1:
             raise InputError(f"model {name} is named twice; name each once")
+    said = [f"{model.name}: {model.title}" for model in models if model.name not in BUILT_IN]
     if has_times:
-        return tuple(names) or MODELS, []
-    if "time_decay" in names:
-        others = ", ".join(model for model in MODELS if model != "time_decay")
-        raise InputError(
-            f"model time_decay needs times, which aggregated paths do not have; use {others}"
-        )
-    if names:
-        return tuple(names), []
-    return tuple(model for model in MODELS if model != "time_decay"), [WITHOUT_TIMES]
+        return tuple(models or BUILT_IN.values()), said
+    timeless = [model for model in BUILT_IN.values() if not model.needs_times]
+    for model in models:
+        if model.needs_times:
+            others = ", ".join(model.name for model in timeless)
+            raise InputError(
+                f"model {model.name} needs times, which aggregated paths do not have; use {others}"
+            )
+    if models:
+        return tuple(models), said
+    left_out = [model.name for model in BUILT_IN.values() if model.needs_times]
+    return tuple(timeless), [WITHOUT_TIMES.format(" and ".join(left_out))]
+
+
+def own_ones(models: Sequence[Model]) -> tuple[Model, ...]:
+    """Return those of *models* that are none of the seven."""
+    return tuple(model for model in models if model.name not in BUILT_IN)
 
 
 def attribute(
-    paths: Paths, parameters: Parameters | None = None, *, models: Sequence[str] = ()
+    paths: Paths, parameters: Parameters | None = None, *, models: Sequence[str | Model] = ()
 ) -> Account:
-    """Return the account of *paths* under *models* (default: all that they allow).
+    """Return the account of *paths* under *models* (default: those of the seven that they allow).
 
-    parameters: of the models, by default their own defaults. Raise InputError for models that
+    models: names of the seven, and models of one's own. parameters: of the models, by default their
+    own defaults. Raise InputError for models that
     cannot be used.
     """
     return account_of(paths, parameters or Parameters(), models=models)
@@ -119,7 +134,7 @@ def account_of(
     paths: Paths,
     parameters: Parameters,
     *,
-    models: Sequence[str] = (),
+    models: Sequence[str | Model] = (),
     with_nulls: bool = True,
     minimum: int = MIN_CONVERSIONS,
     most: int | None = None,
@@ -132,7 +147,7 @@ def account_of(
     """
     chosen, notices = chosen_models(models, has_times=paths.times_ms is not None)
     fitted = None
-    if DATA_DRIVEN in chosen:
+    if any(model.needs_weights for model in chosen):
         seen = transitions_of(paths, parameters, with_nulls=with_nulls)
         fitted = fit(
             seen, parameters, window=time_window(paths), minimum=minimum, most=most
@@ -140,8 +155,10 @@ def account_of(
     credit = share_credit(
         paths, parameters,
         weights=None if fitted is None else fitted.weights_of(paths.channels), engine=engine,
+        own=own_ones(chosen),
     )  # fmt: skip
-    return account_from([credit], chosen, parameters, fitted, notices)
+    names = [model.name for model in chosen]
+    return account_from([credit], names, parameters, fitted, notices)
 
 
 def transitions_of(paths: Paths, parameters: Parameters, *, with_nulls: bool = True) -> Transitions:

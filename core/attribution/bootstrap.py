@@ -11,10 +11,10 @@ import numpy as np
 from core.attribution.account import transitions_of
 from core.attribution.fitted import fit
 from core.attribution.fused import share_credit
-from core.attribution.markov import with_others_merged
 from core.attribution.models import DATA_DRIVEN
 from core.attribution.parameters import OTHER, Parameters
 from core.attribution.paths import Floats, Paths, under_direct_rule
+from core.attribution.transitions import with_others_merged
 from core.context import Purpose
 from core.streams import Stream
 

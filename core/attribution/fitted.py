@@ -11,16 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from core.attribution.markov import (
-    Removal,
-    Transitions,
-    is_too_large,
-    removal_effects,
-    with_rare_merged,
-)
+from core.attribution.markov import Removal, is_too_large, removal_effects
 from core.attribution.models import weights_of
 from core.attribution.parameters import Parameters
 from core.attribution.paths import Floats
+from core.attribution.transitions import Transitions, with_rare_merged
 from core.errors import InputError
 
 MIN_CONVERSIONS = 10

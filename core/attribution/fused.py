@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from importlib.util import find_spec
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from core.attribution.models import DATA_DRIVEN, HEURISTICS, MODELS
+from core.attribution.model import Model, Touches
+from core.attribution.models import BUILT_IN
 from core.attribution.parameters import Parameters
-from core.attribution.paths import Floats, Integers, Paths, under_direct_rule
+from core.attribution.paths import Floats, Paths, under_direct_rule
+from core.attribution.vectorised import Converting
 from core.errors import InputError
 
 Engine = Literal["auto", "numpy", "numba"]
 
 RELATIVE_ERROR = 1e-12
 """How far apart two engines may be: they differ in the last bit of a power of two."""
+
+_SLACK = 1e-9  # how far from 1 the credits of a path may sum up to
 
 _WORTH_COMPILED = 5_000_000  # touches; below, NumPy is done before numba is loaded
 
@@ -80,33 +83,37 @@ def share_credit(
     weights: Floats | None = None,
     keep: bool = False,
     engine: Engine = "auto",
+    own: Sequence[Model] = (),
 ) -> Credit:
-    """Return the credit of every model that *paths* allow, computed in one pass.
+    """Return the credit of every model that *paths* allow, the seven in one pass, then *own* ones.
 
-    Without times there is no time_decay; without *weights*, the removal effect of each channel,
-    no data_driven. Per channel and model, the totals are the sums over the touches in their order.
-    With *keep* the credit of every touch is kept too. Engines agree within RELATIVE_ERROR.
+    Without times there is none of models that need them; without *weights*, the removal effect of
+    each channel, no data_driven. Per channel and model, the totals are the sums over the touches in
+    their order. With *keep* the credit of every touch is kept too. Engines agree within
+    RELATIVE_ERROR; models of one's own are computed in NumPy, or path by path, whatever the engine.
     """
     if weights is not None and len(weights) != len(paths.channels):
         raise ValueError("one weight per channel is needed")
     paths = under_direct_rule(paths, parameters.direct)
+    rest = (*_NOT_COMPILED, *own)
+    models = (*_COMPILED, *rest)
     if chosen_engine(engine, len(paths.codes)) == "numba":
         from core.attribution.compiled import seven_models
 
         totals, credits = seven_models(paths, parameters, weights, keep=keep)
+        if rest:
+            more, kept = _one_by_one(rest, paths, parameters, weights, keep=keep)
+            totals = np.concatenate((totals, more), axis=1)
+            if credits is not None and kept is not None:
+                credits = np.concatenate((credits, kept), axis=1)
     else:
-        totals, credits = _seven_models(paths, parameters, weights, keep=keep)
+        totals, credits = _one_by_one(models, paths, parameters, weights, keep=keep)
     has_touch = paths.lengths > 0
-    columns = [
-        column
-        for column, model in enumerate(MODELS)
-        if (model != "time_decay" or paths.times_ms is not None)
-        and (model != DATA_DRIVEN or weights is not None)
-    ]
-    is_complete = len(columns) == len(MODELS)
+    columns = [column for column, model in enumerate(models) if _is_possible(model, paths, weights)]
+    is_complete = len(columns) == len(models)
     return Credit(
         channels=paths.channels,
-        models=tuple(MODELS[column] for column in columns),
+        models=tuple(models[column].name for column in columns),
         conversions=totals[0, columns],
         values=totals[1, columns],
         attributed=float(paths.conversions[has_touch].sum()),
@@ -118,27 +125,46 @@ def share_credit(
     )
 
 
-def _seven_models(
-    paths: Paths, parameters: Parameters, weights: Floats | None, *, keep: bool
+_COMPILED = tuple(BUILT_IN[name] for name in (
+    "last_click", "first_click", "linear", "time_decay", "u_shape", "w_shape", "data_driven",
+))  # fmt: skip
+"""The models of the compiled pass, in the order of its columns."""
+
+_NOT_COMPILED = tuple(model for model in BUILT_IN.values() if model not in _COMPILED)
+
+
+def _is_possible(model: Model, paths: Paths, weights: Floats | None) -> bool:
+    if model.needs_times and paths.times_ms is None:
+        return False
+    return not model.needs_weights or weights is not None
+
+
+def _one_by_one(
+    models: Sequence[Model],
+    paths: Paths,
+    parameters: Parameters,
+    weights: Floats | None,
+    *,
+    keep: bool,
 ) -> tuple[Floats, Floats | None]:
     """Return totals of shape (2, models, channels) and credits of shape (touches, models)."""
-    chosen = _Converting(paths)
-    totals = np.zeros((2, len(MODELS), len(paths.channels)))
-    kept = np.zeros((len(paths.codes), len(MODELS))) if keep else None
+    chosen = Converting(paths)
+    totals = np.zeros((2, len(models), len(paths.channels)))
+    kept = np.zeros((len(paths.codes), len(models))) if keep else None
     if not len(chosen.codes):
         return totals, kept
     conversions = np.repeat(chosen.conversions, chosen.lengths)
     values = np.repeat(chosen.values, chosen.lengths)
-    for number, model in enumerate((*HEURISTICS, DATA_DRIVEN)):
-        if model in ("last_click", "first_click"):
-            ends = chosen.last if model == "last_click" else chosen.first
+    for number, model in enumerate(models):
+        if not _is_possible(model, paths, weights):
+            continue
+        if model.name in ("last_click", "first_click"):  # one touch a path needs no products
+            ends = chosen.last if model.name == "last_click" else chosen.first
             codes, shares = chosen.codes[ends], (chosen.conversions, chosen.values)
             if kept is not None:
                 kept[ends if chosen.touches is None else chosen.touches[ends], number] = 1.0
         else:
-            credits = _credits(model, chosen, parameters, weights)
-            if credits is None:
-                continue
+            credits = credits_of(model, chosen, paths.channels, parameters, weights)
             codes, shares = chosen.codes, (credits * conversions, credits * values)
             if kept is not None:
                 kept[slice(None) if chosen.touches is None else chosen.touches, number] = credits
@@ -149,112 +175,61 @@ def _seven_models(
     return totals, kept
 
 
-class _Converting:
-    """The paths that converted and have a touch, with the ends and the length of each."""
+def credits_of(
+    model: Model,
+    chosen: Converting,
+    channels: Sequence[str],
+    parameters: Parameters,
+    weights: Floats | None,
+) -> Floats:
+    """Return the credit of each touch of *chosen* under *model*, in its fastest form.
 
-    def __init__(self, paths: Paths) -> None:
-        lengths = paths.lengths
-        is_chosen = (lengths > 0) & ((paths.conversions != 0) | (paths.values != 0))
-        self.touches: Integers | None = None  # where they are among all; None: everywhere
-        self.codes, self.times = paths.codes, paths.times_ms
-        self.lengths, self.first = lengths, paths.offsets[:-1]
-        self.conversions, self.values = paths.conversions, paths.values
-        self.lead, self.opportunity = paths.lead, paths.opportunity
-        if not is_chosen.all():
-            self.touches = np.flatnonzero(np.repeat(is_chosen, lengths))
-            self.codes = paths.codes[self.touches]
-            self.times = None if paths.times_ms is None else paths.times_ms[self.touches]
-            self.lengths = lengths[is_chosen]
-            self.first = np.cumsum(self.lengths) - self.lengths
-            self.conversions, self.values = paths.conversions[is_chosen], paths.values[is_chosen]
-            self.lead = None if paths.lead is None else paths.lead[is_chosen]
-            self.opportunity = None if paths.opportunity is None else paths.opportunity[is_chosen]
-        self.last = self.first + self.lengths - 1
-
-    @cached_property
-    def owner(self) -> Integers:
-        """The path of each touch."""
-        return np.repeat(np.arange(len(self.lengths)), self.lengths)
-
-    def normalised(self, weights: Floats) -> Floats:
-        """Return *weights* over their sum in each path; equal shares where all are 0."""
-        # Added up one after the other, as the compiled engine does: reduceat adds in pairs.
-        sums = np.bincount(self.owner, weights=weights, minlength=len(self.lengths))
-        is_zero = sums <= 0
-        if is_zero.any():
-            weights = np.where(np.repeat(is_zero, self.lengths), 1.0, weights)
-            sums = np.where(is_zero, self.lengths, sums)
-        return weights / np.repeat(sums, self.lengths)
+    Raise InputError if a model of one's own does not share out each path whole.
+    """
+    if model.vectorised is None:
+        return path_by_path(model, chosen, channels, parameters, weights)
+    credits = model.vectorised(chosen, parameters, weights)
+    if model.name in BUILT_IN:
+        return credits
+    credits = np.asarray(credits, dtype=np.float64)
+    if credits.shape != chosen.codes.shape:
+        raise InputError(
+            f"model {model.name} gives {credits.size:,} credits for {len(chosen.codes):,} touches; "
+            "its vectorised form returns one for each"
+        )
+    sums = np.bincount(chosen.owner, weights=credits, minlength=len(chosen.lengths))
+    if not (np.all(np.abs(sums - 1) <= _SLACK) and np.all(credits >= 0)):
+        raise InputError(
+            f"model {model.name} does not share out each path whole; its vectorised form gives "
+            "each touch a credit of at least 0, and 1 together"
+        )
+    return credits
 
 
-def _credits(
-    model: str, chosen: _Converting, parameters: Parameters, weights: Floats | None
-) -> Floats | None:
-    """Return the credit of each touch, None if the model needs what is not known."""
-    lengths = chosen.lengths
-    if model == "linear":
-        return np.repeat(1.0 / lengths, lengths)
-    if model == "u_shape":
-        return _u_shape(chosen, parameters)
-    if model == "w_shape":
-        return _w_shape(chosen, parameters)
-    if model == "time_decay":
-        if chosen.times is None:
-            return None
-        # Counted from the youngest touch: its weight is 1, so no sum can underflow to 0.
-        ages = chosen.times - np.repeat(chosen.times[chosen.last], lengths)
-        return chosen.normalised(np.exp2(ages / float(parameters.half_life_ms)))
-    return None if weights is None else chosen.normalised(weights[chosen.codes])
-
-
-def _u_shape(chosen: _Converting, parameters: Parameters) -> Floats:
-    first, middle, last = parameters.u_shape
-    lengths = chosen.lengths
-    ends = [first, last]
-    of_two = [end / sum(ends) for end in ends] if sum(ends) > 0 else [0.5, 0.5]
-    credits = np.repeat(middle / np.maximum(lengths - 2, 1), lengths)
-    # The last touch is written after the first: of a single one it is the last word.
-    for places, share, pair in (
-        (chosen.first, first, of_two[0]),
-        (chosen.last, last, of_two[1]),
+def path_by_path(
+    model: Model,
+    chosen: Converting,
+    channels: Sequence[str],
+    parameters: Parameters,
+    weights: Floats | None,
+) -> Floats:
+    """Return the credit of each touch of *chosen* by the plain form of *model*."""
+    names = [channels[code] for code in chosen.codes.tolist()]
+    times = [] if chosen.times is None else chosen.times.tolist()
+    effects = [] if weights is None else weights[chosen.codes].tolist()
+    nowhere = [-1] * len(chosen.lengths)
+    leads = nowhere if chosen.lead is None else chosen.lead.tolist()
+    opportunities = nowhere if chosen.opportunity is None else chosen.opportunity.tolist()
+    found: list[float] = []
+    for start, length, lead, opportunity in zip(
+        chosen.first.tolist(), chosen.lengths.tolist(), leads, opportunities, strict=True
     ):
-        credits[places] = np.where(lengths == 1, 1.0, np.where(lengths == 2, pair, share))
-    return credits
-
-
-def _w_shape(chosen: _Converting, parameters: Parameters) -> Floats:
-    first, middle, last, others = parameters.w_shape
-    lengths = chosen.lengths
-    at_middle, has_middle = (lengths - 1) // 2, lengths > 2
-    at_last = lengths - 1
-    if chosen.lead is not None:
-        at_middle = np.where(chosen.lead >= 0, chosen.lead, at_middle)
-        has_middle = has_middle | (chosen.lead >= 0)
-    if chosen.opportunity is not None:
-        at_last = np.where(chosen.opportunity >= 0, chosen.opportunity, at_last)
-    milestones = (
-        1
-        + (at_last != 0).astype(np.int64)
-        + (has_middle & (at_middle != 0) & (at_middle != at_last))
-    )
-    rest = lengths - milestones
-    credits = np.repeat(np.where(rest > 0, others / np.maximum(rest, 1), 0.0), lengths)
-    marked = (chosen.first + at_middle)[has_middle]
-    for places in (chosen.first, chosen.first + at_last, marked):
-        credits[places] = 0.0
-    credits[chosen.first] += first
-    credits[chosen.first + at_last] += last
-    credits[marked] += middle
-    is_short: NDArray[np.bool_] = ~(has_middle & (rest > 0))
-    if is_short.any():
-        touches = np.repeat(is_short, lengths)
-        short = _Short(lengths[is_short])
-        credits[touches] = short.normalised(credits[touches])
-    return credits
-
-
-class _Short(_Converting):
-    """Paths whose shape lacks a part: its share goes to the others in proportion."""
-
-    def __init__(self, lengths: Integers) -> None:
-        self.lengths = lengths
+        end = start + length
+        touches = Touches(
+            times_ms=times[start:end], channels=names[start:end], parameters=parameters,
+            lead=None if lead < 0 else lead,
+            opportunity=None if opportunity < 0 else opportunity,
+            weights=effects[start:end],
+        )  # fmt: skip
+        found += model.shares(touches)
+    return np.array(found)

@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from core.caching.invalidation import Invalidator, Removed
     from core.caching.invalidation_log import InvalidationLog, Selector
     from core.caching.keys import cache_key
-    from core.caching.kv import KVStore, MemoryKV, StoreItem
+    from core.caching.kv import KVStore, MemoryKV, NullKV, StoreItem
     from core.caching.memory import MemoryCache
     from core.caching.policy import CachePolicy, CacheType, Codec, Json, Text
     from core.caching.redis_kv import RedisKV
+    from core.caching.stores import L2Store
     from core.caching.tiered import TieredCache
 else:  # mypy would take any name for one that this offers
     __getattr__, __dir__ = front_door(
@@ -30,6 +31,7 @@ else:  # mypy would take any name for one that this offers
             "cache_key": "keys",
             "KVStore": "kv",
             "MemoryKV": "kv",
+            "NullKV": "kv",
             "StoreItem": "kv",
             "MemoryCache": "memory",
             "CachePolicy": "policy",
@@ -38,6 +40,7 @@ else:  # mypy would take any name for one that this offers
             "Json": "policy",
             "Text": "policy",
             "RedisKV": "redis_kv",
+            "L2Store": "stores",
             "TieredCache": "tiered",
         },
     )
@@ -52,8 +55,10 @@ __all__ = [
     "Invalidator",
     "Json",
     "KVStore",
+    "L2Store",
     "MemoryCache",
     "MemoryKV",
+    "NullKV",
     "RedisKV",
     "Removed",
     "Selector",

@@ -8,16 +8,15 @@ from typing import Any
 
 from core.caching import stale
 from core.caching.envelope import Envelope
-from core.caching.frozen import freeze
 from core.caching.invalidation_log import LOADED, Selector
 from core.caching.isolate import Isolate
-from core.caching.policy import CacheType
+from core.caching.policy import CacheType, V
 from core.caching.read import MISSED, Load, Read
 from core.context import Span
 from core.errors import StoreError
 from core.wire import BYPASS, L2_HIT, MISS, NEGATIVE
 
-LoadMany = Callable[[Sequence[str]], Awaitable[Mapping[str, Any]] | Mapping[str, Any]]
+LoadMany = Callable[[Sequence[str]], Awaitable[Mapping[str, V | None]] | Mapping[str, V | None]]
 """Loads the values of keys, as a coroutine function or a plain one.
 
 A key that it leaves out, or gives None, has no value.
@@ -26,9 +25,9 @@ A key that it leaves out, or gives None, has no value.
 
 async def get_many(
     cache: Isolate,
-    kind: CacheType,
+    kind: CacheType[Any],
     keys: Sequence[str],
-    load: LoadMany,
+    load: LoadMany[Any],
     span: Span | None,
     name: str,
     tags: tuple[str, ...],
@@ -53,7 +52,7 @@ async def get_many(
     return values, [read for read in reads if values[read.key] is MISSED]
 
 
-def _one(load: LoadMany, key: str) -> Load:
+def _one(load: LoadMany[Any], key: str) -> Load:
     async def load_one() -> Any:
         found = load((key,))
         return (await found if isawaitable(found) else found).get(key)
@@ -61,7 +60,7 @@ def _one(load: LoadMany, key: str) -> Load:
     return load_one
 
 
-async def _lead(cache: Isolate, reads: Sequence[Read], load: LoadMany) -> dict[str, Any]:
+async def _lead(cache: Isolate, reads: Sequence[Read], load: LoadMany[Any]) -> dict[str, Any]:
     """Read the keys of *reads*, which lead flights, for everybody who waits for one of them."""
     try:
         return await _read(cache, reads, load)
@@ -73,7 +72,7 @@ async def _lead(cache: Isolate, reads: Sequence[Read], load: LoadMany) -> dict[s
         raise
 
 
-async def _read(cache: Isolate, reads: Sequence[Read], load: LoadMany) -> dict[str, Any]:
+async def _read(cache: Isolate, reads: Sequence[Read], load: LoadMany[Any]) -> dict[str, Any]:
     outcome, envelopes = MISS, list[Envelope | None]()
     started = cache.now()
     try:
@@ -99,7 +98,7 @@ async def _read(cache: Isolate, reads: Sequence[Read], load: LoadMany) -> dict[s
 
 
 async def _load(
-    cache: Isolate, reads: Sequence[Read], load: LoadMany, outcome: int
+    cache: Isolate, reads: Sequence[Read], load: LoadMany[Any], outcome: int
 ) -> dict[str, Any]:
     stamp, loading = cache.invalidator.log.load(), cache.now()
     cache.statistics.loads += 1
@@ -108,7 +107,7 @@ async def _load(
         loaded = load(tuple(read.key for read in reads))
         found = await loaded if isawaitable(loaded) else loaded
         stamp = LOADED.get() or stamp
-        values = {read.key: freeze(found.get(read.key)) for read in reads}
+        values = {read.key: read.kind.frozen(found.get(read.key)) for read in reads}
         kept = [
             cache.keep_loaded(read.kind, read.key, values[read.key], stamp, loading, read.tags)
             for read in reads
@@ -136,12 +135,12 @@ async def _load(
 
 
 async def set_many(
-    cache: Isolate, kind: CacheType, values: Mapping[str, Any], tags: tuple[str, ...]
+    cache: Isolate, kind: CacheType[Any], values: Mapping[str, Any], tags: tuple[str, ...]
 ) -> None:
     """Do what `TieredCache.set_many` says."""
     if not values:
         return
-    frozen = {key: freeze(value) for key, value in values.items()}
+    frozen = {key: kind.frozen(value) for key, value in values.items()}
     target = Selector(keys=tuple(frozen))
     cache.invalidator.forget(target)  # loads in flight began before this
     stamp, now = cache.invalidator.log.load(), cache.now()
@@ -151,3 +150,14 @@ async def set_many(
     await cache.l2.write(*(item for item in items.values() if item is not None))
     await cache.l2.drop(*(key for key, item in items.items() if item is None))
     await cache.invalidator.publish(target)
+
+
+def as_written(load: LoadMany[V], written: Mapping[str, str]) -> LoadMany[V]:
+    """Return *load* for whole keys, which *written* maps to the keys that *load* is given."""
+
+    async def load_whole(keys: Sequence[str]) -> dict[str, V | None]:
+        loaded = load(tuple(written[key] for key in keys))
+        found = await loaded if isawaitable(loaded) else loaded
+        return {key: found.get(written[key]) for key in keys}
+
+    return load_whole

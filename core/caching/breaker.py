@@ -1,4 +1,4 @@
-"""The circuit breaker: after failures in a row a store is left alone for a while."""
+"""The circuit breaker: after failures in a row it blocks a store for a while."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class CircuitBreaker:
         self.openings = 0
 
     def allows(self, now: float) -> bool:
-        """Return whether an operation may be tried at *now*; True promises to try it."""
+        """Return whether an operation may be tried at *now*; the caller tries it after True."""
         if self.is_closed:
             return True
         if now < self._retry_at:
             return False
-        # One probe; should it never tell how it ended, another follows.
+        # One probe; if its end is never reported, another one follows.
         self._retry_at = now + self._open_for
         return True
 

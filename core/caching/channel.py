@@ -1,4 +1,4 @@
-"""How caches learn that another one, in this process or elsewhere, invalidated something."""
+"""Channels that carry invalidations to the other caches, in this process or elsewhere."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class InvalidationChannel(Protocol):
-    """Messages to everybody who listens now; whoever does not, misses them."""
+    """Messages to the current listeners; a cache that does not listen misses them."""
 
     async def publish(self, message: bytes) -> int:
         """Send *message*; return how many others it was handed to. StoreError if it failed."""
@@ -16,8 +16,8 @@ class InvalidationChannel(Protocol):
     async def listen(self, on_message: Callable[[bytes], None], on_gap: Callable[[], None]) -> None:
         """Return once messages arrive, which are passed to *on_message* until `close`.
 
-        *on_gap* is called when messages may have been missed: after every reconnection. One's own
-        messages may arrive too. Raise StoreError if there is no connection to begin with, and
+        *on_gap* is called when messages may have been missed: after every reconnection. The cache's
+        own messages may arrive, too. Raise StoreError if there is no connection to begin with, and
         ValueError if this channel listens already.
         """
         ...
@@ -28,7 +28,7 @@ class InvalidationChannel(Protocol):
 
 
 class LocalBus:
-    """What connects the `LocalChannel`s of one process.
+    """The bus between the `LocalChannel`s of one process.
 
     deliver: runs a delivery now or later; without it, before `publish` returns.
     """
@@ -44,19 +44,19 @@ class LocalBus:
         on_message: Callable[[bytes], None],
         on_gap: Callable[[], None],
     ) -> None:
-        """Let *listener* hear; ValueError if it does already."""
+        """Deliver messages to *listener*; ValueError if it listens already."""
         if listener in self._listeners:
             raise ValueError("this channel listens already")
         self._listeners[listener] = on_message
         self._gaps[listener] = on_gap
 
     def leave(self, listener: LocalChannel) -> None:
-        """Let *listener* hear nothing more, not even what is on its way."""
+        """Deliver nothing more to *listener*, not even messages that are on their way."""
         self._listeners.pop(listener, None)
         self._gaps.pop(listener, None)
 
     def send(self, sender: LocalChannel, message: bytes) -> int:
-        """Pass *message* to all but *sender*; return how many they are."""
+        """Pass *message* to all listeners but *sender*; return their number."""
         others = [listener for listener in self._listeners if listener is not sender]
 
         def delivery() -> None:
@@ -74,7 +74,7 @@ class LocalBus:
 
 
 class LocalChannel:
-    """The place of one cache on a bus of its process; it does not hear itself."""
+    """One cache's connection to the bus of its process; it receives no messages of its own."""
 
     def __init__(self, bus: LocalBus) -> None:
         self._bus = bus

@@ -59,7 +59,7 @@ def seal(
     return _START.pack(_MAGIC, crc32(body)) + body
 
 
-def unseal(kind: CacheType, data: bytes) -> Envelope:
+def unseal(kind: CacheType[Any], data: bytes) -> Envelope:
     """Return what `seal` wrote; ValueError if *data* is anything else."""
     try:
         magic, checksum, absent, loaded_ms, expires_ms, microseconds, length = _unpack(data)

@@ -1,4 +1,4 @@
-"""Single-flight: the loads in flight of an isolate, and who waits for them."""
+"""Single-flight: the loads in flight of an isolate, and the requests that wait for them."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Flight:
         return waiter
 
     def resolve(self, value: Any) -> None:
-        """Answer who waits, in the order of their arrival."""
+        """Answer the waiting requests, in the order of their arrival."""
         for waiter in self._followers:
             if not waiter.done():
                 waiter.set_result(value)
 
     def fail(self, error: BaseException) -> None:
-        """Pass *error* to who waits; one that is no Exception means that the leader was ended."""
+        """Pass *error* to the waiting requests; one that is no Exception ended the leader only."""
         failure = error if isinstance(error, Exception) else LeaderLeft()
         for waiter in self._followers:
             if not waiter.done():
@@ -51,12 +51,12 @@ class Flights(dict[str, Flight]):
         return flight
 
     def end(self, flight: Flight) -> None:
-        """Let nobody join *flight* any more."""
+        """Take *flight* away, so that no request joins it any more."""
         if self.get(flight.key) is flight:
             del self[flight.key]
 
     def forget(self, target: Selector) -> None:
-        """Let nobody join a load of what *target* names; those who wait are answered."""
+        """Take the flights of *target* away; the requests that wait for them are answered."""
         if target.prefix is not None:
             overtaken = [key for key in self if key.startswith(target.prefix)]
         elif target.tag is not None:

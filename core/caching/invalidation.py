@@ -1,4 +1,4 @@
-"""Invalidation: what is forgotten in every isolate of a process, in L2, and in other processes."""
+"""Invalidation in every isolate of a process, in L2, and in other processes."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ class InvalidationTarget(Protocol):
 
 
 class Invalidator:
-    """Invalidates for all isolates of one process, and tells the other processes.
+    """Invalidates for all isolates of one process, and notifies the other processes.
 
     After `invalidate` returns, or has failed, no read of these isolates is answered with a value
-    that was loaded before; of loads in other processes their clocks tell, to a millisecond. Other
-    processes learn of it over *channel*. Without one, or while it is cut off, what their L1 holds
-    lives on for at most its l1_ttl, and a write to L2 that was overtaken on its way for at most
+    that was loaded before. Loads in other processes are ordered by their clocks, to a millisecond.
+    Other processes receive it over *channel*. Without a channel, or while it is cut off, entries of
+    their L1 live on for at most l1_ttl, and a write to L2 that was overtaken on its way for at most
     the entry's TTL; to both, a policy that serves stale values adds its bound, and with
     stale_if_error L1 too goes on until the end of the TTL while L2 or loads fail.
 
-    name: tells this process's messages from those of others; ValueError if a channel has none.
+    name: marks this process's messages; ValueError if there is a channel and no name.
     """
 
     def __init__(
@@ -64,11 +64,11 @@ class Invalidator:
         self.unheard = 0
 
     def add(self, isolate: InvalidationTarget) -> None:
-        """Let *isolate* forget what is invalidated from now on."""
+        """Apply invalidations to *isolate* from now on."""
         self._isolates.append(isolate)
 
     async def listen(self) -> None:
-        """Take what other processes invalidate; StoreError if the channel cannot be reached."""
+        """Apply invalidations of other processes; StoreError if the channel cannot be reached."""
         if self._channel is not None:
             await self._channel.listen(self.apply, self.bridge_gap)
 
@@ -101,7 +101,7 @@ class Invalidator:
         return sum(isolate.forget(target) for isolate in self._isolates)
 
     async def publish(self, target: Selector) -> None:
-        """Tell the other processes; a channel that fails is counted in `unheard`."""
+        """Notify the other processes; `unheard` counts failures of the channel."""
         if self._channel is None:
             return
         message = {
@@ -120,7 +120,7 @@ class Invalidator:
         return await self._kv.delete(*target.keys)
 
     def apply(self, message: bytes) -> None:
-        """Forget what another process says it invalidated; what cannot be read is everything."""
+        """Forget what another process invalidated; an unreadable message forgets everything."""
         try:
             data = json.loads(message)
             if data["from"] == self._name:
@@ -132,7 +132,7 @@ class Invalidator:
         self.forget(target)
 
     def bridge_gap(self) -> None:
-        """Messages may have been missed: no L1 keeps anything, nor what is being loaded."""
+        """Empty every L1 and refuse loads in flight, because messages may have been missed."""
         self.gaps += 1
         self.log.bar_loads()
         for isolate in self._isolates:

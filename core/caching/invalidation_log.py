@@ -1,4 +1,4 @@
-"""Which loads are too old: what was invalidated when, for as long as L2 may serve older values."""
+"""The log of invalidations: refuses older loads, for as long as L2 may serve older values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ something that an earlier load had read."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selector:
-    """What an invalidation names: keys, or everything with a prefix, or everything with a tag."""
+    """What an invalidation names: whole keys, or everything with a prefix, or with a tag."""
 
     keys: tuple[str, ...] = ()
     prefix: str | None = None
@@ -41,8 +41,8 @@ class _Record(NamedTuple):
 class InvalidationLog:
     """The invalidations of one process, on a clock that orders them against its loads.
 
-    Loads and invalidations of the same millisecond are told apart: a load that begins after an
-    invalidation has a later stamp, one that began before it has not. now_ms: epoch milliseconds;
+    Stamps order loads and invalidations of the same millisecond: a load that begins after an
+    invalidation has a later stamp, a load that began before it has not. now_ms: epoch milliseconds;
     horizon: seconds for which L2 may go on to serve a value that was loaded before.
     """
 
@@ -88,7 +88,7 @@ class InvalidationLog:
         return stamp
 
     def invalidate(self, target: Selector) -> None:
-        """Refuse from now on what was loaded before, here or elsewhere."""
+        """Refuse from now on values that were loaded before, here or elsewhere."""
         now = self._now_ms()
         stamp = self._last_invalidation = max(now, self._last_load, self._last_invalidation)
         self._forget(now)
@@ -104,7 +104,7 @@ class InvalidationLog:
             self._oldest = max(self._oldest, self._drop())
 
     def clear(self) -> None:
-        """Refuse nothing that stores hold from now on: they have been emptied."""
+        """Refuse no stored value any more: the stores have been emptied."""
         for table in (self._keys, self._prefixes, self._tags):
             table.clear()
         self._records.clear()
@@ -142,7 +142,7 @@ class InvalidationLog:
         self._records.append(_Record(table, name, stamp))
 
     def _forget(self, now: int) -> None:
-        """Drop what no store can serve an older value for."""
+        """Drop records whose older values no store can serve any more."""
         records = self._records
         while records and records[0].stamp + self._horizon_ms < now:
             self._drop()

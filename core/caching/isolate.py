@@ -1,4 +1,4 @@
-"""The state of one isolate's cache, and what is done with a single entry of it."""
+"""The state of one isolate's cache, and the operations on a single entry."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from typing import Any
 from core.caching.breaker import CircuitBreaker
 from core.caching.envelope import Envelope, seal
 from core.caching.flights import Flights
-from core.caching.frozen import freeze
 from core.caching.invalidation import Invalidator
 from core.caching.invalidation_log import LOADED, InvalidationLog, Selector
-from core.caching.kv import KVStore, StoreItem
+from core.caching.kv import KVStore, NullKV, StoreItem
 from core.caching.lifetime import Lifetime
 from core.caching.memory import MemoryCache
 from core.caching.policy import CachePolicy, CacheType
 from core.caching.read import MISSED, Read
 from core.caching.second_tier import SecondTier
 from core.caching.statistics import NEGATIVE_COLUMN, OUTCOME_MASK, STALE_COLUMN, TieredStatistics
-from core.clock import Clock, epoch_ms
+from core.clock import Clock, SystemClock, epoch_ms
 from core.context import Purpose, Span
 from core.wire import L1_HIT, NEGATIVE, STALE
+
+MAX_ENTRIES, MAX_BYTES = 10_000, 16_000_000
+"""The bounds of L1 where the caller gives none."""
 
 DEFAULT_HORIZON = 90_000.0
 """Seconds for which invalidations are remembered where the caller gives no Invalidator."""
@@ -36,6 +38,7 @@ class Isolate:
     """
 
     __slots__ = (
+        "_kinds",
         "_log",
         "_origin_ms",
         "_outcomes",
@@ -54,17 +57,23 @@ class Isolate:
 
     def __init__(
         self,
-        l1: MemoryCache,
-        kv: KVStore,
-        clock: Clock,
-        policy: CachePolicy,
+        l1: MemoryCache | None = None,
+        kv: KVStore | None = None,
+        clock: Clock | None = None,
+        policy: CachePolicy | None = None,
         *,
         retain: Callable[[asyncio.Task[Any]], None] | None = None,
         breaker: CircuitBreaker | None = None,
         invalidator: Invalidator | None = None,
         uniform: Callable[[Purpose], float] | None = None,
     ) -> None:
+        if l1 is None:
+            l1 = MemoryCache(max_entries=MAX_ENTRIES, max_bytes=MAX_BYTES)
+        kv = NullKV() if kv is None else kv
+        clock = SystemClock() if clock is None else clock
+        policy = CachePolicy() if policy is None else policy
         self.l1 = l1
+        self._kinds: dict[str, CacheType[Any]] = {}
         self._origin_ms = clock.origin_ms
         self.now = clock.now
         self.policy = policy
@@ -92,10 +101,12 @@ class Isolate:
         )
         self.flights = Flights()
 
-    def peek(self, kind: CacheType, key: str, span: Span | None = None, name: str = "") -> Any:
-        """Return the value of *key* if L1 has it, None where it knows there is none, or MISSED.
+    def peek(self, kind: CacheType[Any], key: str, span: Span | None = None, name: str = "") -> Any:
+        """Return the value of a whole key if L1 has it, None for a known absence, or MISSED.
 
-        The part of `get` that never waits; after MISSED, `fetch` is the rest.
+        This is the part of `get` that never waits; after MISSED, `fetch` is the rest. *key* is
+        `kind.key(...)`. `peek` does not check that, as a check would cost a tenth of a hit; `fetch`
+        does.
         """
         clock = self.now  # a local: calling an attribute that holds a function is slow
         now = clock()
@@ -104,25 +115,43 @@ class Isolate:
             if span is not None:
                 span.stages.append(("l1", clock() - now))
             return MISSED
-        value, code = entry.value, L1_HIT
+        value = entry.value
         counts = self._outcomes[kind.name]
         counts[L1_HIT] += 1
         if value is None:
             counts[NEGATIVE_COLUMN] += 1
-            code |= NEGATIVE
         if span is not None:
             span.stages.append(("l1", clock() - now))
-            span.reads.append((name, code))
+            span.reads.append((name, L1_HIT if value is not None else L1_HIT | NEGATIVE))
         return value
 
+    def claim(self, kind: CacheType[Any]) -> None:
+        """Take *kind* as the type of its prefix in this cache.
+
+        Raise ValueError if another type has the prefix already: they would share entries.
+        """
+        known = self._kinds.setdefault(kind.prefix, kind)
+        if known is kind:
+            return
+        if known.name != kind.name:
+            raise ValueError(
+                f"the cache types {known.name!r} and {kind.name!r} have the prefix "
+                f"{kind.prefix!r}; give one of them another prefix"
+            )
+        if type(known.codec) is not type(kind.codec):
+            raise ValueError(
+                f"the cache type {kind.name!r} has the codec {type(known.codec).__name__} and the "
+                f"codec {type(kind.codec).__name__}; give one of them another name"
+            )
+
     def answer(self, read: Read, value: Any) -> None:
-        """Answer who waits for the flight that *read* leads; nobody joins it any more."""
+        """Answer the requests that wait for the flight of *read*; no other joins it any more."""
         if (flight := read.flight) is not None:
             self.flights.end(flight)
             flight.resolve(value)
 
     async def load(self, read: Read) -> tuple[Any, StoreItem | None]:
-        """Load a value into L1; return it and what is to be put into L2."""
+        """Load a value into L1; return it and the item for L2."""
         statistics, kind = self.statistics, read.kind
         loading = self.now()
         stamp = self._log.load(self._origin_ms + int(loading * 1000))
@@ -130,7 +159,7 @@ class Isolate:
         try:
             LOADED.set(stamp)
             found = read.load()
-            value = freeze(await found if isawaitable(found) else found)
+            value = kind.frozen(await found if isawaitable(found) else found)
             stamp = LOADED.get() or stamp
         except Exception:
             statistics.load_errors += 1
@@ -139,7 +168,7 @@ class Isolate:
 
     def keep_loaded(
         self,
-        kind: CacheType,
+        kind: CacheType[Any],
         key: str,
         value: Any,
         stamp: int,
@@ -236,7 +265,7 @@ class Isolate:
 
 
 def _keeper() -> Callable[[asyncio.Task[Any]], None]:
-    """Return what holds on to tasks until they are done: the event loop itself does not."""
+    """Return a function that keeps tasks alive until they are done; the event loop does not."""
     tasks: set[asyncio.Task[Any]] = set()
 
     def retain(task: asyncio.Task[Any]) -> None:

@@ -97,6 +97,35 @@ class TagIndex:
         return list(self._keys.get(tag, ()))
 
 
+class NullKV:
+    """The store of a cache without L2: it keeps nothing."""
+
+    __slots__ = ()
+
+    async def get(self, *keys: str) -> list[bytes | None]:
+        """Return None for each of *keys*."""
+        return [None] * len(keys)
+
+    async def put(self, *items: StoreItem) -> None:
+        """Keep nothing; ValueError unless every ttl is more than 0 s."""
+        require_life(items)
+
+    async def delete(self, *keys: str) -> int:
+        """Return 0: none of *keys* was there."""
+        return 0
+
+    async def delete_prefix(self, prefix: str) -> int:
+        """Return 0: no key was there."""
+        return 0
+
+    async def delete_tag(self, tag: str) -> int:
+        """Return 0: no key was there."""
+        return 0
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+
 class MemoryKV:
     """A store in this process's memory whose time is an argument."""
 

@@ -1,4 +1,4 @@
-"""How long a value may be served: its stay in L1, its TTL, and what the policy allows beyond."""
+"""How long a value may be served: its stay in L1, its TTL, and the policy's stale bounds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ chance of one before that is e^-16."""
 
 
 class Standing(Enum):
-    """What may be done with a value that L1 retains."""
+    """How a value that L1 retains may be served."""
 
     FRESH = "serve it; it may be renewed early"
     STALE = "serve it while it is renewed"

@@ -15,7 +15,7 @@ _MIN_CHUNK = 64
 
 
 class Life(NamedTuple):
-    """What an entry needs beyond its expiry; times are absolute, in seconds of the clock."""
+    """The further times and the tags of an entry; times are absolute, in seconds of the clock."""
 
     until: float
     """The entry is kept (see `MemoryCache.retained`) until then, not before its expiry."""
@@ -47,7 +47,7 @@ class Entry(float):
 
 @dataclass(slots=True)
 class MemoryStatistics:
-    """How often each thing happened since the cache was made."""
+    """The counts of a memory cache since it was made."""
 
     hits: int = 0
     misses: int = 0

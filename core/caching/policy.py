@@ -1,23 +1,26 @@
-"""What a tiered cache is told: its switches, and what each type of entry holds."""
+"""The settings of a tiered cache: its policy, its cache types and their codecs."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
 
 from core.caching.frozen import freeze
 
+V = TypeVar("V")
+Served = TypeVar("Served")
 
-class Codec(Protocol):
+
+class Codec(Protocol[V]):
     """How values of one cache type are written to L2 and read back, as immutable objects."""
 
-    def encode(self, value: Any) -> bytes:
+    def encode(self, value: V) -> bytes:
         """Return *value* as bytes."""
         ...
 
-    def decode(self, data: bytes) -> Any:
-        """Return the value of *data*; ValueError if it is none."""
+    def decode(self, data: bytes) -> V:
+        """Return the value of *data*; ValueError if *data* holds none."""
         ...
 
 
@@ -51,17 +54,59 @@ class Json:
             raise ValueError("brackets nest too deeply") from None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheType:
-    """What a kind of key holds: its name, how long L2 keeps it (seconds) and its codec."""
+_JSON = Json()
+
+
+# Without slots: Python 3.11 cannot make `CacheType[User](...)` of a frozen, slotted dataclass.
+@dataclass(frozen=True, kw_only=True)
+class CacheType(Generic[V]):
+    """A type of entries: a name, a time to live (seconds), and the codec of values of type V.
+
+    The keys of a type begin with its prefix and ':', so that no two types share an entry. The
+    prefix is the name unless another is given; ValueError if it is empty or holds a ':'.
+    """
 
     name: str
-    ttl: float
-    codec: Codec
+    ttl: float = 60.0
+    codec: Codec[V] = _JSON
+    prefix: str = ""
+    start: str = field(init=False, repr=False, compare=False)
+    """What the whole keys of this type begin with."""
+    end: str = field(init=False, repr=False, compare=False)
+    """The first text that sorts behind all whole keys of this type."""
 
     def __post_init__(self) -> None:
         if self.ttl <= 0:
             raise ValueError(f"the TTL of {self.name} is {self.ttl}; it is more than 0 s")
+        prefix = self.prefix or self.name
+        if not prefix or ":" in prefix:
+            raise ValueError(
+                f"the keys of the cache type {self.name!r} would begin with {prefix!r}; "
+                "a prefix is not empty and holds no ':'"
+            )
+        for name, text in (("prefix", prefix), ("start", f"{prefix}:"), ("end", f"{prefix};")):
+            object.__setattr__(self, name, text)  # ';' follows ':'
+
+    def key(self, key: str) -> str:
+        """Return the whole key of *key*: *key* itself if it begins with the prefix and ':'."""
+        return key if self.start <= key < self.end else self.start + key
+
+    def frozen(self, value: V | None) -> V | None:
+        """Return *value* as its readers are served it (see `freeze`); TypeError if it cannot be."""
+        frozen: V | None = freeze(value)
+        return frozen
+
+
+class Serves(Protocol[Served]):
+    """A cache type as its readers see it: a `CacheType[V]` serves V or None.
+
+    mypy could not find V in a read of V or None that is passed on to another generic function,
+    such as `asyncio.gather`.
+    """
+
+    def frozen(self, value: Served) -> Served:
+        """Return *value* as its readers are served it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +130,7 @@ class CachePolicy:
     off what is less, and for 100 keys a read at most.
     """
 
-    l1_ttl: float
+    l1_ttl: float = 60.0
     negative_ttl: float = 30.0
     single_flight: bool = True
     await_put: bool = False

@@ -1,4 +1,4 @@
-"""One read of a tiered cache: what is asked for, and who takes down what happened."""
+"""One read of a tiered cache: its key, its loader, and the span that notes its outcome."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 from core.caching.flights import Flight
 from core.caching.policy import CacheType
-from core.context import CURRENT, SLOTS, Operation, Span
+from core.context import CURRENT, Operation, Span
 
 MISSED: Any = object()
-"""In place of a value where a tier has nothing that it may answer with."""
+"""In place of a value: the tier has none that it may serve."""
 
 Load = Callable[[], Awaitable[Any]] | Callable[[], Any]
 """Loads one value, as a coroutine function or a plain one; None: there is none."""
 
 
 class Read:
-    """What is asked for, how it is loaded, and the span and name under which it is noted.
+    """A whole key, its loader, and the span and name under which the read is noted.
 
     flight: what others join while this read leads; None if it does not.
     """
@@ -26,7 +26,7 @@ class Read:
 
     def __init__(
         self,
-        kind: CacheType,
+        kind: CacheType[Any],
         key: str,
         load: Load,
         span: Span | None,
@@ -44,13 +44,13 @@ class Read:
     def begin(self) -> None:
         """Let the store operations that follow belong to this read."""
         if self.span is not None:
-            CURRENT.set(Operation(self.span, SLOTS[self.name]))
+            CURRENT.set(Operation(self.span, self.span.slots[self.name]))
 
     def begin_apart(self) -> None:
-        """Let them belong to this read's address, on a span that the request does not see."""
+        """Let them belong to this read's address, on a span outside of the request."""
         if self.span is not None:
-            own = Span(self.span.row, is_batch=self.span.is_batch)
-            CURRENT.set(Operation(own, SLOTS[self.name]))
+            own = type(self.span)(self.span.row, is_batch=self.span.is_batch)
+            CURRENT.set(Operation(own, own.slots[self.name]))
 
     def note_stage(self, stage: str, seconds: float) -> None:
         """Note how long a stage took."""

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeout
 
 from core.errors import InputError, StoreError, StoreTimeout
+from core.texts import without_secrets
 
 
 class RedisCalls:
@@ -85,15 +86,7 @@ def redis_client(url: str, *, retries: int, max_connections: int) -> redis.Redis
             raise ValueError("no path of a socket")
     except (ValueError, TypeError) as error:
         raise InputError(
-            f"--redis {_without_secrets(url)}: not usable; write it as redis://127.0.0.1:6379/0 "
+            f"--redis {without_secrets(url)}: not usable; write it as redis://127.0.0.1:6379/0 "
             "or unix:///run/redis.sock"
         ) from error
     return client
-
-
-def _without_secrets(url: str) -> str:
-    scheme = url.partition("://")[0]
-    if "?" in url:
-        return f"{scheme}://..."  # a password may stand on either side of it
-    _, at, place = url.rpartition("@")
-    return f"{scheme}://...@{place}" if at else url

@@ -1,4 +1,4 @@
-"""L2 as an isolate sees it: envelopes, a soft time limit, a circuit breaker, and no old values."""
+"""L2 of an isolate: envelopes, a soft time limit, a circuit breaker, and no old values."""
 
 from __future__ import annotations
 
@@ -56,10 +56,12 @@ class SecondTier:
         self._is_edge = is_edge
         self._retain = retain
 
-    async def read(self, kind: CacheType, key: str, can_fall_back: bool = False) -> Envelope | None:
+    async def read(
+        self, kind: CacheType[Any], key: str, can_fall_back: bool = False
+    ) -> Envelope | None:
         """Return what L2 has for *key*; None if it is missing or unusable.
 
-        Raise StoreError if L2 fails, is too slow, or is left alone after failures.
+        Raise StoreError if L2 fails or is too slow, or if the breaker is open.
         """
         if not self.breaker.is_closed:
             self._ask_breaker()
@@ -77,7 +79,7 @@ class SecondTier:
             self.breaker.succeed()
         return None if data is None else self._open(kind, key, data, bars)
 
-    async def read_many(self, kind: CacheType, keys: Sequence[str]) -> list[Envelope | None]:
+    async def read_many(self, kind: CacheType[Any], keys: Sequence[str]) -> list[Envelope | None]:
         """Return what L2 has for each of *keys*, as `read` does, in as few reads as it takes."""
         if not self.breaker.is_closed:
             self._ask_breaker()
@@ -99,7 +101,7 @@ class SecondTier:
     def _ask_breaker(self) -> None:
         if not self.breaker.allows(self._now()):
             self._statistics.l2_skipped += 1
-            raise StoreError("L2 is left alone after failures")
+            raise StoreError("the circuit breaker of L2 is open")
 
     def _fail(self) -> None:
         self._statistics.l2_errors += 1
@@ -125,7 +127,7 @@ class SecondTier:
             raise answer
         return answer
 
-    def _open(self, kind: CacheType, key: str, data: bytes, bars: int) -> Envelope | None:
+    def _open(self, kind: CacheType[Any], key: str, data: bytes, bars: int) -> Envelope | None:
         """Return what is in *data*, which was asked for after *bars* bars of loads."""
         statistics, log = self._statistics, self._log
         statistics.l2_bytes_read += len(data)
@@ -177,7 +179,7 @@ class SecondTier:
 
 
 async def _settle(kv: KVStore, key: str, ended: asyncio.Future[bool]) -> bytes | StoreError | None:
-    """Read *key*, then resolve *ended*; a failure that comes too late is nobody's any more."""
+    """Read *key*, then resolve *ended*; return a failure, because a late one has no reader."""
     try:
         (data,) = await kv.get(key)
     except StoreError as error:

@@ -1,4 +1,4 @@
-"""What a tiered cache counts; plain integers, so that a hit allocates nothing."""
+"""The counts of a tiered cache: plain integers, so that a hit allocates nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Outcomes(dict[str, list[int]]):
 
 @dataclass(slots=True)
 class TieredStatistics:
-    """What happened behind L1 since the cache was made.
+    """The events behind L1 since the cache was made.
 
     l2_reads, l2_writes: operations sent; l2_errors: reads that failed or took too long, of which
     l2_late met the soft limit; l2_skipped: reads and writes that an open breaker kept from L2;

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from core.doors import front_door
 
 if TYPE_CHECKING:
-    from core.delivery.backlog import Backlog, BacklogStatus, DeadLetter
+    from core.delivery.backlog import Backlog
     from core.delivery.forwarder import Forwarder
+    from core.delivery.leases import BacklogStatus, DeadLetter
     from core.delivery.outbox import Outbox
     from core.delivery.poller import Poller
     from core.delivery.queue import ConversionQueue
@@ -17,8 +18,8 @@ else:  # mypy would take any name for one that this offers
         __name__,
         {
             "Backlog": "backlog",
-            "BacklogStatus": "backlog",
-            "DeadLetter": "backlog",
+            "BacklogStatus": "leases",
+            "DeadLetter": "leases",
             "Forwarder": "forwarder",
             "Outbox": "outbox",
             "Poller": "poller",

@@ -7,9 +7,9 @@ wait until a time, where random numbers come from, and what a CPU is.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from math import inf
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from core.context import CURRENT, Purpose
 from core.emulation.executions import Reservations
@@ -17,11 +17,10 @@ from core.emulation.faults import FaultSchedule
 from core.emulation.platform import Platform
 from core.errors import Refused, StoreError, StoreTimeout
 from core.query.database import Command, Database, Row
-from core.query.statements import Statement
+from core.query.statement import Statement
 from core.scenario.tiers import L3
 
 _T = TypeVar("_T")
-
 
 _L3_EXECUTION = Purpose.L3_EXECUTION
 _L3_FATE = Purpose.L3_FATE
@@ -59,35 +58,25 @@ class DelayedDatabase:
         self.operations = 0
         self.errors = 0
 
-    async def read(self, statement: Statement, parameters: Sequence[object]) -> list[Row]:
-        """Return the rows of *statement* after its round trip, queueing and execution."""
-        platform, tier = self._platform, self._tier
-        sent = platform.charge("l3")
-        trip, execution = self._trip_time(), self._read_time()
-        if self._faults.faults:
-            execution, failed = self._with_faults(sent, execution)
-        else:
-            failed = False
-        limit = sent + tier.timeout
-        arrives = sent + trip / 2
-        await platform.until(arrives if arrives <= limit else limit)
-        done = self._reserve(trip, execution, limit)
-        if failed:
-            rows = []
-        elif self._takes_time:
-            rows = await self._within(limit, self._database.read(statement, parameters))
-        else:
-            rows = await self._database.read(statement, parameters)
-        await platform.until(done)
-        if failed or done >= limit:
-            self._fail(done >= limit)
-        return rows
+    # Neither is a coroutine of its own: each step of an operation would pass one frame more.
 
-    async def write(self, *commands: Command) -> list[int]:
+    def read(
+        self, statement: Statement, parameters: Sequence[object]
+    ) -> Coroutine[Any, Any, list[Row]]:
+        """Return the rows of *statement* after its round trip, queueing and execution."""
+        return self._operate(self._read_time, statement, parameters)
+
+    def write(self, *commands: Command) -> Coroutine[Any, Any, list[int]]:
         """Run *commands* in one transaction after their round trip, queueing and execution."""
+        return self._operate(self._write_time, None, commands)
+
+    async def _operate(
+        self, execution_time: Callable[[], float], query: Statement | None, given: Sequence[Any]
+    ) -> Any:
+        """Read *query* with the parameters *given*; without one, write the commands *given*."""
         platform, tier = self._platform, self._tier
         sent = platform.charge("l3")
-        trip, execution = self._trip_time(), self._write_time()
+        trip, execution = self._trip_time(), execution_time()
         if self._faults.faults:
             execution, failed = self._with_faults(sent, execution)
         else:
@@ -97,15 +86,15 @@ class DelayedDatabase:
         await platform.until(arrives if arrives <= limit else limit)
         done = self._reserve(trip, execution, limit)
         if failed:
-            changed = []
-        elif self._takes_time:
-            changed = await self._within(limit, self._database.write(*commands))
-        else:
-            changed = await self._database.write(*commands)
-        await platform.until(done)
-        if failed or done >= limit:
+            await platform.until(done)
             self._fail(done >= limit)
-        return changed
+        database = self._database
+        operation = database.write(*given) if query is None else database.read(query, given)
+        result = await (self._within(limit, operation) if self._takes_time else operation)
+        await platform.until(done)
+        if done >= limit:
+            self._fail(True)
+        return result
 
     def _with_faults(self, sent: float, execution: float) -> tuple[float, bool]:
         execution, failed = self._faults.apply("l3", sent, execution, _L3_FATE, self._platform)

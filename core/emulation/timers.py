@@ -7,32 +7,16 @@ asyncio's timers are used and the errors say so.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import heapq
-import os
-import sys
 from collections.abc import Awaitable
-from contextlib import suppress
 from itertools import count
 
-from core.clock import SystemClock
+from core.clock import SystemClock, TimerDescriptor
 
-_CLOCK_MONOTONIC = 1
-_TFD_NONBLOCK = 0o4000
-_TFD_TIMER_ABSTIME = 1
 _NEVER = float("inf")
 _LEAD_LIMIT = 0.0005
 _LEAD_GAIN = 0.005
 _STALL = 0.005
-
-
-class _Time(ctypes.Structure):
-    _fields_ = (
-        ("interval_s", ctypes.c_long),
-        ("interval_ns", ctypes.c_long),
-        ("s", ctypes.c_long),
-        ("ns", ctypes.c_long),
-    )
 
 
 class Timers:
@@ -50,14 +34,13 @@ class Timers:
         self._lead = 0.00005
         self.waits = 0
         self.error_seconds = 0.0
-        self._descriptor: int | None = None
-        self._time = _Time()
-        if sys.platform == "linux":
-            self._libc = ctypes.CDLL(None, use_errno=True)
-            descriptor = self._libc.timerfd_create(_CLOCK_MONOTONIC, _TFD_NONBLOCK)
-            if descriptor >= 0:
-                self._descriptor = descriptor
-                asyncio.get_running_loop().add_reader(descriptor, self._ring)
+        self._descriptor: TimerDescriptor | None
+        try:
+            self._descriptor = TimerDescriptor()
+        except OSError:
+            self._descriptor = None
+        else:
+            asyncio.get_running_loop().add_reader(self._descriptor.fd, self._ring)
 
     def until(self, when: float) -> Awaitable[None]:
         """Return a future that is done at *when* seconds of the clock, or now if that is past."""
@@ -76,17 +59,11 @@ class Timers:
             delay = when - self._lead - self._clock.now()
             asyncio.get_running_loop().call_later(max(0.0, delay), self._ring)
             return
-        absolute = max(when - self._lead, 1e-9)
-        self._time.s = int(absolute)
-        self._time.ns = max(1, int((absolute - int(absolute)) * 1e9))
-        self._libc.timerfd_settime(
-            self._descriptor, _TFD_TIMER_ABSTIME, ctypes.byref(self._time), None
-        )
+        self._descriptor.arm(max(when - self._lead, 1e-9))
 
     def _ring(self) -> None:
         if self._descriptor is not None:
-            with suppress(BlockingIOError):
-                os.read(self._descriptor, 8)
+            self._descriptor.clear()
         self._armed = _NEVER
         now = self._clock.now()
         while self._heap and self._heap[0][0] - self._lead <= now:
@@ -106,6 +83,6 @@ class Timers:
         """Let go of the timer; futures that wait stay undone."""
         self._heap.clear()
         if self._descriptor is not None:
-            asyncio.get_running_loop().remove_reader(self._descriptor)
-            os.close(self._descriptor)
+            asyncio.get_running_loop().remove_reader(self._descriptor.fd)
+            self._descriptor.close()
             self._descriptor = None

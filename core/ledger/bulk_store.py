@@ -21,7 +21,7 @@ from core.errors import InputError
 from core.ledger.connections import Writer, rows_of, transaction
 from core.ledger.one_by_one import Stored, store_singly
 from core.ledger.path_reader import UnusableRow, events_at_most, read_paths, user_ranges
-from core.query import statements
+from core.query import queue_statements, scan_statements, statements
 
 RANGE_EVENTS = 50_000
 """Events of a range of users, more only where one user has more: what a transaction is bounded by,
@@ -69,10 +69,12 @@ def _store_range(
     connection: Writer, scheme: Scheme, users: _Users, now_ms: int, *, forwards: bool
 ) -> Stored:
     parameters = scheme.parameters
-    if not rows_of(connection, statements.WAITING_IN_RANGE, *users):
+    if not rows_of(connection, scan_statements.WAITING_IN_RANGE, *users):
         return Stored()  # nobody has to wait for a look
     with transaction(connection):
-        waiting = {name for (name,) in rows_of(connection, statements.WAITING_IN_RANGE, *users)}
+        waiting = {
+            name for (name,) in rows_of(connection, scan_statements.WAITING_IN_RANGE, *users)
+        }
         try:
             found = read_paths(connection, parameters, users=users, with_ids=True)
         except UnusableRow:
@@ -89,8 +91,8 @@ def _store_range(
         names = [(name,) for name, _ in order]
         marks = [(scheme.parameters_key, scheme.number, name) for name, _ in order]
         for statement, rows in (
-            (statements.DEQUEUE, names),
-            (statements.DROP_DEAD_LETTER, names),
+            (queue_statements.DEQUEUE, names),
+            (queue_statements.DROP_DEAD_LETTER, names),
             (statements.INSERT_CREDITS, _credit_rows(paths, parameters, credit)),
             (statements.ADD_TO_CHANNEL, _channel_rows(paths, credit, now_ms)),
         ):
@@ -100,7 +102,7 @@ def _store_range(
             due: list[tuple[object, ...]] = [
                 (name, document, now_ms, now_ms, None, name) for name, document in deliveries
             ]
-            connection.executemany(statements.FORWARD.sql, due)
+            connection.executemany(queue_statements.FORWARD.sql, due)
         connection.executemany(statements.MARK_PROCESSED.sql, marks)
     return Stored(
         conversions=len(paths),

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 from core.errors import InputError
 from core.ledger.provenance import leave_out_invented
-from core.query.statements import HAS_TABLE, Statement
+from core.query.statement import Statement
+from core.query.statements import HAS_TABLE
 
 
 class Reader(Protocol):

@@ -8,7 +8,7 @@ from typing import Any
 
 from core.attribution.scheme import Scheme
 from core.clock import Clock
-from core.context import BATCH_SLOTS, CURRENT, SLOTS, Operation, Span
+from core.context import BATCH_SLOTS, CURRENT, Operation, Span
 from core.errors import StoreError
 from core.query.queries import Queries
 
@@ -51,12 +51,12 @@ class CurrentScheme:
         now = self._clock.now()
         if now >= self._due:
             self._due = now + self._refresh
-            asking = self._ask(Span(span.row, is_batch=span.is_batch))
+            asking = self._ask(type(span)(span.row, is_batch=span.is_batch))
             self._retain(asyncio.get_running_loop().create_task(asking))
         return self.scheme
 
     async def _ask(self, span: Span) -> None:
-        CURRENT.set(Operation(span, (BATCH_SLOTS if span.is_batch else SLOTS)["model"]))
+        CURRENT.set(Operation(span, (BATCH_SLOTS if span.is_batch else span.slots)["model"]))
         try:
             stored = await self._queries.newer_model(self.scheme.number or 0)
         except StoreError:

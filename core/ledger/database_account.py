@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack, closing
@@ -17,15 +18,17 @@ from core.attribution.account import (
     Account,
     account_from,
     chosen_models,
+    own_ones,
     time_window,
     transitions_of,
 )
 from core.attribution.fitted import MIN_CONVERSIONS, FittedModel, fit
 from core.attribution.fused import Credit, Engine, chosen_engine, share_credit
-from core.attribution.markov import Transitions, merge
-from core.attribution.models import DATA_DRIVEN
+from core.attribution.model import Model, function_name
 from core.attribution.parameters import Parameters
 from core.attribution.paths import Paths
+from core.attribution.transitions import Transitions, merge
+from core.errors import InputError
 from core.ledger.connections import Reader, open_reader
 from core.ledger.path_reader import (
     RANGE_TOUCHES,
@@ -108,7 +111,7 @@ class _Chain:
 def account_of_database(
     survey: Survey,
     *,
-    models: Sequence[str] = (),
+    models: Sequence[str | Model] = (),
     minimum: int = MIN_CONVERSIONS,
     jobs: int = 1,
     engine: Engine = "auto",
@@ -122,6 +125,10 @@ def account_of_database(
     models that cannot be used.
     """
     chosen, notices = chosen_models(models, has_times=True)
+    own = own_ones(chosen)
+    is_fitted = any(model.needs_weights for model in chosen)
+    if jobs > 1:
+        _check_travel(own)
     with ExitStack() as stack:
         connection = stack.enter_context(closing(open_reader(survey.file)))
         notices += database_notices(connection, survey.file)
@@ -131,22 +138,23 @@ def account_of_database(
         picked: Engine = chosen_engine(engine, events)
         told = partial(_told, on_progress, max(1, events // survey.touches_per_range))
         # Left after the pool, whose processes write to it.
-        folder = stack.enter_context(scratch_folder()) if DATA_DRIVEN in chosen else None
+        folder = stack.enter_context(scratch_folder()) if is_fitted else None
         pool = stack.enter_context(worker_pool(jobs)) if jobs > 1 else None
         reader = connection if pool is None else None
         fitted: FittedModel | None = None
-        if DATA_DRIVEN in chosen:
+        if is_fitted:
             look = partial(_look, survey, reader, folder, _Budget(0 if pool else MEMORY_BYTES))
             chain = _Chain()
             parts = told("reading", _mapped(pool, look, enumerate(ranges)))
             sources = [chain.take(part) for part in parts]
             fitted = chain.fit(survey, minimum)
-            share = partial(_share, survey, fitted, picked)
+            share = partial(_share, survey, fitted, picked, own)
             credits = list(told("sharing", _mapped(pool, share, sources)))
         else:
-            one_pass = partial(_read_and_share, survey, reader, picked)
+            one_pass = partial(_read_and_share, survey, reader, picked, own)
             credits = list(told("reading", _mapped(pool, one_pass, ranges)))
-        return account_from(credits, chosen, survey.parameters, fitted, notices)
+        names = [model.name for model in chosen]
+        return account_from(credits, names, survey.parameters, fitted, notices)
 
 
 def fit_database(
@@ -207,17 +215,32 @@ def _share(
     survey: Survey,
     fitted: FittedModel,
     engine: Engine,
+    own: Sequence[Model],
     source: tuple[Paths | Path, tuple[str, ...]],
 ) -> Credit:
     found, channels = source
     paths = found if isinstance(found, Paths) else _loaded(found, channels)
     weights = fitted.weights_of(paths.channels)
-    return share_credit(paths, survey.parameters, weights=weights, engine=engine)
+    return share_credit(paths, survey.parameters, weights=weights, engine=engine, own=own)
 
 
-def _read_and_share(survey: Survey, reader: Reader | None, engine: Engine, users: _Users) -> Credit:
+def _read_and_share(
+    survey: Survey, reader: Reader | None, engine: Engine, own: Sequence[Model], users: _Users
+) -> Credit:
     paths = _read(survey, reader, users)
-    return share_credit(paths, survey.parameters, engine=engine)
+    return share_credit(paths, survey.parameters, engine=engine, own=own)
+
+
+def _check_travel(own: Sequence[Model]) -> None:
+    """Raise InputError for a model that other processes cannot be given."""
+    for model in own:
+        try:
+            pickle.dumps(model)
+        except (AttributeError, TypeError, pickle.PicklingError):
+            raise InputError(
+                f"model {model.name}: other processes cannot be given "
+                f"{function_name(model.credits)}; make it a function of a module, or use one job"
+            ) from None
 
 
 def _read(survey: Survey, reader: Reader | None, users: _Users) -> Paths:

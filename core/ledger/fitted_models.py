@@ -7,6 +7,8 @@ import sqlite3
 from typing import Any
 
 from core.attribution.fitted import FittedModel
+from core.attribution.parameters import Parameters
+from core.attribution.scheme import Scheme
 from core.query import statements
 
 
@@ -29,3 +31,8 @@ def newest_row(connection: sqlite3.Connection) -> tuple[int, str] | None:
     """Return the number and the JSON of the model stored last, None if there is none."""
     row: tuple[int, str] | None = connection.execute(statements.NEWER_MODEL.sql, (0,)).fetchone()
     return row
+
+
+def stored_scheme(connection: sqlite3.Connection, parameters: Parameters) -> Scheme:
+    """Return the scheme of *parameters* with the model stored last, as a process begins with it."""
+    return Scheme(parameters, newest_row(connection))

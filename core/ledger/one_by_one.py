@@ -11,7 +11,7 @@ from core.attribution.scheme import Scheme
 from core.delivery.document import delivery_document
 from core.ledger.connections import Writer, rows_of
 from core.ledger.processor import attribution_commands
-from core.query import statements
+from core.query import queue_statements, statements
 from core.query.statements import journeys_under
 
 _AT_ONCE = 1_000
@@ -63,7 +63,7 @@ def store_singly(
                 results.append((journey, scheme.credits(journey)))
         if forwards:
             connection.executemany(
-                statements.FORWARD.sql,
+                queue_statements.FORWARD.sql,
                 [
                     (name, delivery_document(journey, shares), now_ms, now_ms, None, name)
                     for journey, shares in results
@@ -73,15 +73,16 @@ def store_singly(
         for command, values in attribution_commands(results, scheme, now_ms):
             connection.executemany(command.sql, values)
         connection.executemany(
-            statements.DROP_DEAD_LETTER.sql, [(journey.conversion_id,) for journey, _ in results]
+            queue_statements.DROP_DEAD_LETTER.sql,
+            [(journey.conversion_id,) for journey, _ in results],
         )
         lengths = [len(journey.times_ms) for journey, _ in results]
         stored += Stored(
             conversions=len(lengths), touches=sum(lengths), without_touches=lengths.count(0)
         )
     for command, values in (
-        (statements.REJECT, [(reason, now_ms, name) for name, reason in rejected.items()]),
-        (statements.DEQUEUE, [(name,) for name in rejected]),
+        (queue_statements.REJECT, [(reason, now_ms, name) for name, reason in rejected.items()]),
+        (queue_statements.DEQUEUE, [(name,) for name in rejected]),
     ):
         connection.executemany(command.sql, values)
     return stored + Stored(rejected=len(rejected))

@@ -13,8 +13,8 @@ from core.attribution.parameters import Parameters
 from core.attribution.paths import Codes, Integers, Paths
 from core.errors import InputError
 from core.ledger.connections import Reader, columns_of, rows_of
-from core.query import statements
-from core.query.statements import Statement
+from core.query import scan_statements
+from core.query.statement import Statement
 
 RANGE_TOUCHES = 250_000
 """Touches of a range of users, more only where one user has more: what bounds the memory."""
@@ -59,7 +59,7 @@ class Window:
 
 def events_at_most(connection: Reader) -> int:
     """Return a number of events that the database does not exceed, without counting them."""
-    return rows_of(connection, statements.NEWEST_EVENT)[0][0] or 0
+    return rows_of(connection, scan_statements.NEWEST_EVENT)[0][0] or 0
 
 
 def user_ranges(
@@ -77,14 +77,14 @@ def user_ranges(
 
     while True:
         ends = (
-            next_user(statements.END_OF_RANGE, low, touches)
-            + next_user(statements.END_OF_CONVERSIONS, low, touches)
+            next_user(scan_statements.END_OF_RANGE, low, touches)
+            + next_user(scan_statements.END_OF_CONVERSIONS, low, touches)
         )  # fmt: skip
         high = min(ends, default=None)
         if high is not None and high == low:  # one user with more than a range's share
             ends = (
-                next_user(statements.NEXT_USER, low)
-                + next_user(statements.NEXT_CONVERTING_USER, low)
+                next_user(scan_statements.NEXT_USER, low)
+                + next_user(scan_statements.NEXT_CONVERTING_USER, low)
             )  # fmt: skip
             high = min(ends, default=None)
         if high is None:
@@ -191,7 +191,7 @@ class _Touches:
         own = parameters.own_event
         names, sizes = columns_of(
             connection,
-            statements.OWN_TOUCHES_PER_USER if own else statements.TOUCHES_PER_USER,
+            scan_statements.OWN_TOUCHES_PER_USER if own else scan_statements.TOUCHES_PER_USER,
             users, 2,
         )  # fmt: skip
         counts = np.array(sizes, dtype=np.int64)
@@ -199,14 +199,14 @@ class _Touches:
         self.conversions: list[Any] = []
         if own:
             times, sources, self._events, self.conversions = columns_of(
-                connection, statements.OWN_TOUCHES_IN_ORDER, users, 4
+                connection, scan_statements.OWN_TOUCHES_IN_ORDER, users, 4
             )
         elif parameters.has_milestones:
             times, sources, self._events = columns_of(
-                connection, statements.NAMED_TOUCHES_IN_ORDER, users, 3
+                connection, scan_statements.NAMED_TOUCHES_IN_ORDER, users, 3
             )
         else:
-            times, sources = columns_of(connection, statements.TOUCHES_IN_ORDER, users, 2)
+            times, sources = columns_of(connection, scan_statements.TOUCHES_IN_ORDER, users, 2)
         self.times = _whole("event_timestamp", times)
         numbers = {name: number for number, name in enumerate(_sorted_texts(sources))}
         self.channels = tuple(numbers)
@@ -284,7 +284,7 @@ def _conversions(
     connection: Reader, users: tuple[str, str | bytes], known: dict[str, int]
 ) -> tuple[list[Any], Integers, Integers, NDArray[np.float64]]:
     """Return ids, times, the places of their users among *known* (-1: no touches), and values."""
-    who, times, values, ids = columns_of(connection, statements.CONVERSIONS_IN_ORDER, users, 4)
+    who, times, values, ids = columns_of(connection, scan_statements.CONVERSIONS_IN_ORDER, users, 4)
     owners = np.fromiter((known.get(user, -1) for user in who), dtype=np.int64, count=len(who))
     try:
         amounts = np.array(values, dtype=np.float64)

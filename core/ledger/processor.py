@@ -12,7 +12,7 @@ from core.context import BATCH_SLOTS, CURRENT, Operation, Span
 from core.delivery.document import delivery_document
 from core.delivery.forwarder import Forwarder
 from core.errors import Refused
-from core.query import statements
+from core.query import queue_statements, statements
 from core.query.database import Command
 from core.query.queries import Queries
 
@@ -157,7 +157,7 @@ def attribution_commands(results: Iterable[Result], scheme: Scheme, now_ms: int)
     ]
     commands: list[Command] = [
         (statements.MARK_PROCESSED, processed),
-        (statements.DEQUEUE, dequeued),
+        (queue_statements.DEQUEUE, dequeued),
     ]
     if rows:
         commands += [(statements.INSERT_CREDITS, rows), (statements.ADD_TO_CHANNEL, channels)]

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from core.query import statements
+from core.query import scan_statements, statements
 from core.units import EARLIEST_MS, LATEST_MS, slip
 
 
@@ -19,12 +19,12 @@ class _Connection(Protocol):
 
 def is_invented(connection: _Connection) -> bool:
     """Return whether a service has filled the database with a scenario's population."""
-    return bool(connection.execute(statements.HAS_POPULATION.sql).fetchall())
+    return bool(connection.execute(scan_statements.HAS_POPULATION.sql).fetchall())
 
 
 def has_own_events(connection: _Connection) -> bool:
     """Return whether the newest event is somebody's own, and not invented."""
-    newest = connection.execute(statements.NEWEST_IS_OWN.sql).fetchall()
+    newest = connection.execute(scan_statements.NEWEST_IS_OWN.sql).fetchall()
     return bool(newest) and bool(newest[0][0])
 
 
@@ -53,7 +53,7 @@ def leave_out_invented(connection: _Connection) -> None:
     A population alone is seen: nobody has tracked anything.
     """
     if is_invented(connection) and has_own_events(connection):
-        for statement in (statements.OWN_EVENTS, statements.OWN_CONVERSIONS):
+        for statement in (scan_statements.OWN_EVENTS, scan_statements.OWN_CONVERSIONS):
             connection.execute(statement.sql).fetchall()
 
 
@@ -61,7 +61,7 @@ def database_notices(connection: _Connection, file: Path) -> list[str]:
     """Return what a reader of an account of the database must know of its rows."""
     said = []
     if is_invented(connection):
-        number = _one(connection, statements.INVENTED_CONVERSIONS.sql)[0]
+        number = _one(connection, scan_statements.INVENTED_CONVERSIONS.sql)[0]
         what = f"{number:,} invented conversions of a scenario's population"
         said.append(
             f"{file}: {what} are left out, and so are their touches"
@@ -69,8 +69,8 @@ def database_notices(connection: _Connection, file: Path) -> list[str]:
             else f"{file}: holds {what} and no events of your own"
         )
     for statement, column in (
-        (statements.EVENT_SLIPS, "event_timestamp"),
-        (statements.CONVERSION_SLIPS, "conversion_timestamp"),
+        (scan_statements.EVENT_SLIPS, "event_timestamp"),
+        (scan_statements.CONVERSION_SLIPS, "conversion_timestamp"),
     ):
         number, example = _one(connection, statement.sql, (EARLIEST_MS, LATEST_MS))
         if number and type(example) is int:

@@ -11,7 +11,7 @@ from core.attribution.account import time_window, transitions_of
 from core.attribution.fitted import FittedModel, fit
 from core.attribution.parameters import Parameters
 from core.ledger.path_reader import read_paths
-from core.query import statements
+from core.query import scan_statements, statements
 from core.query.database import Row, SqliteDatabase
 from core.scenario.attribution import Attribution
 
@@ -75,7 +75,7 @@ def fit_newest(connection: sqlite3.Connection, settings: Attribution) -> FittedM
 
     Raise InputError if they are too much for its order.
     """
-    (last,) = connection.execute(statements.NEWEST_EVENT.sql).fetchone()
+    (last,) = connection.execute(scan_statements.NEWEST_EVENT.sql).fetchone()
     at, last = max(0, (last or 0) - settings.fit_events), last or 0
     sample = Sample()
     with closing(sample):

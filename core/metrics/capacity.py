@@ -7,7 +7,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+from core.endpoints import CDP
 from core.metrics.kpi import Kpi, Outcome, parse_kpi
+from core.metrics.metric_table import BUILT_IN
+from core.metrics.ratio import RATIOS, Ratio
+from core.metrics.stage import STAGES, Stage
 
 SCHEMA_VERSION = 2
 
@@ -90,10 +94,7 @@ class CapacityPlan:
             "schema_version": SCHEMA_VERSION,
             **asdict(self),
         }
-        data["kpis"] = [
-            {"metric": kpi.name, "target": kpi.target_text, "alert": kpi.alert_text}
-            for kpi in self.kpis
-        ]
+        data["kpis"] = [_kpi_to_json(kpi) for kpi in self.kpis]
         for point in data["points"]:
             point["values"] = {
                 name: "Infinity" if math.isinf(value) else value
@@ -119,9 +120,32 @@ class CapacityPlan:
             )
             for point in data["points"]
         )
-        fields["kpis"] = tuple(
-            parse_kpi(kpi["metric"], kpi["target"], kpi["alert"]) for kpi in data["kpis"]
-        )
+        fields["kpis"] = tuple(_kpi_from_json(kpi) for kpi in data["kpis"])
         for name in ("breaks_first", "eased"):
             fields[name] = tuple(data[name])
         return cls(**fields)
+
+
+def _kpi_to_json(kpi: Kpi) -> dict[str, Any]:
+    """Return *kpi* as plain data; with what describes its series, if that is a scenario's own."""
+    data = {"metric": kpi.name, "target": kpi.target_text, "alert": kpi.alert_text}
+    what = kpi.metric.what
+    if isinstance(what, Stage) and what not in STAGES:
+        return {**data, "stage": asdict(what)}
+    if isinstance(what, Ratio) and what not in RATIOS:
+        return {**data, "ratio": asdict(what)}
+    if kpi.metric.unit == "seconds" and what is None and kpi.metric.series not in CDP:
+        return {**data, "endpoint": kpi.metric.series}
+    return data
+
+
+def _kpi_from_json(data: Mapping[str, Any]) -> Kpi:
+    table = BUILT_IN
+    if "endpoint" in data:
+        table = table.of_endpoints((str(data["endpoint"]),))
+    if "stage" in data:
+        table = table.extended(stages=(Stage(**data["stage"]),))
+    if "ratio" in data:
+        counts = {name: tuple(data["ratio"][name]) for name in ("counted", "of")}
+        table = table.extended(ratios=(Ratio(**{**data["ratio"], **counts}),))
+    return parse_kpi(data["metric"], data["target"], data["alert"], table)

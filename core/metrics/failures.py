@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
@@ -10,8 +10,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-
-from core.endpoints import ENDPOINTS
 
 MOST_ROWS = 60
 """Of a record's table; what is rarer stands as `other` under its endpoint."""
@@ -131,10 +129,11 @@ def counted(
     status: NDArray[np.uint16],
     intended: NDArray[np.float64],
     after: float,
+    endpoints: Sequence[str],
 ) -> tuple[Failure, ...]:
     """Return the failures of requests of which each column has one value, the most frequent first.
 
-    endpoint: position in ENDPOINT_SERIES; cause: position in CAUSES; intended: seconds from the
+    endpoint: position in *endpoints*; cause: position in CAUSES; intended: seconds from the
     start of the run; after: the end of the warm-up.
     """
     found = []
@@ -145,7 +144,7 @@ def counted(
         number = int(np.count_nonzero(times >= after))
         found.append(
             Failure(
-                endpoint=ENDPOINTS[kind >> 24],
+                endpoint=endpoints[kind >> 24],
                 cause=CAUSES[kind >> 16 & 0xFF],
                 status=kind & 0xFFFF or None,
                 count=number,
@@ -163,7 +162,7 @@ def merged(failures: Iterable[Failure]) -> tuple[Failure, ...]:
     """
     rows = _sums(failures)
     if len(rows) > MOST_ROWS:
-        kept = rows[: MOST_ROWS - len(ENDPOINTS)]
+        kept = rows[: MOST_ROWS - len({row.endpoint for row in rows})]
         rest = (
             Failure(
                 endpoint=f.endpoint, cause=Cause.OTHER, count=f.count, in_warm_up=f.in_warm_up,

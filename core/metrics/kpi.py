@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-from core.endpoints import ENDPOINTS
+from core.metrics.metric_table import BUILT_IN, MetricTable
+from core.metrics.ratio import Ratio
+from core.metrics.stage import Stage
 from core.units import (
     format_duration,
     format_ratio,
@@ -19,31 +21,29 @@ from core.units import (
     parse_size,
 )
 
-ALIASES = {
-    "hit_ratio": "ratio(hit)",
-    "error_ratio": "ratio(error)",
-    "p95_track": "p95(track)",
-    "p95_attribution": "p95(attribution)",
-    "p95_query": "p95(query)",
-    "p95_queue": "p95(queue)",
-    "peak_memory": "peak(memory)",
-    "p95_cpu": "p95(cpu)",
-}
+ALIASES = BUILT_IN.aliases()
 """The eight metrics that every scenario judges, by the name that reports and JSON give them."""
 
-STAGE_SERIES = ("query", "queue", "external", "cpu", "l1", "l2", "l3", "l3wait", "total")
-SERIES = (*ENDPOINTS, *STAGE_SERIES)
-RATIOS = ("hit", "error", "l1", "l2", "miss")
+SERIES = BUILT_IN.series
 
 Unit = Literal["seconds", "bytes", "ratio"]
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One figure of a run: a function ("p95") of a series ("track")."""
+    """One figure of a run: a function ("p95") of a series ("track").
+
+    what: the stage or ratio that the series is, None for an endpoint or memory; one that is left
+    out is looked up among the built-in ones.
+    """
 
     function: str
     series: str
+    what: Stage | Ratio | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.what is None:
+            object.__setattr__(self, "what", _described(self.function, self.series, BUILT_IN))
 
     @property
     def general(self) -> str:
@@ -54,6 +54,8 @@ class Metric:
     def name(self) -> str:
         """The name in reports and JSON: the short one where there is one."""
         general = self.general
+        if isinstance(self.what, Ratio):
+            return self.what.alias or general
         return next((alias for alias, full in ALIASES.items() if full == general), general)
 
     @property
@@ -83,22 +85,31 @@ class Metric:
         return float(parsers[self.unit](text))
 
 
-def parse_metric(text: str) -> Metric:
-    """Return the metric that *text* ("hit_ratio", "p99(track)") names; ValueError lists them."""
-    match = re.fullmatch(r"\s*([a-z0-9.]+)\(([a-z0-9]+)\)\s*", ALIASES.get(text, text))
+def _described(function: str, series: str, table: MetricTable) -> Stage | Ratio | None:
+    return table.ratio(series) if function == "ratio" else table.stage(series)
+
+
+def parse_metric(text: str, table: MetricTable = BUILT_IN) -> Metric:
+    """Return the metric that *text* ("hit_ratio", "p99(track)") names; ValueError lists them.
+
+    table: the endpoints, stages and ratios that there are.
+    """
+    aliases = table.aliases()
+    match = re.fullmatch(r"\s*([a-z0-9.]+)\(([a-z0-9_]+)\)\s*", aliases.get(text, text))
     if match:
-        metric = Metric(match[1], match[2])
         function, series = match[1], match[2]
-        if function == "ratio" and series in RATIOS:
+        metric = Metric(function, series, _described(function, series, table))
+        if function == "ratio" and metric.what is not None:
             return metric
         if (function, series) == ("peak", "memory"):
             return metric
         is_percentile = re.fullmatch(r"p\d{1,2}(\.\d{1,3})?", function) and float(function[1:]) > 0
-        if series in SERIES and (is_percentile or function in ("mean", "max")):
+        if series in table.series and (is_percentile or function in ("mean", "max")):
             return metric
+    ratios = "|".join(ratio.name for ratio in table.ratios)
     raise ValueError(
-        f"{text!r} is not a metric; use {', '.join(ALIASES)}, ratio({'|'.join(RATIOS)}), "
-        f"peak(memory), or p50, p95, mean, max of ({'|'.join(SERIES)})"
+        f"{text!r} is not a metric; use {', '.join(aliases)}, ratio({ratios}), "
+        f"peak(memory), or p50, p95, mean, max of ({'|'.join(table.series)})"
     )
 
 
@@ -159,9 +170,9 @@ class Kpi:
         return self.metric.name
 
 
-def parse_kpi(metric: str, target: str, alert: str) -> Kpi:
+def parse_kpi(metric: str, target: str, alert: str, table: MetricTable = BUILT_IN) -> Kpi:
     """Return the KPI of the three texts; ValueError if they contradict each other."""
-    parsed = parse_metric(metric)
+    parsed = parse_metric(metric, table)
     good, bad = parse_bound(target, parsed), parse_bound(alert, parsed)
     if good.is_upper == bad.is_upper:
         raise ValueError(f"alert {alert!r} points the same way as target {target!r}")

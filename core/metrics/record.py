@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -12,12 +12,14 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from core.endpoints import ENDPOINTS, READ_NAMES
+from core.endpoints import CDP, EndpointTable
 from core.errors import InputError
+from core.files import write_whole
 from core.metrics.estimate import Estimate, estimate_of
 from core.metrics.failures import Cause, Failure
 from core.metrics.histogram import LatencyHistogram
 from core.metrics.kpi import Metric
+from core.metrics.ratio import Ratio
 from core.texts import read_json
 from core.wire import NEGATIVE, READ_OUTCOMES, STALE
 
@@ -74,7 +76,7 @@ class RunRecord:
     """What one engine found for one scenario, warm-up left out.
 
     latencies: histogram per endpoint, client's view. stages: histogram per stage of the service
-    (query, queue, cpu, l1, l2, l3, l3wait, total). reads: cache reads per name (config, lookup,
+    (`core.metrics.stage`). reads: cache reads per name (config, lookup,
     ...) and outcome (READ_OUTCOMES; "negative" and "stale" count hits on cached absence and on
     values beyond their TTL once more).
     memory_peak: bytes, None where it cannot be seen. replications: for each further run of the
@@ -107,14 +109,19 @@ class RunRecord:
         """The scenario's name."""
         return str(self.scenario["name"])
 
+    @property
+    def endpoints(self) -> EndpointTable:
+        """The table of the scenario's endpoints."""
+        data = self.scenario.get("endpoints")
+        return CDP if data is None else EndpointTable.from_data(data)
+
     def metric(self, metric: Metric) -> float | None:
         """Return *metric* of this one run in SI units, None if it could not see it."""
-        if metric.function == "ratio":
-            return self._ratio(metric.series)
+        if isinstance(metric.what, Ratio):
+            return self._ratio(metric.what)
         if metric.function == "peak":
             return self.memory_peak
-        is_endpoint = metric.series in ENDPOINTS
-        histogram = (self.latencies if is_endpoint else self.stages).get(metric.series)
+        histogram = (self.latencies if metric.what is None else self.stages).get(metric.series)
         if histogram is None or histogram.count == 0:
             return None
         if metric.quantile is not None:
@@ -123,20 +130,37 @@ class RunRecord:
             return histogram.maximum
         return histogram.mean if histogram.counts else math.inf
 
-    def _ratio(self, series: str) -> float | None:
-        if series == "error":
-            total = sum(histogram.count for histogram in self.latencies.values())
-            failed = sum(histogram.failed for histogram in self.latencies.values())
-            return failed / total if total else None
-        totals = self.read_totals()
-        total = sum(totals.values())
-        if total == 0:
+    def _ratio(self, ratio: Ratio) -> float | None:
+        total = self._sum(ratio.of)
+        counted = self._sum(ratio.counted)
+        if not total or counted is None:
             return None
-        if series == "hit":
-            return (totals["l1"] + totals["l2"]) / total
-        if series == "miss":
-            return 1 - (totals["l1"] + totals["l2"]) / total
-        return totals[series] / total
+        return 1 - counted / total if ratio.is_rest else counted / total
+
+    def _sum(self, names: Sequence[str]) -> int | None:
+        """Return the counts *names* together, None if this run could not see one of them."""
+        total = 0
+        for name in names:
+            count = self.count(name)
+            if count is None:
+                return None
+            total += count
+        return total
+
+    def count(self, name: str) -> int | None:
+        """Return one of `core.metrics.ratio.COUNTS` or counters.NAME, None if it was not seen."""
+        kind, _, part = name.partition(".")
+        if kind == "counters":
+            return self.counters.get(part)
+        if kind == "requests":
+            histograms = self.latencies.values()
+            return sum(h.failed if part == "failed" else h.count for h in histograms)
+        totals = self.read_totals()
+        if not part:
+            return sum(totals.values())
+        if part in totals:
+            return totals[part]
+        return sum(outcomes.get(part, 0) for outcomes in self.reads.values())
 
     def read_totals(self) -> dict[str, int]:
         """Return the cache reads by outcome, over all names, without negative and stale."""
@@ -164,7 +188,9 @@ class RunRecord:
         found = estimate_of(values)
         if found.interval is None:
             return found
-        most = 1.0 if metric.unit == "ratio" else math.inf
+        # Counts of two kinds may give more than 1; shares never do.
+        is_share = metric.unit == "ratio" and max(values) <= 1
+        most = 1.0 if is_share else math.inf
         low, high = max(found.interval[0], 0.0), min(found.interval[1], most)
         return replace(found, interval=(low, high))
 
@@ -267,9 +293,7 @@ def _restore(value: Any) -> Any:
 def write_record(record: RunRecord, path: Path) -> None:
     """Write *record* to *path* as JSON, whole or not at all."""
     text = json.dumps(record.to_json(), allow_nan=False, separators=(",", ":"))
-    partial = path.with_suffix(".partial")
-    partial.write_text(text + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, text + "\n")
 
 
 def read_record(path: Path) -> RunRecord:
@@ -288,10 +312,10 @@ def read_record(path: Path) -> RunRecord:
 class Requests:
     """One row per planned request, warm-up included: the content of requests.npz.
 
-    intended: seconds from the start of the run (f8); endpoint: position in ENDPOINTS (u1);
+    intended: seconds from the start of the run (f8); endpoint: position in its table (u1);
     subject (u4); isolate (u2); latency: seconds from the intended start, infinite where the
-    request failed or was dropped (f8); reads: codes of up to two cache reads in their order
-    (READ_OUTCOMES, plus NEGATIVE and STALE), shape (n, 2) (u1).
+    request failed or was dropped (f8); reads: codes of the cache reads in their order
+    (READ_OUTCOMES, plus NEGATIVE and STALE), shape (n, read_width of the table) (u1).
     """
 
     intended: NDArray[np.float64]
@@ -309,40 +333,38 @@ class Requests:
             )
 
 
-def count_reads(requests: Requests, *, after: float) -> dict[str, dict[str, int]]:
+def count_reads(
+    requests: Requests, *, after: float, endpoints: EndpointTable = CDP
+) -> dict[str, dict[str, int]]:
     """Return the cache reads by name and outcome of the requests intended at *after* or later.
 
-    Reads that an endpoint does not describe count as its unnamed ones.
+    Reads of one name are counted together, whichever endpoint made them; reads that an endpoint
+    does not describe count as its unnamed ones.
     """
     counted: dict[str, dict[str, int]] = {}
-    for code, endpoint in enumerate(ENDPOINTS):
+    for code, endpoint in enumerate(endpoints.names):
         chosen = (requests.endpoint == code) & (requests.intended >= after)
         for slot in range(requests.reads.shape[1]):
-            name = read_name(endpoint, slot)
+            name = endpoints.read_name(endpoint, slot)
             column = requests.reads[chosen, slot]
             outcomes = np.bincount(column & (NEGATIVE - 1), minlength=len(READ_OUTCOMES))
             counts = dict(zip(READ_OUTCOMES[1:], outcomes[1:].tolist(), strict=True))
             counts["negative"] = int(np.count_nonzero(column & NEGATIVE))
             counts["stale"] = int(np.count_nonzero(column & STALE))
             if any(counts.values()):
-                counted[name] = counts
+                others = counted.get(name, {})
+                counted[name] = {n: count + others.get(n, 0) for n, count in counts.items()}
     return counted
-
-
-def read_name(endpoint: str, slot: int) -> str:
-    """Return the name of the cache read in column *slot* of an endpoint's requests."""
-    names = READ_NAMES[endpoint]
-    return names[slot] if slot < len(names) else f"{endpoint} (unnamed)"
 
 
 def without_reads(
     record: RunRecord, requests: Requests, names: Collection[str]
 ) -> tuple[RunRecord, Requests]:
     """Return *record* and its *requests* without the cache reads *names*."""
-    reads = requests.reads.copy()
-    for code, endpoint in enumerate(ENDPOINTS):
+    reads, endpoints = requests.reads.copy(), record.endpoints
+    for code, endpoint in enumerate(endpoints.names):
         for slot in range(reads.shape[1]):
-            if read_name(endpoint, slot) in names:
+            if endpoints.read_name(endpoint, slot) in names:
                 reads[requests.endpoint == code, slot] = 0
     kept = replace(requests, reads=reads)
     windows = record.windows
@@ -380,10 +402,12 @@ def window_columns(requests: Requests, *, after: float, duration: float) -> Wind
     return Windows(start=after, width=width, **{n: tuple(v) for n, v in columns.items()})
 
 
-def endpoint_latencies(requests: Requests, *, after: float) -> dict[str, LatencyHistogram]:
+def endpoint_latencies(
+    requests: Requests, *, after: float, endpoints: EndpointTable = CDP
+) -> dict[str, LatencyHistogram]:
     """Return the latency histogram of each endpoint asked at *after* seconds or later."""
     latencies = {}
-    for code, endpoint in enumerate(ENDPOINTS):
+    for code, endpoint in enumerate(endpoints.names):
         chosen = (requests.endpoint == code) & (requests.intended >= after)
         if chosen.any():
             latencies[endpoint] = LatencyHistogram.of(requests.latency[chosen])

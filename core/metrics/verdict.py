@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from core.metrics.kpi import Kpi, Metric, Outcome, Verdict, judge, overall
+from core.metrics.ratio import Ratio
 from core.metrics.record import RunRecord
 
 
@@ -60,7 +61,7 @@ def relative_error(metric: Metric, predicted: float | None, measured: float | No
 
 def incomparable(metric: Metric, predicted: RunRecord, measured: RunRecord) -> str | None:
     """Return why *metric* means another thing on either side, None if it means the same."""
-    if metric.function == "ratio" and metric.series != "error":
+    if isinstance(metric.what, Ratio) and metric.what.has_reads:
         sides = ((predicted, measured, "prediction"), (measured, predicted, "measurement"))
         for side, other, name in sides:
             if lacking := sorted(set(other.reads) - set(side.reads)):

@@ -21,7 +21,7 @@ import httpx
 from core.errors import InputError, Overloaded, Refused, StoreError, StoreTimeout
 from core.query.database import MAX_WAITING, Command, Row, Usage
 from core.query.limits import MAX_PARAMETERS, MAX_STATEMENT_BYTES, MAX_VALUE_BYTES
-from core.query.statements import Statement
+from core.query.statement import Statement
 from core.texts import one_line, parse_json, reason_of
 
 TOKEN_VARIABLE = "EDGEPROOF_D1_TOKEN"  # the name of the variable, not a token

@@ -13,7 +13,8 @@ from core.errors import InputError, Overloaded, Refused, StoreError, StoreTimeou
 from core.query.lane import LOCK_MS, Lane, is_locked
 from core.query.limits import limit
 from core.query.migrations import check_schema, migrate
-from core.query.statements import HAS_TABLE, Statement
+from core.query.statement import Statement
+from core.query.statements import HAS_TABLE
 
 MAX_WAITING = 10_000
 """Queries that wait for their turn before others are refused."""

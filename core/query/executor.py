@@ -17,7 +17,7 @@ from core.metrics.profiler import summarise
 from core.query.cache import CacheRule, QueryCache
 from core.query.database import Command, Database, Metered, Row
 from core.query.limits import MAX_PARAMETERS
-from core.query.statements import Statement, insertion
+from core.query.statement import Statement, insertion
 
 SLOW_SECONDS = 0.05
 SLOW_KEPT = 100

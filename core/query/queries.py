@@ -13,9 +13,10 @@ from core.errors import StoreError
 from core.event import Event
 from core.metrics.profiler import LatencyProfiler
 from core.metrics.span import land
-from core.query import statements
+from core.query import queue_statements, scan_statements, statements
 from core.query.database import Command, Database, Row
-from core.query.statements import Statement, journeys_under
+from core.query.statement import Statement
+from core.query.statements import journeys_under
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,8 @@ class Queries:
         self._parameters = parameters or Parameters()
         self._insert_event = profiler.profile("query", statements.INSERT_EVENT.name)
 
-    async def _read(self, statement: Statement, *parameters: object) -> list[Row]:
+    async def read(self, statement: Statement, *parameters: object) -> list[Row]:
+        """Return the rows of *statement*, which only reads; StoreError if the database fails."""
         started = self._clock.now()
         try:
             rows = await self._database.read(statement, parameters)
@@ -64,12 +66,12 @@ class Queries:
 
     async def site(self, site_id: str) -> Row | None:
         """Return (enabled, max_event_bytes) of a site."""
-        rows = await self._read(statements.SITE, site_id)
+        rows = await self.read(statements.SITE, site_id)
         return rows[0] if rows else None
 
     async def user(self, user_id: str) -> Row | None:
         """Return (segment, profile) of a user."""
-        rows = await self._read(statements.USER, user_id)
+        rows = await self.read(statements.USER, user_id)
         return rows[0] if rows else None
 
     async def user_journey(self, user_id: str, limit: int = 100) -> list[Row]:
@@ -78,7 +80,7 @@ class Queries:
         A row is (event_id, event_name, utm_source, event_timestamp, conversion_id, utm_medium,
         utm_campaign, utm_term, utm_content).
         """
-        rows = await self._read(statements.USER_JOURNEY, user_id, limit)
+        rows = await self.read(statements.USER_JOURNEY, user_id, limit)
         rows.reverse()
         return rows
 
@@ -97,22 +99,22 @@ class Queries:
             statement = journeys_under(
                 statement, named=parameters.has_milestones, own=parameters.own_event
             )
-        rows = await self._read(statement, parameters.lookback_ms, whose)
+        rows = await self.read(statement, parameters.lookback_ms, whose)
         return journeys_of(rows, parameters.milestones)
 
     async def newer_model(self, number: int) -> Row | None:
         """Return (number, JSON) of the model stored last, None unless it came after *number*."""
-        rows = await self._read(statements.NEWER_MODEL, number)
+        rows = await self.read(statements.NEWER_MODEL, number)
         return rows[0] if rows else None
 
     async def store_model(self, row: Sequence[object]) -> int:
         """Store a fitted model; return its number."""
-        number: int = (await self._read(statements.INSERT_MODEL, *row))[0][0]
+        number: int = (await self.read(statements.INSERT_MODEL, *row))[0][0]
         return number
 
     async def newest_event(self) -> int:
         """Return the number of the event stored last, 0 if there is none."""
-        number: int | None = (await self._read(statements.NEWEST_EVENT))[0][0]
+        number: int | None = (await self.read(scan_statements.NEWEST_EVENT))[0][0]
         return number or 0
 
     async def events(self, after: int, until: int, limit: int) -> list[Row]:
@@ -121,11 +123,11 @@ class Queries:
         A row is (number, user_id, event_timestamp, utm_source, conversion_id,
         conversion_timestamp, value), the last two None unless the event brought its conversion.
         """
-        return await self._read(statements.EVENTS_AFTER, after, until, limit)
+        return await self.read(statements.EVENTS_AFTER, after, until, limit)
 
     async def channel_performance(self, model: str, limit: int = 50) -> list[Row]:
         """Return (utm_source, total_attribution, total_conversions, total_value), best first."""
-        return await self._read(statements.CHANNEL_PERFORMANCE, model, limit)
+        return await self.read(statements.CHANNEL_PERFORMANCE, model, limit)
 
     async def insert_event(self, event: Event, segment: str) -> tuple[bool, bool]:
         """Store *event*, its conversion and that one's place in the queue in one transaction.
@@ -148,7 +150,7 @@ class Queries:
                 changed = await self._database.write(
                     (statement, (row,)),
                     (statements.INSERT_CONVERSION, (conversion,)),
-                    (statements.ENQUEUE, (self._queued(conversion_id),)),
+                    (queue_statements.ENQUEUE, (self._queued(conversion_id),)),
                 )
         except StoreError:
             self._profiler.fail("query", statements.INSERT_EVENT.name, self._clock.now() - started)

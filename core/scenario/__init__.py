@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from core.doors import front_door
 
 if TYPE_CHECKING:
+    from core.scenario.fault_kinds import FaultKind, FaultKinds
     from core.scenario.file import load_scenario, parse_scenario
     from core.scenario.scenario import Scenario
     from core.scenario.workload import Workload, generate_workload
@@ -14,6 +15,8 @@ else:  # mypy would take any name for one that this offers
     __getattr__, __dir__ = front_door(
         __name__,
         {
+            "FaultKind": "fault_kinds",
+            "FaultKinds": "fault_kinds",
             "load_scenario": "file",
             "parse_scenario": "file",
             "Scenario": "scenario",
@@ -22,4 +25,12 @@ else:  # mypy would take any name for one that this offers
         },
     )
 
-__all__ = ["Scenario", "Workload", "generate_workload", "load_scenario", "parse_scenario"]
+__all__ = [
+    "FaultKind",
+    "FaultKinds",
+    "Scenario",
+    "Workload",
+    "generate_workload",
+    "load_scenario",
+    "parse_scenario",
+]

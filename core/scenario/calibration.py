@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.distributions import Distribution, parse_distribution
+from core.endpoints import CDP, EndpointTable
+from core.scenario.by_endpoint import context_of
 from core.scenario.scenario import Scenario
 from core.scenario.topology import Cpu
 
@@ -38,9 +40,9 @@ class Calibration:
         if self.speed is None:
             raise ValueError("the machine's speed during the calibration is not known")
         ratio = speed / self.speed
-        cpu = {name: f"{value * ratio:.9f}s" for name, value in self.cpu}
+        cpu = {name: round(value * ratio, 9) for name, value in self.cpu}
         return Calibration(
-            cpu=Cpu.model_validate(cpu),
+            cpu=self.cpu.model_copy(update=cpu),
             overhead={name: d.scaled(ratio) for name, d in self.overhead.items()},
             speed=speed,
             requests=self.requests,
@@ -58,12 +60,15 @@ class Calibration:
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Calibration:
-        """Return the calibration that `to_json` wrote; KeyError or ValueError if it is none."""
+    def from_json(cls, data: Mapping[str, Any], endpoints: EndpointTable = CDP) -> Calibration:
+        """Return the calibration that `to_json` wrote; KeyError or ValueError if it is none.
+
+        endpoints: those of its scenario.
+        """
         if data.get("schema") != "edgeproof/calibration" or data["schema_version"] != 1:
             raise ValueError("not a calibration of schema version 1")
         return cls(
-            cpu=Cpu.model_validate(data["cpu"]),
+            cpu=Cpu.model_validate(data["cpu"], context=context_of(endpoints)),
             overhead={name: parse_distribution(d) for name, d in data["overhead"].items()},
             speed=data["speed"],
             requests=data["requests"],

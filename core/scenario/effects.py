@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from core.endpoints import ENDPOINTS
+from core.endpoints import EndpointTable
 from core.errors import InputError
+from core.scenario.by_endpoint import ByEndpoint, listed
 from core.scenario.faults import Fault
-from core.scenario.replay import timed_window
 from core.scenario.scenario import Scenario
+from core.scenario.trace_window import timed_window
 
 Place = tuple[str | int, ...]
 """Where a field stands: names of tables, and indices into lists."""
@@ -18,7 +20,10 @@ Place = tuple[str | int, ...]
 GRACE = 1e-9
 """Seconds: sums of decimal seconds are not exact."""
 
-_DEFAULTS = Scenario(name="defaults")
+
+@lru_cache(maxsize=8)
+def _defaults(endpoints: EndpointTable) -> Scenario:
+    return Scenario(name="defaults", endpoints=endpoints)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,14 +95,17 @@ def _covering(place: Place, asked: Mapping[Place, str]) -> str | None:
 def _value(scenario: Scenario, place: Place) -> Any:
     value: Any = scenario
     for step in place:
-        value = value[step] if isinstance(step, int) else getattr(value, step)
+        if isinstance(value, ByEndpoint) and step in value.by_name:
+            value = value.by_name[str(step)]
+        else:
+            value = value[step] if isinstance(step, int) else getattr(value, step)
     return value
 
 
 def _is_changed(scenario: Scenario, place: Place) -> bool:
     if any(isinstance(step, int) for step in place):
         return True  # an item of a list that was written
-    return bool(_value(scenario, place) != _value(_DEFAULTS, place))
+    return bool(_value(scenario, place) != _value(_defaults(scenario.endpoints), place))
 
 
 def _idle(scenario: Scenario, asked: Mapping[Place, str]) -> Iterator[Idle]:
@@ -118,7 +126,7 @@ def _faults(scenario: Scenario) -> Iterator[Idle]:
     end = scenario.total_time
     for position, fault in enumerate(scenario.faults):
         place: Place = ("faults", position)
-        name = f"({_named(fault)}) cannot strike:"
+        name = f"({fault.name}) cannot strike:"
         if fault.at >= end - GRACE:
             yield Idle(
                 place=place,
@@ -129,24 +137,15 @@ def _faults(scenario: Scenario) -> Iterator[Idle]:
             yield Idle(place=place, text=f"{name} {reason}")
 
 
-def _named(fault: Fault) -> str:
-    of = f"{fault.endpoint or 'track'} hot_key" if fault.tier is None else f"{fault.tier} "
-    return of if fault.tier is None else of + fault.kind
-
-
 def _reason(scenario: Scenario, fault: Fault) -> str | None:
     """Return why *fault*, which is in time, changes nothing; None if it does."""
-    if fault.kind in ("error", "hot_key") and fault.value == 0:
-        return "its value is 0, the share that it concerns; give a share above 0, or leave it out"
-    if fault.kind == "slow" and fault.value == 1:
-        return "its value is 1, which is as fast as without it; say how many times slower"
-    if fault.kind == "dead" and fault.value != 1:
-        return f"dead has no value, and it is {fault.value:g}; leave it out"
+    if reason := fault.kind.idle(fault.value):
+        return reason
     if scenario.trace.file is not None:
         return None
     mix = scenario.traffic.mix
-    if fault.kind == "hot_key" and not getattr(mix, fault.endpoint or "track"):
-        endpoint = fault.endpoint or "track"
+    endpoint = fault.asked_of if fault.kind.is_of_traffic else None
+    if endpoint is not None and not mix.of(endpoint):
         return f"traffic.mix.{endpoint} is 0; ask for the endpoint, or leave the fault out"
     if fault.tier == "destination" and not _has_conversions(scenario):
         return "the traffic has no conversions; raise traffic.conversion_share, or leave it out"
@@ -156,7 +155,7 @@ def _reason(scenario: Scenario, fault: Fault) -> str | None:
 def _has_conversions(scenario: Scenario) -> bool:
     traffic = scenario.traffic
     return traffic.conversion_share > 0 and (
-        scenario.trace.file is not None or traffic.mix.track > 0
+        scenario.trace.file is not None or traffic.mix.asks(scenario.endpoints.writers)
     )
 
 
@@ -233,7 +232,7 @@ _SWITCHES: tuple[_Switch, ...] = (
     ),
     (
         ("traffic", "mix", "track"),
-        lambda s: s.trace.file is None and not s.traffic.mix.track,
+        lambda s: s.trace.file is None and not s.traffic.mix.asks(s.endpoints.writers),
         "traffic.mix.track is 0",
         (("traffic", "conversion_share"),),
     ),
@@ -263,8 +262,8 @@ def _settings(scenario: Scenario) -> Iterator[Idle]:
 
 
 def _targets(scenario: Scenario) -> Iterator[Idle]:
-    for endpoint in ENDPOINTS:
-        if scenario.trace.file is None and not getattr(scenario.traffic.mix, endpoint):
+    for endpoint in scenario.endpoints.names:
+        if scenario.trace.file is None and not scenario.traffic.mix.of(endpoint):
             yield Idle(
                 place=("targets", endpoint),
                 text=f"has no effect: traffic.mix.{endpoint} is 0; ask for the endpoint, or leave "
@@ -290,11 +289,14 @@ def _of_traces(scenario: Scenario) -> Iterator[Idle]:
             text="has no effect: the trace's accesses stand in for it; leave it or the trace out",
             is_replaced=True,
         )
-    yield Idle(
-        place=("targets", "channels"),
-        text="has no effect: a trace asks for track, attribution and journey only; leave it out",
-        is_replaced=True,
-    )
+    keyed = scenario.endpoints.keyed
+    for endpoint in scenario.endpoints.names:
+        if endpoint not in keyed:
+            yield Idle(
+                place=("targets", endpoint),
+                text=f"has no effect: a trace asks for {listed(keyed, 'and')} only; leave it out",
+                is_replaced=True,
+            )
 
 
 def _notices(scenario: Scenario) -> Iterator[str]:
@@ -302,14 +304,14 @@ def _notices(scenario: Scenario) -> Iterator[str]:
     for position, fault in enumerate(scenario.faults):
         if fault.at + fault.for_ <= scenario.warm_up + GRACE:
             yield (
-                f"faults[{position}] ({_named(fault)}) ends within the warm-up of "
+                f"faults[{position}] ({fault.name}) ends within the warm-up of "
                 f"{scenario.warm_up:g} s: only what it leaves behind is judged"
             )
     if scenario.trace.file is not None:
         return
     for kpi in scenario.judged():
         series = kpi.metric.series
-        if series in ENDPOINTS and not getattr(scenario.traffic.mix, series):
+        if series in scenario.endpoints and not scenario.traffic.mix.of(series):
             yield f"{kpi.name} cannot be measured: traffic.mix.{series} is 0"
         elif series == "queue" and not _has_conversions(scenario):
             yield f"{kpi.name} cannot be measured: the traffic has no conversions"

@@ -11,8 +11,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from core.endpoints import EndpointTable
 from core.errors import InputError
 from core.scenario.effects import Place, check_effects
+from core.scenario.fault_kinds import BUILT_IN, FaultKinds
+from core.scenario.faults import CONTEXT
 from core.scenario.pace import with_rate, with_rate_text
 from core.scenario.scenario import Scenario
 from core.texts import MAX_PARTS, SHOWN, bounded_text, one_line, parse_toml, shown
@@ -34,17 +37,30 @@ def load_scenario(
     seed: int | None = None,
     rate: float | str | None = None,
     trace: Mapping[str, Any] | None = None,
+    endpoints: EndpointTable | None = None,
+    fault_kinds: FaultKinds = BUILT_IN,
     on_notice: Callable[[str], None] | None = None,
 ) -> Scenario:
     """Read the scenario at *path* and apply what the command line changes.
 
-    *overrides* are "path=value" texts; *rate* is in requests/s, or a text as
-    `with_rate_text` takes it; *trace* replaces fields of the trace table. Raise InputError, naming
-    the file or the override, the field, the value and the remedy for every fault found, and for
-    what has no effect in this run; on_notice is told what has none and was turned off on purpose.
+    *overrides* are "path=value" texts; *rate* is in requests/s, or a text as `with_rate_text` takes
+    it; *trace* replaces fields of the trace table; *endpoints* stand in for those of the CDP.
+    *fault_kinds* are those that a fault may be of, beside the ones of installed packages. Raise
+    InputError, naming the file or the override, the field, the value and the remedy for every fault
+    found, and for what has no effect in this run; on_notice is told what has none and was turned
+    off on purpose.
     """
     data = read_toml(path)
     changed = {apply_override(data, text): f"--set {text}" for text in overrides}
+    if "endpoints" in data:
+        # They name code that is imported.
+        place = next((text for steps, text in changed.items() if steps[0] == "endpoints"), path)
+        raise InputError(
+            f"{place}: endpoints is no key of a scenario file; give the table from Python: "
+            "load_scenario(path, endpoints=table)"
+        )
+    if endpoints is not None:
+        data["endpoints"] = endpoints
     if seed is not None:
         data["seed"] = seed
     if trace:
@@ -55,7 +71,7 @@ def load_scenario(
             if value is not None:
                 table[name] = value
                 changed["trace", name] = f"{_TRACE_OPTIONS[name]} {value}"
-    scenario = parse_scenario(data, source=str(path), changed=changed)
+    scenario = parse_scenario(data, source=str(path), changed=changed, fault_kinds=fault_kinds)
     if isinstance(rate, str):
         scenario = with_rate_text(scenario, rate)
     elif rate is not None:
@@ -166,14 +182,19 @@ def _steps(path: str, text: str) -> list[str | int]:
 
 
 def parse_scenario(
-    data: Mapping[str, Any], *, source: str, changed: Mapping[Place, str] | None = None
+    data: Mapping[str, Any],
+    *,
+    source: str,
+    changed: Mapping[Place, str] | None = None,
+    fault_kinds: FaultKinds = BUILT_IN,
 ) -> Scenario:
     """Return the scenario of *data*; InputError with one line for each fault.
 
     source: what a fault is laid to, but for those in *changed*, which names its own for each place.
+    fault_kinds: what its faults may be of, beside the kinds of installed packages.
     """
     try:
-        return Scenario.model_validate(data)
+        return Scenario.model_validate({**data, CONTEXT: fault_kinds})
     except ValidationError as error:
         faults = error.errors(include_url=False)
         # Faulty items are left out of their list, which pydantic then finds too short.

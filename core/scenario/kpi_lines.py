@@ -7,6 +7,7 @@ import tomllib
 from typing import Any
 
 from core.metrics.kpi import parse_metric
+from core.metrics.metric_table import BUILT_IN, MetricTable
 from core.texts import parse_toml
 
 _STAND_IN = "a metric that no file names"
@@ -21,21 +22,32 @@ def kpi_lines(text: str) -> dict[str, int]:
     """
     found: dict[str, int] = {}
     tried = 0
-    for position, name in enumerate(_metrics(text)):
+    table = _table(text)
+    for position, name in enumerate(_metrics(text, table)):
         if name is None:
             continue
         for match in re.finditer(re.escape(name), text):
             tried += 1
             if tried > _MOST_TRIED:
                 return found
-            changed = _metrics(f"{text[: match.start()]}{_STAND_IN}{text[match.end() :]}")
+            changed = _metrics(f"{text[: match.start()]}{_STAND_IN}{text[match.end() :]}", table)
             if changed[position : position + 1] == [_STAND_IN]:
-                found[parse_metric(name).name] = text.count("\n", 0, match.start()) + 1
+                found[parse_metric(name, table).name] = text.count("\n", 0, match.start()) + 1
                 break
     return found
 
 
-def _metrics(text: str) -> list[str | None]:
+def _table(text: str) -> MetricTable:
+    """Return what the metrics of *text* may name: its own stages and ratios, too."""
+    from core.scenario.own_metrics import OwnMetrics  # pydantic takes its time to load
+
+    try:
+        return OwnMetrics.model_validate(parse_toml(text).get("metrics", {})).table
+    except (tomllib.TOMLDecodeError, ValueError):
+        return BUILT_IN
+
+
+def _metrics(text: str, table: MetricTable) -> list[str | None]:
     """Return the metrics of the KPIs in *text*, None for what is none."""
     try:
         kpis: Any = parse_toml(text).get("kpis")
@@ -43,13 +55,13 @@ def _metrics(text: str) -> list[str | None]:
         return []
     entries = kpis if isinstance(kpis, list) else []
     names = [entry.get("metric") if isinstance(entry, dict) else None for entry in entries]
-    return [name if _is_metric(name) else None for name in names]
+    return [name if _is_metric(name, table) else None for name in names]
 
 
-def _is_metric(name: object) -> bool:
+def _is_metric(name: object, table: MetricTable) -> bool:
     if name == _STAND_IN:
         return True
     try:
-        return isinstance(name, str) and bool(parse_metric(name))
+        return isinstance(name, str) and bool(parse_metric(name, table))
     except ValueError:
         return False

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Self
-
-from pydantic import model_validator
-
 from core.metrics.kpi import Kpi, parse_kpi
+from core.metrics.metric_table import BUILT_IN, MetricTable
 from core.scenario.table import Table
 
 
@@ -17,14 +14,12 @@ class KpiSpec(Table):
     target: str
     alert: str
 
-    @model_validator(mode="after")
-    def _reads_as_a_kpi(self) -> Self:
-        self.parsed()
-        return self
+    def parsed(self, table: MetricTable = BUILT_IN) -> Kpi:
+        """Return the KPI that the three texts describe; ValueError if they describe none.
 
-    def parsed(self) -> Kpi:
-        """Return the KPI that the three texts describe."""
-        return parse_kpi(self.metric, self.target, self.alert)
+        table: the stages and ratios that there are.
+        """
+        return parse_kpi(self.metric, self.target, self.alert, table)
 
 
 DEFAULT_KPIS = (

@@ -6,8 +6,8 @@ import math
 import re
 
 from core.errors import InputError
-from core.scenario.replay import timed_window
 from core.scenario.scenario import Scenario
+from core.scenario.trace_window import timed_window
 from core.scenario.traffic import MAX_SPEED
 
 MAX_RATE = 1e6

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
+from core.attribution.models import MODELS
 from core.clock import DATA_EPOCH_MS
 from core.context import Purpose
 from core.event import Event
@@ -32,6 +33,11 @@ def channel_name(position: int) -> str:
     return CHANNELS[position] if position < len(CHANNELS) else f"channel-{position + 1}"
 
 
+def site_id(number: int) -> str:
+    """Return the id of site *number*."""
+    return f"s{number}"
+
+
 def user_id(subject: int) -> str:
     """Return the id of the user with number *subject*."""
     return f"u{subject}"
@@ -46,6 +52,18 @@ def model_of(subject: int) -> int:
     """Return which of the attribution models a request about *subject* asks for."""
     return subject % MODEL_COUNT
 
+
+def model_name(subject: int) -> str:
+    """Return the name of the model that a request about *subject* asks for."""
+    return MODELS[subject % MODEL_COUNT]
+
+
+ARGUMENTS: Mapping[str, Callable[[int], str]] = {
+    "user_id": user_id,
+    "conversion_id": conversion_id,
+    "model": model_name,
+}
+"""What each placeholder of an endpoint's path stands for, by the number of the subject."""
 
 SiteRow = tuple[str, int, int]
 UserRow = tuple[str, str, str]
@@ -110,7 +128,7 @@ def populate(scenario: Scenario, workload: Workload) -> Population:
 
 def sites_of(scenario: Scenario) -> list[SiteRow]:
     """Return the sites of a scenario, which take events of up to 8 kB."""
-    return [(f"s{i}", 1, 8_192) for i in range(scenario.traffic.sites)]
+    return [(site_id(i), 1, 8_192) for i in range(scenario.traffic.sites)]
 
 
 def _users(workload: Workload) -> Iterator[UserRow]:
@@ -133,7 +151,7 @@ class Events:
         # Two: requests in flight lie on both sides of a border, and ask in turn.
         self._block = lru_cache(maxsize=2)(self._drawn)
         self._share = scenario.traffic.conversion_share
-        self._sites = tuple(f"s{i}" for i in range(scenario.traffic.sites))
+        self._sites = tuple(site_id(i) for i in range(scenario.traffic.sites))
         self._channels = tuple(channel_name(i) for i in range(scenario.traffic.channels))
 
     def event(self, index: int, subject: int, intended_ns: int) -> Event:

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.endpoints import ENDPOINTS
 from core.errors import InputError
-from core.scenario.hot_keys import with_hot_keys
+from core.scenario.by_endpoint import listed
 from core.scenario.population import MAX_PROFILE_BYTES
 from core.scenario.scenario import Scenario
-from core.scenario.trace import Trace, read_trace
-from core.scenario.trace_time import UNIT_NAMES, UNITS, TimeUnit
+from core.scenario.trace import Trace
+from core.scenario.trace_time import UNIT_NAMES
+from core.scenario.trace_window import TimedWindow, timed_window, trace_of
 from core.scenario.traffic import TraceType
+from core.scenario.traffic_faults import due, with_traffic_faults
 from core.scenario.workload import Workload, arrivals, generate_workload, isolates
 
 DEFAULT_OFFSET = 300_000
 """Accesses before the window of a warm start, where the scenario names none."""
-
-_WORTH_KEEPING = 100_000
-"""Bytes of a trace file; a smaller one is read in milliseconds, and could change unseen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,17 +71,14 @@ def prepare_measured(scenario: Scenario) -> Prepared:
 def _check_faults(scenario: Scenario, workload: Workload) -> None:
     intended = workload.intended
     for position, fault in enumerate(scenario.faults):
-        met = intended >= fault.at
-        which = "request"
-        if fault.kind == "hot_key":
-            endpoint = fault.endpoint or "track"
-            which = f"{endpoint} request"
-            met &= intended < fault.at + fault.for_
-            met &= workload.endpoint == ENDPOINTS.index(endpoint)
+        met, which = intended >= fault.at, "request"
+        if fault.kind.is_of_traffic:
+            met = due(fault, workload, scenario.endpoints)
+            which = "request" if fault.asked_of is None else f"{fault.asked_of} request"
         if not met.any():
             raise InputError(
-                f"{scenario.name}: faults[{position}] ({fault.kind}) cannot strike: no {which} "
-                f"arrives from {fault.at:g} s on for it; the last one of all arrives at "
+                f"{scenario.name}: faults[{position}] ({fault.kind.name}) cannot strike: no "
+                f"{which} arrives from {fault.at:g} s on for it; the last one of all arrives at "
                 f"{intended[-1]:.3g} s: let it start earlier, or leave it out"
             )
 
@@ -96,7 +90,11 @@ def prepare_service(scenario: Scenario) -> Prepared:
     """
     traffic = scenario.traffic
     if traffic.conversions == 0 and scenario.trace.file is None:
-        mix = traffic.mix.model_copy(update={"attribution": 0.0, "track": traffic.mix.track or 1.0})
+        others = [e.name for e in scenario.endpoints if e.subject != "conversion"]
+        weights = dict.fromkeys(scenario.endpoints.names, 0.0)
+        weights |= {name: traffic.mix.of(name) for name in others}
+        weights |= {name: weights[name] or 1.0 for name in others[:1]}
+        mix = traffic.mix.model_copy(update=weights)
         traffic = traffic.model_copy(update={"mix": mix})
         scenario = scenario.model_copy(update={"traffic": traffic})
     return prepare(scenario)
@@ -107,7 +105,7 @@ def prepare(scenario: Scenario, *, replication: int = 0) -> Prepared:
     try:
         if scenario.trace.file is None:
             drawn = generate_workload(scenario, replication=replication)
-            return Prepared(workload=with_hot_keys(scenario, drawn, replication=replication))
+            return Prepared(workload=with_traffic_faults(scenario, drawn, replication=replication))
         if (window := timed_window(scenario)) is not None:
             return _timed(scenario, window, replication)
         # Arrivals first: they tell how much of a large trace has to be read.
@@ -132,7 +130,7 @@ def _from_trace(
     if offset is None and scenario.start == "cold":
         offset = 0
     stop = (DEFAULT_OFFSET if offset is None else offset) + (source.limit or drawn_ns.size)
-    trace = _read(path, max(stop, 1))
+    trace = trace_of(path, max(stop, 1))
     if wanted == 0:
         raise InputError(
             f"{scenario.name}: traffic.stages give no request, and {trace.source} has no times of "
@@ -154,93 +152,6 @@ def _from_trace(
         *_type_notes(scenario, trace),
     )
     return _assemble(scenario, trace, offset, drawn_ns[:wanted], before, notes, replication)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimedWindow:
-    """The accesses of a trace with times that a run replays: those from *offset* to *stop*.
-
-    span: the seconds of the recording that they take. rate: requests/s on average at the
-    scenario's trace.speed; 0 where all have the same time.
-    """
-
-    trace: Trace
-    offset: int
-    stop: int
-    span: float
-    rate: float
-
-
-def timed_window(scenario: Scenario) -> TimedWindow | None:
-    """Return which accesses *scenario* replays at their own times; None without such a trace.
-
-    The run's time is the recording's, divided by trace.speed. Raise InputError if the trace cannot
-    be read, has no access after the offset, or times that look like no seconds.
-    """
-    source = scenario.trace
-    if source.file is None:
-        return None
-    path, unit = Path(source.file), source.time_unit
-    if _read(path, 1, unit).times is None:
-        return None
-    offset = source.offset or 0
-    # One access more tells where the window ends.
-    wanted = None if source.limit is None else offset + source.limit + 1
-    trace = _read(path, wanted, unit)
-    times = trace.times
-    assert times is not None
-    if offset >= times.size:
-        raise InputError(
-            f"{trace.source}: {times.size:,} accesses, none after offset {offset:,}; "
-            "lower --trace-offset"
-        )
-    since = times[offset:] - times[offset]
-    _check_unit(path, trace, since)
-    # Rounded: a run at another speed ends before the same access.
-    end = round(scenario.total_time * source.speed, 9)
-    count = int(np.searchsorted(since, end, side="left"))
-    count = min(count, source.limit or count)
-    if count < since.size:
-        span = min(float(since[count]), end)
-    else:
-        span = min(float(since[-1]) * count / max(1, count - 1), end)
-    return TimedWindow(
-        trace=trace,
-        offset=offset,
-        stop=offset + count,
-        span=span,
-        rate=count * source.speed / span if span and count > 1 else 0.0,
-    )
-
-
-def _read(path: Path, stop: int | None, unit: TimeUnit | None = None) -> Trace:
-    """Return what `read_trace` does; a large file that has not changed is read once."""
-    try:
-        facts = path.stat()
-    except (OSError, ValueError):
-        return read_trace(path, stop=stop, time_unit=unit)  # it says what is wrong
-    if facts.st_size < _WORTH_KEEPING:
-        return read_trace(path, stop=stop, time_unit=unit)
-    return _kept(path, stop, unit, (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns))
-
-
-@lru_cache(maxsize=2)  # its first access, and its window: every replication and rate asks anew
-def _kept(path: Path, stop: int | None, unit: TimeUnit | None, _: tuple[int, ...]) -> Trace:
-    return read_trace(path, stop=stop, time_unit=unit)
-
-
-def _check_unit(path: Path, trace: Trace, since: NDArray[np.float64]) -> None:
-    """Raise InputError for times that nobody called seconds and that hardly are."""
-    if trace.unit_from != "default" or since.size < 2 or not since[-1]:
-        return
-    rate = (since.size - 1) / float(since[-1])
-    if rate >= 1 or (rate >= 0.1 and np.any(since != np.floor(since))):
-        return
-    guess: TimeUnit = next((u for u, a_second in UNITS.items() if rate * a_second >= 1), "ns")
-    raise InputError(
-        f"{path}: its times taken for seconds give {rate:.2g} requests/s; say --time-unit {guess} "
-        f"if they are {UNIT_NAMES[guess]}, --time-unit s if they are seconds"
-    )
 
 
 def _timed(scenario: Scenario, window: TimedWindow, replication: int) -> Prepared:
@@ -292,13 +203,15 @@ def _assemble(
     keys = trace.keys[:stop]
     subject = np.empty(stop, dtype=np.uint32)
     counts = {}
-    for name, members in (("user", ("track", "journey")), ("conversion", ("attribution",))):
-        chosen = np.isin(endpoint, [ENDPOINTS.index(member) for member in members])
+    for name in ("user", "conversion"):
+        members = [code for code, e in enumerate(scenario.endpoints) if e.subject == name]
+        chosen = np.isin(endpoint, members)
         subject[chosen], counts[name] = _number(keys, chosen, offset)
     sizes = None
     if trace.sizes is not None:
         sizes = np.zeros(max(1, counts["user"]), dtype=np.int64)
-        tracked = endpoint == ENDPOINTS.index("track")
+        writers = [scenario.endpoints.index(name) for name in scenario.endpoints.writers]
+        tracked = np.isin(endpoint, writers)
         if (largest := int(trace.sizes[:stop][tracked].max(initial=0))) > MAX_PROFILE_BYTES:
             raise InputError(
                 f"{trace.source}: a size is {largest:,} bytes, and a row of the database takes "
@@ -318,30 +231,30 @@ def _assemble(
         notes=notes,
     )
     return Prepared(
-        workload=with_hot_keys(scenario, workload, replication=replication),
+        workload=with_traffic_faults(scenario, workload, replication=replication),
         history=History(seconds=before, endpoint=endpoint[:offset], subject=subject[:offset]),
     )
 
 
 def _endpoints(scenario: Scenario, trace: Trace, stop: int) -> NDArray[np.uint8]:
-    source = scenario.trace
-    default = ENDPOINTS.index(source.default.endpoint)
+    source, table = scenario.trace, scenario.endpoints
+    default = table.index(source.default.endpoint)
     if trace.endpoints is not None:
         for code, name in enumerate(trace.endpoint_names):
-            if name not in ("track", "attribution", "journey"):
+            if name not in table.keyed:
                 at = np.flatnonzero(trace.endpoints == code)
                 where = f", first at access {at[0] + 1:,}" if at.size else ""
                 raise InputError(
-                    f"{trace.source}: endpoint is {name!r}{where}; a trace can ask for track, "
-                    "attribution or journey: leave other accesses out of it"
+                    f"{trace.source}: endpoint is {name!r}{where}; a trace can ask for "
+                    f"{listed(table.keyed, 'or')}: leave other accesses out of it"
                 )
-        codes = np.array([ENDPOINTS.index(name) for name in trace.endpoint_names], dtype=np.uint8)
+        codes = np.array([table.index(name) for name in trace.endpoint_names], dtype=np.uint8)
         return codes[trace.endpoints[:stop]]
     if trace.types is None:
         return np.full(stop, default, dtype=np.uint8)
     types: dict[str, TraceType] = source.types
     codes = np.array(
-        [ENDPOINTS.index(types.get(name, source.default).endpoint) for name in trace.type_names],
+        [table.index(types.get(name, source.default).endpoint) for name in trace.type_names],
         dtype=np.uint8,
     )
     return codes[trace.types[:stop]]

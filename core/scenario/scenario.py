@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    Field,
+    PlainSerializer,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic.functional_validators import BeforeValidator
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import InitErrorDetails
 
-from core.metrics.kpi import Kpi
+from core.endpoints import CDP, EndpointTable
+from core.metrics.kpi import Kpi, parse_metric
+from core.metrics.metric_table import BUILT_IN, MetricTable
 from core.scenario.attribution import Attribution
+from core.scenario.by_endpoint import context_of
 from core.scenario.caches import Caches, default_caches
 from core.scenario.destination import Destination
+from core.scenario.fault_kinds import FaultKinds
+from core.scenario.faults import CONTEXT as FAULT_KINDS
 from core.scenario.faults import Fault
 from core.scenario.kpis import DEFAULT_KPIS, KpiSpec
+from core.scenario.own_metrics import OwnMetrics, has_none
 from core.scenario.table import Table
 from core.scenario.targets import Targets
 from core.scenario.tiers import Tiers
@@ -30,9 +48,37 @@ class Queue(Table):
     retry_delay: Duration = 1.0
 
 
+def _table_of(data: Any) -> EndpointTable:
+    return data if isinstance(data, EndpointTable) else EndpointTable.from_data(data)
+
+
+def _is_cdp(endpoints: EndpointTable) -> bool:
+    return endpoints == CDP
+
+
+_BY_ENDPOINT: tuple[tuple[str, ...], ...] = (
+    ("traffic", "mix"),
+    ("topology", "cpu"),
+    ("tiers", "l2", "ttl"),
+    ("targets",),
+)
+"""Where the tables stand whose fields are the endpoints or their cache types."""
+
+
 class Scenario(Table):
     """One system under one load, simulated and load-tested from the same file."""
 
+    endpoints: Annotated[
+        EndpointTable,
+        BeforeValidator(_table_of),
+        PlainSerializer(EndpointTable.to_data),
+        SkipJsonSchema(),
+        Field(exclude_if=_is_cdp),
+    ] = CDP
+    """What can be asked for; it decides which fields the tables of `_BY_ENDPOINT` have.
+
+    A scenario with the endpoints of the CDP is the same with and without the field.
+    """
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
     description: str = ""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
@@ -50,12 +96,49 @@ class Scenario(Table):
     targets: Targets = Targets()
     caches: Caches = Field(default_factory=default_caches)
     trace: TraceSource = TraceSource()
+    metrics: Annotated[OwnMetrics, Field(exclude_if=has_none)] = OwnMetrics()
     kpis: Annotated[tuple[KpiSpec, ...], Field(min_length=1)] = DEFAULT_KPIS
+
+    def __init__(self, /, **data: Any) -> None:
+        endpoints = data.get("endpoints", CDP)
+        try:
+            endpoints = _table_of(endpoints)
+        except ValueError:
+            endpoints = CDP  # the field says what is wrong with it
+        if endpoints != CDP:
+            data = _filled(data, endpoints)
+        context = context_of(endpoints)
+        if isinstance(kinds := data.get(FAULT_KINDS), FaultKinds):  # no field
+            context[FAULT_KINDS] = kinds
+            data = {name: value for name, value in data.items() if name != FAULT_KINDS}
+        self.__pydantic_validator__.validate_python(data, self_instance=self, context=context)
+
+    @field_validator("endpoints")
+    @classmethod
+    def _no_endpoint_is_called_as_a_stage(cls, endpoints: EndpointTable) -> EndpointTable:
+        for name in endpoints.names:
+            if BUILT_IN.stage(name) is not None:
+                raise ValueError(f"endpoint {name} has the name of a stage; choose another one")
+        return endpoints
 
     @field_validator("kpis")
     @classmethod
-    def _one_kpi_per_metric(cls, kpis: tuple[KpiSpec, ...]) -> tuple[KpiSpec, ...]:
-        names = [spec.parsed().name for spec in kpis]
+    def _read_as_kpis(cls, kpis: tuple[KpiSpec, ...], info: ValidationInfo) -> tuple[KpiSpec, ...]:
+        if not {"metrics", "endpoints"} <= info.data.keys():
+            return kpis  # what is wrong with those is said alone
+        table = info.data["metrics"].table.of_endpoints(info.data["endpoints"].names)
+        names, faults = [], []
+        for position, spec in enumerate(kpis):
+            try:
+                names.append(spec.parsed(table).name)
+            except ValueError as error:
+                faults.append(
+                    InitErrorDetails(
+                        type="value_error", loc=(position,), input=spec, ctx={"error": error}
+                    )
+                )
+        if faults:
+            raise ValidationError.from_exception_data(cls.__name__, faults)
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"{name} is judged twice; keep one of the two")
@@ -99,6 +182,15 @@ class Scenario(Table):
         return self
 
     @model_validator(mode="after")
+    def _keys_have_an_endpoint(self) -> Self:
+        if not self.endpoints.keyed and self.trace.file is not None:
+            raise ValueError(
+                "trace.file needs an endpoint whose subject is a user or a conversion; add one, "
+                "or leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _memory_fits(self) -> Self:
         limit, base = self.topology.memory_limit, self.topology.base_memory
         if base >= limit:
@@ -120,4 +212,35 @@ class Scenario(Table):
 
     def judged(self) -> tuple[Kpi, ...]:
         """Return the KPIs in the order of the file."""
-        return tuple(spec.parsed() for spec in self.kpis)
+        return tuple(spec.parsed(self.metric_table) for spec in self.kpis)
+
+    @cached_property
+    def metric_table(self) -> MetricTable:
+        """What metrics may name: endpoints, stages and ratios."""
+        return self.metrics.table.of_endpoints(self.endpoints.names)
+
+
+def _filled(data: Mapping[str, Any], endpoints: EndpointTable) -> dict[str, Any]:
+    """Return *data* with the tables that go by endpoint, so that none has the CDP's defaults."""
+    filled = dict(data)
+    for place in _BY_ENDPOINT:
+        table: dict[str, Any] = filled
+        for name in place:
+            inner = table.get(name, {})
+            if not isinstance(inner, Mapping):
+                break
+            table[name] = table = dict(inner)
+    trace = filled.setdefault("trace", {})
+    if isinstance(trace, Mapping) and "default" not in trace and endpoints.keyed:
+        filled["trace"] = {**trace, "default": {"endpoint": endpoints.keyed[0]}}
+    if "kpis" not in filled:
+        filled["kpis"] = [spec for spec in DEFAULT_KPIS if _has_metric(spec, endpoints)]
+    return filled
+
+
+def _has_metric(spec: KpiSpec, endpoints: EndpointTable) -> bool:
+    try:
+        parse_metric(spec.metric, BUILT_IN.of_endpoints(endpoints.names))
+    except ValueError:
+        return False
+    return True

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, TypeAdapter
 
+from core.endpoint import Endpoint, Method
+from core.endpoints import EndpointTable
+from core.scenario.by_endpoint import KNOWN, ByEndpoint
 from core.scenario.table import Table
+
+_STATUSES = (200, 202)
 
 
 class Target(Table):
     """How an endpoint's request is written; {placeholders} are filled per request."""
 
-    method: Literal["GET", "POST"] = "GET"
+    method: Method = "GET"
     path: Annotated[str, Field(pattern="^/")]
     body: str | None = None
-    status: tuple[int, ...] = (200, 202)
+    status: tuple[int, ...] = _STATUSES
 
 
 TRACK_BODY = (
@@ -30,30 +35,36 @@ PLACEHOLDERS = (
 )  # fmt: skip
 
 
-_TARGETS: dict[str, dict[str, str]] = {
-    "track": {"method": "POST", "path": "/track", "body": TRACK_BODY},
-    "attribution": {"path": "/attribution/{conversion_id}?model={model}"},
-    "journey": {"path": "/journey/{user_id}"},
-    "channels": {"path": "/channels?model={model}"},
-}
+def _stated(endpoint: Endpoint) -> dict[str, Any]:
+    """Return how the service takes the request of *endpoint*, as data of a `Target`."""
+    data: dict[str, Any] = {"path": endpoint.path}
+    if endpoint.method != "GET":
+        data["method"] = endpoint.method
+    if endpoint.writes == "event":
+        data["body"] = TRACK_BODY
+    if endpoint.status not in _STATUSES:
+        data["status"] = (endpoint.status,)
+    return data
 
 
-class Targets(Table):
+class Targets(ByEndpoint):
     """The requests of each endpoint, for a service with routes of its own."""
 
-    track: Target = Target.model_validate(_TARGETS["track"])
-    attribution: Target = Target.model_validate(_TARGETS["attribution"])
-    journey: Target = Target.model_validate(_TARGETS["journey"])
-    channels: Target = Target.model_validate(_TARGETS["channels"])
+    VALUES: ClassVar[TypeAdapter[Any]] = TypeAdapter(Target)
 
-    @model_validator(mode="before")
+    __pydantic_extra__: dict[str, Annotated[Target, KNOWN]] = Field(init=False)
+
     @classmethod
-    def _what_is_left_out_is_the_endpoints_default(cls, data: Any) -> Any:
-        if not isinstance(data, dict):
-            return data
-        return {
-            name: {**_TARGETS[name], **given}
-            if name in _TARGETS and isinstance(given, dict)
-            else given
-            for name, given in data.items()
-        }
+    def stated(cls, endpoints: EndpointTable) -> dict[str, Any]:
+        """Return the request of each endpoint's description."""
+        return {endpoint.name: _stated(endpoint) for endpoint in endpoints}
+
+    @classmethod
+    def merged(cls, stated: Any, given: Any) -> Any:
+        """Return *given* with what it leaves out as *stated*."""
+        return {**stated, **given} if isinstance(given, dict) else given
+
+    def of(self, endpoint: str) -> Target:
+        """Return the request of *endpoint*; KeyError if there is no such one."""
+        target: Target = self.by_name[endpoint]
+        return target

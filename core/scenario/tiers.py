@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 
 from core.caching.edge_kv import SHORTEST_CACHE_TTL, SHORTEST_TTL
 from core.distributions import Latency, parse_distribution
+from core.endpoints import EndpointTable
+from core.scenario.by_endpoint import KNOWN, ByEndpoint
 from core.scenario.table import Positive, Switch, Table
 from core.units import Duration, Size
 
@@ -31,15 +33,18 @@ class L1(Table):
         return self
 
 
-class Ttls(Table):
+class Ttls(ByEndpoint):
     """Seconds that L2 keeps an entry, by cache type."""
 
-    attribution: Duration = 3600.0
-    channel_metrics: Duration = 1800.0
-    user_journeys: Duration = 300.0
-    security_config: Duration = 900.0
-    lookup_data: Duration = 600.0
+    VALUES: ClassVar[TypeAdapter[Any]] = TypeAdapter(Duration)
+
+    __pydantic_extra__: dict[str, Annotated[Duration, KNOWN]] = Field(init=False)
     default: Duration = 600.0
+
+    @classmethod
+    def stated(cls, endpoints: EndpointTable) -> dict[str, Any]:
+        """Return the TTL of each cache type that an endpoint reads."""
+        return {name: f"{float(ttl)!r}s" for name, ttl in endpoints.cache_types.items()}
 
     @model_validator(mode="after")
     def _longer_than_nothing(self) -> Self:
@@ -50,7 +55,7 @@ class Ttls(Table):
 
     def of(self, cache_type: str) -> float:
         """Return the TTL of *cache_type* in seconds, the default for an unknown one."""
-        return float(getattr(self, cache_type, self.default))
+        return float(self.by_name.get(cache_type, self.default))
 
 
 class Breaker(Table):

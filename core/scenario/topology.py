@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 
+from core.endpoints import EndpointTable
+from core.scenario.by_endpoint import KNOWN, ByEndpoint
 from core.scenario.table import Table
 from core.units import Duration, Size
 
 
-class Cpu(Table):
+class Cpu(ByEndpoint):
     """CPU time of a request: a per endpoint + b per L2 operation + c per L3 operation."""
 
-    track: Duration = 300e-6
-    attribution: Duration = 240e-6
-    journey: Duration = 240e-6
-    channels: Duration = 240e-6
+    VALUES: ClassVar[TypeAdapter[Any]] = TypeAdapter(Duration)
+
+    __pydantic_extra__: dict[str, Annotated[Duration, KNOWN]] = Field(init=False)
     per_l2_operation: Duration = 120e-6
     per_l3_operation: Duration = 150e-6
+
+    @classmethod
+    def stated(cls, endpoints: EndpointTable) -> dict[str, Any]:
+        """Return the CPU time of each endpoint's description."""
+        return {endpoint.name: f"{endpoint.cpu!r}s" for endpoint in endpoints}
 
     @model_validator(mode="after")
     def _not_negative(self) -> Self:
@@ -29,7 +35,7 @@ class Cpu(Table):
 
     def of(self, endpoint: str) -> float:
         """Return a, the seconds that *endpoint* takes before its store operations."""
-        return float(getattr(self, endpoint))
+        return float(self.by_name[endpoint])
 
 
 class Topology(Table):

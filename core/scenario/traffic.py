@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Iterable
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, TypeAdapter, ValidationInfo, model_validator
 
-from core.endpoints import PRIMARY_CACHE_TYPE
+from core.endpoints import EndpointTable
+from core.scenario.by_endpoint import KNOWN, ByEndpoint, KeyedEndpoint, endpoints_of
 from core.scenario.table import Positive, Share, Table
 from core.scenario.trace_time import TimeUnit
 from core.units import Duration
@@ -31,13 +33,20 @@ class Stage(Table):
         return self
 
 
-class Mix(Table):
+_Weight = Annotated[float, Field(ge=0)]
+
+
+class Mix(ByEndpoint):
     """How often each endpoint is asked for: weights that need not sum to 1."""
 
-    track: Annotated[float, Field(ge=0)] = 0.80
-    attribution: Annotated[float, Field(ge=0)] = 0.08
-    journey: Annotated[float, Field(ge=0)] = 0.08
-    channels: Annotated[float, Field(ge=0)] = 0.04
+    VALUES: ClassVar[TypeAdapter[Any]] = TypeAdapter(_Weight)
+
+    __pydantic_extra__: dict[str, Annotated[_Weight, KNOWN]] = Field(init=False)
+
+    @classmethod
+    def stated(cls, endpoints: EndpointTable) -> dict[str, Any]:
+        """Return the weight of each endpoint's description."""
+        return {endpoint.name: endpoint.weight for endpoint in endpoints}
 
     @model_validator(mode="after")
     def _something_is_asked(self) -> Self:
@@ -46,8 +55,16 @@ class Mix(Table):
         return self
 
     def weights(self) -> tuple[float, ...]:
-        """Return the weights in the order of ENDPOINTS."""
-        return (self.track, self.attribution, self.journey, self.channels)
+        """Return the weights in the order of the endpoints."""
+        return tuple(self.by_name.values())
+
+    def of(self, endpoint: str) -> float:
+        """Return the weight of *endpoint*, 0 if there is no such one."""
+        return float(self.by_name.get(endpoint, 0.0))
+
+    def asks(self, endpoints: Iterable[str]) -> bool:
+        """Return whether any of *endpoints* is asked for."""
+        return any(self.of(name) > 0 for name in endpoints)
 
 
 class Popularity(Table):
@@ -83,15 +100,17 @@ class Traffic(Table):
 class TraceType(Table):
     """What an object type of a trace stands for."""
 
-    endpoint: Literal["track", "attribution", "journey"]
-    cache_type: Literal["lookup_data", "attribution", "user_journeys"] | None = None
+    endpoint: KeyedEndpoint
+    cache_type: str | None = None
 
     @model_validator(mode="after")
-    def _cache_type_is_the_endpoints_own(self) -> Self:
-        expected = PRIMARY_CACHE_TYPE[self.endpoint]
-        if self.cache_type not in (None, expected):
+    def _cache_type_is_the_endpoints_own(self, info: ValidationInfo) -> Self:
+        reads = endpoints_of(info)[self.endpoint].primary
+        expected = [read.cache_type for read in reads]
+        if self.cache_type is not None and self.cache_type not in expected:
             raise ValueError(
-                f"cache_type is {self.cache_type!r}; the key of {self.endpoint} feeds {expected!r}"
+                f"cache_type is {self.cache_type!r}; the key of {self.endpoint} feeds "
+                f"{' and '.join(map(repr, expected)) or 'no cache'}"
             )
         return self
 

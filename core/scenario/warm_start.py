@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.context import Purpose
-from core.endpoints import PRIMARY_CACHE_TYPES
+from core.endpoint import Read
 from core.scenario.replay import History, Prepared
 from core.scenario.scenario import Scenario
 from core.scenario.workload import subject_weights
@@ -85,15 +86,28 @@ def _read_rates(scenario: Scenario) -> dict[str, NDArray[np.float64]]:
     arrival_rate = scenario.traffic.stages[0].rate
     weights = np.asarray(scenario.traffic.mix.weights())
     shares = weights / weights.sum()
-    users, conversions, _, models = subject_weights(scenario)
-    sites = np.bincount(np.arange(users.size) % scenario.traffic.sites, weights=users)
-    return {
-        "security_config": arrival_rate * shares[0] * sites,
-        "lookup_data": arrival_rate * shares[0] * users,
-        "attribution": arrival_rate * shares[1] * conversions,
-        "user_journeys": arrival_rate * shares[2] * users,
-        "channel_metrics": arrival_rate * shares[3] * models,
-    }
+    rates: dict[str, NDArray[np.float64]] = {}
+    each = zip(scenario.endpoints, shares, subject_weights(scenario), strict=True)
+    for endpoint, share, subjects in each:
+        for read in endpoint.reads:
+            law: NDArray[np.float64] = subjects
+            if read.key == "site":
+                numbers = np.arange(law.size) % scenario.traffic.sites
+                law = np.bincount(numbers, weights=law).astype(np.float64)
+            elif read.key == "none":
+                law = np.ones(1)
+            asked = arrival_rate * share * law
+            known = rates.get(read.cache_type)
+            rates[read.cache_type] = asked if known is None else _sum(known, asked)
+    return rates
+
+
+def _sum(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sum of two columns, of which one may be longer."""
+    total = np.zeros(max(first.size, second.size))
+    total[: first.size] += first
+    total[: second.size] += second
+    return total
 
 
 def _sampled(scenario: Scenario, replication: int) -> WarmState:
@@ -192,6 +206,7 @@ def _replayed(scenario: Scenario, history: History) -> WarmState:
     drawn = np.floor(sampler.uniforms(total - begins) * isolates).astype(int).tolist()
     sites, ttls = scenario.traffic.sites, tiers.l2.ttl
     keeps_l1 = tiers.l1.scope == "isolate"
+    reads_of = [endpoint.reads for endpoint in scenario.endpoints]
     reads = zip(
         history.seconds[begins:].tolist(),
         history.endpoint[begins:].tolist(),
@@ -201,7 +216,7 @@ def _replayed(scenario: Scenario, history: History) -> WarmState:
     )
     for now, endpoint, subject, isolate in reads:
         cache = memory[isolate]
-        for key in _reads_of(endpoint, subject, sites):
+        for key in _keys(reads_of[endpoint], subject, sites):
             if cache.get(key, -np.inf) > now:
                 cache.move_to_end(key)
                 continue
@@ -229,10 +244,10 @@ def _replayed(scenario: Scenario, history: History) -> WarmState:
     )
 
 
-def _reads_of(endpoint: int, subject: int, sites: int) -> tuple[tuple[str, int], ...]:
-    if endpoint == 0:
-        return (("security_config", subject % sites), ("lookup_data", subject))
-    return ((PRIMARY_CACHE_TYPES[endpoint], subject),)
+def _keys(reads: Sequence[Read], subject: int, sites: int) -> list[tuple[str, int]]:
+    """Return the cache type and the number of what each of *reads* about *subject* asks for."""
+    numbers = {"subject": subject, "site": subject % sites, "none": 0}
+    return [(read.cache_type, numbers[read.key]) for read in reads]
 
 
 def _held_before(
@@ -240,8 +255,12 @@ def _held_before(
 ) -> dict[tuple[str, int], float]:
     """Return the end of every key that L2 holds at *start*, drawn from its rate over *span*."""
     held: dict[tuple[str, int], float] = {}
-    for endpoint, cache_type in enumerate(PRIMARY_CACHE_TYPES):
-        chosen = (history.endpoint == endpoint) & (history.seconds < start)
+    readers: dict[str, list[int]] = {}
+    for code, endpoint in enumerate(scenario.endpoints):
+        for read in endpoint.primary:
+            readers.setdefault(read.cache_type, []).append(code)
+    for cache_type, codes in readers.items():
+        chosen = np.isin(history.endpoint, codes) & (history.seconds < start)
         subjects, counts = np.unique(history.subject[chosen], return_counts=True)
         expected = counts / span * scenario.tiers.l2.ttl.of(cache_type)
         keep = sampler.uniforms(subjects.size) < expected / (1 + expected)

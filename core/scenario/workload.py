@@ -25,7 +25,8 @@ class Workload:
     """One row per request, in order of arrival; all columns have shape (n,).
 
     intended_ns: when it arrives, nanoseconds from the start of the run (i8); endpoint: position
-    in ENDPOINTS (u1); subject: a user, a conversion for attribution, a model for channels (u4);
+    in the scenario's endpoints (u1); subject: a user, a conversion or a model, as the endpoint has
+    it (u4);
     isolate: which isolate answers, 0 to isolate_count - 1 (u2). users and conversions: how many
     the database must hold. profile_bytes: size of each user's profile where a trace gives sizes.
     is_timed: whether the arrivals are a trace's own times and no stage's.
@@ -82,11 +83,12 @@ def generate_workload(scenario: Scenario, *, replication: int = 0) -> Workload:
     u = uniforms(Purpose.SUBJECTS)
     for code, weights in enumerate(subject_weights(scenario)):
         chosen = endpoint == code
-        if not weights.size and traffic.mix.attribution:
+        name = scenario.endpoints.names[code]
+        if not weights.size and traffic.mix.of(name):
             raise ValueError(
-                f"traffic.conversions is 0, and traffic.mix.attribution is "
-                f"{traffic.mix.attribution:g}: no conversion can be asked for; set "
-                "traffic.mix.attribution to 0, or traffic.conversions to 1 or more"
+                f"traffic.conversions is 0, and traffic.mix.{name} is "
+                f"{traffic.mix.of(name):g}: no conversion can be asked for; set "
+                f"traffic.mix.{name} to 0, or traffic.conversions to 1 or more"
             )
         subject[chosen] = choose(weights, u[chosen]) if weights.size else 0
     return Workload(
@@ -107,14 +109,17 @@ def isolates(scenario: Scenario, n: int, *, replication: int = 0) -> NDArray[np.
 
 def subject_weights(scenario: Scenario) -> tuple[NDArray[np.float64], ...]:
     """Return the popularity of every subject, one array that sums to 1 per endpoint."""
-    users = popularity(scenario, scenario.traffic.users)
-    conversions = popularity(scenario, scenario.traffic.conversions)
-    models = np.full(MODEL_COUNT, 1 / MODEL_COUNT)
-    return (users, conversions, users, models)
+    weights = {
+        "user": popularity(scenario, scenario.traffic.users),
+        "conversion": popularity(scenario, scenario.traffic.conversions),
+        "model": np.full(MODEL_COUNT, 1 / MODEL_COUNT),
+        "none": np.ones(1),
+    }
+    return tuple(weights[endpoint.subject] for endpoint in scenario.endpoints)
 
 
 MODEL_COUNT = 7
-"""Attribution models that can be asked for; the subject of a channels request is one of them."""
+"""Attribution models that can be asked for; a request whose subject is a model names one."""
 
 
 def popularity(scenario: Scenario, count: int) -> NDArray[np.float64]:

@@ -1,9 +1,8 @@
-"""The HTTP face of the application: its four endpoints and the monitoring ones."""
+"""The HTTP face of the application: its endpoints and the monitoring ones."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,25 +15,20 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from core.context import Span
-from core.endpoints import ENDPOINTS, METHODS, WITH_ID
+from core.application.behaviour import behaviours_of
+from core.endpoints import EndpointTable
 from core.errors import EdgeproofError
 from core.service import openapi
-from core.service.endpoint import Endpoint, Handle
+from core.service.endpoint import Endpoint
+from core.service.handling import handle_of
 from core.service.monitoring import Monitoring, handled
 from core.service.peers import Peers
 from core.service.plan import WorkerPlan
+from core.service.problems import CODES
 from core.service.process import ServedApplication
-from core.service.requests import (
-    BodyTooLarge,
-    identifier,
-    model_of_query,
-    no_query,
-    parse_event,
-    read_body,
-)
-from core.service.responses import Answer, problem, refused
-from core.wire import TOKEN_VARIABLE
+from core.service.requests import no_query
+from core.service.responses import problem, refused
+from core.wire import service_token
 
 
 def create_app(plan: WorkerPlan, *, token: str | None = None) -> Starlette:
@@ -42,8 +36,9 @@ def create_app(plan: WorkerPlan, *, token: str | None = None) -> Starlette:
 
     Without a token those endpoints answer 403.
     """
-    service = Service(plan, token or os.environ.get(TOKEN_VARIABLE, "").strip() or None)
+    service = Service(plan, token or service_token())
     app = _Application(
+        plan.scenario.endpoints,
         service.endpoints,
         routes=service.routes(),
         lifespan=service.lifespan,
@@ -54,16 +49,20 @@ def create_app(plan: WorkerPlan, *, token: str | None = None) -> Starlette:
 
 
 class _Application(Starlette):
-    """Starlette, whose routing the four endpoints are spared: it costs as much as an L1 hit.
+    """Starlette, whose routing the endpoints are spared: it costs as much as an L1 hit.
 
     A request that is not plainly one of theirs takes the usual way, to the same endpoints.
     """
 
-    def __init__(self, endpoints: Mapping[str, Endpoint], **options: Any) -> None:
+    def __init__(
+        self, table: EndpointTable, endpoints: Mapping[str, Endpoint], **options: Any
+    ) -> None:
         super().__init__(**options)
         self._direct = {
-            (METHODS[name], name): ServerErrorMiddleware(endpoint, _unexpected)
-            for name, endpoint in endpoints.items()
+            (each.method, each.segment, each.identifier is not None): ServerErrorMiddleware(
+                endpoints[each.name], _unexpected
+            )
+            for each in table
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,8 +70,8 @@ class _Application(Starlette):
         if scope["type"] == "http":
             path: str = scope["path"]
             name, slash, identifier = path[1:].partition("/")
-            direct = self._direct.get((scope["method"], name))
-            if direct is not None and bool(slash) is (name in WITH_ID) and "\n" not in path:
+            direct = self._direct.get((scope["method"], name, bool(slash)))
+            if direct is not None and "\n" not in path:
                 scope["path_params"] = {"id": identifier}
                 await direct(scope, receive, send)
                 return
@@ -91,14 +90,18 @@ class Service:
         self._monitoring = Monitoring(
             lambda: self.reference, peers, token, is_public=plan.is_public
         )
-        self._isolates = plan.scenario.topology.isolates
-        handles = {
-            "track": self._track,
-            "attribution": self._attribution,
-            "journey": self._journey,
-            "channels": self._channels,
+        self._table, isolates = plan.scenario.endpoints, plan.scenario.topology.isolates
+        self._behaviours = behaviours_of(self._table)
+        self.endpoints = {
+            each.name: Endpoint(
+                each.name,
+                handle_of(each, self._behaviours[each.name], lambda: self.reference),
+                lambda: self.reference,
+                isolates,
+                each.slots,
+            )
+            for each in self._table
         }
-        self.endpoints = {name: self._endpoint(name, handle) for name, handle in handles.items()}
 
     @asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -117,11 +120,11 @@ class Service:
         return [
             *(
                 Route(
-                    f"/{name}/{{id:path}}" if name in WITH_ID else f"/{name}",
-                    endpoint,
-                    methods=[METHODS[name]],
+                    f"/{each.segment}/{{id:path}}" if each.identifier else f"/{each.segment}",
+                    self.endpoints[each.name],
+                    methods=[each.method],
                 )
-                for name, endpoint in self.endpoints.items()
+                for each in self._table
             ),
             *self._monitoring.routes(),
             Route(openapi.PATH, handled(self._document)),
@@ -130,54 +133,19 @@ class Service:
     async def _document(self, request: Request) -> Response:
         no_query(request)
         body = json.dumps(
-            openapi.document(self._plan.scenario, is_public=self._plan.is_public)
+            openapi.document(self._plan.scenario, self._behaviours, is_public=self._plan.is_public)
         ).encode()
         return Response(body, 200, None, "application/json")
-
-    def _endpoint(self, name: str, handle: Handle) -> Endpoint:
-        return Endpoint(name, handle, lambda: self.reference, self._isolates)
-
-    async def _track(self, request: Request, span: Span, isolate: int) -> Answer:
-        try:
-            body = await read_body(request)
-        except BodyTooLarge as error:
-            return problem(413, "too_large", str(error))
-        event = parse_event(body)
-        is_new = await self.reference.cdp.track(span, isolate, event, len(body))
-        return 202, b'{"accepted":true,"duplicate":false}' if is_new else (
-            b'{"accepted":true,"duplicate":true}'
-        )
-
-    async def _attribution(self, request: Request, span: Span, isolate: int) -> Answer:
-        conversion = identifier(request.path_params["id"], "conversion id")
-        model = model_of_query(request)
-        document = await self.reference.cdp.attribution(span, isolate, conversion, model)
-        if document is None:
-            return problem(
-                404, "no_conversion", f"conversion {conversion!r} is not known; track it first"
-            )
-        return 200, document
-
-    async def _journey(self, request: Request, span: Span, isolate: int) -> Answer:
-        user = identifier(request.path_params["id"], "user id")
-        document = await self.reference.cdp.journey(span, isolate, user)
-        if document is None:
-            return problem(404, "no_journey", f"user {user!r} has no events; track one first")
-        return 200, document
-
-    async def _channels(self, request: Request, span: Span, isolate: int) -> Answer:
-        return 200, await self.reference.cdp.channels(span, isolate, model_of_query(request))
 
 
 async def _http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    codes = {401: "not_authorised", 403: "not_allowed", 404: "not_found", 405: "method_not_allowed"}
     messages = {
         404: "no such path; see docs/service.md for those there are",
         405: "this path takes another method; the Allow header names it",
     }
     message = messages.get(error.status_code, error.detail)
-    code = codes.get(error.status_code, "error")
+    code = CODES.get(error.status_code, "error")
     headers = dict(error.headers) if error.headers else None
     return refused(*problem(error.status_code, code, message), headers=headers)
 
@@ -188,6 +156,3 @@ async def _unexpected(_: Request, error: Exception) -> Response:
         "was changed by hand; its traceback is in the output of edgeproof serve"
     )
     return refused(*problem(500, "internal", message))
-
-
-assert set(ENDPOINTS) == {"track", "attribution", "journey", "channels"}

@@ -18,7 +18,6 @@ from typing import Any
 from uuid import uuid4
 
 from core.application.pipeline import Pipeline
-from core.attribution.scheme import Scheme
 from core.child import die_with_parent, say
 from core.clock import SystemClock
 from core.delivery.backlog import Backlog
@@ -26,21 +25,20 @@ from core.delivery.forwarder import LAST_DELIVERIES
 from core.delivery.outbox import Outbox, outbox_of
 from core.delivery.poller import Poller
 from core.delivery.receiver import Receiver
-from core.emulation.database import DelayedDatabase
 from core.emulation.destination import receiver_of
-from core.emulation.executions import SharedExecutions
 from core.emulation.faults import FaultSchedule
 from core.emulation.platform import DrawnNumbers, EmulatingPlatform
 from core.emulation.timers import Timers
 from core.errors import EdgeproofError, StoreError
-from core.ledger.fitted_models import newest_row
+from core.ledger.fitted_models import stored_scheme
 from core.ledger.fitter import in_thread
+from core.metrics.profile import thresholds_with
 from core.metrics.profiler import LatencyProfiler
 from core.query.database import Database
 from core.query.executor import QueryExecutor
 from core.query.queries import Queries
 from core.service.consumer_status import SIGN_OF_LIFE, ConsumerStatus, read_run_start
-from core.service.plan import WorkerPlan, plan_of, shared_database
+from core.service.plan import WorkerPlan, emulated_database, plan_of, shared_database
 from core.service.repeats import log_to_stderr
 
 POLL_SECONDS = 0.02
@@ -58,17 +56,18 @@ class Consumer:
         self._timers = Timers(self._clock)
         self._faults = FaultSchedule(scenario.faults, origin=float("inf"))
         self._sqlite = shared_database(plan)
-        self._profiler = LatencyProfiler(self._clock)
+        kinds = scenario.metrics.table.kinds
+        self._profiler = LatencyProfiler(self._clock, thresholds=thresholds_with(kinds))
         database: Database = self._sqlite
         numbers = DrawnNumbers(scenario.seed, plan.position)
         platform = EmulatingPlatform(self._clock, self._timers, numbers)
         if plan.emulate:
-            database = self._delayed = self._behind_latencies(platform)
+            database = self._delayed = emulated_database(plan, self._sqlite, self._faults, platform)
         self._owner = f"{os.getpid()}-{uuid4().hex}"
         self._backlog = Backlog(self._sqlite, self._clock, owner=self._owner)
         outbox, receiver = self._outlet(platform if plan.emulate else None)
         settings = scenario.attribution
-        scheme = Scheme(settings.parameters(), newest_row(self._sqlite.connection))
+        scheme = stored_scheme(self._sqlite.connection, settings.parameters())
         self._executor = QueryExecutor(database, self._clock, plans=self._sqlite)
         queries = Queries(self._executor, self._clock, self._profiler, parameters=scheme.parameters)
         self._asking: dict[asyncio.Task[Any], None] = {}
@@ -87,13 +86,6 @@ class Consumer:
     def _retain(self, task: asyncio.Task[Any]) -> None:
         self._asking[task] = None
         task.add_done_callback(self._asking.pop)
-
-    def _behind_latencies(self, platform: EmulatingPlatform) -> DelayedDatabase:
-        plan, tier = self._plan, self._plan.scenario.tiers.l3
-        executions = SharedExecutions(plan.folder / "executions", concurrency=tier.concurrency)
-        return DelayedDatabase(
-            self._sqlite, tier, self._faults, platform, executions, takes_time=True
-        )
 
     def _outlet(self, platform: EmulatingPlatform | None) -> tuple[Outbox | None, Receiver | None]:
         destination = self._plan.scenario.destination

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from core.files import write_whole
 from core.metrics.profiler import LatencyProfiler
 from core.query.executor import (
     Logged,
@@ -61,9 +62,7 @@ class ConsumerStatus:
                 "slow": log_to_json(executor.slow_log),
             }
             self._queries = json.dumps(queries)
-        new = self._path.with_suffix(".new")
-        new.write_text(f"{json.dumps(figures)}\n{self._queries}\n", encoding="utf-8")
-        new.replace(self._path)
+        write_whole(self._path, f"{json.dumps(figures)}\n{self._queries}\n")
 
     def counters(self) -> dict[str, int]:
         """Return the counters; empty before a consumer has started."""
@@ -106,10 +105,7 @@ class ConsumerStatus:
 
 def write_run_start(folder: Path, at_ms: int) -> None:
     """Tell the consumer when a run starts, which is when its faults count from."""
-    path = folder / _RUN_START
-    new = path.with_suffix(".new")
-    new.write_text(str(at_ms), encoding="ascii")
-    new.replace(path)
+    write_whole(folder / _RUN_START, str(at_ms))
 
 
 def read_run_start(folder: Path) -> int | None:

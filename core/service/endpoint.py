@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from functools import cached_property, lru_cache
 from time import thread_time
 from types import coroutine
@@ -11,14 +11,13 @@ from typing import Any
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from core.application.cache_entries import Unusable
-from core.application.cdp import NotAccepted
-from core.context import Span
-from core.errors import EdgeproofError, InputError, Overloaded, StoreError, StoreTimeout
+from core.context import SLOTS, Span, span_of
+from core.errors import InputError, StoreError
 from core.metrics.profile import Profile
+from core.service.problems import problem_of
 from core.service.process import ServedApplication
 from core.service.requests import BadRequest
-from core.service.responses import WHOLE_ANSWER, Answer, problem
+from core.service.responses import WHOLE_ANSWER, Answer
 from core.wire import ISOLATE_HEADER, cache_status, server_timing
 
 Handle = Callable[[Request, Span, int], Coroutine[Any, Any, Answer]]
@@ -34,9 +33,15 @@ class Endpoint:
     """
 
     def __init__(
-        self, name: str, handle: Handle, reference: Callable[[], ServedApplication], isolates: int
+        self,
+        name: str,
+        handle: Handle,
+        reference: Callable[[], ServedApplication],
+        isolates: int,
+        slots: Mapping[str, int] = SLOTS,
     ) -> None:
         self.__name__ = name  # what Starlette calls the route
+        self._span = span_of(slots)
         self._name = name
         self._handle = handle
         self._reference = reference
@@ -45,7 +50,7 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         reference = self._reference()
-        span = Span()
+        span = self._span()
         stages = span.stages
         status = 500  # what an unexpected error is answered with
         try:
@@ -56,7 +61,7 @@ class Endpoint:
                     handling = self._handle(Request(scope, receive), span, isolate)
                     status, body = await _metered(handling, span)
                 except (InputError, StoreError) as error:
-                    status, body = _refusal(error)
+                    status, body = problem_of(error)
                 if status >= 500:
                     timed.fail()  # however fast: an outage makes no latency better
         finally:
@@ -101,20 +106,6 @@ class Endpoint:
                     )
                 return int(text)
         return 0
-
-
-def _refusal(error: EdgeproofError) -> Answer:
-    if isinstance(error, Unusable):
-        return problem(422, "unusable_data", str(error))
-    if isinstance(error, NotAccepted):
-        return problem(403, "not_accepted", str(error))
-    if isinstance(error, InputError):
-        return problem(400, "bad_request", str(error))
-    if isinstance(error, StoreTimeout):
-        return problem(error.http_status, "store_timeout", f"{error}; try again later")
-    if isinstance(error, Overloaded):
-        return problem(error.http_status, "overloaded", str(error))  # it says when to come again
-    return problem(StoreError.http_status, "store_error", f"{error}; try again later")
 
 
 @lru_cache(maxsize=1024)

@@ -16,11 +16,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from core.child import PARENT_VARIABLE
+from core.child import parent_mark
 from core.errors import EdgeproofError, InputError
+from core.files import write_whole
 from core.scenario.file import scenario_data
 from core.scenario.scenario import Scenario
 from core.service.folder_lock import held_folder
+from core.service.l2 import check_l2
 from core.service.limits import DEFAULT_LIMITS, ConnectionLimits
 from core.wire import TOKEN_VARIABLE
 
@@ -40,7 +42,7 @@ class ServiceProcess:
         self, name: str, arguments: list[str], *, token: str | None, log: IO[bytes]
     ) -> None:
         self.name = name
-        environment = {**os.environ, PARENT_VARIABLE: str(os.getpid())}
+        environment = {**os.environ, **parent_mark()}
         if token is not None:
             environment[TOKEN_VARIABLE] = token
         # A session of its own: Ctrl-C reaches the parent, which ends its children in order.
@@ -208,18 +210,20 @@ def running_service(
     """Run the reference service for *scenario* as long as the context lasts.
 
     port: of the first process, the others take the next ones; 0 chooses free ones. folder: for
-    the database, a temporary one if None. redis: URL of L2; without one a single process embeds
-    its own, and several share a fake one. limits: of each process's connections. populate: whether
-    a database without users and events gets those of the scenario; else it gets its sites alone,
-    and starts cold.
+    the database, a temporary one if None. redis: URL of L2, whose scheme chooses the store
+    (`core.caching.stores`); without one a single process embeds its own, and several share a fake
+    one. limits: of each process's connections. populate: whether a database without users and
+    events gets those of the scenario; else it gets its sites alone, and starts cold.
 
-    Raise InputError if a port is taken, another service runs on the folder or there are more than
-    MAX_WORKERS processes, EdgeproofError with the last line of the log if the service does not
-    start. Where others than this machine reach *host*, monitoring wants the token.
+    Raise InputError if a port is taken, another service runs on the folder, the URL means no store
+    or there are more than MAX_WORKERS processes, EdgeproofError with the last line of the log if
+    the service does not start. Where others than this machine reach *host*, monitoring wants the
+    token.
 
     Its end lets requests in flight and the queue be finished; an exception that comes meanwhile
     (a second Ctrl-C) ends every process at once.
     """
+    check_l2(scenario.tiers.l2, redis)
     count = scenario.topology.process_count
     if count > MAX_WORKERS:
         raise InputError(
@@ -291,9 +295,7 @@ def running_service(
                     text = log_path.read_text(encoding="utf-8", errors="replace").strip()
                     detail = f": {text.splitlines()[-1]}" if text else ""
                     raise EdgeproofError(f"{error}{detail}") from None
-                new = roster.with_suffix(".new")
-                new.write_text(json.dumps(urls), encoding="utf-8")
-                new.replace(roster)
+                write_whole(roster, json.dumps(urls))
                 service = RunningService(urls, crew.processes, log_path)
                 yield service
             finally:

@@ -16,10 +16,10 @@ from core.errors import InputError, StoreError
 from core.metrics.profiler import LatencyProfiler, summarise
 from core.service.cache_statistics import cache_report
 from core.service.peers import Peers, Reply
+from core.service.problems import problem_of, store_failed
 from core.service.process import ServedApplication
 from core.service.requests import (
     BadRequest,
-    BodyTooLarge,
     choice_of_query,
     epoch_ms_of,
     json_object,
@@ -27,7 +27,7 @@ from core.service.requests import (
     parse_invalidation,
     read_body,
 )
-from core.service.responses import problem, refused, success
+from core.service.responses import refused, success
 from core.service.statistics import PARTS, Figures, merged
 from core.texts import shown
 from core.wire import PREFIX, TOKEN_VARIABLE
@@ -142,8 +142,9 @@ class Monitoring:
             "external": profiler.summary("external"),
             "queue": profiler.summary("queue"),
         }
+        kinds = dict.fromkeys((*KINDS, *self._reference().scenario.metrics.table.kinds))
         cumulative: dict[str, Any] = {
-            "histograms": {kind: profiler.histogram(kind).to_json() for kind in KINDS},
+            "histograms": {kind: profiler.histogram(kind).to_json() for kind in kinds},
             "counters": figures.counters,
         }
         if scope == "process":
@@ -219,7 +220,7 @@ class Monitoring:
                 if reply.data is None
             )
             message = f"{error}; these isolates refuse the old values, L2 may hold them: try again"
-            return refused(*problem(503, "store_error", message + lost))
+            return refused(*store_failed(message + lost))
         l1 = here + sum(reply.data["invalidated"]["l1"] for reply in replies if reply.data)
         return success({"invalidated": {"l1": l1, "l2": l2}, **self._said(scope, replies)})
 
@@ -234,7 +235,7 @@ class Monitoring:
             starts_in, at_ms = await self._reference().begin_run(starts_at_ms)
         except StoreError as error:
             message = f"{error}; the caches are not as the run needs them: try again"
-            return refused(*problem(503, "store_error", message))
+            return refused(*store_failed(message))
         return success({"starts_in": starts_in, "starts_at_ms": at_ms})
 
     def _authorise(self, request: Request) -> None:
@@ -258,10 +259,8 @@ def handled(
     async def endpoint(request: Request) -> Response:
         try:
             return await handle(request)
-        except BodyTooLarge as error:
-            return refused(*problem(413, "too_large", str(error)))
         except InputError as error:
-            return refused(*problem(400, "bad_request", str(error)))
+            return refused(*problem_of(error))
 
     return endpoint
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from core.application.behaviour import Behaviour, behaviours_of
+from core.endpoint import Endpoint
+from core.endpoints import EndpointTable
+from core.metrics.stage import in_header
 from core.scenario.scenario import Scenario
 from core.service.requests import MAX_BODY_BYTES
 from core.service.schemas import (
@@ -19,7 +24,7 @@ from core.service.schemas import (
     part,
 )
 from core.service.statistics import PARTS
-from core.wire import ISOLATE_HEADER
+from core.wire import ISOLATE_HEADER, TOKEN_VARIABLE
 
 PATH = "/openapi.json"
 
@@ -41,10 +46,16 @@ _FAULTS = {
 _ANY = (400, 408, 414, 431, 500, 503)
 
 
-def document(scenario: Scenario, *, is_public: bool = False) -> dict[str, Any]:
+def document(
+    scenario: Scenario,
+    behaviours: Mapping[str, Behaviour] | None = None,
+    *,
+    is_public: bool = False,
+) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of a service for *scenario*.
 
-    is_public: whether others than its machine reach it, so that monitoring wants the token.
+    behaviours: of its endpoints, where they are known already. is_public: whether others than its
+    machine reach it, so that monitoring wants the token.
     """
     return {
         "openapi": "3.1.0",
@@ -59,7 +70,7 @@ def document(scenario: Scenario, *, is_public: bool = False) -> dict[str, Any]:
         },
         "servers": [{"url": "/"}],
         "paths": {
-            **_data_paths(),
+            **_data_paths(scenario.endpoints, behaviours or behaviours_of(scenario.endpoints)),
             **_monitoring_paths(has_tags=scenario.tiers.tags, is_public=is_public),
             **_own_path(),
         },
@@ -72,7 +83,7 @@ def document(scenario: Scenario, *, is_public: bool = False) -> dict[str, Any]:
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "The value of EDGEPROOF_TOKEN at the start of the service.",
+                    "description": f"The value of {TOKEN_VARIABLE} at the start of the service.",
                 }
             },
         },
@@ -81,8 +92,8 @@ def document(scenario: Scenario, *, is_public: bool = False) -> dict[str, Any]:
 
 _HEADERS: dict[str, Any] = {
     "Server-Timing": {
-        "description": "How long each stage took, in milliseconds (W3C Server Timing): l1, l2, l3, "
-        "l3wait (waiting for the database), cpu, total. Names may repeat.",
+        "description": "How long each stage took, in milliseconds (W3C Server Timing). Names may "
+        f"repeat. {'; '.join(f'{stage.told_as}: {stage.title}' for stage in in_header())}.",
         "required": True,
         "schema": {"type": "string", "pattern": "total;dur="},
     },
@@ -161,46 +172,53 @@ def _body(schema: Schema) -> dict[str, Any]:
     }
 
 
-def _data_paths() -> dict[str, Any]:
-    def by_id(name: str) -> dict[str, Any]:
-        return {
-            "name": name, "in": "path", "required": True, "schema": IDENTIFIER,
-            "description": "Percent-encoded UTF-8.",
-        }  # fmt: skip
+def _data_paths(
+    endpoints: EndpointTable, behaviours: Mapping[str, Behaviour]
+) -> dict[str, dict[str, Any]]:
+    paths: dict[str, dict[str, Any]] = {}
+    for endpoint in endpoints:
+        path = endpoint.path.partition("?")[0]
+        what = _writing if endpoint.writes == "event" else _asking
+        operations = what(endpoint, behaviours[endpoint.name], endpoints)
+        paths.setdefault(path, {}).update(operations)
+    return paths
 
+
+def _writing(endpoint: Endpoint, behaviour: Behaviour, endpoints: EndpointTable) -> dict[str, Any]:
+    answers = _answers(
+        endpoint.status, behaviour.answers, dict(behaviour.schema), *behaviour.faults, is_timed=True
+    )
     return {
-        "/track": {
-            "post": {
-                "operationId": "track",
-                "summary": "Store an event, once per event_id; queue its conversion if it is one.",
-                "parameters": _with("isolate"),
-                "requestBody": _body({"anyOf": [PAGE_VIEW, CONVERSION], "examples": _EVENTS}),
-                "responses": _linked(_answers(
-                    202, "It is stored, now or before.", part("Accepted"), 403, 413, 504,
-                    is_timed=True,
-                )),
+        "post": {
+            "operationId": endpoint.name,
+            "summary": endpoint.summary or endpoint.title,
+            "parameters": _with("isolate"),
+            "requestBody": _body({"anyOf": [PAGE_VIEW, CONVERSION], "examples": _EVENTS}),
+            "responses": _linked(answers, endpoint.status, endpoints),
+        }
+    }
+
+
+def _asking(endpoint: Endpoint, behaviour: Behaviour, _: EndpointTable) -> dict[str, Any]:
+    parameters: list[Any] = []
+    if endpoint.identifier is not None:
+        parameters.append(
+            {
+                "name": endpoint.identifier, "in": "path", "required": True, "schema": IDENTIFIER,
+                "description": "Percent-encoded UTF-8.",
             }
-        },
-        "/attribution/{conversion_id}": _reading(
-            "attribution",
-            "The credits of a conversion's touches under a model.",
-            [by_id("conversion_id"), *_with("model", "isolate")],
-            _answers(200, "The credits; they add up to 1.", part("Attribution"), 404, 422, 504,
-                     is_timed=True),
-        ),
-        "/journey/{user_id}": _reading(
-            "journey",
-            "A user's newest 100 events, oldest first.",
-            [by_id("user_id"), *_with("isolate")],
-            _answers(200, "The events.", part("Journey"), 404, 504, is_timed=True),
-        ),
-        "/channels": _reading(
-            "channels",
-            "Conversions and value by channel under a model.",
-            _with("model", "isolate"),
-            _answers(200, "The channels.", part("Channels"), 504, is_timed=True),
-        ),
-    }  # fmt: skip
+        )  # fmt: skip
+    for name in endpoint.parameters:
+        if name == "model":
+            parameters += _with(name)
+        else:
+            parameters.append({"name": name, "in": "query", "required": True, "schema": IDENTIFIER})
+    summary = endpoint.summary or endpoint.title
+    answers = _answers(
+        endpoint.status, behaviour.answers, dict(behaviour.schema), *behaviour.faults, is_timed=True
+    )
+    operations = _reading(endpoint.name, summary, [*parameters, *_with("isolate")], answers)
+    return operations if endpoint.method == "GET" else {endpoint.method.lower(): operations["get"]}
 
 
 _EVENTS = [
@@ -215,19 +233,22 @@ _EVENTS = [
 ]  # fmt: skip
 
 
-def _linked(answers: dict[str, Any]) -> dict[str, Any]:
-    """Return the answers of tracking, with where the event shows."""
-    answers["202"]["links"] = {
-        "journey": {
-            "operationId": "journey",
-            "parameters": {"user_id": "$request.body#/user_id"},
-            "description": "As soon as the caches that hold it let go of it.",
-        },
-        "attribution": {
-            "operationId": "attribution",
-            "parameters": {"conversion_id": "$request.body#/conversion_id"},
-        },
+_SHOWN: dict[str, Any] = {
+    "journey": {
+        "parameters": {"user_id": "$request.body#/user_id"},
+        "description": "As soon as the caches that hold it let go of it.",
+    },
+    "attribution": {"parameters": {"conversion_id": "$request.body#/conversion_id"}},
+}
+
+
+def _linked(answers: dict[str, Any], status: int, endpoints: EndpointTable) -> dict[str, Any]:
+    """Return *answers* of an endpoint that writes events, with where an event shows."""
+    links = {
+        name: {"operationId": name, **link} for name, link in _SHOWN.items() if name in endpoints
     }
+    if links:
+        answers[str(status)]["links"] = links
     return answers
 
 

@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.emulation.database import DelayedDatabase
+from core.emulation.executions import Executions, SharedExecutions
+from core.emulation.faults import FaultSchedule
+from core.emulation.platform import Platform
 from core.query.database import SqliteDatabase
 from core.scenario.addresses import is_loopback
 from core.scenario.file import parse_scenario
@@ -40,6 +44,23 @@ def shared_database(plan: WorkerPlan) -> SqliteDatabase:
     """Return the database of all processes of a service, with the limits of its scenario."""
     l3 = plan.scenario.tiers.l3
     return SqliteDatabase(plan.folder / "cdp.sqlite", timeout=l3.timeout, readers=l3.readers)
+
+
+def emulated_database(
+    plan: WorkerPlan, database: SqliteDatabase, faults: FaultSchedule, platform: Platform
+) -> DelayedDatabase:
+    """Return *database* behind the scenario's latencies; all processes queue for it together."""
+    tier = plan.scenario.tiers.l3
+    queue = plan.folder / "executions"
+    if plan.position == 0:  # it starts before the others
+        # What an earlier service left there may lie on the scale of another boot's clock.
+        queue.unlink(missing_ok=True)
+    executions = (
+        Executions(tier.concurrency)
+        if plan.scenario.topology.process_count == 1
+        else SharedExecutions(queue, concurrency=tier.concurrency)
+    )
+    return DelayedDatabase(database, tier, faults, platform, executions, takes_time=True)
 
 
 def plan_of(data: dict[str, Any]) -> WorkerPlan:

@@ -11,14 +11,10 @@ from dataclasses import asdict
 from uuid import uuid4
 
 from core.application.application import Application, query_cache_of
-from core.application.seeding import bring_up_to_date, seed_database, seed_sites
+from core.application.seeding import bring_up_to_date, seed_for, seed_sites
 from core.application.warming import Warmer
-from core.attribution.scheme import Scheme
-from core.caching.channel import InvalidationChannel
 from core.caching.edge_kv import EdgeKV, FilledEdgeKV
 from core.caching.kv import KVStore
-from core.caching.redis_channel import redis_channel
-from core.caching.redis_kv import embedded_kv, redis_kv
 from core.clock import SystemClock, epoch_ms
 from core.delivery.backlog import Backlog
 from core.delivery.forwarder import LAST_DELIVERIES
@@ -27,14 +23,12 @@ from core.delivery.poller import Poller
 from core.delivery.queue import NullInbox
 from core.emulation.database import DelayedDatabase
 from core.emulation.destination import receiver_of
-from core.emulation.executions import Executions, SharedExecutions
 from core.emulation.faults import FaultSchedule
 from core.emulation.kv import DelayedKV
 from core.emulation.platform import DrawnNumbers, EmulatingPlatform
 from core.emulation.timers import Timers
-from core.endpoints import ENDPOINTS
 from core.errors import StoreError
-from core.ledger.fitted_models import newest_row
+from core.ledger.fitted_models import stored_scheme
 from core.ledger.fitter import in_thread
 from core.metrics.machine import (
     fixed_work,
@@ -44,16 +38,17 @@ from core.metrics.machine import (
     resident_bytes,
 )
 from core.metrics.profiler import LatencyProfiler
-from core.query import statements
+from core.query import queue_statements
 from core.query.cache import RULES
 from core.query.database import Database
 from core.query.executor import QueryExecutor, SlowQuery, StatementStatistics
-from core.scenario.population import populate, sites_of
+from core.scenario.population import sites_of
 from core.scenario.replay import prepare_service
 from core.scenario.warm_start import WarmState, warm_state
 from core.service.cache_statistics import cache_counts
 from core.service.consumer_status import ConsumerStatus, forget_run_start, write_run_start
-from core.service.plan import WorkerPlan, shared_database
+from core.service.l2 import open_l2
+from core.service.plan import WorkerPlan, emulated_database, shared_database
 from core.service.statistics import Figures, add_latencies, add_statements
 
 PROBE_INTERVAL = 0.1
@@ -77,22 +72,14 @@ class ServedApplication(Application):
         if plan.populate:
             prepared = prepare_service(scenario)
             self._warm_state = warm_state(scenario, prepared)
-            seed_database(connection, populate(scenario, prepared.workload), attribution)
+            seed_for(connection, scenario, prepared.workload)
         else:
             seed_sites(connection, sites_of(scenario))
         if plan.position == 0:  # it starts before the others
             bring_up_to_date(connection, attribution, epoch_ms(self.clock))
-        scheme = Scheme(attribution.parameters(), newest_row(connection))
+        scheme = stored_scheme(connection, attribution.parameters())
         self._warmer = Warmer(self._sqlite, scenario, scheme)
-        namespace = f"edgeproof:{scenario.name}:"
-        self.l2: KVStore = (
-            embedded_kv()
-            if plan.redis is None
-            else redis_kv(plan.redis, timeout=tiers.l2.timeout, namespace=namespace)
-        )
-        channel: InvalidationChannel | None = None
-        if plan.redis is not None and tiers.l2.pubsub:
-            channel = redis_channel(plan.redis, f"{namespace}invalidations", timeout=1.0)
+        self.l2, channel = open_l2(tiers.l2, plan.redis, namespace=f"edgeproof:{scenario.name}:")
         self._numbers = DrawnNumbers(scenario.seed, plan.position)
         self.kv = self._undelayed = self._point_of_presence(EdgeKV)
         self.database: Database = self._sqlite
@@ -121,7 +108,7 @@ class ServedApplication(Application):
         )  # fmt: skip
         self._polling: asyncio.Task[None] | None = None
         self._forwarding: asyncio.Task[None] | None = None
-        self.requests = dict.fromkeys(ENDPOINTS, 0)
+        self.requests = dict.fromkeys(scenario.endpoints.names, 0)
         self.responses = [0] * 6  # by the first digit of their status
         self.own_cpu = 0.0
         self.speed_count = 0
@@ -142,21 +129,9 @@ class ServedApplication(Application):
         return self.clock.origin_ms / 1000 + self.clock.now()
 
     def _emulate(self, platform: EmulatingPlatform) -> None:
-        plan, tiers = self.plan, self.scenario.tiers
-        queue = plan.folder / "executions"
-        if plan.position == 0:
-            # What an earlier service left there may lie on the scale of another boot's clock.
-            queue.unlink(missing_ok=True)
-        executions = (
-            Executions(tiers.l3.concurrency)
-            if self.scenario.topology.process_count == 1
-            else SharedExecutions(queue, concurrency=tiers.l3.concurrency)
-        )
-        self._view = DelayedKV(self.kv, tiers.l2, self.faults, platform)
+        self._view = DelayedKV(self.kv, self.scenario.tiers.l2, self.faults, platform)
         self.kv = self._view
-        self.database = DelayedDatabase(
-            self._sqlite, tiers.l3, self.faults, platform, executions, takes_time=True
-        )
+        self.database = emulated_database(self.plan, self._sqlite, self.faults, platform)
 
     async def start(self) -> None:
         """Load what a warm start needs, queue what was left unfinished, and start the probe."""
@@ -295,7 +270,7 @@ class ServedApplication(Application):
             f"{(self.plan.folder / 'cdp.sqlite').resolve().as_uri()}?mode=ro", uri=True
         )
         try:
-            sql = statements.QUEUE_DEPTH.sql
+            sql = queue_statements.QUEUE_DEPTH.sql
             depth: int = connection.execute(sql).fetchone()[0]
         finally:
             connection.close()

@@ -18,7 +18,10 @@ from core.units import EARLIEST_MS, LATEST_MS, slip
 
 MAX_BODY_BYTES = 65_536
 MAX_KEYS = 1_000
-_LARGEST = 1e15
+LARGEST_VALUE = 1e15
+"""Of a conversion; it is less than this."""
+LARGEST_EPOCH_MS = 2**53 - 1
+"""The largest integer that every reader of JSON has exactly."""
 _FARTHEST = 1e20  # beyond nanoseconds of any year
 _KEY = re.compile(f"[!-~]{{1,{MAX_KEY_BYTES}}}")
 
@@ -82,7 +85,7 @@ def epoch_ms_of(value: object, name: str) -> int:
     """Return *value* as epoch milliseconds; BadRequest if it is none."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # JSON has one kind of number: 1.0 is 1
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**53:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST_EPOCH_MS:
         raise BadRequest(f"{name} is {shown(value)}; it is epoch milliseconds")
     return value
 
@@ -90,8 +93,8 @@ def epoch_ms_of(value: object, name: str) -> int:
 def amount_of(value: object) -> float:
     """Return a conversion's value; BadRequest if it is none."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        amount = float(value) if abs(value) < _LARGEST else math.inf
-        if 0 <= amount < _LARGEST:
+        amount = float(value) if abs(value) < LARGEST_VALUE else math.inf
+        if 0 <= amount < LARGEST_VALUE:
             return amount
     raise BadRequest(f"value is {shown(value)}; a conversion's value is a number from 0 on")
 
@@ -179,6 +182,14 @@ def model_of_query(request: Request) -> str:
     if len(models) != 1:
         raise BadRequest("give one ?model=, such as ?model=linear")
     return models[0]
+
+
+def parameter_of_query(request: Request, name: str) -> str:
+    """Return the identifier that the query's *name* is; BadRequest if it is none."""
+    given = request.query_params.getlist(name)
+    if len(given) != 1:
+        raise BadRequest(f"give one ?{name}=")
+    return identifier(given[0], name)
 
 
 def choice_of_query(request: Request, name: str, choices: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from core.attribution.models import MODELS
 from core.caching.keys import MAX_KEY_BYTES
 from core.caching.statistics import COLUMNS
 from core.event import MAX_ID_LENGTH, Campaign
-from core.service.requests import MAX_KEYS
+from core.service.requests import LARGEST_EPOCH_MS, LARGEST_VALUE, MAX_KEYS
 from core.units import EARLIEST_MS, LATEST_MS
 
 Schema = dict[str, Any]
@@ -17,7 +17,8 @@ WHOLE: Schema = {"type": "integer", "minimum": 0}
 NUMBER: Schema = {"type": "number"}
 TEXT: Schema = {"type": "string"}
 EPOCH_MS: Schema = {
-    "type": "integer", "minimum": 0, "maximum": 2**53 - 1, "description": "Epoch milliseconds.",
+    "type": "integer", "minimum": 0, "maximum": LARGEST_EPOCH_MS,
+    "description": "Epoch milliseconds.",
 }  # fmt: skip
 EVENT_TIME: Schema = {
     "type": "integer", "minimum": EARLIEST_MS, "maximum": LATEST_MS,
@@ -89,7 +90,7 @@ CONVERSION: Schema = {
     "properties": {
         **_EVENT,
         "conversion_id": IDENTIFIER,
-        "value": {"type": "number", "minimum": 0, "exclusiveMaximum": 1e15},
+        "value": {"type": "number", "minimum": 0, "exclusiveMaximum": LARGEST_VALUE},
     },
     "required": [*_REQUIRED, "conversion_id", "value"],
 }
@@ -220,10 +221,14 @@ SCHEMAS: dict[str, Schema] = {
         "description": "Log-linear: a value of v ns has the bucket v below 512, else "
         "(s << 8) + (v >> s), where s is the bits of v less 9. Histograms add up bucket by bucket.",
     },
-    "Histograms": record(
-        request=part("Histogram"), query=part("Histogram"), queue=part("Histogram"),
-        external=part("Histogram"),
-    ),
+    "Histograms": {
+        **record(
+            request=part("Histogram"), query=part("Histogram"), queue=part("Histogram"),
+            external=part("Histogram"),
+        ),
+        "additionalProperties": part("Histogram"),
+        "description": "By kind: these, and those that the scenario describes stages of.",
+    },
     "Counters": {**table(WHOLE), "description": "Since the start."},
     "Process": record(
         cpu_seconds=NUMBER, own_cpu_seconds=NUMBER, rss_bytes=WHOLE, peak_rss_bytes=WHOLE,

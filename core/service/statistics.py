@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.metrics.histogram import LatencyHistogram
-from core.metrics.profile import THRESHOLDS
+from core.metrics.profile import THRESHOLDS, thresholds_with
 from core.metrics.profiler import SLOW_KEPT as SLOW_REQUESTS_KEPT
 from core.metrics.profiler import LatencyProfiler
 from core.query.executor import SLOW_KEPT, StatementStatistics
@@ -61,7 +61,9 @@ class Figures:
 
 def merged(parts: Iterable[Figures]) -> Figures:
     """Return the figures of all *parts* together; they are left as they are."""
-    profiler = LatencyProfiler()
+    parts = list(parts)
+    kinds = [kind for part in parts for kind in part.profiler.kinds()]
+    profiler = LatencyProfiler(thresholds=thresholds_with(kinds))
     statements: dict[str, StatementStatistics] = {}
     caches: dict[str, Any] = {}
     counters: dict[str, int] = {}
@@ -138,12 +140,17 @@ def statements_from_json(data: Mapping[str, Any]) -> dict[str, StatementStatisti
 
 def add_latencies(total: LatencyProfiler, other: LatencyProfiler) -> None:
     """Add the samples of *other* to those of *total*, by kind and name."""
-    for kind in THRESHOLDS:
+    for kind in _ordered(other):
         for name in other.names(kind):
             sum_, part = total.profile(kind, name), other.profile(kind, name)
             sum_.histogram.add(part.histogram)
             sum_.warnings += part.warnings
             sum_.errors += part.errors
+
+
+def _ordered(profiler: LatencyProfiler) -> dict[str, None]:
+    """Return the kinds of *profiler*, in an order that no traffic changes but for new ones."""
+    return dict.fromkeys((*THRESHOLDS, *profiler.kinds()))
 
 
 def latencies_to_json(profiler: LatencyProfiler) -> list[dict[str, Any]]:
@@ -156,7 +163,7 @@ def latencies_to_json(profiler: LatencyProfiler) -> list[dict[str, Any]]:
             "warnings": profile.warnings,
             "errors": profile.errors,
         }
-        for kind in THRESHOLDS
+        for kind in _ordered(profiler)
         for name in profiler.names(kind)
         for profile in (profiler.profile(kind, name),)
     ]
@@ -164,7 +171,8 @@ def latencies_to_json(profiler: LatencyProfiler) -> list[dict[str, Any]]:
 
 def latencies_from_json(data: Iterable[Mapping[str, Any]]) -> LatencyProfiler:
     """Return the profiler that `latencies_to_json` wrote."""
-    profiler = LatencyProfiler()
+    data = list(data)
+    profiler = LatencyProfiler(thresholds=thresholds_with(found["kind"] for found in data))
     for found in data:
         profile = profiler.profile(found["kind"], found["name"])
         profile.histogram.add(LatencyHistogram.from_json(found["histogram"]))

@@ -145,11 +145,12 @@ def test_a_base_that_cannot_be_written_stays_as_it_was(
 ) -> None:
     before = (merged / FILE).read_bytes()
 
-    def full(path: Path, text: str, **_: object) -> None:
-        path.write_bytes(text[:5].encode())
+    def full(path: Path, data: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(data[:5])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(InputError, match=r"base\.json: cannot be written \(No space left"):
         move("HEAD", "why", merged)
     assert (merged / FILE).read_bytes() == before

@@ -10,8 +10,8 @@ import pytest
 from bench import service_versions
 from bench.loopback import WrongAnswer
 from bench.profiled_worker import taken
-from bench.service_profile import CASES, Share, Snapshot, by_layer, layer_of, profile, scaled, table
-from bench.service_versions import checkout_of, lacks_revision, pairs_beside, running_version
+from bench.service_profile import Share, Snapshot, by_layer, layer_of, profile, scaled, table
+from bench.service_versions import CASES, checkout_of, lacks_revision, pairs_beside, running_version
 from core.errors import InputError
 from tests.conftest import find_program
 

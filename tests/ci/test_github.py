@@ -100,7 +100,7 @@ def python_that_shares_pip(folder: Path) -> Path:
     return program
 
 
-def test_it_installs_once_what_it_is_told_to(tmp_path: Path) -> None:
+def test_the_action_installs_once_what_it_is_told_to(tmp_path: Path) -> None:
     wheel = tmp_path / "a place" / "standin-1-py3-none-any.whl"
     wheel.parent.mkdir()
     parts = {
@@ -128,7 +128,7 @@ def test_it_installs_once_what_it_is_told_to(tmp_path: Path) -> None:
     assert (tmp_path / "temp" / "edgeproof" / ".installed").stat().st_mtime_ns == stamp
 
 
-def test_without_install_it_installs_the_edgeproof_that_it_lies_in(tmp_path: Path) -> None:
+def test_the_action_without_install_takes_the_edgeproof_that_it_lies_in(tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.write_text(
         f"#!{sys.executable}\n"

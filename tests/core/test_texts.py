@@ -83,11 +83,11 @@ def test_brackets_that_nest_too_deeply_are_refused(opening: str, closing: str) -
         "x = 1.5\n" * 0 + "\r\n".join(f"y{number} = 0.5" for number in range(100)),
     ],
 )
-def test_scan_refuses_nothing_else(text: str) -> None:
+def test_the_scan_refuses_nothing_else(text: str) -> None:
     assert parse_toml(text) == tomllib.loads(text)
 
 
-def test_shipped_scenarios_pass() -> None:
+def test_the_scan_passes_the_shipped_scenarios() -> None:
     files = [*(ROOT / "scenarios").glob("*.toml")]
     assert files
     for file in files:
@@ -120,7 +120,7 @@ def test_integer_that_toml_does_not_have_is_refused(text: str, reason: str) -> N
     assert reason in refusal(text)
 
 
-def test_largest_integers_pass() -> None:
+def test_the_largest_integers_pass_the_scan() -> None:
     text = "x = [9223372036854775807, -9223372036854775808]"
     assert parse_toml(text) == tomllib.loads(text)
 

@@ -14,13 +14,28 @@ from core.wire import (
     NONE,
     READ_OUTCOMES,
     STALE,
+    TOKEN_VARIABLE,
     cache_status,
     server_timing,
+    service_token,
 )
 
 HITS = (L1_HIT, L2_HIT)
 FLAGS = (0, NEGATIVE, STALE, NEGATIVE | STALE)
 CODES = (MISS, COLLAPSED, BYPASS, *(code | flags for code in HITS for flags in FLAGS))
+
+
+@pytest.mark.parametrize(
+    ("value", "token"), [("secret", "secret"), (" s\n", "s"), (" ", None), (None, None)]
+)
+def test_the_service_token_is_the_environments_without_blanks(
+    monkeypatch: pytest.MonkeyPatch, value: str | None, token: str | None
+) -> None:
+    if value is None:
+        monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
+    else:
+        monkeypatch.setenv(TOKEN_VARIABLE, value)
+    assert service_token() == token
 
 
 def test_codes_are_the_positions_of_their_names_and_flags_lie_beyond_them() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,6 +25,13 @@ def test_scenario_prints_what_the_readme_says(tmp_path: Path) -> None:
         cwd=tmp_path, capture_output=True, text=True, check=False, encoding="utf-8",
     )  # fmt: skip
     assert (done.stdout, done.returncode) == (printed, 1), done.stderr
+
+
+def test_first_block_installs_the_release_that_make_wheel_builds() -> None:
+    project = tomllib.loads(Path(ROOT, "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    block = TEXT.split("```")[1]
+    wheel = f"{project['name']}-{project['version']}-py3-none-any.whl"
+    assert f"pip install --constraint constraints.txt {wheel}\n" in block
 
 
 def test_modules_that_the_readme_runs_exist() -> None:

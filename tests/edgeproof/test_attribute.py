@@ -29,7 +29,7 @@ from edgeproof.main import main
 from reports.credit import credit, credit_finding
 from scenarios.catalogue import shipped
 from tests.core.attribution.flat import TEXT, paths_from
-from tests.edgeproof.commands import SMALL, edgeproof, on_terminal
+from tests.edgeproof.commands import ROOT, SMALL, called, edgeproof, on_terminal
 
 
 @pytest.fixture
@@ -242,6 +242,74 @@ def test_database_gives_seven_models_and_jobs_change_nothing(
     own = {r["channel"]: r["conversions"] for r in found["rows"] if r["model"] == "u_shape"}
     assert own == pytest.approx(stored)
     assert answer(capsys, "--db", str(database), "--jobs", "2") == found
+
+
+MODULE = """
+from core.attribution import Model
+
+def second(touches):
+    return [0.25, 0.75, *[0.0] * (len(touches) - 2)]
+
+SECOND = Model(name="second", title="most to the second touch", credits=second)
+LAMBDA = Model(name="fixed", title="the last touch", credits=lambda t: [*[0] * (len(t) - 1), 1])
+NOTHING = 3
+"""
+OFFERED = """[edgeproof.attribution_models]
+second = own_models_of_a_shop:SECOND
+fixed = own_models_of_a_shop:LAMBDA
+broken = own_models_of_a_shop:MISSING
+number = own_models_of_a_shop:NOTHING
+"""
+
+
+@pytest.fixture
+def shop_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Install a package that offers models; return the path that a process finds it on."""
+    site = tmp_path / "site"
+    (site / "shop-1.0.dist-info").mkdir(parents=True)
+    (site / "own_models_of_a_shop.py").write_text(MODULE)
+    (site / "shop-1.0.dist-info" / "METADATA").write_text("Name: shop\nVersion: 1.0\n")
+    (site / "shop-1.0.dist-info" / "entry_points.txt").write_text(OFFERED)
+    monkeypatch.syspath_prepend(site)
+    return str(site)
+
+
+def test_a_model_of_an_installed_package_is_used_by_its_name(
+    shop_package: str, path_file: Path, database: Path, capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    found = answer(capsys, "--paths", str(path_file), "--model", "second", "--model", "linear")
+    assert list(dict.fromkeys(row["model"] for row in found["rows"])) == ["second", "linear"]
+    assert found["notices"] == ["second: most to the second touch"]
+    asked = ("--db", str(database), "--model", "second")
+    one = answer(capsys, *asked)
+    assert sum(row["conversions"] for row in one["rows"]) == pytest.approx(one["conversions"])
+    both = edgeproof(
+        "attribute", *asked, "--jobs", "2", "--json", cwd=tmp_path,
+        variables={"PYTHONPATH": f"{ROOT}{os.pathsep}{shop_package}"},
+    )  # fmt: skip
+    assert json.loads(both.stdout) == one
+    every = answer(capsys, "--db", str(database))  # what is installed changes nothing by itself
+    assert {row["model"] for row in every["rows"]} == {*MODELS}
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "line"),
+    [
+        ("markov", (), "data_driven, broken, fixed, number, second"),
+        ("broken", (), "model broken: the entry point own_models_of_a_shop:MISSING cannot be"),
+        ("number", (), "model number: the entry point own_models_of_a_shop:NOTHING is no core."),
+        ("fixed", ("--jobs", "2"), "model fixed: other processes cannot be given <lambda>"),
+        ("second", ("--half-life", "1d"), "--half-life has no effect: only time_decay uses it"),
+    ],
+)
+def test_a_model_that_no_package_offers_well_is_refused_in_one_line(
+    shop_package: str, database: Path, tmp_path: Path, name: str, more: tuple[str, ...], line: str
+) -> None:
+    done = called("attribute", "--db", str(database), "--model", name, *more, cwd=tmp_path)
+    assert done.returncode == 2
+    (said,) = done.stderr.splitlines()
+    assert line in said
 
 
 DAY_MS = 86_400_000

@@ -157,7 +157,7 @@ def test_a_shipped_scenario_has_no_line_and_its_own_place_on_gitlab(
         assert entry["location"] == {"path": "scenarios/baseline.toml", "lines": {"begin": 1}}
 
 
-def test_it_can_be_turned_off_and_on(
+def test_annotating_can_be_turned_off_and_on(
     checkout: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert judged(checkout, records.measured(slow=50.0), github=False) == 1

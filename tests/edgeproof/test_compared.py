@@ -20,7 +20,7 @@ from edgeproof.paired.result import Rules
 from edgeproof.paired.versions import Version
 from reports.junit import written
 from tests.ci.github import commands
-from tests.edgeproof.paired.test_comparison import TASK, Machine
+from tests.edgeproof.paired.made_up_machine import TASK, Machine
 from tests.reports.junit_schema import checked
 
 BENCHMARKS = """\
@@ -158,7 +158,7 @@ def test_the_summary_has_a_row_and_a_span_for_each(project: Path) -> None:
 def test_of_too_many_benchmarks_those_that_fail_come_first(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgeproof.compared._MOST_ROWS", 3)
+    monkeypatch.setattr("edgeproof.compared.SUMMARY_ROWS", 3)
     made = machine(**{f"{NAME}::a{n}": 1.0 for n in range(5)})
     made.ratios = {name: made.ratios[name] for name in sorted(made.ratios)}
     text = summary(finished(project, made), 1)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import shellingham
-from typer.main import get_command
 
-from edgeproof.commands import COMMANDS
-from edgeproof.group import RootGroup, load_command
-from edgeproof.main import app, main
+from edgeproof.bench import BenchGroup
+from edgeproof.commands import BENCH, COMMANDS
+from edgeproof.group import ListedGroup, RootGroup
+from edgeproof.main import main
 from tests.edgeproof.commands import ROOT, edgeproof, environment
 
 HEAVY = (
@@ -22,18 +22,21 @@ HEAVY = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_table_has_the_summary_of_each_command(name: str) -> None:
-    command = load_command(name)
+@pytest.mark.parametrize(
+    ("group", "name"),
+    [*((RootGroup, name) for name in COMMANDS), *((BenchGroup, name) for name in BENCH)],
+)
+def test_table_has_the_summary_of_each_command(group: type[ListedGroup], name: str) -> None:
+    command, listed = group.load(name), group(name="group").commands[name]
     assert command.name == name
     for limit in (45, 60, 10_000):
-        listed = get_command(app)
-        assert isinstance(listed, RootGroup)
-        assert listed.commands[name].get_short_help_str(limit) == command.get_short_help_str(limit)
+        assert listed.get_short_help_str(limit) == command.get_short_help_str(limit)
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["--version"]])
-def test_root_imports_no_heavy_package(arguments: list[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments", [[], ["--help"], ["--version"], ["bench"], ["bench", "--help"]]
+)
+def test_help_imports_no_heavy_package(arguments: list[str]) -> None:
     script = (
         "import sys\n"
         "from edgeproof.main import main\n"

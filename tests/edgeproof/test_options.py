@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from core.metrics.capacity import CapacityPlan
 from core.metrics.record import read_record, write_record
 from core.scenario.file import load_scenario, scenario_data
-from edgeproof.group import load_command
+from edgeproof.group import ListedGroup
 from edgeproof.main import app, main
 from scenarios.catalogue import shipped
 from sim.simulate import simulate
@@ -44,7 +44,8 @@ def options() -> Iterator[tuple[str, str]]:
                 yield " ".join(path), parameter.opts[0]
         if isinstance(command, TyperGroup):
             for name, child in command.commands.items():
-                yield from walk(child if path else load_command(name), (*path, name))
+                listed = command if isinstance(command, ListedGroup) else None
+                yield from walk(listed.load(name) if listed else child, (*path, name))
 
     return walk(typer.main.get_command(app), ())
 

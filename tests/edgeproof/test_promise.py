@@ -173,7 +173,7 @@ def test_a_rate_is_shown_as_a_rate() -> None:
         ("KEPT NOT_MEASURED", False, "false", 0),
     ],
 )
-def test_exit_code(words: str, strict: bool, ci: str, code: int) -> None:
+def test_the_verdicts_decide_the_exit_code(words: str, strict: bool, ci: str, code: int) -> None:
     verdicts = [Verdict(word=Word[word]) for word in words.split()]
     assert exit_code(verdicts, strict=strict, environment={"CI": ci}) == code
 
@@ -194,7 +194,7 @@ class TestProcesses:
         with pytest.raises(Crashed, match=r"exit code 1: .*StopIteration"):
             block_of(promise(name="unheard-of"), 0, monotonic() + LIMIT)
 
-    def test_time_limit_ends_it(self) -> None:
+    def test_a_time_limit_ends_the_process(self) -> None:
         with pytest.raises(TimeUp):
             block_of(PROMISES[0], 0, 0.0)
 

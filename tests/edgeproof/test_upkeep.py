@@ -18,7 +18,8 @@ from core.ledger.processor import BatchAttributionProcessor
 from core.metrics.profiler import LatencyProfiler
 from core.query.database import SqliteDatabase
 from core.query.queries import Queries
-from core.query.statements import ENQUEUE, INSERT_CONVERSION, INSERT_EVENT
+from core.query.queue_statements import ENQUEUE
+from core.query.statements import INSERT_CONVERSION, INSERT_EVENT
 from edgeproof.main import main
 from tests.core.ledger.shop import purchase, touch
 from tests.edgeproof.commands import (

@@ -1,4 +1,7 @@
-"""Check that the wheel works away from its source tree, in an environment with nothing else."""
+"""Check that a release works away from its source tree, in an environment with nothing else.
+
+The examples of docs/library.md run there, too.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ import tomllib
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+
+from tests.docs.examples import EXAMPLES, Example
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,12 +36,9 @@ def run(command: Sequence[str | Path], *, cwd: Path) -> str:
     return done.stdout
 
 
-def build_wheel(folder: Path) -> Path:
-    """Build the wheel into *folder* with the installed build backend and return its path."""
-    run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder],
-        cwd=ROOT,
-    )
+def build_release(folder: Path) -> Path:
+    """Let `make wheel` write a release into *folder*; return the path of its wheel."""
+    run(["make", "--no-print-directory", "wheel", f"DIST={folder}"], cwd=ROOT)
     (wheel,) = folder.glob("*.whl")
     return wheel
 
@@ -60,7 +62,10 @@ def check_contents(wheel: Path) -> int:
 
 
 def install(wheel: Path, environment: Path) -> Path:
-    """Install *wheel* into a new virtual environment and return the folder of its commands."""
+    """Install *wheel* with the constraints beside it into a new virtual environment.
+
+    Return the folder of its commands.
+    """
     # Our pip fills it: a pip of its own, and byte code of modules that nobody imports, cost more
     # than all the rest of this check.
     run([sys.executable, "-m", "venv", "--without-pip", environment], cwd=ROOT)
@@ -69,7 +74,7 @@ def install(wheel: Path, environment: Path) -> Path:
         [
             *(sys.executable, "-m", "pip", "--python", commands / "python"),
             *("install", "--quiet", "--no-compile"),
-            *("--constraint", ROOT / "constraints.txt", wheel),
+            *("--constraint", wheel.with_name("constraints.txt"), wheel),
         ],
         cwd=environment,
     )
@@ -90,10 +95,22 @@ def simulate(commands: Path, folder: Path) -> Path:
     return record
 
 
+def check_example(commands: Path, folder: Path, example: Example) -> None:
+    """Run *example* in *folder*; raise StepFailed unless it prints what the page says."""
+    folder.mkdir()
+    (folder / "example.py").write_text(example.source, encoding="utf-8")
+    printed = run([commands / "python", "-W", "error", "example.py"], cwd=folder)
+    if printed != example.printed:
+        raise StepFailed(
+            f"docs/library.md, {example.title}: the page says\n{example.printed}"
+            f"but the example prints\n{printed}"
+        )
+
+
 def check(folder: Path) -> None:
     """Run every step in *folder*, one printed line each; raise StepFailed at the first fault."""
     print("wheel: building it", flush=True)
-    wheel = build_wheel(folder / "dist")
+    wheel = build_release(folder / "dist")
     count = check_contents(wheel)
     print(f"wheel: {wheel.name} holds all {count} files of the packages", flush=True)
     print("wheel: installing it into a new virtual environment", flush=True)
@@ -101,6 +118,9 @@ def check(folder: Path) -> None:
     print("wheel: edgeproof simulate baseline, in an empty folder", flush=True)
     record = simulate(commands, folder / "empty")
     print(f"wheel: it wrote {record.name} ({record.stat().st_size} bytes)", flush=True)
+    for number, example in enumerate(EXAMPLES):
+        print(f"wheel: docs/library.md, {example.title}", flush=True)
+        check_example(commands, folder / f"example-{number}", example)
 
 
 def main() -> int:

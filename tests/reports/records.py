@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from core.endpoints import CDP
 from core.metrics.capacity import CapacityPlan, CapacityPoint
 from core.metrics.failures import CAUSES, Cause, Failure, counted
 from core.metrics.histogram import LatencyHistogram
@@ -123,6 +124,7 @@ def _failures(requests: Requests) -> tuple[Failure, ...]:
         status=np.where(is_status, 429, 0).astype(np.uint16),
         intended=requests.intended[failed],
         after=WARM_UP,
+        endpoints=CDP.names,
     )
 
 

@@ -75,7 +75,10 @@ class FakeService:
         reads = [(name, L1_HIT) for name in READS.get(endpoint, ("channels",))]
         if self.counters["requests"] % 10 == 0:
             reads = [(name, MISS if name != "config" else L2_HIT) for name, _ in reads]
-        stages = [("l1", 1e-6), ("l2", 0.004), ("l2", 0.005), ("cpu", 0.0001), ("total", 0.006)]
+        stages = [
+            ("l1", 1e-6), ("l2", 0.004), ("l2", 0.005), ("auth-check", 0.003), ("cpu", 0.0001),
+            ("total", 0.006),
+        ]  # fmt: skip
         response = JSONResponse({"success": True})
         for read in reads:  # in lines of their own, as a Worker sends what it appends
             response.headers.append("cache-status", cache_status([read]))
@@ -101,7 +104,11 @@ class FakeService:
         if request.url.query != "scope=process":  # anything else would be asked of every worker
             return JSONResponse({"success": False}, status_code=400)
         cumulative = {
-            "histograms": {"query": self.query.to_json(), "queue": self.queue.to_json()},
+            "histograms": {
+                "query": self.query.to_json(),
+                "queue": self.queue.to_json(),
+                "batches": self.queue.to_json(),
+            },
             "counters": self.counters,
             "process": {
                 "cpu_seconds": 2 * self.own_cpu,

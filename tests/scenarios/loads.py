@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from core.metrics.stage import STAGES
 from core.scenario.file import parse_scenario
 from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload, generate_workload
 from scenarios.plan import LoadPlan, make_plan
-from scenarios.result import TIMED_STAGES, Kind, LoadResult, Rows, Snapshot
+from scenarios.result import Kind, LoadResult, Rows, Snapshot
 
 
 def small_scenario(*, rate: float = 60.0, **fields: Any) -> Scenario:
@@ -48,7 +49,11 @@ def all_answered(workload: Workload, **columns: Any) -> Rows:
         "reads": np.zeros((n, 2), dtype=np.uint8),
         "cpu": np.full(n, math.nan),
         "total": np.full(n, math.nan),
-        "samples": {stage: (np.zeros(0, dtype=np.int64), np.zeros(0)) for stage in TIMED_STAGES},
+        "samples": {
+            stage.name: (np.zeros(0, dtype=np.int64), np.zeros(0))
+            for stage in STAGES
+            if stage.source == "header"
+        },
         "dropped": np.zeros(0, dtype=np.int64),
     }
     return Rows(**{**fields, **columns})

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.endpoints import ENDPOINTS, PRIMARY_READ, READ_NAMES
+from core.endpoint import Endpoint
+from core.endpoints import CDP
 from core.wire import (
     BYPASS,
     COLLAPSED,
@@ -39,7 +40,7 @@ HITS = (L1_HIT, L2_HIT)
 FLAGS = (0, NEGATIVE, STALE, NEGATIVE | STALE)
 CODES = (MISS, COLLAPSED, BYPASS, *(code | flags for code in HITS for flags in FLAGS))
 NAMES = ("config", "lookup", "attribution", "journey", "channels")
-TRACK = READ_NAMES["track"]
+TRACK = CDP.read_names["track"]
 TIERS = {"L1": "l1", "L2": "l2", "cloudflare": "l2", "front": "none"}
 READS = st.dictionaries(st.sampled_from(NAMES), st.sampled_from(CODES)).map(
     lambda reads: list(reads.items())
@@ -57,11 +58,11 @@ FOREIGN = (
 
 
 def told(value: str, names: tuple[str, ...] = ("journey",), *, primary: int = 0) -> Told:
-    return tell(value, names, primary=primary, tiers=TIERS)
+    return tell(value, names, primary=primary, tiers=TIERS, width=CDP.read_width)
 
 
 def track(value: str) -> Told:
-    return told(value, TRACK, primary=TRACK.index(PRIMARY_READ["track"]))
+    return told(value, TRACK, primary=CDP["track"].primary_read)
 
 
 def vectors() -> list[Any]:
@@ -119,7 +120,7 @@ def test_a_read_that_the_header_does_not_tell_is_none(reads: list[tuple[str, int
     assert codes == tuple(given_codes.get(name, NONE) for name in NAMES)
 
 
-@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@pytest.mark.parametrize("endpoint", CDP, ids=CDP.names)
 @pytest.mark.parametrize(
     "value",
     [
@@ -128,10 +129,13 @@ def test_a_read_that_the_header_does_not_tell_is_none(reads: list[tuple[str, int
         'L2; hit; key="kv:a", L1; fwd=uri-miss; key="/a"',  # each cache has a key of its own
     ],
 )
-def test_members_that_name_no_read_belong_to_the_primary_read(endpoint: str, value: str) -> None:
-    names = READ_NAMES[endpoint]
-    found = told(value, names, primary=names.index(PRIMARY_READ[endpoint]))
-    assert dict(zip(names, found.codes, strict=True))[PRIMARY_READ[endpoint]] == L2_HIT
+def test_members_that_name_no_read_belong_to_the_primary_read(
+    endpoint: Endpoint, value: str
+) -> None:
+    names = CDP.read_names[endpoint.name]
+    found = told(value, names, primary=endpoint.primary_read)
+    keyed = {"track": "lookup"}.get(endpoint.name, endpoint.name)
+    assert dict(zip(names, found.codes, strict=True))[keyed] == L2_HIT
     assert sorted(found.codes)[:-1] == [NONE] * (len(names) - 1)
     assert found.remarks == ()
 

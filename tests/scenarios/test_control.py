@@ -11,7 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from scenarios import control
-from scenarios.control import MAX_ANSWER_BYTES, MOST_AHEAD, CleanStart, ServiceControl
+from scenarios.control import MOST_AHEAD, CleanStart, ServiceControl
+from scenarios.hosts import MAX_ANSWER_BYTES
 
 
 class Host(ThreadingHTTPServer):

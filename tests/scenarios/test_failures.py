@@ -149,7 +149,9 @@ def test_service_that_went_away_refuses_connections(
     assert reasons(record) == {"connection refused"}
 
 
-def test_host_name_that_nobody_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_host_name_fails_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("scenarios.driver.check_reachable", lambda hosts: None)
     plan = small_plan(
         small_scenario(rate=40, timeout="5s"), ["http://nobody.invalid"],
@@ -159,7 +161,7 @@ def test_host_name_that_nobody_knows(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert {failure.cause for failure in record.failures} == {Cause.NAME}
 
 
-def test_certificate_that_nobody_signed(
+def test_a_certificate_that_nobody_signed_fails_until_it_is_trusted(
     start_server: StartServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EDGEPROOF_TOKEN", "test")
@@ -188,7 +190,7 @@ def test_certificate_that_nobody_signed(
     assert plain.failures
 
 
-def test_plain_service_asked_over_tls(start_server: StartServer, tmp_path: Path) -> None:
+def test_a_plain_service_asked_over_tls_fails(start_server: StartServer, tmp_path: Path) -> None:
     record = loaded(f"https://127.0.0.1:{start_server('garbage')}", tmp_path, timeout="2s")
     assert {f.cause for f in record.failures} <= {Cause.TLS, Cause.CLOSED, Cause.TIMEOUT}
     assert record.failures

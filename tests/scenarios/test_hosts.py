@@ -24,14 +24,14 @@ from tests.scenarios.loads import small_plan, small_scenario
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.9.1", "::1"])
-def test_this_machine_is_loopback(host: str) -> None:
+def test_an_address_of_this_machine_is_loopback(host: str) -> None:
     assert is_loopback(host)
 
 
 @pytest.mark.parametrize(
     "host", ["example.com", "10.0.0.1", "0.0.0.0", "127.1", "localhost.example.com", "::", ""]
 )
-def test_everything_else_is_not(host: str) -> None:
+def test_any_other_address_is_not_loopback(host: str) -> None:
     assert not is_loopback(host)
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.attribution.models import MODELS
-from core.endpoints import ENDPOINTS
+from core.endpoints import CDP
 from core.errors import InputError
 from core.scenario.scenario import Scenario
 from core.scenario.targets import PLACEHOLDERS, TRACK_BODY
@@ -89,7 +89,7 @@ def test_requests_carry_the_rows_of_the_workload() -> None:
         subject = int(workload.subject[index])
         assert request.intended_ns == workload.intended_ns[index]
         path = request.url.removeprefix("http://127.0.0.1:1")
-        match ENDPOINTS[request.endpoint]:
+        match CDP.names[request.endpoint]:
             case "track":
                 assert request.body is not None
                 event = json.loads(request.body)

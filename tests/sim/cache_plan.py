@@ -8,6 +8,7 @@ from core.caching.invalidation_log import Selector
 from core.caching.policy import CachePolicy
 from core.context import Purpose
 from core.distributions import Distribution
+from core.scenario.fault_kinds import BUILT_IN
 from core.scenario.faults import Fault
 from core.scenario.tiers import L2
 from core.streams import Stream
@@ -129,7 +130,9 @@ def draw_plan(seed: int) -> Plan:
         if is_there and lasts:
             value = 4.0 if kind == "slow" else 0.5
             faults.append(
-                Fault.model_construct(at=at, for_=lasts, tier="l2", kind=kind, value=value)
+                Fault.model_construct(
+                    at=at, for_=lasts, tier="l2", kind=BUILT_IN.find(kind), value=value
+                )
             )
     cut_at, cut_for = seconds(1, 10), seconds(0.5, 3)
     cut = (cut_at, cut_at + cut_for) if chance(0.4) else None
@@ -195,8 +198,7 @@ def _with_acts(plan: Plan, end: float, number: int) -> Plan:
         if what in ("many", "set", "delete_many"):
             start = int(len(KEYS) * first)
             chosen = [KEYS[(start + 2 * i) % len(KEYS)] for i in range(1 + int(3 * many))]
-            if what != "delete_many":  # one cache type
-                chosen = [key for key in chosen if key[0] == chosen[0][0]]
+            chosen = [key for key in chosen if key[0] == chosen[0][0]]  # one cache type
         target = {
             "change": Selector(keys=tuple(chosen)),
             "delete_many": Selector(keys=tuple(chosen)),

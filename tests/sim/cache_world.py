@@ -29,10 +29,11 @@ from core.caching.policy import CacheType, Text
 from core.caching.read import MISSED
 from core.caching.tiered import TieredCache
 from core.clock import DATA_EPOCH_MS, epoch_ms
-from core.context import CURRENT, SLOT_COUNT, Purpose, Span, begin
+from core.context import CURRENT, Purpose, Span, begin
 from core.distributions import Distribution
 from core.emulation.faults import FaultSchedule
 from core.emulation.kv import DelayedKV
+from core.endpoints import CDP
 from core.errors import StoreError
 from core.streams import Stream
 from sim.loop import SimLoop
@@ -155,7 +156,7 @@ class Platform:
 
     def __init__(self, loop: SimLoop, seed: int) -> None:
         self._loop = loop
-        self.numbers = {p: Stream(seed, p, width=SLOT_COUNT) for p in _DRAWN}
+        self.numbers = {p: Stream(seed, p, width=CDP.slot_count) for p in _DRAWN}
 
     def now(self) -> float:
         """Return the simulated time."""
@@ -574,7 +575,7 @@ class World:
             if act.what == "set":
                 await self._set_many(act, cache)
             elif act.what == "delete_many":
-                await cache.delete_many(act.keys)
+                await cache.delete_many(self._kinds[act.keys[0][0]], act.keys)
             else:
                 await cache.invalidator.invalidate(act.target)
             change.how = "done"

@@ -54,7 +54,7 @@ def test_its_bytes_are_part_of_the_memory() -> None:
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_it_is_deterministic(processes: int) -> None:
+def test_a_simulation_with_a_query_cache_is_deterministic(processes: int) -> None:
     scenario = small_scenario(
         topology={"processes": processes}, tiers={"query_cache": {"ttl": "500ms"}}, start="cold"
     )

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.endpoints import ENDPOINTS
+from core.endpoints import CDP
 from core.metrics.failures import Cause
 from core.metrics.kpi import Outcome, parse_metric
 from core.metrics.record import RunRecord, read_record, write_record
@@ -95,7 +95,7 @@ def test_replications_are_the_metrics_of_runs_with_their_own_numbers() -> None:
     record = simulate(scenario, replications=2).record
     for number, summary in enumerate(record.replications, start=1):
         requests = replicate(scenario, number).requests
-        chosen = (requests.intended >= 1.0) & (requests.endpoint == ENDPOINTS.index("track"))
+        chosen = (requests.intended >= 1.0) & (requests.endpoint == CDP.names.index("track"))
         ordered = np.sort(requests.latency[chosen])
         rank = int(np.ceil(0.95 * ordered.size)) - 1
         assert summary["p95_track"] == pytest.approx(ordered[rank], rel=2**-8)

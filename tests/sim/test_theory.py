@@ -17,7 +17,7 @@ from core.emulation.executions import Executions
 from core.emulation.faults import FaultSchedule
 from core.query import statements
 from core.query.database import Command, Row
-from core.query.statements import Statement
+from core.query.statement import Statement
 from core.scenario.scenario import Scenario
 from core.scenario.workload import arrivals
 from sim.process import RandomNumbers, SimulatedPlatform

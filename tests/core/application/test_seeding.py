@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from core.application.seeding import bring_up_to_date, seed_database, seed_sites
-from core.attribution import markov
+from core.application.seeding import bring_up_to_date, seed_database, seed_for, seed_sites
+from core.attribution import transitions
 from core.attribution.models import HEURISTICS, MODELS
 from core.attribution.scheme import Scheme
 from core.errors import InputError
@@ -279,7 +279,7 @@ def test_kept_database_that_no_model_can_be_fitted_on_starts_with_the_fallback(
         [(f"made up {number}",) for number in range(1_300)],
     )
     database.connection.close()
-    monkeypatch.setattr(markov, "_MOST_CODES", 1_300**3)
+    monkeypatch.setattr(transitions, "_MOST_CODES", 1_300**3)
     settings = Attribution(order=3)
     kept = SqliteDatabase(tmp_path / "cdp.sqlite", inline=True)
     with pytest.raises(InputError, match="too many for order 3"):
@@ -295,7 +295,7 @@ def test_kept_database_that_no_model_can_be_fitted_on_starts_with_the_fallback(
     assert all(linear == driven for linear, driven in shares)
     assert recount(kept.connection) == []
     # Once the events allow it, a start makes up for it.
-    monkeypatch.setattr(markov, "_MOST_CODES", 2**62)
+    monkeypatch.setattr(transitions, "_MOST_CODES", 2**62)
     bring_up_to_date(kept.connection, settings, 2)
     assert Scheme(settings.parameters(), newest_row(kept.connection)).fallback == ""
     kept.connection.close()
@@ -385,3 +385,14 @@ def test_calibration_asks_for_no_conversion_where_there_is_none() -> None:
     assert set(workload.endpoint.tolist()) == {0, 2, 3}
     usual = calibration_workload(small_scenario("some"))
     assert set(usual.endpoint.tolist()) == {0, 1, 2, 3}
+
+
+def test_seeding_for_a_scenario_returns_the_scheme_that_its_rows_were_attributed_under() -> None:
+    scenario = SCENARIO.model_copy(update={"attribution": Attribution(fit_every=5)})
+    workload = prepare(scenario).workload
+    connection = SqliteDatabase(None, inline=True).connection
+    scheme = seed_for(connection, scenario, workload)
+    by_hand = SqliteDatabase(None, inline=True).connection
+    seed_database(by_hand, populate(scenario, workload), scenario.attribution)
+    assert [*connection.iterdump()] == [*by_hand.iterdump()]
+    assert (scheme.number, scheme.parameters) == (1, scenario.attribution.parameters())

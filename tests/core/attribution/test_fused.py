@@ -119,7 +119,7 @@ def test_without_keeping_credits_the_totals_are_the_same_bit_by_bit(
 
 
 @given(path_sets(timed=True), parameter_sets, weight_lists)
-def test_engines_agree(
+def test_every_engine_gives_the_credits_of_numpy(
     engine: Engine, paths: Paths, parameters: Parameters, drawn: list[float]
 ) -> None:
     weights = np.array(drawn[: len(paths.channels)])

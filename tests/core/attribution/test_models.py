@@ -180,7 +180,7 @@ def test_first_click_credits_the_oldest_and_last_click_the_newest() -> None:
 
 
 @pytest.mark.parametrize("model", HEURISTICS)
-def test_newest_first_is_refused(model: str) -> None:
+def test_touches_with_the_newest_first_are_refused(model: str) -> None:
     with pytest.raises(ValueError, match="oldest first"):
         credits_of(model, [NOW, NOW - 1], NOW)
 

@@ -26,7 +26,7 @@ from core.context import CURRENT, Purpose, Span
 TTL = 100.0
 L1_TTL = 60.0
 NEGATIVE_TTL = 30.0
-KIND = CacheType(name="lookup_data", ttl=TTL, codec=Text())
+KIND = CacheType(name="lookup_data", ttl=TTL, codec=Text(), prefix="user")
 KEY = "user:u1"
 HORIZON = 1_000.0
 
@@ -127,7 +127,7 @@ class Rig:
     isolates: int = 2
     max_entries: int = 100
     max_bytes: int = 10**6
-    kind: CacheType = KIND
+    kind: CacheType[Any] = KIND
     uniform: Callable[[Purpose], float] | None = None
     breaker: CircuitBreaker | None = None
     horizon: float = HORIZON
@@ -216,11 +216,13 @@ class Rig:
         self, *keys: str, prefix: str | None = None, tag: str | None = None
     ) -> Removed:
         """Invalidate *keys*, or what has *prefix* or *tag*."""
-        return await self.invalidator.invalidate(Selector(keys=keys, prefix=prefix, tag=tag))
+        return await self.invalidator.invalidate(
+            Selector(keys=tuple(map(self.kind.key, keys)), prefix=prefix, tag=tag)
+        )
 
     async def in_l2(self, key: str = KEY) -> Envelope | None:
         """Return what the store holds of *key*, its faults aside."""
-        (data,) = await self.store.get(key)
+        (data,) = await self.store.get(self.kind.key(key))
         return None if data is None else unseal(self.kind, data)
 
 

@@ -48,7 +48,7 @@ def test_setting_nothing_does_nothing() -> None:
 
     async def main() -> None:
         await rig.caches[0].set_many(KIND, {})
-        assert await rig.caches[0].delete_many([]) == Removed(0, 0)
+        assert await rig.caches[0].delete_many(KIND, []) == Removed(0, 0)
         assert rig.kv.calls == {}
 
     rig.run(main())
@@ -142,7 +142,7 @@ def test_keys_are_deleted_from_every_tier_and_counted() -> None:
     async def main() -> None:
         await rig.caches[0].set_many(KIND, VALUES)
         await rig.caches[1].set_many(KIND, {"b": b"2", "d": b"4"})
-        assert await rig.caches[0].delete_many(["a", "b", "d", "none", "a"]) == Removed(3, 3)
+        assert await rig.caches[0].delete_many(KIND, ["a", "b", "d", "none", "a"]) == Removed(3, 3)
         assert rig.calls("delete") == [5]
         assert await rig.read(b"new", key="a") == b"new"
 

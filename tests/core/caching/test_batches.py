@@ -28,7 +28,7 @@ from tests.core.caching.rig import (
 KEYS = ("a", "b", "c")
 
 
-def finds(**values: Any) -> LoadMany:
+def finds(**values: Any) -> LoadMany[Any]:
     """Return a load that finds *values* and writes down what it was asked for."""
 
     async def load(keys: Sequence[str]) -> Mapping[str, Any]:
@@ -46,7 +46,12 @@ async def failing_many(keys: Sequence[str]) -> Mapping[str, Any]:
 
 
 async def get_many(
-    rig: Rig, keys: Sequence[str], load: LoadMany, *, isolate: int = 0, tags: tuple[str, ...] = ()
+    rig: Rig,
+    keys: Sequence[str],
+    load: LoadMany[Any],
+    *,
+    isolate: int = 0,
+    tags: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     cache = rig.caches[isolate]
     answer = await cache.get_many(KIND, keys, load, rig.span, "lookup", tags)

@@ -66,7 +66,7 @@ def test_an_absence_ends_after_its_own_ttl_though_the_store_has_it_for_60_s() ->
         assert await world.read() is None  # by L2: L1 has let go of it
         assert world.loads == 1
         world.clock.advance(1.5)
-        assert await world.memory.get("a") != [None]
+        assert await world.memory.get(KIND.key("a")) != [None]
         assert await world.read() == b"there"
         assert world.loads == 2
 
@@ -92,7 +92,7 @@ def test_a_load_that_leaves_less_than_the_store_takes_is_not_kept_and_is_counted
         world = World(min_ttl="refuse", load_takes=1.5)
         assert await world.read() == b"v"
         assert world.cache.statistics.l2_write_errors == 1
-        assert await world.memory.get("a") == [None]
+        assert await world.memory.get(KIND.key("a")) == [None]
 
     asyncio.run(main())
 
@@ -103,7 +103,7 @@ def test_an_absence_is_not_kept_in_a_store_that_refuses_its_ttl() -> None:
         world.value = None
         assert await world.read() is None
         assert world.cache.statistics.l2_write_errors == 1
-        assert await world.memory.get("a") == [None]
+        assert await world.memory.get(KIND.key("a")) == [None]
 
     asyncio.run(main())
 

@@ -85,10 +85,10 @@ def test_an_entry_served_stale_has_been_used() -> None:
         world.clock.advance(11.0)
         await world.cache.get(KIND, "a", world.load)
         await asyncio.gather(*world.tasks)
-        l1.touch("a")
+        l1.touch(KIND.key("a"))
         await world.cache.get(KIND, "c", world.load)
-        assert l1.get("a", world.clock.now()) is not None
-        assert l1.retained("b", world.clock.now()) is None
+        assert l1.get(KIND.key("a"), world.clock.now()) is not None
+        assert l1.retained(KIND.key("b"), world.clock.now()) is None
 
     asyncio.run(main())
 
@@ -107,7 +107,7 @@ def test_foreign_bytes_in_an_edge_store_are_a_miss(foreign: bytes) -> None:
         async def load() -> bytes:
             return b"right"
 
-        await central.put(StoreItem("a", foreign, 900.0))
+        await central.put(StoreItem(KIND.key("a"), foreign, 900.0))
         assert await cache.get(KIND, "a", load) == b"right"
 
     asyncio.run(main())
@@ -126,10 +126,10 @@ def test_invalidations_are_remembered_for_as_long_as_l2_keeps_a_value() -> None:
         await world.cache.get(kind, "a", world.load)
         log = world.cache.invalidator.log
         loaded_ms = world.clock.origin_ms
-        await world.cache.delete_many(["a"])
+        await world.cache.delete_many(KIND, ["a"])
         world.clock.advance(6 * 86_400.0)
-        await world.cache.delete_many(["b"])
-        assert log.refuses("a", (), loaded_ms)
+        await world.cache.delete_many(KIND, ["b"])
+        assert log.refuses(KIND.key("a"), (), loaded_ms)
 
     asyncio.run(main())
 
@@ -144,11 +144,11 @@ def test_the_example_of_the_documentation_runs() -> None:
         return {"site": site}
 
     async def load_sites(keys: Sequence[str]) -> Mapping[str, Any]:
-        return {key: {"site": key.partition(":")[2]} for key in keys}
+        return {key: {"site": key} for key in keys}
 
     site, both, removed = asyncio.run(names["use"](load_site, load_sites))
     assert site == {"site": "s1"}
-    assert both == {"site:s1": {"site": "s1"}, "site:s2": {"site": "s2"}}
+    assert both == {"s1": {"site": "s1"}, "s2": {"site": "s2"}}
     assert removed.l1 == 2
     with pytest.raises(TypeError):
         site["site"] = "changed"

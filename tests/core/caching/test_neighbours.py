@@ -125,7 +125,7 @@ def test_a_message_that_cannot_be_read_forgets_everything(unreadable: bytes) -> 
 
     async def main() -> None:
         await rig.read(b"old", tags=("t",))
-        await rig.store.put(StoreItem("k", seal(b"", loaded_ms=0, expires_ms=2**60), 60.0))
+        await rig.store.put(StoreItem("user:k", seal(b"", loaded_ms=0, expires_ms=2**60), 60.0))
         rig.invalidator.apply(unreadable)
         assert await rig.read(b"new") == b"new"
         assert await rig.read(b"new", key="k") == b"new"

@@ -282,7 +282,7 @@ ENTRY = seal(b"value", loaded_ms=1, expires_ms=FUTURE, load_seconds=0.5, tags=("
     ],
 )
 def test_foreign_bytes_in_l2_are_a_counted_miss_and_overwritten(foreign: bytes) -> None:
-    rig = Rig(kind=CacheType(name="lookup_data", ttl=TTL, codec=Picky()))
+    rig = Rig(kind=CacheType(name="lookup_data", ttl=TTL, codec=Picky(), prefix="user"))
 
     async def main() -> None:
         await rig.store.put(StoreItem(KEY, foreign, TTL))
@@ -348,7 +348,7 @@ labels = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"
     microseconds=st.integers(0, 2**32 - 1),
     tags=st.lists(labels, max_size=4).map(tuple),
 )
-def test_sealing_reads_back(
+def test_a_sealed_entry_reads_back(
     value: bytes | None, loaded_ms: int, expires_ms: int, microseconds: int, tags: tuple[str, ...]
 ) -> None:
     sealed = seal(

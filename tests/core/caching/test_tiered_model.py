@@ -25,8 +25,8 @@ from core.wire import BYPASS, COLLAPSED, L1_HIT, L2_HIT, MISS, READ_OUTCOMES, ST
 from tests.core.caching.rig import JumpingLoop, Rig, settle
 
 TTL = 20.0
-KIND = CacheType(name="lookup_data", ttl=TTL, codec=Text())
-KEYS = ("a:1", "a:2", "b:1")
+KIND = CacheType(name="lookup_data", ttl=TTL, codec=Text(), prefix="k")
+KEYS = ("k:a1", "k:a2", "k:b1")
 HORIZON = 60.0  # more than a TTL and the longest stale bound
 MAX_ENTRIES, MAX_BYTES = 2, 1_000
 OPERATIONS: tuple[Operation, ...] = ("get", "put", "delete", "delete_prefix", "delete_tag")
@@ -37,7 +37,7 @@ likely = st.sampled_from([True, True, False])
 isolates = st.integers(0, 2)
 targets = st.one_of(
     some_keys.map(lambda names: Selector(keys=tuple(names))),
-    st.sampled_from(["", "a:", "b:"]).map(lambda prefix: Selector(prefix=prefix)),
+    st.sampled_from(["", "k:a", "k:b"]).map(lambda prefix: Selector(prefix=prefix)),
     st.sampled_from(["t1", "t2"]).map(lambda tag: Selector(tag=tag)),
 )
 SWITCHES: dict[str, tuple[Any, ...]] = {

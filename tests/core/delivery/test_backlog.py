@@ -13,7 +13,8 @@ import simpy
 from core.attribution.models import MODELS
 from core.clock import ManualClock, epoch_ms
 from core.context import Span
-from core.delivery.backlog import Backlog, BacklogStatus
+from core.delivery.backlog import Backlog
+from core.delivery.leases import BacklogStatus
 from core.delivery.poller import Poller
 from core.delivery.queue import ConversionQueue
 from core.errors import StoreError

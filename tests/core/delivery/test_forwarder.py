@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from core.attribution.journeys import Journey
 from core.attribution.models import HEURISTICS, MODELS
 from core.context import Span
-from core.delivery.backlog import BacklogStatus
 from core.delivery.forwarder import MAX_BODY_BYTES, Forwarder
+from core.delivery.leases import BacklogStatus
 from core.delivery.outbox import Outbox, outbox_of
 from core.delivery.receiver import DeliveryError
 from core.errors import StoreError, StoreTimeout
@@ -24,7 +24,7 @@ from core.ledger.processor import BatchAttributionProcessor
 from core.metrics.profiler import LatencyProfiler
 from core.query.database import Row, SqliteDatabase
 from core.query.queries import Queries
-from core.query.statements import Statement
+from core.query.statement import Statement
 from core.scenario.destination import Destination
 from sim.loop import SimLoop
 from tests.core.ledger.worlds import credits_of

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.attribution import markov
+from core.attribution import transitions
 from core.attribution.parameters import OTHER, Parameters
 from core.attribution.scheme import Scheme
 from core.clock import ManualClock
@@ -29,10 +29,10 @@ from core.ledger.processor import BatchAttributionProcessor
 from core.ledger.recount import recount
 from core.ledger.sample import PAGE, Sample, fit_newest
 from core.metrics.profiler import LatencyProfiler
-from core.query import statements
+from core.query import scan_statements, statements
 from core.query.database import Row, SqliteDatabase
 from core.query.queries import Queries
-from core.query.statements import Statement
+from core.query.statement import Statement
 from core.scenario.attribution import Attribution
 from tests.core.ledger.driven import driven_credits, effects_of, walks_of
 from tests.core.ledger.shop import T, cut, purchase, touch, waiting_in
@@ -220,7 +220,7 @@ def test_fit_that_fails_leaves_the_model_in_force_and_the_next_one_goes_on(away:
 def test_chain_that_is_too_large_for_its_order_is_counted_and_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(markov, "_MOST_CODES", 1_300**3)
+    monkeypatch.setattr(transitions, "_MOST_CODES", 1_300**3)
 
     async def scene(works: Works) -> None:
         await works.add([touch(f"t{n}", T - n, f"channel {n}") for n in range(1_300)])
@@ -313,7 +313,11 @@ def test_older_model_never_takes_the_place_of_a_newer_one() -> None:
 
 def test_no_statement_of_a_fit_reads_a_whole_table() -> None:
     database = SqliteDatabase(None, inline=True)
-    for statement in (statements.NEWEST_EVENT, statements.EVENTS_AFTER, statements.NEWER_MODEL):
+    for statement in (
+        scan_statements.NEWEST_EVENT,
+        statements.EVENTS_AFTER,
+        statements.NEWER_MODEL,
+    ):
         nothing = [None] * statement.sql.count("?")
         plan = database.connection.execute(f"EXPLAIN QUERY PLAN {statement.sql}", nothing)
         assert not any("SCAN" in row[3] for row in plan)

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 
 from core.attribution.fitted import fit
-from core.attribution.markov import Transitions, count_transitions
 from core.attribution.models import MODELS
 from core.attribution.parameters import Parameters
 from core.attribution.path_file import read_paths
 from core.attribution.scheme import Scheme
+from core.attribution.transitions import Transitions, count_transitions
 from core.errors import InputError
 from core.event import Event
 from core.ledger.fitted_models import keep_model

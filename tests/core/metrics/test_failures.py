@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from core.endpoints import CDP
 from core.errors import Overloaded, StoreError, StoreTimeout
 from core.metrics.failures import CAUSES, MOST_ROWS, Cause, Failure, counted, merged, reason_text
 from core.metrics.record import RunRecord
@@ -25,6 +26,7 @@ def test_each_failed_request_is_in_one_row_before_or_after_the_warm_up() -> None
         status=np.array([0, 429, 429, 500, 0], dtype=np.uint16),
         intended=np.array([3.0, 0.5, 2.5, 4.0, 2.0]),
         after=1.0,
+        endpoints=CDP.names,
     )
     assert found == (
         failure("track", Cause.TIMEOUT, 2, 2.0),
@@ -56,7 +58,7 @@ def test_rows_are_bounded_and_lose_no_request() -> None:
         (Cause.DROPPED, None, "no free connection"),
     ],
 )
-def test_reason_in_words(cause: Cause, status: int | None, text: str) -> None:
+def test_a_reason_is_told_in_words(cause: Cause, status: int | None, text: str) -> None:
     assert reason_text(cause, status, timeout=3.0) == text
 
 

@@ -140,7 +140,7 @@ def test_since_is_what_was_added(before: list[float], after: list[float]) -> Non
 
 
 @given(seconds=LATENCIES)
-def test_json_reads_back(seconds: list[float]) -> None:
+def test_a_histogram_reads_back_from_json(seconds: list[float]) -> None:
     data = recorded(seconds).to_json()
     assert LatencyHistogram.from_json(json.loads(json.dumps(data))).to_json() == data
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from core.metrics.kpi import (
     ALIASES,
-    RATIOS,
     SERIES,
     Bound,
     Kpi,
@@ -23,6 +22,7 @@ from core.metrics.kpi import (
     parse_kpi,
     parse_metric,
 )
+from core.metrics.ratio import RATIOS
 
 BELOW = parse_kpi("p95_track", "< 100ms", "> 200ms")
 ABOVE = parse_kpi("hit_ratio", ">= 95%", "< 85%")
@@ -49,7 +49,7 @@ def test_every_series_has_percentiles_mean_and_maximum(function: str, series: st
     assert metric.quantile == (float(function[1:]) / 100 if is_percentile else None)
 
 
-@pytest.mark.parametrize("series", RATIOS)
+@pytest.mark.parametrize("series", [ratio.name for ratio in RATIOS])
 def test_ratios_have_no_unit_and_no_quantile(series: str) -> None:
     metric = parse_metric(f"ratio({series})")
     assert (metric.unit, metric.quantile) == ("ratio", None)

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from core.endpoints import ENDPOINTS, READ_NAMES
+from core.endpoints import CDP
 from core.errors import InputError
 from core.metrics.estimate import Estimate, estimate_of
 from core.metrics.histogram import LatencyHistogram
@@ -241,7 +241,7 @@ def test_endpoint_figures_are_those_of_the_requests_after_the_warm_up(
     requests: Requests, q: int
 ) -> None:
     record = draw_record(latencies=endpoint_latencies(requests, after=2.5))
-    for code, name in enumerate(ENDPOINTS):
+    for code, name in enumerate(CDP.names):
         seen = sorted(requests.latency[(requests.endpoint == code) & (requests.intended >= 2.5)])
         if not seen:
             assert record.metric(Metric(f"p{q}", name)) is None
@@ -379,7 +379,7 @@ def test_reads_are_counted_as_a_loop_over_requests_counts_them(
     for row in range(requests.intended.size):
         if requests.intended[row] < after:
             continue
-        for slot, name in enumerate(READ_NAMES[ENDPOINTS[requests.endpoint[row]]]):
+        for slot, name in enumerate(CDP.read_names[CDP.names[requests.endpoint[row]]]):
             code = int(requests.reads[row, slot])
             if code == 0:
                 continue

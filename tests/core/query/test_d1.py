@@ -14,11 +14,12 @@ from core.errors import InputError, Overloaded, Refused, StoreError, StoreTimeou
 from core.query import statements
 from core.query.d1 import TOKEN_VARIABLE, D1Database
 from core.query.executor import QueryExecutor
-from core.query.statements import Statement
+from core.query.statement import Statement
 from tests.core.query.fake_d1 import ACCOUNT, TOKEN, FakeD1, plain, serving
 from tests.core.query.fake_d1 import Refused as D1Refused
+from tests.core.query.known_statements import STATEMENTS
 
-ALL = [one for one in vars(statements).values() if isinstance(one, Statement)]
+ALL = [*STATEMENTS.values()]
 OF_FILES = ("own_events", "own_conversions")
 """Temporary views, which D1 refuses: `attribute --db` makes them over a file."""
 
@@ -532,8 +533,8 @@ def test_rows_that_the_platform_counts_reach_the_statistics(bench: Bench) -> Non
 
 def test_no_statement_returns_two_columns_of_one_name(bench: Bench) -> None:
     # The endpoint answers with objects: the second value would take the first one's place.
-    for statement in vars(statements).values():
-        if isinstance(statement, Statement) and statement.sql.lstrip().startswith("SELECT"):
+    for statement in ALL:
+        if statement.sql.lstrip().startswith("SELECT"):
             nothing = [None] * statement.sql.count("?")
             sql = statement.sql.replace("LIMIT ?", "LIMIT coalesce(?, 1)")
             sql = sql.replace("OFFSET ?", "OFFSET coalesce(?, 0)")

@@ -22,7 +22,7 @@ from core.query.d1 import D1Database
 from core.query.database import Command, Database, SqliteDatabase
 from core.query.executor import QueryExecutor
 from core.query.migrations import latest_version
-from core.query.statements import Statement
+from core.query.statement import Statement
 from core.scenario.tiers import L3
 from sim.database import Image, ScratchDatabase
 from tests.core.query.fake_d1 import ACCOUNT, TOKEN, FakeD1, serving

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from core.caching.keys import cache_key
 from core.clock import ManualClock, SystemClock
 from core.errors import StoreError, StoreTimeout
-from core.query import statements
+from core.query import queue_statements, statements
 from core.query.cache import CacheRule, QueryCache, reaches
 from core.query.database import Command, Row, SqliteDatabase
 from core.query.executor import QueryExecutor
-from core.query.statements import Statement
+from core.query.statement import Statement
 
 COUNT = Statement("count", "SELECT count(*) FROM sites")
 RULES = {
@@ -128,7 +128,7 @@ def test_slow_operation_is_kept_with_the_plans_of_its_statements() -> None:
         bench.database.seconds = 0.2
         await bench.executor.read(statements.USER_JOURNEY, ("u1", 100))
         await bench.executor.write(
-            (statements.INSERT_SITE, [("s1", 1, 1)]), (statements.DEQUEUE, [("c1",)])
+            (statements.INSERT_SITE, [("s1", 1, 1)]), (queue_statements.DEQUEUE, [("c1",)])
         )
         calls = bench.database.calls
         journey, write = await bench.executor.slow_queries()

@@ -15,7 +15,7 @@ from core.errors import InputError
 from core.query.database import SqliteDatabase
 from core.query.limits import limit
 from core.query.migrations import latest_version, migrate, migrations, statements_of, version_of
-from core.query.statements import Statement
+from core.query.statement import Statement
 from tests.conftest import ROOT
 
 SHARES = ", ".join("0.5" for _ in range(6))

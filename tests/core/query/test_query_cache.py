@@ -33,7 +33,7 @@ from core.query import statements
 from core.query.cache import RULES, QueryCache
 from core.query.database import Row, SqliteDatabase
 from core.query.executor import QueryExecutor
-from core.query.statements import Statement
+from core.query.statement import Statement
 from core.scenario.file import parse_scenario
 
 TTL = 60.0

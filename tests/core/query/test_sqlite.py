@@ -16,7 +16,7 @@ from core.errors import Overloaded, StoreError, StoreTimeout
 from core.query import statements
 from core.query.database import Command, SqliteDatabase
 from core.query.lane import Lane
-from core.query.statements import Statement
+from core.query.statement import Statement
 
 COUNT = Statement("count", "SELECT count(*) FROM sites")
 GATED = Statement("gated", "SELECT gate()")

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.application.seeding import seed_database
-from core.endpoints import ENDPOINTS
+from core.endpoints import CDP
 from core.errors import InputError
 from core.query.database import SqliteDatabase
-from core.scenario import replay
+from core.scenario import trace_window
 from core.scenario.population import MAX_PROFILE_BYTES, populate
 from core.scenario.replay import DEFAULT_OFFSET, Prepared, prepare
 from core.scenario.scenario import Scenario
@@ -22,7 +22,7 @@ from core.scenario.trace import Trace, read_trace
 from core.scenario.trace_time import TimeUnit
 from core.scenario.workload import generate_workload
 
-TRACK, ATTRIBUTION, JOURNEY, _ = range(len(ENDPOINTS))
+TRACK, ATTRIBUTION, JOURNEY, _ = range(len(CDP.names))
 
 
 def scenario(path: Path | None, rate: float = 20.0, **fields: Any) -> Scenario:
@@ -67,7 +67,7 @@ def test_large_trace_is_read_once_and_anew_when_it_changes(
         read.append(stop)
         return read_trace(path, stop=stop, time_unit=time_unit)
 
-    monkeypatch.setattr(replay, "read_trace", counting)
+    monkeypatch.setattr(trace_window, "read_trace", counting)
     path = csv(folder / "large.csv", "key", "time", rows=[(i, i / 10) for i in range(15_000)])
     first = [prepare(scenario(path), replication=number) for number in range(3)]
     assert read == [1, None]
@@ -86,7 +86,7 @@ def test_without_a_trace_requests_are_drawn() -> None:
 
 @given(
     accesses=st.lists(
-        st.tuples(st.sampled_from("abcdefgh"), st.sampled_from(ENDPOINTS[:3])),
+        st.tuples(st.sampled_from("abcdefgh"), st.sampled_from(CDP.names[:3])),
         min_size=150,
         max_size=150,
     ),
@@ -102,7 +102,7 @@ def test_subjects_are_numbered_by_first_appearance_in_the_window_then_before_it(
     keys = [key for key, _ in accesses[:stop]]
     endpoints = [endpoint for _, endpoint in accesses[:stop]]
     assert [*history.endpoint.tolist(), *workload.endpoint.tolist()] == [
-        ENDPOINTS.index(endpoint) for endpoint in endpoints
+        CDP.names.index(endpoint) for endpoint in endpoints
     ]
     kinds = ["conversion" if e == "attribution" else "user" for e in endpoints]
     assert [*history.subject.tolist(), *workload.subject.tolist()] == numbered(keys, kinds, offset)
@@ -279,7 +279,7 @@ def test_a_real_trace_replays_as_a_loop_over_its_accesses_numbers_it(shared_trac
     keys = [str(key) for key in trace.keys.tolist()]
     history = history_of(prepared)
     assert [*history.endpoint.tolist(), *prepared.workload.endpoint.tolist()] == [
-        ENDPOINTS.index(endpoint) for endpoint in endpoints
+        CDP.names.index(endpoint) for endpoint in endpoints
     ]
     assert [*history.subject.tolist(), *prepared.workload.subject.tolist()] == numbered(
         keys, kinds, 20_000

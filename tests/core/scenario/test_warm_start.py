@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from core.endpoints import CACHE_TYPES
+from core.endpoints import CDP
 from core.scenario.replay import History, Prepared
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import REPLAYED, WarmL1, WarmL2, WarmState, warm_state
@@ -72,7 +72,7 @@ def test_the_state_is_a_function_of_seed_and_replication() -> None:
     assert sampled(scenario()) != sampled(scenario(), 1)
 
 
-def test_no_rate_keeps_nothing() -> None:
+def test_a_scenario_without_requests_keeps_nothing_warm() -> None:
     assert sampled(scenario(traffic={"stages": [{"rate": 0.0}]})) == WarmState()
 
 
@@ -81,11 +81,11 @@ def expected_rates(asked: Scenario) -> dict[str, float]:
     traffic = asked.traffic
     rate, mix = traffic.stages[0].rate, traffic.mix
     return {
-        "security_config": rate * mix.track / traffic.sites,
-        "lookup_data": rate * mix.track / traffic.users,
-        "attribution": rate * mix.attribution / traffic.conversions,
-        "user_journeys": rate * mix.journey / traffic.users,
-        "channel_metrics": rate * mix.channels / 7,
+        "security_config": rate * mix.of("track") / traffic.sites,
+        "lookup_data": rate * mix.of("track") / traffic.users,
+        "attribution": rate * mix.of("attribution") / traffic.conversions,
+        "user_journeys": rate * mix.of("journey") / traffic.users,
+        "channel_metrics": rate * mix.of("channels") / 7,
     }
 
 
@@ -100,7 +100,7 @@ def test_l2_holds_each_key_with_the_probability_of_a_ttl_cache() -> None:
         product = rate * asked.tiers.l2.ttl.of(cache_type)
         probability = product / (1 + product)
         assert within_chance(counts[cache_type], runs * keys[cache_type], probability), cache_type
-    assert set(counts) == set(CACHE_TYPES)
+    assert set(counts) == set(CDP.cache_types)
 
 
 def test_popular_keys_are_held_more_often_as_zipf_says() -> None:

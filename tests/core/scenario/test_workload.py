@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from core.endpoints import ENDPOINTS
+from core.endpoints import CDP
 from core.scenario.scenario import Scenario
 from core.scenario.workload import (
     MAX_REQUESTS,
@@ -171,7 +171,7 @@ def test_endpoints_and_subjects_are_as_likely_as_the_scenario_says() -> None:
 def test_an_endpoint_without_weight_is_never_asked() -> None:
     mix = {"track": 0, "attribution": 1, "journey": 0, "channels": 0}
     assert set(generate_workload(scenario(traffic={"mix": mix})).endpoint.tolist()) == {
-        ENDPOINTS.index("attribution")
+        CDP.names.index("attribution")
     }
 
 

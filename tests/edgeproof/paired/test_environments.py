@@ -9,7 +9,7 @@ import pytest
 from edgeproof.paired.requirements import needs
 from edgeproof.paired.versions import Unusable, Version, find_version
 from tests.edgeproof.paired.projects import TOTAL, quick, repeated, repository, write
-from tests.edgeproof.paired.test_versions import wheel
+from tests.edgeproof.paired.wheels import wheel
 
 INSTALLED = {"redis": "8.1.0", "numpy": "2.4.1"}
 

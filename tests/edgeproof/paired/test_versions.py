@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -12,20 +11,7 @@ import pytest
 from edgeproof.paired.request import Request, prepared
 from edgeproof.paired.versions import Unusable, content_hash, find_version, tidy
 from tests.edgeproof.paired.projects import TOTAL, commit, git, quick, repeated, repository, write
-
-
-def wheel(path: Path, files: dict[str, str], *requires: str) -> Path:
-    """Write a wheel with *files* and the metadata that one has."""
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, text in files.items():
-            archive.writestr(name, text)
-        name, version = path.name.split("-")[:2]
-        lines = [f"Name: {name}", f"Version: {version}", *(f"Requires-Dist: {r}" for r in requires)]
-        folder = f"{name}-{version}.dist-info"
-        archive.writestr(f"{folder}/METADATA", "\n".join(["Metadata-Version: 2.1", *lines]) + "\n")
-        archive.writestr(f"{folder}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
-        archive.writestr(f"{folder}/RECORD", "")
-    return path
+from tests.edgeproof.paired.wheels import wheel
 
 
 def test_a_revision_is_checked_out_without_touching_the_folder_or_the_index(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from core.service.local_destination import LocalDestination
-from tests.core.delivery.lives import Life, Moment, live
+from tests.core.delivery.forwarding_process import Life, Moment, live
 
 KILLS_OF_A_KIND = 12
 MOST_STEPS = 400  # of 25 each: some four rounds
@@ -23,7 +23,7 @@ CONTEXT = multiprocessing.get_context("forkserver")
 @pytest.fixture(autouse=True, scope="module")
 def light_start() -> None:
     """Let every process start as a copy of one that has imported everything."""
-    CONTEXT.set_forkserver_preload(["tests.core.delivery.lives"])
+    CONTEXT.set_forkserver_preload(["tests.core.delivery.forwarding_process"])
 
 
 def finished_in(life: Life) -> int:

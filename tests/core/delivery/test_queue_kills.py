@@ -13,7 +13,7 @@ import pytest
 
 from core.attribution.models import HEURISTICS, MODELS
 from core.clock import DATA_EPOCH_MS
-from tests.core.delivery.crashing import CHANNELS, USERS, Life, live
+from tests.core.delivery.consuming_process import CHANNELS, USERS, Life, live
 from tests.core.ledger.worlds import credits_of
 
 KILLS_WITHIN, KILLS_FROM_OUTSIDE = 120, 120
@@ -26,7 +26,7 @@ CONTEXT = multiprocessing.get_context("forkserver")
 @pytest.fixture(autouse=True, scope="module")
 def light_start() -> None:
     """Let every process start as a copy of one that has imported everything."""
-    CONTEXT.set_forkserver_preload(["tests.core.delivery.crashing"])
+    CONTEXT.set_forkserver_preload(["tests.core.delivery.consuming_process"])
 
 
 def end_of(life: Life, *, kill_after: int | None = None) -> list[str]:

@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from core.application.seeding import seed_database
-from core.endpoints import ENDPOINTS
+from core.endpoints import CDP
 from core.query.database import SqliteDatabase
-from core.scenario.hot_keys import with_hot_keys
 from core.scenario.population import populate
 from core.scenario.replay import prepare
 from core.scenario.scenario import Scenario
+from core.scenario.traffic_faults import with_traffic_faults
 from core.scenario.warm_start import warm_state
 from core.scenario.workload import Workload, generate_workload
 
-TRACK, ATTRIBUTION, JOURNEY, CHANNELS = range(len(ENDPOINTS))
+TRACK, ATTRIBUTION, JOURNEY, CHANNELS = range(len(CDP.names))
 USERS, CONVERSIONS = 300, 200
 HOT_OF = {"track": USERS, "attribution": CONVERSIONS, "journey": USERS}
 
@@ -45,7 +45,7 @@ def scenario(*faults: dict[str, Any], **fields: Any) -> Scenario:
 def due(workload: Workload, endpoint: str, at: float = 10.0) -> NDArray[np.bool_]:
     """Return which requests a fault on *endpoint* may turn."""
     within = (workload.intended >= at) & (workload.intended < at + 20.0)
-    chosen: NDArray[np.bool_] = within & (workload.endpoint == ENDPOINTS.index(endpoint))
+    chosen: NDArray[np.bool_] = within & (workload.endpoint == CDP.names.index(endpoint))
     return chosen
 
 
@@ -59,10 +59,10 @@ def test_a_share_of_the_endpoints_requests_within_the_window_turns_and_nothing_e
 ) -> None:
     asked = scenario(hot(endpoint, value), seed=seed)
     before = generate_workload(asked)
-    after = with_hot_keys(asked, before)
+    after = with_traffic_faults(asked, before)
     chosen = due(before, endpoint)
     turned = after.subject == HOT_OF[endpoint]
-    turned &= np.isin(after.endpoint, [ENDPOINTS.index(endpoint)])
+    turned &= np.isin(after.endpoint, [CDP.names.index(endpoint)])
     assert not np.any(turned & ~chosen)
     assert np.array_equal(after.subject[~turned], before.subject[~turned])
     n = int(chosen.sum())
@@ -84,7 +84,7 @@ def test_the_window_begins_with_its_first_instant_and_ends_before_its_last() -> 
         users=n,
         conversions=1,
     )
-    assert with_hot_keys(scenario(hot(value=1.0)), drawn).subject.tolist() == [0, n, n, 3]
+    assert with_traffic_faults(scenario(hot(value=1.0)), drawn).subject.tolist() == [0, n, n, 3]
 
 
 def test_the_window_counts_from_the_start_of_the_run_warm_up_included() -> None:
@@ -103,21 +103,21 @@ def test_a_hot_key_is_one_of_tracking_where_no_endpoint_is_named() -> None:
 def test_a_scenario_without_hot_keys_keeps_its_workload() -> None:
     asked = scenario({"at": "1s", "for": "9s", "tier": "l2", "kind": "dead"})
     workload = generate_workload(asked)
-    assert with_hot_keys(asked, workload) is workload
+    assert with_traffic_faults(asked, workload) is workload
 
 
 def test_the_workload_that_is_given_is_not_changed() -> None:
     asked = scenario(hot())
     workload = generate_workload(asked)
     identity = workload.identity()
-    with_hot_keys(asked, workload)
+    with_traffic_faults(asked, workload)
     assert workload.identity() == identity
 
 
 def test_the_same_seed_turns_the_same_requests_and_another_seed_others() -> None:
     def turned(**fields: Any) -> list[int]:
         asked = scenario(hot(), **fields)
-        workload = with_hot_keys(asked, generate_workload(scenario()))
+        workload = with_traffic_faults(asked, generate_workload(scenario()))
         return np.flatnonzero(workload.subject == USERS).tolist()
 
     assert turned() == turned()
@@ -126,10 +126,10 @@ def test_the_same_seed_turns_the_same_requests_and_another_seed_others() -> None
 
 def test_replications_turn_requests_of_their_own() -> None:
     asked, drawn = scenario(hot()), generate_workload(scenario())
-    first, second = (with_hot_keys(asked, drawn, replication=n) for n in (0, 1))
+    first, second = (with_traffic_faults(asked, drawn, replication=n) for n in (0, 1))
     assert first.identity() != second.identity()
     for n, expected in ((0, first), (1, second)):
-        again = with_hot_keys(asked, drawn, replication=n)
+        again = with_traffic_faults(asked, drawn, replication=n)
         assert again.identity() == expected.identity()
 
 
@@ -188,7 +188,7 @@ def test_requests_of_a_trace_turn_to_a_subject_that_the_trace_does_not_know(trac
         chosen = due(before, endpoint)
         assert chosen.sum() > 100
         assert set(after.subject[chosen].tolist()) == {subject}
-        before_the_window = history.subject[history.endpoint == ENDPOINTS.index(endpoint)]
+        before_the_window = history.subject[history.endpoint == CDP.names.index(endpoint)]
         assert before_the_window.max() < subject
     untouched = (before.intended < 10.0) | (before.intended >= 30.0)
     assert np.array_equal(after.subject[untouched], before.subject[untouched])

@@ -1,0 +1,27 @@
+"""A cache entry of an endpoint of one's own: its key, its value and its tag."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.caching.policy import Codec, Text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """How the entries of one cache type are made, for requests and for warm starts.
+
+    load: given the `Queries` and the arguments of the read, a coroutine that returns the value,
+    None where there is none. The arguments are those of the endpoint; a read by site has the
+    site's id, a read with one entry for all has none. key: given the same arguments, the cache
+    key; without it the key is made of the arguments. Whole keys begin with the cache type's name.
+    codec: how L2 holds values; the default is for documents, which are bytes. tag: what the
+    first argument is ("user"), for invalidation by tag; "" for no tag.
+    """
+
+    load: Callable[..., Awaitable[Any]]
+    key: Callable[..., str] | None = None
+    codec: Codec[Any] = field(default_factory=Text)
+    tag: str = ""

@@ -1,0 +1,189 @@
+"""The SQL statements of the conversions queue, of the outbox, and of what they gave up."""
+
+from __future__ import annotations
+
+from core.query.statement import Statement
+
+
+# What the tables of waiting rows, conversion_queue and outbox, are asked alike.
+def _broken(name: str, table: str) -> Statement:
+    return Statement(
+        name,
+        f"UPDATE {table} SET available_at_ms = ?, leased_by = NULL"
+        " WHERE available_at_ms > ? AND leased_by IS NOT NULL",
+    )
+
+
+def _due(name: str, table: str) -> Statement:
+    return Statement(
+        name,
+        "SELECT count(*) AS due, min(enqueued_at_ms) AS oldest, count(last_error) AS failed"
+        f" FROM {table} WHERE available_at_ms <= ?",
+    )
+
+
+def _not_due(name: str, table: str) -> Statement:
+    return Statement(
+        name,
+        "SELECT count(*) AS waiting, count(leased_by) AS leased, min(enqueued_at_ms) AS oldest,"
+        f" count(last_error) AS failed FROM {table} WHERE available_at_ms > ?",
+    )
+
+
+def _taken(name: str, table: str, change: str, found: str) -> Statement:
+    return Statement(
+        name,
+        f"UPDATE {table} SET {change}available_at_ms = ?, leased_by = ?"
+        f" WHERE conversion_id IN (SELECT conversion_id FROM {table}"
+        " WHERE available_at_ms <= ? ORDER BY available_at_ms, conversion_id LIMIT ?)"
+        f" RETURNING enqueued_at_ms, conversion_id, {found}",
+    )
+
+
+# A conversion that is processed or dead does not come back with a late duplicate of its event.
+ENQUEUE = Statement(
+    "enqueue",
+    "INSERT INTO conversion_queue (conversion_id, attempts, enqueued_at_ms, available_at_ms,"
+    " leased_by) SELECT conversion_id, ?, ?, ?, ? FROM conversions AS c WHERE conversion_id = ?"
+    " AND processed = 0 AND NOT EXISTS"
+    " (SELECT 1 FROM dead_letters AS d WHERE d.conversion_id = c.conversion_id)"
+    " ON CONFLICT (conversion_id) DO NOTHING",
+)
+
+DEQUEUE = Statement("dequeue", "DELETE FROM conversion_queue WHERE conversion_id = ?")
+
+LEASE = _taken("lease", "conversion_queue", "attempts = attempts + 1, ", "attempts")
+BREAK_LEASES = _broken("break_leases", "conversion_queue")
+QUEUE_DUE = _due("queue_due", "conversion_queue")
+QUEUE_NOT_DUE = _not_due("queue_not_due", "conversion_queue")
+
+# A row that a consumer has in hand is its own by its lease, or if nobody holds one, which counts as
+# taking it now.
+_ITS_OWN = (
+    " WHERE conversion_id IN (SELECT value FROM json_each(?))"
+    " AND (leased_by IS NULL OR leased_by = ?)"
+)
+
+RENEW_LEASE = Statement(
+    "renew_lease",
+    "UPDATE conversion_queue SET attempts = attempts + (leased_by IS NULL),"
+    f" available_at_ms = ?, leased_by = ?{_ITS_OWN}",
+)
+
+RECORD_FAILURE = Statement(
+    "record_failure",
+    "UPDATE conversion_queue SET attempts = attempts + 1 + (leased_by IS NULL),"
+    f" available_at_ms = ?, leased_by = ?, last_error = ?{_ITS_OWN}",
+)
+
+RELEASE = Statement(
+    "release",
+    "UPDATE conversion_queue SET available_at_ms = ?, leased_by = NULL"
+    " WHERE conversion_id IN (SELECT value FROM json_each(?)) AND leased_by = ?",
+)
+
+# A conversion that another consumer has taken is not dead.
+DEAD_LETTER = Statement(
+    "dead_letter",
+    "INSERT INTO dead_letters (conversion_id, attempts, reason, died_at_ms)"
+    " SELECT conversion_id, min(attempts + (leased_by IS NULL), ?), ?, ? FROM conversion_queue"
+    f"{_ITS_OWN} ON CONFLICT (conversion_id) DO NOTHING",
+)
+
+# What was tried as often as it may be: the reason is the error that it met last, if there is one.
+DEAD_LETTER_SPENT = Statement(
+    "dead_letter_spent",
+    "INSERT INTO dead_letters (conversion_id, attempts, reason, died_at_ms)"
+    " SELECT conversion_id, min(attempts, ?), coalesce(? || last_error, ?), ?"
+    f" FROM conversion_queue{_ITS_OWN} ON CONFLICT (conversion_id) DO NOTHING",
+)
+
+# Whoever holds its lease: what no attempt can attribute is dead, with the newest reason.
+REJECT = Statement(
+    "reject",
+    "INSERT INTO dead_letters (conversion_id, attempts, reason, died_at_ms)"
+    " SELECT c.conversion_id, coalesce(q.attempts, 0) + 1, ?, ? FROM conversions AS c"
+    " LEFT JOIN conversion_queue AS q ON q.conversion_id = c.conversion_id"
+    " WHERE c.conversion_id = ? AND c.processed = 0"
+    " ON CONFLICT (conversion_id) DO UPDATE SET reason = excluded.reason",
+)
+
+DEQUEUE_DEAD = Statement("dequeue_dead", f"DELETE FROM conversion_queue{_ITS_OWN}")
+
+REVIVE = Statement(
+    "revive",
+    "INSERT INTO conversion_queue (conversion_id, enqueued_at_ms, available_at_ms)"
+    " SELECT conversion_id, ?, ? FROM conversions WHERE conversion_id = ? AND processed = 0"
+    " ON CONFLICT (conversion_id) DO NOTHING",
+)
+
+DROP_DEAD_LETTER = Statement("drop_dead_letter", "DELETE FROM dead_letters WHERE conversion_id = ?")
+
+QUEUE_DEPTH = Statement(
+    "queue_depth", "SELECT count(*) AS depth FROM conversion_queue WHERE available_at_ms >= 0"
+)
+
+# A write whose time limit passed may still have been carried out: what it stored is not dead.
+DEAD_LETTERS = Statement(
+    "dead_letters",
+    "SELECT d.conversion_id, d.attempts, d.reason, d.died_at_ms FROM dead_letters AS d"
+    " WHERE d.conversion_id > ? AND EXISTS (SELECT 1 FROM conversions AS c"
+    " WHERE c.conversion_id = d.conversion_id AND c.processed = 0)"
+    " ORDER BY d.conversion_id LIMIT ?",
+)
+
+# The outbox: what is sent is written when the results are, byte for byte the same each time, and
+# before they are marked: what another consumer has stored is not put out again.
+FORWARD = Statement(
+    "forward",
+    "INSERT INTO outbox (conversion_id, document, enqueued_at_ms, available_at_ms, leased_by)"
+    " SELECT ?, ?, ?, ?, ? FROM conversions AS c WHERE c.conversion_id = ? AND c.processed = 0"
+    " ON CONFLICT (conversion_id) DO NOTHING",
+)
+
+TAKE_DELIVERIES = _taken("take_deliveries", "outbox", "", "document, attempts")
+BREAK_DELIVERIES = _broken("break_deliveries", "outbox")
+OUTBOX_DUE = _due("outbox_due", "outbox")
+OUTBOX_NOT_DUE = _not_due("outbox_not_due", "outbox")
+
+DELIVERED = Statement("delivered", "DELETE FROM outbox WHERE conversion_id = ?")
+
+PUT_OFF_DELIVERY = Statement(
+    "put_off_delivery",
+    "UPDATE outbox SET attempts = attempts + 1, available_at_ms = ?, leased_by = NULL,"
+    " last_error = ? WHERE conversion_id = ? AND leased_by = ?",
+)
+
+RELEASE_DELIVERY = Statement(
+    "release_delivery",
+    "UPDATE outbox SET available_at_ms = ?, leased_by = NULL"
+    " WHERE conversion_id = ? AND leased_by = ?",
+)
+
+NEXT_DELIVERY = Statement("next_delivery", "SELECT min(available_at_ms) FROM outbox")
+
+DEAD_LETTER_DELIVERY = Statement(
+    "dead_letter_delivery",
+    "INSERT INTO undelivered (conversion_id, document, attempts, reason, died_at_ms)"
+    " SELECT conversion_id, document, attempts + 1, ?, ? FROM outbox"
+    " WHERE conversion_id = ? AND leased_by = ? ON CONFLICT (conversion_id) DO NOTHING",
+)
+
+DROP_DEAD_DELIVERY = Statement(
+    "drop_dead_delivery", "DELETE FROM outbox WHERE conversion_id = ? AND leased_by = ?"
+)
+
+REVIVE_DELIVERY = Statement(
+    "revive_delivery",
+    "INSERT INTO outbox (conversion_id, document, enqueued_at_ms, available_at_ms)"
+    " SELECT conversion_id, document, ?, ? FROM undelivered WHERE conversion_id = ?"
+    " ON CONFLICT (conversion_id) DO NOTHING",
+)
+
+DROP_UNDELIVERED = Statement("drop_undelivered", "DELETE FROM undelivered WHERE conversion_id = ?")
+
+UNDELIVERED = Statement(
+    "undelivered",
+    "SELECT conversion_id, attempts, reason, died_at_ms FROM undelivered"
+    " WHERE conversion_id > ? ORDER BY conversion_id LIMIT ?",
+)
