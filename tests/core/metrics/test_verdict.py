@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.metrics.histogram import LatencyHistogram
-from core.metrics.kpi import Outcome, Verdict, judge, parse_kpi, parse_metric
+from core.metrics.kpi import Metric, Outcome, Verdict, judge, parse_kpi, parse_metric
+from core.metrics.ratio import Ratio
 from core.metrics.record import Audit, RunRecord, Windows
 from core.metrics.verdict import (
     ComparisonRow,
@@ -229,3 +230,11 @@ def test_metric_that_leaves_something_out_on_one_side_is_not_compared(text: str)
     assert incomparable(parse_metric("error_ratio"), predicted, measured) is None
     (line,) = not_compared([metric], predicted, measured)
     assert line.startswith(f"Not compared: {metric.name}: ")
+
+
+def test_ratio_that_counts_no_cache_reads_is_compared_whatever_reads_there_are() -> None:
+    predicted, measured = record(0.05, 90), record(0.05, 60, reads={"journey": {"l1": 5}})
+    for counted, is_comparable in (("counters.lost", True), ("reads.collapsed", False)):
+        own = Ratio(name="own", title="own", counted=(counted,), of=("requests",))
+        found = incomparable(Metric("ratio", "own", own), predicted, measured)
+        assert (found is None) == is_comparable
