@@ -40,6 +40,10 @@ COMMANDS = {
         "edgeproof.plan:command",
         "Find the highest arrival rate at which SCENARIO meets every KPI, and which breaks first.",
     ),
+    "check-headers": Listed(
+        "edgeproof.check_headers:command",
+        "Ask URL once and say what can be read of its Cache-Status and Server-Timing.",
+    ),
     "report": Listed(
         "edgeproof.report:command",
         "Judge and draw RUN again: a simulation, a load, a proof or a plan.",

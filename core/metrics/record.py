@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -338,12 +338,14 @@ def count_reads(
 ) -> dict[str, dict[str, int]]:
     """Return the cache reads by name and outcome of the requests intended at *after* or later.
 
-    Reads of one name are counted together, whichever endpoint made them.
+    Reads of one name are counted together, whichever endpoint made them; reads that an endpoint
+    does not describe count as its unnamed ones.
     """
     counted: dict[str, dict[str, int]] = {}
-    for code, names in enumerate(endpoints.read_names.values()):
+    for code, endpoint in enumerate(endpoints.names):
         chosen = (requests.endpoint == code) & (requests.intended >= after)
-        for slot, name in enumerate(names):
+        for slot in range(requests.reads.shape[1]):
+            name = endpoints.read_name(endpoint, slot)
             column = requests.reads[chosen, slot]
             outcomes = np.bincount(column & (NEGATIVE - 1), minlength=len(READ_OUTCOMES))
             counts = dict(zip(READ_OUTCOMES[1:], outcomes[1:].tolist(), strict=True))
@@ -353,6 +355,27 @@ def count_reads(
                 others = counted.get(name, {})
                 counted[name] = {n: count + others.get(n, 0) for n, count in counts.items()}
     return counted
+
+
+def without_reads(
+    record: RunRecord, requests: Requests, names: Collection[str]
+) -> tuple[RunRecord, Requests]:
+    """Return *record* and its *requests* without the cache reads *names*."""
+    reads, endpoints = requests.reads.copy(), record.endpoints
+    for code, endpoint in enumerate(endpoints.names):
+        for slot in range(reads.shape[1]):
+            if endpoints.read_name(endpoint, slot) in names:
+                reads[requests.endpoint == code, slot] = 0
+    kept = replace(requests, reads=reads)
+    windows = record.windows
+    return (
+        replace(
+            record,
+            reads={name: counts for name, counts in record.reads.items() if name not in names},
+            windows=window_columns(kept, after=windows.start, duration=record.duration),
+        ),
+        kept,
+    )
 
 
 def window_columns(requests: Requests, *, after: float, duration: float) -> Windows:

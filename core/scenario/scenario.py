@@ -23,6 +23,7 @@ from core.metrics.kpi import Kpi, parse_metric
 from core.metrics.metric_table import BUILT_IN, MetricTable
 from core.scenario.attribution import Attribution
 from core.scenario.by_endpoint import context_of
+from core.scenario.caches import Caches, default_caches
 from core.scenario.destination import Destination
 from core.scenario.fault_kinds import FaultKinds
 from core.scenario.faults import CONTEXT as FAULT_KINDS
@@ -93,6 +94,7 @@ class Scenario(Table):
     destination: Destination = Destination()
     faults: tuple[Fault, ...] = ()
     targets: Targets = Targets()
+    caches: Caches = Field(default_factory=default_caches)
     trace: TraceSource = TraceSource()
     metrics: Annotated[OwnMetrics, Field(exclude_if=has_none)] = OwnMetrics()
     kpis: Annotated[tuple[KpiSpec, ...], Field(min_length=1)] = DEFAULT_KPIS

@@ -72,6 +72,13 @@ USED: dict[tuple[str, str], str] = {
         (c, "--json"): "what is printed"
         for c in (*JUDGING, "plan", "attribute", *OF_DATABASES, "queue retry", "outbox retry")
     },
+    **{
+        ("check-headers", o): words
+        for o, words in (
+            ("--header", "what is sent"), ("--scenario", "names the tiers of caches"),
+            ("--timeout", "a bound"), ("--json", "what is printed"),
+        )
+    },
     ("load", "--host"): "what is loaded",
     ("prove", "--host"): "what is loaded",
     **{(c, o): "a bound" for c in ("load", "prove") for o in ("--max-rate", "--max-duration")},
