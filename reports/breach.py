@@ -28,7 +28,10 @@ def window_kpi(kpis: Sequence[Kpi]) -> Kpi | None:
     fitting = [
         kpi
         for kpi in kpis
-        if kpi.metric.what is None and kpi.metric.function in QUANTILES and kpi.target.is_upper
+        if kpi.metric.what is None
+        and kpi.metric.part is None  # the windows are those of the whole run
+        and kpi.metric.function in QUANTILES
+        and kpi.target.is_upper
     ]
     return next((kpi for kpi in fitting if kpi.metric.series == "track"), next(iter(fitting), None))
 

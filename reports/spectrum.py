@@ -107,7 +107,14 @@ def _panel(
     left, right = _histogram(predicted, series), _histogram(measured, series)
     if left is None and right is None:
         return None
-    kpi = next((k for k in kpis if k.metric.series == series and k.metric.quantile), None)
+    kpi = next(
+        (
+            k
+            for k in kpis
+            if k.metric.series == series and k.metric.quantile and k.metric.part is None
+        ),
+        None,
+    )
     row = compare([kpi], predicted, measured)[0] if kpi else None
     verdict = words.decisive(row) if row else None
     is_one = measured is None and predicted is not None and predicted.runs > 1

@@ -55,6 +55,10 @@ def printable(text: str) -> str:
 
 def describe(metric: Metric, endpoints: EndpointTable = CDP) -> str:
     """Return what *metric* counts, in one phrase; *endpoints*: those of its scenario."""
+    if metric.part is not None:
+        stage = metric.part.stage
+        where = f"stage {stage} of the traffic" if stage else f"the window {metric.part.name}"
+        return f"{describe(metric.whole, endpoints)}, in {where}"
     if isinstance(metric.what, Ratio):
         return f"share of {metric.what.title}"
     if metric.function == "peak":

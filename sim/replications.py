@@ -17,6 +17,7 @@ from core.metrics.record import (
     count_reads,
     delivery_notes,
     endpoint_latencies,
+    parts_of,
     window_columns,
 )
 from core.processes import worker_pool, workers_deaf_to_ctrl_c
@@ -173,6 +174,7 @@ def record_of(
         counters=outcome.counters,
         failures=outcome.failures,
         notes=notes,
+        parts=parts_of(requests, outcome.samples, scenario.parts, endpoints=scenario.endpoints),
     )
 
 

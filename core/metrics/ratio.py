@@ -41,6 +41,11 @@ class Ratio:
         if not (self.counted and self.of):
             raise ValueError(f"ratio {self.name} needs counts: name some in counted and in of")
 
+    @property
+    def is_of_requests(self) -> bool:
+        """Whether each request tells it, so that a part of a run has it, too."""
+        return all(count in COUNTS for count in (*self.counted, *self.of))
+
 
 _HITS = ("reads.l1", "reads.l2")
 
