@@ -15,6 +15,7 @@ from edgeproof.options import (
     AllowOption,
     HostOption,
     JsonOption,
+    KpiOption,
     MaxDurationOption,
     MaxRateOption,
     OutOption,
@@ -49,6 +50,7 @@ def command(
     seed: SeedOption = None,
     rate: RateOption = None,
     set_: SetOption = None,
+    kpi: KpiOption = None,
     allow: AllowOption = None,
     max_rate: MaxRateOption = MAX_RATE,
     max_duration: MaxDurationOption = "1h",
@@ -77,7 +79,7 @@ def command(
     limits = bounds(allow, max_rate, max_duration)
     chosen = chosen_scenario(
         scenario, command="load", overrides=set_, seed=seed, rate=rate, trace=trace,
-        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
+        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit, kpis=kpi,
     )  # fmt: skip
     if not host:
         raise InputError(

@@ -82,6 +82,17 @@ SetOption = Annotated[
         rich_help_panel="Scenario",
     ),
 ]
+KpiOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--kpi",
+        metavar="KPI",
+        help="Judge this KPI, too, or in place of the scenario's of that metric: "
+        "'p95(track) < 300ms', or with an alert line 'p95(track) < 300ms, alert > 600ms'. "
+        "Repeatable.",
+        rich_help_panel="Scenario",
+    ),
+]
 OutOption = Annotated[
     Path | None,
     typer.Option(
@@ -253,6 +264,7 @@ def chosen_scenario(
     trace_offset: int | None = None,
     trace_limit: int | None = None,
     time_unit: str | None = None,
+    kpis: list[str] | None = None,
 ) -> Scenario:
     """Return the scenario that the command line describes; InputError says what is wrong.
 
@@ -266,7 +278,7 @@ def chosen_scenario(
         "time_unit": time_unit,
     }
     found = load_scenario(
-        path, overrides=overrides or (), seed=seed, rate=rate,
+        path, overrides=overrides or (), seed=seed, rate=rate, kpis=kpis or (),
         trace={name: value for name, value in source.items() if value is not None},
         on_notice=notice,
     )  # fmt: skip

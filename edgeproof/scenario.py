@@ -22,6 +22,7 @@ from core.scenario.scenario import Scenario
 from edgeproof.group import HelpfulGroup
 from edgeproof.notices import notice
 from edgeproof.options import (
+    KpiOption,
     RateOption,
     ScenarioArgument,
     SeedOption,
@@ -86,11 +87,12 @@ def check(
     seed: SeedOption = None,
     rate: RateOption = None,
     set_: SetOption = None,
+    kpi: KpiOption = None,
 ) -> int:
     """Check SCENARIO (and its trace), and say what it asks for."""
     chosen = chosen_scenario(
         scenario, overrides=set_, seed=seed, rate=rate, trace=trace,
-        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
+        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit, kpis=kpi,
     )  # fmt: skip
     compiled(chosen)
     workload = prepare_measured(chosen).workload

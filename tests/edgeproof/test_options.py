@@ -60,6 +60,10 @@ USED: dict[tuple[str, str], str] = {
     },
     **{(c, "--rate"): "stages or the trace's times" for c in SCENARIO_COMMANDS[:2]},
     **{(c, "--rate"): "stages or the trace's times" for c in ("load", "prove", "scenario check")},
+    **{
+        (c, "--kpi"): "what is judged, and part of the scenario's hash"
+        for c in ("simulate", "plan", "load", "prove", "scenario check")
+    },
     ("plan", "--rate"): "where the search begins",
     ("scenario check", "--set"): "all fields are checked and hashed",
     ("prove", "--set"): "the prediction uses the service's fields, the load the others",
