@@ -179,6 +179,15 @@ MaxRateOption = Annotated[
         rich_help_panel="Load",
     ),
 ]  # fmt: skip
+RepeatOption = Annotated[
+    int,
+    typer.Option(
+        "--repeat", min=1, max=100, metavar="N",
+        help="Load N times, each with arrivals of its own, and judge the mean and its 95 % "
+        "interval.",
+        rich_help_panel="Load",
+    ),
+]  # fmt: skip
 HighestRateOption = Annotated[
     float | None,
     typer.Option(

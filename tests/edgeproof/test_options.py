@@ -79,6 +79,7 @@ USED: dict[tuple[str, str], str] = {
     ("load", "--host"): "what is loaded",
     ("prove", "--host"): "what is loaded",
     **{(c, o): "a bound" for c in ("load", "prove") for o in ("--max-rate", "--max-duration")},
+    ("load", "--repeat"): "how many loads there are",
     ("plan", "--max-rate"): "where the search ends",
     **{("serve", o): "of the service" for o in ("--bind", "--port", "--data", "--redis")},
     **{
