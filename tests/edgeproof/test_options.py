@@ -102,9 +102,11 @@ USED: dict[tuple[str, str], str] = {
     **{(f"{c} retry", "--id"): "an unknown one is refused" for c in ("queue", "outbox")},
     **{
         (c, o): "what CI systems are told"
-        for c in (*JUDGING, "plan", "bench check", "bench compare")
+        for c in (*JUDGING, "plan", "compare", "bench check", "bench compare")
         for o in ("--github", "--code-quality")
     },
+    **{("compare", o): "what exits with 1 or 4" for o in ("--max-regression", "--strict")},
+    **{("compare", o): "what is written or printed" for o in ("--out", "--json", "--markdown")},
     ("bench compare", "--junit"): "where test cases go",
     ("bench run", "-k"): "none that holds it is refused",
     ("bench run", "--json"): "where figures go",
@@ -204,6 +206,7 @@ IDLE: dict[tuple[str, str], Case] = {
         for c in ("check", "accept")
         for option, value in (("trace-offset", 5), ("trace-limit", 5), ("time-unit", "ms"))
     },
+    ("compare", "--plain"): ("compare nowhere nowhere --plain --json", PLAIN),
     ("report", "--plain"): ("report nowhere --plain --json", PLAIN),
     **{
         (c, "--plain"): (
