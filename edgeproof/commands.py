@@ -60,7 +60,7 @@ COMMANDS = {
     ),
     "scenario": Listed(
         "edgeproof.scenario:app",
-        "Check scenario files, print their schema, write their data.",
+        "Write, list and check scenario files, print their schema, write their data.",
     ),
     "queue": Listed(
         "edgeproof.queue:app",

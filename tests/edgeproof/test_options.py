@@ -65,6 +65,7 @@ USED: dict[tuple[str, str], str] = {
         for c in ("simulate", "plan", "load", "prove", "scenario check")
     },
     ("plan", "--rate"): "where the search begins",
+    ("scenario new", "--like"): "what is written; an unknown one is refused",
     ("scenario check", "--set"): "all fields are checked and hashed",
     ("prove", "--set"): "the prediction uses the service's fields, the load the others",
     **{(c, "--out"): "where files go" for c in ("simulate", "plan", "load", "prove", "report")},
