@@ -10,10 +10,13 @@ from core.scenario.replay import prepare, prepare_measured
 from edgeproof.asked import asked
 from edgeproof.ci import GithubOption, QualityOption
 from edgeproof.finish import finish
+from edgeproof.live_capacity import STEP, check_search, checked
+from edgeproof.live_capacity import find_capacity as searched
 from edgeproof.loading import bounds, check_allowed, check_load, drive, keep
 from edgeproof.notices import notice, tell_strict
 from edgeproof.options import (
     AllowOption,
+    FindCapacityOption,
     HostOption,
     JsonOption,
     KpiOption,
@@ -28,6 +31,7 @@ from edgeproof.options import (
     ScenarioArgument,
     SeedOption,
     SetOption,
+    StepOption,
     StrictOption,
     TimeUnitOption,
     TraceLimitOption,
@@ -59,6 +63,8 @@ def command(
     max_rate: MaxRateOption = MAX_RATE,
     max_duration: MaxDurationOption = "1h",
     repeat: RepeatOption = 1,
+    find_capacity: FindCapacityOption = False,
+    step: StepOption = None,
     out: OutOption = None,
     gate: PlainGateOption = "target",
     require: RequireOption = None,
@@ -75,11 +81,24 @@ def command(
     outside. Set EDGEPROOF_TOKEN to the service's token for a clean start. Ctrl-C keeps what was
     measured; with --repeat the runs that were finished.
 
+    --find-capacity looks for the highest rate at which every KPI holds: it doubles the rate until
+    one breaks or the requests in flight grow, bisects, and holds the highest with three loads.
+    --rate is where it begins, --max-rate where it ends, --max-duration bounds all loads together.
+    Its exit code is 0 if some rate holds, 1 if none does.
+
     Example: edgeproof load baseline --host http://127.0.0.1:8787
     """
     options = judging(
         gate, require, strict=strict, plain=plain, as_json=json,
         github=github, code_quality=code_quality,
+    )  # fmt: skip
+    check_search(
+        find_capacity,
+        {
+            "--gate": gate != "target", "--require": bool(require), "--strict": strict,
+            "--repeat": repeat > 1,
+        },
+        step,
     )  # fmt: skip
     tell_strict(strict=strict and repeat == 1)
     limits = bounds(allow, max_rate, max_duration)
@@ -87,6 +106,8 @@ def command(
         scenario, command="load", overrides=set_, seed=seed, rate=rate, trace=trace,
         trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit, kpis=kpi,
     )  # fmt: skip
+    if find_capacity:
+        checked(chosen, step or STEP)
     if not host:
         raise InputError(
             "--host is missing; name the service, e.g. --host http://127.0.0.1:8787 "
@@ -95,6 +116,11 @@ def command(
     check_allowed(allow, host)
     check_reachable(checked_hosts(host, allowed=limits.allowed))
     options = options.checked(chosen)
+    if find_capacity:
+        told = asked(chosen, scenario, hosts=host)
+        return searched(
+            chosen, host, step=step or STEP, out=out, limits=limits, options=options, told=told
+        )
     workloads = [prepare_measured(chosen).workload]
     workloads += [prepare(chosen, replication=number).workload for number in range(1, repeat)]
     tell_notes(workloads[0])

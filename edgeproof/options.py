@@ -188,6 +188,22 @@ RepeatOption = Annotated[
         rich_help_panel="Load",
     ),
 ]  # fmt: skip
+FindCapacityOption = Annotated[
+    bool,
+    typer.Option(
+        "--find-capacity",
+        help="Look for the highest rate at which every KPI holds: steps, bisection, hold.",
+        rich_help_panel="Load",
+    ),
+]
+StepOption = Annotated[
+    str | None,
+    typer.Option(
+        "--step", metavar="TIME",
+        help="With --find-capacity: what is judged of each load. [default: 15s]",
+        rich_help_panel="Load",
+    ),
+]  # fmt: skip
 HighestRateOption = Annotated[
     float | None,
     typer.Option(

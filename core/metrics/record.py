@@ -196,14 +196,7 @@ class RunRecord:
         values += [run[metric.name] for run in self.replications if metric.name in run]
         if not values:
             return None
-        found = estimate_of(values)
-        if found.interval is None:
-            return found
-        # Counts of two kinds may give more than 1; shares never do.
-        is_share = metric.unit == "ratio" and max(values) <= 1
-        most = 1.0 if is_share else math.inf
-        low, high = max(found.interval[0], 0.0), min(found.interval[1], most)
-        return replace(found, interval=(low, high))
+        return estimate_of_metric(metric, values)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data; equal records give equal data in equal order."""
@@ -302,6 +295,21 @@ def _infinite(value: Any) -> Any:
 
 def _restore(value: Any) -> Any:
     return tuple(_infinite(v) for v in value) if isinstance(value, list) else _infinite(value)
+
+
+def estimate_of_metric(metric: Metric, values: Sequence[float]) -> Estimate:
+    """Return the mean of *metric* over runs, its interval cut at what the metric cannot be.
+
+    Raise ValueError without a value.
+    """
+    found = estimate_of(values)
+    if found.interval is None:
+        return found
+    # Counts of two kinds may give more than 1; shares never do.
+    is_share = metric.unit == "ratio" and max(values) <= 1
+    most = 1.0 if is_share else math.inf
+    low, high = max(found.interval[0], 0.0), min(found.interval[1], most)
+    return replace(found, interval=(low, high))
 
 
 def write_record(record: RunRecord, path: Path) -> None:

@@ -79,7 +79,7 @@ OPTIONS: dict[tuple[str, ...], list[str]] = {
         "outbox",
     ],
     ("simulate",): [*SCENARIO, *VERDICT, "--kpi"],
-    ("load",): [*SCENARIO, *VERDICT, *LOAD, "--kpi", "--repeat"],
+    ("load",): [*SCENARIO, *VERDICT, *LOAD, "--kpi", "--repeat", "--find-capacity", "--step"],
     ("prove",): [*SCENARIO, *VERDICT, *LOAD, "--kpi"],
     ("plan",): ["--kpi", "--seed", "--rate", "--set", "--out", "--plain", "--json"],
     ("report",): VERDICT,

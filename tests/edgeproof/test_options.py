@@ -81,6 +81,7 @@ USED: dict[tuple[str, str], str] = {
     ("prove", "--host"): "what is loaded",
     **{(c, o): "a bound" for c in ("load", "prove") for o in ("--max-rate", "--max-duration")},
     ("load", "--repeat"): "how many loads there are",
+    ("load", "--find-capacity"): "what is looked for",
     ("plan", "--max-rate"): "where the search ends",
     **{("serve", o): "of the service" for o in ("--bind", "--port", "--data", "--redis")},
     **{
@@ -217,6 +218,7 @@ IDLE: dict[tuple[str, str], Case] = {
         for c in OF_DATABASES[:3]
     },
     ("attribute", "--plain"): ("attribute --paths FILE --plain --json", PLAIN),
+    ("load", "--step"): (lines("--step 5s")["load"], "--step: belongs to --find-capacity"),
     ("load", "--strict"): (lines("--strict")["load"], "--strict has no effect here"),
     ("prove", "--strict"): (lines("--strict")["prove"], "--strict has no effect here"),
     ("report", "--strict"): ("report PLAN --strict", "--strict: PLAN is a plan"),
