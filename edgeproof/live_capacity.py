@@ -16,7 +16,7 @@ from core.scenario.pace import rate_of
 from core.scenario.replay import prepare
 from core.scenario.scenario import Scenario
 from core.scenario.trace_window import timed_window
-from core.scenario.traffic import Stage
+from core.scenario.traffic import RateStage
 from core.units import parse_duration
 from edgeproof.finish import finish, show_table
 from edgeproof.loading import Bounds, check_load, drive, keep
@@ -149,7 +149,7 @@ def checked(scenario: Scenario, step: str) -> None:
 
 def at_rate(scenario: Scenario, rate: float, step: str) -> Scenario:
     """Return *scenario* at one steady rate, judged for *step*."""
-    traffic = scenario.traffic.model_copy(update={"stages": (Stage(rate=rate),)})
+    traffic = scenario.traffic.model_copy(update={"stages": (RateStage(rate=rate),)})
     return scenario.model_copy(
         update={"traffic": traffic, "duration": parse_duration(step), "faults": ()}
     )
