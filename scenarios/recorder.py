@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from core.endpoints import ENDPOINTS, READ_NAMES
 from core.scenario.scenario import Scenario
+from core.scenario.statuses import expected_statuses
 from core.wire import parse_cache_status, parse_server_timing
 from scenarios.rendering import Request
 from scenarios.result import TIMED_STAGES, Kind, Rows
@@ -28,7 +29,8 @@ class Recorder:
 
     def __init__(self, scenario: Scenario) -> None:
         targets = [getattr(scenario.targets, name) for name in ENDPOINTS]
-        self._expected = [frozenset(target.status) for target in targets]
+        self._expected = [expected_statuses(target.status) for target in targets]
+        self._has_body = [target.method != "HEAD" for target in targets]
         self._names = [READ_NAMES[name] for name in ENDPOINTS]
         self._parsed: dict[tuple[int, str], tuple[int, int]] = {}
         self._index, self._intended_ns = array("q"), array("q")
@@ -103,7 +105,8 @@ class Recorder:
         if status not in self._expected[endpoint]:
             kind = Kind.STATUS
         else:
-            kind = judged_body(status, content_type, body)
+            has_body = self._has_body[endpoint]
+            kind = judged_body(status, content_type, body) if has_body else Kind.ANSWERED
         if kind is not Kind.ANSWERED:
             self.fail(position, kind)
             return kind
