@@ -6,10 +6,30 @@ from time import monotonic
 
 from core.errors import InputError
 from core.scenario.replay import prepare_measured
+from edgeproof.access import (
+    CaOption,
+    CertKeyOption,
+    CertOption,
+    InsecureOption,
+    KeepGoingOption,
+    PreflightOption,
+    RefreshOption,
+    ResolveOption,
+    TokenOption,
+    access_of,
+)
 from edgeproof.asked import asked
 from edgeproof.ci import GithubOption, QualityOption
 from edgeproof.finish import finish
-from edgeproof.loading import bounds, check_allowed, check_load, drive, keep
+from edgeproof.loading import (
+    bounds,
+    check_allowed,
+    check_hosts,
+    check_load,
+    drive,
+    keep,
+    was_interrupted,
+)
 from edgeproof.notices import tell_strict
 from edgeproof.options import (
     AllowOption,
@@ -36,7 +56,7 @@ from edgeproof.options import (
 )
 from edgeproof.progress import Display
 from edgeproof.runs import new_folder, run_facts, write_json
-from scenarios.hosts import MAX_RATE, check_reachable, checked_hosts
+from scenarios.hosts import MAX_RATE
 
 
 def command(
@@ -52,6 +72,15 @@ def command(
     allow: AllowOption = None,
     max_rate: MaxRateOption = MAX_RATE,
     max_duration: MaxDurationOption = "1h",
+    ca: CaOption = None,
+    insecure: InsecureOption = False,
+    cert: CertOption = None,
+    cert_key: CertKeyOption = None,
+    resolve: ResolveOption = None,
+    token_command: TokenOption = None,
+    token_refresh: RefreshOption = None,
+    no_preflight: PreflightOption = False,
+    keep_going: KeepGoingOption = False,
     out: OutOption = None,
     gate: PlainGateOption = "target",
     require: RequireOption = None,
@@ -85,21 +114,29 @@ def command(
             f"(`edgeproof serve {scenario}` starts one)"
         )
     check_allowed(allow, host)
-    check_reachable(checked_hosts(host, allowed=limits.allowed))
+    access = access_of(
+        chosen, host or (), ca=ca, insecure=insecure, cert=cert, cert_key=cert_key,
+        resolve=resolve, token_command=token_command, token_refresh=token_refresh,
+        no_preflight=no_preflight, keep_going=keep_going,
+    )  # fmt: skip
+    check_hosts(host, limits, access)
     options.check(chosen)
     workload = prepare_measured(chosen).workload
     tell_notes(workload)
-    check_load(chosen, workload, host, limits)
+    check_load(chosen, workload, host, limits, access)
     told = asked(chosen, scenario, workload=workload, hosts=host)
     folder = new_folder(out, chosen.name)
     started = monotonic()
     display = Display(plain=plain, quiet=json)
     with display.open():
         result = drive(
-            chosen, workload, host, folder / "load", phase="loading", limits=limits, display=display
-        )
+            chosen, workload, host, folder / "load", phase="loading", limits=limits,
+            display=display, access=access,
+        )  # fmt: skip
     record = keep(chosen, workload, result, folder, clean=False)
-    facts = run_facts("load", {"load": monotonic() - started}, asked=told)
+    facts = run_facts(
+        "load", {"load": monotonic() - started}, asked=told, run_id=result.audit["run_id"]
+    )
     write_json(folder / "run.json", facts)
     code = finish(
         folder,
@@ -109,4 +146,4 @@ def command(
         measured=record,
         facts=facts,
     )
-    return 130 if result.interrupted else code
+    return 130 if was_interrupted(result) else code

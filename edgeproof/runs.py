@@ -82,13 +82,18 @@ def run_facts(
     *,
     asked: Mapping[str, Any],
     notes: Sequence[str] = (),
+    run_id: str = "",
 ) -> dict[str, Any]:
-    """Return what run.json holds: what was asked, host, versions, wall times, and notes."""
+    """Return what run.json holds: what was asked, host, versions, wall times, and notes.
+
+    run_id: with which the ids of all that a load wrote begin, "" without a load.
+    """
     return {
         "schema": "edgeproof/run",
         "schema_version": 1,
         "command": command,
         "asked": dict(asked),
+        **({"run_id": run_id} if run_id else {}),
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "host": description(),
         "versions": {
@@ -111,6 +116,7 @@ def shown_facts(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     times = ", ".join(f"{name} {value:.1f} s" for name, value in facts["wall_seconds"].items())
     return [
         *rows,
+        *([("Run id", str(facts["run_id"]))] if "run_id" in facts else []),
         ("Ended", str(facts["ended"])),
         ("Host", f"{host['system']}, {host['machine']}, {host['processors']} processors"),
         ("Versions", ", ".join(f"{name} {value}" for name, value in versions.items())),

@@ -15,12 +15,20 @@ from numpy.typing import NDArray
 from core.endpoints import ENDPOINTS, READ_NAMES
 from core.scenario.scenario import Scenario
 from core.scenario.statuses import expected_statuses
-from core.wire import parse_cache_status, parse_server_timing
+from core.wire import (
+    L1_HIT,
+    L2_HIT,
+    NEGATIVE,
+    READ_OUTCOMES,
+    parse_cache_status,
+    parse_server_timing,
+)
 from scenarios.rendering import Request
 from scenarios.result import TIMED_STAGES, Kind, Rows
 
 RECENT = 2000
 _CACHE_BOUND = 4096
+_HITS = (("l1", L1_HIT), ("l2", L2_HIT))
 _WITHOUT_BODY = (204, 205, 304)
 
 
@@ -143,6 +151,20 @@ class Recorder:
             ordered[max(0, math.ceil(q * len(ordered)) - 1)] if ordered else math.inf for q in qs
         ]
         return [value if math.isfinite(value) else None for value in values]
+
+    def recent_hits(self) -> dict[str, float]:
+        """Return the shares of L1 and of L2 in the cache reads of the last RECENT requests.
+
+        Empty where the service tells of none.
+        """
+        reads = np.concatenate(
+            [np.array(each[-RECENT:]) for each in (self._first_read, self._second_read)]
+        )
+        outcomes = np.bincount(reads & (NEGATIVE - 1), minlength=len(READ_OUTCOMES))
+        total = int(outcomes[1:].sum())
+        if not total:
+            return {}
+        return {name: float(outcomes[code] / total) for name, code in _HITS}
 
     def rows(self, dropped: Iterable[int]) -> Rows:
         """Return what was written down so far, with the indices of the arrivals never sent."""

@@ -28,6 +28,8 @@ from scenarios.fleet import Master, Worker
 from scenarios.hosts import named_hosts
 from scenarios.measurement import measure, reason_lines, summary
 from scenarios.plan import LoadPlan, make_plan
+from scenarios.preflight import preflight
+from scenarios.renewal import Asking, take_secrets
 from scenarios.run import LoadRun
 from scenarios.tally import Tally
 from scenarios.visitor import ConnectionPool, Visitor
@@ -173,15 +175,18 @@ class Session:
             self._master.expect(run)
             return
         self._visitor.client_pool = ConnectionPool(
+            plan.transport,
             concurrency=MOST_CONNECTIONS,  # the users are the bound
             connection_timeout=plan.timeout,
             network_timeout=plan.timeout,
-            insecure=self._visitor.insecure,
         )
         self._visitor.load_run = run
         self._task = gevent.spawn(self._carry_out, run)
         if self._console is not None:
             gevent.spawn(run.report, self._console.tell)
+            if plan.renews:
+                run.on_unauthorised = Asking(self._console).ask
+                gevent.spawn(take_secrets, run)
 
     def _carry_out(self, run: LoadRun) -> None:
         try:
@@ -189,6 +194,8 @@ class Session:
             if self._worker is not None:
                 self._worker.carry_out(run)
             else:
+                if run.plan.preflight:
+                    preflight(run, self._visitor.client_pool)
                 run.load(run.prepare())
         except (EdgeproofError, gevent.Timeout) as error:
             self._environment.process_exit_code = _complain(error)
@@ -196,7 +203,7 @@ class Session:
                 self._worker.fail(str(error))
             self._run = None
             run.finished.set()
-        if not run.interrupted:
+        if not run.interrupted or run.ended_early:
             gevent.spawn(self._conclude_and_end)
 
     def _conclude_and_end(self) -> None:
