@@ -21,7 +21,8 @@ from core.metrics.verdict import ComparisonRow, compare, outcome
 from edgeproof.kpi_findings import kpi_findings, scenario_source, shipped_place
 from edgeproof.options import Judging
 from edgeproof.runs import shown_facts
-from reports import failures
+from reports import failures, latencies
+from reports.latencies import latencies_table
 from reports.summary import summary
 from reports.tables import kpi_table
 from reports.words import printable
@@ -82,6 +83,7 @@ def finish(
     say, gated = options.ci.line, outcomes(rows, options.gate)
     if options.as_json:
         data = summary(rows, outcome=verdict, out=str(folder), invalid=report.invalid_reasons)
+        data |= latencies.data(predicted, measured)
         data |= failures.data(predicted, measured)
         if plan is not None:
             data["plan"] = plan.to_json()
@@ -91,9 +93,14 @@ def finish(
             show_table(kpi_table(rows), plain=options.plain)
         if report.basis:
             print(report.basis)
+        times = latencies_table(predicted, measured)
+        if len(times) > 1:
+            show_table(times, plain=options.plain)
         why = failures.failures_table(predicted, measured)
         if len(why) > 1:
             show_table([[*map(say, row)] for row in why], plain=options.plain)
+        for line in failures.examples(predicted, measured):
+            print(say(printable(f"e.g. {line}")))
         told = failures.lines(predicted, measured)
         for line in (
             *told,

@@ -11,7 +11,7 @@ from pathlib import Path
 from core.attribution.account import Account, ChannelRow
 from core.attribution.bootstrap import Intervals
 from core.attribution.cells import guarded
-from reports import failures, page, style
+from reports import failures, latencies, page, style
 from reports.credit import credit
 from reports.figures import draw
 from reports.junit import junit
@@ -74,6 +74,7 @@ def _json(report: Report) -> str:
         "sentence": report.sentence,
         "basis": report.basis,
         "model_verdict": report.model_verdict,
+        **latencies.data(report.predicted, report.measured),
         **failures.data(report.predicted, report.measured),
         **({} if report.plan is None else {"plan": report.plan.to_json()}),
         "facts": [{"label": label, "value": value} for label, value in report.facts],

@@ -144,6 +144,12 @@ def _echo(head: str, number: int) -> bytes:
     return head_of_answer + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
+def _rotating(head: str, number: int) -> bytes:
+    """The token that ends with 1 is good for 30 requests, any other for all."""
+    is_good = number < 30 or "1\r\n" not in head.partition("Authorization: ")[2][:60]
+    return OK if is_good else b"HTTP/1.1 401 No\r\nContent-Length: 2\r\n\r\n{}"
+
+
 _CLOSING = {"close", "half", "half_chunked", "garbage", "close_each"}
 
 
@@ -160,7 +166,9 @@ async def main(manner: str, certificate: list[str]) -> None:
                 if " /api/" in head.partition("\r\n")[0]:
                     writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
                     continue
-                if manner == "echo":
+                if manner == "rotating":
+                    writer.write(_rotating(head_as_sent, next(counter)))
+                elif manner == "echo":
                     writer.write(_echo(head_as_sent, next(counter)))
                 elif head.startswith("head "):
                     writer.write(HEAD + b"Content-Length: 500\r\n\r\n")
