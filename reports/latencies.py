@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from core.endpoints import ENDPOINTS
 from core.metrics.histogram import LatencyHistogram
 from core.metrics.record import RunRecord
 from core.units import format_duration
@@ -24,11 +25,16 @@ def latencies_table(predicted: RunRecord | None, measured: RunRecord | None) -> 
     found = sides(predicted, measured)
     has_sides = len(found) > 1
     table: Table = [(HEADER[0], *(("side",) if has_sides else ()), *HEADER[1:])]
-    for endpoint in measured.latencies:
+    for endpoint in sorted(measured.latencies, key=_place):
         for side, record in found:
             if (histogram := record.latencies.get(endpoint)) is not None and histogram.count:
                 table.append((endpoint, *((side,) if has_sides else ()), *_cells(histogram)))
     return table
+
+
+def _place(endpoint: str) -> tuple[int, str]:
+    known = ENDPOINTS.index(endpoint) if endpoint in ENDPOINTS else len(ENDPOINTS)
+    return known, endpoint
 
 
 def _cells(histogram: LatencyHistogram) -> tuple[str, ...]:
