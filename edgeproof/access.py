@@ -18,6 +18,7 @@ from scenarios.tokens import Tokens, tokens_of
 from scenarios.transport import INSECURE, Transport, transport_of
 
 _PANEL = "Deployed service"
+_OF_TLS = ("--ca", "--insecure", "--cert", "--cert-key")
 
 CaOption = Annotated[
     Path | None,
@@ -116,16 +117,6 @@ def access_of(
     What has no effect on *hosts*, or lowers the safety of the connection, is said on standard
     error.
     """
-    transport = transport_of(
-        ca=ca, insecure=insecure, certificate=cert, key=cert_key, resolve=resolve or ()
-    )
-    every = None
-    if token_refresh is not None:
-        try:
-            every = parse_duration(token_refresh)
-        except ValueError as error:
-            raise InputError(f"--token-refresh: {error}") from None
-    tokens = tokens_of(token_command or (), every=every, used=secret_names(scenario))
     given = {
         "--ca": ca, "--insecure": insecure, "--cert": cert, "--cert-key": cert_key,
         "--resolve": resolve, "--no-preflight": no_preflight,
@@ -136,9 +127,20 @@ def access_of(
             f"{asked[0]}: no --host is given, and a service of our own is reached without it; "
             "leave it out"
         )
+    transport = transport_of(
+        ca=ca, insecure=insecure, certificate=cert, key=cert_key, resolve=resolve or ()
+    )
+    every = None
+    if token_refresh is not None:
+        try:
+            every = parse_duration(token_refresh)
+        except ValueError as error:
+            raise InputError(f"--token-refresh: {error}") from None
+    tokens = tokens_of(token_command or (), every=every, used=secret_names(scenario))
     if not any(url.lower().startswith("https:") for url in hosts):
-        for name in asked[: len(asked) - bool(resolve) - no_preflight]:
-            notice(f"{name} has no effect: no --host is an https URL")
+        for name in _OF_TLS:
+            if name in asked:
+                notice(f"{name} has no effect: no --host is an https URL")
     elif insecure:
         notice(INSECURE.replace("were", "are").replace("could have answered", "can answer"))
     tokens.fetch()

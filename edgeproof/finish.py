@@ -83,8 +83,7 @@ def finish(
     say, gated = options.ci.line, outcomes(rows, options.gate)
     if options.as_json:
         data = summary(rows, outcome=verdict, out=str(folder), invalid=report.invalid_reasons)
-        data |= latencies.data(predicted, measured)
-        data |= failures.data(predicted, measured)
+        data |= failures.data(predicted, measured) | latencies.data(predicted, measured)
         if plan is not None:
             data["plan"] = plan.to_json()
         print(json.dumps(data, allow_nan=False))

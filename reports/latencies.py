@@ -44,7 +44,11 @@ def _cells(histogram: LatencyHistogram) -> tuple[str, ...]:
 
 
 def data(predicted: RunRecord | None, measured: RunRecord | None) -> dict[str, Any]:
-    """Return the same in seconds by side and endpoint; what is infinite is the text "Infinity"."""
+    """Return the same in seconds by side and endpoint; what is infinite is the text "Infinity".
+
+    Empty without a measurement: a prediction is the mean of several runs, and a histogram is one's.
+    """
+    found = () if measured is None else sides(predicted, measured)
     return {
         "latencies": {
             side: {
@@ -52,7 +56,7 @@ def data(predicted: RunRecord | None, measured: RunRecord | None) -> dict[str, A
                 for endpoint, histogram in record.latencies.items()
                 if histogram.count
             }
-            for side, record in sides(predicted, measured)
+            for side, record in found
         }
     }
 
