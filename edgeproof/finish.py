@@ -36,6 +36,7 @@ _STYLES = {
     Outcome.INVALID: "bold red",
 }
 _TEXT_WIDTH = 24  # of texts that are longer and can be broken
+INFINITE = "∞"  # of a percentile that falls on a failed request: a number, too
 _EDGES, _GAP = 2, 3  # blanks at a table's edges, and between its columns
 
 
@@ -211,7 +212,8 @@ def _is_text(rows: Sequence[Sequence[str]], column: int) -> bool:
     if column == 0:
         return True
     is_last = column == len(rows[0]) - 1
-    return is_last and any(row[column] and not row[column][0].isdigit() for row in rows[1:])
+    cells = [row[column] for row in rows[1:] if row[column] not in ("", INFINITE)]
+    return is_last and any(not cell[0].isdigit() for cell in cells)
 
 
 def _table(rows: Sequence[Sequence[str]], width: int) -> Table:

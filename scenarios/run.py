@@ -226,7 +226,8 @@ class LoadRun:
         if phase == "loading":
             phase = "warm-up" if seconds < self.plan.scenario.warm_up else "measuring"
         p50, p95 = self.recorder.recent((0.5, 0.95))
-        sent_rate, planned_rate = self._pace.rates(seconds)
+        is_over = phase == "done"
+        sent_rate, planned_rate = (None, None) if is_over else self._pace.rates(seconds)
         return {
             "t": round(max(seconds, 0.0), 3) if math.isfinite(seconds) else 0.0,
             "planned": self.arrivals.planned,
