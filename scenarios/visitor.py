@@ -28,6 +28,9 @@ _GRACE_SECONDS = 0.01
 """Beyond the time limit: an answer of the last moment is judged by the clock, not by a timer."""
 
 
+_NO_RETRY = -1
+
+
 class ConnectionPool(HTTPClientPool):
     """One client per host with kept connections, shared by all users; it never sends twice."""
 
@@ -39,15 +42,16 @@ class ConnectionPool(HTTPClientPool):
     def get_client(self, url: Any) -> HTTPClient:
         """Return the client of *url*'s host."""
         client = super().get_client(url)
-        # geventhttpclient sends a GET anew size + 1 times when the host closes the connection:
-        # hidden load, and a failure that nobody would see.
         connections: Any = client._connection_pool
-        connections.size = -1
-        connections.after_connect = _send_at_once
-        # The client has no option that verifies the host's name with a context of one's own.
-        connections.ssl_context = self._context
-        address = self._transport.address(client.host, client.port or 0)
-        connections._connection_host = address
+        if connections.size != _NO_RETRY:
+            # geventhttpclient sends a GET anew size + 1 times when the host closes the connection:
+            # hidden load, and a failure that nobody would see.
+            connections.size = _NO_RETRY
+            connections.after_connect = _send_at_once
+            # It has no option that verifies the host's name with a context of one's own.
+            connections.ssl_context = self._context
+            address = self._transport.address(client.host, client.port or 0)
+            connections._connection_host = address
         return client
 
 

@@ -13,6 +13,7 @@ import gzip
 import html
 import itertools
 import json
+import re
 import socket
 import ssl
 import struct
@@ -67,6 +68,7 @@ def _says(answer: bytes) -> Callable[[Writer], Awaitable[None]]:
 
 MANNERS: dict[str, Callable[[Writer], Awaitable[None]]] = {
     "ok": _says(OK),
+    "agent": _says(OK),
     "reset": _reset,
     "reset_within": _reset_within,
     "endless": _endless,
@@ -150,6 +152,7 @@ def _rotating(head: str, number: int) -> bytes:
     return OK if is_good else b"HTTP/1.1 401 No\r\nContent-Length: 2\r\n\r\n{}"
 
 
+_AGENT = re.compile(r"\r\nuser-agent: edgeproof/[\w.]+ \(run=test\)\r\n")
 _CLOSING = {"close", "half", "half_chunked", "garbage", "close_each"}
 
 
@@ -170,6 +173,8 @@ async def main(manner: str, certificate: list[str]) -> None:
                     writer.write(_rotating(head_as_sent, next(counter)))
                 elif manner == "echo":
                     writer.write(_echo(head_as_sent, next(counter)))
+                elif manner == "agent" and not _AGENT.search(head):
+                    await MANNERS["status429"](writer)
                 elif head.startswith("head "):
                     writer.write(HEAD + b"Content-Length: 500\r\n\r\n")
                 else:

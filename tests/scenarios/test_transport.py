@@ -135,10 +135,12 @@ def test_ipv6_address(start_server: StartServer, tmp_path: Path) -> None:
     assert record.failures == ()
 
 
-def test_any_method_is_sent(start_server: StartServer, tmp_path: Path) -> None:
+def test_any_method_is_sent_with_the_id_of_the_run(
+    start_server: StartServer, tmp_path: Path
+) -> None:
     methods = {"track": "PUT", "attribution": "PATCH", "journey": "DELETE", "channels": "HEAD"}
     targets = {name: {"method": method, "status": "2xx"} for name, method in methods.items()}
-    url = f"http://127.0.0.1:{start_server('ok')}"
+    url = f"http://127.0.0.1:{start_server('agent')}"
     record = loaded(url, tmp_path, Transport(), targets=targets)
     assert record.failures == ()
     assert record.latencies.keys() == methods.keys()
