@@ -15,7 +15,7 @@ from core.units import parse_duration
 from edgeproof.notices import notice
 from scenarios.rendering import secret_names
 from scenarios.tokens import Tokens, tokens_of
-from scenarios.transport import INSECURE, Transport, transport_of
+from scenarios.transport import Transport, transport_of
 
 _PANEL = "Deployed service"
 _OF_TLS = ("--ca", "--insecure", "--cert", "--cert-key")
@@ -142,7 +142,7 @@ def access_of(
             if name in asked:
                 notice(f"{name} has no effect: no --host is an https URL")
     elif insecure:
-        notice(INSECURE.replace("were", "are").replace("could have answered", "can answer"))
+        notice("--insecure: no TLS certificate is verified, so that anybody can answer")
     tokens.fetch()
     return Access(
         transport=transport,

@@ -124,6 +124,8 @@ class _Ahead:
         reason = reason_text(asked.kind.cause, status, timeout=self._run.plan.timeout)
         host = self._run.plan.hosts[request.host]
         text = f" ({example.text})" if example.text else ""
+        if example.text.startswith(reason):
+            reason, text = example.text, ""
         return f"{ENDPOINTS[request.endpoint]}: {example.request} to {host}: {reason}{text}"
 
 
