@@ -29,6 +29,7 @@ from scenarios.hosts import named_hosts
 from scenarios.measurement import measure, reason_lines, summary
 from scenarios.plan import LoadPlan, make_plan
 from scenarios.preflight import preflight
+from scenarios.rendering import compiled
 from scenarios.renewal import Asking, take_secrets
 from scenarios.run import LoadRun
 from scenarios.tally import Tally
@@ -103,7 +104,7 @@ class Session:
         if not hosts and not options.headless:
             hosts = ["http://127.0.0.1"]  # the web page will ask for it; the pool needs a size now
         try:
-            plan = self._plan(hosts)
+            plan = self._checked_plan(hosts)
         except EdgeproofError as error:
             sys.exit(_complain(error))
         if options.num_users is None:
@@ -131,6 +132,11 @@ class Session:
 
     def _hosts(self) -> list[str]:
         return [url for url in (self._environment.host or "").split(",") if url.strip()]
+
+    def _checked_plan(self, hosts: Sequence[str]) -> LoadPlan:
+        plan = self._plan(hosts)
+        compiled(plan.scenario, os.environ)  # every secret that its headers name is there
+        return plan
 
     def _plan(self, hosts: Sequence[str]) -> LoadPlan:
         options = self._options
@@ -160,7 +166,7 @@ class Session:
         self._environment.process_exit_code = None
         is_alone = isinstance(self._runner, LocalRunner)
         try:
-            plan = self._plan(self._hosts())
+            plan = self._checked_plan(self._hosts())
         except EdgeproofError as error:
             self._environment.process_exit_code = _complain(error)
             if self._worker is not None:

@@ -215,3 +215,15 @@ def test_live_view_tells_rates_in_flight_tiers_and_reasons() -> None:
     )
     assert progress_reasons(said) == ["  2 track: status 500, e.g. x"]
     assert progress_text({}, 10) == "0 of 10 answered"
+
+
+def test_insecure_is_said_before_anything_is_sent(tmp_path: Path) -> None:
+    done = called(
+        "load", "baseline", "--host", "https://127.0.0.1:1", "--insecure", cwd=tmp_path
+    )  # fmt: skip
+    first, second = done.stderr.splitlines()
+    assert (
+        first == "edgeproof: --insecure: no TLS certificate is verified, so that anybody can answer"
+    )
+    assert "takes no connection" in second
+    assert done.returncode == 2
