@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from core.endpoints import ENDPOINTS, READ_NAMES
 from core.errors import InputError
+from core.metrics.doubt import Doubt
 from core.metrics.estimate import Estimate, estimate_of
 from core.metrics.failures import Cause, Failure
 from core.metrics.histogram import LatencyHistogram
@@ -47,10 +48,13 @@ class Windows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """What the load generator says of itself; any reason in *invalid* makes the run INVALID.
+    """What the load generator says of itself.
 
     Lags and speeds are seconds (speed: the mean time of a fixed piece of work), cpu_share is the
-    part of one core that the generator used, dropped lists the indices that were never sent.
+    part of one core that the generator used, dropped lists the indices that were never sent; of
+    these the service failed *held* by holding every connection. late: how many of the *judged*
+    requests were sent later than lag_limit, None in a record that was written before they were
+    counted. invalid: the run's flaws; they make a verdict INVALID where they could change it.
     """
 
     lag_p50: float
@@ -67,6 +71,9 @@ class Audit:
     generator_speed: float | None
     service_speed: float | None
     invalid: tuple[str, ...]
+    late: int | None = None
+    judged: int = 0
+    held: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +87,8 @@ class RunRecord:
     memory_peak: bytes, None where it cannot be seen. replications: for each further run of the
     simulation, with random numbers of its own, every metric's value. counters: exact domain
     counters. failures: why requests failed, each failed one in exactly one row. notes: what a
-    reader of the report has to know.
+    reader of the report has to know. doubt: what the flaws in the audit leave open, None where they
+    leave everything open or there are none.
     """
 
     engine: Literal["simulate", "load"]
@@ -100,6 +108,7 @@ class RunRecord:
     failures: tuple[Failure, ...] = ()
     notes: tuple[str, ...] = ()
     audit: Audit | None = None
+    doubt: Doubt | None = None
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -193,6 +202,7 @@ class RunRecord:
             "failures": [failure.to_json() for failure in self.failures],
             "notes": list(self.notes),
             "audit": None if self.audit is None else _columns(self.audit),
+            **({} if self.doubt is None else {"doubt": self.doubt.to_json()}),
         }
 
     @classmethod
@@ -231,6 +241,7 @@ class RunRecord:
             ),
             notes=tuple(data["notes"]),
             audit=None if audit is None else Audit(**{n: _restore(v) for n, v in audit.items()}),
+            doubt=Doubt.from_json(data["doubt"]) if "doubt" in data else None,
         )
 
 
