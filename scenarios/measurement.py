@@ -23,6 +23,7 @@ from core.scenario.file import scenario_data, scenario_hash
 from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
 from scenarios.audit import audit_of
+from scenarios.doubts import doubt_of
 from scenarios.result import TIMED_STAGES, Kind, LoadResult
 
 SERVICE_STAGES = ("query", "queue", "external")
@@ -43,6 +44,8 @@ def measure(
     requests = requests_of(workload, result)
     reads = count_reads(requests, after=after)
     counters = _counters(result)
+    audit, flaws = audit_of(workload, result, warm_up=after)
+    cpu = cpu_seconds(result, after_ns=after * 1e9)
     record = RunRecord(
         engine="load",
         scenario=scenario_data(scenario),
@@ -52,14 +55,15 @@ def measure(
         planned=len(workload),
         duration=scenario.duration,
         latencies=endpoint_latencies(requests, after=after),
-        stages=_stages(result, after_ns=after * 1e9),
+        stages=_stages(result, cpu, after_ns=after * 1e9),
         reads=reads,
         memory_peak=_memory_peak(scenario, result),
         windows=window_columns(requests, after=after, duration=scenario.duration),
         counters=counters,
         failures=failures(workload, result, after=after),
         notes=_notes(workload, result, clean=clean) + delivery_notes(counters),
-        audit=audit_of(workload, result, warm_up=after),
+        audit=audit,
+        doubt=doubt_of(workload, result, flaws, after=after, cpu=cpu),
     )
     return record, requests
 
@@ -85,14 +89,16 @@ def requests_of(workload: Workload, result: LoadResult) -> Requests:
     )
 
 
-def _stages(result: LoadResult, *, after_ns: float) -> dict[str, LatencyHistogram]:
+def _stages(
+    result: LoadResult, cpu: NDArray[np.float64], *, after_ns: float
+) -> dict[str, LatencyHistogram]:
     rows, stages = result.rows, {}
     is_measured = rows.intended_ns >= after_ns
     for stage in TIMED_STAGES:
         positions, seconds = rows.samples[stage]
         stages[stage] = LatencyHistogram.of(seconds[is_measured[positions]])
     stages["total"] = LatencyHistogram.of(_told(rows.total[is_measured]))
-    stages["cpu"] = LatencyHistogram.of(_told(cpu_seconds(result, after_ns=after_ns)[is_measured]))
+    stages["cpu"] = LatencyHistogram.of(_told(cpu[is_measured]))
     for stage in SERVICE_STAGES:
         if (histogram := _service_stage(result, stage)) is not None:
             stages[stage] = histogram
@@ -170,9 +176,11 @@ def failures(workload: Workload, result: LoadResult, *, after: float) -> tuple[F
     codes = np.zeros(max(Kind) + 1, dtype=np.uint8)
     for kind, code in _CODES.items():
         codes[kind] = code
-    kinds, dropped = rows.kind[is_failed], rows.dropped
+    kinds = rows.kind[is_failed]
+    dropped = np.concatenate((np.setdiff1d(rows.dropped, rows.held), rows.held))
     statuses = np.where(kinds == Kind.STATUS, rows.status[is_failed], 0)
     of_dropped = np.full(dropped.size, CAUSES.index(Cause.DROPPED), dtype=np.uint8)
+    of_dropped[dropped.size - rows.held.size :] = CAUSES.index(Cause.HELD)
     return counted(
         endpoint=np.concatenate((rows.endpoint[is_failed], workload.endpoint[dropped])),
         cause=np.concatenate((codes[kinds], of_dropped)),

@@ -141,8 +141,11 @@ class Recorder:
         ]
         return [value if math.isfinite(value) else None for value in values]
 
-    def rows(self, dropped: Iterable[int]) -> Rows:
-        """Return what was written down so far, with the indices of the arrivals never sent."""
+    def rows(self, dropped: Iterable[int], held: Iterable[int] = ()) -> Rows:
+        """Return what was written down so far, with the indices of the arrivals never sent.
+
+        held: those of them for which the service left no connection.
+        """
         reads = np.stack((_copy(self._first_read), _copy(self._second_read)), axis=1)
         samples = {n: (_copy(rows), _copy(values)) for n, (rows, values) in self._samples.items()}
         return Rows(
@@ -160,6 +163,7 @@ class Recorder:
             total=_copy(self._total),
             samples=samples,
             dropped=np.sort(np.fromiter(dropped, dtype=np.int64)),
+            held=np.sort(np.fromiter(held, dtype=np.int64)),
         )
 
 

@@ -64,6 +64,10 @@ class Kind(IntEnum):
         return self is Kind.ANSWERED or self.cause.is_answer
 
 
+OWN_KINDS = (Kind.EXHAUSTED, Kind.UNFINISHED)
+"""Failures that are the generator's own fault."""
+
+
 class ResultUnreadable(EdgeproofError):
     """A load that left no complete result."""
 
@@ -76,7 +80,8 @@ class Rows:
     start of sending; latency: seconds from the intended time to the answer, infinite if it failed;
     kind: a Kind; status: HTTP status, 0 without one; reads: outcome codes, shape (n, 2); host:
     position of the URL; cpu, total: Server-Timing in seconds, NaN without. samples: for each of
-    TIMED_STAGES the positions of the rows and the seconds. dropped: indices never sent.
+    TIMED_STAGES the positions of the rows and the seconds. dropped: indices never sent; held: those
+    of them for which the service left no connection.
     """
 
     index: NDArray[np.int64]
@@ -93,6 +98,7 @@ class Rows:
     total: NDArray[np.float64]
     samples: Mapping[str, tuple[NDArray[np.int64], NDArray[np.float64]]]
     dropped: NDArray[np.int64]
+    held: NDArray[np.int64]
 
     def __len__(self) -> int:
         return int(self.index.size)

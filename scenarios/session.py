@@ -19,6 +19,8 @@ from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
 from core.child import PARENT_VARIABLE, die_with_parent
 from core.errors import EdgeproofError, InputError
+from core.metrics.kpi import Outcome
+from core.metrics.verdict import compare, outcome
 from core.scenario.file import load_scenario
 from core.scenario.replay import prepare
 from core.wire import TOKEN_VARIABLE
@@ -263,9 +265,14 @@ class Session:
             self._environment.process_exit_code = 0
             return
         record, _ = measure(run.plan.scenario, run.plan.workload, result)
-        reasons = record.audit.invalid if record.audit else ()
+        flaws = record.audit.invalid if record.audit else ()
+        found = outcome(compare(run.plan.scenario.judged(), None, record))
+        reasons = flaws if found is Outcome.INVALID else ()
+        in_doubt = [
+            f"in doubt: {flaw}; {found} holds in spite of it" for flaw in flaws[len(reasons) :]
+        ]
         reasons_of = reason_lines(record.failures, timeout=run.plan.timeout)
-        lines = [*summary(record.latencies), *reasons_of, *record.notes]
+        lines = [*summary(record.latencies), *reasons_of, *record.notes, *in_doubt]
         has_failed = bool(record.failures) and not self._options.plan_folder
         self._say(lines, reasons, has_failed=has_failed)
 

@@ -50,13 +50,14 @@ def all_answered(workload: Workload, **columns: Any) -> Rows:
         "total": np.full(n, math.nan),
         "samples": {stage: (np.zeros(0, dtype=np.int64), np.zeros(0)) for stage in TIMED_STAGES},
         "dropped": np.zeros(0, dtype=np.int64),
+        "held": np.zeros(0, dtype=np.int64),
     }
     return Rows(**{**fields, **columns})
 
 
 def some_rows(rows: Rows, kept: Any) -> dict[str, Any]:
     """Return the columns of the rows at *kept*."""
-    names = set(Rows.__dataclass_fields__) - {"samples", "dropped"}
+    names = set(Rows.__dataclass_fields__) - {"samples", "dropped", "held"}
     return {name: getattr(rows, name)[kept] for name in names}
 
 
