@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from core.metrics.kpi import Interval, Kpi, Metric, Outcome, Verdict, judge, overall
+from core.metrics.ranges import Ranges
 from core.metrics.record import RunRecord
 
 
@@ -38,7 +39,8 @@ def verdicts(record: RunRecord, kpis: Sequence[Kpi], *, one_run: bool = False) -
         return judged
     if record.doubt is None:
         return [replace(verdict, outcome=Outcome.INVALID) for verdict in judged]
-    return [in_doubt(verdict, record.doubt.range(record, verdict.kpi.metric)) for verdict in judged]
+    ranges = Ranges(record, record.doubt)
+    return [in_doubt(verdict, ranges.of(verdict.kpi.metric)) for verdict in judged]
 
 
 def in_doubt(verdict: Verdict, possible: Interval | None) -> Verdict:

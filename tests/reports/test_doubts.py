@@ -59,8 +59,8 @@ def test_an_invalid_run_names_the_figures_that_its_flaw_decides() -> None:
     assert told.invalid_reasons == [FLAW]
     assert "could change the verdict on error_ratio" in told.sentence
     assert told.doubts == [
-        "error_ratio lies between 0.00 % and 5.00 %: PASS with the requests in doubt at their best, "
-        "FAIL at their worst."
+        "error_ratio lies between 0.00 % and 5.00 %: PASS with the requests in doubt at their "
+        "best, FAIL at their worst."
     ]
 
 
@@ -75,5 +75,5 @@ def test_the_audit_counts_late_requests_and_says_whether_they_are_too_many() -> 
     for late, kept in ((1, "✓ kept"), (3, "✗ broken")):
         audit = replace(found.audit, late=late, judged=60)
         lines = {line[0]: line[1:] for line in tables.audit_table(replace(found, audit=audit))}
-        assert lines["sent more than 5 ms late"][-1] == kept
-        assert lines["sent more than 5 ms late"][0].startswith(f"{late} of 60")
+        assert lines["sent more than 5.00 ms late"][-1] == kept
+        assert lines["sent more than 5.00 ms late"][0].startswith(f"{late} of 60")

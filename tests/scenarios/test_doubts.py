@@ -12,6 +12,7 @@ import pytest
 
 from core.metrics.kpi import Kpi, Outcome, parse_kpi, parse_metric
 from core.metrics.lateness import MAX_LATE, is_too_late
+from core.metrics.ranges import Ranges
 from core.metrics.record import RunRecord
 from core.metrics.verdict import compare, outcome
 from core.scenario.workload import Workload, generate_workload
@@ -107,7 +108,7 @@ def test_the_load_as_it_could_have_gone_lies_within_what_is_left_open(
         assert found.doubt is not None
         for name in METRICS:
             metric = parse_metric(name)
-            low, high = found.doubt.range(found, metric) or (math.nan, math.nan)
+            low, high = Ranges(found, found.doubt).of(metric) or (math.nan, math.nan)
             value = whole_record.metric(metric)
             assert value is not None
             assert low * 0.998 <= value <= high * 1.002, (flaw, name)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from core.metrics.doubt import Doubt
 from core.metrics.histogram import LatencyHistogram
 from core.metrics.kpi import Outcome, parse_kpi, parse_metric
+from core.metrics.ranges import Ranges
 from core.metrics.record import Audit, RunRecord, Windows
 from core.metrics.verdict import compare, outcome, verdicts
 
@@ -90,7 +91,7 @@ def test_range_is_that_of_every_way_the_requests_in_doubt_could_have_gone(
     possible = [[*sure, *way] for way in ways(late, excused, absent)]
     for name in METRICS:
         kinds = parse_metric(name)
-        told = doubt.range(found, kinds)
+        told = Ranges(found, doubt).of(kinds)
         if not possible[0]:
             assert told is None
             continue
@@ -126,7 +127,7 @@ def test_range_of_a_ratio_of_reads_is_that_of_every_way_they_could_have_gone(
         series = parse_metric(name).series
         counted = {"hit": ("l1", "l2"), "miss": ("miss", "bypass")}.get(series, (series,))
         if not sum(told.values()):
-            assert doubt.range(found, parse_metric(name)) is None
+            assert Ranges(found, doubt).of(parse_metric(name)) is None
             continue
         truth = []
         choices = [OUTCOMES] * len(late) + [(*OUTCOMES, None)] * unknown  # or no read at all
@@ -137,7 +138,9 @@ def test_range_of_a_ratio_of_reads_is_that_of_every_way_they_could_have_gone(
                 truth.append(
                     (sum(sure[n] for n in counted) + sum(map(made.count, counted))) / total
                 )
-        assert doubt.range(found, parse_metric(name)) == pytest.approx((min(truth), max(truth)))
+        assert Ranges(found, doubt).of(parse_metric(name)) == pytest.approx(
+            (min(truth), max(truth))
+        )
 
 
 @settings(max_examples=60, deadline=None)
@@ -166,7 +169,7 @@ def test_samples_in_doubt_could_have_had_any_time(
             for more in range(unknown + 1):
                 times = itertools.product(any_time, repeat=free + more)
                 truth += [rank(sorted([*kept, *way]), q) for way in times if kept or way]
-        low, high = doubt.range(found, parse_metric(name)) or (math.nan, math.nan)
+        low, high = Ranges(found, doubt).of(parse_metric(name)) or (math.nan, math.nan)
         assert low == pytest.approx(min(truth), rel=0.002, abs=1e-9)
         assert high == pytest.approx(max(truth), rel=0.002)
 
@@ -250,4 +253,4 @@ def test_doubt_survives_being_written_and_read() -> None:
 def test_memory_is_at_worst_that_of_the_requests_that_were_never_sent(memory: float) -> None:
     found = replace(flawed([0.01], memory=memory), memory_peak=60e6)
     assert found.doubt is not None
-    assert found.doubt.range(found, parse_metric("peak_memory")) == (60e6, 60e6 * memory)
+    assert Ranges(found, found.doubt).of(parse_metric("peak_memory")) == (60e6, 60e6 * memory)
