@@ -13,6 +13,7 @@ from edgeproof.loading import bounds, check_allowed, check_load, drive, keep
 from edgeproof.notices import tell_strict
 from edgeproof.options import (
     AllowOption,
+    ConnectionsOption,
     HostOption,
     JsonOption,
     MaxDurationOption,
@@ -52,6 +53,7 @@ def command(
     allow: AllowOption = None,
     max_rate: MaxRateOption = MAX_RATE,
     max_duration: MaxDurationOption = "1h",
+    connections: ConnectionsOption = None,
     out: OutOption = None,
     gate: PlainGateOption = "target",
     require: RequireOption = None,
@@ -74,7 +76,7 @@ def command(
         github=github, code_quality=code_quality,
     )  # fmt: skip
     tell_strict(strict=strict)
-    limits = bounds(allow, max_rate, max_duration)
+    limits = bounds(allow, max_rate, max_duration, connections)
     chosen = chosen_scenario(
         scenario, command="load", overrides=set_, seed=seed, rate=rate, trace=trace,
         trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,

@@ -29,6 +29,7 @@ from edgeproof.loading import Bounds, bounds, check_allowed, check_load, drive, 
 from edgeproof.notices import tell_strict
 from edgeproof.options import (
     AllowOption,
+    ConnectionsOption,
     GateOption,
     HostOption,
     JsonOption,
@@ -80,6 +81,7 @@ def command(
     allow: AllowOption = None,
     max_rate: MaxRateOption = MAX_RATE,
     max_duration: MaxDurationOption = "1h",
+    connections: ConnectionsOption = None,
     out: OutOption = None,
     gate: GateOption = "target",
     require: RequireOption = None,
@@ -104,7 +106,7 @@ def command(
         github=github, code_quality=code_quality,
     )  # fmt: skip
     tell_strict(strict=strict)
-    limits = bounds(allow, max_rate, max_duration)
+    limits = bounds(allow, max_rate, max_duration, connections)
     check_allowed(allow, host or [])
     chosen = chosen_scenario(
         scenario, command="prove", overrides=set_, seed=seed, rate=rate, trace=trace,

@@ -11,6 +11,8 @@ import geventhttpclient.client
 from geventhttpclient.response import HTTPSocketPoolResponse
 from locust.contrib.fasthttp import FastResponse
 
+from scenarios.timer import turn
+
 MAX_ANSWER_BYTES = 16_000_000
 """Of a body, as it was sent and as it is decoded; with many requests in flight memory holds."""
 
@@ -19,6 +21,7 @@ MAX_HEAD_BYTES = 256_000
 would ever end it."""
 
 _PIECE_BYTES = 2**16
+_TURN_BYTES = 2**18
 
 
 class AnswerTooLarge(Exception):
@@ -55,11 +58,17 @@ class BoundedResponse(FastResponse):
 
 
 def _pieces(response: Any) -> Iterator[bytes]:
-    size = 0
+    size = since_turn = 0
     while piece := response.read(_PIECE_BYTES):
         size += len(piece)
+        since_turn += len(piece)
         _check(size)
         yield piece
+        if since_turn >= _TURN_BYTES:  # a large body that lies there would hold up every arrival
+            since_turn = 0
+            turn()
+    if size > _TURN_BYTES:
+        turn()
 
 
 def _check(size: int) -> None:
@@ -67,11 +76,25 @@ def _check(size: int) -> None:
         raise AnswerTooLarge(f"the answer has more than {MAX_ANSWER_BYTES} bytes")
 
 
-def _decoded(pieces: Iterator[bytes], encoding: str) -> bytes:
-    body = b"".join(pieces)
+def _joined(pieces: Iterator[bytes]) -> bytes | bytearray:
+    first = next(pieces, b"")
+    second = next(pieces, b"")
+    if not second:
+        return first
+    # It grows in place; join() would copy a large body in one go, and delay every arrival.
+    body = bytearray(first)
+    body += second
+    for piece in pieces:
+        body += piece
+    return body
+
+
+def _decoded(pieces: Iterator[bytes], encoding: str) -> bytes | bytearray:
+    body = _joined(pieces)
     # A server may label an answer without a body, such as a 204, like every other.
     if encoding == "identity" or not body:
         return body
+    body = bytes(body)
     if encoding in ("gzip", "x-gzip"):
         return _inflated(body, 16 + zlib.MAX_WBITS)
     if encoding == "deflate":

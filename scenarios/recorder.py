@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic_core import from_json
 
 from core.endpoints import ENDPOINTS, READ_NAMES
 from core.scenario.scenario import Scenario
@@ -86,7 +87,7 @@ class Recorder:
         *,
         status: int,
         content_type: str,
-        body: bytes,
+        body: bytes | bytearray,
         cache_status: str,
         server_timing: str,
     ) -> Kind:
@@ -171,7 +172,7 @@ def _copy(column: array[int] | array[float]) -> NDArray[Any]:
     return np.array(column, dtype=column.typecode)
 
 
-def judged_body(status: int, content_type: str, body: bytes) -> Kind:
+def judged_body(status: int, content_type: str, body: bytes | bytearray) -> Kind:
     """Return ANSWERED, or what is wrong with a body that calls itself JSON: NOT_JSON or EMPTY.
 
     A status that has no body by definition (RFC 9110, 15.3.5, 15.3.6 and 15.4.5) is taken whatever
@@ -182,10 +183,13 @@ def judged_body(status: int, content_type: str, body: bytes) -> Kind:
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type != "application/json" and not media_type.endswith("+json"):
         return Kind.ANSWERED
-    if not body.strip():
+    if not body or body.isspace():
         return Kind.EMPTY
     try:
-        json.loads(body)
-    except (ValueError, RecursionError):
-        return Kind.NOT_JSON
+        from_json(body)  # a tenth of the time of json.loads, which would delay every other request
+    except ValueError:
+        try:
+            json.loads(body)  # takes other encodings, too
+        except (ValueError, RecursionError):
+            return Kind.NOT_JSON
     return Kind.ANSWERED

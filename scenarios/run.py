@@ -10,10 +10,13 @@ from time import perf_counter
 from typing import Any
 
 import gevent
+import numpy as np
 from gevent.event import Event
 
+from core.endpoints import ENDPOINTS
 from core.errors import EdgeproofError
 from scenarios.arrivals import Arrivals
+from scenarios.connections import needed_connections
 from scenarios.control import ServiceControl
 from scenarios.plan import LoadPlan
 from scenarios.recorder import Recorder
@@ -44,8 +47,14 @@ class LoadRun:
         self.plan = plan
         self._token = token
         self._routing = Routing.of(plan.scenario.topology, plan.hosts)
-        self.arrivals = Arrivals(plan.workload.intended_ns)
+        self.arrivals = Arrivals(
+            plan.workload.intended_ns,
+            most=plan.connections,
+            needed=needed_connections(plan.scenario, plan.workload),
+            lag_limit=plan.lag_limit,
+        )
         self.recorder = Recorder(plan.scenario)
+        self.arrivals.in_flight = lambda: self.recorder.in_flight
         self.renderer = Renderer(
             plan.scenario,
             plan.workload,
@@ -63,6 +72,8 @@ class LoadRun:
         self._cpu = self._wall = 0.0
         self._clean_start = "not asked for"
         self._notes: list[str] = []
+        self.more_users: list[gevent.Greenlet] = []
+        """Those that came to the pool during the load."""
 
     def await_pool(self, users: Callable[[], int]) -> None:
         """Return when *users()* users wait for an arrival; PoolIncomplete if they do not come."""
@@ -71,6 +82,20 @@ class LoadRun:
                 f"{self.arrivals.idle} of {users()} users were ready after {POOL_SECONDS:g} s; "
                 "use a smaller pool (-u)"
             )
+
+    def warm_up(self, connect: Callable[[], object]) -> None:
+        """Do once what would delay the first arrivals: *connect*, rendering, a collection.
+
+        Call it before `prepare`, which chooses when the load begins.
+        """
+        connect()
+        endpoint = self.plan.workload.endpoint
+        for code in range(len(ENDPOINTS)):
+            for row in np.flatnonzero(endpoint == code)[:2].tolist():
+                self.renderer.request(row)
+        # Collections of the plan's many objects would be pauses in the middle of the load.
+        gc.collect()
+        gc.freeze()
 
     def prepare(self) -> float:
         """Ask every host for a clean start; return when it begins, on the scale of perf_counter().
@@ -101,9 +126,6 @@ class LoadRun:
 
         Afterwards `finished` is set and `result` tells what came of it.
         """
-        # Collections of the plan's many objects would be pauses in the middle of the load.
-        gc.collect()
-        gc.freeze()
         # A service may need seconds to get ready; they would dilute the generator's CPU share.
         gevent.sleep(max(0.0, start - perf_counter() - LEAD_SECONDS))
         self._start, warm_up = start, self.plan.scenario.warm_up
@@ -120,7 +142,7 @@ class LoadRun:
             gevent.killall(greenlets)
             self._look_back()
         finally:
-            gevent.killall(greenlets)
+            gevent.killall([*greenlets, *self.more_users])
             self.phase = "done"
             self.finished.set()
 
@@ -198,6 +220,8 @@ class LoadRun:
             "planned": self.arrivals.planned,
             "handed": self.arrivals.handed,
             "pool_size": self.plan.pool_size,
+            "connections": self.plan.connections,
+            "connections_used": self.arrivals.users,
             "cpu_seconds": self._cpu,
             "wall_seconds": self._wall,
             "speed": self._probe.facts(),
@@ -207,7 +231,7 @@ class LoadRun:
         # What an interruption takes from its user has not failed, it is cut off.
         withdrawn = () if self.interrupted else self.arrivals.withdrawn
         return LoadResult(
-            rows=self.recorder.rows((*self.arrivals.dropped, *withdrawn)),
+            rows=self.recorder.rows((*self.arrivals.dropped, *withdrawn), self.arrivals.held),
             before=tuple(watch.before for watch in self.watches),
             after=tuple(watch.after for watch in self.watches),
             polls=tuple(tuple(watch.polls) for watch in self.watches),

@@ -25,14 +25,16 @@ from core.scenario.file import load_scenario
 from core.scenario.replay import prepare
 from core.wire import TOKEN_VARIABLE
 from scenarios.catalogue import find_scenario
+from scenarios.connections import MOST_CONNECTIONS, raise_descriptors, warm_number
 from scenarios.console import Console
 from scenarios.fleet import Master, Worker
-from scenarios.hosts import named_hosts
+from scenarios.hosts import named_hosts, peak_rate
 from scenarios.measurement import measure, reason_lines, summary
 from scenarios.plan import LoadPlan, make_plan
 from scenarios.run import LoadRun
 from scenarios.tally import Tally
 from scenarios.visitor import ConnectionPool, Visitor
+from scenarios.warming import open_ahead
 from scenarios.watch import until
 
 PLAN_VARIABLE = "EDGEPROOF_PLAN"
@@ -40,7 +42,6 @@ STOP_SECONDS = 8.0
 CONNECT_SECONDS = 60.0
 """What workers have to connect, where --expect-workers-max-wait says nothing."""
 
-MOST_CONNECTIONS = 65_536
 _log = logging.getLogger("edgeproof")
 
 
@@ -151,6 +152,7 @@ class Session:
             hosts,
             run_id=options.run_id or _new_run_id(),
             allowed_hosts=named_hosts(options.i_am_allowed_to_load),
+            connections=options.connections,
             max_rate=options.max_rate,
             max_duration=options.max_duration,
         )
@@ -181,6 +183,10 @@ class Session:
             insecure=self._visitor.insecure,
         )
         self._visitor.load_run = run
+        raise_descriptors(plan.connections)
+        run.arrivals.add_user = lambda inbox: run.more_users.append(
+            gevent.spawn(self._visitor(self._environment).serve, inbox)
+        )
         self._task = gevent.spawn(self._carry_out, run)
         if self._console is not None:
             gevent.spawn(run.report, self._console.tell)
@@ -188,6 +194,7 @@ class Session:
     def _carry_out(self, run: LoadRun) -> None:
         try:
             run.await_pool(lambda: self._runner.target_user_count)
+            run.warm_up(lambda: self._connect(run.plan))
             if self._worker is not None:
                 self._worker.carry_out(run)
             else:
@@ -200,6 +207,13 @@ class Session:
             run.finished.set()
         if not run.interrupted:
             gevent.spawn(self._conclude_and_end)
+
+    def _connect(self, plan: LoadPlan) -> None:
+        """Open connections and go through the generator's own path; nothing is requested."""
+        self._visitor.rehearse(self._environment)
+        pool: Any = self._visitor.client_pool
+        number = min(plan.connections, warm_number(peak_rate(plan.scenario, plan.workload)))
+        open_ahead(pool.get_client, plan.hosts, number)
 
     def _conclude_and_end(self) -> None:
         self._conclude()

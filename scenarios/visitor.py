@@ -20,6 +20,7 @@ from scenarios.arrivals import Arrival
 from scenarios.diagnosis import UNREADABLE, kind_of
 from scenarios.result import Kind
 from scenarios.run import LoadRun
+from scenarios.warming import improve, rehearse
 
 _GRACE_SECONDS = 0.01
 """Beyond the time limit: an answer of the last moment is judged by the clock, not by a timer."""
@@ -31,11 +32,14 @@ class ConnectionPool(HTTPClientPool):
     def get_client(self, url: Any) -> HTTPClient:
         """Return the client of *url*'s host."""
         client = super().get_client(url)
+        connections: Any = client._connection_pool
+        if connections.size == -1:  # seen before
+            return client
         # geventhttpclient sends a GET anew size + 1 times when the host closes the connection:
         # hidden load, and a failure that nobody would see.
-        connections: Any = client._connection_pool
         connections.size = -1
         connections.after_connect = _send_at_once
+        improve(connections)
         return client
 
 
@@ -59,6 +63,23 @@ class Visitor(FastHttpUser):
         agent.response_type = BoundedResponse
         self._inbox: SimpleQueue[Arrival] = SimpleQueue()
         self._due: Arrival | None = None
+
+    @classmethod
+    def rehearse(cls, environment: Environment) -> None:
+        """Send one request to this process itself, past Locust's statistics."""
+        pool = ConnectionPool(connection_timeout=1.0, network_timeout=1.0)
+        alone = type("Rehearsal", (cls,), {"client_pool": pool, "host": "http://127.0.0.1"})
+        agent: Any = alone(environment).client.client
+        rehearse(lambda url: agent.urlopen(url, method="POST", payload=b"{}").content)
+        pool.close()
+
+    def serve(self, inbox: SimpleQueue[Arrival]) -> None:
+        """Be one connection more: send what is in *inbox*, then wait for further arrivals."""
+        self._inbox = inbox
+        self._due = inbox.get()
+        while True:
+            self.visit()
+            self.wait_time()
 
     def on_start(self) -> None:
         """Send without a further turn of the event loop once an arrival is there."""

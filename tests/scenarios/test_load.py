@@ -31,7 +31,7 @@ ONLY_TRACK = {"track": 1, "attribution": 0, "journey": 0, "channels": 0}
 
 
 def audited(plan: LoadPlan, result: LoadResult) -> Any:
-    return audit_of(plan.workload, result, warm_up=plan.scenario.warm_up)
+    return audit_of(plan.workload, result, warm_up=plan.scenario.warm_up)[0]
 
 
 def processes_in(folder: Path) -> list[int]:
@@ -189,7 +189,7 @@ def test_arrivals_without_a_connection_are_dropped(
     start_service: StartService, tmp_path: Path
 ) -> None:
     scenario = small_scenario(rate=40, timeout="0.4s")
-    plan = small_plan(scenario, [start_service("hang")], pool_size=1)
+    plan = small_plan(scenario, [start_service("hang")], connections=1)
     result = run_load(plan, tmp_path)
     audit = audited(plan, result)
     assert len(audit.dropped) > 0
