@@ -76,25 +76,11 @@ def _check(size: int) -> None:
         raise AnswerTooLarge(f"the answer has more than {MAX_ANSWER_BYTES} bytes")
 
 
-def _joined(pieces: Iterator[bytes]) -> bytes | bytearray:
-    first = next(pieces, b"")
-    second = next(pieces, b"")
-    if not second:
-        return first
-    # It grows in place; join() would copy a large body in one go, and delay every arrival.
-    body = bytearray(first)
-    body += second
-    for piece in pieces:
-        body += piece
-    return body
-
-
-def _decoded(pieces: Iterator[bytes], encoding: str) -> bytes | bytearray:
-    body = _joined(pieces)
+def _decoded(pieces: Iterator[bytes], encoding: str) -> bytes:
+    body = b"".join(pieces)
     # A server may label an answer without a body, such as a 204, like every other.
     if encoding == "identity" or not body:
         return body
-    body = bytes(body)
     if encoding in ("gzip", "x-gzip"):
         return _inflated(body, 16 + zlib.MAX_WBITS)
     if encoding == "deflate":

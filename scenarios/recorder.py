@@ -87,7 +87,7 @@ class Recorder:
         *,
         status: int,
         content_type: str,
-        body: bytes | bytearray,
+        body: bytes,
         cache_status: str,
         server_timing: str,
     ) -> Kind:
@@ -172,7 +172,7 @@ def _copy(column: array[int] | array[float]) -> NDArray[Any]:
     return np.array(column, dtype=column.typecode)
 
 
-def judged_body(status: int, content_type: str, body: bytes | bytearray) -> Kind:
+def judged_body(status: int, content_type: str, body: bytes) -> Kind:
     """Return ANSWERED, or what is wrong with a body that calls itself JSON: NOT_JSON or EMPTY.
 
     A status that has no body by definition (RFC 9110, 15.3.5, 15.3.6 and 15.4.5) is taken whatever

@@ -15,6 +15,7 @@ from gevent.event import Event
 
 from core.endpoints import ENDPOINTS
 from core.errors import EdgeproofError
+from scenarios.answer import MAX_ANSWER_BYTES
 from scenarios.arrivals import Arrivals
 from scenarios.connections import needed_connections
 from scenarios.control import ServiceControl
@@ -93,6 +94,8 @@ class LoadRun:
         for code in range(len(ENDPOINTS)):
             for row in np.flatnonzero(endpoint == code)[:2].tolist():
                 self.renderer.request(row)
+        # The C library then keeps such blocks: the first large body would wait for fresh pages.
+        bytes(MAX_ANSWER_BYTES)
         # Collections of the plan's many objects would be pauses in the middle of the load.
         gc.collect()
         gc.freeze()
