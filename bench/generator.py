@@ -69,7 +69,8 @@ def load(python: str, url: str, folder: Path, *, rate: float, seconds: float) ->
     out = folder / "run"
     done = subprocess.run(
         [
-            os.path.abspath(python), "-m", "edgeproof", "load", str(scenario), "--host", url, "--rate", f"{rate:g}",
+            os.path.abspath(python), "-m", "edgeproof", "load", str(scenario), "--host", url,
+            "--rate", f"{rate:g}",
             "--set", f"duration={seconds:g}s", "--max-rate", "100000", "--out", str(out), "--plain",
         ],
         cwd=folder, capture_output=True, text=True, check=False,
