@@ -103,9 +103,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if server.stdout is None:
             raise RuntimeError("the server has no pipe")
         url = f"http://127.0.0.1:{int(server.stdout.readline())}"
-        for _ in range(options.rounds):
+        for number in range(options.rounds):
             for rate in map(float, options.rates.split(",")):
-                for python in options.python:
+                for python in options.python[:: -1 if number % 2 else 1]:
                     with tempfile.TemporaryDirectory() as folder:
                         sent = load(python, url, Path(folder), rate=rate, seconds=options.seconds)
                     found[python, rate].append(sent)

@@ -73,7 +73,11 @@ USED: dict[tuple[str, str], str] = {
     },
     ("load", "--host"): "what is loaded",
     ("prove", "--host"): "what is loaded",
-    **{(c, o): "a bound" for c in ("load", "prove") for o in ("--max-rate", "--max-duration")},
+    **{
+        (c, o): "a bound"
+        for c in ("load", "prove")
+        for o in ("--max-rate", "--max-duration", "--connections")
+    },
     ("plan", "--max-rate"): "where the search ends",
     **{("serve", o): "of the service" for o in ("--bind", "--port", "--data", "--redis")},
     **{
