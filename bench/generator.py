@@ -111,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     found[python, rate].append(sent)
     finally:
         server.kill()
-        server.wait()
+        server.communicate()
     print(f"{'rate/s':>8}{'CPU us':>9}{'p99 lag ms':>12}  python")
     for (python, rate), loads in sorted(found.items(), key=lambda item: item[0][1]):
         cpu = statistics.median(each.cpu for each in loads) * 1e6
