@@ -29,8 +29,8 @@ class Arrival(NamedTuple):
 class Arrivals:
     """Hands the rows of a workload to waiting users at their intended times.
 
-    An arrival that finds no user waiting gets one more, up to *most*; beyond that it is dropped and
-    listed. It is listed as held, too, where the service is to blame: there are as many users as
+    An arrival that finds no user waiting gets one more, up to *most* and if it is not late; any
+    other is dropped and listed. It is listed as held, too, where the service is to blame: there are as many users as
     any service can need that answers in time (*needed*), each waits for an answer, and the arrival
     is not late. One whose user is stopped before it could send is withdrawn. With several Locust
     processes, each hands out its `share`.
@@ -116,7 +116,7 @@ class Arrivals:
             if idle:
                 idle.pop().put(Arrival(index, moment))
                 self.handed += 1
-            elif self.users * self._share[1] < self._most and self.add_user is not None:
+            elif self._may_add(moment) and self.add_user is not None:
                 inbox: SimpleQueue[Arrival] = SimpleQueue()
                 inbox.put(Arrival(index, moment))
                 self.add_user(inbox)
@@ -127,9 +127,16 @@ class Arrivals:
                 if self._is_held(moment):
                     self.held.append(index)
 
+    def _may_add(self, moment: float) -> bool:
+        # A generator that is behind itself leaves answers unread; more users would only add to it.
+        return self.users * self._share[1] < self._most and self._is_on_time(moment)
+
     def _is_held(self, moment: float) -> bool:
         return (
             self.users * self._share[1] >= self._needed > 0
             and self.in_flight() >= self.users
-            and perf_counter() - moment <= self._lag_limit
+            and self._is_on_time(moment)
         )
+
+    def _is_on_time(self, moment: float) -> bool:
+        return perf_counter() - moment <= self._lag_limit

@@ -124,7 +124,7 @@ def grown(arrivals: Arrivals, *, keeps: bool) -> list[gevent.Greenlet]:
 
 
 def test_a_slow_service_gets_more_connections_up_to_the_bound() -> None:
-    arrivals = Arrivals(intended(10), most=5, needed=10)
+    arrivals = Arrivals(intended(10), most=5, needed=10, lag_limit=10.0)
     pool = Pool(arrivals, 2, keeps=True)
     added = grown(arrivals, keeps=True)
     arrivals.walk(perf_counter())
@@ -135,7 +135,7 @@ def test_a_slow_service_gets_more_connections_up_to_the_bound() -> None:
 
 
 def test_a_share_of_the_load_gets_its_share_of_the_connections() -> None:
-    arrivals = Arrivals(intended(20), most=6, needed=20)
+    arrivals = Arrivals(intended(20), most=6, needed=20, lag_limit=10.0)
     arrivals.share(0, 2)
     Pool(arrivals, 1, keeps=True)
     added = grown(arrivals, keeps=True)
@@ -143,15 +143,23 @@ def test_a_share_of_the_load_gets_its_share_of_the_connections() -> None:
     assert (len(added), arrivals.users) == (2, 3)
 
 
+def test_a_generator_that_is_behind_adds_no_connections() -> None:
+    arrivals = Arrivals(intended(5), most=5, needed=5, lag_limit=0.005)
+    Pool(arrivals, 1, keeps=True)
+    added = grown(arrivals, keeps=True)
+    arrivals.walk(perf_counter() - 1.0)
+    assert (added, list(arrivals.dropped), list(arrivals.held)) == ([], [1, 2, 3, 4], [])
+
+
 @pytest.mark.parametrize(
     ("needed", "in_flight", "late", "is_held"),
-    [(3, 3, 0.0, True), (4, 3, 0.0, False), (3, 2, 0.0, False), (3, 3, 0.1, False)],
+    [(3, 3, 0.0, True), (4, 3, 0.0, False), (3, 2, 0.0, False), (3, 3, 20.0, False)],
 )
 def test_an_arrival_is_the_services_failure_only_if_it_holds_as_many_as_any_service_needs(
     needed: int, in_flight: int, late: float, is_held: bool
 ) -> None:
     """Fewer connections, one that waits for the generator, or a late arrival: not the service's."""
-    arrivals = Arrivals(intended(8), most=3, needed=needed, lag_limit=0.05)
+    arrivals = Arrivals(intended(8), most=3, needed=needed, lag_limit=10.0)
     pool = Pool(arrivals, 3, keeps=True)
     arrivals.in_flight = lambda: in_flight
     arrivals.walk(perf_counter() - late)
