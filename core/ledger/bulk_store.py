@@ -53,8 +53,8 @@ def store_waiting(
     key = scheme.parameters_key
     if rows_of(connection, statements.ATTRIBUTED_OTHERWISE, "", key, 1):
         raise InputError(
-            "the database holds credits of other parameters of attribution: name the scenario of "
-            "its service, or start that with this one once, which computes them anew"
+            "the database holds credits of other attribution parameters: name the scenario of its "
+            "service, or start the service once with this scenario, which recomputes the credits"
         )
     expected = 1 + events_at_most(connection) // events_per_range
     stored = Stored()
