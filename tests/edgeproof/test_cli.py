@@ -46,13 +46,13 @@ from tests.edgeproof.commands import (
 
 ESCAPE = "\x1b"
 SUMMARY_KEYS = [
-    "schema_version", "outcome", "out", "invalid", "kpis", "requests", "failures",
+    "schema_version", "outcome", "out", "invalid", "doubts", "kpis", "requests", "failures",
     "latencies",
 ]  # fmt: skip
 KPI_KEYS = [
     "metric", "target", "alert", "predicted", "predicted_interval", "predicted_outcome",
     "predicted_runs", "measured", "measured_interval", "measured_outcome", "measured_runs",
-    "error",
+    "measured_possible", "error",
 ]  # fmt: skip
 REPORT_FILES = {"report.html", "report.json", "report.md", "junit.xml", "figures"}
 
