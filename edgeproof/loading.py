@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ def check_load(
 ) -> None:
     """Raise InputError for what `drive` would refuse, before anything is started or written."""
     check_bounds(scenario, workload, max_rate=limits.max_rate, max_duration=limits.max_duration)
-    compiled(scenario)
+    compiled(scenario, os.environ)
     if hosts:
         Routing.of(scenario.topology, checked_hosts(hosts, allowed=limits.allowed))
 

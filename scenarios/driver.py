@@ -21,6 +21,7 @@ from scenarios.console import LOG_FILE
 from scenarios.hosts import check_reachable
 from scenarios.plan import LoadPlan
 from scenarios.recorder import Recorder
+from scenarios.rendering import secret_names
 from scenarios.result import AUDIT_FILE, LoadResult
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
@@ -46,15 +47,19 @@ def run_load(
     *,
     on_progress: Progress | None = None,
     stop: threading.Event | None = None,
+    secrets: Mapping[str, str] | None = None,
 ) -> LoadResult:
     """Carry out *plan* in a Locust process of its own; its files and log go into *folder*.
 
     *on_progress* is given {"t", "planned", "sent", "done", "answered", "failed", "dropped",
     "p50", "p95", "phase"} about once a second. Setting *stop*, or Ctrl-C, ends the load: the result
     then holds what was done and is marked interrupted. Raise HostUnreachable before anything
-    starts, GeneratorDied if Locust fails. No process is left behind.
+    starts, GeneratorDied if Locust fails. No process is left behind. secrets: variables that the
+    headers name, instead of those of the environment.
     """
     check_reachable(plan.hosts)
+    names, known = secret_names(plan.scenario), {**os.environ, **(secrets or {})}
+    secrets = {name: known[name] for name in names if name in known}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / AUDIT_FILE).unlink(missing_ok=True)
     plan.write(folder)
@@ -63,7 +68,7 @@ def run_load(
         process = subprocess.Popen(
             command(folder),
             cwd=folder,  # no locust.conf and no pyproject.toml of somebody else
-            env=_environment(folder),
+            env=_environment(folder, secrets),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=output,
@@ -94,11 +99,12 @@ def command(folder: Path) -> list[str]:
     ]
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def _environment(folder: Path, secrets: Mapping[str, str]) -> dict[str, str]:
     """Return what Locust needs: no option of Locust's, no proxy, no home with a locust.conf."""
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     path = [str(_ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     return {
+        **secrets,
         **kept,
         "HOME": str(folder.resolve()),
         "PYTHONPATH": os.pathsep.join(path),

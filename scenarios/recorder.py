@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.scenario.scenario import Scenario
+from core.scenario.statuses import expected_statuses
 from core.wire import parse_cache_status, parse_server_timing
 from scenarios.rendering import Request
 from scenarios.result import Kind, Rows
@@ -28,7 +29,8 @@ class Recorder:
     def __init__(self, scenario: Scenario) -> None:
         table = scenario.endpoints
         targets = [scenario.targets.of(name) for name in table.names]
-        self._expected = [frozenset(target.status) for target in targets]
+        self._expected = [expected_statuses(target.status) for target in targets]
+        self._has_body = [target.method != "HEAD" for target in targets]
         self._names = [table.read_names[name] for name in table.names]
         self._width = table.read_width
         self._parsed: dict[tuple[int, str], array[int]] = {}
@@ -110,7 +112,8 @@ class Recorder:
         if status not in self._expected[endpoint]:
             kind = Kind.STATUS
         else:
-            kind = judged_body(status, content_type, body)
+            has_body = self._has_body[endpoint]
+            kind = judged_body(status, content_type, body) if has_body else Kind.ANSWERED
         if kind is not Kind.ANSWERED:
             self.fail(position, kind)
             return kind

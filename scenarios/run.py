@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import os
 import time
 from collections.abc import Callable
 from time import perf_counter
@@ -53,6 +54,7 @@ class LoadRun:
             self._routing,
             run_id=plan.run_id,
             replication=plan.replication,
+            secrets=os.environ,
         )
         self.watches = [ServiceWatch(url, token=token) for url in plan.hosts] if watches else []
         self.phase = "starting"

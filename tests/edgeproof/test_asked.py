@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeproof.asked import masked
+from core.secrets import masked
 from edgeproof.invocation import Invocation
 from edgeproof.main import main
 
