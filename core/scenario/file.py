@@ -17,7 +17,7 @@ from core.scenario.effects import Place, check_effects
 from core.scenario.fault_kinds import BUILT_IN, FaultKinds
 from core.scenario.faults import CONTEXT
 from core.scenario.pace import with_rate, with_rate_text
-from core.scenario.scenario import Scenario
+from core.scenario.scenario import BY_ENDPOINT, Scenario
 from core.secrets import masked
 from core.texts import MAX_PARTS, SHOWN, bounded_text, one_line, parse_toml, shown
 
@@ -294,5 +294,19 @@ def scenario_hash(scenario: Scenario) -> str:
     data = scenario.model_dump(mode="json", exclude_defaults=True)
     data.pop("name", None)
     data.pop("description", None)
+    for place in BY_ENDPOINT:
+        _keep_changes(data, scenario, place)
     text = json.dumps(data, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _keep_changes(data: dict[str, Any], scenario: Scenario, place: tuple[str, ...]) -> None:
+    """Leave of the table at *place* in *data* what differs from the endpoints' descriptions."""
+    table: Any = scenario
+    *outer, last = place
+    for name in outer:
+        if name not in data:
+            return
+        data, table = data[name], getattr(table, name)
+    if last in data:
+        data[last] = getattr(table, last).changed(scenario.endpoints)

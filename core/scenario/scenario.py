@@ -55,7 +55,7 @@ def _is_cdp(endpoints: EndpointTable) -> bool:
     return endpoints == CDP
 
 
-_BY_ENDPOINT: tuple[tuple[str, ...], ...] = (
+BY_ENDPOINT: tuple[tuple[str, ...], ...] = (
     ("traffic", "mix"),
     ("topology", "cpu"),
     ("tiers", "l2", "ttl"),
@@ -74,7 +74,7 @@ class Scenario(Table):
         SkipJsonSchema(),
         Field(exclude_if=_is_cdp),
     ] = CDP
-    """What can be asked for; it decides which fields the tables of `_BY_ENDPOINT` have.
+    """What can be asked for; it decides which fields the tables of `BY_ENDPOINT` have.
 
     A scenario with the endpoints of the CDP is the same with and without the field.
     """
@@ -221,7 +221,7 @@ class Scenario(Table):
 def _filled(data: Mapping[str, Any], endpoints: EndpointTable) -> dict[str, Any]:
     """Return *data* with the tables that go by endpoint, so that none has the CDP's defaults."""
     filled = dict(data)
-    for place in _BY_ENDPOINT:
+    for place in BY_ENDPOINT:
         table: dict[str, Any] = filled
         for name in place:
             inner = table.get(name, {})
