@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from core.scenario.workload import Workload
 from scenarios.audit import audit_of
 from scenarios.result import Kind, LoadResult
 
+_NO_LIMITS: Mapping[str, float] = MappingProxyType({})
 _GAUGES = ("queue_pending",)
 
 
@@ -56,7 +58,9 @@ def measure(
         memory_peak=_memory_peak(scenario, result),
         windows=window_columns(requests, after=after, duration=scenario.duration),
         counters=counters,
-        failures=failures(workload, result, after=after, endpoints=endpoints.names),
+        failures=failures(
+            workload, result, after=after, endpoints=endpoints.names, checks=scenario.targets.checks
+        ),
         notes=_notes(workload, result, clean=clean) + delivery_notes(counters),
         audit=audit_of(workload, result, warm_up=after),
     )
@@ -168,11 +172,12 @@ def failures(
     *,
     after: float,
     endpoints: Sequence[str] = CDP.names,
+    checks: Sequence[Sequence[str]] = (),
 ) -> tuple[Failure, ...]:
     """Return why requests of *workload* failed; *after*: the end of the warm-up in seconds.
 
-    endpoints: names of those that can be asked for, by their codes. Requests that an interruption
-    cut off have not failed.
+    endpoints: names of those that can be asked for, by their codes; checks: of each.
+    Requests that an interruption cut off have not failed.
     """
     rows = result.rows
     is_failed = rows.kind != Kind.ANSWERED
@@ -182,7 +187,7 @@ def failures(
     for kind, code in _CODES.items():
         codes[kind] = code
     kinds, dropped = rows.kind[is_failed], rows.dropped
-    statuses = np.where(kinds == Kind.STATUS, rows.status[is_failed], 0)
+    statuses = np.where(np.isin(kinds, (Kind.STATUS, Kind.CHECK)), rows.status[is_failed], 0)
     of_dropped = np.full(dropped.size, CAUSES.index(Cause.DROPPED), dtype=np.uint8)
     return counted(
         endpoint=np.concatenate((rows.endpoint[is_failed], workload.endpoint[dropped])),
@@ -191,6 +196,7 @@ def failures(
         intended=np.concatenate((rows.intended_ns[is_failed], workload.intended_ns[dropped])) / 1e9,
         after=after,
         endpoints=endpoints,
+        checks=checks,
     )
 
 
@@ -221,13 +227,19 @@ def summary(latencies: Mapping[str, LatencyHistogram]) -> list[str]:
     return lines
 
 
-def reason_lines(failures: Sequence[Failure], *, timeout: float) -> list[str]:
-    """Return a table of why requests failed, a line each; none if none failed."""
+def reason_lines(
+    failures: Sequence[Failure], *, timeout: float, own: Mapping[str, float] = _NO_LIMITS
+) -> list[str]:
+    """Return a table of why requests failed, a line each; none if none failed.
+
+    timeout: of the scenario; own: of the endpoints that have another one.
+    """
     if not failures:
         return []
     lines = [f"{'endpoint':<14}{'failed':>10}{'warm-up':>8}{'first':>10}  reason"]
     for failure in failures:
+        text = failure.text(own.get(failure.endpoint, timeout))
         first = "" if failure.first is None else f"{failure.first:.2f} s"
         counts = f"{failure.count:>10,}{failure.in_warm_up:>8,}"
-        lines.append(f"{failure.endpoint:<14}{counts}{first:>10}  {failure.text(timeout)}")
+        lines.append(f"{failure.endpoint:<14}{counts}{first:>10}  {text}")
     return lines

@@ -34,7 +34,7 @@ class LoadPlan:
     """One load: the rows, where they go, and what bounds them.
 
     run_id: prefix of event and conversion ids, outside the compared hash. pool_size: connections.
-    timeout: seconds from the intended start after which a request has failed. lag_limit: seconds
+    timeout: seconds from the intended start after which any request has failed. lag_limit: seconds
     of p99 lag that make the run INVALID. replication: which replication the workload is.
     allowed_hosts: names that may be loaded besides this machine. machine: facts of the host.
     """
@@ -67,6 +67,7 @@ class LoadPlan:
                 "conversions": workload.conversions,
                 "is_timed": workload.is_timed,
                 "notes": list(workload.notes),
+                "ids": {name: list(ids) for name, ids in workload.ids.items()},
             },
             "hosts": list(self.hosts),
             "run_id": self.run_id,
@@ -95,6 +96,7 @@ class LoadPlan:
                     conversions=told["conversions"],
                     is_timed=told["is_timed"],
                     notes=tuple(told["notes"]),
+                    ids={name: tuple(ids) for name, ids in told["ids"].items()},
                 )
             if workload.identity() != told["identity"]:
                 raise ValueError("the rows are not those of the plan")
@@ -145,7 +147,7 @@ def make_plan(
         hosts=urls,
         run_id=run_id,
         pool_size=default_pool_size(scenario, workload) if pool_size is None else pool_size,
-        timeout=scenario.timeout,
+        timeout=scenario.longest_timeout,
         lag_limit=lag_limit(scenario),
         replication=replication,
         allowed_hosts=tuple(allowed_hosts),
@@ -156,7 +158,7 @@ def make_plan(
 def default_pool_size(scenario: Scenario, workload: Workload) -> int:
     """Return how many connections hold the highest rate if answers take the timeout, or 2 s."""
     smallest, largest = POOL_BOUNDS
-    needed = peak_rate(scenario, workload) * min(scenario.timeout, _POOL_SECONDS)
+    needed = peak_rate(scenario, workload) * min(scenario.longest_timeout, _POOL_SECONDS)
     return max(smallest, min(largest, round(needed)))
 
 

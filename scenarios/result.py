@@ -47,6 +47,7 @@ class Kind(IntEnum):
     EXHAUSTED = 18
     UNSENDABLE = 19
     TOO_LARGE = 20
+    CHECK = 21
 
     @property
     def cause(self) -> Cause:
@@ -73,7 +74,8 @@ class Rows:
 
     index, intended_ns, endpoint, subject: as rendered; lag: seconds from the intended time to the
     start of sending; latency: seconds from the intended time to the answer, infinite if it failed;
-    kind: a Kind; status: HTTP status, 0 without one; reads: outcome codes, shape
+    kind: a Kind; status: HTTP status, 0 without one, and of a failed
+    check its number from 1; reads: outcome codes, shape
     (n, read_width of the endpoints); host:
     position of the URL; cpu, total: Server-Timing in seconds, NaN without. samples: for each stage
     that a request may have several times of, the positions of the rows and the seconds.

@@ -48,6 +48,8 @@ class LoadRun:
         self.arrivals = Arrivals(plan.workload.intended_ns)
         self.recorder = Recorder(plan.scenario)
         self.endpoints = plan.scenario.endpoints.names
+        limits = plan.scenario.targets.timeouts
+        self.timeouts = [limits.get(name, plan.scenario.timeout) for name in self.endpoints]
         self.renderer = Renderer(
             plan.scenario,
             plan.workload,

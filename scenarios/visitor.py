@@ -80,7 +80,8 @@ class Visitor(FastHttpUser):
         lag = perf_counter() - due.intended
         position = run.recorder.send(due.row, request, lag)
         # The client's own limits are for each read: a body that trickles in would never end.
-        deadline = gevent.Timeout(max(0.001, run.plan.timeout + _GRACE_SECONDS - lag))
+        timeout = run.timeouts[request.endpoint]
+        deadline = gevent.Timeout(max(0.001, timeout + _GRACE_SECONDS - lag))
         deadline.start()
         try:
             answer = self.client.request(
@@ -97,20 +98,24 @@ class Visitor(FastHttpUser):
             kind = Kind.TOO_LARGE if too_large else kind_of(error, has_begun=False)
             run.recorder.fail(position, kind)
             latency = perf_counter() - due.intended
-            self._report(request.method, request.endpoint, latency, self._reason(kind, 0))
+            reason = reason_text(kind.cause, 0, timeout=timeout)
+            self._report(request.method, request.endpoint, latency, reason)
             return
         finally:
             deadline.close()
         with answer as response:
             latency = perf_counter() - due.intended
             response.request_meta["response_time"] = latency * 1e3
-            kind = self._note(position, response, latency)
+            kind = self._note(position, response, latency, timeout)
             if kind is Kind.ANSWERED:
                 response.success()
             else:
-                response.failure(self._reason(kind, response.status_code))
+                check = run.recorder.failed_check(position) if kind is Kind.CHECK else None
+                response.failure(
+                    reason_text(kind.cause, response.status_code, timeout=timeout, check=check)
+                )
 
-    def _note(self, position: int, response: Any, latency: float) -> Kind:
+    def _note(self, position: int, response: Any, latency: float, timeout: float) -> Kind:
         """Write the answer down; return how it is judged."""
         recorder, error = self.load_run.recorder, response.request_meta["exception"]
         kind = None
@@ -118,7 +123,7 @@ class Visitor(FastHttpUser):
             kind = kind_of(error, has_begun=response.status_code != 0)
         elif response.status_code == 0:
             kind = Kind.CONNECTION
-        elif latency > self.load_run.plan.timeout:
+        elif latency > timeout:
             kind = Kind.TIMEOUT
         if kind is not None:
             recorder.fail(position, kind)
@@ -133,9 +138,6 @@ class Visitor(FastHttpUser):
             cache_status=_field(headers, "cache-status"),
             server_timing=_field(headers, "server-timing"),
         )
-
-    def _reason(self, kind: Kind, status: int) -> str:
-        return reason_text(kind.cause, status, timeout=self.load_run.plan.timeout)
 
     def _report(self, method: str, endpoint: int, latency: float, reason: str) -> None:
         self.environment.events.request.fire(

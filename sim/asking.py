@@ -9,7 +9,7 @@ from core.context import Span
 from core.endpoint import Endpoint
 from core.endpoints import CDP, EndpointTable
 from core.errors import InputError
-from core.scenario.population import ARGUMENTS, Events
+from core.scenario.population import Events, argument_of
 
 Ask = Callable[[Span, int, int, int], Awaitable[Any]]
 """Called with a span, an isolate, a subject and the index of the request, it answers."""
@@ -69,7 +69,7 @@ def _with_event(
 
 def _with_arguments(answer: Callable[..., Awaitable[Any]], endpoint: Endpoint) -> Ask:
     """Return a function of its own for each number of arguments: no list is made per request."""
-    makers = [ARGUMENTS[name] for name in endpoint.arguments]
+    makers = [argument_of(name) for name in endpoint.arguments]
     if len(makers) == 1:
         (only,) = makers
         return lambda span, isolate, subject, _: answer(span, isolate, only(subject))

@@ -70,6 +70,10 @@ def answers_of(
 
 
 def _behaviour(endpoint: Endpoint) -> Behaviour:
+    if endpoint.is_stated:
+        from core.application.stated import stated  # it makes behaviours itself
+
+        return stated(endpoint)
     module, _, name = endpoint.behaviour.partition(":")
     try:
         found = getattr(import_module(module), name)
