@@ -58,6 +58,12 @@ def load_scenario(
     data = read_toml(path)
     changed = {apply_override(data, text): f"--set {masked([text])[0]}" for text in overrides}
     refuse_old_keys(data, str(path), changed)
+    if not isinstance(data.get("endpoints", {}), dict):
+        # A list is what records hold; it may name code, which would be imported.
+        place = next((text for steps, text in changed.items() if steps == ("endpoints",)), path)
+        raise InputError(
+            f"{place}: endpoints is no table; head each endpoint with [endpoints.NAME]"
+        )
     if "subjects" in data:
         data["subjects"] = with_files(data["subjects"], path.parent, str(path))
     if seed is not None:
@@ -254,6 +260,8 @@ _KNOWN_KEYS = "check its spelling against scenarios/reference.toml"
 def _explain(fault: Any) -> str:
     place = shown_place(fault["loc"])
     value, context, kind = fault["input"], fault.get("ctx", {}), fault["type"]
+    if kind == "extra_forbidden" and fault["loc"][:3] == ("tiers", "l2", "ttl"):
+        return f"{place}: no endpoint reads a cache type of that name; check it, or leave it out"
     if kind == "extra_forbidden":
         return f"{place} is not a known key; {_KNOWN_KEYS}"
     if kind == "missing":

@@ -271,7 +271,12 @@ def _filled(data: Mapping[str, Any], endpoints: EndpointTable) -> dict[str, Any]
     if isinstance(trace, Mapping) and "default" not in trace and endpoints.keyed:
         filled["trace"] = {**trace, "default": {"endpoint": endpoints.keyed[0]}}
     if "kpis" not in filled:
-        filled["kpis"] = [spec for spec in DEFAULT_KPIS if _has_metric(spec, endpoints)]
+        filled["kpis"] = [
+            spec
+            for spec in DEFAULT_KPIS
+            # Without events there are no conversions, whose queue it is.
+            if _has_metric(spec, endpoints) and (spec.metric != "p95_queue" or endpoints.writers)
+        ]
     return filled
 
 
