@@ -137,14 +137,14 @@ def cases(size: int) -> list[Case]:
         Case(
             name="miss",
             requests=lambda _: [journey(user, 0) for user in range(users)],
-            expected="L2; fwd=uri-miss; key=journey",
+            expected="L2; fwd=uri-miss; read=journey",
             routes=("journey",),
         ),
-        Case(name="L2 hit", requests=at_l2, expected="L2; hit; key=journey", routes=("journey",)),
+        Case(name="L2 hit", requests=at_l2, expected="L2; hit; read=journey", routes=("journey",)),
         Case(
             name="L1 hit",
             requests=lambda _: [journey(1, 0)] * (size + 1),
-            expected="L1; hit; key=journey",
+            expected="L1; hit; read=journey",
             routes=("journey",),
         ),
         Case(name="tracked event", requests=tracked, expected="202 Accepted", routes=("track",)),

@@ -127,14 +127,15 @@ def _journey(user: int, isolate: int) -> bytes:
 def requests_of(case: str, number: int, size: int) -> tuple[list[bytes], str]:
     """Return the requests of round *number* of *case*, and what each answer's head says.
 
-    Cases are asked in the order of CASES: each relies on those before it.
+    Cases are asked in the order of CASES: each relies on those before it. Versions differ in the
+    parameter that names the read (`key`, then `read`), so it is not asked for.
     """
     if case == "miss":  # in an isolate that has read nothing, with L2 emptied before
-        return [_journey(user, 2 * number) for user in range(size)], "L2; fwd=uri-miss; key=journey"
+        return [_journey(user, 2 * number) for user in range(size)], "L2; fwd=uri-miss; "
     if case == "L2 hit":
-        return [_journey(user, 2 * number + 1) for user in range(size)], "L2; hit; key=journey"
+        return [_journey(user, 2 * number + 1) for user in range(size)], "L2; hit; "
     if case == "L1 hit":
-        return [_journey(1, 2 * number)] * size, "L1; hit; key=journey"
+        return [_journey(1, 2 * number)] * size, "L1; hit; "
     event = {
         "user_id": "u1", "site_id": "s1", "event_name": "page_view",
         "timestamp": DATA_EPOCH_MS, "utm_source": "email",

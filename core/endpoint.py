@@ -245,6 +245,15 @@ class Endpoint:
         return tuple(read for read in self.reads if read.key == "subject")
 
     @property
+    def primary_read(self) -> int:
+        """The position of the read that an answer's one unnamed read is about.
+
+        It is the first one whose key is the subject, and 0 where there is none.
+        """
+        keyed = (place for place, read in enumerate(self.reads) if read.key == "subject")
+        return next(keyed, 0)
+
+    @property
     def slots(self) -> dict[str, int]:
         """The slot of random numbers of each named operation of a request, by its name.
 

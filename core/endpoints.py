@@ -99,6 +99,14 @@ class EndpointTable:
         """Return a table that has *endpoint*, too, as its last one."""
         return EndpointTable((*self.endpoints, endpoint))
 
+    def read_name(self, endpoint: str, slot: int) -> str:
+        """Return the name of the cache read in column *slot* of an endpoint's requests.
+
+        Columns beyond the endpoint's reads hold reads that it does not describe.
+        """
+        names = self.read_names[endpoint]
+        return names[slot] if slot < len(names) else f"{endpoint} (unnamed)"
+
     @property
     def keyed(self) -> tuple[str, ...]:
         """The endpoints that ask for one of many, which a trace's key can stand for."""

@@ -19,7 +19,10 @@ from edgeproof.invocation import current
 from scenarios.catalogue import find_scenario
 
 SCENARIO_OPTIONS = frozenset(
-    ("--set", "--seed", "--rate", "--trace", "--trace-offset", "--trace-limit", "--time-unit")
+    (
+        *("--set", "--seed", "--rate", "--kpi"),
+        *("--trace", "--trace-offset", "--trace-limit", "--time-unit"),
+    )
 )
 """Options that change what the scenario file says."""
 

@@ -40,9 +40,17 @@ COMMANDS = {
         "edgeproof.plan:command",
         "Find the highest arrival rate at which SCENARIO meets every KPI, and which breaks first.",
     ),
+    "check-headers": Listed(
+        "edgeproof.check_headers:command",
+        "Ask URL once and say what can be read of its Cache-Status and Server-Timing.",
+    ),
     "report": Listed(
         "edgeproof.report:command",
         "Judge and draw RUN again: a simulation, a load, a proof or a plan.",
+    ),
+    "compare": Listed(
+        "edgeproof.two_runs:command",
+        "Compare run B with run A, KPI by KPI and endpoint by endpoint; exit 1 if B is worse.",
     ),
     "attribute": Listed(
         "edgeproof.accounts:app",
@@ -56,7 +64,7 @@ COMMANDS = {
     ),
     "scenario": Listed(
         "edgeproof.scenario:app",
-        "Check scenario files, print their schema, write their data.",
+        "Write, list and check scenario files, print their schema, write their data.",
     ),
     "queue": Listed(
         "edgeproof.queue:app",

@@ -17,7 +17,7 @@ from rich.text import Text
 from core.metrics.capacity import CapacityPlan
 from core.metrics.kpi import Kpi, Outcome
 from core.metrics.record import RunRecord
-from core.metrics.verdict import ComparisonRow, compare, outcome
+from core.metrics.verdict import ComparisonRow, compare, not_compared, outcome
 from edgeproof.kpi_findings import kpi_findings, scenario_source, shipped_place
 from edgeproof.options import Judging
 from edgeproof.runs import shown_facts
@@ -25,6 +25,7 @@ from reports import failures
 from reports.summary import summary
 from reports.tables import kpi_table
 from reports.words import printable
+from scenarios.header_notes import BEGINNING
 
 _STYLES = {
     Outcome.PASS: "green",
@@ -98,6 +99,8 @@ def finish(
         for line in (
             *told,
             *_start_lines(measured),
+            *_header_lines(measured),
+            *not_compared((kpi.metric for kpi in kpis), predicted, measured),
             *lines,
             *([model_verdict] if model_verdict else ()),
         ):
@@ -127,6 +130,13 @@ def _start_lines(measured: RunRecord | None) -> list[str]:
         for note in notes
         if note.startswith(beginning)
     ]
+
+
+def _header_lines(measured: RunRecord | None) -> list[str]:
+    """Return what could not be read of the answers' headers, or was read in place of another."""
+    notes = measured.notes if measured is not None else ()
+    told = [note.removeprefix(BEGINNING) for note in notes if note.startswith(BEGINNING)]
+    return [f"Headers: {note}." for note in told]
 
 
 def outcomes(rows: Sequence[ComparisonRow], gate: str) -> dict[str, Outcome]:

@@ -16,6 +16,7 @@ _UNJUDGED = "nothing is judged here"
 UNUSED: dict[str, dict[str, str]] = {
     "simulate": {
         "targets": "no request is written",
+        "caches": "no header is read",
         "tiers.l3.readers": "no simulated time depends on it",
         "tiers.l2.pubsub": "the simulation has no Redis",
     },
@@ -28,12 +29,12 @@ UNUSED: dict[str, dict[str, str]] = {
     ),
     "serve": {
         **dict.fromkeys(("kpis", "name", "description"), _UNJUDGED),
-        **dict.fromkeys(("targets", "timeout"), _CLIENT),
+        **dict.fromkeys(("targets", "timeout", "caches"), _CLIENT),
     },
     "data": {
         **dict.fromkeys(("kpis", "name", "description"), _UNJUDGED),
         **dict.fromkeys(
-            ("targets", "timeout", "tiers", "queue", "destination", "topology"),
+            ("targets", "timeout", "caches", "tiers", "queue", "destination", "topology"),
             "the rows do not depend on it",
         ),
     },

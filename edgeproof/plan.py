@@ -12,6 +12,7 @@ from edgeproof.finish import finish, show_table
 from edgeproof.options import (
     HighestRateOption,
     JsonOption,
+    KpiOption,
     OutOption,
     PlainOption,
     RateOption,
@@ -43,6 +44,7 @@ def command(
     seed: SeedOption = None,
     rate: RateOption = None,
     set_: SetOption = None,
+    kpi: KpiOption = None,
     out: OutOption = None,
     max_rate: HighestRateOption = None,
     plain: PlainOption = False,
@@ -65,7 +67,7 @@ def command(
     )  # fmt: skip
     chosen = chosen_scenario(
         scenario, command="plan", overrides=set_, seed=seed, rate=rate, trace=trace,
-        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
+        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit, kpis=kpi,
     )  # fmt: skip
     checked_bound(chosen, max_rate)
     workload = prepare_measured(chosen).workload

@@ -13,8 +13,8 @@ from time import monotonic
 
 from core.errors import EdgeproofError
 from core.metrics.kpi import parse_metric
-from core.metrics.record import RunRecord
-from core.metrics.verdict import relative_error
+from core.metrics.record import Requests, RunRecord
+from core.metrics.verdict import incomparable, relative_error
 from core.scenario.calibration import Calibration
 from core.scenario.replay import Prepared, prepare_measured
 from core.scenario.scenario import Scenario
@@ -32,6 +32,7 @@ from edgeproof.options import (
     GateOption,
     HostOption,
     JsonOption,
+    KpiOption,
     MaxDurationOption,
     MaxRateOption,
     OutOption,
@@ -52,6 +53,7 @@ from edgeproof.options import (
 )
 from edgeproof.progress import Display
 from edgeproof.runs import new_folder, run_facts, write_json, write_run
+from edgeproof.told_reads import with_told_reads
 from scenarios.calibrate import RATE, NotCalibrated, calibrate, calibration_workload
 from scenarios.hosts import MAX_RATE, check_reachable, checked_hosts, peak_rate
 from scenarios.result import LoadResult
@@ -77,6 +79,7 @@ def command(
     seed: SeedOption = None,
     rate: RateOption = None,
     set_: SetOption = None,
+    kpi: KpiOption = None,
     allow: AllowOption = None,
     max_rate: MaxRateOption = MAX_RATE,
     max_duration: MaxDurationOption = "1h",
@@ -108,7 +111,7 @@ def command(
     check_allowed(allow, host or [])
     chosen = chosen_scenario(
         scenario, command="prove", overrides=set_, seed=seed, rate=rate, trace=trace,
-        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
+        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit, kpis=kpi,
     )  # fmt: skip
     if host:
         check_reachable(checked_hosts(host, allowed=limits.allowed))
@@ -146,7 +149,7 @@ def command(
         model_holds=holds,
         facts=facts,
         notes=proof.notes,
-        lines=request_lines(measured),
+        lines=[*proof.notes, *request_lines(measured)],
     )
     return 130 if proof.interrupted else code
 
@@ -164,6 +167,7 @@ class Proof:
     seconds: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     calibration: Calibration | None = None
+    requests: Requests | None = None
     interrupted: bool = False
 
     def run(self) -> tuple[RunRecord, RunRecord | None]:
@@ -187,7 +191,17 @@ class Proof:
         self._note_the_load_on_the_shared_l2(measured)
         if not result.interrupted:
             predicted = self._follow_the_machine(predicted, measured)
-        return predicted, measured
+        return self._with_the_reads_of(measured, predicted), measured
+
+    def _with_the_reads_of(self, measured: RunRecord, predicted: RunRecord) -> RunRecord:
+        """Return *predicted* with the cache reads that the service tells of, and say which not."""
+        if self.requests is None:
+            return predicted
+        found = with_told_reads(predicted, self.requests, measured)
+        self.notes += found.notes
+        if found.record is not predicted:
+            write_run(self.folder / "predicted", found.record, found.requests)
+        return found.record
 
     def _note_the_load_on_the_shared_l2(self, measured: RunRecord) -> None:
         """Note a load beyond what the fake Redis that several processes share is meant for."""
@@ -250,6 +264,7 @@ class Proof:
                 on_progress=lambda _, share: self.display.update("predicting", share),
             )
         write_run(self.folder / "predicted", found.record, found.requests)
+        self.requests = found.requests
         return found.record
 
     @contextmanager
@@ -301,12 +316,16 @@ def model_verdict(predicted: RunRecord, measured: RunRecord) -> tuple[str, bool]
     within: list[str] = []
     beyond: list[str] = []
     unseen: list[str] = []
+    different: list[str] = []
     for text in MODEL_METRICS:
         metric = parse_metric(text)
         p, m = predicted.metric(metric), measured.metric(metric)
         if p is None or m is None:
             if p is not None or m is not None:
                 unseen.append(metric.name)
+            continue
+        if incomparable(metric, predicted, measured) is not None:
+            different.append(metric.name)
             continue
         error = relative_error(metric, p, m)
         if error is None:
@@ -321,6 +340,7 @@ def model_verdict(predicted: RunRecord, measured: RunRecord) -> tuple[str, bool]
             f"{metric.name} {100 * error:+.1f} {unit}".replace(" -", " \N{MINUS SIGN}")
         )
     aside = f"; not measured: {', '.join(unseen)}" if unseen else ""
+    aside += f"; not compared: {', '.join(different)}" if different else ""
     if beyond:
         return (
             f"Model: off by more than 20 % (2 points for ratios): {', '.join(beyond)}{aside}.",

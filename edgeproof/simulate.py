@@ -11,6 +11,7 @@ from edgeproof.ci import GithubOption, QualityOption
 from edgeproof.finish import finish
 from edgeproof.options import (
     JsonOption,
+    KpiOption,
     OutOption,
     PlainGateOption,
     PlainOption,
@@ -48,6 +49,7 @@ def command(
     seed: SeedOption = None,
     rate: RateOption = None,
     set_: SetOption = None,
+    kpi: KpiOption = None,
     out: OutOption = None,
     gate: PlainGateOption = "target",
     require: RequireOption = None,
@@ -70,7 +72,7 @@ def command(
     )  # fmt: skip
     chosen = chosen_scenario(
         scenario, command="simulate", overrides=set_, seed=seed, rate=rate, trace=trace,
-        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
+        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit, kpis=kpi,
     )  # fmt: skip
     options = options.checked(chosen)
     prepared = prepare_measured(chosen)

@@ -9,7 +9,7 @@ from core.endpoints import CDP, EndpointTable
 from core.metrics.capacity import CapacityPlan
 from core.metrics.kpi import Kpi, Outcome
 from core.metrics.record import RunRecord
-from core.metrics.verdict import ComparisonRow
+from core.metrics.verdict import ComparisonRow, not_compared
 from core.scenario.fault_kinds import BUILT_IN, FaultKinds
 from reports import words
 from reports.capacity_words import capacity_finding
@@ -130,15 +130,16 @@ class Report:
     @property
     def shows_one_run(self) -> bool:
         """Whether the figures judged are means, while reads and curves are those of one run."""
-        if self.predicted is None or self.measured is not None:
-            return False
-        return self.predicted.runs > 1
+        record = self.measured or self.predicted
+        return record is not None and record.runs > 1
 
     @property
     def all_notes(self) -> list[str]:
         """The notes of the report and of its records, each once."""
         sides = (("Prediction", self.predicted), ("Measurement", self.measured))
         notes = list(self.notes)
+        metrics = [kpi.metric for kpi in self.judged]
+        notes += not_compared(metrics, self.predicted, self.measured)
         for side, record in sides:
             for note in record.notes if record is not None else ():
                 if note not in notes:

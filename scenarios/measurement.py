@@ -13,19 +13,22 @@ from numpy.typing import NDArray
 from core.endpoints import CDP
 from core.metrics.failures import CAUSES, Cause, Failure, counted
 from core.metrics.histogram import LatencyHistogram
+from core.metrics.part import PartOfRun
 from core.metrics.record import (
     Requests,
     RunRecord,
     count_reads,
     delivery_notes,
     endpoint_latencies,
+    parts_of,
     window_columns,
 )
 from core.scenario.file import scenario_data, scenario_hash
 from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
 from scenarios.audit import audit_of
-from scenarios.result import Kind, LoadResult
+from scenarios.header_notes import BEGINNING, header_notes
+from scenarios.result import Kind, LoadResult, Rows
 
 _NO_LIMITS: Mapping[str, float] = MappingProxyType({})
 _GAUGES = ("queue_pending",)
@@ -63,8 +66,22 @@ def measure(
         ),
         notes=_notes(workload, result, clean=clean) + delivery_notes(counters),
         audit=audit_of(workload, result, warm_up=after),
+        parts=_parts(scenario, result, requests),
     )
     return record, requests
+
+
+def _parts(scenario: Scenario, result: LoadResult, requests: Requests) -> dict[str, PartOfRun]:
+    spans = scenario.parts
+    if not spans:
+        return {}
+    rows, intended = result.rows, result.rows.intended_ns / 1e9
+    cpu = cpu_seconds(result, after_ns=scenario.warm_up * 1e9)
+    samples = {name: (intended[at], seconds) for name, (at, seconds) in rows.samples.items()}
+    for name, seconds in (("total", rows.total), ("cpu", cpu)):
+        is_told = ~np.isnan(seconds)
+        samples[name] = intended[is_told], seconds[is_told]
+    return parts_of(requests, samples, spans, endpoints=scenario.endpoints)
 
 
 def requests_of(workload: Workload, result: LoadResult) -> Requests:
@@ -97,6 +114,8 @@ def _stages(
     for stage in scenario.metrics.table.stages:
         if stage.source == "profiler":
             histogram = _service_stage(result, stage.told_as)
+            if histogram is None and stage.name == "query":
+                histogram = LatencyHistogram.of(query_seconds(rows, after_ns=after_ns))
         elif stage.source == "request":
             histogram = LatencyHistogram.of(_told(of_request[stage.name][is_measured]))
         else:
@@ -105,6 +124,32 @@ def _stages(
         if histogram is not None and histogram.count:
             stages[stage.name] = histogram
     return stages
+
+
+def query_seconds(rows: Rows, *, after_ns: float) -> NDArray[np.float64]:
+    """Return how long each query took by Server-Timing: l3 and, where it is sent, its l3wait.
+
+    The n-th wait of an answer is that of its n-th query.
+    """
+    positions, taken = rows.samples["l3"]
+    waiting, waits = rows.samples["l3wait"]
+    taken = taken.copy()
+    if waits.size:
+        width = 1 + max(positions.size, waits.size)
+        query = positions * width + _number_in_answer(positions)
+        wait = waiting * width + _number_in_answer(waiting)
+        _, of_query, of_wait = np.intersect1d(query, wait, return_indices=True)
+        taken[of_query] += waits[of_wait]
+    return taken[(rows.intended_ns >= after_ns)[positions]]
+
+
+def _number_in_answer(positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return how many samples of its answer stand before each sample."""
+    order = np.argsort(positions, kind="stable")
+    ordered = positions[order]
+    number = np.empty(positions.size, dtype=np.int64)
+    number[order] = np.arange(positions.size) - np.searchsorted(ordered, ordered)
+    return number
 
 
 def _told(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -206,14 +251,31 @@ def _notes(workload: Workload, result: LoadResult, *, clean: bool) -> tuple[str,
         notes.append("clean start: fresh service processes")
     else:
         notes.append(f"clean start: {result.audit['clean_start']}")
+    notes += header_notes(result.audit.get("headers", {}))
     if any(snapshot is None for snapshot in result.after):
-        notes.append(
-            "no statistics of the service: query and queue times, memory and the process's share "
-            "of CPU time cannot be seen"
-        )
+        notes += _without_statistics(result.rows)
     elif any(snapshot is None for snapshot in result.before):
         notes.append("the service's statistics at the end of the warm-up are missing")
     return tuple(notes)
+
+
+def _without_statistics(rows: Rows) -> list[str]:
+    samples = {stage: rows.samples[stage][0].size for stage in ("l3", "l3wait")}
+    if not samples["l3"]:
+        return [
+            "no statistics of the service: query and queue times, memory and the process's share "
+            "of CPU time cannot be seen"
+        ]
+    waiting = (
+        "l3 and l3wait together"
+        if samples["l3wait"]
+        else "l3, taken to include waiting, as no l3wait is sent"
+    )
+    return [
+        f"{BEGINNING}query times are from Server-Timing: {waiting}",
+        "no statistics of the service: queue times, memory and the process's share of CPU time "
+        "cannot be seen",
+    ]
 
 
 def summary(latencies: Mapping[str, LatencyHistogram]) -> list[str]:

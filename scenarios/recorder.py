@@ -7,6 +7,7 @@ import math
 from array import array
 from collections import deque
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,12 @@ from numpy.typing import NDArray
 from core.scenario.checks import Checks
 from core.scenario.scenario import Scenario
 from core.scenario.statuses import expected_statuses
-from core.wire import parse_cache_status, parse_server_timing
+from scenarios.cache_status import Remark, tell, without_keys
+from scenarios.cdn_headers import cdn_outcome
+from scenarios.header_notes import HeaderCount
 from scenarios.rendering import Request
 from scenarios.result import Kind, Rows
+from scenarios.server_timing import parse_server_timing
 
 RECENT = 2000
 _CACHE_BOUND = 4096
@@ -34,8 +38,13 @@ class Recorder:
         self._has_body = [target.method != "HEAD" for target in targets]
         self._checks = [Checks(target.checks) if target.checks else None for target in targets]
         self._names = [table.read_names[name] for name in table.names]
+        self._primary = [endpoint.primary_read for endpoint in table]
         self._width = table.read_width
-        self._parsed: dict[tuple[int, str], array[int]] = {}
+        self._tiers = scenario.caches
+        # A foreign service may put an id into the header: the values in use are remembered.
+        self._codes = lru_cache(maxsize=_CACHE_BOUND)(self._read)
+        self._weak_codes = lru_cache(maxsize=_CACHE_BOUND)(self._read_weakly)
+        self.headers = HeaderCount()
         self._index, self._intended_ns = array("q"), array("q")
         self._endpoint, self._subject, self._host = array("B"), array("I"), array("H")
         self._lag, self._latency = array("d"), array("d")
@@ -99,14 +108,27 @@ class Recorder:
         body: bytes,
         cache_status: str,
         server_timing: str,
+        cdn_header: tuple[str, str] | None = None,
     ) -> Kind:
-        """Note the answer to the request at *position* and return how it is judged."""
+        """Note the answer to the request at *position* and return how it is judged.
+
+        cdn_header: name and value of a header that stands in for a missing Cache-Status.
+        """
         endpoint = self._endpoint[position]
         self._status[position] = status
+        self.headers.answers += 1
         if cache_status:
-            reads = self._parsed.get((endpoint, cache_status))
-            if reads is None:
-                reads = self._codes(endpoint, cache_status)
+            if '"' in cache_status:
+                cache_status = without_keys(cache_status, self._names[endpoint])
+            reads, remarks = self._codes(endpoint, cache_status)
+            self.headers.cache_status += 1
+            if remarks:
+                self.headers.note(remarks)
+            start = position * self._width
+            self._reads[start : start + self._width] = reads
+        elif cdn_header is not None:
+            reads, is_read = self._weak_codes(endpoint, *cdn_header)
+            self.headers.note_weak(cdn_header[0], is_read=is_read)
             start = position * self._width
             self._reads[start : start + self._width] = reads
         if server_timing:
@@ -135,13 +157,22 @@ class Recorder:
         checks = self._checks[self._endpoint[position]]
         return "" if checks is None else checks.names[self._status[position] - 1]
 
-    def _codes(self, endpoint: int, value: str) -> array[int]:
-        codes = parse_cache_status(value, self._names[endpoint])
-        reads = array("B", codes + [0] * (self._width - len(codes)))
-        # A foreign service may put an id into the header: no more than so many are kept.
-        if len(self._parsed) < _CACHE_BOUND:
-            self._parsed[endpoint, value] = reads
-        return reads
+    def _read(self, endpoint: int, value: str) -> tuple[array[int], tuple[Remark, ...]]:
+        told = tell(
+            value,
+            self._names[endpoint],
+            primary=self._primary[endpoint],
+            tiers=self._tiers,
+            width=self._width,
+        )
+        return self._row(told.codes), told.remarks
+
+    def _read_weakly(self, endpoint: int, header: str, value: str) -> tuple[array[int], bool]:
+        code = cdn_outcome(header, value, self._tiers)
+        return self._row((*(0,) * self._primary[endpoint], code)), code != 0
+
+    def _row(self, codes: tuple[int, ...]) -> array[int]:
+        return array("B", codes + (0,) * (self._width - len(codes)))
 
     def _note_timing(self, position: int, value: str) -> None:
         for name, seconds in parse_server_timing(value):

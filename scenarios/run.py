@@ -208,6 +208,7 @@ class LoadRun:
             "speed": self._probe.facts(),
             "clean_start": self._clean_start,
             "lag_limit": self.plan.lag_limit,
+            "headers": self.recorder.headers.facts(),
         }
         # What an interruption takes from its user has not failed, it is cut off.
         withdrawn = () if self.interrupted else self.arrivals.withdrawn

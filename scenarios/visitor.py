@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
 from time import perf_counter
 from typing import Any, ClassVar
 
@@ -16,6 +17,7 @@ from locust.exception import CatchResponseError
 from core.metrics.failures import reason_text
 from scenarios.answer import AnswerTooLarge, BoundedResponse
 from scenarios.arrivals import Arrival
+from scenarios.cdn_headers import cdn_header
 from scenarios.diagnosis import UNREADABLE, kind_of
 from scenarios.result import Kind
 from scenarios.run import LoadRun
@@ -129,14 +131,16 @@ class Visitor(FastHttpUser):
             recorder.fail(position, kind)
             return kind
         headers = response.headers
+        cache_status = _field(headers, "cache-status")
         return recorder.answer(
             position,
             latency,
             status=response.status_code,
             content_type=_field(headers, "content-type"),
             body=response.content,
-            cache_status=_field(headers, "cache-status"),
+            cache_status=cache_status,
             server_timing=_field(headers, "server-timing"),
+            cdn_header=None if cache_status else cdn_header(partial(_field, headers)),
         )
 
     def _report(self, method: str, endpoint: int, latency: float, reason: str) -> None:

@@ -87,7 +87,12 @@ def why(scenario: Scenario, kpi: Kpi) -> str:
             return f"endpoints.{series}.weight is 0"
         if unknown := scenario.endpoints[series].unknown:
             return f"its {unknown} are not stated"
-        return f"no {series} request arrived after the warm-up"
+        return f"no {series} request arrived {_where(kpi)}"
     if kpi.metric.function == "ratio":
         return "nothing was counted" if series == "error" else "no cache was read"
-    return f"nothing of {series} took place after the warm-up"
+    return f"nothing of {series} took place {_where(kpi)}"
+
+
+def _where(kpi: Kpi) -> str:
+    part = kpi.metric.part
+    return "after the warm-up" if part is None else f"in {part.name}"

@@ -41,6 +41,16 @@ class Ratio:
         if not (self.counted and self.of):
             raise ValueError(f"ratio {self.name} needs counts: name some in counted and in of")
 
+    @property
+    def has_reads(self) -> bool:
+        """Whether it depends on cache reads."""
+        return any(count.partition(".")[0] == "reads" for count in (*self.counted, *self.of))
+
+    @property
+    def is_of_requests(self) -> bool:
+        """Whether each request tells it, so that a part of a run has it, too."""
+        return all(count in COUNTS for count in (*self.counted, *self.of))
+
 
 _HITS = ("reads.l1", "reads.l2")
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from core.metrics.kpi import Kpi, Metric, Outcome, Verdict, judge, overall
+from core.metrics.ratio import Ratio
 from core.metrics.record import RunRecord
 
 
@@ -14,7 +15,8 @@ from core.metrics.record import RunRecord
 class ComparisonRow:
     """One KPI, as predicted and as measured; None where a run has no such side.
 
-    error is predicted/measured - 1, for ratios the difference; None where either is missing.
+    error is predicted/measured - 1, for ratios the difference; None where either is missing or
+    they mean different things (`incomparable`).
     """
 
     kpi: Kpi
@@ -57,28 +59,69 @@ def relative_error(metric: Metric, predicted: float | None, measured: float | No
     return predicted / measured - 1
 
 
+def incomparable(metric: Metric, predicted: RunRecord, measured: RunRecord) -> str | None:
+    """Return why *metric* means another thing on either side, None if it means the same."""
+    if isinstance(metric.what, Ratio) and metric.what.has_reads:
+        sides = ((predicted, measured, "prediction"), (measured, predicted, "measurement"))
+        for side, other, name in sides:
+            if lacking := sorted(set(other.reads) - set(side.reads)):
+                reads = "read" if len(lacking) == 1 else "reads"
+                return f"the {name} has no cache {reads} {', '.join(lacking)}"
+    if metric.series == "l3" and ("l3wait" in predicted.stages) != ("l3wait" in measured.stages):
+        name = "measurement" if "l3wait" in predicted.stages else "prediction"
+        return f"without l3wait the {name}'s l3 may hold waiting, which the other side leaves out"
+    return None
+
+
+def not_compared(
+    metrics: Iterable[Metric], predicted: RunRecord | None, measured: RunRecord | None
+) -> list[str]:
+    """Return a line for each of *metrics* that both sides have and that cannot be compared."""
+    if predicted is None or measured is None:
+        return []
+    return [
+        f"Not compared: {metric.name}: {reason}."
+        for metric in metrics
+        if predicted.metric(metric) is not None
+        and measured.metric(metric) is not None
+        and (reason := incomparable(metric, predicted, measured)) is not None
+    ]
+
+
 def compare(
     kpis: Sequence[Kpi], predicted: RunRecord | None, measured: RunRecord | None
 ) -> list[ComparisonRow]:
     """Return one row per KPI with the verdict on either side.
 
-    Beside a measurement stands the one predicted run that has the same requests; alone, a
-    prediction is the mean over its replications.
+    Beside one measured run stands the one predicted run that has the same requests; alone, or
+    beside repeated measurements, a prediction is the mean over its replications. So are those.
     """
-    is_beside = measured is not None
+    is_beside = measured is not None and measured.runs == 1
     left = verdicts(predicted, kpis, one_run=is_beside) if predicted else [None] * len(kpis)
-    right = verdicts(measured, kpis, one_run=True) if measured else [None] * len(kpis)
+    right = verdicts(measured, kpis) if measured else [None] * len(kpis)
     return [
         ComparisonRow(
             kpi=kpi,
             predicted=p,
             measured=m,
-            error=relative_error(
-                kpi.metric, None if p is None else p.value, None if m is None else m.value
-            ),
+            error=_error(kpi.metric, predicted, measured, p, m),
         )
         for kpi, p, m in zip(kpis, left, right, strict=True)
     ]
+
+
+def _error(
+    metric: Metric,
+    predicted: RunRecord | None,
+    measured: RunRecord | None,
+    p: Verdict | None,
+    m: Verdict | None,
+) -> float | None:
+    if predicted is None or measured is None or p is None or m is None:
+        return None
+    if incomparable(metric, predicted, measured) is not None:
+        return None
+    return relative_error(metric, p.value, m.value)
 
 
 def outcome(rows: Sequence[ComparisonRow], required: Sequence[str] = ()) -> Outcome:

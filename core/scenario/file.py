@@ -6,6 +6,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from core.scenario.effects import check_effects
 from core.scenario.endpoint_tables import from_file, refuse_old_keys
 from core.scenario.fault_kinds import BUILT_IN, FaultKinds
 from core.scenario.faults import CONTEXT
+from core.scenario.kpis import with_kpis
 from core.scenario.pace import with_rate, with_rate_text
 from core.scenario.places import Place, file_place
 from core.scenario.places import shown as shown_place
@@ -42,6 +44,7 @@ def load_scenario(
     seed: int | None = None,
     rate: float | str | None = None,
     trace: Mapping[str, Any] | None = None,
+    kpis: Sequence[str] = (),
     endpoints: EndpointTable | None = None,
     fault_kinds: FaultKinds = BUILT_IN,
     on_notice: Callable[[str], None] | None = None,
@@ -49,7 +52,8 @@ def load_scenario(
     """Read the scenario at *path* and apply what the command line changes.
 
     *overrides* are "path=value" texts; *rate* is in requests/s, or a text as `with_rate_text` takes
-    it; *trace* replaces fields of the trace table; *endpoints* stand in for those of the CDP.
+    it; *trace* replaces fields of the trace table; *kpis* are added, or take the place of those of
+    their metrics, each as `kpi_of` reads it; *endpoints* stand in for those of the CDP.
     *fault_kinds* are those that a fault may be of, beside the ones of installed packages. Raise
     InputError, naming the file or the override, the field, the value and the remedy for every fault
     found, and for what has no effect in this run; on_notice is told what has none and was turned
@@ -76,10 +80,16 @@ def load_scenario(
             if value is not None:
                 table[name] = value
                 changed["trace", name] = f"{_TRACE_OPTIONS[name]} {value}"
-    scenario = parse_scenario(
-        data, source=str(path), changed=changed, fault_kinds=fault_kinds,
+    parse = partial(
+        parse_scenario, source=str(path), changed=changed, fault_kinds=fault_kinds,
         endpoints=endpoints or CDP,
     )  # fmt: skip
+    scenario = parse(data)
+    if kpis:
+        found, positions = with_kpis(scenario.kpis, kpis, scenario.metric_table)
+        data["kpis"] = [spec.model_dump() for spec in found]
+        changed |= {("kpis", position): option for position, option in positions.items()}
+        scenario = parse(data)
     if isinstance(rate, str):
         scenario = with_rate_text(scenario, rate)
     elif rate is not None:

@@ -22,8 +22,10 @@ from core.endpoint import PLACEHOLDERS
 from core.endpoints import CDP, EndpointTable
 from core.metrics.kpi import Kpi, parse_metric
 from core.metrics.metric_table import BUILT_IN, MetricTable
+from core.metrics.part import seconds_of
 from core.scenario.attribution import Attribution
 from core.scenario.by_endpoint import context_of
+from core.scenario.caches import Caches, default_caches
 from core.scenario.destination import Destination
 from core.scenario.fault_kinds import FaultKinds
 from core.scenario.faults import CONTEXT as FAULT_KINDS
@@ -102,6 +104,7 @@ class Scenario(Table):
     subjects: Annotated[dict[str, Subject], Field(exclude_if=_is_empty)] = Field(
         default_factory=dict
     )
+    caches: Caches = Field(default_factory=default_caches)
     trace: TraceSource = TraceSource()
     metrics: Annotated[OwnMetrics, Field(exclude_if=has_none)] = OwnMetrics()
     kpis: Annotated[tuple[KpiSpec, ...], Field(min_length=1)] = DEFAULT_KPIS
@@ -166,6 +169,11 @@ class Scenario(Table):
             raise ValueError(
                 f"traffic.stages last {staged:g}s, longer than the run ({self.total_time:g}s)"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _parts_are_within_the_run(self) -> Self:
+        _ = self.parts
         return self
 
     @model_validator(mode="after")
@@ -250,6 +258,25 @@ class Scenario(Table):
     def judged(self) -> tuple[Kpi, ...]:
         """Return the KPIs in the order of the file."""
         return tuple(spec.parsed(self.metric_table) for spec in self.kpis)
+
+    @property
+    def parts(self) -> dict[str, tuple[float, float]]:
+        """When the parts of the run that KPIs name begin and end, by name.
+
+        In seconds from the start of arrivals. Raise ValueError if one is not within the run.
+        """
+        found = {}
+        for position, kpi in enumerate(self.judged()):
+            part = kpi.metric.part
+            if part is None:
+                continue
+            try:
+                found[part.name] = seconds_of(
+                    part, stages=self.traffic.stages, warm_up=self.warm_up, total=self.total_time
+                )
+            except ValueError as error:
+                raise ValueError(f"kpis[{position}].metric {kpi.name}: {error}") from None
+        return found
 
     @cached_property
     def metric_table(self) -> MetricTable:

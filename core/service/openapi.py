@@ -98,7 +98,7 @@ _HEADERS: dict[str, Any] = {
         "schema": {"type": "string", "pattern": "total;dur="},
     },
     "Cache-Status": {
-        "description": "Who answered each cache read (RFC 9211), named by its key parameter.",
+        "description": "Who answered each cache read (RFC 9211), named by its parameter read.",
         "schema": {"type": "string", "pattern": "^L[12]; "},
     },
 }

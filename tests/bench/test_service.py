@@ -20,7 +20,7 @@ ROUTE: dict[str, Any] = {
     "path": "/journey/{id:path}",
     "method": "GET",
     "status": 200,
-    "headers": {"server-timing": "total;dur=1.0", "cache-status": "L1; hit; key=journey"},
+    "headers": {"server-timing": "total;dur=1.0", "cache-status": "L1; hit; read=journey"},
     "body": '{"user_id":"u1"}',
 }
 

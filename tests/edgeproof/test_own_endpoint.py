@@ -219,8 +219,8 @@ def test_two_services_of_one_process_have_each_the_endpoints_of_their_table(
             assert (await four.get("/journey/u1")).status_code == 200
             first, second = await five.get("/profile/u1"), await five.get("/profile/u1")
             assert first.json() == {"user_id": "u1", "segment": "returning"}
-            assert "fwd=uri-miss; key=profile" in first.headers["Cache-Status"]
-            assert second.headers["Cache-Status"] == "L1; hit; key=profile"
+            assert "fwd=uri-miss; read=profile" in first.headers["Cache-Status"]
+            assert second.headers["Cache-Status"] == "L1; hit; read=profile"
             absent = await five.get("/profile/nobody")
             assert absent.status_code == 404
             assert absent.json()["error"]["code"] == "no_profile"

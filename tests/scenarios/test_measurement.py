@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from core.metrics.histogram import LatencyHistogram
 from core.metrics.kpi import parse_metric
 from core.metrics.record import RunRecord
 from core.scenario.workload import Workload, generate_workload
+from core.wire import L1_HIT
 from scenarios.audit import inversions, largest_displacement
 from scenarios.measurement import measure, reason_lines, requests_of, summary
 from scenarios.result import Kind, LoadResult, Rows, Snapshot
@@ -212,6 +214,60 @@ def test_unseen_stages_are_not_measured(workload: Workload) -> None:
     assert any("no statistics" in note for note in record.notes)
 
 
+def timed(workload: Workload, **stages: tuple[list[int], list[float]]) -> LoadResult:
+    """Return a load whose answers timed *stages*: positions of the rows, and seconds."""
+    rows = all_answered(workload)
+    samples = {
+        **rows.samples,
+        **{
+            name: (np.array(positions, dtype=np.int64), np.array(seconds))
+            for name, (positions, seconds) in stages.items()
+        },
+    }
+    return load_result(replace(rows, samples=samples), planned=len(workload))
+
+
+@pytest.mark.parametrize(
+    ("wait", "seconds", "note"),
+    [
+        (([], []), [0.003, 0.004, 0.006], "l3, taken to include waiting, as no l3wait is sent"),
+        # Answers come in any order, and the second query of the first one waited for nothing.
+        (([900, 901], [0.1, 0.2]), [0.004, 0.103, 0.206], "l3 and l3wait together"),
+    ],
+)
+def test_query_times_come_from_server_timing_where_no_statistics_are(
+    workload: Workload, wait: tuple[list[int], list[float]], seconds: list[float], note: str
+) -> None:
+    # The first row lies in the warm-up.
+    l3 = ([901, 0, 900, 900], [0.006, 9.0, 0.003, 0.004])
+    record = recorded(timed(workload, l3=l3, l3wait=wait), workload)
+    assert record.stages["query"].count == 3
+    assert sorted(seconds) == pytest.approx(seconds)
+    worst = record.metric(parse_metric("max(query)"))
+    assert worst == pytest.approx(seconds[-1])
+    assert record.stages["query"].mean == pytest.approx(sum(seconds) / 3)
+    assert f"headers: query times are from Server-Timing: {note}" in record.notes
+
+
+def test_statistics_of_the_service_tell_query_times_better(workload: Workload) -> None:
+    result = timed(workload, l3=([900], [0.5]))
+    result = replace(result, before=(snapshot([]),), after=(snapshot([0.002]),))
+    record = recorded(result, workload)
+    assert record.metric(parse_metric("max(query)")) == pytest.approx(0.002)
+    assert not any("Server-Timing" in note for note in record.notes)
+
+
+def test_reads_that_an_endpoint_does_not_describe_are_counted_by_endpoint(
+    workload: Workload,
+) -> None:
+    reads = np.zeros((len(workload), 2), dtype=np.uint8)
+    reads[:, 1] = L1_HIT
+    record = recorded(load_result(all_answered(workload, reads=reads), planned=1), workload)
+    assert sorted(record.reads) == [
+        "attribution (unnamed)", "channels (unnamed)", "journey (unnamed)", "lookup",
+    ]  # fmt: skip
+
+
 def some_failed(workload: Workload, *kinds: Kind) -> Rows:
     """Return rows of which the last ones ended as *kinds*, the last first."""
     kind = np.full(len(workload), Kind.ANSWERED, dtype=np.uint8)
@@ -312,3 +368,22 @@ def test_displacement_is_counted_among_the_sent(workload: Workload) -> None:
 def test_summary_shows_a_failed_maximum_as_infinite() -> None:
     lines = summary({"track": LatencyHistogram.of(np.array([1e-7] * 30 + [math.inf]))})
     assert lines[1].split() == ["track", "31", "1", "0.00", "0.00", "∞", "∞"]
+
+
+def test_a_part_of_a_load_is_judged_by_itself() -> None:
+    scenario = small_scenario(
+        rate=2000,
+        kpis=[
+            {"metric": f"{what}, 0.5s..1s)", "target": "< 1s", "alert": "> 2s"}
+            for what in ("p95(track", "p50(l2", "max(total")
+        ],
+    )
+    workload = generate_workload(scenario)
+    late = workload.intended >= 0.5
+    times = np.where(late, 0.2, 0.005)
+    rows = all_answered(workload, latency=times, total=times / 2)
+    rows.samples["l2"] = (np.arange(len(workload)), times / 4)  # type: ignore[index]
+    record, _ = measure(scenario, workload, load_result(rows, planned=len(workload)))
+    figures = [record.metric(kpi.metric) for kpi in scenario.judged()]
+    assert figures == [pytest.approx(value, rel=0.003) for value in (0.2, 0.05, 0.1)]
+    assert record.parts["0.5s..1s"].latencies["track"].count < record.latencies["track"].count

@@ -30,6 +30,7 @@ from core.metrics.record import (
     endpoint_latencies,
     read_record,
     window_columns,
+    without_reads,
     write_record,
 )
 from core.texts import read_json
@@ -442,3 +443,18 @@ def test_equal_requests_give_equal_files_that_read_back(tmp_path: Path) -> None:
         for name in Requests.__dataclass_fields__:
             np.testing.assert_array_equal(columns[name], getattr(requests, name))
             assert columns[name].dtype == getattr(requests, name).dtype
+
+
+def test_record_without_some_reads_is_that_of_requests_that_never_made_them() -> None:
+    requests = draw_requests(3, 300)
+    record = draw_record(3)
+    kept, left = without_reads(record, requests, ["config", "channels"])
+    assert sorted(kept.reads) == ["attribution", "journey", "lookup"]
+    assert kept.reads == count_reads(left, after=2.0)
+    assert kept.windows == window_columns(left, after=2.0, duration=8.0)
+    assert sum(kept.windows.l1) < sum(record.windows.l1)
+    assert kept.latencies == record.latencies
+    assert not left.reads[left.endpoint == 0, 0].any()
+    assert left.reads[left.endpoint == 0, 1].tolist() == (
+        requests.reads[requests.endpoint == 0, 1].tolist()
+    )

@@ -12,9 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.metrics.histogram import LatencyHistogram
-from core.metrics.kpi import Outcome, Verdict, judge, parse_kpi, parse_metric
+from core.metrics.kpi import Metric, Outcome, Verdict, judge, parse_kpi, parse_metric
+from core.metrics.ratio import Ratio
 from core.metrics.record import Audit, RunRecord, Windows
-from core.metrics.verdict import ComparisonRow, compare, outcome, relative_error, verdicts
+from core.metrics.verdict import (
+    ComparisonRow,
+    compare,
+    incomparable,
+    not_compared,
+    outcome,
+    relative_error,
+    verdicts,
+)
 
 KPIS = (
     parse_kpi("p95_track", "< 100ms", "> 200ms"),
@@ -96,12 +105,18 @@ def test_a_figure_lies_in_its_interval_and_never_passes_where_it_misses(
 def test_beside_a_measurement_stands_one_run_without_the_interval_of_others() -> None:
     others = tuple({"p95_track": value} for value in (0.3, 0.31, 0.32))
     predicted = record(0.05, 96, replications=others)
-    (alone, *_), (beside, *_) = compare(KPIS, predicted, None), compare(KPIS, predicted, predicted)
+    measured = record(0.05, 96)
+    (alone, *_), (beside, *_) = compare(KPIS, predicted, None), compare(KPIS, predicted, measured)
     assert alone.predicted is not None
     assert beside.predicted is not None
     assert alone.predicted.value == pytest.approx((0.05 + 0.93) / 4, rel=0.01)
     assert alone.predicted.interval is not None
     assert (beside.predicted.runs, beside.predicted.interval) == (1, None)
+    repeated = record(0.05, 96, replications=others)
+    (of_means, *_) = compare(KPIS, predicted, repeated)
+    assert of_means.predicted == alone.predicted
+    assert of_means.measured is not None
+    assert (of_means.measured.runs, of_means.measured.interval) == (4, alone.predicted.interval)
     assert beside.predicted.value == pytest.approx(0.05, rel=0.01)
     assert beside.error == 0
 
@@ -189,3 +204,43 @@ def test_nothing_at_all_is_not_measured() -> None:
     empty = ComparisonRow(kpi=KPIS[0], predicted=None, measured=None, error=None)
     assert outcome([empty]) is Outcome.NOT_MEASURED
     assert outcome([]) is Outcome.NOT_MEASURED
+
+
+def test_ratios_of_different_reads_are_not_compared() -> None:
+    predicted, measured = record(0.05, 90), record(0.05, 60)
+    assert compare(KPIS, predicted, measured)[1].error == pytest.approx(0.3)
+    more = replace(measured, reads={**measured.reads, "journey": {"l1": 5}})
+    row = compare(KPIS, predicted, more)[1]
+    assert row.error is None
+    assert row.measured is not None
+    assert row.measured.value == pytest.approx(65 / 105)
+    metrics = [kpi.metric for kpi in KPIS]
+    assert not_compared(metrics, predicted, more) == [
+        "Not compared: hit_ratio: the prediction has no cache read journey."
+    ]
+    assert not_compared(metrics, more, predicted) == [
+        "Not compared: hit_ratio: the measurement has no cache read journey."
+    ]
+    assert not_compared(metrics, predicted, measured) == []
+    assert not_compared(metrics, predicted, None) == []
+
+
+@pytest.mark.parametrize("text", ["ratio(l1)", "ratio(miss)", "p95(l3)", "mean(l3)"])
+def test_metric_that_leaves_something_out_on_one_side_is_not_compared(text: str) -> None:
+    times = LatencyHistogram.of(np.array([0.01]))
+    predicted = record(0.05, 90, stages={"l3": times, "l3wait": times})
+    measured = record(0.05, 60, stages={"l3": times}, reads={"journey": {"l1": 5}})
+    metric = parse_metric(text)
+    assert incomparable(metric, predicted, predicted) is None
+    assert incomparable(metric, predicted, measured) is not None
+    assert incomparable(parse_metric("error_ratio"), predicted, measured) is None
+    (line,) = not_compared([metric], predicted, measured)
+    assert line.startswith(f"Not compared: {metric.name}: ")
+
+
+def test_ratio_that_counts_no_cache_reads_is_compared_whatever_reads_there_are() -> None:
+    predicted, measured = record(0.05, 90), record(0.05, 60, reads={"journey": {"l1": 5}})
+    for counted, is_comparable in (("counters.lost", True), ("reads.collapsed", False)):
+        own = Ratio(name="own", title="own", counted=(counted,), of=("requests",))
+        found = incomparable(Metric("ratio", "own", own), predicted, measured)
+        assert (found is None) == is_comparable

@@ -422,7 +422,7 @@ def altered(value: Any) -> list[Any]:
     if written := re.fullmatch(r"([\d.]+)([A-Za-z]+)", value):
         return [f"{float(written[1]) * 1.2:.6f}{written[2]}"]
     choices = ["warm", "zipf", "request", "await", "l3", "slow", "GET", "POST", "attribution"]
-    choices += ["strong", "refuse", "ignore unless all direct"]
+    choices += ["strong", "refuse", "ignore unless all direct", "none"]
     return [f"{value}x", *choices, "< 1ms", "> 3000s", "p50(track)"]
 
 

@@ -26,11 +26,11 @@ from tests.core.service.serving import (
     sources_of,
 )
 
-MISS = "L2; fwd=uri-miss; key={0}, L1; fwd=uri-miss; key={0}"
-L2_HIT = "L2; hit; key={0}, L1; fwd=uri-miss; key={0}"
-L1_HIT = "L1; hit; key={0}"
-L1_NEGATIVE = "L1; hit; detail=negative; key={0}"
-L2_NEGATIVE = "L2; hit; detail=negative; key={0}, L1; fwd=uri-miss; key={0}"
+MISS = "L2; fwd=uri-miss; read={0}, L1; fwd=uri-miss; read={0}"
+L2_HIT = "L2; hit; read={0}, L1; fwd=uri-miss; read={0}"
+L1_HIT = "L1; hit; read={0}"
+L1_NEGATIVE = "L1; hit; detail=negative; read={0}"
+L2_NEGATIVE = "L2; hit; detail=negative; read={0}, L1; fwd=uri-miss; read={0}"
 
 
 def status_of(answer: httpx.Response) -> str:

@@ -114,7 +114,7 @@ def test_error_of_a_store_is_answered_and_is_a_failed_request(
         start, body = await answered(endpoint)
         assert start["status"] == status
         headers = dict(start["headers"])
-        assert headers[b"cache-status"] == b"L1; hit; key=journey"
+        assert headers[b"cache-status"] == b"L1; hit; read=journey"
         assert headers[b"server-timing"].startswith(b"cpu;dur=")
         assert headers[b"content-length"] == b"%d" % len(body["body"])
 

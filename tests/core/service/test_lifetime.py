@@ -326,7 +326,7 @@ def test_fault_after_the_start_is_not_the_services_own(tmp_path: Path) -> None:
 
 # --- an L2 that goes away ----------------------------------------------------------------------
 
-BYPASS = "L2; fwd=bypass; detail=error; key={0}, L1; fwd=uri-miss; key={0}"
+BYPASS = "L2; fwd=bypass; detail=error; read={0}, L1; fwd=uri-miss; read={0}"
 
 
 @pytest.fixture
@@ -355,7 +355,7 @@ def test_reads_bypass_a_redis_that_was_killed(
             answer = visitor.get(f"/journey/u{user}")
             assert answer.status_code == 200
             assert answer.headers["Cache-Status"] == BYPASS.format("journey")
-        assert visitor.get("/journey/u2").headers["Cache-Status"] == "L1; hit; key=journey"
+        assert visitor.get("/journey/u2").headers["Cache-Status"] == "L1; hit; read=journey"
         before = visitor.counters()["conversions_processed"]
         sell(visitor, 1)
         visitor.await_processed(before + 1)

@@ -220,9 +220,9 @@ def test_hundred_reads_of_a_cold_key_load_it_once(visitor: Visitor) -> None:
     answers = asyncio.run(stampede())
     assert loads() == before + 1
     states = Counter(answer.headers["Cache-Status"] for answer in answers)
-    assert states.pop("L2; fwd=uri-miss; key=journey, L1; fwd=uri-miss; key=journey") == 1
+    assert states.pop("L2; fwd=uri-miss; read=journey, L1; fwd=uri-miss; read=journey") == 1
     assert set(states) <= {
-        "L1; fwd=uri-miss; collapsed; key=journey", "L1; hit; key=journey",
+        "L1; fwd=uri-miss; collapsed; read=journey", "L1; hit; read=journey",
     }  # fmt: skip
     assert len({answer.content for answer in answers}) == 1
 

@@ -14,14 +14,9 @@ import httpx
 import pytest
 
 from core.scenario.scenario import Scenario
-from core.wire import (
-    BYPASS,
-    COLLAPSED,
-    L2_HIT,
-    READ_OUTCOMES,
-    parse_cache_status,
-    parse_server_timing,
-)
+from core.wire import BYPASS, COLLAPSED, L2_HIT, READ_OUTCOMES
+from scenarios.cache_status import tell
+from scenarios.server_timing import parse_server_timing
 from tests.conftest import find_program, start_redis, stop
 from tests.core.service.serving import Tree, Visitor, neighbours, serving, small_scenario
 
@@ -108,7 +103,9 @@ class Load:
         user = f"u{number % USERS}"
         sent = monotonic()
         answer = await self._http.get(f"/journey/{user}")
-        (outcome,) = parse_cache_status(answer.headers.get("Cache-Status", ""), ["journey"])
+        value = answer.headers.get("Cache-Status", "")
+        told = tell(value, ["journey"], primary=0, tiers={"L1": "l1", "L2": "l2"}, width=1)
+        (outcome,) = told.codes
         is_right = answer.status_code == 200 and answer.json()["user_id"] == user
         stages = dict(parse_server_timing(answer.headers["Server-Timing"]))
         self.answers.append(

@@ -214,7 +214,7 @@ def test_invalidation_of_one_process_leaves_l2_and_the_others_alone(tmp_path: Pa
         assert problem(first.http.post(path, json=body), 401)
         answer = first.http.post(path, json=body, headers={"Authorization": f"Bearer {TOKEN}"})
         assert answer.json()["data"]["invalidated"] == {"l1": 1}
-        assert second.get("/journey/u1").headers["Cache-Status"] == "L1; hit; key=journey"
+        assert second.get("/journey/u1").headers["Cache-Status"] == "L1; hit; read=journey"
 
 
 @pytest.mark.parametrize(

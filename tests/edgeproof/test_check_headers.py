@@ -1,0 +1,140 @@
+"""Claims about `edgeproof check-headers`: its exit codes, and what it never shows."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from edgeproof.main import main
+
+GOOD = "Cache-Status: L1; hit; read=journey\r\nServer-Timing: total;dur=1\r\n"
+Asked = list[bytes]
+
+
+@contextmanager
+def answering(head: str | None, *, status: str = "200 OK") -> Iterator[tuple[str, Asked]]:
+    """Yield the URL of a service that answers one request with *head*, and what it was asked.
+
+    Without a head it never answers. The body that it promises does not come.
+    """
+    asked: Asked = []
+    is_over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            client, _ = listener.accept()
+            with client:
+                asked.append(client.recv(65_536))
+                if head is not None:
+                    text = f"HTTP/1.1 {status}\r\n{head}Content-Length: 100\r\n\r\n"
+                    client.sendall(text.encode("latin-1"))
+                is_over.wait(10)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/journey/u1", asked
+        finally:
+            is_over.set()
+            thread.join()
+
+
+def test_url_is_asked_once_with_the_headers_given(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STAGING_TOKEN", "s3cr3t-of-ours")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    option = "Authorization: Bearer ${STAGING_TOKEN}"
+    with answering(GOOD) as (url, asked):
+        assert main(["check-headers", f"{url}?key=hidden", "--header", option]) == 0
+    (request,) = asked
+    assert request.startswith(b"GET /journey/u1?key=hidden HTTP/1.1\r\n")
+    assert b"authorization: bearer s3cr3t-of-ours\r\n" in request.lower()
+    shown = capsys.readouterr()
+    assert shown.out.startswith(f"GET {url}?...: 200\n")
+    assert "s3cr3t" not in shown.out + shown.err
+    assert "hidden" not in shown.out + shown.err
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "problem"),
+    [
+        ("", "200 OK", "PROBLEM: missing, so that no hit ratio can be seen; send Cache-Status"),
+        (
+            GOOD,
+            "401 Unauthorized",
+            "the answer is a 401, not the endpoint's; give a token",
+        ),
+        (
+            GOOD,
+            "302 Found",
+            "the answer is a 302, not the endpoint's; ask for the address",
+        ),
+        ("Cache-Status: L1; hit; key=/é\r\n", "200 OK", "no structured field (RFC 9651)"),
+        ("Cache-Status: edge; hit\r\n", "200 OK", '[caches] with "edge" = "l2"'),
+    ],
+)
+def test_what_cannot_be_read_is_exit_code_1(
+    head: str, status: str, problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with answering(head, status=status) as (url, _):
+        assert main(["check-headers", url]) == 1
+    shown = capsys.readouterr().out
+    assert problem in shown
+    assert shown.splitlines()[-1].endswith(" cannot be read.")
+
+
+def test_scenario_names_the_tiers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "shop.toml"
+    file.write_text('name = "shop"\n[caches]\nedge = "l2"\n', encoding="utf-8")
+    head = "Cache-Status: edge; hit\r\nServer-Timing: total;dur=1\r\n"
+    with answering(head) as (url, _):
+        assert main(["check-headers", url, "--scenario", str(file), "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["readable"] is True
+    assert data["headers"][0]["read"] == [
+        "cache read without a name: hit in L2; it counts as the endpoint's main one"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["127.0.0.1:8787/a"], "not an http or https URL"),
+        (["ftp://127.0.0.1/a"], "not an http or https URL"),
+        (["http://[::1/"], "not a URL (Invalid IPv6 URL)"),
+        (["http://user:pw@127.0.0.1/"], "127.0.0.1: the URL holds credentials"),
+        (["http://127.0.0.1/", "-H", "no header"], "--header no header: not a header"),
+        (["http://127.0.0.1/", "-H", "A: ${UNSET_HERE}"], "the variable UNSET_HERE is not set"),
+        (["http://127.0.0.1/", "-H", "A: b\r\nC: d"], "more than printable ASCII"),
+        (["http://127.0.0.1/", "--timeout", "soon"], "--timeout: 'soon'"),
+        (["http://127.0.0.1/", "--timeout", "0s"], "--timeout 0s: give more than 0s"),
+        (["http://127.0.0.1/", "--scenario", "nowhere.toml"], "nowhere.toml"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check-headers", *arguments]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert said in shown.err
+    assert len(shown.err.splitlines()) == 1
+    assert "pw" not in shown.err
+
+
+def test_service_that_cannot_be_asked_is_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as bound:  # takes no connection
+        bound.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{bound.getsockname()[1]}/a"
+        assert main(["check-headers", url]) == 2
+    assert f"{url} cannot be asked (connection refused)" in capsys.readouterr().err
+    with answering(None) as (url, _):
+        assert main(["check-headers", url, "--timeout", "50ms"]) == 2
+    assert f"{url} gave no answer within 0.05 s" in capsys.readouterr().err
