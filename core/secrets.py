@@ -32,7 +32,7 @@ _FIELD = re.compile(
     rf"(?is)({_NAME}[\w-]*\\?[\"']?\s*[=:]\s*)"
     r"(?:(?P<mark>\\?(?:\"\"\"|'''|[\"'])).*?(?:(?<!\\)(?P=mark)|$)|[^\s\"',}&\\]+)"
 )
-_OPTION = re.compile(rf"(?i)^--(?:[\w-]+-)?{_NAME}$")
+_OPTION = re.compile(rf"(?i)^--(?:(?:[\w-]+-)?{_NAME}|token-command)$")
 _USER = re.compile(r"(\w[\w+.-]*://)[^/\s?#]*@")
 _QUERY = re.compile(r"([?&;][^=&;?\s#\"']*=)(?!\{)[^&;\s#\"'\\]+")
 _SCHEME = re.compile(r"(?i)\b(bearer|basic)(\s+)[\w.~+/=-]{6,}")

@@ -14,7 +14,7 @@ from core.attribution.bootstrap import Intervals
 from core.attribution.cells import guarded
 from core.files import write_whole
 from reports import compared as comparing
-from reports import failures, page, style
+from reports import failures, latencies, page, style
 from reports.change import change, drawn_rows
 from reports.compared import Compared
 from reports.credit import credit
@@ -101,12 +101,19 @@ def _csv(account: Account) -> str:
 def _json(report: Report) -> str:
     # The folder may be moved, and equal runs in two folders are equal: it calls itself ".".
     data = {
-        **summary(report.rows, outcome=report.outcome, out=".", invalid=report.invalid_reasons),
+        **summary(
+            report.rows,
+            outcome=report.outcome,
+            out=".",
+            invalid=report.invalid_reasons,
+            doubts=report.doubts,
+        ),
         "title": report.title,
         "sentence": report.sentence,
         "basis": report.basis,
         "model_verdict": report.model_verdict,
         **failures.data(report.predicted, report.measured),
+        **latencies.data(report.predicted, report.measured),
         **({} if report.plan is None else {"plan": report.plan.to_json()}),
         "facts": [{"label": label, "value": value} for label, value in report.facts],
         "notes": report.all_notes,

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.endpoints import CDP
-from core.metrics.failures import CAUSES, Cause, Failure, counted
+from core.metrics.failures import CAUSES, Cause, Example, Failure, counted
 from core.metrics.histogram import LatencyHistogram
 from core.metrics.part import PartOfRun
 from core.metrics.record import (
@@ -27,6 +28,8 @@ from core.scenario.file import scenario_data, scenario_hash
 from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
 from scenarios.audit import audit_of
+from scenarios.doubts import doubt_of
+from scenarios.flaws import Flaw
 from scenarios.header_notes import BEGINNING, header_notes
 from scenarios.result import Kind, LoadResult, Rows
 
@@ -47,6 +50,8 @@ def measure(
     requests = requests_of(workload, result)
     reads = count_reads(requests, after=after, endpoints=endpoints)
     counters = _counters(result)
+    audit, flaws = audit_of(workload, result, warm_up=after)
+    cpu = cpu_seconds(result, after_ns=after * 1e9)
     record = RunRecord(
         engine="load",
         scenario=scenario_data(scenario),
@@ -56,7 +61,7 @@ def measure(
         planned=len(workload),
         duration=scenario.duration,
         latencies=endpoint_latencies(requests, after=after, endpoints=endpoints),
-        stages=_stages(scenario, result, after_ns=after * 1e9),
+        stages=_stages(scenario, result, cpu, after_ns=after * 1e9),
         reads=reads,
         memory_peak=_memory_peak(scenario, result),
         windows=window_columns(requests, after=after, duration=scenario.duration),
@@ -65,23 +70,40 @@ def measure(
             workload, result, after=after, endpoints=endpoints.names, checks=scenario.targets.checks
         ),
         notes=_notes(workload, result, clean=clean) + delivery_notes(counters),
-        audit=audit_of(workload, result, warm_up=after),
-        parts=_parts(scenario, result, requests),
+        audit=audit,
+        parts=_parts(scenario, workload, result, requests, flaws, cpu=cpu),
+        doubt=doubt_of(workload, result, flaws, scenario=scenario, cpu=cpu),
     )
     return record, requests
 
 
-def _parts(scenario: Scenario, result: LoadResult, requests: Requests) -> dict[str, PartOfRun]:
+def _parts(
+    scenario: Scenario,
+    workload: Workload,
+    result: LoadResult,
+    requests: Requests,
+    flaws: Collection[Flaw],
+    *,
+    cpu: NDArray[np.float64],
+) -> dict[str, PartOfRun]:
     spans = scenario.parts
     if not spans:
         return {}
     rows, intended = result.rows, result.rows.intended_ns / 1e9
-    cpu = cpu_seconds(result, after_ns=scenario.warm_up * 1e9)
     samples = {name: (intended[at], seconds) for name, (at, seconds) in rows.samples.items()}
     for name, seconds in (("total", rows.total), ("cpu", cpu)):
         is_told = ~np.isnan(seconds)
         samples[name] = intended[is_told], seconds[is_told]
-    return parts_of(requests, samples, spans, endpoints=scenario.endpoints)
+    found = parts_of(requests, samples, spans, endpoints=scenario.endpoints)
+    return {
+        name: replace(
+            part,
+            doubt=doubt_of(
+                workload, result, flaws, scenario=scenario, cpu=cpu, span=(part.start, part.end)
+            ),
+        )
+        for name, part in found.items()
+    }
 
 
 def requests_of(workload: Workload, result: LoadResult) -> Requests:
@@ -106,11 +128,11 @@ def requests_of(workload: Workload, result: LoadResult) -> Requests:
 
 
 def _stages(
-    scenario: Scenario, result: LoadResult, *, after_ns: float
+    scenario: Scenario, result: LoadResult, cpu: NDArray[np.float64], *, after_ns: float
 ) -> dict[str, LatencyHistogram]:
     rows, stages = result.rows, {}
     is_measured = rows.intended_ns >= after_ns
-    of_request = {"total": rows.total, "cpu": cpu_seconds(result, after_ns=after_ns)}
+    of_request = {"total": rows.total, "cpu": cpu}
     for stage in scenario.metrics.table.stages:
         if stage.source == "profiler":
             histogram = _service_stage(result, stage.told_as)
@@ -231,10 +253,12 @@ def failures(
     codes = np.zeros(max(Kind) + 1, dtype=np.uint8)
     for kind, code in _CODES.items():
         codes[kind] = code
-    kinds, dropped = rows.kind[is_failed], rows.dropped
+    kinds = rows.kind[is_failed]
+    dropped = np.concatenate((np.setdiff1d(rows.dropped, rows.held), rows.held))
     statuses = np.where(np.isin(kinds, (Kind.STATUS, Kind.CHECK)), rows.status[is_failed], 0)
     of_dropped = np.full(dropped.size, CAUSES.index(Cause.DROPPED), dtype=np.uint8)
-    return counted(
+    of_dropped[dropped.size - rows.held.size :] = CAUSES.index(Cause.HELD)
+    found = counted(
         endpoint=np.concatenate((rows.endpoint[is_failed], workload.endpoint[dropped])),
         cause=np.concatenate((codes[kinds], of_dropped)),
         status=np.concatenate((statuses, np.zeros(dropped.size))).astype(np.uint16),
@@ -242,6 +266,18 @@ def failures(
         after=after,
         endpoints=endpoints,
         checks=checks,
+    )
+    examples = {
+        (each["endpoint"], each["cause"], each["of_status"], each.get("check")): Example(
+            **each["example"]
+        )
+        for each in result.audit.get("examples", ())
+    }
+    return tuple(
+        replace(
+            each, example=examples.get((each.endpoint, each.cause.value, each.status, each.check))
+        )
+        for each in found
     )
 
 
@@ -304,4 +340,6 @@ def reason_lines(
         first = "" if failure.first is None else f"{failure.first:.2f} s"
         counts = f"{failure.count:>10,}{failure.in_warm_up:>8,}"
         lines.append(f"{failure.endpoint:<14}{counts}{first:>10}  {text}")
+        if failure.example is not None:
+            lines.append(f"{'':<14}e.g. {failure.example.line}")
     return lines

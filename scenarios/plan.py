@@ -16,9 +16,11 @@ from core.scenario.file import parse_scenario, scenario_data
 from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
 from core.texts import read_json
+from scenarios.connections import checked_connections, needed_connections
 from scenarios.hosts import MAX_DURATION, MAX_RATE, check_bounds, checked_hosts, peak_rate
 from scenarios.rendering import compiled
 from scenarios.routing import Routing
+from scenarios.transport import Transport
 
 PLAN_VERSION = 1
 PLAN_FILE = "plan.json"
@@ -33,10 +35,13 @@ _COLUMNS = ("intended_ns", "endpoint", "subject", "isolate", "profile_bytes")
 class LoadPlan:
     """One load: the rows, where they go, and what bounds them.
 
-    run_id: prefix of event and conversion ids, outside the compared hash. pool_size: connections.
+    run_id: prefix of event and conversion ids, outside the compared hash. pool_size: users that
+    wait for arrivals at the start; the load adds users up to *connections* when a service is slow.
     timeout: seconds from the intended start after which any request has failed. lag_limit: seconds
-    of p99 lag that make the run INVALID. replication: which replication the workload is.
-    allowed_hosts: names that may be loaded besides this machine. machine: facts of the host.
+    from which a request is sent late. replication: which replication the workload is.
+    allowed_hosts: names that may be loaded besides this machine. preflight: one request an endpoint
+    is sent ahead. keep_going: a load whose requests all fail goes on. renews: whoever started the
+    load fetches tokens again when it is asked. machine: facts of the host.
     """
 
     scenario: Scenario
@@ -44,10 +49,15 @@ class LoadPlan:
     hosts: tuple[str, ...]
     run_id: str
     pool_size: int
+    connections: int
     timeout: float
     lag_limit: float
     replication: int = 0
     allowed_hosts: tuple[str, ...] = ()
+    transport: Transport = field(default_factory=Transport)
+    preflight: bool = False
+    keep_going: bool = True
+    renews: bool = False
     machine: Mapping[str, str | int] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
@@ -72,10 +82,15 @@ class LoadPlan:
             "hosts": list(self.hosts),
             "run_id": self.run_id,
             "pool_size": self.pool_size,
+            "connections": self.connections,
             "timeout": self.timeout,
             "lag_limit": self.lag_limit,
             "replication": self.replication,
             "allowed_hosts": list(self.allowed_hosts),
+            "transport": self.transport.to_json(),
+            "preflight": self.preflight,
+            "keep_going": self.keep_going,
+            "renews": self.renews,
             "machine": dict(self.machine),
         }
         (folder / PLAN_FILE).write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
@@ -100,18 +115,24 @@ class LoadPlan:
                 )
             if workload.identity() != told["identity"]:
                 raise ValueError("the rows are not those of the plan")
+            transport = Transport.from_json(data["transport"])
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}: not a load plan ({error}); write it anew") from None
         return cls(
             scenario=parse_scenario(data["scenario"], source=str(path)),
             workload=workload,
-            hosts=checked_hosts(data["hosts"], allowed=data["allowed_hosts"]),
+            hosts=checked_hosts(data["hosts"], allowed=data["allowed_hosts"], transport=transport),
             run_id=data["run_id"],
             pool_size=data["pool_size"],
+            connections=data["connections"],
             timeout=data["timeout"],
             lag_limit=data["lag_limit"],
             replication=data["replication"],
             allowed_hosts=tuple(data["allowed_hosts"]),
+            transport=transport,
+            preflight=data["preflight"],
+            keep_going=data["keep_going"],
+            renews=data["renews"],
             machine=data["machine"],
         )
 
@@ -123,7 +144,11 @@ def make_plan(
     *,
     run_id: str,
     allowed_hosts: Collection[str] = (),
-    pool_size: int | None = None,
+    transport: Transport | None = None,
+    preflight: bool = False,
+    keep_going: bool = True,
+    renews: bool = False,
+    connections: int | None = None,
     replication: int = 0,
     max_rate: float = MAX_RATE,
     max_duration: float = MAX_DURATION,
@@ -135,35 +160,40 @@ def make_plan(
     """
     if not _RUN_ID.fullmatch(run_id):
         raise InputError(f"run id {run_id[:80]!r}: use 1 to 64 letters, digits, - and _")
-    if pool_size is not None and not 1 <= pool_size <= 10_000:
-        raise InputError(f"a pool of {pool_size} connections; use 1 to 10000")
     check_bounds(scenario, workload, max_rate=max_rate, max_duration=max_duration)
-    urls = checked_hosts(hosts, allowed=allowed_hosts)
+    transport = transport or Transport()
+    urls = checked_hosts(hosts, allowed=allowed_hosts, transport=transport)
     Routing.of(scenario.topology, urls)
     compiled(scenario)
+    most = checked_connections(connections, needed_connections(scenario, workload))
     return LoadPlan(
         scenario=scenario,
         workload=workload,
         hosts=urls,
         run_id=run_id,
-        pool_size=default_pool_size(scenario, workload) if pool_size is None else pool_size,
+        pool_size=min(most, default_pool_size(scenario, workload)),
+        connections=most,
         timeout=scenario.longest_timeout,
         lag_limit=lag_limit(scenario),
         replication=replication,
         allowed_hosts=tuple(allowed_hosts),
+        transport=transport,
+        preflight=preflight,
+        keep_going=keep_going,
+        renews=renews,
         machine=description(),
     )
 
 
 def default_pool_size(scenario: Scenario, workload: Workload) -> int:
-    """Return how many connections hold the highest rate if answers take the timeout, or 2 s."""
+    """Return how many users wait at the start: the highest rate times the timeout, or 2 s."""
     smallest, largest = POOL_BOUNDS
     needed = peak_rate(scenario, workload) * min(scenario.longest_timeout, _POOL_SECONDS)
     return max(smallest, min(largest, round(needed)))
 
 
 def lag_limit(scenario: Scenario) -> float:
-    """Return the p99 lag in seconds above which a run is INVALID.
+    """Return the lag in seconds above which a request is sent late.
 
     The larger of 5 ms and 5 % of the tightest latency target of an endpoint.
     """

@@ -15,10 +15,10 @@ from sim.replications import record_of
 from sim.replications import replications as replicating
 
 REPLICATIONS = 10
-"""Runs of a simulation, the one with the scenario's own numbers among them."""
+"""Runs of a simulation, including the one with the scenario's own random numbers."""
 
 Progress = Callable[[str, float], None]
-"""What is being done, and which share of it is."""
+"""Called with the current phase and the share of it that is done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +38,10 @@ def simulate(
     jobs: int = 1,
     on_progress: Progress | None = None,
 ) -> Simulation:
-    """Return what *scenario* comes to: the run itself, and *replications* more beside it.
+    """Simulate *scenario*: the run itself and *replications* more; return the results.
 
-    prepared: the requests, where the caller has made them. calibration: fitted costs in place of
-    the scenario's committed ones. jobs: processes for the replications; the result does not
+    prepared: the requests, if the caller has made them. calibration: fitted costs that replace the
+    scenario's committed ones. jobs: processes for the replications; the result does not
     depend on it. Raise InputError if the requests cannot be made.
     """
     report = on_progress or _silent

@@ -32,10 +32,13 @@ class Cause(StrEnum):
     TRUNCATED = "truncated"
     CERTIFICATE = "certificate"
     TLS = "tls"
+    CLIENT_CERTIFICATE = "client_certificate"
+    HTTP2 = "http2"
     NAME = "name"
     UNREACHABLE = "unreachable"
     CONNECTION = "connection"
     DROPPED = "dropped"
+    HELD = "held"
     EXHAUSTED = "exhausted"
     UNSENDABLE = "unsendable"
     TOO_LARGE = "too_large"
@@ -68,10 +71,13 @@ _TEXTS = {
     Cause.TRUNCATED: "connection closed within the answer",
     Cause.CERTIFICATE: "certificate verify failed",
     Cause.TLS: "TLS handshake failed",
+    Cause.CLIENT_CERTIFICATE: "host wants another client certificate (--cert)",
+    Cause.HTTP2: "host speaks HTTP/2 only, the load HTTP/1.1",
     Cause.NAME: "host name not resolved",
     Cause.UNREACHABLE: "host or network unreachable",
     Cause.CONNECTION: "connection failed",
     Cause.DROPPED: "no free connection",
+    Cause.HELD: "no free connection: the service held all of them",
     Cause.EXHAUSTED: "generator out of sockets",
     Cause.UNSENDABLE: "request cannot be written as HTTP",
     Cause.TOO_LARGE: "answer too large (head over 256 kB or body over 16 MB)",
@@ -82,13 +88,36 @@ _TEXTS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """One failed request: method and path, the answer's status if there was one, and its text.
+
+    text: the first characters of the body, or what the client says of the connection; printable,
+    on one line, without secrets.
+    """
+
+    request: str
+    status: int | None
+    text: str
+
+    @property
+    def line(self) -> str:
+        """The request and what came of it, in one line."""
+        answer = " ".join(str(part) for part in (self.status, self.text) if part)
+        return f"{self.request} -> {answer or 'no answer'}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {"request": self.request, "status": self.status, "text": self.text}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """How many requests of *endpoint* failed for one reason.
 
     count: those intended after the warm-up, which the KPIs judge; in_warm_up: those before. status:
     the HTTP status of Cause.STATUS, else None. check: that of Cause.CHECK, as the scenario has it.
-    first: seconds from the start of the run to the
-    intended time of the first one, None where it was not recorded.
+    first: seconds from the start of the run to the intended time of the first one, None where it
+    was not recorded. example: one of them.
     """
 
     endpoint: str
@@ -98,6 +127,7 @@ class Failure:
     count: int
     in_warm_up: int = 0
     first: float | None
+    example: Example | None = None
 
     def text(self, timeout: float) -> str:
         """Return the reason in words; *timeout*: that of the scenario in seconds."""
@@ -106,12 +136,22 @@ class Failure:
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
         data = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return data if self.check is not None else {n: v for n, v in data.items() if n != "check"}
+        for name in ("check", "example"):
+            if data[name] is None:
+                del data[name]
+        return data if self.example is None else {**data, "example": self.example.to_json()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Return what `to_json` gave; KeyError, TypeError or ValueError if it is none."""
-        return cls(**{**data, "cause": Cause(data["cause"])})
+        example = data.get("example")
+        return cls(
+            **{
+                **data,
+                "cause": Cause(data["cause"]),
+                "example": None if example is None else Example(**example),
+            }
+        )
 
 
 def reason_text(
@@ -207,6 +247,7 @@ def _sums(failures: Iterable[Failure]) -> list[Failure]:
             count=known.count + failure.count,
             in_warm_up=known.in_warm_up + failure.in_warm_up,
             first=min(firsts, default=None),
+            example=known.example or failure.example,
         )
     return sorted(
         sums.values(),

@@ -253,7 +253,13 @@ class Scenario(Table):
     @property
     def longest_timeout(self) -> float:
         """Seconds after which a request of any endpoint has failed."""
-        return max(self.targets.timeouts.get(name, self.timeout) for name in self.endpoints.names)
+        return max(self.timeouts)
+
+    @property
+    def timeouts(self) -> tuple[float, ...]:
+        """Seconds after which a request of each endpoint has failed, in their order."""
+        own = self.targets.timeouts
+        return tuple(own.get(name, self.timeout) for name in self.endpoints.names)
 
     def judged(self) -> tuple[Kpi, ...]:
         """Return the KPIs in the order of the file."""

@@ -78,7 +78,8 @@ def test_failed_requests_give_code_1(start_service: StartService, scenario: Path
 def test_arrivals_that_find_no_connection_give_code_3(
     start_service: StartService, scenario: Path
 ) -> None:
-    done = locust(scenario, ["--host", start_service("hang"), "-u", "1"])
+    url = start_service("stall")
+    done = locust(scenario, ["--host", url, "-u", "1", "--connections", "1"])
     assert done.returncode == 3
     assert "INVALID" in done.stdout
     assert "were dropped" in done.stdout
@@ -87,6 +88,15 @@ def test_arrivals_that_find_no_connection_give_code_3(
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
+        (
+            [
+                "--host",
+                "http://127.0.0.1:1",
+                "--set",
+                "targets.track.headers.X=${NOT_SET_ANYWHERE}",
+            ],
+            "targets.track.headers.X: the environment variable NOT_SET_ANYWHERE is not set",
+        ),
         (["--host", "http://192.0.2.1"], "--i-am-allowed-to-load 192.0.2.1"),
         (["--host", "http://127.0.0.1:1", "--max-rate", "10"], "above the bound of 10"),
         (["--host", "http://127.0.0.1:1", "--max-duration", "0.5"], "above the bound of 0.5 s"),
