@@ -17,7 +17,7 @@ Method = str
 KeyedBy = Literal["subject", "site", "none"]
 """What an entry is about: the request's subject, the site of its event, or one entry for all."""
 
-STATED = "core.application.stated:STATED"
+STATED = "core.application.stated:stated"
 """The behaviour of an endpoint that its description alone defines: it does what that states."""
 
 PLACEHOLDERS: Mapping[Subject, tuple[str, ...]] = MappingProxyType(

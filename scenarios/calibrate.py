@@ -85,7 +85,7 @@ def calibration_workload(scenario: Scenario, *, rate: float = RATE) -> Workload:
         isolate=isolates(scenario, n),
         users=scenario.traffic.users,
         conversions=scenario.traffic.conversions,
-        ids=ids_of(scenario),
+        ids=ids_of(scenario.subjects, scenario.name),
         notes=("calibration: a low rate and a mix that changes every second",),
     )
 

@@ -71,10 +71,6 @@ def answers_of(
 
 
 def _behaviour(endpoint: Endpoint) -> Behaviour:
-    if endpoint.is_stated:
-        from core.application.stated import stated  # it makes behaviours itself
-
-        return stated(endpoint)
     module, _, name = endpoint.behaviour.partition(":")
     try:
         found = getattr(import_module(module), name)
@@ -83,6 +79,8 @@ def _behaviour(endpoint: Endpoint) -> Behaviour:
             f"endpoint {endpoint.name}: its behaviour {endpoint.behaviour} cannot be loaded "
             f"({error}); name a module that this process can import, and a Behaviour in it"
         ) from None
+    if endpoint.is_stated:
+        found = found(endpoint)  # the description alone says what it does
     if not isinstance(found, Behaviour):
         raise InputError(
             f"endpoint {endpoint.name}: {endpoint.behaviour} is a {type(found).__name__}; it has "

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
@@ -19,9 +19,6 @@ from core.errors import InputError
 from core.scenario.popularity import Popularity
 from core.scenario.table import Table
 from core.scenario.targets import PLACEHOLDERS
-
-if TYPE_CHECKING:
-    from core.scenario.scenario import Scenario
 
 MAX_IDS = 1_000_000
 MAX_ID_CHARS = 512
@@ -95,12 +92,15 @@ def _with_file(name: str, table: Mapping[str, Any], folder: Path, source: str) -
     return {**table, "ids": str(path), "count": len(ids), "sha256": digest}
 
 
-def ids_of(scenario: Scenario) -> dict[str, tuple[str, ...]]:
-    """Return the ids of each subject of *scenario* that has a file; InputError if it changed."""
+def ids_of(subjects: Mapping[str, Subject], source: str) -> dict[str, tuple[str, ...]]:
+    """Return the ids of each of *subjects* that has a file.
+
+    Raise InputError, naming *source*, for a file that has changed or cannot be used.
+    """
     found = {}
-    for name, subject in scenario.subjects.items():
+    for name, subject in subjects.items():
         if subject.ids is not None:
-            where = f"{scenario.name}: subjects.{name}.ids"
+            where = f"{source}: subjects.{name}.ids"
             ids, digest = read_ids(Path(subject.ids), name, subject.column, where)
             if subject.sha256 not in (None, digest):
                 raise InputError(f"{where}: {subject.ids} has changed meanwhile; start again")

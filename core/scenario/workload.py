@@ -103,7 +103,7 @@ def generate_workload(scenario: Scenario, *, replication: int = 0) -> Workload:
         isolate=isolates(scenario, n, replication=replication),
         users=traffic.users,
         conversions=traffic.conversions,
-        ids=ids_of(scenario),
+        ids=ids_of(scenario.subjects, scenario.name),
     )
 
 
