@@ -31,8 +31,8 @@ class Idle:
     """Something of a scenario that has no effect in this run.
 
     place: where it stands. text: why it has none, and the remedy. switch: the field that turns it
-    off; where the command line set that, it was meant so. is_replaced: a trace stands in for it,
-    which is no fault of the file.
+    off; where the command line set that, it was meant so. is_replaced: a trace stands in for it, or
+    the file turns it off beside it, which is no fault of the file.
     """
 
     place: Place
@@ -269,6 +269,7 @@ def _targets(scenario: Scenario) -> Iterator[Idle]:
                 text=f"has no effect: endpoints.{endpoint}.weight is 0; ask for the endpoint, or "
                 "leave it out",
                 switch=("traffic", "mix", endpoint),
+                is_replaced=True,  # the weight stands in the same table of the file
             )
 
 

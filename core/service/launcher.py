@@ -231,8 +231,8 @@ def running_service(
 
     Raise InputError for what `check_served` refuses, if a port is taken, another service runs on
     the folder, the URL means no store or there are more than MAX_WORKERS processes, EdgeproofError
-    with the last line of the log if the service does not start. Where others than this machine reach *host*, monitoring wants the
-    token.
+    with the last line of the log if the service does not start. Where others than this machine
+    reach *host*, monitoring wants the token.
 
     Its end lets requests in flight and the queue be finished; an exception that comes meanwhile
     (a second Ctrl-C) ends every process at once.

@@ -147,15 +147,13 @@ def test_stage_that_never_begins_is_named(tmp_path: Path) -> None:
         ('[tiers]\nretry_pause = "2s"', "tiers.retry_pause=2s", "tiers.stale_if_error=0s"),
         ('[traffic.popularity]\nlaw = "uniform"\nexponent = 1.1',
          "traffic.popularity.exponent=1.1", "traffic.popularity.law=uniform"),
-        ("[endpoints.journey]\npath = '/j'\nweight = 0", "endpoints.journey.path=/j",
-         "endpoints.journey.weight=0"),
     ],
 )  # fmt: skip
 def test_setting_that_nothing_reads_is_named_unless_the_command_line_turned_it_off(
     tmp_path: Path, text: str, override: str, switch: str
 ) -> None:
     field = override.partition("=")[0]
-    table = "endpoints.journey" if field.startswith("endpoints") else field
+    table = field
     path = written(tmp_path, text)
     (line,) = refused(path)
     assert line.startswith(f"{path}: {table} has no effect: ")
@@ -163,6 +161,17 @@ def test_setting_that_nothing_reads_is_named_unless_the_command_line_turned_it_o
     assert line.startswith(f"--set {override}: {table} has no effect: ")
     if switch:
         assert f"{table} has no effect" in told(path, switch)[0]
+
+
+def test_endpoint_that_the_file_leaves_out_is_not_changed_on_the_command_line(
+    tmp_path: Path,
+) -> None:
+    path = written(tmp_path, "[endpoints.journey]\npath = '/j'\nweight = 0")
+    assert told(path) == []
+    (line,) = refused(path, "endpoints.journey.path=/k")
+    assert line.startswith("--set endpoints.journey.path=/k: endpoints.journey has no effect: ")
+    assert told(written(tmp_path, "[endpoints.journey]\npath = '/j'"),
+                "endpoints.journey.weight=0") == []  # fmt: skip
 
 
 def test_default_that_is_written_out_is_no_fault_and_one_that_is_asked_for_is(
