@@ -9,13 +9,16 @@ from math import isfinite
 from types import MappingProxyType
 from typing import Literal
 
-Subject = Literal["user", "conversion", "model", "none"]
-"""What a request is about. The scenario draws users and conversions by their popularity."""
+Subject = str
+"""What a request is about: user, conversion, model, none, or a subject of the scenario's own."""
 
-Method = Literal["GET", "POST", "PUT", "DELETE"]
+Method = str
 
 KeyedBy = Literal["subject", "site", "none"]
 """What an entry is about: the request's subject, the site of its event, or one entry for all."""
+
+STATED = "core.application.stated:stated"
+"""The behaviour of an endpoint that its description alone defines: it does what that states."""
 
 PLACEHOLDERS: Mapping[Subject, tuple[str, ...]] = MappingProxyType(
     {
@@ -61,13 +64,17 @@ class Read:
     """A cache read of an endpoint; ValueError if it cannot be one.
 
     name: of the read, in Cache-Status and reports; cache_type: what the entry holds; ttl: seconds
-    that L2 keeps it unless the scenario says otherwise; key: what the entry is about.
+    that L2 keeps it unless the scenario says otherwise; key: what the entry is about. queries and
+    size: of a load, the queries that it makes and the bytes that it finds, where the endpoint's
+    description defines what it does; queries is None where nobody knows.
     """
 
     name: str
     cache_type: str
     ttl: float = 600.0
     key: KeyedBy = "subject"
+    queries: int | None = None
+    size: int = 0
 
     def __post_init__(self) -> None:
         check_name(self.name, "read")
@@ -100,6 +107,8 @@ class Endpoint:
     weight: of the mix, unless the scenario says otherwise. status: of its good answers.
     behaviour: "module:NAME" of what it does (`core.application.behaviour`). It is named, not held:
     a table is data, which goes to other processes and into records. summary: for OpenAPI.
+    queries and stores: the queries and writes of a request beside its cache reads, where the
+    behaviour is STATED; None where nobody knows.
     """
 
     name: str
@@ -114,13 +123,16 @@ class Endpoint:
     weight: float = 0.0
     status: int = 200
     summary: str = ""
+    queries: int | None = None
+    stores: int | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name, "endpoint")
         where = f"endpoint {self.name}: "
         check(bool(self.title) and self.title.isprintable(), f"{where}title is needed, on one line")
         check(
-            self.subject in PLACEHOLDERS,
+            self.subject in PLACEHOLDERS
+            or (self.is_stated and _NAME.fullmatch(self.subject) is not None),
             f"{where}subject is {self.subject!r}; use {', '.join(PLACEHOLDERS)}",
         )
         for name, figure in (("cpu", self.cpu), ("weight", self.weight)):
@@ -140,6 +152,9 @@ class Endpoint:
         self._check_reads(where)
 
     def _check_path(self, where: str) -> None:
+        if self.is_stated:  # no route of the service leads to it
+            check(self.path.startswith("/"), f"{where}path is {self.path!r}; it begins with /")
+            return
         match = _PATH.fullmatch(self.path)
         pairs = [_PARAMETER.fullmatch(pair) for pair in self._query()] if match else []
         check(
@@ -187,6 +202,20 @@ class Endpoint:
         return query.split("&") if query else []
 
     @property
+    def is_stated(self) -> bool:
+        """Whether its description alone says what it does."""
+        return self.behaviour == STATED
+
+    @property
+    def unknown(self) -> str:
+        """What nobody knows of what it does, so that it is not predicted; "" if nothing."""
+        if not self.is_stated:
+            return ""
+        if self.queries is None and self.stores is None and not self.reads and not self.writes:
+            return "reads, queries and writes"
+        return "queries" if any(read.queries is None for read in self.reads) else ""
+
+    @property
     def segment(self) -> str:
         """The first part of its path."""
         return self.path[1:].partition("?")[0].partition("/")[0]
@@ -204,7 +233,9 @@ class Endpoint:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """All placeholders of its path, in their order."""
+        """All placeholders of its path, in their order; what names the subject, if it is stated."""
+        if self.is_stated:
+            return PLACEHOLDERS.get(self.subject, (self.subject,))[:1]
         identifier = self.identifier
         return ((identifier,) if identifier else ()) + self.parameters
 

@@ -36,6 +36,8 @@ class EndpointTable:
             check(names.count(name) == 1, f"endpoint {name} stands twice in the table")
         routes: dict[tuple[str, str], str] = {}
         for endpoint in table:
+            if endpoint.is_stated:
+                continue
             other = routes.setdefault((endpoint.method, endpoint.segment), endpoint.name)
             check(
                 other == endpoint.name,
@@ -49,7 +51,8 @@ class EndpointTable:
             for read in endpoint.reads:
                 known = types.setdefault(read.cache_type, read)
                 check(
-                    (known.ttl, known.key) == (read.ttl, read.key)
+                    (known.ttl, known.key, known.queries, known.size)
+                    == (read.ttl, read.key, read.queries, read.size)
                     and types_of_reads.setdefault(read.name, read.cache_type) == read.cache_type,
                     f"endpoint {endpoint.name}: read {read.name} of {read.cache_type} contradicts "
                     "another read: a name stands for one cache type, which has one ttl and one key",
@@ -106,8 +109,8 @@ class EndpointTable:
 
     @property
     def keyed(self) -> tuple[str, ...]:
-        """The endpoints that ask for a user or a conversion, which a trace's key can stand for."""
-        return tuple(e.name for e in self if e.subject in ("user", "conversion"))
+        """The endpoints that ask for one of many, which a trace's key can stand for."""
+        return tuple(e.name for e in self if e.subject not in ("model", "none"))
 
     @property
     def writers(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from core.scenario.places import data_places
 from core.secrets import masked
 from reports.words import printable
 
@@ -64,7 +65,8 @@ def tell_unused(command: str, overrides: Sequence[str], *, has_trace: bool) -> N
     if not has_trace:
         unused |= UNUSED_WITHOUT_TRACE.get(command, {})
     for text in overrides:
-        path = text.partition("=")[0].strip()
+        steps = text.partition("=")[0].strip().split(".")
+        path = ".".join(map(str, data_places(tuple(steps))[-1]))
         for field, reason in unused.items():
             if path == field or path.startswith((f"{field}.", f"{field}[")):
                 notice(f"--set {masked([text])[0]} has no effect on {command}: {reason}")

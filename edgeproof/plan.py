@@ -33,6 +33,7 @@ from edgeproof.simulate import jobs
 from reports.capacity_words import points_table
 from reports.words import rate_text, waiting_left_out
 from sim.capacity import Step, checked_bound, plan_capacity
+from sim.replications import not_stated
 
 
 def command(
@@ -73,6 +74,7 @@ def command(
     workload = prepare_measured(chosen).workload
     tell_notes(workload)
     told = asked(chosen, scenario)
+    unpredicted = not_stated(chosen)
     folder = new_folder(out, chosen.name)
     display = Display(plain=plain, quiet=json)
     started = monotonic()
@@ -103,7 +105,7 @@ def command(
     write_json(folder / "run.json", facts)
     if not json:
         show_table(points_table(found, chosen.judged()), plain=plain)
-    notes = waiting_left_out([kpi.metric for kpi in chosen.judged()])
+    notes = [*waiting_left_out([kpi.metric for kpi in chosen.judged()]), *unpredicted]
     finish(
         folder, options, title=f"{chosen.name}: capacity", kpis=chosen.judged(), plan=found,
         facts=facts, notes=notes, lines=notes,

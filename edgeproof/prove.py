@@ -20,7 +20,7 @@ from core.scenario.replay import Prepared, prepare_measured
 from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
 from core.service.fake_redis import STATED_LIMIT
-from core.service.launcher import running_service
+from core.service.launcher import check_served, running_service
 from core.wire import TOKEN_VARIABLE, service_token
 from edgeproof.access import (
     Access,
@@ -80,6 +80,7 @@ from edgeproof.told_reads import with_told_reads
 from scenarios.calibrate import RATE, NotCalibrated, calibrate, calibration_workload
 from scenarios.hosts import MAX_RATE, peak_rate
 from scenarios.result import LoadResult
+from sim.replications import not_stated
 from sim.simulate import simulate
 
 SPEED_TOLERANCE = 0.05
@@ -153,6 +154,9 @@ def command(
     )  # fmt: skip
     if host:
         check_hosts(host, limits, access)
+    else:
+        check_served(chosen)
+    unpredicted = not_stated(chosen)
     options = options.checked(chosen)
     prepared = prepare_measured(chosen)
     tell_notes(prepared.workload)
@@ -187,7 +191,7 @@ def command(
         model_holds=holds,
         facts=facts,
         notes=proof.notes,
-        lines=[*proof.notes, *request_lines(measured)],
+        lines=[*unpredicted, *proof.notes, *request_lines(measured)],
     )
     return 130 if proof.interrupted else code
 

@@ -22,6 +22,8 @@ from core.scenario.file import scenario_hash
 from core.scenario.population import populate
 from core.scenario.replay import prepare_measured
 from core.scenario.scenario import Scenario
+from core.scenario.schema import scenario_schema
+from core.scenario.workload import Workload
 from edgeproof.group import HelpfulGroup
 from edgeproof.notices import notice
 from edgeproof.options import (
@@ -141,7 +143,7 @@ def check(
     workload = prepare_measured(chosen).workload
     topology = chosen.topology
     print(f"{chosen.name}: {len(workload):,} requests in {chosen.total_time:g} s")
-    print(f"  {workload.users:,} users, {workload.conversions:,} conversions")
+    print(f"  {', '.join(_subjects(chosen, workload))}")
     print(f"  {topology.process_count} processes, {topology.isolate_count} isolates")
     print(f"  {len(chosen.kpis)} KPIs, {len(chosen.faults)} faults, {chosen.start} start")
     for note in workload.notes:
@@ -151,10 +153,21 @@ def check(
     return 0
 
 
+def _subjects(scenario: Scenario, workload: Workload) -> list[str]:
+    """Return how many there are of what the requests of *scenario* are about."""
+    counts = {"user": workload.users, "conversion": workload.conversions}
+    own = scenario.subjects.items()
+    counts |= {name: len(workload.ids.get(name, ())) or each.count or 0 for name, each in own}
+    about = dict.fromkeys(each.subject for each in scenario.endpoints)
+    known = {name: count for name, count in counts.items() if name in about}
+    told = [f"{count:,} {name}{'' if count == 1 else 's'}" for name, count in known.items()]
+    return told or ["no subjects"]
+
+
 @app.command()
 def schema() -> int:
     """Print the JSON Schema of scenario files, for editors."""
-    print(json_module.dumps(Scenario.model_json_schema(mode="validation"), indent=2))
+    print(json_module.dumps(scenario_schema(), indent=2))
     return 0
 
 

@@ -32,6 +32,7 @@ from edgeproof.options import (
 from edgeproof.progress import Display
 from edgeproof.runs import new_folder, run_facts, write_json, write_run
 from reports.words import side_title
+from sim.replications import not_stated
 from sim.simulate import simulate
 
 
@@ -78,6 +79,7 @@ def command(
     prepared = prepare_measured(chosen)
     tell_notes(prepared.workload)
     told = asked(chosen, scenario, workload=prepared.workload)
+    unpredicted = not_stated(chosen)
     folder = new_folder(out, chosen.name)
     started = monotonic()
     display = Display(plain=plain, quiet=json)
@@ -93,4 +95,5 @@ def command(
         kpis=chosen.judged(),
         predicted=found.record,
         facts=facts,
+        lines=unpredicted,
     )

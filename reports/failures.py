@@ -65,7 +65,8 @@ def examples(predicted: RunRecord | None, measured: RunRecord | None) -> list[st
 
 def reason(record: RunRecord, failure: Failure) -> str:
     """Return why the requests of *failure* failed, in words."""
-    return failure.text(parse_duration(record.scenario["timeout"]))
+    own = record.scenario["targets"].get(failure.endpoint, {}).get("timeout")
+    return failure.text(parse_duration(own or record.scenario["timeout"]))
 
 
 def answered(record: RunRecord) -> dict[str, int] | None:

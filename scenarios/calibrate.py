@@ -20,6 +20,7 @@ from core.endpoints import EndpointTable
 from core.errors import EdgeproofError
 from core.scenario.calibration import Calibration
 from core.scenario.scenario import Scenario
+from core.scenario.subjects import ids_of
 from core.scenario.topology import Cpu
 from core.scenario.workload import Workload, choose, isolates, subject_weights
 from core.streams import Stream
@@ -84,6 +85,7 @@ def calibration_workload(scenario: Scenario, *, rate: float = RATE) -> Workload:
         isolate=isolates(scenario, n),
         users=scenario.traffic.users,
         conversions=scenario.traffic.conversions,
+        ids=ids_of(scenario.subjects, scenario.name),
         notes=("calibration: a low rate and a mix that changes every second",),
     )
 

@@ -43,7 +43,7 @@ def needed_connections(scenario: Scenario, workload: Workload) -> int:
     That is rate x timeout, counted: the most arrivals in any span of that length. A load with so
     many connections always has a free one.
     """
-    span = round((scenario.timeout + _SLACK_SECONDS) * 1e9)
+    span = round((scenario.longest_timeout + _SLACK_SECONDS) * 1e9)
     ends = np.searchsorted(workload.intended_ns, workload.intended_ns + span)
     return max(1, int((ends - np.arange(len(workload))).max(initial=0)))
 

@@ -21,19 +21,21 @@ _READ_BYTES = 4096
 """Of a body: a secret that reaches beyond what is shown is still found whole."""
 
 _SILENT = (Kind.TIMEOUT, Kind.STALLED)
-_Key = tuple[int, Kind, int]
+_Key = tuple[int, Kind, int, str]
 
 
 class Examples:
-    """Counts failures by endpoint, kind and status, and keeps the first of each, at most 60.
+    """Counts failures by endpoint and reason, and keeps the first of each, at most 60.
 
-    endpoints: their names, in the order of their codes.
+    endpoints: their names, in the order of their codes; timeouts: their time limits in seconds.
     """
 
-    def __init__(self, endpoints: Sequence[str], blotter: Blotter, *, timeout: float) -> None:
+    def __init__(
+        self, endpoints: Sequence[str], blotter: Blotter, *, timeouts: Sequence[float]
+    ) -> None:
         self._endpoints = endpoints
         self._blotter = blotter
-        self._timeout = timeout
+        self._timeouts = timeouts
         self._counts: Counter[_Key] = Counter()
         self._kept: dict[_Key, Example] = {}
 
@@ -45,9 +47,13 @@ class Examples:
         *,
         body: bytes = b"",
         error: BaseException | None = None,
+        check: str = "",
     ) -> None:
-        """Count the failure of *request*; status: that of the answer, 0 without one."""
-        key = (request.endpoint, kind, status if kind is Kind.STATUS else 0)
+        """Count the failure of *request*.
+
+        status: that of the answer, 0 without one. check: the name of the check that it failed.
+        """
+        key = (request.endpoint, kind, status if kind is Kind.STATUS else 0, check)
         self._counts[key] += 1
         if key not in self._kept and len(self._kept) < MOST_ROWS:
             self._kept[key] = self.example(request, kind, status, body=body, error=error)
@@ -82,7 +88,9 @@ class Examples:
         return [
             {
                 "endpoint": self._endpoints[key[0]],
-                "reason": reason_text(key[1].cause, key[2], timeout=self._timeout),
+                "reason": reason_text(
+                    key[1].cause, key[2], timeout=self._timeouts[key[0]], check=key[3] or None
+                ),
                 "count": count,
                 "example": self._kept[key].line if key in self._kept else "",
             }
@@ -96,7 +104,8 @@ class Examples:
                 "endpoint": self._endpoints[endpoint],
                 "cause": kind.cause.value,
                 "of_status": status or None,
+                "check": check or None,
                 "example": example.to_json(),
             }
-            for (endpoint, kind, status), example in self._kept.items()
+            for (endpoint, kind, status, check), example in self._kept.items()
         ]

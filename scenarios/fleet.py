@@ -137,7 +137,12 @@ class Master:
     def expect(self, run: LoadRun) -> None:
         """Take up a new test, of which *run* is the plan."""
         self.forget()
-        tally = Tally(lag_limit=run.plan.lag_limit, timeout=run.plan.timeout)
+        scenario = run.plan.scenario
+        tally = Tally(
+            lag_limit=run.plan.lag_limit,
+            timeout=scenario.timeout,
+            timeouts=scenario.targets.timeouts,
+        )
         self._test = _Test(run, self._present(), tally)
         gevent.spawn(self._watch_workers, self._test)
 

@@ -23,11 +23,12 @@ def growth(scenario: Scenario, workload: Workload, result: LoadResult) -> float:
     the timeout.
     """
     rows = result.rows
+    limits = np.array(scenario.timeouts)
     begun = np.concatenate((rows.intended_ns, workload.intended_ns[rows.dropped])) / 1e9
-    lasted = np.where(np.isin(rows.kind, _UNANSWERED), scenario.timeout, rows.latency)
+    lasted = np.where(np.isin(rows.kind, _UNANSWERED), limits[rows.endpoint], rows.latency)
     # What failed otherwise was answered, or its connection ended, at a moment that nobody kept.
     lasted = np.where(np.isfinite(lasted), lasted, 0.0)
-    lasted = np.concatenate((lasted, np.full(rows.dropped.size, scenario.timeout)))
+    lasted = np.concatenate((lasted, limits[workload.endpoint[rows.dropped]]))
     ended = np.sort(begun + lasted)
     times = np.arange(scenario.warm_up, scenario.total_time, _STEP)
     if times.size < 2:

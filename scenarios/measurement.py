@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ from scenarios.flaws import Flaw
 from scenarios.header_notes import BEGINNING, header_notes
 from scenarios.result import Kind, LoadResult, Rows
 
+_NO_LIMITS: Mapping[str, float] = MappingProxyType({})
 _GAUGES = ("queue_pending",)
 
 
@@ -64,7 +66,9 @@ def measure(
         memory_peak=_memory_peak(scenario, result),
         windows=window_columns(requests, after=after, duration=scenario.duration),
         counters=counters,
-        failures=failures(workload, result, after=after, endpoints=endpoints.names),
+        failures=failures(
+            workload, result, after=after, endpoints=endpoints.names, checks=scenario.targets.checks
+        ),
         notes=_notes(workload, result, clean=clean) + delivery_notes(counters),
         audit=audit,
         parts=_parts(scenario, workload, result, requests, flaws, cpu=cpu),
@@ -235,11 +239,12 @@ def failures(
     *,
     after: float,
     endpoints: Sequence[str] = CDP.names,
+    checks: Sequence[Sequence[str]] = (),
 ) -> tuple[Failure, ...]:
     """Return why requests of *workload* failed; *after*: the end of the warm-up in seconds.
 
-    endpoints: names of those that can be asked for, by their codes. Requests that an interruption
-    cut off have not failed.
+    endpoints: names of those that can be asked for, by their codes; checks: of each.
+    Requests that an interruption cut off have not failed.
     """
     rows = result.rows
     is_failed = rows.kind != Kind.ANSWERED
@@ -250,7 +255,7 @@ def failures(
         codes[kind] = code
     kinds = rows.kind[is_failed]
     dropped = np.concatenate((np.setdiff1d(rows.dropped, rows.held), rows.held))
-    statuses = np.where(kinds == Kind.STATUS, rows.status[is_failed], 0)
+    statuses = np.where(np.isin(kinds, (Kind.STATUS, Kind.CHECK)), rows.status[is_failed], 0)
     of_dropped = np.full(dropped.size, CAUSES.index(Cause.DROPPED), dtype=np.uint8)
     of_dropped[dropped.size - rows.held.size :] = CAUSES.index(Cause.HELD)
     found = counted(
@@ -260,13 +265,18 @@ def failures(
         intended=np.concatenate((rows.intended_ns[is_failed], workload.intended_ns[dropped])) / 1e9,
         after=after,
         endpoints=endpoints,
+        checks=checks,
     )
     examples = {
-        (each["endpoint"], each["cause"], each["of_status"]): Example(**each["example"])
+        (each["endpoint"], each["cause"], each["of_status"], each.get("check")): Example(
+            **each["example"]
+        )
         for each in result.audit.get("examples", ())
     }
     return tuple(
-        replace(each, example=examples.get((each.endpoint, each.cause.value, each.status)))
+        replace(
+            each, example=examples.get((each.endpoint, each.cause.value, each.status, each.check))
+        )
         for each in found
     )
 
@@ -315,15 +325,21 @@ def summary(latencies: Mapping[str, LatencyHistogram]) -> list[str]:
     return lines
 
 
-def reason_lines(failures: Sequence[Failure], *, timeout: float) -> list[str]:
-    """Return a table of why requests failed, a line each; none if none failed."""
+def reason_lines(
+    failures: Sequence[Failure], *, timeout: float, own: Mapping[str, float] = _NO_LIMITS
+) -> list[str]:
+    """Return a table of why requests failed, a line each; none if none failed.
+
+    timeout: of the scenario; own: of the endpoints that have another one.
+    """
     if not failures:
         return []
     lines = [f"{'endpoint':<14}{'failed':>10}{'warm-up':>8}{'first':>10}  reason"]
     for failure in failures:
+        text = failure.text(own.get(failure.endpoint, timeout))
         first = "" if failure.first is None else f"{failure.first:.2f} s"
         counts = f"{failure.count:>10,}{failure.in_warm_up:>8,}"
-        lines.append(f"{failure.endpoint:<14}{counts}{first:>10}  {failure.text(timeout)}")
+        lines.append(f"{failure.endpoint:<14}{counts}{first:>10}  {text}")
         if failure.example is not None:
             lines.append(f"{'':<14}e.g. {failure.example.line}")
     return lines

@@ -37,7 +37,7 @@ class LoadPlan:
 
     run_id: prefix of event and conversion ids, outside the compared hash. pool_size: users that
     wait for arrivals at the start; the load adds users up to *connections* when a service is slow.
-    timeout: seconds from the intended start after which a request has failed. lag_limit: seconds
+    timeout: seconds from the intended start after which any request has failed. lag_limit: seconds
     from which a request is sent late. replication: which replication the workload is.
     allowed_hosts: names that may be loaded besides this machine. preflight: one request an endpoint
     is sent ahead. keep_going: a load whose requests all fail goes on. renews: whoever started the
@@ -77,6 +77,7 @@ class LoadPlan:
                 "conversions": workload.conversions,
                 "is_timed": workload.is_timed,
                 "notes": list(workload.notes),
+                "ids": {name: list(ids) for name, ids in workload.ids.items()},
             },
             "hosts": list(self.hosts),
             "run_id": self.run_id,
@@ -110,6 +111,7 @@ class LoadPlan:
                     conversions=told["conversions"],
                     is_timed=told["is_timed"],
                     notes=tuple(told["notes"]),
+                    ids={name: tuple(ids) for name, ids in told["ids"].items()},
                 )
             if workload.identity() != told["identity"]:
                 raise ValueError("the rows are not those of the plan")
@@ -171,7 +173,7 @@ def make_plan(
         run_id=run_id,
         pool_size=min(most, default_pool_size(scenario, workload)),
         connections=most,
-        timeout=scenario.timeout,
+        timeout=scenario.longest_timeout,
         lag_limit=lag_limit(scenario),
         replication=replication,
         allowed_hosts=tuple(allowed_hosts),
@@ -186,7 +188,7 @@ def make_plan(
 def default_pool_size(scenario: Scenario, workload: Workload) -> int:
     """Return how many users wait at the start: the highest rate times the timeout, or 2 s."""
     smallest, largest = POOL_BOUNDS
-    needed = peak_rate(scenario, workload) * min(scenario.timeout, _POOL_SECONDS)
+    needed = peak_rate(scenario, workload) * min(scenario.longest_timeout, _POOL_SECONDS)
     return max(smallest, min(largest, round(needed)))
 
 

@@ -93,7 +93,7 @@ class _Ahead:
         raise PreflightFailed(self._told(request, asked, status, len(rows)))
 
     def _asked(self, row: int, request: Request) -> Asked:
-        now, timeout = perf_counter(), self._run.plan.timeout
+        now, timeout = perf_counter(), self._run.timeouts[request.endpoint]
         position = self._recorder.send(row, request, 0.0)
         name = self._run.endpoints[request.endpoint]
         return ask(self._session, request, name, self._recorder, position, now, timeout)
@@ -102,9 +102,9 @@ class _Ahead:
         what = self._what(request, asked, status)
         also = f", as had {tries - 1} about other subjects" if tries > 1 else ""
         remedy = _REMEDIES.get(asked.kind) or (
-            "check the token that targets.{name}.headers sends"
+            "check the token that endpoints.{name}.headers sends"
             if status in _DENIED
-            else "check targets.{name} and its status"
+            else "check endpoints.{name} and its status"
             if asked.kind is Kind.STATUS
             else "check the port, https or http, and whether the host wants a certificate (--cert)"
         )
@@ -121,7 +121,12 @@ class _Ahead:
         example = self._run.examples.example(
             request, asked.kind, status, body=body, error=asked.error
         )
-        reason = reason_text(asked.kind.cause, status, timeout=self._run.plan.timeout)
+        reason = reason_text(
+            asked.kind.cause,
+            status,
+            timeout=self._run.timeouts[request.endpoint],
+            check=asked.check or None,
+        )
         host = self._run.plan.hosts[request.host]
         text = f" ({example.text})" if example.text else ""
         if example.text.startswith(reason):
@@ -139,5 +144,5 @@ _REMEDIES = {
     Kind.NAME: "check the host's name, or give its address with --resolve",
     Kind.REFUSED: "start the service there, or check the port",
     Kind.UNREACHABLE: "check the host's address",
-    Kind.UNSENDABLE: "check targets.{name}",
+    Kind.UNSENDABLE: "check endpoints.{name}",
 }

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic_core import from_json
 
+from core.scenario.checks import Checks
 from core.scenario.scenario import Scenario
 from core.scenario.statuses import expected_statuses
 from core.wire import L1_HIT, L2_HIT, NEGATIVE, READ_OUTCOMES
@@ -38,6 +39,7 @@ class Recorder:
         targets = [scenario.targets.of(name) for name in table.names]
         self._expected = [expected_statuses(target.status) for target in targets]
         self._has_body = [target.method != "HEAD" for target in targets]
+        self._checks = [Checks(target.checks) if target.checks else None for target in targets]
         self._names = [table.read_names[name] for name in table.names]
         self._primary = [endpoint.primary_read for endpoint in table]
         self._width = table.read_width
@@ -139,6 +141,10 @@ class Recorder:
         else:
             has_body = self._has_body[endpoint]
             kind = judged_body(status, content_type, body) if has_body else Kind.ANSWERED
+            checks = self._checks[endpoint]
+            if checks is not None and kind is Kind.ANSWERED and (number := checks.failed(body)):
+                kind = Kind.CHECK
+                self._status[position] = number
         if kind is not Kind.ANSWERED:
             self.fail(position, kind)
             return kind
@@ -148,6 +154,11 @@ class Recorder:
         self.done += 1
         self.answered += 1
         return Kind.ANSWERED
+
+    def failed_check(self, position: int) -> str:
+        """Return the name of the check that the answer at *position* failed."""
+        checks = self._checks[self._endpoint[position]]
+        return "" if checks is None else checks.names[self._status[position] - 1]
 
     def _read(self, endpoint: int, value: str) -> tuple[array[int], tuple[Remark, ...]]:
         told = tell(

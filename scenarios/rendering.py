@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Collection, Mapping
 from json.encoder import encode_basestring_ascii
 from typing import NamedTuple
@@ -15,24 +14,30 @@ from urllib.parse import quote
 from core.endpoint import Endpoint
 from core.errors import InputError
 from core.event import Event
+from core.scenario.endpoint_tables import PLACEHOLDER
 from core.scenario.population import Events, conversion_id, model_name, user_id
 from core.scenario.scenario import Scenario
+from core.scenario.subjects import Subject
 from core.scenario.targets import PLACEHOLDERS, Target
 from core.scenario.workload import Workload
 from core.secrets import references, secret, split
 from core.wire import ISOLATE_HEADER
 from scenarios.routing import Routing
 
-_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _WITHOUT_EVENT = {"user_id", "conversion_id", "model", "index", "isolate", "run_id"}
 _IN_HEADERS = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 _AS_JSON = frozenset(("conversion_id_or_null", "value_or_null"))
+_OF_EVERY_REQUEST = ("event_id", "timestamp", "index", "isolate", "run_id")
+RAW_TYPE = "application/octet-stream"
 JSON_TYPE = "application/json"
 FORM_TYPE = "application/x-www-form-urlencoded"
 
 
 class Template:
-    """A text with {placeholders}, split once; other braces stay as they are."""
+    """A text with {placeholders}, split once.
+
+    {{name}} is the literal text {name}; all other braces stay as they are.
+    """
 
     __slots__ = ("_parts", "names")
 
@@ -40,15 +45,23 @@ class Template:
         self, text: str, escape: Callable[[str], str], *, known: Collection[str], where: str
     ) -> None:
         self._parts: list[tuple[str, str | None, Callable[[str], str]]] = []
-        parts = _PLACEHOLDER.split(text)
-        for literal, name in zip(parts[::2], [*parts[1::2], None], strict=True):
-            if name is not None and name not in known:
+        parts = PLACEHOLDER.split(text)
+        literals, escaped, names = parts[::3], parts[1::3], parts[2::3]
+        literal = literals[0]
+        for plain, name, after in zip(escaped, names, literals[1:], strict=True):
+            if plain is not None:
+                literal += f"{{{plain}}}{after}"
+                continue
+            if name not in known:
                 raise InputError(
-                    f"{where}: {{{name}}} is not a placeholder; use {', '.join(sorted(known))}"
+                    f"{where}: {{{name}}} is not a placeholder; use {', '.join(sorted(known))}, or "
+                    f"write {{{{{name}}}}} to send it as it is"
                 )
             special = _LITERALS[escape] if name in _AS_JSON and escape in _LITERALS else escape
             self._parts.append((literal, name, special))
-        self.names = frozenset(parts[1::2])
+            literal = after
+        self._parts.append((literal, None, escape))
+        self.names = frozenset(name for name in names if name is not None)
 
     def follow(self, literal: str, other: Template) -> None:
         """Append *literal*, as it is, and *other*."""
@@ -100,6 +113,10 @@ _LITERALS: dict[Callable[[str], str], Callable[[str], str]] = {
 }
 
 
+_TYPES = {"json": JSON_TYPE, "form": FORM_TYPE, "raw": RAW_TYPE}
+_ESCAPES: dict[str, Callable[[str], str]] = {"json": escape_json, "form": escape_url, "raw": str}
+
+
 class Request(NamedTuple):
     """What goes over the wire for one row, and what is recorded of it."""
 
@@ -117,16 +134,24 @@ class _Endpoint:
     """A target, compiled; headers: those that are the same in every request."""
 
     __slots__ = (
-        "body", "headers", "is_conversion", "is_track", "method", "needs_event", "path", "varying",
+        "body", "headers", "is_conversion", "is_track", "method", "needs_event", "path", "subject",
+        "varying",
     )  # fmt: skip
 
     def __init__(
-        self, endpoint: Endpoint, target: Target, secrets: Mapping[str, str] | None
+        self,
+        endpoint: Endpoint,
+        target: Target,
+        subjects: Mapping[str, Subject],
+        secrets: Mapping[str, str] | None,
     ) -> None:
         name = endpoint.name
+        self.subject = endpoint.subject if endpoint.subject in subjects else None
+        # A number of one's own subject names no user.
+        known = PLACEHOLDERS if self.subject is None else (*_OF_EVERY_REQUEST, self.subject)
 
         def template(part: str, text: str, escape: Callable[[str], str]) -> Template:
-            return Template(text, escape, known=PLACEHOLDERS, where=f"targets.{name}.{part}")
+            return Template(text, escape, known=known, where=where(part))
 
         def header(part: str, text: str) -> Template:
             first, *rest = split(text)
@@ -137,7 +162,7 @@ class _Endpoint:
             return whole
 
         def where(part: str) -> str:
-            return f"targets.{name}.{part}"
+            return f"endpoints.{name}.{part}"
 
         self.method = target.method
         self.path = template("path", target.path, escape_url)
@@ -147,15 +172,16 @@ class _Endpoint:
         self.headers = {n: one.render({}) for n, one in given.items() if not one.names}
         if target.body is not None:
             is_json = target.body.lstrip()[:1] in ("{", "[", '"')
+            kind = target.body_type or ("json" if is_json else "form")
             if "content-type" not in map(str.lower, given):
-                self.headers["Content-Type"] = JSON_TYPE if is_json else FORM_TYPE
-            self.body = template("body", target.body, escape_json if is_json else escape_url)
+                self.headers["Content-Type"] = _TYPES[kind]
+            self.body = template("body", target.body, _ESCAPES[kind])
         names = self.path.names | (self.body.names if self.body else frozenset())
         for _, one in self.varying:
             names |= one.names
         self.is_track = endpoint.writes == "event"
         self.is_conversion = endpoint.subject == "conversion"
-        self.needs_event = self.is_track or bool(names - _WITHOUT_EVENT)
+        self.needs_event = self.is_track or bool(names - _WITHOUT_EVENT - {self.subject})
 
 
 class Renderer:
@@ -168,7 +194,7 @@ class Renderer:
     """
 
     __slots__ = (
-        "_endpoint", "_endpoints", "_events", "_intended", "_isolate", "_routes", "_run_id",
+        "_endpoint", "_endpoints", "_events", "_ids", "_intended", "_isolate", "_routes", "_run_id",
         "_scenario", "_subject", "_users",
     )  # fmt: skip
 
@@ -184,6 +210,10 @@ class Renderer:
     ) -> None:
         self._scenario = scenario
         self._endpoints = compiled(scenario, secrets or {})
+        self._ids: dict[str, Callable[[int], str]] = {
+            name: workload.ids[name].__getitem__ if name in workload.ids else subject.id_of
+            for name, subject in scenario.subjects.items()
+        }
         self._events = Events(scenario, run_id=run_id, replication=replication)
         self._run_id = run_id
         self._users = workload.users
@@ -211,6 +241,8 @@ class Renderer:
             "conversion_id": conversion_id(subject),
             "model": model_name(subject),
         }
+        if endpoint.subject is not None:
+            values[endpoint.subject] = self._ids[endpoint.subject](subject)
         if endpoint.needs_event:
             event = self._events.event(index, subject, intended_ns)
             values.update(_event_values(event, is_track=endpoint.is_track))
@@ -229,8 +261,10 @@ def compiled(scenario: Scenario, secrets: Mapping[str, str] | None = None) -> li
 
     secrets: the variables that headers take their values from; None to check the texts alone.
     """
-    targets = scenario.targets
-    return [_Endpoint(each, targets.of(each.name), secrets) for each in scenario.endpoints]
+    return [
+        _Endpoint(each, scenario.targets.of(each.name), scenario.subjects, secrets)
+        for each in scenario.endpoints
+    ]
 
 
 def secret_names(scenario: Scenario) -> tuple[str, ...]:

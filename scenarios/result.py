@@ -49,6 +49,7 @@ class Kind(IntEnum):
     TOO_LARGE = 20
     CLIENT_CERTIFICATE = 21
     HTTP2 = 22
+    CHECK = 23
 
     @property
     def cause(self) -> Cause:
@@ -79,11 +80,11 @@ class Rows:
 
     index, intended_ns, endpoint, subject: as rendered; lag: seconds from the intended time to the
     start of sending; latency: seconds from the intended time to the answer, infinite if it failed;
-    kind: a Kind; status: HTTP status, 0 without one; reads: outcome codes, shape
-    (n, read_width of the endpoints); host: position of the URL; cpu, total: Server-Timing in
-    seconds, NaN without. samples: for each stage that a request may have several times of, the
-    positions of the rows and the seconds. dropped: indices never sent; held: those of them for
-    which the service left no connection.
+    kind: a Kind; status: HTTP status, 0 without one, and of a failed check its number from 1;
+    reads: outcome codes, shape (n, read_width of the endpoints); host: position of the URL; cpu,
+    total: Server-Timing in seconds, NaN without. samples: for each stage that a request may have
+    several times of, the positions of the rows and the seconds. dropped: indices never sent; held:
+    those of them for which the service left no connection.
     """
 
     index: NDArray[np.int64]

@@ -73,10 +73,11 @@ class LoadRun:
         self.recorder = Recorder(plan.scenario)
         self.arrivals.in_flight = lambda: self.recorder.in_flight
         self.endpoints = plan.scenario.endpoints.names
+        self.timeouts = plan.scenario.timeouts
         self.renderer = self.renderer_of(plan.run_id)
         known = [os.environ.get(name, "") for name in secret_names(plan.scenario)]
         self._blotter = Blotter([*known, token or ""])
-        self.examples = Examples(self.endpoints, self._blotter, timeout=plan.timeout)
+        self.examples = Examples(self.endpoints, self._blotter, timeouts=self.timeouts)
         self.on_unauthorised: Callable[[], None] = lambda: None
         self.ended_early = ""
         self._reach: Any = {"token": token, "transport": plan.transport}
@@ -274,7 +275,9 @@ class LoadRun:
         """Keep what the answer to *request* was, and ask for a new token where this one is out."""
         response, error = asked.response, asked.error
         body = b"" if error is not None else response.content or b""
-        self.examples.note(request, asked.kind, response.status_code, body=body, error=error)
+        self.examples.note(
+            request, asked.kind, response.status_code, body=body, error=error, check=asked.check
+        )
         if asked.kind is Kind.STATUS and response.status_code == HTTPStatus.UNAUTHORIZED:
             self.on_unauthorised()
 

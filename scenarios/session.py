@@ -298,7 +298,11 @@ class Session:
         in_doubt = [
             f"in doubt: {flaw}; {found} holds in spite of it" for flaw in flaws[len(reasons) :]
         ]
-        reasons_of = reason_lines(record.failures, timeout=run.plan.timeout)
+        reasons_of = reason_lines(
+            record.failures,
+            timeout=run.plan.scenario.timeout,
+            own=run.plan.scenario.targets.timeouts,
+        )
         lines = [*summary(record.latencies), *reasons_of, *record.notes, *in_doubt]
         has_failed = bool(record.failures) and not self._options.plan_folder
         self._say(lines, reasons, has_failed=has_failed)
@@ -307,7 +311,7 @@ class Session:
         self._run = None
         lines = [
             *summary(tally.latencies),
-            *reason_lines(tally.failures, timeout=tally.timeout),
+            *reason_lines(tally.failures, timeout=tally.timeout, own=tally.timeouts),
         ]
         self._say(lines, (*lost, *tally.invalid()), has_failed=bool(tally.failures))
         gevent.spawn(self._end)

@@ -22,6 +22,7 @@ class Tally:
 
     lag_limit: float
     timeout: float
+    timeouts: dict[str, float] = field(default_factory=dict)
     planned: int = 0
     sent: int = 0
     dropped: int = 0
@@ -47,7 +48,8 @@ class Tally:
                 latencies[endpoint] = LatencyHistogram.of(rows.latency[chosen])
         return cls(
             lag_limit=facts["lag_limit"],
-            timeout=plan.timeout,
+            timeout=plan.scenario.timeout,
+            timeouts=plan.scenario.targets.timeouts,
             planned=facts["planned"],
             sent=len(rows),
             dropped=int(rows.dropped.size),
@@ -59,7 +61,11 @@ class Tally:
             lag=LatencyHistogram.of(np.maximum(rows.lag[measured], 0.0)),
             latencies=latencies,
             failures=failures(
-                plan.workload, result, after=warm_up, endpoints=plan.scenario.endpoints.names
+                plan.workload,
+                result,
+                after=warm_up,
+                endpoints=plan.scenario.endpoints.names,
+                checks=plan.scenario.targets.checks,
             ),
         )
 

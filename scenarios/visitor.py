@@ -63,12 +63,16 @@ def _send_at_once(connection: socket.socket) -> None:
 
 
 class Asked(NamedTuple):
-    """What came of one request; response: None where none was made of what arrived."""
+    """What came of one request.
+
+    response: None where none was made of what arrived. check: the name of the one that failed.
+    """
 
     kind: Kind
     latency: float
     response: Any
     error: BaseException | None
+    check: str = ""
 
 
 def ask(
@@ -129,7 +133,8 @@ def ask(
         server_timing=_field(headers, "server-timing"),
         cdn_header=None if cache_status else cdn_header(partial(_field, headers)),
     )
-    return Asked(kind, latency, response, None)
+    check = recorder.failed_check(position) if kind is Kind.CHECK else ""
+    return Asked(kind, latency, response, None, check)
 
 
 def prepare_session(session: Any, user_agent: str) -> None:
@@ -193,13 +198,13 @@ class Visitor(FastHttpUser):
         run = self.load_run
         request = run.renderer.request(due.row)
         lag = perf_counter() - due.intended
-        recorder, timeout = run.recorder, run.plan.timeout
+        recorder, timeout = run.recorder, run.timeouts[request.endpoint]
         position = recorder.send(due.row, request, lag)
         name = run.endpoints[request.endpoint]
         found = ask(self.client, request, name, recorder, position, due.intended, timeout)
         if found.response is None:
             run.examples.note(request, found.kind, 0, error=found.error)
-            reason = self._reason(found.kind, 0)
+            reason = reason_text(found.kind.cause, 0, timeout=timeout)
             self._report(request.method, request.endpoint, found.latency, reason)
             return
         with found.response as response:
@@ -208,10 +213,9 @@ class Visitor(FastHttpUser):
                 response.success()
             else:
                 run.note_failure(request, found)
-                response.failure(self._reason(found.kind, response.status_code))
-
-    def _reason(self, kind: Kind, status: int) -> str:
-        return reason_text(kind.cause, status, timeout=self.load_run.plan.timeout)
+                status, check = response.status_code, found.check or None
+                reason = reason_text(found.kind.cause, status, timeout=timeout, check=check)
+                response.failure(reason)
 
     def _report(self, method: str, endpoint: int, latency: float, reason: str) -> None:
         self.environment.events.request.fire(

@@ -9,7 +9,7 @@ from core.context import Span
 from core.endpoint import Endpoint
 from core.endpoints import CDP, EndpointTable
 from core.errors import InputError
-from core.scenario.population import ARGUMENTS, Events
+from core.scenario.population import Events, argument_of
 
 Ask = Callable[[Span, int, int, int], Awaitable[Any]]
 """Answers a request; called with a span, an isolate, a subject and the index of the request."""
@@ -70,7 +70,7 @@ def _with_event(
 
 def _with_arguments(answer: Callable[..., Awaitable[Any]], endpoint: Endpoint) -> Ask:
     """Return a function for the number of arguments, so that no request makes a list."""
-    makers = [ARGUMENTS[name] for name in endpoint.arguments]
+    makers = [argument_of(name) for name in endpoint.arguments]
     if len(makers) == 1:
         (only,) = makers
         return lambda span, isolate, subject, _: answer(span, isolate, only(subject))

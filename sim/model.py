@@ -141,8 +141,15 @@ class Replication:
         told = zip(in_header, self._samples, strict=True)
         self._add_stage = {stage.told_as: samples.append for stage, (_, samples) in told}
         self._add_total, self._add_cpu = self._add_stage["total"], self._add_stage["cpu"]
-        self._warm_up, self._timeout = scenario.warm_up, scenario.timeout
+        self._warm_up = scenario.warm_up
         self._cpu_of = [self._scenario.topology.cpu.of(name) for name in table.names]
+        self._timeouts = scenario.timeouts
+        # A request whose CPU time nobody states has no share in what is told of CPU times.
+        self._add_cpu_of = [
+            _leave_out if each.is_stated and not cpu else self._add_cpu
+            for each, cpu in zip(table, self._cpu_of, strict=True)
+        ]
+        self._unknown = frozenset(code for code, each in enumerate(table) if each.unknown)
         # Samples have times only if a part of the run is judged: times cost every request.
         self._sampled_at = [(samples, array("d")) for _, samples in self._samples]
         self._asked = self._timed_request if scenario.parts else self._request
@@ -165,7 +172,8 @@ class Replication:
 
     def run(self) -> ReplicationOutcome:
         """Simulate every request until the last one and its background work have ended."""
-        return self.loop.run(self._main(), self._intended, self._arrive)
+        arrive = self._arrive_if_known if self._unknown else self._arrive
+        return self.loop.run(self._main(), self._intended, arrive)
 
     async def _main(self) -> ReplicationOutcome:
         warmer, clock = self._seeded.warmer, self.processes[0].platform
@@ -208,6 +216,15 @@ class Replication:
         if self._on_progress is not None and index % 1000 == 0:
             self._on_progress(index / len(self._intended))
 
+    def _arrive_if_known(self, index: int) -> None:
+        """Let a request pass by of which nobody knows what it does."""
+        if self._endpoints[index] not in self._unknown:
+            self._arrive(index)
+            return
+        self._left -= 1
+        if self._left == 0 and not self._finished.done():
+            self._finished.set_result(None)
+
     async def _request(self, index: int) -> None:
         endpoint = self._endpoints[index]
         position = self._process_of[index]
@@ -229,9 +246,10 @@ class Replication:
             is_answered = True
         total: float = self.loop.env._now - intended
         latency = total + self._overhead[index]
-        if is_answered and latency <= self._timeout:
+        timeout = self._timeouts[endpoint]
+        if is_answered and latency <= timeout:
             self._latency[index] = latency
-        elif latency > self._timeout:
+        elif latency > timeout:
             self._statuses.pop(index, None)  # the client did not wait for the error
         position = self._width * index
         for _, code in span.reads:
@@ -239,7 +257,7 @@ class Replication:
             position += 1
         if intended >= self._warm_up:
             self._add_total(total)
-            self._add_cpu(span.cpu)
+            self._add_cpu_of[endpoint](span.cpu)
             add = self._add_stage
             for name, seconds in span.stages:
                 try:
@@ -294,13 +312,15 @@ class Replication:
                 if since.count or stage.is_kept_empty:
                     stages[stage.name] = since
         workload = self._workload
+        reads = np.array(self._reads, dtype=np.uint8).reshape(len(workload), self._width)
+        known = ~np.isin(workload.endpoint, list(self._unknown))
         requests = Requests(
-            intended=workload.intended,
-            endpoint=workload.endpoint,
-            subject=workload.subject,
-            isolate=workload.isolate,
-            latency=np.array(self._latency),
-            reads=np.array(self._reads, dtype=np.uint8).reshape(len(workload), self._width),
+            intended=workload.intended[known],
+            endpoint=workload.endpoint[known],
+            subject=workload.subject[known],
+            isolate=workload.isolate[known],
+            latency=np.array(self._latency)[known],
+            reads=reads[known],
         )
         memory = max(process.counted_bytes() for process in self.processes)
         return ReplicationOutcome(
@@ -316,7 +336,8 @@ class Replication:
     def _failures(self, requests: Requests) -> tuple[Failure, ...]:
         """Return the reasons of failed requests, as a client sees them: an error, or a timeout."""
         failed = np.flatnonzero(np.isinf(requests.latency))
-        statuses = np.array([self._statuses.get(i, 0) for i in failed.tolist()], dtype=np.uint16)
+        rows = np.flatnonzero(~np.isin(self._workload.endpoint, list(self._unknown)))[failed]
+        statuses = np.array([self._statuses.get(i, 0) for i in rows.tolist()], dtype=np.uint16)
         in_time = statuses > 0
         return counted(
             endpoint=requests.endpoint[failed],
@@ -350,6 +371,10 @@ class Replication:
         """Return the counts of forwarding, summed over the processes that finish conversions."""
         counted = [p.forwarder.counters() for p in self._all if p.forwarder is not None]
         return {n: sum(counters[n] for counters in counted) for n in counted[0]} if counted else {}
+
+
+def _leave_out(_: float) -> None:
+    """Take a figure that stands for nothing."""
 
 
 def _views(scenario: Scenario, kv: KVStore, loop: SimLoop) -> list[KVStore]:

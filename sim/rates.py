@@ -84,7 +84,9 @@ def why(scenario: Scenario, kpi: Kpi) -> str:
     series = kpi.metric.series
     if series in scenario.endpoints:
         if not scenario.traffic.mix.of(series) and not is_trace(scenario):
-            return f"traffic.mix.{series} is 0"
+            return f"endpoints.{series}.weight is 0"
+        if unknown := scenario.endpoints[series].unknown:
+            return f"its {unknown} are not stated"
         return f"no {series} request arrived {_where(kpi)}"
     if kpi.metric.function == "ratio":
         return "nothing was counted" if series == "error" else "no cache was read"

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from core.errors import InputError
 from core.metrics.record import (
     RunRecord,
     count_reads,
@@ -18,6 +19,7 @@ from core.metrics.record import (
 )
 from core.metrics.summary import summary, summary_metrics
 from core.processes import worker_pool, workers_deaf_to_ctrl_c
+from core.scenario.by_endpoint import listed
 from core.scenario.calibration import Calibration
 from core.scenario.file import scenario_data, scenario_hash
 from core.scenario.replay import Prepared, prepare
@@ -134,6 +136,7 @@ def record_of(
     """Return the record of a run, with the metrics of its *others*."""
     requests, after = outcome.requests, scenario.warm_up
     notes = prepared.workload.notes + delivery_notes(outcome.counters)
+    notes += not_stated(scenario)
     if calibration is not None:
         notes += (
             "CPU costs and the client's overhead were fitted on this machine at a low rate "
@@ -158,6 +161,38 @@ def record_of(
         notes=notes,
         parts=parts_of(requests, outcome.samples, scenario.parts, endpoints=scenario.endpoints),
     )
+
+
+def not_stated(scenario: Scenario) -> tuple[str, ...]:
+    """Return what of *scenario* is not predicted, because it does not say what endpoints do.
+
+    Raise InputError if it says so of none that is asked for.
+    """
+    asked = [
+        each
+        for each in scenario.endpoints
+        if scenario.trace.file is not None or scenario.traffic.mix.of(each.name) > 0
+    ]
+    unknown = [each for each in asked if each.unknown]
+    if unknown and len(unknown) == len(asked):
+        first = unknown[0]
+        raise InputError(
+            f"{scenario.name}: nothing can be predicted: no endpoint states what it does; add "
+            f"{first.unknown} to [endpoints.{first.name}], or use `edgeproof load`"
+        )
+    notes = [
+        f"{each.name} is not predicted: its {each.unknown} are not stated. What it does to the "
+        "others is not in their prediction."
+        for each in unknown
+    ]
+    silent = [
+        each.name
+        for each in asked
+        if each.is_stated and not each.unknown and not scenario.topology.cpu.of(each.name)
+    ]
+    if silent:
+        notes.append(f"CPU time is not stated of {listed(silent, 'and')}, and not in its times.")
+    return tuple(notes)
 
 
 _worker: Replications | None = None

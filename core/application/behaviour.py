@@ -79,6 +79,8 @@ def _behaviour(endpoint: Endpoint) -> Behaviour:
             f"endpoint {endpoint.name}: its behaviour {endpoint.behaviour} cannot be loaded "
             f"({error}); name a module that this process can import, and a Behaviour in it"
         ) from None
+    if endpoint.is_stated:
+        found = found(endpoint)  # the description alone says what it does
     if not isinstance(found, Behaviour):
         raise InputError(
             f"endpoint {endpoint.name}: {endpoint.behaviour} is a {type(found).__name__}; it has "

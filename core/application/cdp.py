@@ -78,6 +78,11 @@ class Cdp:
         self._lookup = self._types["lookup_data"]
         self._request_scope = request_scope
 
+    @property
+    def queries(self) -> Queries:
+        """The queries of its process."""
+        return self._queries
+
     def cache(self, isolate: int) -> TieredCache:
         """Return the cache that one request on *isolate* uses."""
         cache = self._isolates[isolate]
@@ -114,8 +119,12 @@ class Cdp:
                 self._lookup, key, lambda: self.entries.load_user(user_id),
                 span, "lookup", self.entries.tags("user", user_id),
             )  # fmt: skip
+        return await self.store(span, event, user.segment if user else "new")
+
+    async def store(self, span: Span, event: Event, segment: str) -> bool:
+        """Store *event* of a user of *segment*, and queue its conversion; False if it was known."""
         begin(span, "write")
-        is_new, converts = await self._queries.insert_event(event, user.segment if user else "new")
+        is_new, converts = await self._queries.insert_event(event, segment)
         # A conversion is queued once, whichever of its events came first: two overlapping batches
         # with the same conversion would have to be stored one by one.
         if converts and event.conversion_id is not None:

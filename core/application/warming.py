@@ -24,7 +24,7 @@ from core.endpoint import Endpoint, Read
 from core.metrics.profiler import LatencyProfiler
 from core.query.database import Database
 from core.query.queries import Queries
-from core.scenario.population import ARGUMENTS, conversion_id, model_name, site_id, user_id
+from core.scenario.population import argument_of, conversion_id, model_name, site_id, user_id
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import WarmState
 
@@ -171,5 +171,5 @@ class Warmer:
 def _arguments(endpoint: Endpoint, read: Read) -> tuple[Callable[[int], str], ...]:
     """Return a function that makes the arguments of *read* from the number of its subject."""
     if read.key == "subject":
-        return tuple(ARGUMENTS[name] for name in endpoint.arguments)
+        return tuple(argument_of(name) for name in endpoint.arguments)
     return (site_id,) if read.key == "site" else ()

@@ -21,6 +21,7 @@ class Cause(StrEnum):
     STATUS = "status"
     NOT_JSON = "not_json"
     EMPTY = "empty"
+    CHECK = "check"
     NOT_HTTP = "not_http"
     ENCODING = "encoding"
     TIMEOUT = "timeout"
@@ -48,7 +49,9 @@ class Cause(StrEnum):
     @property
     def is_answer(self) -> bool:
         """Whether a whole answer came in time: one that does not count as a success."""
-        return self in (Cause.STATUS, Cause.NOT_JSON, Cause.EMPTY, Cause.ENCODING)
+        return self in (
+            Cause.STATUS, Cause.NOT_JSON, Cause.EMPTY, Cause.CHECK, Cause.ENCODING,
+        )  # fmt: skip
 
 
 CAUSES = tuple(Cause)
@@ -57,6 +60,7 @@ CAUSES = tuple(Cause)
 _TEXTS = {
     Cause.NOT_JSON: "body is not JSON",
     Cause.EMPTY: "body is empty, labelled JSON",
+    Cause.CHECK: "a check failed",
     Cause.NOT_HTTP: "answer is not valid HTTP",
     Cause.ENCODING: "body cannot be decoded",
     Cause.TIMEOUT: "timed out after {timeout}",
@@ -111,13 +115,15 @@ class Failure:
     """How many requests of *endpoint* failed for one reason.
 
     count: those intended after the warm-up, which the KPIs judge; in_warm_up: those before. status:
-    the HTTP status of Cause.STATUS, else None. first: seconds from the start of the run to the
-    intended time of the first one, None where it was not recorded. example: one of them.
+    the HTTP status of Cause.STATUS, else None. check: that of Cause.CHECK, as the scenario has it.
+    first: seconds from the start of the run to the intended time of the first one, None where it
+    was not recorded. example: one of them.
     """
 
     endpoint: str
     cause: Cause
     status: int | None = None
+    check: str | None = None
     count: int
     in_warm_up: int = 0
     first: float | None
@@ -125,12 +131,14 @@ class Failure:
 
     def text(self, timeout: float) -> str:
         """Return the reason in words; *timeout*: that of the scenario in seconds."""
-        return reason_text(self.cause, self.status, timeout=timeout)
+        return reason_text(self.cause, self.status, timeout=timeout, check=self.check)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
         data = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        del data["example"]
+        for name in ("check", "example"):
+            if data[name] is None:
+                del data[name]
         return data if self.example is None else {**data, "example": self.example.to_json()}
 
     @classmethod
@@ -146,8 +154,12 @@ class Failure:
         )
 
 
-def reason_text(cause: Cause, status: int | None, *, timeout: float) -> str:
+def reason_text(
+    cause: Cause, status: int | None, *, timeout: float, check: str | None = None
+) -> str:
     """Return a reason in words ("status 429 (too many requests)", "timed out after 3 s")."""
+    if cause is Cause.CHECK and check is not None:
+        return f"check failed: {check}"
     if cause is not Cause.STATUS:
         return _TEXTS[cause].format(timeout=f"{timeout:g} s")
     if status in _REDIRECTS:
@@ -169,11 +181,13 @@ def counted(
     intended: NDArray[np.float64],
     after: float,
     endpoints: Sequence[str],
+    checks: Sequence[Sequence[str]] = (),
 ) -> tuple[Failure, ...]:
     """Return the failures of requests of which each column has one value, the most frequent first.
 
     endpoint: position in *endpoints*; cause: position in CAUSES; intended: seconds from the
-    start of the run; after: the end of the warm-up.
+    start of the run; after: the end of the warm-up. checks: the names of those of each endpoint;
+    the status of a failed one is its number in them.
     """
     found = []
     kinds = (endpoint.astype(np.int64) << 24) | (cause.astype(np.int64) << 16) | status
@@ -181,11 +195,14 @@ def counted(
     for position, kind in enumerate(distinct.tolist()):
         times = intended[inverse == position]
         number = int(np.count_nonzero(times >= after))
+        reason, code = CAUSES[kind >> 16 & 0xFF], kind & 0xFFFF
+        name = checks[kind >> 24][code - 1] if reason is Cause.CHECK else None
         found.append(
             Failure(
                 endpoint=endpoints[kind >> 24],
-                cause=CAUSES[kind >> 16 & 0xFF],
-                status=kind & 0xFFFF or None,
+                cause=reason,
+                status=None if name is not None else code or None,
+                check=name,
                 count=number,
                 in_warm_up=times.size - number,
                 first=float(times.min()),
@@ -214,9 +231,9 @@ def merged(failures: Iterable[Failure]) -> tuple[Failure, ...]:
 
 
 def _sums(failures: Iterable[Failure]) -> list[Failure]:
-    sums: dict[tuple[str, Cause, int | None], Failure] = {}
+    sums: dict[tuple[str, Cause, int | None, str | None], Failure] = {}
     for failure in failures:
-        key = (failure.endpoint, failure.cause, failure.status)
+        key = (failure.endpoint, failure.cause, failure.status, failure.check)
         known = sums.get(key)
         if known is None:
             sums[key] = failure
@@ -226,6 +243,7 @@ def _sums(failures: Iterable[Failure]) -> list[Failure]:
             endpoint=failure.endpoint,
             cause=failure.cause,
             status=failure.status,
+            check=failure.check,
             count=known.count + failure.count,
             in_warm_up=known.in_warm_up + failure.in_warm_up,
             first=min(firsts, default=None),
@@ -233,5 +251,5 @@ def _sums(failures: Iterable[Failure]) -> list[Failure]:
         )
     return sorted(
         sums.values(),
-        key=lambda f: (-f.count, -f.in_warm_up, f.endpoint, f.cause, f.status or 0),
+        key=lambda f: (-f.count, -f.in_warm_up, f.endpoint, f.cause, f.status or 0, f.check or ""),
     )

@@ -65,6 +65,20 @@ class Queries:
         self._profiler.record("query", statement.name, self._clock.now() - started)
         return rows
 
+    async def write(self, statement: Statement, *parameters: object) -> int:
+        """Run *statement*, a write of its own; return the rows it changed, StoreError if it fails.
+
+        One that breaks a rule of its table raises Refused.
+        """
+        started = self._clock.now()
+        try:
+            changed = await self._database.write((statement, (parameters,)))
+        except StoreError:
+            self._profiler.fail("query", statement.name, self._clock.now() - started)
+            raise
+        self._profiler.record("query", statement.name, self._clock.now() - started)
+        return changed[0]
+
     async def site(self, site_id: str) -> Row | None:
         """Return (enabled, max_event_bytes) of a site."""
         rows = await self.read(statements.SITE, site_id)

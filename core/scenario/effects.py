@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from core.endpoint import PLACEHOLDERS
 from core.endpoints import EndpointTable
 from core.errors import InputError
 from core.scenario.by_endpoint import ByEndpoint, listed
 from core.scenario.faults import Fault
+from core.scenario.places import Place, in_data, shown
 from core.scenario.scenario import Scenario
 from core.scenario.trace_window import timed_window
-
-Place = tuple[str | int, ...]
-"""Where a field stands: names of tables, and indices into lists."""
 
 GRACE = 1e-9
 """Seconds: sums of decimal seconds are not exact."""
@@ -23,7 +22,8 @@ GRACE = 1e-9
 
 @lru_cache(maxsize=8)
 def _defaults(endpoints: EndpointTable) -> Scenario:
-    return Scenario(name="defaults", endpoints=endpoints)
+    own = {e.subject: {"count": 1} for e in endpoints if e.subject not in PLACEHOLDERS}
+    return Scenario(name="defaults", endpoints=endpoints, subjects=own)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +31,8 @@ class Idle:
     """Something of a scenario that has no effect in this run.
 
     place: where it stands. text: why it has none, and the remedy. switch: the field that turns it
-    off; where the command line set that, it was meant so. is_replaced: a trace stands in for it,
-    which is no fault of the file.
+    off; where the command line set that, it was meant so. is_replaced: a trace stands in for it, or
+    the file turns it off beside it, which is no fault of the file.
     """
 
     place: Place
@@ -50,6 +50,7 @@ def check_effects(
     A field counts as stated where the command line set it or the file has another value than the
     default. Raise InputError, with a line for each, if something else has no effect.
     """
+    asked = in_data(asked)
     faults: list[str] = []
     notices: list[str] = []
     if timed_window(scenario) is not None:
@@ -70,14 +71,6 @@ def check_effects(
     if faults:
         raise InputError("\n".join(faults))
     return (*notices, *_notices(scenario))
-
-
-def shown(place: Place) -> str:
-    """Return *place* as --set writes it: faults[0].at."""
-    text = ""
-    for step in place:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
-    return text
 
 
 def _stating(place: Place, asked: Mapping[Place, str], *, is_changed: bool) -> str | None:
@@ -153,7 +146,7 @@ def _reason(scenario: Scenario, fault: Fault) -> str | None:
     mix = scenario.traffic.mix
     endpoint = fault.asked_of if fault.kind.is_of_traffic else None
     if endpoint is not None and not mix.of(endpoint):
-        return f"traffic.mix.{endpoint} is 0; ask for the endpoint, or leave the fault out"
+        return f"endpoints.{endpoint}.weight is 0; ask for the endpoint, or leave the fault out"
     if fault.tier == "destination" and not _has_conversions(scenario):
         return "the traffic has no conversions; raise traffic.conversion_share, or leave it out"
     return None
@@ -240,7 +233,7 @@ _SWITCHES: tuple[_Switch, ...] = (
     (
         ("traffic", "mix", "track"),
         lambda s: s.trace.file is None and not s.traffic.mix.asks(s.endpoints.writers),
-        "traffic.mix.track is 0",
+        "endpoints.track.weight is 0",
         (("traffic", "conversion_share"),),
     ),
 )  # fmt: skip
@@ -273,9 +266,10 @@ def _targets(scenario: Scenario) -> Iterator[Idle]:
         if scenario.trace.file is None and not scenario.traffic.mix.of(endpoint):
             yield Idle(
                 place=("targets", endpoint),
-                text=f"has no effect: traffic.mix.{endpoint} is 0; ask for the endpoint, or leave "
-                "its target out",
+                text=f"has no effect: endpoints.{endpoint}.weight is 0; ask for the endpoint, or "
+                "leave it out",
                 switch=("traffic", "mix", endpoint),
+                is_replaced=True,  # the weight stands in the same table of the file
             )
 
 
@@ -290,9 +284,11 @@ def _of_traces(scenario: Scenario) -> Iterator[Idle]:
                 is_replaced=True,
             )
         return
-    for name in ("mix", "popularity", "users", "conversions"):
+    weights: list[Place] = [("traffic", "mix", name) for name in scenario.endpoints.names]
+    drawn: list[Place] = [("traffic", name) for name in ("popularity", "users", "conversions")]
+    for place in (*weights, *drawn):
         yield Idle(
-            place=("traffic", name),
+            place=place,
             text="has no effect: the trace's accesses stand in for it; leave it or the trace out",
             is_replaced=True,
         )
@@ -319,6 +315,6 @@ def _notices(scenario: Scenario) -> Iterator[str]:
     for kpi in scenario.judged():
         series = kpi.metric.series
         if series in scenario.endpoints and not scenario.traffic.mix.of(series):
-            yield f"{kpi.name} cannot be measured: traffic.mix.{series} is 0"
+            yield f"{kpi.name} cannot be measured: endpoints.{series}.weight is 0"
         elif series == "queue" and not _has_conversions(scenario):
             yield f"{kpi.name} cannot be measured: the traffic has no conversions"

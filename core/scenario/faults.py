@@ -81,6 +81,13 @@ class Fault(Table):
             raise ValueError(
                 f"{kind.name} is of {self.asked_of} requests, which there are none of; add endpoint"
             )
+        elif self.asked_of is not None:
+            subject = endpoints_of(info)[self.asked_of].subject
+            if subject not in ("user", "conversion"):
+                raise ValueError(
+                    f"{kind.name} turns requests to another user or conversion; {self.asked_of} is "
+                    f"about a {subject}: name another endpoint, or leave the fault out"
+                )
         if self.at < 0 or self.for_ <= 0:
             raise ValueError("a fault starts at 0s or later and lasts more than 0s")
         return self

@@ -6,19 +6,24 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from core.endpoints import EndpointTable
+from core.endpoints import CDP, EndpointTable
 from core.errors import InputError
-from core.scenario.effects import Place, check_effects
+from core.scenario.effects import check_effects
+from core.scenario.endpoint_tables import from_file, refuse_old_keys
 from core.scenario.fault_kinds import BUILT_IN, FaultKinds
 from core.scenario.faults import CONTEXT
 from core.scenario.kpis import with_kpis
 from core.scenario.pace import with_rate, with_rate_text
+from core.scenario.places import Place, file_place
+from core.scenario.places import shown as shown_place
 from core.scenario.scenario import BY_ENDPOINT, Scenario
+from core.scenario.subjects import with_files
 from core.secrets import masked
 from core.texts import MAX_PARTS, SHOWN, bounded_text, one_line, parse_toml, shown
 
@@ -56,15 +61,15 @@ def load_scenario(
     """
     data = read_toml(path)
     changed = {apply_override(data, text): f"--set {masked([text])[0]}" for text in overrides}
-    if "endpoints" in data:
-        # They name code that is imported.
-        place = next((text for steps, text in changed.items() if steps[0] == "endpoints"), path)
+    refuse_old_keys(data, str(path), changed)
+    if not isinstance(data.get("endpoints", {}), dict):
+        # A list is what records hold; it may name code, which would be imported.
+        place = next((text for steps, text in changed.items() if steps == ("endpoints",)), path)
         raise InputError(
-            f"{place}: endpoints is no key of a scenario file; give the table from Python: "
-            "load_scenario(path, endpoints=table)"
+            f"{place}: endpoints is no table; head each endpoint with [endpoints.NAME]"
         )
-    if endpoints is not None:
-        data["endpoints"] = endpoints
+    if "subjects" in data:
+        data["subjects"] = with_files(data["subjects"], path.parent, str(path))
     if seed is not None:
         data["seed"] = seed
     if trace:
@@ -75,12 +80,16 @@ def load_scenario(
             if value is not None:
                 table[name] = value
                 changed["trace", name] = f"{_TRACE_OPTIONS[name]} {value}"
-    scenario = parse_scenario(data, source=str(path), changed=changed, fault_kinds=fault_kinds)
+    parse = partial(
+        parse_scenario, source=str(path), changed=changed, fault_kinds=fault_kinds,
+        endpoints=endpoints or CDP,
+    )  # fmt: skip
+    scenario = parse(data)
     if kpis:
         found, positions = with_kpis(scenario.kpis, kpis, scenario.metric_table)
         data["kpis"] = [spec.model_dump() for spec in found]
         changed |= {("kpis", position): option for position, option in positions.items()}
-        scenario = parse_scenario(data, source=str(path), changed=changed, fault_kinds=fault_kinds)
+        scenario = parse(data)
     if isinstance(rate, str):
         scenario = with_rate_text(scenario, rate)
     elif rate is not None:
@@ -197,13 +206,18 @@ def parse_scenario(
     source: str,
     changed: Mapping[Place, str] | None = None,
     fault_kinds: FaultKinds = BUILT_IN,
+    endpoints: EndpointTable = CDP,
 ) -> Scenario:
     """Return the scenario of *data*; InputError with one line for each fault.
 
-    source: what a fault is laid to, but for those in *changed*, which names its own for each place.
+    *data* is as a file has it, with a table for each endpoint, or as `scenario_data` returns it.
+    endpoints: those of the file's preset. source: what a fault is laid to, but for those in
+    *changed*, which names its own for each place.
     fault_kinds: what its faults may be of, beside the kinds of installed packages.
     """
     try:
+        if isinstance(data.get("endpoints", {}), Mapping):
+            data = from_file(data, endpoints)
         return Scenario.model_validate({**data, CONTEXT: fault_kinds})
     except ValidationError as error:
         faults = error.errors(include_url=False)
@@ -228,6 +242,7 @@ def parse_scenario(
 
 def _source(place: Place, source: str, changed: Mapping[Place, str]) -> str:
     """Return what set the value at *place*: all that did, where it is a table."""
+    place = file_place(place)
     inside = []
     for steps, text in changed.items():
         if place[: len(steps)] == steps:
@@ -253,12 +268,10 @@ _KNOWN_KEYS = "check its spelling against scenarios/reference.toml"
 
 
 def _explain(fault: Any) -> str:
-    place = ""
-    for step in fault["loc"]:
-        if isinstance(step, str) and not step.isprintable():
-            step = repr(step)
-        place += f"[{step}]" if isinstance(step, int) else f".{step}" if place else str(step)
+    place = shown_place(fault["loc"])
     value, context, kind = fault["input"], fault.get("ctx", {}), fault["type"]
+    if kind == "extra_forbidden" and fault["loc"][:3] == ("tiers", "l2", "ttl"):
+        return f"{place}: no endpoint reads a cache type of that name; check it, or leave it out"
     if kind == "extra_forbidden":
         return f"{place} is not a known key; {_KNOWN_KEYS}"
     if kind == "missing":
@@ -304,6 +317,9 @@ def scenario_hash(scenario: Scenario) -> str:
     data.pop("description", None)
     for place in BY_ENDPOINT:
         _keep_changes(data, scenario, place)
+    for subject in data.get("subjects", {}).values():
+        if "sha256" in subject:
+            del subject["ids"]  # its content counts, not where it lies
     text = json.dumps(data, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

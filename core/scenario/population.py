@@ -65,6 +65,12 @@ ARGUMENTS: Mapping[str, Callable[[int], str]] = {
 }
 """What each placeholder of an endpoint's path stands for, by the number of the subject."""
 
+
+def argument_of(placeholder: str) -> Callable[[int], str]:
+    """Return what makes the argument of *placeholder* from the number of a subject."""
+    return ARGUMENTS.get(placeholder, str)
+
+
 SiteRow = tuple[str, int, int]
 UserRow = tuple[str, str, str]
 TouchRow = tuple[str, str, str, str, int]

@@ -12,6 +12,7 @@ from core.errors import InputError
 from core.scenario.by_endpoint import listed
 from core.scenario.population import MAX_PROFILE_BYTES
 from core.scenario.scenario import Scenario
+from core.scenario.subjects import MAX_ID_CHARS
 from core.scenario.trace import Trace
 from core.scenario.trace_time import UNIT_NAMES
 from core.scenario.trace_window import TimedWindow, timed_window, trace_of
@@ -130,7 +131,7 @@ def _from_trace(
     if offset is None and scenario.start == "cold":
         offset = 0
     stop = (DEFAULT_OFFSET if offset is None else offset) + (source.limit or drawn_ns.size)
-    trace = trace_of(path, max(stop, 1))
+    trace = trace_of(path, max(stop, 1), with_names=bool(scenario.subjects))
     if wanted == 0:
         raise InputError(
             f"{scenario.name}: traffic.stages give no request, and {trace.source} has no times of "
@@ -203,10 +204,15 @@ def _assemble(
     keys = trace.keys[:stop]
     subject = np.empty(stop, dtype=np.uint32)
     counts = {}
-    for name in ("user", "conversion"):
+    ids: dict[str, tuple[str, ...]] = {}
+    for name in ("user", "conversion", *scenario.subjects):
         members = [code for code, e in enumerate(scenario.endpoints) if e.subject == name]
         chosen = np.isin(endpoint, members)
         subject[chosen], counts[name] = _number(keys, chosen, offset)
+        if name in scenario.subjects:
+            key_of = np.empty(counts[name], dtype=np.uint32)
+            key_of[subject[chosen]] = keys[chosen]
+            ids[name] = _sendable(trace, key_of)
     sizes = None
     if trace.sizes is not None:
         sizes = np.zeros(max(1, counts["user"]), dtype=np.int64)
@@ -227,6 +233,7 @@ def _assemble(
         users=max(1, counts["user"]),
         conversions=max(1, counts["conversion"]),
         profile_bytes=sizes,
+        ids=ids,
         is_timed=trace.times is not None,
         notes=notes,
     )
@@ -234,6 +241,18 @@ def _assemble(
         workload=with_traffic_faults(scenario, workload, replication=replication),
         history=History(seconds=before, endpoint=endpoint[:offset], subject=subject[:offset]),
     )
+
+
+def _sendable(trace: Trace, keys: NDArray[np.uint32]) -> tuple[str, ...]:
+    """Return *keys* as the trace's file has them; InputError for one that no request can hold."""
+    ids = tuple(trace.key_names[key] for key in keys.tolist())
+    for key in ids:
+        if len(key) > MAX_ID_CHARS or not key.isprintable():
+            raise InputError(
+                f"{trace.source}: the key {key!r:.60} cannot be sent: an id has 1 to "
+                f"{MAX_ID_CHARS} characters, no control character among them"
+            )
+    return ids
 
 
 def _endpoints(scenario: Scenario, trace: Trace, stop: int) -> NDArray[np.uint8]:

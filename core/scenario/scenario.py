@@ -18,6 +18,7 @@ from pydantic.functional_validators import BeforeValidator
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import InitErrorDetails
 
+from core.endpoint import PLACEHOLDERS
 from core.endpoints import CDP, EndpointTable
 from core.metrics.kpi import Kpi, parse_metric
 from core.metrics.metric_table import BUILT_IN, MetricTable
@@ -31,6 +32,7 @@ from core.scenario.faults import CONTEXT as FAULT_KINDS
 from core.scenario.faults import Fault
 from core.scenario.kpis import DEFAULT_KPIS, KpiSpec
 from core.scenario.own_metrics import OwnMetrics, has_none
+from core.scenario.subjects import Subject, check_subjects
 from core.scenario.table import Table
 from core.scenario.targets import Targets
 from core.scenario.tiers import Tiers
@@ -55,6 +57,10 @@ def _table_of(data: Any) -> EndpointTable:
 
 def _is_cdp(endpoints: EndpointTable) -> bool:
     return endpoints == CDP
+
+
+def _is_empty(subjects: Mapping[str, Any]) -> bool:
+    return not subjects
 
 
 BY_ENDPOINT: tuple[tuple[str, ...], ...] = (
@@ -95,6 +101,9 @@ class Scenario(Table):
     destination: Destination = Destination()
     faults: tuple[Fault, ...] = ()
     targets: Targets = Targets()
+    subjects: Annotated[dict[str, Subject], Field(exclude_if=_is_empty)] = Field(
+        default_factory=dict
+    )
     caches: Caches = Field(default_factory=default_caches)
     trace: TraceSource = TraceSource()
     metrics: Annotated[OwnMetrics, Field(exclude_if=has_none)] = OwnMetrics()
@@ -187,6 +196,31 @@ class Scenario(Table):
                 )
         return self
 
+    @field_validator("subjects")
+    @classmethod
+    def _subjects_have_names_of_their_own(cls, subjects: dict[str, Subject]) -> dict[str, Subject]:
+        check_subjects(subjects)
+        return subjects
+
+    @model_validator(mode="after")
+    def _subjects_are_described(self) -> Self:
+        for endpoint in self.endpoints:
+            name = endpoint.subject
+            if name in PLACEHOLDERS:
+                continue
+            if name not in self.subjects:
+                raise ValueError(f"endpoint {endpoint.name}: add [subjects.{name}], its subject")
+            if self.subjects[name].count is None and self.trace.file is None:
+                raise ValueError(f"subjects.{name} needs a count, ids = FILE, or a trace (--trace)")
+        used = {endpoint.subject for endpoint in self.endpoints}
+        for name in self.subjects:
+            if name not in used:
+                raise ValueError(
+                    f"subjects.{name} has no effect: no endpoint is about it; write {{{name}}} "
+                    f'into a path, set subject = "{name}", or leave it out'
+                )
+        return self
+
     @model_validator(mode="after")
     def _keys_have_an_endpoint(self) -> Self:
         if not self.endpoints.keyed and self.trace.file is not None:
@@ -215,6 +249,17 @@ class Scenario(Table):
     def total_time(self) -> float:
         """Seconds of arrivals: warm-up and measured part."""
         return self.warm_up + self.duration
+
+    @property
+    def longest_timeout(self) -> float:
+        """Seconds after which a request of any endpoint has failed."""
+        return max(self.timeouts)
+
+    @property
+    def timeouts(self) -> tuple[float, ...]:
+        """Seconds after which a request of each endpoint has failed, in their order."""
+        own = self.targets.timeouts
+        return tuple(own.get(name, self.timeout) for name in self.endpoints.names)
 
     def judged(self) -> tuple[Kpi, ...]:
         """Return the KPIs in the order of the file."""
@@ -259,7 +304,12 @@ def _filled(data: Mapping[str, Any], endpoints: EndpointTable) -> dict[str, Any]
     if isinstance(trace, Mapping) and "default" not in trace and endpoints.keyed:
         filled["trace"] = {**trace, "default": {"endpoint": endpoints.keyed[0]}}
     if "kpis" not in filled:
-        filled["kpis"] = [spec for spec in DEFAULT_KPIS if _has_metric(spec, endpoints)]
+        filled["kpis"] = [
+            spec
+            for spec in DEFAULT_KPIS
+            # Without events there are no conversions, whose queue it is.
+            if _has_metric(spec, endpoints) and (spec.metric != "p95_queue" or endpoints.writers)
+        ]
     return filled
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, TypeAdapter
 
 from core.endpoint import Endpoint
 from core.endpoints import EndpointTable
 from core.scenario.by_endpoint import KNOWN, ByEndpoint
+from core.scenario.checks import Check
 from core.scenario.headers import HeaderFields
 from core.scenario.statuses import Statuses
 from core.scenario.table import Table
+from core.units import Duration
 
 _STATUSES = (200, 202)
-
 _METHOD = re.compile(r"[A-Z][A-Z0-9-]{0,31}")
 _UNSENT = {"CONNECT": "a proxy", "TRACE": "a diagnosis"}
 
@@ -31,10 +32,15 @@ def _method(text: str) -> str:
 Method = Annotated[str, AfterValidator(_method)]
 
 
+BodyType = Literal["json", "form", "raw"]
+"""How values stand in a body: escaped in JSON, percent-encoded in a form, as they are in raw."""
+
+
 class Target(Table):
     """How an endpoint's request is written; {placeholders} are filled per request.
 
-    Of a header's value, ${NAME} is the environment variable NAME.
+    Of a header's value, ${NAME} is the environment variable NAME. body_type: by default JSON where
+    the body begins as JSON does, a form otherwise. timeout: the scenario's by default.
     """
 
     method: Method = "GET"
@@ -42,6 +48,9 @@ class Target(Table):
     body: str | None = None
     headers: HeaderFields = Field(default_factory=dict)
     status: Statuses = _STATUSES
+    body_type: BodyType | None = None
+    timeout: Annotated[Duration, Field(gt=0)] | None = None
+    checks: Annotated[tuple[Check, ...], Field(max_length=50)] = ()
 
 
 TRACK_BODY = (
@@ -84,6 +93,17 @@ class Targets(ByEndpoint):
     def merged(cls, stated: Any, given: Any) -> Any:
         """Return *given* with what it leaves out as *stated*."""
         return {**stated, **given} if isinstance(given, dict) else given
+
+    @property
+    def checks(self) -> list[tuple[str, ...]]:
+        """The names of the checks of each endpoint, in their order."""
+        return [tuple(check.name for check in each.checks) for each in self.by_name.values()]
+
+    @property
+    def timeouts(self) -> dict[str, float]:
+        """The time limits of the endpoints that have one of their own, in seconds."""
+        limits = {name: each.timeout for name, each in self.by_name.items()}
+        return {name: limit for name, limit in limits.items() if limit is not None}
 
     def of(self, endpoint: str) -> Target:
         """Return the request of *endpoint*; KeyError if there is no such one."""

@@ -64,6 +64,7 @@ class Trace:
     endpoints: NDArray[np.uint16] | None = None  # index into endpoint_names
     endpoint_names: tuple[str, ...] = ()
     sizes: NDArray[np.int64] | None = None  # bytes
+    key_names: tuple[str, ...] = ()  # the keys as the file has them, by id, where asked for
 
     def __post_init__(self) -> None:
         for values in (self.keys, self.times, self.types, self.endpoints, self.sizes):
@@ -71,10 +72,17 @@ class Trace:
                 values.setflags(write=False)
 
 
-def read_trace(path: Path, *, stop: int | None = None, time_unit: TimeUnit | None = None) -> Trace:
+def read_trace(
+    path: Path,
+    *,
+    stop: int | None = None,
+    time_unit: TimeUnit | None = None,
+    with_names: bool = False,
+) -> Trace:
     """Return the first *stop* accesses of the trace at *path*, or all of them.
 
     time_unit: of the times in the file; None tells it by the values, seconds by default.
+    with_names: whether the keys are kept as they stand in the file, too.
 
     A file of fewer accesses gives those it has; what stands behind access *stop* is not checked
     and, but for a buffer's length, not decompressed.
@@ -94,13 +102,13 @@ def read_trace(path: Path, *, stop: int | None = None, time_unit: TimeUnit | Non
         source = Source(stream)
         try:
             if format_ == "raw":
-                return _read_raw(path.name, source, stop)
-            return _read_text(path.name, source, stop, format_, time_unit)
+                return _read_raw(path.name, source, stop, with_names)
+            return _read_text(path.name, source, stop, format_, time_unit, with_names)
         except TraceFault as fault:
             raise InputError(f"{name} {fault.place or source.place}: {fault}") from None
 
 
-def _read_raw(file_name: str, source: Source, stop: int | None) -> Trace:
+def _read_raw(file_name: str, source: Source, stop: int | None, with_names: bool) -> Trace:
     """Return the trace of big-endian 32-bit words, numbering the keys chunk by chunk.
 
     One np.unique over the whole file takes three times as long and far more memory.
@@ -147,11 +155,17 @@ def _read_raw(file_name: str, source: Source, stop: int | None) -> Trace:
         key_count=known.size,
         types=type_of_key[keys],
         type_names=tuple(str(number) for number in numbers.tolist()),
+        key_names=tuple(map(str, known[np.argsort(known_ids)].tolist())) if with_names else (),
     )
 
 
 def _read_text(
-    file_name: str, source: Source, stop: int | None, format_: str, asked: TimeUnit | None
+    file_name: str,
+    source: Source,
+    stop: int | None,
+    format_: str,
+    asked: TimeUnit | None,
+    with_names: bool,
 ) -> Trace:
     keys, times, sizes = array("I"), array("d"), array("q")
     endpoints, type_of_key = array("H"), array("H")
@@ -190,6 +204,7 @@ def _read_text(
         endpoints=np.frombuffer(endpoints, np.uint16) if endpoints else None,
         endpoint_names=tuple(endpoint_ids),
         sizes=np.frombuffer(sizes, np.int64) if sizes else None,
+        key_names=tuple(key for _, key in key_ids) if with_names else (),
     )
 
 

@@ -42,13 +42,13 @@ def timed_window(scenario: Scenario) -> TimedWindow | None:
     source = scenario.trace
     if source.file is None:
         return None
-    path, unit = Path(source.file), source.time_unit
+    path, unit, named = Path(source.file), source.time_unit, bool(scenario.subjects)
     if trace_of(path, 1, unit).times is None:
         return None
     offset = source.offset or 0
     # One access more tells where the window ends.
     wanted = None if source.limit is None else offset + source.limit + 1
-    trace = trace_of(path, wanted, unit)
+    trace = trace_of(path, wanted, unit, with_names=named)
     times = trace.times
     assert times is not None
     if offset >= times.size:
@@ -75,20 +75,26 @@ def timed_window(scenario: Scenario) -> TimedWindow | None:
     )
 
 
-def trace_of(path: Path, stop: int | None, unit: TimeUnit | None = None) -> Trace:
+def trace_of(
+    path: Path, stop: int | None, unit: TimeUnit | None = None, *, with_names: bool = False
+) -> Trace:
     """Return what `read_trace` does; a large file that has not changed is read once."""
     try:
         facts = path.stat()
     except (OSError, ValueError):
         return read_trace(path, stop=stop, time_unit=unit)  # it says what is wrong
     if facts.st_size < _WORTH_KEEPING:
-        return read_trace(path, stop=stop, time_unit=unit)
-    return _kept(path, stop, unit, (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns))
+        return read_trace(path, stop=stop, time_unit=unit, with_names=with_names)
+    return _kept(
+        path, stop, unit, with_names, (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns)
+    )
 
 
 @lru_cache(maxsize=2)  # its first access, and its window: every replication and rate asks anew
-def _kept(path: Path, stop: int | None, unit: TimeUnit | None, _: tuple[int, ...]) -> Trace:
-    return read_trace(path, stop=stop, time_unit=unit)
+def _kept(
+    path: Path, stop: int | None, unit: TimeUnit | None, with_names: bool, _: tuple[int, ...]
+) -> Trace:
+    return read_trace(path, stop=stop, time_unit=unit, with_names=with_names)
 
 
 def _check_unit(path: Path, trace: Trace, since: NDArray[np.float64]) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, TypeAdapter, ValidationInfo, model_validator
 
 from core.endpoints import EndpointTable
 from core.scenario.by_endpoint import KNOWN, ByEndpoint, KeyedEndpoint, endpoints_of
+from core.scenario.popularity import Popularity
 from core.scenario.table import Positive, Share, Table
 from core.scenario.trace_time import TimeUnit
 from core.units import Duration
@@ -65,13 +66,6 @@ class Mix(ByEndpoint):
     def asks(self, endpoints: Iterable[str]) -> bool:
         """Return whether any of *endpoints* is asked for."""
         return any(self.of(name) > 0 for name in endpoints)
-
-
-class Popularity(Table):
-    """How requests spread over subjects."""
-
-    law: Literal["zipf", "uniform"] = "zipf"
-    exponent: Annotated[float, Field(ge=0, le=5)] = 0.9
 
 
 class Traffic(Table):

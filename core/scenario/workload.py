@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.context import Purpose
+from core.scenario.popularity import Popularity
 from core.scenario.scenario import Scenario
+from core.scenario.subjects import ids_of
 from core.scenario.traffic import RateStage
 from core.streams import Stream
 
@@ -29,6 +32,7 @@ class Workload:
     it (u4);
     isolate: which isolate answers, 0 to isolate_count - 1 (u2). users and conversions: how many
     the database must hold. profile_bytes: size of each user's profile where a trace gives sizes.
+    ids: of the subjects whose ids a file or a trace has, by the subject's name.
     is_timed: whether the arrivals are a trace's own times and no stage's.
     notes: what a reader of the report has to know.
     """
@@ -40,6 +44,7 @@ class Workload:
     users: int
     conversions: int
     profile_bytes: NDArray[np.int64] | None = None
+    ids: Mapping[str, Sequence[str]] = field(default_factory=dict)
     is_timed: bool = False
     notes: tuple[str, ...] = field(default=())
 
@@ -86,9 +91,9 @@ def generate_workload(scenario: Scenario, *, replication: int = 0) -> Workload:
         name = scenario.endpoints.names[code]
         if not weights.size and traffic.mix.of(name):
             raise ValueError(
-                f"traffic.conversions is 0, and traffic.mix.{name} is "
+                f"traffic.conversions is 0, and endpoints.{name}.weight is "
                 f"{traffic.mix.of(name):g}: no conversion can be asked for; set "
-                f"traffic.mix.{name} to 0, or traffic.conversions to 1 or more"
+                f"endpoints.{name}.weight to 0, or traffic.conversions to 1 or more"
             )
         subject[chosen] = choose(weights, u[chosen]) if weights.size else 0
     return Workload(
@@ -98,6 +103,7 @@ def generate_workload(scenario: Scenario, *, replication: int = 0) -> Workload:
         isolate=isolates(scenario, n, replication=replication),
         users=traffic.users,
         conversions=traffic.conversions,
+        ids=ids_of(scenario.subjects, scenario.name),
     )
 
 
@@ -110,8 +116,12 @@ def isolates(scenario: Scenario, n: int, *, replication: int = 0) -> NDArray[np.
 def subject_weights(scenario: Scenario) -> tuple[NDArray[np.float64], ...]:
     """Return the popularity of every subject, one array that sums to 1 per endpoint."""
     weights = {
-        "user": popularity(scenario, scenario.traffic.users),
-        "conversion": popularity(scenario, scenario.traffic.conversions),
+        **{
+            name: popularity(subject.popularity, subject.count or 1)
+            for name, subject in scenario.subjects.items()
+        },
+        "user": popularity(scenario.traffic.popularity, scenario.traffic.users),
+        "conversion": popularity(scenario.traffic.popularity, scenario.traffic.conversions),
         "model": np.full(MODEL_COUNT, 1 / MODEL_COUNT),
         "none": np.ones(1),
     }
@@ -122,9 +132,8 @@ MODEL_COUNT = 7
 """Attribution models that can be asked for; a request whose subject is a model names one."""
 
 
-def popularity(scenario: Scenario, count: int) -> NDArray[np.float64]:
+def popularity(law: Popularity, count: int) -> NDArray[np.float64]:
     """Return the probability of each of *count* subjects: Zipf (rank^-exponent) or uniform."""
-    law = scenario.traffic.popularity
     exponent = law.exponent if law.law == "zipf" else 0.0
     # math.pow on whole ranks, rounded: numpy's vector units may differ in the last bit.
     weights = np.array([round(math.pow(rank, -exponent), 12) for rank in range(1, count + 1)])

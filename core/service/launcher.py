@@ -194,6 +194,20 @@ class _Crew:
         return [fault for fault in faults if fault]
 
 
+def check_served(scenario: Scenario) -> None:
+    """Raise InputError where the reference service does not do what *scenario* says of endpoints.
+
+    It runs the code of its own endpoints. What a file says of an endpoint is no code.
+    """
+    stated = [each.name for each in scenario.endpoints if each.is_stated]
+    if stated:
+        raise InputError(
+            f"{scenario.name}: endpoints.{stated[0]} says what a service of yours does, and the "
+            "reference service has only the endpoints of the CDP; give --host URL of your service "
+            "to load or prove"
+        )
+
+
 @contextmanager
 def running_service(
     scenario: Scenario,
@@ -215,14 +229,15 @@ def running_service(
     one. limits: of each process's connections. populate: whether a database without users and
     events gets those of the scenario; else it gets its sites alone, and starts cold.
 
-    Raise InputError if a port is taken, another service runs on the folder, the URL means no store
-    or there are more than MAX_WORKERS processes, EdgeproofError with the last line of the log if
-    the service does not start. Where others than this machine reach *host*, monitoring wants the
-    token.
+    Raise InputError for what `check_served` refuses, if a port is taken, another service runs on
+    the folder, the URL means no store or there are more than MAX_WORKERS processes, EdgeproofError
+    with the last line of the log if the service does not start. Where others than this machine
+    reach *host*, monitoring wants the token.
 
     Its end lets requests in flight and the queue be finished; an exception that comes meanwhile
     (a second Ctrl-C) ends every process at once.
     """
+    check_served(scenario)
     check_l2(scenario.tiers.l2, redis)
     count = scenario.topology.process_count
     if count > MAX_WORKERS:

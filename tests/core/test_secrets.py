@@ -54,9 +54,11 @@ def test_text_without_a_secret_stays_as_it_is() -> None:
 def test_unfit_variable_is_named_and_not_shown(value: str | None) -> None:
     environment = {} if value is None else {"STAGING_TOKEN": value}
     with pytest.raises(InputError) as caught:
-        secret("STAGING_TOKEN", environment, where="targets.track.headers.Authorization")
+        secret("STAGING_TOKEN", environment, where="endpoints.track.headers.Authorization")
     text = str(caught.value)
-    assert text.startswith("targets.track.headers.Authorization: the environment variable STAGING")
+    assert text.startswith(
+        "endpoints.track.headers.Authorization: the environment variable STAGING"
+    )
     assert not value or value not in text
 
 

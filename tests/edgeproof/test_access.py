@@ -33,7 +33,7 @@ users = 50
 conversions = 20
 """
 HEADERS = "".join(
-    f'[targets.{name}.headers]\nAuthorization = "Bearer ${{STAGING_TOKEN}}"\n'
+    f'[endpoints.{name}.headers]\nAuthorization = "Bearer ${{STAGING_TOKEN}}"\n'
     for name in ("track", "attribution", "journey", "channels")
 )
 
@@ -132,8 +132,8 @@ def test_wrong_token_ends_the_run_before_it_begins(
 ) -> None:
     out = tmp_path / "run"
     done = edgeproof(
-        "load", scenario, "--host", echo, "--out", str(out), "--set", "targets.track.status=[204]",
-        cwd=tmp_path, variables={"STAGING_TOKEN": SECRET},
+        "load", scenario, "--host", echo, "--out", str(out),
+        "--set", "endpoints.track.status=[204]", cwd=tmp_path, variables={"STAGING_TOKEN": SECRET},
     )  # fmt: skip
     # 200, 500, 403 ... in turns: the second and third request sent ahead decide.
     assert done.returncode == 2

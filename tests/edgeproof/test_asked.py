@@ -41,8 +41,8 @@ TRACE = "key\n" + "".join(f"k{i % 7}\n" for i in range(60))
          ["--set", 'h={Authorization="***", x-api-key="***"}']),
         (["Authorization: Bearer abcdefgh"], ["Authorization: *** ***"]),
         (["http://me:p@ss@h:1/x"], ["http://***@h:1/x"]),
-        (["targets.track.path=/a?key=abc&user={user_id}"],
-         ["targets.track.path=/a?key=***&user={user_id}"]),
+        (["endpoints.track.path=/a?key=abc&user={user_id}"],
+         ["endpoints.track.path=/a?key=***&user={user_id}"]),
         (["t={Cookie='a=b; c=d', Authorization=\"Token x y\"}"],
          ["t={Cookie='***', Authorization=\"***\"}"]),
         ([r'body="{\"api_key\": \"a b\", \"user\": \"{user_id}\"}"'],
@@ -59,7 +59,7 @@ def test_secrets_are_masked(arguments: list[str], shown: list[str]) -> None:
     "argument",
     [
         "destination.token_variable=MY_TOKEN", "tiers.l1.max_entries=500", "name=basic model",
-        "targets.track.path=/a?user={user_id}", "attribution.order=2", "http://127.0.0.1:8787",
+        "endpoints.track.path=/a?user={user_id}", "attribution.order=2", "http://127.0.0.1:8787",
     ],
 )  # fmt: skip
 def test_what_is_no_secret_stays(argument: str) -> None:

@@ -387,7 +387,7 @@ def test_plain_is_said_to_do_nothing_beside_json(
         ("load --set tiers.l1.ttl=9s", "--set tiers.l1.ttl=9s has no effect on load: it describes"),
         ("load --set start=cold", "--set start=cold has no effect on load"),
         (
-            "simulate --set targets.track.path=/t",
+            "simulate --set endpoints.track.path=/t",
             "has no effect on simulate: no request is written",
         ),
         ("plan --set tiers.l3.readers=2", "has no effect on plan: no simulated time depends on it"),

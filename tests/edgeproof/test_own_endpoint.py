@@ -132,10 +132,10 @@ def test_fields_of_the_scenario_are_those_of_its_endpoints() -> None:
     assert (asked.topology.cpu.of("profile"), asked.tiers.l2.ttl.of("profiles")) == (1e-3, 77.0)
     assert asked.targets.of("profile").path == "/p/{user_id}"
     for fields, name in (
-        ({"traffic": {"mix": {"profile": 1}}}, "traffic.mix.profile"),
-        ({"topology": {"cpu": {"profile": "1ms"}}}, "topology.cpu.profile"),
+        ({"traffic": {"mix": {"profile": 1}}}, "endpoints.profile.weight"),
+        ({"topology": {"cpu": {"profile": "1ms"}}}, "endpoints.profile.cpu"),
         ({"tiers": {"l2": {"ttl": {"profiles": "1s"}}}}, "tiers.l2.ttl.profiles"),
-        ({"targets": {"profile": {"path": "/p"}}}, "targets.profile"),
+        ({"targets": {"profile": {"path": "/p"}}}, "endpoints.profile"),
         ({"faults": [{"at": "1s", "for": "1s", "kind": "hot_key", "endpoint": "profile"}]},
          "'track', 'attribution' or 'journey'"),
         ({"kpis": [KPI]}, "not a metric"),
@@ -149,7 +149,7 @@ def test_table_without_the_cdps_endpoints_has_none_of_their_fields() -> None:
     asked = small(endpoints=alone)
     assert asked.traffic.mix.weights() == (PROFILE.weight,)
     assert [kpi.name for kpi in asked.judged()] == [
-        "hit_ratio", "p95_query", "p95_queue", "peak_memory", "p95_cpu", "error_ratio",
+        "hit_ratio", "p95_query", "peak_memory", "p95_cpu", "error_ratio",
     ]  # fmt: skip
     record = simulate(asked, replications=0).record
     assert set(record.latencies) == set(record.reads) == {"profile"}
@@ -164,11 +164,14 @@ def test_table_without_the_cdps_endpoints_has_none_of_their_fields() -> None:
 
 def test_file_takes_endpoints_from_python_alone(tmp_path: Path) -> None:
     path = shipped()["baseline"]
-    asked = load_scenario(path, overrides=["traffic.mix.profile=0.5"], endpoints=FIVE)
+    asked = load_scenario(path, overrides=["endpoints.profile.weight=0.5"], endpoints=FIVE)
     assert asked.traffic.mix.weights() == (0.80, 0.08, 0.08, 0.04, 0.5)
     own = tmp_path / "own.toml"
     own.write_text('name = "own"\n[[endpoints]]\nname = "x"\nbehaviour = "os:system"\n')
-    with pytest.raises(InputError, match=r"own.toml: endpoints is no key of a scenario file"):
+    with pytest.raises(InputError, match=r"own.toml: endpoints is no table; head"):
+        load_scenario(own)
+    own.write_text('name = "own"\n[endpoints.x]\npath = "/x"\nbehaviour = "os:system"\n')
+    with pytest.raises(InputError, match=r"own.toml: endpoints.x.behaviour: names code"):
         load_scenario(own)
 
 

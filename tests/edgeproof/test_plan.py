@@ -51,14 +51,14 @@ def test_plan_that_no_rate_meets_fails_and_so_does_its_report(tmp_path: Path) ->
 def test_plan_of_what_nobody_can_measure_ends_with_one_line(tmp_path: Path) -> None:
     kpis = "kpis=[{metric='p95_attribution',target='< 1ms',alert='> 2ms'}]"
     done = edgeproof(
-        "plan", "baseline", *SMALL, "--set", kpis, "--set", "traffic.mix.attribution=0",
+        "plan", "baseline", *SMALL, "--set", kpis, "--set", "endpoints.attribution.weight=0",
         "--json", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stdout == ""
     *_, line = done.stderr.splitlines()
     assert line.startswith("edgeproof: baseline: no KPI could be measured at 20 requests/s")
-    assert "p95_attribution: traffic.mix.attribution is 0" in line
+    assert "p95_attribution: endpoints.attribution.weight is 0" in line
     assert "Traceback" not in done.stderr
 
 

@@ -23,7 +23,7 @@ REQUEST = Request(0, "GET", f"http://h:1/journey/u1?k={SECRET}", {}, None, 2, 1,
 
 
 def examples() -> Examples:
-    return Examples(CDP.names, Blotter([SECRET]), timeout=2.0)
+    return Examples(CDP.names, Blotter([SECRET]), timeouts=[2.0] * len(CDP))
 
 
 def test_first_failure_of_each_reason_is_the_example() -> None:

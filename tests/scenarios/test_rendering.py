@@ -43,7 +43,7 @@ def every_request(scenario: Scenario) -> list[Request]:
 def test_body_stays_valid_json_for_any_ids(
     user: str, conversion: str | None, value: float | None
 ) -> None:
-    template = Template(TRACK_BODY, escape_json, known=PLACEHOLDERS, where="targets.track.body")
+    template = Template(TRACK_BODY, escape_json, known=PLACEHOLDERS, where="endpoints.track.body")
     values = dict.fromkeys(PLACEHOLDERS, user) | {
         "timestamp": "1767225600000",
         "conversion_id_or_null": json.dumps(conversion),
@@ -58,7 +58,7 @@ def test_body_stays_valid_json_for_any_ids(
 @given(conversion=ids, model=ids)
 def test_path_stays_one_path_for_any_ids(conversion: str, model: str) -> None:
     text = "/attribution/{conversion_id}?model={model}"
-    template = Template(text, escape_url, known=PLACEHOLDERS, where="targets.attribution.path")
+    template = Template(text, escape_url, known=PLACEHOLDERS, where="endpoints.attribution.path")
     rendered = template.render({"conversion_id": conversion, "model": model})
     assert rendered.isascii()
     parts = urlsplit(rendered)
@@ -69,7 +69,7 @@ def test_path_stays_one_path_for_any_ids(conversion: str, model: str) -> None:
 
 def test_json_braces_in_a_body_stay() -> None:
     text = '{"a": {}, "b": {"user": "{user_id}"}, "c": [{ }]}'
-    template = Template(text, escape_json, known=PLACEHOLDERS, where="targets.track.body")
+    template = Template(text, escape_json, known=PLACEHOLDERS, where="endpoints.track.body")
     assert json.loads(template.render({"user_id": "u1"})) == {
         "a": {},
         "b": {"user": "u1"},
@@ -79,14 +79,14 @@ def test_json_braces_in_a_body_stay() -> None:
 
 def test_quoted_values_lose_their_quotes_outside_json() -> None:
     text = "/x?c={conversion_id_or_null}&v={value_or_null}"
-    template = Template(text, escape_url, known=PLACEHOLDERS, where="targets.track.path")
+    template = Template(text, escape_url, known=PLACEHOLDERS, where="endpoints.track.path")
     values = {"conversion_id_or_null": '"a b"', "value_or_null": "null"}
     assert template.render(values) == "/x?c=a%20b&v=null"
 
 
 def test_unknown_placeholder_names_the_target_and_the_list() -> None:
     scenario = small_scenario(targets={"journey": {"path": "/journey/{usr}"}})
-    with pytest.raises(InputError, match=r"targets\.journey\.path: \{usr\} .*user_id"):
+    with pytest.raises(InputError, match=r"endpoints\.journey\.path: \{usr\} .*user_id"):
         every_request(scenario)
 
 
@@ -183,7 +183,9 @@ def test_content_type_of_the_scenario_stands_alone() -> None:
 def test_variable_that_is_not_set_is_named_with_its_place() -> None:
     scenario = with_headers(Authorization="Bearer ${TOKEN}")
     compiled(scenario)  # a check of the file needs no secret
-    with pytest.raises(InputError, match=r"^targets\.track\.headers\.Authorization: .* TOKEN is "):
+    with pytest.raises(
+        InputError, match=r"^endpoints\.track\.headers\.Authorization: .* TOKEN is "
+    ):
         compiled(scenario, {})
 
 

@@ -149,7 +149,7 @@ def test_any_method_is_sent_with_the_id_of_the_run(
 @pytest.mark.parametrize(
     ("manner", "reason"),
     [
-        ("status401", 'status 401 (unauthorized) ({"error":"no"}); check the token that targets.'),
+        ("status401", 'status 401 (unauthorized) ({"error":"no"}); check the token that endpoints'),
         ("status301", "status 301 (redirect, not followed), as had 2 about other subjects"),
         ("garbage", "answer is not valid HTTP"),
     ],

@@ -132,12 +132,14 @@ def test_bound_that_cannot_be_is_refused(max_rate: float, words: str) -> None:
 def test_kpi_that_was_not_measured_holds_nothing() -> None:
     no_attribution = {"mix": {"track": 0, "attribution": 0, "journey": 1, "channels": 0}}
     kpis = [{"metric": "p95_attribution", "target": "< 1s", "alert": "> 2s"}]
-    with pytest.raises(InputError, match=r"no KPI could be measured at 20 .*mix\.attribution is 0"):
+    with pytest.raises(
+        InputError, match=r"no KPI could be measured at 20 .*endpoints\.attribution\.weight is 0"
+    ):
         plan_capacity(planned(traffic=no_attribution, kpis=kpis))
     kpis += [{"metric": "p95(journey)", "target": "< 1s", "alert": "> 2s"}]
     plan = plan_capacity(planned(traffic=no_attribution, kpis=kpis), max_rate=40.0)
     assert plan.highest_rate == 40.0
-    assert plan.unmeasured == {"p95_attribution": "traffic.mix.attribution is 0"}
+    assert plan.unmeasured == {"p95_attribution": "endpoints.attribution.weight is 0"}
     assert all(set(point.outcomes) == {"p95(journey)"} for point in plan.points)
 
 

@@ -375,7 +375,9 @@ def test_service_without_conversions_starts_whatever_the_mix_asks_for() -> None:
     prepared = prepare_service(scenario)
     assert (prepared.workload.users, prepared.workload.conversions) == (50, 0)
     assert {entry.cache_type for entry in warm_state(scenario, prepared).l2} >= {"lookup_data"}
-    with pytest.raises(InputError, match=r"traffic.conversions is 0, and traffic.mix.attribution"):
+    with pytest.raises(
+        InputError, match=r"traffic.conversions is 0, and endpoints.attribution.weight"
+    ):
         prepare(scenario)
 
 

@@ -68,9 +68,9 @@ def test_fault_at_the_end_or_later_is_refused_and_one_before_it_is_not(
         ('tier = "l3"\nkind = "error"\nvalue = 0', "its value is 0"),
         ('kind = "hot_key"\nvalue = 0.0', "its value is 0"),
         ('tier = "l2"\nkind = "dead"\nvalue = 0.5', "dead has no value, and it is 0.5"),
-        ('kind = "hot_key"\nendpoint = "journey"\n[traffic.mix]\njourney = 0',
-         "traffic.mix.journey is 0"),
-        ('kind = "hot_key"\n[traffic.mix]\ntrack = 0', "(track hot_key)"),
+        ('kind = "hot_key"\nendpoint = "journey"\n[endpoints.journey]\nweight = 0',
+         "endpoints.journey.weight is 0"),
+        ('kind = "hot_key"\n[endpoints.track]\nweight = 0', "(track hot_key)"),
         ('tier = "destination"\nkind = "dead"\n[destination]\nurl = "local"\n'
          "[traffic]\nconversion_share = 0.0", "the traffic has no conversions"),
     ],
@@ -147,15 +147,13 @@ def test_stage_that_never_begins_is_named(tmp_path: Path) -> None:
         ('[tiers]\nretry_pause = "2s"', "tiers.retry_pause=2s", "tiers.stale_if_error=0s"),
         ('[traffic.popularity]\nlaw = "uniform"\nexponent = 1.1',
          "traffic.popularity.exponent=1.1", "traffic.popularity.law=uniform"),
-        ("[targets.journey]\npath = '/j'\n[traffic.mix]\njourney = 0", "targets.journey.path=/j",
-         "traffic.mix.journey=0"),
     ],
 )  # fmt: skip
 def test_setting_that_nothing_reads_is_named_unless_the_command_line_turned_it_off(
     tmp_path: Path, text: str, override: str, switch: str
 ) -> None:
     field = override.partition("=")[0]
-    table = "targets.journey" if field.startswith("targets") else field
+    table = field
     path = written(tmp_path, text)
     (line,) = refused(path)
     assert line.startswith(f"{path}: {table} has no effect: ")
@@ -163,6 +161,17 @@ def test_setting_that_nothing_reads_is_named_unless_the_command_line_turned_it_o
     assert line.startswith(f"--set {override}: {table} has no effect: ")
     if switch:
         assert f"{table} has no effect" in told(path, switch)[0]
+
+
+def test_endpoint_that_the_file_leaves_out_is_not_changed_on_the_command_line(
+    tmp_path: Path,
+) -> None:
+    path = written(tmp_path, "[endpoints.journey]\npath = '/j'\nweight = 0")
+    assert told(path) == []
+    (line,) = refused(path, "endpoints.journey.path=/k")
+    assert line.startswith("--set endpoints.journey.path=/k: endpoints.journey has no effect: ")
+    assert told(written(tmp_path, "[endpoints.journey]\npath = '/j'"),
+                "endpoints.journey.weight=0") == []  # fmt: skip
 
 
 def test_default_that_is_written_out_is_no_fault_and_one_that_is_asked_for_is(
@@ -182,7 +191,7 @@ def test_default_that_is_written_out_is_no_fault_and_one_that_is_asked_for_is(
         ("tiers.l2.breaker={failures=0", ',open_for="1s"}'),
         ("queue={max_attempts=1", ',retry_delay="2s"}'),
         ('destination={url="none"', ',timeout="9s"}'),
-        ("traffic={users=50,mix={journey=0}", ',popularity={law="uniform",exponent=1.1}}'),
+        ("traffic={users=50", ',popularity={law="uniform",exponent=1.1}}'),
     ],
 )
 def test_table_states_what_stands_in_it_and_not_what_it_leaves_out(
@@ -204,8 +213,8 @@ def test_destination_that_is_turned_off_keeps_its_settings(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("overrides", "line"),
     [
-        (["traffic.mix.attribution=0"],
-         "p95_attribution cannot be measured: traffic.mix.attribution is 0"),
+        (["endpoints.attribution.weight=0"],
+         "p95_attribution cannot be measured: endpoints.attribution.weight is 0"),
         (["traffic.conversion_share=0"],
          "p95_queue cannot be measured: the traffic has no conversions"),
     ],
@@ -219,9 +228,9 @@ def test_kpi_of_what_is_never_asked_is_spoken_of(
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("traffic.mix.journey=0.5", "the trace's accesses stand in for it"),
+        ("endpoints.journey.weight=0.5", "the trace's accesses stand in for it"),
         ("traffic.users=5", "the trace's accesses stand in for it"),
-        ("targets.channels.path=/c", "a trace asks for track, attribution and journey only"),
+        ("endpoints.channels.path=/c", "a trace asks for track, attribution and journey only"),
         ("traffic.stages[0].rate=7", "the trace has times of its own; scale them with --rate"),
     ],
 )

@@ -63,9 +63,11 @@ def test_large_trace_is_read_once_and_anew_when_it_changes(
 ) -> None:
     read: list[int | None] = []
 
-    def counting(path: Path, *, stop: int | None, time_unit: TimeUnit | None) -> Trace:
+    def counting(
+        path: Path, *, stop: int | None, time_unit: TimeUnit | None, with_names: bool
+    ) -> Trace:
         read.append(stop)
-        return read_trace(path, stop=stop, time_unit=time_unit)
+        return read_trace(path, stop=stop, time_unit=time_unit, with_names=with_names)
 
     monkeypatch.setattr(trace_window, "read_trace", counting)
     path = csv(folder / "large.csv", "key", "time", rows=[(i, i / 10) for i in range(15_000)])

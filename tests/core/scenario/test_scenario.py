@@ -15,8 +15,11 @@ import scenarios
 from core.endpoints import CDP
 from core.metrics.kpi import ALIASES
 from core.scenario.by_endpoint import ByEndpoint
+from core.scenario.endpoint_tables import EndpointFields, ReadFields
 from core.scenario.file import parse_scenario, scenario_data
 from core.scenario.scenario import Scenario
+from core.scenario.schema import scenario_schema
+from core.scenario.subjects import with_files
 from core.scenario.targets import Targets
 from core.scenario.tiers import Tiers, Ttls
 from core.scenario.topology import Topology
@@ -68,25 +71,48 @@ def documented(text: str, path: str, key: str) -> bool:
     return any(re.search(rf"\b{key}\b", s) for s in sections if re.match(rf"(# )?\[+{parent}\]", s))
 
 
+_MOVED = {
+    "Scenario": ("targets",), "Traffic": ("mix",), "Topology": ("cpu",), "Subject": ("sha256",),
+    "Targets": CDP.names, "Mix": CDP.names,
+    "Cpu": (*CDP.names, "per_l2_operation", "per_l3_operation"),
+}  # fmt: skip
+
+
+def test_the_reference_documents_every_field_of_an_endpoint() -> None:
+    text = REFERENCE.read_text(encoding="utf-8")
+    for key in EndpointFields.model_fields:
+        assert documented(text, "endpoints.items", key), key
+    for key in ReadFields.model_fields:
+        assert re.search(rf"(# )?reads = .*\b{key}\b|^# {{20,}}.*\b{key}\b", text, re.M), key
+    for tier in ("tiers.l2", "tiers.l3"):
+        assert documented(text, tier, "cpu")
+
+
 @pytest.mark.parametrize("model", list(dict.fromkeys(m for _, m in models(Scenario))))
 def test_the_reference_documents_every_field_in_its_table(model: type[BaseModel]) -> None:
     text = REFERENCE.read_text(encoding="utf-8")
     paths = [path for path, m in models(Scenario) if m is model]
+    paths = ["subjects.item" if path == "subjects" else path for path in paths]
     keys = [field.alias or name for name, field in model.model_fields.items()]
     if issubclass(model, ByEndpoint):
         keys += model().by_name
-    if model is Scenario:
-        keys.remove("endpoints")  # not of a file
+    # A file has these in the tables of its endpoints, and of the tiers.
+    keys = [key for key in keys if key not in _MOVED.get(model.__name__, ())]
     for key in keys:
         shown = [documented(text, path, key) for path in paths]
         assert any(shown), f"{paths}: {key} does not stand in reference.toml"
 
 
-def test_the_reference_names_no_field_that_there_is_not() -> None:
+def test_the_reference_names_no_field_that_there_is_not(tmp_path: Path) -> None:
     # What stands in comments too: with the comment signs off, it is still a scenario.
     text = REFERENCE.read_text(encoding="utf-8")
     text = re.sub(r"^# (?=\[|[a-z_0-9]+ = )", "", text, flags=re.MULTILINE)
-    parsed = parse_scenario(tomllib.loads(text), source="reference.toml")
+    data = tomllib.loads(text)
+    for field in ("count", "prefix"):
+        del data["subjects"]["item"][field]  # ids stand for themselves
+    (tmp_path / "ids.csv").write_text("sku,name\na,x\n")
+    data["subjects"] = with_files(data["subjects"], tmp_path, "reference.toml")
+    parsed = parse_scenario(data, source="reference.toml")
     assert [fault.kind.name for fault in parsed.faults] == ["slow", "hot_key"]
     assert parsed.trace.file is not None
     assert parsed.trace.types
@@ -306,9 +332,11 @@ def test_no_table_takes_an_unknown_key(path: str, model: type[BaseModel]) -> Non
 
 
 def test_the_schema_takes_the_reference() -> None:
-    schema = Scenario.model_json_schema()
+    schema = scenario_schema()
     # What a scenario adds to the metrics stands in its data, and in its hash, only if it adds any.
-    assert {*scenario_data(scenario()), "metrics"} == set(schema["properties"])
+    assert {*scenario_data(scenario()), "metrics", "subjects", "endpoints"} - {"targets"} == set(
+        schema["properties"]
+    )
     assert schema["additionalProperties"] is False
 
 

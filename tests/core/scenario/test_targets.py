@@ -14,7 +14,7 @@ from scenarios.catalogue import find_scenario
 
 
 def target(**fields: Any) -> Target:
-    scenario = parse_scenario({"name": "t", "targets": {"track": fields}}, source="t.toml")
+    scenario = parse_scenario({"name": "t", "endpoints": {"track": fields}}, source="t.toml")
     return scenario.targets.of("track")
 
 
@@ -50,7 +50,7 @@ def test_expected_statuses(statuses: Any, expected: set[int], unexpected: set[in
     ],
 )
 def test_faulty_target_is_refused(fields: dict[str, Any], reason: str) -> None:
-    with pytest.raises(InputError, match=r"t\.toml: targets\.track") as caught:
+    with pytest.raises(InputError, match=r"t\.toml: endpoints\.track") as caught:
         target(**fields)
     assert reason in str(caught.value)
 
@@ -73,7 +73,7 @@ def test_secret_in_the_file_is_refused_and_not_shown(headers: Any) -> None:
 
 
 def test_secret_of_an_option_is_refused_and_not_shown() -> None:
-    text = "targets.track.headers.Authorization=Bearer hunter2hunter2"
+    text = "endpoints.track.headers.Authorization=Bearer hunter2hunter2"
     with pytest.raises(InputError, match=r'"Bearer \$\{NAME\}" and set') as caught:
         load_scenario(find_scenario("baseline"), overrides=[text])
     assert "hunter2" not in str(caught.value)

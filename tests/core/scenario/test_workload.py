@@ -178,7 +178,7 @@ def test_an_endpoint_without_weight_is_never_asked() -> None:
 @pytest.mark.parametrize("exponent", [0.0, 0.9, 2.0])
 def test_zipf_falls_with_the_power_of_the_rank(exponent: float) -> None:
     law = {"popularity": {"law": "zipf", "exponent": exponent}}
-    shares = popularity(scenario(traffic=law), 100)
+    shares = popularity(scenario(traffic=law).traffic.popularity, 100)
     assert shares.sum() == pytest.approx(1)
     ranks = np.arange(1, 101)
     np.testing.assert_allclose(shares / shares[0], ranks**-exponent, rtol=1e-6)
@@ -186,7 +186,7 @@ def test_zipf_falls_with_the_power_of_the_rank(exponent: float) -> None:
 
 def test_a_uniform_law_ignores_the_exponent() -> None:
     law = {"popularity": {"law": "uniform", "exponent": 2.0}}
-    assert set(popularity(scenario(traffic=law), 7).tolist()) == {1 / 7}
+    assert set(popularity(scenario(traffic=law).traffic.popularity, 7).tolist()) == {1 / 7}
 
 
 @given(
