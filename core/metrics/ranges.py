@@ -131,8 +131,13 @@ class Ranges:
         if not succeeded:
             return math.inf
         more = self._doubt.excused.get(metric.series, 0) + self._doubt.absent.get(metric.series, 0)
-        limit = parse_duration(self._record.scenario["timeout"]) if more else 0.0
+        limit = self._time_limit(metric.series) if more else 0.0
         return max(found.mean, (found.total_ns * 1e-9 + more * limit) / (succeeded + more))
+
+    def _time_limit(self, endpoint: str) -> float:
+        scenario = self._record.scenario
+        own = scenario.get("targets", {}).get(endpoint, {}).get("timeout")
+        return parse_duration(own or scenario["timeout"])
 
     def _of_stage(
         self, found: LatencyHistogram, name: str

@@ -105,6 +105,13 @@ def test_range_is_that_of_every_way_the_requests_in_doubt_could_have_gone(
         assert verdict.outcome is (judged.pop() if len(judged) == 1 else Outcome.INVALID)
 
 
+def test_the_worst_mean_of_an_endpoint_is_that_at_its_own_time_limit() -> None:
+    doubt = Doubt(absent={"track": 1})
+    scenario = {"name": "x", "timeout": "3s", "targets": {"track": {"timeout": "7s"}}}
+    found = replace(record([1.0], {}), scenario=scenario)
+    assert Ranges(found, doubt).of(parse_metric("mean(track)")) == pytest.approx((0.5, 4.0))
+
+
 def verdict_of(kpi: Any, value: float) -> Outcome:
     if kpi.target.holds(value):
         return Outcome.PASS
