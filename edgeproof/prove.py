@@ -10,8 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
+from typing import Annotated
 
-from core.errors import EdgeproofError
+import typer
+
+from core.errors import EdgeproofError, InputError
 from core.metrics.kpi import parse_metric
 from core.metrics.record import Requests, RunRecord
 from core.metrics.verdict import incomparable, relative_error
@@ -21,10 +24,20 @@ from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
 from core.service.fake_redis import STATED_LIMIT
 from core.service.launcher import running_service
-from core.wire import TOKEN_VARIABLE, service_token
+from core.wire import TOKEN_VARIABLE
 from edgeproof.asked import asked
 from edgeproof.ci import GithubOption, QualityOption
 from edgeproof.finish import finish
+from edgeproof.learning import (
+    CALIBRATION_FILE,
+    CalibrationOption,
+    Taught,
+    calibration_bounds,
+    chosen_calibration,
+    lines,
+    teach,
+    write_calibration,
+)
 from edgeproof.loading import Bounds, bounds, check_allowed, check_load, drive, keep
 from edgeproof.notices import tell_strict
 from edgeproof.options import (
@@ -55,10 +68,16 @@ from edgeproof.runs import new_folder, run_facts, write_json, write_run
 from edgeproof.told_reads import with_told_reads
 from scenarios.calibrate import RATE, NotCalibrated, calibrate, calibration_workload
 from scenarios.hosts import MAX_RATE, check_reachable, checked_hosts, peak_rate
+from scenarios.learning import FEWEST
 from scenarios.result import LoadResult
+from sim.model import Played
 from sim.simulate import simulate
 
 SPEED_TOLERANCE = 0.05
+_PREPARING = 1.5
+"""Seconds that a load generator takes to start, by which a run begins after it was asked for."""
+
+_SAME_PAUSE = 0.5
 MODEL_RATIO_POINTS = 0.02
 MODEL_RELATIVE = 0.20
 MODEL_METRICS = (
@@ -81,6 +100,15 @@ def command(
     allow: AllowOption = None,
     max_rate: MaxRateOption = MAX_RATE,
     max_duration: MaxDurationOption = "1h",
+    calibration: CalibrationOption = None,
+    calibrates: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate/--no-calibrate",
+            rich_help_panel="Load",
+            help="Learn the service first, at a fifth of the rate for a minute at most.",
+        ),
+    ] = True,
     out: OutOption = None,
     gate: GateOption = "target",
     require: RequireOption = None,
@@ -92,11 +120,11 @@ def command(
 ) -> int:
     """Predict SCENARIO, measure it, and show side by side how far apart the two are.
 
-    It calibrates the CPU costs at a low rate (at most 120 requests/s for 12 s), predicts, and then
-    replays the same arrivals, endpoints, subjects and
-    isolates: without --host at a reference service in
-    processes of its own. The exit code is that of the measurement; --gate model makes the
-    prediction's error count too.
+    It calibrates at a low rate, predicts, and then replays the same arrivals, endpoints, subjects
+    and isolates: without --host at a reference service in processes of its own (calibrated at 120
+    requests/s for 12 s at most). With --host it learns the service's times first, at 20 % of the
+    scenario's rate for 60 s at most. The exit code is that of the measurement; --gate model makes
+    the prediction's error count too.
 
     Example: edgeproof prove baseline
     """
@@ -114,6 +142,9 @@ def command(
     if host:
         check_reachable(checked_hosts(host, allowed=limits.allowed))
     options = options.checked(chosen)
+    if calibration is not None and not calibrates:
+        raise InputError("--no-calibrate and --calibration contradict each other; give one")
+    known = chosen_calibration(calibration, chosen)
     prepared = prepare_measured(chosen)
     tell_notes(prepared.workload)
     check_load(chosen, prepared.workload, host or [], limits)
@@ -122,7 +153,7 @@ def command(
     display = Display(plain=plain, quiet=json)
     proof = Proof(
         scenario=chosen, prepared=prepared, hosts=host or [], folder=folder, limits=limits,
-        display=display,
+        display=display, calibration=known, calibrates=calibrates and known is None,
     )  # fmt: skip
     with display.open():
         predicted, measured = proof.run()
@@ -165,6 +196,11 @@ class Proof:
     seconds: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     calibration: Calibration | None = None
+    calibrates: bool = True
+    taught: Taught | None = None
+    taught_at: float = 0.0
+    is_cold: bool = False
+    ahead: float = 0.0
     requests: Requests | None = None
     interrupted: bool = False
 
@@ -174,6 +210,7 @@ class Proof:
         predicted = self._predict()
         workload = self.prepared.workload
         try:
+            begun = monotonic()
             with self._timed("measure"), self._service() as urls:
                 result = drive(
                     self.scenario, workload, urls, self.folder / "load", phase="measuring",
@@ -189,6 +226,8 @@ class Proof:
         self._note_the_load_on_the_shared_l2(measured)
         if not result.interrupted:
             predicted = self._follow_the_machine(predicted, measured)
+            if self.hosts and not _is_clean(result):
+                predicted = self._follow_the_start(predicted, result, begun)
         return self._with_the_reads_of(measured, predicted), measured
 
     def _with_the_reads_of(self, measured: RunRecord, predicted: RunRecord) -> RunRecord:
@@ -221,7 +260,7 @@ class Proof:
         if abs(ratio - 1) <= SPEED_TOLERANCE:
             return predicted
         self.calibration = self.calibration.at_speed(during)
-        write_json(self.folder / "calibration.json", self.calibration.to_json())
+        self._write_calibration()
         self.notes.append(
             f"The machine took {ratio:.2f} times as long for a fixed piece of work during the "
             "measurement as during the calibration; the prediction uses costs scaled by that."
@@ -229,12 +268,16 @@ class Proof:
         return self._predict()
 
     def _calibrate(self) -> None:
-        """Fit the CPU costs, where the service tells them and can be started cleanly."""
-        if self.hosts and service_token() is None:
-            self.notes.append(
-                f"Not calibrated: a deployed service without {TOKEN_VARIABLE} cannot be started "
-                "cleanly; the scenario's committed CPU costs and no client overhead are used."
-            )
+        """Learn the service, unless it is known; where it is ours, fit its CPU costs."""
+        if not self.calibrates:
+            if self.calibration is None:
+                self.notes.append(
+                    "Not calibrated: the scenario's own times and CPU costs are used, and nothing "
+                    "lies between client and service."
+                )
+            return
+        if self.hosts:
+            self._learn()
             return
         rate = min(RATE, peak_rate(self.scenario, self.prepared.workload), self.limits.max_rate)
         workload = calibration_workload_for(self.scenario, self.prepared, rate)
@@ -250,7 +293,65 @@ class Proof:
         except NotCalibrated as error:
             self.notes.append(f"Not calibrated: {error}; the committed CPU costs are used.")
             return
-        write_json(self.folder / "calibration.json", self.calibration.to_json())
+        self._write_calibration()
+
+    def _learn(self) -> None:
+        workload = self.prepared.workload
+        bounds = calibration_bounds(self.scenario, workload, self.limits)
+        if bounds.rate * bounds.seconds < FEWEST:
+            self.notes.append(
+                f"Not calibrated: {bounds.rate:.3g} requests/s for {bounds.seconds:.3g} s teach "
+                "nothing; `edgeproof calibrate --calibration-rate` may send more."
+            )
+            return
+        with self._timed("calibrate"):
+            taught = teach(
+                self.scenario, workload, self.hosts, self.folder / "calibration", bounds=bounds,
+                limits=self.limits, display=self.display,
+            )  # fmt: skip
+        self.taught_at = monotonic()
+        if not _is_clean(taught.result):
+            self.taught, self.is_cold = taught, True
+            self.ahead = self._pause(self.taught_at + _PREPARING)
+        self.calibration = taught.calibration
+        if taught.calibration is None:
+            self.notes.append(f"Not calibrated: {taught.why}; the scenario's own times are used.")
+            return
+        self._write_calibration()
+        self.notes += lines(taught.calibration)
+
+    def _write_calibration(self) -> None:
+        assert self.calibration is not None
+        write_calibration(
+            self.folder / CALIBRATION_FILE, self.calibration, source=f"prove {self.scenario.name}"
+        )
+
+    def _pause(self, begins: float) -> float:
+        """Return the seconds from the calibration's start to a run that begins at *begins*."""
+        assert self.taught is not None
+        result = self.taught.result
+        return float(result.audit["wall_seconds"]) + max(0.0, begins - self.taught_at)
+
+    def _follow_the_start(
+        self, predicted: RunRecord, result: LoadResult, begun: float
+    ) -> RunRecord:
+        """Predict again where the run began with other caches, or later, than was thought."""
+        told = result.audit["clean_start"]
+        if self.taught is None:
+            self.notes.append(
+                f"No clean start ({told}): the service is measured as it was, and predicted with "
+                "empty caches."
+            )
+            if self.is_cold or self.scenario.start == "cold":
+                return predicted
+            self.is_cold = True
+            return self._predict()
+        self.notes.append(
+            f"No clean start ({told}): the prediction plays the {len(self.taught.workload):,} "
+            "requests of the calibration, too, so that its caches stand where the service's do."
+        )
+        before, self.ahead = self.ahead, self._pause(begun + _PREPARING)
+        return predicted if abs(before - self.ahead) < _SAME_PAUSE else self._predict()
 
     def _predict(self) -> RunRecord:
         with self._timed("predict"):
@@ -258,6 +359,10 @@ class Proof:
                 self.scenario,
                 prepared=self.prepared,
                 calibration=self.calibration,
+                played=None
+                if self.taught is None
+                else Played(workload=self.taught.workload, ahead=self.ahead),
+                is_cold=self.is_cold,
                 replications=0,  # the measured requests are those of one run
                 on_progress=lambda _, share: self.display.update("predicting", share),
             )
@@ -292,6 +397,10 @@ class Proof:
             yield
         finally:
             self.seconds[phase] = self.seconds.get(phase, 0.0) + monotonic() - started
+
+
+def _is_clean(result: LoadResult) -> bool:
+    return bool(result.audit["clean_start"] == "clean")
 
 
 def calibration_workload_for(scenario: Scenario, prepared: Prepared, rate: float) -> Workload:

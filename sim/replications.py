@@ -153,8 +153,8 @@ def record_of(
     notes = prepared.workload.notes + delivery_notes(outcome.counters)
     if calibration is not None:
         notes += (
-            "CPU costs and the client's overhead were fitted on this machine at a low rate "
-            f"({calibration.requests:,} requests) before the measurement.",
+            f"Calibrated: learned from {calibration.requests:,} requests at a low rate.",
+            *(f"calibration: {note}" for note in calibration.notes),
         )
     return RunRecord(
         engine="simulate",
