@@ -81,6 +81,12 @@ class Read:
             f"read {self.name}: key is {self.key!r}; use subject, site or none",
         )
 
+    def number(self, subject: int, sites: int) -> int:
+        """Return which of its entries a request about *subject* reads, where there are *sites*."""
+        if self.key == "site":
+            return subject % sites
+        return subject if self.key == "subject" else 0
+
 
 class Slots(dict[str, int]):
     """Slots by the name of an operation; ValueError for a name that is none."""

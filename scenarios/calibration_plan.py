@@ -122,12 +122,12 @@ _Asked = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]
 
 
 def _forgotten(asked: _Asked, when: NDArray[np.float64], readers: list[int], age: float) -> _Asked:
-    """Return requests at *when* that repeat those of *asked* which are *age* s old or older."""
-    last: dict[int, dict[int, float]] = {code: {} for code in readers}
+    """Return requests at *when* for subjects of *asked* that were loaded *age* s ago or earlier."""
+    loaded: dict[int, dict[int, float]] = {code: {} for code in readers}
     for time, code, subject in zip(*(column.tolist() for column in asked), strict=True):
-        if code in last:
-            last[code][subject] = time
-    waiting = {code: sorted(last[code].items(), key=lambda item: item[1]) for code in readers}
+        if code in loaded and loaded[code].get(subject, -math.inf) <= time - age:
+            loaded[code][subject] = time
+    waiting = {code: sorted(loaded[code].items(), key=lambda item: item[1]) for code in readers}
     found = []
     for place, time in enumerate(when.tolist()):
         code = readers[place % len(readers)]

@@ -38,6 +38,14 @@ def lives_of(
         wrong = sum(is_hit != (age < life) for age, is_hit in repeats)
         if life < stated and wrong <= max(1, _WRONG * len(early)):
             lives[name] = life
+    is_l2_seen = bool((codes[places] == L2_HIT).any())
+    if lives and not is_l2_seen and len(set(lives.values())) == 1:
+        # One cache without an L2 behind it: what holds for the types that were seen holds for all.
+        life = next(iter(lives.values()))
+        for name, ages in seen.items():
+            is_kept = any(is_hit and age > life for age, is_hit in ages)
+            if not is_kept and life < scenario.tiers.l2.ttl.of(name):
+                lives.setdefault(name, life)
     return lives
 
 
@@ -52,8 +60,7 @@ def _repeats(
         endpoint, subject = table.endpoints[rows.endpoint[row]], int(rows.subject[row])
         time = rows.intended_ns[row] / 1e9
         for read, code in zip(endpoint.reads, codes[row].tolist(), strict=False):
-            number = {"subject": subject, "site": subject % sites}.get(read.key, 0)
-            key = (read.cache_type, number)
+            key = (read.cache_type, read.number(subject, sites))
             if key in loaded and code in (L1_HIT, L2_HIT, MISS):
                 age = time - loaded[key]
                 if code != MISS or age > scenario.timeout:  # else the load may be under way
