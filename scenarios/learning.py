@@ -17,7 +17,7 @@ from core.distributions import constant
 from core.endpoint import Endpoint, Read
 from core.scenario.calibration import Calibration
 from core.scenario.calibration_file import learned
-from core.scenario.outside import Learned, Mixture
+from core.scenario.outside import Learned, Mixture, ages_of
 from core.scenario.scenario import Scenario
 from core.scenario.topology import Cpu
 from core.wire import BYPASS, COLLAPSED, L1_HIT, L2_HIT, MISS, NEGATIVE
@@ -144,6 +144,7 @@ class _Lesson:
                 self.few[f"outside.{name}"] = f"{len(here)} answers; at least {FEWEST} are needed"
             else:
                 outside[name] = mixture
+                self._note_reach(name, mine, mixture)
         if outside:
             self.notes.append(
                 f"tiers are unknown of {', '.join(outside)}: no Server-Timing tells its stages; "
@@ -151,6 +152,29 @@ class _Lesson:
                 "is not predicted"
             )
         return outside
+
+    def _note_reach(self, name: str, mine: NDArray[np.bool_], mixture: Mixture) -> None:
+        if mixture.fast is None:
+            self.notes.append(f"{name}: answers are of one kind")
+            return
+        order = np.argsort(self.rows.intended_ns[mine], kind="stable")
+        times = self.rows.intended_ns[mine][order] / 1e9
+        ages = ages_of(times, self.rows.subject[mine][order])
+        again = np.isfinite(ages.seconds)
+        text = (
+            f"{name}: {mixture.fast_first:.1%} of first requests for an id were fast, and "
+            f"{mixture.fast_repeat:.1%} of repeats"
+        )
+        if mixture.most_others is not None:
+            text += f" after fewer than {mixture.most_others:,} other ids"
+        elif mixture.most_age is not None:
+            text += f" within {mixture.most_age:g} s"
+        elif again.any():
+            text += (
+                f"; none came after more than {int(ages.others[again].max()):,} other ids or "
+                f"{ages.seconds[again].max():.0f} s: a cache that forgets later is not seen"
+            )
+        self.notes.append(text)
 
     def _unread(self, inside: NDArray[np.bool_]) -> dict[str, tuple[str, ...]]:
         unread = {}
