@@ -65,8 +65,8 @@ def _repeats(
                 age = time - loaded[key]
                 if code != MISS or age > scenario.timeout:  # else the load may be under way
                     seen[read.cache_type].append((age, code != MISS))
-            if code == MISS:
-                loaded[key] = time
+            if code == MISS:  # its stay begins once it is loaded
+                loaded[key] = time + float(np.nan_to_num(rows.latency[row], posinf=0.0))
     return seen
 
 
