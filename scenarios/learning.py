@@ -296,13 +296,16 @@ class _Lesson:
     def _split(
         self, layouts: Mapping[int, _Layout], charged: NDArray[np.float64]
     ) -> tuple[Queries, Split, NDArray[np.int64]] | None:
-        rows, told = self.rows, self._told()
+        rows = self.rows
+        inside = np.where(np.isnan(rows.total), self._told() + charged, rows.total)
+        outside = (rows.latency - rows.lag - inside)[list(layouts)]
+        # A busy client reads answers late, so they lie by when their requests were sent.
+        way = max(0.0, float(np.quantile(outside, _FASTEST))) / 2 if layouts else 0.0
+        leaves = rows.intended_ns / 1e9 + rows.lag + way + inside
         found = []
         for row, layout in layouts.items():
-            outside = max(0.0, rows.latency[row] - told[row] - charged[row])
-            leaves = rows.intended_ns[row] / 1e9 + rows.latency[row] - outside / 2
             found += [
-                (leaves - before, taken, wait, is_write, row)
+                (leaves[row] - before, taken, wait, is_write, row)
                 for is_write, before, taken, wait in layout.queries
             ]
         if not found:
