@@ -42,7 +42,7 @@ DEFAULT = Sizes()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class CacheRow:
     """One library's figures; None: it cannot be used here, or has no such operation.
 
     nanoseconds and ratios (to the yardstick beside it) have one entry per round and operation.
@@ -139,7 +139,7 @@ def _operations(library: Library) -> tuple[str, ...]:
     return OPERATIONS if library.is_bounded or library is YARDSTICK else OPERATIONS[:3]
 
 
-def measure(accesses: Accesses, sizes: Sizes, machine: Speeds) -> list[Row]:
+def measure(accesses: Accesses, sizes: Sizes, machine: Speeds) -> list[CacheRow]:
     """Measure every library that can be used; return a row for each, usable or not."""
     absent = {library.name: absence(library) for library in LIBRARIES}
     there = [library for library in LIBRARIES if not absent[library.name]]
@@ -159,9 +159,9 @@ def _row(
     timed: dict[str, tuple[list[float], list[float]]],
     accesses: Accesses,
     sizes: Sizes,
-) -> Row:
+) -> CacheRow:
     is_replayed = library.is_whole and (library.is_bounded or library is YARDSTICK)
-    return Row(
+    return CacheRow(
         name=library.name,
         version=version(library.distribution) if library.distribution else None,
         nanoseconds={name: tuple(found[0]) for name, found in timed.items()},
@@ -172,9 +172,9 @@ def _row(
     )
 
 
-def _absent(library: Library, why: str) -> Row:
+def _absent(library: Library, why: str) -> CacheRow:
     remedy = "; pip install 'edgeproof[peers]'" if why == NOT_INSTALLED else ""
-    return Row(
+    return CacheRow(
         name=library.name,
         version=None,
         nanoseconds={},
@@ -197,7 +197,7 @@ def _check(library: Library, entries: int) -> None:
     cache.close()
 
 
-def table(rows: Sequence[Row], *, markdown: bool = False) -> list[str]:
+def table(rows: Sequence[CacheRow], *, markdown: bool = False) -> list[str]:
     """Return the lines of the table, medians over the rounds."""
     head = ["library"]
     for name in OPERATIONS:
@@ -228,7 +228,7 @@ def table(rows: Sequence[Row], *, markdown: bool = False) -> list[str]:
     ]
 
 
-def notes(rows: Sequence[Row], accesses: Accesses, sizes: Sizes, drift: float) -> list[str]:
+def notes(rows: Sequence[CacheRow], accesses: Accesses, sizes: Sizes, drift: float) -> list[str]:
     """Return what the table's reader has to know, one line each."""
     timeless = [library.name for library in LIBRARIES if not library.takes_time]
     real = [row.name for row in rows if row.name in timeless and row.hit_ratio is not None]

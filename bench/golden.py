@@ -12,11 +12,11 @@ from typing import Any
 
 from core.errors import InputError
 from core.files import write_whole
+from core.metrics.summary import summary, summary_metrics
 from core.scenario.file import load_scenario, scenario_hash
 from core.scenario.scenario import Scenario
 from core.texts import MAX_RECORD_BYTES, bounded_text, parse_request, shown
 from scenarios.catalogue import shipped
-from sim.replications import summary, summary_metrics
 from sim.simulate import simulate
 
 GOLDEN = Path(__file__).with_name("golden")

@@ -45,7 +45,7 @@ CANDIDATES: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(slots=True)
-class Figures:
+class IndexFigures:
     """What one candidate took, one entry for each round."""
 
     totals: list[float] = field(default_factory=list)
@@ -122,10 +122,10 @@ class Simulation:
         return simulation_rate(self._scenario, self._prepared, self._warm, self._seeded[name])
 
 
-def measure(touches: int, rounds: int, machine: Speeds) -> dict[str, Figures]:
+def measure(touches: int, rounds: int, machine: Speeds) -> dict[str, IndexFigures]:
     """Return the figures of each candidate, all measured in each of *rounds*."""
     paths, parameters = synthetic_paths(touches), Parameters()
-    found = {name: Figures() for name in CANDIDATES}
+    found = {name: IndexFigures() for name in CANDIDATES}
     simulation = Simulation()
     with tempfile.TemporaryDirectory() as path:
         folder = Path(path)

@@ -7,10 +7,19 @@ from contextvars import ContextVar
 from enum import IntEnum
 from typing import ClassVar
 
-from core.endpoints import CDP
 
-SLOTS = CDP.slots
-"""The slot of each named operation within a request of the CDP."""
+class _SlotsOfTheCdp(dict[str, int]):
+    """Filled when first asked: a cache whose reads have no span starts sooner without."""
+
+    def __missing__(self, name: str) -> int:
+        from core.endpoints import CDP
+
+        self.update(CDP.slots)
+        return CDP.slots[name]
+
+
+SLOTS: Mapping[str, int] = _SlotsOfTheCdp()
+"""The slot of each named operation within a request of the CDP; ValueError for one of none."""
 
 BATCH_SLOTS = {"batch-read": 0, "batch-write": 1, "fit-read": 2, "fit-write": 3, "model": 4}
 """The slot of each named operation within its batch, or within the fit of the same number."""

@@ -20,7 +20,10 @@ from scenarios.catalogue import find_scenario
 
 MASK = "***"
 SCENARIO_OPTIONS = frozenset(
-    ("--set", "--seed", "--rate", "--trace", "--trace-offset", "--trace-limit", "--time-unit")
+    (
+        *("--set", "--seed", "--rate", "--kpi"),
+        *("--trace", "--trace-offset", "--trace-limit", "--time-unit"),
+    )
 )
 """Options that change what the scenario file says."""
 

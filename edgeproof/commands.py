@@ -52,6 +52,10 @@ COMMANDS = {
         "edgeproof.report:command",
         "Judge and draw RUN again: a simulation, a load, a proof or a plan.",
     ),
+    "compare": Listed(
+        "edgeproof.two_runs:command",
+        "Compare run B with run A, KPI by KPI and endpoint by endpoint; exit 1 if B is worse.",
+    ),
     "attribute": Listed(
         "edgeproof.accounts:app",
         "Share out conversions and their value over channels, under seven attribution models.",
@@ -64,7 +68,7 @@ COMMANDS = {
     ),
     "scenario": Listed(
         "edgeproof.scenario:app",
-        "Check scenario files, print their schema, write their data.",
+        "Write, list and check scenario files, print their schema, write their data.",
     ),
     "queue": Listed(
         "edgeproof.queue:app",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgeproof.ci import SUMMARY_ROWS, Ci, relative, write
 from edgeproof.paired.options import Finished
-from edgeproof.paired.result import Missing, Row
+from edgeproof.paired.result import BenchmarkRow, Missing
 from edgeproof.paired.table import duration, sentence
 from edgeproof.paired.verdicts import Word
 from reports import tables, text_figure, words
@@ -69,7 +69,7 @@ def _fails(one: Missing, finished: Finished) -> bool:
     return one.fault or not finished.rules.allow_missing
 
 
-def _slower(row: Row, finished: Finished) -> str:
+def _slower(row: BenchmarkRow, finished: Finished) -> str:
     verdict = row.verdict
     interval = "" if verdict.interval is None else "{:.3f} to {:.3f}".format(*verdict.interval)
     return (
@@ -79,11 +79,11 @@ def _slower(row: Row, finished: Finished) -> str:
     )
 
 
-def _undecided(row: Row) -> str:
+def _undecided(row: BenchmarkRow) -> str:
     return f"{row.name} is undecided: {row.verdict.reason}"
 
 
-def _counts(row: Row) -> str:
+def _counts(row: BenchmarkRow) -> str:
     told = (f"{one.name} was {one.base} and is {one.head}" for one in row.different_counts)
     return f"{row.name}: {', '.join(told)}"
 
@@ -140,7 +140,7 @@ def cases(finished: Finished) -> list[Case]:
     return found
 
 
-def _case(row: Row, finished: Finished) -> Case:
+def _case(row: BenchmarkRow, finished: Finished) -> Case:
     group, name = _names(row.name)
     has_other_counts = bool(row.different_counts) and not finished.rules.allow_counts
     faults = [_slower(row, finished)] if row.is_regression else []
@@ -183,7 +183,7 @@ def summary(finished: Finished, code: int) -> str:
             told = words.count_of(left, "more benchmark")
             parts.append(f"{told} left out: the log and the JUnit file have all of them.\n")
         drawn = [
-            text_figure.Span(
+            text_figure.Extent(
                 name=_parts(row.name)[1] or row.name,
                 value=row.verdict.ratio - 1,
                 interval=_difference(row),
@@ -218,7 +218,7 @@ def tell_untrusted(ci: Ci, reason: str, *, otherwise: str, as_json: bool) -> Non
     ci.tell([found], text, otherwise=otherwise, as_json=as_json)
 
 
-def _shown(rows: Sequence[Row]) -> tuple[list[Row], int]:
+def _shown(rows: Sequence[BenchmarkRow]) -> tuple[list[BenchmarkRow], int]:
     """Return the rows of a summary, those that are not the same first where not all fit."""
     if len(rows) <= SUMMARY_ROWS:
         return [*rows], 0
@@ -226,21 +226,21 @@ def _shown(rows: Sequence[Row]) -> tuple[list[Row], int]:
     return order[:SUMMARY_ROWS], len(rows) - SUMMARY_ROWS
 
 
-def _difference(row: Row) -> tuple[float, float] | None:
+def _difference(row: BenchmarkRow) -> tuple[float, float] | None:
     interval = row.verdict.interval
     if interval is None or not all(map(math.isfinite, interval)):
         return None
     return interval[0] - 1, interval[1] - 1
 
 
-def _word(row: Row) -> str:
+def _word(row: BenchmarkRow) -> str:
     text = str(row.verdict.word)
     if row.verdict.word is Word.SLOWER:
         text += ", regression" if row.is_regression else ", within the limit"
     return f"{text}, counts differ" if row.different_counts else text
 
 
-def _table(rows: Sequence[Row]) -> str:
+def _table(rows: Sequence[BenchmarkRow]) -> str:
     lines = ["| benchmark | base median | head median | head/base | interval | verdict |",
              "| :-- | --: | --: | --: | --: | :-- |"]  # fmt: skip
     for row in rows:

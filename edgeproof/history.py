@@ -30,7 +30,7 @@ _FLAT = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class HistoryRow:
     """One series, the seconds that are looked at, and their changes."""
 
     of: Series
@@ -101,7 +101,9 @@ def command(
     return 0
 
 
-def judged(chosen: Sequence[Series], *, is_absolute: bool, at_least: float) -> tuple[Row, ...]:
+def judged(
+    chosen: Sequence[Series], *, is_absolute: bool, at_least: float
+) -> tuple[HistoryRow, ...]:
     """Return the series with their changes; all share the rate of false alarms."""
     values = {
         str(number): [p.median if is_absolute else p.relative for p in one.points]
@@ -109,12 +111,14 @@ def judged(chosen: Sequence[Series], *, is_absolute: bool, at_least: float) -> t
     }
     found = changes(values, at_least=at_least)
     return tuple(
-        Row(of=one, values=tuple(values[str(number)]), changes=found[str(number)])
+        HistoryRow(of=one, values=tuple(values[str(number)]), changes=found[str(number)])
         for number, one in enumerate(chosen)
     )
 
 
-def lines(rows: Sequence[Row], entries: Sequence[Entry], *, is_absolute: bool) -> Iterator[str]:
+def lines(
+    rows: Sequence[HistoryRow], entries: Sequence[Entry], *, is_absolute: bool
+) -> Iterator[str]:
     """Yield a table for each machine, then the changes."""
     for machine in dict.fromkeys(row.of.machine for row in rows):
         own = [row for row in rows if row.of.machine == machine]
@@ -139,7 +143,7 @@ def lines(rows: Sequence[Row], entries: Sequence[Entry], *, is_absolute: bool) -
     )  # fmt: skip
 
 
-def _table(rows: Sequence[Row]) -> Iterator[str]:
+def _table(rows: Sequence[HistoryRow]) -> Iterator[str]:
     cells = [("benchmark", "first", "latest", "oldest to latest")]
     cells += [
         (row.of.name, duration(1e9 * row.values[0]), duration(1e9 * row.values[-1]), spark(row))
@@ -152,7 +156,7 @@ def _table(rows: Sequence[Row]) -> Iterator[str]:
         )
 
 
-def spark(row: Row) -> str:
+def spark(row: HistoryRow) -> str:
     """Return a bar for each of the latest runs, with | before a run that begins another level."""
     start = max(0, len(row.values) - _SHOWN)
     logs = [math.log(value) for value in row.values[start:]]
@@ -166,7 +170,7 @@ def spark(row: Row) -> str:
     return ("…" if start else "") + drawn
 
 
-def _told(row: Row, change: Change) -> str:
+def _told(row: HistoryRow, change: Change) -> str:
     point = row.of.points[change.index]
     word = "slower" if change.ratio > 1 else "faster"
     return (
@@ -176,7 +180,7 @@ def _told(row: Row, change: Change) -> str:
     )
 
 
-def as_json(rows: Sequence[Row], is_absolute: bool) -> dict[str, Any]:
+def as_json(rows: Sequence[HistoryRow], is_absolute: bool) -> dict[str, Any]:
     """Return the series and their changes for --json, in seconds."""
     return {
         "times": "as measured" if is_absolute else "relative",
@@ -207,7 +211,7 @@ def as_json(rows: Sequence[Row], is_absolute: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _draw(out: Path, rows: Sequence[Row], path: Path, *, is_absolute: bool) -> None:
+def _draw(out: Path, rows: Sequence[HistoryRow], path: Path, *, is_absolute: bool) -> None:
     from reports import style  # matplotlib is slow to import
     from reports.trend import Step, Trend, page, trend
 

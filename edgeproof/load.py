@@ -5,26 +5,33 @@ from __future__ import annotations
 from time import monotonic
 
 from core.errors import InputError
-from core.scenario.replay import prepare_measured
+from core.metrics.record import RunRecord, write_record
+from core.scenario.replay import prepare, prepare_measured
 from edgeproof.asked import asked
 from edgeproof.ci import GithubOption, QualityOption
 from edgeproof.finish import finish
+from edgeproof.live_capacity import STEP, check_search, checked
+from edgeproof.live_capacity import find_capacity as searched
 from edgeproof.loading import bounds, check_allowed, check_load, drive, keep
-from edgeproof.notices import tell_strict
+from edgeproof.notices import notice, tell_strict
 from edgeproof.options import (
     AllowOption,
+    FindCapacityOption,
     HostOption,
     JsonOption,
+    KpiOption,
     MaxDurationOption,
     MaxRateOption,
     OutOption,
     PlainGateOption,
     PlainOption,
     RateOption,
+    RepeatOption,
     RequireOption,
     ScenarioArgument,
     SeedOption,
     SetOption,
+    StepOption,
     StrictOption,
     TimeUnitOption,
     TraceLimitOption,
@@ -35,7 +42,9 @@ from edgeproof.options import (
     tell_notes,
 )
 from edgeproof.progress import Display
+from edgeproof.repeats import check_repeats, combined, repeated, workload_note
 from edgeproof.runs import new_folder, run_facts, write_json
+from reports.words import side_title
 from scenarios.hosts import MAX_RATE, check_reachable, checked_hosts
 
 
@@ -49,9 +58,13 @@ def command(
     seed: SeedOption = None,
     rate: RateOption = None,
     set_: SetOption = None,
+    kpi: KpiOption = None,
     allow: AllowOption = None,
     max_rate: MaxRateOption = MAX_RATE,
     max_duration: MaxDurationOption = "1h",
+    repeat: RepeatOption = 1,
+    find_capacity: FindCapacityOption = False,
+    step: StepOption = None,
     out: OutOption = None,
     gate: PlainGateOption = "target",
     require: RequireOption = None,
@@ -65,7 +78,13 @@ def command(
 
     Arrivals do not wait for answers, and latency counts from when a request should have been sent.
     A service that sends Cache-Status and Server-Timing is measured from inside, any other from
-    outside. Set EDGEPROOF_TOKEN to the service's token for a clean start.
+    outside. Set EDGEPROOF_TOKEN to the service's token for a clean start. Ctrl-C keeps what was
+    measured; with --repeat the runs that were finished.
+
+    --find-capacity looks for the highest rate at which every KPI holds: it doubles the rate until
+    one breaks or the requests in flight grow, bisects, and holds the highest with three loads.
+    --rate is where it begins, --max-rate where it ends, --max-duration bounds all loads together.
+    Its exit code is 0 if some rate holds, 1 if none does.
 
     Example: edgeproof load baseline --host http://127.0.0.1:8787
     """
@@ -73,12 +92,22 @@ def command(
         gate, require, strict=strict, plain=plain, as_json=json,
         github=github, code_quality=code_quality,
     )  # fmt: skip
-    tell_strict(strict=strict)
+    check_search(
+        find_capacity,
+        {
+            "--gate": gate != "target", "--require": bool(require), "--strict": strict,
+            "--repeat": repeat > 1,
+        },
+        step,
+    )  # fmt: skip
+    tell_strict(strict=strict and repeat == 1)
     limits = bounds(allow, max_rate, max_duration)
     chosen = chosen_scenario(
         scenario, command="load", overrides=set_, seed=seed, rate=rate, trace=trace,
-        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
+        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit, kpis=kpi,
     )  # fmt: skip
+    if find_capacity:
+        checked(chosen, step or STEP)
     if not host:
         raise InputError(
             "--host is missing; name the service, e.g. --host http://127.0.0.1:8787 "
@@ -87,26 +116,50 @@ def command(
     check_allowed(allow, host)
     check_reachable(checked_hosts(host, allowed=limits.allowed))
     options = options.checked(chosen)
-    workload = prepare_measured(chosen).workload
-    tell_notes(workload)
-    check_load(chosen, workload, host, limits)
-    told = asked(chosen, scenario, workload=workload, hosts=host)
+    if find_capacity:
+        told = asked(chosen, scenario, hosts=host)
+        return searched(
+            chosen, host, step=step or STEP, out=out, limits=limits, options=options, told=told
+        )
+    workloads = [prepare_measured(chosen).workload]
+    workloads += [prepare(chosen, replication=number).workload for number in range(1, repeat)]
+    tell_notes(workloads[0])
+    if same := workload_note(workloads):
+        notice(f"--repeat {repeat}: {same}")
+    for workload in workloads:
+        check_load(chosen, workload, host, limits)
+    check_repeats(chosen, repeat, limits)
+    told = asked(chosen, scenario, workload=workloads[0], hosts=host)
     folder = new_folder(out, chosen.name)
     started = monotonic()
     display = Display(plain=plain, quiet=json)
-    with display.open():
+
+    def load(position: int) -> tuple[RunRecord, bool]:
+        place, phase = folder, "loading"
+        if repeat > 1:
+            place = folder / f"run-{position + 1}"
+            phase = f"run {position + 1} of {repeat}"
         result = drive(
-            chosen, workload, host, folder / "load", phase="loading", limits=limits, display=display
-        )
-    record = keep(chosen, workload, result, folder, clean=False)
+            chosen, workloads[position], host, place / "load", phase=phase, limits=limits,
+            display=display, replication=position,
+        )  # fmt: skip
+        record = keep(chosen, workloads[position], result, place, clean=False)
+        return record, result.interrupted
+
+    with display.open():
+        repeats = repeated(repeat, load, folder=folder)
+    record = repeats.records[0]
+    if repeat > 1:
+        record = combined(chosen, repeats, number=repeat)
+        write_record(record, folder / "record.json")
     facts = run_facts("load", {"load": monotonic() - started}, asked=told)
     write_json(folder / "run.json", facts)
     code = finish(
         folder,
         options,
-        title=f"{chosen.name}: measured",
+        title=f"{chosen.name}: {side_title(record)}",
         kpis=chosen.judged(),
         measured=record,
         facts=facts,
     )
-    return 130 if result.interrupted else code
+    return 130 if repeats.interrupted is not None else code

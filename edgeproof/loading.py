@@ -84,8 +84,12 @@ def drive(
     phase: str,
     limits: Bounds,
     display: Display,
+    replication: int = 0,
 ) -> LoadResult:
-    """Send *workload* to *urls* and return what came of it; its files go into *folder*."""
+    """Send *workload*, a *replication* of the scenario's, to *urls*; return what came of it.
+
+    Its files go into *folder*.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     plan = make_plan(
         scenario,
@@ -95,6 +99,7 @@ def drive(
         allowed_hosts=limits.allowed,
         max_rate=limits.max_rate,
         max_duration=limits.max_duration,
+        replication=replication,
     )
     last = float(workload.intended_ns[-1]) / 1e9 if len(workload) else 1.0
 

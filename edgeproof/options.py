@@ -82,6 +82,17 @@ SetOption = Annotated[
         rich_help_panel="Scenario",
     ),
 ]
+KpiOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--kpi",
+        metavar="KPI",
+        help="Judge this KPI, too, or in place of the scenario's of that metric: "
+        "'p95(track) < 300ms', or with an alert line 'p95(track) < 300ms, alert > 600ms'. "
+        "Repeatable.",
+        rich_help_panel="Scenario",
+    ),
+]
 OutOption = Annotated[
     Path | None,
     typer.Option(
@@ -165,6 +176,31 @@ MaxRateOption = Annotated[
     float,
     typer.Option(
         "--max-rate", min=0.001, metavar="R", help="Refuse to send more than R requests/s.",
+        rich_help_panel="Load",
+    ),
+]  # fmt: skip
+RepeatOption = Annotated[
+    int,
+    typer.Option(
+        "--repeat", min=1, max=100, metavar="N",
+        help="Load N times, each with arrivals of its own, and judge the mean and its 95 % "
+        "interval.",
+        rich_help_panel="Load",
+    ),
+]  # fmt: skip
+FindCapacityOption = Annotated[
+    bool,
+    typer.Option(
+        "--find-capacity",
+        help="Look for the highest rate at which every KPI holds: steps, bisection, hold.",
+        rich_help_panel="Load",
+    ),
+]
+StepOption = Annotated[
+    str | None,
+    typer.Option(
+        "--step", metavar="TIME",
+        help="With --find-capacity: what is judged of each load. [default: 15s]",
         rich_help_panel="Load",
     ),
 ]  # fmt: skip
@@ -253,6 +289,7 @@ def chosen_scenario(
     trace_offset: int | None = None,
     trace_limit: int | None = None,
     time_unit: str | None = None,
+    kpis: list[str] | None = None,
 ) -> Scenario:
     """Return the scenario that the command line describes; InputError says what is wrong.
 
@@ -266,7 +303,7 @@ def chosen_scenario(
         "time_unit": time_unit,
     }
     found = load_scenario(
-        path, overrides=overrides or (), seed=seed, rate=rate,
+        path, overrides=overrides or (), seed=seed, rate=rate, kpis=kpis or (),
         trace={name: value for name, value in source.items() if value is not None},
         on_notice=notice,
     )  # fmt: skip

@@ -13,6 +13,7 @@ from edgeproof.learning import CalibrationOption, chosen_calibration
 from edgeproof.options import (
     HighestRateOption,
     JsonOption,
+    KpiOption,
     OutOption,
     PlainOption,
     RateOption,
@@ -45,6 +46,7 @@ def command(
     rate: RateOption = None,
     set_: SetOption = None,
     calibration: CalibrationOption = None,
+    kpi: KpiOption = None,
     out: OutOption = None,
     max_rate: HighestRateOption = None,
     plain: PlainOption = False,
@@ -67,7 +69,7 @@ def command(
     )  # fmt: skip
     chosen = chosen_scenario(
         scenario, command="plan", overrides=set_, seed=seed, rate=rate, trace=trace,
-        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
+        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit, kpis=kpi,
     )  # fmt: skip
     known = chosen_calibration(calibration, chosen)
     checked_bound(chosen, max_rate)

@@ -45,6 +45,7 @@ from edgeproof.options import (
     GateOption,
     HostOption,
     JsonOption,
+    KpiOption,
     MaxDurationOption,
     MaxRateOption,
     OutOption,
@@ -97,6 +98,7 @@ def command(
     seed: SeedOption = None,
     rate: RateOption = None,
     set_: SetOption = None,
+    kpi: KpiOption = None,
     allow: AllowOption = None,
     max_rate: MaxRateOption = MAX_RATE,
     max_duration: MaxDurationOption = "1h",
@@ -137,7 +139,7 @@ def command(
     check_allowed(allow, host or [])
     chosen = chosen_scenario(
         scenario, command="prove", overrides=set_, seed=seed, rate=rate, trace=trace,
-        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
+        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit, kpis=kpi,
     )  # fmt: skip
     if host:
         check_reachable(checked_hosts(host, allowed=limits.allowed))

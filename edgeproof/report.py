@@ -74,7 +74,7 @@ def command(
             "--gate model: there is no prediction and measurement to compare; name the run of a "
             "proof, or one of each"
         )
-    tell_strict(strict=strict and found.measured is not None)
+    tell_strict(strict=strict and found.measured is not None and found.measured.runs == 1)
     record = found.measured or found.predicted
     scenario = parse_scenario(record.scenario, source=str(runs[0])) if record else None
     if scenario is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json as json_module
+import re
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +15,7 @@ import typer
 from core.application.seeding import seed_database
 from core.attribution.cells import guarded
 from core.attribution.models import MODELS
+from core.errors import InputError
 from core.query.database import SqliteDatabase
 from core.query.statement import whole_table
 from core.scenario.file import scenario_hash
@@ -22,6 +25,7 @@ from core.scenario.scenario import Scenario
 from edgeproof.group import HelpfulGroup
 from edgeproof.notices import notice
 from edgeproof.options import (
+    KpiOption,
     RateOption,
     ScenarioArgument,
     SeedOption,
@@ -34,7 +38,7 @@ from edgeproof.options import (
     draws_arrivals,
 )
 from edgeproof.runs import new_folder
-from scenarios.catalogue import shipped
+from scenarios.catalogue import shipped, templates
 from scenarios.rendering import compiled
 
 _TABLES = {
@@ -61,9 +65,12 @@ _TABLES = {
 }  # fmt: skip
 """The columns of every table that the service's database starts with."""
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+"""What a scenario may be called."""
+
 app = typer.Typer(
     cls=HelpfulGroup,
-    help="Check scenario files, print their schema, write their data.",
+    help="Write, list and check scenario files, print their schema, write their data.",
     no_args_is_help=True,
 )
 
@@ -77,6 +84,43 @@ def list_() -> int:
 
 
 @app.command()
+def new(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="The file to write; - prints it."),
+    ] = Path("scenario.toml"),
+    like: Annotated[
+        str,
+        typer.Option(
+            "--like", metavar="|".join(templates()), help="What kind of service it describes."
+        ),
+    ] = "cdp",
+) -> int:
+    """Write a commented scenario to start from; it can be checked and simulated as it stands."""
+    known = templates()
+    if like not in known:
+        raise InputError(f"--like {like}: there is no such file to start from; use one of "
+                         f"{', '.join(known)}")  # fmt: skip
+    is_printed = str(file) == "-"
+    name = file.stem if not is_printed and NAME.fullmatch(file.stem) else "scenario"
+    text = known[like].read_text(encoding="utf-8").replace("NAME", name)
+    shown = "scenario.toml" if is_printed else shlex.quote(str(file))
+    text = text.replace("FILE", shown)
+    if is_printed:
+        print(text, end="")
+        return 0
+    try:
+        with file.open("x", encoding="utf-8") as opened:
+            opened.write(text)
+    except FileExistsError:
+        raise InputError(f"{file}: is there already; name another file, or remove it") from None
+    except OSError as error:
+        raise InputError(f"{file}: cannot be written ({error.strerror}); name another") from None
+    print(f"{file}: written; edgeproof simulate {shown} predicts what it promises")
+    return 0
+
+
+@app.command()
 def check(
     scenario: ScenarioArgument,
     trace: TraceOption = None,
@@ -86,11 +130,12 @@ def check(
     seed: SeedOption = None,
     rate: RateOption = None,
     set_: SetOption = None,
+    kpi: KpiOption = None,
 ) -> int:
     """Check SCENARIO (and its trace), and say what it asks for."""
     chosen = chosen_scenario(
         scenario, overrides=set_, seed=seed, rate=rate, trace=trace,
-        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
+        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit, kpis=kpi,
     )  # fmt: skip
     compiled(chosen)
     workload = prepare_measured(chosen).workload

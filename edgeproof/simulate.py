@@ -12,6 +12,7 @@ from edgeproof.finish import finish
 from edgeproof.learning import CalibrationOption, chosen_calibration
 from edgeproof.options import (
     JsonOption,
+    KpiOption,
     OutOption,
     PlainGateOption,
     PlainOption,
@@ -50,6 +51,7 @@ def command(
     rate: RateOption = None,
     set_: SetOption = None,
     calibration: CalibrationOption = None,
+    kpi: KpiOption = None,
     out: OutOption = None,
     gate: PlainGateOption = "target",
     require: RequireOption = None,
@@ -72,7 +74,7 @@ def command(
     )  # fmt: skip
     chosen = chosen_scenario(
         scenario, command="simulate", overrides=set_, seed=seed, rate=rate, trace=trace,
-        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
+        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit, kpis=kpi,
     )  # fmt: skip
     options = options.checked(chosen)
     known = chosen_calibration(calibration, chosen)

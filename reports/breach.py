@@ -28,7 +28,10 @@ def window_kpi(kpis: Sequence[Kpi]) -> Kpi | None:
     fitting = [
         kpi
         for kpi in kpis
-        if kpi.metric.what is None and kpi.metric.function in QUANTILES and kpi.target.is_upper
+        if kpi.metric.what is None
+        and kpi.metric.part is None  # the windows are those of the whole run
+        and kpi.metric.function in QUANTILES
+        and kpi.target.is_upper
     ]
     return next((kpi for kpi in fitting if kpi.metric.series == "track"), next(iter(fitting), None))
 
@@ -59,7 +62,7 @@ def over_time(predicted: RunRecord | None, measured: RunRecord | None, kpis: Seq
     if main is None:
         raise ValueError("a timeline needs a record")
     side = "measured" if measured is not None else "predicted"
-    of_one = " (one run)" if measured is None and main.runs > 1 else ""
+    of_one = " (one run)" if main.runs > 1 else ""
     if kpi is None:
         return (
             f"{words.count_of(sum(main.windows.requests), 'request')} over time, as {side}{of_one}"

@@ -51,12 +51,12 @@ def capacity(plan: CapacityPlan, kpis: Sequence[Kpi]) -> Figure:
         if kpi is not None:
             _values(left, plan, kpi)
         _shares(right, plan, kpis)
+        rates = f"each of {len(plan.points)} arrival rates (dots)"
         runs = words.count_of(plan.replications, "replication")
-        style.headline(
-            figure,
-            title,
-            f"Predicted: mean of {runs} at each of {len(plan.points)} arrival rates (dots).",
-        )
+        how = f"Predicted: mean of {runs} at {rates}."
+        if plan.engine == "load":
+            how = f"Measured: one load at {rates}; the median where one broke, the mean where held."
+        style.headline(figure, title, how)
         return figure
 
 

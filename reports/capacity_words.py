@@ -10,27 +10,42 @@ from reports import tables, words
 
 
 def capacity_finding(plan: CapacityPlan) -> str:
-    """Return in one sentence up to which rate every KPI is predicted to hold, and what breaks."""
+    """Return in one sentence up to which rate every KPI holds, and what breaks."""
     text = _nothing_holds(plan) if plan.highest_rate is None else _up_to(plan, plan.highest_rate)
     if plan.unmeasured:
         reasons = [f"{name} ({why})" for name, why in plan.unmeasured.items()]
         text += f"; not measured, and not vouched for: {words.listed(reasons)}"
+    if plan.ended:
+        text += f"; {plan.ended}"
     return f"Interrupted: so far, {text[0].lower()}{text[1:]}" if plan.interrupted else text
 
 
 def _up_to(plan: CapacityPlan, rate: float) -> str:
     which = "Every KPI that was measured" if plan.unmeasured else "Every KPI"
+    which += " is predicted to hold" if plan.engine == "simulate" else " holds, as measured,"
+    limit = words.rate_text(rate)
+    if plan.is_held:
+        runs = next(point.runs for point in plan.points if point.rate == rate)
+        limit += f" (the means of {runs} loads, with all of their intervals)"
     if plan.breaking_point is None:
         if plan.bound == rate:
-            return f"{which} is predicted to hold up to the bound of {words.rate_text(rate)}"
-        return f"{which} is predicted to hold up to {words.rate_text(rate)}, the highest rate tried"
-    holds = f"{which} is predicted to hold up to {words.rate_text(rate)}"
+            return f"{which} up to the bound of {limit}"
+        return f"{which} up to {limit}, the highest rate tried"
+    holds = f"{which} up to {limit}"
     point = plan.breaking_point
     at = f"at {words.rate_text(point.rate)}"
     if not plan.breaks_first:
         return f"{holds}; {at} {_saturation(point)}"
-    verb = "break" if len(plan.breaks_first) > 1 else "breaks"
-    text = f"{holds}; {words.listed(plan.breaks_first)} {verb} first, {at}"
+    if point.undecided == point.broken:
+        is_one = len(point.broken) == 1
+        text = (
+            f"{holds}; {words.listed(point.broken)} {'is' if is_one else 'are'} undecided {at}: "
+            f"{'its interval reaches' if is_one else 'their intervals reach'} beyond the target"
+        )
+    else:
+        broken = [name for name in point.broken if name not in point.undecided]
+        verb = "break" if len(broken) > 1 else "breaks"
+        text = f"{holds}; {words.listed(broken)} {verb} first, {at}"
     return f"{text}, where {_saturation(point)}" if point.saturated else text
 
 
@@ -70,7 +85,11 @@ def _nothing_holds(plan: CapacityPlan) -> str:
 
 def _broken(point: CapacityPoint) -> str:
     clauses = [
-        f"{name} {'misses its target' if name in point.missed else 'was not measured'}"
+        f"{name} misses its target"
+        if name in point.missed
+        else f"{name} is undecided"
+        if name in point.undecided
+        else f"{name} was not measured"
         for name in point.broken
     ]
     if point.saturated:
@@ -86,14 +105,24 @@ def _where(plan: CapacityPlan, name: str) -> str:
     return f"up to {high}" if rates[0] == plan.points[0].rate else f"between {low} and {high}"
 
 
+def _shown(kpi: Kpi, point: CapacityPoint) -> str:
+    """Return the figure of *kpi* at *point*, with its interval where that reaches too far."""
+    value = point.values[kpi.name]
+    text = words.number_of(kpi, value)
+    if kpi.name not in point.undecided:
+        return text
+    return (
+        f"undecided, {text} ({words.interval(kpi.metric, value, point.intervals[kpi.name], text)})"
+    )
+
+
 def points_table(plan: CapacityPlan, kpis: Sequence[Kpi]) -> list[tuple[str, ...]]:
     """Return the rates that were tried, with what breaks at each."""
     judged = {kpi.name: kpi for kpi in kpis}
     rows: list[tuple[str, ...]] = [("requests/s", "all KPIs hold", "breaks")]
     for point in plan.points:
         parts = [
-            f"{name} {words.number_of(judged[name], point.values[name])}"
-            f" (target {judged[name].target_text})"
+            f"{name} {_shown(judged[name], point)} (target {judged[name].target_text})"
             if name in judged and name in point.values
             else f"{name} not measured"
             for name in point.broken

@@ -13,7 +13,10 @@ from core.attribution.account import Account, ChannelRow
 from core.attribution.bootstrap import Intervals
 from core.attribution.cells import guarded
 from core.files import write_whole
+from reports import compared as comparing
 from reports import failures, page, style
+from reports.change import change, drawn_rows
+from reports.compared import Compared
 from reports.credit import credit
 from reports.figure import ReportFigure
 from reports.figures import FIGURES, draw, installed_figures
@@ -21,7 +24,7 @@ from reports.junit import junit
 from reports.report import Report
 from reports.summary import summary
 
-__all__ = ["Report", "write_account", "write_report"]
+__all__ = ["Report", "write_account", "write_comparison", "write_report"]
 
 
 def write_report(
@@ -63,6 +66,25 @@ def write_account(folder: Path, account: Account, intervals: Intervals | None = 
         figure = credit(account, intervals)
         content["figures/credit.svg"] = style.svg(figure)
         content["figures/credit.png"] = style.png(figure)
+    return [_write(folder / name, drawn) for name, drawn in content.items()]
+
+
+def write_comparison(folder: Path, compared: Compared) -> list[Path]:
+    """Write *compared* into *folder*, which is made if missing, and return the files in order.
+
+    compare.html, compare.md, compare.json, and figures/change.svg and .png where there is a change
+    to draw. Equal comparisons give equal bytes.
+    """
+    picture = change(compared) if drawn_rows(compared.found) else None
+    data = json.dumps(comparing.data(compared), indent=2, ensure_ascii=False, allow_nan=False)
+    content = {
+        "compare.html": page.compared_html(compared, picture).encode(),
+        "compare.md": comparing.markdown(compared).encode(),
+        "compare.json": f"{data}\n".encode(),
+    }
+    if picture is not None:
+        content["figures/change.svg"] = style.svg(picture)
+        content["figures/change.png"] = style.png(picture)
     return [_write(folder / name, drawn) for name, drawn in content.items()]
 
 

@@ -76,7 +76,7 @@ def lines(predicted: RunRecord | None, measured: RunRecord | None) -> list[str]:
     """Return a line for each side on which requests failed: how many were answered, and failed."""
     found = []
     for side, record in sides(predicted, measured):
-        if measured is None and record.runs > 1:
+        if record.runs > 1:
             side = f"{side} in one run"
         counts = answered(record)
         if record.failures and counts is not None:

@@ -7,12 +7,15 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from core.endpoints import EndpointTable
 from core.metrics.verdict import ComparisonRow
 from core.wire import READ_OUTCOMES
+from reports import compared as comparing
 from reports import failures, style, tables, text_figure, words
 from reports.capacity_words import points_table
+from reports.compared import Compared
 from reports.figures import Drawn
 from reports.report import Report
 
@@ -140,3 +143,28 @@ def markdown(report: Report, figures: Sequence[Drawn]) -> str:
         parts.append("## Notes\n")
         parts.append("".join(f"- {say(note)}\n" for note in report.all_notes))
     return "\n".join(parts)
+
+
+def compared_html(compared: Compared, picture: Figure | None) -> str:
+    """Return a comparison of two runs as an HTML page that refers to nothing outside itself."""
+    inlined = "" if picture is None else style.inline(picture, style.svg(picture), name="a")
+    tones = {"SAME": style.GREEN_TEXT, "WORSE": style.RED_TEXT, "INVALID": style.RED_TEXT}
+    sections = []
+    for kind, title in comparing.SECTIONS:
+        rows = [row for row in compared.found.rows if row.kind == kind]
+        if rows:
+            cells = comparing.table(rows)[1:]
+            sections.append(
+                (title, [(c, r.outcome.value) for c, r in zip(cells, rows, strict=True)])
+            )
+    return _ENVIRONMENT.get_template("compared.html.j2").render(
+        compared=compared,
+        names=compared.names,
+        word=compared.outcome.replace("_", " "),
+        tone=tones.get(compared.outcome, style.MUTED),
+        svg=Markup(inlined),
+        how="" if picture is None else style.subtitle(picture),
+        basis=comparing.basis(compared.found),
+        header=comparing.HEADER,
+        sections=sections,
+    )

@@ -130,9 +130,8 @@ class Report:
     @property
     def shows_one_run(self) -> bool:
         """Whether the figures judged are means, while reads and curves are those of one run."""
-        if self.predicted is None or self.measured is not None:
-            return False
-        return self.predicted.runs > 1
+        record = self.measured or self.predicted
+        return record is not None and record.runs > 1
 
     @property
     def all_notes(self) -> list[str]:

@@ -205,11 +205,12 @@ _HOW = (
     "100 % is each KPI's own target, the red line its alert. For hit_ratio the scale counts the"
     " reads that missed against those that may miss. An arrow points to what lies beyond the scale."
 )
-_OF_INTERVAL = "A thick line behind a diamond is the 95 % confidence interval of the mean."
+_OF_INTERVAL = "A thick line behind a mark is the 95 % confidence interval of the mean."
 
 
 def _how(report: Report) -> str:
-    has_interval = any(row.predicted and row.predicted.interval for row in report.rows)
+    sides = [side for row in report.rows for side in (row.predicted, row.measured)]
+    has_interval = any(side is not None and side.interval for side in sides)
     return f"{_HOW} {_OF_INTERVAL}" if has_interval else _HOW
 
 

@@ -93,10 +93,11 @@ def spectrum(
 
 def _subtitle(predicted: RunRecord | None, measured: RunRecord | None) -> str:
     text = "Response time at each percentile, the slow end stretched (log 1/(1−q)); ringed: the one"
-    if measured is None and predicted is not None and predicted.runs > 1:
+    record = measured or predicted
+    if record is not None and record.runs > 1:
         return (
             f"{text} that a KPI is about. The curves are one run; the KPIs are judged on the mean"
-            f" of {predicted.runs}."
+            f" of {record.runs}."
         )
     return f"{text} that a KPI judges."
 
@@ -107,10 +108,18 @@ def _panel(
     left, right = _histogram(predicted, series), _histogram(measured, series)
     if left is None and right is None:
         return None
-    kpi = next((k for k in kpis if k.metric.series == series and k.metric.quantile), None)
+    kpi = next(
+        (
+            k
+            for k in kpis
+            if k.metric.series == series and k.metric.quantile and k.metric.part is None
+        ),
+        None,
+    )
     row = compare([kpi], predicted, measured)[0] if kpi else None
     verdict = words.decisive(row) if row else None
-    is_one = measured is None and predicted is not None and predicted.runs > 1
+    record = measured or predicted
+    is_one = record is not None and record.runs > 1
     return _Panel(
         series=series, predicted=left, measured=right, verdict=verdict, is_one_of_several=is_one
     )
@@ -277,10 +286,12 @@ def _words(axes: Axes, panel: _Panel) -> None:
     q, name = panel.quantile, f"p{100 * panel.quantile:g}"
     lines: list[tuple[str, str]] = []
     if panel.measured is not None:
-        text = f"━ measured {name} {words.duration(panel.measured.quantile(q))}"
+        said = f"{name} of one run" if panel.is_one_of_several else f"measured {name}"
+        text = f"━ {said} {words.duration(panel.measured.quantile(q))}"
         lines.append((text, style.MEASURED))
     if panel.predicted is not None:
-        said = f"{name} of one run" if panel.is_one_of_several else f"predicted {name}"
+        is_one = panel.is_one_of_several and panel.measured is None
+        said = f"{name} of one run" if is_one else f"predicted {name}"
         text = f"╌ {said} {words.duration(panel.predicted.quantile(q))}"
         if (error := _error(panel)) is not None:
             text += f" ({words.signed_percent(error)})"

@@ -33,7 +33,7 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class Extent:
     """A relative difference with its interval: 0 is none, 0.05 is 5 % more."""
 
     name: str
@@ -123,7 +123,7 @@ def _bar(bar: Bar) -> str:
     return "".join(cells)
 
 
-def drawn_spans(spans: Sequence[Span], *, limit: float, what: str) -> str:
+def drawn_spans(spans: Sequence[Extent], *, limit: float, what: str) -> str:
     """Return *spans* on one scale around 0, with the limit as a mark; both are shares."""
     names = _names([what, *(span.name for span in spans)])
     ends = [abs(end) for span in spans for end in (span.interval or (span.value,))]

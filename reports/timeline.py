@@ -71,7 +71,7 @@ def timeline(
                 axes.tick_params(labelleft=column == 0)
                 if draw is rate:
                     how = "simulated" if record.engine == "simulate" else "load test"
-                    how += ", one run" if measured is None and record.runs > 1 else ""
+                    how += ", one run" if record.runs > 1 else ""
                     axes.annotate(
                         f"{word} ({how})",
                         (0, 1),

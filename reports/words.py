@@ -55,6 +55,10 @@ def printable(text: str) -> str:
 
 def describe(metric: Metric, endpoints: EndpointTable = CDP) -> str:
     """Return what *metric* counts, in one phrase; *endpoints*: those of its scenario."""
+    if metric.part is not None:
+        stage = metric.part.stage
+        where = f"stage {stage} of the traffic" if stage else f"the window {metric.part.name}"
+        return f"{describe(metric.whole, endpoints)}, in {where}"
     if isinstance(metric.what, Ratio):
         return f"share of {metric.what.title}"
     if metric.function == "peak":
@@ -309,27 +313,37 @@ def verb(outcome: Outcome, number: int, *, is_measured: bool) -> str:
 
 
 def basis(rows: Sequence[ComparisonRow]) -> str:
-    """Return what the predicted figures of *rows* are, "" if nothing was predicted."""
-    sides = [row.predicted for row in rows if row.predicted is not None]
-    if not sides:
-        return ""
-    if any(row.measured is not None for row in rows):
-        return "Predicted: one run, of the requests that were measured; it has no interval."
-    runs = max(verdict.runs for verdict in sides)
-    if runs == 1:
-        return "Predicted: one run, without an interval."
-    text = f"Predicted: mean of {runs} replications, and the 95 % confidence interval of the mean."
-    fewer = [v for v in sides if v.value is not None and v.runs < runs]
+    """Return what the figures of *rows* are, "" for one measured run alone."""
+    predicted = [row.predicted for row in rows if row.predicted is not None]
+    measured = [row.measured for row in rows if row.measured is not None]
+    texts = []
+    if predicted and max(verdict.runs for verdict in predicted) == 1:
+        texts.append(
+            "Predicted: one run, of the requests that were measured; it has no interval."
+            if measured
+            else "Predicted: one run, without an interval."
+        )
+    elif predicted:
+        texts.append(_of_several("Predicted", predicted, "replication"))
+    if measured and max(verdict.runs for verdict in measured) > 1:
+        texts.append(_of_several("Measured", measured, "run"))
+    return " ".join(texts)
+
+
+def _of_several(side: str, verdicts: Sequence[Verdict], noun: str) -> str:
+    runs = max(verdict.runs for verdict in verdicts)
+    text = f"{side}: mean of {runs} {noun}s, and the 95 % confidence interval of the mean."
+    fewer = [v for v in verdicts if v.value is not None and v.runs < runs]
     if fewer:
         told = (f"{v.kpi.name} in {v.runs}" for v in fewer)
-        text += f" Not every replication saw all of them: {listed(list(told))}."
+        text += f" Not every {noun} saw all of them: {listed(list(told))}."
     return text
 
 
 def side_title(record: RunRecord) -> str:
     """Return what a report on *record* alone is about ("predicted, mean of 10 replications")."""
     if record.engine == "load":
-        return "measured"
+        return "measured" if record.runs == 1 else f"measured, mean of {record.runs} runs"
     if record.runs == 1:
         return "predicted, one run"
     return f"predicted, mean of {record.runs} replications"

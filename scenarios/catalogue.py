@@ -14,6 +14,11 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted(_FOLDER.glob("*.toml"))}
 
 
+def templates() -> dict[str, Path]:
+    """Return the files that `edgeproof scenario new` starts from, by what they are like."""
+    return {path.stem: path for path in sorted((_FOLDER / "templates").glob("*.toml"))}
+
+
 def find_scenario(text: str) -> Path:
     """Return the file that *text* means: a path, or the name of a shipped scenario.
 

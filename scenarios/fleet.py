@@ -58,7 +58,7 @@ class Worker:
         runner.register_message(END, self._on_end_message, concurrent=True)
         hooks: Any = environment.events  # Locust gives them no types
         hooks.heartbeat_received.add_listener(self._on_heartbeat)
-        gevent.spawn(self._mind_the_master)
+        gevent.spawn(self._watch_master)
 
     def _on_begin(self, msg: Any, **_: Any) -> None:
         self._begin.set((perf_counter(), msg.data))
@@ -69,7 +69,7 @@ class Worker:
     def _on_heartbeat(self, **_: Any) -> None:
         self._heard = perf_counter()
 
-    def _mind_the_master(self) -> None:
+    def _watch_master(self) -> None:
         # Locust's own limit is a minute, in which nobody watches what this process sends.
         while perf_counter() - self._heard < MASTER_SECONDS:
             gevent.sleep(_LOOK_SECONDS)
@@ -139,7 +139,7 @@ class Master:
         self.forget()
         tally = Tally(lag_limit=run.plan.lag_limit, timeout=run.plan.timeout)
         self._test = _Test(run, self._present(), tally)
-        gevent.spawn(self._mind_the_workers, self._test)
+        gevent.spawn(self._watch_workers, self._test)
 
     def forget(self) -> None:
         """Wait for nobody any more."""
@@ -185,7 +185,7 @@ class Master:
             test.told.add(msg.node_id)  # all that it ever will
             self._give_up(test, f"{self._name(test, msg.node_id)} failed: {msg.data['reason']}")
 
-    def _mind_the_workers(self, test: _Test) -> None:
+    def _watch_workers(self, test: _Test) -> None:
         """End *test* when Locust misses a worker that has not told, or has one more of them."""
         while not test.is_over:
             late = self._present() - test.members

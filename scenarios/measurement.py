@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from core.endpoints import CDP
 from core.metrics.failures import CAUSES, Cause, Failure, counted
 from core.metrics.histogram import LatencyHistogram
+from core.metrics.part import PartOfRun
 from core.metrics.record import (
     Requests,
     RunRecord,
     count_reads,
     delivery_notes,
     endpoint_latencies,
+    parts_of,
     window_columns,
 )
 from core.scenario.file import scenario_data, scenario_hash
@@ -60,8 +62,22 @@ def measure(
         failures=failures(workload, result, after=after, endpoints=endpoints.names),
         notes=_notes(workload, result, clean=clean) + delivery_notes(counters),
         audit=audit_of(workload, result, warm_up=after),
+        parts=_parts(scenario, result, requests),
     )
     return record, requests
+
+
+def _parts(scenario: Scenario, result: LoadResult, requests: Requests) -> dict[str, PartOfRun]:
+    spans = scenario.parts
+    if not spans:
+        return {}
+    rows, intended = result.rows, result.rows.intended_ns / 1e9
+    cpu = cpu_seconds(result, after_ns=scenario.warm_up * 1e9)
+    samples = {name: (intended[at], seconds) for name, (at, seconds) in rows.samples.items()}
+    for name, seconds in (("total", rows.total), ("cpu", cpu)):
+        is_told = ~np.isnan(seconds)
+        samples[name] = intended[is_told], seconds[is_told]
+    return parts_of(requests, samples, spans, endpoints=scenario.endpoints)
 
 
 def requests_of(workload: Workload, result: LoadResult) -> Requests:

@@ -109,6 +109,12 @@ def checked_bound(scenario: Scenario, max_rate: float | None = None) -> float:
             f"{scenario.name}: every stage has the rate 0, or every access of the trace the same "
             "time; there is nothing to plan"
         )
+    for kpi in scenario.judged() if is_trace(scenario) else ():
+        if kpi.metric.part is not None and kpi.metric.part.stage is None:
+            raise InputError(
+                f"{scenario.name}: kpis: {kpi.name}: a plan stretches the times of a trace, so a "
+                "window of time holds other accesses at each rate; judge the whole run"
+            )
     workload = prepare_measured(scenario).workload
     most = math.inf if is_trace(scenario) else start * MAX_REQUESTS / len(workload)
     if max_rate is None:

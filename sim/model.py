@@ -22,7 +22,7 @@ from core.emulation.executions import Executions
 from core.errors import StoreError
 from core.metrics.failures import CAUSES, Cause, Failure, counted
 from core.metrics.histogram import LatencyHistogram
-from core.metrics.record import Requests
+from core.metrics.record import Requests, Samples
 from core.query.database import SqliteDatabase
 from core.scenario.calibration import Calibration
 from core.scenario.population import Events
@@ -55,7 +55,8 @@ class Played:
 class ReplicationOutcome:
     """What one replication found; histograms and counters leave the warm-up out.
 
-    growth: how fast the servers' queues grew (`sim.growth`).
+    growth: how fast the servers' queues grew (`sim.growth`). samples: of the stages that a request
+    tells, where the scenario judges a part of the run; empty otherwise.
     """
 
     requests: Requests
@@ -64,6 +65,7 @@ class ReplicationOutcome:
     counters: dict[str, int]
     memory_bytes: int
     growth: dict[str, float]
+    samples: Samples
 
 
 class SeededDatabase:
@@ -166,6 +168,9 @@ class Replication:
         self._add_total, self._add_cpu = self._add_stage["total"], self._add_stage["cpu"]
         self._warm_up, self._timeout = ahead + scenario.warm_up, scenario.timeout
         self._cpu_of = [self._scenario.topology.cpu.of(name) for name in table.names]
+        # Samples have a time only where a part of the run is judged: it would cost every request.
+        self._sampled_at = [(samples, array("d")) for _, samples in self._samples]
+        self._asked = self._timed_request if scenario.parts else self._request
         self._left = n
         self._finished: Any = None
         self._failure: BaseException | None = None
@@ -236,7 +241,7 @@ class Replication:
         if process.in_flight > process.peak_in_flight:
             process.peak_in_flight = process.in_flight
         start = process.platform.occupy(self._cpu_of[self._endpoints[index]])
-        self.loop.start_at(start, self._request(index))
+        self.loop.start_at(start, self._asked(index))
         if self._on_progress is not None and index % 1000 == 0:
             self._on_progress(index / len(self._intended))
 
@@ -284,6 +289,24 @@ class Replication:
         self._left -= 1
         if self._left == 0 and not self._finished.done():
             self._finished.set_result(None)
+
+    async def _timed_request(self, index: int) -> None:
+        """Make a request, and note when it was to be sent for each sample that it has left.
+
+        A request leaves its samples as it ends, so that those without a time are its own.
+        """
+        await self._request(index)
+        intended = self._intended[index]
+        for samples, times in self._sampled_at:
+            for _ in range(len(samples) - len(times)):
+                times.append(intended)
+
+    def _timed_samples(self) -> Samples:
+        return {
+            name: (np.frombuffer(times), np.frombuffer(samples))
+            for (name, samples), (_, times) in zip(self._samples, self._sampled_at, strict=True)
+            if times
+        }
 
     def _profiled(self) -> dict[str, LatencyHistogram]:
         merged = {}
@@ -334,6 +357,7 @@ class Replication:
             },
             memory_bytes=self._scenario.topology.base_memory + memory,
             growth=self._growth.per_second(),
+            samples=self._timed_samples(),
         )
 
     def _failures(self, requests: Requests) -> tuple[Failure, ...]:

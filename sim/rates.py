@@ -85,7 +85,12 @@ def why(scenario: Scenario, kpi: Kpi) -> str:
     if series in scenario.endpoints:
         if not scenario.traffic.mix.of(series) and not is_trace(scenario):
             return f"traffic.mix.{series} is 0"
-        return f"no {series} request arrived after the warm-up"
+        return f"no {series} request arrived {_where(kpi)}"
     if kpi.metric.function == "ratio":
         return "nothing was counted" if series == "error" else "no cache was read"
-    return f"nothing of {series} took place after the warm-up"
+    return f"nothing of {series} took place {_where(kpi)}"
+
+
+def _where(kpi: Kpi) -> str:
+    part = kpi.metric.part
+    return "after the warm-up" if part is None else f"in {part.name}"

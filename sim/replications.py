@@ -6,19 +6,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-from core.endpoints import CDP, EndpointTable
-from core.metrics.kpi import ALIASES, Metric, parse_metric
-from core.metrics.metric_table import BUILT_IN
 from core.metrics.record import (
     RunRecord,
     count_reads,
     delivery_notes,
     endpoint_latencies,
+    parts_of,
     window_columns,
 )
+from core.metrics.summary import summary, summary_metrics
 from core.processes import worker_pool, workers_deaf_to_ctrl_c
 from core.scenario.calibration import Calibration
 from core.scenario.file import scenario_data, scenario_hash
@@ -26,22 +24,6 @@ from core.scenario.replay import Prepared, prepare
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import warm_state
 from sim.model import Replication, ReplicationOutcome, SeededDatabase
-
-
-@lru_cache(maxsize=8)
-def summary_metrics(endpoints: EndpointTable) -> tuple[Metric, ...]:
-    """Return the metrics that every replication keeps."""
-    names = endpoints.names
-    alike = {f"p95_{name}" for name in CDP.names if name not in names}
-    table = BUILT_IN.of_endpoints(names)
-    return tuple(
-        parse_metric(text, table)
-        for text in (
-            *(alias for alias in ALIASES if alias not in alike),
-            *(f"p{q}({series})" for q in (50, 95, 99) for series in (*names, "query", "queue")),
-            *(f"ratio({series})" for series in ("l1", "l2", "miss")),
-        )
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,13 +155,8 @@ def record_of(
         counters=outcome.counters,
         failures=outcome.failures,
         notes=notes,
+        parts=parts_of(requests, outcome.samples, scenario.parts, endpoints=scenario.endpoints),
     )
-
-
-def summary(record: RunRecord, metrics: Sequence[Metric]) -> dict[str, float]:
-    """Return the values of *metrics* that *record* has, by name."""
-    values = {metric.name: record.metric(metric) for metric in metrics}
-    return {name: value for name, value in values.items() if value is not None}
 
 
 _worker: Replications | None = None

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from core.application.application import Application
     from core.application.behaviour import Behaviour
     from core.application.cdp import Cdp
-    from core.application.entry import Entry
+    from core.application.entry import OwnEntry
     from core.application.seeding import seed_database
 else:  # mypy would take any name for one that this offers
     __getattr__, __dir__ = front_door(
@@ -19,9 +19,9 @@ else:  # mypy would take any name for one that this offers
             "Application": "application",
             "Behaviour": "behaviour",
             "Cdp": "cdp",
-            "Entry": "entry",
+            "OwnEntry": "entry",
             "seed_database": "seeding",
         },
     )
 
-__all__ = ["Application", "Behaviour", "Cdp", "Entry", "seed_database"]
+__all__ = ["Application", "Behaviour", "Cdp", "OwnEntry", "seed_database"]

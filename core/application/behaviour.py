@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from core.application.cdp import Cdp
-from core.application.entry import Entry
+from core.application.entry import OwnEntry
 from core.endpoint import Endpoint
 from core.endpoints import EndpointTable
 from core.errors import InputError
@@ -31,7 +31,7 @@ class Behaviour:
     refusals, for OpenAPI.
     """
 
-    entries: Mapping[str, Entry] = field(default_factory=dict)
+    entries: Mapping[str, OwnEntry] = field(default_factory=dict)
     answer: Callable[[Cdp], Answer] | None = None
     body: Mapping[Any, bytes] | None = None
     absent: tuple[str, str] = ("not_found", "nothing is known under {!r}")
@@ -52,12 +52,12 @@ def behaviours_of(endpoints: EndpointTable) -> dict[str, Behaviour]:
             if read.cache_type not in known:
                 raise InputError(
                     f"endpoint {endpoint.name}: nothing loads the cache type {read.cache_type}; "
-                    f"add an Entry for it to {endpoint.behaviour}"
+                    f"add an OwnEntry for it to {endpoint.behaviour}"
                 )
     return found
 
 
-def entries_of(behaviours: Mapping[str, Behaviour]) -> dict[str, Entry]:
+def entries_of(behaviours: Mapping[str, Behaviour]) -> dict[str, OwnEntry]:
     """Return the entries that *behaviours* bring, by cache type."""
     return {name: entry for each in behaviours.values() for name, entry in each.entries.items()}
 

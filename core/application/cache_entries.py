@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from core.application.documents import channels_document, credits_document, journey_document
-from core.application.entry import Entry
+from core.application.entry import OwnEntry
 from core.attribution.scheme import Scheme
 from core.caching.keys import cache_key
 from core.caching.policy import CacheType, Codec, Text
@@ -57,7 +57,7 @@ class _UserCodec:
         return User(str(segment), str(profile))
 
 
-_NONE: Mapping[str, Entry] = MappingProxyType({})
+_NONE: Mapping[str, OwnEntry] = MappingProxyType({})
 
 
 class Unusable(InputError):
@@ -74,7 +74,7 @@ CODECS: Mapping[str, tuple[str, Codec[Any]]] = {
 """What the keys of the CDP's cache types begin with, and how their values are written, by name."""
 
 
-def cache_types(ttls: Ttls, own: Mapping[str, Entry]) -> dict[str, CacheType[Any]]:
+def cache_types(ttls: Ttls, own: Mapping[str, OwnEntry]) -> dict[str, CacheType[Any]]:
     """Return the cache types of the application by name, with their TTLs.
 
     own: the entries of those that are not the CDP's; their keys begin with the type's name.
@@ -125,7 +125,12 @@ class CacheEntries:
     __slots__ = ("_has_tags", "_queries", "own", "types")
 
     def __init__(
-        self, queries: Queries, *, ttls: Ttls, tags: bool = False, own: Mapping[str, Entry] = _NONE
+        self,
+        queries: Queries,
+        *,
+        ttls: Ttls,
+        tags: bool = False,
+        own: Mapping[str, OwnEntry] = _NONE,
     ) -> None:
         self._queries = queries
         self.own = own
@@ -167,7 +172,7 @@ class CacheEntries:
         rows = await self._queries.channel_performance(model)
         return channels_document(rows, model, scheme)
 
-    def tags_of(self, entry: Entry, arguments: tuple[str, ...]) -> tuple[str, ...]:
+    def tags_of(self, entry: OwnEntry, arguments: tuple[str, ...]) -> tuple[str, ...]:
         """Return under which tag *entry* of *arguments* can be invalidated."""
         return self.tags(entry.tag, arguments[0]) if entry.tag and arguments else ()
 
@@ -178,7 +183,7 @@ class CacheEntries:
             return cache_key(kind.prefix or kind.name, *arguments)
         return kind.key(make(*arguments))
 
-    async def load_own(self, entry: Entry, arguments: tuple[str, ...]) -> Any:
+    async def load_own(self, entry: OwnEntry, arguments: tuple[str, ...]) -> Any:
         """Return the value of *entry* for *arguments* from the database."""
         return await entry.load(self._queries, *arguments)
 

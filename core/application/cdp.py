@@ -14,7 +14,7 @@ from core.application.cache_entries import (
     site_key,
     user_key,
 )
-from core.application.entry import Entry
+from core.application.entry import OwnEntry
 from core.attribution.models import DATA_DRIVEN
 from core.caching.read import MISSED
 from core.caching.tiered import TieredCache
@@ -66,7 +66,7 @@ class Cdp:
         ttls: Ttls,
         request_scope: bool,
         tags: bool = False,
-        own: Mapping[str, Entry] | None = None,
+        own: Mapping[str, OwnEntry] | None = None,
     ) -> None:
         self._isolates = isolates
         self._queries = queries

@@ -10,7 +10,7 @@ from core.caching.policy import Codec, Text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class OwnEntry:
     """How the entries of one cache type are made, for requests and for warm starts.
 
     load: given the `Queries` and the arguments of the read, a coroutine that returns the value,

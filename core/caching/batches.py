@@ -11,7 +11,7 @@ from core.caching.envelope import Envelope
 from core.caching.invalidation_log import LOADED, Selector
 from core.caching.isolate import Isolate
 from core.caching.policy import CacheType, V
-from core.caching.read import MISSED, Load, Read
+from core.caching.read import MISSED, CacheRead, Load
 from core.context import Span
 from core.errors import StoreError
 from core.wire import BYPASS, L2_HIT, MISS, NEGATIVE
@@ -31,15 +31,15 @@ async def get_many(
     span: Span | None,
     name: str,
     tags: tuple[str, ...],
-) -> tuple[dict[str, Any], list[Read]]:
+) -> tuple[dict[str, Any], list[CacheRead]]:
     """Return the values of *keys*, and the reads that have none yet: others load their keys."""
     values = {key: cache.peek(kind, key, span, name) for key in dict.fromkeys(keys)}
     reads = [
-        Read(kind, key, _one(load, key), span, name, tags)
+        CacheRead(kind, key, _one(load, key), span, name, tags)
         for key, value in values.items()
         if value is MISSED
     ]
-    led: list[Read] = []
+    led: list[CacheRead] = []
     if reads:
         reads[0].begin()  # a read near its end draws
     for read in reads:
@@ -60,7 +60,7 @@ def _one(load: LoadMany[Any], key: str) -> Load:
     return load_one
 
 
-async def _lead(cache: Isolate, reads: Sequence[Read], load: LoadMany[Any]) -> dict[str, Any]:
+async def _lead(cache: Isolate, reads: Sequence[CacheRead], load: LoadMany[Any]) -> dict[str, Any]:
     """Read the keys of *reads*, which lead flights, for everybody who waits for one of them."""
     try:
         return await _read(cache, reads, load)
@@ -72,7 +72,7 @@ async def _lead(cache: Isolate, reads: Sequence[Read], load: LoadMany[Any]) -> d
         raise
 
 
-async def _read(cache: Isolate, reads: Sequence[Read], load: LoadMany[Any]) -> dict[str, Any]:
+async def _read(cache: Isolate, reads: Sequence[CacheRead], load: LoadMany[Any]) -> dict[str, Any]:
     outcome, envelopes = MISS, list[Envelope | None]()
     started = cache.now()
     try:
@@ -98,7 +98,7 @@ async def _read(cache: Isolate, reads: Sequence[Read], load: LoadMany[Any]) -> d
 
 
 async def _load(
-    cache: Isolate, reads: Sequence[Read], load: LoadMany[Any], outcome: int
+    cache: Isolate, reads: Sequence[CacheRead], load: LoadMany[Any], outcome: int
 ) -> dict[str, Any]:
     stamp, loading = cache.invalidator.log.load(), cache.now()
     cache.statistics.loads += 1

@@ -61,7 +61,7 @@ class Invalidator:
         self._isolates: list[InvalidationTarget] = []
         self.received = 0
         self.gaps = 0
-        self.unheard = 0
+        self.unsent = 0
 
     def add(self, isolate: InvalidationTarget) -> None:
         """Apply invalidations to *isolate* from now on."""
@@ -70,7 +70,7 @@ class Invalidator:
     async def listen(self) -> None:
         """Apply invalidations of other processes; StoreError if the channel cannot be reached."""
         if self._channel is not None:
-            await self._channel.listen(self.apply, self.bridge_gap)
+            await self._channel.listen(self.apply, self.forget_after_gap)
 
     async def listen_once_possible(self, pause: float) -> None:
         """Listen as soon as the channel can be reached, which is tried every *pause* seconds."""
@@ -80,7 +80,7 @@ class Invalidator:
             except StoreError:
                 await asyncio.sleep(pause)
             else:
-                self.bridge_gap()  # nobody listened until now
+                self.forget_after_gap()  # nobody listened until now
                 return
 
     async def invalidate(self, target: Selector) -> Removed:
@@ -101,7 +101,7 @@ class Invalidator:
         return sum(isolate.forget(target) for isolate in self._isolates)
 
     async def publish(self, target: Selector) -> None:
-        """Notify the other processes; `unheard` counts failures of the channel."""
+        """Notify the other processes; `unsent` counts failures of the channel."""
         if self._channel is None:
             return
         message = {
@@ -110,7 +110,7 @@ class Invalidator:
         try:
             await self._channel.publish(json.dumps(message).encode())
         except StoreError:
-            self.unheard += 1
+            self.unsent += 1
 
     async def _delete(self, target: Selector) -> int:
         if target.prefix is not None:
@@ -131,10 +131,10 @@ class Invalidator:
         self.received += 1
         self.forget(target)
 
-    def bridge_gap(self) -> None:
+    def forget_after_gap(self) -> None:
         """Empty every L1 and refuse loads in flight, because messages may have been missed."""
         self.gaps += 1
-        self.log.bar_loads()
+        self.log.refuse_loads_in_flight()
         for isolate in self._isolates:
             isolate.forget_all()
 

@@ -110,7 +110,7 @@ class InvalidationLog:
         self._records.clear()
         self._oldest = -1
 
-    def bar_loads(self) -> None:
+    def refuse_loads_in_flight(self) -> None:
         """Refuse every load of this process that is in flight, and what L2 is being asked for."""
         self.bars += 1
         self._barrier = self._last_invalidation = max(

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from inspect import isawaitable
 from math import ceil
+from types import CoroutineType
 from typing import Any
 
 from core.caching.breaker import CircuitBreaker
@@ -17,7 +18,7 @@ from core.caching.kv import KVStore, NullKV, StoreItem
 from core.caching.lifetime import Lifetime
 from core.caching.memory import MemoryCache
 from core.caching.policy import CachePolicy, CacheType
-from core.caching.read import MISSED, Read
+from core.caching.read import MISSED, CacheRead
 from core.caching.second_tier import SecondTier
 from core.caching.statistics import NEGATIVE_COLUMN, OUTCOME_MASK, STALE_COLUMN, TieredStatistics
 from core.clock import Clock, SystemClock, epoch_ms
@@ -144,13 +145,13 @@ class Isolate:
                 f"codec {type(kind.codec).__name__}; give one of them another name"
             )
 
-    def answer(self, read: Read, value: Any) -> None:
+    def answer(self, read: CacheRead, value: Any) -> None:
         """Answer the requests that wait for the flight of *read*; no other joins it any more."""
         if (flight := read.flight) is not None:
             self.flights.end(flight)
             flight.resolve(value)
 
-    async def load(self, read: Read) -> tuple[Any, StoreItem | None]:
+    async def load(self, read: CacheRead) -> tuple[Any, StoreItem | None]:
         """Load a value into L1; return it and the item for L2."""
         statistics, kind = self.statistics, read.kind
         loading = self.now()
@@ -159,7 +160,9 @@ class Isolate:
         try:
             LOADED.set(stamp)
             found = read.load()
-            value = kind.frozen(await found if isawaitable(found) else found)
+            if type(found) is CoroutineType or isawaitable(found):  # the first is quick to tell
+                found = await found
+            value = kind.frozen(found)
             stamp = LOADED.get() or stamp
         except Exception:
             statistics.load_errors += 1
@@ -238,7 +241,7 @@ class Isolate:
     def _fresh_until(self, envelope: Envelope) -> float:
         return (envelope.expires_ms - self._origin_ms) / 1000
 
-    def count(self, read: Read, code: int) -> None:
+    def count(self, read: CacheRead, code: int) -> None:
         """Count how *read* ended, and note it on its span."""
         counts = self._outcomes[read.kind.name]
         counts[code & OUTCOME_MASK] += 1

@@ -16,7 +16,7 @@ Load = Callable[[], Awaitable[Any]] | Callable[[], Any]
 """Loads one value, as a coroutine function or a plain one; None: there is none."""
 
 
-class Read:
+class CacheRead:
     """A whole key, its loader, and the span and name under which the read is noted.
 
     flight: what others join while this read leads; None if it does not.

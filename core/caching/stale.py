@@ -10,11 +10,11 @@ from core.caching.flights import Flight, LeaderLeft
 from core.caching.isolate import Isolate
 from core.caching.lifetime import Standing
 from core.caching.memory import Life
-from core.caching.read import MISSED, Read
+from core.caching.read import MISSED, CacheRead
 from core.wire import L1_HIT, NEGATIVE, STALE
 
 
-def serve(cache: Isolate, read: Read) -> Any:
+def serve(cache: Isolate, read: CacheRead) -> Any:
     """Return a value that L1 retains, if it may be served without waiting, or MISSED."""
     now = cache.now()
     entry = cache.l1.retained(read.key, now)
@@ -33,7 +33,7 @@ def serve(cache: Isolate, read: Read) -> Any:
     return entry.value
 
 
-def extend(cache: Isolate, read: Read) -> Any:
+def extend(cache: Isolate, read: CacheRead) -> Any:
     """Return a value within its TTL whose stay in L1 is over, while L2 fails, or MISSED."""
     value = _retained_for_errors(cache, read, 0.0)
     if value is not MISSED:
@@ -41,7 +41,7 @@ def extend(cache: Isolate, read: Read) -> Any:
     return value
 
 
-def fall_back(cache: Isolate, read: Read) -> Any:
+def fall_back(cache: Isolate, read: CacheRead) -> Any:
     """Return a value that may be served because its load failed, or MISSED."""
     value = _retained_for_errors(cache, read, cache.policy.stale_if_error)
     if value is not MISSED:
@@ -49,7 +49,7 @@ def fall_back(cache: Isolate, read: Read) -> Any:
     return value
 
 
-def refresh(cache: Isolate, read: Read) -> None:
+def refresh(cache: Isolate, read: CacheRead) -> None:
     """Load in the background, unless somebody else loads the key already."""
     current = cache.flights.get(read.key)
     if current is not None and current is not read.flight:
@@ -61,7 +61,7 @@ def refresh(cache: Isolate, read: Read) -> None:
     cache.retain(task)
 
 
-def _retained_for_errors(cache: Isolate, read: Read, bound: float) -> Any:
+def _retained_for_errors(cache: Isolate, read: CacheRead, bound: float) -> Any:
     if not cache.policy.stale_if_error:
         return MISSED
     now = cache.now()
@@ -72,7 +72,7 @@ def _retained_for_errors(cache: Isolate, read: Read, bound: float) -> Any:
     return entry.value
 
 
-def _count(cache: Isolate, read: Read, value: Any, life: Life, now: float) -> None:
+def _count(cache: Isolate, read: CacheRead, value: Any, life: Life, now: float) -> None:
     cache.l1.touch(read.key)
     code = L1_HIT if value is not None else L1_HIT | NEGATIVE
     cache.count(read, code | STALE if now >= life.fresh_until else code)
@@ -93,7 +93,7 @@ def _abandon(cache: Isolate, flight: Flight) -> None:
     flight.fail(LeaderLeft())
 
 
-async def _renew(cache: Isolate, read: Read, flight: Flight) -> None:
+async def _renew(cache: Isolate, read: CacheRead, flight: Flight) -> None:
     read.begin_apart()
     try:
         value, item = await cache.load(read)

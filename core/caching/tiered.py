@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, overload
 
 from core.caching import batches, stale
@@ -15,7 +15,7 @@ from core.caching.invalidation_log import Selector
 from core.caching.isolate import Isolate
 from core.caching.memory import MemoryCache
 from core.caching.policy import CacheType, Served, Serves, V
-from core.caching.read import MISSED, Load, Read
+from core.caching.read import MISSED, CacheRead, Load
 from core.caching.statistics import NEGATIVE_COLUMN
 from core.context import Span
 from core.errors import StoreError
@@ -114,18 +114,22 @@ class TieredCache(Isolate):
         """
         if not kind.start <= key < kind.end:  # `kind.key` in place: a call would cost as much again
             key = kind.start + key
-        if span is None:  # `peek` in place: the call saved pays for the comparison
-            entry = self.l1.get(key, self.now())
-            if entry is not None:
-                value = entry.value
-                counts = self._outcomes[kind.name]
-                counts[L1_HIT] += 1
-                if value is None:
-                    counts[NEGATIVE_COLUMN] += 1
-                return value
-        elif (value := self.peek(kind, key, span, name)) is not MISSED:
-            return value
-        return await self.fetch(kind, key, load, span, name, tags)
+        clock = self.now  # `peek` in place: the call saved pays for the comparison
+        now = clock()
+        entry = self.l1.get(key, now)
+        if entry is None:
+            if span is not None:
+                span.stages.append(("l1", clock() - now))
+            return await self._fetch(kind, key, load, span, name, tags)
+        value = entry.value
+        counts = self._outcomes[kind.name]
+        counts[L1_HIT] += 1
+        if value is None:
+            counts[NEGATIVE_COLUMN] += 1
+        if span is not None:
+            span.stages.append(("l1", clock() - now))
+            span.reads.append((name, L1_HIT if value is not None else L1_HIT | NEGATIVE))
+        return value
 
     async def get_many(
         self,
@@ -171,7 +175,7 @@ class TieredCache(Isolate):
         target = Selector(keys=tuple(kind.key(key) for key in keys))
         return await self.invalidator.invalidate(target)
 
-    async def fetch(
+    def fetch(
         self,
         kind: CacheType[Any],
         key: str,
@@ -179,8 +183,8 @@ class TieredCache(Isolate):
         span: Span | None = None,
         name: str = "",
         tags: tuple[str, ...] = (),
-    ) -> Any:
-        """Return the value of a whole key, which `peek` missed, from L2 or *load*.
+    ) -> Coroutine[Any, Any, Any]:
+        """Return a coroutine for the value of a whole key, which `peek` missed: of L2 or *load*.
 
         Raise ValueError if *key* does not begin with the prefix of *kind*.
         """
@@ -188,9 +192,20 @@ class TieredCache(Isolate):
             raise ValueError(
                 f"{key!r} is no key of {kind.name}: it does not begin with {kind.start}"
             )
+        return self._fetch(kind, key, load, span, name, tags)
+
+    async def _fetch(
+        self,
+        kind: CacheType[Any],
+        key: str,
+        load: Load,
+        span: Span | None,
+        name: str,
+        tags: tuple[str, ...],
+    ) -> Any:
         if self._kinds.get(kind.prefix) is not kind:
             self.claim(kind)
-        read = Read(kind, key, load, span, name, tags)
+        read = CacheRead(kind, key, load, span, name, tags)
         if self.keeps:
             read.begin()  # a read near its end draws
             value = stale.serve(self, read)
@@ -222,7 +237,7 @@ class TieredCache(Isolate):
         self.answer(read, value)
         return value
 
-    async def _read(self, read: Read) -> Any:
+    async def _read(self, read: CacheRead) -> Any:
         clock = self.now
         outcome, started = MISS, clock()
         try:
@@ -259,7 +274,7 @@ class TieredCache(Isolate):
                 self.retain(asyncio.get_running_loop().create_task(self.l2.drop(read.key)))
         return value
 
-    def _serve_envelope(self, read: Read, envelope: Envelope, now: float) -> Any:
+    def _serve_envelope(self, read: CacheRead, envelope: Envelope, now: float) -> Any:
         """Take an L2 entry into L1 and return its value, or MISSED if it is too old to serve."""
         if not self.admit(read.key, envelope, now, self.policy.stale_while_revalidate):
             return MISSED

@@ -1,14 +1,14 @@
-"""What a capacity plan found: the KPIs at each arrival rate that was tried."""
+"""What a search for the highest rate found: the KPIs at each arrival rate that was tried."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from core.endpoints import CDP
-from core.metrics.kpi import Kpi, Outcome, parse_kpi
+from core.metrics.kpi import Interval, Kpi, Outcome, parse_kpi
 from core.metrics.metric_table import BUILT_IN
 from core.metrics.ratio import RATIOS, Ratio
 from core.metrics.stage import STAGES, Stage
@@ -18,16 +18,19 @@ SCHEMA_VERSION = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CapacityPoint:
-    """One simulated arrival rate: requests/s, every KPI's value in SI units and its outcome.
+    """One arrival rate: requests/s, every KPI's value in SI units and its outcome.
 
-    values: means over the replications. saturated: the servers that cannot keep up, because their
-    queues still grew as the run ended.
+    values: means over the runs. saturated: the servers that cannot keep up, because their queues
+    still grew as the run ended. runs, intervals: of a rate that was loaded, how often, and the
+    95 % interval of each mean that has one.
     """
 
     rate: float
     values: Mapping[str, float]
     outcomes: Mapping[str, str]
     saturated: tuple[str, ...] = ()
+    runs: int | None = None
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
 
     @property
     def holds(self) -> bool:
@@ -44,7 +47,13 @@ class CapacityPoint:
     @property
     def missed(self) -> tuple[str, ...]:
         """The KPIs that were measured and miss their target."""
-        return tuple(n for n in self.broken if self.outcomes[n] != Outcome.NOT_MEASURED)
+        others = (Outcome.NOT_MEASURED, Outcome.INCONCLUSIVE)
+        return tuple(n for n in self.broken if self.outcomes[n] not in others)
+
+    @property
+    def undecided(self) -> tuple[str, ...]:
+        """The KPIs whose interval reaches beyond their target."""
+        return tuple(n for n in self.broken if self.outcomes[n] == Outcome.INCONCLUSIVE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +67,8 @@ class CapacityPlan:
     bound: the rate beyond which none is tried. unmeasured: the KPIs that the plan says nothing
     about, with the reason. interrupted: whether the search was ended early. eased: the KPIs that
     no rate meets and that are nearest their target at the bound, so that more traffic may help.
+    engine: whether the rates were simulated or loaded. ended: why the search ended before the two
+    rates were close enough, or before the highest was held; "" if it did not.
     """
 
     scenario: str
@@ -73,6 +84,13 @@ class CapacityPlan:
     unmeasured: Mapping[str, str] = field(default_factory=dict)
     interrupted: bool = False
     eased: tuple[str, ...] = ()
+    engine: Literal["simulate", "load"] = "simulate"
+    ended: str = ""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the highest rate was loaded several times, and the means judged."""
+        return any(p.rate == self.highest_rate and len(p.intervals) > 0 for p in self.points)
 
     @property
     def breaking_point(self) -> CapacityPoint | None:
@@ -100,6 +118,14 @@ class CapacityPlan:
                 name: "Infinity" if math.isinf(value) else value
                 for name, value in point["values"].items()
             }
+            point["intervals"] = {
+                name: ["Infinity" if math.isinf(end) else end for end in ends]
+                for name, ends in point["intervals"].items()
+            }
+            if self.engine == "simulate":
+                del point["runs"], point["intervals"]
+        if self.engine == "simulate":
+            del data["engine"], data["ended"]
         return data
 
     @classmethod
@@ -110,13 +136,19 @@ class CapacityPlan:
         version = data["schema_version"]
         if version != SCHEMA_VERSION:
             raise ValueError(f"schema version {version}, this program reads {SCHEMA_VERSION}")
-        fields = {name: data[name] for name in cls.__dataclass_fields__}
+        later = {"engine": "simulate", "ended": ""}
+        fields = {name: {**later, **data}[name] for name in cls.__dataclass_fields__}
         fields["points"] = tuple(
             CapacityPoint(
                 rate=point["rate"],
                 values={name: float(value) for name, value in point["values"].items()},
                 outcomes=point["outcomes"],
                 saturated=tuple(point["saturated"]),
+                runs=point.get("runs"),
+                intervals={
+                    name: (float(low), float(high))
+                    for name, (low, high) in point.get("intervals", {}).items()
+                },
             )
             for point in data["points"]
         )

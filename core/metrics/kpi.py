@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
 
 from core.metrics.metric_table import BUILT_IN, MetricTable
+from core.metrics.part import REMEDY, Part, parse_part
 from core.metrics.ratio import Ratio
 from core.metrics.stage import Stage
 from core.units import (
@@ -34,12 +35,14 @@ class Metric:
     """One figure of a run: a function ("p95") of a series ("track").
 
     what: the stage or ratio that the series is, None for an endpoint or memory; one that is left
-    out is looked up among the built-in ones.
+    out is looked up among the built-in ones. part: the part of the run that it is about, None for
+    all that is judged.
     """
 
     function: str
     series: str
     what: Stage | Ratio | None = field(default=None, compare=False, repr=False)
+    part: Part | None = None
 
     def __post_init__(self) -> None:
         if self.what is None:
@@ -47,14 +50,20 @@ class Metric:
 
     @property
     def general(self) -> str:
-        """The general notation, such as p95(track)."""
-        return f"{self.function}({self.series})"
+        """The general notation, such as p95(track) or p95(track, stage 2)."""
+        of = "" if self.part is None else f", {self.part.name}"
+        return f"{self.function}({self.series}{of})"
+
+    @property
+    def whole(self) -> Metric:
+        """The same figure of the whole run."""
+        return self if self.part is None else replace(self, part=None)
 
     @property
     def name(self) -> str:
         """The name in reports and JSON: the short one where there is one."""
         general = self.general
-        if isinstance(self.what, Ratio):
+        if self.part is None and isinstance(self.what, Ratio):
             return self.what.alias or general
         return next((alias for alias, full in ALIASES.items() if full == general), general)
 
@@ -95,6 +104,9 @@ def parse_metric(text: str, table: MetricTable = BUILT_IN) -> Metric:
     table: the endpoints, stages and ratios that there are.
     """
     aliases = table.aliases()
+    whole, part = _whole_and_part(text, aliases)
+    if part is not None:
+        return _of_part(parse_metric(whole, table), text, part)
     match = re.fullmatch(r"\s*([a-z0-9.]+)\(([a-z0-9_]+)\)\s*", aliases.get(text, text))
     if match:
         function, series = match[1], match[2]
@@ -109,8 +121,38 @@ def parse_metric(text: str, table: MetricTable = BUILT_IN) -> Metric:
     ratios = "|".join(ratio.name for ratio in table.ratios)
     raise ValueError(
         f"{text!r} is not a metric; use {', '.join(aliases)}, ratio({ratios}), "
-        f"peak(memory), or p50, p95, mean, max of ({'|'.join(table.series)})"
+        f"peak(memory), or p50, p95, mean, max of ({'|'.join(table.series)}); of a part of the run "
+        "p95(track, stage 2) or p95(track, 60s..120s)"
     )
+
+
+def _whole_and_part(text: str, aliases: Mapping[str, str]) -> tuple[str, str | None]:
+    """Return the metric without its part, and the part: "p95(track, X)", or "hit_ratio(X)"."""
+    if match := re.fullmatch(r"\s*([a-z0-9.]+\([a-z0-9_]+)\s*,([^()]*)\)\s*", text):
+        return f"{match[1]})", match[2]
+    match = re.fullmatch(r"\s*([a-z0-9_]+)\(([^()]*)\)\s*", text)
+    if match and match[1] in aliases:
+        return match[1], match[2]
+    return text, None
+
+
+def _of_part(metric: Metric, text: str, part: str) -> Metric:
+    """Return *metric* of one *part* of the run; ValueError if only the whole run tells it."""
+    what = metric.what
+    reason = ""
+    if metric.function == "peak":
+        reason = "memory is known as the peak of the whole run"
+    elif isinstance(what, Stage) and what.source == "profiler":
+        reason = f"the service's profiler tells {what.name} times over the whole run"
+    elif isinstance(what, Ratio) and not what.is_of_requests:
+        reason = "domain counters are counted over the whole run"
+    if reason:
+        raise ValueError(f"{text!r}: {reason}; leave out the part, and judge {metric.name}")
+    try:
+        return replace(metric, part=parse_part(part))
+    except ValueError as error:
+        told = str(error)
+        raise ValueError(f"{text!r}: {told if 'stage' in told else f'{told}; {REMEDY}'}") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,11 @@ class Ratio:
         """Whether it depends on cache reads."""
         return any(count.partition(".")[0] == "reads" for count in (*self.counted, *self.of))
 
+    @property
+    def is_of_requests(self) -> bool:
+        """Whether each request tells it, so that a part of a run has it, too."""
+        return all(count in COUNTS for count in (*self.counted, *self.of))
+
 
 _HITS = ("reads.l1", "reads.l2")
 

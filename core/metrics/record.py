@@ -19,6 +19,7 @@ from core.metrics.estimate import Estimate, estimate_of
 from core.metrics.failures import Cause, Failure
 from core.metrics.histogram import LatencyHistogram
 from core.metrics.kpi import Metric
+from core.metrics.part import PartOfRun
 from core.metrics.ratio import Ratio
 from core.texts import read_json
 from core.wire import NEGATIVE, READ_OUTCOMES, STALE
@@ -82,7 +83,8 @@ class RunRecord:
     memory_peak: bytes, None where it cannot be seen. replications: for each further run of the
     simulation, with random numbers of its own, every metric's value. counters: exact domain
     counters. failures: why requests failed, each failed one in exactly one row. notes: what a
-    reader of the report has to know.
+    reader of the report has to know. parts: what was found in the parts of the run that KPIs name,
+    by the part's name.
     """
 
     engine: Literal["simulate", "load"]
@@ -102,6 +104,7 @@ class RunRecord:
     failures: tuple[Failure, ...] = ()
     notes: tuple[str, ...] = ()
     audit: Audit | None = None
+    parts: Mapping[str, PartOfRun] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -117,6 +120,9 @@ class RunRecord:
 
     def metric(self, metric: Metric) -> float | None:
         """Return *metric* of this one run in SI units, None if it could not see it."""
+        if metric.part is not None:
+            part = self.parts.get(metric.part.name)
+            return None if part is None else self._only(part).metric(metric.whole)
         if isinstance(metric.what, Ratio):
             return self._ratio(metric.what)
         if metric.function == "peak":
@@ -129,6 +135,11 @@ class RunRecord:
         if metric.function == "max":
             return histogram.maximum
         return histogram.mean if histogram.counts else math.inf
+
+    def _only(self, part: PartOfRun) -> RunRecord:
+        return replace(
+            self, latencies=part.latencies, stages=part.stages, reads=part.reads, parts={}
+        )
 
     def _ratio(self, ratio: Ratio) -> float | None:
         total = self._sum(ratio.of)
@@ -185,17 +196,11 @@ class RunRecord:
         values += [run[metric.name] for run in self.replications if metric.name in run]
         if not values:
             return None
-        found = estimate_of(values)
-        if found.interval is None:
-            return found
-        # Counts of two kinds may give more than 1; shares never do.
-        is_share = metric.unit == "ratio" and max(values) <= 1
-        most = 1.0 if is_share else math.inf
-        low, high = max(found.interval[0], 0.0), min(found.interval[1], most)
-        return replace(found, interval=(low, high))
+        return estimate_of_metric(metric, values)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data; equal records give equal data in equal order."""
+        parts = {name: part.to_json() for name, part in sorted(self.parts.items())}
         return {
             "schema": "edgeproof/run-record",
             "schema_version": self.schema_version,
@@ -219,6 +224,7 @@ class RunRecord:
             "failures": [failure.to_json() for failure in self.failures],
             "notes": list(self.notes),
             "audit": None if self.audit is None else _columns(self.audit),
+            **({"parts": parts} if parts else {}),
         }
 
     @classmethod
@@ -257,6 +263,7 @@ class RunRecord:
             ),
             notes=tuple(data["notes"]),
             audit=None if audit is None else Audit(**{n: _restore(v) for n, v in audit.items()}),
+            parts={n: PartOfRun.from_json(part) for n, part in data.get("parts", {}).items()},
         )
 
 
@@ -288,6 +295,21 @@ def _infinite(value: Any) -> Any:
 
 def _restore(value: Any) -> Any:
     return tuple(_infinite(v) for v in value) if isinstance(value, list) else _infinite(value)
+
+
+def estimate_of_metric(metric: Metric, values: Sequence[float]) -> Estimate:
+    """Return the mean of *metric* over runs, its interval cut at what the metric cannot be.
+
+    Raise ValueError without a value.
+    """
+    found = estimate_of(values)
+    if found.interval is None:
+        return found
+    # Counts of two kinds may give more than 1; shares never do.
+    is_share = metric.unit == "ratio" and max(values) <= 1
+    most = 1.0 if is_share else math.inf
+    low, high = max(found.interval[0], 0.0), min(found.interval[1], most)
+    return replace(found, interval=(low, high))
 
 
 def write_record(record: RunRecord, path: Path) -> None:
@@ -334,16 +356,18 @@ class Requests:
 
 
 def count_reads(
-    requests: Requests, *, after: float, endpoints: EndpointTable = CDP
+    requests: Requests, *, after: float, until: float = math.inf, endpoints: EndpointTable = CDP
 ) -> dict[str, dict[str, int]]:
     """Return the cache reads by name and outcome of the requests intended at *after* or later.
+
+    And before *until*, in seconds.
 
     Reads of one name are counted together, whichever endpoint made them; reads that an endpoint
     does not describe count as its unnamed ones.
     """
     counted: dict[str, dict[str, int]] = {}
     for code, endpoint in enumerate(endpoints.names):
-        chosen = (requests.endpoint == code) & (requests.intended >= after)
+        chosen = (requests.endpoint == code) & _between(requests, after, until)
         for slot in range(requests.reads.shape[1]):
             name = endpoints.read_name(endpoint, slot)
             column = requests.reads[chosen, slot]
@@ -403,15 +427,48 @@ def window_columns(requests: Requests, *, after: float, duration: float) -> Wind
 
 
 def endpoint_latencies(
-    requests: Requests, *, after: float, endpoints: EndpointTable = CDP
+    requests: Requests, *, after: float, until: float = math.inf, endpoints: EndpointTable = CDP
 ) -> dict[str, LatencyHistogram]:
-    """Return the latency histogram of each endpoint asked at *after* seconds or later."""
+    """Return the latency histogram of each endpoint asked from *after* to *until* seconds."""
     latencies = {}
     for code, endpoint in enumerate(endpoints.names):
-        chosen = (requests.endpoint == code) & (requests.intended >= after)
+        chosen = (requests.endpoint == code) & _between(requests, after, until)
         if chosen.any():
             latencies[endpoint] = LatencyHistogram.of(requests.latency[chosen])
     return latencies
+
+
+def _between(requests: Requests, after: float, until: float) -> NDArray[np.bool_]:
+    return (requests.intended >= after) & (requests.intended < until)
+
+
+Samples = Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
+"""For each stage, when the request of each sample was to be sent, and the sample, in seconds."""
+
+
+def parts_of(
+    requests: Requests,
+    samples: Samples,
+    spans: Mapping[str, tuple[float, float]],
+    *,
+    endpoints: EndpointTable = CDP,
+) -> dict[str, PartOfRun]:
+    """Return what *requests* and their *samples* found in each of *spans*, by its name."""
+    found = {}
+    for name, (start, end) in spans.items():
+        stages = {}
+        for stage, (intended, seconds) in samples.items():
+            chosen = seconds[(intended >= start) & (intended < end)]
+            if chosen.size:
+                stages[stage] = LatencyHistogram.of(chosen)
+        found[name] = PartOfRun(
+            start=start,
+            end=end,
+            latencies=endpoint_latencies(requests, after=start, until=end, endpoints=endpoints),
+            stages=stages,
+            reads=count_reads(requests, after=start, until=end, endpoints=endpoints),
+        )
+    return found
 
 
 def delivery_notes(counters: Mapping[str, int]) -> tuple[str, ...]:

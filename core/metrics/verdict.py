@@ -93,12 +93,12 @@ def compare(
 ) -> list[ComparisonRow]:
     """Return one row per KPI with the verdict on either side.
 
-    Beside a measurement stands the one predicted run that has the same requests; alone, a
-    prediction is the mean over its replications.
+    Beside one measured run stands the one predicted run that has the same requests; alone, or
+    beside repeated measurements, a prediction is the mean over its replications. So are those.
     """
-    is_beside = measured is not None
+    is_beside = measured is not None and measured.runs == 1
     left = verdicts(predicted, kpis, one_run=is_beside) if predicted else [None] * len(kpis)
-    right = verdicts(measured, kpis, one_run=True) if measured else [None] * len(kpis)
+    right = verdicts(measured, kpis) if measured else [None] * len(kpis)
     return [
         ComparisonRow(
             kpi=kpi,

@@ -111,6 +111,12 @@ class ByEndpoint(Table):
         result["additionalProperties"] = False
         return result
 
+    def changed(self, endpoints: EndpointTable) -> dict[str, Any]:
+        """Return, as data, the fields that differ from what *endpoints* describe."""
+        stated = self.model_validate({}, context=context_of(endpoints)).model_dump(mode="json")
+        data = self.model_dump(mode="json")
+        return {name: value for name, value in data.items() if value != stated.get(name, _UNKNOWN)}
+
     @property
     def by_name(self) -> Mapping[str, Any]:
         """The values of the endpoints, or cache types, in their order."""

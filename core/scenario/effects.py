@@ -52,6 +52,13 @@ def check_effects(
     """
     faults: list[str] = []
     notices: list[str] = []
+    if timed_window(scenario) is not None:
+        faults += [
+            f"{source}: kpis: {kpi.name}: the times of the trace stand in for traffic.stages, so "
+            "there is no stage to judge; name a window of time, such as 60s..120s"
+            for kpi in scenario.judged()
+            if kpi.metric.part is not None and kpi.metric.part.stage is not None
+        ]
     for idle in _idle(scenario, asked):
         is_changed = _is_changed(scenario, idle.place)
         option = _stating(idle.place, asked, is_changed=is_changed)

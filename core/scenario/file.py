@@ -16,8 +16,9 @@ from core.errors import InputError
 from core.scenario.effects import Place, check_effects
 from core.scenario.fault_kinds import BUILT_IN, FaultKinds
 from core.scenario.faults import CONTEXT
+from core.scenario.kpis import with_kpis
 from core.scenario.pace import with_rate, with_rate_text
-from core.scenario.scenario import Scenario
+from core.scenario.scenario import BY_ENDPOINT, Scenario
 from core.texts import MAX_PARTS, SHOWN, bounded_text, one_line, parse_toml, shown
 
 MAX_FILE_BYTES = 256_000
@@ -37,6 +38,7 @@ def load_scenario(
     seed: int | None = None,
     rate: float | str | None = None,
     trace: Mapping[str, Any] | None = None,
+    kpis: Sequence[str] = (),
     endpoints: EndpointTable | None = None,
     fault_kinds: FaultKinds = BUILT_IN,
     on_notice: Callable[[str], None] | None = None,
@@ -44,7 +46,8 @@ def load_scenario(
     """Read the scenario at *path* and apply what the command line changes.
 
     *overrides* are "path=value" texts; *rate* is in requests/s, or a text as `with_rate_text` takes
-    it; *trace* replaces fields of the trace table; *endpoints* stand in for those of the CDP.
+    it; *trace* replaces fields of the trace table; *kpis* are added, or take the place of those of
+    their metrics, each as `kpi_of` reads it; *endpoints* stand in for those of the CDP.
     *fault_kinds* are those that a fault may be of, beside the ones of installed packages. Raise
     InputError, naming the file or the override, the field, the value and the remedy for every fault
     found, and for what has no effect in this run; on_notice is told what has none and was turned
@@ -72,6 +75,11 @@ def load_scenario(
                 table[name] = value
                 changed["trace", name] = f"{_TRACE_OPTIONS[name]} {value}"
     scenario = parse_scenario(data, source=str(path), changed=changed, fault_kinds=fault_kinds)
+    if kpis:
+        found, positions = with_kpis(scenario.kpis, kpis, scenario.metric_table)
+        data["kpis"] = [spec.model_dump() for spec in found]
+        changed |= {("kpis", position): option for position, option in positions.items()}
+        scenario = parse_scenario(data, source=str(path), changed=changed, fault_kinds=fault_kinds)
     if isinstance(rate, str):
         scenario = with_rate_text(scenario, rate)
     elif rate is not None:
@@ -292,5 +300,19 @@ def scenario_hash(scenario: Scenario) -> str:
     data = scenario.model_dump(mode="json", exclude_defaults=True)
     data.pop("name", None)
     data.pop("description", None)
+    for place in BY_ENDPOINT:
+        _keep_changes(data, scenario, place)
     text = json.dumps(data, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _keep_changes(data: dict[str, Any], scenario: Scenario, place: tuple[str, ...]) -> None:
+    """Leave of the table at *place* in *data* what differs from the endpoints' descriptions."""
+    table: Any = scenario
+    *outer, last = place
+    for name in outer:
+        if name not in data:
+            return
+        data, table = data[name], getattr(table, name)
+    if last in data:
+        data[last] = getattr(table, last).changed(scenario.endpoints)

@@ -88,6 +88,10 @@ def with_rate(scenario: Scenario, rate: float) -> Scenario:
                 f"{scaled.total_time:.3g} s, before faults[{position}] strikes at {fault.at:g} s; "
                 "let it start earlier, or leave it out (--set faults=[])"
             )
+    try:
+        _ = scaled.parts
+    except ValueError as error:
+        raise InputError(f"{scenario.name}: at {rate:g} requests/s {error}") from None
     return scaled
 
 

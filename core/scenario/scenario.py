@@ -21,6 +21,7 @@ from pydantic_core import InitErrorDetails
 from core.endpoints import CDP, EndpointTable
 from core.metrics.kpi import Kpi, parse_metric
 from core.metrics.metric_table import BUILT_IN, MetricTable
+from core.metrics.part import seconds_of
 from core.scenario.attribution import Attribution
 from core.scenario.by_endpoint import context_of
 from core.scenario.caches import Caches, default_caches
@@ -56,7 +57,7 @@ def _is_cdp(endpoints: EndpointTable) -> bool:
     return endpoints == CDP
 
 
-_BY_ENDPOINT: tuple[tuple[str, ...], ...] = (
+BY_ENDPOINT: tuple[tuple[str, ...], ...] = (
     ("traffic", "mix"),
     ("topology", "cpu"),
     ("tiers", "l2", "ttl"),
@@ -75,7 +76,7 @@ class Scenario(Table):
         SkipJsonSchema(),
         Field(exclude_if=_is_cdp),
     ] = CDP
-    """What can be asked for; it decides which fields the tables of `_BY_ENDPOINT` have.
+    """What can be asked for; it decides which fields the tables of `BY_ENDPOINT` have.
 
     A scenario with the endpoints of the CDP is the same with and without the field.
     """
@@ -162,6 +163,11 @@ class Scenario(Table):
         return self
 
     @model_validator(mode="after")
+    def _parts_are_within_the_run(self) -> Self:
+        _ = self.parts
+        return self
+
+    @model_validator(mode="after")
     def _invalidation_reaches_all_rows(self) -> Self:
         is_alone = self.topology.process_count == 1
         if self.tiers.query_cache.ttl and not (is_alone or self.tiers.l2.pubsub):
@@ -214,6 +220,25 @@ class Scenario(Table):
         """Return the KPIs in the order of the file."""
         return tuple(spec.parsed(self.metric_table) for spec in self.kpis)
 
+    @property
+    def parts(self) -> dict[str, tuple[float, float]]:
+        """When the parts of the run that KPIs name begin and end, by name.
+
+        In seconds from the start of arrivals. Raise ValueError if one is not within the run.
+        """
+        found = {}
+        for position, kpi in enumerate(self.judged()):
+            part = kpi.metric.part
+            if part is None:
+                continue
+            try:
+                found[part.name] = seconds_of(
+                    part, stages=self.traffic.stages, warm_up=self.warm_up, total=self.total_time
+                )
+            except ValueError as error:
+                raise ValueError(f"kpis[{position}].metric {kpi.name}: {error}") from None
+        return found
+
     @cached_property
     def metric_table(self) -> MetricTable:
         """What metrics may name: endpoints, stages and ratios."""
@@ -223,7 +248,7 @@ class Scenario(Table):
 def _filled(data: Mapping[str, Any], endpoints: EndpointTable) -> dict[str, Any]:
     """Return *data* with the tables that go by endpoint, so that none has the CDP's defaults."""
     filled = dict(data)
-    for place in _BY_ENDPOINT:
+    for place in BY_ENDPOINT:
         table: dict[str, Any] = filled
         for name in place:
             inner = table.get(name, {})

@@ -17,7 +17,7 @@ MAX_SPEED = 1e9
 """How many times as fast as recorded a trace runs at most."""
 
 
-class Stage(Table):
+class RateStage(Table):
     """An arrival rate, constant or ramped linearly, in requests per second."""
 
     rate: Annotated[float, Field(ge=0, le=1e6)]
@@ -77,7 +77,7 @@ class Popularity(Table):
 class Traffic(Table):
     """Who asks for what, and how often."""
 
-    stages: Annotated[tuple[Stage, ...], Field(min_length=1)] = (Stage(rate=240.0),)
+    stages: Annotated[tuple[RateStage, ...], Field(min_length=1)] = (RateStage(rate=240.0),)
     mix: Mix = Mix()
     popularity: Popularity = Popularity()
     users: Annotated[int, Field(ge=1, le=10_000_000)] = 3000

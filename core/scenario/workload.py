@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from core.context import Purpose
 from core.scenario.scenario import Scenario
-from core.scenario.traffic import Stage
+from core.scenario.traffic import RateStage
 from core.streams import Stream
 
 MAX_REQUESTS = 20_000_000
@@ -190,7 +190,7 @@ def arrivals(scenario: Scenario, *, replication: int = 0) -> NDArray[np.int64]:
 def _segments(scenario: Scenario) -> list[tuple[float, float, float, float]]:
     """Return (start, rate at the start, slope, expected arrivals) of each stage."""
     segments, start = [], 0.0
-    stages: tuple[Stage, ...] = scenario.traffic.stages
+    stages: tuple[RateStage, ...] = scenario.traffic.stages
     for position, stage in enumerate(stages):
         is_last = position == len(stages) - 1
         duration = scenario.total_time - start if is_last else stage.duration or 0.0

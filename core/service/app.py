@@ -19,7 +19,7 @@ from core.application.behaviour import behaviours_of
 from core.endpoints import EndpointTable
 from core.errors import EdgeproofError
 from core.service import openapi
-from core.service.endpoint import Endpoint
+from core.service.endpoint import HttpEndpoint
 from core.service.handling import handle_of
 from core.service.monitoring import Monitoring, handled
 from core.service.peers import Peers
@@ -55,7 +55,7 @@ class _Application(Starlette):
     """
 
     def __init__(
-        self, table: EndpointTable, endpoints: Mapping[str, Endpoint], **options: Any
+        self, table: EndpointTable, endpoints: Mapping[str, HttpEndpoint], **options: Any
     ) -> None:
         super().__init__(**options)
         self._direct = {
@@ -93,7 +93,7 @@ class Service:
         self._table, isolates = plan.scenario.endpoints, plan.scenario.topology.isolates
         self._behaviours = behaviours_of(self._table)
         self.endpoints = {
-            each.name: Endpoint(
+            each.name: HttpEndpoint(
                 each.name,
                 handle_of(each, self._behaviours[each.name], lambda: self.reference),
                 lambda: self.reference,

@@ -53,7 +53,7 @@ def cache_counts(application: Application) -> dict[str, Any]:
             "remembered": len(application.invalidator.log),
             "received": application.invalidator.received,
             "gaps": application.invalidator.gaps,
-            "not_sent": application.invalidator.unheard,
+            "not_sent": application.invalidator.unsent,
         },
     }
 

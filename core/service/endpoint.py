@@ -26,7 +26,7 @@ Handle = Callable[[Request, Span, int], Coroutine[Any, Any, Answer]]
 _ISOLATE = ISOLATE_HEADER.lower().encode()
 
 
-class Endpoint:
+class HttpEndpoint:
     """An ASGI application, because what Starlette does around a handler costs more than an L1 hit.
 
     `python -m bench.service` measures it.

@@ -28,7 +28,7 @@ from core.service.requests import (
     read_body,
 )
 from core.service.responses import refused, success
-from core.service.statistics import PARTS, Figures, merged
+from core.service.statistics import PARTS, ProcessFigures, merged
 from core.texts import shown
 from core.wire import PREFIX, TOKEN_VARIABLE
 
@@ -41,7 +41,7 @@ KINDS = ("request", "query", "queue", "external")
 class Gathered:
     """The figures of the workers that answered, and what is said of those that did not."""
 
-    figures: Figures
+    figures: ProcessFigures
     said: dict[str, Any]
 
 
@@ -103,7 +103,7 @@ class Monitoring:
         for position, reply in enumerate(replies):
             if reply.data is not None:
                 try:
-                    parts.append(Figures.from_json(reply.data))
+                    parts.append(ProcessFigures.from_json(reply.data))
                 except (LookupError, TypeError, ValueError):
                     replies[position] = Reply(worker=reply.worker, fault="it is another program")
         said = self._said(scope, replies)

@@ -49,7 +49,7 @@ from core.service.cache_statistics import cache_counts
 from core.service.consumer_status import ConsumerStatus, forget_run_start, write_run_start
 from core.service.l2 import open_l2
 from core.service.plan import WorkerPlan, emulated_database, shared_database
-from core.service.statistics import Figures, add_latencies, add_statements
+from core.service.statistics import ProcessFigures, add_latencies, add_statements
 
 PROBE_INTERVAL = 0.1
 LISTEN_INTERVAL = 1.0
@@ -169,7 +169,7 @@ class ServedApplication(Application):
         Return in how many seconds it starts, and that as epoch milliseconds. *starts_at_ms*: when
         the first process of a service said so; then L2 has been loaded already.
         """
-        self.invalidator.log.bar_loads()
+        self.invalidator.log.refuse_loads_in_flight()
         for cache in self.caches:
             cache.forget_all()
         if self.query_cache is not None:
@@ -284,7 +284,7 @@ class ServedApplication(Application):
         add_latencies(both, self.profiler)
         return both
 
-    async def figures(self, part: str = "latencies") -> Figures:
+    async def figures(self, part: str = "latencies") -> ProcessFigures:
         """Return what this process has counted, and the consumer if this one speaks for it.
 
         part: "caches" or "queries" adds what is dearer to tell, see
@@ -300,7 +300,7 @@ class ServedApplication(Application):
                 log += self._consumed.slow_log()
             slow = await self.executor.explained(log)
         counters = self.counters()  # before the latencies: what they say is done, those hold
-        return Figures(
+        return ProcessFigures(
             profiler=self.latencies(),
             counters=counters,
             processes=[{"worker": self.plan.position, **self.process_figures()}],

@@ -17,7 +17,7 @@ PARTS = ("latencies", "caches", "queries")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
+class ProcessFigures:
     """The figures of one process, or of several together.
 
     processes: what cannot be added, by worker; statements and slow (queries, with their plans):
@@ -46,7 +46,7 @@ class Figures:
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Figures:
+    def from_json(cls, data: Mapping[str, Any]) -> ProcessFigures:
         """Return the figures that `to_json` wrote; KeyError, TypeError or ValueError if none."""
         return cls(
             profiler=latencies_from_json(data["latencies"]),
@@ -59,7 +59,7 @@ class Figures:
         )
 
 
-def merged(parts: Iterable[Figures]) -> Figures:
+def merged(parts: Iterable[ProcessFigures]) -> ProcessFigures:
     """Return the figures of all *parts* together; they are left as they are."""
     parts = list(parts)
     kinds = [kind for part in parts for kind in part.profiler.kinds()]
@@ -80,7 +80,7 @@ def merged(parts: Iterable[Figures]) -> Figures:
         requests += part.slow_requests
     slow.sort(key=lambda query: query["ended_ms"])
     requests.sort(key=lambda request: request["ended"])
-    return Figures(
+    return ProcessFigures(
         profiler=profiler,
         statements=statements,
         caches=caches,

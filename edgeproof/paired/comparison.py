@@ -10,7 +10,7 @@ from statistics import median
 from time import monotonic
 
 from edgeproof.paired.processes import Clock, Crashed, Event, Task, TimeUp, Turn, repetition
-from edgeproof.paired.result import Comparison, Count, Missing, Row, Rules, told_processes
+from edgeproof.paired.result import BenchmarkRow, Comparison, Count, Missing, Rules, told_processes
 from edgeproof.paired.verdicts import ENOUGH, FEWEST, Verdict, Word, judged
 
 MOST = 32
@@ -232,7 +232,7 @@ def _take(event: Event, found: _Found, pairs: dict[str, list[Measured]]) -> None
                 raise Untrusted(f"{place} was changed while the versions were compared")
 
 
-def _rows(found: _Found, rules: Rules, confirmed: set[str]) -> Iterator[Row]:
+def _rows(found: _Found, rules: Rules, confirmed: set[str]) -> Iterator[BenchmarkRow]:
     unusable = found.unusable()
     for name in found.pairs:
         if name in unusable:
@@ -241,7 +241,7 @@ def _rows(found: _Found, rules: Rules, confirmed: set[str]) -> Iterator[Row]:
         if verdict.word is Word.SLOWER:
             verdict = _of_all(name, found, rules, is_confirmed=name in confirmed)
         is_regression = verdict.is_beyond(rules.limit)
-        yield Row(
+        yield BenchmarkRow(
             name=name, verdict=verdict, is_regression=is_regression,
             counts=tuple(_counts(name, found, rules)),
         )  # fmt: skip
@@ -278,7 +278,7 @@ def _counts(name: str, found: _Found, rules: Rules) -> Iterator[Count]:
             yield Count(name=figure, base=min(base[figure]), head=min(head[figure]))
 
 
-def _faults(found: _Found, rows: Sequence[Row], rules: Rules) -> Iterator[str]:
+def _faults(found: _Found, rows: Sequence[BenchmarkRow], rules: Rules) -> Iterator[str]:
     """Yield a line for each count that was asked for and is compared nowhere."""
     compared = {count.name for row in rows for count in row.counts}
     known = [

@@ -31,7 +31,7 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class BenchmarkRow:
     """A benchmark that both versions have."""
 
     name: str
@@ -57,7 +57,7 @@ class Missing:
 class Comparison:
     """What was found."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[BenchmarkRow, ...]
     missing: tuple[Missing, ...]
     notes: tuple[str, ...]
     faults: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ import os
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 
-from edgeproof.paired.result import Comparison, Row, Rules, told_processes
+from edgeproof.paired.result import BenchmarkRow, Comparison, Rules, told_processes
 from edgeproof.paired.verdicts import LEVEL, Word
 
 Instructions = Mapping[str, tuple[float, float]]
@@ -83,7 +83,7 @@ def _folder(names: Sequence[str]) -> str:
     return common + "/" if common else ""
 
 
-def _cells(row: Row, rules: Rules, cut: int) -> tuple[str, ...]:
+def _cells(row: BenchmarkRow, rules: Rules, cut: int) -> tuple[str, ...]:
     verdict = row.verdict
     interval = "" if verdict.interval is None else "{:.3f} to {:.3f}".format(*verdict.interval)
     word = str(verdict.word)
@@ -97,7 +97,7 @@ def _cells(row: Row, rules: Rules, cut: int) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _instructions(row: Row, counts: Instructions) -> str:
+def _instructions(row: BenchmarkRow, counts: Instructions) -> str:
     base, head = counts.get(row.name, (0.0, 0.0))
     return f"{head / base:.4f}" if base > 0 and head > 0 else ""
 

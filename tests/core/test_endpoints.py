@@ -37,6 +37,22 @@ def test_lists_of_the_cdp_are_derived_from_its_descriptions() -> None:
         "lookup", "attribution", "journey", "channels",
     ]  # fmt: skip
     assert (CDP.slot_count, CDP.read_width) == (3, 2)
+    assert [e.reads[e.primary_read].name for e in CDP] == [
+        "lookup", "attribution", "journey", "channels",
+    ]  # fmt: skip
+
+
+def test_columns_beyond_the_reads_of_an_endpoint_hold_unnamed_reads() -> None:
+    assert [CDP.read_name("track", slot) for slot in (0, 1)] == ["config", "lookup"]
+    assert [CDP.read_name("journey", slot) for slot in (0, 1)] == ["journey", "journey (unnamed)"]
+
+
+def test_primary_read_is_the_first_one_whose_key_is_the_subject() -> None:
+    shared = Read(name="flags", cache_type="flags", key="none")
+    more = Read(name="more", cache_type="more")
+    assert endpoint(reads=(shared, READ, more)).primary_read == 1
+    assert endpoint(reads=(shared,)).primary_read == 0
+    assert endpoint(reads=()).primary_read == 0
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import json
 
 from core.application.behaviour import Answer, Behaviour
 from core.application.cdp import Cdp
-from core.application.entry import Entry
+from core.application.entry import OwnEntry
 from core.context import Span
 from core.endpoint import Endpoint, Read
 from core.query.queries import Queries
@@ -21,7 +21,7 @@ async def _load(queries: Queries, user_id: str) -> bytes | None:
 
 
 BEHAVIOUR = Behaviour(
-    entries={"profiles": Entry(load=_load, tag="user")},
+    entries={"profiles": OwnEntry(load=_load, tag="user")},
     absent=("no_profile", "user {!r} is not known; name another one"),
     answers="The user's segment.",
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from core.scenario.replay import Prepared, prepare
@@ -26,8 +28,10 @@ def load_of(
     spans: dict[int, object] = {}
 
     def kept(kind: type) -> type:
+        initialize: Any = vars(kind)["__init__"]
+
         def begin(self: object, row: int = 0, *, is_batch: bool = False) -> None:
-            kind.__init__(self, row, is_batch=is_batch)
+            initialize(self, row, is_batch=is_batch)
             spans.setdefault(row, self)  # later ones are of work in the background
 
         return type("Kept", (kind,), {"__init__": begin})

@@ -60,7 +60,12 @@ USED: dict[tuple[str, str], str] = {
     },
     **{(c, "--rate"): "stages or the trace's times" for c in SCENARIO_COMMANDS[:2]},
     **{(c, "--rate"): "stages or the trace's times" for c in ("load", "prove", "scenario check")},
+    **{
+        (c, "--kpi"): "what is judged, and part of the scenario's hash"
+        for c in ("simulate", "plan", "load", "prove", "scenario check")
+    },
     ("plan", "--rate"): "where the search begins",
+    ("scenario new", "--like"): "what is written; an unknown one is refused",
     ("scenario check", "--set"): "all fields are checked and hashed",
     ("prove", "--set"): "the prediction uses the service's fields, the load the others",
     **{(c, "--out"): "where files go" for c in ("simulate", "plan", "load", "prove", "report")},
@@ -82,6 +87,8 @@ USED: dict[tuple[str, str], str] = {
     ("load", "--host"): "what is loaded",
     ("prove", "--host"): "what is loaded",
     **{(c, o): "a bound" for c in ("load", "prove") for o in ("--max-rate", "--max-duration")},
+    ("load", "--repeat"): "how many loads there are",
+    ("load", "--find-capacity"): "what is looked for",
     ("plan", "--max-rate"): "where the search ends",
     **{("serve", o): "of the service" for o in ("--bind", "--port", "--data", "--redis")},
     **{
@@ -104,9 +111,11 @@ USED: dict[tuple[str, str], str] = {
     **{(f"{c} retry", "--id"): "an unknown one is refused" for c in ("queue", "outbox")},
     **{
         (c, o): "what CI systems are told"
-        for c in (*JUDGING, "plan", "bench check", "bench compare")
+        for c in (*JUDGING, "plan", "compare", "bench check", "bench compare")
         for o in ("--github", "--code-quality")
     },
+    **{("compare", o): "what exits with 1 or 4" for o in ("--max-regression", "--strict")},
+    **{("compare", o): "what is written or printed" for o in ("--out", "--json", "--markdown")},
     ("bench compare", "--junit"): "where test cases go",
     ("bench run", "-k"): "none that holds it is refused",
     ("bench run", "--json"): "where figures go",
@@ -206,6 +215,7 @@ IDLE: dict[tuple[str, str], Case] = {
         for c in ("check", "accept")
         for option, value in (("trace-offset", 5), ("trace-limit", 5), ("time-unit", "ms"))
     },
+    ("compare", "--plain"): ("compare nowhere nowhere --plain --json", PLAIN),
     ("report", "--plain"): ("report nowhere --plain --json", PLAIN),
     **{
         (c, "--plain"): (
@@ -215,6 +225,7 @@ IDLE: dict[tuple[str, str], Case] = {
         for c in OF_DATABASES[:3]
     },
     ("attribute", "--plain"): ("attribute --paths FILE --plain --json", PLAIN),
+    ("load", "--step"): (lines("--step 5s")["load"], "--step: belongs to --find-capacity"),
     ("load", "--strict"): (lines("--strict")["load"], "--strict has no effect here"),
     ("prove", "--strict"): (lines("--strict")["prove"], "--strict has no effect here"),
     ("report", "--strict"): ("report PLAN --strict", "--strict: PLAN is a plan"),

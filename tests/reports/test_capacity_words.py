@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -36,8 +38,31 @@ def plan(
 
 
 GOOD = point(100.0, 0.05, 0.97)
+HELD = replace(GOOD, runs=3, intervals={"p95_track": (0.04, 0.06)})
+OPEN = replace(
+    point(104.0, 0.09, 0.97),
+    runs=3,
+    outcomes={"p95_track": "INCONCLUSIVE", "hit_ratio": "PASS"},
+    intervals={"p95_track": (0.07, 0.11)},
+)
 
 PLANS = [
+    (
+        plan(HELD, point(104.0, 0.12, 0.97), good=100.0, bad=104.0, engine="load"),
+        "Every KPI holds, as measured, up to 100 requests/s (the means of 3 loads, with all of "
+        "their intervals); p95_track breaks first, at 104 requests/s",
+    ),
+    (
+        plan(HELD, OPEN, good=100.0, bad=104.0, engine="load"),
+        "Every KPI holds, as measured, up to 100 requests/s (the means of 3 loads, with all of "
+        "their intervals); p95_track is undecided at 104 requests/s: its interval reaches beyond "
+        "the target",
+    ),
+    (
+        plan(GOOD, good=100.0, bad=None, engine="load", ended="--max-duration ended the search"),
+        "Every KPI holds, as measured, up to 100 requests/s, the highest rate tried; "
+        "--max-duration ended the search",
+    ),
     (
         plan(GOOD, point(102.0, 0.12, 0.97), good=100.0, bad=102.0, bound=1600.0),
         "Every KPI is predicted to hold up to 100 requests/s; p95_track breaks first, at 102 "
@@ -112,3 +137,20 @@ def test_a_plans_table_names_what_breaks_with_its_figure() -> None:
         "requests/s",
         "all KPIs hold",
     )
+
+
+def test_a_measured_plan_is_read_back_and_a_predicted_one_is_written_as_before() -> None:
+    measured = plan(HELD, OPEN, good=100.0, bad=104.0, engine="load", ended="because")
+    assert CapacityPlan.from_json(json.loads(json.dumps(measured.to_json()))) == measured
+    predicted = plan(GOOD, good=100.0, bad=None).to_json()
+    assert not {"engine", "ended"} & predicted.keys()
+    assert not {"runs", "intervals"} & predicted["points"][0].keys()
+    assert CapacityPlan.from_json(predicted) == plan(GOOD, good=100.0, bad=None)
+
+
+def test_an_undecided_figure_stands_in_the_table_with_its_interval() -> None:
+    found = plan(HELD, OPEN, good=100.0, bad=104.0, engine="load")
+    assert points_table(found, KPIS)[-1] == (
+        "104", "no", "p95_track undecided, 90.0 ms (70.0\N{EN DASH}110.0) (target < 100ms)",
+    )  # fmt: skip
+    assert found.never_met == ()

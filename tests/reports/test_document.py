@@ -267,7 +267,7 @@ def test_one_side_alone_makes_a_whole_report(tmp_path: Path) -> None:
         page = Page((tmp_path / folder / "report.html").read_text())
         assert report.sentence in page.text, folder
         # Only a simulation has intervals to explain.
-        explained = "A thick line behind a diamond is" in " ".join(page.text.split())
+        explained = "A thick line behind a mark is" in " ".join(page.text.split())
         assert explained == (folder == "simulate")
     plan = (tmp_path / "plan" / "report.md").read_text()
     assert "Every KPI is predicted to hold up to 1,200 requests/s" in plan

@@ -11,7 +11,7 @@ from core.metrics.verdict import compare
 from reports.text_figure import (
     WIDTH,
     Bar,
-    Span,
+    Extent,
     code,
     drawn_bars,
     drawn_spans,
@@ -70,10 +70,10 @@ def test_a_report_and_a_plan_have_a_bar_for_each_kpi_and_rate() -> None:
 
 def test_a_span_lies_on_its_side_of_none() -> None:
     spans = [
-        Span(name="slow", value=0.06, interval=(0.05, 0.07), said="SLOWER"),
-        Span(name="fast", value=-0.9, interval=(-0.91, -0.89), said="FASTER"),
-        Span(name="none", value=math.nan, interval=None, said="UNDECIDED"),
-        Span(name="wild", value=9.0, interval=(-math.inf, math.inf), said="UNDECIDED"),
+        Extent(name="slow", value=0.06, interval=(0.05, 0.07), said="SLOWER"),
+        Extent(name="fast", value=-0.9, interval=(-0.91, -0.89), said="FASTER"),
+        Extent(name="none", value=math.nan, interval=None, said="UNDECIDED"),
+        Extent(name="wild", value=9.0, interval=(-math.inf, math.inf), said="UNDECIDED"),
     ]
     head, slow, fast, none, wild, *_ = drawn_spans(spans, limit=0.05, what="").splitlines()
     assert head.split() == ["−50", "%", "0", "+50", "%"]

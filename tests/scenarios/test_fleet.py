@@ -7,7 +7,6 @@ import os
 import re
 import select
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from scenarios.driver import LOCUSTFILE
+from tests.conftest import free_port
 from tests.scenarios.conftest import StartService, inspect
 
 # Far longer than a test may take: whoever waits for its end has failed.
@@ -67,12 +67,6 @@ def load(tmp_path: Path, start_service: StartService) -> tuple[str, list[str]]:
     return url, ["--headless", "--only-summary", "--scenario", str(path), "--host", url]
 
 
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
-
-
 def wait_for_load(url: str, process: subprocess.Popen[str]) -> None:
     while len(inspect(url)["seen"]) < 5:
         assert process.poll() is None
@@ -97,7 +91,9 @@ def test_lost_worker_makes_the_run_invalid_and_is_named(
     fate: signal.Signals, load: tuple[str, list[str]], start: Start
 ) -> None:
     url, options = load
-    master = start(*options, "--processes", "2")
+    port = str(free_port())  # not the one that every other such run takes
+    ports = ("--master-bind-port", port, "--master-port", port)
+    master = start(*options, "--processes", "2", *ports)
     wait_for_load(url, master)
     first, second = children(master)
     os.kill(second, fate)
@@ -117,7 +113,7 @@ def test_the_only_worker_that_is_killed_ends_the_master(
     load: tuple[str, list[str]], start: Start
 ) -> None:
     url, options = load
-    port = free_port()
+    port = str(free_port())
     worker = start("--worker", "--master-port", port)
     master = start(*options, "--master", "--master-bind-port", port)
     wait_for_load(url, master)
@@ -131,7 +127,7 @@ def test_worker_that_joins_late_makes_the_run_invalid(
     load: tuple[str, list[str]], start: Start
 ) -> None:
     url, options = load
-    port = free_port()
+    port = str(free_port())
     worker = start("--worker", "--master-port", port)
     master = start(*options, "--master", "--master-bind-port", port)
     wait_for_load(url, master)
@@ -146,7 +142,7 @@ def test_worker_that_joins_late_makes_the_run_invalid(
 def test_worker_that_never_connects_is_not_waited_for_for_ever(
     load: tuple[str, list[str]], start: Start
 ) -> None:
-    port = free_port()
+    port = str(free_port())
     worker = start("--worker", "--master-port", port)
     master = start(
         *(*load[1], "--master", "--master-bind-port", port),
@@ -162,7 +158,7 @@ def test_worker_that_never_connects_is_not_waited_for_for_ever(
 
 def test_worker_ends_when_its_master_is_killed(load: tuple[str, list[str]], start: Start) -> None:
     url, options = load
-    port = free_port()
+    port = str(free_port())
     worker = start("--worker", "--master-port", port)
     master = start(*options, "--master", "--master-bind-port", port)
     wait_for_load(url, master)
@@ -175,7 +171,7 @@ def test_worker_ends_when_its_master_is_killed(load: tuple[str, list[str]], star
 def test_worker_that_cannot_take_its_part_ends_the_run_with_its_reason(
     load: tuple[str, list[str]], start: Start, tmp_path: Path
 ) -> None:
-    url, port, elsewhere = load[0], free_port(), tmp_path / "elsewhere"
+    url, port, elsewhere = load[0], str(free_port()), tmp_path / "elsewhere"
     elsewhere.mkdir()
     worker = start("--worker", "--master-port", port, cwd=elsewhere)
     master = start(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from core.metrics.stage import STAGES, Stage
 from scenarios.header_check import check_headers
 
 TIERS = {"L1": "l1", "L2": "l2", "front": "none"}
@@ -93,3 +94,19 @@ def test_server_timing_is_told_by_stage(value: str, read: list[str], problem: st
     _, check = check_headers([("Server-Timing", value)], TIERS)
     assert list(check.read) == read
     assert [problem in found.text for found in check.problems] == [True] * bool(problem)
+
+
+def test_stages_and_the_number_of_reads_are_those_of_the_scenario() -> None:
+    own = Stage(name="auth", title="checks of the token", key="auth-check")
+    fields = [("Cache-Status", "L1; hit, L1; hit, L1; hit"), ("Server-Timing", "auth-check;dur=2")]
+    status, timing = check_headers(fields, TIERS, width=3, stages=(*STAGES, own))
+    assert len(status.read) == 3
+    assert timing.read == ("auth-check 2.00 ms",)
+    assert timing.ignored == ()
+    assert check_headers(fields, TIERS)[1].ignored == ("auth-check",)
+
+
+def test_reads_that_are_named_are_told_however_many_they_are() -> None:
+    value = ", ".join(f"L1; hit; read={name}" for name in "abc")
+    check, _ = check_headers([("Cache-Status", value)], TIERS)
+    assert check.read == tuple(f"cache read {name}: hit in L1" for name in "abc")

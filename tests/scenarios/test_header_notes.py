@@ -9,8 +9,8 @@ import pytest
 from core.wire import cache_status
 from scenarios.header_notes import MOST_NAMES, HeaderCount, header_notes
 from scenarios.recorder import Recorder
+from tests.scenarios.answers import answered, sent
 from tests.scenarios.loads import small_scenario
-from tests.scenarios.test_recorder import answered, sent
 
 
 def noted(*answers: dict[str, Any], endpoint: int = 2) -> tuple[str, ...]:

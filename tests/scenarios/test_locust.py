@@ -14,6 +14,7 @@ import pytest
 
 from scenarios.driver import LOCUSTFILE
 from scenarios.result import LoadResult
+from tests.conftest import free_port
 from tests.scenarios.conftest import ROOT, StartService, inspect
 
 SCENARIO = """
@@ -105,7 +106,9 @@ def test_workers_share_the_rows_and_start_together(
     start_service: StartService, scenario: Path
 ) -> None:
     url = start_service("good")
-    done = locust(scenario, ["--host", url, "--processes", "2"])
+    port = str(free_port())  # not the one that every other such run takes
+    ports = ["--master-bind-port", port, "--master-port", port]
+    done = locust(scenario, ["--host", url, "--processes", "2", *ports])
     assert done.returncode in (0, 3), done.stderr
     assert "track" in done.stdout
     asked = inspect(url)

@@ -367,3 +367,22 @@ def test_displacement_is_counted_among_the_sent(workload: Workload) -> None:
 def test_summary_shows_a_failed_maximum_as_infinite() -> None:
     lines = summary({"track": LatencyHistogram.of(np.array([1e-7] * 30 + [math.inf]))})
     assert lines[1].split() == ["track", "31", "1", "0.00", "0.00", "∞", "∞"]
+
+
+def test_a_part_of_a_load_is_judged_by_itself() -> None:
+    scenario = small_scenario(
+        rate=2000,
+        kpis=[
+            {"metric": f"{what}, 0.5s..1s)", "target": "< 1s", "alert": "> 2s"}
+            for what in ("p95(track", "p50(l2", "max(total")
+        ],
+    )
+    workload = generate_workload(scenario)
+    late = workload.intended >= 0.5
+    times = np.where(late, 0.2, 0.005)
+    rows = all_answered(workload, latency=times, total=times / 2)
+    rows.samples["l2"] = (np.arange(len(workload)), times / 4)  # type: ignore[index]
+    record, _ = measure(scenario, workload, load_result(rows, planned=len(workload)))
+    figures = [record.metric(kpi.metric) for kpi in scenario.judged()]
+    assert figures == [pytest.approx(value, rel=0.003) for value in (0.2, 0.05, 0.1)]
+    assert record.parts["0.5s..1s"].latencies["track"].count < record.latencies["track"].count

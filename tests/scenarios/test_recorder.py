@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from core.endpoint import Read
+from core.endpoints import CDP
 from core.wire import COLLAPSED, L1_HIT, L2_HIT, MISS, cache_status, server_timing
 from scenarios.recorder import Recorder, judged_body
-from scenarios.rendering import Request
 from scenarios.result import Kind
+from tests.edgeproof.profile_endpoint import PROFILE
+from tests.scenarios.answers import answered, sent
 from tests.scenarios.loads import small_scenario
-
-
-def sent(recorder: Recorder, *, index: int = 0, endpoint: int = 0) -> int:
-    request = Request(0, "GET", "http://127.0.0.1/", {}, None, endpoint, 7, 1000)
-    return recorder.send(index, request, 0.0003)
-
-
-def answered(recorder: Recorder, position: int, **fields: Any) -> Kind:
-    given: dict[str, Any] = {
-        "status": 200,
-        "content_type": "application/json",
-        "body": b"{}",
-        "cache_status": "",
-        "server_timing": "",
-    }
-    return recorder.answer(position, 0.02, **{**given, **fields})
 
 
 def test_rows_stand_in_the_order_of_sending() -> None:
@@ -99,6 +87,26 @@ def test_read_without_a_name_is_the_endpoints_primary_one(
     recorder = Recorder(small_scenario())
     answered(recorder, sent(recorder, endpoint=endpoint), **fields)
     assert recorder.rows(()).reads.tolist() == [reads]
+
+
+def test_reads_of_a_wider_table_are_kept_beside_those_that_are_not_named() -> None:
+    reads = (
+        Read(name="flags", cache_type="flags", key="none"),
+        Read(name="terms", cache_type="terms", key="none"),
+        Read(name="profile", cache_type="profiles"),
+    )
+    table = CDP.with_endpoint(replace(PROFILE, reads=reads))
+    recorder = Recorder(small_scenario(endpoints=table))
+    for endpoint, fields in (
+        (4, {"cache_status": "L1; hit"}),
+        (4, {"cache_status": "L2; hit; read=terms, L1; fwd=miss; read=terms"}),
+        (4, {"cdn_header": ("X-Cache", "HIT")}),
+        (2, {"cache_status": "L1; hit, L1; hit, L1; hit"}),
+    ):
+        answered(recorder, sent(recorder, endpoint=endpoint), **fields)
+    assert recorder.rows(()).reads.tolist() == [
+        [0, 0, L1_HIT], [0, L2_HIT, 0], [0, 0, L2_HIT], [L1_HIT] * 3,
+    ]  # fmt: skip
 
 
 def test_scenario_names_the_tiers_of_caches() -> None:

@@ -165,7 +165,7 @@ def process_that_is_deaf(patch: pytest.MonkeyPatch) -> None:
 
 
 def process_that_thinks_it_missed_nothing(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Invalidator, "bridge_gap", lambda *_: None)
+    patch.setattr(Invalidator, "forget_after_gap", lambda *_: None)
 
 
 def stale_values_that_nobody_renews(patch: pytest.MonkeyPatch) -> None:

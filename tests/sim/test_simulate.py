@@ -496,3 +496,30 @@ def test_prepared_requests_are_the_ones_simulated() -> None:
     record = simulate(scenario, prepared=prepared, replications=0).record
     assert record.workload_hash == prepared.workload.identity()
     assert "given" in record.notes
+
+
+# Parts of the run.
+
+
+def test_a_part_that_is_the_whole_run_has_the_whole_runs_figures() -> None:
+    series = ("track", "l2", "cpu", "total")
+    kpis = [{"metric": f"p95({name}, 1s..4s)"} for name in series]
+    kpis += [{"metric": f"mean({name}, 2s..3s)"} for name in series]
+    scenario = small_scenario(
+        kpis=[{**kpi, "target": "< 1s", "alert": "> 2s"} for kpi in kpis]
+        + [{"metric": "hit_ratio(stage 1)", "target": "> 10%", "alert": "< 5%"}]
+    )
+    found = simulate(scenario, replications=2)
+    record = found.record
+    for name in series:
+        assert value(record, f"p95({name}, 1s..4s)") == value(record, f"p95({name})")
+    assert value(record, "hit_ratio(stage 1)") == value(record, "hit_ratio")
+    requests = found.requests
+    inside = (requests.intended >= 2) & (requests.intended < 3)
+    assert record.parts["2s..3s"].stages["total"].count == np.count_nonzero(inside)
+    assert all(len(run.keys() & {"p95(l2, 1s..4s)"}) == 1 for run in record.replications)
+    assert record.estimate(parse_metric("p95(track, 1s..4s)")) == record.estimate(
+        parse_metric("p95(track)")
+    )
+    plain = simulate(small_scenario(), replications=0).record
+    assert plain.latencies["track"].to_json() == record.latencies["track"].to_json()

@@ -67,7 +67,7 @@ def test_a_load_is_refused_if_and_only_if_an_invalidation_followed_its_start(
             if step == "invalidate":
                 timed.log.invalidate(Selector(keys=("k",)))
             else:
-                timed.log.bar_loads()
+                timed.log.refuse_loads_in_flight()
             loads = [(stamp, True) for stamp, _ in loads]
     for stamp, is_overtaken in loads:
         assert timed.log.refuses_load("k", (), stamp) == is_overtaken
@@ -76,7 +76,7 @@ def test_a_load_is_refused_if_and_only_if_an_invalidation_followed_its_start(
 def test_barring_loads_refuses_no_value_of_other_processes() -> None:
     timed = Timed()
     stamp = timed.log.load()
-    timed.log.bar_loads()
+    timed.log.refuse_loads_in_flight()
     assert timed.log.refuses_load("k", (), stamp)
     assert not timed.refuses("k", stamp)
 
@@ -86,7 +86,7 @@ def test_cleared_stamps_refuse_no_value_but_still_the_loads_that_were_barred() -
     stamp = timed.log.load()
     for target in (Selector(keys=("k",)), Selector(prefix=""), Selector(tag="t")):
         timed.log.invalidate(target)
-    timed.log.bar_loads()
+    timed.log.refuse_loads_in_flight()
     timed.log.clear()
     assert not timed.log.is_active
     assert not timed.refuses("k", 0, "t")

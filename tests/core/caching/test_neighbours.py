@@ -230,7 +230,7 @@ def test_a_channel_that_fails_is_counted_and_does_not_fail_the_invalidation() ->
     async def main() -> None:
         await rig.read()
         assert await rig.invalidate(KEY) == Removed(1, 1)
-        assert rig.invalidator.unheard == 1
+        assert rig.invalidator.unsent == 1
         with pytest.raises(StoreError):
             await rig.invalidator.listen()
         await rig.invalidator.close()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.caching.policy import CacheType, Text
-from core.caching.read import Read
+from core.caching.read import CacheRead
 from core.caching.statistics import (
     COLUMNS,
     NEGATIVE_COLUMN,
@@ -33,7 +33,7 @@ def counted(mix: list[tuple[str, int]]) -> TieredStatistics:
     (cache,) = Rig(isolates=1).caches
     for name, code in mix:
         kind = CacheType(name=name, ttl=1.0, codec=Text())
-        cache.count(Read(kind, KEY, forbidden, None, "", ()), code)
+        cache.count(CacheRead(kind, KEY, forbidden, None, "", ()), code)
     return cache.statistics
 
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.metrics.histogram import LatencyHistogram
-from core.metrics.kpi import Outcome, Verdict, judge, parse_kpi, parse_metric
+from core.metrics.kpi import Metric, Outcome, Verdict, judge, parse_kpi, parse_metric
+from core.metrics.ratio import Ratio
 from core.metrics.record import Audit, RunRecord, Windows
 from core.metrics.verdict import (
     ComparisonRow,
@@ -104,12 +105,18 @@ def test_a_figure_lies_in_its_interval_and_never_passes_where_it_misses(
 def test_beside_a_measurement_stands_one_run_without_the_interval_of_others() -> None:
     others = tuple({"p95_track": value} for value in (0.3, 0.31, 0.32))
     predicted = record(0.05, 96, replications=others)
-    (alone, *_), (beside, *_) = compare(KPIS, predicted, None), compare(KPIS, predicted, predicted)
+    measured = record(0.05, 96)
+    (alone, *_), (beside, *_) = compare(KPIS, predicted, None), compare(KPIS, predicted, measured)
     assert alone.predicted is not None
     assert beside.predicted is not None
     assert alone.predicted.value == pytest.approx((0.05 + 0.93) / 4, rel=0.01)
     assert alone.predicted.interval is not None
     assert (beside.predicted.runs, beside.predicted.interval) == (1, None)
+    repeated = record(0.05, 96, replications=others)
+    (of_means, *_) = compare(KPIS, predicted, repeated)
+    assert of_means.predicted == alone.predicted
+    assert of_means.measured is not None
+    assert (of_means.measured.runs, of_means.measured.interval) == (4, alone.predicted.interval)
     assert beside.predicted.value == pytest.approx(0.05, rel=0.01)
     assert beside.error == 0
 
@@ -229,3 +236,11 @@ def test_metric_that_leaves_something_out_on_one_side_is_not_compared(text: str)
     assert incomparable(parse_metric("error_ratio"), predicted, measured) is None
     (line,) = not_compared([metric], predicted, measured)
     assert line.startswith(f"Not compared: {metric.name}: ")
+
+
+def test_ratio_that_counts_no_cache_reads_is_compared_whatever_reads_there_are() -> None:
+    predicted, measured = record(0.05, 90), record(0.05, 60, reads={"journey": {"l1": 5}})
+    for counted, is_comparable in (("counters.lost", True), ("reads.collapsed", False)):
+        own = Ratio(name="own", title="own", counted=(counted,), of=("requests",))
+        found = incomparable(Metric("ratio", "own", own), predicted, measured)
+        assert (found is None) == is_comparable

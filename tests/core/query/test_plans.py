@@ -238,6 +238,7 @@ _SQL = re.compile(
     re.DOTALL,
 )
 _TRANSACTION = {"BEGIN", "BEGIN IMMEDIATE", "COMMIT", "ROLLBACK"}
+_METHODS = {"DELETE"}  # of HTTP
 _HOMES = {*_MODULES, "core/query/statement.py", "core/query/migrations.py"}
 
 
@@ -252,7 +253,7 @@ def raw_sql(source: str) -> list[str]:
         node.value
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in said
-        if _SQL.match(node.value) and node.value not in _TRANSACTION
+        if _SQL.match(node.value) and node.value not in (*_TRANSACTION, *_METHODS)
     ]
 
 

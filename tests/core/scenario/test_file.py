@@ -500,6 +500,18 @@ def test_new_fields_with_a_default_change_no_hash() -> None:
     assert scenario_hash(WiderScenario.model_validate(elsewhere)) != scenario_hash(plain)
 
 
+def test_fields_by_endpoint_count_only_where_they_differ_from_its_description() -> None:
+    tables = {"traffic": {"mix": {"track": 0.5}}, "tiers": {"l2": {"ttl": {"attribution": "5s"}}}}
+    short = parse_scenario({"name": "short", **tables}, source="short")
+    tables = {
+        "traffic": {"mix": {"track": 0.5, "journey": 0.08}},
+        "tiers": {"l2": {"ttl": {"attribution": "5s", "lookup_data": "600s"}}},
+    }
+    long = parse_scenario({"name": "long", **tables}, source="long")
+    assert scenario_hash(short) == scenario_hash(long)
+    assert scenario_hash(short) != scenario_hash(Scenario(name="other"))
+
+
 def test_defaults_that_are_written_out_have_the_hash_of_those_left_out() -> None:
     written = parse_scenario(scenario_data(Scenario(name="written")), source="written")
     assert scenario_hash(written) == scenario_hash(Scenario(name="left_out"))

@@ -15,7 +15,7 @@ from core.context import Span
 from core.errors import StoreError, StoreTimeout
 from core.query import statements
 from core.query.database import SqliteDatabase
-from core.service.endpoint import Endpoint
+from core.service.endpoint import HttpEndpoint
 from core.service.plan import WorkerPlan
 from core.service.process import ServedApplication
 from core.service.requests import BadRequest
@@ -23,7 +23,7 @@ from core.service.responses import Answer
 from core.wire import L1_HIT
 from tests.core.service.serving import small_scenario
 
-Ask = Callable[[Endpoint], Coroutine[Any, Any, None]]
+Ask = Callable[[HttpEndpoint], Coroutine[Any, Any, None]]
 SCOPE = {"type": "http", "method": "GET", "path": "/journey/u1", "headers": []}
 
 
@@ -38,14 +38,14 @@ def run(folder: Path, handle: Any, ask: Ask) -> ServedApplication:
         scenario = small_scenario("endpoint")
         plan = WorkerPlan(scenario=scenario, position=0, folder=folder, redis=None, emulate=False)
         reference = ServedApplication(plan)
-        await ask(Endpoint("journey", handle, lambda: reference, 1))
+        await ask(HttpEndpoint("journey", handle, lambda: reference, 1))
         await reference.close()
         return reference
 
     return asyncio.run(main())
 
 
-async def answered(endpoint: Endpoint) -> list[dict[str, Any]]:
+async def answered(endpoint: HttpEndpoint) -> list[dict[str, Any]]:
     sent: list[dict[str, Any]] = []
 
     async def send(message: Any) -> None:
@@ -60,7 +60,7 @@ def test_unexpected_error_passes_and_is_a_failed_request(tmp_path: Path) -> None
         span.stages.append(("l1", 0.001))
         raise RuntimeError("a fault")
 
-    async def ask(endpoint: Endpoint) -> None:
+    async def ask(endpoint: HttpEndpoint) -> None:
         with pytest.raises(RuntimeError, match="a fault"):
             await answered(endpoint)
 
@@ -87,7 +87,7 @@ def test_cancelled_request_cancels_its_handler_and_is_a_failed_request(tmp_path:
             raise
         raise AssertionError("nothing ends the future")
 
-    async def ask(endpoint: Endpoint) -> None:
+    async def ask(endpoint: HttpEndpoint) -> None:
         task = asyncio.create_task(answered(endpoint))
         await asyncio.sleep(0)
         task.cancel()
@@ -110,7 +110,7 @@ def test_error_of_a_store_is_answered_and_is_a_failed_request(
         await asyncio.sleep(0)
         raise error
 
-    async def ask(endpoint: Endpoint) -> None:
+    async def ask(endpoint: HttpEndpoint) -> None:
         start, body = await answered(endpoint)
         assert start["status"] == status
         headers = dict(start["headers"])
@@ -136,7 +136,7 @@ def test_overloaded_database_has_a_code_of_its_own_and_one_remedy(tmp_path: Path
             await database.close()
         raise AssertionError("it was not overloaded")
 
-    async def ask(endpoint: Endpoint) -> None:
+    async def ask(endpoint: HttpEndpoint) -> None:
         start, body = await answered(endpoint)
         assert start["status"] == 503
         error = json.loads(body["body"])["error"]
@@ -162,7 +162,7 @@ def test_answers_are_counted_by_class_and_only_5xx_are_failed_requests(tmp_path:
             raise BadRequest("what was sent cannot be used")
         return status, b"{}"
 
-    async def ask(endpoint: Endpoint) -> None:
+    async def ask(endpoint: HttpEndpoint) -> None:
         for status in statuses:
             start, _ = await answered(endpoint)
             assert start["status"] == status
@@ -186,7 +186,7 @@ def test_cpu_of_a_request_is_that_of_its_own_steps(tmp_path: Path) -> None:
         await asyncio.create_task(busy(0.2))
         return 200, b"{}"
 
-    async def ask(endpoint: Endpoint) -> None:
+    async def ask(endpoint: HttpEndpoint) -> None:
         start, _ = await answered(endpoint)
         assert start["status"] == 200
 

@@ -13,7 +13,7 @@ from core.metrics.profile import THRESHOLDS
 from core.metrics.profiler import SLOW_KEPT as SLOW_REQUESTS_KEPT
 from core.metrics.profiler import LatencyProfiler
 from core.query.executor import SLOW_KEPT, StatementStatistics
-from core.service.statistics import Figures, add_counts, merged
+from core.service.statistics import ProcessFigures, add_counts, merged
 
 Sample = tuple[str, str, float | None]
 SAMPLES = st.lists(
@@ -35,7 +35,7 @@ def profiled(samples: list[Sample]) -> LatencyProfiler:
     return profiler
 
 
-def figures(worker: int, samples: list[Sample], **changes: Any) -> Figures:
+def figures(worker: int, samples: list[Sample], **changes: Any) -> ProcessFigures:
     parts: dict[str, Any] = {
         "profiler": profiled(samples),
         "counters": {"loads": worker},
@@ -45,11 +45,11 @@ def figures(worker: int, samples: list[Sample], **changes: Any) -> Figures:
         "slow_requests": [],
         "caches": {},
     }
-    return Figures(**parts | changes)
+    return ProcessFigures(**parts | changes)
 
 
-def over_the_wire(one: Figures) -> Figures:
-    return Figures.from_json(json.loads(json.dumps(one.to_json())))
+def over_the_wire(one: ProcessFigures) -> ProcessFigures:
+    return ProcessFigures.from_json(json.loads(json.dumps(one.to_json())))
 
 
 @given(st.lists(SAMPLES, min_size=1, max_size=4))

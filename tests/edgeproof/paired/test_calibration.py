@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from edgeproof.paired.calibration import Rate, calibrate, lines, subjects
-from edgeproof.paired.result import Comparison, Row, Rules
+from edgeproof.paired.result import BenchmarkRow, Comparison, Rules
 from edgeproof.paired.verdicts import Verdict, Word
 from tests.edgeproof.paired.projects import quick
 
@@ -17,7 +17,7 @@ def comparison(
 ) -> Comparison:
     """Return what a gate finds that fails from *threshold* on."""
     rows = tuple(
-        Row(
+        BenchmarkRow(
             name=f"benchmarks/test_subject.py::{name}",
             is_regression=slowdown >= threshold,
             verdict=Verdict(
