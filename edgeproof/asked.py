@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,10 +14,10 @@ from core.scenario.pace import rate_of
 from core.scenario.scenario import Scenario
 from core.scenario.trace_window import timed_window
 from core.scenario.workload import Workload
+from core.secrets import masked
 from edgeproof.invocation import current
 from scenarios.catalogue import find_scenario
 
-MASK = "***"
 SCENARIO_OPTIONS = frozenset(
     (
         *("--set", "--seed", "--rate", "--kpi"),
@@ -26,20 +25,6 @@ SCENARIO_OPTIONS = frozenset(
     )
 )
 """Options that change what the scenario file says."""
-
-_SECRET = (
-    r"(?:token|secret|passwords?|passwd|pwd|authorization|cookies?|credentials?|signature|jwt"
-    r"|(?:api|access|private|auth)[_-]?key)(?!_variable)"
-)
-_SETTING = re.compile(rf"(?is)^((?:--[\w-]+=)?-{{0,2}}(?:[\w.\[\]-]*[._-])?{_SECRET}[\w-]*\s*=).+")
-_FIELD = re.compile(
-    rf"(?is)({_SECRET}[\w-]*\\?[\"']?\s*[=:]\s*)"
-    r"(?:(?P<mark>\\?(?:\"\"\"|'''|[\"'])).*?(?:(?<!\\)(?P=mark)|$)|[^\s\"',}&\\]+)"
-)
-_OPTION = re.compile(rf"(?i)^--(?:[\w-]+-)?{_SECRET}$")
-_USER = re.compile(r"(\w[\w+.-]*://)[^/\s?#]*@")
-_QUERY = re.compile(r"([?&;][^=&;?\s#\"']*=)(?!\{)[^&;\s#\"'\\]+")
-_SCHEME = re.compile(r"(?i)\b(bearer|basic)(\s+)[\w.~+/=-]{6,}")
 
 
 def asked(
@@ -84,30 +69,6 @@ def _changes(arguments: Sequence[str]) -> list[str]:
         elif position + 1 < len(arguments):
             found.append(f"{name} {arguments[position + 1]}")
     return found
-
-
-def masked(arguments: Any) -> list[str]:
-    """Return *arguments* without what may be a secret.
-
-    That is what stands before the @ of a URL, the values of a query but for {placeholders}, the
-    value of a setting, an option or a field whose name says so, and what follows "Bearer" or
-    "Basic".
-    """
-    found: list[str] = []
-    is_value = False
-    for argument in arguments:
-        text = MASK if is_value else _SETTING.sub(rf"\g<1>{MASK}", argument)
-        is_value = bool(_OPTION.match(argument))
-        text = _FIELD.sub(_masked_field, _SCHEME.sub(rf"\g<1>\g<2>{MASK}", text))
-        if "?" in text or "://" in text:
-            text = _QUERY.sub(rf"\g<1>{MASK}", _USER.sub(rf"\g<1>{MASK}@", text))
-        found.append(text)
-    return found
-
-
-def _masked_field(field: re.Match[str]) -> str:
-    mark = field["mark"] or ""
-    return f"{field[1]}{mark}{MASK}{mark}"
 
 
 def _trace(scenario: Scenario) -> dict[str, Any]:

@@ -14,6 +14,18 @@ from core.errors import InputError
 from core.scenario.calibration import Calibration
 from core.scenario.replay import prepare_measured
 from core.units import parse_duration
+from edgeproof.access import (
+    CaOption,
+    CertKeyOption,
+    CertOption,
+    InsecureOption,
+    KeepGoingOption,
+    PreflightOption,
+    RefreshOption,
+    ResolveOption,
+    TokenOption,
+    access_of,
+)
 from edgeproof.asked import asked
 from edgeproof.learning import (
     CALIBRATION_FILE,
@@ -22,7 +34,7 @@ from edgeproof.learning import (
     teach,
     write_calibration,
 )
-from edgeproof.loading import bounds, check_allowed, check_load
+from edgeproof.loading import bounds, check_allowed, check_hosts, check_load
 from edgeproof.options import (
     AllowOption,
     HostOption,
@@ -39,7 +51,7 @@ from edgeproof.options import (
 from edgeproof.progress import Display
 from edgeproof.runs import new_folder, run_facts, write_json
 from scenarios.calibrate import NotCalibrated
-from scenarios.hosts import MAX_RATE, check_reachable, checked_hosts
+from scenarios.hosts import MAX_RATE
 from scenarios.learning import learn
 from scenarios.plan import LoadPlan
 from scenarios.result import ROWS_FILE, LoadResult, ResultUnreadable
@@ -79,6 +91,15 @@ def command(
     allow: AllowOption = None,
     max_rate: MaxRateOption = MAX_RATE,
     max_duration: MaxDurationOption = "1h",
+    ca: CaOption = None,
+    insecure: InsecureOption = False,
+    cert: CertOption = None,
+    cert_key: CertKeyOption = None,
+    resolve: ResolveOption = None,
+    token_command: TokenOption = None,
+    token_refresh: RefreshOption = None,
+    no_preflight: PreflightOption = False,
+    keep_going: KeepGoingOption = False,
     out: OutOption = None,
     plain: PlainOption = False,
     json: JsonOption = False,
@@ -100,8 +121,12 @@ def command(
         for name, value in (
             ("--seed", seed), ("--rate", rate), ("--set", set_),
             ("--calibration-rate", calibration_rate), ("--calibration-time", calibration_time),
+            ("--i-am-allowed-to-load", allow), ("--ca", ca), ("--insecure", insecure),
+            ("--cert", cert), ("--cert-key", cert_key), ("--resolve", resolve),
+            ("--token-command", token_command), ("--token-refresh", token_refresh),
+            ("--no-preflight", no_preflight), ("--keep-going", keep_going),
         ):  # fmt: skip
-            if value is not None:
+            if value:
                 raise InputError(f"{name}: {source} is the folder of a run; leave {name} out")
         known = _of_run(Path(source))
         folder = new_folder(out, f"{Path(source).resolve().name}-calibration")
@@ -114,9 +139,14 @@ def command(
                 "--host is missing; name the service, e.g. --host http://127.0.0.1:8787"
             )
         check_allowed(allow, host)
-        check_reachable(checked_hosts(host, allowed=limits.allowed))
+        access = access_of(
+            chosen, host, ca=ca, insecure=insecure, cert=cert, cert_key=cert_key,
+            resolve=resolve, token_command=token_command, token_refresh=token_refresh,
+            no_preflight=no_preflight, keep_going=keep_going,
+        )  # fmt: skip
+        check_hosts(host, limits, access)
         workload = prepare_measured(chosen).workload
-        check_load(chosen, workload, host, limits)
+        check_load(chosen, workload, host, limits, access)
         lasts = calibration_bounds(
             chosen, workload, limits, rate=calibration_rate, seconds=_seconds(calibration_time)
         )
@@ -126,7 +156,7 @@ def command(
         with display.open():
             taught = teach(
                 chosen, workload, host, folder / "load", bounds=lasts, limits=limits,
-                display=display,
+                display=display, access=access,
             )  # fmt: skip
         if taught.calibration is None:
             raise NotCalibrated(f"calibrate: {taught.why}; look into {folder / 'load'}")

@@ -21,7 +21,8 @@ from core.metrics.verdict import ComparisonRow, compare, not_compared, outcome
 from edgeproof.kpi_findings import kpi_findings, scenario_source, shipped_place
 from edgeproof.options import Judging
 from edgeproof.runs import shown_facts
-from reports import failures
+from reports import failures, latencies
+from reports.latencies import latencies_table
 from reports.summary import summary
 from reports.tables import kpi_table
 from reports.words import printable
@@ -36,6 +37,7 @@ _STYLES = {
     Outcome.INVALID: "bold red",
 }
 _TEXT_WIDTH = 24  # of texts that are longer and can be broken
+INFINITE = "∞"  # of a percentile that falls on a failed request: a number, too
 _EDGES, _GAP = 2, 3  # blanks at a table's edges, and between its columns
 
 
@@ -83,7 +85,7 @@ def finish(
     say, gated = options.ci.line, outcomes(rows, options.gate)
     if options.as_json:
         data = summary(rows, outcome=verdict, out=str(folder), invalid=report.invalid_reasons)
-        data |= failures.data(predicted, measured)
+        data |= failures.data(predicted, measured) | latencies.data(predicted, measured)
         if plan is not None:
             data["plan"] = plan.to_json()
         print(json.dumps(data, allow_nan=False))
@@ -92,9 +94,14 @@ def finish(
             show_table(kpi_table(rows), plain=options.plain)
         if report.basis:
             print(report.basis)
+        times = latencies_table(predicted, measured)
+        if len(times) > 1:
+            show_table(times, plain=options.plain)
         why = failures.failures_table(predicted, measured)
         if len(why) > 1:
             show_table([[*map(say, row)] for row in why], plain=options.plain)
+        for line in failures.examples(predicted, measured):
+            print(say(printable(f"e.g. {line}")))
         told = failures.lines(predicted, measured)
         for line in (
             *told,
@@ -215,7 +222,8 @@ def _is_text(rows: Sequence[Sequence[str]], column: int) -> bool:
     if column == 0:
         return True
     is_last = column == len(rows[0]) - 1
-    return is_last and any(row[column] and not row[column][0].isdigit() for row in rows[1:])
+    cells = [row[column] for row in rows[1:] if row[column] not in ("", INFINITE)]
+    return is_last and any(not cell[0].isdigit() for cell in cells)
 
 
 def _table(rows: Sequence[Sequence[str]], width: int) -> Table:

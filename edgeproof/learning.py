@@ -9,13 +9,14 @@ from typing import Annotated
 
 import typer
 
-from core.errors import InputError
+from core.errors import InputError, InvalidRun
 from core.files import write_whole
 from core.scenario.calibration import Calibration
 from core.scenario.calibration_file import read_calibration, to_toml
 from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
-from edgeproof.loading import Bounds, drive
+from edgeproof.access import Access
+from edgeproof.loading import Bounds, drive, was_interrupted
 from edgeproof.progress import Display
 from scenarios.calibrate import NotCalibrated
 from scenarios.calibration_plan import CalibrationBounds, default_bounds, learning_workload
@@ -75,8 +76,12 @@ def teach(
     bounds: CalibrationBounds,
     limits: Bounds,
     display: Display,
+    access: Access,
 ) -> Taught:
-    """Send the requests of a calibration about the subjects of *workload* and learn from them."""
+    """Send the requests of a calibration about the subjects of *workload* and learn from them.
+
+    Raise InputError if they would be too few, InvalidRun if they all failed.
+    """
     asked = learning_workload(scenario, workload, bounds)
     if len(asked) < FEWEST:
         raise InputError(
@@ -84,10 +89,13 @@ def teach(
             f"{len(asked)} requests; at least {FEWEST} are needed: raise the rate or the duration"
         )
     result = drive(
-        scenario, asked, hosts, folder, phase="calibrating", limits=limits, display=display
-    )
-    if result.interrupted:
+        scenario, asked, hosts, folder, phase="calibrating", limits=limits, display=display,
+        access=access,
+    )  # fmt: skip
+    if was_interrupted(result):
         raise KeyboardInterrupt
+    if result.interrupted:
+        raise InvalidRun(f"the calibration {result.audit['ended_early']}")
     try:
         known = learn(scenario, result)
     except NotCalibrated as error:

@@ -18,8 +18,9 @@ from core.scenario.scenario import Scenario
 from core.scenario.trace_window import timed_window
 from core.scenario.traffic import RateStage
 from core.units import parse_duration
+from edgeproof.access import Access
 from edgeproof.finish import finish, show_table
-from edgeproof.loading import Bounds, check_load, drive, keep
+from edgeproof.loading import Bounds, check_load, drive, keep, was_interrupted
 from edgeproof.notices import notice
 from edgeproof.options import Judging
 from edgeproof.progress import Display
@@ -42,13 +43,15 @@ def find_capacity(
     limits: Bounds,
     options: Judging,
     told: dict[str, Any],
+    access: Access,
 ) -> int:
     """Search, write the plan and its report, print what was found, and return the exit code."""
     one = at_rate(scenario, rate_of(scenario), step)
-    check_load(one, prepare(one).workload, hosts, limits)
+    check_load(one, prepare(one).workload, hosts, limits, access)
     folder = new_folder(out, scenario.name)
     display = Display(plain=options.plain, quiet=options.as_json)
     started, number = monotonic(), 0
+    run_ids: list[str] = []
 
     def load(rate: float, replication: int) -> Load:
         nonlocal number
@@ -58,13 +61,15 @@ def find_capacity(
         place = folder / f"load-{number}"
         result = drive(
             chosen, workload, hosts, place / "load", limits=limits, display=display,
-            phase=f"load {number}, {rate_text(rate)}", replication=replication,
+            phase=f"load {number}, {rate_text(rate)}", access=access.of_load(number - 1),
+            replication=replication,
         )  # fmt: skip
+        run_ids.append(str(result.audit["run_id"]))
         record = keep(chosen, workload, result, place, clean=False)
         return Load(
             record=record,
             growth=growth(chosen, workload, result),
-            interrupted=result.interrupted,
+            interrupted=was_interrupted(result),
         )
 
     def show(point: CapacityPoint) -> None:
@@ -85,7 +90,9 @@ def find_capacity(
     found = _plan(scenario, search, limits.max_rate)
     write_json(folder / "plan.json", found.to_json())
     notes = waiting_left_out([kpi.metric for kpi in scenario.judged()])
-    facts = run_facts("load", {"search": monotonic() - started}, asked=told, notes=notes)
+    facts = run_facts(
+        "load", {"search": monotonic() - started}, asked=told, notes=notes, run_ids=run_ids
+    )
     write_json(folder / "run.json", facts)
     if not options.as_json and found.points:
         show_table(points_table(found, found.kpis), plain=options.plain)

@@ -7,12 +7,32 @@ from time import monotonic
 from core.errors import InputError
 from core.metrics.record import RunRecord, write_record
 from core.scenario.replay import prepare, prepare_measured
+from edgeproof.access import (
+    CaOption,
+    CertKeyOption,
+    CertOption,
+    InsecureOption,
+    KeepGoingOption,
+    PreflightOption,
+    RefreshOption,
+    ResolveOption,
+    TokenOption,
+    access_of,
+)
 from edgeproof.asked import asked
 from edgeproof.ci import GithubOption, QualityOption
 from edgeproof.finish import finish
 from edgeproof.live_capacity import STEP, check_search, checked
 from edgeproof.live_capacity import find_capacity as searched
-from edgeproof.loading import bounds, check_allowed, check_load, drive, keep
+from edgeproof.loading import (
+    bounds,
+    check_allowed,
+    check_hosts,
+    check_load,
+    drive,
+    keep,
+    was_interrupted,
+)
 from edgeproof.notices import notice, tell_strict
 from edgeproof.options import (
     AllowOption,
@@ -45,7 +65,7 @@ from edgeproof.progress import Display
 from edgeproof.repeats import check_repeats, combined, repeated, workload_note
 from edgeproof.runs import new_folder, run_facts, write_json
 from reports.words import side_title
-from scenarios.hosts import MAX_RATE, check_reachable, checked_hosts
+from scenarios.hosts import MAX_RATE
 
 
 def command(
@@ -65,6 +85,15 @@ def command(
     repeat: RepeatOption = 1,
     find_capacity: FindCapacityOption = False,
     step: StepOption = None,
+    ca: CaOption = None,
+    insecure: InsecureOption = False,
+    cert: CertOption = None,
+    cert_key: CertKeyOption = None,
+    resolve: ResolveOption = None,
+    token_command: TokenOption = None,
+    token_refresh: RefreshOption = None,
+    no_preflight: PreflightOption = False,
+    keep_going: KeepGoingOption = False,
     out: OutOption = None,
     gate: PlainGateOption = "target",
     require: RequireOption = None,
@@ -114,25 +143,32 @@ def command(
             f"(`edgeproof serve {scenario}` starts one)"
         )
     check_allowed(allow, host)
-    check_reachable(checked_hosts(host, allowed=limits.allowed))
+    access = access_of(
+        chosen, host or (), ca=ca, insecure=insecure, cert=cert, cert_key=cert_key,
+        resolve=resolve, token_command=token_command, token_refresh=token_refresh,
+        no_preflight=no_preflight, keep_going=keep_going,
+    )  # fmt: skip
+    check_hosts(host, limits, access)
     options = options.checked(chosen)
     if find_capacity:
         told = asked(chosen, scenario, hosts=host)
         return searched(
-            chosen, host, step=step or STEP, out=out, limits=limits, options=options, told=told
-        )
+            chosen, host, step=step or STEP, out=out, limits=limits, options=options, told=told,
+            access=access,
+        )  # fmt: skip
     workloads = [prepare_measured(chosen).workload]
     workloads += [prepare(chosen, replication=number).workload for number in range(1, repeat)]
     tell_notes(workloads[0])
     if same := workload_note(workloads):
         notice(f"--repeat {repeat}: {same}")
     for workload in workloads:
-        check_load(chosen, workload, host, limits)
+        check_load(chosen, workload, host, limits, access)
     check_repeats(chosen, repeat, limits)
     told = asked(chosen, scenario, workload=workloads[0], hosts=host)
     folder = new_folder(out, chosen.name)
     started = monotonic()
     display = Display(plain=plain, quiet=json)
+    run_ids: list[str] = []
 
     def load(position: int) -> tuple[RunRecord, bool]:
         place, phase = folder, "loading"
@@ -141,10 +177,11 @@ def command(
             phase = f"run {position + 1} of {repeat}"
         result = drive(
             chosen, workloads[position], host, place / "load", phase=phase, limits=limits,
-            display=display, replication=position,
+            display=display, access=access.of_load(position), replication=position,
         )  # fmt: skip
+        run_ids.append(str(result.audit["run_id"]))
         record = keep(chosen, workloads[position], result, place, clean=False)
-        return record, result.interrupted
+        return record, was_interrupted(result)
 
     with display.open():
         repeats = repeated(repeat, load, folder=folder)
@@ -152,7 +189,7 @@ def command(
     if repeat > 1:
         record = combined(chosen, repeats, number=repeat)
         write_record(record, folder / "record.json")
-    facts = run_facts("load", {"load": monotonic() - started}, asked=told)
+    facts = run_facts("load", {"load": monotonic() - started}, asked=told, run_ids=run_ids)
     write_json(folder / "run.json", facts)
     code = finish(
         folder,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +15,11 @@ from core.metrics.record import RunRecord
 from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
 from core.units import format_duration, parse_duration
+from edgeproof.access import Access
 from edgeproof.progress import Display
 from edgeproof.runs import write_run
 from scenarios.driver import run_load
-from scenarios.hosts import check_bounds, checked_hosts, named_hosts
+from scenarios.hosts import check_bounds, check_reachable, checked_hosts, named_hosts
 from scenarios.measurement import measure
 from scenarios.plan import make_plan
 from scenarios.rendering import compiled
@@ -60,14 +62,31 @@ def check_allowed(allow: Sequence[str] | None, urls: Sequence[str]) -> None:
             raise InputError(f"--i-am-allowed-to-load {name}: {hosts}; leave it out or correct it")
 
 
+def check_hosts(hosts: Sequence[str], limits: Bounds, access: Access) -> None:
+    """Raise InputError for a host that may not be loaded, HostUnreachable for a dead one."""
+    transport = access.transport
+    checked = checked_hosts(hosts, allowed=limits.allowed, transport=transport)
+    check_reachable(checked, transport)
+
+
 def check_load(
-    scenario: Scenario, workload: Workload, hosts: Sequence[str], limits: Bounds
+    scenario: Scenario,
+    workload: Workload,
+    hosts: Sequence[str],
+    limits: Bounds,
+    access: Access,
 ) -> None:
     """Raise InputError for what `drive` would refuse, before anything is started or written."""
     check_bounds(scenario, workload, max_rate=limits.max_rate, max_duration=limits.max_duration)
-    compiled(scenario)
+    compiled(scenario, {**os.environ, **access.tokens.values})
     if hosts:
-        Routing.of(scenario.topology, checked_hosts(hosts, allowed=limits.allowed))
+        checked = checked_hosts(hosts, allowed=limits.allowed, transport=access.transport)
+        Routing.of(scenario.topology, checked)
+
+
+def was_interrupted(result: LoadResult) -> bool:
+    """Return whether somebody ended the load; one that ended itself has its reason."""
+    return result.interrupted and not result.audit.get("ended_early")
 
 
 def run_id() -> str:
@@ -84,6 +103,7 @@ def drive(
     phase: str,
     limits: Bounds,
     display: Display,
+    access: Access,
     replication: int = 0,
 ) -> LoadResult:
     """Send *workload*, a *replication* of the scenario's, to *urls*; return what came of it.
@@ -100,20 +120,46 @@ def drive(
         max_rate=limits.max_rate,
         max_duration=limits.max_duration,
         replication=replication,
+        transport=access.transport,
+        preflight=access.preflight,
+        keep_going=access.keep_going,
+        renews=bool(access.tokens),
     )
     last = float(workload.intended_ns[-1]) / 1e9 if len(workload) else 1.0
 
     def relay(said: Mapping[str, Any]) -> None:
-        parts = [f"{said.get('answered', 0):,} of {len(workload):,} answered"]
-        if (p95 := said.get("p95")) is not None and isinstance(p95, int | float):
-            parts.append(f"p95 {format_duration(p95)}")
-        parts += [f"{said[name]} {name}" for name in ("failed", "dropped") if said.get(name)]
         is_over = said.get("phase") == "done"
         share = 1.0 if is_over else min(float(said.get("t") or 0.0) / last, 0.99)
-        display.update(phase, share, ", ".join(parts))
+        display.update(phase, share, progress_text(said, len(workload)), progress_reasons(said))
 
     display.update(phase, 0.0, "waiting for every connection to be idle")
-    return run_load(plan, folder, on_progress=relay)
+    return run_load(plan, folder, on_progress=relay, tokens=access.tokens)
+
+
+def progress_text(said: Mapping[str, Any], planned: int) -> str:
+    """Return where a load of *planned* requests stands, in one line."""
+    parts = [f"{said.get('answered', 0):,} of {planned:,} answered"]
+    rate, planned_rate = said.get("rate"), said.get("planned_rate")
+    if rate is not None and planned_rate is not None:
+        parts.append(f"{rate:,.0f}/s of {planned_rate:,.0f}/s planned")
+    if in_flight := said.get("in_flight"):
+        parts.append(f"{in_flight:,} in flight")
+    if (p95 := said.get("p95")) is not None:
+        parts.append(f"p95 {format_duration(p95)}")
+    if hits := said.get("hits"):
+        tiers = ", ".join(f"{tier.upper()} {100 * share:.0f}" for tier, share in hits.items())
+        parts.append(f"hits {100 * sum(hits.values()):.0f} % ({tiers})")
+    parts += [f"{said[name]:,} {name}" for name in ("failed", "dropped") if said.get(name)]
+    return ", ".join(parts)
+
+
+def progress_reasons(said: Mapping[str, Any]) -> list[str]:
+    """Return why requests of a running load failed so far, a line for each reason."""
+    return [
+        f"  {each['count']:,} {each['endpoint']}: {each['reason']}"
+        + (f", e.g. {each['example']}" if each["example"] else "")
+        for each in said.get("reasons", ())
+    ]
 
 
 def keep(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from core.secrets import masked
 from reports.words import printable
 
 _CLIENT = "the load's side of it decides"
@@ -66,7 +67,7 @@ def tell_unused(command: str, overrides: Sequence[str], *, has_trace: bool) -> N
         path = text.partition("=")[0].strip()
         for field, reason in unused.items():
             if path == field or path.startswith((f"{field}.", f"{field}[")):
-                notice(f"--set {text} has no effect on {command}: {reason}")
+                notice(f"--set {masked([text])[0]} has no effect on {command}: {reason}")
 
 
 def tell_strict(*, strict: bool) -> None:

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from core.errors import EdgeproofError, InputError
+from core.errors import EdgeproofError, InputError, InvalidRun
 from core.metrics.kpi import parse_metric
 from core.metrics.record import Requests, RunRecord
 from core.metrics.verdict import incomparable, relative_error
@@ -25,6 +25,19 @@ from core.scenario.workload import Workload
 from core.service.fake_redis import STATED_LIMIT
 from core.service.launcher import running_service
 from core.wire import TOKEN_VARIABLE
+from edgeproof.access import (
+    Access,
+    CaOption,
+    CertKeyOption,
+    CertOption,
+    InsecureOption,
+    KeepGoingOption,
+    PreflightOption,
+    RefreshOption,
+    ResolveOption,
+    TokenOption,
+    access_of,
+)
 from edgeproof.asked import asked
 from edgeproof.ci import GithubOption, QualityOption
 from edgeproof.finish import finish
@@ -38,7 +51,16 @@ from edgeproof.learning import (
     teach,
     write_calibration,
 )
-from edgeproof.loading import Bounds, bounds, check_allowed, check_load, drive, keep
+from edgeproof.loading import (
+    Bounds,
+    bounds,
+    check_allowed,
+    check_hosts,
+    check_load,
+    drive,
+    keep,
+    was_interrupted,
+)
 from edgeproof.notices import tell_strict
 from edgeproof.options import (
     AllowOption,
@@ -68,7 +90,7 @@ from edgeproof.progress import Display
 from edgeproof.runs import new_folder, run_facts, write_json, write_run
 from edgeproof.told_reads import with_told_reads
 from scenarios.calibrate import RATE, NotCalibrated, calibrate, calibration_workload
-from scenarios.hosts import MAX_RATE, check_reachable, checked_hosts, peak_rate
+from scenarios.hosts import MAX_RATE, peak_rate
 from scenarios.learning import FEWEST
 from scenarios.result import LoadResult
 from sim.model import Played
@@ -111,6 +133,15 @@ def command(
             help="Learn the service first, at a fifth of the rate for a minute at most.",
         ),
     ] = True,
+    ca: CaOption = None,
+    insecure: InsecureOption = False,
+    cert: CertOption = None,
+    cert_key: CertKeyOption = None,
+    resolve: ResolveOption = None,
+    token_command: TokenOption = None,
+    token_refresh: RefreshOption = None,
+    no_preflight: PreflightOption = False,
+    keep_going: KeepGoingOption = False,
     out: OutOption = None,
     gate: GateOption = "target",
     require: RequireOption = None,
@@ -141,25 +172,31 @@ def command(
         scenario, command="prove", overrides=set_, seed=seed, rate=rate, trace=trace,
         trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit, kpis=kpi,
     )  # fmt: skip
+    access = access_of(
+        chosen, host or (), ca=ca, insecure=insecure, cert=cert, cert_key=cert_key,
+        resolve=resolve, token_command=token_command, token_refresh=token_refresh,
+        no_preflight=no_preflight, keep_going=keep_going,
+    )  # fmt: skip
     if host:
-        check_reachable(checked_hosts(host, allowed=limits.allowed))
+        check_hosts(host, limits, access)
     options = options.checked(chosen)
     if calibration is not None and not calibrates:
         raise InputError("--no-calibrate and --calibration contradict each other; give one")
     known = chosen_calibration(calibration, chosen)
     prepared = prepare_measured(chosen)
     tell_notes(prepared.workload)
-    check_load(chosen, prepared.workload, host or [], limits)
+    check_load(chosen, prepared.workload, host or [], limits, access)
     told = asked(chosen, scenario, workload=prepared.workload, hosts=host or ())
     folder = new_folder(out, chosen.name)
     display = Display(plain=plain, quiet=json)
     proof = Proof(
         scenario=chosen, prepared=prepared, hosts=host or [], folder=folder, limits=limits,
-        display=display, calibration=known, calibrates=calibrates and known is None,
+        display=display, access=access, calibration=known,
+        calibrates=calibrates and known is None,
     )  # fmt: skip
     with display.open():
         predicted, measured = proof.run()
-    facts = run_facts("prove", proof.seconds, asked=told, notes=proof.notes)
+    facts = run_facts("prove", proof.seconds, asked=told, notes=proof.notes, run_ids=proof.run_ids)
     write_json(folder / "run.json", facts)
     if measured is None:
         code = finish(
@@ -195,6 +232,7 @@ class Proof:
     folder: Path
     limits: Bounds
     display: Display
+    access: Access
     seconds: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     calibration: Calibration | None = None
@@ -205,6 +243,11 @@ class Proof:
     ahead: float = 0.0
     requests: Requests | None = None
     interrupted: bool = False
+    run_ids: list[str] = field(default_factory=list)
+
+    @property
+    def _access(self) -> Access:
+        return self.access.of_load(len(self.run_ids))
 
     def run(self) -> tuple[RunRecord, RunRecord | None]:
         """Calibrate, predict and measure; return the two records."""
@@ -216,12 +259,13 @@ class Proof:
             with self._timed("measure"), self._service() as urls:
                 result = drive(
                     self.scenario, workload, urls, self.folder / "load", phase="measuring",
-                    limits=self.limits, display=self.display,
+                    limits=self.limits, display=self.display, access=self._access,
                 )  # fmt: skip
         except KeyboardInterrupt:  # before the load began: the prediction is done
             self.interrupted = True
             return predicted, None
-        self.interrupted = result.interrupted
+        self.interrupted = was_interrupted(result)
+        self.run_ids.append(str(result.audit["run_id"]))
         measured = keep(
             self.scenario, workload, result, self.folder / "measured", clean=not self.hosts
         )
@@ -286,10 +330,13 @@ class Proof:
         with self._timed("calibrate"), self._service() as urls:
             result: LoadResult = drive(
                 self.scenario, workload, urls, self.folder / "calibration", phase="calibrating",
-                limits=self.limits, display=self.display,
+                limits=self.limits, display=self.display, access=self._access,
             )  # fmt: skip
-        if result.interrupted:
+        self.run_ids.append(str(result.audit["run_id"]))
+        if was_interrupted(result):
             raise KeyboardInterrupt
+        if result.interrupted:
+            raise InvalidRun(f"the calibration {result.audit['ended_early']}")
         try:
             self.calibration = calibrate(self.scenario, result)
         except NotCalibrated as error:
@@ -309,8 +356,9 @@ class Proof:
         with self._timed("calibrate"):
             taught = teach(
                 self.scenario, workload, self.hosts, self.folder / "calibration", bounds=bounds,
-                limits=self.limits, display=self.display,
+                limits=self.limits, display=self.display, access=self._access,
             )  # fmt: skip
+        self.run_ids.append(str(taught.result.audit["run_id"]))
         self.taught_at = monotonic()
         if not _is_clean(taught.result):
             self.taught, self.is_cold = taught, True

@@ -81,13 +81,18 @@ def run_facts(
     *,
     asked: Mapping[str, Any],
     notes: Sequence[str] = (),
+    run_ids: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return what run.json holds: what was asked, host, versions, wall times, and notes."""
+    """Return what run.json holds: what was asked, host, versions, wall times, and notes.
+
+    run_ids: of its loads; with them the ids of all that a load wrote begin.
+    """
     return {
         "schema": "edgeproof/run",
         "schema_version": 1,
         "command": command,
         "asked": dict(asked),
+        **({"run_ids": list(run_ids)} if run_ids else {}),
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "host": description(),
         "versions": {
@@ -110,8 +115,13 @@ def shown_facts(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     times = ", ".join(f"{name} {value:.1f} s" for name, value in facts["wall_seconds"].items())
     return [
         *rows,
+        *([(_run_title(ids), ", ".join(ids))] if (ids := facts.get("run_ids")) else []),
         ("Ended", str(facts["ended"])),
         ("Host", f"{host['system']}, {host['machine']}, {host['processors']} processors"),
         ("Versions", ", ".join(f"{name} {value}" for name, value in versions.items())),
         ("Wall times", times),
     ]
+
+
+def _run_title(run_ids: Sequence[str]) -> str:
+    return "Run id" if len(run_ids) == 1 else "Run ids"

@@ -53,6 +53,16 @@ def failures_table(predicted: RunRecord | None, measured: RunRecord | None) -> T
     return table
 
 
+def examples(predicted: RunRecord | None, measured: RunRecord | None) -> list[str]:
+    """Return a line for each reason of which one request was kept: endpoint, reason, request."""
+    return [
+        f"{failure.endpoint}, {reason(record, failure)}: {failure.example.line}"
+        for _, record in sides(predicted, measured)
+        for failure in record.failures
+        if failure.example is not None
+    ]
+
+
 def reason(record: RunRecord, failure: Failure) -> str:
     """Return why the requests of *failure* failed, in words."""
     return failure.text(parse_duration(record.scenario["timeout"]))
@@ -99,6 +109,7 @@ def data(predicted: RunRecord | None, measured: RunRecord | None) -> dict[str, A
             "count": failure.count,
             "in_warm_up": failure.in_warm_up,
             "first_seconds": failure.first,
+            "example": None if failure.example is None else failure.example.to_json(),
         }
         for side, record in sides(predicted, measured)
         for failure in record.failures

@@ -17,6 +17,7 @@ from reports import failures, style, tables, text_figure, words
 from reports.capacity_words import points_table
 from reports.compared import Compared
 from reports.figures import Drawn
+from reports.latencies import latencies_table
 from reports.report import Report
 
 _ENVIRONMENT = Environment(
@@ -55,6 +56,8 @@ def html(report: Report, figures: Sequence[Drawn], svgs: Mapping[str, bytes]) ->
         columns=tables.kpi_table(report.rows)[0] if report.rows else (),
         figures=drawn,
         failures=failures.failures_table(report.predicted, report.measured),
+        examples=failures.examples(report.predicted, report.measured),
+        latencies=latencies_table(report.predicted, report.measured),
         answered=failures.lines(report.predicted, report.measured),
         reads=_reads(report),
         reads_header=tables.reads_table(report.predicted, report.measured)[0],
@@ -127,15 +130,21 @@ def markdown(report: Report, figures: Sequence[Drawn]) -> str:
             "".join(f"- **{say(each.figure.heading)}:** {say(each.finding)}\n" for each in figures)
         )
     of_one = " (one run)" if report.shows_one_run else ""
+    both = (report.predicted, report.measured)
+    has_sides = len(failures.sides(*both)) > 1
     sections = (
         ("Rates tried", _rates(report), 0),
-        ("Failed requests", failures.failures_table(report.predicted, report.measured), 1),
+        ("Latency by endpoint", latencies_table(*both), 1 + has_sides),
+        ("Failed requests", failures.failures_table(*both), 1),
         (f"Cache reads{of_one}", tables.reads_table(report.predicted, report.measured), 2),
         ("Load generator", tables.audit_table(report.measured), 3),
     )
     for title, table, left in sections:
         if len(table) > 1:
             parts += [f"## {title}\n", tables.markdown(table, left=left)]
+        if title == "Failed requests" and (kept := failures.examples(*both)):
+            parts.append("One request of each:\n")
+            parts.append("".join(f"- {say(line)}\n" for line in kept))
     if report.facts:
         parts.append("## Facts\n")
         parts.append(tables.markdown([("what", "value"), *report.facts]))

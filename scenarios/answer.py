@@ -8,9 +8,10 @@ from typing import Any
 
 import brotli
 import geventhttpclient.client
-from geventhttpclient.response import HTTPSocketPoolResponse
+from geventhttpclient.response import HTTPParseError, HTTPSocketPoolResponse
 from locust.contrib.fasthttp import FastResponse
 
+from scenarios.diagnosis import SpeaksHttp2
 from scenarios.hosts import MAX_ANSWER_BYTES
 
 MAX_HEAD_BYTES = 256_000
@@ -34,7 +35,17 @@ class _BoundedHead(HTTPSocketPoolResponse):
             self._fed += len(data)
             if self._fed > MAX_HEAD_BYTES:
                 raise AnswerTooLarge(f"the head has more than {MAX_HEAD_BYTES} bytes")
-        super().feed(data)
+        try:
+            super().feed(data)
+        except HTTPParseError:
+            if _is_settings_frame(data):
+                raise SpeaksHttp2("a frame of HTTP/2") from None
+            raise
+
+
+def _is_settings_frame(data: str | bytes) -> bool:
+    """Return whether *data* begins as every connection of HTTP/2 does (RFC 9113, 3.4 and 6.5)."""
+    return isinstance(data, bytes) and data[3:5] == b"\4\0" and data[5:9] == bytes(4)
 
 
 # The client makes its responses of this name; it has no option for another class.

@@ -55,6 +55,7 @@ def audit_of(workload: Workload, result: LoadResult, *, warm_up: float) -> Audit
             delay_error=delay_error,
             at_fault=0 if result.interrupted else int(np.isin(rows.kind, _OWN).sum()),
             interrupted=result.interrupted,
+            ended_early=facts.get("ended_early", ""),
         ),
     )
 
@@ -77,10 +78,13 @@ def invalid_reasons(
     delay_error: float | None = None,
     at_fault: int = 0,
     interrupted: bool = False,
+    ended_early: str = "",
 ) -> tuple[str, ...]:
     """Return why a run proves nothing, in words and figures; empty if it can be trusted."""
     reasons = []
-    if interrupted:
+    if ended_early:
+        reasons.append(ended_early)
+    elif interrupted:
         reasons.append(f"interrupted after {sent:,} of {planned:,} requests")
     if dropped > MAX_DROPPED * planned:
         reasons.append(

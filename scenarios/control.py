@@ -19,6 +19,7 @@ from core.wire import RUN_PATH, STATS_PATH, TOKEN_VARIABLE
 from scenarios.diagnosis import kind_of
 from scenarios.hosts import MAX_ANSWER_BYTES
 from scenarios.result import Snapshot
+from scenarios.transport import Transport
 
 MOST_AHEAD = 600.0
 """Seconds that a load waits for the start which a service names."""
@@ -40,17 +41,35 @@ class CleanStart:
 class ServiceControl:
     """One host's control interface, over a connection of its own."""
 
-    def __init__(self, url: str, *, token: str | None, timeout: float = 5.0) -> None:
-        parts = urlsplit(url)
-        kind = (
-            http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        )
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None,
+        timeout: float = 5.0,
+        transport: Transport | None = None,
+        user_agent: str = "edgeproof",
+    ) -> None:
+        parts, transport = urlsplit(url), transport or Transport()
+        host, port = parts.hostname or "", parts.port
         self.url = url
         self._prefix = parts.path.rstrip("/")
         self._token = token
         self._timeout = timeout
         self._fault = ""
-        self._connection = kind(parts.hostname or "", parts.port, timeout=timeout)
+        self._user_agent = user_agent
+        connection: Any
+        if parts.scheme == "https":
+            context = transport.context()
+            connection = http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
+        else:
+            connection = http.client.HTTPConnection(host, port, timeout=timeout)
+
+        def connect(place: tuple[str, int], *options: Any) -> socket.socket:
+            return socket.create_connection((transport.address(*place), place[1]), *options)
+
+        connection._create_connection = connect  # its name stands in Host and in the certificate
+        self._connection: http.client.HTTPConnection = connection
 
     def start_run(self, run_id: str, starts_at_ms: int | None) -> CleanStart | str:
         """Ask for a clean start; return it, or why the host does not offer one.
@@ -96,7 +115,7 @@ class ServiceControl:
         self._connection.close()
 
     def _ask(self, method: str, path: str, body: str | None) -> tuple[int, Any] | None:
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": "application/json", "User-Agent": self._user_agent}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
         if body is not None:

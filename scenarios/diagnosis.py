@@ -33,8 +33,25 @@ _KINDS: dict[int | None, Kind] = {
     errno.ENOMEM: Kind.EXHAUSTED,
 }
 
+_ALERTS = {
+    "TLSV1_ALERT_NO_APPLICATION_PROTOCOL": Kind.HTTP2,
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": Kind.CLIENT_CERTIFICATE,
+    "TLSV1_ALERT_UNKNOWN_CA": Kind.CLIENT_CERTIFICATE,
+    "TLSV1_ALERT_ACCESS_DENIED": Kind.CLIENT_CERTIFICATE,
+    "SSLV3_ALERT_BAD_CERTIFICATE": Kind.CLIENT_CERTIFICATE,
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": Kind.CLIENT_CERTIFICATE,
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": Kind.CLIENT_CERTIFICATE,
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": Kind.CLIENT_CERTIFICATE,
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": Kind.CLIENT_CERTIFICATE,
+}
+"""What a host says of the handshake; of certificates it knows the client's only."""
+
 _ENDS = ("connection closed", "EOF", "Incomplete response")
 """The parser's words for a stream that ends within the head or the body."""
+
+
+class SpeaksHttp2(HTTPParseError):
+    """An answer to HTTP/1.1 in frames of HTTP/2."""
 
 
 def kind_of(error: BaseException, *, has_begun: bool) -> Kind:
@@ -44,6 +61,11 @@ def kind_of(error: BaseException, *, has_begun: bool) -> Kind:
         if kind is not None:
             return kind
     return Kind.CONNECTION
+
+
+def innermost(error: BaseException) -> BaseException:
+    """Return what *error* wraps, or itself."""
+    return next(_chain(error))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -65,12 +87,17 @@ def _kind(error: BaseException, *, has_begun: bool) -> Kind | None:
     if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
         return Kind.TRUNCATED if has_begun else Kind.CLOSED
     if isinstance(error, ssl.SSLError):
-        return Kind.TLS
+        text = str(error).upper().replace(" ", "_")  # not every alert has a constant
+        return next((kind for alert, kind in _ALERTS.items() if alert in text), Kind.TLS)
     if isinstance(error, socket.gaierror):
         return Kind.NAME
     if isinstance(error, http.client.RemoteDisconnected):  # a reset and a bad status line, too
         return Kind.CLOSED
+    if isinstance(error, SpeaksHttp2):
+        return Kind.HTTP2
     if isinstance(error, HTTPConnectionClosed):
+        if isinstance(error.__context__, ssl.SSLError):
+            return _kind(error.__context__, has_begun=has_begun)
         if isinstance(error.__context__, ConnectionResetError):
             return Kind.RESET
         return Kind.TRUNCATED if has_begun else Kind.CLOSED

@@ -10,18 +10,21 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import IO, Any
 
 from core.child import parent_mark
-from core.errors import EdgeproofError
+from core.errors import EdgeproofError, InputError
 from core.wire import TOKEN_VARIABLE
 from scenarios.console import LOG_FILE
 from scenarios.hosts import check_reachable
 from scenarios.plan import LoadPlan
 from scenarios.recorder import Recorder
+from scenarios.rendering import secret_names
 from scenarios.result import AUDIT_FILE, LoadResult
+from scenarios.tokens import Tokens
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 _ROOT = LOCUSTFILE.parents[1]
@@ -32,6 +35,7 @@ _KEPT = (
     TOKEN_VARIABLE,
 )  # fmt: skip
 _EXPECTED_CODES = (0, 3)
+_REFUSED = 2
 
 Progress = Callable[[Mapping[str, Any]], None]
 
@@ -46,15 +50,21 @@ def run_load(
     *,
     on_progress: Progress | None = None,
     stop: threading.Event | None = None,
+    tokens: Tokens | None = None,
 ) -> LoadResult:
     """Carry out *plan* in a Locust process of its own; its files and log go into *folder*.
 
     *on_progress* is given {"t", "planned", "sent", "done", "answered", "failed", "dropped",
     "p50", "p95", "phase"} about once a second. Setting *stop*, or Ctrl-C, ends the load: the result
     then holds what was done and is marked interrupted. Raise HostUnreachable before anything
-    starts, GeneratorDied if Locust fails. No process is left behind.
+    starts, InputError where a request sent ahead shows that all would fail, GeneratorDied if
+    Locust fails. No process is left behind. tokens: of variables that headers name, instead of
+    those of the environment; they are fetched again when they are refused or due.
     """
-    check_reachable(plan.hosts)
+    check_reachable(plan.hosts, plan.transport)
+    tokens = tokens or Tokens({})
+    names, known = secret_names(plan.scenario), {**os.environ, **tokens.values}
+    secrets = {name: known[name] for name in names if name in known}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / AUDIT_FILE).unlink(missing_ok=True)
     plan.write(folder)
@@ -63,15 +73,15 @@ def run_load(
         process = subprocess.Popen(
             command(folder),
             cwd=folder,  # no locust.conf and no pyproject.toml of somebody else
-            env=_environment(folder),
-            stdin=subprocess.DEVNULL,
+            env=_environment(folder, secrets),
+            stdin=subprocess.PIPE if tokens else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=output,
             start_new_session=True,  # Ctrl-C reaches this process only, which then ends that one
         )
     was_stopped = False
     try:
-        was_stopped = _follow(process, on_progress, stop)
+        was_stopped = _follow(process, on_progress, stop, tokens)
     except BaseException:
         process.terminate()
         raise
@@ -79,6 +89,8 @@ def run_load(
         _end(process)
     if was_stopped and not (folder / AUDIT_FILE).exists():
         return nothing_done(plan)
+    if process.returncode == _REFUSED and (told := _told(log)):
+        raise InputError(told)
     if process.returncode not in _EXPECTED_CODES or not (folder / AUDIT_FILE).exists():
         raise GeneratorDied(
             f"Locust ended with code {process.returncode}: {_last_line(log)} (all of it in {log})"
@@ -94,11 +106,12 @@ def command(folder: Path) -> list[str]:
     ]
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def _environment(folder: Path, secrets: Mapping[str, str]) -> dict[str, str]:
     """Return what Locust needs: no option of Locust's, no proxy, no home with a locust.conf."""
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     path = [str(_ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     return {
+        **secrets,
         **kept,
         "HOME": str(folder.resolve()),
         "PYTHONPATH": os.pathsep.join(path),
@@ -108,9 +121,27 @@ def _environment(folder: Path) -> dict[str, str]:
 
 
 def _follow(
-    process: subprocess.Popen[bytes], on_progress: Progress | None, stop: threading.Event | None
+    process: subprocess.Popen[bytes],
+    on_progress: Progress | None,
+    stop: threading.Event | None,
+    tokens: Tokens,
 ) -> bool:
-    """Relay progress until *process* closes its stdout; pass a stop on to it, and return if so."""
+    """Relay progress until *process* closes its stdout; pass a stop on to it, and return if so.
+
+    New tokens go to its standard input.
+    """
+
+    def say(**said: Any) -> None:
+        if process.stdin is not None:
+            with suppress(OSError, ValueError):  # it has just ended
+                process.stdin.write(json.dumps(said).encode() + b"\n")
+                process.stdin.flush()
+
+    def renew(*, is_asked: bool) -> None:
+        tokens.renew(
+            lambda values: say(secrets=values), lambda fault: say(fault=fault), is_asked=is_asked
+        )
+
     pipe = process.stdout
     if pipe is None:
         raise ValueError("the process has no pipe")
@@ -122,6 +153,7 @@ def _follow(
             try:
                 if stop is not None and stop.is_set() and deadline is None:
                     raise KeyboardInterrupt
+                renew(is_asked=False)
                 if not selector.select(_TICK_SECONDS):
                     continue
                 data = os.read(pipe.fileno(), 65_536)
@@ -129,7 +161,11 @@ def _follow(
                     break
                 *lines, pending = (pending + data).split(b"\n")
                 for line in lines:
-                    _relay(line, on_progress)
+                    said = _said(line)
+                    if said.get("renew"):
+                        renew(is_asked=True)
+                    elif said and on_progress is not None:
+                        on_progress(said)
             except KeyboardInterrupt:
                 if deadline is not None:
                     process.kill()  # asked twice: do not wait for it
@@ -162,14 +198,12 @@ def nothing_done(plan: LoadPlan) -> LoadResult:
     )
 
 
-def _relay(line: bytes, on_progress: Progress | None) -> None:
-    if on_progress is None or not line.startswith(b"{"):
-        return
+def _said(line: bytes) -> dict[str, Any]:
     try:
-        progress = json.loads(line)
+        found = json.loads(line) if line.startswith(b"{") else {}
     except ValueError:
-        return
-    on_progress(progress)
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -181,8 +215,17 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.kill()
         process.wait()
     finally:
-        if pipe is not None:
-            pipe.close()
+        for each in (pipe, process.stdin):
+            if each is not None:
+                with suppress(OSError):
+                    each.close()
+
+
+def _told(log: Path) -> str:
+    """Return what the load itself said was wrong, "" if it said nothing."""
+    lines = log.read_text(errors="replace").splitlines()
+    told = [line for line in lines if line.startswith("edgeproof: ")]
+    return told[-1].removeprefix("edgeproof: ") if told else ""
 
 
 def _last_line(log: Path) -> str:

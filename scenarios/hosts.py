@@ -13,6 +13,7 @@ from core.errors import EdgeproofError, InputError
 from core.scenario.addresses import is_loopback
 from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
+from scenarios.transport import Transport
 
 ALLOWED_HOSTS = "EDGEPROOF_ALLOWED_HOSTS"
 """Environment variable: host names that may be loaded, separated by commas."""
@@ -35,19 +36,36 @@ def named_hosts(options: Iterable[str] = ()) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip().lower() for name in names if name.strip()))
 
 
-def checked_hosts(urls: Iterable[str], *, allowed: Collection[str] = ()) -> tuple[str, ...]:
+def checked_hosts(
+    urls: Iterable[str], *, allowed: Collection[str] = (), transport: Transport | None = None
+) -> tuple[str, ...]:
     """Return *urls* without a closing slash, if every one of them may be loaded.
 
     Raise InputError for a URL that is none, holds credentials, a query or a fragment, or names a
-    host that is neither this machine nor in *allowed*.
+    host that is neither this machine nor in *allowed*. Where *transport* has an address for it,
+    that is where the load goes, and it decides.
     """
-    checked = tuple(_checked(url.strip(), allowed) for url in urls)
+    transport = transport or Transport()
+    checked = tuple(_checked(url.strip(), allowed, transport) for url in urls)
+    places = {_place(url) for url in checked}
+    for host, port in transport.resolve:
+        if (host, port) not in places:
+            asked = ", ".join(f"{name}:{at}" for name, at in sorted(places))
+            raise InputError(
+                f"--resolve {host}:{port}: no --host asks for it, but for {asked}; correct it or "
+                "leave it out"
+            )
     if not checked:
         raise InputError("no host is given; name one with --host http://127.0.0.1:8787")
     return checked
 
 
-def _checked(url: str, allowed: Collection[str]) -> str:
+def _place(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _checked(url: str, allowed: Collection[str], transport: Transport) -> str:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -59,7 +77,13 @@ def _checked(url: str, allowed: Collection[str]) -> str:
         raise InputError(f"--host {host}: the URL holds credentials; leave them out")
     if parts.query or parts.fragment or "?" in url or "#" in url:
         raise InputError(f"--host {url}: a query or fragment; give the address of the service only")
-    if not is_loopback(host) and host not in {name.lower() for name in allowed}:
+    address = transport.address(*_place(url))
+    if not is_loopback(address) and not {host, address} & {name.lower() for name in allowed}:
+        if address != host:
+            raise InputError(
+                f"--host {url}: --resolve leads to {address}, which is not this machine; load only "
+                f"what you may, and say so with --i-am-allowed-to-load {host}"
+            )
         raise InputError(
             f"--host {url}: {host} is not this machine; load only what you may, and say so with "
             f"--i-am-allowed-to-load {host}"
@@ -98,13 +122,13 @@ def check_bounds(
         )
 
 
-def check_reachable(urls: Iterable[str]) -> None:
+def check_reachable(urls: Iterable[str], transport: Transport | None = None) -> None:
     """Open and close a TCP connection to each of *urls*; HostUnreachable names a dead one."""
     for url in urls:
-        parts = urlsplit(url)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
+        host, port = _place(url)
+        address = (transport or Transport()).address(host, port)
         try:
-            socket.create_connection((parts.hostname or "", port), timeout=_CONNECT_SECONDS).close()
+            socket.create_connection((address, port), timeout=_CONNECT_SECONDS).close()
         except OSError as error:
             reason = error.strerror or str(error) or type(error).__name__
             raise HostUnreachable(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.endpoints import CDP
-from core.metrics.failures import CAUSES, Cause, Failure, counted
+from core.metrics.failures import CAUSES, Cause, Example, Failure, counted
 from core.metrics.histogram import LatencyHistogram
 from core.metrics.part import PartOfRun
 from core.metrics.record import (
@@ -229,13 +230,21 @@ def failures(
     kinds, dropped = rows.kind[is_failed], rows.dropped
     statuses = np.where(kinds == Kind.STATUS, rows.status[is_failed], 0)
     of_dropped = np.full(dropped.size, CAUSES.index(Cause.DROPPED), dtype=np.uint8)
-    return counted(
+    found = counted(
         endpoint=np.concatenate((rows.endpoint[is_failed], workload.endpoint[dropped])),
         cause=np.concatenate((codes[kinds], of_dropped)),
         status=np.concatenate((statuses, np.zeros(dropped.size))).astype(np.uint16),
         intended=np.concatenate((rows.intended_ns[is_failed], workload.intended_ns[dropped])) / 1e9,
         after=after,
         endpoints=endpoints,
+    )
+    examples = {
+        (each["endpoint"], each["cause"], each["of_status"]): Example(**each["example"])
+        for each in result.audit.get("examples", ())
+    }
+    return tuple(
+        replace(each, example=examples.get((each.endpoint, each.cause.value, each.status)))
+        for each in found
     )
 
 
@@ -292,4 +301,6 @@ def reason_lines(failures: Sequence[Failure], *, timeout: float) -> list[str]:
         first = "" if failure.first is None else f"{failure.first:.2f} s"
         counts = f"{failure.count:>10,}{failure.in_warm_up:>8,}"
         lines.append(f"{failure.endpoint:<14}{counts}{first:>10}  {failure.text(timeout)}")
+        if failure.example is not None:
+            lines.append(f"{'':<14}e.g. {failure.example.line}")
     return lines

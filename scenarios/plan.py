@@ -19,6 +19,7 @@ from core.texts import read_json
 from scenarios.hosts import MAX_DURATION, MAX_RATE, check_bounds, checked_hosts, peak_rate
 from scenarios.rendering import compiled
 from scenarios.routing import Routing
+from scenarios.transport import Transport
 
 PLAN_VERSION = 1
 PLAN_FILE = "plan.json"
@@ -36,7 +37,9 @@ class LoadPlan:
     run_id: prefix of event and conversion ids, outside the compared hash. pool_size: connections.
     timeout: seconds from the intended start after which a request has failed. lag_limit: seconds
     of p99 lag that make the run INVALID. replication: which replication the workload is.
-    allowed_hosts: names that may be loaded besides this machine. machine: facts of the host.
+    allowed_hosts: names that may be loaded besides this machine. preflight: one request an endpoint
+    is sent ahead. keep_going: a load whose requests all fail goes on. renews: whoever started the
+    load fetches tokens again when it is asked. machine: facts of the host.
     """
 
     scenario: Scenario
@@ -48,6 +51,10 @@ class LoadPlan:
     lag_limit: float
     replication: int = 0
     allowed_hosts: tuple[str, ...] = ()
+    transport: Transport = field(default_factory=Transport)
+    preflight: bool = False
+    keep_going: bool = True
+    renews: bool = False
     machine: Mapping[str, str | int] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
@@ -75,6 +82,10 @@ class LoadPlan:
             "lag_limit": self.lag_limit,
             "replication": self.replication,
             "allowed_hosts": list(self.allowed_hosts),
+            "transport": self.transport.to_json(),
+            "preflight": self.preflight,
+            "keep_going": self.keep_going,
+            "renews": self.renews,
             "machine": dict(self.machine),
         }
         (folder / PLAN_FILE).write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
@@ -98,18 +109,23 @@ class LoadPlan:
                 )
             if workload.identity() != told["identity"]:
                 raise ValueError("the rows are not those of the plan")
+            transport = Transport.from_json(data["transport"])
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}: not a load plan ({error}); write it anew") from None
         return cls(
             scenario=parse_scenario(data["scenario"], source=str(path)),
             workload=workload,
-            hosts=checked_hosts(data["hosts"], allowed=data["allowed_hosts"]),
+            hosts=checked_hosts(data["hosts"], allowed=data["allowed_hosts"], transport=transport),
             run_id=data["run_id"],
             pool_size=data["pool_size"],
             timeout=data["timeout"],
             lag_limit=data["lag_limit"],
             replication=data["replication"],
             allowed_hosts=tuple(data["allowed_hosts"]),
+            transport=transport,
+            preflight=data["preflight"],
+            keep_going=data["keep_going"],
+            renews=data["renews"],
             machine=data["machine"],
         )
 
@@ -121,6 +137,10 @@ def make_plan(
     *,
     run_id: str,
     allowed_hosts: Collection[str] = (),
+    transport: Transport | None = None,
+    preflight: bool = False,
+    keep_going: bool = True,
+    renews: bool = False,
     pool_size: int | None = None,
     replication: int = 0,
     max_rate: float = MAX_RATE,
@@ -136,7 +156,8 @@ def make_plan(
     if pool_size is not None and not 1 <= pool_size <= 10_000:
         raise InputError(f"a pool of {pool_size} connections; use 1 to 10000")
     check_bounds(scenario, workload, max_rate=max_rate, max_duration=max_duration)
-    urls = checked_hosts(hosts, allowed=allowed_hosts)
+    transport = transport or Transport()
+    urls = checked_hosts(hosts, allowed=allowed_hosts, transport=transport)
     Routing.of(scenario.topology, urls)
     compiled(scenario)
     return LoadPlan(
@@ -149,6 +170,10 @@ def make_plan(
         lag_limit=lag_limit(scenario),
         replication=replication,
         allowed_hosts=tuple(allowed_hosts),
+        transport=transport,
+        preflight=preflight,
+        keep_going=keep_going,
+        renews=renews,
         machine=description(),
     )
 

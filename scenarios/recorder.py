@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.scenario.scenario import Scenario
+from core.scenario.statuses import expected_statuses
+from core.wire import L1_HIT, L2_HIT, NEGATIVE, READ_OUTCOMES
 from scenarios.cache_status import Remark, tell, without_keys
 from scenarios.cdn_headers import cdn_outcome
 from scenarios.header_notes import HeaderCount
@@ -23,6 +25,7 @@ from scenarios.server_timing import parse_server_timing
 
 RECENT = 2000
 _CACHE_BOUND = 4096
+_HITS = (("l1", L1_HIT), ("l2", L2_HIT))
 _WITHOUT_BODY = (204, 205, 304)
 
 
@@ -32,7 +35,8 @@ class Recorder:
     def __init__(self, scenario: Scenario) -> None:
         table = scenario.endpoints
         targets = [scenario.targets.of(name) for name in table.names]
-        self._expected = [frozenset(target.status) for target in targets]
+        self._expected = [expected_statuses(target.status) for target in targets]
+        self._has_body = [target.method != "HEAD" for target in targets]
         self._names = [table.read_names[name] for name in table.names]
         self._primary = [endpoint.primary_read for endpoint in table]
         self._width = table.read_width
@@ -132,7 +136,8 @@ class Recorder:
         if status not in self._expected[endpoint]:
             kind = Kind.STATUS
         else:
-            kind = judged_body(status, content_type, body)
+            has_body = self._has_body[endpoint]
+            kind = judged_body(status, content_type, body) if has_body else Kind.ANSWERED
         if kind is not Kind.ANSWERED:
             self.fail(position, kind)
             return kind
@@ -176,6 +181,18 @@ class Recorder:
             ordered[max(0, math.ceil(q * len(ordered)) - 1)] if ordered else math.inf for q in qs
         ]
         return [value if math.isfinite(value) else None for value in values]
+
+    def recent_hits(self) -> dict[str, float]:
+        """Return the shares of L1 and of L2 in the cache reads of the last RECENT requests.
+
+        Empty where the service tells of none.
+        """
+        reads = np.array(self._reads[-RECENT * self._width :], dtype=np.uint8)
+        outcomes = np.bincount(reads & (NEGATIVE - 1), minlength=len(READ_OUTCOMES))
+        total = int(outcomes[1:].sum())
+        if not total:
+            return {}
+        return {name: float(outcomes[code] / total) for name, code in _HITS}
 
     def rows(self, dropped: Iterable[int]) -> Rows:
         """Return what was written down so far, with the indices of the arrivals never sent."""

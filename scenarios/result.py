@@ -47,6 +47,8 @@ class Kind(IntEnum):
     EXHAUSTED = 18
     UNSENDABLE = 19
     TOO_LARGE = 20
+    CLIENT_CERTIFICATE = 21
+    HTTP2 = 22
 
     @property
     def cause(self) -> Cause:

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import gc
 import math
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from importlib.metadata import version
 from time import perf_counter
 from typing import Any
 
 import gevent
+import numpy as np
 from gevent.event import Event
+from numpy.typing import NDArray
 
 from core.errors import EdgeproofError
+from core.secrets import Blotter
 from scenarios.arrivals import Arrivals
 from scenarios.control import ServiceControl
+from scenarios.examples import Examples
+from scenarios.pace import Pace
 from scenarios.plan import LoadPlan
 from scenarios.recorder import Recorder
-from scenarios.rendering import Renderer
-from scenarios.result import LoadResult
+from scenarios.rendering import Renderer, Request, secret_names
+from scenarios.result import Kind, LoadResult
 from scenarios.routing import Routing
 from scenarios.watch import ServiceWatch, SpeedProbe, until
 
@@ -27,7 +35,18 @@ PREPARE_SECONDS = 120.0
 LEAD_SECONDS = 0.05
 QUEUE_SECONDS = 10.0
 GRACE_SECONDS = 2.0
+HOPELESS_SECONDS = 5.0
+HOPELESS_REQUESTS = 10
+"""A load of which all requests failed for so long, and at least so many, is ended."""
+
+_LOOK_SECONDS = 0.1
 _PROGRESS_SECONDS = 1.0
+_SHOWN_REASONS = 3
+
+
+def user_agent(run_id: str) -> str:
+    """Return what requests call their sender: whoever reads a service's log finds the run by it."""
+    return f"edgeproof/{version('edgeproof')} (run={run_id})"
 
 
 class PoolIncomplete(EdgeproofError):
@@ -42,19 +61,21 @@ class LoadRun:
 
     def __init__(self, plan: LoadPlan, *, token: str | None, watches: bool = True) -> None:
         self.plan = plan
-        self._token = token
         self._routing = Routing.of(plan.scenario.topology, plan.hosts)
         self.arrivals = Arrivals(plan.workload.intended_ns)
         self.recorder = Recorder(plan.scenario)
         self.endpoints = plan.scenario.endpoints.names
-        self.renderer = Renderer(
-            plan.scenario,
-            plan.workload,
-            self._routing,
-            run_id=plan.run_id,
-            replication=plan.replication,
-        )
-        self.watches = [ServiceWatch(url, token=token) for url in plan.hosts] if watches else []
+        self.renderer = self.renderer_of(plan.run_id)
+        known = [os.environ.get(name, "") for name in secret_names(plan.scenario)]
+        self._blotter = Blotter([*known, token or ""])
+        self.examples = Examples(self.endpoints, self._blotter, timeout=plan.timeout)
+        self.on_unauthorised: Callable[[], None] = lambda: None
+        self.ended_early = ""
+        self._reach: Any = {"token": token, "transport": plan.transport}
+        self._reach["user_agent"] = self.user_agent = user_agent(plan.run_id)
+        watched = plan.hosts if watches else ()
+        self.watches = [ServiceWatch(url, **self._reach) for url in watched]
+        self._pace = Pace(self.arrivals, self.recorder, plan.workload)
         self.phase = "starting"
         self._interrupted_at = math.inf
         self.finished = Event()
@@ -64,6 +85,22 @@ class LoadRun:
         self._cpu = self._wall = 0.0
         self._clean_start = "not asked for"
         self._notes: list[str] = []
+        self.renewed = 0
+
+    def renderer_of(self, run_id: str) -> Renderer:
+        """Return what writes the plan's requests, with events of *run_id*."""
+        return Renderer(
+            self.plan.scenario,
+            self.plan.workload,
+            self._routing,
+            run_id=run_id,
+            replication=self.plan.replication,
+            secrets=os.environ,
+        )
+
+    def hosts_of(self, isolates: NDArray[np.uint16]) -> NDArray[np.int64]:
+        """Return the position of the host that requests of each of *isolates* go to."""
+        return self._routing.host[isolates]
 
     def await_pool(self, users: Callable[[], int]) -> None:
         """Return when *users()* users wait for an arrival; PoolIncomplete if they do not come."""
@@ -81,7 +118,7 @@ class LoadRun:
         begins, starts_at_ms = math.nan, None
         refusals = []
         for url in self.plan.hosts:
-            control = ServiceControl(url, token=self._token, timeout=PREPARE_SECONDS)
+            control = ServiceControl(url, timeout=PREPARE_SECONDS, **self._reach)
             try:
                 answer = control.start_run(self.plan.run_id, starts_at_ms)
             finally:
@@ -110,6 +147,8 @@ class LoadRun:
         self._start, warm_up = start, self.plan.scenario.warm_up
         greenlets = [gevent.spawn(watch.run, start, warm_up) for watch in self.watches]
         greenlets.append(gevent.spawn(self._probe.run))
+        if not self.plan.keep_going:
+            greenlets.append(gevent.spawn(self._mind_the_answers, start))
         self._walker = gevent.spawn(self.arrivals.walk, start)
         cpu, wall = time.process_time(), perf_counter()
         self.phase = "loading"
@@ -124,6 +163,24 @@ class LoadRun:
             gevent.killall(greenlets)
             self.phase = "done"
             self.finished.set()
+
+    def _mind_the_answers(self, start: float) -> None:
+        """End the load where every request of its first seconds failed."""
+        recorder = self.recorder
+        gevent.sleep(max(0.0, start + HOPELESS_SECONDS - perf_counter()))
+        needed = max(HOPELESS_REQUESTS, recorder.sent)
+        while recorder.done == recorder.failed:
+            if recorder.done >= needed:
+                seconds = perf_counter() - start
+                (first,) = self.examples.most_frequent(1)
+                self.ended_early = (
+                    f"ended after {seconds:.1f} s: all {recorder.done:,} requests that had an "
+                    f"outcome failed, most often {first['endpoint']}: {first['reason']}; mend "
+                    "that, or go on in spite of it with --keep-going"
+                )
+                self.interrupt()
+                return
+            gevent.sleep(_LOOK_SECONDS)
 
     def _settle(self) -> None:
         """Wait for the requests that are on their way, bounded."""
@@ -170,6 +227,8 @@ class LoadRun:
         if phase == "loading":
             phase = "warm-up" if seconds < self.plan.scenario.warm_up else "measuring"
         p50, p95 = self.recorder.recent((0.5, 0.95))
+        is_over = phase == "done"
+        sent_rate, planned_rate = (None, None) if is_over else self._pace.rates(seconds)
         return {
             "t": round(max(seconds, 0.0), 3) if math.isfinite(seconds) else 0.0,
             "planned": self.arrivals.planned,
@@ -181,7 +240,32 @@ class LoadRun:
             "p50": p50,
             "p95": p95,
             "phase": phase,
+            "in_flight": self.recorder.in_flight,
+            "rate": sent_rate,
+            "planned_rate": planned_rate,
+            "hits": self.recorder.recent_hits(),
+            "reasons": self.examples.most_frequent(_SHOWN_REASONS),
         }
+
+    def note_failure(self, request: Request, asked: Any) -> None:
+        """Keep what the answer to *request* was, and ask for a new token where this one is out."""
+        response, error = asked.response, asked.error
+        body = b"" if error is not None else response.content or b""
+        self.examples.note(request, asked.kind, response.status_code, body=body, error=error)
+        if asked.kind is Kind.STATUS and response.status_code == HTTPStatus.UNAUTHORIZED:
+            self.on_unauthorised()
+
+    def renew(self, secrets: Mapping[str, str]) -> None:
+        """Send further requests with *secrets*, which replace variables of the environment."""
+        for value in secrets.values():
+            self._blotter.add(value)
+        self.renderer.renew({**os.environ, **secrets})
+        self.renewed += 1
+
+    def note(self, text: str) -> None:
+        """Tell the report's reader *text*, once."""
+        if text not in self._notes:
+            self._notes.append(text)
 
     def report(self, tell: Callable[[dict[str, Any]], None]) -> None:
         """Give *tell* the progress once a second until the load is finished, and once after."""
@@ -191,7 +275,9 @@ class LoadRun:
 
     def result(self) -> LoadResult:
         """Return what has been recorded so far."""
-        notes = list(self._notes)
+        notes = [*self.plan.transport.notes, *self._notes]
+        if self.renewed:
+            notes.append(f"tokens were fetched again during the load: {self.renewed} times")
         if self._routing.note:
             notes.insert(0, self._routing.note)
         facts = {
@@ -205,6 +291,8 @@ class LoadRun:
             "clean_start": self._clean_start,
             "lag_limit": self.plan.lag_limit,
             "headers": self.recorder.headers.facts(),
+            "examples": self.examples.to_json(),
+            "ended_early": self.ended_early,
         }
         # What an interruption takes from its user has not failed, it is cut off.
         withdrawn = () if self.interrupted else self.arrivals.withdrawn

@@ -28,6 +28,9 @@ from scenarios.fleet import Master, Worker
 from scenarios.hosts import named_hosts
 from scenarios.measurement import measure, reason_lines, summary
 from scenarios.plan import LoadPlan, make_plan
+from scenarios.preflight import preflight
+from scenarios.rendering import compiled
+from scenarios.renewal import Asking, take_secrets
 from scenarios.run import LoadRun
 from scenarios.tally import Tally
 from scenarios.visitor import ConnectionPool, Visitor
@@ -101,7 +104,7 @@ class Session:
         if not hosts and not options.headless:
             hosts = ["http://127.0.0.1"]  # the web page will ask for it; the pool needs a size now
         try:
-            plan = self._plan(hosts)
+            plan = self._checked_plan(hosts)
         except EdgeproofError as error:
             sys.exit(_complain(error))
         if options.num_users is None:
@@ -129,6 +132,11 @@ class Session:
 
     def _hosts(self) -> list[str]:
         return [url for url in (self._environment.host or "").split(",") if url.strip()]
+
+    def _checked_plan(self, hosts: Sequence[str]) -> LoadPlan:
+        plan = self._plan(hosts)
+        compiled(plan.scenario, os.environ)  # every secret that its headers name is there
+        return plan
 
     def _plan(self, hosts: Sequence[str]) -> LoadPlan:
         options = self._options
@@ -158,7 +166,7 @@ class Session:
         self._environment.process_exit_code = None
         is_alone = isinstance(self._runner, LocalRunner)
         try:
-            plan = self._plan(self._hosts())
+            plan = self._checked_plan(self._hosts())
         except EdgeproofError as error:
             self._environment.process_exit_code = _complain(error)
             if self._worker is not None:
@@ -173,15 +181,18 @@ class Session:
             self._master.expect(run)
             return
         self._visitor.client_pool = ConnectionPool(
+            plan.transport,
             concurrency=MOST_CONNECTIONS,  # the users are the bound
             connection_timeout=plan.timeout,
             network_timeout=plan.timeout,
-            insecure=self._visitor.insecure,
         )
         self._visitor.load_run = run
         self._task = gevent.spawn(self._carry_out, run)
         if self._console is not None:
             gevent.spawn(run.report, self._console.tell)
+            if plan.renews:
+                run.on_unauthorised = Asking(self._console).ask
+                gevent.spawn(take_secrets, run)
 
     def _carry_out(self, run: LoadRun) -> None:
         try:
@@ -189,6 +200,8 @@ class Session:
             if self._worker is not None:
                 self._worker.carry_out(run)
             else:
+                if run.plan.preflight:
+                    preflight(run, self._visitor.client_pool)
                 run.load(run.prepare())
         except (EdgeproofError, gevent.Timeout) as error:
             self._environment.process_exit_code = _complain(error)
@@ -196,7 +209,7 @@ class Session:
                 self._worker.fail(str(error))
             self._run = None
             run.finished.set()
-        if not run.interrupted:
+        if not run.interrupted or run.ended_early:
             gevent.spawn(self._conclude_and_end)
 
     def _conclude_and_end(self) -> None:

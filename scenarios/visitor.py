@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from functools import partial
 from time import perf_counter
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import gevent
 from gevent.queue import SimpleQueue
@@ -19,29 +19,126 @@ from scenarios.answer import AnswerTooLarge, BoundedResponse
 from scenarios.arrivals import Arrival
 from scenarios.cdn_headers import cdn_header
 from scenarios.diagnosis import UNREADABLE, kind_of
+from scenarios.recorder import Recorder
+from scenarios.rendering import Request
 from scenarios.result import Kind
 from scenarios.run import LoadRun
+from scenarios.transport import Transport
 
 _GRACE_SECONDS = 0.01
 """Beyond the time limit: an answer of the last moment is judged by the clock, not by a timer."""
 
 
+_NO_RETRY = -1
+
+
 class ConnectionPool(HTTPClientPool):
     """One client per host with kept connections, shared by all users; it never sends twice."""
+
+    def __init__(self, transport: Transport, **options: Any) -> None:
+        super().__init__(**options)
+        self._transport = transport
+        self._context = transport.context()
 
     def get_client(self, url: Any) -> HTTPClient:
         """Return the client of *url*'s host."""
         client = super().get_client(url)
-        # geventhttpclient sends a GET anew size + 1 times when the host closes the connection:
-        # hidden load, and a failure that nobody would see.
         connections: Any = client._connection_pool
-        connections.size = -1
-        connections.after_connect = _send_at_once
+        if connections.size != _NO_RETRY:
+            # geventhttpclient sends a GET anew size + 1 times when the host closes the connection:
+            # hidden load, and a failure that nobody would see.
+            connections.size = _NO_RETRY
+            connections.after_connect = _send_at_once
+            # It has no option that verifies the host's name with a context of one's own.
+            connections.ssl_context = self._context
+            address = self._transport.address(client.host, client.port or 0)
+            connections._connection_host = address
         return client
 
 
 def _send_at_once(connection: socket.socket) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+class Asked(NamedTuple):
+    """What came of one request; response: None where none was made of what arrived."""
+
+    kind: Kind
+    latency: float
+    response: Any
+    error: BaseException | None
+
+
+def ask(
+    session: Any,
+    request: Request,
+    name: str,
+    recorder: Recorder,
+    position: int,
+    intended: float,
+    timeout: float,
+) -> Asked:
+    """Send *request*, write at *position* of *recorder* what came of it, and return that.
+
+    name: what Locust calls it. intended: when it should have been sent, on the scale of
+    perf_counter(); the answer counts within *timeout* seconds of it.
+    """
+    # The client's own limits are for each read: a body that trickles in would never end.
+    seconds = timeout + _GRACE_SECONDS - (perf_counter() - intended)
+    deadline = gevent.Timeout(max(0.001, seconds))
+    deadline.start()
+    try:
+        response: Any = session.request(
+            request.method,
+            request.url,
+            name=name,
+            data=request.body,
+            headers=request.headers,
+            catch_response=True,
+            allow_redirects=False,
+        )
+    except (*UNREADABLE, AnswerTooLarge, gevent.Timeout) as error:
+        too_large = isinstance(error, AnswerTooLarge)
+        kind = Kind.TOO_LARGE if too_large else kind_of(error, has_begun=False)
+        recorder.fail(position, kind)
+        return Asked(kind, perf_counter() - intended, None, error)
+    finally:
+        deadline.close()
+    latency = perf_counter() - intended
+    reading, failed = response.request_meta["exception"], None
+    if reading is not None:
+        failed = kind_of(reading, has_begun=response.status_code != 0)
+    elif response.status_code == 0:
+        failed = Kind.CONNECTION
+    elif latency > timeout:
+        failed = Kind.TIMEOUT
+    if failed is not None:
+        recorder.fail(position, failed)
+        return Asked(failed, latency, response, reading)
+    headers = response.headers
+    cache_status = _field(headers, "cache-status")
+    kind = recorder.answer(
+        position,
+        latency,
+        status=response.status_code,
+        content_type=_field(headers, "content-type"),
+        body=response.content,
+        cache_status=cache_status,
+        server_timing=_field(headers, "server-timing"),
+        cdn_header=None if cache_status else cdn_header(partial(_field, headers)),
+    )
+    return Asked(kind, latency, response, None)
+
+
+def prepare_session(session: Any, user_agent: str) -> None:
+    """Make *session* say who sends, and take every answer as it is."""
+    # Users stand for connections, not for people: what one answer sets the next must not send.
+    agent = session.client
+    agent.cookiejar = None
+    # What the scenario expects decides; a client that minds the status leaves bodies unread.
+    agent.valid_response_codes = range(1000)
+    agent.response_type = BoundedResponse
+    agent.default_headers["User-Agent"] = user_agent
 
 
 class Visitor(FastHttpUser):
@@ -52,17 +149,12 @@ class Visitor(FastHttpUser):
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        # Users stand for connections, not for people: what one answer sets the next must not send.
-        self.client.client.cookiejar = None
-        # What the scenario expects decides; a client that minds the status leaves bodies unread.
-        agent: Any = self.client.client
-        agent.valid_response_codes = range(1000)
-        agent.response_type = BoundedResponse
         self._inbox: SimpleQueue[Arrival] = SimpleQueue()
         self._due: Arrival | None = None
 
     def on_start(self) -> None:
-        """Send without a further turn of the event loop once an arrival is there."""
+        """Say who sends, and send without a further turn of the loop once an arrival is there."""
+        prepare_session(self.client, self.load_run.user_agent)
         taskset: Any = self._taskset_instance
         taskset._sleep = _sleep
 
@@ -80,63 +172,22 @@ class Visitor(FastHttpUser):
         run = self.load_run
         request = run.renderer.request(due.row)
         lag = perf_counter() - due.intended
-        position = run.recorder.send(due.row, request, lag)
-        # The client's own limits are for each read: a body that trickles in would never end.
-        deadline = gevent.Timeout(max(0.001, run.plan.timeout + _GRACE_SECONDS - lag))
-        deadline.start()
-        try:
-            answer = self.client.request(
-                request.method,
-                request.url,
-                name=run.endpoints[request.endpoint],
-                data=request.body,  # type: ignore[arg-type]  # bytes are taken too
-                headers=request.headers,
-                catch_response=True,
-                allow_redirects=False,
-            )
-        except (*UNREADABLE, AnswerTooLarge, gevent.Timeout) as error:
-            too_large = isinstance(error, AnswerTooLarge)
-            kind = Kind.TOO_LARGE if too_large else kind_of(error, has_begun=False)
-            run.recorder.fail(position, kind)
-            latency = perf_counter() - due.intended
-            self._report(request.method, request.endpoint, latency, self._reason(kind, 0))
+        recorder, timeout = run.recorder, run.plan.timeout
+        position = recorder.send(due.row, request, lag)
+        name = run.endpoints[request.endpoint]
+        found = ask(self.client, request, name, recorder, position, due.intended, timeout)
+        if found.response is None:
+            run.examples.note(request, found.kind, 0, error=found.error)
+            reason = self._reason(found.kind, 0)
+            self._report(request.method, request.endpoint, found.latency, reason)
             return
-        finally:
-            deadline.close()
-        with answer as response:
-            latency = perf_counter() - due.intended
-            response.request_meta["response_time"] = latency * 1e3
-            kind = self._note(position, response, latency)
-            if kind is Kind.ANSWERED:
+        with found.response as response:
+            response.request_meta["response_time"] = found.latency * 1e3
+            if found.kind is Kind.ANSWERED:
                 response.success()
             else:
-                response.failure(self._reason(kind, response.status_code))
-
-    def _note(self, position: int, response: Any, latency: float) -> Kind:
-        """Write the answer down; return how it is judged."""
-        recorder, error = self.load_run.recorder, response.request_meta["exception"]
-        kind = None
-        if error is not None:
-            kind = kind_of(error, has_begun=response.status_code != 0)
-        elif response.status_code == 0:
-            kind = Kind.CONNECTION
-        elif latency > self.load_run.plan.timeout:
-            kind = Kind.TIMEOUT
-        if kind is not None:
-            recorder.fail(position, kind)
-            return kind
-        headers = response.headers
-        cache_status = _field(headers, "cache-status")
-        return recorder.answer(
-            position,
-            latency,
-            status=response.status_code,
-            content_type=_field(headers, "content-type"),
-            body=response.content,
-            cache_status=cache_status,
-            server_timing=_field(headers, "server-timing"),
-            cdn_header=None if cache_status else cdn_header(partial(_field, headers)),
-        )
+                run.note_failure(request, found)
+                response.failure(self._reason(found.kind, response.status_code))
 
     def _reason(self, kind: Kind, status: int) -> str:
         return reason_text(kind.cause, status, timeout=self.load_run.plan.timeout)

@@ -12,6 +12,7 @@ import gevent
 from core.metrics.machine import fixed_work
 from scenarios.control import ServiceControl
 from scenarios.result import Snapshot
+from scenarios.transport import Transport
 
 POLL_SECONDS = 1.0
 PROBE_SECONDS = 0.1
@@ -48,8 +49,10 @@ class ServiceWatch:
     A host without statistics answers None to everything, after one attempt.
     """
 
-    def __init__(self, url: str, *, token: str | None) -> None:
-        self._control = ServiceControl(url, token=token)
+    def __init__(
+        self, url: str, *, token: str | None, transport: Transport, user_agent: str
+    ) -> None:
+        self._control = ServiceControl(url, token=token, transport=transport, user_agent=user_agent)
         self.polls: list[dict[str, Any]] = []
         self.is_visible = False
         self.before: Snapshot | None = None

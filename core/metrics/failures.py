@@ -31,6 +31,8 @@ class Cause(StrEnum):
     TRUNCATED = "truncated"
     CERTIFICATE = "certificate"
     TLS = "tls"
+    CLIENT_CERTIFICATE = "client_certificate"
+    HTTP2 = "http2"
     NAME = "name"
     UNREACHABLE = "unreachable"
     CONNECTION = "connection"
@@ -64,6 +66,8 @@ _TEXTS = {
     Cause.TRUNCATED: "connection closed within the answer",
     Cause.CERTIFICATE: "certificate verify failed",
     Cause.TLS: "TLS handshake failed",
+    Cause.CLIENT_CERTIFICATE: "host wants another client certificate (--cert)",
+    Cause.HTTP2: "host speaks HTTP/2 only, the load HTTP/1.1",
     Cause.NAME: "host name not resolved",
     Cause.UNREACHABLE: "host or network unreachable",
     Cause.CONNECTION: "connection failed",
@@ -78,12 +82,35 @@ _TEXTS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """One failed request: method and path, the answer's status if there was one, and its text.
+
+    text: the first characters of the body, or what the client says of the connection; printable,
+    on one line, without secrets.
+    """
+
+    request: str
+    status: int | None
+    text: str
+
+    @property
+    def line(self) -> str:
+        """The request and what came of it, in one line."""
+        answer = " ".join(str(part) for part in (self.status, self.text) if part)
+        return f"{self.request} -> {answer or 'no answer'}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {"request": self.request, "status": self.status, "text": self.text}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """How many requests of *endpoint* failed for one reason.
 
     count: those intended after the warm-up, which the KPIs judge; in_warm_up: those before. status:
     the HTTP status of Cause.STATUS, else None. first: seconds from the start of the run to the
-    intended time of the first one, None where it was not recorded.
+    intended time of the first one, None where it was not recorded. example: one of them.
     """
 
     endpoint: str
@@ -92,6 +119,7 @@ class Failure:
     count: int
     in_warm_up: int = 0
     first: float | None
+    example: Example | None = None
 
     def text(self, timeout: float) -> str:
         """Return the reason in words; *timeout*: that of the scenario in seconds."""
@@ -99,12 +127,21 @@ class Failure:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        data = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        del data["example"]
+        return data if self.example is None else {**data, "example": self.example.to_json()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Return what `to_json` gave; KeyError, TypeError or ValueError if it is none."""
-        return cls(**{**data, "cause": Cause(data["cause"])})
+        example = data.get("example")
+        return cls(
+            **{
+                **data,
+                "cause": Cause(data["cause"]),
+                "example": None if example is None else Example(**example),
+            }
+        )
 
 
 def reason_text(cause: Cause, status: int | None, *, timeout: float) -> str:
@@ -190,6 +227,7 @@ def _sums(failures: Iterable[Failure]) -> list[Failure]:
             count=known.count + failure.count,
             in_warm_up=known.in_warm_up + failure.in_warm_up,
             first=min(firsts, default=None),
+            example=known.example or failure.example,
         )
     return sorted(
         sums.values(),

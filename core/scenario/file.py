@@ -19,6 +19,7 @@ from core.scenario.faults import CONTEXT
 from core.scenario.kpis import with_kpis
 from core.scenario.pace import with_rate, with_rate_text
 from core.scenario.scenario import BY_ENDPOINT, Scenario
+from core.secrets import masked
 from core.texts import MAX_PARTS, SHOWN, bounded_text, one_line, parse_toml, shown
 
 MAX_FILE_BYTES = 256_000
@@ -54,7 +55,7 @@ def load_scenario(
     off on purpose.
     """
     data = read_toml(path)
-    changed = {apply_override(data, text): f"--set {text}" for text in overrides}
+    changed = {apply_override(data, text): f"--set {masked([text])[0]}" for text in overrides}
     if "endpoints" in data:
         # They name code that is imported.
         place = next((text for steps, text in changed.items() if steps[0] == "endpoints"), path)
@@ -121,14 +122,15 @@ def apply_override(data: dict[str, Any], text: str) -> Place:
     The value is read as TOML where it is TOML, as text otherwise. Return the field's place.
     """
     path, separator, value = text.partition("=")
+    text = masked([text])[0]
     if not separator or not path.strip():
         raise InputError(f"--set {text}: write it as PATH=VALUE, such as tiers.l1.max_entries=500")
-    if len(text) > _MOST_OF_OVERRIDE:
+    if (size := len(path) + len(value)) > _MOST_OF_OVERRIDE:
         raise InputError(
-            f"--set {one_line(text, most=SHOWN)}: {len(text):,} characters; give at most "
+            f"--set {one_line(text, most=SHOWN)}: {size:,} characters; give at most "
             f"{_MOST_OF_OVERRIDE:,}, or write it into the file"
         )
-    if "\n" in text or "\r" in text:
+    if {"\n", "\r"} & {*path, *value}:
         # It would begin another key, which nobody would see.
         raise InputError(
             f"--set {one_line(text, most=SHOWN)}: holds a line break; give one field to each --set"
@@ -269,7 +271,7 @@ def _explain(fault: Any) -> str:
         "greater_than": f"more than {context.get('gt')}",
         "less_than": f"less than {context.get('lt')}",
     }
-    given = shown(value)
+    given = "***" if "headers" in fault["loc"] else shown(value)  # it may be a secret
     if kind in remedies:
         return f"{place} is {given}; it must be {remedies[kind]}"
     if kind == "literal_error":

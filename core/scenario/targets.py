@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, TypeAdapter
+from pydantic import AfterValidator, Field, TypeAdapter
 
-from core.endpoint import Endpoint, Method
+from core.endpoint import Endpoint
 from core.endpoints import EndpointTable
 from core.scenario.by_endpoint import KNOWN, ByEndpoint
+from core.scenario.headers import HeaderFields
+from core.scenario.statuses import Statuses
 from core.scenario.table import Table
 
 _STATUSES = (200, 202)
 
+_METHOD = re.compile(r"[A-Z][A-Z0-9-]{0,31}")
+_UNSENT = {"CONNECT": "a proxy", "TRACE": "a diagnosis"}
+
+
+def _method(text: str) -> str:
+    if not _METHOD.fullmatch(text):
+        raise ValueError(f"{text!r:.60} is no HTTP method; write it in capitals, such as PUT")
+    if text in _UNSENT:
+        raise ValueError(f"{text} asks for {_UNSENT[text]}, not for an answer; use another method")
+    return text
+
+
+Method = Annotated[str, AfterValidator(_method)]
+
 
 class Target(Table):
-    """How an endpoint's request is written; {placeholders} are filled per request."""
+    """How an endpoint's request is written; {placeholders} are filled per request.
+
+    Of a header's value, ${NAME} is the environment variable NAME.
+    """
 
     method: Method = "GET"
     path: Annotated[str, Field(pattern="^/")]
     body: str | None = None
-    status: tuple[int, ...] = _STATUSES
+    headers: HeaderFields = Field(default_factory=dict)
+    status: Statuses = _STATUSES
 
 
 TRACK_BODY = (

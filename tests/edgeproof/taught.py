@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from core.context import Span
 from core.scenario.replay import Prepared, prepare
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import warm_state
@@ -25,13 +24,11 @@ def load_of(
     prepared = Prepared(workload=workload)
     seeded = SeededDatabase(truth, prepared)
     run = Replication(truth, prepared, warm_state(truth, prepare(truth)), seeded)
-    spans: dict[int, object] = {}
+    spans: dict[int, Span] = {}
 
-    def kept(kind: type) -> type:
-        initialize: Any = vars(kind)["__init__"]
-
-        def begin(self: object, row: int = 0, *, is_batch: bool = False) -> None:
-            initialize(self, row, is_batch=is_batch)
+    def kept(kind: type[Span]) -> type[Span]:
+        def begin(self: Span, row: int = 0, *, is_batch: bool = False) -> None:
+            Span.__init__(self, row, is_batch=is_batch)
             spans.setdefault(row, self)  # later ones are of work in the background
 
         return type("Kept", (kind,), {"__init__": begin})
@@ -47,14 +44,14 @@ def load_of(
     n = len(workload)
     for row in range(n):
         told: dict[str, list[float]] = {stage: [] for stage in samples}
-        for stage, seconds in spans[row].stages:  # type: ignore[attr-defined]  # a Span
+        for stage, seconds in spans[row].stages:
             told[stage].append(seconds)
         if not tells_wait:
             told["l3"] = [a + b for a, b in zip(told["l3"], told["l3wait"], strict=True)]
             told["l3wait"] = []
-        for stage, seconds in told.items():
-            samples[stage][0].extend([row] * len(seconds))
-            samples[stage][1].extend(seconds)
+        for stage, values in told.items():
+            samples[stage][0].extend([row] * len(values))
+            samples[stage][1].extend(values)
     extra = np.random.default_rng(1).exponential(noise, n) if noise else np.zeros(n)
     rows = Rows(
         index=np.arange(n),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeproof.asked import masked
+from core.secrets import masked
 from edgeproof.invocation import Invocation
 from edgeproof.main import main
 
@@ -35,6 +35,8 @@ TRACE = "key\n" + "".join(f"k{i % 7}\n" for i in range(60))
         (["--set=a.b_secret = 'x'"], ["--set=a.b_secret =***"]),
         (["--token", "abc", "next"], ["--token", "***", "next"]),
         (["--auth-token=abc"], ["--auth-token=***"]),
+        (["--token-command", "API=curl -u me:pw"], ["--token-command", "***"]),
+        (["--token-command=API=curl -u me:pw"], ["--token-command=***"]),
         (["--set", 'h={Authorization="Bearer abcdefgh", x-api-key="k1"}'],
          ["--set", 'h={Authorization="***", x-api-key="***"}']),
         (["Authorization: Bearer abcdefgh"], ["Authorization: *** ***"]),

@@ -47,6 +47,7 @@ from tests.edgeproof.commands import (
 ESCAPE = "\x1b"
 SUMMARY_KEYS = [
     "schema_version", "outcome", "out", "invalid", "kpis", "requests", "failures",
+    "latencies",
 ]  # fmt: skip
 KPI_KEYS = [
     "metric", "target", "alert", "predicted", "predicted_interval", "predicted_outcome",

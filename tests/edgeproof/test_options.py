@@ -90,6 +90,10 @@ USED: dict[tuple[str, str], str] = {
     ("load", "--repeat"): "how many loads there are",
     ("load", "--find-capacity"): "what is looked for",
     ("plan", "--max-rate"): "where the search ends",
+    **{(c, "--token-command"): "a secret of the headers" for c in ("load", "prove")},
+    **{(c, "--keep-going"): "whether a hopeless load ends" for c in ("load", "prove")},
+    ("load", "--no-preflight"): "whether requests are sent ahead",
+    **{("load", o): "how https hosts are reached" for o in ("--ca", "--cert")},
     **{("serve", o): "of the service" for o in ("--bind", "--port", "--data", "--redis")},
     **{
         ("serve", o): "limits of every connection"
@@ -238,6 +242,24 @@ IDLE: dict[tuple[str, str], Case] = {
     ("prove", "--i-am-allowed-to-load"): (
         lines("--i-am-allowed-to-load example.com")["prove"],
         "--i-am-allowed-to-load example.com: no --host is given",
+    ),
+    **{
+        ("prove", option): (lines(f"{option} {value}")["prove"], f"{option}: no --host is given")
+        for option, value in (
+            ("--ca", "FILE"), ("--insecure", ""), ("--cert", "FILE"), ("--cert-key", "FILE"),
+            ("--resolve", "a:1:127.0.0.1"), ("--no-preflight", ""),
+        )
+    },
+    **{
+        (c, "--token-refresh"): (lines("--token-refresh 5m")[c], "without --token-command")
+        for c in ("load", "prove")
+    },
+    ("load", "--insecure"): (
+        lines("--insecure")["load"], "--insecure has no effect: no --host is an https URL",
+    ),
+    ("load", "--cert-key"): (lines("--cert-key FILE")["load"], "a key without its certificate"),
+    ("load", "--resolve"): (
+        lines("--resolve a:1:127.0.0.1")["load"], "--resolve a:1: no --host asks for it",
     ),
     ("serve", "--rate"): (
         lines("--rate 9 --set start=cold")["serve"], "--rate 9 has no effect on serve",

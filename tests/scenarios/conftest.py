@@ -17,6 +17,7 @@ from tests.scenarios.fake_service import TOKEN
 
 ROOT = Path(__file__).resolve().parents[2]
 StartService = Callable[[str], str]
+StartServer = Callable[..., int]
 
 
 def inspect(url: str) -> dict[str, Any]:
@@ -47,6 +48,31 @@ def start_service(monkeypatch: pytest.MonkeyPatch) -> Iterator[StartService]:
     yield start
     for process in processes:
         process.kill()  # a hanging request would hold up a gentler end
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+@pytest.fixture
+def start_server() -> Iterator[StartServer]:
+    """Return what starts a server in a manner, and returns its port."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(manner: str, *certificate: Path) -> int:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.scenarios.misbehaving", manner, *map(str, certificate)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        processes.append(process)
+        assert process.stdout is not None
+        return int(process.stdout.readline())
+
+    yield start
+    for process in processes:
+        process.kill()
         process.wait()
         if process.stdout is not None:
             process.stdout.close()

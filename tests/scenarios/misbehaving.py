@@ -1,20 +1,26 @@
 """A bare HTTP server that misbehaves in one manner, for the reasons of failed requests.
 
-`python -m tests.scenarios.misbehaving MANNER [CERTIFICATE KEY]` prints its port on the first line
-and serves loopback until it is killed; with a certificate over TLS. The manner is that of every
-answer but those under /api/, which are 404.
+`python -m tests.scenarios.misbehaving MANNER [CERTIFICATE KEY [CLIENT_CA]]` prints its port on the
+first line and serves loopback until it is killed; with a certificate over TLS, with an authority
+for clients that have a certificate of it. The manner is that of every answer but those under /api/,
+which are 404. MANNER@ADDRESS listens at another address.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gzip
+import html
+import itertools
+import json
+import re
 import socket
 import ssl
 import struct
 import sys
 import zlib
 from collections.abc import Awaitable, Callable
+from urllib.parse import quote
 
 import brotli
 
@@ -62,6 +68,7 @@ def _says(answer: bytes) -> Callable[[Writer], Awaitable[None]]:
 
 MANNERS: dict[str, Callable[[Writer], Awaitable[None]]] = {
     "ok": _says(OK),
+    "agent": _says(OK),
     "reset": _reset,
     "reset_within": _reset_within,
     "endless": _endless,
@@ -79,6 +86,8 @@ MANNERS: dict[str, Callable[[Writer], Awaitable[None]]] = {
     "bad_gzip": _says(HEAD + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}"),
     "bad_brotli": _says(HEAD + b"Content-Encoding: br\r\nContent-Length: 2\r\n\r\n{}"),
     "unknown_encoding": _says(HEAD + b"Content-Encoding: zstd\r\nContent-Length: 2\r\n\r\n{}"),
+    "status401": _says(b'HTTP/1.1 401 No\r\nContent-Length: 14\r\n\r\n{"error":"no"}'),
+    "frames": _says(bytes.fromhex("000000040000000000")),
     "close_each": _says(HEAD + b"Connection: close\r\nContent-Length: 2\r\n\r\n{}"),
     "big": _says(HEAD + b"Content-Length: 500002\r\n\r\n" + b'"' + b"a" * 500_000 + b'"'),
 }
@@ -118,20 +127,58 @@ MANNERS |= {
     "raw_deflate": _says(_labelled("deflate", zlib.compress(b"[1, 2]")[2:-4])),
     "brotli": _says(_labelled("br", brotli.compress(b"[1, 2]"))),
 }
+
+
+def _echo(head: str, number: int) -> bytes:
+    """A failure that writes the Authorization it got back in several ways, in turns."""
+    secret = head.partition("Authorization: ")[2].partition("\r\n")[0]
+    bodies = (
+        json.dumps({"error": "denied", "got": secret}),
+        f"<p>{html.escape(secret)}</p>{quote(secret)}",
+        "x" * 130 + secret,  # cut in the middle of it
+    )
+    body = bodies[number % 3].encode()
+    status = (b"200 OK", b"500 Error", b"403 Forbidden", b"418 Teapot")[number % 4]
+    fields = b'Content-Type: text/plain\r\nX-Echo: %s\r\nServer-Timing: a;desc="%s"\r\n' % (
+        (secret.encode("latin-1"),) * 2
+    )
+    head_of_answer = b"HTTP/1.1 " + status + b"\r\n" + fields
+    return head_of_answer + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+def _rotating(head: str, number: int) -> bytes:
+    """The token that ends with 1 is good for 30 requests, any other for all."""
+    is_good = number < 30 or "1\r\n" not in head.partition("Authorization: ")[2][:60]
+    return OK if is_good else b"HTTP/1.1 401 No\r\nContent-Length: 2\r\n\r\n{}"
+
+
+_AGENT = re.compile(r"\r\nuser-agent: edgeproof/[\w.]+ \(run=test\)\r\n")
 _CLOSING = {"close", "half", "half_chunked", "garbage", "close_each"}
 
 
 async def main(manner: str, certificate: list[str]) -> None:
+    manner, _, address = manner.partition("@")
+
     async def client(reader: asyncio.StreamReader, writer: Writer) -> None:
         try:
             while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+                head_as_sent = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                head = head_as_sent.lower()
                 length = head.partition("content-length:")[2].partition("\r\n")[0]
                 await reader.readexactly(int(length or 0))
                 if " /api/" in head.partition("\r\n")[0]:
                     writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
                     continue
-                await MANNERS[manner](writer)
+                if manner == "rotating":
+                    writer.write(_rotating(head_as_sent, next(counter)))
+                elif manner == "echo":
+                    writer.write(_echo(head_as_sent, next(counter)))
+                elif manner == "agent" and not _AGENT.search(head):
+                    await MANNERS["status429"](writer)
+                elif head.startswith("head "):
+                    writer.write(HEAD + b"Content-Length: 500\r\n\r\n")
+                else:
+                    await MANNERS[manner](writer)
                 if manner in _CLOSING:
                     return
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -139,11 +186,16 @@ async def main(manner: str, certificate: list[str]) -> None:
         finally:
             writer.close()
 
+    counter = itertools.count()
     context = None
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*certificate)
-    server = await asyncio.start_server(client, "127.0.0.1", 0, ssl=context, backlog=1024)
+        context.load_cert_chain(*certificate[:2])
+        if len(certificate) > 2:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(certificate[2])
+    address = address or "127.0.0.1"
+    server = await asyncio.start_server(client, address, 0, ssl=context, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,36 +14,9 @@ from core.metrics.record import RunRecord
 from scenarios.driver import run_load
 from scenarios.measurement import measure
 from scenarios.result import Kind
-from tests.conftest import find_program
-from tests.scenarios.conftest import ROOT
+from tests.scenarios.certificates import signed
+from tests.scenarios.conftest import StartServer
 from tests.scenarios.loads import small_plan, small_scenario
-
-StartServer = Callable[..., int]
-
-
-@pytest.fixture
-def start_server() -> Iterator[StartServer]:
-    """Return what starts a server in a manner, and returns its port."""
-    processes: list[subprocess.Popen[bytes]] = []
-
-    def start(manner: str, *certificate: Path) -> int:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.scenarios.misbehaving", manner, *map(str, certificate)],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        processes.append(process)
-        assert process.stdout is not None
-        return int(process.stdout.readline())
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
 
 
 def loaded(url: str, folder: Path, **fields: Any) -> RunRecord:
@@ -142,7 +111,7 @@ def test_expected_204_is_a_success_whatever_its_type_says(
 def test_service_that_went_away_refuses_connections(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scenarios.driver.check_reachable", lambda hosts: None)
+    monkeypatch.setattr("scenarios.driver.check_reachable", lambda *_: None)
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         record = loaded(f"http://127.0.0.1:{closed.getsockname()[1]}", tmp_path)
@@ -152,7 +121,7 @@ def test_service_that_went_away_refuses_connections(
 def test_an_unknown_host_name_fails_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scenarios.driver.check_reachable", lambda hosts: None)
+    monkeypatch.setattr("scenarios.driver.check_reachable", lambda *_: None)
     plan = small_plan(
         small_scenario(rate=40, timeout="5s"), ["http://nobody.invalid"],
         allowed_hosts=("nobody.invalid",),
@@ -165,17 +134,7 @@ def test_a_certificate_that_nobody_signed_fails_until_it_is_trusted(
     start_server: StartServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EDGEPROOF_TOKEN", "test")
-    find_program("openssl", package="openssl")
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-            *("-nodes", "-days", "2", "-subj", "/CN=localhost"),
-            *("-keyout", str(key), "-out", str(certificate)),
-        ],
-        check=True,
-        capture_output=True,
-    )
+    certificate, key = signed(tmp_path, "server", names="IP:127.0.0.1")
     port = start_server("ok", certificate, key)
     record = loaded(f"https://127.0.0.1:{port}", tmp_path / "load", timeout="2s")
     assert {failure.cause for failure in record.failures} == {Cause.CERTIFICATE}

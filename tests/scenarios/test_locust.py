@@ -87,6 +87,15 @@ def test_arrivals_that_find_no_connection_give_code_3(
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
+        (
+            [
+                "--host",
+                "http://127.0.0.1:1",
+                "--set",
+                "targets.track.headers.X=${NOT_SET_ANYWHERE}",
+            ],
+            "targets.track.headers.X: the environment variable NOT_SET_ANYWHERE is not set",
+        ),
         (["--host", "http://192.0.2.1"], "--i-am-allowed-to-load 192.0.2.1"),
         (["--host", "http://127.0.0.1:1", "--max-rate", "10"], "above the bound of 10"),
         (["--host", "http://127.0.0.1:1", "--max-duration", "0.5"], "above the bound of 0.5 s"),

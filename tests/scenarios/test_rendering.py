@@ -17,7 +17,15 @@ from core.scenario.scenario import Scenario
 from core.scenario.targets import PLACEHOLDERS, TRACK_BODY
 from core.scenario.workload import generate_workload
 from core.wire import ISOLATE_HEADER
-from scenarios.rendering import Renderer, Request, Template, escape_json, escape_url
+from scenarios.rendering import (
+    Renderer,
+    Request,
+    Template,
+    compiled,
+    escape_header,
+    escape_json,
+    escape_url,
+)
 from scenarios.routing import Routing
 from tests.scenarios.loads import small_scenario
 
@@ -138,3 +146,61 @@ def test_isolate_within_its_process_goes_into_the_header() -> None:
         assert request.host == isolate // 3
         assert request.url.startswith(routing.hosts[isolate // 3])
         assert request.headers[ISOLATE_HEADER] == str(isolate % 3)
+
+
+def with_headers(**headers: str) -> Scenario:
+    return small_scenario(targets={"track": {"headers": headers}})
+
+
+def sent_headers(scenario: Scenario, secrets: dict[str, str]) -> list[dict[str, str]]:
+    workload = generate_workload(scenario)
+    routing = Routing.of(scenario.topology, ["http://127.0.0.1:1"])
+    renderer = Renderer(scenario, workload, routing, run_id="run", secrets=secrets)
+    return [renderer.request(index).headers for index in range(len(workload))]
+
+
+def test_headers_take_secrets_and_placeholders() -> None:
+    scenario = with_headers(
+        Authorization="Bearer ${TOKEN}", Accept="a/b", **{"Idempotency-Key": "k-${TOKEN}-{index}"}
+    )
+    requests = sent_headers(scenario, {"TOKEN": "a{index}b"})
+    tracked = [(n, headers) for n, headers in enumerate(requests) if "Accept" in headers]
+    assert tracked
+    assert all("Authorization" not in headers for headers in requests if "Accept" not in headers)
+    for index, headers in tracked:
+        assert headers["Authorization"] == "Bearer a{index}b"  # a secret is no template
+        assert headers["Idempotency-Key"] == f"k-a{{index}}b-{index}"
+        assert headers["Content-Type"] == "application/json"
+        assert headers[ISOLATE_HEADER]
+
+
+def test_content_type_of_the_scenario_stands_alone() -> None:
+    requests = sent_headers(with_headers(**{"content-type": "application/x-ndjson"}), {})
+    types = {v for headers in requests for n, v in headers.items() if n.lower() == "content-type"}
+    assert types == {"application/x-ndjson"}
+
+
+def test_variable_that_is_not_set_is_named_with_its_place() -> None:
+    scenario = with_headers(Authorization="Bearer ${TOKEN}")
+    compiled(scenario)  # a check of the file needs no secret
+    with pytest.raises(InputError, match=r"^targets\.track\.headers\.Authorization: .* TOKEN is "):
+        compiled(scenario, {})
+
+
+def test_renewed_secret_is_sent_from_then_on() -> None:
+    scenario = with_headers(Authorization="Bearer ${TOKEN}")
+    workload = generate_workload(scenario)
+    routing = Routing.of(scenario.topology, ["http://127.0.0.1:1"])
+    renderer = Renderer(scenario, workload, routing, run_id="run", secrets={"TOKEN": "old"})
+    index = int((workload.endpoint == 0).argmax())
+    assert renderer.request(index).headers["Authorization"] == "Bearer old"
+    renderer.renew({"TOKEN": "new"})
+    assert renderer.request(index).headers["Authorization"] == "Bearer new"
+
+
+@given(value=st.text(max_size=40))
+def test_header_holds_no_line_break_for_any_ids(value: str) -> None:
+    encoded = escape_header(value)
+    assert encoded.isascii()
+    assert encoded.isprintable()
+    assert unquote(encoded) == value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from core.metrics.record import RunRecord
 from tests.reports import records
 
 
-def failure(endpoint: str, cause: Cause, count: int, first: float = 1.0, **more: int) -> Failure:
+def failure(endpoint: str, cause: Cause, count: int, first: float = 1.0, **more: Any) -> Failure:
     return Failure(endpoint=endpoint, cause=cause, count=count, first=first, **more)
 
 

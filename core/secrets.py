@@ -1,0 +1,197 @@
+"""Secrets: taken from the environment, and blotted out of every text that is shown or kept."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import html
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+from core.errors import InputError
+
+MASK = "***"
+MAX_SECRET = 16_384
+"""Characters of a secret; servers refuse longer headers."""
+
+_REFERENCE = re.compile(r"\$\{([^{}]*)\}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_WINDOW = 8
+"""Characters: a run of so many that a secret holds, too, is a part of it."""
+
+_NAME = (
+    r"(?:token|secret|passwords?|passwd|pwd|authorization|cookies?|credentials?|signature|jwt"
+    r"|(?:api|access|private|auth)[_-]?key)(?!_variable)"
+)
+_SETTING = re.compile(rf"(?is)^((?:--[\w-]+=)?-{{0,2}}(?:[\w.\[\]-]*[._-])?{_NAME}[\w-]*\s*=).+")
+_FIELD = re.compile(
+    rf"(?is)({_NAME}[\w-]*\\?[\"']?\s*[=:]\s*)"
+    r"(?:(?P<mark>\\?(?:\"\"\"|'''|[\"'])).*?(?:(?<!\\)(?P=mark)|$)|[^\s\"',}&\\]+)"
+)
+_OPTION = re.compile(rf"(?i)^--(?:(?:[\w-]+-)?{_NAME}|token-command)$")
+_USER = re.compile(r"(\w[\w+.-]*://)[^/\s?#]*@")
+_QUERY = re.compile(r"([?&;][^=&;?\s#\"']*=)(?!\{)[^&;\s#\"'\\]+")
+_SCHEME = re.compile(r"(?i)\b(bearer|basic)(\s+)[\w.~+/=-]{6,}")
+_HEADER = re.compile(rf"(?i){_NAME}|-session(?:-|$)")
+
+
+def is_secret_name(name: str) -> bool:
+    """Return whether a header called *name* holds a secret by its name."""
+    return _HEADER.search(name) is not None
+
+
+def references(text: str) -> list[str]:
+    """Return the variables that *text* takes from the environment; ValueError for a faulty name."""
+    names = _REFERENCE.findall(text)
+    for name in names:
+        if not _VARIABLE.fullmatch(name):
+            raise ValueError(
+                f"${{{name}}} names no environment variable; use letters, digits and _, such as "
+                "${STAGING_TOKEN}"
+            )
+    return names
+
+
+def split(text: str) -> list[str]:
+    """Return the literal parts of *text* and, between them, the names of its variables."""
+    return _REFERENCE.split(text)
+
+
+def secret(name: str, environment: Mapping[str, str], *, where: str) -> str:
+    """Return the variable *name* of *environment*; InputError, without its value, if it is unfit.
+
+    where: the place that asks for it.
+    """
+    value = environment.get(name)
+    if not value:
+        state = "not set" if value is None else "empty"
+        raise InputError(
+            f"{where}: the environment variable {name} is {state}; set it, or let "
+            f"--token-command '{name}=COMMAND' fetch it"
+        )
+    return checked(value, f"{where}: the environment variable {name}")
+
+
+def checked(value: str, what: str) -> str:
+    """Return *value* if it can stand in a header; InputError about *what*, without the value."""
+    if len(value) > MAX_SECRET:
+        raise InputError(f"{what} has more than {MAX_SECRET:,} characters; no header holds it")
+    if not _FIELD_VALUE.fullmatch(value):
+        raise InputError(
+            f"{what} holds a line break or another character that no header may; set it without one"
+        )
+    return value
+
+
+class Blotter:
+    """Blots known secrets out of texts that others wrote, however a service writes them back."""
+
+    __slots__ = ("_forms", "_known")
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._known: set[str] = set()
+        self._forms: list[str] = []
+        for value in secrets:
+            self.add(value)
+
+    def add(self, value: str) -> None:
+        """Blot *value* out from now on, in its usual encodings, too."""
+        if not value or value in self._known:
+            return
+        self._known.add(value)
+        forms = {form for part in (value, *_decoded(value)) for form in _encoded(part)}
+        self._forms = sorted({*self._forms, *forms}, key=len, reverse=True)
+
+    def blot(self, text: str) -> str:
+        """Return *text* with every secret, and every long part of one, as ***.
+
+        What a name or a scheme calls a secret is blotted out, too, known or not.
+        """
+        for form in self._forms:
+            text = text.replace(form, MASK)
+        for form in self._forms:
+            text = _without_parts(text, form)
+        text = _SCHEME.sub(rf"\g<1>\g<2>{MASK}", text)
+        return _FIELD.sub(_masked_field, _USER.sub(rf"\g<1>{MASK}@", text))
+
+
+def _without_parts(text: str, form: str) -> str:
+    """Return *text* without the runs of _WINDOW characters or more that *form* holds."""
+    if len(form) <= _WINDOW or len(text) < _WINDOW:
+        return text
+    pieces: list[str] = []
+    at, lower, form = 0, text.lower(), form.lower()
+    if len(lower) != len(text):  # a letter that has no lower case of one character
+        lower = text
+    while at < len(text):
+        end = at + _WINDOW
+        if end <= len(text) and lower[at:end] in form:
+            while end < len(text) and lower[at : end + 1] in form:
+                end += 1
+            pieces.append(MASK)
+            at = end
+        else:
+            pieces.append(text[at])
+            at += 1
+    return "".join(pieces)
+
+
+def _encoded(value: str) -> set[str]:
+    """Return how a service may write *value* back: as it is, in JSON, a URL, HTML or base64."""
+    data = value.encode("utf-8", "replace")
+    return {
+        value,
+        json.dumps(value)[1:-1],
+        json.dumps(value, ensure_ascii=False)[1:-1],
+        json.dumps(value)[1:-1].replace("/", r"\/"),
+        quote(value, safe=""),
+        quote(value),
+        quote_plus(value),
+        html.escape(value),
+        repr(value)[1:-1],
+        base64.b64encode(data).decode().rstrip("="),
+        base64.urlsafe_b64encode(data).decode().rstrip("="),
+    }
+
+
+def _decoded(value: str) -> list[str]:
+    """Return what *value* stands for if it is base64 of a text: "user:password" and its password.
+
+    A service may name the user whom it refuses; the password it must not show.
+    """
+    try:
+        text = base64.b64decode(value, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        return []
+    if len(text) < 4 or not text.isprintable():
+        return []
+    password = text.partition(":")[2]
+    return [text, password] if len(password) >= 4 else [text]
+
+
+def masked(arguments: Any) -> list[str]:
+    """Return *arguments* without what may be a secret.
+
+    That is what stands before the @ of a URL, the values of a query but for {placeholders}, the
+    value of a setting, an option or a field whose name says so, and what follows "Bearer" or
+    "Basic".
+    """
+    found: list[str] = []
+    is_value = False
+    for argument in arguments:
+        text = MASK if is_value else _SETTING.sub(rf"\g<1>{MASK}", argument)
+        is_value = bool(_OPTION.match(argument))
+        text = _FIELD.sub(_masked_field, _SCHEME.sub(rf"\g<1>\g<2>{MASK}", text))
+        if "?" in text or "://" in text:
+            text = _QUERY.sub(rf"\g<1>{MASK}", _USER.sub(rf"\g<1>{MASK}@", text))
+        found.append(text)
+    return found
+
+
+def _masked_field(field: re.Match[str]) -> str:
+    mark = field["mark"] or ""
+    return f"{field[1]}{mark}{MASK}{mark}"
