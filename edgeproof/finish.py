@@ -84,7 +84,10 @@ def finish(
     write_report(folder, report)
     say, gated = options.ci.line, outcomes(rows, options.gate)
     if options.as_json:
-        data = summary(rows, outcome=verdict, out=str(folder), invalid=report.invalid_reasons)
+        data = summary(
+            rows, outcome=verdict, out=str(folder), invalid=report.invalid_reasons,
+            doubts=report.doubts,
+        )  # fmt: skip
         data |= failures.data(predicted, measured) | latencies.data(predicted, measured)
         if plan is not None:
             data["plan"] = plan.to_json()
@@ -114,6 +117,8 @@ def finish(
             print(say(line))
         for reason in report.invalid_reasons:
             print(say(f"INVALID: {reason}"))
+        for line in report.doubts:
+            print(say(line))
         print(f"{verdict if rows else 'PLAN'}: {report.sentence}")
         print(say(f"Report: {folder / 'report.html'}"))
     sys.stdout.flush()

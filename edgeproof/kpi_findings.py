@@ -17,6 +17,7 @@ _SEVERITIES: dict[Outcome, Severity] = {
     Outcome.FAIL: "critical",
     Outcome.WARN: "major",
     Outcome.INCONCLUSIVE: "minor",
+    Outcome.INVALID: "minor",
 }
 _MOST_REASONS = 6
 
@@ -39,7 +40,7 @@ def kpi_findings(
     if report.is_plan and report.plan is not None:
         found = [*_of_plan(report, path, lines)]
     elif report.outcome is Outcome.INVALID:
-        told = report.invalid_reasons or [words.MEANINGS[Outcome.INVALID]]
+        told = [*report.invalid_reasons, *report.doubts] or [words.MEANINGS[Outcome.INVALID]]
         found = [
             Finding(
                 level="error", severity="blocker", check="invalid", subject=report.title,

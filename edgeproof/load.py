@@ -36,6 +36,7 @@ from edgeproof.loading import (
 from edgeproof.notices import notice, tell_strict
 from edgeproof.options import (
     AllowOption,
+    ConnectionsOption,
     FindCapacityOption,
     HostOption,
     JsonOption,
@@ -94,6 +95,7 @@ def command(
     token_refresh: RefreshOption = None,
     no_preflight: PreflightOption = False,
     keep_going: KeepGoingOption = False,
+    connections: ConnectionsOption = None,
     out: OutOption = None,
     gate: PlainGateOption = "target",
     require: RequireOption = None,
@@ -130,7 +132,7 @@ def command(
         step,
     )  # fmt: skip
     tell_strict(strict=strict and repeat == 1)
-    limits = bounds(allow, max_rate, max_duration)
+    limits = bounds(allow, max_rate, max_duration, connections)
     chosen = chosen_scenario(
         scenario, command="load", overrides=set_, seed=seed, rate=rate, trace=trace,
         trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit, kpis=kpi,

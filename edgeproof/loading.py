@@ -18,6 +18,7 @@ from core.units import format_duration, parse_duration
 from edgeproof.access import Access
 from edgeproof.progress import Display
 from edgeproof.runs import write_run
+from scenarios.connections import checked_connections
 from scenarios.driver import run_load
 from scenarios.hosts import check_bounds, check_reachable, checked_hosts, named_hosts
 from scenarios.measurement import measure
@@ -29,20 +30,30 @@ from scenarios.routing import Routing
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """What a load may reach: hosts besides this machine, requests/s, seconds."""
+    """What a load may reach: hosts besides this machine, requests/s, seconds, connections."""
 
     allowed: tuple[str, ...]
     max_rate: float
     max_duration: float
+    connections: int | None = None
 
 
-def bounds(allow: list[str] | None, max_rate: float, max_duration: str) -> Bounds:
+def bounds(
+    allow: list[str] | None, max_rate: float, max_duration: str, connections: int | None = None
+) -> Bounds:
     """Return the checked bounds; InputError names an option that cannot be used."""
     try:
         seconds = parse_duration(max_duration)
     except ValueError as error:
         raise InputError(f"--max-duration: {error}") from None
-    return Bounds(allowed=named_hosts(allow or ()), max_rate=max_rate, max_duration=seconds)
+    if connections is not None:
+        checked_connections(connections, connections)
+    return Bounds(
+        allowed=named_hosts(allow or ()),
+        max_rate=max_rate,
+        max_duration=seconds,
+        connections=connections,
+    )
 
 
 def check_allowed(allow: Sequence[str] | None, urls: Sequence[str]) -> None:
@@ -117,6 +128,7 @@ def drive(
         urls,
         run_id=run_id(),
         allowed_hosts=limits.allowed,
+        connections=limits.connections,
         max_rate=limits.max_rate,
         max_duration=limits.max_duration,
         replication=replication,

@@ -204,6 +204,15 @@ StepOption = Annotated[
         rich_help_panel="Load",
     ),
 ]  # fmt: skip
+ConnectionsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--connections", metavar="N",
+        help="Hold at most N connections; by default the rate times the timeout, as far as the "
+        "limit of open files allows.",
+        rich_help_panel="Load",
+    ),
+]  # fmt: skip
 HighestRateOption = Annotated[
     float | None,
     typer.Option(

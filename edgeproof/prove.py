@@ -64,6 +64,7 @@ from edgeproof.loading import (
 from edgeproof.notices import tell_strict
 from edgeproof.options import (
     AllowOption,
+    ConnectionsOption,
     GateOption,
     HostOption,
     JsonOption,
@@ -142,6 +143,7 @@ def command(
     token_refresh: RefreshOption = None,
     no_preflight: PreflightOption = False,
     keep_going: KeepGoingOption = False,
+    connections: ConnectionsOption = None,
     out: OutOption = None,
     gate: GateOption = "target",
     require: RequireOption = None,
@@ -166,7 +168,7 @@ def command(
         github=github, code_quality=code_quality,
     )  # fmt: skip
     tell_strict(strict=strict)
-    limits = bounds(allow, max_rate, max_duration)
+    limits = bounds(allow, max_rate, max_duration, connections)
     check_allowed(allow, host or [])
     chosen = chosen_scenario(
         scenario, command="prove", overrides=set_, seed=seed, rate=rate, trace=trace,

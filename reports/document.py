@@ -101,7 +101,13 @@ def _csv(account: Account) -> str:
 def _json(report: Report) -> str:
     # The folder may be moved, and equal runs in two folders are equal: it calls itself ".".
     data = {
-        **summary(report.rows, outcome=report.outcome, out=".", invalid=report.invalid_reasons),
+        **summary(
+            report.rows,
+            outcome=report.outcome,
+            out=".",
+            invalid=report.invalid_reasons,
+            doubts=report.doubts,
+        ),
         "title": report.title,
         "sentence": report.sentence,
         "basis": report.basis,

@@ -106,7 +106,12 @@ def junit(report: Report) -> bytes:
         cases,
         name=report.title,
         seconds=report.seconds,
-        output=f"Failed requests\n{why}" if why else "",
+        output="\n".join(
+            [
+                *(["In doubt", *report.doubts] if report.doubts else []),
+                *([f"Failed requests\n{why}"] if why else []),
+            ]
+        ),
     )
 
 

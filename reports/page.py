@@ -115,6 +115,9 @@ def markdown(report: Report, figures: Sequence[Drawn]) -> str:
     if report.invalid_reasons:
         parts.append("**Why the run is invalid**\n")
         parts.append("".join(f"- {say(reason)}\n" for reason in report.invalid_reasons))
+    if report.doubts:
+        parts.append("**What is in doubt**\n")
+        parts.append("".join(f"- {say(line)}\n" for line in report.doubts))
     if report.model_verdict:
         parts.append(f"**{say(report.model_verdict).replace(':', ':**', 1)}\n")
     if report.rows:

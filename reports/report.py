@@ -56,9 +56,33 @@ class Report:
 
     @property
     def invalid_reasons(self) -> list[str]:
-        """Why a run cannot be trusted; empty if it can."""
+        """Why a run cannot be trusted; empty if it can, or if its outcome holds in spite of it."""
+        return self.flaws if self.outcome is Outcome.INVALID else []
+
+    @property
+    def flaws(self) -> list[str]:
+        """What is wrong with the load that was measured."""
         records = [record for record in (self.measured, self.predicted) if record is not None]
         return [reason for r in records if r.audit is not None for reason in r.audit.invalid]
+
+    @property
+    def doubts(self) -> list[str]:
+        """The flaws, which figures they leave open, and whether the outcome holds in spite of them.
+
+        Empty for a run without flaws, and for one whose flaws leave every figure open.
+        """
+        if not self.flaws:
+            return []
+        told = [words.doubt(v) for v in map(words.decisive, self.rows) if v is not None]
+        open_ones = [text for text in told if text]
+        if self.outcome is Outcome.INVALID:
+            return open_ones
+        return [
+            *(f"In doubt: {flaw}." for flaw in self.flaws),
+            *open_ones,
+            f"{words.word(self.outcome)} holds in spite of this: it is the outcome with the "
+            "requests in doubt at their best and at their worst.",
+        ]
 
     @property
     def missing(self) -> list[str]:
@@ -79,7 +103,7 @@ class Report:
         if verdict is None:
             return Outcome.NOT_MEASURED, words.MEANINGS[Outcome.NOT_MEASURED]
         if verdict.outcome is Outcome.INVALID:
-            reasons = "; ".join(self.invalid_reasons)
+            reasons = "; ".join(filter(None, [words.doubt(verdict).rstrip("."), *self.flaws]))
             return Outcome.INVALID, reasons or words.MEANINGS[Outcome.INVALID]
         distance = words.distance(verdict, is_predicted=row.measured is None)
         reason = f"{distance}, alert {row.kpi.alert_text}"
@@ -116,7 +140,7 @@ class Report:
         """What happened, in one sentence."""
         if not self.rows and self.plan is not None:
             return f"{capacity_finding(self.plan)}."
-        text = words.outcome_sentence(self.rows)
+        text = words.outcome_sentence(self.rows, self.outcome)
         if self.missing:
             verb = "is" if len(self.missing) == 1 else "are"
             text += f"; {words.listed(self.missing)} {verb} required and could not be measured"

@@ -13,11 +13,18 @@ SCHEMA_VERSION = 1
 
 
 def summary(
-    rows: Sequence[ComparisonRow], *, outcome: Outcome, out: str, invalid: Sequence[str] = ()
+    rows: Sequence[ComparisonRow],
+    *,
+    outcome: Outcome,
+    out: str,
+    invalid: Sequence[str] = (),
+    doubts: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return what `--json` prints: seconds, bytes and fractions, None where a side is missing.
 
-    out: the folder of the run. invalid: why the run cannot be trusted. "predicted_runs": of how
+    out: the folder of the run. invalid: why the run cannot be trusted. doubts: what is in doubt,
+    and whether the outcome holds in spite of it. "measured_possible": the range of a figure that a
+    flawed run leaves open. "predicted_runs": of how
     many runs a figure is the mean. JSON has no infinity: it is the text "Infinity".
     """
     return {
@@ -25,6 +32,7 @@ def summary(
         "outcome": outcome.value,
         "out": out,
         "invalid": list(invalid),
+        "doubts": list(doubts),
         "kpis": [
             {
                 "metric": row.kpi.name,
@@ -32,6 +40,7 @@ def summary(
                 "alert": row.kpi.alert_text,
                 **_side("predicted", row.predicted),
                 **_side("measured", row.measured),
+                "measured_possible": None if row.measured is None else _ends(row.measured.possible),
                 "error": row.error,
             }
             for row in rows

@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 
 from core.metrics.audit import MAX_CPU_SHARE, MAX_DELAY_ERROR, MAX_DROPPED
-from core.metrics.record import RunRecord
+from core.metrics.lateness import CONFIDENCE, MAX_LATE, is_too_late
+from core.metrics.record import Audit, RunRecord
 from core.metrics.verdict import ComparisonRow
 from core.units import format_duration
 from core.wire import READ_OUTCOMES
@@ -101,19 +102,15 @@ def audit_table(record: RunRecord | None) -> Table:
         return table
     audit = record.audit
     dropped = len(audit.dropped)
+    unsent = dropped - audit.held
     table += [
         (
             "requests sent",
             f"{audit.sent:,} of {audit.planned:,}",
             f"at most {100 * MAX_DROPPED:g} % dropped",
-            _kept(dropped <= MAX_DROPPED * audit.planned),
+            _kept(unsent <= MAX_DROPPED * audit.planned),
         ),
-        (
-            "sent late by (p99)",
-            f"{format_duration(audit.lag_p99)} (p50 {format_duration(audit.lag_p50)})",
-            f"at most {format_duration(audit.lag_limit)}",
-            _kept(audit.lag_p99 <= audit.lag_limit),
-        ),
+        *_lag_lines(audit),
         (
             "generator's CPU",
             f"{100 * audit.cpu_share:.0f} % of a core",
@@ -151,6 +148,30 @@ def audit_table(record: RunRecord | None) -> Table:
             what = f"a fixed piece of work takes the {name}"
             table.append((what, format_duration(speed), words.DASH, "reported"))
     return table
+
+
+def _lag_lines(audit: Audit) -> Table:
+    found = f"{format_duration(audit.lag_p99)} (p50 {format_duration(audit.lag_p50)})"
+    limit = format_duration(audit.lag_limit)
+    if audit.late is None:  # an older record, judged by its p99
+        return [
+            (
+                "sent late by (p99)",
+                found,
+                f"at most {limit}",
+                _kept(audit.lag_p99 <= audit.lag_limit),
+            )
+        ]
+    share = f" ({100 * audit.late / audit.judged:.1f} %)" if audit.judged else ""
+    return [
+        ("sent late by (p99)", found, words.DASH, "reported"),
+        (
+            f"sent more than {limit} late",
+            f"{audit.late:,} of {audit.judged:,}{share}",
+            f"at most {100 * MAX_LATE:g} %, {100 * CONFIDENCE:g} % sure",
+            _kept(not is_too_late(audit.late, audit.judged)),
+        ),
+    ]
 
 
 def _kept(is_kept: bool) -> str:

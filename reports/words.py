@@ -8,11 +8,11 @@ import textwrap
 from collections.abc import Sequence
 
 from core.endpoints import CDP, EndpointTable
-from core.metrics.kpi import Interval, Kpi, Metric, Outcome, Verdict
+from core.metrics.kpi import Interval, Kpi, Metric, Outcome, Verdict, judge
 from core.metrics.ratio import Ratio
 from core.metrics.record import RunRecord
 from core.metrics.stage import Stage
-from core.metrics.verdict import ComparisonRow
+from core.metrics.verdict import ComparisonRow, outcome
 from core.units import format_duration
 
 SYMBOLS = {
@@ -29,7 +29,7 @@ MEANINGS = {
     Outcome.FAIL: "crosses its alert line",
     Outcome.INCONCLUSIVE: "cannot be told: its interval lies on both sides of a line",
     Outcome.NOT_MEASURED: "could not be seen in this run",
-    Outcome.INVALID: "the run itself cannot be trusted",
+    Outcome.INVALID: "cannot be told: a flaw of the run could change it",
 }
 DASH = "—"
 _CONTROL = re.compile(r"[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
@@ -240,6 +240,21 @@ def distance(verdict: Verdict, *, is_predicted: bool = False) -> str:
     return f"{verdict.kpi.name} {verb} {value}, target {verdict.kpi.target_text}"
 
 
+def doubt(verdict: Verdict) -> str:
+    """Return that the requests in doubt decide on *verdict*, as a sentence; "" if they do not."""
+    if verdict.outcome is not Outcome.INVALID or verdict.possible is None:
+        return ""
+    kpi = verdict.kpi
+    outcomes = [judge(kpi, end).outcome for end in verdict.possible]
+    low, high = (number_of(kpi, end) for end in verdict.possible)
+    if not kpi.target.is_upper:
+        outcomes.reverse()
+    return (
+        f"{kpi.name} lies between {low} and {high}: {word(outcomes[0])} with the requests in doubt "
+        f"at their best, {word(outcomes[1])} at their worst."
+    )
+
+
 def closeness(rows: Sequence[ComparisonRow]) -> str:
     """Return how far the prediction of times and sizes was off at most, "" if nothing compares."""
     errors = {r.kpi.name: r.error for r in rows if r.error is not None and _is_relative(r)}
@@ -258,16 +273,23 @@ def _is_relative(row: ComparisonRow) -> bool:
     return row.kpi.metric.unit != "ratio"
 
 
-def outcome_sentence(rows: Sequence[ComparisonRow]) -> str:
-    """Return one sentence on what the KPIs came to, naming those that do not meet their target."""
+def outcome_sentence(rows: Sequence[ComparisonRow], found: Outcome | None = None) -> str:
+    """Return one sentence on what the KPIs came to, naming those that do not meet their target.
+
+    found: the outcome of the run, if it is not that of *rows* alone.
+    """
     judged = [v for v in map(decisive, rows) if v is not None]
     seen = [v for v in judged if v.outcome is not Outcome.NOT_MEASURED]
     if not seen:
         return "Nothing could be judged"
     is_measured = any(row.measured is not None for row in rows)
-    if any(v.outcome is Outcome.INVALID for v in seen):
+    if (found or outcome(rows)) is Outcome.INVALID:
         where = "measured" if is_measured else "predicted"
-        return f"The {where} run is invalid: its figures prove nothing"
+        told = [v.kpi.name for v in seen if v.outcome is Outcome.INVALID and v.possible is not None]
+        why = "its figures prove nothing"
+        if told:
+            why = f"its flaws could change the verdict on {listed(told)}"
+        return f"The {where} run is invalid: {why}"
     good = [v for v in seen if v.outcome is Outcome.PASS]
     unseen = f" ({len(judged) - len(seen)} not seen)" if len(seen) < len(judged) else ""
     if len(good) == len(seen):
@@ -277,12 +299,12 @@ def outcome_sentence(rows: Sequence[ComparisonRow]) -> str:
         if is_measured:
             return f"{who} {'meets' if one else 'meet'} {target}, as measured{unseen}"
         return f"{who} {'is' if one else 'are'} predicted to meet {target}{unseen}"
-    order = [Outcome.FAIL, Outcome.WARN, Outcome.INCONCLUSIVE]
+    order = [Outcome.FAIL, Outcome.WARN, Outcome.INCONCLUSIVE, Outcome.INVALID]
     clauses = []
-    for outcome in order:
-        names = [v.kpi.name for v in seen if v.outcome is outcome]
+    for each in order:
+        names = [v.kpi.name for v in seen if v.outcome is each]
         if names:
-            clauses.append(f"{listed(names)} {verb(outcome, len(names), is_measured=is_measured)}")
+            clauses.append(f"{listed(names)} {verb(each, len(names), is_measured=is_measured)}")
     total = count_of(len(seen), "KPI")
     met = "met as measured" if is_measured else "predicted to be met"
     return f"{len(good)} of {total} {met}{unseen}: {'; '.join(clauses)}"
@@ -295,6 +317,10 @@ _VERBS = {
         "is inconclusive, its interval straddles a line",
         "are inconclusive, their intervals straddle a line",
     ),
+    Outcome.INVALID: (
+        "cannot be told: the requests in doubt decide",
+        "cannot be told: the requests in doubt decide",
+    ),
 }
 _PREDICTED_VERBS = {
     Outcome.FAIL: (
@@ -303,6 +329,7 @@ _PREDICTED_VERBS = {
     ),
     Outcome.WARN: ("is predicted to miss its target", "are predicted to miss their targets"),
     Outcome.INCONCLUSIVE: _VERBS[Outcome.INCONCLUSIVE],
+    Outcome.INVALID: _VERBS[Outcome.INVALID],
 }
 
 

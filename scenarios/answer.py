@@ -13,12 +13,14 @@ from locust.contrib.fasthttp import FastResponse
 
 from scenarios.diagnosis import SpeaksHttp2
 from scenarios.hosts import MAX_ANSWER_BYTES
+from scenarios.timer import turn
 
 MAX_HEAD_BYTES = 256_000
 """Of a head. One that comes without a pause is read without a turn of the event loop: no time limit
 would ever end it."""
 
 _PIECE_BYTES = 2**16
+_TURN_BYTES = 2**18
 
 
 class AnswerTooLarge(Exception):
@@ -65,11 +67,17 @@ class BoundedResponse(FastResponse):
 
 
 def _pieces(response: Any) -> Iterator[bytes]:
-    size = 0
+    size = since_turn = 0
     while piece := response.read(_PIECE_BYTES):
         size += len(piece)
+        since_turn += len(piece)
         _check(size)
         yield piece
+        if since_turn >= _TURN_BYTES:  # a large body that lies there would hold up every arrival
+            since_turn = 0
+            turn()
+    if size > _TURN_BYTES:
+        turn()
 
 
 def _check(size: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import NamedTuple
 
 import gevent
@@ -12,7 +13,7 @@ import numpy as np
 from gevent.queue import SimpleQueue
 from numpy.typing import NDArray
 
-from scenarios.timer import best_timer
+from scenarios.timer import best_timer, turn
 
 _BLOCK = 4096
 
@@ -29,18 +30,34 @@ class Arrival(NamedTuple):
 class Arrivals:
     """Hands the rows of a workload to waiting users at their intended times.
 
-    An arrival that finds no user waiting is dropped and listed; one whose user is stopped before it
-    could send is withdrawn. With several Locust processes,
-    each hands out its `share`.
+    An arrival that finds no user waiting gets one more, up to *most* and if it is not late; any
+    other is dropped and listed. It is listed as held, too, where the service is to blame: there
+    are as many users as any service can need that answers in time (*needed*), each waits for an
+    answer, and the arrival is not late. One whose user is stopped before it could send is
+    withdrawn. With several Locust processes, each hands out its `share`.
+
+    lag_limit: seconds from which an arrival is late.
     """
 
-    def __init__(self, intended_ns: NDArray[np.int64]) -> None:
+    def __init__(
+        self,
+        intended_ns: NDArray[np.int64],
+        *,
+        most: int = 0,
+        needed: int = 0,
+        lag_limit: float = 0.005,
+    ) -> None:
         self._intended_ns = intended_ns
         self._share = (0, 1)
+        self._most, self._needed, self._lag_limit = most, needed, lag_limit
+        self.add_user: Callable[[SimpleQueue[Arrival]], object] | None = None
+        self.in_flight: Callable[[], int] = int
+        self.users = 0
         # The user that waited last goes first: few connections, all of them warm.
         self._idle: deque[SimpleQueue[Arrival]] = deque()
         self.handed = 0
         self.dropped = array("q")
+        self.held = array("q")
         self.withdrawn = array("q")
 
     def share(self, position: int, of: int) -> None:
@@ -80,6 +97,7 @@ class Arrivals:
         """Hand out every row at *start* plus its intended time; return after the last one."""
         position, of = self._share
         indices = np.arange(position, self._intended_ns.size, of)
+        self.users = max(self.users, self.idle)
         timer = best_timer()
         try:
             for first in range(0, indices.size, _BLOCK):
@@ -94,10 +112,36 @@ class Arrivals:
         for index, moment in zip(indices, moments, strict=True):
             wait_until(moment)
             if not idle:
-                # Answers may lie in the sockets already: let their users finish first.
-                gevent.sleep(0)
+                # Answers may lie in the sockets already: let their users finish first. A whole turn
+                # costs twice as much, too much for a generator that is behind.
+                if self._is_on_time(moment):
+                    turn()
+                else:
+                    gevent.sleep(0)
             if idle:
                 idle.pop().put(Arrival(index, moment))
                 self.handed += 1
+            elif self._may_add(moment) and self.add_user is not None:
+                inbox: SimpleQueue[Arrival] = SimpleQueue()
+                inbox.put(Arrival(index, moment))
+                self.add_user(inbox)
+                self.users += 1
+                self.handed += 1
             else:
                 self.dropped.append(index)
+                if self._is_held(moment):
+                    self.held.append(index)
+
+    def _may_add(self, moment: float) -> bool:
+        # A generator that is behind itself leaves answers unread; more users would only add to it.
+        return self.users * self._share[1] < self._most and self._is_on_time(moment)
+
+    def _is_held(self, moment: float) -> bool:
+        return (
+            self.users * self._share[1] >= self._needed > 0
+            and self.in_flight() >= self.users
+            and self._is_on_time(moment)
+        )
+
+    def _is_on_time(self, moment: float) -> bool:
+        return perf_counter() - moment <= self._lag_limit

@@ -7,18 +7,19 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from core.metrics.audit import MAX_CPU_SHARE, MAX_DELAY_ERROR, MAX_DROPPED
 from core.metrics.failures import Cause, Failure
 from core.metrics.record import Audit
 from core.scenario.workload import Workload, rows_hash
-from scenarios.result import Kind, LoadResult, Rows, Snapshot
+from scenarios.flaws import Flaw, flaws_of
+from scenarios.result import OWN_KINDS, LoadResult, Rows, Snapshot
 
 _LEAF = 64
-_OWN = (Kind.EXHAUSTED, Kind.UNFINISHED)
 
 
-def audit_of(workload: Workload, result: LoadResult, *, warm_up: float) -> Audit:
-    """Return the audit of *result*; lag is that of the requests intended after *warm_up* s."""
+def audit_of(
+    workload: Workload, result: LoadResult, *, warm_up: float
+) -> tuple[Audit, frozenset[Flaw]]:
+    """Return the audit of *result* and its flaws; lag counts from *warm_up* s on."""
     rows, facts = result.rows, result.audit
     lag = rows.lag[rows.intended_ns >= warm_up * 1e9]
     lag = lag if lag.size else rows.lag
@@ -30,12 +31,28 @@ def audit_of(workload: Workload, result: LoadResult, *, warm_up: float) -> Audit
     delay_error = _mean(result, "delay_error_seconds", "delay_count")
     speed = facts["speed"]
     is_same = result.interrupted or rows.dropped.size > 0 or rendered == workload.identity()
-    return Audit(
+    planned, lag_limit = int(facts["planned"]), float(facts["lag_limit"])
+    late = int(np.count_nonzero(lag > lag_limit))
+    flaws = flaws_of(
+        planned=planned,
+        sent=len(rows),
+        unsent=int(rows.dropped.size - rows.held.size),
+        late=late,
+        judged=int(lag.size),
+        lag_limit=lag_limit,
+        cpu_share=cpu_share,
+        is_same=is_same,
+        delay_error=delay_error,
+        at_fault=0 if result.interrupted else int(np.isin(rows.kind, OWN_KINDS).sum()),
+        interrupted=result.interrupted,
+        ended_early=facts.get("ended_early", ""),
+    )
+    audit = Audit(
         lag_p50=p50,
         lag_p99=p99,
-        lag_limit=float(facts["lag_limit"]),
+        lag_limit=lag_limit,
         cpu_share=cpu_share,
-        planned=int(facts["planned"]),
+        planned=planned,
         sent=len(rows),
         dropped=tuple(rows.dropped.tolist()),
         rendered_hash=rendered,
@@ -44,75 +61,18 @@ def audit_of(workload: Workload, result: LoadResult, *, warm_up: float) -> Audit
         delay_error_mean=delay_error,
         generator_speed=speed["seconds"] / speed["count"] if speed["count"] else None,
         service_speed=_mean(result, "speed_seconds", "speed_count"),
-        invalid=invalid_reasons(
-            planned=int(facts["planned"]),
-            dropped=int(rows.dropped.size),
-            lag_p99=p99,
-            lag_limit=float(facts["lag_limit"]),
-            cpu_share=cpu_share,
-            sent=len(rows),
-            is_same=is_same,
-            delay_error=delay_error,
-            at_fault=0 if result.interrupted else int(np.isin(rows.kind, _OWN).sum()),
-            interrupted=result.interrupted,
-            ended_early=facts.get("ended_early", ""),
-        ),
+        invalid=tuple(flaws.values()),
+        late=late,
+        judged=int(lag.size),
+        held=int(rows.held.size),
     )
+    return audit, frozenset(flaws)
 
 
 def at_fault(failures: Iterable[Failure]) -> int:
     """Return how many of *failures* are the generator's own fault."""
     own = (Cause.EXHAUSTED, Cause.LOST)
     return sum(f.count + f.in_warm_up for f in failures if f.cause in own)
-
-
-def invalid_reasons(
-    *,
-    planned: int,
-    dropped: int,
-    lag_p99: float,
-    lag_limit: float,
-    cpu_share: float,
-    sent: int,
-    is_same: bool = True,
-    delay_error: float | None = None,
-    at_fault: int = 0,
-    interrupted: bool = False,
-    ended_early: str = "",
-) -> tuple[str, ...]:
-    """Return why a run proves nothing, in words and figures; empty if it can be trusted."""
-    reasons = []
-    if ended_early:
-        reasons.append(ended_early)
-    elif interrupted:
-        reasons.append(f"interrupted after {sent:,} of {planned:,} requests")
-    if dropped > MAX_DROPPED * planned:
-        reasons.append(
-            f"{dropped:,} of {planned:,} arrivals ({dropped / planned:.2%}) found no free "
-            f"connection and were dropped; at most {MAX_DROPPED:.1%} may be"
-        )
-    if lag_p99 > lag_limit:
-        reasons.append(
-            f"the generator sent 1 % of the requests more than {lag_p99 * 1e3:.1f} ms late; "
-            f"at most {lag_limit * 1e3:.1f} ms"
-        )
-    if cpu_share > MAX_CPU_SHARE:
-        reasons.append(
-            f"the generator used {cpu_share:.0%} of its CPU core; at most {MAX_CPU_SHARE:.0%}"
-        )
-    if at_fault > MAX_DROPPED * planned:
-        reasons.append(
-            f"{at_fault:,} of {planned:,} requests failed through the generator's own fault "
-            f"(no socket or no outcome); at most {MAX_DROPPED:.1%} may"
-        )
-    if not is_same:
-        reasons.append("the requests sent are not those planned: their hashes differ")
-    if delay_error is not None and abs(delay_error) > MAX_DELAY_ERROR:
-        reasons.append(
-            f"the service's emulated delays were {delay_error * 1e3:+.2f} ms off on average; "
-            f"at most {MAX_DELAY_ERROR * 1e3:.1f} ms"
-        )
-    return tuple(reasons)
 
 
 def change(

@@ -188,6 +188,8 @@ def nothing_done(plan: LoadPlan) -> LoadResult:
             "planned": len(plan.workload),
             "handed": 0,
             "pool_size": plan.pool_size,
+            "connections": plan.connections,
+            "connections_used": 0,
             "cpu_seconds": 0.0,
             "wall_seconds": 0.0,
             "speed": {"count": 0, "seconds": 0.0, "median": 0.0},

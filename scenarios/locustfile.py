@@ -40,6 +40,8 @@ def _options(parser: LocustArgumentParser) -> None:
                        help="refuse more requests/s than this")  # fmt: skip
     parser.add_argument("--max-duration", type=float, default=MAX_DURATION, include_in_web_ui=False,
                        help="refuse to load for more seconds than this")  # fmt: skip
+    parser.add_argument("--connections", type=int, default=None, include_in_web_ui=False,
+                       help="hold at most N connections; rate x timeout by default")  # fmt: skip
     parser.add_argument("--result-folder", default=None, include_in_web_ui=False,
                        help="write rows.npz, polls.json and audit.json here")  # fmt: skip
     parser.add_argument("--plan-folder", env_var=PLAN_VARIABLE, default=None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -27,6 +27,8 @@ from core.scenario.file import scenario_data, scenario_hash
 from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
 from scenarios.audit import audit_of
+from scenarios.doubts import doubt_of
+from scenarios.flaws import Flaw
 from scenarios.header_notes import BEGINNING, header_notes
 from scenarios.result import Kind, LoadResult, Rows
 
@@ -46,6 +48,8 @@ def measure(
     requests = requests_of(workload, result)
     reads = count_reads(requests, after=after, endpoints=endpoints)
     counters = _counters(result)
+    audit, flaws = audit_of(workload, result, warm_up=after)
+    cpu = cpu_seconds(result, after_ns=after * 1e9)
     record = RunRecord(
         engine="load",
         scenario=scenario_data(scenario),
@@ -55,30 +59,47 @@ def measure(
         planned=len(workload),
         duration=scenario.duration,
         latencies=endpoint_latencies(requests, after=after, endpoints=endpoints),
-        stages=_stages(scenario, result, after_ns=after * 1e9),
+        stages=_stages(scenario, result, cpu, after_ns=after * 1e9),
         reads=reads,
         memory_peak=_memory_peak(scenario, result),
         windows=window_columns(requests, after=after, duration=scenario.duration),
         counters=counters,
         failures=failures(workload, result, after=after, endpoints=endpoints.names),
         notes=_notes(workload, result, clean=clean) + delivery_notes(counters),
-        audit=audit_of(workload, result, warm_up=after),
-        parts=_parts(scenario, result, requests),
+        audit=audit,
+        parts=_parts(scenario, workload, result, requests, flaws, cpu=cpu),
+        doubt=doubt_of(workload, result, flaws, scenario=scenario, cpu=cpu),
     )
     return record, requests
 
 
-def _parts(scenario: Scenario, result: LoadResult, requests: Requests) -> dict[str, PartOfRun]:
+def _parts(
+    scenario: Scenario,
+    workload: Workload,
+    result: LoadResult,
+    requests: Requests,
+    flaws: Collection[Flaw],
+    *,
+    cpu: NDArray[np.float64],
+) -> dict[str, PartOfRun]:
     spans = scenario.parts
     if not spans:
         return {}
     rows, intended = result.rows, result.rows.intended_ns / 1e9
-    cpu = cpu_seconds(result, after_ns=scenario.warm_up * 1e9)
     samples = {name: (intended[at], seconds) for name, (at, seconds) in rows.samples.items()}
     for name, seconds in (("total", rows.total), ("cpu", cpu)):
         is_told = ~np.isnan(seconds)
         samples[name] = intended[is_told], seconds[is_told]
-    return parts_of(requests, samples, spans, endpoints=scenario.endpoints)
+    found = parts_of(requests, samples, spans, endpoints=scenario.endpoints)
+    return {
+        name: replace(
+            part,
+            doubt=doubt_of(
+                workload, result, flaws, scenario=scenario, cpu=cpu, span=(part.start, part.end)
+            ),
+        )
+        for name, part in found.items()
+    }
 
 
 def requests_of(workload: Workload, result: LoadResult) -> Requests:
@@ -103,11 +124,11 @@ def requests_of(workload: Workload, result: LoadResult) -> Requests:
 
 
 def _stages(
-    scenario: Scenario, result: LoadResult, *, after_ns: float
+    scenario: Scenario, result: LoadResult, cpu: NDArray[np.float64], *, after_ns: float
 ) -> dict[str, LatencyHistogram]:
     rows, stages = result.rows, {}
     is_measured = rows.intended_ns >= after_ns
-    of_request = {"total": rows.total, "cpu": cpu_seconds(result, after_ns=after_ns)}
+    of_request = {"total": rows.total, "cpu": cpu}
     for stage in scenario.metrics.table.stages:
         if stage.source == "profiler":
             histogram = _service_stage(result, stage.told_as)
@@ -227,9 +248,11 @@ def failures(
     codes = np.zeros(max(Kind) + 1, dtype=np.uint8)
     for kind, code in _CODES.items():
         codes[kind] = code
-    kinds, dropped = rows.kind[is_failed], rows.dropped
+    kinds = rows.kind[is_failed]
+    dropped = np.concatenate((np.setdiff1d(rows.dropped, rows.held), rows.held))
     statuses = np.where(kinds == Kind.STATUS, rows.status[is_failed], 0)
     of_dropped = np.full(dropped.size, CAUSES.index(Cause.DROPPED), dtype=np.uint8)
+    of_dropped[dropped.size - rows.held.size :] = CAUSES.index(Cause.HELD)
     found = counted(
         endpoint=np.concatenate((rows.endpoint[is_failed], workload.endpoint[dropped])),
         cause=np.concatenate((codes[kinds], of_dropped)),

@@ -16,6 +16,7 @@ from core.scenario.file import parse_scenario, scenario_data
 from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
 from core.texts import read_json
+from scenarios.connections import checked_connections, needed_connections
 from scenarios.hosts import MAX_DURATION, MAX_RATE, check_bounds, checked_hosts, peak_rate
 from scenarios.rendering import compiled
 from scenarios.routing import Routing
@@ -34,9 +35,10 @@ _COLUMNS = ("intended_ns", "endpoint", "subject", "isolate", "profile_bytes")
 class LoadPlan:
     """One load: the rows, where they go, and what bounds them.
 
-    run_id: prefix of event and conversion ids, outside the compared hash. pool_size: connections.
+    run_id: prefix of event and conversion ids, outside the compared hash. pool_size: users that
+    wait for arrivals at the start; the load adds users up to *connections* when a service is slow.
     timeout: seconds from the intended start after which a request has failed. lag_limit: seconds
-    of p99 lag that make the run INVALID. replication: which replication the workload is.
+    from which a request is sent late. replication: which replication the workload is.
     allowed_hosts: names that may be loaded besides this machine. preflight: one request an endpoint
     is sent ahead. keep_going: a load whose requests all fail goes on. renews: whoever started the
     load fetches tokens again when it is asked. machine: facts of the host.
@@ -47,6 +49,7 @@ class LoadPlan:
     hosts: tuple[str, ...]
     run_id: str
     pool_size: int
+    connections: int
     timeout: float
     lag_limit: float
     replication: int = 0
@@ -78,6 +81,7 @@ class LoadPlan:
             "hosts": list(self.hosts),
             "run_id": self.run_id,
             "pool_size": self.pool_size,
+            "connections": self.connections,
             "timeout": self.timeout,
             "lag_limit": self.lag_limit,
             "replication": self.replication,
@@ -118,6 +122,7 @@ class LoadPlan:
             hosts=checked_hosts(data["hosts"], allowed=data["allowed_hosts"], transport=transport),
             run_id=data["run_id"],
             pool_size=data["pool_size"],
+            connections=data["connections"],
             timeout=data["timeout"],
             lag_limit=data["lag_limit"],
             replication=data["replication"],
@@ -141,7 +146,7 @@ def make_plan(
     preflight: bool = False,
     keep_going: bool = True,
     renews: bool = False,
-    pool_size: int | None = None,
+    connections: int | None = None,
     replication: int = 0,
     max_rate: float = MAX_RATE,
     max_duration: float = MAX_DURATION,
@@ -153,19 +158,19 @@ def make_plan(
     """
     if not _RUN_ID.fullmatch(run_id):
         raise InputError(f"run id {run_id[:80]!r}: use 1 to 64 letters, digits, - and _")
-    if pool_size is not None and not 1 <= pool_size <= 10_000:
-        raise InputError(f"a pool of {pool_size} connections; use 1 to 10000")
     check_bounds(scenario, workload, max_rate=max_rate, max_duration=max_duration)
     transport = transport or Transport()
     urls = checked_hosts(hosts, allowed=allowed_hosts, transport=transport)
     Routing.of(scenario.topology, urls)
     compiled(scenario)
+    most = checked_connections(connections, needed_connections(scenario, workload))
     return LoadPlan(
         scenario=scenario,
         workload=workload,
         hosts=urls,
         run_id=run_id,
-        pool_size=default_pool_size(scenario, workload) if pool_size is None else pool_size,
+        pool_size=min(most, default_pool_size(scenario, workload)),
+        connections=most,
         timeout=scenario.timeout,
         lag_limit=lag_limit(scenario),
         replication=replication,
@@ -179,14 +184,14 @@ def make_plan(
 
 
 def default_pool_size(scenario: Scenario, workload: Workload) -> int:
-    """Return how many connections hold the highest rate if answers take the timeout, or 2 s."""
+    """Return how many users wait at the start: the highest rate times the timeout, or 2 s."""
     smallest, largest = POOL_BOUNDS
     needed = peak_rate(scenario, workload) * min(scenario.timeout, _POOL_SECONDS)
     return max(smallest, min(largest, round(needed)))
 
 
 def lag_limit(scenario: Scenario) -> float:
-    """Return the p99 lag in seconds above which a run is INVALID.
+    """Return the lag in seconds above which a request is sent late.
 
     The larger of 5 ms and 5 % of the tightest latency target of an endpoint.
     """

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic_core import from_json
 
 from core.scenario.scenario import Scenario
 from core.scenario.statuses import expected_statuses
@@ -194,8 +195,11 @@ class Recorder:
             return {}
         return {name: float(outcomes[code] / total) for name, code in _HITS}
 
-    def rows(self, dropped: Iterable[int]) -> Rows:
-        """Return what was written down so far, with the indices of the arrivals never sent."""
+    def rows(self, dropped: Iterable[int], held: Iterable[int] = ()) -> Rows:
+        """Return what was written down so far, with the indices of the arrivals never sent.
+
+        held: those of them for which the service left no connection.
+        """
         reads = _copy(self._reads).reshape(-1, self._width)
         samples = {n: (_copy(rows), _copy(values)) for n, (rows, values) in self._samples.items()}
         return Rows(
@@ -213,6 +217,7 @@ class Recorder:
             total=_copy(self._total),
             samples=samples,
             dropped=np.sort(np.fromiter(dropped, dtype=np.int64)),
+            held=np.sort(np.fromiter(held, dtype=np.int64)),
         )
 
 
@@ -231,10 +236,13 @@ def judged_body(status: int, content_type: str, body: bytes) -> Kind:
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type != "application/json" and not media_type.endswith("+json"):
         return Kind.ANSWERED
-    if not body.strip():
+    if not body or body.isspace():
         return Kind.EMPTY
     try:
-        json.loads(body)
-    except (ValueError, RecursionError):
-        return Kind.NOT_JSON
+        from_json(body)  # a tenth of the time of json.loads, which would delay every other request
+    except ValueError:
+        try:
+            json.loads(body)  # takes other encodings, too
+        except (ValueError, RecursionError):
+            return Kind.NOT_JSON
     return Kind.ANSWERED

@@ -65,6 +65,10 @@ class Kind(IntEnum):
         return self is Kind.ANSWERED or self.cause.is_answer
 
 
+OWN_KINDS = (Kind.EXHAUSTED, Kind.UNFINISHED)
+"""Failures that are the generator's own fault."""
+
+
 class ResultUnreadable(EdgeproofError):
     """A load that left no complete result."""
 
@@ -76,10 +80,10 @@ class Rows:
     index, intended_ns, endpoint, subject: as rendered; lag: seconds from the intended time to the
     start of sending; latency: seconds from the intended time to the answer, infinite if it failed;
     kind: a Kind; status: HTTP status, 0 without one; reads: outcome codes, shape
-    (n, read_width of the endpoints); host:
-    position of the URL; cpu, total: Server-Timing in seconds, NaN without. samples: for each stage
-    that a request may have several times of, the positions of the rows and the seconds.
-    dropped: indices never sent.
+    (n, read_width of the endpoints); host: position of the URL; cpu, total: Server-Timing in
+    seconds, NaN without. samples: for each stage that a request may have several times of, the
+    positions of the rows and the seconds. dropped: indices never sent; held: those of them for
+    which the service left no connection.
     """
 
     index: NDArray[np.int64]
@@ -96,6 +100,7 @@ class Rows:
     total: NDArray[np.float64]
     samples: Mapping[str, tuple[NDArray[np.int64], NDArray[np.float64]]]
     dropped: NDArray[np.int64]
+    held: NDArray[np.int64]
 
     def __len__(self) -> int:
         return int(self.index.size)

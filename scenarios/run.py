@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 from core.errors import EdgeproofError
 from core.secrets import Blotter
 from scenarios.arrivals import Arrivals
+from scenarios.connections import needed_connections
 from scenarios.control import ServiceControl
 from scenarios.examples import Examples
+from scenarios.hosts import MAX_ANSWER_BYTES
 from scenarios.pace import Pace
 from scenarios.plan import LoadPlan
 from scenarios.recorder import Recorder
@@ -62,8 +64,14 @@ class LoadRun:
     def __init__(self, plan: LoadPlan, *, token: str | None, watches: bool = True) -> None:
         self.plan = plan
         self._routing = Routing.of(plan.scenario.topology, plan.hosts)
-        self.arrivals = Arrivals(plan.workload.intended_ns)
+        self.arrivals = Arrivals(
+            plan.workload.intended_ns,
+            most=plan.connections,
+            needed=needed_connections(plan.scenario, plan.workload),
+            lag_limit=plan.lag_limit,
+        )
         self.recorder = Recorder(plan.scenario)
+        self.arrivals.in_flight = lambda: self.recorder.in_flight
         self.endpoints = plan.scenario.endpoints.names
         self.renderer = self.renderer_of(plan.run_id)
         known = [os.environ.get(name, "") for name in secret_names(plan.scenario)]
@@ -86,6 +94,8 @@ class LoadRun:
         self._clean_start = "not asked for"
         self._notes: list[str] = []
         self.renewed = 0
+        self.more_users: list[gevent.Greenlet] = []
+        """Those that came to the pool during the load."""
 
     def renderer_of(self, run_id: str) -> Renderer:
         """Return what writes the plan's requests, with events of *run_id*."""
@@ -109,6 +119,22 @@ class LoadRun:
                 f"{self.arrivals.idle} of {users()} users were ready after {POOL_SECONDS:g} s; "
                 "use a smaller pool (-u)"
             )
+
+    def warm_up(self, connect: Callable[[], object]) -> None:
+        """Do once what would delay the first arrivals: *connect*, rendering, a collection.
+
+        Call it before `prepare`, which chooses when the load begins.
+        """
+        connect()
+        endpoint = self.plan.workload.endpoint
+        for code in range(len(self.endpoints)):
+            for row in np.flatnonzero(endpoint == code)[:2].tolist():
+                self.renderer.request(row)
+        # The C library then keeps such blocks: the first large body would wait for fresh pages.
+        bytes(MAX_ANSWER_BYTES)
+        # Collections of the plan's many objects would be pauses in the middle of the load.
+        gc.collect()
+        gc.freeze()
 
     def prepare(self) -> float:
         """Ask every host for a clean start; return when it begins, on the scale of perf_counter().
@@ -139,9 +165,6 @@ class LoadRun:
 
         Afterwards `finished` is set and `result` tells what came of it.
         """
-        # Collections of the plan's many objects would be pauses in the middle of the load.
-        gc.collect()
-        gc.freeze()
         # A service may need seconds to get ready; they would dilute the generator's CPU share.
         gevent.sleep(max(0.0, start - perf_counter() - LEAD_SECONDS))
         self._start, warm_up = start, self.plan.scenario.warm_up
@@ -160,7 +183,7 @@ class LoadRun:
             gevent.killall(greenlets)
             self._look_back()
         finally:
-            gevent.killall(greenlets)
+            gevent.killall([*greenlets, *self.more_users])
             self.phase = "done"
             self.finished.set()
 
@@ -285,6 +308,8 @@ class LoadRun:
             "planned": self.arrivals.planned,
             "handed": self.arrivals.handed,
             "pool_size": self.plan.pool_size,
+            "connections": self.plan.connections,
+            "connections_used": self.arrivals.users,
             "cpu_seconds": self._cpu,
             "wall_seconds": self._wall,
             "speed": self._probe.facts(),
@@ -297,7 +322,7 @@ class LoadRun:
         # What an interruption takes from its user has not failed, it is cut off.
         withdrawn = () if self.interrupted else self.arrivals.withdrawn
         return LoadResult(
-            rows=self.recorder.rows((*self.arrivals.dropped, *withdrawn)),
+            rows=self.recorder.rows((*self.arrivals.dropped, *withdrawn), self.arrivals.held),
             before=tuple(watch.before for watch in self.watches),
             after=tuple(watch.after for watch in self.watches),
             polls=tuple(tuple(watch.polls) for watch in self.watches),

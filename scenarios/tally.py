@@ -9,7 +9,8 @@ import numpy as np
 
 from core.metrics.failures import Failure, merged
 from core.metrics.histogram import LatencyHistogram
-from scenarios.audit import at_fault, invalid_reasons
+from scenarios.audit import at_fault
+from scenarios.flaws import flaws_of
 from scenarios.measurement import failures
 from scenarios.plan import LoadPlan
 from scenarios.result import LoadResult
@@ -24,6 +25,9 @@ class Tally:
     planned: int = 0
     sent: int = 0
     dropped: int = 0
+    held: int = 0
+    late: int = 0
+    judged: int = 0
     cpu_share: float = 0.0
     interrupted: bool = False
     lag: LatencyHistogram = field(default_factory=LatencyHistogram)
@@ -47,6 +51,9 @@ class Tally:
             planned=facts["planned"],
             sent=len(rows),
             dropped=int(rows.dropped.size),
+            held=int(rows.held.size),
+            late=int(np.count_nonzero(rows.lag[measured] > facts["lag_limit"])),
+            judged=int(np.count_nonzero(measured)),
             cpu_share=facts["cpu_seconds"] / wall if wall else 0.0,
             interrupted=result.interrupted,
             lag=LatencyHistogram.of(np.maximum(rows.lag[measured], 0.0)),
@@ -80,6 +87,9 @@ class Tally:
         self.planned += other.planned
         self.sent += other.sent
         self.dropped += other.dropped
+        self.held += other.held
+        self.late += other.late
+        self.judged += other.judged
         self.cpu_share = max(self.cpu_share, other.cpu_share)
         self.interrupted = self.interrupted or other.interrupted
         self.failures = merged((*self.failures, *other.failures))
@@ -88,14 +98,16 @@ class Tally:
             self.latencies.setdefault(name, LatencyHistogram()).add(histogram)
 
     def invalid(self) -> tuple[str, ...]:
-        """Return why the run proves nothing; empty if it can be trusted."""
-        return invalid_reasons(
+        """Return the flaws of the run; empty if it can be trusted."""
+        flaws = flaws_of(
             planned=self.planned,
-            dropped=self.dropped,
+            unsent=self.dropped - self.held,
             sent=self.sent,
-            lag_p99=self.lag.quantile(0.99) if self.lag.count else 0.0,
+            late=self.late,
+            judged=self.judged,
             lag_limit=self.lag_limit,
             cpu_share=self.cpu_share,
             at_fault=at_fault(self.failures),
             interrupted=self.interrupted,
         )
+        return tuple(flaws.values())

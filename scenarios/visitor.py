@@ -24,6 +24,7 @@ from scenarios.rendering import Request
 from scenarios.result import Kind
 from scenarios.run import LoadRun
 from scenarios.transport import Transport
+from scenarios.warming import improve, rehearse
 
 _GRACE_SECONDS = 0.01
 """Beyond the time limit: an answer of the last moment is judged by the clock, not by a timer."""
@@ -53,6 +54,7 @@ class ConnectionPool(HTTPClientPool):
             connections.ssl_context = self._context
             address = self._transport.address(client.host, client.port or 0)
             connections._connection_host = address
+            improve(connections)
         return client
 
 
@@ -151,6 +153,25 @@ class Visitor(FastHttpUser):
         super().__init__(environment)
         self._inbox: SimpleQueue[Arrival] = SimpleQueue()
         self._due: Arrival | None = None
+
+    @classmethod
+    def rehearse(cls, environment: Environment) -> None:
+        """Send one request to this process itself, past Locust's statistics."""
+        pool = ConnectionPool(Transport(), connection_timeout=1.0, network_timeout=1.0)
+        alone = type("Rehearsal", (cls,), {"client_pool": pool, "host": "http://127.0.0.1"})
+        session: Any = alone(environment).client
+        prepare_session(session, cls.load_run.user_agent)
+        rehearse(lambda url: session.client.urlopen(url, method="POST", payload=b"{}").content)
+        pool.close()
+
+    def serve(self, inbox: SimpleQueue[Arrival]) -> None:
+        """Be one connection more: send what is in *inbox*, then wait for further arrivals."""
+        prepare_session(self.client, self.load_run.user_agent)
+        self._inbox = inbox
+        self._due = inbox.get()
+        while True:
+            self.visit()
+            self.wait_time()
 
     def on_start(self) -> None:
         """Say who sends, and send without a further turn of the loop once an arrival is there."""

@@ -37,6 +37,7 @@ class Cause(StrEnum):
     UNREACHABLE = "unreachable"
     CONNECTION = "connection"
     DROPPED = "dropped"
+    HELD = "held"
     EXHAUSTED = "exhausted"
     UNSENDABLE = "unsendable"
     TOO_LARGE = "too_large"
@@ -72,6 +73,7 @@ _TEXTS = {
     Cause.UNREACHABLE: "host or network unreachable",
     Cause.CONNECTION: "connection failed",
     Cause.DROPPED: "no free connection",
+    Cause.HELD: "no free connection: the service held all of them",
     Cause.EXHAUSTED: "generator out of sockets",
     Cause.UNSENDABLE: "request cannot be written as HTTP",
     Cause.TOO_LARGE: "answer too large (head over 256 kB or body over 16 MB)",

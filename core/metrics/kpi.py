@@ -230,7 +230,8 @@ Interval = tuple[float, float]
 class Verdict:
     """A KPI judged on one figure: its value, its 95 % interval where there is one, the outcome.
 
-    runs: how many runs the value is the mean of.
+    runs: how many runs the value is the mean of. possible: the least and the greatest value that a
+    flawed run leaves open, None for a run without flaws.
     """
 
     kpi: Kpi
@@ -238,6 +239,7 @@ class Verdict:
     interval: Interval | None
     outcome: Outcome
     runs: int = 1
+    possible: Interval | None = None
 
     @property
     def misses(self) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
+from core.metrics.doubt import Doubt
 from core.metrics.histogram import LatencyHistogram
 from core.units import parse_duration
 
@@ -100,7 +101,8 @@ def seconds_of(
 class PartOfRun:
     """What a run found between *start* and *end*, in seconds from the start of arrivals.
 
-    Each request counts where it was to be sent. The fields are those of `RunRecord`.
+    Each request counts where it was to be sent. The fields are those of `RunRecord`; the doubt is
+    about the requests of the part.
     """
 
     start: float
@@ -108,6 +110,7 @@ class PartOfRun:
     latencies: Mapping[str, LatencyHistogram]
     stages: Mapping[str, LatencyHistogram]
     reads: Mapping[str, Mapping[str, int]]
+    doubt: Doubt | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data; equal parts give equal data in equal order."""
@@ -117,6 +120,7 @@ class PartOfRun:
             "latencies": {name: h.to_json() for name, h in sorted(self.latencies.items())},
             "stages": {name: h.to_json() for name, h in sorted(self.stages.items())},
             "reads": {name: dict(sorted(r.items())) for name, r in sorted(self.reads.items())},
+            **({} if self.doubt is None else {"doubt": self.doubt.to_json()}),
         }
 
     @classmethod
@@ -129,4 +133,5 @@ class PartOfRun:
             latencies={name: read(h) for name, h in data["latencies"].items()},
             stages={name: read(h) for name, h in data["stages"].items()},
             reads=data["reads"],
+            doubt=Doubt.from_json(data["doubt"]) if "doubt" in data else None,
         )

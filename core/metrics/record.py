@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from core.endpoints import CDP, EndpointTable
 from core.errors import InputError
 from core.files import write_whole
+from core.metrics.doubt import Doubt
 from core.metrics.estimate import Estimate, estimate_of
 from core.metrics.failures import Cause, Failure
 from core.metrics.histogram import LatencyHistogram
@@ -50,10 +51,13 @@ class Windows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """What the load generator says of itself; any reason in *invalid* makes the run INVALID.
+    """What the load generator says of itself.
 
     Lags and speeds are seconds (speed: the mean time of a fixed piece of work), cpu_share is the
-    part of one core that the generator used, dropped lists the indices that were never sent.
+    part of one core that the generator used, dropped lists the indices that were never sent; of
+    these the service failed *held* by holding every connection. late: how many of the *judged*
+    requests were sent later than lag_limit, None in a record that was written before they were
+    counted. invalid: the run's flaws; they make a verdict INVALID where they could change it.
     """
 
     lag_p50: float
@@ -70,6 +74,9 @@ class Audit:
     generator_speed: float | None
     service_speed: float | None
     invalid: tuple[str, ...]
+    late: int | None = None
+    judged: int = 0
+    held: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +91,8 @@ class RunRecord:
     simulation, with random numbers of its own, every metric's value. counters: exact domain
     counters. failures: why requests failed, each failed one in exactly one row. notes: what a
     reader of the report has to know. parts: what was found in the parts of the run that KPIs name,
-    by the part's name.
+    by the part's name. doubt: what the flaws in the audit leave open, None where they leave
+    everything open or there are none.
     """
 
     engine: Literal["simulate", "load"]
@@ -105,6 +113,7 @@ class RunRecord:
     notes: tuple[str, ...] = ()
     audit: Audit | None = None
     parts: Mapping[str, PartOfRun] = field(default_factory=dict)
+    doubt: Doubt | None = None
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -122,9 +131,9 @@ class RunRecord:
         """Return *metric* of this one run in SI units, None if it could not see it."""
         if metric.part is not None:
             part = self.parts.get(metric.part.name)
-            return None if part is None else self._only(part).metric(metric.whole)
+            return None if part is None else self.only(part).metric(metric.whole)
         if isinstance(metric.what, Ratio):
-            return self._ratio(metric.what)
+            return self.ratio(metric.what)
         if metric.function == "peak":
             return self.memory_peak
         histogram = (self.latencies if metric.what is None else self.stages).get(metric.series)
@@ -136,12 +145,19 @@ class RunRecord:
             return histogram.maximum
         return histogram.mean if histogram.counts else math.inf
 
-    def _only(self, part: PartOfRun) -> RunRecord:
+    def only(self, part: PartOfRun) -> RunRecord:
+        """Return the record of *part* alone; what a part does not tell is as in the whole."""
         return replace(
-            self, latencies=part.latencies, stages=part.stages, reads=part.reads, parts={}
+            self,
+            latencies=part.latencies,
+            stages=part.stages,
+            reads=part.reads,
+            parts={},
+            doubt=part.doubt,
         )
 
-    def _ratio(self, ratio: Ratio) -> float | None:
+    def ratio(self, ratio: Ratio) -> float | None:
+        """Return *ratio* of this one run, None if a count of it was not seen."""
         total = self._sum(ratio.of)
         counted = self._sum(ratio.counted)
         if not total or counted is None:
@@ -225,6 +241,7 @@ class RunRecord:
             "notes": list(self.notes),
             "audit": None if self.audit is None else _columns(self.audit),
             **({"parts": parts} if parts else {}),
+            **({} if self.doubt is None else {"doubt": self.doubt.to_json()}),
         }
 
     @classmethod
@@ -264,6 +281,7 @@ class RunRecord:
             notes=tuple(data["notes"]),
             audit=None if audit is None else Audit(**{n: _restore(v) for n, v in audit.items()}),
             parts={n: PartOfRun.from_json(part) for n, part in data.get("parts", {}).items()},
+            doubt=Doubt.from_json(data["doubt"]) if "doubt" in data else None,
         )
 
 

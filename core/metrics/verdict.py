@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from core.metrics.kpi import Kpi, Metric, Outcome, Verdict, judge, overall
+from core.metrics.kpi import Interval, Kpi, Metric, Outcome, Verdict, judge, overall
+from core.metrics.ranges import Ranges
 from core.metrics.ratio import Ratio
 from core.metrics.record import RunRecord
 
@@ -26,7 +27,11 @@ class ComparisonRow:
 
 
 def verdicts(record: RunRecord, kpis: Sequence[Kpi], *, one_run: bool = False) -> list[Verdict]:
-    """Judge *record* on each of *kpis*; a run that cannot be trusted is INVALID throughout.
+    """Judge *record* on each of *kpis*.
+
+    A flawed run is judged with the requests in doubt at their best and at their worst: the same
+    outcome both times is the outcome, any other is INVALID. Where the flaws leave everything open,
+    it is INVALID throughout.
 
     The mean over its replications is judged, with the interval of the mean; with *one_run* the
     record's own run alone, which has no interval.
@@ -34,7 +39,19 @@ def verdicts(record: RunRecord, kpis: Sequence[Kpi], *, one_run: bool = False) -
     judged = [_judged(record, kpi, one_run=one_run) for kpi in kpis]
     if record.audit is None or not record.audit.invalid:
         return judged
-    return [replace(verdict, outcome=Outcome.INVALID) for verdict in judged]
+    if record.doubt is None:
+        return [replace(verdict, outcome=Outcome.INVALID) for verdict in judged]
+    ranges = Ranges(record, record.doubt)
+    return [in_doubt(verdict, ranges.of(verdict.kpi.metric)) for verdict in judged]
+
+
+def in_doubt(verdict: Verdict, possible: Interval | None) -> Verdict:
+    """Return *verdict* on a figure that could lie anywhere in *possible*; None: it is not seen."""
+    if possible is None:
+        return verdict
+    best, worst = (judge(verdict.kpi, end).outcome for end in possible)
+    outcome = best if best is worst else Outcome.INVALID
+    return replace(verdict, outcome=outcome, possible=possible)
 
 
 def _judged(record: RunRecord, kpi: Kpi, *, one_run: bool) -> Verdict:
@@ -127,13 +144,26 @@ def _error(
 def outcome(rows: Sequence[ComparisonRow], required: Sequence[str] = ()) -> Outcome:
     """Return the outcome of the side that counts: the measured one where there is one.
 
-    A KPI that was NOT_MEASURED is ignored unless its name is in *required*: then it FAILs.
+    A KPI that was NOT_MEASURED is ignored unless its name is in *required*: then it FAILs. Where
+    requests are in doubt, the run is judged with all of them at their best and at their worst: the
+    same outcome both times is the outcome, any other is INVALID.
     """
-    outcomes = []
+    best, worst = [], []
     for row in rows:
         verdict = row.measured or row.predicted
         if verdict is None:
             continue
         missing = verdict.outcome is Outcome.NOT_MEASURED and row.kpi.name in required
-        outcomes.append(Outcome.FAIL if missing else verdict.outcome)
-    return overall(outcomes)
+        one, other = (Outcome.FAIL, Outcome.FAIL) if missing else _ends(verdict)
+        best.append(one)
+        worst.append(other)
+    found = overall(best)
+    return found if found is overall(worst) else Outcome.INVALID
+
+
+def _ends(verdict: Verdict) -> tuple[Outcome, Outcome]:
+    """Return the outcomes of *verdict* at best and at worst."""
+    if verdict.outcome is not Outcome.INVALID or verdict.possible is None:
+        return verdict.outcome, verdict.outcome
+    low, high = (judge(verdict.kpi, end).outcome for end in verdict.possible)
+    return (low, high) if verdict.kpi.target.is_upper else (high, low)

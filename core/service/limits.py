@@ -25,7 +25,8 @@ class ConnectionLimits:
     which a connection is closed. receive: seconds in which the head of a request must arrive, and
     then its body, and in which a client must take an answer.
 
-    The generator of a load holds at most 10,000 connections, and may leave them idle for minutes.
+    The generator of a load adds connections while the service is slow, up to its rate times its
+    timeout, and may leave them idle for minutes.
     """
 
     most: int = 10_000

@@ -86,7 +86,11 @@ USED: dict[tuple[str, str], str] = {
     },
     ("load", "--host"): "what is loaded",
     ("prove", "--host"): "what is loaded",
-    **{(c, o): "a bound" for c in ("load", "prove") for o in ("--max-rate", "--max-duration")},
+    **{
+        (c, o): "a bound"
+        for c in ("load", "prove")
+        for o in ("--max-rate", "--max-duration", "--connections")
+    },
     ("load", "--repeat"): "how many loads there are",
     ("load", "--find-capacity"): "what is looked for",
     ("plan", "--max-rate"): "where the search ends",

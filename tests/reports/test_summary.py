@@ -24,6 +24,7 @@ KEYS = [
     "measured_interval",
     "measured_outcome",
     "measured_runs",
+    "measured_possible",
     "error",
 ]
 
@@ -41,7 +42,7 @@ def test_the_error_is_relative_for_times_and_sizes_and_a_difference_for_ratios()
 def test_every_key_is_there_in_order() -> None:
     rows = compare(records.KPIS, records.predicted(), None)
     data = summary(rows, outcome=Outcome.WARN, out="runs/1")
-    assert list(data) == ["schema_version", "outcome", "out", "invalid", "kpis"]
+    assert list(data) == ["schema_version", "outcome", "out", "invalid", "doubts", "kpis"]
     assert (data["schema_version"], data["outcome"], data["out"]) == (1, "WARN", "runs/1")
     assert all(list(kpi) == KEYS for kpi in data["kpis"])
 

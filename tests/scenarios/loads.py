@@ -55,13 +55,14 @@ def all_answered(workload: Workload, **columns: Any) -> Rows:
             if stage.source == "header"
         },
         "dropped": np.zeros(0, dtype=np.int64),
+        "held": np.zeros(0, dtype=np.int64),
     }
     return Rows(**{**fields, **columns})
 
 
 def some_rows(rows: Rows, kept: Any) -> dict[str, Any]:
     """Return the columns of the rows at *kept*."""
-    names = set(Rows.__dataclass_fields__) - {"samples", "dropped"}
+    names = set(Rows.__dataclass_fields__) - {"samples", "dropped", "held"}
     return {name: getattr(rows, name)[kept] for name in names}
 
 

@@ -10,7 +10,7 @@ import pytest
 from gevent.queue import SimpleQueue
 
 from scenarios.arrivals import Arrival, Arrivals
-from scenarios.timer import KernelTimer, Timer, YieldingTimer
+from scenarios.timer import KernelTimer, Timer, YieldingTimer, turn
 
 
 class Pool:
@@ -108,3 +108,79 @@ def test_timer_never_returns_early_and_lets_others_run(make: type[Timer]) -> Non
     timer.wait_until(moment)  # in the past: returns at once
     timer.close()
     other.join()
+
+
+def grown(arrivals: Arrivals, *, keeps: bool) -> list[gevent.Greenlet]:
+    """Let *arrivals* add users that take what they are given and, with *keeps*, never come back."""
+    added: list[gevent.Greenlet] = []
+
+    def use(inbox: SimpleQueue[Arrival]) -> None:
+        inbox.get()
+        while not keeps:
+            arrivals.take(inbox)
+
+    arrivals.add_user = lambda inbox: added.append(gevent.spawn(use, inbox))
+    return added
+
+
+def test_a_slow_service_gets_more_connections_up_to_the_bound() -> None:
+    arrivals = Arrivals(intended(10), most=5, needed=10, lag_limit=10.0)
+    pool = Pool(arrivals, 2, keeps=True)
+    added = grown(arrivals, keeps=True)
+    arrivals.walk(perf_counter())
+    pool.settle()
+    assert (len(added), arrivals.users, arrivals.handed) == (3, 5, 5)
+    assert list(arrivals.dropped) == [5, 6, 7, 8, 9]
+    assert list(arrivals.held) == []  # fewer connections than a service in time may need
+
+
+def test_a_share_of_the_load_gets_its_share_of_the_connections() -> None:
+    arrivals = Arrivals(intended(20), most=6, needed=20, lag_limit=10.0)
+    arrivals.share(0, 2)
+    Pool(arrivals, 1, keeps=True)
+    added = grown(arrivals, keeps=True)
+    arrivals.walk(perf_counter())
+    assert (len(added), arrivals.users) == (2, 3)
+
+
+def test_a_generator_that_is_behind_adds_no_connections() -> None:
+    arrivals = Arrivals(intended(5), most=5, needed=5, lag_limit=0.005)
+    Pool(arrivals, 1, keeps=True)
+    added = grown(arrivals, keeps=True)
+    arrivals.walk(perf_counter() - 1.0)
+    assert (added, list(arrivals.dropped), list(arrivals.held)) == ([], [1, 2, 3, 4], [])
+
+
+@pytest.mark.parametrize(
+    ("needed", "in_flight", "late", "is_held"),
+    [(3, 3, 0.0, True), (4, 3, 0.0, False), (3, 2, 0.0, False), (3, 3, 20.0, False)],
+)
+def test_an_arrival_is_the_services_failure_only_if_it_holds_as_many_as_any_service_needs(
+    needed: int, in_flight: int, late: float, is_held: bool
+) -> None:
+    """Fewer connections, one that waits for the generator, or a late arrival: not the service's."""
+    arrivals = Arrivals(intended(8), most=3, needed=needed, lag_limit=10.0)
+    pool = Pool(arrivals, 3, keeps=True)
+    arrivals.in_flight = lambda: in_flight
+    arrivals.walk(perf_counter() - late)
+    pool.settle()
+    assert list(arrivals.dropped) == [3, 4, 5, 6, 7]
+    assert list(arrivals.held) == (list(arrivals.dropped) if is_held else [])
+
+
+def test_large_work_with_turns_lets_arrivals_go_out_in_between() -> None:
+    arrivals = Arrivals(intended(4, gap_ns=1_000_000))
+    pool = Pool(arrivals, 4)
+    walker = gevent.spawn(arrivals.walk, perf_counter())
+    seen = set()
+    for _ in range(40):
+        end = perf_counter() + 0.0005
+        while perf_counter() < end:
+            pass
+        turn()  # gevent.sleep(0) would pass the timer over
+        seen.add(arrivals.handed)
+        if arrivals.handed == 4:
+            break
+    walker.kill()
+    pool.stop()
+    assert {1, 2, 3} & seen

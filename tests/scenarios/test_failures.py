@@ -22,7 +22,7 @@ from tests.scenarios.loads import small_plan, small_scenario
 def loaded(url: str, folder: Path, **fields: Any) -> RunRecord:
     """Return the record of a small load on *url*; every failed request of it has a reason."""
     plan = small_plan(
-        small_scenario(**{"rate": 40, "timeout": "0.5s", **fields}), [url], pool_size=80
+        small_scenario(**{"rate": 40, "timeout": "0.5s", **fields}), [url], connections=80
     )
     result = run_load(plan, folder)
     record, _ = measure(plan.scenario, plan.workload, result)

@@ -11,12 +11,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from core.metrics.kpi import Outcome
+from core.metrics.verdict import compare, outcome
 from scenarios.audit import audit_of
 from scenarios.driver import GeneratorDied, run_load
 from scenarios.hosts import HostUnreachable
@@ -31,7 +34,7 @@ ONLY_TRACK = {"track": 1, "attribution": 0, "journey": 0, "channels": 0}
 
 
 def audited(plan: LoadPlan, result: LoadResult) -> Any:
-    return audit_of(plan.workload, result, warm_up=plan.scenario.warm_up)
+    return audit_of(plan.workload, result, warm_up=plan.scenario.warm_up)[0]
 
 
 def processes_in(folder: Path) -> list[int]:
@@ -189,12 +192,25 @@ def test_arrivals_without_a_connection_are_dropped(
     start_service: StartService, tmp_path: Path
 ) -> None:
     scenario = small_scenario(rate=40, timeout="0.4s")
-    plan = small_plan(scenario, [start_service("hang")], pool_size=1)
+    plan = small_plan(scenario, [start_service("hang")], connections=1)
     result = run_load(plan, tmp_path)
     audit = audited(plan, result)
     assert len(audit.dropped) > 0
     assert audit.sent + len(audit.dropped) == audit.planned
     assert any("were dropped" in reason for reason in audit.invalid)
+
+
+def test_a_service_that_is_too_slow_gets_more_connections_and_fails(
+    start_service: StartService, tmp_path: Path
+) -> None:
+    scenario = small_scenario(rate=40, timeout="0.4s")
+    plan = replace(small_plan(scenario, [start_service("hang")]), pool_size=2)
+    result = run_load(plan, tmp_path)
+    assert result.rows.dropped.size == 0
+    assert 2 < result.audit["connections_used"] <= plan.connections
+    assert set(result.rows.kind.tolist()) == {Kind.TIMEOUT}
+    record, _ = measure(scenario, plan.workload, result)
+    assert outcome(compare(scenario.judged(), None, record)) is Outcome.FAIL
 
 
 def test_stop_half_way_keeps_what_is_done(start_service: StartService, tmp_path: Path) -> None:

@@ -78,7 +78,8 @@ def test_failed_requests_give_code_1(start_service: StartService, scenario: Path
 def test_arrivals_that_find_no_connection_give_code_3(
     start_service: StartService, scenario: Path
 ) -> None:
-    done = locust(scenario, ["--host", start_service("hang"), "-u", "1"])
+    url = start_service("stall")
+    done = locust(scenario, ["--host", url, "-u", "1", "--connections", "1"])
     assert done.returncode == 3
     assert "INVALID" in done.stdout
     assert "were dropped" in done.stdout

@@ -22,13 +22,13 @@ from tests.scenarios.loads import all_answered, load_result, small_plan, small_s
 
 
 def test_plan_survives_its_folder(tmp_path: Path) -> None:
-    plan = small_plan(small_scenario(), ["http://127.0.0.1:8787/"], pool_size=7)
+    plan = small_plan(small_scenario(), ["http://127.0.0.1:8787/"], connections=7)
     plan.write(tmp_path)
     read = LoadPlan.read(tmp_path)
     assert read.scenario == plan.scenario
     assert read.workload.identity() == plan.workload.identity()
     assert np.array_equal(read.workload.isolate, plan.workload.isolate)
-    assert (read.hosts, read.run_id, read.pool_size) == (("http://127.0.0.1:8787",), "test", 7)
+    assert (read.hosts, read.run_id, read.connections) == (("http://127.0.0.1:8787",), "test", 7)
     assert (read.timeout, read.lag_limit, read.machine) == (2.0, plan.lag_limit, plan.machine)
 
 
