@@ -24,6 +24,7 @@ from bench.redis_server import redis_server
 from core.errors import InputError
 from core.metrics.kpi import parse_metric
 from core.metrics.record import RunRecord, read_record
+from core.scenario.file import parse_scenario
 from core.wire import TOKEN_VARIABLE
 
 ENOUGH = 5000
@@ -138,7 +139,8 @@ def errors_of(proof: Path, goals: tuple[float, float], *, outside: bool) -> list
     outside: no percentile within two points of the share of fast answers is judged.
     """
     sides = [np.load(proof / side / "requests.npz") for side in ("predicted", "measured")]
-    names = list(read_record(proof / "measured" / "record.json").latencies)
+    record = read_record(proof / "measured" / "record.json")
+    names = parse_scenario(record.scenario, source="record.json").endpoints.names
     found = []
     for code, name in enumerate(names):
         mine = sides[1]["endpoint"] == code

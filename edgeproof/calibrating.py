@@ -35,6 +35,7 @@ from edgeproof.learning import (
     write_calibration,
 )
 from edgeproof.loading import bounds, check_allowed, check_hosts, check_load
+from edgeproof.notices import tell_plain
 from edgeproof.options import (
     AllowOption,
     HostOption,
@@ -113,6 +114,7 @@ def command(
     Example: edgeproof calibrate baseline --host http://127.0.0.1:8787
     """  # fmt: skip
     started = monotonic()
+    tell_plain(plain=plain, as_json=json)
     if Path(source).is_dir():
         if host:
             raise InputError(

@@ -94,6 +94,7 @@ from scenarios.calibrate import RATE, NotCalibrated, calibrate, calibration_work
 from scenarios.hosts import MAX_RATE, peak_rate
 from scenarios.learning import FEWEST
 from scenarios.result import LoadResult
+from scenarios.sent_ahead import PREFLIGHT_SECONDS, preflight_requests, with_preflight
 from sim.model import Played
 from sim.simulate import simulate
 
@@ -242,7 +243,7 @@ class Proof:
     taught: Taught | None = None
     taught_at: float = 0.0
     is_cold: bool = False
-    ahead: float = 0.0
+    played: Played | None = None
     requests: Requests | None = None
     interrupted: bool = False
     run_ids: list[str] = field(default_factory=list)
@@ -364,7 +365,7 @@ class Proof:
         self.taught_at = monotonic()
         if not _is_clean(taught.result):
             self.taught, self.is_cold = taught, True
-            self.ahead = self._pause(self.taught_at + _PREPARING)
+            self.played = self._asked_before(self.taught_at + _PREPARING)
         self.calibration = taught.calibration
         if taught.calibration is None:
             self.notes.append(f"Not calibrated: {taught.why}; the scenario's own times are used.")
@@ -378,32 +379,44 @@ class Proof:
             self.folder / CALIBRATION_FILE, self.calibration, source=f"prove {self.scenario.name}"
         )
 
-    def _pause(self, begins: float) -> float:
-        """Return the seconds from the calibration's start to a run that begins at *begins*."""
-        assert self.taught is not None
-        result = self.taught.result
-        return float(result.audit["wall_seconds"]) + max(0.0, begins - self.taught_at)
+    def _asked_before(self, begins: float) -> Played | None:
+        """Return what the service was asked before a run that begins at *begins*."""
+        preflighted = self.access.preflight
+        if self.taught is None:
+            if not preflighted:
+                return None
+            ahead = preflight_requests(self.scenario, self.prepared.workload, self.hosts)
+            return Played(workload=ahead, ahead=PREFLIGHT_SECONDS)
+        workload, pause = self.taught.workload, max(0.0, begins - self.taught_at)
+        pause += float(self.taught.result.audit["wall_seconds"])
+        if preflighted:
+            workload = with_preflight(self.scenario, workload, self.hosts)
+            pause += PREFLIGHT_SECONDS
+        return Played(workload=workload, ahead=pause)
 
     def _follow_the_start(
         self, predicted: RunRecord, result: LoadResult, begun: float
     ) -> RunRecord:
         """Predict again where the run began with other caches, or later, than was thought."""
         told = result.audit["clean_start"]
+        before, was_cold = self.played, self.is_cold
+        self.played, self.is_cold = self._asked_before(begun + _PREPARING), True
         if self.taught is None:
             self.notes.append(
                 f"No clean start ({told}): the service is measured as it was, and predicted with "
                 "empty caches."
             )
-            if self.is_cold or self.scenario.start == "cold":
-                return predicted
-            self.is_cold = True
-            return self._predict()
-        self.notes.append(
-            f"No clean start ({told}): the prediction plays the {len(self.taught.workload):,} "
-            "requests of the calibration, too, so that its caches stand where the service's do."
-        )
-        before, self.ahead = self.ahead, self._pause(begun + _PREPARING)
-        return predicted if abs(before - self.ahead) < _SAME_PAUSE else self._predict()
+        else:
+            self.notes.append(
+                f"No clean start ({told}): the prediction plays the "
+                f"{len(self.taught.workload):,} requests of the calibration, too, so that its "
+                "caches stand where the service's do."
+            )
+        if before is not None and self.played is not None:
+            is_same = abs(before.ahead - self.played.ahead) < _SAME_PAUSE
+        else:
+            is_same = self.played is None and (was_cold or self.scenario.start == "cold")
+        return predicted if is_same else self._predict()
 
     def _predict(self) -> RunRecord:
         with self._timed("predict"):
@@ -411,9 +424,7 @@ class Proof:
                 self.scenario,
                 prepared=self.prepared,
                 calibration=self.calibration,
-                played=None
-                if self.taught is None
-                else Played(workload=self.taught.workload, ahead=self.ahead),
+                played=self.played,
                 is_cold=self.is_cold,
                 replications=0,  # the measured requests are those of one run
                 on_progress=lambda _, share: self.display.update("predicting", share),

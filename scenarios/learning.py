@@ -70,6 +70,7 @@ class _Lesson:
     def __init__(self, scenario: Scenario, result: LoadResult, answered: NDArray[np.bool_]) -> None:
         self.scenario, self.result, self.rows = scenario, result, result.rows
         self.answered = answered
+        self.latency = unhurried(self.rows, answered)
         self.table = scenario.endpoints
         self.codes = (self.rows.reads & (NEGATIVE - 1)).astype(int)
         self.samples = {stage: _by_row(self.rows, stage) for stage in ("l2", "l3", "l3wait")}
@@ -139,7 +140,7 @@ class _Lesson:
             )
             if is_timed or is_hit:
                 continue
-            mixture = learn_outside(self.rows, mine)
+            mixture = learn_outside(self.rows, mine, self.latency)
             if mixture is None:
                 self.few[f"outside.{name}"] = f"{len(here)} answers; at least {FEWEST} are needed"
             else:
@@ -221,7 +222,7 @@ class _Lesson:
         charged = charged_cpu(
             self.scenario.topology.cpu, self.table, self.rows.endpoint, self.rows.reads
         )
-        rest = self.rows.latency - self._told()
+        rest = self.latency - self._told()
         scale = 1.0
         for name in self.table.names:
             mine = self._of(name) & inside
@@ -401,7 +402,7 @@ class _Lesson:
         longer: Mapping[int, float],
     ) -> dict[str, dict[str, Learned]]:
         rows, told = self.rows, self._told()
-        rest = rows.latency - told - charged
+        rest = self.latency - told - charged
         for row, seconds in longer.items():
             rest[row] += seconds
         rest = np.maximum(rest, 0.0)
@@ -432,6 +433,15 @@ class _Lesson:
                 )
             between.setdefault(name, {})[depth] = learned(rest[chosen].tolist())
         return between
+
+
+def unhurried(rows: Rows, answered: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the latencies that a generator would see that is never later than it usually is.
+
+    What a busy generator adds to some requests is no time of the service.
+    """
+    usual = float(np.median(rows.lag[answered]))
+    return rows.latency - np.maximum(rows.lag - usual, 0.0)
 
 
 def _depth(endpoint: Endpoint, codes: Sequence[int]) -> str | None:

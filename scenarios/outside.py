@@ -23,10 +23,15 @@ _LEAST_SAVED = 5
 """Answers that a limit of the cache has to explain beyond what it makes wrong."""
 
 
-def learn_outside(rows: Rows, mine: NDArray[np.bool_]) -> Mixture | None:
-    """Return what the answered requests *mine* of one endpoint teach; None if they are too few."""
+def learn_outside(
+    rows: Rows, mine: NDArray[np.bool_], latencies: NDArray[np.float64]
+) -> Mixture | None:
+    """Return what the answered requests *mine* of one endpoint teach; None if they are too few.
+
+    latencies: of all rows, without what a busy generator adds.
+    """
     order = np.argsort(rows.intended_ns[mine], kind="stable")
-    latency = rows.latency[mine][order]
+    latency = latencies[mine][order]
     if latency.size < FEWEST:
         return None
     border = border_of(latency)

@@ -42,7 +42,8 @@ class Between:
     """The seconds of each request: `quick` without a store, `stored` with one.
 
     stored: None where all depths are alike. outside: codes of the endpoints of which the whole
-    latency is what `quick` holds, since nothing else is known of them.
+    latency is what `quick` holds, since nothing else is known of them. Where the calibration tells
+    nothing, it is the scenario's network.round_trip.
     """
 
     __slots__ = ("outside", "quick", "stored")
@@ -58,25 +59,29 @@ class Between:
         self.quick = [0.0] * n
         self.stored: StoreRequests | None = None
         self.outside: frozenset[int] = frozenset()
-        if calibration is None:
+        usual = scenario.network.round_trip
+        if calibration is None and usual.mean == 0:
             return
+        known = calibration or Calibration()
         stream = Stream(scenario.seed, Purpose.OVERHEAD, width=2, replication=replication)
         u = stream.rows(0, n)
         uniforms, endpoints = u[:, 0].tolist(), workload.endpoint.tolist()
         names = scenario.endpoints.names
 
         def drawn(depth: str) -> list[float]:
-            tables = [calibration.overhead(name, depth) for name in names]
+            tables = [known.overhead(name, depth) or usual for name in names]
             return [
-                0.0 if (table := tables[endpoint]) is None else table.sample(uniform)
+                tables[endpoint].sample(uniform)
                 for endpoint, uniform in zip(endpoints, uniforms, strict=True)
             ]
 
         self.quick = drawn("l1")
+        if not known.between and not known.outside:
+            return
         writers = frozenset(names.index(name) for name in scenario.endpoints.writers)
         self.stored = StoreRequests([self.quick, *map(drawn, DEPTHS[1:])], writers)
         order = np.argsort(workload.intended_ns, kind="stable")
-        for name, mixture in calibration.outside.items():
+        for name, mixture in known.outside.items():
             code = names.index(name)
             mine = order[workload.endpoint[order] == code]
             ages = ages_of(workload.intended[mine], workload.subject[mine])

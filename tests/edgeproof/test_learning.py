@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core.distributions import constant
 from core.metrics.record import count_reads
 from core.scenario.calibration import Calibration
 from core.scenario.calibration_file import from_toml, to_toml
 from core.scenario.file import parse_scenario
+from core.scenario.outside import Learned
 from core.scenario.replay import prepare
 from core.scenario.scenario import Scenario
 from scenarios.calibration_plan import CalibrationBounds, default_bounds, learning_workload
@@ -179,3 +181,19 @@ def test_plan_keeps_its_bounds_and_asks_for_unseen_ids_in_bursts() -> None:
         assert np.unique(mine).size > 0.5 * mine.size
     more = learning_workload(user, workload, CalibrationBounds(rate=1000, seconds=60))
     assert len(more) < 5000  # enough samples of each stage end it
+
+
+def test_network_that_a_scenario_states_is_added_to_every_request_unless_it_was_learned() -> None:
+    near = stated()
+    far = parse_scenario({**STATED, "network": {"round_trip": "40ms"}}, source="test")
+    assert "network" not in near.model_dump()
+    plain, added = (simulate(scenario, replications=0) for scenario in (near, far))
+    assert added.requests.latency - plain.requests.latency == pytest.approx(0.04, abs=1e-9)
+    assert added.record.reads == plain.record.reads
+    ten = Learned(times=constant(0.01), samples=100)
+    known = Calibration(between={"track": dict.fromkeys(("l1", "l2", "l3"), ten)})
+    learned = simulate(far, calibration=known, replications=0).requests
+    is_track = learned.endpoint == 0
+    more = learned.latency - plain.requests.latency
+    assert more[is_track] == pytest.approx(0.01, abs=1e-9)
+    assert more[~is_track] == pytest.approx(0.04, abs=1e-9)
