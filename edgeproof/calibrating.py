@@ -134,7 +134,7 @@ def command(
         folder = new_folder(out, f"{Path(source).resolve().name}-calibration")
         told = {"run": str(source)}
     else:
-        limits = bounds(allow, max_rate, max_duration)
+        limits, seconds = bounds(allow, max_rate, max_duration), _seconds(calibration_time)
         chosen = chosen_scenario(source, command="calibrate", overrides=set_, seed=seed, rate=rate)
         if not host:
             raise InputError(
@@ -149,9 +149,7 @@ def command(
         check_hosts(host, limits, access)
         workload = prepare_measured(chosen).workload
         check_load(chosen, workload, host, limits, access)
-        lasts = calibration_bounds(
-            chosen, workload, limits, rate=calibration_rate, seconds=_seconds(calibration_time)
-        )
+        lasts = calibration_bounds(chosen, workload, limits, rate=calibration_rate, seconds=seconds)
         told = asked(chosen, source, workload=workload, hosts=host)
         folder = new_folder(out, f"{chosen.name}-calibration")
         display = Display(plain=plain, quiet=json)
