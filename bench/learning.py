@@ -29,6 +29,7 @@ from core.metrics.record import RunRecord, read_record
 from core.scenario.file import parse_scenario
 from core.wire import TOKEN_VARIABLE
 from scenarios.learning import unhurried
+from scenarios.outside import border_of
 from scenarios.result import LoadResult
 
 ENOUGH = 5000
@@ -155,11 +156,9 @@ def errors_of(proof: Path, goals: tuple[float, float], *, outside: bool) -> list
         if np.count_nonzero(mine) < 100:
             continue
         p, m = sides[0]["latency"][mine].astype(float), asked_in_time[mine]
+        border = border_of(m) if outside else None
+        share = None if border is None else float((m < border).mean())
         for quantile, goal in zip((0.5, 0.95), goals, strict=True):
-            judged = True
-            if outside:
-                near = [np.quantile(m, q) for q in (quantile - 0.02, quantile + 0.02)]
-                judged = near[1] / near[0] < 2
             found.append(
                 Error(
                     endpoint=name,
@@ -169,7 +168,7 @@ def errors_of(proof: Path, goals: tuple[float, float], *, outside: bool) -> list
                     measured=float(np.quantile(m, quantile)),
                     interval=paired_interval(p, m, quantile),
                     goal=goal,
-                    is_judged=judged,
+                    is_judged=share is None or abs(quantile - share) > 0.02,
                 )
             )
     return found
