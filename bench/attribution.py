@@ -99,7 +99,7 @@ def synthetic_paths(touches: int = TOUCHES, *, seed: int = 1) -> Paths:
 
 
 def all_converting(paths: Paths) -> Paths:
-    """Return *paths* as if each had converted: every touch gets credit."""
+    """Return *paths* with a conversion each: every touch gets credit."""
     ones = np.ones(len(paths))
     return Paths(
         channels=paths.channels, codes=paths.codes, offsets=paths.offsets, times_ms=paths.times_ms,
@@ -159,7 +159,7 @@ def file_of(paths: Paths, file: Path) -> None:
 
 
 class Store:
-    """Stores the credits of a database in which everything waits, from its rows to its commit."""
+    """Stores the credits of a database of waiting conversions, from its rows to its commit."""
 
     def __init__(self, paths: Paths, folder: Path) -> None:
         self._waiting, self._file = folder / "waiting.db", folder / "stored.db"
@@ -167,7 +167,7 @@ class Store:
         database_of(paths, self._waiting)
 
     def prepare(self) -> None:
-        """Make a copy that is as if nothing had been stored."""
+        """Make a copy without stored credits."""
         for suffix in ("-wal", "-shm"):
             self._file.with_name(self._file.name + suffix).unlink(missing_ok=True)
         shutil.copyfile(self._waiting, self._file)
@@ -209,7 +209,7 @@ class Peers:
         return self._absent[name.partition(",")[0]]
 
     def run(self, name: str) -> dict[str, Any]:
-        """Return the seconds that *name* took by the clock and of CPU, and what it found."""
+        """Return the wall-clock and CPU seconds of *name*, and its results."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{name}\n")
         self._process.stdin.flush()
@@ -218,7 +218,7 @@ class Peers:
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         while line := self._process.stdout.readline():
-            if line.startswith("{"):  # peers print on standard output, too
+            if line.startswith("{"):  # peers also print on standard output
                 found: dict[str, Any] = json.loads(line)
                 return found
         said = self._said.read_text(encoding="utf-8", errors="replace").strip().splitlines()
@@ -236,7 +236,7 @@ def compare(ours: Floats, channels: Sequence[str], theirs: dict[str, float]) -> 
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print medians over the rounds and what they are per second, peers included."""
+    """Print medians over the rounds and the rates per second, peers included."""
     parser = argparse.ArgumentParser(prog="python -m bench.attribution")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--touches", type=int, default=TOUCHES)

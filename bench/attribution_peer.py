@@ -11,7 +11,7 @@ from typing import Any
 
 if __package__:
     from bench.importing import import_fault
-else:  # run by its path, where there is no such package
+else:  # run by its path, outside of the package
     from importing import import_fault  # type: ignore[import-not-found, no-redef]
 
 Call = Callable[[], dict[str, dict[str, float]]]
@@ -23,7 +23,7 @@ NEEDS = {
 
 
 def faults() -> dict[str, str]:
-    """Return why peers cannot be used here, by their name."""
+    """Return the reasons why peers cannot be used here, by their name."""
     found = {}
     for peer, modules in NEEDS.items():
         for module in modules:
@@ -34,7 +34,7 @@ def faults() -> dict[str, str]:
 
 
 def calls(file: str, absent: Mapping[str, str]) -> dict[str, Call]:
-    """Return what can be timed here, by name; their input is made outside of the timing."""
+    """Return the calls that can be timed here, by name; their input is made beforehand."""
     if len(absent) == len(NEEDS):
         return {}
     import numpy as np

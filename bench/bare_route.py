@@ -1,6 +1,6 @@
 """A Starlette application of fixed answers, in a process: `python -m bench.bare_route PLAN.json`.
 
-What the reference service is measured beside: the same bytes, and nothing that finds them.
+The yardstick of the reference service: it sends the same bytes without looking anything up.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
     # asyncio turns Nagle's delay off only on sockets that name their protocol.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
-    listener.listen()  # who connects before the server runs waits for it
+    listener.listen()  # clients that connect before the server runs wait for it
     say({"ready": f"http://127.0.0.1:{listener.getsockname()[1]}"})
     server = uvicorn.Server(uvicorn.Config(bare_app(routes), **SERVER_OPTIONS))
     asyncio.run(server.serve(sockets=[listener]))

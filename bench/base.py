@@ -1,4 +1,4 @@
-"""The pinned revision that our own speed is compared with, and why it was moved."""
+"""The pinned base revision for speed comparisons, and the reasons for its moves."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from core.texts import read_json
 ROOT = Path(__file__).parents[1]
 FILE = Path("bench", "base.json")
 MEASURED = ("core", "sim", "scenarios", "reports", "bench", "constraints.txt")
-"""What the benchmarks run; where none of it differs from the base there is nothing to compare."""
+"""The paths of the measured code; if none differs from the base, a comparison is pointless."""
 NO_GIT = "there is no git on the PATH"
 _HISTORY = 50
 _FETCH_SECONDS = 60.0
@@ -26,7 +26,7 @@ _FETCH_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """The base if it can be compared with, else why not; an archive has no history."""
+    """The base if it is available, else the reason why not; an archive has no history."""
 
     revision: str
     has_history: bool = True
@@ -62,7 +62,7 @@ def _data(root: Path) -> dict[str, Any]:
 
 
 def find(root: Path = ROOT, *, may_fetch: bool) -> Found:
-    """Look for the base in the clone at *root*, and fetch it from origin where *may_fetch*."""
+    """Find the base in the clone at *root*, or fetch it from origin if *may_fetch*."""
     pinned = revision(root)
     if not has_git():
         return Found(revision=pinned, absence=NO_GIT, remedy="install git")
@@ -74,7 +74,7 @@ def find(root: Path = ROOT, *, may_fetch: bool) -> Found:
     if _has(root, pinned):
         return Found(revision=pinned)
     is_shallow = (_git(root, "rev-parse", "--is-shallow-repository") or "").strip() == "true"
-    # A depth would make a whole clone shallow.
+    # Fetching with a depth would make a full clone shallow.
     fetch = ("fetch", "--quiet", *(["--depth=1"] if is_shallow else []), "origin", pinned)
     if may_fetch and _git(root, *fetch) is not None and _has(root, pinned):
         return Found(revision=pinned)
@@ -87,7 +87,7 @@ def find(root: Path = ROOT, *, may_fetch: bool) -> Found:
 
 
 def is_changed(pinned: str, root: Path = ROOT) -> bool:
-    """Say whether anything that is measured differs from the pinned revision."""
+    """Return whether any measured path differs from the pinned revision."""
     differs = _git(root, "diff", "--quiet", pinned, "--", *MEASURED) is None
     new = _git(root, "ls-files", "--others", "--exclude-standard", "--", *MEASURED)
     return differs or bool(new and new.strip())
@@ -96,7 +96,7 @@ def is_changed(pinned: str, root: Path = ROOT) -> bool:
 def move(to: str, reason: str, root: Path = ROOT) -> str:
     """Pin *to*, keep *reason*, and return the commit that it is.
 
-    Raise InputError for an empty reason and for a revision that is no ancestor of HEAD.
+    Raise InputError for an empty reason and for a revision that is not an ancestor of HEAD.
     """
     reason = " ".join(reason.split())
     if not reason:
@@ -124,7 +124,7 @@ def move(to: str, reason: str, root: Path = ROOT) -> str:
 
 
 def _moves(data: dict[str, Any], root: Path) -> list[dict[str, str]]:
-    """Return the moves of the base that *data* keeps. Raise InputError if one is none."""
+    """Return the moves of the base in *data*. Raise InputError for an entry that is not a move."""
     moves = data.get("moved", [])
     if not isinstance(moves, list):
         raise InputError(f"{root / FILE}: moved is no list; restore the file from git")
@@ -148,7 +148,7 @@ def _has(root: Path, commit: str) -> bool:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    """Return what a git command prints, None if it fails."""
+    """Return the output of a git command, None if it fails."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(

@@ -30,7 +30,7 @@ OPERATIONS = ("hit", "miss", "overwrite", "insert+evict")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """How much is measured."""
+    """The amount of measurement."""
 
     entries: int = 10_000
     rounds: int = 11
@@ -61,7 +61,7 @@ class CacheRow:
 def entry_bytes(library: Library, entries: int) -> float:
     """Return the resident bytes per entry beyond the objects of key and value.
 
-    Measured in a process of its own, as libraries in Rust allocate what tracemalloc cannot see.
+    Measured in a separate process, because tracemalloc cannot see the allocations of Rust.
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(_held_bytes, library.name, entries).result()
@@ -94,13 +94,13 @@ def speeds(
 ) -> dict[str, dict[str, tuple[list[float], list[float]]]]:
     """Return nanoseconds and ratios by library and operation, one of each per round.
 
-    In each round each operation of a library is measured in turns with the yardstick's. Keys come
-    in an order of the round's own; those of inserts are new. *machine* is sampled between rounds.
+    In each round each operation of a library is measured in turns with the yardstick's. Each round
+    has a new order of keys; the keys of inserts are new. *machine* is sampled between rounds.
     """
     keys = keys_from(0, sizes.entries)
     absent = [f"absent:u{number:06d}" for number in range(sizes.entries)]
     orders = Stream(2, Purpose.DATA, width=sizes.entries).rows(0, sizes.rounds + 1).argsort(axis=1)
-    # Twice the room: libraries that choose what they admit have to hold every key to be hit.
+    # Twice the room: libraries with an admission policy have to hold every key for hits.
     held = {library.name: filled(library, 2 * sizes.entries, keys) for library in libraries}
     full = {library.name: filled(library, sizes.entries, keys) for library in libraries}
     yardstick = filled(YARDSTICK, 0, keys)
@@ -187,7 +187,7 @@ def _absent(library: Library, why: str) -> CacheRow:
 
 
 def _check(library: Library, entries: int) -> None:
-    """Raise AssertionError unless *library* misses what is new and hits what it was given."""
+    """Raise AssertionError unless *library* misses new keys and hits stored ones."""
     cache = library.open(2 * entries, None)
     pairs = [(key, max(TTLS)) for key in keys_from(0, entries)]
     for expected in (False, True):
@@ -229,7 +229,7 @@ def table(rows: Sequence[CacheRow], *, markdown: bool = False) -> list[str]:
 
 
 def notes(rows: Sequence[CacheRow], accesses: Accesses, sizes: Sizes, drift: float) -> list[str]:
-    """Return what the table's reader has to know, one line each."""
+    """Return notes for the table's reader, one line each."""
     timeless = [library.name for library in LIBRARIES if not library.takes_time]
     real = [row.name for row in rows if row.name in timeless and row.hit_ratio is not None]
     return [
@@ -277,7 +277,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         accesses = synthetic() if options.trace is None else recorded(options.trace)
         if options.json is not None:
-            options.json.touch()  # rather a fault now than after the measurement
+            options.json.touch()  # fail now, not after the measurement
     except (InputError, OSError) as error:
         print(f"python -m bench.caches: {error}", file=sys.stderr)
         return 2

@@ -15,19 +15,19 @@ from numpy.typing import NDArray
 LEVEL = 0.05
 """The share of histories of unchanged code in which any change is seen."""
 SHORTEST = 3
-"""Points on each side of a change: fewer are outliers."""
+"""The fewest points on each side of a change: fewer are outliers."""
 _ORDERS = 9_999
 """Fewer would know the line between noise and change too badly: its error is the same for all."""
 _BATCH = 250
-"""Orders that are looked at together: more would take memory, not time."""
+"""Orders in one batch: more would take memory without saving time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """From *index* on, the figures lie at another level.
+    """A change of level, from *index* on.
 
     before, after: the medians of the points between this change and its neighbours.
-    probability: that of so clear a change in figures without one.
+    probability: of so clear a change in figures without a real one.
     """
 
     index: int
@@ -37,7 +37,7 @@ class Change:
 
     @property
     def ratio(self) -> float:
-        """What the level after is of the level before."""
+        """The ratio of the level after to the level before."""
         return self.after / self.before
 
 
@@ -59,7 +59,7 @@ def changes(
 
     The tests of the series share *level* (Holm 1979): at most in that share of histories without
     any change, one is seen. Changes of less than *at_least*, as a share, are left out.
-    Raise ValueError for a figure that is no positive number.
+    Raise ValueError for a figure that is not a positive number.
     """
     values: dict[str, NDArray[np.float64]] = {}
     for name, figures in series.items():
@@ -74,7 +74,7 @@ def changes(
     for rank, name in enumerate(ordered):
         own_level = level / (len(ordered) - rank)
         if first[name][1] > own_level:
-            break  # Holm: nor is any that is less clear
+            break  # Holm: no less clear one is a change either
         split = _split(values[name], 0, first[name], own_level, orders, seed)
         places = _placed(values[name], split)
         figures = [float(figure) for figure in series[name]]
@@ -105,8 +105,8 @@ def _split(
 def _placed(values: NDArray[np.float64], split: Sequence[tuple[int, float]]) -> dict[int, float]:
     """Return the probability of each change by its place between its neighbours.
 
-    Ranks tell well whether there is a change and less well where. Here it lies where absolute
-    distances from the medians of both sides are smallest.
+    Ranks detect a change well but locate it less well. Its place is where the absolute distances
+    from the medians of both sides are smallest.
     """
     places = [place for place, _ in split]
     for index in range(len(places)):
@@ -122,7 +122,7 @@ def _placed(values: NDArray[np.float64], split: Sequence[tuple[int, float]]) -> 
 
 
 def _clearest(values: NDArray[np.float64], orders: int, seed: int) -> tuple[int, float]:
-    """Return where *values* change most clearly, and how probable that is without a change."""
+    """Return the place of the clearest change of *values*, and its probability without a change."""
     from scipy.stats import rankdata  # slow to import
 
     count = len(values)
@@ -136,7 +136,7 @@ def _clearest(values: NDArray[np.float64], orders: int, seed: int) -> tuple[int,
     scores /= spread
     statistic, place = _largest(scores[None, :], _intervals(count))
     null = _null(tuple(np.sort(scores)), orders, seed)
-    observed = float(statistic[0]) - 1e-9  # sums of another order round otherwise
+    observed = float(statistic[0]) - 1e-9  # sums in another order round differently
     as_large = len(null) - int(np.searchsorted(null, observed))
     return int(place[0]), (1 + as_large) / (1 + len(null))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 def started_in(folder: Path, code: str, *arguments: str) -> subprocess.Popen[str]:
     """Start *code*, a Python program, whose imports are those of the checkout at *folder*.
 
-    It is spoken to over its standard input and output, as text.
+    The caller talks to it over its standard input and output, as text.
     """
     return subprocess.Popen(
         [sys.executable, "-P", "-c", code, *arguments],

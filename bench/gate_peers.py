@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 UNITS = 2_000
-"""Of work in a call: some 90 µs."""
+"""Units of work in a call: some 90 µs."""
 PINS = {
     "asv": "0.6.6",
     "pyperf": "2.11.0",
@@ -23,7 +23,7 @@ PINS = {
     "pytest-codspeed": "5.0.4",
     "virtualenv": "21.15.11",
 }
-"""What the peers' environment holds; asv makes its own with virtualenv."""
+"""The packages of the peers' environment; asv makes its own with virtualenv."""
 LIMITS = (5, 4)
 """Per cent. A line at 5 % reads a slowdown of exactly 5 % as smaller in half of all runs, however
 well it is measured; ours lies at four fifths of the limit, so the others have that one, too."""
@@ -48,7 +48,7 @@ shutil.copytree("subject", target, ignore=shutil.ignore_patterns("__pycache__"))
 """
 
 Verdicts = dict[str, bool]
-"""By setting, whether a gate says that the head is slower."""
+"""Whether a gate reports that the head is slower, by setting."""
 
 
 class Failed(Exception):
@@ -57,7 +57,7 @@ class Failed(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """A tool that compares two versions; *needs* is what it takes of the peers' environment."""
+    """A tool that compares two versions; *needs*: its packages in the peers' environment."""
 
     name: str
     needs: tuple[str, ...]
@@ -130,7 +130,7 @@ def python_of_peers(say: Callable[[str], None]) -> str:
 
 
 def versions(python: str) -> dict[str, str]:
-    """Return the versions of the tools in PINS that *python* has. Raise Failed if it is none."""
+    """Return *python*'s versions of the tools in PINS. Raise Failed if it is not a Python."""
     code = (
         "import json, sys\nfrom importlib.metadata import distributions\n"
         "print(json.dumps({d.name.lower(): d.version for d in distributions() if d.name}))"
@@ -149,8 +149,8 @@ def _run(
     codes: Sequence[int] = (0,),
     variables: Mapping[str, str] | None = None,
 ) -> str:
-    """Return what *command* prints. Raise Failed for another exit code than *codes*."""
-    # Settings of whoever runs this, and of a service that a tool would talk to.
+    """Return the output of *command*. Raise Failed for an exit code that is not in *codes*."""
+    # The user's settings, and those of a service that a tool would talk to.
     kept = {
         name: value for name, value in os.environ.items()
         if not name.startswith(("PYTEST_", "CODSPEED", "GIT_", "PYTHONPATH"))
@@ -173,7 +173,7 @@ def _edgeproof(folder: Path, _: str, *, options: Sequence[str] = ()) -> Verdicts
         [sys.executable, "-m", "edgeproof", "bench", "compare", "./base", "./head",
          "--suite", "benchmarks", "--max-regression", "5%", "--json", *options],
         folder, codes=(0, 1),
-        # As many plugins as the peers' environment has, not those of whoever runs this.
+        # The plugins of the peers' environment, not the user's.
         variables={
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "pytest_benchmark.plugin",
         },
@@ -191,7 +191,7 @@ def _pytest_benchmark(folder: Path, python: str) -> Verdicts:
     _run([*suite, "--benchmark-save=base"], folder / "base")
     (saved,) = storage.rglob("*_base.json")
     told = _run(
-        # One option for all: of several, pytest-benchmark keeps the last.
+        # One option for all: pytest-benchmark keeps only the last of several.
         [*suite, f"--benchmark-compare={saved}", "--benchmark-compare-fail", *checks],
         folder / "head", codes=(0, 1),
     )  # fmt: skip
@@ -206,7 +206,7 @@ def _pytest_benchmark(folder: Path, python: str) -> Verdicts:
 
 def _asv(folder: Path, python: str) -> Verdicts:
     repository = folder / "asv"
-    home = {"HOME": str(folder)}  # keeps a description of the machine there
+    home = {"HOME": str(folder)}  # stores a description of the machine there
     if not (folder / ".asv-machine.json").is_file():
         _run([python, "-m", "asv", "machine", "--yes"], repository, variables=home)
     # It exits with the number of what became slower, after as many words on it.

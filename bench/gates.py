@@ -76,7 +76,7 @@ def measure(
         first = number % len(gates)
         for gate in (*gates[first:], *gates[:first]):
             for planted in sorted(sides, reverse=bool(number % 2)):
-                # The last rounds of a run that goes on are those that it lacks.
+                # A resumed run makes only the missing rounds, which are the last ones.
                 if left[gate.name, planted] < rounds - number:
                     continue
                 started = clock()
@@ -111,14 +111,14 @@ def table(done: Sequence[Done], gates: Sequence[Gate]) -> Iterator[str]:
 
 
 def read(file: Path, facts: dict[str, Any]) -> list[Done]:
-    """Return what *file* keeps. Raise ValueError if it is of other tools than *facts* tells."""
+    """Return the records in *file*. Raise ValueError if its tools differ from those in *facts*."""
     if not file.exists():
         return []
     first, *lines = file.read_text(encoding="utf-8").splitlines() or ["{}"]
     try:
         if json.loads(first) != facts:
             raise ValueError("is of another run, with other versions or another slowdown")
-        # An interrupt may have cut the last line.
+        # An interrupt may have cut off the last line.
         whole = [json.loads(line) for line in lines if line.endswith("}")]
         return [Done(**one) for one in whole]
     except (json.JSONDecodeError, TypeError):
@@ -135,7 +135,7 @@ def _facts(python: str, slowdown: float) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the table of what was compared; an interrupt keeps what is done."""
+    """Print the table of the comparisons; an interrupt keeps the finished ones."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.gates",
         description=__doc__,
@@ -148,7 +148,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--save", type=Path, metavar="FILE")
     try:
         options = parser.parse_args(arguments)
-    except SystemExit as end:  # help, or a line that says what is wrong
+    except SystemExit as end:  # help, or an error line
         return int(end.code or 0)
     try:
         return _main(options)

@@ -23,7 +23,7 @@ GOLDEN = Path(__file__).with_name("golden")
 SCENARIOS = ("baseline", "cold-start", "flash-crowd", "kv-outage", "slow-database")
 _HISTORY = 50
 _FIRST = ("scenario_hash", "workload_hash")
-"""What explains the other differences, and so is said before them."""
+"""The figures that explain the other differences, and so come before them."""
 
 OnScenario = Callable[[str], None]
 
@@ -40,7 +40,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """A figure that is not what was accepted; None where it was, or is, not there."""
+    """A figure that differs from the accepted one; None if it is, or was, missing."""
 
     scenario: str
     figure: str
@@ -62,7 +62,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """What the check of one scenario found; *error*: its golden file cannot be used, and why."""
+    """The findings about one scenario; *error*: why its golden file cannot be used."""
 
     subject: Subject
     differences: tuple[Difference, ...] = ()
@@ -101,7 +101,7 @@ def figures(scenario: Scenario) -> dict[str, Any]:
 
 
 def check(subjects: Sequence[Subject], *, on_scenario: OnScenario | None = None) -> list[Checked]:
-    """Return for each of *subjects* how its figures differ from its golden file.
+    """Return the differences between the figures of each of *subjects* and its golden file.
 
     A golden file that cannot be used is an error of its own scenario; the others are checked.
     """
@@ -122,7 +122,7 @@ def _checked(subject: Subject, on_scenario: OnScenario | None) -> Checked:
 def gone(folder: Path, names: Collection[str]) -> list[Path]:
     """Return the golden files in *folder* that belong to none of the scenarios *names*.
 
-    Another JSON file that lies there is none; one that cannot be read may have been one.
+    Other JSON files do not count; an unreadable one does, since it may have been a golden file.
     """
     return [
         path
@@ -177,9 +177,9 @@ def accept(
 
 
 def _hash(scenario: Scenario) -> str:
-    """Return the scenario's hash, the same wherever a trace lies: another hash tells its content.
+    """Return the scenario's hash without the path of a trace, whose content has its own hash.
 
-    A file is checked out in other folders on other machines.
+    Other machines check files out in other folders.
     """
     if scenario.trace.file is None:
         return scenario_hash(scenario)

@@ -1,4 +1,4 @@
-"""How fast the machine was during a run, and the line that results start with where it changed."""
+"""The machine's speed during a run, and the first line of results if the speed changed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from time import monotonic, perf_counter_ns
 from typing import TypeVar
 
 LIMIT = 0.05
-"""Speeds of two halves that differ by more than this are said to differ."""
+"""A larger difference between the speeds of two halves is reported."""
 READINGS = 5
 """Pieces of work in a sample; their median is the sample."""
 
@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 def work_ns() -> int:
     """Return the nanoseconds of a fixed piece of work, the shortest of three.
 
-    It is the work that `bench compare` times, which cannot import it from here.
+    `bench compare` times the same work, but cannot import it from here.
     """
     times = []
     for _ in range(3):
@@ -34,7 +34,8 @@ class Speeds:
     """Samples of the machine's speed, taken between the measurements of a run.
 
     `sample()` before, between and after measurements, or `between()` around a loop of them, takes
-    about 15 ms. `line()` at the end is what the results start with.
+    about 15 ms. The results start with the result of
+    `line()` at the end.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Speeds:
     def ratio(self) -> float | None:
         """Return the time of the work in the run's second half over that in its first.
 
-        A half is half of the time between the first and the last sample. None where a half has no
+        A half is half of the time between the first and the last sample. None if a half has no
         sample: nothing was measured between two of them.
         """
         if len(self._samples) < 2:
@@ -78,9 +79,9 @@ class Speeds:
         return median(second) / median(first)
 
     def line(self, advice: str = "times of this run may differ for that alone; repeat it") -> str:
-        """Return the line that results start with where the two halves' speeds differ, else "".
+        """Return the first line of results if the two halves' speeds differ, else "".
 
-        *advice* says what that means for the figures that follow.
+        *advice* tells the consequence for the figures that follow.
         """
         ratio = self.ratio()
         if ratio is None or 1 / (1 + LIMIT) <= ratio <= 1 + LIMIT:

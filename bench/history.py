@@ -27,12 +27,12 @@ _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class _Part(BaseModel):
-    # A later version may say more of a run; what this one reads stays what it is.
+    # A later version may add fields to a run; the fields of this version keep their meaning.
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
 
 class Version(_Part):
-    """What was measured; *is_dirty*: the working tree differs from the revision."""
+    """The measured code; *is_dirty*: the working tree differs from the revision."""
 
     package: str
     revision: str | None
@@ -40,14 +40,14 @@ class Version(_Part):
 
     @property
     def label(self) -> str:
-        """The revision in short, with + where the tree was dirty; else the package's version."""
+        """The short revision, with + if the tree was dirty; without one the package's version."""
         if self.revision is None:
             return self.package
         return self.revision[:10] + "+" * self.is_dirty
 
 
 class Machine(_Part):
-    """What a figure is a figure of; those of different machines are never compared."""
+    """The machine of a figure; figures of different machines are never compared."""
 
     cpu: str
     cores: int
@@ -129,7 +129,7 @@ def append(path: Path, added: Entry) -> None:
             fcntl.flock(file, fcntl.LOCK_EX)
             size = os.fstat(file).st_size
             if size and os.pread(file, 1, size - 1) != b"\n":
-                line = b"\n" + line  # what was cut off stays a line of its own
+                line = b"\n" + line  # a line that was cut off stays a separate line
             try:
                 if os.write(file, line) != len(line):
                     raise OSError(28, "No space left on device")
@@ -148,8 +148,8 @@ def append(path: Path, added: Entry) -> None:
 def read(path: Path) -> History:
     """Return the runs in the file at *path*.
 
-    A line that is no JSON was cut off (a full disk, a process that was killed) and is left out
-    with a note. Raise InputError if there is no such file, or a line is something else.
+    A line that is not JSON was cut off (a full disk, a killed process) and is left out with a note.
+    Raise InputError if there is no such file, or if a JSON line is not a run.
     """
     try:
         with path.open("rb") as file:
@@ -188,7 +188,7 @@ def read(path: Path) -> History:
 
 
 def _remedy(fault: ErrorDetails) -> str:
-    """Return what to do about a line that is no run; none of it loses what was measured."""
+    """Return the remedy for a line that is not a run; no remedy loses measurements."""
     given = fault["input"]
     if fault["loc"] == ("schema_version",) and type(given) is int and given > SCHEMA_VERSION:
         return f"a newer edgeproof wrote schema_version {given}: upgrade edgeproof"
@@ -196,7 +196,7 @@ def _remedy(fault: ErrorDetails) -> str:
 
 
 def this_machine() -> Machine:
-    """Return what tells this machine from others, without its name."""
+    """Return the features that identify this machine, without its name."""
     system = os.uname()
     return Machine(
         cpu=_cpu(),
@@ -219,7 +219,7 @@ def _cpu(place: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def measured_version(folder: Path = Path(__file__).parent) -> Version:
-    """Return the version of the code in *folder*: its git revision where git keeps it."""
+    """Return the version of the code in *folder*: its git revision if git tracks it."""
     try:
         package = version("edgeproof")
     except PackageNotFoundError:
@@ -232,7 +232,7 @@ def measured_version(folder: Path = Path(__file__).parent) -> Version:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """Return what git says, None where it fails or is not there."""
+    """Return the output of git, None if git fails or is not installed."""
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments],

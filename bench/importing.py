@@ -12,9 +12,9 @@ NOT_INSTALLED = "not installed"
 
 
 def import_fault(module: str) -> str:
-    """Return why *module* cannot be imported: NOT_INSTALLED, or what its import raised; "" if not.
+    """Return why *module* cannot be imported: NOT_INSTALLED, or its import's error; "" if it can.
 
-    A module that is there, but whose own imports are not, is told from one that is absent.
+    A missing module is distinguished from one whose own imports are missing.
     """
     try:
         importlib.import_module(module)

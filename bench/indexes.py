@@ -46,7 +46,7 @@ CANDIDATES: dict[str, tuple[str, ...]] = {
 
 @dataclass(slots=True)
 class IndexFigures:
-    """What one candidate took, one entry for each round."""
+    """The costs of one candidate, one entry for each round."""
 
     totals: list[float] = field(default_factory=list)
     """Seconds of CPU time from the rows to the totals of seven models."""

@@ -16,7 +16,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """What some requests took: the server's CPU (user and system, all threads) and the time."""
+    """The cost of some requests: the server's CPU (user and system, all threads) and the time."""
 
     requests: int
     cpu_seconds: float
@@ -24,13 +24,13 @@ class Spent:
 
 
 class WrongAnswer(Exception):
-    """A server did not do what is measured."""
+    """A server did not give the answer that is measured."""
 
 
 def request_bytes(
     method: str, path: str, body: bytes | None = None, headers: Sequence[tuple[str, str]] = ()
 ) -> bytes:
-    """Return an HTTP/1.1 request as it goes over the wire."""
+    """Return the bytes of an HTTP/1.1 request."""
     lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1"]
     lines += [f"{name}: {value}" for name, value in headers]
     if body is not None:
@@ -48,7 +48,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 class _Connection(asyncio.Protocol):
-    """Sends the next of *requests* whenever it has an answer, and ends where there is none."""
+    """Sends the next of *requests* after each answer, and ends when none is left."""
 
     def __init__(
         self, requests: Iterator[bytes], expected: bytes, ended: asyncio.Future[None]

@@ -20,14 +20,14 @@ from core.errors import InputError, InvalidRun
 BENCHMARKS = Path(__file__).with_name("benchmarks")
 CONFIDENCE = 0.95
 FEWEST_ROUNDS = 30
-"""Before the margin may end a measurement: with fewer, a lucky start ends it."""
+"""Rounds before the margin may end a measurement: with fewer, a lucky start may end it."""
 
 OnBenchmark = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Precision:
-    """The relative margin that is asked for, and the seconds a benchmark may take for it."""
+    """The requested relative margin, and the most seconds that a benchmark may take for it."""
 
     margin: float = 0.01
     seconds: float = 1.0
@@ -35,7 +35,7 @@ class Precision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """What one benchmark took, in seconds per call.
+    """The times of one benchmark, in seconds per call.
 
     low, high: the 95 % interval of the median. margin: half of the mean's 95 % interval over the
     mean. Both hold for this process; others have another memory layout and hash seed.
@@ -53,7 +53,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What a run measured; *work* is how long the fixed work took in it, in nanoseconds."""
+    """The results of a run; *work* is the time of the fixed work in it, in nanoseconds."""
 
     figures: tuple[Figure, ...]
     failed: tuple[str, ...]
@@ -63,9 +63,9 @@ class Run:
     halves: float | None
     """The time of the fixed work in the second half over that in the first."""
     line: str
-    """What the results start with where the halves' speeds differ."""
+    """The first line of the results if the halves' speeds differ."""
     json: bytes = b""
-    """pytest-benchmark's own format, where it was asked for."""
+    """pytest-benchmark's own format, if it was requested."""
 
 
 def run_benchmarks(
@@ -79,8 +79,8 @@ def run_benchmarks(
 ) -> Run:
     """Measure the benchmarks of *suite* whose name holds *select*.
 
-    What pytest says of failures goes to standard error. *with_json*: keep pytest-benchmark's own
-    format, too. Raise InputError if pytest-benchmark is not installed, no benchmark was chosen, or
+    Pytest's reports of failures go to standard error. *with_json*: also keep pytest-benchmark's own
+    format. Raise InputError if pytest-benchmark is not installed, no benchmark was chosen, or
     an option cannot be used, InvalidRun if pytest itself fails.
     """
     for name in ("pytest", "pytest_benchmark"):
@@ -91,9 +91,9 @@ def run_benchmarks(
     import pytest  # an extra, and slow to import
 
     session = _Session(speeds or Speeds(), on_benchmark)
-    # pytest-benchmark makes the folder of its storage even where nothing is stored.
+    # pytest-benchmark makes its storage folder even if nothing is stored.
     with TemporaryDirectory(prefix="edgeproof-bench-") as storage:
-        # No settings of the folder around, and no rewriting of what edgeproof has imported already.
+        # Without the settings of the current folder, and without rewriting imported modules.
         arguments = [
             str(suite), "-c", os.devnull, "--assert=plain", "-p", "no:cacheprovider",
             "-qq", "--no-header", "--no-summary", "--capture=no", "--import-mode=importlib",
@@ -104,7 +104,7 @@ def run_benchmarks(
         ]  # fmt: skip
         if select:
             arguments += ["-k", select]
-        # Where it is asked for there may be no room, and what was measured would be lost.
+        # The requested place may have no room, and the measurements would be lost.
         file = Path(storage, "run.json")
         if with_json:
             arguments += [f"--benchmark-json={file}"]
@@ -117,7 +117,7 @@ def run_benchmarks(
         raise InputError("bench run: pytest cannot use -k as given; see above")
     if code == pytest.ExitCode.INTERNAL_ERROR:
         raise InvalidRun("bench run: pytest ended by an error of its own; see above")
-    # pytest says the same of files that it cannot import: nothing is measured then.
+    # pytest returns the same code for files that it cannot import: nothing is measured then.
     has_begun = session.begun > 0 or not session.failed
     run = session.run(is_interrupted=code == pytest.ExitCode.INTERRUPTED and has_begun)
     return replace(run, json=data)
@@ -141,13 +141,13 @@ class _Said:
 
 
 def _measuring(precision: Precision) -> Iterator[str]:
-    """Yield the options of pytest-benchmark that decide how much is measured.
+    """Yield the options of pytest-benchmark that set the amount of measurement.
 
-    Its calibration takes the first call for the length of all: a slow one leaves the fewest rounds
-    and no precision. A warm-up of one call has it take the shorter of two.
+    Its calibration assumes that all calls take as long as the first: a slow first call leaves the
+    fewest rounds and no precision. With a warm-up of one call it uses the shorter of two.
     """
     yield from ("--benchmark-warmup=on", "--benchmark-warmup-iterations=1")
-    # Its margin is a normal quantile's; Student's, which is shown, is wider.
+    # Its margin uses a normal quantile; the margin shown here uses Student's and is wider.
     normal = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
     asked = precision.margin * normal / _student(FEWEST_ROUNDS)
     yield f"--benchmark-precision={asked:.9f}"
@@ -158,7 +158,7 @@ def _measuring(precision: Precision) -> Iterator[str]:
 
 @dataclass(slots=True)
 class _Session:
-    """What pytest and pytest-benchmark tell of the run, through their hooks."""
+    """The reports of pytest and pytest-benchmark about the run, through their hooks."""
 
     speeds: Speeds
     on_benchmark: OnBenchmark | None
@@ -183,7 +183,7 @@ class _Session:
 
     def pytest_runtest_teardown(self, item: Any) -> None:
         fixture = item.funcargs.get("benchmark")
-        if fixture is not None and fixture.stats:  # a skipped one has none
+        if fixture is not None and fixture.stats:  # a skipped benchmark has none
             stats = fixture.stats.stats
             self.measured[item.nodeid] = figure(item.nodeid, stats.data, fixture.stats.iterations)
 
@@ -203,7 +203,7 @@ class _Session:
         return report.outcome, "", ""  # no dots: a line for each benchmark is printed
 
     def pytest_benchmark_update_json(self, output_json: dict[str, Any]) -> None:
-        """Leave what failed, or was interrupted, out of pytest-benchmark's file."""
+        """Leave failed and interrupted benchmarks out of pytest-benchmark's file."""
         output_json["benchmarks"] = [
             one for one in output_json["benchmarks"] if one["fullname"] in self.passed
         ]
@@ -212,7 +212,7 @@ class _Session:
         self.speeds.sample()
 
     def run(self, *, is_interrupted: bool) -> Run:
-        """Return what was measured."""
+        """Return the measurements."""
         figures = tuple(
             self.measured[name]
             for name in self.names
@@ -231,12 +231,12 @@ class _Session:
 
 
 def figure(name: str, times: Sequence[float], iterations: int = 1) -> Figure:
-    """Return what *times*, the seconds per call of each round, come to.
+    """Return the summary of *times*, the seconds per call of each round.
 
-    The median's interval is that of its order statistics (David & Nagaraja, Order Statistics,
-    2003, section 7.1): it asks nothing of the times' distribution. Below six rounds there is none
-    at 95 %, and it is their range. The mean's margin is Student's; of one round it is infinite.
-    Raise ValueError without times, or for one that is no positive number.
+    The median's interval is that of its order statistics (David & Nagaraja, Order Statistics, 2003,
+    section 7.1), which assumes nothing about the times' distribution. Below six rounds there is
+    none at 95 %, and it is their range. The mean's margin is Student's; of one round it is
+    infinite. Raise ValueError without times, or for one that is no positive number.
     """
     if not times or not all(math.isfinite(time) and time > 0 for time in times):
         raise ValueError(f"{name}: a time is no positive number")

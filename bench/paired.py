@@ -1,4 +1,4 @@
-"""Ratios that were measured in pairs, in several blocks of processes: their median and interval."""
+"""The median and interval of ratios that were measured in pairs, in blocks of processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.streams import Stream
 
 RESAMPLES = 5_000
 FEWEST_BLOCKS = 8
-"""With fewer, a bootstrap interval is too narrow to decide anything."""
+"""A bootstrap interval of fewer blocks is too narrow to decide anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ def paired_ratio(
     within them, since the pairs of one process share its memory layout and hash seed and are not
     independent (Davison & Hinkley, Bootstrap Methods, 1997, section 3.8). Blocks are of one length.
     Raise ValueError for fewer than FEWEST_BLOCKS, blocks of different lengths, a ratio that is
-    not a positive number, or a confidence that RESAMPLES cannot tell.
+    not a positive number, or a confidence that needs more than RESAMPLES.
     """
     if not 0 < confidence <= 1 - 20 / RESAMPLES:
         raise ValueError(f"confidence is {confidence}; {RESAMPLES} resamples tell no such interval")

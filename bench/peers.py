@@ -20,7 +20,7 @@ from core.clock import SystemClock
 
 VALUE = bytes(200)
 LONG = 3600.0
-"""The TTL in seconds of what is written for timing; none passes during a run."""
+"""The TTL in seconds of timed writes; none ends during a run."""
 
 Now = Callable[[], float]
 
@@ -29,35 +29,35 @@ class Cache(Protocol):
     """One cache under measurement; `read` and `write` are the loops that are timed."""
 
     def read(self, keys: Sequence[str]) -> None:
-        """Ask for each of *keys* once, as the library's users do."""
+        """Read each of *keys* once, as the library's users do."""
 
     def write(self, keys: Sequence[str]) -> None:
         """Put VALUE under each of *keys* for LONG."""
 
     def replay(self, accesses: Sequence[tuple[str, float]], pace: Pace) -> list[bool]:
-        """Read each (key, TTL) of *accesses* and write what is missing; return which were hits."""
+        """Read each (key, TTL) of *accesses* and write missing ones; return which were hits."""
 
     def close(self) -> None:
-        """Undo what opening it has changed."""
+        """Undo the changes of opening it."""
 
 
 class Pace(Protocol):
-    """When each access of a replay happens."""
+    """The times of the accesses of a replay."""
 
     def reach(self, number: int) -> None:
-        """Let it be the time of access *number*."""
+        """Advance to the time of access *number*."""
 
     def ttl(self, seconds: float) -> float:
-        """Return a TTL as the cache has to be told it."""
+        """Return a TTL on the cache's scale."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Library:
     """A row of the table; open takes a bound in entries, and a clock unless it is None.
 
-    distribution: what has to be installed. takes_time: whether it can be given a clock at all;
-    if not, a replay has to run in real time. is_bounded: it has a bound in entries.
-    is_whole: it is a cache, and not only one operation of one.
+    distribution: the package to install. takes_time: whether it accepts a clock; if not, a replay
+    has to run in real time. is_bounded: it has a bound in entries. is_whole: it is a whole cache,
+    not only one operation of one.
     """
 
     name: str
@@ -98,7 +98,7 @@ class _Direct:
 
 
 class UnboundedDict:
-    """The yardstick: the least that gives each entry an expiry."""
+    """The yardstick: a minimal cache with an expiry for each entry."""
 
     def __init__(self, now: Now) -> None:
         self.entries: dict[str, tuple[Any, float]] = {}
@@ -289,7 +289,7 @@ def _open_aiocache(_: int, __: Now | None) -> Cache:
 
 
 def _patched(module: Any, time: SimpleNamespace) -> Callable[[], None]:
-    """Let *module* see *time* for the module of that name; return what undoes it."""
+    """Replace the module `time` in *module* by *time*; return a function that undoes it."""
     original = module.time
     module.time = time
 

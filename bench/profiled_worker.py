@@ -1,6 +1,6 @@
 """A service process whose functions are counted: `python -m bench.profiled_worker OUT PLAN`.
 
-At SIGUSR1 it writes what every function has taken so far to OUT, as JSON; `bench.service_profile`
+At SIGUSR1 it writes the totals of every function so far to OUT, as JSON; `bench.service_profile`
 subtracts. Times are CPU time of the thread that ran the function.
 """
 
@@ -39,7 +39,7 @@ def _begin_in_thread(*_: Any) -> None:
 
 
 def taken(profiles: Iterable[cProfile.Profile]) -> dict[str, Taken]:
-    """Return what was called by "file:function"; what C functions take counts for the caller."""
+    """Return the totals by "file:function"; the time of C functions counts for their caller."""
     found: dict[str, Taken] = {}
     for profile in profiles:
         for entry in profile.getstats():
@@ -61,7 +61,7 @@ def _nothing() -> None:
 
 
 def call_seconds(function: Callable[[], object]) -> float:
-    """Return what the profiler adds to the time of one call of *function*, in seconds."""
+    """Return the profiler's cost per call of *function*, in seconds."""
     found = []
     for _ in range(_TIMES):
         started = time.thread_time()
@@ -86,7 +86,7 @@ def main(arguments: list[str]) -> int:
     out = Path(arguments[0])
 
     def write(*_: Any) -> None:
-        _profiles[0].disable()  # this is no part of what is measured
+        _profiles[0].disable()  # this is not part of the measurement
         found = {
             "functions": taken(_profiles),
             "call": call_seconds(_nothing), "c_call": call_seconds(int),

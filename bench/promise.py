@@ -1,4 +1,4 @@
-"""A promise about speed: what is held against what, its limit, and how one process measures it."""
+"""A promise about speed: its two sides, its limit, and the measurement in one process."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from typing import Protocol
 from bench.paired import FEWEST_BLOCKS, Ratio, paired_ratio
 
 Pairs = Sequence[tuple[float, float]]
-"""What the measure and ours took in each turn of one process; their unit is the promise's own."""
+"""The times of the measure and of ours in each turn of one process, in the promise's unit."""
 
 Timer = Callable[[int], float]
-"""Makes so many calls and returns the nanoseconds of one."""
+"""Makes the given number of calls and returns the nanoseconds of one."""
 
 LOOKS = (FEWEST_BLOCKS, 2 * FEWEST_BLOCKS, 4 * FEWEST_BLOCKS)
-"""Processes after which a promise is judged. Judged after each one, an interval would at some time
-clear a limit by chance."""
+"""Processes after which a promise is judged. If it were judged after each process, an interval
+would sooner or later clear a limit by chance."""
 
 CONFIDENCE = 1 - 0.05 / len(LOOKS)
-"""Of the interval at each look, so that those of all looks hold at 95 % together (Bonferroni)."""
+"""The confidence of the interval at each look: all looks together have 95 % (Bonferroni)."""
 
 SERVICE_HIT = 1.3
-"""The service's L1 hit takes at most so many times the CPU of the bare route."""
+"""The limit of the service's L1 hit, as a multiple of the CPU of the bare route."""
 
 
 class Turns(Protocol):
     """Times two things in turns, in this process.
 
-    rounds: how many turns are wanted; one whose turns take long makes a tenth of them.
+    rounds: the number of turns; a measurement with long turns makes a tenth of them.
     """
 
     @property
@@ -47,9 +47,9 @@ class Turns(Protocol):
 class Promise:
     """Ours takes at most *limit* times what the measure takes.
 
-    measure: returns the pairs of one process, which is fresh. lacks: says what is missing to
-    measure it here, "" for nothing. rate: where a rate is promised, such as touches a second, it
-    and its unit; the measure is then the time that it allows, and the limit 1.
+    measure: returns the pairs of one fresh process. lacks: returns what the measurement lacks here,
+    "" for nothing. rate: a promised rate and its unit, such as touches a second; the measure is
+    then the time that the rate allows, and the limit is 1.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Promise:
 
 
 class Word(StrEnum):
-    """What is said of a promise."""
+    """The verdict on a promise."""
 
     KEPT = "KEPT"
     BROKEN = "BROKEN"
@@ -71,7 +71,7 @@ class Word(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What was found of a promise; ratio is None where there are too few processes."""
+    """The findings about a promise; ratio is None if there are too few processes."""
 
     word: Word
     ratio: Ratio | None = None
@@ -87,7 +87,8 @@ def judged(promise: Promise, blocks: Sequence[Pairs]) -> Verdict:
     """Return the verdict on *promise* from the pairs of each process.
 
     KEPT: the interval of the ratio, at 95 % over all looks, lies at or below the limit; BROKEN: it
-    lies above. A time that is no positive number, or a process without turns, makes it UNDECIDED.
+    lies above. A time that is not a positive number, or a process without turns, makes it
+    UNDECIDED.
     """
     if len(blocks) < FEWEST_BLOCKS:
         return _undecided(
@@ -98,7 +99,7 @@ def judged(promise: Promise, blocks: Sequence[Pairs]) -> Verdict:
     if not length:
         return _undecided("a process measured nothing")
     try:
-        # One that waited for a processor for long has fewer turns; an interval takes equal ones.
+        # Processes that waited long for a processor have fewer turns; an interval needs equal ones.
         ratios = [[ours / base for base, ours in of[:length]] for of in blocks]
         ratio = paired_ratio(ratios, confidence=CONFIDENCE)
     except (ValueError, ZeroDivisionError):

@@ -1,4 +1,4 @@
-"""What this project promises about its speed: the one list that `edgeproof bench promise` holds.
+"""This project's promises about its speed: the one list that `edgeproof bench promise` checks.
 
 A further promise is an entry of PROMISES and a function that measures it in a fresh process.
 """
@@ -16,7 +16,7 @@ from bench.importing import import_fault
 from bench.promise import SERVICE_HIT, Pairs, Promise, Timer, Turns
 from bench.service_versions import BEFORE, NO_SLOWER, lacks_revision
 
-# What a measurement imports it imports itself: its process loads nothing else.
+# Each measurement has its own imports, so its process loads nothing else.
 if TYPE_CHECKING:
     from bench.peers import Cache
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ENTRIES = 10_000
 TOTALS = 50e6
 KEPT = 5e6
-"""Touches that are shared out in a second of CPU time: the least, with totals alone and with the
+"""The fewest touches that are shared out in a second of CPU time, with totals alone and with the
 credit of each touch."""
 
 
@@ -43,7 +43,7 @@ def l1_hit(turns: Turns) -> Pairs:
 
 
 def _reading(cache: Cache, keys: Sequence[str]) -> Timer:
-    """Return what reads the next of *keys*, in CPU time."""
+    """Return a timed call that reads the next of *keys*, in CPU time."""
     at = 0
 
     def timed(calls: int) -> float:
@@ -63,8 +63,7 @@ def _reading(cache: Cache, keys: Sequence[str]) -> Timer:
 def l2_hit(turns: Turns) -> Pairs:
     """Read a value of 2 kB from a redis-server through redis-py alone, and through the tiers.
 
-    A read takes the client and the server in turn, so what both spend is what it takes where
-    nobody else wants a processor.
+    Client and server work in turn, so the CPU of both is the time of a read on an idle machine.
     """
     import tempfile
     from pathlib import Path
@@ -99,7 +98,7 @@ def l2_hit(turns: Turns) -> Pairs:
 
 
 def _awaiting(runner: asyncio.Runner, server: int, call: Callable[[], Awaitable[Any]]) -> Timer:
-    """Return what awaits *call*, in CPU time of this thread and of the process *server*."""
+    """Return a timed call of *call*, in CPU time of this thread and of the process *server*."""
     from bench.loopback import cpu_seconds
 
     async def timed(calls: int) -> float:
@@ -112,7 +111,7 @@ def _awaiting(runner: asyncio.Runner, server: int, call: Callable[[], Awaitable[
 
 
 def span(turns: Turns) -> Pairs:
-    """Time nothing by a span outside of any request."""
+    """Time an empty span outside of any request."""
     from bench.spans import bare, spans
 
     return turns(bare, spans())
@@ -126,19 +125,19 @@ def request_of_spans(turns: Turns) -> Pairs:
 
 
 def service_l1_hit(turns: Turns) -> Pairs:
-    """Ask the service for what its L1 holds, and a bare route for the same bytes."""
+    """Request L1 hits from the service, and the same bytes from a bare route."""
     from bench.service import l1_hit_pairs
 
     return asyncio.run(l1_hit_pairs(rounds=max(2, turns.rounds // 10)))
 
 
 def service_miss(turns: Turns) -> Pairs:
-    """Ask the service for what neither tier has, and that of an earlier revision."""
+    """Request misses from the service, and from the service of an earlier revision."""
     return _beside_before("miss", turns)
 
 
 def service_tracked(turns: Turns) -> Pairs:
-    """Send events to the service, and to that of an earlier revision."""
+    """Send events to the service, and to the service of an earlier revision."""
     return _beside_before("tracked event", turns)
 
 
@@ -173,7 +172,7 @@ def _shared_out(turns: Turns, rate: float, *, keep: bool) -> Pairs:
     for number in range(max(3, turns.rounds // 10) + 1):
         started = thread_time_ns()
         share_credit(full, parameters, weights=weights, engine="numba", keep=keep)
-        if number:  # the first one compiles or loads
+        if number:  # the first call compiles or loads
             found.append((1e9 / rate, (thread_time_ns() - started) / touches))
     return found
 

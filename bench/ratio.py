@@ -41,7 +41,7 @@ class Ratio:
 
 
 def simulation_ratio(rounds: int = 7, machine: Speeds | None = None) -> Ratio:
-    """Measure both in turn, *rounds* times after one that does not count, in this process.
+    """Measure both in turn, *rounds* times after a warm-up round, in this process.
 
     A request of the baseline makes up to two cache reads, a database write and answers; a
     customer of the queue waits and is served. Seeding and warm state are

@@ -1,4 +1,4 @@
-"""A redis-server of one's own, for as long as something is measured against it."""
+"""A private redis-server for the time of a measurement."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _POLL_SECONDS = 0.02
 
 
 class RedisServer:
-    """A server that runs; url: of its first database."""
+    """A running server; url: of its first database."""
 
     def __init__(self, host: str, port: int) -> None:
         self._address = host, port
         self.url = f"redis://{host}:{port}/0"
 
     def ask(self, *words: str) -> bytes:
-        """Return the answer to one command, as it goes over the wire; OSError if there is none."""
+        """Return the raw answer to one command; OSError if there is none."""
         command = b"".join(
             b"$%d\r\n%s\r\n" % (len(w), w) for w in (word.encode() for word in words)
         )
@@ -39,15 +39,15 @@ class RedisServer:
         return answer
 
     def empty(self) -> None:
-        """Forget every key."""
+        """Delete every key."""
         self.ask("FLUSHALL")
 
     def keys(self) -> int:
-        """Return how many keys there are."""
+        """Return the number of keys."""
         return int(self.ask("DBSIZE").strip().removeprefix(b":"))
 
     def calls(self) -> dict[str, int]:
-        """Return how often each command was called so far, by its name in small letters."""
+        """Return the calls of each command so far, by its name in small letters."""
         lines = self.ask("INFO", "commandstats").decode().splitlines()
         pairs = (line.removeprefix("cmdstat_").split(":") for line in lines if ":calls=" in line)
         return {name: int(rest.split(",")[0].removeprefix("calls=")) for name, rest in pairs}
@@ -89,7 +89,7 @@ def redis_server(folder: Path) -> Iterator[RedisServer]:
 
 
 def _answers(server: RedisServer, process: subprocess.Popen[bytes]) -> bool:
-    """Wait until *process* itself answers; False if it ends, as where its port was taken."""
+    """Wait until *process* itself answers; False if it ends, such as when its port was taken."""
     deadline = time.monotonic() + _START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         try:

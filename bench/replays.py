@@ -16,7 +16,7 @@ from core.streams import Stream
 
 TTLS = (30.0, 300.0, 3600.0)
 RATE = 100.0  # accesses per second of a replay's own time
-REAL_STEP = 20e-6  # seconds between accesses where a replay has to run in real time
+REAL_STEP = 20e-6  # seconds between accesses of a replay in real time
 MAX_TRACE = 500_000
 SHARE = 0.05
 
@@ -31,7 +31,7 @@ class Accesses:
 
 
 class FakePace:
-    """A replay's own time: it passes when an access is due and at no other moment."""
+    """A replay's own time: it passes only when an access is due."""
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
@@ -42,7 +42,7 @@ class FakePace:
         return self._now
 
     def reach(self, number: int) -> None:
-        """Let it be the time of access *number*."""
+        """Advance to the time of access *number*."""
         self._now = number / self._rate
 
     def ttl(self, seconds: float) -> float:
@@ -63,7 +63,7 @@ class RealPace:
             self._started = perf_counter()
         due = self._started + number * REAL_STEP
         while perf_counter() < due:
-            sleep(0)  # lets a library's own threads work
+            sleep(0)  # so that a library's own threads can work
 
     def ttl(self, seconds: float) -> float:
         """Return *seconds* on the scale of this replay."""
@@ -103,7 +103,7 @@ def _accesses(
 
 
 def hit_ratio(library: Library, accesses: Accesses, *, in_real_time: bool = False) -> float:
-    """Return the share of hits in the second half of *accesses*, which the first half warms."""
+    """Return the share of hits in the second half of *accesses*; the first half warms the cache."""
     if in_real_time or not library.takes_time:
         real = RealPace(RATE)
         return _share(library.open(accesses.capacity, None), accesses, real)

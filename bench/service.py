@@ -52,7 +52,7 @@ class Case:
     """Requests of one kind.
 
     requests: those of a round, from its number; expected: what each answer's head says;
-    routes: the endpoints of the bare route; isolates: of the service that is driven.
+    routes: the endpoints of the bare route; isolates: of the measured service.
     """
 
     name: str
@@ -96,9 +96,9 @@ def _scenario(isolates: int, users: int) -> Scenario:
 
 
 def cases(size: int) -> list[Case]:
-    """Return the cases in the order in which a round needs them: each relies on those before.
+    """Return the cases in the order of a round: each relies on those before.
 
-    size: requests of a round, beside those that the bare route's answers are taken from.
+    size: requests of a round, besides those that provide the bare route's answers.
     """
     users = size + 1
     scenario = _scenario(_MIXED_ISOLATES, users)
@@ -127,7 +127,7 @@ def cases(size: int) -> list[Case]:
         return [request_bytes("POST", "/track", json.dumps(body).encode()) for body in bodies]
 
     def mixed(number: int) -> list[bytes]:
-        # The round that does not count reads every row once, which warms the caches.
+        # The warm-up round reads every row once, which fills the caches.
         count = len(workload) if number == 0 else size + len(CDP)
         renderer = Renderer(scenario, workload, routing, run_id=f"m{number}")
         rows = (np.arange(count) + number * size) % len(workload)
@@ -199,7 +199,7 @@ async def _sample(url: str, requests: list[bytes], endpoint: str) -> dict[str, A
 async def measure(
     rounds: int = ROUNDS, size: int = REQUESTS, machine: Speeds | None = None
 ) -> list[Measured]:
-    """Drive the service and the bare route in turn, *rounds* times after one that does not count.
+    """Drive the service and the bare route in turn, *rounds* times after a warm-up round.
 
     One worker with fakeredis and SQLite, no latencies in front. Raise ValueError for less than
     one round, WrongAnswer if a request was not answered by the tier that its case is about.
@@ -210,7 +210,7 @@ async def measure(
     chosen = cases(size)
     with ExitStack() as running:
         folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="edgeproof-bench-")))
-        # Mixed requests have a service of their own: emptied caches are not what they meet.
+        # Mixed requests have a service of their own: its caches are not emptied.
         services: dict[int, tuple[str, int]] = {}
         for isolates in {case.isolates: None for case in chosen}:
             scenario = _scenario(isolates, size + 1)
@@ -240,8 +240,8 @@ async def measure(
 async def l1_hit_pairs(*, rounds: int, size: int = 200) -> list[tuple[float, float]]:
     """Return the CPU of an L1 hit in *rounds* turns: the bare route's and the service's.
 
-    Each turn sends *size* requests to either, in seconds of CPU each; the first that starts
-    changes with the turn, after one turn that does not count.
+    The figures are seconds of CPU per request. Each turn sends *size* requests to both; the order
+    changes with every turn. A warm-up turn does not count.
     """
     case = next(case for case in cases(size) if case.name == "L1 hit")
     pairs = []
@@ -318,7 +318,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _print_profile() -> int:
-    from bench import service_profile  # which uses a redis-server, as nothing else here does
+    from bench import service_profile  # only this needs a redis-server
 
     try:
         print(service_profile.table(service_profile.profile()))

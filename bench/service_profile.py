@@ -1,8 +1,9 @@
 """On what the service spends a miss and a tracked event: `python -m bench.service --profile`.
 
-A worker on a real redis-server and SQLite is driven plainly, for its CPU, and again under cProfile,
-for where that goes. What the profiler adds to a call is measured beside it and taken off; the rest
-is scaled to the plain CPU. Calls, statements and commands are counts, nearly equal in every run.
+A worker on a real redis-server and SQLite is driven without a profiler, for its CPU, and again
+under cProfile, for the share of each layer. The profiler's cost per call is measured and
+subtracted; the rest is scaled to the CPU without a profiler. Calls, statements and commands are
+counts, nearly equal in every run.
 """
 
 from __future__ import annotations
@@ -53,12 +54,12 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("routing, validation", ("/core/",)),
     ("rest", ("",)),
 )  # fmt: skip
-"""Layers and what a file's path holds that belongs to them; the first that fits is taken."""
+"""Layers and the parts of paths that belong to them; the first match counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """What a layer takes of one request: function calls and seconds of CPU."""
+    """The cost of a layer in one request: function calls and seconds of CPU."""
 
     calls: float
     seconds: float
@@ -66,7 +67,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """What one request of a case takes.
+    """The cost of one request of a case.
 
     cpu: seconds without a profiler; layers: by name, which add up to cpu; commands: sent to Redis,
     by name; statements: of SQLite, by name; switches: how often a thread of the process began to
@@ -82,7 +83,7 @@ class Taken:
 
 @contextmanager
 def _worker(folder: Path, users: int, out: Path | None) -> Iterator[Side]:
-    """Run one worker, profiled where *out* is given."""
+    """Run one worker, with a profiler if *out* is given."""
     scenario = load_scenario(
         shipped()["baseline"], overrides=[*scenario_overrides(users), 'destination.url="none"']
     )
@@ -123,7 +124,7 @@ def _switches(pid: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """What a profiled worker had done by a time, and what the profiler adds to a call then.
+    """The totals of a profiled worker at one time, and the profiler's cost per call then.
 
     functions: calls, calls of C functions and seconds by "file:function".
     """
@@ -152,7 +153,7 @@ def layer_of(file: str) -> str:
 
 
 def by_layer(before: Snapshot, after: Snapshot, requests: int) -> dict[str, Share]:
-    """Return what each layer took of one request between two snapshots, without the profiler."""
+    """Return each layer's cost per request between two snapshots, without the profiler."""
     call, c_call = (before.call + after.call) / 2, (before.c_call + after.c_call) / 2
     calls = dict.fromkeys((name for name, _ in LAYERS), 0)
     seconds = dict.fromkeys(calls, 0.0)
@@ -188,7 +189,7 @@ def _per_request(
 
 
 def profile(size: int = REQUESTS, rounds: int = ROUNDS) -> dict[str, Taken]:
-    """Return what a request of each case takes; InputError without a redis-server."""
+    """Return the cost of a request of each case; InputError without a redis-server."""
     plain, counted = _plainly(size, rounds)
     layers = _profiled(size)
     return {
@@ -233,7 +234,7 @@ def _plainly(size: int, rounds: int) -> tuple[dict[str, float], dict[str, _Count
 
 
 def _profiled(size: int) -> dict[str, dict[str, Share]]:
-    """Return what each layer takes of a request of each case under the profiler."""
+    """Return each layer's cost in a request of each case, under the profiler."""
     layers: dict[str, dict[str, Share]] = {}
     with tempfile.TemporaryDirectory(prefix="edgeproof-bench-") as name:
         out = Path(name) / "profile.json"

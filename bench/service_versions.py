@@ -37,7 +37,7 @@ PAIRS = 8
 REQUESTS = 150
 CASES = ("miss", "L2 hit", "L1 hit", "tracked event")
 NO_SLOWER = 1.02
-"""What "no slower" allows: less cannot be told apart on a shared machine."""
+"""The limit of "no slower": a shared machine cannot resolve a smaller difference."""
 
 BEFORE = "7e10e27"
 """The revision that a miss and a tracked event are promised to be no slower than."""
@@ -67,7 +67,7 @@ with running_service(scenario, token=None, emulate=False, redis=sys.argv[1]) as 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """A service that runs: where, which process, and the redis-server that is its alone."""
+    """A running service: its URL, its process, and its own redis-server."""
 
     url: str
     pid: int
@@ -75,7 +75,7 @@ class Side:
 
 
 def scenario_overrides(users: int) -> list[str]:
-    """Return the fields of the baseline that are measured: entries outlive the measurement."""
+    """Return the overrides of the measured baseline: entries outlive the measurement."""
     lives = [
         f"tiers.l2.ttl.{name}=1h"
         for name in (
@@ -114,7 +114,7 @@ def running_version(folder: Path, users: int = REQUESTS) -> Iterator[Side]:
             yield Side(url=url, pid=pid, redis=redis)
         finally:
             try:
-                child.communicate(timeout=30)  # the end of its input is the end of the service
+                child.communicate(timeout=30)  # the end of its input stops the service
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.communicate()
@@ -127,8 +127,8 @@ def _journey(user: int, isolate: int) -> bytes:
 def requests_of(case: str, number: int, size: int) -> tuple[list[bytes], str]:
     """Return the requests of round *number* of *case*, and what each answer's head says.
 
-    Cases are asked in the order of CASES: each relies on those before it. Versions differ in the
-    parameter that names the read (`key`, then `read`), so it is not asked for.
+    Cases run in the order of CASES: each relies on those before it. Versions differ in the name of
+    the parameter of the read (`key`, then `read`), so requests do not use it.
     """
     if case == "miss":  # in an isolate that has read nothing, with L2 emptied before
         return [_journey(user, 2 * number) for user in range(size)], "L2; fwd=uri-miss; "
@@ -150,7 +150,7 @@ async def spent_on(side: Side, case: str, number: int, size: int) -> Spent:
     """Drive one round; WrongAnswer if another tier answers than the case's.
 
     A miss is written to L2 after its answer. The round ends when all of its keys are there: a
-    write that came after the next round's FLUSHALL would make a hit of a miss.
+    write after the next round's FLUSHALL would turn a miss into a hit.
     """
     if case == "miss":
         side.redis.empty()
@@ -178,7 +178,7 @@ def ratios_of_block(
 ) -> dict[str, list[float]]:
     """Return PAIRS ratios of each case, of fresh processes: CPU per request, head over base.
 
-    Both take turns after a round that does not count, every other pair in the reverse order;
+    Both take turns after a warm-up round, every other pair in the reverse order;
     *turned* starts with the reverse order.
     """
     found: dict[str, list[float]] = {case: [] for case in CASES}
@@ -201,7 +201,7 @@ def pairs_beside(
 
     One block: fresh processes, which take turns as in `ratios_of_block`. *rounds*: at most PAIRS.
     """
-    asked = ("miss", case) if case.endswith("hit") else (case,)  # hits rely on what was loaded
+    asked = ("miss", case) if case.endswith("hit") else (case,)  # hits need loaded entries
     pairs = []
     with ExitStack() as stack:
         sides = [stack.enter_context(running_version(folder, size)) for folder in (base, _HERE)]
@@ -264,7 +264,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--at-most", type=float, metavar="X")
     try:
         options = parser.parse_args(arguments)
-    except SystemExit as end:  # help, or a line that says what is wrong
+    except SystemExit as end:  # help, or an error line
         return int(end.code or 0)
     if options.blocks < FEWEST_BLOCKS:
         print(f"python -m bench.service_versions: --blocks {options.blocks}: an interval needs at "

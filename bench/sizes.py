@@ -1,6 +1,6 @@
 """Measure the sizes that memory accounting counts: `python -m bench.sizes`.
 
-Printed beside each is the constant in use; see docs/decisions/0006-the-memory-kpi.md.
+Each is printed with the constant in use; see docs/decisions/0006-the-memory-kpi.md.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _VALUE_BYTES = 200
 
 
 def traced(build: Callable[[], object]) -> int:
-    """Return the bytes that what *build* makes holds when it has been made."""
+    """Return the bytes held by the result of *build*."""
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]

@@ -32,7 +32,7 @@ _WITH = "the same with a span around each"
 
 
 class Timed:
-    """The least that a context manager can do to time something."""
+    """The minimal context manager that times its body."""
 
     __slots__ = ("seconds", "started")
 
@@ -55,7 +55,7 @@ def bare(calls: int) -> float:
 
 
 def spans() -> Callable[[int], float]:
-    """Return what does the same by spans outside of a request."""
+    """Return a function that times the same work by spans outside of a request."""
     profiler = LatencyProfiler(SystemClock())
 
     def timed(calls: int) -> float:
@@ -69,7 +69,7 @@ def spans() -> Callable[[int], float]:
 
 
 def requests() -> Callable[[int], float]:
-    """Return what does the same by spans in requests of STAGES each; a request is a span, too."""
+    """Return a function for spans in requests of STAGES each; a request is a span, too."""
     profiler = LatencyProfiler(SystemClock())
 
     def timed(calls: int) -> float:

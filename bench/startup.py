@@ -21,7 +21,7 @@ from bench.paired import FEWEST_BLOCKS, Ratio, paired_ratio
 ROUNDS = 24
 
 _HERE = Path(__file__).resolve().parent.parent
-# The smallest program of its kind: typer's own completion and rich help would cost it more.
+# The smallest typer program: completion and rich help would make it slower.
 _TYPER = """
 import typer
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -67,7 +67,7 @@ STARTS = (
 
 
 def start_ratios(starts: Sequence[Start] = STARTS, rounds: int = ROUNDS) -> list[Ratio]:
-    """Return what each of *starts* takes of its yardstick.
+    """Return the ratio of each of *starts* to its yardstick.
 
     Raise ValueError for too few rounds, and if a process fails.
     """

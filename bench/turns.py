@@ -10,7 +10,7 @@ from bench.peers import Cache, Library
 from core.context import Purpose
 from core.streams import Stream
 
-CHUNK = 1_000  # keys in a turn: shorter than the machine keeps its speed
+CHUNK = 1_000  # keys in a turn: shorter than the periods of constant machine speed
 
 
 def keys_from(first: int, count: int) -> list[str]:
@@ -61,9 +61,9 @@ def _turns(
 def beside(
     ours: Library, theirs: Library, *, entries: int, rounds: int
 ) -> dict[str, tuple[float, ...]]:
-    """Return what our hit, and our insert with eviction, takes of theirs: a ratio per round.
+    """Return the ratios of our hit, and of our insert with eviction, to theirs, one per round.
 
-    Both are asked for the same keys, in an order of the round's own; those of inserts are new.
+    Both get the same keys, in a new order each round; the keys of inserts are new.
     """
     keys = keys_from(0, entries)
     orders = Stream(3, Purpose.DATA, width=entries).rows(0, rounds).argsort(axis=1)

@@ -60,7 +60,7 @@ for _ in sys.stdin:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A checkout, and fields of the scenario that it runs with in place of the file's."""
+    """A checkout, and fields of the scenario that override the file's."""
 
     folder: Path
     overrides: tuple[str, ...] = ()
@@ -71,8 +71,8 @@ def rates(
 ) -> list[list[float]]:
     """Return simulated requests/s of CPU time of each version, one entry for each round.
 
-    Every version has a process of its own; they take turns, after a round that does not count, and
-    every other round in the reverse order. *turned* starts with the reverse order. Raise ValueError
+    Every version has a process of its own. They take turns, after a warm-up round, and every other
+    round in the reverse order. *turned* starts with the reverse order. Raise ValueError
     for less than one round or a version that does not run.
     """
     if rounds < 1:
@@ -135,8 +135,8 @@ def compared(
     """Return each version's median rate, and the ratio of each but the first to the first.
 
     Blocks of BLOCK pairs are measured until there are *pairs*; with *at_least* further ones until
-    no ratio's interval holds it, or there are *most* pairs. on_block hears the pairs so far and
-    their ratios.
+    no ratio's interval contains it, or there are *most* pairs. on_block: called with the pairs so
+    far and their ratios.
     """
     all_rates: list[list[float]] = [[] for _ in versions]
     blocks: list[list[list[float]]] = [[] for _ in versions[1:]]
@@ -183,7 +183,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--at-least", type=float, metavar="X")
     try:
         options = parser.parse_args(arguments)
-    except SystemExit as end:  # help, or a line that says what is wrong
+    except SystemExit as end:  # help, or an error line
         return int(end.code or 0)
 
     machine = Speeds()

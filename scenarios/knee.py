@@ -11,8 +11,9 @@ from core.errors import InputError
 from core.metrics.audit import MAX_DROPPED
 from core.metrics.capacity import CapacityPoint
 from core.metrics.estimate import Estimate
-from core.metrics.kpi import Kpi, judge
+from core.metrics.kpi import Kpi, Outcome, judge
 from core.metrics.record import RunRecord, estimate_of_metric
+from core.metrics.verdict import verdicts
 from scenarios.growth import LIMIT
 
 RESOLUTION = 0.05
@@ -171,7 +172,7 @@ class KneeSearch:
             load = self._load(rate, number)
             if load.interrupted:
                 raise Ended("")
-            reasons = _at_fault(load.record)
+            reasons = _at_fault(load.record, self._kpis)
             if not reasons:
                 return load
             self._unsendable[rate] = reasons[0]
@@ -236,17 +237,15 @@ def _values(kpi: Kpi, loads: Sequence[Load]) -> list[float]:
 
 
 def _is_full(record: RunRecord) -> bool:
-    """Return whether arrivals found every connection taken."""
+    """Return whether arrivals found every connection taken by a service that did not answer."""
     audit = record.audit
-    return audit is not None and len(audit.dropped) > MAX_DROPPED * audit.planned
+    return audit is not None and audit.held > MAX_DROPPED * audit.planned
 
 
-def _at_fault(record: RunRecord) -> tuple[str, ...]:
-    """Return why the load itself cannot be trusted: not that a slow service took all connections.
-
-    Arrivals without a connection break the rate, as `_is_full` has it.
-    """
+def _at_fault(record: RunRecord, kpis: Sequence[Kpi]) -> tuple[str, ...]:
+    """Return why the load itself cannot be trusted; empty where its flaws change no verdict."""
     audit = record.audit
-    if audit is None or (_is_full(record) and len(audit.invalid) == 1):
+    if audit is None or not audit.invalid:
         return ()
-    return audit.invalid
+    judged = [verdict.outcome for verdict in verdicts(record, kpis, one_run=True)]
+    return audit.invalid if Outcome.INVALID in judged else ()

@@ -1,4 +1,4 @@
-"""How a simulated process is asked: what calls an endpoint with the arguments of a subject."""
+"""The calls of a simulated process: functions that call an endpoint for a subject."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.errors import InputError
 from core.scenario.population import ARGUMENTS, Events
 
 Ask = Callable[[Span, int, int, int], Awaitable[Any]]
-"""Called with a span, an isolate, a subject and the index of the request, it answers."""
+"""Answers a request; called with a span, an isolate, a subject and the index of the request."""
 
 
 def asks_of(
@@ -21,9 +21,10 @@ def asks_of(
     events: Events,
     intended_ns: Sequence[int],
 ) -> list[Ask]:
-    """Return how each of *endpoints* is asked, in their order.
+    """Return the function that calls each of *endpoints*, in their order.
 
-    answers: what answers the requests of each, by its name. events and intended_ns: of the run.
+    answers: the coroutine functions that answer requests, by the endpoint's name. events and
+    intended_ns: of the run.
     """
     asks = [
         _with_event(answers[endpoint.name], events, intended_ns)
@@ -31,7 +32,7 @@ def asks_of(
         else _with_arguments(answers[endpoint.name], endpoint)
         for endpoint in endpoints
     ]
-    # A request of the CDP is spared the check: its behaviours make the reads that they state.
+    # The CDP's requests skip the check: its behaviours make the reads that they describe.
     return [
         ask if endpoint in CDP.endpoints else _checked(ask, endpoint)
         for ask, endpoint in zip(asks, endpoints, strict=True)
@@ -68,7 +69,7 @@ def _with_event(
 
 
 def _with_arguments(answer: Callable[..., Awaitable[Any]], endpoint: Endpoint) -> Ask:
-    """Return a function of its own for each number of arguments: no list is made per request."""
+    """Return a function for the number of arguments, so that no request makes a list."""
     makers = [ARGUMENTS[name] for name in endpoint.arguments]
     if len(makers) == 1:
         (only,) = makers

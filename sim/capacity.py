@@ -18,11 +18,11 @@ from sim.rates import at_rate, is_trace, mean, saturated, why
 from sim.replications import Replications, replications
 
 RUNS = 4
-"""At each rate, the one with the scenario's own random numbers among them."""
+"""Runs at each rate, including the one with the scenario's own random numbers."""
 RESOLUTION = 0.02
 HALVINGS = 6
 REACH = 16
-"""How many times the rate at which the search begins is tried at most, where no bound is given."""
+"""The default bound, as a multiple of the rate at which the search begins."""
 MAX_REQUESTS = 400_000
 """Of one run at one rate."""
 _HIGHEST = 1e6  # requests/s, as with --rate
@@ -32,9 +32,9 @@ OnPoint = Callable[[CapacityPoint], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """How far a plan is: the rate that is simulated, and what may be left.
+    """The progress of a plan: the rate that is simulated, and the requests that may be left.
 
-    requests: simulated so far. left: requests that are simulated at most before the plan ends.
+    requests: simulated so far. left: the most requests still simulated before the plan ends.
     """
 
     rate: float
@@ -55,17 +55,17 @@ def plan_capacity(
     on_point: OnPoint | None = None,
     on_step: OnStep | None = None,
 ) -> CapacityPlan:
-    """Return between which two arrival rates the first KPI of *scenario* breaks.
+    """Return the two arrival rates between which the first KPI of *scenario* breaks.
 
     Each KPI is judged on its mean over *runs* replications; all rates use the same random numbers.
     Rates double from the scenario's own until one breaks, or halve until one holds, and are then
-    bisected until they are within 2 % of each other. No rate above *max_rate* is tried; without it
-    none above 16 times the scenario's own. A cache gains hits with traffic: where a KPI that
-    breaks is further from its target at half the rate, the search goes upwards.
+    bisected until they are within 2 % of each other. The highest rate tried is *max_rate*, by
+    default 16 times the scenario's own. A cache gains hits with traffic: if a KPI that breaks is
+    further from its target at half the rate, the search goes upwards.
 
-    calibration: what was learned of the service, in place of what the scenario states.
-    jobs: processes; the result does not depend on it. Ctrl-C ends the search, and the plan tells
-    what was found by then. Raise InputError if the requests cannot be made, or if no KPI can be
+    calibration: values learned of the service, which replace the scenario's.
+    jobs: processes; the result does not depend on it. Ctrl-C ends the search, and the plan holds
+    the results so far. Raise InputError if the requests cannot be made, or if no KPI can be
     measured.
     """
     bound = checked_bound(scenario, max_rate)
@@ -98,7 +98,7 @@ def plan_capacity(
 
 
 def checked_bound(scenario: Scenario, max_rate: float | None = None) -> float:
-    """Return the rate beyond which a plan of *scenario* tries none.
+    """Return the highest rate that a plan of *scenario* tries.
 
     Raise InputError if the scenario has no rate that could be changed, or if *max_rate* lies below
     the rate at which the search begins or asks for more requests than a run may have.
@@ -136,12 +136,12 @@ def checked_bound(scenario: Scenario, max_rate: float | None = None) -> float:
 
 
 def _bisections(good: float, bad: float) -> int:
-    """Return how many rates between *good* and *bad* are tried until they are close enough."""
+    """Return the number of bisections until *good* and *bad* are close enough."""
     return max(0, math.ceil(math.log2(math.log(bad / good) / math.log1p(RESOLUTION)) - 1e-9))
 
 
 class _Search:
-    """The rates that were tried, and the way from one to the next."""
+    """The rates that were tried, and the search for the next one."""
 
     def __init__(
         self,
@@ -202,7 +202,7 @@ class _Search:
         return good, None
 
     def _climb(self, rate: float) -> tuple[float | None, float | None]:
-        """Go upwards from a *rate* that breaks for as long as that eases what breaks."""
+        """Go up from a *rate* that breaks, as long as the broken KPIs come nearer their targets."""
         while rate < self._bound:
             below, rate = rate, min(2 * rate, self._bound)
             if self._holds(rate, left=self._left_up(rate)):
@@ -212,7 +212,7 @@ class _Search:
         return None, min(self.points)
 
     def _eases(self, lower: float, higher: float) -> bool:
-        """Whether all that breaks at *higher* is further from its target at *lower*."""
+        """Whether all KPIs that break at *higher* are further from their targets at *lower*."""
         low, high = self.points[lower], self.points[higher]
         if high.saturated:
             return False
@@ -236,17 +236,17 @@ class _Search:
         return good, min(above, default=None)
 
     def unmeasured(self, rate: float | None) -> dict[str, str]:
-        """Return the KPIs that were not measured at *rate*, or at any without one, and why."""
+        """Return why KPIs were not measured at *rate* (None: at any rate), by name."""
         points = self.points.values() if rate is None else [self.points[rate]]
         seen = {name for point in points for name in point.values}
         return {n: why(self._scenario, kpi) for n, kpi in self._kpis.items() if n not in seen}
 
     def _cost(self, rate: float) -> float:
-        """Return how many requests all runs at *rate* have."""
+        """Return the number of requests of all runs at *rate*."""
         return self._requests * (1.0 if is_trace(self._scenario) else rate / self._start)
 
     def _left_up(self, rate: float) -> float:
-        """Return the requests that are left at most after *rate*, going up."""
+        """Return the most requests that are left after *rate*, going up."""
         left, highest = 0.0, rate
         while highest < self._bound:
             highest = min(2 * highest, self._bound)
@@ -254,7 +254,7 @@ class _Search:
         return left + _bisections(1.0, 2.0) * self._cost(highest)
 
     def _left_down(self, rate: float) -> float:
-        """Return the requests that are left at most after *rate*, going down."""
+        """Return the most requests that are left after *rate*, going down."""
         lowest = self._start / 2**HALVINGS
         left, higher = 0.0, rate
         while rate > lowest * 1.5:

@@ -15,14 +15,14 @@ from core.query.statement import Statement
 _FLAGS = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_NOMUTEX
 
 _STATEMENTS_LATER = 512
-"""After so many others, however few are different, apsw forgets a prepared statement: its limit."""
+"""Executions, even of few statements, after which apsw drops a prepared statement: its maximum."""
 
 
 class Image:
     """A database as it was at one time, to be copied."""
 
     def __init__(self, serialised: bytes) -> None:
-        """serialised: what `sqlite3.Connection.serialize` returns."""
+        """serialised: the result of `sqlite3.Connection.serialize`."""
         self._connection = apsw.Connection(":memory:")
         self._connection.deserialize("main", serialised)
 
@@ -39,14 +39,14 @@ class Image:
 class ScratchDatabase:
     """SQLite in memory whose operations run where they are called, and end with the process.
 
-    It uses apsw, which takes half the time of sqlite3 for an insert, and one transaction that
-    never ends, for each end costs as much as the insert before it. So nothing of it is ever seen
-    from outside; all or none of a write holds by savepoints.
+    It uses apsw, which takes half the time of sqlite3 for an insert. It keeps one transaction open,
+    because a commit costs as much as the insert before it. So no other connection ever sees its
+    rows; savepoints make each write all or nothing.
     """
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        # Or a query with a range of parameters is planned anew for each of their values.
+        # Otherwise SQLite plans a query with a range of parameters anew for each of their values.
         connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         self._cursor = connection.cursor()
         self._cursor.execute("PRAGMA journal_mode = MEMORY")
@@ -60,7 +60,7 @@ class ScratchDatabase:
             raise StoreError(f"query {statement.name} failed: {error}") from error
 
     async def write(self, *commands: Command) -> list[int]:
-        """Run *commands*, all or none; return the rows each changed.
+        """Run *commands*, all or none; return the rows that each changed.
 
         Raise Refused if one breaks a rule of its table, StoreError if it fails otherwise.
         """
@@ -90,5 +90,5 @@ class ScratchDatabase:
         return changed
 
     async def close(self) -> None:
-        """Let go of the memory."""
+        """Close the connection and free its memory."""
         self._connection.close()

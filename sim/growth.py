@@ -11,7 +11,7 @@ from sim.process import SimulatedPlatform
 
 
 class QueueGrowth:
-    """Looks at the waiting work twice in a run, so that no request pays for it."""
+    """Looks at the waiting work twice in a run, which costs the requests nothing."""
 
     def __init__(self, executions: Executions, platforms: Sequence[SimulatedPlatform]) -> None:
         self._executions = executions
@@ -34,8 +34,9 @@ class QueueGrowth:
     def per_second(self) -> dict[str, float]:
         """Return the seconds of work that each queue gained per second in the second half.
 
-        Of the "database", and of the process whose "CPU" gained most. Where a queue never emptied
-        it is utilisation - 1; 0 if the last request ended before the measured part did.
+        The queues are the "database" and the "CPU" of the process that gained most. The growth of a
+        queue that never emptied is utilisation - 1. It is 0 if the last request ended before the
+        measured part did.
         """
         if len(self._seen) < 2:
             return {"database": 0.0, "CPU": 0.0}

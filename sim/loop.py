@@ -1,6 +1,6 @@
 """An asyncio event loop whose time is that of a SimPy environment.
 
-Unmodified `async` code runs on simulated time. What is ready runs before the next timed event;
+Unmodified `async` code runs on simulated time. Ready callbacks run before the next timed event;
 timed events run in the order (time, priority, sequence) and arrivals come last at their instant.
 """
 
@@ -24,7 +24,7 @@ _T = TypeVar("_T")
 
 
 class _Handle:
-    """What asyncio's tasks and futures need of a handle, and no more."""
+    """The part of a handle that asyncio's tasks and futures need."""
 
     __slots__ = ("_arguments", "_callback", "_cancelled", "_context", "_when")
 
@@ -53,7 +53,7 @@ class _Handle:
 
 
 _OUTSIDE = Context()
-"""Where a flow is woken: it enters its own context itself."""
+"""The context for waking a flow, which enters its own context itself."""
 
 
 @types.coroutine
@@ -152,9 +152,9 @@ class SimLoop(asyncio.BaseEventLoop):
         return self.call_at(self.env._now + delay, callback, *arguments, context=context)
 
     def until(self, when: float) -> Awaitable[None]:
-        """Return what is done at the absolute time *when*, or now if that is past.
+        """Return an awaitable that is done at the absolute time *when*, or now if that is past.
 
-        It must be awaited at once, by the coroutine that asked for it.
+        The calling coroutine must await it at once.
         """
         if self._flow is not None:
             return _pause(when)
@@ -164,7 +164,7 @@ class SimLoop(asyncio.BaseEventLoop):
         return future
 
     def resume_at(self, when: float, flow: Flow) -> None:
-        """Let *flow* go on at the absolute time *when*, or now if that is past."""
+        """Resume *flow* at the absolute time *when*, or now if that is past."""
         now = self.env._now
         heappush(self._timed, (when if when > now else now, 1, next(self._sequence), flow))
 
@@ -193,7 +193,7 @@ class SimLoop(asyncio.BaseEventLoop):
         raise RuntimeError("threads and executors do not exist in simulated time")
 
     def _timer_handle_cancelled(self, handle: Any) -> None:
-        """A cancelled timer stays in the heap and is passed over."""
+        """Do nothing: a cancelled timer stays in the heap and is skipped."""
 
     def run(
         self,
@@ -223,7 +223,7 @@ class SimLoop(asyncio.BaseEventLoop):
                             handle = take()
                             if not handle._cancelled:
                                 handle._context.run(handle._callback, *handle._arguments)
-                        if task.done():  # a task ends in the ready queue, and nowhere else
+                        if task.done():  # a task can end only in the ready queue
                             break
                     if timed and timed[0][0] <= next_arrival:
                         env._now, _, _, event = heappop(timed)
@@ -249,7 +249,7 @@ class SimLoop(asyncio.BaseEventLoop):
                 result: _T = task.result()
                 return result
         except BaseException:
-            # It is raised: what ends with it need not complain one by one.
+            # The error is raised: the tasks that it ends need not report it one by one.
             self.set_exception_handler(lambda *_: None)
             raise
         finally:
@@ -286,7 +286,7 @@ def _step_type(loop: SimLoop) -> type:
 
 @contextmanager
 def _rare_collection() -> Iterator[None]:
-    """Let the cycle collector run rarely: requests are freed by reference counting."""
+    """Run the cycle collector rarely: reference counting frees requests."""
     before = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(200_000, 50, 50)

@@ -53,10 +53,10 @@ class Played:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicationOutcome:
-    """What one replication found; histograms and counters leave the warm-up out.
+    """The results of one replication; histograms and counters leave the warm-up out.
 
     growth: how fast the servers' queues grew (`sim.growth`). samples: of the stages that a request
-    tells, where the scenario judges a part of the run; empty otherwise.
+    reports, if the scenario judges a part of the run; empty otherwise.
     """
 
     requests: Requests
@@ -69,7 +69,7 @@ class ReplicationOutcome:
 
 
 class SeededDatabase:
-    """The seeded database that every replication starts from a copy of."""
+    """The seeded database; every replication starts from a copy of it."""
 
     def __init__(self, scenario: Scenario, prepared: Prepared) -> None:
         self._template = SqliteDatabase(None, inline=True)
@@ -133,7 +133,7 @@ class Replication:
         views = _views(scenario, self._kv, self.loop)
         self._database = seeded.copy()
         executions = Executions(scenario.tiers.l3.concurrency)
-        views.append(self._kv)  # the consumer's, which reads no cache
+        views.append(self._kv)  # for the consumer, which reads no cache
         count = scenario.topology.process_count
 
         def process(position: int, inbox: Inbox | None = None) -> SimulatedProcess:
@@ -142,13 +142,13 @@ class Replication:
                 self._database, executions, seeded.scheme, inbox,
             )  # fmt: skip
 
-        # Several processes leave their conversions to a consumer of its own, the last one here.
+        # Several processes leave their conversions to a separate consumer, the last process here.
         consumers = [process(count)] if count > 1 else []
         inbox = consumers[0].queue if consumers else None
         self.processes = [process(position, inbox) for position in range(count)]
         self._all = [*self.processes, *consumers]
         table = scenario.endpoints
-        # By process and endpoint, so that a request has nothing to look up by name.
+        # By process and endpoint, so a request looks nothing up by name.
         self._asks = [
             asks_of(table, each.answers, self._events, self._intended_ns) for each in self.processes
         ]
@@ -168,7 +168,7 @@ class Replication:
         self._add_total, self._add_cpu = self._add_stage["total"], self._add_stage["cpu"]
         self._warm_up, self._timeout = ahead + scenario.warm_up, scenario.timeout
         self._cpu_of = [self._scenario.topology.cpu.of(name) for name in table.names]
-        # Samples have a time only where a part of the run is judged: it would cost every request.
+        # Samples have times only if a part of the run is judged: times cost every request.
         self._sampled_at = [(samples, array("d")) for _, samples in self._samples]
         self._asked = self._timed_request if scenario.parts else self._request
         self._left = n
@@ -197,7 +197,7 @@ class Replication:
             )  # fmt: skip
         self._finished = self.loop.create_future()
         if self._left:
-            # What the warm-up did is subtracted, as the load side subtracts what it polled.
+            # The counts of the warm-up are subtracted, as on the load side.
             self.loop.call_at(self._warm_up, self._take_snapshot)
             self._snapshot = self._profiled()
             self._growth.watch(self.loop, self._scenario, after=self._ahead)
@@ -214,7 +214,7 @@ class Replication:
         return self._outcome()
 
     def _filler(self) -> KVStore:
-        """Return L2 as the warm state is written to it: as an edge store's own entries, if so."""
+        """Return the L2 that the warm state is written to; an edge store has entries of its own."""
         tier = self._scenario.tiers.l2
         if tier.consistency == "strong":
             return self._kv
@@ -283,20 +283,20 @@ class Replication:
             for name, seconds in span.stages:
                 try:
                     add[name](seconds)
-                except KeyError:  # nothing is paid for it where it is not raised
-                    continue  # a stage that nothing describes, as in the header of a service
+                except KeyError:  # a try costs nothing if nothing is raised
+                    continue  # a stage without a description is left out, as in a service's header
         process.in_flight -= 1
         self._left -= 1
         if self._left == 0 and not self._finished.done():
             self._finished.set_result(None)
 
     async def _timed_request(self, index: int) -> None:
-        """Make a request, and note when it was to be sent for each sample that it has left.
+        """Make a request, and note its intended time for each sample that it added.
 
-        A request leaves its samples as it ends, so that those without a time are its own.
+        A request adds its samples as it ends, so the samples without a time are its own.
         """
         await self._request(index)
-        intended = self._intended[index]
+        intended = self._intended[index] - self._ahead
         for samples, times in self._sampled_at:
             for _ in range(len(samples) - len(times)):
                 times.append(intended)
@@ -361,7 +361,7 @@ class Replication:
         )
 
     def _failures(self, requests: Requests) -> tuple[Failure, ...]:
-        """Return why requests failed, as a client sees it: an error in time, or a timeout."""
+        """Return the reasons of failed requests, as a client sees them: an error, or a timeout."""
         failed = np.flatnonzero(np.isinf(requests.latency))
         statuses = np.array([self._statuses.get(i, 0) for i in failed.tolist()], dtype=np.uint16)
         in_time = statuses > 0
@@ -394,13 +394,13 @@ class Replication:
         }
 
     def _forwarded(self) -> dict[str, int]:
-        """Return what was forwarded, by the one process that finishes conversions or by each."""
+        """Return the counts of forwarding, summed over the processes that finish conversions."""
         counted = [p.forwarder.counters() for p in self._all if p.forwarder is not None]
         return {n: sum(counters[n] for counters in counted) for n in counted[0]} if counted else {}
 
 
 def _views(scenario: Scenario, kv: KVStore, loop: SimLoop) -> list[KVStore]:
-    """Return L2 as each process sees it: those of a point of presence share its read cache."""
+    """Return each process's view of L2; processes of a point of presence share its read cache."""
     topology, tier = scenario.topology, scenario.tiers.l2
     if tier.consistency == "strong":
         return [kv] * topology.process_count

@@ -83,7 +83,7 @@ class SimulatedPlatform:
         self.l3_cpu = scenario.topology.cpu.per_l3_operation
         self.cpu_free = 0.0
         self.until: Callable[[float], Awaitable[None]] = loop.until
-        """Returns what is done at an absolute time; the loop's own, which saves a call."""
+        """Returns an awaitable that is done at an absolute time; the loop's own, to save a call."""
 
     @property
     def origin_ms(self) -> int:
@@ -134,7 +134,7 @@ class SimulatedPlatform:
     def occupy(self, seconds: float) -> float:
         """Occupy the CPU for *seconds*, first come first served; return when they end.
 
-        What takes no CPU does not queue for it.
+        Work of 0 s does not queue.
         """
         now = self._loop.env._now
         if not seconds:
@@ -166,7 +166,7 @@ class SimulatedProcess(Application):
         self.database = DelayedDatabase(database, tiers.l3, faults, self.platform, executions)
         owner = f"process-{position}"
         backlog = Backlog(database, self.platform, owner=owner)
-        # As it is without a cache of rows, the executor would only count what nobody asks for.
+        # Without a cache of rows the executor would only keep statistics that nobody reads.
         query_cache = query_cache_of(tiers.query_cache)
         asked: Database = self.database
         if query_cache is not None:
@@ -175,7 +175,7 @@ class SimulatedProcess(Application):
         receiver = DelayedReceiver(
             AcceptingReceiver(), destination.latency, destination.timeout, faults, self.platform
         )
-        forwards = inbox is None  # whoever consumes them is told that they are finished
+        forwards = inbox is None  # only the consuming process forwards
         outbox = outbox_of(destination, database, self.platform, owner=owner) if forwards else None
         super().__init__(
             scenario, self.kv, asked, self.platform, self.platform.uniform,
@@ -186,7 +186,7 @@ class SimulatedProcess(Application):
         self.peak_in_flight = 0
 
     def counted_bytes(self) -> int:
-        """Return the peak of what the worker's own memory holds, in bytes."""
+        """Return the peak size of the worker's own memory, in bytes."""
         caches = sum(cache.l1.peak_bytes for cache in self.caches)
         if self.query_cache is not None:
             caches += self.query_cache.peak_bytes

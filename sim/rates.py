@@ -1,4 +1,4 @@
-"""A scenario at another arrival rate, and what its replications say together."""
+"""A scenario at another arrival rate, and the joint findings of its replications."""
 
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ def is_trace(scenario: Scenario) -> bool:
 
 
 def mean(found: Sequence[Found], name: str) -> float | None:
-    """Return the mean of the metric *name* over those that saw it, None if none did."""
+    """Return the mean of the metric *name* over the replications that have it, None if none has."""
     values = [each.metrics[name] for each in found if name in each.metrics]
     return estimate_of(values).value if values else None
 
 
 def saturated(scenario: Scenario, found: Sequence[Found]) -> tuple[str, ...]:
-    """Return the servers whose queues still grew at the end, by more than chance lets them.
+    """Return the servers whose queues still grew at the end, by more than chance explains.
 
-    Only where nothing but the rate can be the cause: it was steady over the second half, and no
-    fault fell into it.
+    Return none unless only the rate can be the cause: it was steady over the second half, which
+    had no fault.
     """
     middle = scenario.total_time - scenario.duration / 2
     *before, last = scenario.traffic.stages
@@ -80,7 +80,7 @@ def _grows(growth: Sequence[float]) -> bool:
 
 
 def why(scenario: Scenario, kpi: Kpi) -> str:
-    """Return why nobody could measure *kpi*."""
+    """Return why *kpi* could not be measured."""
     series = kpi.metric.series
     if series in scenario.endpoints:
         if not scenario.traffic.mix.of(series) and not is_trace(scenario):

@@ -28,9 +28,9 @@ from sim.model import Replication, ReplicationOutcome, SeededDatabase
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What one replication found: every metric it saw, and how fast each server's queue grew.
+    """The findings of one replication: its metrics, and how fast each server's queue grew.
 
-    growth: seconds of waiting work gained per second, as `sim.growth` has it.
+    growth: seconds of waiting work gained per second, as in `sim.growth`.
     """
 
     metrics: Mapping[str, float]
@@ -50,9 +50,10 @@ class Replications:
     def run(
         self, scenario: Scenario, numbers: Sequence[int], on_done: Callable[[int], None]
     ) -> tuple[Found, ...]:
-        """Return what replications *numbers* of *scenario* find, in their order.
+        """Return the findings of replications *numbers* of *scenario*, in their order.
 
-        on_done: told after each how many are done. Raise InputError if the requests cannot be made.
+        on_done: called after each with the number done. Raise InputError if the requests cannot be
+        made.
         """
         if self._executor is None or len(numbers) < 2:
             found = []
@@ -71,7 +72,7 @@ class Replications:
 
 @contextmanager
 def replications(jobs: int, calibration: Calibration | None = None) -> Iterator[Replications]:
-    """Yield what runs replications in *jobs* processes; in this one if *jobs* is 1."""
+    """Yield a runner of replications in *jobs* processes; in this one if *jobs* is 1."""
     if jobs == 1:
         yield Replications(calibration)
         return
@@ -80,13 +81,13 @@ def replications(jobs: int, calibration: Calibration | None = None) -> Iterator[
 
 
 class SeededDatabases:
-    """The last seeded database, for the scenarios that differ in their arrivals alone."""
+    """The last seeded database, for scenarios that differ only in their arrivals."""
 
     def __init__(self) -> None:
         self._last: tuple[Any, SeededDatabase] | None = None
 
     def of(self, scenario: Scenario, prepared: Prepared | None = None) -> SeededDatabase:
-        """Return the database that every replication of *scenario* starts from a copy of."""
+        """Return the seeded database of *scenario*; every replication starts from a copy."""
         prepared = prepared or prepare(scenario)
         workload = prepared.workload
         sizes = workload.profile_bytes

@@ -15,10 +15,10 @@ from sim.replications import record_of
 from sim.replications import replications as replicating
 
 REPLICATIONS = 10
-"""Runs of a simulation, the one with the scenario's own numbers among them."""
+"""Runs of a simulation, including the one with the scenario's own random numbers."""
 
 Progress = Callable[[str, float], None]
-"""What is being done, and which share of it is."""
+"""Called with the current phase and the share of it that is done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +40,13 @@ def simulate(
     jobs: int = 1,
     on_progress: Progress | None = None,
 ) -> Simulation:
-    """Return what *scenario* comes to: the run itself, and *replications* more beside it.
+    """Simulate *scenario*: the run itself and *replications* more; return the results.
 
-    prepared: the requests, where the caller has made them. calibration: what was learned, in place
-    of what the scenario states. played: requests that the service had before the run itself (not
-    its replications). is_cold: whether the caches are empty whatever the scenario says. jobs:
-    processes for the replications; the result does not depend on it. Raise InputError if the
-    requests cannot be made.
+    prepared: the requests, if the caller has made them. calibration: values learned of the
+    service, which replace the scenario's. played: requests that the service had before the run
+    itself (not before its replications). is_cold: whether the caches are empty whatever the
+    scenario says. jobs: processes for the replications; the result does not depend on it. Raise
+    InputError if the requests cannot be made.
     """
     report = on_progress or _silent
     prepared = prepared or prepare(scenario)

@@ -1,4 +1,4 @@
-"""What a hit in L1 costs, with and without taking it down; a hit in L2 and a full miss."""
+"""The cost of a hit in L1, with and without recording it, of a hit in L2 and of a full miss."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_l1_hit_through_the_tiers(benchmark: BenchmarkFixture) -> None:
 
 
 def test_l2_hit_in_memory(benchmark: BenchmarkFixture) -> None:
-    tiers, value = _filled(l1_ttl=0.0)  # L1 forgets at once
+    tiers, value = _filled(l1_ttl=0.0)  # L1 drops entries at once
     answer, span = benchmark(_reader(tiers))
     assert answer == value
     assert span.reads == [("journey", L2_HIT)]
@@ -127,7 +127,7 @@ def _filled(*, l1_ttl: float) -> tuple[Tiers, bytes]:
 
 
 def _reader(tiers: Tiers) -> Callable[[], tuple[bytes, Span]]:
-    """Return what reads KEY, without a load, and tells where it was found."""
+    """Return a function that reads KEY, without a load, and returns the tier that had it."""
     kind = tiers.cdp.entries.kind("user_journeys")
 
     def read() -> tuple[bytes, Span]:

@@ -34,7 +34,7 @@ def test_fit_on_50_000_events(benchmark: BenchmarkFixture) -> None:
 
 
 def event(number: int) -> Row:
-    """Return one event as `Queries.events` does."""
+    """Return one event in the form of `Queries.events`."""
     user, place = divmod(number, JOURNEY)
     time, channel = DATA_EPOCH_MS + number, CHANNELS[(user * 7 + place * place) % len(CHANNELS)]
     if place == JOURNEY - 1 and user % 2:

@@ -14,7 +14,7 @@ ROUNDS = 5
 
 
 def test_simulated_requests(benchmark: BenchmarkFixture) -> None:
-    # As few users as a warm database allows: seeding it would take longer than what is measured.
+    # As few users as a warm database allows: seeding more would take longer than the measurement.
     chosen = scenario("duration=4s", "warm_up=1s", "traffic.users=500", "traffic.conversions=500")
     prepared = prepare(chosen)
     state, seeded = warm_state(chosen, prepared), SeededDatabase(chosen, prepared)
@@ -29,7 +29,7 @@ def test_simulated_requests(benchmark: BenchmarkFixture) -> None:
     assert outcome.requests.intended.size == requests
     assert np.isfinite(outcome.requests.latency).all()
     benchmark.extra_info["requests"] = requests
-    if benchmark.stats is not None:  # None where measuring is switched off
+    if benchmark.stats is not None:  # None if measuring is switched off
         seconds = benchmark.stats.stats.median
         benchmark.extra_info["microseconds_per_request"] = 1e6 * seconds / requests
         benchmark.extra_info["requests_per_second"] = requests / seconds

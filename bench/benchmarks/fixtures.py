@@ -1,4 +1,4 @@
-"""What the benchmarks measure: a database, caches and a way to run a coroutine without a loop."""
+"""Fixtures of the benchmarks: a database, caches, and running a coroutine without a loop."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def scenario(*overrides: str) -> Scenario:
 
 
 class Tiers:
-    """A tiered cache over *kv* whose time stands still, and the application's loaders below it."""
+    """A tiered cache over *kv* whose time stands still, with the application's loaders."""
 
     def __init__(self, kv: KVStore, clock: ManualClock, *, l1_ttl: float) -> None:
         self.clock = clock

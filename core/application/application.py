@@ -38,14 +38,13 @@ from core.scenario.tiers import QueryRows, Tiers
 class Application:
     """Profiler, queries, queue, one cache per isolate and the CDP over them.
 
-    kv and database: as the application sees them, with whatever latencies stand in front.
-    uniform: random numbers of the running operation. channel and name: how other processes are
-    told of invalidations, and by whom.
-    scheme: what credit is shared out by at first. backlog: the queue's durable part, of this
-    process. inbox: where accepted conversions go if another process consumes them. run: where a
-    model is computed. receiver and outbox: who is told of the conversions that are finished here,
-    and through which rows; None if nobody is. query_cache: what *database* keeps rows in, for
-    invalidation to reach it.
+    kv and database: as the application sees them, behind any modelled latencies. uniform: random
+    numbers of the running operation. channel and name: of invalidations to other processes, and of
+    this process as their sender. scheme: that credit is shared out by at first. backlog: the
+    queue's durable part, of this process. inbox: where accepted conversions go if another process
+    consumes them. run: runs the computation of a model. receiver and outbox: the destination of the
+    conversions that are finished here, and the rows that wait for it; None to forward nothing.
+    query_cache: the row cache of *database*, for invalidations.
     """
 
     def __init__(
@@ -121,7 +120,7 @@ class Application:
         del self._background[task]
 
     def cache_statistics(self) -> tuple[MemoryStatistics, TieredStatistics]:
-        """Return the counts of L1 and of what lies behind it, over all isolates."""
+        """Return the counts of L1 and the layers behind it, over all isolates."""
         l1, behind = MemoryStatistics(), TieredStatistics()
         for cache in self.caches:
             l1.add(cache.l1.statistics)
@@ -129,7 +128,7 @@ class Application:
         return l1, behind
 
     def cache_counters(self) -> dict[str, int]:
-        """Return what a run's record keeps of the caches, over all isolates."""
+        """Return the cache counters for a run's record, over all isolates."""
         l1, behind = self.cache_statistics()
         rows = self.query_cache
         return {
@@ -149,11 +148,11 @@ class Application:
         }
 
     async def drain(self) -> None:
-        """Return when the queue, the fit that runs and all background writes have ended."""
+        """Return when the queue, a running fit and all background writes have ended."""
         await self.queue.drain()
         await self.fitter.drain()
         while self._background:
-            # Not one task at a time: a task that is done is awaited without letting it be released.
+            # All tasks at once: awaiting a task that is done would not let it be released.
             await asyncio.gather(*self._background)
 
 
@@ -175,10 +174,10 @@ def cache_policy(tiers: Tiers) -> CachePolicy:
 
 
 def _horizon(tiers: Tiers) -> float:
-    """Return for how long L2 may serve a value that was loaded before an invalidation."""
+    """Return the seconds for which L2 may serve a value loaded before an invalidation."""
     longest = max(ttl for _, ttl in tiers.l2.ttl)
     of_l2 = float(longest) + tiers.stale_bound + tiers.l2.cache_ttl + tiers.l2.timeout
-    return of_l2 + tiers.query_cache.ttl  # a value may be of rows that are as old as that
+    return of_l2 + tiers.query_cache.ttl  # the rows behind a value may be that old
 
 
 def query_cache_of(table: QueryRows) -> QueryCache | None:

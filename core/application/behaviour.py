@@ -1,4 +1,4 @@
-"""What an endpoint does: named by its description, and resolved when a process is set up."""
+"""An endpoint's behaviour: its description names it, and the set-up of a process loads it."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ Answer = Callable[..., Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behaviour:
-    """What an endpoint does, free of any web framework and of any engine.
+    """The behaviour of an endpoint, without any web framework or engine.
 
-    entries: of the cache types that it brings, by name. answer: given the application of a
-    process, what answers its requests: a JSON document as bytes, None where there is nothing. Its
-    arguments are the placeholders of the endpoint's path; for an endpoint that writes events the
-    event, and the size of its body. Without *answer* it returns the entry of its first read.
-    body: JSON documents by what *answer* returns, where it returns no document.
-    absent: code and message of the answer with status 404; {} is the first argument.
-    answers, schema and faults: the good answer in words, its JSON Schema, and the statuses of
-    refusals, for OpenAPI.
+    entries: of the cache types that it adds, by name. answer: takes the application of a process
+    and returns the function that answers requests: with a JSON document as bytes, None if there is
+    nothing. Its arguments are the placeholders of the endpoint's path; for an endpoint that writes
+    events the event, and the size of its body. Without *answer* the endpoint returns the entry of
+    its first read. body: JSON documents by the result of *answer*, if that is not a document.
+    absent: code and message of the answer with status 404; {} is the first argument. answers,
+    schema and faults: the good answer in words, its JSON Schema, and the statuses of refusals, for
+    OpenAPI.
     """
 
     entries: Mapping[str, OwnEntry] = field(default_factory=dict)
@@ -41,9 +41,10 @@ class Behaviour:
 
 
 def behaviours_of(endpoints: EndpointTable) -> dict[str, Behaviour]:
-    """Return what each of *endpoints* does, by its name.
+    """Return the behaviour of each of *endpoints*, by its name.
 
-    Raise InputError if a description names what is not there, or reads what nobody can load.
+    Raise InputError if a description names a missing behaviour, or reads a cache type without an
+    entry.
     """
     found = {endpoint.name: _behaviour(endpoint) for endpoint in endpoints}
     known = {*Cdp.CACHE_TYPES, *entries_of(found)}
@@ -58,14 +59,14 @@ def behaviours_of(endpoints: EndpointTable) -> dict[str, Behaviour]:
 
 
 def entries_of(behaviours: Mapping[str, Behaviour]) -> dict[str, OwnEntry]:
-    """Return the entries that *behaviours* bring, by cache type."""
+    """Return the entries that *behaviours* add, by cache type."""
     return {name: entry for each in behaviours.values() for name, entry in each.entries.items()}
 
 
 def answers_of(
     endpoints: EndpointTable, behaviours: Mapping[str, Behaviour], cdp: Cdp
 ) -> dict[str, Answer]:
-    """Return what answers the requests of each endpoint on *cdp*, by its name."""
+    """Return the function that answers each endpoint's requests on *cdp*, by its name."""
     return {each.name: _answer(each, behaviours[each.name], cdp) for each in endpoints}
 
 

@@ -1,4 +1,4 @@
-"""What the endpoints of the CDP do."""
+"""The behaviours of the CDP's endpoints."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from core.errors import InputError
 from core.query.queries import Queries
 from core.scenario.tiers import Ttls
 
-# Made once: json.dumps with separators makes an encoder for each call.
+# Shared: json.dumps with separators makes an encoder for each call.
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 _decode = json.JSONDecoder().decode
 
@@ -33,7 +33,7 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """What tracking looks up about a user."""
+    """The data about a user that tracking looks up."""
 
     segment: str
     profile: str
@@ -61,7 +61,7 @@ _NONE: Mapping[str, OwnEntry] = MappingProxyType({})
 
 
 class Unusable(InputError):
-    """A conversion that was stored with data no credit can be computed from."""
+    """A conversion whose stored data allows no credit to be computed."""
 
 
 CODECS: Mapping[str, tuple[str, Codec[Any]]] = {
@@ -71,7 +71,7 @@ CODECS: Mapping[str, tuple[str, Codec[Any]]] = {
     "user_journeys": ("journey", Text()),
     "channel_metrics": ("channels", Text()),
 }
-"""What the keys of the CDP's cache types begin with, and how their values are written, by name."""
+"""The key prefix and the codec of each of the CDP's cache types, by name."""
 
 
 def cache_types(ttls: Ttls, own: Mapping[str, OwnEntry]) -> dict[str, CacheType[Any]]:
@@ -138,7 +138,7 @@ class CacheEntries:
         self._has_tags = tags
 
     def tags(self, what: str, identifier: str) -> tuple[str, ...]:
-        """Return under which tag an entry can be invalidated: whom or what it is about."""
+        """Return the tag of an entry, for invalidation: its subject."""
         return (f"{what}:{identifier}",) if self._has_tags else ()
 
     async def load_site(self, site_id: str) -> Site | None:
@@ -173,7 +173,7 @@ class CacheEntries:
         return channels_document(rows, model, scheme)
 
     def tags_of(self, entry: OwnEntry, arguments: tuple[str, ...]) -> tuple[str, ...]:
-        """Return under which tag *entry* of *arguments* can be invalidated."""
+        """Return the tag of *entry* for *arguments*, for invalidation."""
         return self.tags(entry.tag, arguments[0]) if entry.tag and arguments else ()
 
     def own_key(self, cache_type: str, arguments: tuple[str, ...]) -> str:

@@ -28,7 +28,7 @@ from core.scenario.tiers import Ttls
 
 
 class NotAccepted(InputError):
-    """An event that its site does not take."""
+    """An event that its site does not accept."""
 
 
 Load = Callable[[], Awaitable[Any]]
@@ -38,8 +38,8 @@ class Cdp:
     """The application on one process: one tiered cache per isolate, shared queries and queue.
 
     current: the scheme that credit is shared out by. tags: whether entries can be invalidated by
-    tag: site:ID, user:ID, conversion:ID, model:NAME. own: entries of cache types that endpoints of
-    one's own bring, by name.
+    tag: site:ID, user:ID, conversion:ID, model:NAME. own: entries of cache types that custom
+    endpoints add, by name.
     """
 
     CACHE_TYPES: ClassVar[tuple[str, ...]] = tuple(CODECS)
@@ -116,8 +116,8 @@ class Cdp:
             )  # fmt: skip
         begin(span, "write")
         is_new, converts = await self._queries.insert_event(event, user.segment if user else "new")
-        # A conversion is queued once, whichever of its events came first: a batch that overlaps
-        # another over it has to be stored one by one.
+        # A conversion is queued once, whichever of its events came first: two overlapping batches
+        # with the same conversion would have to be stored one by one.
         if converts and event.conversion_id is not None:
             self._inbox.put(event.conversion_id)
         return is_new
@@ -171,9 +171,9 @@ class Cdp:
         return document
 
     def reading(self, name: str, cache_type: str) -> Callable[..., Awaitable[Any]]:
-        """Return what reads entries of *cache_type*, which an endpoint of one's own brings.
+        """Return a function that reads entries of *cache_type*, which a custom endpoint adds.
 
-        It is a coroutine function of (span, isolate, *arguments); the read is noted under *name*.
+        It is a coroutine function of (span, isolate, *arguments) and records the read as *name*.
         """
         entries, entry, kind = self.entries, self.entries.own[cache_type], self._types[cache_type]
 

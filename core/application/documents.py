@@ -1,4 +1,4 @@
-"""What the application answers, as JSON documents: credits, channels, journeys."""
+"""The application's answers as JSON documents: credits, channels, journeys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.attribution.scheme import Scheme
 from core.event import Campaign
 from core.query.database import Row
 
-# Made once: json.dumps with separators makes an encoder for each call.
+# Shared: json.dumps with separators makes an encoder for each call.
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 _EVENT = ("event_id", "event_name", "utm_source", "event_timestamp", "conversion_id")
@@ -50,7 +50,7 @@ def credits_document(journey: Journey, model: str, scheme: Scheme) -> bytes:
 
 
 def channels_document(rows: Iterable[Row], model: str, scheme: Scheme) -> bytes:
-    """Return what the channels got: *rows* as `Queries.channel_performance` returns them."""
+    """Return the channels' credit: *rows* as `Queries.channel_performance` returns them."""
     return _document(
         {
             "model": model,
@@ -72,9 +72,9 @@ def channels_document(rows: Iterable[Row], model: str, scheme: Scheme) -> bytes:
 def journey_document(user_id: str, rows: Sequence[Row]) -> bytes:
     """Return a user's events: *rows* as `Queries.user_journey` returns them."""
     try:
-        # A seventh of the encoder's time, which is most of what a miss computes.
+        # Takes a seventh of the encoder's time, which is most of a miss's computation.
         text = f'{{"user_id":{_quoted(user_id)},"events":[{",".join(map(_event_text, rows))}]}}'
-    except TypeError:  # a value of another type than its column's
+    except TypeError:  # a value whose type is not its column's
         return _document({"user_id": user_id, "events": [_event(row) for row in rows]})
     return text.encode()
 
@@ -106,7 +106,7 @@ def _event(row: Row) -> dict[str, Any]:
 
 
 def _origin(model: str, scheme: Scheme, fallback: str) -> dict[str, Any]:
-    """Return what an answer says of where its figures come from."""
+    """Return the fields of an answer that name the source of its figures."""
     origin: dict[str, Any] = {"parameters_key": scheme.parameters_key}
     if model == DATA_DRIVEN:
         origin |= {"model_version": scheme.version, "fallback": fallback or None}

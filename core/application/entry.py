@@ -1,4 +1,4 @@
-"""A cache entry of an endpoint of one's own: its key, its value and its tag."""
+"""A cache entry of a custom endpoint: its key, its value and its tag."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from core.caching.policy import Codec, Text
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnEntry:
-    """How the entries of one cache type are made, for requests and for warm starts.
+    """The entries of one cache type: their loading, keys and tags, also for warm starts.
 
     load: given the `Queries` and the arguments of the read, a coroutine that returns the value,
-    None where there is none. The arguments are those of the endpoint; a read by site has the
+    None if there is none. The arguments are those of the endpoint; a read by site has the
     site's id, a read with one entry for all has none. key: given the same arguments, the cache
     key; without it the key is made of the arguments. Whole keys begin with the cache type's name.
-    codec: how L2 holds values; the default is for documents, which are bytes. tag: what the
+    codec: of values in L2; the default is for documents, which are bytes. tag: what the
     first argument is ("user"), for invalidation by tag; "" for no tag.
     """
 

@@ -23,12 +23,12 @@ from core.scenario.scenario import Scenario
 
 
 class Pipeline:
-    """What one process does with accepted conversions.
+    """The processing of accepted conversions in one process.
 
-    scheme: what credit is shared out by at first; `current` follows the newest model. retain: keeps
+    scheme: that credit is shared out by at first; `current` follows the newest model. retain: keeps
     background work alive until it is done. backlog: the queue's durable part, of this process. run:
-    where a model is computed. receiver and outbox: where finished conversions go, and the rows that
-    wait for it; without either there is no forwarder.
+    runs the computation of a model. receiver and outbox: the destination of finished conversions,
+    and the rows that wait for it; without either there is no forwarder.
     """
 
     __slots__ = ("current", "fitter", "forwarder", "processor", "queue")

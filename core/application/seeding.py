@@ -1,4 +1,4 @@
-"""What a database holds as a service starts: a population, attributed as the scenario says."""
+"""The content of a service's database at its start: a population with its attribution."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def _events(population: Population) -> list[_Event]:
 def seed_database(
     connection: sqlite3.Connection, population: Population, attribution: Attribution | None = None
 ) -> None:
-    """Write *population* in one transaction; a database that somebody filled is left alone.
+    """Write *population* in one transaction, unless the database is filled already.
 
-    That is one with a user, an event or a conversion; sites that are there stay as they are. Where
-    models are fitted, it starts with one, as it would after a while.
+    A filled database has a user, an event or a conversion. Existing sites stay as they are. If
+    models are fitted, the database starts with one, as if the service had run for a while.
     """
     attribution = attribution or Attribution()
     parameters = attribution.parameters()
@@ -69,9 +69,9 @@ def seed_database(
 
 
 def seed_for(connection: sqlite3.Connection, scenario: Scenario, workload: Workload) -> Scheme:
-    """Let the database hold what *workload* asks for, as `seed_database` does.
+    """Seed the database for *workload*, as `seed_database` does.
 
-    Return the scheme that is in force then: a service and its simulation begin with the same.
+    Return the scheme that is then in force: a service and its simulation begin with the same one.
     """
     seed_database(connection, populate(scenario, workload), scenario.attribution)
     return stored_scheme(connection, scenario.attribution.parameters())
@@ -83,7 +83,7 @@ def is_filled(connection: sqlite3.Connection) -> bool:
 
 
 def seed_sites(connection: sqlite3.Connection, sites: Sequence[SiteRow]) -> None:
-    """Write *sites* if there are none: without one no event is taken."""
+    """Write *sites* if there are none: without a site no event is accepted."""
     if not connection.execute(statements.SITE_IDS.sql).fetchone():
         connection.execute("BEGIN IMMEDIATE")
         _insert_sites(connection, sites)
@@ -97,11 +97,11 @@ def _insert_sites(connection: sqlite3.Connection, sites: Sequence[SiteRow]) -> N
 
 
 def bring_up_to_date(connection: sqlite3.Connection, attribution: Attribution, now_ms: int) -> None:
-    """Let a database that was kept hold what *attribution* asks for, whatever made it.
+    """Update a kept database to the parameters of *attribution*.
 
-    A model fitted with other parameters is replaced where models are fitted, and credits that were
-    computed with others are computed anew. Where no model can be fitted on its events, data_driven
-    falls back, as `Scheme.fallback` says, until a later fit succeeds.
+    If models are fitted, a model with other parameters is replaced. Credits that were computed with
+    other parameters are computed anew. If no model can be fitted on the events, data_driven falls
+    back, as `Scheme.fallback` says, until a later fit succeeds.
     """
     parameters = attribution.parameters()
     scheme = stored_scheme(connection, parameters)
@@ -109,7 +109,7 @@ def bring_up_to_date(connection: sqlite3.Connection, attribution: Attribution, n
         try:
             model = fit_newest(connection, attribution)
         except InputError:
-            pass  # what visitors sent must not keep a service from starting
+            pass  # events of visitors must not keep a service from starting
         else:
             keep_model(connection, model, now_ms)
             scheme = stored_scheme(connection, parameters)

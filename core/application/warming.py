@@ -37,7 +37,7 @@ _Entry = tuple[str, Any, bytes | None, tuple[str, ...]]
 class Warmer:
     """Knows the key and the value of every warm entry; values are loaded once and kept.
 
-    scheme: of the models that entries of data_driven are from.
+    scheme: of the model that entries of data_driven come from.
     """
 
     def __init__(self, database: Database, scenario: Scenario, scheme: Scheme) -> None:
@@ -59,7 +59,7 @@ class Warmer:
         self._known: dict[tuple[str, int], _Entry] = {}
 
     def adopt(self, scheme: Scheme) -> None:
-        """Warm by *scheme* from now on: what another one decided is loaded anew."""
+        """Warm by *scheme* from now on; load values that depend on another scheme anew."""
         if scheme is not self._scheme:
             self._scheme = scheme
             for place in [*self._known]:
@@ -108,12 +108,12 @@ class Warmer:
         first_isolate: int,
         origin: float,
     ) -> None:
-        """Put the L1 entries of *state* into *caches*, and let *view* know which keys are hot.
+        """Put the L1 entries of *state* into *caches*, and tell *view* the hot keys.
 
         caches: those of one process, whose isolates are numbered from *first_isolate* on.
         """
         ends: dict[tuple[str, int], float] = {}
-        if caches and caches[0].keeps:  # L1 has to know when TTLs end
+        if caches and caches[0].keeps:  # L1 needs the times at which TTLs end
             ends = {(kind, subject): residual for kind, subject, residual, _ in state.l2}
         for isolate, cache_type, subject, residual in state.l1:
             if first_isolate <= isolate < first_isolate + len(caches):
@@ -169,7 +169,7 @@ class Warmer:
 
 
 def _arguments(endpoint: Endpoint, read: Read) -> tuple[Callable[[int], str], ...]:
-    """Return what makes the arguments of *read* from the number of what it is about."""
+    """Return a function that makes the arguments of *read* from the number of its subject."""
     if read.key == "subject":
         return tuple(ARGUMENTS[name] for name in endpoint.arguments)
     return (site_id,) if read.key == "site" else ()

@@ -1,4 +1,4 @@
-"""The account of a set of paths: what each channel gets under each model, as one result."""
+"""The account of a set of paths: the credit of each channel under each model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WITHOUT_TIMES = "{} is left out: the paths have no times"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelRow:
-    """What one channel gets under one model.
+    """The credit of one channel under one model.
 
     removal_conversions, removal_value: of data_driven, the totals shared out by the global
     removal effects instead of path by path; None for the other models.
@@ -52,11 +52,11 @@ class ChannelRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """The credit of channels under models, and what it rests on.
+    """The credit of channels under models, and the data behind it.
 
     rows: by model as asked for, the channel with most conversions first. attributed, value: the
     conversions with a touch and their value, which every model shares out whole; untouched,
-    untouched_value: those without one, which go to no channel. notices: what a reader must know.
+    untouched_value: those without one, which go to no channel. notices: for the reader.
     """
 
     parameters: Parameters
@@ -87,9 +87,9 @@ class Account:
 def chosen_models(
     asked: Sequence[str | Model], *, has_times: bool
 ) -> tuple[tuple[Model, ...], list[str]]:
-    """Return the models *asked* for, the seven if there are none, and what to say about it.
+    """Return the models *asked* for, the seven if there are none, and notices about them.
 
-    Raise InputError for an unknown model, one named twice, or one that needs times where there are
+    Raise InputError for an unknown model, one named twice, or one that needs times if there are
     none.
     """
     models = [known_model(model) for model in asked]
@@ -114,7 +114,7 @@ def chosen_models(
 
 
 def own_ones(models: Sequence[Model]) -> tuple[Model, ...]:
-    """Return those of *models* that are none of the seven."""
+    """Return those of *models* that are not among the seven."""
     return tuple(model for model in models if model.name not in BUILT_IN)
 
 
@@ -123,9 +123,8 @@ def attribute(
 ) -> Account:
     """Return the account of *paths* under *models* (default: those of the seven that they allow).
 
-    models: names of the seven, and models of one's own. parameters: of the models, by default their
-    own defaults. Raise InputError for models that
-    cannot be used.
+    models: names of the seven, and custom models. parameters: of the models, by default their own
+    defaults. Raise InputError for models that cannot be used.
     """
     return account_of(paths, parameters or Parameters(), models=models)
 
@@ -196,7 +195,7 @@ def account_from(
     said = list(notices)
     if untouched:
         said.append(f"{untouched:,.6g} conversions have no touch and go to no channel")
-    # A channel of the data may have the name of the rest, too, with none merged into it.
+    # A channel of the data may also have the name of the rest, with no channel merged into it.
     named = () if fitted is None or OTHER not in fitted.weights else fitted.weights
     if named and (rare := sum(channel not in named for channel in channels)):
         too = ", and with them the data's own channel of that name" if OTHER in channels else ""

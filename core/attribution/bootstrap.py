@@ -1,4 +1,4 @@
-"""How far the data-driven figures would move with other paths from the same source."""
+"""The sampling variation of the data-driven figures: bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from core.attribution.transitions import with_others_merged
 from core.context import Purpose
 from core.streams import Stream
 
-_MOST_WALKS = 2**62  # of a resample: what fits into 64 bits; beyond, nothing would move
+_MOST_WALKS = 2**62  # walks of a resample: they fit into 64 bits; with more, nothing would vary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -80,12 +80,12 @@ def bootstrap(
     whole = fit(
         transitions_of(paths, own, with_nulls=with_nulls), own, minimum=minimum, most=most
     )  # fmt: skip
-    # Those that are rare in all paths: a model with other ones would tell of other channels.
+    # The channels that are rare in all paths: with others, a resample would have other channels.
     has_rare = OTHER in whole.weights and any(c not in whole.weights for c in paths.channels)
     credits, removals = [], []
     for number in range(replicates):
         generator = Stream(seed, Purpose.BOOTSTRAP, replication=number).generator()
-        # As many binomials as there are paths, however many walks those were.
+        # One binomial per path, however many walks it stands for.
         seen = np.zeros(len(walks))
         seen[walked] = generator.multinomial(count, chances)
         conversions, nulls = seen[: len(paths)], seen[len(paths) :]

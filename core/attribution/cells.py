@@ -10,9 +10,10 @@ _GUARDED = re.compile("'+[=+\\-@\t\r\n＝＋－＠]")
 
 
 def guarded(cell: object) -> object:
-    """Return *cell* so that a spreadsheet shows it as text: an apostrophe stands before a formula.
+    """Return *cell* as a spreadsheet shows it as text: with an apostrophe before a formula.
 
-    Numbers stay as they are. `unguarded` undoes it: text that begins so by itself gets one, too.
+    Numbers stay as they are. Text that begins with such an apostrophe itself gets another one, so
+    `unguarded` can undo this.
     """
     if isinstance(cell, str) and _FORMULA.match(cell):
         return f"'{cell}"
@@ -20,5 +21,5 @@ def guarded(cell: object) -> object:
 
 
 def unguarded(cell: str) -> str:
-    """Return what `guarded` was given."""
+    """Return the cell that `guarded` was given."""
     return cell[1:] if _GUARDED.match(cell) else cell

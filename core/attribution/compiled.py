@@ -34,8 +34,8 @@ def seven_models(
     return np.ascontiguousarray(by_model), kept if keep else None
 
 
-# Sums are made one touch after the other, and no two factors are contracted, so that totals do
-# not depend on the engine beyond the rounding of exp2.
+# Touches are summed one after the other, without contraction of operations, so totals depend on
+# the engine only through the rounding of exp2.
 @njit(cache=True, nogil=True)
 def _pass(
     codes: Codes,

@@ -1,4 +1,4 @@
-"""The data-driven model as it is fitted ahead: removal effects, and what data they come from."""
+"""The data-driven model, fitted in advance: removal effects, and the data behind them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from core.attribution.transitions import Transitions, with_rare_merged
 from core.errors import InputError
 
 MIN_CONVERSIONS = 10
-"""Conversions below which removal effects are noise, and every touch counts the same."""
+"""With fewer conversions removal effects are noise, and every touch counts the same."""
 
 FEWER = {1: 1_000, 2: 100, 3: 30}
-"""Channels that are told apart where there are more than their order allows: seconds of work."""
+"""Channels that are kept if there are more than their order allows: seconds of work."""
 
 _SCHEMA_VERSION = 1
 _DECIMALS = 12
-"""Of what is kept of removal effects, so that no machine's linear algebra shows in a model."""
+"""Decimals of stored removal effects: rounding hides the differences between machines."""
 _DIGITS = 10
 """Of what is kept where no difference is taken, below which those are fewer: rare channels."""
 
@@ -57,9 +57,10 @@ class FittedModel:
         return sha256(text.encode()).hexdigest()[:12]
 
     def weights_of(self, channels: Sequence[str]) -> Floats:
-        """Return what data_driven weighs touches of *channels* with.
+        """Return the weights of touches of *channels* under data_driven.
 
-        One never seen weighs what `OTHER` does, or 0; every one weighs 1 under a fallback.
+        A channel that was never seen has the weight of `OTHER`, or 0. Under a fallback all weights
+        are 1.
         """
         weights = dict.fromkeys(self.weights, 1.0) if self.fallback else self.weights
         return np.array(weights_of(weights, channels), dtype=np.float64)
@@ -67,7 +68,7 @@ class FittedModel:
     def shared_out(self, total: float, *, by_value: bool = False) -> dict[str, float]:
         """Return *total* shared out in proportion to the global removal effects.
 
-        Where no removal loses anything, channels get equal shares.
+        If no removal loses anything, channels get equal shares.
         """
         weights = self.value_weights if by_value else self.weights
         sum_ = math.fsum(weights.values())
@@ -134,11 +135,11 @@ def fit(
     minimum: int = MIN_CONVERSIONS,
     most: int | None = None,
 ) -> FittedModel:
-    """Return the model that *transitions*, of the order in *parameters*, give.
+    """Return the model fitted on *transitions*, which have the order in *parameters*.
 
-    All but the *most* most frequent channels are one, `OTHER`; without *most* as many are told
-    apart as can be, `FEWER` where that is too many. With fewer conversions than *minimum* the
-    removal effects are computed all the same, but a fallback is in force. Raise InputError if the
+    The *most* most frequent channels are kept, and the others are merged into `OTHER`. Without
+    *most*, all are kept if the order allows it, else `FEWER`. With fewer conversions than *minimum*
+    the removal effects are computed, but a fallback is in force. Raise InputError if the
     chain is too large for its order.
     """
     if most is None and is_too_large(transitions):

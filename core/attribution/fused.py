@@ -21,16 +21,16 @@ from core.errors import InputError
 Engine = Literal["auto", "numpy", "numba"]
 
 RELATIVE_ERROR = 1e-12
-"""How far apart two engines may be: they differ in the last bit of a power of two."""
+"""The largest difference of two engines: they differ in the last bit of a power of two."""
 
-_SLACK = 1e-9  # how far from 1 the credits of a path may sum up to
+_SLACK = 1e-9  # largest deviation from 1 of the sum of a path's credits
 
 _WORTH_COMPILED = 5_000_000  # touches; below, NumPy is done before numba is loaded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Credit:
-    """What channels get under each model.
+    """The credit of channels under each model.
 
     conversions, values: shape (models, channels). attributed: conversions of paths with a touch;
     their value; untouched: conversions of paths without one, which go to no channel. credits:
@@ -51,7 +51,7 @@ class Credit:
 
 
 def has_numba() -> bool:
-    """Return whether numba can be used; where it is installed it is loaded."""
+    """Return whether numba can be used; load it if it is installed."""
     return numba_fault() == ""
 
 
@@ -61,7 +61,7 @@ def numba_fault() -> str:
         return "not installed"
     try:
         importlib.import_module("numba")
-    except ImportError as error:  # as with a NumPy that it does not know
+    except ImportError as error:  # for example, with a NumPy that it does not support
         return f"installed, but its import fails: {error}"
     return ""
 
@@ -87,10 +87,10 @@ def share_credit(
 ) -> Credit:
     """Return the credit of every model that *paths* allow, the seven in one pass, then *own* ones.
 
-    Without times there is none of models that need them; without *weights*, the removal effect of
-    each channel, no data_driven. Per channel and model, the totals are the sums over the touches in
+    Without times, models that need them are left out; without *weights*, the removal effects of the
+    channels, data_driven is. Per channel and model, the totals are the sums over the touches in
     their order. With *keep* the credit of every touch is kept too. Engines agree within
-    RELATIVE_ERROR; models of one's own are computed in NumPy, or path by path, whatever the engine.
+    RELATIVE_ERROR; custom models are computed in NumPy, or path by path, whatever the engine.
     """
     if weights is not None and len(weights) != len(paths.channels):
         raise ValueError("one weight per channel is needed")
@@ -184,7 +184,7 @@ def credits_of(
 ) -> Floats:
     """Return the credit of each touch of *chosen* under *model*, in its fastest form.
 
-    Raise InputError if a model of one's own does not share out each path whole.
+    Raise InputError if a custom model does not share out each path whole.
     """
     if model.vectorised is None:
         return path_by_path(model, chosen, channels, parameters, weights)

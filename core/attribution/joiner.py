@@ -1,4 +1,4 @@
-"""What joins the channels of a path: ">" and what is like it, or another text, found or refused."""
+"""The joiner between the channels of a path: ">", an arrow, or another text, found or refused."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _HAS_WEAK = re.compile("|".join(map(re.escape, _WEAK)))
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Parts:
-    """Paths as they were split: `texts` are what stood between two joiners, spaces included.
+    """Paths as they were split: `texts` are the parts between joiners, spaces included.
 
-    codes: positions in texts, one a touch; offsets: as in `Paths`. seen: where each of texts was
-    met first, as an error names it. joiner: what the paths were split at; is_given: whether that
-    was asked for, so that nothing is guessed.
+    codes: positions in texts, one a touch; offsets: as in `Paths`. seen: the place of the first
+    occurrence of each of texts, for errors. joiner: of the paths; is_given: whether the caller gave
+    the joiner, so nothing is guessed.
     """
 
     texts: Sequence[str]
@@ -40,11 +40,11 @@ class Parts:
 
 
 def named(parts: Parts) -> tuple[tuple[str, ...], NDArray[np.int32], Integers, list[str]]:
-    """Return the channels' names, the codes among them, offsets, and what there is to say.
+    """Return the channels' names, the codes among them, offsets, and notices.
 
-    Split at ">", an arrow ("->", "=>", ">>") joins as well, and where there is no ">" so do "→"
-    and "»". Raise InputError for a channel without a name, and where another joiner shows, or
-    several.
+    Split at ">", an arrow ("->", "=>", ">>") joins as well, and if there is no ">", "→"
+    and "»" join, too. Raise InputError for a channel without a name, and if the paths seem to have
+    another joiner, or several.
     """
     notes: list[str] = []
     if parts.is_given:
@@ -123,7 +123,7 @@ def _cut_tails(parts: Parts, names: list[str], followed: Sequence[int], notes: l
 
 
 def _check_other_joiners(parts: Parts, names: Sequence[str]) -> None:
-    """Raise InputError if a name is a path of its own: one that something else than ">" joins."""
+    """Raise InputError if a name is itself a path, with a joiner other than ">"."""
     known = set(names)
     for code, name in enumerate(names):
         if found := _ARROW.search(name) or _BACKWARD.search(name):
@@ -145,8 +145,8 @@ def _refused(seen: str, joiner: str) -> InputError:
 def _unjoined(parts: Parts, notes: list[str]) -> Parts:
     """Return *parts* of paths without any ">", split at the arrows that they hold.
 
-    Raise InputError where another joiner shows: by a path whose channels stand in other places,
-    too.
+    Raise InputError if the paths seem to have another joiner: the channels of a path also stand in
+    other places.
     """
     for code, text in enumerate(parts.texts):
         if found := _BACKWARD.search(text):
@@ -183,9 +183,9 @@ def _unjoined(parts: Parts, notes: list[str]) -> Parts:
 def _joins(joiner: str, texts: Sequence[str]) -> bool:
     """Return whether *joiner* joins channels in *texts*, distinct paths.
 
-    It does if a channel of a path stands alone or at another place elsewhere; with "|" and ";"
-    one is enough, with others, which names hold, too, it has to be all of a path's. Names such as
-    "google / organic" have fixed places, journeys have not.
+    It does if channels of a path also stand alone or at another place elsewhere. For "|" and ";"
+    one such channel is enough. Names may contain the other joiners, so for these all channels of a
+    path have to. The parts of names such as "google / organic" have fixed places; channels do not.
     """
     paths = [_steps(text, joiner) for text in texts]
     places: dict[str, set[int]] = {}

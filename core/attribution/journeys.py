@@ -30,7 +30,7 @@ class Journey:
     opportunity: int | None = None
 
     def fault(self) -> str:
-        """Return why no credit can be computed from what was stored, "" if it can."""
+        """Return why no credit can be computed from the stored data, "" if it can."""
         if type(self.converted_ms) is not int:
             return _not_a_time("conversion_timestamp", self.converted_ms)
         if not isinstance(self.value, int | float) or not isfinite(self.value):
@@ -60,7 +60,7 @@ def journeys_of(
     """Return the journeys of *rows*, one row per touch and the rows of a conversion together.
 
     A row is (conversion_id, user_id, converted_ms, value, touch time or None, channel), and the
-    touch's event name where *milestones* are asked for: the first event of each name marks its
+    touch's event name if *milestones* are given: the first event of each name marks its
     touch. A conversion without touches has one row whose touch time is None.
     """
     journeys = []

@@ -15,9 +15,9 @@ from core.errors import InputError
 Bools = NDArray[np.bool_]
 
 MAX_STATES = 200_000
-"""States beyond which a chain is refused: every channel takes one solution of that size."""
+"""The most states of a chain: every channel takes one solution of that size."""
 MAX_CHANNELS = 4_000
-"""Channels beyond which a chain of order 1 is refused: its inverse is a square of that size."""
+"""The most channels of a chain of order 1: its inverse is a square of that size."""
 _DENSE_STATES = 128  # beyond, sparse sums are faster than a solution that several threads share
 _TOLERANCE = 1e-17  # of what sums leave out, relative to the largest reward
 _MOST_SUMS = 20_000
@@ -26,7 +26,7 @@ _BLOCK = 8  # channels whose solutions are summed together
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Removal:
-    """What is lost without each channel, as a share of what a path brings.
+    """The loss without each channel, as a share of the mean conversions and value of a path.
 
     conversions, value: the removal effect of each channel; conversion_rate: the probability that
     a path converts; value_rate: the mean value of a path.
@@ -107,22 +107,22 @@ def _by_deletion(
     for back in range(transitions.order):
         holds[np.arange(size), transitions.states // base**back % base] = True
     stays = ~holds
-    stays[:, 0] = True  # no channel has the digit 0: the case in which nothing is deleted
+    stays[:, 0] = True  # no channel has the digit 0: this is the case without a deletion
     brought = (_solved if size <= _DENSE_STATES else _summed)(transitions, chances, rewards, stays)
     start = brought[0]
     return _shares(start - brought[1:], start), start
 
 
 def _shares(lost: Floats, start: Floats) -> Floats:
-    """Return *lost*, a row per channel, over what the start brings; 0 where that is nothing."""
+    """Return *lost*, a row per channel, as a share of the start's reward; 0 if that is 0."""
     shares = np.divide(lost, start, out=np.zeros_like(lost), where=start != 0)
-    # Rounding may leave a loss of nothing a little below 0.
+    # Rounding may leave a loss of 0 a little below 0.
     shares[np.abs(shares) < 1e-14] = 0.0
     return shares
 
 
 def _solved(transitions: Transitions, chances: Floats, rewards: Floats, stays: Bools) -> Floats:
-    """Return what a path brings if it is lost where it meets a state that does not stay.
+    """Return the mean rewards of a path that is lost when it meets a state that does not stay.
 
     stays: shape (states, cases); the answer has shape (cases, rewards).
     """
@@ -137,10 +137,10 @@ def _solved(transitions: Transitions, chances: Floats, rewards: Floats, stays: B
 
 
 def _summed(transitions: Transitions, chances: Floats, rewards: Floats, stays: Bools) -> Floats:
-    """Return what `_solved` does, from (I - Q)^-1 r = r + Q r + Q^2 r + ...
+    """Return the same as `_solved`, from (I - Q)^-1 r = r + Q r + Q^2 r + ...
 
-    As many terms are added as keep the rest below the rounding of floats: u = Q^t 1 bounds every
-    later term. A chain that it would take too many for is solved by elimination.
+    Terms are added until the rest is below the rounding of floats: u = Q^t 1 bounds every later
+    term. A chain that needs too many terms is solved by elimination.
     """
     from scipy.sparse import csr_matrix, diags, identity
     from scipy.sparse.linalg import splu
@@ -166,7 +166,7 @@ def _summed(transitions: Transitions, chances: Floats, rewards: Floats, stays: B
 
 
 def _terms(matrix: Any) -> int | None:
-    """Return how many terms leave a rest below the tolerance, None if it is too many."""
+    """Return the number of terms that leave a rest below the tolerance, None if too many."""
     alive = np.ones(matrix.shape[0])  # the probability not to have ended after t steps
     steps = np.zeros(matrix.shape[0])
     for term in range(1, _MOST_SUMS):

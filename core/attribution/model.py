@@ -1,4 +1,4 @@
-"""What an attribution model is: one description, for one journey and, where it pays, for many."""
+"""An attribution model: one description, for one journey and, if worthwhile, for many."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ Vectorised = Callable[["Converting", Parameters, "Floats | None"], "Floats"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """One model: its name, what it does in a few words, and the credits that it gives.
+    """One model: its name, its summary, and the credits that it gives.
 
     credits: of each touch of one journey of two or more; they sum to 1. A single touch gets all.
     vectorised: the same for the touches of many paths in NumPy; None: journey by journey. Its third
     argument holds the removal effect of each channel, None without a fit. parameters: those of
-    `Parameters` that it uses. needs_times: whether it is left out where touches have no times.
-    needs_weights: whether removal effects have to be fitted for it. What a model of one's own is
-    set by stands in its functions, as in `functools.partial(credits, share=0.3)`.
+    `Parameters` that it uses. needs_times: whether it is left out if touches have no times.
+    needs_weights: whether removal effects have to be fitted for it. The functions of a custom model
+    hold its settings, as in `functools.partial(credits, share=0.3)`.
 
-    Raise ValueError for a name that is none.
+    Raise ValueError for an invalid name.
     """
 
     name: str
@@ -89,6 +89,6 @@ class Model:
 
 
 def function_name(credits: Credits) -> str:
-    """Return the name of what computes *credits*, for messages."""
+    """Return the name of the function *credits*, for messages."""
     function = credits.func if isinstance(credits, partial) else credits
     return getattr(function, "__qualname__", repr(function))

@@ -58,7 +58,7 @@ def credits_by_model(
     lead: int | None = None,
     opportunity: int | None = None,
 ) -> list[tuple[float, ...]]:
-    """Return what `touch_credits` gives under each of *models*, known ones, in their order."""
+    """Return the result of `touch_credits` under each of *models*, known ones, in their order."""
     _check_times(times_ms, converted_ms)
     if parameters.direct == "own channel" or all(map(is_direct, channels)):
         whole = Touches(
@@ -104,7 +104,7 @@ def _credits_of(
 
 
 def weights_of(weights: Mapping[str, float], channels: Sequence[str]) -> list[float]:
-    """Return what each of *channels* weighs: without a weight of its own, that of `OTHER`, or 0."""
+    """Return the weight of each of *channels*: its own, else that of `OTHER`, or 0."""
     rest = weights.get(OTHER, 0.0)
     return [weights.get(name, rest) for name in channels]
 
@@ -117,9 +117,9 @@ def _check_times(times_ms: Sequence[int], converted_ms: int) -> None:
 
 
 def _closest(marked: int | None, kept: Sequence[int], times_ms: Sequence[int]) -> int | None:
-    """Return where in *kept* the touch at *marked* is, or the one closest to it in time.
+    """Return the position in *kept* of the touch at *marked*, or of the closest to it in time.
 
-    Of two that are equally close, the earlier one.
+    If two are equally close, the earlier one counts.
     """
     if marked is None:
         return None
@@ -244,20 +244,20 @@ _SEVEN = (
 BUILT_IN: Mapping[str, Model] = MappingProxyType({model.name: model for model in _SEVEN})
 """The seven models by name, in the order of the columns that stored credits have."""
 
-# Looked up for each conversion, where an attribute of a model would cost more.
+# Looked up for each conversion; an attribute of a model would cost more.
 _PLAIN = {model.name: (model.credits, model.needs_weights) for model in _SEVEN}
 
 MODELS = tuple(BUILT_IN)
 HEURISTICS = tuple(model.name for model in _SEVEN if not model.needs_weights)
-"""The models that need nothing but the journey itself."""
+"""The models that need only the journey itself."""
 DATA_DRIVEN = "data_driven"
 
 
 def known_model(model: str | Model, own: Mapping[str, Model] = MappingProxyType({})) -> Model:
-    """Return the model *model*: one of the seven or of *own* by its name, or what it is.
+    """Return the model *model*: one of the seven or of *own* by its name, or *model* itself.
 
-    Raise InputError that lists the known ones for another name, and for a model of one's own that
-    has the name of one of the seven.
+    Raise InputError, which lists the known ones, for another name, and for a custom model with the
+    name of one of the seven.
     """
     if isinstance(model, Model):
         if BUILT_IN.get(model.name, model) is not model:
@@ -270,12 +270,12 @@ def known_model(model: str | Model, own: Mapping[str, Model] = MappingProxyType(
 
 
 def check_model(model: str) -> str:
-    """Return *model*; InputError that lists the seven if it is none of them."""
+    """Return *model*; InputError, which lists the seven, if it is not one of them."""
     return known_model(model).name
 
 
 def role_of(position: int, count: int) -> str:
-    """Return what the touch at *position* of *count* is called: only, first, middle or last."""
+    """Return the name of the touch at *position* of *count*: only, first, middle or last."""
     if count == 1:
         return "only"
     if position == 0:

@@ -15,7 +15,7 @@ _ABSENT = frozenset(
         "\\n", "undefined", "(not set)", "(not available)", "(empty)", "(blank)",
     )
 )  # fmt: skip
-"""What R, pandas, databases, spreadsheets and Google Analytics write where there is nothing."""
+"""Marks of absence of R, pandas, databases, spreadsheets and Google Analytics."""
 
 _DIRECT = re.compile(
     r"\(?\s*direct\s*\)?(\s*[/|:]\s*\(?\s*none\s*\)?)?|direct (traffic|entry|entries|visits?)",
@@ -38,7 +38,7 @@ def is_direct(channel: str) -> bool:
 
 
 def direct_notice(channels: Sequence[str], *, ignores: bool) -> str:
-    """Return what a reader must know of the names of direct traffic among *channels*, or "".
+    """Return a notice about the names of direct traffic among *channels*, or "".
 
     ignores: whether direct traffic is ignored unless all touches are direct.
     """

@@ -19,14 +19,14 @@ OTHER = "(other)"
 """Rare channels, together, in a model that was fitted on a sample."""
 
 MAX_ORDER = 3
-_LONGEST_MS = 100 * 366 * 24 * 3_600_000  # a century: what is longer is a slip of units
+_LONGEST_MS = 100 * 366 * 24 * 3_600_000  # a century: longer times are mistakes of units
 
 DirectRule = Literal["own channel", "ignore unless all direct"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameters:
-    """How journeys are cut and their credit shared.
+    """The parameters of journeys and of the models that share their credit.
 
     half_life_ms: of time_decay. u_shape: shares of the first touch, all middle ones, the last.
     w_shape: shares of the first touch, the lead's, the opportunity's, all others. Shares sum to 1.
@@ -37,7 +37,7 @@ class Parameters:
     none: then these are the middle and the last touch. own_event: whether a conversion's own
     event is a touch of it.
 
-    Raise InputError that names the parameter, its value and what it may be.
+    Raise InputError that names the parameter, its value and the valid values.
     """
 
     half_life_ms: int = HALF_LIFE_MS
@@ -82,16 +82,14 @@ class Parameters:
         """Return 16 characters that equal parameters share, for cache keys and stored results."""
         data = self.to_json()
         if self.direct != "own channel":
-            data["direct_names"] = (
-                1  # what was stored when only "(direct)" was one is computed anew
-            )
+            data["direct_names"] = 1  # recomputes results from when only "(direct)" was one
         text = json.dumps(data, sort_keys=True, separators=(",", ":"))
         return sha256(text.encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:
         """Return the parameters as JSON data.
 
-        own_event stands there only where it is on: keys and models from before it stay as they are.
+        own_event is included only if it is on, so older keys and models stay as they are.
         """
         return {
             name: list(value) if isinstance(value, tuple) else value

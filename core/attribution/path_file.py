@@ -22,29 +22,28 @@ PATH, CONVERSIONS, VALUE, NULLS = (
 )  # fmt: skip
 COLUMNS = (PATH, CONVERSIONS, VALUE, NULLS)
 _REQUIRED = (PATH, CONVERSIONS)
-_LARGEST = 1e15  # counts beyond it are no longer exact as floats
+_LARGEST = 1e15  # larger counts are not exact as floats
 _ELSEWHERE = {
     PATH: ("transformedpath", "journey", "paths", "channel_path", "conversion_path"),
     CONVERSIONS: ("conversions", "conversion_count"),
     VALUE: ("revenue", "value", "conversion_value", "total_value"),
     NULLS: ("nonconversions", "non_conversions", "nulls", "null", "total_nulls"),
-}  # what other tools call these columns
+}  # other tools' names for these columns
 _SUMS = ("total", "totals", "grand total", "sum", "all", "all channels", "overall")
 _USER = re.compile("user|visitor|client|customer")
 _TIME = re.compile("time|date")
 
 
 def read_paths(file: Path, *, joiner: str | None = None) -> tuple[Paths, list[str]]:
-    """Return the paths of *file*, and what there is to say about it.
+    """Return the paths of *file*, and notices about it.
 
     The file has a header with the columns path, total_conversions and, where known,
     total_conversion_value and total_null, separated by ",", ";", tab or "|", in any case; other
     columns are passed over, and so are lines before the header. `open_text` says how it may be
     encoded and compressed. A mark of absence (see `is_absent`) in the latter two columns is 0, and
-    as a path it is an empty one; both are said. A path is channels joined by ">", or as `named`
-    finds; spaces around them do not count. With *joiner* they are joined by that and nothing else.
-    An empty path is a conversion, or none, without a touch. Raise InputError that names file, line
-    and value.
+    as a path it is an empty one; a notice tells of both. A path is channels joined by ">", or as
+    `named` finds; spaces around them do not count. With *joiner* only that joins them. An empty
+    path has no touch. Raise InputError that names file, line and value.
     """
     if joiner is not None and not joiner.strip(" "):
         raise InputError("--joiner is empty; give the text between two channels, such as '|'")
@@ -64,12 +63,12 @@ class _Walked:
         self.joiner = DEFAULT if joiner is None else joiner
         self.texts: list[str] = []
         self.seen: list[str] = []
-        self.known: dict[str, int] = {}  # codes of what stands between two joiners
+        self.known: dict[str, int] = {}  # codes of the parts between joiners
         self.marks: dict[str, int] = {}  # those of marks of absence, which may be a whole path
         self.absent: dict[str, int] = {}  # marks that are a whole path, and their rows
 
     def codes(self, where: str, path: str) -> list[int]:
-        """Return the codes of a path's parts; those that are new get the next ones."""
+        """Return the codes of a path's parts; new parts get the next codes."""
         path = unguarded(path)
         parts = path.split(self.joiner)
         if is_absent(path):
@@ -213,7 +212,7 @@ def _places(where: str, header: Sequence[str]) -> dict[str, int]:
 
 
 def _unusable(found: NoHeader) -> str:
-    """Return what a header without the columns of paths has instead, and the remedy."""
+    """Return the columns of a header without the columns of paths, and the remedy."""
     by_name = {name.casefold(): name for name in found.names}
     missing = next(name for name in _REQUIRED if name not in by_name)
     shown = ", ".join(found.names)[:200]

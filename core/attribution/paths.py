@@ -18,14 +18,14 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Paths:
-    """Journeys, or kinds of journey that were counted, one after the other.
+    """Journeys, or counted kinds of journeys, one after the other.
 
     channels: names; codes: int32 positions in them, one per touch, oldest first; offsets: int64,
     one more than there are paths: path j has the touches offsets[j] to offsets[j + 1]. Per path,
     conversions and nulls: how often it was walked with and without converting; values: the value
     of its conversions together. times_ms: int64 per touch, None if unknown. lead, opportunity:
     int32 per path, the touch within it that an event marks, -1 for none; None if no path has one.
-    conversion_ids: one per path, "" for one that did not convert; None if they were not asked for.
+    conversion_ids: one per path, "" for one that did not convert; None if not requested.
     """
 
     channels: tuple[str, ...]
@@ -68,7 +68,7 @@ class Paths:
 
 
 def kept_touches(paths: Paths, rule: DirectRule) -> NDArray[np.bool_] | None:
-    """Return which touches *rule* leaves in *paths*, None if all."""
+    """Return the touches that *rule* leaves in *paths*, None if all."""
     if rule == "own channel":
         return None
     direct = np.array([is_direct(name) for name in paths.channels], dtype=np.bool_)
@@ -82,7 +82,7 @@ def kept_touches(paths: Paths, rule: DirectRule) -> NDArray[np.bool_] | None:
 
 
 def under_direct_rule(paths: Paths, rule: DirectRule) -> Paths:
-    """Return *paths* as *rule* sees them: without direct touches, unless all of a path's are."""
+    """Return *paths* under *rule*: without direct touches, unless all of a path are direct."""
     kept = kept_touches(paths, rule)
     if kept is None:
         return paths
@@ -121,9 +121,9 @@ def chosen_paths(paths: Paths, chosen: Integers) -> Paths:
 def _remarked(
     paths: Paths, marks: Codes | None, kept: NDArray[np.bool_], before: Integers
 ) -> Codes | None:
-    """Return where the marked touches are once only the *kept* ones are left.
+    """Return the positions of the marked touches among the *kept* ones.
 
-    A mark on a touch that goes moves to the closest in time that stays, the earlier of two.
+    A mark on a removed touch moves to the closest kept one in time, the earlier of two.
     """
     if marks is None:
         return None

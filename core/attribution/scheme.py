@@ -1,4 +1,4 @@
-"""The scheme that credit is shared out by: parameters, and the newest model that goes with them."""
+"""The scheme that credit is shared out by: parameters, and the newest model that fits them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FITTED_WITH = ("order", "direct", "lookback_ms", "own_event")
 
 
 class Scheme:
-    """What decides the credits of a conversion; it never changes.
+    """The immutable rules for the credits of a conversion.
 
     number, version: of the model stored last, None without one. is_fitted: whether it was fitted
     with these parameters. fallback: why data_driven gives every touch the same credit, "" if the
@@ -54,7 +54,7 @@ class Scheme:
         end = f":{self.parameters_key}"
         self._key_ends = {model: f":{model}{end}" for model in MODELS}
         if self.number is not None:
-            # An unreadable model has no version, and still is another one than before.
+            # An unreadable model has no version, but it still differs from the one before.
             self._key_ends[DATA_DRIVEN] += f":{self.version or f'unreadable-{self.number}'}"
 
     def _adopt(self, text: str) -> None:
@@ -78,14 +78,14 @@ class Scheme:
 
     @property
     def weights(self) -> Mapping[str, float]:
-        """The removal effects by channel that data_driven goes by; none without a model.
+        """The removal effects by channel for data_driven; none without a model.
 
-        A channel that is not among them has that of `OTHER`, if there is one (see `weights_of`).
+        Any other channel has the effect of `OTHER`, if there is one (see `weights_of`).
         """
         return self._weights
 
     def key_end(self, model: str) -> str:
-        """Return what cache keys of *model* end in; InputError for an unknown model."""
+        """Return the end of the cache keys of *model*; InputError for an unknown model."""
         if model not in self._key_ends:
             check_model(model)
         return self._key_ends[model]
@@ -98,7 +98,7 @@ class Scheme:
         )  # fmt: skip
 
     def fallback_of(self, journey: Journey) -> str:
-        """Return why data_driven gives every touch of *journey* the same credit, "" if not so."""
+        """Return why data_driven gives all touches of *journey* equal credit, "" if it does not."""
         if self.fallback or not journey.channels:
             return self.fallback
         channels = journey.channels

@@ -1,4 +1,4 @@
-"""The text of a table: what wraps it is undone, and its header found."""
+"""The text of a table: it is decompressed and decoded, and its header is found."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from core.errors import InputError
 
 SEPARATORS = (",", ";", "\t", "|")
 _SEARCHED = 100
-"""Lines among which a header is looked for: exports put titles and comments before it."""
+"""Lines that are searched for a header: exports put titles and comments before it."""
 _LONGEST = 2**20
-"""Characters of a line; a longer one is no row of a table."""
-_SEP_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # how a spreadsheet is told the separator
+"""The most characters of a line; a longer line is not a row of a table."""
+_SEP_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # tells a spreadsheet the separator
 
 _FOREIGN = (
     (b"PK\x03\x04", "a zip archive, as .xlsx files are", "save the table in it as CSV"),
@@ -46,7 +46,7 @@ _BOMS = (
 class Table:
     """A table's header and its rows, read once.
 
-    separator: between columns. notes: what there is to say about what stands before the header.
+    separator: between columns. notes: about the lines before the header.
     """
 
     file: Path
@@ -57,7 +57,7 @@ class Table:
     notes: list[str] = field(default_factory=list)
 
     def place(self, line: int) -> str:
-        """Return how an error names line number *line* of the rows."""
+        """Return the name of line number *line* of the rows in an error."""
         return f"{self.file}:{self.header_line + line}"
 
 
@@ -65,7 +65,7 @@ class Table:
 def open_text(file: Path) -> Iterator[IO[str]]:
     """Open the text in *file*: UTF-8, or UTF-16 or -32 with a mark; plain, .gz, .xz or .bz2.
 
-    The content decides, not the ending. Raise InputError that names what is there instead.
+    The content decides, not the ending. Raise InputError that names any other content.
     """
     try:
         with file.open("rb") as raw:
@@ -159,7 +159,7 @@ def find_table(file: Path, stream: IO[str], required: Sequence[str]) -> Table:
 
 
 class NoHeader(InputError):
-    """No line has the columns that are needed; names: what the first line has instead."""
+    """No line has the required columns; names: the columns of the first line."""
 
     def __init__(self, file: Path, line: int, names: list[str]) -> None:
         super().__init__(f"{file}:{line}: no header")

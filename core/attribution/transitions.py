@@ -1,4 +1,4 @@
-"""Transitions between channels, counted over paths: the chain of order 1 to 3 that they make."""
+"""Transitions between channels, counted over paths: a Markov chain of order 1 to 3."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from core.attribution.parameters import MAX_ORDER, OTHER
 from core.attribution.paths import Floats, Integers, Paths, merged_channels
 from core.errors import InputError
 
-_MOST_CODES = 2**62  # that are safe as 64-bit integers
+_MOST_CODES = 2**62  # codes that are safe as 64-bit integers
 _DENSE_CODES = 1_024  # state codes up to which transitions are counted in a square table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Transitions:
-    """How often paths went from one state to the next, and how they ended.
+    """Counts of the steps of paths from one state to the next, and of their ends.
 
     A state is the last *order* channels, fewer at the beginning of a path and none at the start.
     Its code has the number 1 + c of the newest channel as its last digit to the base 1 + number
@@ -69,7 +69,7 @@ def count_transitions(
     weights = None if (walked == 1.0).all() else np.repeat(walked, lengths)
     if base**order < 2**31:
         sources, targets, counts = _pairs(before, codes, weights, base**order)
-    else:  # pairs of codes do not fit into 64 bits, those of their ranks do
+    else:  # pairs of codes do not fit into 64 bits, pairs of their ranks do
         ranked = np.union1d(codes, [0])
         ranks = np.searchsorted(ranked, before), np.searchsorted(ranked, codes)
         sources, targets, counts = _pairs(*ranks, weights, len(ranked))
@@ -107,7 +107,7 @@ def _codes(paths: Paths, order: int, base: int) -> Integers:
 
 
 def _base(channels: int, order: int) -> int:
-    """Return what states are written in; InputError if their codes would not fit into 64 bits."""
+    """Return the base of the states' codes; InputError if codes would not fit into 64 bits."""
     base = channels + 1
     if base**order >= _MOST_CODES:
         raise InputError(
@@ -145,10 +145,10 @@ def merge(parts: Sequence[Transitions]) -> Transitions:
 
 
 def with_rare_merged(transitions: Transitions, most: int) -> Transitions:
-    """Return *transitions* with all but the *most* most frequent channels as one, `OTHER`.
+    """Return *transitions* with all but the *most* most frequent channels merged into `OTHER`.
 
-    They are those of the paths with these channels as one. Of channels that are equally frequent
-    the first by name are kept.
+    The result is that of counting the paths with these channels merged. If channels are equally
+    frequent, the first by name are kept.
     """
     names = transitions.channels
     if len(names) <= most:
@@ -163,7 +163,7 @@ def with_rare_merged(transitions: Transitions, most: int) -> Transitions:
 
 
 def with_others_merged(transitions: Transitions, kept: Collection[str]) -> Transitions:
-    """Return *transitions* with all channels but *kept* as one, `OTHER`."""
+    """Return *transitions* with all channels but *kept* merged into `OTHER`."""
     names = transitions.channels
     channels = tuple(sorted({OTHER, *(name for name in names if name in kept)}))
     position = {name: number for number, name in enumerate(channels)}
@@ -202,7 +202,7 @@ def _together(
 
 
 def _recoded(part: Transitions, place: Integers, base: int) -> Integers:
-    """Return the codes of the states of *part* once its channels have other places."""
+    """Return the codes of the states of *part* for the new places of its channels."""
     own = len(part.channels) + 1
     digit = np.concatenate(([0], place + 1))
     codes = np.zeros_like(part.states)

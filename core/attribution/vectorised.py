@@ -45,7 +45,7 @@ class Converting:
 
     def normalised(self, weights: Floats) -> Floats:
         """Return *weights* over their sum in each path; equal shares where all are 0."""
-        # Added up one after the other, as the compiled engine does: reduceat adds in pairs.
+        # Summed one after the other, as in the compiled engine: reduceat adds in pairs.
         sums = np.bincount(self.owner, weights=weights, minlength=len(self.lengths))
         is_zero = sums <= 0
         if is_zero.any():
@@ -138,7 +138,7 @@ def w_shape(chosen: Converting, parameters: Parameters, weights: Floats | None) 
 
 
 class _Short(Converting):
-    """Paths whose shape lacks a part: its share goes to the others in proportion."""
+    """Paths whose shape lacks a part: the others get its share in proportion."""
 
     def __init__(self, lengths: Integers) -> None:
         self.lengths = lengths

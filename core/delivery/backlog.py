@@ -1,4 +1,4 @@
-"""The durable part of the conversions queue: who has what, what failed, and what is dead."""
+"""The durable part of the conversions queue: leases, failures and dead letters."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Backlog(LeasedRows):
         return [(conversion, attempts) for _, conversion, attempts in sorted(rows)]
 
     async def renew(self, conversion_ids: Sequence[str]) -> None:
-        """Hold *conversion_ids* from now on, but for those that another consumer has taken."""
+        """Renew the leases of *conversion_ids*, except of those that another consumer has taken."""
         owner = self.lease.owner
         row = (self._until_ms(), owner, json.dumps([*conversion_ids]), owner)
         await self._database.write((queue_statements.RENEW_LEASE, [row]))
@@ -49,19 +49,19 @@ class Backlog(LeasedRows):
     async def record_failure(
         self, conversion_ids: Sequence[str], error: str, *, retry_in: float
     ) -> None:
-        """Keep why an attempt failed; the next one, in *retry_in* seconds, is this consumer's."""
+        """Record the error of an attempt; this consumer holds the next, in *retry_in* seconds."""
         ids, owner = json.dumps([*conversion_ids]), self.lease.owner
         row = (self._until_ms(retry_in), owner, error, ids, owner)
         await self._database.write((queue_statements.RECORD_FAILURE, [row]))
 
     async def release(self, conversion_ids: Sequence[str], *, due_in: float) -> None:
-        """Give up the leases of *conversion_ids*; anybody may take them in *due_in* seconds."""
+        """Give up the leases of *conversion_ids*; in *due_in* seconds, anyone may take them."""
         due_ms = epoch_ms(self._clock) + round(1000 * due_in)
         row = (due_ms, json.dumps([*conversion_ids]), self.lease.owner)
         await self._database.write((queue_statements.RELEASE, [row]))
 
     async def dead_letter(self, conversion_ids: Sequence[str], reason: str) -> int:
-        """Move *conversion_ids* to the dead letters, but for those that another consumer has taken.
+        """Move *conversion_ids* to the dead letters, except those that another consumer has taken.
 
         Return how many conversions were moved.
         """
@@ -70,9 +70,9 @@ class Backlog(LeasedRows):
         )
 
     async def dead_letter_spent(self, conversion_ids: Sequence[str], *, attempts: int) -> int:
-        """Bury what was taken once more after as many *attempts* as it may have.
+        """Move *conversion_ids*, taken once more after all their *attempts*, to the dead letters.
 
-        The reason is the error that it met last; without one its consumers never finished.
+        The reason is the last error. If there is none, the consumers never finished.
         """
         reasons = (_FAILED.format(attempts), _NEVER_FINISHED.format(attempts))
         return await self._dead_letter(
@@ -90,7 +90,7 @@ class Backlog(LeasedRows):
         return changed[0]
 
     async def revive(self, conversion_ids: Sequence[str]) -> int:
-        """Queue those of the dead *conversion_ids* again, with no attempts; return how many."""
+        """Queue *conversion_ids* that are dead again, with 0 attempts; return how many."""
         now = epoch_ms(self._clock)
         known = {letter.conversion_id for letter in await self.dead_letters()}
         revived = [name for name in dict.fromkeys(conversion_ids) if name in known]

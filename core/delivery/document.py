@@ -1,4 +1,4 @@
-"""What a destination is told of a finished conversion."""
+"""The JSON document of a finished conversion, as a destination receives it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from json.encoder import encode_basestring_ascii as _text
 from core.attribution.journeys import Journey
 from core.attribution.models import MODELS
 
-# json.dumps takes twice as long, and this is half of what forwarding costs a conversion.
+# json.dumps takes twice as long, and this is half the cost of forwarding a conversion.
 _DOCUMENT = (
     '{"idempotency_key":%s,"conversion_id":%s,"user_id":%s,"conversion_timestamp":%d,'
     '"value":%r,"touchpoints":[%s]}'
 )
-_AGED = MODELS.index("time_decay")  # its credits are hardly ever the same; others' mostly are
+_AGED = MODELS.index("time_decay")  # its credits hardly ever repeat; the other models' mostly do
 
 
 def _writer(models: Sequence[str]) -> Callable[[tuple[float, ...]], str]:
-    """Return what writes out the credits of *models*, and keeps what it has written."""
+    """Return a function that formats the credits of *models*, and keeps the texts for reuse."""
     form = ",".join(f'"{model}":%r' for model in models)
     return lru_cache(maxsize=4096)(form.__mod__)
 
@@ -28,11 +28,11 @@ _TOUCH = '{"touchpoint_index":%d,"utm_source":%s,"credits":{%s,"time_decay":%r,%
 
 
 def delivery_document(journey: Journey, shares: Iterable[Sequence[float]]) -> str:
-    """Return *journey* with its credits as a JSON text: the same one each time it is sent.
+    """Return *journey* with its credits as a JSON text, which is the same for every delivery.
 
-    shares: the credits of its touches under each of MODELS. The journey is one without a fault, so
-    that every number is finite. Its idempotency key is the conversion's id, by which a destination
-    tells what it has taken before.
+    shares: the credits of its touches under each of MODELS. The journey has no fault, so every
+    number is finite. The idempotency key is the conversion's id: a destination recognises by it a
+    conversion that it has taken before.
     """
     columns = tuple(shares)
     touches = [

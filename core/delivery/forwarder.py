@@ -17,16 +17,16 @@ from core.scenario.destination import Destination
 
 MAX_BODY_BYTES = 1_000_000
 LAST_DELIVERIES = 2.0
-"""Seconds that a service gives its last deliveries when it ends."""
+"""Seconds that a service leaves for its last deliveries when it ends."""
 _LONGEST_WAIT = 3_600.0
 _STORE_PAUSE = 1.0
 _SOON = 0.001
 
 
 class Handover:
-    """Conversions that are put out with their results: in the outbox if the command is run.
+    """Conversions that enter the outbox with their results: `command` writes them.
 
-    Some of them go to the destination as soon as that has happened, without a look into the outbox.
+    Some of them go to the destination right after that, without a read of the outbox.
     """
 
     __slots__ = ("_begin", "_deliveries", "_let_go", "command")
@@ -44,23 +44,23 @@ class Handover:
         self._let_go = let_go
 
     def stored(self) -> None:
-        """Send what was put out: the transaction has ended well."""
+        """Send the deliveries: the transaction succeeded."""
         self._begin(self._deliveries)
 
     async def failed(self) -> None:
-        """Give it up: the transaction has failed, or nobody knows."""
+        """Give the deliveries up: the transaction failed, or its outcome is unknown."""
         if self._deliveries:
             await self._let_go(self._deliveries)
 
 
 class Forwarder:
-    """Sends what is in the *outbox*, in requests of at most batch_size conversions.
+    """Sends the rows of the *outbox*, in requests of at most batch_size conversions.
 
-    A row leaves the outbox when the destination has said that it took it, so each conversion is
-    delivered at least once; the destination tells a second time by its idempotency key. After a
-    failure a row waits retry_delay seconds, then twice as long, and so on up to an hour, and
-    travels with half as many others each time, so that one which the destination chokes on ends
-    up alone. After max_attempts it is dead, with the reason.
+    A row leaves the outbox once the destination has confirmed it, so each conversion is delivered
+    at least once. The destination recognises a duplicate by its idempotency key. After a failure
+    a row waits retry_delay seconds, then twice as long, and so on up to an hour. Each failure also
+    halves the size of its requests, so a row that makes the destination fail ends up alone. After
+    max_attempts the row is dead, with the reason.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Forwarder:
         self._clock = clock
         self._profile = profiler.profile("external", "destination")
         self._running: dict[asyncio.Task[None], None] = {}
-        self._reserved = 0  # hands that wait for a transaction to end
+        self._reserved = 0  # slots that wait for a transaction to end
         self._timer: asyncio.TimerHandle | None = None
         self._idle: asyncio.Future[None] | None = None
         self._due_ms: int | None = None
@@ -89,10 +89,10 @@ class Forwarder:
         self.given_up = 0
 
     def accept(self, documents: Sequence[tuple[str, str]]) -> Handover:
-        """Return how *documents*, by conversion id, are put out with their results.
+        """Return the handover that writes *documents*, by conversion id, with their results.
 
-        One of `stored` and `failed` has to be called. What a free hand can send at once is handed
-        to it; everything else it finds in the outbox.
+        Call its `stored` or `failed` afterwards. If a slot is free, the first batch is sent at
+        once; the forwarder takes the other documents from the outbox.
         """
         held = self._destination.batch_size if self._has_free_hand() else 0
         deliveries = [Delivery(name, document, 0) for name, document in documents[:held]]
@@ -107,8 +107,8 @@ class Forwarder:
 
     async def _let_go(self, deliveries: Sequence[Delivery]) -> None:
         self._reserved -= 1
-        with suppress(StoreError):  # then their lease ends
-            # What ran into its time limit may have been stored all the same: it is due now.
+        with suppress(StoreError):  # if this fails, their lease ends
+            # A write that timed out may have stored them all the same: they are due now.
             if await self._outbox.release([each.conversion_id for each in deliveries]):
                 self._is_asked = True
         if self._is_asked:
@@ -120,15 +120,15 @@ class Forwarder:
             self.wake()
             return
         self._reserved -= 1
-        if not self._is_closed:  # else their lease ends
+        if not self._is_closed:  # otherwise their lease ends
             self._start(deliveries)
 
     def wake(self) -> None:
-        """Take up what is due, if there is a free hand."""
+        """Send the rows that are due, if a slot is free."""
         if self._is_closed:
             return
         if not self._has_free_hand():
-            self._is_asked = True  # those who run may have looked already
+            self._is_asked = True  # running tasks may have looked already
             return
         self._start()
 
@@ -138,12 +138,12 @@ class Forwarder:
         task.add_done_callback(self._ended)
 
     async def resume(self) -> None:
-        """Take up what a forwarder before this one left; StoreError if the database fails."""
+        """Take over the rows of an earlier forwarder; StoreError if the database fails."""
         await self._outbox.break_leases()
         self.wake()
 
     async def drain(self) -> None:
-        """Return when all that is due now was tried once more; what fails goes on waiting."""
+        """Return when all rows that are due now were tried once; failed rows keep waiting."""
         self._due_ms = epoch_ms(self._clock)
         self.wake()
         while self._running:
@@ -151,18 +151,18 @@ class Forwarder:
                 self._idle = asyncio.get_running_loop().create_future()
             await self._idle
         self._due_ms = None
-        self._wake_in(_SOON)  # for what became due meanwhile
+        self._wake_in(_SOON)  # for rows that became due meanwhile
 
     async def watch(self, interval: float) -> None:
-        """Take up every *interval* seconds what others have put out, until this is cancelled."""
+        """Send the rows of other processes: look every *interval* seconds, until cancelled."""
         while True:
             await asyncio.sleep(interval)
             self.wake()
 
     async def close(self, *, within: float) -> None:
-        """Try what is due for as long as *within* seconds, then stop.
+        """Try the rows that are due for up to *within* seconds, then stop.
 
-        A delivery that is cut off is sent again by the next forwarder.
+        The next forwarder sends a delivery that was cut off again.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
@@ -177,7 +177,7 @@ class Forwarder:
         await self._receiver.close()
 
     def counters(self) -> dict[str, int]:
-        """Return what a run's record keeps."""
+        """Return the counters for a run's record."""
         return {
             "forwarded": self.delivered,
             "forward_requests": self._requests,
@@ -187,13 +187,13 @@ class Forwarder:
 
     async def _run(self, taken: Sequence[Delivery]) -> None:
         size = self._destination.batch_size
-        looks = not taken  # beside what was handed over there is what others ask for, no more
+        looks = not taken  # a task that was handed deliveries does not read the outbox
         try:
             while not self._is_closed and (
                 taken := taken or await self._outbox.take(size, due_ms=self._due_ms)
             ):
                 if len(taken) == size:
-                    self.wake()  # there may be work for another hand
+                    self.wake()  # there may be work for another slot
                 for batch in self._batches(taken):
                     await self._deliver(batch)
                 if not looks:
@@ -201,7 +201,7 @@ class Forwarder:
                 taken = ()
             await self._set_timer()
         except StoreError:
-            # What it held is due again when its lease ends; the rest is asked for in a while.
+            # The held rows are due again when their lease ends; the others are read after a pause.
             self._wake_in(_STORE_PAUSE)
 
     def _batches(self, taken: Sequence[Delivery]) -> Iterator[list[Delivery]]:
@@ -221,9 +221,9 @@ class Forwarder:
             yield batch
 
     def _fits(self, attempts: int) -> int:
-        """Return how many conversions a request has at most that holds one which failed so often.
+        """Return the largest request for a conversion that has failed *attempts* times.
 
-        On its last attempt it is alone.
+        A conversion is alone on its last attempt.
         """
         if attempts and attempts + 1 >= self._destination.max_attempts:
             return 1
@@ -241,7 +241,7 @@ class Forwarder:
             await self._put_back(batch, str(error))
         else:
             self._profile.record(self._clock.now() - started)
-            # A kill before this sends them again, after this never.
+            # If the process is killed before this, they are sent again; after it, they are not.
             await self._outbox.remove([delivery.conversion_id for delivery in batch])
             self.delivered += len(batch)
 
@@ -266,7 +266,7 @@ class Forwarder:
         return longest
 
     async def _set_timer(self) -> None:
-        """Wake when the next row is due; while a drain looks at nothing new, it does that."""
+        """Wake when the next row is due. During a drain, which ignores new rows, do nothing."""
         if self._due_ms is not None:
             return
         at_ms = await self._outbox.next_at_ms()

@@ -1,4 +1,4 @@
-"""A destination over HTTP: one pool of connections, one time limit a delivery, bounded answers."""
+"""A destination over HTTP: one pool of connections, a time limit per delivery, bounded answers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _SHOWN = 160
 
 
 class HttpReceiver:
-    """POSTs to *url*; any 2xx status means taken, whatever comes with it.
+    """POSTs to *url*; any 2xx status means that the body was taken, whatever the answer holds.
 
-    timeout: seconds from the call to its answer. No redirect is followed, no proxy of the
-    environment is used. Of an answer at most MAX_ANSWER_BYTES are read.
+    timeout: seconds from the call to its answer. Redirects are not followed, and proxies of the
+    environment are not used. At most MAX_ANSWER_BYTES of an answer are read.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class HttpReceiver:
         )
 
     async def send(self, body: bytes) -> None:
-        """Return once *body* was taken; DeliveryError names the status or what broke."""
+        """Return once *body* was taken; DeliveryError names the status or the error."""
         status, answer = 0, b""
         problem = ""
         try:
@@ -57,9 +57,9 @@ class HttpReceiver:
         except httpx.HTTPError as error:
             problem = f"{type(error).__name__}: {reason_of(error)}"
         if 200 <= status < 300:
-            return  # it was taken; only the rest of the answer may be missing
+            return  # the body was taken; only the rest of the answer may be missing
         text = _text(answer)
-        if self._token is not None:  # a destination that says what it was sent
+        if self._token is not None:  # for a destination that repeats the request
             text = text.replace(self._token, "(token)")
         raise DeliveryError(shown(f"status {status} {text}" if status else problem))
 
@@ -73,14 +73,14 @@ def _text(answer: bytes) -> str:
 
 
 def shown(text: str) -> str:
-    """Return *text* as a short line that no terminal takes for anything else."""
+    """Return *text* as a short line without terminal control characters."""
     return one_line(text, most=_SHOWN)
 
 
 def token_of(variable: str | None, environment: Mapping[str, str] = os.environ) -> str | None:
-    """Return the token in the environment variable *variable*; InputError if it has none.
+    """Return the token in the environment variable *variable*, None if no variable is named.
 
-    None if no variable is named.
+    Raise InputError if the variable holds no token.
     """
     if variable is None:
         return None
@@ -91,6 +91,6 @@ def token_of(variable: str | None, environment: Mapping[str, str] = os.environ) 
         )
     if not (token.isascii() and token.isprintable()) or " " in token:
         raise InputError(
-            f"destination.token_variable: {variable} holds what no token is; give it one word"
+            f"destination.token_variable: {variable} does not hold a token; give it one word"
         )
     return token

@@ -1,6 +1,6 @@
-"""Rows that wait in a table of the database, and how one holder at a time takes them.
+"""Waiting rows in a table of the database, which one holder at a time leases.
 
-The conversions queue and the outbox are such tables; each has another one for what was given up.
+The conversions queue and the outbox are such tables. Each has a second table of dead letters.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _PAGE = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BacklogStatus:
-    """How many conversions wait, and the enqueueing time of the oldest in epoch milliseconds.
+    """Numbers of waiting conversions, and the enqueueing time of the oldest in epoch milliseconds.
 
-    due: may be taken now; leased: in a holder's hands; later: put off after `retry` or by a
-    holder that gave up its lease; failed: those of all three that failed before.
+    due: may be taken now; leased: a holder has them; later: put off after `retry` or by a holder
+    that gave up its lease; failed: conversions in any of the three that failed before.
     """
 
     due: int
@@ -32,7 +32,7 @@ class BacklogStatus:
 
     @property
     def total(self) -> int:
-        """All that wait or are in hand."""
+        """The number of conversions that wait or are leased."""
         return self.due + self.leased + self.later
 
 
@@ -48,7 +48,7 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseStatements:
-    """The statements over one table of waiting rows and the table of those that were given up."""
+    """The statements over one table of waiting rows and the table of its dead letters."""
 
     due: Statement
     not_due: Statement
@@ -57,10 +57,10 @@ class LeaseStatements:
 
 
 class LeasedRows:
-    """The rows of one table that waits, seen by one holder, who takes them for *seconds* at most.
+    """A table of waiting rows, as one holder sees it; a lease lasts *seconds*.
 
-    database: the store itself. On the platform a queue is a service beside the database, so no
-    modelled latency of the database stands in front of these operations. All raise StoreError.
+    database: the store itself. On the platform a queue is a service beside the database, so the
+    modelled latency of the database does not apply to these operations. All raise StoreError.
     """
 
     def __init__(
@@ -78,19 +78,19 @@ class LeasedRows:
         self.lease = Lease(owner, seconds)
 
     def _until_ms(self, more: float = 0.0) -> int:
-        """Return when a lease ends that begins in *more* seconds."""
+        """Return the end, in epoch milliseconds, of a lease that begins in *more* seconds."""
         return epoch_ms(self._clock) + round(1000 * (self.lease.seconds + more))
 
     async def break_leases(self) -> int:
-        """Let all be due that is in anybody's hands; return how many that were.
+        """Make all leased rows due; return their number.
 
-        For a holder that starts and is the only one: whoever held them is gone.
+        For a holder that starts and is the only one: the holders of these leases are gone.
         """
         now = epoch_ms(self._clock)
         return (await self._database.write((self._rows.break_leases, [(now, now)])))[0]
 
     async def status(self) -> BacklogStatus:
-        """Return how much waits."""
+        """Return the numbers of waiting rows."""
         database, now = self._database, epoch_ms(self._clock)
         due, oldest_due, failed_due = (await database.read(self._rows.due, (now,)))[0]
         ((waiting, leased, oldest, failed),) = await database.read(self._rows.not_due, (now,))
@@ -104,7 +104,7 @@ class LeasedRows:
         )
 
     async def dead_letters(self) -> list[DeadLetter]:
-        """Return all that was given up, by conversion id."""
+        """Return all dead letters, by conversion id."""
         letters: list[DeadLetter] = []
         after = ""
         while True:

@@ -1,4 +1,4 @@
-"""The outbox: finished conversions that the destination has not taken yet, and why."""
+"""The outbox: finished conversions that the destination has not taken yet, with their errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ROWS = LeaseStatements(
 
 
 class Delivery(NamedTuple):
-    """A conversion to be delivered: the JSON text, and how often that has failed."""
+    """A conversion to be delivered: its JSON text and the number of failed attempts."""
 
     conversion_id: str
     document: str
@@ -28,7 +28,7 @@ class Delivery(NamedTuple):
 
 
 class Outbox(LeasedRows):
-    """The rows of outbox and undelivered, seen by one forwarder."""
+    """The rows of outbox and undelivered, as one forwarder sees them."""
 
     def __init__(
         self, database: Database, clock: Clock, *, owner: str, seconds: float = LEASE_SECONDS
@@ -36,10 +36,10 @@ class Outbox(LeasedRows):
         super().__init__(database, clock, _ROWS, owner=owner, seconds=seconds)
 
     def entries(self, documents: Sequence[tuple[str, str]], *, held: int = 0) -> Command:
-        """Return what puts *documents*, by conversion id, out in the transaction of their results.
+        """Return the command that inserts *documents*, by conversion id, with their results.
 
-        The first *held* of them are leased by this outbox's owner from the start, which saves
-        taking them; the others are due at once.
+        This outbox's owner leases the first *held* of them from the start, which saves taking
+        them later; the others are due at once.
         """
         now = epoch_ms(self._clock)
         leased = self._until_ms()
@@ -53,7 +53,7 @@ class Outbox(LeasedRows):
     async def take(self, limit: int, *, due_ms: int | None = None) -> list[Delivery]:
         """Lease at most *limit* due deliveries and return them, oldest first.
 
-        due_ms: only those that were due at that time.
+        due_ms: take only deliveries that were due at that time.
         """
         now = epoch_ms(self._clock)
         due_ms = now if due_ms is None else due_ms
@@ -63,30 +63,30 @@ class Outbox(LeasedRows):
         return [Delivery(*row) for _, *row in sorted(rows)]
 
     async def next_at_ms(self) -> int | None:
-        """Return from when on the next row may be taken, None if there is no row."""
+        """Return the epoch milliseconds at which the next row is due, None if there is no row."""
         at_ms: int | None = (await self._database.read(queue_statements.NEXT_DELIVERY, ()))[0][0]
         return at_ms
 
     async def remove(self, conversion_ids: Sequence[str]) -> None:
-        """Forget *conversion_ids*: the destination has taken them."""
+        """Delete the rows of *conversion_ids*: the destination has taken them."""
         await self._database.write(
             (queue_statements.DELIVERED, [(name,) for name in conversion_ids])
         )
 
     async def put_off(self, waits: Sequence[tuple[str, float]], error: str) -> None:
-        """Count a failure of each conversion in *waits*; it is due again in so many seconds."""
+        """Count a failure of each conversion in *waits*, and make it due in so many seconds."""
         now = epoch_ms(self._clock)
         rows = [(now + round(1000 * wait), error, name, self.lease.owner) for name, wait in waits]
         await self._database.write((queue_statements.PUT_OFF_DELIVERY, rows))
 
     async def release(self, conversion_ids: Sequence[str]) -> int:
-        """Let those of *conversion_ids* that are held here be due now; return how many."""
+        """Make those of *conversion_ids* that this owner holds due now; return how many."""
         now = epoch_ms(self._clock)
         rows = [(now, name, self.lease.owner) for name in conversion_ids]
         return (await self._database.write((queue_statements.RELEASE_DELIVERY, rows)))[0]
 
     async def dead_letter(self, conversion_ids: Sequence[str], reason: str) -> None:
-        """Give *conversion_ids* up, as far as they are held here."""
+        """Move those of *conversion_ids* that this owner holds to the dead letters."""
         now = epoch_ms(self._clock)
         await self._database.write(
             (
@@ -100,7 +100,7 @@ class Outbox(LeasedRows):
         )
 
     async def revive(self, conversion_ids: Sequence[str]) -> int:
-        """Put those of *conversion_ids* that were given up out again; return how many."""
+        """Move those of *conversion_ids* that are dead letters back; return how many."""
         now = epoch_ms(self._clock)
         names = [*dict.fromkeys(conversion_ids)]
         if not names:
@@ -115,9 +115,9 @@ class Outbox(LeasedRows):
 def outbox_of(
     destination: Destination, database: Database, clock: Clock, *, owner: str
 ) -> Outbox | None:
-    """Return the outbox for *destination* in *database*, None if that has no URL."""
+    """Return the outbox for *destination* in *database*, None if *destination* has no URL."""
     if destination.url is None:
         return None
-    # So long may a forwarder be at what it took, if it is sent one by one.
+    # A forwarder may need that long for its rows, if it sends them one by one.
     seconds = LEASE_SECONDS + destination.batch_size * destination.timeout
     return Outbox(database, clock, owner=owner, seconds=seconds)

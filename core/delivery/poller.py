@@ -1,4 +1,4 @@
-"""What brings due conversions from the backlog into a consumer's queue."""
+"""The poller: moves due conversions from the backlog into a consumer's queue."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.errors import StoreError
 
 
 class Poller:
-    """Takes what is due whenever the queue has a free hand, and renews what is in hand."""
+    """Takes due conversions whenever the queue has room, and renews the leases of held ones."""
 
     def __init__(self, backlog: Backlog, queue: ConversionQueue, clock: Clock) -> None:
         self._backlog = backlog
@@ -20,17 +20,17 @@ class Poller:
         self._clock = clock
         self._renewed = clock.now()
         self.is_behind = False
-        """Whether the last step took all that there was room for, so that more may be due."""
+        """Whether the last step filled the queue's room, so that more conversions may be due."""
         self.errors = 0
 
     async def step(self) -> int:
-        """Take what is due now; return how many conversions that brought."""
+        """Take the conversions that are due now; return how many."""
         self.is_behind = False
         await self._renew()
         room = self._queue.room
         taken = await self._backlog.take(room) if room else []
         for conversion_id, attempts in taken:
-            # Failures count themselves; this one was taken that often by consumers that ended.
+            # The consumer counts failures itself. Here, the consumers that took it have ended.
             if attempts > self._queue.max_attempts:
                 self._queue.given_up += await self._backlog.dead_letter_spent(
                     [conversion_id], attempts=attempts - 1
@@ -49,10 +49,10 @@ class Poller:
             await self._backlog.renew(held)
 
     async def run(self, interval: float) -> None:
-        """Take what is due every *interval* seconds until this is cancelled.
+        """Take due conversions every *interval* seconds until this is cancelled.
 
-        While more is due than there is room for, take as soon as there is room. An error of the
-        store is counted; the next step finds what this one left.
+        While more conversions are due than fit, take them as soon as there is room. An error of
+        the store is counted; the next step takes the conversions that this one left.
         """
         while True:
             try:

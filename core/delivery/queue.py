@@ -1,8 +1,8 @@
 """The conversions queue: batches of accepted conversions for the attribution processor.
 
-A conversion is durable before it is queued here: its row in the backlog is written in the
-transaction of its event and deleted in that of its results. What a process held when it was killed
-is due again when its lease ends, so each conversion is delivered at least once.
+A conversion is durable before it is queued here: the transaction of its event writes its row in the
+backlog, and the transaction of its results deletes it. If a process is killed, its conversions are
+due again when their leases end. So each conversion is delivered at least once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAX_ATTEMPTS = 3
 
 
 class Inbox(Protocol):
-    """Where a conversion goes once it is accepted."""
+    """The receiver of accepted conversions."""
 
     def put(self, conversion_id: str) -> None:
         """Take note of an accepted conversion."""
@@ -32,7 +32,7 @@ class Inbox(Protocol):
 
 
 class NullInbox:
-    """The inbox of a process whose conversions another one consumes from the backlog."""
+    """The inbox of a process whose conversions another process consumes from the backlog."""
 
     def put(self, conversion_id: str) -> None:
         """Do nothing: the consumer finds the row."""
@@ -40,8 +40,8 @@ class NullInbox:
 
 @dataclass(slots=True, eq=False)
 class _Batch:
-    """Conversions in hand: the next attempt's number, when they were first handed out, and before
-    which time they are not handed out again."""
+    """Held conversions: the number of the next attempt, the time of the first one, and the earliest
+    time of the next one."""
 
     ids: list[str]
     attempt: int = 1
@@ -50,15 +50,15 @@ class _Batch:
 
 
 class ConversionQueue:
-    """Hands out batches of at most *batch_size* ids, *wait* seconds after the first at the latest.
+    """Processes batches of at most *batch_size* ids, *wait* seconds after the first at the latest.
 
-    At most *max_parallel* batches run at a time. A batch that fails with StoreError is handed out
-    again *retry_delay* seconds later, after the next failure twice as late, and so on, up to
-    *max_attempts* times in all; after that its conversions are dead letters of the *backlog*. An id
-    that is in hand is not taken a second time. Without a backlog failures are only counted. What
-    *process* returns, reasons by id, are conversions that no further attempt can help: they are
-    dead letters at once. given_up: conversions that are dead; of those that another consumer has
-    taken meanwhile, or whose burial fails, a later consumer says so.
+    At most *max_parallel* batches run at a time. A batch that fails with StoreError is tried again
+    after *retry_delay* seconds, then after twice as long, and so on, up to *max_attempts* times in
+    all; after that its conversions are dead letters of the *backlog*. The queue does not take an
+    id that it holds a second time. Without a backlog failures are only counted. *process* returns
+    conversions that a further attempt cannot help, reasons by id: they are dead letters at once.
+    given_up: conversions that this queue made dead letters. It does not count conversions that
+    another consumer has taken meanwhile, or whose move to the dead letters failed.
     """
 
     def __init__(
@@ -98,17 +98,17 @@ class ConversionQueue:
 
     @property
     def pending(self) -> int:
-        """Conversions that wait or are being processed, counted in batches once handed out."""
+        """The number of waiting conversions, plus the number of batches that wait or run."""
         return len(self._collecting) + len(self._ready) + len(self._put_off) + len(self._running)
 
     @property
     def held(self) -> Sequence[str]:
-        """The ids of all conversions in hand."""
+        """The ids of all held conversions."""
         return [*self._held]
 
     @property
     def room(self) -> int:
-        """How many conversions there is a free hand for."""
+        """The number of conversions that the queue can take."""
         return max(0, self._batch_size * self._max_parallel - len(self._held))
 
     @property
@@ -117,7 +117,7 @@ class ConversionQueue:
         return self._max_attempts
 
     def put(self, conversion_id: str) -> None:
-        """Queue an accepted conversion, unless it is in hand already."""
+        """Queue an accepted conversion, unless the queue holds it already."""
         if conversion_id in self._held:
             return
         self._held[conversion_id] = None
@@ -136,7 +136,7 @@ class ConversionQueue:
         await asyncio.shield(self._freed)
 
     async def drain(self) -> None:
-        """Hand out what is collected now, and return when every batch has ended."""
+        """Start a batch of the collected ids now, and return when every batch has ended."""
         if self._collecting:
             self._close_batch()
         while self._is_busy():
@@ -145,10 +145,10 @@ class ConversionQueue:
             await self._idle
 
     async def finish(self) -> None:
-        """Return when every batch has ended that need not be waited for: a process is to end.
+        """Return when all batches have ended or are back in the backlog: the process is to end.
 
-        A batch that is put off goes back to the backlog, where it is due when its time comes.
-        Without a backlog nobody else knows of it, and this waits for it as `drain` does.
+        A batch that is put off goes back to the backlog, where it is due at its time. Without a
+        backlog this waits for it, as `drain` does: no other consumer could take it.
         """
         if self._backlog is not None:
             self._is_finishing = True
@@ -189,7 +189,7 @@ class ConversionQueue:
             task.add_done_callback(self._ended)
 
     async def _run(self, span: Span, batch: _Batch) -> None:
-        # A batch that is tried again has been in hand since it was first handed out.
+        # The time of a batch that is tried again starts with its first attempt.
         if batch.since is None:
             batch.since = self._clock.now()
         try:
@@ -200,7 +200,7 @@ class ConversionQueue:
             else:
                 await self._give_up(batch, str(error))
         except BaseException:
-            self._let_go(batch)  # its leases end, and it is taken again
+            self._let_go(batch)  # its leases end, and a consumer takes it again
             raise
         else:
             if rejected:
@@ -209,7 +209,7 @@ class ConversionQueue:
             self._profile.record(self._clock.now() - batch.since)
 
     async def _reject(self, rejected: Mapping[str, str]) -> None:
-        """Give up what no attempt can do; the rest of the batch is stored."""
+        """Give up conversions that no attempt can process; the rest of the batch is stored."""
         for conversion_id, reason in rejected.items():
             await self._dead_letter([conversion_id], reason)
 
@@ -217,7 +217,7 @@ class ConversionQueue:
         if self._backlog is None:
             self.given_up += len(conversion_ids)
         else:
-            with suppress(StoreError):  # nothing is lost: leases end, and all is taken again
+            with suppress(StoreError):  # nothing is lost: leases end, and a consumer retries
                 self.given_up += await self._backlog.dead_letter(conversion_ids, reason)
 
     def _let_go(self, batch: _Batch) -> None:
@@ -229,7 +229,7 @@ class ConversionQueue:
         delay = self._retry_delay * 2 ** (batch.attempt - 1)
         batch.attempt += 1
         if self._backlog is not None:
-            with suppress(StoreError):  # the attempt is made all the same; the books lack it
+            with suppress(StoreError):  # the batch is retried anyway; only the record lacks it
                 await self._backlog.record_failure(batch.ids, error, retry_in=delay)
         if delay <= 0:
             self._ready.append(batch)

@@ -1,4 +1,4 @@
-"""Whoever takes finished conversions: behind a modelled latency, or without any network."""
+"""Receivers of finished conversions: their protocol, and one without a network."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from core.errors import EdgeproofError
 
 
 class DeliveryError(EdgeproofError):
-    """The destination did not say that it took what it was sent."""
+    """The destination did not confirm a delivery."""
 
 
 class Receiver(Protocol):
-    """What deliveries are sent to."""
+    """A receiver of deliveries."""
 
     async def send(self, body: bytes) -> None:
-        """Return once *body* was taken; DeliveryError unless the receiver said so."""
+        """Return once the receiver confirms *body*; DeliveryError if it does not."""
         ...
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Stores and destinations that take time and fail, as a scenario says."""
+"""Stores and destinations with the latencies and faults of a scenario."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Stores that take the time a scenario says: its latencies and faults in front of a real store.
+"""Adapters that put the latencies and faults of a scenario in front of a real store.
 
-The simulation and the reference service use the same adapters. What differs is passed in: how to
-wait until a time, where random numbers come from, and what a CPU is.
+The simulation and the reference service use the same adapters. The differences are passed in: how
+to wait until a time, the source of random numbers, and the CPU.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class DelayedDatabase:
         self.operations = 0
         self.errors = 0
 
-    # Neither is a coroutine of its own: each step of an operation would pass one frame more.
+    # Not coroutines themselves: each step of an operation would pass through one more frame.
 
     def read(
         self, statement: Statement, parameters: Sequence[object]
@@ -104,7 +104,7 @@ class DelayedDatabase:
         """Take a place in the queue; return when the answer is back, *limit* at the latest."""
         self.operations += 1
         if execution == inf:
-            return limit  # a dead database takes no place in its queue
+            return limit  # operations on a dead database do not queue
         arrived = self._platform.now()
         end = self._executions.reserve(arrived, execution)
         stages = CURRENT.get().span.stages
@@ -114,13 +114,13 @@ class DelayedDatabase:
         return done if done <= limit else limit
 
     async def _within(self, limit: float, operation: Awaitable[_T]) -> _T:
-        """Return what *operation* does by *limit*; its own failures are the database's, too."""
+        """Return the result of *operation* by *limit*; its failures count as the database's."""
         try:
             async with asyncio.timeout(limit - self._platform.now()):
                 return await operation
         except (TimeoutError, StoreTimeout):
             self._fail(True)
-        except Refused:  # it did answer
+        except Refused:  # the database did answer
             raise
         except StoreError:
             self.errors += 1

@@ -17,8 +17,8 @@ _DELIVERY_FATE = Purpose.DELIVERY_FATE
 class DelayedReceiver:
     """A receiver behind the scenario's latency and faults.
 
-    The real answer is waited for within the modelled time. latency: None where the receiver takes
-    a time of its own, so that only faults are modelled.
+    The modelled time includes the wait for the real answer. latency: None if the receiver takes
+    time of its own, so that only faults are modelled.
     """
 
     def __init__(
@@ -57,16 +57,16 @@ class DelayedReceiver:
             raise DeliveryError("the destination answered with an error")
 
     async def close(self) -> None:
-        """Let go of the receiver's connections."""
+        """Close the receiver's connections."""
         await self._receiver.close()
 
 
 def receiver_of(
     destination: Destination, url: str | None, faults: FaultSchedule, platform: Platform | None
 ) -> Receiver | None:
-    """Return what sends to *url*, None if that is None.
+    """Return a receiver that sends to *url*, None if that is None.
 
-    platform: carries the scenario's latency of the local destination, and faults of any; None for
+    platform: adds the scenario's latency to the local destination, and faults to any; None adds
     neither. Raise InputError if the token is missing.
     """
     if url is None:

@@ -39,7 +39,7 @@ class Executions:
 
 
 class Reservations(Protocol):
-    """What hands out execution times; one for all processes that share a database."""
+    """Reserves executions; all processes that share a database share one."""
 
     def reserve(self, arrived: float, seconds: float) -> float:
         """Return when an execution of *seconds* that arrives at *arrived* ends."""
@@ -49,8 +49,8 @@ class Reservations(Protocol):
 class SharedExecutions:
     """Executions of one database, first come first served over all processes of this machine.
 
-    The file at *path* holds when each of the database's *concurrency* servers is free, on the
-    scale of the monotonic clock, which all processes of a machine share.
+    For each of the database's *concurrency* servers the file at *path* holds the time at which it
+    is free, on the monotonic clock, which all processes of a machine share.
     """
 
     def __init__(self, path: Path, *, concurrency: int) -> None:
@@ -78,6 +78,6 @@ class SharedExecutions:
         return float(end)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._memory.close()
         self._file.close()

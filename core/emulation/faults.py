@@ -1,4 +1,4 @@
-"""The faults of a run: which hold a tier at a time, and what they do to an operation."""
+"""The faults of a run: those active on a tier at a time, and their effect on an operation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class FaultSchedule:
                 self._of_tier.setdefault(fault.tier, []).append((fault, fault.kind.call))
 
     def active(self, tier: str, now: float) -> list[Fault]:
-        """Return the faults that hold *tier* at *now*, in the order of the file."""
+        """Return the faults that are active on *tier* at *now*, in the order of the file."""
         since = now - self.origin
         return [f for f, _ in self._of_tier.get(tier, ()) if f.at <= since < f.at + f.for_]
 
@@ -31,8 +31,8 @@ class FaultSchedule:
     ) -> tuple[float, bool]:
         """Return how long an operation of *seconds* takes at *now*, and whether it fails.
 
-        A dead tier takes for ever; *fate* is the purpose that draws whether an error strikes.
-        Raise ValueError if the effect of a kind is no time.
+        An operation on a dead tier takes for ever. *fate* is the purpose of the random number that
+        decides on an error. Raise ValueError if the effect of a kind is not a time.
         """
         since = now - self.origin
         call = Call(seconds)

@@ -11,7 +11,7 @@ from core.scenario.tiers import L2
 
 _HOT_KEYS = 200_000
 
-# Names of their own: looking a member up in its enumeration takes longer than drawing.
+# Module names: looking a member up in its enumeration takes longer than drawing a number.
 _L2_READ = Purpose.L2_READ
 _L2_READ_FATE = Purpose.L2_READ_FATE
 _L2_WRITE = Purpose.L2_WRITE
@@ -22,11 +22,12 @@ class DelayedKV:
     """A key-value store behind the latencies of the edge store, seen from one process.
 
     A key that was read here within cache_ttl is hot and takes `read`, any other `cold_read`. A
-    value is read when the answer would leave the store; its age is that of the store.
+    value is read when the answer would leave the store; the store counts its age.
 
-    operations: what the store was asked to do, *deletions* among it, which take no modelled time.
-    A put or a delete of many keys is one operation; to an edge store, which has no such command, it
-    is one a key: the CPU sends them one after the other, and they take one latency together.
+    operations: the store's operations, *deletions* included, which take no modelled time.
+    A put or a delete of many keys is one operation. An edge store has no such command and counts
+    one operation per key: the CPU sends them one after the other, and they take one latency
+    together.
     """
 
     def __init__(self, store: KVStore, tier: L2, faults: FaultSchedule, platform: Platform) -> None:
@@ -65,20 +66,20 @@ class DelayedKV:
                 self.operations += 1
                 sent = self._platform.charge("l2")
             await self._answer(sent, self._write_time(), _L2_WRITE_FATE)
-            await self._store.put(*items)  # it counts their life from when they arrive
+            await self._store.put(*items)  # the store counts their TTL from their arrival
             return
         await self._answer(sent, self._write_time(), _L2_WRITE_FATE)
-        # The life of the value goes on while it is written.
+        # The TTL of the value runs while it is written.
         took = self._platform.now() - sent
         alive = [item._replace(ttl=item.ttl - took) for item in items if item.ttl > took]
         if alive:
             await self._store.put(*alive)
         if len(alive) < len(items):
-            # What ended while it was written has replaced what was there all the same.
+            # A value that expired while it was written has still replaced the old one.
             await self._store.delete(*(item.key for item in items if item.ttl <= took))
 
     async def delete(self, *keys: str) -> int:
-        """Forget *keys*, at once: invalidation is control traffic, not part of the load."""
+        """Delete *keys* at once: invalidation is control traffic, not part of the load."""
         for key in keys:
             self._hot.pop(key, None)
         if keys:
@@ -86,16 +87,16 @@ class DelayedKV:
         return await self._store.delete(*keys)
 
     async def delete_prefix(self, prefix: str) -> int:
-        """Forget all keys that start with *prefix*, at once."""
+        """Delete all keys that start with *prefix*, at once."""
         self._hot = {k: until for k, until in self._hot.items() if not k.startswith(prefix)}
         return self._found(await self._store.delete_prefix(prefix))
 
     async def delete_tag(self, tag: str) -> int:
-        """Forget all keys that were put under *tag*, at once."""
+        """Delete all keys that were put under *tag*, at once."""
         return self._found(await self._store.delete_tag(tag))
 
     def _found(self, deleted: int) -> int:
-        """Count what it took to find keys and to delete so many; return their number."""
+        """Count the operations that find and delete *deleted* keys; return *deleted*."""
         self._count(1 + deleted if self._is_edge else 1)
         return deleted
 
@@ -104,11 +105,11 @@ class DelayedKV:
         self.deletions += deletions
 
     async def close(self) -> None:
-        """Let go of the store's connections."""
+        """Close the store's connections."""
         await self._store.close()
 
     def touch(self, key: str, hot_until: float) -> None:
-        """Let *key* be hot until *hot_until*."""
+        """Make *key* hot until *hot_until*."""
         hot = self._hot
         if len(hot) >= _HOT_KEYS:
             now = self._platform.now()
@@ -118,7 +119,7 @@ class DelayedKV:
         hot[key] = hot_until
 
     def cool(self) -> None:
-        """Let no key be hot."""
+        """Make all keys cold."""
         self._hot.clear()
 
     async def _answer(self, sent: float, latency: float, fate: Purpose) -> None:

@@ -1,4 +1,4 @@
-"""The platform of a service that emulates: the machine's own time, and numbers of its own."""
+"""The platform of an emulating service: the machine's time, and its own random numbers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from core.streams import Stream
 
 
 class Platform(Protocol):
-    """What carries time for a store: simulated, or the machine's own."""
+    """The time, CPU and random numbers of a store: simulated, or the machine's own."""
 
     def now(self) -> float:
         """Return the seconds since the platform's origin."""
         ...
 
     def until(self, when: float) -> Awaitable[None]:
-        """Return what is done at *when*."""
+        """Return an awaitable that is done at *when*."""
         ...
 
     def uniform(self, purpose: Purpose) -> float:
@@ -29,7 +29,7 @@ class Platform(Protocol):
         ...
 
     def sampler(self, purpose: Purpose, distribution: Distribution) -> Callable[[], float]:
-        """Return what samples *distribution* at the running operation's number for *purpose*."""
+        """Return a sampler of *distribution* at the running operation's number for *purpose*."""
         ...
 
     def charge(self, tier: str) -> float:
@@ -53,7 +53,7 @@ class DrawnNumbers:
 
 
 class EmulatingPlatform:
-    """The machine's own time and CPU, timers that are right, and a random stream of its own."""
+    """The machine's own time and CPU, precise timers, and a random stream of its own."""
 
     def __init__(self, clock: SystemClock, timers: Timers, numbers: DrawnNumbers) -> None:
         self._clock = clock
@@ -61,7 +61,7 @@ class EmulatingPlatform:
         self.uniform = numbers.uniform
 
     def sampler(self, purpose: Purpose, distribution: Distribution) -> Callable[[], float]:
-        """Return what samples *distribution* at the next number for *purpose*."""
+        """Return a sampler of *distribution* at the next number for *purpose*."""
         uniform, sample = self.uniform, distribution.sample
         return lambda: sample(uniform(purpose))
 
@@ -70,7 +70,7 @@ class EmulatingPlatform:
         return self._clock.now()
 
     def until(self, when: float) -> Awaitable[None]:
-        """Return what is done at *when*."""
+        """Return an awaitable that is done at *when*."""
         return self._timers.until(when)
 
     def charge(self, _: str) -> float:

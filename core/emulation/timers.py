@@ -1,7 +1,7 @@
 """Waiting until a time, to a tenth of a millisecond, on asyncio.
 
-asyncio rounds its timers up to whole milliseconds; a timerfd does not. Where the system has none,
-asyncio's timers are used and the errors say so.
+asyncio rounds its timers up to whole milliseconds; a timerfd does not. On a system without timerfd
+asyncio's timers are used, and the recorded errors show it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Timers:
     """Futures that are done at a time of *clock*; records how far off they were.
 
     A timer is armed early by the mean lateness seen so far (bounded by half a millisecond), so
-    that delays are right on average: error_seconds / waits is their mean signed error.
+    delays are right on average: error_seconds / waits is their mean signed error.
     """
 
     def __init__(self, clock: SystemClock) -> None:
@@ -71,7 +71,7 @@ class Timers:
             error = now - when
             self.waits += 1
             self.error_seconds += error
-            # Towards the lead that makes the mean error zero; one long stall moves it little.
+            # Move the lead towards a mean error of zero; one long stall moves it little.
             step = _LEAD_GAIN * max(-_STALL, min(error, _STALL))
             self._lead = max(0.0, min(self._lead + step, _LEAD_LIMIT))
             if not future.done():
@@ -80,7 +80,7 @@ class Timers:
             self._arm(self._heap[0][0])
 
     def close(self) -> None:
-        """Let go of the timer; futures that wait stay undone."""
+        """Close the timer; waiting futures stay undone."""
         self._heap.clear()
         if self._descriptor is not None:
             asyncio.get_running_loop().remove_reader(self._descriptor.fd)

@@ -24,8 +24,8 @@ from core.ledger.path_reader import UnusableRow, events_at_most, read_paths, use
 from core.query import queue_statements, scan_statements, statements
 
 RANGE_EVENTS = 50_000
-"""Events of a range of users, more only where one user has more: what a transaction is bounded by,
-and for how long others wait to write."""
+"""Events of a range of users, more only if one user has more. This bounds a transaction, and the
+time that other writers wait."""
 
 _Users = tuple[str, str | bytes]
 
@@ -41,20 +41,20 @@ def store_waiting(
 ) -> Stored:
     """Attribute every conversion that waits, dead letters included, and store the results.
 
-    Users are taken range by range, each in a transaction that reads its journeys, writes their
-    credits, adds them to channel_performance and takes the conversions from the queue: whatever
-    ends this in between, or consumes the queue meanwhile, each conversion counts once.
-    One whose data cannot be used is a dead letter with its reason, and stops no other.
-    forwards: whether they are put out for the service's destination, too.
-    *on_progress* hears the share done and what is stored, durably, after each range. Raise
-    InputError if the database cannot be written, and if other credits in it were shared out by
-    other parameters than those of *scheme*.
+    Each range of users has a transaction, which reads the journeys, writes their credits, adds them
+    to channel_performance and takes the conversions from the queue. So each conversion counts once,
+    even if this is interrupted or another process consumes the queue meanwhile. A conversion whose
+    data cannot be used becomes a dead letter with its reason; the others are stored.
+    forwards: whether the conversions also enter the outbox for the service's destination.
+    on_progress: called after each range with the share done and the durably stored numbers.
+    Raise InputError if the database cannot be written, or if it holds credits that were computed
+    with parameters other than those of *scheme*.
     """
     key = scheme.parameters_key
     if rows_of(connection, statements.ATTRIBUTED_OTHERWISE, "", key, 1):
         raise InputError(
-            "the database holds credits of other parameters of attribution: name the scenario of "
-            "its service, or start that with this one once, which computes them anew"
+            "the database holds credits of other attribution parameters: name the scenario of its "
+            "service, or start the service once with this scenario, which recomputes the credits"
         )
     expected = 1 + events_at_most(connection) // events_per_range
     stored = Stored()
@@ -70,7 +70,7 @@ def _store_range(
 ) -> Stored:
     parameters = scheme.parameters
     if not rows_of(connection, scan_statements.WAITING_IN_RANGE, *users):
-        return Stored()  # nobody has to wait for a look
+        return Stored()  # this check locks nothing
     with transaction(connection):
         waiting = {
             name for (name,) in rows_of(connection, scan_statements.WAITING_IN_RANGE, *users)
@@ -81,7 +81,7 @@ def _store_range(
             ids = sorted(waiting)
             return store_singly(connection, scheme, ids, now_ms, forwards=forwards)
         assert found.conversion_ids is not None
-        # In the order of the table's key, which is that of its file.
+        # The order of the table's key is the order of its rows in the file.
         order = sorted(
             (name, at) for at, name in enumerate(found.conversion_ids) if name in waiting
         )

@@ -22,12 +22,12 @@ class Reader(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         ...
 
 
 class Writer(Reader, Protocol):
-    """A connection that writes, too; a transaction begins where it is told to."""
+    """A connection that also writes; transactions begin only by BEGIN."""
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]], /) -> Any:
         """Run *sql* once for each of *rows*."""
@@ -37,9 +37,10 @@ class Writer(Reader, Protocol):
 def open_reader(file: Path) -> Reader:
     """Return a connection that reads one state of the database *file* until it is closed.
 
-    Where somebody has tracked events beside a population, it sees those alone.
+    If the database holds both tracked events and a generated population, the connection sees only
+    the tracked events.
 
-    It uses apsw where that is installed: twice as fast, but a second SQLite within the process.
+    It uses apsw if that is installed: twice as fast, but a second SQLite within the process.
     Closing its file would drop the locks of sqlite3 on the same file, so open no other connection
     to *file* in this process meanwhile. Raise InputError if the file holds no such database.
     """
@@ -91,14 +92,14 @@ def open_writer(file: Path) -> Writer:
 
 @contextmanager
 def transaction(connection: Writer) -> Iterator[None]:
-    """Write all or nothing, nobody else meanwhile; InputError if the database refuses."""
+    """Write all or nothing, and lock out other writers; InputError if the database refuses."""
     try:
         connection.execute("BEGIN IMMEDIATE").fetchall()
         try:
             yield
             connection.execute("COMMIT").fetchall()
         except BaseException:
-            with suppress(*_errors()):  # a full disk has rolled it back already
+            with suppress(*_errors()):  # after a full disk SQLite has rolled it back already
                 connection.execute("ROLLBACK").fetchall()
             raise
     except _errors() as error:
@@ -125,11 +126,11 @@ def _errors() -> tuple[type[Exception], ...]:
 
 
 def _faults() -> tuple[type[Exception], ...]:
-    return (*_errors(), UnicodeDecodeError)  # what apsw makes of text that is not UTF-8
+    return (*_errors(), UnicodeDecodeError)  # apsw's error for text that is not UTF-8
 
 
 def rows_of(connection: Reader, statement: Statement, *parameters: Any) -> list[Any]:
-    """Return the rows of the answer; InputError if the query fails or meets what is no text."""
+    """Return the rows of the answer; InputError if the query fails or meets invalid text."""
     try:
         return list(connection.execute(statement.sql, parameters).fetchall())
     except _faults() as error:
@@ -141,8 +142,8 @@ def columns_of(
 ) -> list[list[Any]]:
     """Return the columns of the answer; InputError if the query fails.
 
-    Rows are let go one by one: holding them all makes the garbage collector go through them again
-    and again, which costs more than the query.
+    Rows are freed one by one: if all were held, the garbage collector would scan them again and
+    again, which costs more than the query.
     """
     columns: list[list[Any]] = [[] for _ in range(width)]
     try:

@@ -16,7 +16,7 @@ from core.query.queries import Queries
 class CurrentScheme:
     """Holds a scheme, and replaces it as a newer model becomes known.
 
-    refresh: seconds for which `look` goes by what is known before it asks the database again.
+    refresh: seconds for which `look` uses the known scheme before it asks the database again.
     retain: keeps a task until it has ended.
     """
 
@@ -46,7 +46,7 @@ class CurrentScheme:
     def look(self, span: Span) -> Scheme:
         """Return the scheme in force; look for a newer model in the background if it is time.
 
-        Nobody waits for that: a database that is away must not hold up a cached answer.
+        The caller does not wait for it: an unavailable database must not delay a cached answer.
         """
         now = self._clock.now()
         if now >= self._due:
@@ -60,6 +60,6 @@ class CurrentScheme:
         try:
             stored = await self._queries.newer_model(self.scheme.number or 0)
         except StoreError:
-            return  # what is known goes on, and the next look asks again
+            return  # the known scheme stays in force, and the next look asks again
         if stored is not None:
             self.adopt(stored)

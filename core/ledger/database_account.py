@@ -54,9 +54,9 @@ _Users = tuple[str, str | bytes]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """What is asked of a database; it travels to other processes.
+    """The query of an account; it can be pickled for other processes.
 
-    most: channels that data_driven tells apart, as `fit` has it.
+    most: channels that data_driven tells apart, as in `fit`.
     """
 
     file: Path
@@ -69,9 +69,9 @@ class Survey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Seen:
-    """What reading a range of users gave: its paths or their file, and what a fit needs.
+    """The result of reading a range of users: its paths or their file, and the input of a fit.
 
-    channels: those of a file's paths, which it does not hold.
+    channels: of the paths in a file, because the file does not hold them.
     """
 
     paths: Paths | Path
@@ -81,9 +81,9 @@ class _Seen:
 
 
 class _Chain:
-    """The transitions of all ranges so far, in one or a few parts: they take no more than a model.
+    """The transitions of all ranges so far, in a few parts, so their memory is bounded.
 
-    Sums are those of all parts at once, bit by bit, for they are added up from the left.
+    The parts are added up from the left, so sums equal those of one merge of all, bit by bit.
     """
 
     def __init__(self) -> None:
@@ -91,7 +91,7 @@ class _Chain:
         self._window: tuple[int, int] | None = None
 
     def take(self, seen: _Seen) -> tuple[Paths | Path, tuple[str, ...]]:
-        """Add what was seen; return what is needed of it to share out credit."""
+        """Add *seen*; return its paths and channels, which sharing out credit needs."""
         self._parts.append(seen.transitions)
         if len(self._parts) >= _PARTS:
             self._parts = [merge(self._parts)]
@@ -101,7 +101,7 @@ class _Chain:
         return seen.paths, seen.channels
 
     def fit(self, survey: Survey, minimum: int) -> FittedModel:
-        """Return the model of what was added, which is at least one part."""
+        """Return the model of all added parts, of which there is at least one."""
         return fit(
             merge(self._parts), survey.parameters, window=self._window, minimum=minimum,
             most=survey.most,
@@ -119,8 +119,8 @@ def account_of_database(
 ) -> Account:
     """Return the account of the conversions in the window of *survey*.
 
-    Users are read range by range, each by ordered scans; ranges are added up in their order, so
-    that the figures are the same bit by bit whatever *jobs* is. With one job the database is read
+    Users are read range by range, by ordered scans. The ranges are added up in their order, so
+    *jobs* does not change a bit of the figures. With one job the database is read
     in one state; with several, do not write to it meanwhile. Raise InputError for a database or
     models that cannot be used.
     """
@@ -134,10 +134,10 @@ def account_of_database(
         notices += database_notices(connection, survey.file)
         events = max(1, events_at_most(connection))
         ranges = user_ranges(connection, touches=survey.touches_per_range)
-        # One engine for all, whatever each process has loaded.
+        # All processes use one engine, whatever each has loaded.
         picked: Engine = chosen_engine(engine, events)
         told = partial(_told, on_progress, max(1, events // survey.touches_per_range))
-        # Left after the pool, whose processes write to it.
+        # Entered before the pool, so removed after it: the pool's processes write to the folder.
         folder = stack.enter_context(scratch_folder()) if is_fitted else None
         pool = stack.enter_context(worker_pool(jobs)) if jobs > 1 else None
         reader = connection if pool is None else None
@@ -232,7 +232,7 @@ def _read_and_share(
 
 
 def _check_travel(own: Sequence[Model]) -> None:
-    """Raise InputError for a model that other processes cannot be given."""
+    """Raise InputError for a model that cannot be sent to other processes."""
     for model in own:
         try:
             pickle.dumps(model)

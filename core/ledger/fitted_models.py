@@ -34,5 +34,5 @@ def newest_row(connection: sqlite3.Connection) -> tuple[int, str] | None:
 
 
 def stored_scheme(connection: sqlite3.Connection, parameters: Parameters) -> Scheme:
-    """Return the scheme of *parameters* with the model stored last, as a process begins with it."""
+    """Return the scheme that a process starts with: *parameters*, and the model stored last."""
     return Scheme(parameters, newest_row(connection))

@@ -1,4 +1,4 @@
-"""The fitter: fits data_driven anew every so many batches, beside whatever else runs."""
+"""The fitter: fits data_driven anew after every N batches, in the background."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Process = Callable[[Span, Sequence[str]], Awaitable[Mapping[str, str] | None]]
 
 
 class Runner(Protocol):
-    """Where a long computation runs."""
+    """A way to run a long computation: in place, or in a thread."""
 
     async def __call__(self, call: Callable[[], _T], /) -> _T:
         """Return what *call* returns."""
@@ -30,7 +30,7 @@ class Runner(Protocol):
 
 
 async def inline(call: Callable[[], _T]) -> _T:
-    """Run *call* here, as simulated time demands: it has no threads."""
+    """Run *call* in place: simulated time has no threads."""
     return call()
 
 
@@ -42,8 +42,8 @@ async def in_thread(call: Callable[[], _T]) -> _T:
 class Fitter:
     """Counts batches; after every `settings.fit_every` of them it fits a model and stores it.
 
-    One fit at a time, on the newest `settings.fit_events` events, read page by page. One that
-    fails is counted, its reason kept, and the model that is in force stays so.
+    One fit runs at a time, on the newest `settings.fit_events` events, read page by page. If a fit
+    fails, the failure is counted, its reason is kept, and the model in force stays.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Fitter:
         if self._batches < self._settings.fit_every or self._running is not None:
             return
         self._batches = 0
-        # Its numbers are its own, and so is its time: the batch has ended.
+        # The fit has a span of its own for its random numbers and its time: the batch has ended.
         span = Span(self._begun, is_batch=True)
         self._begun += 1
         self._running = asyncio.get_running_loop().create_task(self._fit(span))

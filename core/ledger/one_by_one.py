@@ -1,4 +1,4 @@
-"""Storing conversions one by one, where bulk met data that cannot be used."""
+"""Storing conversions one by one, after a bulk store met data that cannot be used."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _AT_ONCE = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """What was stored: conversions, rows of credits, and conversions that had no touch.
+    """Counts of stored conversions, rows of credits, and conversions without a touch.
 
-    rejected: conversions that could not be attributed, and are dead letters with their reason.
+    rejected: conversions that could not be attributed and became dead letters.
     """
 
     conversions: int = 0
@@ -44,7 +44,7 @@ def store_singly(
 ) -> Stored:
     """Store the credits of the waiting conversions *ids*, all but those that cannot be used.
 
-    Those become dead letters with their reason, as the service's consumer has it. The caller holds
+    Those become dead letters with their reason, as in the service's consumer. The caller holds
     the transaction. forwards: whether results are put out for the service's destination.
     """
     parameters = scheme.parameters

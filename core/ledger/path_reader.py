@@ -17,10 +17,10 @@ from core.query import scan_statements
 from core.query.statement import Statement
 
 RANGE_TOUCHES = 250_000
-"""Touches of a range of users, more only where one user has more: what bounds the memory."""
+"""Touches of a range of users, more only if one user has more. This bounds the memory."""
 
 _WIDEST = 2**62
-"""Keys of users and times that are no longer safe as 64-bit integers."""
+"""The smallest range of keys of users and times that may overflow 64-bit integers."""
 
 EVERYONE: tuple[str, str | bytes] = ("", b"")
 """The range of all users: in SQLite's order every text is less than every blob."""
@@ -34,7 +34,7 @@ class UnusableRow(InputError):
 class Window:
     """Conversions from *start_ms* up to, not including, *end_ms*; None where it is open.
 
-    What lies at or after its end is not known: figures of the past do not change later.
+    Events at or after the end are ignored, so figures of the past do not change later.
     """
 
     start_ms: int | None = None
@@ -67,8 +67,8 @@ def user_ranges(
 ) -> Iterator[tuple[str, str | bytes]]:
     """Yield ranges of users that cover all of them, each of about *touches* events.
 
-    No range has more conversions than that either, but of a single user. They depend on the data
-    and *touches* alone, so that sums over ranges do too.
+    No range has more conversions than that either, unless a single user has. The ranges depend
+    on the data and *touches* alone, and so do sums over them.
     """
     low, everything = EVERYONE
 
@@ -106,11 +106,11 @@ def read_paths(
 
     The touches of a conversion lie within the lookback before it, its two ends included, and after
     the user's previous conversion; they are ordered by (time, id). Events that are conversions are
-    no touches. A path without a conversion has what follows the user's last conversion, within the
-    lookback before its last touch. *window* chooses conversions by their time and other paths by
-    that of their last touch before its end; conversions before it close journeys all the same, and
-    whatever lies at or after its end is left out. Milestones are
-    the first event of their name in a journey. Raise UnusableRow for data that cannot be used.
+    no touches. A path without a conversion has the touches after the user's last conversion, within
+    the lookback before its last touch. *window* chooses conversions by their time and other paths
+    by the time of their last touch before its end. Conversions before the window still close
+    journeys; everything at or after its end is left out. A milestone is the first event of its name
+    in a journey. Raise UnusableRow for data that cannot be used.
     """
     window = window or Window()
     touches = _Touches(connection, parameters, users, window.end_ms)
@@ -127,7 +127,7 @@ def read_paths(
     starts, ends, values = starts[chosen], ends[chosen], values[chosen]
     everyone = np.arange(len(touches.users))
     last = touches.offsets[1:] - 1
-    # Every user here has a touch, so that the last one exists.
+    # Every user here has a touch, so the last one exists.
     last_times = touches.times[last]
     is_null = (last_times > newest) & (last_times >= 0) & window.holds(last_times)
     null_starts = touches.after(everyone, np.maximum(last_times - lookback - 1, newest))[is_null]
@@ -162,7 +162,7 @@ def _without_others(
 ) -> tuple[Integers, Integers]:
     """Return the touches *at* and their offsets without the own events of other conversions.
 
-    Those are of the same instant, or the journey would begin after them.
+    Those events have the conversion's own time: a journey begins after any earlier conversion.
     """
     owners = np.repeat(np.arange(len(named)), np.diff(offsets)).tolist()
     kept = np.array(
@@ -178,7 +178,7 @@ def _without_others(
 class _Touches:
     """The touches of a range of users as flat arrays, ordered by user, time and id.
 
-    end_ms: those at or after it are left out, and so are users who have no others.
+    end_ms: touches at or after it are left out, and so are users without earlier touches.
     """
 
     def __init__(
@@ -229,7 +229,7 @@ class _Touches:
         self._base = int(self.times.min()) if len(self.times) else 0
         self._span = int(self.times.max()) - self._base + 2 if len(self.times) else 1
         self._ranks: Integers | None = None
-        if len(self.users) * self._span >= _WIDEST:  # some times are slips, ages from the others
+        if len(self.users) * self._span >= _WIDEST:  # some times are far off
             self._ranks = np.unique(self.times)
             self._base, self._span = 0, len(self._ranks) + 1
         self._keys: Integers = owners * self._span + self._relative(self.times)
@@ -244,7 +244,7 @@ class _Touches:
         return np.searchsorted(self._keys, keys, side="right").astype(np.int64, copy=False)
 
     def _relative(self, times_ms: Integers) -> Integers:
-        """Return what orders *times_ms* among the touches' own."""
+        """Return numbers that order *times_ms* among the times of the touches."""
         if self._ranks is None:
             return times_ms - self._base
         return np.searchsorted(self._ranks, times_ms, side="right").astype(np.int64) - 1
@@ -257,7 +257,7 @@ class _Touches:
         found = np.flatnonzero(is_named[at])[::-1]
         paths = np.searchsorted(offsets, found, side="right") - 1
         marks = np.full(len(offsets) - 1, -1, dtype=np.int32)
-        marks[paths] = found - offsets[paths]  # of several the first is written last
+        marks[paths] = found - offsets[paths]  # in reverse order, so the first is written last
         return marks
 
 
@@ -313,17 +313,17 @@ def _previous(owners: Integers, times: Integers, users: int) -> tuple[Integers, 
     if len(times):
         is_same = owners[1:] == owners[:-1]
         begins = np.concatenate(([True], ~is_same | (times[1:] != times[:-1])))
-        group = np.flatnonzero(begins)[np.cumsum(begins) - 1]  # the first of each one's instant
+        group = np.flatnonzero(begins)[np.cumsum(begins) - 1]  # first of an instant
         has = group > 0
         has[has] = owners[group[has] - 1] == owners[has]
         previous[has] = times[group[has] - 1]
         is_known = owners >= 0
-        newest[owners[is_known]] = times[is_known]  # ascending: the last one is written last
+        newest[owners[is_known]] = times[is_known]  # ascending, so the last one is written last
     return previous, newest
 
 
 def _whole(column: str, numbers: list[Any]) -> Integers:
-    """Return *numbers* as integers; UnusableRow names one that is none."""
+    """Return *numbers* as integers; UnusableRow names one that is not an integer."""
     if not numbers:
         return np.empty(0, dtype=np.int64)
     found = np.array(numbers)

@@ -20,11 +20,11 @@ from core.query.queries import Queries
 class BatchAttributionProcessor:
     """Computes every model for a batch of conversions and stores the results at once.
 
-    What is stored is not computed anew: a conversion that was processed before is left out, so a
-    batch delivered twice counts once. One whose data cannot be used does not stop the others.
+    A conversion that was processed before is left out, so a batch delivered twice counts once. A
+    conversion whose data cannot be used does not stop the others.
 
-    in_force: returns the scheme that the batch of a span is shared out by. forwarder: what tells a
-    destination of finished conversions, None if there is none.
+    in_force: returns the scheme for the batch of a span. forwarder: sends finished conversions to a
+    destination, None if there is none.
     """
 
     def __init__(
@@ -43,9 +43,9 @@ class BatchAttributionProcessor:
         self.without_touches = 0
 
     async def process(self, span: Span, conversion_ids: Sequence[str]) -> dict[str, str]:
-        """Attribute *conversion_ids* and store the results; return why some cannot be, by id.
+        """Attribute *conversion_ids* and store the results; return the reasons of failures, by id.
 
-        Raise StoreError if the database fails: what is not stored then waits.
+        Raise StoreError if the database fails: conversions that are not stored then wait.
         """
         CURRENT.set(Operation(span, BATCH_SLOTS["batch-read"]))
         journeys = await self._queries.waiting_journeys(conversion_ids)
@@ -85,7 +85,7 @@ class BatchAttributionProcessor:
         self.without_touches += sum(not journey.times_ms for journey in journeys) - overtaken
 
     async def _store_one_by_one(self, span: Span, journeys: Sequence[Journey]) -> dict[str, str]:
-        """Store what the database takes; return why it does not take the others, by id."""
+        """Store each journey that the database accepts; return reasons for the others, by id."""
         refused = {}
         for journey in journeys:
             try:
@@ -94,7 +94,7 @@ class BatchAttributionProcessor:
                 refused[journey.conversion_id] = str(error)
         if not refused:
             return refused
-        # What another consumer has stored in between is no longer waiting, and nothing is wrong.
+        # A conversion that another consumer stored in between no longer waits: that is no failure.
         waiting = await self._queries.waiting_journeys([*refused])
         return {each.conversion_id: refused[each.conversion_id] for each in waiting}
 
@@ -104,7 +104,7 @@ Result = tuple[Journey, Sequence[Sequence[float]]]
 
 
 class _ChannelTotals:
-    """What a channel gets of some conversions: credits and values under each of MODELS."""
+    """A channel's credits and values from some conversions, under each of MODELS."""
 
     __slots__ = ("conversions", "credits", "values")
 
@@ -126,7 +126,7 @@ _MODELS_BY_NAME = sorted(enumerate(MODELS), key=itemgetter(1))
 
 
 def attribution_commands(results: Iterable[Result], scheme: Scheme, now_ms: int) -> list[Command]:
-    """Return the writes that store *results*, which *scheme* has given.
+    """Return the writes that store *results*, which were computed under *scheme*.
 
     channel_performance grows by the same credits, so that it equals the sum of the rows.
     """

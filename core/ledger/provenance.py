@@ -1,4 +1,4 @@
-"""What a database holds beside somebody's own events: a service's invented users, slips of time."""
+"""Data beside a user's own events in a database: generated users, and unlikely times."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def is_invented(connection: _Connection) -> bool:
 
 
 def has_own_events(connection: _Connection) -> bool:
-    """Return whether the newest event is somebody's own, and not invented."""
+    """Return whether the newest event was tracked, not generated."""
     newest = connection.execute(scan_statements.NEWEST_IS_OWN.sql).fetchall()
     return bool(newest) and bool(newest[0][0])
 
@@ -32,9 +32,9 @@ State = Literal["empty", "own", "invented", "mixed"]
 
 
 def database_state(file: Path) -> State:
-    """Return whose users and events a database holds; one that is not there is empty.
+    """Return whether a database holds own or generated events; a missing database is empty.
 
-    So is one that cannot be read: whoever opens it to write says what is wrong.
+    An unreadable database is also "empty": opening it to write raises the error.
     """
     if not file.is_file():
         return "empty"
@@ -48,9 +48,9 @@ def database_state(file: Path) -> State:
 
 
 def leave_out_invented(connection: _Connection) -> None:
-    """Let the connection see own events and conversions alone, where there are such.
+    """Hide generated events and conversions from the connection if there are tracked ones.
 
-    A population alone is seen: nobody has tracked anything.
+    A population is not hidden if nothing was tracked.
     """
     if is_invented(connection) and has_own_events(connection):
         for statement in (scan_statements.OWN_EVENTS, scan_statements.OWN_CONVERSIONS):
@@ -58,7 +58,7 @@ def leave_out_invented(connection: _Connection) -> None:
 
 
 def database_notices(connection: _Connection, file: Path) -> list[str]:
-    """Return what a reader of an account of the database must know of its rows."""
+    """Return notices about the rows, for the readers of an account of the database."""
     said = []
     if is_invented(connection):
         number = _one(connection, scan_statements.INVENTED_CONVERSIONS.sql)[0]

@@ -17,16 +17,16 @@ from core.query import statements
 from core.query.statements import journeys_under
 
 TOLERANCE = 1e-11
-"""Relative difference of two sums of the same credits in another order: far above the square root
-of ten million times the rounding of a float."""
-_SMALLEST = 1e-6  # of a conversion or a unit of value: where sums cancel out
+"""Largest relative difference of two sums of the same credits in different orders. It is far above
+the rounding of a float times the square root of ten million."""
+_SMALLEST = 1e-6  # absolute, in conversions or units of value: for sums that cancel out
 
 _PAGE = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """What one channel got under one model: credit in conversions, conversions, value."""
+    """The totals of one channel under one model: credit in conversions, conversions, value."""
 
     credit: float
     conversions: int
@@ -42,7 +42,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """Where channel_performance is not the sum of the rows; None: there is no such entry."""
+    """An entry of channel_performance that is not the sum of the rows; None: no such entry."""
 
     model: str
     channel: str
@@ -51,7 +51,7 @@ class Difference:
 
 
 def recount(connection: sqlite3.Connection) -> list[Difference]:
-    """Return where the kept totals differ from the credits they are sums of, in order."""
+    """Return the kept totals that differ from the sums of the stored credits, in order."""
     counted: dict[tuple[str, str], Totals] = {}
     for channel, *sums in connection.execute(statements.RECOUNT.sql):
         for position, model in enumerate(MODELS):
@@ -81,7 +81,7 @@ def uneven(connection: sqlite3.Connection) -> list[str]:
 
 
 def share_out_anew(connection: sqlite3.Connection, conversion_ids: Sequence[str]) -> None:
-    """Let the credits of *conversion_ids* be computed anew when the service starts next."""
+    """Mark the credits of *conversion_ids* to be computed anew at the service's next start."""
     with _transaction(connection):
         connection.executemany(
             statements.RESTATE.sql, [(None, None, name) for name in conversion_ids]
@@ -108,9 +108,10 @@ def _repair(connection: sqlite3.Connection, now_ms: int) -> list[Difference]:
 
 
 def restate(connection: sqlite3.Connection, scheme: Scheme, now_ms: int) -> int:
-    """Share out anew what was stored under other parameters than those of *scheme*, all or none.
+    """Recompute the credits that were stored under other parameters than *scheme*'s, all or none.
 
-    A conversion whose data cannot be used keeps what is stored. Return how many were shared out.
+    A conversion whose data cannot be used keeps its stored credits. Return how many were
+    recomputed.
     """
     restated = 0
     with _transaction(connection):

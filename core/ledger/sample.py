@@ -16,26 +16,26 @@ from core.query.database import Row, SqliteDatabase
 from core.scenario.attribution import Attribution
 
 PAGE = 2_000
-"""Events that are read at a time, so that nobody else waits long for the database."""
+"""Events per read, so that other users of the database do not wait long."""
 
 MOST_CHANNELS = {1: 300, 2: 30, 3: 15}
 """Channels that a fit tells apart, by order: visitors choose their names, and a fit of the default
 sample takes less than 30 MB and, with journeys of up to 40 touches, than a second."""
 
-_LATEST_MS = 2**42  # of the year 2109: later times are slips, and too far apart for one chain
+_LATEST_MS = 2**42  # the year 2109: later times are wrong, and too far apart for one chain
 
 
 class Sample:
     """Events as `Queries.events` returns them; those that cannot be used are left out.
 
-    A journey of which only a part was added is seen from there on.
+    If only a part of a journey was added, the sample holds the journey from there on.
     """
 
     def __init__(self) -> None:
         self._store = SqliteDatabase(None, inline=True)
 
     def add(self, events: Sequence[Row]) -> None:
-        """Copy *events*; none may be added twice."""
+        """Copy *events*; add each event only once."""
         touches, conversions = [], []
         for number, user, time, channel, conversion, converted, value in events:
             if _is_time(time) and isinstance(channel, str):
@@ -53,7 +53,7 @@ class Sample:
     def fit(self, parameters: Parameters, minimum: int) -> FittedModel:
         """Return the model of all that was added; InputError if it is too much for its order.
 
-        All but the `MOST_CHANNELS` most frequent channels are one, `OTHER`.
+        The `MOST_CHANNELS` most frequent channels stay; the others are merged into `OTHER`.
         """
         paths = read_paths(self._store.connection, parameters)
         return fit(
@@ -62,7 +62,7 @@ class Sample:
         )  # fmt: skip
 
     def close(self) -> None:
-        """Let go of the copy."""
+        """Close the copy."""
         self._store.connection.close()
 
 
@@ -71,7 +71,7 @@ def _is_time(value: object) -> bool:
 
 
 def fit_newest(connection: sqlite3.Connection, settings: Attribution) -> FittedModel:
-    """Return the model of the newest events of a database, as *settings* say.
+    """Return the model of the newest events of a database, under *settings*.
 
     Raise InputError if they are too much for its order.
     """

@@ -1,4 +1,4 @@
-"""A folder for what does not fit into memory, which goes when the work is done."""
+"""A temporary folder for data that does not fit into memory."""
 
 from __future__ import annotations
 

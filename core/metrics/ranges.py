@@ -89,9 +89,16 @@ class Ranges:
         if name == "reads":
             return found, found + unknown
         part = name.removeprefix("reads.")
-        # A negative or stale read is counted once more; any of those in doubt may have been one.
-        sure = found - self._doubt.reads.get(part, doubtful)
+        sure = found - self._in_doubt(part)
         return max(0, sure), max(0, sure) + doubtful + unknown
+
+    def _in_doubt(self, part: str) -> int:
+        """Return how many reads counted as *part* are in doubt, at most.
+
+        A negative or stale read is counted once more: any of those in doubt may have been one.
+        """
+        is_flag = part in ("negative", "stale")
+        return sum(self._doubt.reads.values()) if is_flag else self._doubt.reads.get(part, 0)
 
     def _errors(self) -> Interval:
         absent = sum(self._doubt.absent.values())
@@ -101,9 +108,9 @@ class Ranges:
 
     def _reads(self, counted: tuple[str, ...]) -> Interval:
         doubtful = sum(self._doubt.reads.values())
-        names = [name.removeprefix("reads.") for name in counted]
+        parts = [name.removeprefix("reads.") for name in counted]
         sure = sum(self._record.count(name) or 0 for name in counted)
-        sure = max(0, sure - sum(self._doubt.reads.get(name, doubtful) for name in names))
+        sure = max(0, sure - sum(self._in_doubt(part) for part in parts))
         total = (self._record.count("reads") or 0) + self._doubt.unknown_reads
         return sure / total, min(1.0, (sure + doubtful + self._doubt.unknown_reads) / total)
 

@@ -1,5 +1,5 @@
-"""The query cache: rows of a few named statements, bounded, short-lived, and within reach of
-invalidation."""
+"""The query cache: rows of a few named statements, bounded, short-lived and invalidated with the
+application's caches."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ ENTRY_OVERHEAD = 600
 class CacheRule:
     """How the rows of a statement are addressed.
 
-    kind and *subject*, positions among the parameters, make the key of what the rows tell: that by
-    which the application's caches know it, or the part before its last ones.
+    kind: the first part of the key. subject: positions of the parameters that follow it. The key
+    equals a key of the application's caches, or the beginning of one.
     """
 
     kind: str
@@ -46,7 +46,7 @@ RULES = {
     statements.OWN_CONVERSION_JOURNEY.name: CacheRule("attribution", (1,)),
     statements.CHANNEL_PERFORMANCE.name: CacheRule("channels", (0,)),
 }
-"""The statements behind the application's caches; what the queue reads is never cached."""
+"""The statements behind the application's caches; the queue's reads are never cached."""
 
 
 @dataclass(slots=True)
@@ -72,7 +72,7 @@ class QueryCache:
         self.peak_bytes = 0
         self.hits = 0
         self.generation = 0
-        """Grows with every invalidation: rows read before one must not be kept after it."""
+        """Grows with every invalidation: rows read before an invalidation are not kept after it."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -80,8 +80,8 @@ class QueryCache:
     def get(self, query: tuple[Any, ...], now: float) -> list[tuple[Any, ...]] | None:
         """Return the rows of *query*, its statement's name and parameters, or None.
 
-        The load that takes them is as old as the one that read them: an invalidation between the
-        two refuses what either found.
+        The running load becomes as old as the load that read the rows: an invalidation between
+        the two refuses the values of both.
         """
         entry = self._entries.get(query)
         if entry is None:
@@ -107,8 +107,9 @@ class QueryCache:
     ) -> None:
         """Keep *rows* until the TTL has passed, the cache is full, or *key* is invalidated.
 
-        loaded: the stamp of the load that they were read for. Rows of a key so long that a digest
-        may stand for it in the application's key are not kept: no invalidation would find them.
+        loaded: the stamp of the load that read the rows. The application's key may hold a digest
+        in place of a long key. Rows with so long a key are not kept: no invalidation would find
+        them.
         """
         self._drop(query)
         if len(key) >= KEPT_CHARACTERS:
@@ -123,7 +124,7 @@ class QueryCache:
             self._drop(next(iter(self._entries)))
 
     def invalidate(self, pattern: str) -> int:
-        """Forget all that *pattern* reaches (see `reaches`); return how many entries there were."""
+        """Drop all entries that *pattern* reaches (see `reaches`); return their number."""
         self.generation += 1
         reached = [query for query, e in self._entries.items() if reaches(pattern, e.key)]
         for query in reached:
@@ -131,9 +132,9 @@ class QueryCache:
         return len(reached)
 
     def forget(self, target: Selector) -> int:
-        """Drop the rows behind what *target* names, all of them for a tag.
+        """Drop the rows behind the entries that *target* selects; drop all rows for a tag.
 
-        Return 0: they are no entries of L1.
+        Return 0: rows are not entries of L1.
         """
         if target.tag is not None:
             return self.forget_all()
@@ -166,10 +167,10 @@ class QueryCache:
 
 
 def _keys_of_rows(name: str) -> set[str]:
-    """Return under which keys rows may be kept that the application's key *name* tells of.
+    """Return the keys that rows behind the application's key *name* may have.
 
-    It is the key of the rows, or goes on with ':' behind it, also where it ends in a digest: what
-    is kept has a key that a digest leaves whole. Every character means itself.
+    *name* is the key of the rows, or continues it with ':'. This also holds if *name* ends in a
+    digest: rows are kept only under keys that a digest leaves whole. No character is special.
     """
     keys, end = {name}, -1
     for _ in range(_MOST_PARTS):
@@ -181,11 +182,11 @@ def _keys_of_rows(name: str) -> set[str]:
 
 
 def reaches(pattern: str, key: str) -> bool:
-    """Return whether *pattern* names *key*, a key above it, or keys below it.
+    """Return whether *pattern* matches *key*, a key above it, or keys below it.
 
-    Only `*` is special: it stands for any text, ':' included. A key lies below another that it
-    continues with ':', so what names keys below is a pattern that names *key* if it is cut at a
-    ':'. Takes time in proportion to the lengths for each cut, whatever they hold.
+    Only `*` is special: it matches any text, ':' included. A key lies below another key that it
+    continues with ':'. So a pattern matches keys below *key* if the pattern, cut at one of its
+    ':', matches *key*. The time is proportional to the lengths, for each cut.
     """
     if "*" not in pattern and key.startswith(pattern + ":"):
         return True

@@ -26,23 +26,23 @@ from core.texts import one_line, parse_json, reason_of
 
 TOKEN_VARIABLE = "EDGEPROOF_D1_TOKEN"  # the name of the variable, not a token
 BASE_URL = "https://api.cloudflare.com/client/v4"
-MAX_ANSWER_BYTES = 128_000_000  # the memory in which the platform makes an answer
+MAX_ANSWER_BYTES = 128_000_000  # the memory that the platform has for making an answer
 CONNECTIONS = 6
-_MOST_ERRORS = 3  # of an answer, and of causes one below the other
-_NO_REASON = "the statement did not succeed, no reason is given"
-_LARGEST_INTEGER = 2**53  # of JavaScript, in which the platform runs
-_TOKEN = re.compile(r"[!-~]+")  # what a header takes
+_MOST_ERRORS = 3  # errors shown of one answer, and depth of causes
+_NO_REASON = "the statement did not succeed, and the answer gives no reason"
+_LARGEST_INTEGER = 2**53  # JavaScript's limit: the platform runs in JavaScript
+_TOKEN = re.compile(r"[!-~]+")  # characters that a header can carry
 _SECONDS = re.compile(r"[0-9]{1,9}")
 _ID = re.compile(r"[A-Za-z0-9_-]+")
 _AUTHENTICATION = frozenset(
     {1000, 6003, 7403, 9103, 9106, 9107, 9109, 10000, 10001, *range(6100, 6120)}
 )
-"""Codes of errors, and of the causes in their `error_chain`, that are about the token.
+"""Codes of errors about the token, in an error or in the causes of its `error_chain`.
 
-6003 comes with the status 400 and tells why in its chain only: 6111, "Invalid format for
+6003 comes with the status 400; only its chain holds the reason: 6111, "Invalid format for
 Authorization header".
 """
-_PASSES = (  # of the documented errors those that advise another attempt, whatever the status
+_PASSES = (  # documented errors that advise another attempt, whatever the status
     "reset because its code was updated",
     "Internal error while starting up D1 DB storage",
     "Internal error in D1 DB storage",
@@ -65,14 +65,14 @@ class _TooMany(Overloaded, _Passing):
 class D1Database:
     """A D1 database over HTTP; an operation is one request.
 
-    timeout: seconds from the call to its result, attempts and pauses included. A read that meets a
-    lost connection, the status 429 or 5xx or an error that is documented to pass is tried
-    *attempts* times, after *retry_delay* seconds, twice that, and so on, each times *uniform*();
-    not before Retry-After, and not at all where that is beyond the time limit. A write is tried
-    once, since it may have taken effect.
-    max_waiting: calls in flight before others get Overloaded. Calls overlap on up to *connections*
-    connections and may reach the database in another order. Raise InputError for a token that no
-    header can carry, and for ids and a base URL that make no address.
+    timeout: seconds from the call to its result, attempts and pauses included.
+    attempts: of a read that meets a lost connection, the status 429 or 5xx, or an error that is
+    documented to pass. The pauses are *retry_delay* seconds, twice that, and so on, each times
+    *uniform*(), and at least Retry-After. A pause beyond the time limit ends the attempts. A write
+    is tried once, because a failed write may have taken effect.
+    max_waiting: calls in flight; further calls get Overloaded. Calls overlap on up to *connections*
+    connections and may reach the database in another order. Raise InputError for a token that a
+    header cannot carry, and for ids or a base URL that do not form an address.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class D1Database:
         uniform: Callable[[], float] = lambda: 1.0,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        if not _TOKEN.fullmatch(token):  # said here, for the client's own message would show it
+        if not _TOKEN.fullmatch(token):  # checked here: the client's message would show it
             raise InputError(
                 "the API token is empty, or holds a space, a line break or a letter beyond ASCII; "
                 f"give {TOKEN_VARIABLE} the token alone"
@@ -128,7 +128,7 @@ class D1Database:
 
     @classmethod
     def from_environment(cls, account_id: str, database_id: str, **options: Any) -> D1Database:
-        """Return the database with the token of EDGEPROOF_D1_TOKEN; InputError without one."""
+        """Return the database with the token in EDGEPROOF_D1_TOKEN; InputError if it is not set."""
         token = os.environ.get(TOKEN_VARIABLE, "").strip()
         if not token:
             raise InputError(
@@ -145,7 +145,7 @@ class D1Database:
         return rows
 
     async def write(self, *commands: Command) -> list[int]:
-        """Run *commands* in one transaction, all or none; return the rows each changed."""
+        """Run *commands* in one transaction, all or none; return the rows that each changed."""
         what = f"write {', '.join(statement.name for statement, _ in commands)}"
         statements = [statement for statement, rows in commands for _ in rows]
         queries = [_query(what, statement, row) for statement, rows in commands for row in rows]
@@ -156,7 +156,7 @@ class D1Database:
         return [sum(next(results)[0] for _ in rows) for _, rows in commands]
 
     async def close(self) -> None:
-        """Finish what runs and let go of the connections."""
+        """Finish the running calls and close the connections."""
         self._is_closed = True
         await self._idle.wait()
         await self._client.aclose()
@@ -169,7 +169,7 @@ class D1Database:
         if self._in_flight >= self._room:
             raise Overloaded(
                 f"{what}: the database is overloaded, {self._in_flight} queries are under way; "
-                "try again later, or send it fewer"
+                "try again later, or send fewer queries"
             )
         self._in_flight += 1
         self._idle.clear()
@@ -223,7 +223,7 @@ class D1Database:
         if answer.is_success and isinstance(data, dict) and data.get("success") is True:
             return data.get("result")
         reason, codes = _reason(answer.status_code, data, self._token)
-        if _is_rule(reason):  # first, for another attempt breaks it again, whatever the status
+        if _is_rule(reason):  # first: another attempt would fail again, whatever the status
             raise Refused(f"{what} failed: {reason}")
         if answer.status_code == 429 or "overloaded" in reason.lower():
             raise _too_many(what, reason, answer.headers.get("Retry-After", ""))
@@ -240,11 +240,11 @@ class D1Database:
     def _accounted(
         self, what: str, results: Any, statements: Sequence[Statement]
     ) -> list[tuple[int, list[Row]]]:
-        """Return (rows changed, rows) of each statement; StoreError if the answer lacks any."""
+        """Return (rows changed, rows) of each statement; StoreError if the answer lacks one."""
         try:
             found = [_understood(what, result, self._token) for result in results]
         except (TypeError, KeyError, AttributeError, ValueError, OverflowError):
-            raise StoreError(f"{what}: the answer is none that D1 is documented to give") from None
+            raise StoreError(f"{what}: the answer does not have D1's documented form") from None
         if len(found) != len(statements):
             raise StoreError(f"{what}: {len(statements)} statements, {len(found)} results")
         if self.on_usage is not None:
@@ -254,17 +254,19 @@ class D1Database:
 
 
 def _too_many(what: str, reason: str, retry_after: str) -> _TooMany:
-    """Return what to raise; *retry_after*: the header field, which may name a date."""
+    """Return the error to raise; *retry_after*: the header field, which may be a date."""
     after = int(retry_after) if _SECONDS.fullmatch(retry_after) else 0
     when = f" after {after:,} s" if after else ""
-    error = _TooMany(f"{what} failed: the database is overloaded ({reason}); send it fewer{when}")
+    error = _TooMany(
+        f"{what} failed: the database is overloaded ({reason}); send fewer queries{when}"
+    )
     error.after = after
     return error
 
 
 def _understood(what: str, result: Any, token: str) -> tuple[int, list[Row], int, int]:
     """Return (rows changed, rows, rows read, rows written) of one statement."""
-    if result["success"] is not True:  # the call as a whole may have succeeded all the same
+    if result["success"] is not True:  # even if the call as a whole succeeded
         reason = _text(result.get("error") or _NO_REASON, token)
         raise (Refused if _is_rule(reason) else StoreError)(f"{what} failed: {reason}")
     meta = result["meta"]
@@ -294,7 +296,7 @@ def _parameter(what: str, value: object) -> str | int | float | None:
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
-        raise Refused(f"{what}: {value} is no number that D1 keeps exactly; send a text")
+        raise Refused(f"{what}: D1 does not keep the number {value} exactly; send a text")
     if isinstance(value, float) and not math.isfinite(value):
         raise Refused(f"{what}: {value} cannot be sent to D1")
     if isinstance(value, str):
@@ -311,7 +313,7 @@ def _encoded(what: str, text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        raise Refused(f"{what}: {text[:60]!r} is no text that UTF-8 can hold") from None
+        raise Refused(f"{what}: {text[:60]!r} cannot be encoded as UTF-8") from None
 
 
 def _is_rule(reason: str) -> bool:
@@ -319,7 +321,7 @@ def _is_rule(reason: str) -> bool:
 
 
 def _reason(status: int, data: Any, token: str) -> tuple[str, frozenset[int]]:
-    """Return what the platform says is wrong, with the causes of each error, and all codes."""
+    """Return the platform's errors with their causes as one text, and all codes."""
     errors = data.get("errors") if isinstance(data, dict) else None
     if not isinstance(errors, list) or not errors:
         return f"status {status}", frozenset()
@@ -344,9 +346,9 @@ def _said(error: Any, codes: set[int], token: str, depth: int = 0) -> str:
 
 
 def _text(value: Any, token: str) -> str:
-    """Return a plain value as one line; what nests is not written out.
+    """Return a plain value as one line; nested values are not written out.
 
-    A server that says what it was sent does not bring *token* into a log.
+    The token is masked, so a server that repeats the request does not write it to a log.
     """
     is_plain = value is None or isinstance(value, str | int)
     return one_line(str(value).replace(token, "(token)")) if is_plain else "(no text)"

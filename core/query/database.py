@@ -17,7 +17,7 @@ from core.query.statement import Statement
 from core.query.statements import HAS_TABLE
 
 MAX_WAITING = 10_000
-"""Queries that wait for their turn before others are refused."""
+"""Queries that may wait for their turn; further queries are refused."""
 
 _LOCK_SECONDS = LOCK_MS / 1000
 _RETRY_SECONDS = 0.01
@@ -26,7 +26,7 @@ _MEMORY_PAGE_BYTES = 8_192
 _T = TypeVar("_T")
 
 NO_VALUES = (OverflowError, UnicodeEncodeError)
-"""What drivers raise for a number above 64 bits, and for a text that UTF-8 cannot hold."""
+"""Errors of drivers for a number above 64 bits and a text that UTF-8 cannot encode."""
 
 Row = tuple[Any, ...]
 Command = tuple[Statement, Sequence[Sequence[Any]]]
@@ -34,27 +34,27 @@ Command = tuple[Statement, Sequence[Sequence[Any]]]
 
 
 Usage = Callable[[Statement, int, int], None]
-"""Told of a statement's rows read and written, as the database itself counts them."""
+"""Called with a statement and its rows read and written, as the database itself counts them."""
 
 
 class Database(Protocol):
     """One database; each operation is one round trip and raises StoreError if it fails.
 
-    The subclasses of StoreError: Overloaded, if too many wait, StoreTimeout, and Refused, if a
+    The subclasses of StoreError: Overloaded if too many calls wait; StoreTimeout; Refused if a
     write breaks a rule of its table or holds a value that no column takes. A write that was
-    cancelled or ran into its time limit may have taken effect, whole, or not at all.
+    cancelled or timed out may have taken effect: the whole transaction or nothing of it.
     """
 
     async def read(self, statement: Statement, parameters: Sequence[Any]) -> list[Row]:
-        """Return the rows of *statement*; its effect is durable where the statement writes."""
+        """Return the rows of *statement*; if it writes, its effect is durable."""
         ...
 
     async def write(self, *commands: Command) -> list[int]:
-        """Run *commands* in one transaction, all or none; return the rows each changed."""
+        """Run *commands* in one transaction, all or none; return the rows that each changed."""
         ...
 
     async def close(self) -> None:
-        """Finish what runs and let go of the file."""
+        """Finish the running calls and close the file."""
         ...
 
 
@@ -68,20 +68,21 @@ class Metered(Protocol):
 class SqliteDatabase:
     """SQLite in a file (write-ahead log) or in memory: one writer, and readers beside it.
 
-    Without *readers* one connection does everything, one operation at a time in the order of
-    their arrival, as D1 has it. With them, so many more connections to the file read: a read sees
-    every write that was answered before it was asked for. Each connection has a thread, so that a
-    slow disk does not stop the event loop; with *inline* operations run where they are called, as
-    simulated time demands: without a time limit or a queue.
+    readers: further connections to the file, for reads. A read sees every write that was answered
+    before the read was called. Without readers one connection runs one operation at a time in the
+    order of arrival, like D1. Each connection has a thread, so a slow disk does not block the
+    event loop.
+    inline: operations run in the caller, without a time limit or a queue; simulated time needs
+    this.
 
     timeout: seconds from the call to its result, waiting included; a query that runs longer is
-    interrupted. What waits for another program's lock (5 s at most) lets the calls behind it go
-    first, if there is a timeout. max_waiting: calls that may wait before others get Overloaded. A
-    call that is cancelled while it waits never runs; one that runs is interrupted, and holds its
-    connection until then.
+    interrupted. If there is a timeout, a call that waits for another program's lock (5 s at most)
+    lets the calls behind it go first. max_waiting: calls that may wait; further calls get
+    Overloaded. A call that is cancelled while it waits never runs. A running call that is
+    cancelled is interrupted and holds its connection until then.
 
-    A file survives the end of the process at any point; the last commits before a power cut
-    may be lost. What D1 refuses by its limits is refused here, too.
+    The file stays intact if the process ends at any point; a power cut may lose the last commits.
+    The limits of D1 apply here, too.
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class SqliteDatabase:
         max_waiting: int = MAX_WAITING,
     ) -> None:
         if readers and (path is None or inline):
-            raise ValueError("readers of their own need a file, and threads")
+            raise ValueError("readers need a file, and threads")
         self._path = path
         self._timeout = timeout
         self._max_waiting = max_waiting
@@ -102,19 +103,19 @@ class SqliteDatabase:
         try:
             self.connection = _connect(path)
             try:
-                if path is None:  # where nothing is written to a disk, larger pages are quicker
+                if path is None:  # larger pages are faster if nothing is written to a disk
                     self.connection.execute(f"PRAGMA page_size = {_MEMORY_PAGE_BYTES}")
                 check_schema(self.connection, path)
                 _use_wal(self.connection)
                 self.connection.execute("PRAGMA synchronous = NORMAL")
                 migrate(self.connection, path)
-                limit(self.connection)  # afterwards: an old schema may be beyond the limits
+                limit(self.connection)  # after migrating: an old schema may exceed the limits
                 if path is not None:
                     _check_within_limits(path)
                 self._writer = None if inline else Lane("sqlite-writer", [self.connection])
                 reading = [_connect(path) for _ in range(readers)]
             except BaseException:
-                self.connection.close()  # or its transaction locks the file for others
+                self.connection.close()  # an open transaction would lock the file for others
                 raise
         except sqlite3.DatabaseError as error:
             if is_locked(error):
@@ -141,7 +142,7 @@ class SqliteDatabase:
         )  # fmt: skip
 
     async def write(self, *commands: Command) -> list[int]:
-        """Run *commands* in one transaction, all or none; return the rows each changed."""
+        """Run *commands* in one transaction, all or none; return the rows that each changed."""
         if self._writer is None:
             return _write(self.connection, commands)
         return await self._in_thread(
@@ -150,7 +151,7 @@ class SqliteDatabase:
         )  # fmt: skip
 
     async def close(self) -> None:
-        """Finish what runs and let go of the file."""
+        """Finish the running calls and close the file."""
         if self._reader is not None and self._reader is not self._writer:
             self._reader.close()
         if self._writer is not None:
@@ -163,7 +164,7 @@ class SqliteDatabase:
         if lane.waiting >= self._max_waiting:
             raise Overloaded(
                 f"{what}: the database is overloaded, {lane.waiting} queries wait for their turn; "
-                "try again later, or send it fewer"
+                "try again later, or send fewer queries"
             )
         if self._timeout is None:
             return await lane.run(call)
@@ -190,7 +191,7 @@ def _connect(path: Path | None) -> sqlite3.Connection:
 
 
 def _check_within_limits(path: Path) -> None:
-    """Raise InputError if the schema holds what the limits of D1 forbid, such as a view's terms."""
+    """Raise InputError if the schema exceeds the limits of D1, such as the terms of a view."""
     with closing(_connect(path)) as connection:
         limit(connection)
         try:
@@ -199,18 +200,18 @@ def _check_within_limits(path: Path) -> None:
             if is_locked(error):
                 raise
             raise InputError(
-                f"{path}: its schema holds more than D1 takes ({error}); drop the view or table "
-                "that this names"
+                f"{path}: its schema exceeds the limits of D1 ({error}); drop the view or table "
+                "that is named here"
             ) from None
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
     """Switch a file to the write-ahead log; sqlite3.OperationalError if it stays locked.
 
-    Two that switch a new file at a time would wait for each other for ever, so SQLite refuses one
-    of them at once, whatever its timeout. That one comes again.
+    Two connections that switch a new file at the same time would deadlock, so SQLite refuses one
+    of them at once, whatever its timeout. The refused one tries again.
     """
-    connection.execute("PRAGMA busy_timeout = 0")  # or each try could wait as long as all
+    connection.execute("PRAGMA busy_timeout = 0")  # else one try could wait as long as all of them
     for is_last in (*(False,) * int(_LOCK_SECONDS / _RETRY_SECONDS), True):
         try:
             connection.execute("PRAGMA journal_mode = WAL")

@@ -1,5 +1,5 @@
-"""What stands before a database: statistics by statement, a log of slow queries, a cache of rows
-and bulk inserts."""
+"""The layer in front of a database: statistics by statement, a log of slow queries, a cache of
+rows, and bulk inserts."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlowQuery:
-    """An operation that took long: its statements, when it ended, and how they find their rows.
+    """A slow operation: its statements, the time of its end, and the plans of its statements.
 
-    reason: why it failed, "" if it did not.
+    reason: of its failure, "" if it succeeded.
     """
 
     names: tuple[str, ...]
@@ -41,16 +41,16 @@ class SlowQuery:
 
 
 Logged = tuple[SlowQuery, tuple[Statement, ...]]
-"""A slow operation without the plans, and the statements that these are of."""
+"""A slow operation without its plans, and its statements."""
 
 
 @dataclass(slots=True)
 class StatementStatistics:
-    """What one statement has cost; the statements of a write share its time.
+    """Times and row counts of one statement; the statements of a write share its time.
 
-    rows_read and rows_written: as the database counts and bills them, where it tells (D1). SQLite
-    does not tell: there they are the rows returned, and the rows changed, without the rows that
-    were looked at on the way and the entries of indexes; rows that a write returns were written.
+    rows_read and rows_written: as D1 counts and bills them. SQLite does not report them; there
+    they are the rows returned and the rows changed, without the rows scanned on the way and the
+    entries of indexes. Rows that a write returns count as written.
     """
 
     histogram: LatencyHistogram
@@ -68,12 +68,11 @@ class StatementStatistics:
 
 
 class QueryExecutor:
-    """A database that keeps account of what it is asked.
+    """A database that records statistics of its operations.
 
-    plans: where EXPLAIN QUERY PLAN is asked, *database* itself if None. slow_seconds: an operation
-    that takes longer is kept, with the last *slow_kept*, and so is every one that ran into its time
-    limit. cache: None for none; *rules* name the
-    statements whose rows it may hold.
+    plans: the database that runs EXPLAIN QUERY PLAN, *database* itself if None. slow_seconds: the
+    log keeps operations that take longer and operations that time out, the last *slow_kept* of
+    them. cache: of rows, None for none; *rules* name the statements whose rows it may hold.
     """
 
     def __init__(
@@ -102,7 +101,7 @@ class QueryExecutor:
             database.on_usage = self._on_usage
 
     async def read(self, statement: Statement, parameters: Sequence[Any]) -> list[Row]:
-        """Return the rows of *statement*, from the cache where it holds them."""
+        """Return the rows of *statement*, from the cache if it holds them."""
         rule = None if self._cache is None else self._rules.get(statement.name)
         if rule is not None and self._cache is not None:
             return await self._read_through(self._cache, rule, statement, parameters)
@@ -139,7 +138,7 @@ class QueryExecutor:
         return rows
 
     async def write(self, *commands: Command) -> list[int]:
-        """Run *commands* in one transaction, all or none; return the rows each changed."""
+        """Run *commands* in one transaction, all or none; return the rows that each changed."""
         started = self._clock.now()
         statements = tuple(statement for statement, _ in commands)
         try:
@@ -158,8 +157,8 @@ class QueryExecutor:
     ) -> int:
         """Insert *rows* in one transaction and one operation, all or none; return their number.
 
-        A statement takes as many rows as D1's limit of bound parameters allows. Raise ValueError
-        for a table or column that the schema lacks, and for a row of another length.
+        Each statement holds as many rows as D1's limit on bound parameters allows. Raise
+        ValueError for a table or column that the schema lacks, and for a row of another length.
         """
         await self._check(table, columns)
         if any(len(row) != len(columns) for row in rows):
@@ -194,16 +193,16 @@ class QueryExecutor:
             raise ValueError(f"insert into {table}: name each column once, and at least one")
 
     def invalidate(self, pattern: str) -> int:
-        """Forget cached rows that *pattern*, a key or one with `*`, reaches; return how many."""
+        """Drop the cached rows that *pattern*, a key or one with `*`, reaches; return how many."""
         return 0 if self._cache is None else self._cache.invalidate(pattern)
 
     @property
     def statement_statistics(self) -> Mapping[str, StatementStatistics]:
-        """What each statement has cost so far, by its name."""
+        """The statistics so far, by the name of the statement."""
         return self._statistics
 
     def statistics(self) -> dict[str, dict[str, Any]]:
-        """Return the figures of each statement, by its name."""
+        """Return the statistics so far as JSON data, by the name of the statement."""
         return {name: found.to_json() for name, found in self._statistics.items()}
 
     @property
@@ -216,7 +215,7 @@ class QueryExecutor:
         return await self.explained(self.slow_log)
 
     async def explained(self, log: Sequence[Logged]) -> list[SlowQuery]:
-        """Return the operations of *log*, of any process, with the plans of their statements."""
+        """Return the operations of *log*, from any process, with the plans of their statements."""
         found = []
         for slow, statements in log:
             plans = [await self._plan(statement) for statement in statements]
@@ -237,7 +236,7 @@ class QueryExecutor:
         return plan
 
     async def close(self) -> None:
-        """Finish what runs and let go of the database."""
+        """Finish the running operations and close the database."""
         await self._database.close()
 
     def _of(self, name: str) -> StatementStatistics:
@@ -279,7 +278,7 @@ class QueryExecutor:
 
 
 def log_to_json(log: Sequence[Logged]) -> dict[str, Any]:
-    """Return slow operations as plain data; each statement's SQL stands there once."""
+    """Return slow operations as JSON data, with the SQL of each statement once."""
     return {
         "operations": [(s.names, s.seconds, s.ended_ms, s.rows, s.reason) for s, _ in log],
         "sql": {one.name: one.sql for _, statements in log for one in statements},

@@ -1,4 +1,5 @@
-"""Connections to SQLite in threads: calls that wait for their turn, are bounded and given up."""
+"""Connections to SQLite in threads: calls wait for their turn, have a deadline and can be
+cancelled."""
 
 from __future__ import annotations
 
@@ -25,9 +26,9 @@ _T = TypeVar("_T")
 
 
 class _Call:
-    """What a thread is to do with its connection, and who waits for it.
+    """A function for a thread to call with its connection, and the future of its result.
 
-    Not a future of concurrent.futures: those take as long to hand over as a small query.
+    A future of concurrent.futures would take as long to hand over as a small query.
     """
 
     __slots__ = ("deadline", "has_begun", "is_given_up", "result", "what")
@@ -46,7 +47,7 @@ class _Call:
 
 
 class _Turns:
-    """The calls of a lane: those that wait, and how many were asked for and have not ended."""
+    """The calls of a lane: the queue of waiting calls, and the number of unfinished calls."""
 
     __slots__ = ("__weakref__", "asked", "lock", "waiting")
 
@@ -56,20 +57,20 @@ class _Turns:
         self.asked = 0
 
     def begin(self, call: _Call) -> bool:
-        """Return whether *call* is to run: it was not given up while it waited."""
+        """Return whether to run *call*: False if it was given up while it waited."""
         with self.lock:
             call.has_begun = not call.is_given_up
             return call.has_begun
 
     def give_up(self, call: _Call) -> None:
-        """Let *call* never begin, or be interrupted."""
+        """Keep *call* from beginning, or interrupt it."""
         with self.lock:
             if not call.is_given_up and not call.has_begun:
                 self.asked -= 1
             call.is_given_up = True
 
     def end(self) -> None:
-        """A call that had begun has ended, and its connection is free."""
+        """Note that a call that had begun has ended, and that its connection is free."""
         with self.lock:
             self.asked -= 1
 
@@ -82,8 +83,8 @@ class _ConnectionThread:
         self._turns = turns
         self._lock_ms = LOCK_MS
         self._call: _Call | None = None
-        # Asked in the thread that runs the statement: an interrupt from another one could strike
-        # the next call's.
+        # Checked in the thread that runs the statement: an interrupt from another thread could
+        # hit the statement of the next call.
         connection.set_progress_handler(self._is_given_up, _CHECK_STEPS)
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._thread.start()
@@ -151,23 +152,23 @@ class Lane:
         self._turns = _Turns()
         self._threads: list[_ConnectionThread] = []
         self._is_closed = False
-        # A lane that nobody closed lets its threads end, too.
+        # The threads of a lane that is never closed end with it.
         self._end = weakref.finalize(self, self._turns.waiting.put, None)
 
     @property
     def waiting(self) -> int:
-        """The calls that no connection has begun; less than 0 where connections are idle."""
+        """The number of calls that wait for a connection; below 0 if connections are idle."""
         return self._turns.asked - len(self._connections)
 
     async def run(
         self, call: Callable[[sqlite3.Connection], _T], deadline: float | None = None
     ) -> _T:
-        """Return what *call* returns for a connection of its own.
+        """Call *call* with a connection that nothing else uses meanwhile; return its result.
 
-        If this is cancelled, the call does not begin, or is interrupted in the middle. With a
-        *deadline* (monotonic seconds) it raises TimeoutError then, no lock is waited for beyond
-        it, and what waits for a lock lets the calls behind it go first, of which a read may need
-        none.
+        If this is cancelled, the call does not begin, or is interrupted. At the *deadline*
+        (monotonic seconds) this raises TimeoutError, and no wait for a lock lasts beyond it. With
+        a deadline, a call that waits for a lock lets the calls behind it go first: a read may
+        need no lock.
         """
         patience = math.inf
         while True:
@@ -183,7 +184,7 @@ class Lane:
 
     async def _turn(self, what: Callable[[sqlite3.Connection], _T], deadline: float | None) -> _T:
         if self._is_closed:
-            raise StoreError("the database is closed: it takes no more calls")
+            raise StoreError("the database is closed and takes no more calls")
         turns = self._turns
         if len(self._threads) < len(self._connections):
             self._start()
@@ -193,7 +194,7 @@ class Lane:
         with turns.lock:
             turns.asked += 1
         turns.waiting.put(call)
-        # Not asyncio.timeout, which takes twice as long: there is one future to end.
+        # asyncio.timeout would take twice as long, and there is only one future to end.
         timer = (
             None if deadline is None
             else loop.call_later(deadline - time.monotonic(), _end_late, result)
@@ -208,12 +209,12 @@ class Lane:
                 timer.cancel()
 
     def _start(self) -> None:
-        """Start the threads that are missing: the system may have refused some the last time."""
+        """Start the missing threads: the system may have refused some before."""
         for connection in self._connections[len(self._threads) :]:
             self._threads.append(_ConnectionThread(self._name, connection, self._turns))
 
     def close(self) -> None:
-        """Finish what was asked for, then close the connections."""
+        """Finish all calls, then close the connections."""
         self._is_closed = True
         self._end()
         for thread in self._threads:
@@ -223,7 +224,7 @@ class Lane:
 
 
 def is_locked(error: BaseException | None) -> bool:
-    """Return whether *error* is SQLite's for a lock that another program holds."""
+    """Return whether *error* is SQLite's error for a lock that another program holds."""
     if not isinstance(error, sqlite3.OperationalError):
         return False
     return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY

@@ -1,7 +1,7 @@
-"""What D1 takes of a statement and of a value, as limits of SQLite.
+"""D1's limits on statements and values, as limits of SQLite.
 
-The documented ones: developers.cloudflare.com/d1/platform/limits. The others are set in workerd
-(src/workerd/util/sqlite.c++) and were met in workerd 1.20261117.1; docs/platform.md lists them.
+The documented limits: developers.cloudflare.com/d1/platform/limits. The others are set in workerd
+(src/workerd/util/sqlite.c++) and were seen in workerd 1.20261117.1; docs/platform.md lists them.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ LIMITS = (
     (sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, MAX_PARAMETERS),
     (sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH, 10),
 )
-"""SQLite's categories, whose numbers are the same for every driver, and the most that D1 takes."""
+"""SQLite's limit categories, which have the same numbers in every driver, and D1's limits."""
 
 
 def limit(connection: sqlite3.Connection) -> None:
-    """Let *connection* refuse what D1 refuses.
+    """Apply the limits of D1 to *connection*.
 
-    A schema beyond the limits cannot be read afterwards: migrate first.
+    A schema beyond the limits can no longer be read afterwards: migrate first.
     """
     for category, most in LIMITS:
         connection.setlimit(category, most)

@@ -1,6 +1,6 @@
 """The schema's versions: numbered files of SQL, each run once and in one transaction.
 
-The files in `schema/` are named as D1's own tool wants them (NNNN_name.sql), so that
+The files in `schema/` have the names that D1's own tool expects (NNNN_name.sql), so
 `wrangler d1 migrations apply` brings a database on the platform to the same schema.
 """
 
@@ -19,7 +19,7 @@ _NAME = re.compile(r"(\d{4})_\w+\.sql")
 
 @cache
 def migrations() -> tuple[str, ...]:
-    """Return the SQL of every migration; the one at position n leads from version n to n + 1."""
+    """Return the SQL of every migration; position n holds the one from version n to n + 1."""
     folder = resources.files("core.query").joinpath("schema")
     files = sorted((file for file in folder.iterdir() if _NAME.fullmatch(file.name)),
                    key=lambda file: file.name)  # fmt: skip
@@ -30,26 +30,26 @@ def migrations() -> tuple[str, ...]:
 
 
 def latest_version() -> int:
-    """Return the version of the schema that this program works with."""
+    """Return the version of this program's schema."""
     return len(migrations())
 
 
 def version_of(connection: sqlite3.Connection) -> int:
-    """Return the version of a database's schema, 0 for one that has none."""
+    """Return the version of a database's schema, 0 if it has none."""
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     return version
 
 
 def check_schema(connection: sqlite3.Connection, source: object) -> None:
-    """Raise InputError if the database is another program's; nothing is changed in it.
+    """Raise InputError if the database belongs to another program. The database is not changed.
 
-    source: what the error names it by.
+    source: the name of the database in the error.
     """
     version, is_ours, table = connection.execute(
         "SELECT (SELECT user_version FROM pragma_user_version),"
         " EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'conversions'),"
         " (SELECT min(name) FROM sqlite_schema WHERE type = 'table')"
-    ).fetchone()  # one statement, one moment: others may migrate it at a time
+    ).fetchone()  # one statement sees one state: others may migrate it meanwhile
     if (not is_ours) if version else (table is not None):
         found = f"it holds the table {table!r}" if table else f"its user_version is {version}"
         raise InputError(
@@ -60,8 +60,9 @@ def check_schema(connection: sqlite3.Connection, source: object) -> None:
 def migrate(connection: sqlite3.Connection, source: object, *, to: int | None = None) -> None:
     """Bring the schema to version *to* (default: the latest), one transaction a migration.
 
-    connection: in autocommit mode. source: what an error names the database by. Others may
-    migrate the same file at a time. Raise InputError if the database is newer than this program.
+    connection: in autocommit mode. source: the name of the database in an error. Other processes
+    may migrate the same file at the same time. Raise InputError if the database is newer than this
+    program.
     """
     latest = latest_version()
     target = latest if to is None else to
@@ -76,7 +77,7 @@ def migrate(connection: sqlite3.Connection, source: object, *, to: int | None = 
             return
         connection.execute("BEGIN EXCLUSIVE")
         try:
-            if version_of(connection) == version:  # nobody else came first
+            if version_of(connection) == version:  # no other process was first
                 for statement in statements_of(migrations()[version]):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {version + 1}")

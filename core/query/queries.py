@@ -1,4 +1,4 @@
-"""The query layer: what the application asks the database, timed from call to result."""
+"""The query layer: the application's queries to the database, timed from call to result."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from core.query.statements import journeys_under
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Who takes a conversion from the queue, and for how many seconds nobody else does."""
+    """The consumer that holds a conversion of the queue, and the seconds for which it does."""
 
     owner: str
     seconds: float
@@ -30,9 +30,10 @@ class Lease:
 class Queries:
     """The named queries over one database; every one is profiled under its name.
 
-    lease: of whoever accepts a conversion, if that process also consumes it: its row in the queue
-    is born taken, which saves the database an operation. None leaves it for any consumer.
-    parameters: where journeys begin, and which events mark their milestones.
+    lease: of the accepting process, if that process also consumes conversions. The row in the
+    queue is then inserted with this lease, which saves the database an operation. None leaves the
+    row for any consumer.
+    parameters: they set where journeys begin and which events mark their milestones.
     """
 
     __slots__ = ("_clock", "_database", "_insert_event", "_lease", "_parameters", "_profiler")
@@ -103,7 +104,7 @@ class Queries:
         return journeys_of(rows, parameters.milestones)
 
     async def newer_model(self, number: int) -> Row | None:
-        """Return (number, JSON) of the model stored last, None unless it came after *number*."""
+        """Return (number, JSON) of the model stored last, None if none is newer than *number*."""
         rows = await self.read(statements.NEWER_MODEL, number)
         return rows[0] if rows else None
 
@@ -130,9 +131,9 @@ class Queries:
         return await self.read(statements.CHANNEL_PERFORMANCE, model, limit)
 
     async def insert_event(self, event: Event, segment: str) -> tuple[bool, bool]:
-        """Store *event*, its conversion and that one's place in the queue in one transaction.
+        """Store *event*, its conversion and the conversion's row in the queue in one transaction.
 
-        Return whether the event was new, and whether it brought a conversion that was new.
+        Return whether the event was new, and whether it brought a new conversion.
         """
         event_id, user_id, _, name, at_ms, source, conversion_id, value, campaign = event
         statement = statements.INSERT_EVENT
@@ -168,7 +169,7 @@ class Queries:
         return 1, now, now + round(1000 * lease.seconds), lease.owner, conversion_id
 
     async def store_attribution(self, *commands: Command) -> list[int]:
-        """Store what the batch processor computed, in one transaction; return the rows changed."""
+        """Store the batch processor's results in one transaction; return the rows changed."""
         started = self._clock.now()
         try:
             changed = await self._database.write(*commands)

@@ -1,11 +1,11 @@
-"""The SQL statements of the conversions queue, of the outbox, and of what they gave up."""
+"""The SQL statements of the conversions queue, the outbox, and their dead letters."""
 
 from __future__ import annotations
 
 from core.query.statement import Statement
 
 
-# What the tables of waiting rows, conversion_queue and outbox, are asked alike.
+# Statements that both tables of waiting rows, conversion_queue and outbox, have.
 def _broken(name: str, table: str) -> Statement:
     return Statement(
         name,
@@ -40,7 +40,7 @@ def _taken(name: str, table: str, change: str, found: str) -> Statement:
     )
 
 
-# A conversion that is processed or dead does not come back with a late duplicate of its event.
+# A late duplicate of its event does not queue a conversion that is processed or dead.
 ENQUEUE = Statement(
     "enqueue",
     "INSERT INTO conversion_queue (conversion_id, attempts, enqueued_at_ms, available_at_ms,"
@@ -57,8 +57,7 @@ BREAK_LEASES = _broken("break_leases", "conversion_queue")
 QUEUE_DUE = _due("queue_due", "conversion_queue")
 QUEUE_NOT_DUE = _not_due("queue_not_due", "conversion_queue")
 
-# A row that a consumer has in hand is its own by its lease, or if nobody holds one, which counts as
-# taking it now.
+# A consumer owns the rows that it leases, and the rows without a lease, which it takes by this.
 _ITS_OWN = (
     " WHERE conversion_id IN (SELECT value FROM json_each(?))"
     " AND (leased_by IS NULL OR leased_by = ?)"
@@ -90,7 +89,7 @@ DEAD_LETTER = Statement(
     f"{_ITS_OWN} ON CONFLICT (conversion_id) DO NOTHING",
 )
 
-# What was tried as often as it may be: the reason is the error that it met last, if there is one.
+# Rows that were tried as often as allowed: the reason is the last error, if there is one.
 DEAD_LETTER_SPENT = Statement(
     "dead_letter_spent",
     "INSERT INTO dead_letters (conversion_id, attempts, reason, died_at_ms)"
@@ -98,7 +97,8 @@ DEAD_LETTER_SPENT = Statement(
     f" FROM conversion_queue{_ITS_OWN} ON CONFLICT (conversion_id) DO NOTHING",
 )
 
-# Whoever holds its lease: what no attempt can attribute is dead, with the newest reason.
+# Whoever holds the lease: a conversion that no attempt can attribute is dead, with the newest
+# reason.
 REJECT = Statement(
     "reject",
     "INSERT INTO dead_letters (conversion_id, attempts, reason, died_at_ms)"
@@ -123,7 +123,7 @@ QUEUE_DEPTH = Statement(
     "queue_depth", "SELECT count(*) AS depth FROM conversion_queue WHERE available_at_ms >= 0"
 )
 
-# A write whose time limit passed may still have been carried out: what it stored is not dead.
+# A write that timed out may have taken effect: the conversions that it stored are not dead.
 DEAD_LETTERS = Statement(
     "dead_letters",
     "SELECT d.conversion_id, d.attempts, d.reason, d.died_at_ms FROM dead_letters AS d"
@@ -132,8 +132,9 @@ DEAD_LETTERS = Statement(
     " ORDER BY d.conversion_id LIMIT ?",
 )
 
-# The outbox: what is sent is written when the results are, byte for byte the same each time, and
-# before they are marked: what another consumer has stored is not put out again.
+# The outbox: a document is written with the results, and every delivery sends the same bytes. It
+# is written before the conversion is marked as processed, so a conversion that another consumer
+# stored is not put out again.
 FORWARD = Statement(
     "forward",
     "INSERT INTO outbox (conversion_id, document, enqueued_at_ms, available_at_ms, leased_by)"

@@ -1,10 +1,10 @@
-"""The SQL statements that read events and conversions in bulk, and set invented ones apart."""
+"""The SQL statements that read events and conversions in bulk, and exclude generated ones."""
 
 from __future__ import annotations
 
 from core.query.statement import Statement
 
-# Journeys in bulk: the users from one id up to, not including, another are read by ordered scans.
+# Journeys in bulk: ordered scans over the users from one id up to, not including, another.
 END_OF_RANGE = Statement(
     "end_of_range",
     "SELECT user_id FROM user_journeys WHERE user_id >= ? ORDER BY user_id LIMIT 1 OFFSET ?",
@@ -14,7 +14,7 @@ NEWEST_EVENT = Statement("newest_event", "SELECT max(id) FROM user_journeys")
 
 NEXT_USER = Statement("next_user", "SELECT min(user_id) FROM user_journeys WHERE user_id > ?")
 
-# Users without an event may have conversions: in a database that others have filled.
+# In a database that another program filled, users without an event may have conversions.
 END_OF_CONVERSIONS = Statement(
     "end_of_conversions",
     "SELECT user_id FROM conversions WHERE user_id >= ? ORDER BY user_id LIMIT 1 OFFSET ?",
@@ -41,7 +41,7 @@ NAMED_TOUCHES_IN_ORDER = Statement(
     TOUCHES_IN_ORDER.sql.replace("utm_source FROM", "utm_source, event_name FROM"),
 )
 
-# With the conversions' own events among them, each with its conversion.
+# Including the conversions' own events, each with its conversion.
 _OR_OWN = (
     "(conversion_id IS NULL OR event_id = (SELECT c.event_id FROM conversions AS c"
     " WHERE c.conversion_id = user_journeys.conversion_id))"
@@ -69,7 +69,7 @@ WAITING_IN_RANGE = Statement(
     "SELECT conversion_id FROM conversions WHERE user_id >= ? AND user_id < ? AND processed = 0",
 )
 
-# A population has ids of its own, and no segment in its events; what is tracked has one.
+# Generated events have recognisable ids and no segment; tracked events have a segment.
 HAS_POPULATION = Statement(
     "has_population",
     "SELECT 1 FROM main.user_journeys WHERE event_id = 't0' AND user_id = 'u0' AND segment IS NULL",
@@ -88,7 +88,7 @@ INVENTED_CONVERSIONS = Statement(
     "invented_conversions", f"SELECT count(*) FROM main.conversions WHERE {_INVENTED}"
 )
 
-# Views of the connection stand before the tables of that name.
+# Temporary views of a connection hide the tables of the same name.
 OWN_EVENTS = Statement(
     "own_events",
     f"CREATE TEMP VIEW user_journeys AS SELECT * FROM main.user_journeys WHERE NOT ({_POPULATION})",

@@ -1,4 +1,4 @@
-"""A named SQL statement, and those that are made for a table."""
+"""A named SQL statement, and statements that are generated for a table."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ class Statement:
 
     @property
     def writes(self) -> bool:
-        """Whether it may change the database, whatever rows it returns."""
+        """Whether the statement may change the database; it may return rows all the same."""
         return not self.sql.lstrip().startswith(("SELECT", "EXPLAIN", "PRAGMA table_info"))
 
 
 def whole_table(table: str, columns: Sequence[str]) -> Statement:
-    """Return what reads *columns* of every row of *table*, which are the schema's own names."""
+    """Return the statement that reads *columns* of every row; all names are from the schema."""
     return Statement(f"rows_of_{table}", f"SELECT {', '.join(columns)} FROM {table}")
 
 
 def insertion(table: str, columns: Sequence[str], rows: int) -> Statement:
-    """Return what inserts so many *rows* into *table*, whose names were checked before."""
+    """Return the statement that inserts *rows* rows into *table*; the caller checked the names."""
     names = ", ".join(f'"{column}"' for column in columns)
     places = f"({', '.join('?' for _ in columns)})"
     values = ", ".join(places for _ in range(rows))

@@ -1,4 +1,5 @@
-"""The SQL statements of requests, results and models; two modules beside it have the others."""
+"""The SQL statements of requests, results and models; `queue_statements` and `scan_statements`
+hold the others."""
 
 from __future__ import annotations
 
@@ -16,9 +17,8 @@ USER_JOURNEY = Statement(
     " WHERE user_id = ? ORDER BY event_timestamp DESC, id DESC LIMIT ?",
 )
 
-# Touches lie after the user's previous conversion and within the lookback window, whose two ends
-# belong to it (times are whole milliseconds, from 0 on); events that are conversions themselves
-# are not touches.
+# Touches lie after the user's previous conversion and within the lookback window, both ends
+# included (times are whole milliseconds, from 0 on). Events that are conversions are not touches.
 _JOURNEY = """
 SELECT c.conversion_id, c.user_id, c.conversion_timestamp, c.value,
        j.event_timestamp, j.utm_source
@@ -53,7 +53,7 @@ ALL_JOURNEYS = Statement("all_journeys", f"{_JOURNEY}{_TOGETHER}")
 
 
 def _with_names(statement: Statement) -> Statement:
-    """Return *statement* with the name of each touch's event, which milestones go by."""
+    """Return *statement* with the name of each touch's event, which milestones need."""
     sql = statement.sql.replace("j.utm_source\n", "j.utm_source, j.event_name\n")
     return Statement(f"named_{statement.name}", sql)
 
@@ -65,7 +65,7 @@ NAMED_ALL_JOURNEYS = _with_names(ALL_JOURNEYS)
 
 
 def _with_own(statement: Statement) -> Statement:
-    """Return *statement*, which has names, with the conversion's own event among its touches."""
+    """Return *statement*, which has event names, with the conversion's own event as a touch."""
     sql = statement.sql.replace(
         "j.conversion_id IS NULL",
         "(j.conversion_id IS NULL"
@@ -87,9 +87,9 @@ _OWN = (OWN_CONVERSION_JOURNEY, OWN_WAITING_JOURNEYS, OWN_ATTRIBUTED_JOURNEYS, O
 
 
 def journeys_under(statement: Statement, *, named: bool, own: bool) -> Statement:
-    """Return the form of *statement*, which finds journeys, that parameters ask for.
+    """Return a variant of *statement*, which finds journeys.
 
-    named: with the names of the touches' events; own: with the conversions' own events, too.
+    named: with the names of the touches' events. own: with the conversions' own events as touches.
     """
     return (_OWN if own else _NAMED if named else _PLAIN)[_PLAIN.index(statement)]
 
@@ -107,7 +107,7 @@ INSERT_EVENT = Statement(
     " segment, conversion_id) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event_id) DO NOTHING",
 )
 
-# Few events say that much of themselves, and the others cost less without it.
+# Few events have these columns, and inserting the other events without them costs less.
 INSERT_CAMPAIGN_EVENT = Statement(
     "insert_campaign_event",
     "INSERT INTO user_journeys (event_id, user_id, event_name, utm_source, event_timestamp,"
@@ -121,9 +121,9 @@ INSERT_CONVERSION = Statement(
     " VALUES (?, ?, ?, ?, ?) ON CONFLICT (conversion_id) DO NOTHING",
 )
 
-# No OR REPLACE: a conversion that another consumer has attributed since its journey was read fails
-# the whole transaction, so that it is counted once whatever overlaps; the others are then stored
-# one by one.
+# Not OR REPLACE: if another consumer attributed a conversion after its journey was read, the whole
+# transaction fails. So each conversion is counted once, however consumers overlap. The other
+# conversions are then stored one by one.
 INSERT_CREDITS = Statement(
     "insert_credits",
     "INSERT INTO touch_credits (conversion_id, touchpoint_index, touchpoints,"
@@ -140,8 +140,8 @@ ADD_TO_CHANNEL = Statement(
     " total_value = total_value + excluded.total_value, last_updated = excluded.last_updated",
 )
 
-# One pass over all rows, on purpose: this is what incremental totals are checked against. Credit
-# that was stored before there was a model is NULL under data_driven, and no credit.
+# One pass over all rows, on purpose: incremental totals are checked against this. Rows stored
+# before there was a fitted model have NULL under data_driven; they hold no credit.
 _SUMS = ", ".join(
     f"count(DISTINCT CASE WHEN {model} IS NOT NULL THEN conversion_id END),"
     f" sum({model}), sum({model} * value)"
@@ -201,14 +201,14 @@ INSERT_MODEL = Statement(
     " parameters, weights) VALUES (?, ?, ?, ?, ?, ?) RETURNING version",
 )
 
-# Into the copy that a fit is made on.
+# Into the copy that a model is fitted on.
 SAMPLE_TOUCH = Statement(
     "sample_touch",
     "INSERT INTO user_journeys (id, event_id, user_id, event_name, event_timestamp, utm_source,"
     " conversion_id) VALUES (?, ?, ?, '', ?, ?, ?)",
 )
 
-# What a fit sees: touches, and of events that are conversions their conversion.
+# The input of a fit: touches, and the conversions of events that are conversions.
 EVENTS_AFTER = Statement(
     "events_after",
     "SELECT j.id, j.user_id, j.event_timestamp, j.utm_source, j.conversion_id,"
@@ -217,7 +217,7 @@ EVENTS_AFTER = Statement(
     " WHERE j.id > ? AND j.id <= ? ORDER BY j.id LIMIT ?",
 )
 
-# What is forwarded of conversions that were stored in bulk.
+# The content that is forwarded for conversions that were stored in bulk.
 STORED_RESULTS = Statement(
     "stored_results",
     "SELECT c.conversion_id, c.user_id, c.conversion_timestamp, c.value, t.utm_source,"

@@ -1,4 +1,4 @@
-"""How often the comparison cries wolf and how often it finds a slowdown, on this machine."""
+"""The comparison's rates of false alarms and of found slowdowns, on this machine."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ ALONE = (
     *("-c", os.devnull, "--import-mode=importlib", "--disable-plugin-autoload"),
     *("-p", "pytest_benchmark.plugin"),
 )
-"""Options that leave out a folder's settings, and each plugin but the one that is needed."""
+"""Options that exclude a folder's settings, and all plugins except the needed one."""
 CONFIDENCE = 0.95
 _UNITS = 2_000
-"""Of work in a call: some 90 µs, in which a slowdown of 1 % is 20 units."""
+"""Units of work in a call: some 90 µs, in which a slowdown of 1 % is 20 units."""
 
-# Loops, and a call that allocates, because memory is what processes differ in.
+# Loops, and a call that allocates, because processes differ in their memory.
 _PACKAGE = """
 UNITS = {units}
 
@@ -65,7 +65,7 @@ Compared = Callable[[Sequence[float]], Comparison]
 
 @dataclass(slots=True)
 class Rate:
-    """What became of benchmarks, or of suites, that were slowed down by the same share."""
+    """The outcomes of benchmarks, or of suites, that were slowed down by the same share."""
 
     planted: float
     tried: int = 0
@@ -114,8 +114,8 @@ def calibrate(
 ) -> Calibration:
     """Compare *suites* of unchanged code, and as many with each slowdown in turn on a benchmark.
 
-    Unchanged suites count as a whole: a single benchmark that fails is an alarm. An interrupt
-    keeps what is done.
+    Unchanged suites count as a whole: a single benchmark that fails is an alarm. An interrupt keeps
+    the finished ones.
     """
     found = Calibration(unchanged=Rate(0.0), planted=[Rate(share) for share in slowdowns])
     try:
@@ -127,7 +127,7 @@ def calibrate(
             found.seconds.append(clock() - started)
             for first in range(0, len(slowdowns), len(_NAMES)):
                 chosen = slowdowns[first : first + len(_NAMES)]
-                # Each slowdown comes to stand on each kind of benchmark.
+                # Each slowdown is planted in each kind of benchmark.
                 places = [(number + index) % len(_NAMES) for index in range(len(chosen))]
                 planted = [0.0] * len(_NAMES)
                 for place, share in zip(places, chosen, strict=True):
@@ -143,7 +143,7 @@ def calibrate(
 
 
 def _interrupt_if(one: Comparison) -> None:
-    if one.is_interrupted:  # what it had decided by then is no suite
+    if one.is_interrupted:  # an interrupted suite does not count
         raise KeyboardInterrupt
 
 
@@ -168,7 +168,7 @@ def _told(found: Calibration) -> str:
 
 @contextmanager
 def subjects(rules: Rules, *, apart: bool) -> Iterator[Compared]:
-    """Yield what compares two made-up versions in real processes."""
+    """Yield a function that compares two made-up versions in real processes."""
     with tempfile.TemporaryDirectory(prefix="edgeproof-calibrate-") as folder:
         place = Path(folder).resolve()
 
@@ -193,7 +193,7 @@ def subjects(rules: Rules, *, apart: bool) -> Iterator[Compared]:
 
 
 def lines(found: Calibration, rules: Rules) -> Iterator[str]:
-    """Yield the table and what the figures bound."""
+    """Yield the table and the bounds that follow from the figures."""
     yield "planted   suites  fail the gate  bound       read SLOWER  UNDECIDED  median head/base"
     for rate in (found.unchanged, *found.planted):
         if not rate.tried:

@@ -14,9 +14,9 @@ from edgeproof.paired.result import BenchmarkRow, Comparison, Count, Missing, Ru
 from edgeproof.paired.verdicts import ENOUGH, FEWEST, Verdict, Word, judged
 
 MOST = 32
-"""Processes; what they leave undecided is not decided by twice as many."""
+"""The most processes: twice as many would not decide an undecided benchmark."""
 CONFIRMING_SHARE = 0.3
-"""Of the budget, kept for measuring anew what reads as slower."""
+"""The share of the budget that is kept for confirming slower benchmarks."""
 SPEEDS_DIFFER = 0.05
 
 Measured = list[tuple[float, float]]
@@ -29,12 +29,12 @@ class Untrusted(Exception):
 
 
 class Empty(Untrusted):
-    """Neither version has a benchmark; what was selected may be why."""
+    """Neither version has a benchmark, possibly because of the selection."""
 
 
 @dataclass(slots=True)
 class _Found:
-    """What the processes have said so far."""
+    """The results of the processes so far."""
 
     pairs: dict[str, list[Measured]] = field(default_factory=dict)
     confirming: dict[str, list[Measured]] = field(default_factory=dict)
@@ -66,10 +66,10 @@ def compare(
     clock: Clock = monotonic,
     repeat: Repeat = repetition,
 ) -> Comparison:
-    """Measure until each benchmark is decided or the budget is spent; *say* hears of progress.
+    """Measure until each benchmark is decided or the budget is spent; report progress to *say*.
 
-    What reads as slower is measured again in processes of its own, and is said to be slower only
-    if these say so, too. Raise Untrusted if files changed meanwhile or nothing was
+    A benchmark that reads as slower is measured again in further processes, and counts as slower
+    only if these confirm it. Raise Untrusted if files changed meanwhile or nothing was
     compared, Unusable if a version cannot be run.
     """
     started = clock()
@@ -273,13 +273,13 @@ def _counts(name: str, found: _Found, rules: Rules) -> Iterator[Count]:
             or figure.endswith("_count")
             or f"{name}\0{figure}" in found.declared
         )
-        # One that varies within a version is not exact, and proves nothing.
+        # A count that varies within a version is not exact, and proves nothing.
         if is_count and len(base[figure]) == len(head[figure]) == 1:
             yield Count(name=figure, base=min(base[figure]), head=min(head[figure]))
 
 
 def _faults(found: _Found, rows: Sequence[BenchmarkRow], rules: Rules) -> Iterator[str]:
-    """Yield a line for each count that was asked for and is compared nowhere."""
+    """Yield a line for each requested count that no benchmark compares."""
     compared = {count.name for row in rows for count in row.counts}
     known = [
         {figure for figures in found.extra.get(side, {}).values() for figure in figures}
@@ -321,7 +321,7 @@ def _missing(found: _Found) -> Iterator[Missing]:
 
 
 def _has_code(event: Event, task: Task) -> bool:
-    """Say whether a version loaded more than its benchmarks' files."""
+    """Return whether a version loaded more than its benchmarks' files."""
     suite = next((of["suite"] for of in task.worlds if of.get("name") == event["name"]), ())
     places = [Path(text.partition("::")[0]) for text in suite]
     folders = [place if place.is_dir() else place.parent for place in places]

@@ -1,4 +1,4 @@
-"""An environment for a version that asks for other packages than are installed."""
+"""An environment for a version whose requirements differ from the installed packages."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from edgeproof.paired.world import is_installed
 
 
 def environment(asked: Sequence[str], cache: Path, say: Callable[[str], None]) -> str:
-    """Return the Python of an environment with *asked* over what is installed here.
+    """Return the Python of an environment with *asked* on top of the installed packages.
 
-    It is made once and kept; it sees this environment's packages, and only what differs is
+    It is made once and kept. It sees this environment's packages, and only the different ones are
     installed into it. Raise Unusable with pip's last words if that fails.
     """
     if not asked:

@@ -1,4 +1,4 @@
-"""Instructions per call, counted by valgrind: exact where times are noisy, and no verdict."""
+"""Instructions per call, counted by valgrind: exact, unlike times, but without a verdict."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgeproof.paired.processes import Crashed, Task, TimeUp, Turn, Worker, job
 from edgeproof.paired.versions import Unusable
 
 _SLOW_NS = 5_000_000_000
-"""A call that takes longer under valgrind, still without counting, is left out."""
+"""Calls that take longer under valgrind, still without counting, are left out."""
 _CALLS_NS = 50_000_000
 _MOST_CALLS = 1_000
 _CONTROL_SECONDS = 30.0
@@ -37,7 +37,7 @@ def counted(
 ) -> Counts:
     """Return the instructions of *names* that can be counted before the deadline.
 
-    What a benchmark's setup takes is among them. Raise Unusable where valgrind cannot be asked.
+    They include a benchmark's setup. Raise Unusable if valgrind cannot be controlled.
     """
     sides = [_side(task, index, names, deadline, say) for index in (0, 1)]
     return {
@@ -86,7 +86,7 @@ def _side(
 
 
 def _per_call(worker: Worker, out: Path) -> float | None:
-    """Return the instructions of a call: what twice as many calls take beyond half of them."""
+    """Return the instructions of a call, from the difference of two numbers of calls."""
     worker.tell({"do": "warm up"})
     cost = worker.hear()
     if cost["event"] != "cost" or cost["timed"] > _SLOW_NS:

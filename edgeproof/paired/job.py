@@ -58,7 +58,7 @@ class Job:
         self._events.flush()
 
     def ask(self) -> dict[str, Any]:
-        """Return the next command; end the process if whoever gives them has gone."""
+        """Return the next command; end the process if the commanding process has gone."""
         line = self._commands.readline()
         if not line:
             os._exit(1)
@@ -82,9 +82,9 @@ class Job:
         return [*options, "-o", f"cache_dir={self.asked['scratch']}", *self.asked["options"]]
 
     def check(self, world: World, call: Call) -> None:
-        """Make a call of *world* and note it if code of another version ran.
+        """Make a call of *world*, and record it if code of another version ran.
 
-        Packages that both versions share may keep objects of the one that was loaded first.
+        Packages that both versions share may keep objects of the version that was loaded first.
         """
         self.worlds.switch(world)
         for place in sorted(call.files() - _ENGINE):
@@ -96,7 +96,7 @@ class Job:
                 )
 
     def finish(self, sides: Sequence[Side]) -> None:
-        """Say what became of each test, and which files the versions were loaded from."""
+        """Report the outcome of each test, and the files of the loaded versions."""
         self.worlds.switch(None)
         self.worlds.check(self.project, self.suites, self.asked["distributions"])
         if self._fault is not None:

@@ -1,4 +1,4 @@
-"""What the command and the plugin have in common: amounts as text, and the run itself."""
+"""The common part of the command and the plugin: amounts as text, and the run itself."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def seconds(text: str, name: str) -> float:
 
 
 def share(text: str, name: str) -> float:
-    """Return the share that `5%` or `0.05` is; Unusable names the option otherwise."""
+    """Return the share of `5%` or `0.05`; Unusable names the option otherwise."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%?)", text.strip(), re.ASCII)
     value = float(found[1]) / (100 if found[2] else 1) if found else 0.0
     if not 0.001 <= value <= 10:
@@ -41,7 +41,7 @@ def share(text: str, name: str) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """How the result is shown and judged."""
+    """The options for showing and judging the result."""
 
     as_json: bool = False
     strict: bool = False
@@ -68,11 +68,11 @@ def run(
 ) -> int:
     """Compare, print the result and return the exit code. Raise Unusable or Untrusted.
 
-    Progress goes to standard error. *then* is given what was found after it was printed; *line*
-    changes each line that is printed, for readers who obey some.
+    Progress goes to standard error. *then* gets the findings after they were printed.
+    *line* changes each printed line, for readers that execute some lines.
     """
     if shown.with_instructions:
-        require_valgrind()  # before minutes are spent
+        require_valgrind()  # fail before minutes are spent
     ready = prepared(asked, _note)
     head = f"base: {ready.base.label}   head: {ready.head.label}"
     for text in (head, f"mode: {ready.mode}", *ready.notes):
@@ -108,7 +108,7 @@ def run(
 
 
 class _Progress:
-    """A line on standard error where something new is to be said, at most every few seconds."""
+    """A line on standard error if there is news, at most every few seconds."""
 
     def __init__(self, line: Callable[[str], str]) -> None:
         self._at = -_LINE_SECONDS
@@ -127,5 +127,5 @@ def _note(text: str, line: Callable[[str], str] = str) -> None:
 
 
 def _printable(lines: Sequence[str]) -> list[str]:
-    """Return lines without what would steer a terminal; names come from the compared project."""
+    """Return lines without terminal control characters: the compared project chooses names."""
     return ["".join(c if c.isprintable() else "\ufffd" for c in line) for line in lines]

@@ -1,7 +1,7 @@
 """The pytest plugin: `pytest --paired BASE` compares benchmarks instead of running tests.
 
-It is loaded by every pytest run of an environment that edgeproof is installed in, so that it
-imports nothing and does nothing unless the option is given.
+Every pytest run loads it in an environment with edgeproof. So it imports nothing and does nothing
+unless the option is given.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 
 
 def _leave_imports_alone(pluginmanager: object) -> None:
-    """Undo that pytest rewrites the asserts of all packages of a distribution with a plugin.
+    """Exempt our packages from pytest's rewriting of asserts in distributions with a plugin.
 
-    It goes by name, and a project may have a `core` of its own.
+    Pytest selects packages by name, and a project may have a `core` of its own.
     """
     marked = getattr(getattr(pluginmanager, "rewrite_hook", None), "_must_rewrite", None)
     if isinstance(marked, set):
@@ -117,7 +117,7 @@ def _compared(config: pytest.Config) -> int:
 
 
 def _options(option: object) -> tuple[str, ...]:
-    """Return what selects tests and plugins, for the sessions that measure."""
+    """Return the options that select tests and plugins, for the measuring sessions."""
     found: list[str] = []
     for attribute, name in (("keyword", "-k"), ("markexpr", "-m")):
         if text := getattr(option, attribute, ""):

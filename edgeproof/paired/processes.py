@@ -1,4 +1,4 @@
-"""Workers as the process that compares sees them: fresh ones, heard until a deadline."""
+"""Workers, from the side of the comparing process: fresh ones, with a deadline."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Any
 from edgeproof.paired.timing import Cost, timed_pairs
 from edgeproof.paired.versions import Unusable
 
-# Loads this package by its place: a path entry would offer our other packages to the project.
+# Loads this package by its path: an import path entry would expose our other packages.
 _BOOT = """
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
@@ -33,7 +33,7 @@ main()
 """
 _ENGINE = str(Path(__file__).parents[1])
 ROUNDS_APART = 60
-"""Fewer than in one process: handing over takes longer than timing on a machine that is busy."""
+"""Fewer than in one process: on a busy machine the switch takes longer than the timing."""
 _NOT_INHERITED = (
     "COV_CORE",
     "PYTEST_CURRENT_TEST",
@@ -57,7 +57,7 @@ class Crashed(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What workers are asked for; `worlds` are base and head."""
+    """The request to workers; `worlds` are base and head."""
 
     project: Path
     worlds: tuple[dict[str, Any], dict[str, Any]]
@@ -71,7 +71,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """One repetition: which benchmarks, and which version goes first in what."""
+    """One repetition: its benchmarks, and the order of the versions."""
 
     number: int
     only: tuple[str, ...] | None
@@ -113,7 +113,7 @@ class Worker:
             cwd=asked["project"],
             env={**kept, "PYTHONHASHSEED": hash_seed, "PYTEST_DEBUG_TEMPROOT": str(scratch)},
             stdin=subprocess.PIPE, stdout=self._log, stderr=self._log, pass_fds=[writing],
-            start_new_session=True,  # Ctrl-C is for the process that keeps what is done
+            start_new_session=True,  # Ctrl-C is handled by the process that keeps the results
         )  # fmt: skip
         os.close(writing)
         self._events, self._rest = reading, b""
@@ -173,7 +173,7 @@ class Worker:
 
 
 def job(task: Task, turn: Turn, group: Sequence[int]) -> dict[str, Any]:
-    """Return what a worker is told that holds the versions of *group*."""
+    """Return the job of a worker that holds the versions of *group*."""
     return {
         "project": str(task.project),
         "worlds": [task.worlds[index] for index in group],
@@ -248,7 +248,7 @@ def _apart(both: Sequence[Worker], turn: Turn) -> Iterator[Event]:
 
 
 class _Raised(Exception):
-    """A worker's call raised; its test says what."""
+    """A worker's call raised; its test reports the error."""
 
 
 class _Distant:

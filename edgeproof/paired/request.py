@@ -1,4 +1,4 @@
-"""From what was asked for on a command line to what workers are told."""
+"""The way from a command line to the request to workers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OWN_SUITE = "bench/benchmarks"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is compared, as texts from a command line."""
+    """The versions and selections to compare, as texts from a command line."""
 
     base: str
     head: str | None
@@ -33,7 +33,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """What workers are told, and what the reader is told of it."""
+    """The request to workers, and its description for the reader."""
 
     task: Task
     base: Version
@@ -146,7 +146,7 @@ def _world(
         "name": name,
         "root": str(version.root.resolve()),
         "suite": list(suite),
-        # The same names for the same benchmarks, whatever settings each version has.
+        # Same names for the same benchmarks, whatever the settings of each version.
         "rootdir": str(inside or (first if first.is_dir() else first.parent)),
         "compiled": str(cache / "compiled" / version.identity),
     }

@@ -1,4 +1,4 @@
-"""Whether one environment suits both versions, from what they ask for and what is installed."""
+"""Whether one environment suits both versions, from their requirements and installed packages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOCKS = ("uv.lock", "poetry.lock", "pdm.lock", "pylock.toml")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """What has to be installed for a version in place of what is installed here."""
+    """The packages that a version needs in place of the installed ones."""
 
     base: tuple[str, ...]
     head: tuple[str, ...]
@@ -29,10 +29,10 @@ class Needs:
 
 
 def needs(base: Version, head: Version, installed: Mapping[str, str] | None = None) -> Needs:
-    """Return what differs between what the versions ask for, where *installed* does not suit.
+    """Return the differences of the versions' requirements that *installed* does not meet.
 
-    Two versions that ask for different packages share an environment all the same where the
-    installed ones suit both. Raise Unusable for a pyproject.toml that cannot be read.
+    Two versions with different requirements still share an environment if the installed packages
+    suit both. Raise Unusable for a pyproject.toml that cannot be read.
     """
     here = _installed() if installed is None else installed
     asked = [_asked(version) for version in (base, head)]
@@ -49,7 +49,7 @@ def needs(base: Version, head: Version, installed: Mapping[str, str] | None = No
 
 
 def distribution(version: Version) -> str | None:
-    """Return the name that a version would be installed under, if it says so."""
+    """Return the distribution name of a version, if it states one."""
     if version.kind == "wheel":
         return next((told.get("Name") for told in _metadata(version.root)), None)
     name = _toml(version.root / "pyproject.toml").get("project", {}).get("name")
@@ -72,7 +72,7 @@ def _installed() -> dict[str, str]:
 
 
 def _asked(version: Version) -> dict[str, frozenset[tuple[str, str]]]:
-    """Return by package what a version asks for: ("needs" or "pins", specifier or address)."""
+    """Return a version's requirements by package: ("needs" or "pins", specifier or address)."""
     found: dict[str, set[tuple[str, str]]] = {}
     for kind, line in _lines(version):
         requirement = _parsed(line)

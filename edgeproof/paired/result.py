@@ -1,4 +1,4 @@
-"""What a comparison finds, what of it fails, and how scripts read it."""
+"""The result of a comparison, its exit code, and its form for scripts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgeproof.paired.verdicts import Verdict, Word
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What is compared and what fails."""
+    """The rules of a comparison: what is compared, and what fails."""
 
     limit: float = 0.05
     budget: float = 300.0
@@ -46,7 +46,7 @@ class BenchmarkRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Missing:
-    """A benchmark that only one version can run; *fault* says that it is broken in the head."""
+    """A benchmark that only one version can run; *fault*: whether it is broken in the head."""
 
     name: str
     told: str
@@ -55,13 +55,13 @@ class Missing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What was found."""
+    """The findings."""
 
     rows: tuple[BenchmarkRow, ...]
     missing: tuple[Missing, ...]
     notes: tuple[str, ...]
     faults: tuple[str, ...] = ()
-    """What was asked for and could not be compared."""
+    """The requested benchmarks and counts that could not be compared."""
     is_interrupted: bool
     seconds: float
     processes: int

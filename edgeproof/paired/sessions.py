@@ -1,4 +1,4 @@
-"""A version's pytest session, whose benchmarks are run one by one as the measuring asks."""
+"""A version's pytest session, which runs its benchmarks one by one on request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edgeproof.paired.timing import Call
 from edgeproof.paired.world import World
 
 NAMES = ("bench_*.py", "benchmark_*.py", "*_bench.py", "*_benchmark.py")
-"""Files that hold benchmarks, beside those that the project's settings name."""
+"""Files that hold benchmarks, in addition to those in the project's settings."""
 
 # Would write into the project, or keep benchmarks from being run.
 _OFF = (
@@ -24,7 +24,7 @@ _OFF = (
 
 
 class Side:
-    """One version's session: its benchmarks, and what became of each."""
+    """One version's session: its benchmarks, and the outcome of each."""
 
     def __init__(
         self,
@@ -52,7 +52,8 @@ class Side:
     def _load_own_packages(self) -> None:
         """Load this version's packages around a suite that lies in another version.
 
-        pytest would load them from where the suite lies. The suite's own modules come from there.
+        Otherwise pytest would load them from the suite's version. The suite's own modules still
+        come from there.
         """
         for text in self._suite:
             place = Path(text.partition("::")[0])
@@ -62,11 +63,11 @@ class Side:
                 names.insert(0, folder.name)
                 folder = folder.parent
             if names:
-                with suppress(ImportError):  # a version without the package takes the suite's
+                with suppress(ImportError):  # a version without the package uses the suite's
                     import_module(".".join(names)).__path__.insert(0, str(suite))
 
     def test(self, name: str, following: str | None) -> None:
-        """Run the benchmark *name*, with its fixtures; *following* keeps what both need."""
+        """Run the benchmark *name* with its fixtures; keep those that *following* needs, too."""
         item = self.benchmarks[name]
         self._at, self._has_called = name, False
         later = None if following is None else self.benchmarks.get(following)
@@ -132,7 +133,7 @@ def _reason(report: pytest.CollectReport | pytest.TestReport) -> str:
 
 
 def replace_timing(fixture: type[Any], measure: Callable[[Call], Any]) -> None:
-    """Let *measure* do what pytest-benchmark's *fixture* does, and return the test's answer."""
+    """Run *measure* in place of pytest-benchmark's *fixture*, and return the test's answer."""
 
     def plain(self: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         _once(self, "benchmark(...)")

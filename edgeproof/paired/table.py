@@ -36,7 +36,7 @@ def lines(found: Comparison, rules: Rules, instructions: Instructions) -> Iterat
 
 
 def sentence(found: Comparison, rules: Rules) -> str:
-    """Return what it all comes to."""
+    """Return the conclusion."""
     words = [row.verdict.word for row in found.rows]
     told = ", ".join(f"{words.count(word)} {word}" for word in Word if word in words)
     regressions = [row for row in found.rows if row.is_regression]

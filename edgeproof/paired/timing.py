@@ -1,4 +1,4 @@
-"""Timing two calls in turns, in blocks shorter than the machine keeps its speed."""
+"""Timing two calls in turns, in blocks shorter than the periods of constant machine speed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ them on two processors, medians of 20 pairs of 5 ms had a standard deviation of 
 of 0.5 ms one of 0.2 %."""
 ROUNDS = 200
 MOST_NS = 600_000_000
-"""Of one benchmark in one process: more processes say more than more rounds."""
+"""The most time of a benchmark in one process: more processes tell more than more rounds."""
 FEW = 8
 LONG_NS = 2_500_000_000
 """Of waiting for a processor and of setting up, too; then FEW rounds have to do."""
@@ -28,7 +28,7 @@ WARM_UP_CALLS = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What one call takes: *timed* alone, and *whole* with its setup; how often it may be made."""
+    """The cost of one call: *timed* alone, and *whole* with its setup; its allowed number."""
 
     timed: float
     whole: float
@@ -46,7 +46,7 @@ class Timed(Protocol):
 
 
 class Call:
-    """What a test handed to its `benchmark` fixture."""
+    """The call that a test passed to its `benchmark` fixture."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Call:
         return self._most_calls is None or self._most_calls > 0
 
     def files(self) -> set[str]:
-        """Make one of the calls that the test allows, and return the files whose code it ran."""
+        """Make one of the allowed calls, and return the files whose code it ran."""
         found: set[str] = set()
 
         def note(frame: FrameType, event: str, _: object) -> None:
@@ -159,7 +159,7 @@ class Call:
 
 
 def plan(first: Cost, second: Cost) -> tuple[int, int]:
-    """Return how many rounds to make, and of how many calls each."""
+    """Return the number of rounds, and of calls in each."""
     timed, whole = max(first.timed, second.timed, 1.0), max(first.whole, second.whole, 1.0)
     calls = max(1, round(min(BLOCK_NS / timed, 4 * BLOCK_NS / whole)))
     rounds = max(2, min(ROUNDS, int(MOST_NS / (2 * calls * whole)) // 2 * 2))
@@ -176,15 +176,15 @@ def timed_pairs(
 ) -> list[tuple[float, float]]:
     """Return the times of both in each round, per call, timed as A B, B A, B A, A B and so on.
 
-    *turned* starts with the second; *most* limits the rounds. What a slow drift of the machine
-    does to one round it does the other way round to the next.
+    *turned* starts with the second; *most* limits the rounds. A slow drift of the machine affects
+    each round in the opposite way of the one before.
     """
     costs = (first.warm_up(), second.warm_up())
     rounds, calls = plan(*costs)
     rounds, started = min(rounds, most), perf_counter_ns()
     pairs: list[tuple[float, float]] = []
     gc.collect()
-    gc.freeze()  # else each collection before a block walks all that the tests have built
+    gc.freeze()  # otherwise each collection before a block would scan all objects of the tests
     try:
         for number in range(rounds):
             if number % 4 == 0 and number >= FEW and perf_counter_ns() - started > LONG_NS:

@@ -1,4 +1,4 @@
-"""Two versions in one process, timed in turns; or one version, timed as it is told."""
+"""Two versions in one process, timed in turns; or one version, timed by commands."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def together(job: Job) -> None:
 
 
 def alone(job: Job) -> None:
-    """Measure one version: at each benchmark do what the commands say."""
+    """Measure one version: at each benchmark, follow the commands."""
     (world,) = job.worlds_of
     worlds = job.worlds
 
@@ -156,7 +156,7 @@ def alone(job: Job) -> None:
 
 
 class _Place:
-    """Where two sessions stand: the first's call, its times, and the benchmark that follows."""
+    """The state of two sessions: the first's call, its times, and the next benchmark."""
 
     def __init__(self) -> None:
         self.waiting: Call | None = None
@@ -181,7 +181,7 @@ class _In:
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """Have the version active, and note what is raised."""
+        """Activate the version, and record an exception."""
         self._worlds.switch(self._world)
         try:
             yield

@@ -1,4 +1,4 @@
-"""What pairs of times from several processes say: a ratio, its interval and a verdict."""
+"""The verdict from pairs of times of several processes: a ratio and its interval."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FEWEST = 8
-"""Processes; with fewer, no interval is narrow and right at once."""
+"""The fewest processes: with fewer, no interval is both narrow and right."""
 ENOUGH = 16
-"""Processes after which a slowdown whose interval holds the limit is not measured further."""
+"""Processes after which a slowdown whose interval contains the limit is not measured further."""
 LINE = 0.8
-"""Of the limit: what an interval must stay below. A slowdown as large as the limit has to be found;
-measured well, it would read as smaller than the limit in half of all runs."""
+"""The share of the limit that an interval must stay below. A slowdown as large as the limit has to
+be found, but precise measurements read it as smaller than the limit in half of all runs."""
 LEVEL = 0.95
-"""Of all intervals of a comparison together."""
+"""The confidence of all intervals of a comparison together."""
 RESAMPLES = 1_000
 TRIMMED = 0.2
 """Share of processes left out at either end: one may have met a neighbour's load throughout."""
@@ -32,7 +32,7 @@ Pairs = Sequence[tuple[float, float]]
 
 
 class Word(StrEnum):
-    """What is said of a benchmark."""
+    """The verdict on a benchmark."""
 
     FASTER = "FASTER"
     SLOWER = "SLOWER"
@@ -42,7 +42,7 @@ class Word(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """A benchmark's ratio head/base; the interval is None where there are too few processes."""
+    """A benchmark's ratio head/base; the interval is None if there are too few processes."""
 
     word: Word
     base: float
@@ -54,13 +54,13 @@ class Verdict:
     reason: str = ""
 
     def is_beyond(self, limit: float) -> bool:
-        """Say whether it is slower, and perhaps by about *limit* or more."""
+        """Return whether it is slower, possibly by about *limit* or more."""
         if self.word is not Word.SLOWER or self.interval is None:
             return False
         return self.interval[1] >= 1 + LINE * limit
 
     def is_decided(self, limit: float) -> bool:
-        """Say whether more processes would hardly change what is made of it."""
+        """Return whether more processes would hardly change the verdict."""
         if self.word is not Word.SLOWER:
             return self.word is not Word.UNDECIDED
         assert self.interval is not None
@@ -73,7 +73,7 @@ def judged(processes: Sequence[Pairs], *, limit: float, benchmarks: int) -> Verd
     """Return the verdict on one of *benchmarks*, where *limit* is the slowdown that matters.
 
     SLOWER and FASTER have an interval on one side of 1, SAME one within the limit of 1. A time
-    that is no positive number makes the verdict UNDECIDED.
+    that is not a positive number makes the verdict UNDECIDED.
     """
     times = [pair for pairs in processes for pair in pairs]
     used = [pairs for pairs in processes if pairs]
@@ -110,11 +110,11 @@ def log_interval(
 
     The standard error is a bootstrap's that resamples processes first and then the pairs within
     them, which share a memory layout and a hash seed and are not independent (Davison & Hinkley,
-    Bootstrap Methods, 1997, section 3.8). It is multiplied with Student's quantile, because the
+    Bootstrap Methods, 1997, section 3.8). It is multiplied by Student's quantile, because the
     plain percentiles of so few processes are too narrow at the levels that many benchmarks ask
     for; its degrees of freedom are those of Yuen's trimmed mean. None below FEWEST processes.
     """
-    import numpy as np  # not where a worker or pytest's start would pay for it
+    import numpy as np  # imported late: it would slow down workers and the start of pytest
     from scipy.special import stdtrit
 
     count = len(processes)

@@ -20,7 +20,7 @@ _JUNK = {".git", ".hg", ".venv", "venv", "node_modules", "__pycache__", ".tox", 
 
 _KEPT = 20
 _KEPT_SECONDS = 86_400.0
-"""What was used within a day is kept in any case: another comparison may be using it."""
+"""Folders used within a day are always kept: another comparison may be using them."""
 
 
 class Unusable(Exception):
@@ -46,11 +46,11 @@ def cache_folder() -> Path:
 
 
 def tidy(cache: Path) -> None:
-    """Remove what was not used for a day from each folder of *cache*, but for the newest."""
+    """Remove entries unused for a day from each folder of *cache*, except the newest ones."""
     with suppress(OSError):  # nothing to tidy, or another process does so
         stamp = cache / "tidied"
         stamp.touch()
-        now = stamp.stat().st_mtime  # the clock that the folders' own times come from
+        now = stamp.stat().st_mtime  # the clock of the folders' own times
         for kind in ("revisions", "wheels", "compiled", "environments"):
             if not (cache / kind).is_dir():
                 continue
@@ -62,7 +62,7 @@ def tidy(cache: Path) -> None:
 
 
 def mark_used(folder: Path) -> None:
-    """Note that a folder of the cache is in use, so that it is not tidied away."""
+    """Mark a folder of the cache as used, so it is not removed."""
     with suppress(OSError):
         os.utime(folder)
 
@@ -98,7 +98,7 @@ def _existing(project: Path, text: str) -> Path:
 
 
 def _git(project: Path, *arguments: str, index: Path | None = None) -> str | None:
-    """Return what a git command prints, None if it fails."""
+    """Return the output of a git command, None if it fails."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     if index is not None:
         kept["GIT_INDEX_FILE"] = str(index)
@@ -122,7 +122,7 @@ def _commit(text: str, project: Path) -> str | None:
 
 
 def _refusal(project: Path) -> str | None:
-    """Return what git says, and the remedy, where it does not trust the folder's owner."""
+    """Return git's message, with the remedy if git does not trust the folder's owner."""
     done = subprocess.run(
         ["git", "rev-parse", "--git-dir"], cwd=project, stdin=subprocess.DEVNULL,
         capture_output=True, text=True, errors="replace", check=False,
@@ -156,8 +156,8 @@ def _why_no_version(text: str, project: Path) -> str:
 def _revision(text: str, commit: str, project: Path, cache: Path) -> Version:
     prefix = (_git(project, "rev-parse", "--show-prefix") or "").rstrip("\n")
     folder = cache / "revisions" / commit
-    # As a checkout does it, but with an index of its own: `git archive` would leave out what
-    # .gitattributes keeps from releases, such as the tests.
+    # Like a checkout, but with a separate index: `git archive` would leave out the files that
+    # .gitattributes excludes from releases, such as the tests.
     with _made_once(folder) as fresh:
         if fresh is not None:
             with tempfile.TemporaryDirectory() as scratch:
@@ -232,7 +232,7 @@ def _made_once(folder: Path) -> Iterator[Path | None]:
 
 
 def content_hash(root: Path) -> str:
-    """Return a hash of the files below *root*: of those that git knows or would add, if it can."""
+    """Return a hash of the files below *root*; in a git repository, of those it does not ignore."""
     digest = hashlib.sha256()
     for name in _names(root):
         path = root / name

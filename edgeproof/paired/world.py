@@ -1,4 +1,4 @@
-"""The modules, paths and settings of one version, where one process holds two versions."""
+"""The modules, paths and settings of one version in a process that holds two versions."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from types import ModuleType
 from typing import Any
 
 ENVIRONMENT = ("NUMBA_CACHE_DIR", "PYTHONPATH")
-"""Variables that a version has values of its own for."""
+"""Environment variables with a value for each version."""
 
 
 class Misplaced(Exception):
-    """A version ran code of another one; its message says which and what to do."""
+    """A version ran code of another one; the message names the code and the remedy."""
 
 
 def is_installed(entry: str) -> bool:
-    """Say whether a folder of the import path holds installed packages or the standard library."""
+    """Return whether a folder of the import path holds installed packages or the stdlib."""
     parts = Path(entry).parts
     if "site-packages" in parts or "dist-packages" in parts:
         return True
@@ -53,7 +53,7 @@ def mapped_paths(
 
 
 def editable_packages() -> dict[str, str]:
-    """Return the packages that setuptools' editable finders serve, and where they lie."""
+    """Return the packages of setuptools' editable finders, with their folders."""
     found: dict[str, str] = {}
     for finder in sys.meta_path:
         module = sys.modules.get(getattr(finder, "__module__", ""))
@@ -64,7 +64,7 @@ def editable_packages() -> dict[str, str]:
 
 
 class World:
-    """What one version has for itself: modules, import path, working folder, compiled code."""
+    """The state of one version: modules, import path, working folder, compiled code."""
 
     def __init__(
         self, name: str, root: Path, paths: Sequence[str], compiled: Path, shared: Sequence[str]
@@ -91,7 +91,7 @@ class World:
         return {name: place for name, module in self._modules.items() if (place := _file(module))}
 
     def enter(self) -> None:
-        """Make this version the one that imports find."""
+        """Make this version the active one, which imports find."""
         sys.modules.update(self._modules)
         sys.path[:] = self._path
         sys.meta_path[:0] = self._rewriters
@@ -105,18 +105,18 @@ class World:
         # process compiles every module anew.
         sys.dont_write_bytecode = False
         if "numba.core.config" in sys.modules:
-            # Read at each compilation; the variable alone counts at numba's import only.
+            # Numba reads this at each compilation, and the variable only at its import.
             sys.modules["numba.core.config"].CACHE_DIR = self._environment["NUMBA_CACHE_DIR"] or ""  # type: ignore[attr-defined]
-        with suppress(OSError):  # a test's folder that has gone
+        with suppress(OSError):  # a test's folder that was removed
             os.chdir(self._folder)
         if self._loop is not None:
             asyncio._set_running_loop(self._loop)
             _swap_task(self._loop, self._task)
 
     def leave(self, shared: set[str], installed: Sequence[str]) -> None:
-        """Take what this version has for itself out of the interpreter, and keep it.
+        """Take the state of this version out of the interpreter, and keep it.
 
-        *shared* names the modules that both versions have in common, and grows.
+        *shared*: the modules that both versions have in common; this adds to it.
         """
         modules: dict[str, ModuleType] = {}
         fresh: list[str] = []
@@ -159,7 +159,7 @@ class World:
         return parent != name and parent not in own
 
     def _is_installed(self, place: str, installed: Sequence[str]) -> bool:
-        """Say whether a file is an installed one: an environment may lie inside the version."""
+        """Return whether a file is installed: an environment may lie inside the version."""
         return _depth(place, installed) > _depth(place, self.paths)
 
 
@@ -208,7 +208,7 @@ class Worlds:
             self._check_installed(world)
 
     def is_foreign(self, place: str, world: World, project: Path, suites: Sequence[Path]) -> bool:
-        """Say whether a file belongs to another version than *world*, or to the working folder."""
+        """Return whether a file belongs to another version than *world*, or the working folder."""
         path = Path(place)
         if not path.is_absolute() or _depth(place, self._installed) > _depth(place, world.paths):
             return False
@@ -251,12 +251,12 @@ def _file(module: object) -> str | None:
 def _folders(module: ModuleType) -> list[str]:
     try:
         return [str(folder) for folder in getattr(module, "__path__", ())]
-    except Exception:  # a namespace that looks itself up may fail as it likes
+    except Exception:  # a namespace that looks itself up may raise anything
         return []
 
 
 def _packages(installed: metadata.Distribution) -> set[str]:
-    """Return the names that a distribution's packages and modules are imported by."""
+    """Return the import names of a distribution's packages and modules."""
     declared = (installed.read_text("top_level.txt") or "").split()
     files = [file for file in installed.files or () if file.suffix == ".py"]
     return {*declared} or {file.parts[0] if len(file.parts) > 1 else file.stem for file in files}
@@ -269,7 +269,7 @@ def _depth(place: str, folders: Sequence[str]) -> int:
 
 
 def _is_rewriter(finder: object) -> bool:
-    """Say whether a finder is pytest's, which belongs to one session."""
+    """Return whether a finder is pytest's, which belongs to one session."""
     return type(finder).__module__.startswith("_pytest.")
 
 

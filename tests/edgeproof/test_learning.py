@@ -160,6 +160,15 @@ def test_played_requests_fill_the_caches_and_are_counted_nowhere() -> None:
     assert late.record.counters["loads"] == cold.record.counters["loads"]
 
 
+def test_part_of_a_run_keeps_its_times_where_requests_were_played_before() -> None:
+    kpis = [{"metric": "p95(l3, 10s..20s)", "target": "< 50ms", "alert": "> 90ms"}]
+    user = parse_scenario({**STATED, "kpis": kpis}, source="test")
+    before = Played(workload=prepare(user).workload, ahead=100_000.0)  # all of it is forgotten
+    cold, late = (simulate(user, replications=0, played=p).record for p in (None, before))
+    metric = user.judged()[0].metric
+    assert late.metric(metric) == pytest.approx(cold.metric(metric), rel=1e-9)
+
+
 def test_warm_scenario_is_predicted_cold_where_the_service_is() -> None:
     user = stated().model_copy(update={"start": "warm"})
     cold = simulate(stated(), replications=0).record

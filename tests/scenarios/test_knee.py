@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from core.errors import InputError
+from core.metrics.doubt import Doubt
 from core.metrics.histogram import LatencyHistogram
 from core.metrics.kpi import parse_kpi
 from core.metrics.record import RunRecord
@@ -26,11 +27,15 @@ BASE = run("load")
 CAPACITY = 500.0
 
 
-def answering(p95: float, *, invalid: tuple[str, ...] = (), dropped: int = 0) -> RunRecord:
+def answering(
+    p95: float, *, invalid: tuple[str, ...] = (), held: int = 0, doubt: Doubt | None = None
+) -> RunRecord:
     assert BASE.audit is not None
-    audit = replace(BASE.audit, invalid=invalid, dropped=tuple(range(dropped)), planned=1000)
+    audit = replace(
+        BASE.audit, invalid=invalid, dropped=tuple(range(held)), held=held, planned=1000
+    )
     latencies = {"track": LatencyHistogram.of(np.full(100, p95))}
-    return replace(BASE, latencies=latencies, stages={}, audit=audit)
+    return replace(BASE, latencies=latencies, stages={}, audit=audit, doubt=doubt)
 
 
 def mm1(rate: float, noise: float = 0.0, seed: int = 0) -> Load:
@@ -97,12 +102,24 @@ def test_growing_requests_in_flight_break_a_rate_whose_latency_still_holds() -> 
 
 
 def test_arrivals_without_a_connection_break_the_rate_and_are_no_fault_of_the_load() -> None:
-    full = answering(0.01, invalid=("dropped",), dropped=100)
+    full = answering(0.01, held=100)
     found = search(lambda rate, _: Load(record=full if rate > 90 else answering(0.01), growth=0))
     found.run()
     assert found.highest is not None
     assert found.highest <= 90
     assert found.points[100.0].saturated == ("service",)
+
+
+@pytest.mark.parametrize(("late", "is_sendable"), [(1, True), (100, False)])
+def test_a_flaw_of_the_load_ends_the_search_only_where_it_could_change_a_verdict(
+    late: int, is_sendable: bool
+) -> None:
+    doubt = Doubt(late={"track": LatencyHistogram.of(np.full(late, 0.3))})
+    flawed = answering(0.3, invalid=("late",), doubt=doubt)
+    found = search(lambda rate, _: Load(record=flawed if rate > 90 else answering(0.01), growth=0))
+    found.run()
+    assert (100.0 in found.points) is is_sendable
+    assert ("INVALID" in found.ended) is not is_sendable
 
 
 def test_a_rate_below_the_first_is_found_by_halving() -> None:

@@ -226,7 +226,7 @@ def test_token_of_the_environment_goes_along_and_a_missing_one_is_told() -> None
     assert token_of(None, {}) is None
     with pytest.raises(InputError, match="MINE is not set"):
         token_of("MINE", {})
-    with pytest.raises(InputError, match="holds what no token is") as caught:
+    with pytest.raises(InputError, match="does not hold a token") as caught:
         token_of("MINE", {"MINE": "s3cret\nX: y"})
     assert "s3cret" not in str(caught.value)
 

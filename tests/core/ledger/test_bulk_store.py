@@ -166,7 +166,7 @@ def test_credits_of_other_parameters_are_not_mixed(tmp_path: Path) -> None:
     files.add([touch("e1", T - 5), purchase("c1", T), purchase("c2", T + 5)])
     files.process(["c1"])
     before = files.contents()
-    with pytest.raises(InputError, match="credits of other parameters"):
+    with pytest.raises(InputError, match="credits of other attribution parameters"):
         files.store(scheme=Scheme(Parameters(half_life_ms=1_000)))
     assert files.contents() == before
     assert files.store().conversions == 1

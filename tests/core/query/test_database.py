@@ -457,7 +457,7 @@ def test_file_whose_schema_d1_would_not_read_is_refused_by_name(
     connection.close()
     message = refused(path)
     assert "(malformed database schema (of_six) - too many terms in compound SELECT)" in message
-    assert message.endswith("drop the view or table that this names")
+    assert message.endswith("drop the view or table that is named here")
     with sqlite3.connect(path, isolation_level=None) as connection:
         connection.execute("DROP VIEW of_six")
     connection.close()
