@@ -24,6 +24,7 @@ from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
 from core.service.fake_redis import STATED_LIMIT
 from core.service.launcher import running_service
+from core.units import format_duration
 from core.wire import TOKEN_VARIABLE
 from edgeproof.access import (
     Access,
@@ -92,13 +93,16 @@ from edgeproof.runs import new_folder, run_facts, write_json, write_run
 from edgeproof.told_reads import with_told_reads
 from scenarios.calibrate import RATE, NotCalibrated, calibrate, calibration_workload
 from scenarios.hosts import MAX_RATE, peak_rate
-from scenarios.learning import FEWEST
+from scenarios.learning import FEWEST, lag_of
 from scenarios.result import LoadResult
 from scenarios.sent_ahead import PREFLIGHT_SECONDS, preflight_requests, with_preflight
 from sim.model import Played
 from sim.simulate import simulate
 
 SPEED_TOLERANCE = 0.05
+BUSY_LAG, BUSIER = 1e-3, 1.5
+"""Seconds of lag, and how many times the other's, from which a machine was busier."""
+
 _PREPARING = 1.5
 """Seconds that a load generator takes to start, by which a run begins after it was asked for."""
 
@@ -274,6 +278,7 @@ class Proof:
         )
         self._note_the_load_on_the_shared_l2(measured)
         if not result.interrupted:
+            self._note_another_machine(result)
             predicted = self._follow_the_machine(predicted, measured)
             if self.hosts and not _is_clean(result):
                 predicted = self._follow_the_start(predicted, result, begun)
@@ -299,6 +304,20 @@ class Proof:
                 f"The processes shared a fake Redis at {rate:,.0f} operations/s; it is meant for "
                 f"{STATED_LIMIT:,}, so its own delay may show."
             )
+
+    def _note_another_machine(self, result: LoadResult) -> None:
+        """Note a generator that was far busier at one time than at the other."""
+        if self.calibration is None or self.calibration.lag is None:
+            return
+        learned, now = self.calibration.lag, lag_of(result.rows)
+        if max(learned, now) < max(BUSY_LAG, BUSIER * min(learned, now)):
+            return
+        word = "shorter" if now < learned else "longer"
+        self.notes.append(
+            f"5 % of the requests were sent {format_duration(learned)} late or more while the "
+            f"service was learned, and {format_duration(now)} in the measurement: the machine was "
+            f"not equally busy. Expect {word} times than predicted, or calibrate again."
+        )
 
     def _follow_the_machine(self, predicted: RunRecord, measured: RunRecord) -> RunRecord:
         """Predict again at the speed that the machine had, where that was another one."""

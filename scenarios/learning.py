@@ -115,6 +115,7 @@ class _Lesson:
             unread=unread,
             outside=outside,
             speed=service_speed(self.result),
+            lag=lag_of(self.rows),
             requests=int(np.count_nonzero(self.answered)),
             few=self.few,
             notes=tuple(self.notes),
@@ -442,6 +443,11 @@ def unhurried(rows: Rows, answered: NDArray[np.bool_]) -> NDArray[np.float64]:
     """
     usual = float(np.median(rows.lag[answered]))
     return rows.latency - np.maximum(rows.lag - usual, 0.0)
+
+
+def lag_of(rows: Rows) -> float:
+    """Return the seconds by which 5 % of the requests, or more, were sent late; 0 without any."""
+    return round(float(np.quantile(rows.lag, 0.95)), 6) if rows.lag.size else 0.0
 
 
 def _depth(endpoint: Endpoint, codes: Sequence[int]) -> str | None:

@@ -36,7 +36,8 @@ class Calibration:
     seconds that entries live in any cache, by cache type, where that is shorter than the scenario
     states. unread: the cache reads that an endpoint was never seen to make. outside: endpoints of
     which only the answers' latency is known. speed: mean seconds that the service took for the
-    fixed work. requests: how many were answered. few: what the scenario's value stays for, and
+    fixed work. lag: 5 % of the requests were sent so many seconds late, or more, by which a busy
+    machine shows. requests: how many were answered. few: what the scenario's value stays for, and
     why. notes: what a reader has to know.
     """
 
@@ -49,6 +50,7 @@ class Calibration:
     unread: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     outside: Mapping[str, Mixture] = field(default_factory=dict)
     speed: float | None = None
+    lag: float | None = None
     requests: int = 0
     few: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

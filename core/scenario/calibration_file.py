@@ -63,6 +63,8 @@ def _lines(known: Calibration, source: str) -> Iterator[str]:
     yield f"requests = {known.requests}  # answered"
     if known.speed is not None:
         yield f"speed = {known.speed!r}  # seconds that the service took for a fixed piece of work"
+    if known.lag is not None:
+        yield f"lag = {known.lag!r}  # seconds that 5 % of the requests were sent late"
     if known.notes:
         yield "notes = ["
         yield from (f"    {_text(note)}," for note in known.notes)
@@ -240,6 +242,7 @@ def from_toml(text: str, endpoints: EndpointTable = CDP) -> Calibration:
             for name, value in data.get("ttl", {}).items()
         },
         speed=None if "speed" not in data else _number(data["speed"], "speed"),
+        lag=None if "lag" not in data else _number(data["lag"], "lag"),
         requests=int(_number(data.get("requests", 0), "requests")),
         few={str(place): str(why) for place, why in data.get("few", {}).items()},
         notes=tuple(map(str, data.get("notes", ()))),
@@ -247,8 +250,8 @@ def from_toml(text: str, endpoints: EndpointTable = CDP) -> Calibration:
 
 
 _KEYS = (
-    "schema", "schema_version", "requests", "speed", "notes", "few", "cpu", "cpu_stated", "tiers",
-    "between", "ttl", "unread", "outside",
+    "schema", "schema_version", "requests", "speed", "lag", "notes", "few", "cpu", "cpu_stated",
+    "tiers", "between", "ttl", "unread", "outside",
 )  # fmt: skip
 
 

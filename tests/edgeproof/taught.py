@@ -71,5 +71,6 @@ def load_of(
             for stage, (rows, seconds) in samples.items()
         },
         dropped=np.empty(0, dtype=np.int64),
+        held=np.empty(0, dtype=np.int64),
     )
     return LoadResult(rows=rows, before=(), after=(), polls=(), audit={"clean_start": "none"})

@@ -58,6 +58,7 @@ CALIBRATIONS = st.builds(
     unread=st.dictionaries(ENDPOINTS, st.just(("lookup",))),
     outside=st.dictionaries(ENDPOINTS, MIXTURES, max_size=1),
     speed=st.none() | POSITIVE,
+    lag=st.none() | POSITIVE,
     requests=st.integers(0, 10**9),
     notes=st.lists(st.just('a "note" \\ of it'), max_size=2).map(tuple),
 )
@@ -80,6 +81,7 @@ KNOWN = Calibration(
     concurrency=2,
     unread={"track": ("config", "lookup")},
     speed=0.0003,
+    lag=0.0021,
     requests=500,
     few={"l2.read": "0 samples; at least 20 are needed"},
     notes=("l2.cold_read has 163 of 1,000 samples",),
