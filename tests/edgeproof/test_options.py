@@ -71,7 +71,7 @@ USED: dict[tuple[str, str], str] = {
         ("calibrate", o): "what is sent, and to whom; beside a run it is refused"
         for o in ("--host", "--seed", "--rate", "--set", "--calibration-rate",
                   "--calibration-time", "--max-rate", "--max-duration", "--ca", "--cert",
-                  "--no-preflight", "--keep-going")
+                  "--no-preflight", "--keep-going", "--resolve", "--token-command")
     },
     **{("calibrate", o): "what is written or printed" for o in ("--out", "--json")},
     ("scenario new", "--like"): "what is written; an unknown one is refused",
