@@ -120,11 +120,13 @@ def _interpolate(scores: Sequence[tuple[float, float]], z: float) -> float:
     return y0 + (y1 - y0) * (z - z0) / (z1 - z0)
 
 
-def empirical(seconds: Sequence[float]) -> Distribution:
-    """Return the distribution of samples in seconds as a table of their quantiles.
+def empirical(seconds: Sequence[float], size: int = TABLE_SIZE) -> Distribution:
+    """Return the distribution of samples in seconds as a table of at most *size* quantiles.
 
-    Each table point is the mean of its share of the sorted samples; all are then scaled to the
-    samples' mean, because sampling counts the table's two ends half.
+    Each table point is the mean of its share of the sorted samples, and few samples stand several
+    times each. Sampling counts the table's two ends half: the last point makes up for it, so that
+    the mean is the samples' and no other quantile moves. Where that would let the table fall, all
+    points are scaled to the mean.
     Raise ValueError if there are fewer than two samples or one is negative.
     """
     ordered = sorted(seconds)
@@ -132,14 +134,21 @@ def empirical(seconds: Sequence[float]) -> Distribution:
         raise ValueError("a distribution needs two samples or more")
     if ordered[0] < 0:
         raise ValueError(f"a service time is at least 0 s, not {ordered[0]}")
-    size = min(TABLE_SIZE, len(ordered))
+    mean = math.fsum(ordered) / len(ordered)
+    times = max(1, size // len(ordered))
+    ordered = [value for value in ordered for _ in range(times)]
+    count = min(size, len(ordered))
     table = []
-    for i in range(size):
-        low, high = i * len(ordered) // size, (i + 1) * len(ordered) // size
+    for i in range(count):
+        low, high = i * len(ordered) // count, (i + 1) * len(ordered) // count
         table.append(math.fsum(ordered[low:high]) / (high - low))
-    sampled = Distribution(table, None).mean
-    scale = math.fsum(ordered) / len(ordered) / sampled if sampled else 1.0
-    table = [_grid(value * scale) for value in table]
+    last = 2 * (mean * (count - 1) - math.fsum(table[1:-1])) - table[0]
+    if last >= table[-2]:
+        table[-1] = last
+    else:
+        sampled = Distribution(table, None).mean
+        table = [value * mean / sampled for value in table]
+    table = [_grid(value) for value in table]
     return Distribution(table, {"table": [f"{value!r}s" for value in table]})
 
 

@@ -88,6 +88,12 @@ class Read:
             f"read {self.name}: key is {self.key!r}; use subject, site or none",
         )
 
+    def number(self, subject: int, sites: int) -> int:
+        """Return which of its entries a request about *subject* reads, where there are *sites*."""
+        if self.key == "site":
+            return subject % sites
+        return subject if self.key == "subject" else 0
+
 
 class Slots(dict[str, int]):
     """Slots by the name of an operation; ValueError for a name that is none."""
@@ -205,6 +211,11 @@ class Endpoint:
     def is_stated(self) -> bool:
         """Whether its description alone says what it does."""
         return self.behaviour == STATED
+
+    @property
+    def asks_database(self) -> bool:
+        """Whether each of its requests goes to the database, whatever its reads find."""
+        return self.writes is not None or bool(self.stores or (self.queries and not self.reads))
 
     @property
     def unknown(self) -> str:

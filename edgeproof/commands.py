@@ -32,6 +32,10 @@ COMMANDS = {
         "edgeproof.load:command",
         "Send SCENARIO's requests to a running service and measure every KPI that it shows.",
     ),
+    "calibrate": Listed(
+        "edgeproof.calibrating:command",
+        "Learn the times of a service and write calibration.toml for simulate, plan and prove.",
+    ),
     "prove": Listed(
         "edgeproof.prove:command",
         "Predict SCENARIO, measure it, and show side by side how far apart the two are.",

@@ -22,7 +22,7 @@ UNUSED: dict[str, dict[str, str]] = {
     },
     "load": dict.fromkeys(
         (
-            "tiers", "topology.cpu", "queue", "attribution", "destination",
+            "tiers", "topology.cpu", "queue", "attribution", "destination", "network",
             "traffic.touches_per_user",
         ),
         _SERVICE,
@@ -30,11 +30,15 @@ UNUSED: dict[str, dict[str, str]] = {
     "serve": {
         **dict.fromkeys(("kpis", "name", "description"), _UNJUDGED),
         **dict.fromkeys(("targets", "timeout", "caches"), _CLIENT),
+        "network": "it lies before the service, which adds nothing for it",
     },
     "data": {
         **dict.fromkeys(("kpis", "name", "description"), _UNJUDGED),
         **dict.fromkeys(
-            ("targets", "timeout", "caches", "tiers", "queue", "destination", "topology"),
+            (
+                "targets", "timeout", "caches", "tiers", "queue", "destination", "topology",
+                "network",
+            ),
             "the rows do not depend on it",
         ),
     },
@@ -42,6 +46,8 @@ UNUSED: dict[str, dict[str, str]] = {
 """Fields of a scenario that a command does not use, and why."""
 
 UNUSED["plan"] = UNUSED["simulate"]
+UNUSED["calibrate"] = {**UNUSED["load"], **dict.fromkeys(("kpis", "description"), _UNJUDGED)}
+del UNUSED["calibrate"]["tiers"], UNUSED["calibrate"]["topology.cpu"]
 
 UNUSED_WITHOUT_TRACE: dict[str, dict[str, str]] = {
     "load": {"start": _SERVICE},

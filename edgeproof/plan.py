@@ -9,6 +9,7 @@ from core.scenario.replay import prepare_measured
 from edgeproof.asked import asked
 from edgeproof.ci import GithubOption, QualityOption
 from edgeproof.finish import finish, show_table
+from edgeproof.learning import CalibrationOption, chosen_calibration
 from edgeproof.options import (
     HighestRateOption,
     JsonOption,
@@ -45,6 +46,7 @@ def command(
     seed: SeedOption = None,
     rate: RateOption = None,
     set_: SetOption = None,
+    calibration: CalibrationOption = None,
     kpi: KpiOption = None,
     out: OutOption = None,
     max_rate: HighestRateOption = None,
@@ -70,11 +72,12 @@ def command(
         scenario, command="plan", overrides=set_, seed=seed, rate=rate, trace=trace,
         trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit, kpis=kpi,
     )  # fmt: skip
+    known = chosen_calibration(calibration, chosen)
     checked_bound(chosen, max_rate)
     workload = prepare_measured(chosen).workload
     tell_notes(workload)
     told = asked(chosen, scenario)
-    unpredicted = not_stated(chosen)
+    unpredicted = not_stated(chosen, known)
     folder = new_folder(out, chosen.name)
     display = Display(plain=plain, quiet=json)
     started = monotonic()
@@ -97,7 +100,10 @@ def command(
         display.update("planning", share, detail)
 
     with display.open():
-        found = plan_capacity(chosen, max_rate=max_rate, jobs=jobs(), on_point=show, on_step=follow)
+        found = plan_capacity(
+            chosen, max_rate=max_rate, calibration=known, jobs=jobs(), on_point=show,
+            on_step=follow,
+        )  # fmt: skip
         if not found.interrupted:
             display.update("planning", 1.0)
     write_json(folder / "plan.json", found.to_json())

@@ -10,8 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
+from typing import Annotated
 
-from core.errors import EdgeproofError, InvalidRun
+import typer
+
+from core.errors import EdgeproofError, InputError, InvalidRun
 from core.metrics.kpi import parse_metric
 from core.metrics.record import Requests, RunRecord
 from core.metrics.verdict import incomparable, relative_error
@@ -21,7 +24,8 @@ from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
 from core.service.fake_redis import STATED_LIMIT
 from core.service.launcher import check_served, running_service
-from core.wire import TOKEN_VARIABLE, service_token
+from core.units import format_duration
+from core.wire import TOKEN_VARIABLE
 from edgeproof.access import (
     Access,
     CaOption,
@@ -38,6 +42,16 @@ from edgeproof.access import (
 from edgeproof.asked import asked
 from edgeproof.ci import GithubOption, QualityOption
 from edgeproof.finish import finish
+from edgeproof.learning import (
+    CALIBRATION_FILE,
+    CalibrationOption,
+    Taught,
+    calibration_bounds,
+    chosen_calibration,
+    lines,
+    teach,
+    write_calibration,
+)
 from edgeproof.loading import (
     Bounds,
     bounds,
@@ -79,11 +93,21 @@ from edgeproof.runs import new_folder, run_facts, write_json, write_run
 from edgeproof.told_reads import with_told_reads
 from scenarios.calibrate import RATE, NotCalibrated, calibrate, calibration_workload
 from scenarios.hosts import MAX_RATE, peak_rate
+from scenarios.learning import FEWEST, lag_of
 from scenarios.result import LoadResult
+from scenarios.sent_ahead import PREFLIGHT_SECONDS, preflight_requests, with_preflight
+from sim.model import Played
 from sim.replications import not_stated
 from sim.simulate import simulate
 
 SPEED_TOLERANCE = 0.05
+BUSY_LAG, BUSIER = 1e-3, 1.5
+"""Seconds of lag, and how many times the other's, from which a machine was busier."""
+
+_PREPARING = 1.5
+"""Seconds that a load generator takes to start, by which a run begins after it was asked for."""
+
+_SAME_PAUSE = 0.5
 MODEL_RATIO_POINTS = 0.02
 MODEL_RELATIVE = 0.20
 MODEL_METRICS = (
@@ -107,6 +131,15 @@ def command(
     allow: AllowOption = None,
     max_rate: MaxRateOption = MAX_RATE,
     max_duration: MaxDurationOption = "1h",
+    calibration: CalibrationOption = None,
+    calibrates: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate/--no-calibrate",
+            rich_help_panel="Load",
+            help="Learn the service first, at a fifth of the rate for a minute at most.",
+        ),
+    ] = True,
     ca: CaOption = None,
     insecure: InsecureOption = False,
     cert: CertOption = None,
@@ -128,11 +161,11 @@ def command(
 ) -> int:
     """Predict SCENARIO, measure it, and show side by side how far apart the two are.
 
-    It calibrates the CPU costs at a low rate (at most 120 requests/s for 12 s), predicts, and then
-    replays the same arrivals, endpoints, subjects and
-    isolates: without --host at a reference service in
-    processes of its own. The exit code is that of the measurement; --gate model makes the
-    prediction's error count too.
+    It calibrates at a low rate, predicts, and then replays the same arrivals, endpoints, subjects
+    and isolates: without --host at a reference service in processes of its own (calibrated at 120
+    requests/s for 12 s at most). With --host it learns the service's times first, at 20 % of the
+    scenario's rate for 60 s at most. The exit code is that of the measurement; --gate model makes
+    the prediction's error count too.
 
     Example: edgeproof prove baseline
     """
@@ -156,8 +189,12 @@ def command(
         check_hosts(host, limits, access)
     else:
         check_served(chosen)
-    unpredicted = not_stated(chosen)
     options = options.checked(chosen)
+    if calibration is not None and not calibrates:
+        raise InputError("--no-calibrate and --calibration contradict each other; give one")
+    known = chosen_calibration(calibration, chosen)
+    if not host or known is not None or not calibrates:
+        not_stated(chosen, known)
     prepared = prepare_measured(chosen)
     tell_notes(prepared.workload)
     check_load(chosen, prepared.workload, host or [], limits, access)
@@ -166,7 +203,8 @@ def command(
     display = Display(plain=plain, quiet=json)
     proof = Proof(
         scenario=chosen, prepared=prepared, hosts=host or [], folder=folder, limits=limits,
-        display=display, access=access,
+        display=display, access=access, calibration=known,
+        calibrates=calibrates and known is None,
     )  # fmt: skip
     with display.open():
         predicted, measured = proof.run()
@@ -191,7 +229,7 @@ def command(
         model_holds=holds,
         facts=facts,
         notes=proof.notes,
-        lines=[*unpredicted, *proof.notes, *request_lines(measured)],
+        lines=[*not_stated(chosen, proof.calibration), *proof.notes, *request_lines(measured)],
     )
     return 130 if proof.interrupted else code
 
@@ -210,6 +248,11 @@ class Proof:
     seconds: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     calibration: Calibration | None = None
+    calibrates: bool = True
+    taught: Taught | None = None
+    taught_at: float = 0.0
+    is_cold: bool = False
+    played: Played | None = None
     requests: Requests | None = None
     interrupted: bool = False
     run_ids: list[str] = field(default_factory=list)
@@ -224,6 +267,7 @@ class Proof:
         predicted = self._predict()
         workload = self.prepared.workload
         try:
+            begun = monotonic()
             with self._timed("measure"), self._service() as urls:
                 result = drive(
                     self.scenario, workload, urls, self.folder / "load", phase="measuring",
@@ -239,7 +283,10 @@ class Proof:
         )
         self._note_the_load_on_the_shared_l2(measured)
         if not result.interrupted:
+            self._note_another_machine(result)
             predicted = self._follow_the_machine(predicted, measured)
+            if self.hosts and not _is_clean(result):
+                predicted = self._follow_the_start(predicted, result, begun)
         return self._with_the_reads_of(measured, predicted), measured
 
     def _with_the_reads_of(self, measured: RunRecord, predicted: RunRecord) -> RunRecord:
@@ -263,6 +310,20 @@ class Proof:
                 f"{STATED_LIMIT:,}, so its own delay may show."
             )
 
+    def _note_another_machine(self, result: LoadResult) -> None:
+        """Note a generator that was far busier at one time than at the other."""
+        if self.calibration is None or self.calibration.lag is None:
+            return
+        learned, now = self.calibration.lag, lag_of(result.rows)
+        if max(learned, now) < max(BUSY_LAG, BUSIER * min(learned, now)):
+            return
+        word = "shorter" if now < learned else "longer"
+        self.notes.append(
+            f"5 % of the requests were sent {format_duration(learned)} late or more while the "
+            f"service was learned, and {format_duration(now)} in the measurement: the machine was "
+            f"not equally busy. Expect {word} times than predicted, or calibrate again."
+        )
+
     def _follow_the_machine(self, predicted: RunRecord, measured: RunRecord) -> RunRecord:
         """Predict again at the speed that the machine had, where that was another one."""
         during = None if measured.audit is None else measured.audit.service_speed
@@ -272,7 +333,7 @@ class Proof:
         if abs(ratio - 1) <= SPEED_TOLERANCE:
             return predicted
         self.calibration = self.calibration.at_speed(during)
-        write_json(self.folder / "calibration.json", self.calibration.to_json())
+        self._write_calibration()
         self.notes.append(
             f"The machine took {ratio:.2f} times as long for a fixed piece of work during the "
             "measurement as during the calibration; the prediction uses costs scaled by that."
@@ -280,12 +341,16 @@ class Proof:
         return self._predict()
 
     def _calibrate(self) -> None:
-        """Fit the CPU costs, where the service tells them and can be started cleanly."""
-        if self.hosts and service_token() is None:
-            self.notes.append(
-                f"Not calibrated: a deployed service without {TOKEN_VARIABLE} cannot be started "
-                "cleanly; the scenario's committed CPU costs and no client overhead are used."
-            )
+        """Learn the service, unless it is known; where it is ours, fit its CPU costs."""
+        if not self.calibrates:
+            if self.calibration is None:
+                self.notes.append(
+                    "Not calibrated: the scenario's own times and CPU costs are used, and nothing "
+                    "lies between client and service."
+                )
+            return
+        if self.hosts:
+            self._learn()
             return
         rate = min(RATE, peak_rate(self.scenario, self.prepared.workload), self.limits.max_rate)
         workload = calibration_workload_for(self.scenario, self.prepared, rate)
@@ -304,7 +369,78 @@ class Proof:
         except NotCalibrated as error:
             self.notes.append(f"Not calibrated: {error}; the committed CPU costs are used.")
             return
-        write_json(self.folder / "calibration.json", self.calibration.to_json())
+        self._write_calibration()
+
+    def _learn(self) -> None:
+        workload = self.prepared.workload
+        bounds = calibration_bounds(self.scenario, workload, self.limits)
+        if bounds.rate * bounds.seconds < FEWEST:
+            self.notes.append(
+                f"Not calibrated: {bounds.rate:.3g} requests/s for {bounds.seconds:.3g} s teach "
+                "nothing; `edgeproof calibrate --calibration-rate` may send more."
+            )
+            return
+        with self._timed("calibrate"):
+            taught = teach(
+                self.scenario, workload, self.hosts, self.folder / "calibration", bounds=bounds,
+                limits=self.limits, display=self.display, access=self._access,
+            )  # fmt: skip
+        self.run_ids.append(str(taught.result.audit["run_id"]))
+        self.taught_at = monotonic()
+        if not _is_clean(taught.result):
+            self.taught, self.is_cold = taught, True
+            self.played = self._asked_before(self.taught_at + _PREPARING)
+        self.calibration = taught.calibration
+        if taught.calibration is None:
+            self.notes.append(f"Not calibrated: {taught.why}; the scenario's own times are used.")
+            return
+        self._write_calibration()
+        self.notes += lines(taught.calibration)
+
+    def _write_calibration(self) -> None:
+        assert self.calibration is not None
+        write_calibration(
+            self.folder / CALIBRATION_FILE, self.calibration, source=f"prove {self.scenario.name}"
+        )
+
+    def _asked_before(self, begins: float) -> Played | None:
+        """Return what the service was asked before a run that begins at *begins*."""
+        preflighted = self.access.preflight
+        if self.taught is None:
+            if not preflighted:
+                return None
+            ahead = preflight_requests(self.scenario, self.prepared.workload, self.hosts)
+            return Played(workload=ahead, ahead=PREFLIGHT_SECONDS)
+        workload, pause = self.taught.workload, max(0.0, begins - self.taught_at)
+        pause += float(self.taught.result.audit["wall_seconds"])
+        if preflighted:
+            workload = with_preflight(self.scenario, workload, self.hosts)
+            pause += PREFLIGHT_SECONDS
+        return Played(workload=workload, ahead=pause)
+
+    def _follow_the_start(
+        self, predicted: RunRecord, result: LoadResult, begun: float
+    ) -> RunRecord:
+        """Predict again where the run began with other caches, or later, than was thought."""
+        told = result.audit["clean_start"]
+        before, was_cold = self.played, self.is_cold
+        self.played, self.is_cold = self._asked_before(begun + _PREPARING), True
+        if self.taught is None:
+            self.notes.append(
+                f"No clean start ({told}): the service is measured as it was, and predicted with "
+                "empty caches."
+            )
+        else:
+            self.notes.append(
+                f"No clean start ({told}): the prediction plays the "
+                f"{len(self.taught.workload):,} requests of the calibration, too, so that its "
+                "caches stand where the service's do."
+            )
+        if before is not None and self.played is not None:
+            is_same = abs(before.ahead - self.played.ahead) < _SAME_PAUSE
+        else:
+            is_same = self.played is None and (was_cold or self.scenario.start == "cold")
+        return predicted if is_same else self._predict()
 
     def _predict(self) -> RunRecord:
         with self._timed("predict"):
@@ -312,6 +448,8 @@ class Proof:
                 self.scenario,
                 prepared=self.prepared,
                 calibration=self.calibration,
+                played=self.played,
+                is_cold=self.is_cold,
                 replications=0,  # the measured requests are those of one run
                 on_progress=lambda _, share: self.display.update("predicting", share),
             )
@@ -346,6 +484,10 @@ class Proof:
             yield
         finally:
             self.seconds[phase] = self.seconds.get(phase, 0.0) + monotonic() - started
+
+
+def _is_clean(result: LoadResult) -> bool:
+    return bool(result.audit["clean_start"] == "clean")
 
 
 def calibration_workload_for(scenario: Scenario, prepared: Prepared, rate: float) -> Workload:

@@ -9,6 +9,7 @@ from core.scenario.replay import prepare_measured
 from edgeproof.asked import asked
 from edgeproof.ci import GithubOption, QualityOption
 from edgeproof.finish import finish
+from edgeproof.learning import CalibrationOption, chosen_calibration
 from edgeproof.options import (
     JsonOption,
     KpiOption,
@@ -50,6 +51,7 @@ def command(
     seed: SeedOption = None,
     rate: RateOption = None,
     set_: SetOption = None,
+    calibration: CalibrationOption = None,
     kpi: KpiOption = None,
     out: OutOption = None,
     gate: PlainGateOption = "target",
@@ -76,15 +78,18 @@ def command(
         trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit, kpis=kpi,
     )  # fmt: skip
     options = options.checked(chosen)
+    known = chosen_calibration(calibration, chosen)
     prepared = prepare_measured(chosen)
     tell_notes(prepared.workload)
     told = asked(chosen, scenario, workload=prepared.workload)
-    unpredicted = not_stated(chosen)
+    unpredicted = not_stated(chosen, known)
     folder = new_folder(out, chosen.name)
     started = monotonic()
     display = Display(plain=plain, quiet=json)
     with display.open():
-        found = simulate(chosen, prepared=prepared, jobs=jobs(), on_progress=display.update)
+        found = simulate(
+            chosen, prepared=prepared, calibration=known, jobs=jobs(), on_progress=display.update
+        )
     write_run(folder, found.record, found.requests)
     facts = run_facts("simulate", {"simulate": monotonic() - started}, asked=told)
     write_json(folder / "run.json", facts)

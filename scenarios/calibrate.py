@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.context import Purpose
-from core.distributions import empirical
 from core.endpoints import EndpointTable
 from core.errors import EdgeproofError
-from core.scenario.calibration import Calibration
+from core.scenario.calibration import DEPTHS, Calibration
+from core.scenario.calibration_file import learned
 from core.scenario.scenario import Scenario
 from core.scenario.subjects import ids_of
 from core.scenario.topology import Cpu
@@ -108,9 +108,9 @@ def calibrate(scenario: Scenario, result: LoadResult) -> Calibration:
     """Return the costs that explain *result*, the load of `calibration_workload`.
 
     CPU: least squares over the seconds of the run, with the scenario's committed costs as a prior
-    (ridge) and none below 0. Overhead: per endpoint, what the client saw beyond the service's
-    total and beyond the CPU that the total does not hold. Raise NotCalibrated if the service has
-    no statistics or hardly a request was answered.
+    (ridge) and none below 0. What lies between client and service: per endpoint, what the client
+    saw beyond the service's total and beyond the CPU that the total does not hold. Raise
+    NotCalibrated if the service has no statistics or hardly a request was answered.
     """
     rows = result.rows
     answered = (rows.kind == Kind.ANSWERED) & np.isfinite(rows.latency) & ~np.isnan(rows.total)
@@ -119,18 +119,18 @@ def calibrate(scenario: Scenario, result: LoadResult) -> Calibration:
             f"calibration: {np.count_nonzero(answered)} of {len(rows)} requests were answered with "
             "Server-Timing; at least 100 are needed"
         )
-    cpu = _fit(scenario.topology.cpu, scenario.endpoints.names, result.polls)
-    overhead = {}
+    cpu = fitted_cpu(scenario, result)
+    between = {}
     charged = charged_cpu(cpu, scenario.endpoints, rows.endpoint, rows.reads)
     outside = np.maximum(charged - rows.cpu, 0.0)
     seen = np.maximum(rows.latency - rows.total - outside, 0.0)
     for code, endpoint in enumerate(scenario.endpoints.names):
         samples = seen[answered & (rows.endpoint == code)]
         if samples.size >= 20:
-            overhead[endpoint] = empirical(samples.tolist())
+            between[endpoint] = dict.fromkeys(DEPTHS, learned(samples.tolist()))
     return Calibration(
         cpu=cpu,
-        overhead=overhead,
+        between=between,
         speed=service_speed(result),
         requests=int(np.count_nonzero(answered)),
     )
@@ -159,6 +159,11 @@ def service_speed(result: LoadResult) -> float | None:
             seconds += last["speed_seconds"] - first["speed_seconds"]
             number += last["speed_count"] - first["speed_count"]
     return seconds / number if number else None
+
+
+def fitted_cpu(scenario: Scenario, result: LoadResult) -> Cpu:
+    """Return the CPU costs that explain the CPU time of the processes; NotCalibrated if untold."""
+    return _fit(scenario.topology.cpu, scenario.endpoints.names, result.polls)
 
 
 def _fit(

@@ -99,7 +99,7 @@ def tokens_of(texts: Iterable[str], *, every: float | None, used: Iterable[str])
             asked = f"they name {', '.join(known)}" if known else "they name none"
             raise InputError(
                 f"{_OPTION} {name}: no header of the scenario names it, {asked}; write "
-                f'"Bearer ${{{name}}}" into [targets.NAME.headers], or leave it out'
+                f'"Bearer ${{{name}}}" into endpoints.NAME.headers, or leave it out'
             )
         if name in commands:
             raise InputError(f"{_OPTION} {name}: stands twice; keep one of the two")

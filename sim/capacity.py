@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from core.errors import InputError
 from core.metrics.capacity import CapacityPlan, CapacityPoint
 from core.metrics.kpi import Kpi, judge
+from core.scenario.calibration import Calibration
 from core.scenario.file import scenario_hash
 from core.scenario.pace import rate_of
 from core.scenario.replay import prepare_measured
@@ -49,6 +50,7 @@ def plan_capacity(
     *,
     runs: int = RUNS,
     max_rate: float | None = None,
+    calibration: Calibration | None = None,
     jobs: int = 1,
     on_point: OnPoint | None = None,
     on_step: OnStep | None = None,
@@ -61,6 +63,7 @@ def plan_capacity(
     default 16 times the scenario's own. A cache gains hits with traffic: if a KPI that breaks is
     further from its target at half the rate, the search goes upwards.
 
+    calibration: values learned of the service, which replace the scenario's.
     jobs: processes; the result does not depend on it. Ctrl-C ends the search, and the plan holds
     the results so far. Raise InputError if the requests cannot be made, or if no KPI can be
     measured.
@@ -69,7 +72,7 @@ def plan_capacity(
     search = _Search(scenario, runs, bound, on_point, on_step)
     interrupted = False
     try:
-        with replications(min(jobs, runs)) as pool:
+        with replications(min(jobs, runs), calibration) as pool:
             good, bad = search.run(pool)
     except KeyboardInterrupt:
         if not search.points:

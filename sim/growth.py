@@ -18,10 +18,13 @@ class QueueGrowth:
         self._platforms = platforms
         self._seen: list[tuple[float, list[float]]] = []
 
-    def watch(self, loop: SimLoop, scenario: Scenario) -> None:
-        """Look in the middle and at the end of the measured part of *scenario*."""
+    def watch(self, loop: SimLoop, scenario: Scenario, *, after: float = 0.0) -> None:
+        """Look in the middle and at the end of the measured part of *scenario*.
+
+        after: when its arrivals begin, in seconds.
+        """
         for when in (scenario.total_time - scenario.duration / 2, scenario.total_time):
-            loop.call_at(when, self._look, loop)
+            loop.call_at(after + when, self._look, loop)
 
     def _look(self, loop: SimLoop) -> None:
         now = loop.time()

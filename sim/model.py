@@ -16,7 +16,7 @@ from core.application.seeding import seed_for
 from core.application.warming import Warmer
 from core.caching.edge_kv import EdgeKV, FilledEdgeKV, WriteLimit
 from core.caching.kv import KVStore, MemoryKV
-from core.context import Purpose, span_of
+from core.context import span_of
 from core.delivery.queue import Inbox
 from core.emulation.executions import Executions
 from core.errors import StoreError
@@ -29,14 +29,26 @@ from core.scenario.population import Events
 from core.scenario.replay import Prepared
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import WarmState
-from core.streams import Stream
+from core.scenario.workload import Workload, after
 from sim.asking import asks_of
+from sim.between import Between
 from sim.database import Image, ScratchDatabase
 from sim.growth import QueueGrowth
 from sim.loop import SimLoop
 from sim.process import RandomNumbers, SimulatedProcess
 
 _STATUS, _TIMEOUT = CAUSES.index(Cause.STATUS), CAUSES.index(Cause.TIMEOUT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Played:
+    """Requests that the service had before the run, which its caches and database remember.
+
+    ahead: seconds from the start of *workload* to that of the run.
+    """
+
+    workload: Workload
+    ahead: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,20 +99,33 @@ class Replication:
         *,
         replication: int = 0,
         calibration: Calibration | None = None,
+        played: Played | None = None,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
-        self._scenario = scenario if calibration is None else calibration.apply(scenario)
+        scenario = scenario if calibration is None else calibration.apply(scenario)
+        ahead = 0.0 if played is None else played.ahead
+        if played is not None and scenario.faults:
+            faults = [f.model_copy(update={"at": f.at + ahead}) for f in scenario.faults]
+            scenario = scenario.model_copy(update={"faults": tuple(faults)})
+        self._scenario = scenario
+        self._ahead = ahead
         self._warm, self._seeded = warm, seeded
         self._on_progress = on_progress
         workload = prepared.workload
         self._workload = workload
-        self._intended = workload.intended.tolist()
-        self._intended_ns = workload.intended_ns.tolist()
-        self._endpoints = workload.endpoint.tolist()
-        self._subjects = workload.subject.tolist()
+        asked = workload if played is None else after(workload, played.workload, ahead)
+        # In the order of the plan, and behind them what was played before.
+        intended = asked.intended + ahead
+        self._intended = intended.tolist()
+        self._order: list[int] | None = None
+        if played is not None:
+            self._order = np.argsort(intended, kind="stable").tolist()
+        self._intended_ns = asked.intended_ns.tolist()
+        self._endpoints = asked.endpoint.tolist()
+        self._subjects = asked.subject.tolist()
         per_process = scenario.topology.isolates
-        self._process_of = (workload.isolate // per_process).tolist()
-        self._isolate_of = (workload.isolate % per_process).tolist()
+        self._process_of = (asked.isolate // per_process).tolist()
+        self._isolate_of = (asked.isolate % per_process).tolist()
         self._events = Events(scenario, run_id="sim", replication=replication)
         self.loop = SimLoop(simpy.Environment())
         numbers = RandomNumbers(scenario, replication)
@@ -130,7 +155,7 @@ class Replication:
         self._spans = [span_of(endpoint.slots) for endpoint in table]
         self._width = table.read_width
         self._growth = QueueGrowth(executions, [process.platform for process in self._all])
-        n = len(workload)
+        n = len(asked)
         self._latency = [inf] * n
         self._reads = [0] * (self._width * n)
         self._statuses: dict[int, int] = {}  # of requests that were answered with an error
@@ -141,7 +166,7 @@ class Replication:
         told = zip(in_header, self._samples, strict=True)
         self._add_stage = {stage.told_as: samples.append for stage, (_, samples) in told}
         self._add_total, self._add_cpu = self._add_stage["total"], self._add_stage["cpu"]
-        self._warm_up = scenario.warm_up
+        self._warm_up = ahead + scenario.warm_up
         self._cpu_of = [self._scenario.topology.cpu.of(name) for name in table.names]
         self._timeouts = scenario.timeouts
         # A request whose CPU time nobody states has no share in what is told of CPU times.
@@ -149,31 +174,28 @@ class Replication:
             _leave_out if each.is_stated and not cpu else self._add_cpu
             for each, cpu in zip(table, self._cpu_of, strict=True)
         ]
-        self._unknown = frozenset(code for code, each in enumerate(table) if each.unknown)
         # Samples have times only if a part of the run is judged: times cost every request.
         self._sampled_at = [(samples, array("d")) for _, samples in self._samples]
         self._asked = self._timed_request if scenario.parts else self._request
         self._left = n
         self._finished: Any = None
         self._failure: BaseException | None = None
-        self._overhead = self._overheads(calibration, replication)
-
-    def _overheads(self, calibration: Calibration | None, replication: int) -> list[float]:
-        n = len(self._workload)
-        if calibration is None:
-            return [0.0] * n
-        stream = Stream(self._scenario.seed, Purpose.OVERHEAD, replication=replication)
-        tables = [calibration.overhead.get(name) for name in self._scenario.endpoints.names]
-        u = stream.rows(0, n)[:, 0].tolist()
-        return [
-            0.0 if (table := tables[endpoint]) is None else table.sample(uniform)
-            for endpoint, uniform in zip(self._endpoints, u, strict=True)
-        ]
+        self._counted_before: dict[str, int] = {}
+        waits = Between(scenario, asked, calibration, replication)
+        self._overhead, self._of_store = waits.quick, waits.stored
+        self._outside = waits.outside
+        unknown = (code for code, each in enumerate(table) if each.unknown)
+        self._unknown = frozenset(unknown) - self._outside
 
     def run(self) -> ReplicationOutcome:
         """Simulate every request until the last one and its background work have ended."""
-        arrive = self._arrive_if_known if self._unknown else self._arrive
-        return self.loop.run(self._main(), self._intended, arrive)
+        order, arrive = self._order, self._arrive
+        if self._outside or self._unknown:
+            arrive = self._arrive_if_modelled
+        if order is None:
+            return self.loop.run(self._main(), self._intended, arrive)
+        intended = [self._intended[index] for index in order]
+        return self.loop.run(self._main(), intended, lambda place: arrive(order[place]))
 
     async def _main(self) -> ReplicationOutcome:
         warmer, clock = self._seeded.warmer, self.processes[0].platform
@@ -186,9 +208,11 @@ class Replication:
         self._finished = self.loop.create_future()
         if self._left:
             # The counts of the warm-up are subtracted, as on the load side.
-            self.loop.call_at(self._scenario.warm_up, self._take_snapshot)
+            self.loop.call_at(self._warm_up, self._take_snapshot)
             self._snapshot = self._profiled()
-            self._growth.watch(self.loop, self._scenario)
+            self._growth.watch(self.loop, self._scenario, after=self._ahead)
+            if self._ahead:
+                self.loop.call_at(self._ahead, self._count_before)
             await self._finished
         if self._failure is not None:
             raise self._failure
@@ -206,6 +230,11 @@ class Replication:
             return self._kv
         return FilledEdgeKV(self._kv, self.loop.time, cache_ttl=tier.cache_ttl)
 
+    def _end(self) -> None:
+        self._left -= 1
+        if self._left == 0 and not self._finished.done():
+            self._finished.set_result(None)
+
     def _arrive(self, index: int) -> None:
         process = self.processes[self._process_of[index]]
         process.in_flight += 1
@@ -216,14 +245,21 @@ class Replication:
         if self._on_progress is not None and index % 1000 == 0:
             self._on_progress(index / len(self._intended))
 
-    def _arrive_if_known(self, index: int) -> None:
-        """Let a request pass by of which nobody knows what it does."""
-        if self._endpoints[index] not in self._unknown:
+    def _arrive_if_modelled(self, index: int) -> None:
+        """Simulate the request; only answer it, or let it pass by, where nobody knows what it does.
+
+        One of which the latency is known has that, and any other has no outcome.
+        """
+        endpoint = self._endpoints[index]
+        if endpoint in self._outside:
+            latency = self._overhead[index]
+            if latency <= self._timeouts[endpoint]:
+                self._latency[index] = latency
+            self._end()
+        elif endpoint in self._unknown:
+            self._end()
+        else:
             self._arrive(index)
-            return
-        self._left -= 1
-        if self._left == 0 and not self._finished.done():
-            self._finished.set_result(None)
 
     async def _request(self, index: int) -> None:
         endpoint = self._endpoints[index]
@@ -246,6 +282,8 @@ class Replication:
             is_answered = True
         total: float = self.loop.env._now - intended
         latency = total + self._overhead[index]
+        if self._of_store is not None:
+            latency = total + self._of_store.of(index, endpoint, span.reads)
         timeout = self._timeouts[endpoint]
         if is_answered and latency <= timeout:
             self._latency[index] = latency
@@ -275,7 +313,7 @@ class Replication:
         A request adds its samples as it ends, so the samples without a time are its own.
         """
         await self._request(index)
-        intended = self._intended[index]
+        intended = self._intended[index] - self._ahead
         for samples, times in self._sampled_at:
             for _ in range(len(samples) - len(times)):
                 times.append(intended)
@@ -299,6 +337,9 @@ class Replication:
     def _take_snapshot(self) -> None:
         self._snapshot = self._profiled()
 
+    def _count_before(self) -> None:
+        self._counted_before = self._counters()
+
     def _outcome(self) -> ReplicationOutcome:
         stages = {
             name: LatencyHistogram.of(np.frombuffer(samples, dtype=np.float64))
@@ -312,14 +353,15 @@ class Replication:
                 if since.count or stage.is_kept_empty:
                     stages[stage.name] = since
         workload = self._workload
-        reads = np.array(self._reads, dtype=np.uint8).reshape(len(workload), self._width)
+        reads = np.array(self._reads[: self._width * len(workload)], dtype=np.uint8)
+        reads = reads.reshape(len(workload), self._width)
         known = ~np.isin(workload.endpoint, list(self._unknown))
         requests = Requests(
             intended=workload.intended[known],
             endpoint=workload.endpoint[known],
             subject=workload.subject[known],
             isolate=workload.isolate[known],
-            latency=np.array(self._latency)[known],
+            latency=np.array(self._latency[: len(workload)])[known],
             reads=reads[known],
         )
         memory = max(process.counted_bytes() for process in self.processes)
@@ -327,7 +369,10 @@ class Replication:
             requests=requests,
             failures=self._failures(requests),
             stages=stages,
-            counters=self._counters(),
+            counters={
+                name: count - self._counted_before.get(name, 0)
+                for name, count in self._counters().items()
+            },
             memory_bytes=self._scenario.topology.base_memory + memory,
             growth=self._growth.per_second(),
             samples=self._timed_samples(),
@@ -344,7 +389,7 @@ class Replication:
             cause=np.where(in_time, _STATUS, _TIMEOUT).astype(np.uint8),
             status=statuses,
             intended=requests.intended[failed],
-            after=self._warm_up,
+            after=self._warm_up - self._ahead,
             endpoints=self._scenario.endpoints.names,
         )
 

@@ -136,11 +136,11 @@ def record_of(
     """Return the record of a run, with the metrics of its *others*."""
     requests, after = outcome.requests, scenario.warm_up
     notes = prepared.workload.notes + delivery_notes(outcome.counters)
-    notes += not_stated(scenario)
+    notes += not_stated(scenario, calibration)
     if calibration is not None:
         notes += (
-            "CPU costs and the client's overhead were fitted on this machine at a low rate "
-            f"({calibration.requests:,} requests) before the measurement.",
+            f"Calibrated: learned from {calibration.requests:,} requests at a low rate.",
+            *(f"calibration: {note}" for note in calibration.notes),
         )
     return RunRecord(
         engine="simulate",
@@ -163,22 +163,25 @@ def record_of(
     )
 
 
-def not_stated(scenario: Scenario) -> tuple[str, ...]:
+def not_stated(scenario: Scenario, calibration: Calibration | None = None) -> tuple[str, ...]:
     """Return what of *scenario* is not predicted, because it does not say what endpoints do.
 
-    Raise InputError if it says so of none that is asked for.
+    Those whose latencies *calibration* tells are predicted. Raise InputError if none is that is
+    asked for.
     """
+    learned = () if calibration is None else calibration.outside
     asked = [
         each
         for each in scenario.endpoints
         if scenario.trace.file is not None or scenario.traffic.mix.of(each.name) > 0
     ]
-    unknown = [each for each in asked if each.unknown]
+    unknown = [each for each in asked if each.unknown and each.name not in learned]
     if unknown and len(unknown) == len(asked):
         first = unknown[0]
         raise InputError(
             f"{scenario.name}: nothing can be predicted: no endpoint states what it does; add "
-            f"{first.unknown} to [endpoints.{first.name}], or use `edgeproof load`"
+            f"{first.unknown} to [endpoints.{first.name}], learn the service from its answers "
+            "(edgeproof calibrate), or use `edgeproof load`"
         )
     notes = [
         f"{each.name} is not predicted: its {each.unknown} are not stated. What it does to the "
@@ -188,7 +191,10 @@ def not_stated(scenario: Scenario) -> tuple[str, ...]:
     silent = [
         each.name
         for each in asked
-        if each.is_stated and not each.unknown and not scenario.topology.cpu.of(each.name)
+        if each.is_stated
+        and each.name not in learned
+        and not each.unknown
+        and not scenario.topology.cpu.of(each.name)
     ]
     if silent:
         notes.append(f"CPU time is not stated of {listed(silent, 'and')}, and not in its times.")

@@ -9,8 +9,8 @@ from core.metrics.record import Requests, RunRecord
 from core.scenario.calibration import Calibration
 from core.scenario.replay import Prepared, prepare
 from core.scenario.scenario import Scenario
-from core.scenario.warm_start import warm_state
-from sim.model import Replication
+from core.scenario.warm_start import WarmState, warm_state
+from sim.model import Played, Replication
 from sim.replications import record_of
 from sim.replications import replications as replicating
 
@@ -34,22 +34,27 @@ def simulate(
     *,
     prepared: Prepared | None = None,
     calibration: Calibration | None = None,
+    played: Played | None = None,
+    is_cold: bool = False,
     replications: int = REPLICATIONS - 1,
     jobs: int = 1,
     on_progress: Progress | None = None,
 ) -> Simulation:
     """Simulate *scenario*: the run itself and *replications* more; return the results.
 
-    prepared: the requests, if the caller has made them. calibration: fitted costs that replace the
-    scenario's committed ones. jobs: processes for the replications; the result does not
-    depend on it. Raise InputError if the requests cannot be made.
+    prepared: the requests, if the caller has made them. calibration: values learned of the
+    service, which replace the scenario's. played: requests that the service had before the run
+    itself (not before its replications). is_cold: whether the caches are empty whatever the
+    scenario says. jobs: processes for the replications; the result does not depend on it. Raise
+    InputError if the requests cannot be made.
     """
     report = on_progress or _silent
     prepared = prepared or prepare(scenario)
     with replicating(jobs if replications > 1 else 1, calibration) as others:
         seeded = others.databases.of(scenario, prepared)
         run = Replication(
-            scenario, prepared, warm_state(scenario, prepared), seeded, calibration=calibration,
+            scenario, prepared, WarmState() if is_cold else warm_state(scenario, prepared), seeded,
+            calibration=calibration, played=played,
             on_progress=lambda share: report("simulating", share),
         )  # fmt: skip
         try:

@@ -16,6 +16,7 @@ TRACK = Behaviour(
     schema={"$ref": "#/components/schemas/Accepted"},
     faults=(403, 413, 504),
 )
+STORE = Behaviour(answer=attrgetter("store_alone"), body=TRACK.body)
 ATTRIBUTION = Behaviour(
     answer=attrgetter("attribution"),
     absent=("no_conversion", "conversion {!r} is not known; track it first"),

@@ -131,6 +131,15 @@ class Cdp:
             self._inbox.put(event.conversion_id)
         return is_new
 
+    async def store_alone(self, span: Span, isolate: int, event: Event, size: int = 0) -> bool:
+        """Store *event* and nothing else, as a service does of whose other work nothing is known.
+
+        It reads no cache and queues no conversion.
+        """
+        begin(span, "write")
+        is_new, _ = await self._queries.insert_event(event, "new")
+        return is_new
+
     async def attribution(
         self, span: Span, isolate: int, conversion_id: str, model: str
     ) -> bytes | None:

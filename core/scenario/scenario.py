@@ -31,6 +31,7 @@ from core.scenario.fault_kinds import FaultKinds
 from core.scenario.faults import CONTEXT as FAULT_KINDS
 from core.scenario.faults import Fault
 from core.scenario.kpis import DEFAULT_KPIS, KpiSpec
+from core.scenario.network import Network, is_near
 from core.scenario.own_metrics import OwnMetrics, has_none
 from core.scenario.subjects import Subject, check_subjects
 from core.scenario.table import Table
@@ -96,6 +97,7 @@ class Scenario(Table):
     traffic: Traffic = Traffic()
     topology: Topology = Topology()
     tiers: Tiers = Tiers()
+    network: Annotated[Network, Field(exclude_if=is_near)] = Network()
     queue: Queue = Queue()
     attribution: Attribution = Attribution()
     destination: Destination = Destination()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,21 @@ class Workload:
     def identity(self) -> str:
         """Return the SHA-256 over (intended_ns, endpoint, subject) of all rows in order."""
         return rows_hash(self.intended_ns, self.endpoint, self.subject)
+
+
+def after(workload: Workload, before: Workload, ahead: float) -> Workload:
+    """Return *workload*, and behind its rows those of *before*, which began *ahead* s earlier.
+
+    Its rows keep their places, which address random numbers; the times of the others are negative.
+    """
+    shift = round(ahead * 1e9)
+    return replace(
+        workload,
+        intended_ns=np.concatenate((workload.intended_ns, before.intended_ns - shift)),
+        endpoint=np.concatenate((workload.endpoint, before.endpoint)),
+        subject=np.concatenate((workload.subject, before.subject)),
+        isolate=np.concatenate((workload.isolate, before.isolate)),
+    )
 
 
 def rows_hash(

@@ -8,7 +8,11 @@ key in `key`, as RFC 9211 has it, and no read; its caches are `memory` and `stor
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 STORE_SECONDS = 0.01
 TRIP_SECONDS, READ_SECONDS, WRITE_SECONDS = 0.004, 0.001, 0.003
@@ -61,6 +65,17 @@ class OtherCdp:
                 writer.write((await self.answer(method, path)).encode("latin-1"))
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
+
+
+@contextmanager
+def serving() -> Iterator[str]:
+    """Run one in a process of its own; yield its URL."""
+    with subprocess.Popen([sys.executable, __file__], stdout=subprocess.PIPE, text=True) as service:
+        try:
+            assert service.stdout is not None
+            yield f"http://127.0.0.1:{int(service.stdout.readline())}"
+        finally:
+            service.terminate()
 
 
 async def main() -> None:

@@ -65,6 +65,15 @@ USED: dict[tuple[str, str], str] = {
         for c in ("simulate", "plan", "load", "prove", "scenario check")
     },
     ("plan", "--rate"): "where the search begins",
+    **{(c, "--calibration"): "the times of the prediction" for c in ("simulate", "plan", "prove")},
+    ("prove", "--calibrate"): "whether the service is learned first",
+    **{
+        ("calibrate", o): "what is sent, and to whom; beside a run it is refused"
+        for o in ("--host", "--seed", "--rate", "--set", "--calibration-rate",
+                  "--calibration-time", "--max-rate", "--max-duration", "--ca", "--cert",
+                  "--no-preflight", "--keep-going", "--resolve", "--token-command")
+    },
+    **{("calibrate", o): "what is written or printed" for o in ("--out", "--json")},
     ("scenario new", "--like"): "what is written; an unknown one is refused",
     ("scenario check", "--set"): "all fields are checked and hashed",
     ("prove", "--set"): "the prediction uses the service's fields, the load the others",
@@ -222,6 +231,17 @@ IDLE: dict[tuple[str, str], Case] = {
         )
         for c in ("check", "accept")
         for option, value in (("trace-offset", 5), ("trace-limit", 5), ("time-unit", "ms"))
+    },
+    ("calibrate", "--plain"): (f"calibrate baseline {NO_HOST} --plain --json", PLAIN),
+    **{
+        ("calibrate", option): (f"calibrate baseline {NO_HOST} {option} {value}", words)
+        for option, value, words in (
+            ("--i-am-allowed-to-load", "example.com",
+             "--i-am-allowed-to-load example.com: --host names 127.0.0.1"),
+            ("--cert-key", "FILE", "a key without its certificate"),
+            ("--insecure", "", "--insecure has no effect: no --host is an https URL"),
+            ("--token-refresh", "5m", "without --token-command"),
+        )
     },
     ("compare", "--plain"): ("compare nowhere nowhere --plain --json", PLAIN),
     ("report", "--plain"): ("report nowhere --plain --json", PLAIN),

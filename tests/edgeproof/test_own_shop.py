@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from core.metrics.record import RunRecord, read_record
+from core.scenario.calibration_file import read_calibration
 from tests.edgeproof.commands import edgeproof
+from tests.edgeproof.shop import READ_SECONDS, TRIP_SECONDS
 
 TOKEN = "a-token-of-staging"
 IDS = [f"sku {number}/ä" for number in range(60)]
@@ -81,7 +83,8 @@ def test_two_reads_and_queries_of_a_shop_are_predicted_as_measured(
     (tmp_path / "shop.toml").write_text(SHOP, encoding="utf-8")
     (tmp_path / "ids.csv").write_text("\n".join(["id", *IDS]), encoding="utf-8")
     done = edgeproof(
-        "prove", "shop.toml", "--host", shop, "--no-preflight", "--out", "proof",
+        "prove", "shop.toml", "--host", shop, "--no-preflight", "--no-calibrate",
+        "--out", "proof",
         cwd=tmp_path, variables={"STAGING_TOKEN": TOKEN},
     )  # fmt: skip
     assert done.returncode in (0, 1, 3), done.stderr
@@ -107,8 +110,25 @@ def test_two_reads_and_queries_of_a_shop_are_predicted_as_measured(
         asked = set(json.load(answer)["ids"])
     assert asked
     assert asked <= set(IDS)
+    _check_what_it_teaches(tmp_path, measured)
     for path in (tmp_path / "proof").rglob("*"):
         assert path.is_dir() or TOKEN.encode() not in path.read_bytes(), path
+
+
+def _check_what_it_teaches(folder: Path, measured: RunRecord) -> None:
+    """Check what is learned where answers tell reads and no times: latencies by their depth."""
+    done = edgeproof("calibrate", "proof", "--out", "learned", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    learned = read_calibration(folder / "learned" / "calibration.toml", measured.endpoints)
+    assert set(learned.between["items"]) == {"l1", "l3"}
+    assert set(learned.between["search"]) == {"l3"}
+    hit, miss, search = (
+        learned.between[name][depth].times.sample(0.5)
+        for name, depth in (("items", "l1"), ("items", "l3"), ("search", "l3"))
+    )
+    query = TRIP_SECONDS + READ_SECONDS
+    assert hit < 0.6 * query < query <= miss < 2 * query <= search
+    assert learned.tiers["l3.round_trip"].times.mean == 0
 
 
 def test_what_is_not_stated_is_said_by_every_prediction(tmp_path: Path) -> None:

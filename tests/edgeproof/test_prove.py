@@ -9,7 +9,7 @@ import pytest
 
 from core.metrics.kpi import parse_metric
 from core.metrics.record import read_record
-from core.scenario.calibration import Calibration
+from core.scenario.calibration_file import read_calibration
 from core.scenario.file import parse_scenario
 from core.scenario.replay import prepare
 from edgeproof.prove import model_verdict
@@ -46,7 +46,7 @@ def test_prove_predicts_and_measures_the_same_requests(tmp_path: Path) -> None:
         assert measured.stages[series].count > 0
     for metric in ("hit_ratio", "p95_track", "p95_query", "peak_memory"):
         assert measured.metric(parse_metric(metric)) is not None
-    calibration = Calibration.from_json(json.loads((proof / "calibration.json").read_text()))
+    calibration = read_calibration(proof / "calibration.toml")
     assert calibration.cpu != parse_scenario(predicted.scenario, source="x").topology.cpu
     verdict, _ = model_verdict(predicted, measured)
     page = (proof / "report.html").read_text(encoding="utf-8")

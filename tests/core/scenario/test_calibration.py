@@ -2,46 +2,65 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
+import tomllib
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from core.distributions import Distribution, constant, empirical, exponential, quantiles
-from core.scenario.calibration import Calibration
+from core.errors import InputError
+from core.scenario.calibration import DEPTHS, TIER_TIMES, Calibration
+from core.scenario.calibration_file import from_toml, read_calibration, to_toml
 from core.scenario.file import parse_scenario
+from core.scenario.outside import Learned, Mixture
 from core.scenario.topology import Cpu
 
 NANOSECONDS = st.integers(0, 10_000_000_000).map(lambda n: n / 1e9)
 POSITIVE = st.integers(1, 10_000_000_000).map(lambda n: n / 1e9)
 
-CPUS = st.builds(
-    Cpu.model_construct,
-    track=NANOSECONDS,
-    attribution=NANOSECONDS,
-    journey=NANOSECONDS,
-    channels=NANOSECONDS,
-    per_l2_operation=NANOSECONDS,
-    per_l3_operation=NANOSECONDS,
-)
+CPUS = st.fixed_dictionaries(
+    {
+        name: NANOSECONDS.map(lambda seconds: f"{seconds!r}s")
+        for name in ("track", "attribution", "journey", "channels", "per_l2_operation")
+    }
+).map(Cpu.model_validate)
 DISTRIBUTIONS = st.one_of(
     NANOSECONDS.map(constant),
     POSITIVE.map(exponential),
     st.lists(POSITIVE, min_size=2, max_size=2)
     .map(sorted)
     .map(lambda p: quantiles({"p50": p[0], "p99": p[1]})),
-    st.lists(NANOSECONDS, min_size=2, max_size=50).map(empirical),
+    st.lists(NANOSECONDS, min_size=2, max_size=50).map(lambda s: empirical(s, 64)),
 )
+ENDPOINTS = st.sampled_from(["track", "attribution", "journey", "channels"])
+LEARNED = st.builds(Learned, times=DISTRIBUTIONS, samples=st.integers(0, 10**9))
+SHARES = st.floats(0, 1)
+MIXTURES = st.builds(
+    Mixture,
+    slow=LEARNED,
+    fast=LEARNED,
+    fast_first=SHARES,
+    fast_repeat=SHARES,
+    most_others=st.none() | st.integers(1, 10**6),
+    most_age=st.none() | POSITIVE,
+)
+TEXTS = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20)
 CALIBRATIONS = st.builds(
     Calibration,
-    cpu=CPUS,
-    overhead=st.dictionaries(
-        st.sampled_from(["track", "attribution", "journey", "channels"]), DISTRIBUTIONS
+    cpu=st.none() | CPUS,
+    between=st.dictionaries(
+        ENDPOINTS, st.dictionaries(st.sampled_from(DEPTHS), LEARNED, min_size=1), max_size=2
     ),
+    tiers=st.dictionaries(st.sampled_from(TIER_TIMES), LEARNED, max_size=3),
+    concurrency=st.none() | st.integers(1, 8),
+    unread=st.dictionaries(ENDPOINTS, st.just(("lookup",))),
+    outside=st.dictionaries(ENDPOINTS, MIXTURES, max_size=1),
     speed=st.none() | POSITIVE,
+    lag=st.none() | POSITIVE,
     requests=st.integers(0, 10**9),
+    notes=st.lists(st.just('a "note" \\ of it'), max_size=2).map(tuple),
 )
 
 KNOWN = Calibration(
@@ -51,104 +70,113 @@ KNOWN = Calibration(
             "per_l2_operation": "50us", "per_l3_operation": "60us",
         }
     ),
-    overhead={"track": constant(0.001), "journey": Distribution([0.0, 0.002, 0.004], None)},
+    between={
+        "track": {"l3": Learned(times=constant(0.001), samples=30)},
+        "journey": {"l1": Learned(times=Distribution([0.0, 0.002, 0.004], None), samples=40)},
+    },
+    tiers={
+        "l2.cold_read": Learned(times=constant(0.06), samples=163),
+        "l3.write_execution": Learned(times=constant(0.0064), samples=153),
+    },
+    concurrency=2,
+    unread={"track": ("config", "lookup")},
     speed=0.0003,
+    lag=0.0021,
     requests=500,
+    few={"l2.read": "0 samples; at least 20 are needed"},
+    notes=("l2.cold_read has 163 of 1,000 samples",),
 )  # fmt: skip
 
 
-def through_a_file(data: dict[str, Any]) -> Any:
-    return json.loads(json.dumps(data, allow_nan=False))
-
-
+@settings(max_examples=25, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(CALIBRATIONS)
-def test_calibration_comes_back_as_it_was(calibration: Calibration) -> None:
-    again = Calibration.from_json(through_a_file(calibration.to_json()))
+def test_calibration_comes_back_from_its_file_as_it_was(calibration: Calibration) -> None:
+    text = to_toml(calibration, source="a run")
+    again = from_toml(text)
     assert again == calibration
-    assert again.to_json() == calibration.to_json()
+    assert to_toml(again, source="a run") == text
 
 
-@given(CALIBRATIONS, st.integers(1, 400).map(lambda n: n / 100))
-def test_calibration_at_another_speed_comes_back_as_it_was(
-    calibration: Calibration, ratio: float
-) -> None:
-    if calibration.speed is None:
-        with pytest.raises(ValueError, match="not known"):
-            calibration.at_speed(0.001)
-        return
-    scaled = calibration.at_speed(calibration.speed * ratio)
-    assert Calibration.from_json(through_a_file(scaled.to_json())) == scaled
+def test_file_says_samples_and_what_stays_as_stated() -> None:
+    text = to_toml(KNOWN)
+    assert "# mean 60 ms, p50 60 ms, p95 60 ms, p99 60 ms\nsamples = 163" in text
+    assert '"l2.read" = "0 samples; at least 20 are needed"' in text
+    assert tomllib.loads(text)["tiers"]["l3"]["concurrency"] == 2
 
 
 def test_machine_that_takes_twice_as_long_costs_twice_as_much() -> None:
     slow = KNOWN.at_speed(0.0006)
     assert (slow.speed, slow.requests) == (0.0006, 500)
+    assert slow.cpu is not None
     assert dict(slow.cpu) == pytest.approx(
         {
             "track": 200e-6, "attribution": 400e-6, "journey": 600e-6, "channels": 800e-6,
             "per_l2_operation": 100e-6, "per_l3_operation": 120e-6,
         }
     )  # fmt: skip
-    assert slow.overhead["track"].table == pytest.approx((0.002, 0.002))
-    assert slow.overhead["journey"].table == pytest.approx((0.0, 0.004, 0.008))
-    assert slow.overhead["journey"].mean == pytest.approx(2 * KNOWN.overhead["journey"].mean)
-
-
-@given(CALIBRATIONS, st.integers(1, 400).map(lambda n: n / 100))
-def test_every_cost_grows_as_the_fixed_work_does(calibration: Calibration, ratio: float) -> None:
-    if calibration.speed is None:
-        return
-    scaled = calibration.at_speed(calibration.speed * ratio)
-    # Costs are whole nanoseconds.
-    for name, seconds in calibration.cpu:
-        assert getattr(scaled.cpu, name) == pytest.approx(seconds * ratio, rel=1e-9, abs=1e-9)
-    assert set(scaled.overhead) == set(calibration.overhead)
-    for name, distribution in calibration.overhead.items():
-        expected = [seconds * ratio for seconds in distribution.table]
-        assert scaled.overhead[name].table == pytest.approx(expected, rel=1e-9, abs=1e-9)
-
-
-def test_speed_of_the_calibration_itself_changes_nothing() -> None:
+    track, journey = slow.overhead("track", "l3"), slow.overhead("journey", "l1")
+    assert track is not None
+    assert journey is not None
+    assert track.table == pytest.approx((0.002, 0.002))
+    assert journey.table == pytest.approx((0.0, 0.004, 0.008))
+    assert slow.tiers == KNOWN.tiers  # a store is no work of this processor
     assert KNOWN.at_speed(0.0003) == KNOWN
+    with pytest.raises(ValueError, match="not known"):
+        Calibration().at_speed(0.001)
 
 
-def test_calibration_does_not_change_when_it_is_scaled() -> None:
-    before = KNOWN.to_json()
-    KNOWN.at_speed(0.1)
-    assert KNOWN.to_json() == before
-
-
-def test_scenario_gets_the_fitted_costs_and_keeps_the_rest() -> None:
+def test_scenario_gets_what_was_learned_and_keeps_the_rest() -> None:
     scenario = parse_scenario({"name": "x", "topology": {"isolates": 7}}, source="x")
     applied = KNOWN.apply(scenario)
     assert applied.topology.cpu == KNOWN.cpu
     assert applied.topology.isolates == 7
+    assert applied.tiers.l2.cold_read == constant(0.06)
+    assert applied.tiers.l2.read == scenario.tiers.l2.read
+    assert applied.tiers.l3.write_execution == constant(0.0064)
+    assert applied.tiers.l3.concurrency == 2
+    assert applied.endpoints["track"].reads == ()
+    assert applied.endpoints["journey"] == scenario.endpoints["journey"]
     assert scenario.topology.cpu == Cpu()
-    unchanged = applied.topology.model_copy(update={"cpu": Cpu()})
-    assert applied.model_copy(update={"topology": unchanged}) == scenario
+    assert Calibration().apply(scenario) == scenario
+
+
+def test_endpoint_that_makes_one_of_its_reads_keeps_them() -> None:
+    scenario = parse_scenario({"name": "x"}, source="x")
+    known = Calibration(unread={"track": ("config",)})
+    assert known.apply(scenario).endpoints == scenario.endpoints
 
 
 @pytest.mark.parametrize(
-    ("change", "error"),
+    ("old", "new", "reason"),
     [
-        ({"schema": "edgeproof/record"}, ValueError),
-        ({"schema_version": 2}, ValueError),
-        ({"cpu": {"track": "-1us"}}, ValueError),
-        ({"cpu": {"tracks": "1us"}}, ValueError),
-        ({"overhead": {"track": "soon"}}, ValueError),
-        ({"overhead": {"track": {"table": ["2ms", "1ms"]}}}, ValueError),
+        ('"edgeproof/calibration"', '"edgeproof/record"', "not a calibration"),
+        ("schema_version = 1", "schema_version = 2", "schema_version is 2"),
+        ('track = "0.0001s"', 'track = "-1us"', "a duration is at least 0"),
+        ('track = "0.0001s"', 'tracks = "1us"', "cpu.tracks"),
+        ("[between.track.l3]", "[between.items.l3]", "the scenario has no such endpoint"),
+        ("[tiers.l2.cold_read]", "[tiers.l2.warm_read]", "tiers.l2.warm_read is not a known key"),
+        ('times = "0.06s"', 'times = "soon"', "tiers.l2.cold_read.times: "),
+        ("concurrency = 2", "concurrency = 0", "tiers.l3.concurrency is 0"),
+        ("requests = 500", 'requests = "many"', "requests is 'many'"),
+        ('times = "0.06s"', "", "not a calibration"),
+        ("samples = 163", "samples 163", "not valid TOML"),
     ],
 )
-def test_anything_else_is_no_calibration(change: dict[str, Any], error: type[Exception]) -> None:
-    data = Calibration(cpu=Cpu(), overhead={}, speed=None, requests=1).to_json()
-    assert Calibration.from_json(data).speed is None
-    with pytest.raises(error):
-        Calibration.from_json(data | change)
+def test_fault_of_a_file_is_one_line_that_names_it(
+    tmp_path: Path, old: str, new: str, reason: str
+) -> None:
+    text = to_toml(KNOWN)
+    assert old in text
+    path = tmp_path / "calibration.toml"
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(InputError) as refused:
+        read_calibration(path)
+    line = str(refused.value)
+    assert line.startswith(f"{path}: ")
+    assert reason in line
+    assert "\n" not in line
 
 
-@pytest.mark.parametrize("name", ["schema_version", "cpu", "overhead", "speed", "requests"])
-def test_missing_field_is_named(name: str) -> None:
-    data = Calibration(cpu=Cpu(), overhead={}, speed=None, requests=1).to_json()
-    del data[name]
-    with pytest.raises(KeyError, match=name):
-        Calibration.from_json(data)
+def test_missing_file_names_the_command_that_writes_one(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="edgeproof calibrate"):
+        read_calibration(tmp_path / "none.toml")

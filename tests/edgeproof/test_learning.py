@@ -1,0 +1,208 @@
+"""Claims about learning a service: the simulator is the service, so the truth is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.distributions import constant
+from core.metrics.record import count_reads
+from core.scenario.calibration import Calibration
+from core.scenario.calibration_file import from_toml, to_toml
+from core.scenario.file import parse_scenario
+from core.scenario.outside import Learned
+from core.scenario.replay import prepare
+from core.scenario.scenario import Scenario
+from scenarios.calibration_plan import CalibrationBounds, default_bounds, learning_workload
+from scenarios.learning import learn
+from sim.model import Played
+from sim.simulate import simulate
+from tests.edgeproof.taught import load_of
+
+STATED: dict[str, Any] = {
+    "name": "stated",
+    "duration": "30s",
+    "warm_up": "0s",
+    "start": "cold",
+    "traffic": {
+        "stages": [{"rate": 60}], "users": 3000, "conversions": 2000, "conversion_share": 0.0,
+    },
+    "topology": {"isolates": 1},
+    "tiers": {"single_flight": False},
+}  # fmt: skip
+BOUNDS = CalibrationBounds(rate=20, seconds=60)
+
+
+def stated(**tiers: Any) -> Scenario:
+    """Return the scenario that a user wrote, or with other *tiers* the service as it is."""
+    return parse_scenario({**STATED, "tiers": {**STATED["tiers"], **tiers}}, source="test")
+
+
+TRUTH = stated(
+    l1={"ttl": "30s"},
+    l2={"cold_read": {"p50": "30ms", "p99": "60ms"}, "read": {"p50": "6ms", "p99": "9ms"}},
+    l3={
+        "round_trip": {"p50": "25ms", "p99": "32ms"},
+        "read_execution": "1.5ms", "write_execution": "7ms",
+    },
+)  # fmt: skip
+
+
+def taught(truth: Scenario, user: Scenario, **load: Any) -> Calibration:
+    workload = learning_workload(user, prepare(user).workload, BOUNDS)
+    return learn(user, load_of(truth, workload, **load))
+
+
+@pytest.mark.parametrize("tells_wait", [True, False])
+def test_times_of_the_tiers_are_learned_whatever_the_scenario_says(tells_wait: bool) -> None:
+    user = stated(l1={"ttl": "30s"})
+    known = taught(TRUTH, user, tells_wait=tells_wait, noise=0.0002)
+    applied = known.apply(user).tiers
+    for place in ("cold_read", "read"):
+        learned, true = getattr(applied.l2, place), getattr(TRUTH.tiers.l2, place)
+        assert learned.mean == pytest.approx(true.mean, rel=0.08), place
+        assert learned.sample(0.95) == pytest.approx(true.sample(0.95), rel=0.12), place
+    # Executions from the waiting alone, though round trips vary by more than a read lasts.
+    assert applied.l3.write_execution.mean == pytest.approx(7e-3, rel=0.1)
+    assert applied.l3.read_execution.mean == pytest.approx(1.5e-3, rel=0.4)
+    whole = applied.l3.round_trip.mean + applied.l3.write_execution.mean
+    true_trip = TRUTH.tiers.l3.round_trip.mean
+    assert whole == pytest.approx(true_trip + 7e-3, rel=0.02)
+    assert known.concurrency == 1
+    assert known.tiers["l3.write_execution"].samples > 200
+    assert from_toml(to_toml(known)) == known
+
+
+def test_two_executions_at_a_time_are_told_from_one() -> None:
+    two = TRUTH.model_copy(
+        update={
+            "tiers": TRUTH.tiers.model_copy(
+                update={"l3": TRUTH.tiers.l3.model_copy(update={"concurrency": 2})}
+            )
+        }
+    )
+    user = stated()
+    bounds = CalibrationBounds(rate=45, seconds=40)
+    workload = learning_workload(user, prepare(user).workload, bounds)
+    assert learn(user, load_of(two, workload, noise=0.0002)).concurrency == 2
+
+
+def test_where_nothing_waits_all_of_it_is_round_trip() -> None:
+    truth = stated(
+        l3={
+            "round_trip": {"p50": "25ms", "p99": "90ms"},
+            "read_execution": "0s", "write_execution": "0s",
+        }
+    )  # fmt: skip
+    known = taught(truth, stated(), tells_wait=False, noise=0.0002)
+    assert known.tiers["l3.read_execution"].times.mean == 0
+    assert known.tiers["l3.write_execution"].times.mean == 0
+    assert known.tiers["l3.round_trip"].times.mean == pytest.approx(
+        truth.tiers.l3.round_trip.mean, rel=0.05
+    )
+    assert known.concurrency is None
+    assert sum("cannot be told from the round trip" in note for note in known.notes) == 2
+
+
+def test_prediction_at_three_times_the_rate_holds_what_was_not_measured() -> None:
+    """Waiting grows with the rate; the calibration saw a third of it."""
+    user = stated(l1={"ttl": "30s"})
+    known = taught(TRUTH, user, noise=0.0002)
+    predicted = simulate(user, calibration=known, replications=0).record
+    true = simulate(TRUTH, replications=0).record
+    naive = simulate(user, replications=0).record
+    for endpoint in ("track", "attribution", "journey"):
+        for q in (0.5, 0.95):
+            value, goal, other = (
+                each.latencies[endpoint].quantiles((q,))[0] for each in (predicted, true, naive)
+            )
+            assert value == pytest.approx(goal, rel=0.05 if q == 0.5 else 0.10)
+        assert abs(other / goal - 1) > 0.2  # the scenario's own times would not do
+
+
+def test_life_of_entries_is_learned_where_no_l2_holds_them() -> None:
+    short = {name: "20s" for name, _ in stated().tiers.l2.ttl if name != "default"}
+    truth = stated(l1={"ttl": "20s"}, l2={"ttl": short})
+    known = taught(truth, stated(l1={"ttl": "20s"}))
+    assert known.ttls["user_journeys"] == 20
+    assert known.ttls["attribution"] == 20
+    assert known.apply(stated()).tiers.l2.ttl.of("attribution") == 20
+
+
+def test_life_that_the_scenario_states_is_left_alone() -> None:
+    user = stated(l1={"ttl": "20s"})
+    assert taught(user, user).ttls == {}
+
+
+def test_endpoint_that_reads_no_cache_is_predicted_without() -> None:
+    known = Calibration(unread={"track": ("config", "lookup")})
+    found = simulate(stated(), calibration=known, replications=0)
+    reads = count_reads(found.requests, after=0, endpoints=stated().endpoints)
+    assert "config" not in reads
+    assert "journey" in reads
+    quick = found.record.latencies["track"].quantiles((0.5,))[0]
+    slow = simulate(stated(), replications=0).record.latencies["track"].quantiles((0.5,))[0]
+    assert quick < slow
+
+
+def test_played_requests_fill_the_caches_and_are_counted_nowhere() -> None:
+    user = stated()
+    workload = prepare(user).workload
+    cold = simulate(user, replications=0)
+    warm = simulate(user, replications=0, played=Played(workload=workload, ahead=40.0))
+    assert len(warm.requests.latency) == len(workload)
+    assert (warm.requests.intended == cold.requests.intended).all()
+    assert warm.record.workload_hash == cold.record.workload_hash
+    assert warm.record.counters["loads"] < 0.3 * cold.record.counters["loads"]
+    late = simulate(user, replications=0, played=Played(workload=workload, ahead=100_000.0))
+    assert late.record.counters["loads"] == cold.record.counters["loads"]
+
+
+def test_part_of_a_run_keeps_its_times_where_requests_were_played_before() -> None:
+    kpis = [{"metric": "p95(l3, 10s..20s)", "target": "< 50ms", "alert": "> 90ms"}]
+    user = parse_scenario({**STATED, "kpis": kpis}, source="test")
+    before = Played(workload=prepare(user).workload, ahead=100_000.0)  # all of it is forgotten
+    cold, late = (simulate(user, replications=0, played=p).record for p in (None, before))
+    metric = user.judged()[0].metric
+    assert late.metric(metric) == pytest.approx(cold.metric(metric), rel=1e-9)
+
+
+def test_warm_scenario_is_predicted_cold_where_the_service_is() -> None:
+    user = stated().model_copy(update={"start": "warm"})
+    cold = simulate(stated(), replications=0).record
+    assert simulate(user, replications=0, is_cold=True).record.reads == cold.reads
+    assert simulate(user, replications=0).record.reads != cold.reads
+
+
+def test_plan_keeps_its_bounds_and_asks_for_unseen_ids_in_bursts() -> None:
+    user = stated()
+    workload = prepare(user).workload
+    bounds = default_bounds(user, workload)
+    asked = learning_workload(user, workload, bounds)
+    assert len(asked) <= 0.2 * 60 * 60 + 1
+    assert (np.diff(asked.intended_ns) >= 0).all()
+    _, sizes = np.unique(asked.intended_ns, return_counts=True)
+    assert {2, 4} <= set(sizes.tolist())
+    for code in range(3):
+        mine = asked.subject[asked.endpoint == code]
+        assert np.unique(mine).size > 0.5 * mine.size
+    more = learning_workload(user, workload, CalibrationBounds(rate=1000, seconds=60))
+    assert len(more) < 5000  # enough samples of each stage end it
+
+
+def test_network_that_a_scenario_states_is_added_to_every_request_unless_it_was_learned() -> None:
+    near = stated()
+    far = parse_scenario({**STATED, "network": {"round_trip": "40ms"}}, source="test")
+    assert "network" not in near.model_dump()
+    plain, added = (simulate(scenario, replications=0) for scenario in (near, far))
+    assert added.requests.latency - plain.requests.latency == pytest.approx(0.04, abs=1e-9)
+    assert added.record.reads == plain.record.reads
+    ten = Learned(times=constant(0.01), samples=100)
+    known = Calibration(between={"track": dict.fromkeys(("l1", "l2", "l3"), ten)})
+    learned = simulate(far, calibration=known, replications=0).requests
+    is_track = learned.endpoint == 0
+    more = learned.latency - plain.requests.latency
+    assert more[is_track] == pytest.approx(0.01, abs=1e-9)
+    assert more[~is_track] == pytest.approx(0.04, abs=1e-9)
