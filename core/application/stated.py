@@ -13,12 +13,7 @@ from core.context import Span, begin
 from core.endpoint import Endpoint, Read
 from core.event import Event
 from core.query.queries import Queries
-from core.query.statement import Statement
-
-_QUERY = Statement("stated_query", "SELECT count(*) FROM sites WHERE site_id = ?")
-_WRITE = Statement("stated_write", "UPDATE sites SET enabled = enabled WHERE site_id = ?")
-"""A query and a write that change nothing: they take the time that the scenario's database takes,
-in their turn."""
+from core.query.statements import STATEDSTATED_QUERY, STATEDSTATED_WRITE
 
 Step = Callable[[Span, int], Awaitable[Any]]
 
@@ -38,7 +33,7 @@ def _entry(read: Read) -> OwnEntry:
 async def _load(count: int, value: bytes, queries: Queries, *arguments: str) -> bytes:
     """Make the queries of a load, one after the other; return the value that it finds."""
     for _ in range(count):
-        await queries.read(_QUERY, *(arguments[:1] or ("",)))
+        await queries.read(STATED_QUERY, *(arguments[:1] or ("",)))
     return value
 
 
@@ -55,9 +50,9 @@ def _answer(endpoint: Endpoint, cdp: Cdp) -> Callable[..., Awaitable[Any]]:
         if count or stores:
             begin(span, "write")
         for _ in range(count):
-            await queries.read(_QUERY, subject)
+            await queries.read(STATED_QUERY, subject)
         for _ in range(stores):
-            await queries.write(_WRITE, subject)
+            await queries.write(STATED_WRITE, subject)
 
     if endpoint.writes == "event":
 

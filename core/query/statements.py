@@ -244,3 +244,8 @@ IS_FILLED = Statement(
 SITE_IDS = Statement("site_ids", "SELECT site_id FROM sites")
 
 HAS_TABLE = Statement("has_table", "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?")
+
+STATED_QUERY = Statement("stated_query", "SELECT count(*) FROM sites WHERE site_id = ?")
+STATED_WRITE = Statement("stated_write", "UPDATE sites SET enabled = enabled WHERE site_id = ?")
+"""A query and a write that change nothing: they stand for those of an endpoint of one's own, which
+take the time that the scenario's database takes, in their turn."""

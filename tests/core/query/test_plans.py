@@ -78,6 +78,8 @@ INTENDED: dict[str, tuple[str, ...]] = {
         "channel_performance USING PRIMARY KEY (attribution_model=? AND utm_source=?)",
     ),
     "has_table": ("sqlite_schema",),
+    "stated_query": ("sites USING PRIMARY KEY (site_id=?)",),
+    "stated_write": ("sites USING PRIMARY KEY (site_id=?)",),
     "newest_event": ("user_journeys",),
     "next_user": (f"{_IN_ORDER} (user_id>?)",),
     "end_of_range": (f"{_IN_ORDER} (user_id>?)",),
