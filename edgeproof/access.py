@@ -136,12 +136,7 @@ def access_of(
     )
     every = refresh_seconds(token_refresh)
     tokens = tokens_of(token_command or (), every=every, used=secret_names(scenario))
-    if not any(url.lower().startswith("https:") for url in hosts):
-        for name in _OF_TLS:
-            if name in asked:
-                notice(f"{name} has no effect: no --host is an https URL")
-    elif insecure:
-        notice("--insecure: no TLS certificate is verified, so that anybody can answer")
+    tell_tls(asked, hosts)
     tokens.fetch()
     return Access(
         transport=transport,
@@ -159,3 +154,15 @@ def refresh_seconds(text: str | None) -> float | None:
         return parse_duration(text)
     except ValueError as error:
         raise InputError(f"--token-refresh: {error}") from None
+
+
+def tell_tls(
+    asked: Sequence[str], urls: Sequence[str], *, place: str = "no --host is an https URL"
+) -> None:
+    """Say on standard error which options of TLS in *asked* do nothing for *urls*, or harm."""
+    if not any(url.lower().startswith("https:") for url in urls):
+        for name in _OF_TLS:
+            if name in asked:
+                notice(f"{name} has no effect: {place}")
+    elif "--insecure" in asked:
+        notice("--insecure: no TLS certificate is verified, so that anybody can answer")
