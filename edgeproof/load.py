@@ -77,6 +77,7 @@ from edgeproof.sharing import (
     WorkerOption,
     fleet_of,
     take_part,
+    tell_place,
 )
 from reports.words import side_title
 from scenarios.hosts import MAX_RATE
@@ -165,6 +166,11 @@ def command(
         },
         step,
     )  # fmt: skip
+    fleet = fleet_of(
+        processes=processes, master=master, bind=bind, port=port, expect_workers=expect_workers,
+        connections=connections,
+        several={"--repeat": repeat > 1, "--find-capacity": find_capacity},
+    )  # fmt: skip
     tell_strict(strict=strict and repeat == 1)
     limits = bounds(allow, max_rate, max_duration, connections)
     chosen = chosen_scenario(
@@ -186,11 +192,6 @@ def command(
     )  # fmt: skip
     check_hosts(host, limits, access)
     options = options.checked(chosen)
-    fleet = fleet_of(
-        processes=processes, master=master, bind=bind, port=port, expect_workers=expect_workers,
-        connections=connections, hosts=host,
-        several={"--repeat": repeat > 1, "--find-capacity": find_capacity},
-    )  # fmt: skip
     if find_capacity:
         told = asked(chosen, scenario, hosts=host)
         return searched(
@@ -206,6 +207,8 @@ def command(
         check_load(chosen, workload, host, limits, access)
     check_repeats(chosen, repeat, limits)
     told = asked(chosen, scenario, workload=workloads[0], hosts=host)
+    if fleet is not None and not fleet.are_local:
+        tell_place(fleet, host)
     folder = new_folder(out, chosen.name)
     started = monotonic()
     display = Display(plain=plain, quiet=json)

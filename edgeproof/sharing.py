@@ -81,7 +81,6 @@ def fleet_of(
     expect_workers: int | None,
     connections: int | None,
     several: Mapping[str, bool],
-    hosts: Sequence[str],
 ) -> Fleet | None:
     """Return the processes that share the load, None if it is one alone.
 
@@ -113,7 +112,6 @@ def fleet_of(
             workers=expect_workers or 1, bind=bind or LOOPBACK, port=port or PORT, are_local=False
         )
         _check_bindable(fleet.bind, fleet.port)
-        _tell_place(fleet, hosts)
     if connections is not None and connections < fleet.workers:
         raise InputError(
             f"--connections {connections}: fewer than the {fleet.workers} processes, each of which "
@@ -141,7 +139,8 @@ def _check_bindable(address: str, port: int) -> None:
         ) from None
 
 
-def _tell_place(fleet: Fleet, hosts: Sequence[str]) -> None:
+def tell_place(fleet: Fleet, hosts: Sequence[str]) -> None:
+    """Say on standard error where a master waits for its workers, and how they are started."""
     place = f"[{fleet.bind}]" if ":" in fleet.bind else fleet.bind
     start = "start them with `edgeproof load --worker"
     if is_loopback(fleet.bind):

@@ -31,7 +31,6 @@ _REFUSED = 2
 _TOLD_CODES = (0, _REFUSED)
 """Of a worker that has told its master what is wrong, or was told to end."""
 
-_AHEAD = ("waiting", "starting")
 _NOT_TO_WORKERS = ("LOCUST_", "EDGEPROOF_PLAN", "EDGEPROOF_SCENARIO")
 """How names of variables begin that would change what a worker does."""
 
@@ -227,7 +226,7 @@ class _Following:
                     for member in self.on_port(said["port"]):
                         self._listen(member)
             elif said and is_followed:
-                self._has_begun = self._has_begun or said.get("phase") not in _AHEAD
+                self._has_begun = self._has_begun or said.get("phase") != "waiting"
                 if self._on_progress is not None:
                     self._on_progress(said)
         return True
@@ -240,7 +239,7 @@ class _Following:
         )
 
     def _mind_the_workers(self, members: list[Member]) -> None:
-        """Raise GeneratorDied for a worker that ended before the load began."""
+        """Raise GeneratorDied for a worker that ended before its master knew it."""
         if self._has_begun:
             return  # its master then names it
         for member in self._crew.members:

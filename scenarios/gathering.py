@@ -54,8 +54,9 @@ class Gathering:
         said: Callable[[], Sequence[Mapping[str, Any]]],
         tell: Callable[[Mapping[str, Any]], None],
     ) -> None:
-        """Give *tell* the progress of all workers once a second until *run* is finished."""
+        """Give *tell* the progress of all workers, at once and each second until *run* ends."""
         planned = run.arrivals.planned
+        tell(merged_progress((), planned=planned))
         while not run.finished.wait(_PROGRESS_SECONDS):
             tell(merged_progress(said(), planned=planned))
         tell({**merged_progress(said(), planned=planned), "phase": "done"})

@@ -209,6 +209,13 @@ class Session:
         watches = is_alone or self._gathering is not None
         run = LoadRun(plan, token=service_token(), watches=watches)
         self._run = run
+        users = self._runner.target_user_count
+        if self._worker is None and users < plan.pool_size:
+            _log.warning(
+                "%d users are started, and the rate needs %d (-u %d); the load adds those that it "
+                "lacks, and their first requests may be sent late",
+                users, plan.pool_size, plan.pool_size,
+            )  # fmt: skip
         if self._master is not None:
             if self._gathering is not None and self._console is not None:
                 self._master.hand_out(plan)
