@@ -105,6 +105,8 @@ class _Lesson:
                 f"{self.scenario.tiers.l2.ttl.of(name):g} s"
             )
         between = self._between(layouts, charged, longer)
+        if not places.size:  # no tier plays a part in what is predicted
+            self.few = {name: why for name, why in self.few.items() if name.startswith("outside")}
         return Calibration(
             cpu=cpu,
             cpu_scale=scale,
