@@ -214,7 +214,8 @@ class _Lesson:
         if found > _EARLIER * len(asked):
             self.notes.append(
                 f"{found:,} of {len(asked):,} entries were cached before they were first asked "
-                "for: what filled the caches is not known, and predictions lack these hits"
+                "for, and nobody knows since when: hit ratios may be off; run it again when what "
+                "earlier requests left in the caches has expired"
             )
 
     # CPU
