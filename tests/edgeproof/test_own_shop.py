@@ -127,7 +127,8 @@ def _check_what_it_teaches(folder: Path, measured: RunRecord) -> None:
         for name, depth in (("items", "l1"), ("items", "l3"), ("search", "l3"))
     )
     query = TRIP_SECONDS + READ_SECONDS
-    assert hit < 0.6 * query < query <= miss < 2 * query <= search
+    assert hit < query <= miss
+    assert 2 * query <= search
     assert learned.tiers["l3.round_trip"].times.mean == 0
 
 
