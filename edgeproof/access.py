@@ -134,19 +134,9 @@ def access_of(
     transport = transport_of(
         ca=ca, insecure=insecure, certificate=cert, key=cert_key, resolve=resolve or ()
     )
-    every = None
-    if token_refresh is not None:
-        try:
-            every = parse_duration(token_refresh)
-        except ValueError as error:
-            raise InputError(f"--token-refresh: {error}") from None
+    every = refresh_seconds(token_refresh)
     tokens = tokens_of(token_command or (), every=every, used=secret_names(scenario))
-    if not any(url.lower().startswith("https:") for url in hosts):
-        for name in _OF_TLS:
-            if name in asked:
-                notice(f"{name} has no effect: no --host is an https URL")
-    elif insecure:
-        notice("--insecure: no TLS certificate is verified, so that anybody can answer")
+    tell_tls(asked, hosts)
     tokens.fetch()
     return Access(
         transport=transport,
@@ -154,3 +144,25 @@ def access_of(
         preflight=bool(hosts) and not no_preflight,
         keep_going=keep_going,
     )
+
+
+def refresh_seconds(text: str | None) -> float | None:
+    """Return the time of --token-refresh in seconds; InputError if it is none."""
+    if text is None:
+        return None
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise InputError(f"--token-refresh: {error}") from None
+
+
+def tell_tls(
+    asked: Sequence[str], urls: Sequence[str], *, place: str = "no --host is an https URL"
+) -> None:
+    """Say on standard error which options of TLS in *asked* do nothing for *urls*, or harm."""
+    if not any(url.lower().startswith("https:") for url in urls):
+        for name in _OF_TLS:
+            if name in asked:
+                notice(f"{name} has no effect: {place}")
+    elif "--insecure" in asked:
+        notice("--insecure: no TLS certificate is verified, so that anybody can answer")

@@ -8,7 +8,7 @@ import os
 import re
 import ssl
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -19,9 +19,18 @@ from core.errors import InputError
 from core.scenario.caches import default_caches
 from core.texts import one_line, reason_of
 from core.units import parse_duration
+from edgeproof.access import (
+    CaOption,
+    CertKeyOption,
+    CertOption,
+    InsecureOption,
+    ResolveOption,
+    tell_tls,
+)
 from edgeproof.options import JsonOption, chosen_scenario
 from reports.words import printable
 from scenarios.header_check import HeaderCheck, Problem, check_headers
+from scenarios.transport import Transport, transport_of
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -50,6 +59,11 @@ def command(
     timeout: Annotated[
         str, typer.Option("--timeout", metavar="TIME", help="How long to wait for the answer.")
     ] = "10s",
+    ca: CaOption = None,
+    insecure: InsecureOption = False,
+    cert: CertOption = None,
+    cert_key: CertKeyOption = None,
+    resolve: ResolveOption = None,
     json: JsonOption = False,
 ) -> int:
     """Ask URL once and say what can be read of its Cache-Status and Server-Timing.
@@ -64,7 +78,12 @@ def command(
     sent = [_header(text) for text in header or ()]
     seconds = _seconds(timeout)
     chosen = chosen_scenario(scenario) if scenario else None
-    status, fields = asyncio.run(_ask(url, shown, sent, seconds))
+    transport = transport_of(
+        ca=ca, insecure=insecure, certificate=cert, key=cert_key, resolve=resolve or ()
+    )
+    given = {"--ca": ca, "--insecure": insecure, "--cert": cert, "--cert-key": cert_key}
+    tell_tls([name for name, value in given.items() if value], [url], place="URL is no https URL")
+    status, fields = asyncio.run(_ask(_Place.of(url, transport), shown, sent, seconds))
     if chosen is None:
         checks = check_headers(fields, default_caches())
     else:
@@ -176,18 +195,57 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where a URL is asked: at which address, under which name, trusting whom.
+
+    headers: what names the host where *url* holds an address in its place.
+    """
+
+    url: str
+    name: str
+    headers: tuple[tuple[str, str], ...]
+    context: ssl.SSLContext
+
+    @classmethod
+    def of(cls, url: str, transport: Transport) -> _Place:
+        """Return the place of *url*; InputError if an override is for another one."""
+        parts = urlsplit(url)
+        name = parts.hostname or ""
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        for host, at in transport.resolve:
+            if (host, at) != (name, port):
+                raise InputError(
+                    f"--resolve {host}:{at}: URL asks for {name}:{port}; correct it or leave it out"
+                )
+        address = transport.address(name, port)
+        context = transport.context()
+        if address == name:
+            return cls(url=url, name=name, headers=(), context=context)
+        shown = f"[{address}]" if ":" in address else address
+        return cls(
+            url=parts._replace(netloc=f"{shown}:{port}").geturl(),
+            name=name,
+            headers=(("host", parts.netloc),),
+            context=context,
+        )
+
+
 async def _ask(
-    url: str, shown: str, sent: Sequence[tuple[str, str]], seconds: float
+    place: _Place, shown: str, sent: Sequence[tuple[str, str]], seconds: float
 ) -> tuple[int, list[tuple[str, str]]]:
     """Return status and header lines of the answer; InputError if there is none in time."""
     try:
         async with (
             asyncio.timeout(seconds),
             # Neither a proxy nor a .netrc of the environment: the answer is the service's own.
-            httpx.AsyncClient(
-                verify=ssl.create_default_context(), timeout=None, trust_env=False
-            ) as client,
-            client.stream("GET", url, headers=[("accept", "*/*"), *sent]) as answer,
+            httpx.AsyncClient(verify=place.context, timeout=None, trust_env=False) as client,
+            client.stream(
+                "GET",
+                place.url,
+                headers=[*place.headers, ("accept", "*/*"), *sent],
+                extensions={"sni_hostname": place.name},
+            ) as answer,
         ):
             lines = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in answer.headers.raw]
             return answer.status_code, lines
@@ -197,6 +255,13 @@ async def _ask(
         ) from None
     except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError) as error:
         raise InputError(
-            f"{shown} cannot be asked ({one_line(reason_of(error))}); start the service there, or "
-            "name its address"
+            f"{shown} cannot be asked ({one_line(reason_of(error))}); {_remedy(error)}"
         ) from None
+
+
+def _remedy(error: BaseException) -> str:
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return "name its authority with --ca FILE, or take any with --insecure"
+    if isinstance(error, ssl.SSLError) or "SSL" in str(error):
+        return "check that https is spoken there, or give a certificate of your own with --cert"
+    return "start the service there, or name its address"

@@ -27,6 +27,7 @@ from edgeproof.progress import Display
 from edgeproof.runs import new_folder, run_facts, write_json
 from reports.capacity_words import points_table
 from reports.words import rate_text, waiting_left_out
+from scenarios.crew import Fleet
 from scenarios.growth import growth
 from scenarios.knee import HOLDS, KneeSearch, Load
 
@@ -44,6 +45,7 @@ def find_capacity(
     options: Judging,
     told: dict[str, Any],
     access: Access,
+    fleet: Fleet | None = None,
 ) -> int:
     """Search, write the plan and its report, print what was found, and return the exit code."""
     one = at_rate(scenario, rate_of(scenario), step)
@@ -62,7 +64,7 @@ def find_capacity(
         result = drive(
             chosen, workload, hosts, place / "load", limits=limits, display=display,
             phase=f"load {number}, {rate_text(rate)}", access=access.of_load(number - 1),
-            replication=replication,
+            replication=replication, fleet=fleet,
         )  # fmt: skip
         run_ids.append(str(result.audit["run_id"]))
         record = keep(chosen, workload, result, place, clean=False)

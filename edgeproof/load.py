@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from time import monotonic
 
+import typer
+
 from core.errors import InputError
 from core.metrics.record import RunRecord, write_record
 from core.scenario.replay import prepare, prepare_measured
@@ -18,6 +20,7 @@ from edgeproof.access import (
     ResolveOption,
     TokenOption,
     access_of,
+    refresh_seconds,
 )
 from edgeproof.asked import asked
 from edgeproof.ci import GithubOption, QualityOption
@@ -43,13 +46,13 @@ from edgeproof.options import (
     KpiOption,
     MaxDurationOption,
     MaxRateOption,
+    OptionalScenario,
     OutOption,
     PlainGateOption,
     PlainOption,
     RateOption,
     RepeatOption,
     RequireOption,
-    ScenarioArgument,
     SeedOption,
     SetOption,
     StepOption,
@@ -65,12 +68,24 @@ from edgeproof.options import (
 from edgeproof.progress import Display
 from edgeproof.repeats import check_repeats, combined, repeated, workload_note
 from edgeproof.runs import new_folder, run_facts, write_json
+from edgeproof.sharing import (
+    BindOption,
+    ExpectOption,
+    MasterOption,
+    PortOption,
+    ProcessesOption,
+    WorkerOption,
+    fleet_of,
+    take_part,
+    tell_place,
+)
 from reports.words import side_title
 from scenarios.hosts import MAX_RATE
 
 
 def command(
-    scenario: ScenarioArgument,
+    context: typer.Context,
+    scenario: OptionalScenario = None,
     host: HostOption = None,
     trace: TraceOption = None,
     trace_offset: TraceOffsetOption = None,
@@ -96,6 +111,12 @@ def command(
     no_preflight: PreflightOption = False,
     keep_going: KeepGoingOption = False,
     connections: ConnectionsOption = None,
+    processes: ProcessesOption = None,
+    master: MasterOption = False,
+    bind: BindOption = None,
+    port: PortOption = None,
+    expect_workers: ExpectOption = None,
+    worker: WorkerOption = None,
     out: OutOption = None,
     gate: PlainGateOption = "target",
     require: RequireOption = None,
@@ -117,8 +138,22 @@ def command(
     --rate is where it begins, --max-rate where it ends, --max-duration bounds all loads together.
     Its exit code is 0 if some rate holds, 1 if none does.
 
+    --processes shares the load among processes of this machine. --master shares it among workers
+    on other machines, each started with `edgeproof load --worker HOST`; headers take their secrets
+    from each worker's own environment. A worker that is lost makes the run INVALID.
+
     Example: edgeproof load baseline --host http://127.0.0.1:8787
     """
+    if worker is not None:
+        return take_part(
+            context, worker, processes=processes, token_command=token_command,
+            every=refresh_seconds(token_refresh), plain=plain,
+        )  # fmt: skip
+    if scenario is None:
+        raise InputError(
+            "SCENARIO is missing; name a scenario file, or one that comes with edgeproof, such as "
+            "baseline"
+        )
     options = judging(
         gate, require, strict=strict, plain=plain, as_json=json,
         github=github, code_quality=code_quality,
@@ -130,6 +165,11 @@ def command(
             "--repeat": repeat > 1,
         },
         step,
+    )  # fmt: skip
+    fleet = fleet_of(
+        processes=processes, master=master, bind=bind, port=port, expect_workers=expect_workers,
+        connections=connections,
+        several={"--repeat": repeat > 1, "--find-capacity": find_capacity},
     )  # fmt: skip
     tell_strict(strict=strict and repeat == 1)
     limits = bounds(allow, max_rate, max_duration, connections)
@@ -156,7 +196,7 @@ def command(
         told = asked(chosen, scenario, hosts=host)
         return searched(
             chosen, host, step=step or STEP, out=out, limits=limits, options=options, told=told,
-            access=access,
+            access=access, fleet=fleet,
         )  # fmt: skip
     workloads = [prepare_measured(chosen).workload]
     workloads += [prepare(chosen, replication=number).workload for number in range(1, repeat)]
@@ -167,6 +207,8 @@ def command(
         check_load(chosen, workload, host, limits, access)
     check_repeats(chosen, repeat, limits)
     told = asked(chosen, scenario, workload=workloads[0], hosts=host)
+    if fleet is not None and not fleet.are_local:
+        tell_place(fleet, host)
     folder = new_folder(out, chosen.name)
     started = monotonic()
     display = Display(plain=plain, quiet=json)
@@ -180,6 +222,7 @@ def command(
         result = drive(
             chosen, workloads[position], host, place / "load", phase=phase, limits=limits,
             display=display, access=access.of_load(position), replication=position,
+            fleet=fleet,
         )  # fmt: skip
         run_ids.append(str(result.audit["run_id"]))
         record = keep(chosen, workloads[position], result, place, clean=False)

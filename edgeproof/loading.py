@@ -19,6 +19,7 @@ from edgeproof.access import Access
 from edgeproof.progress import Display
 from edgeproof.runs import write_run
 from scenarios.connections import checked_connections
+from scenarios.crew import Fleet
 from scenarios.driver import run_load
 from scenarios.hosts import check_bounds, check_reachable, checked_hosts, named_hosts
 from scenarios.measurement import measure
@@ -96,8 +97,8 @@ def check_load(
 
 
 def was_interrupted(result: LoadResult) -> bool:
-    """Return whether somebody ended the load; one that ended itself has its reason."""
-    return result.interrupted and not result.audit.get("ended_early")
+    """Return whether somebody ended the load; one that ended otherwise has its reason."""
+    return result.interrupted and not (result.audit.get("ended_early") or result.audit.get("lost"))
 
 
 def run_id() -> str:
@@ -116,10 +117,11 @@ def drive(
     display: Display,
     access: Access,
     replication: int = 0,
+    fleet: Fleet | None = None,
 ) -> LoadResult:
     """Send *workload*, a *replication* of the scenario's, to *urls*; return what came of it.
 
-    Its files go into *folder*.
+    Its files go into *folder*. fleet: the processes that share it, None for one alone.
     """
     folder.mkdir(parents=True, exist_ok=True)
     plan = make_plan(
@@ -131,6 +133,7 @@ def drive(
         connections=limits.connections,
         max_rate=limits.max_rate,
         max_duration=limits.max_duration,
+        processes=1 if fleet is None else fleet.workers,
         replication=replication,
         transport=access.transport,
         preflight=access.preflight,
@@ -140,12 +143,16 @@ def drive(
     last = float(workload.intended_ns[-1]) / 1e9 if len(workload) else 1.0
 
     def relay(said: Mapping[str, Any]) -> None:
+        if said.get("phase") == "waiting":
+            here, wanted = said["workers"], said["expected"]
+            display.update("workers", here / wanted, f"{here} of {wanted} are there")
+            return
         is_over = said.get("phase") == "done"
         share = 1.0 if is_over else min(float(said.get("t") or 0.0) / last, 0.99)
         display.update(phase, share, progress_text(said, len(workload)), progress_reasons(said))
 
     display.update(phase, 0.0, "waiting for every connection to be idle")
-    return run_load(plan, folder, on_progress=relay, tokens=access.tokens)
+    return run_load(plan, folder, on_progress=relay, tokens=access.tokens, fleet=fleet)
 
 
 def progress_text(said: Mapping[str, Any], planned: int) -> str:

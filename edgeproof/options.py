@@ -24,6 +24,14 @@ ScenarioArgument = Annotated[
         metavar="SCENARIO", help="A scenario file, or the name of one that comes with edgeproof."
     ),
 ]
+OptionalScenario = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="SCENARIO",
+        show_default=False,
+        help="A scenario file, or the name of one that comes with edgeproof.",
+    ),
+]
 TraceOption = Annotated[
     Path | None,
     typer.Option(

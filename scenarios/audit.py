@@ -46,6 +46,7 @@ def audit_of(
         at_fault=0 if result.interrupted else int(np.isin(rows.kind, OWN_KINDS).sum()),
         interrupted=result.interrupted,
         ended_early=facts.get("ended_early", ""),
+        lost=facts.get("lost", ()),
     )
     audit = Audit(
         lag_p50=p50,

@@ -1,24 +1,20 @@
-"""Starts the Locust process that carries out a plan, and fetches what it found."""
+"""Starts the Locust processes that carry out a plan, and fetches what they found."""
 
 from __future__ import annotations
 
 import json
 import os
 import selectors
-import signal
-import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from time import monotonic
-from typing import IO, Any
+from typing import Any
 
-from core.child import parent_mark
 from core.errors import EdgeproofError, InputError
-from core.wire import TOKEN_VARIABLE
-from scenarios.console import LOG_FILE
+from scenarios.crew import WORKERS_SECONDS, Crew, Fleet, Member
 from scenarios.hosts import check_reachable
 from scenarios.plan import LoadPlan
 from scenarios.recorder import Recorder
@@ -27,15 +23,17 @@ from scenarios.result import AUDIT_FILE, LoadResult
 from scenarios.tokens import Tokens
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
-_ROOT = LOCUSTFILE.parents[1]
 _TICK_SECONDS = 0.1
 _EXIT_SECONDS = 20.0
-_KEPT = (
-    "PATH", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "SSL_CERT_FILE", "SSL_CERT_DIR",
-    TOKEN_VARIABLE,
-)  # fmt: skip
+_LOCAL_SECONDS = 60.0
 _EXPECTED_CODES = (0, 3)
 _REFUSED = 2
+_TOLD_CODES = (0, _REFUSED)
+"""Of a worker that has told its master what is wrong, or was told to end."""
+
+_NOT_TO_WORKERS = ("LOCUST_", "EDGEPROOF_PLAN", "EDGEPROOF_SCENARIO")
+"""How names of variables begin that would change what a worker does."""
+
 
 Progress = Callable[[Mapping[str, Any]], None]
 
@@ -51,6 +49,7 @@ def run_load(
     on_progress: Progress | None = None,
     stop: threading.Event | None = None,
     tokens: Tokens | None = None,
+    fleet: Fleet | None = None,
 ) -> LoadResult:
     """Carry out *plan* in a Locust process of its own; its files and log go into *folder*.
 
@@ -59,120 +58,196 @@ def run_load(
     then holds what was done and is marked interrupted. Raise HostUnreachable before anything
     starts, InputError where a request sent ahead shows that all would fail, GeneratorDied if
     Locust fails. No process is left behind. tokens: of variables that headers name, instead of
-    those of the environment; they are fetched again when they are refused or due.
+    those of the environment; they are fetched again when they are refused or due. fleet: the
+    processes that share the load, which then has a master that sends nothing itself.
     """
     check_reachable(plan.hosts, plan.transport)
     tokens = tokens or Tokens({})
     names, known = secret_names(plan.scenario), {**os.environ, **tokens.values}
-    secrets = {name: known[name] for name in names if name in known}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / AUDIT_FILE).unlink(missing_ok=True)
     plan.write(folder)
-    log = folder / LOG_FILE
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command(folder),
-            cwd=folder,  # no locust.conf and no pyproject.toml of somebody else
-            env=_environment(folder, secrets),
-            stdin=subprocess.PIPE if tokens else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=output,
-            start_new_session=True,  # Ctrl-C reaches this process only, which then ends that one
-        )
-    was_stopped = False
-    try:
-        was_stopped = _follow(process, on_progress, stop, tokens)
-    except BaseException:
-        process.terminate()
-        raise
-    finally:
-        _end(process)
+    crew = Crew(_command(), {name: known[name] for name in names if name in known})
+    listens = bool(tokens) and fleet is None
+    first = crew.start(folder, *_master_options(fleet), listens=listens)
+    following = _Following(crew, tokens, on_progress, stop)
+    if fleet is not None and fleet.are_local:
+        following.on_port = lambda port: [
+            crew.start(
+                folder / f"worker-{number}", *_worker_options(fleet.bind, port),
+                listens=bool(tokens),
+            )
+            for number in range(1, fleet.workers + 1)
+        ]  # fmt: skip
+    was_stopped = following.follow([first])
     if was_stopped and not (folder / AUDIT_FILE).exists():
         return nothing_done(plan)
-    if process.returncode == _REFUSED and (told := _told(log)):
+    code = first.process.returncode
+    if code == _REFUSED and (told := _told(first.log)):
         raise InputError(told)
-    if process.returncode not in _EXPECTED_CODES or not (folder / AUDIT_FILE).exists():
+    if code not in _EXPECTED_CODES or not (folder / AUDIT_FILE).exists():
         raise GeneratorDied(
-            f"Locust ended with code {process.returncode}: {_last_line(log)} (all of it in {log})"
+            f"Locust ended with code {code}: {_last_line(first.log)} (all of it in {first.log})"
         )
     return LoadResult.read(folder)
 
 
-def command(folder: Path) -> list[str]:
-    """Return the command that carries out the plan in *folder*."""
+def run_workers(
+    master: tuple[str, int],
+    number: int,
+    *,
+    on_progress: Progress | None = None,
+    tokens: Tokens | None = None,
+) -> bool:
+    """Take part in the load of the master at *master* with *number* processes, until it ends.
+
+    *on_progress* is given what each says of its part. Return whether Ctrl-C ended it. Raise
+    GeneratorDied with the reason of the first process that could not do its part. Headers take
+    their secrets from the environment and from *tokens*.
+    """
+    tokens = tokens or Tokens({})
+    # Which of its variables the headers name, the plan says later.
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(_NOT_TO_WORKERS) and not name.lower().endswith("_proxy")
+    }
+    crew = Crew(_command(), {**kept, **tokens.values})
+    with tempfile.TemporaryDirectory(prefix="edgeproof-worker-") as place:
+        members = [
+            crew.start(
+                Path(place) / str(each), *_worker_options(*master), listens=bool(tokens)
+            )
+            for each in range(1, number + 1)
+        ]  # fmt: skip
+        was_stopped = _Following(crew, tokens, on_progress, None).follow(members)
+        for member in members:
+            if not was_stopped and member.process.returncode:
+                raise GeneratorDied(f"a worker could not do its part: {_last_line(member.log)}")
+    return was_stopped
+
+
+def _command() -> list[str]:
     return [
-        *(sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary"),
-        *("--plan-folder", str(folder.resolve())),
+        *(sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary")
     ]
 
 
-def _environment(folder: Path, secrets: Mapping[str, str]) -> dict[str, str]:
-    """Return what Locust needs: no option of Locust's, no proxy, no home with a locust.conf."""
-    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    path = [str(_ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return {
-        **secrets,
-        **kept,
-        "HOME": str(folder.resolve()),
-        "PYTHONPATH": os.pathsep.join(path),
-        "PYTHONUNBUFFERED": "1",
-        **parent_mark(),
-    }
+def _master_options(fleet: Fleet | None) -> list[str]:
+    if fleet is None:
+        return []
+    limit = _LOCAL_SECONDS if fleet.are_local else WORKERS_SECONDS
+    return [
+        *("--master", "--master-bind-host", fleet.bind, "--master-bind-port", str(fleet.port)),
+        *("--expect-workers", str(fleet.workers), "--expect-workers-max-wait", f"{limit:.0f}"),
+    ]
 
 
-def _follow(
-    process: subprocess.Popen[bytes],
-    on_progress: Progress | None,
-    stop: threading.Event | None,
-    tokens: Tokens,
-) -> bool:
-    """Relay progress until *process* closes its stdout; pass a stop on to it, and return if so.
+def _worker_options(host: str, port: int) -> list[str]:
+    return ["--worker", "--master-host", host, "--master-port", str(port)]
 
-    New tokens go to its standard input.
+
+class _Following:
+    """Relays what processes say until those that matter close their output.
+
+    on_port: starts the workers of a master that says where it listens.
     """
 
-    def say(**said: Any) -> None:
-        if process.stdin is not None:
-            with suppress(OSError, ValueError):  # it has just ended
-                process.stdin.write(json.dumps(said).encode() + b"\n")
-                process.stdin.flush()
+    def __init__(
+        self,
+        crew: Crew,
+        tokens: Tokens,
+        on_progress: Progress | None,
+        stop: threading.Event | None,
+    ) -> None:
+        self._crew, self._tokens = crew, tokens
+        self._on_progress, self._stop = on_progress, stop
+        self._pending: dict[int, bytes] = {}
+        self._selector = selectors.DefaultSelector()
+        self._has_begun = False
+        self.on_port: Callable[[int], list[Member]] | None = None
 
-    def renew(*, is_asked: bool) -> None:
-        tokens.renew(
-            lambda values: say(secrets=values), lambda fault: say(fault=fault), is_asked=is_asked
-        )
+    def follow(self, members: list[Member]) -> bool:
+        """Relay until each of *members* ends, then end the others; return whether it was stopped.
 
-    pipe = process.stdout
-    if pipe is None:
-        raise ValueError("the process has no pipe")
-    deadline = None
-    pending = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(pipe, selectors.EVENT_READ)
-        while deadline is None or monotonic() < deadline:
+        A stop is passed on to *members*.
+        """
+        try:
+            with self._selector:
+                return self._relay(members)
+        except BaseException:
+            self._crew.terminate()
+            raise
+        finally:
+            self._crew.end()
+
+    def _relay(self, members: list[Member]) -> bool:
+        open_ones = {self._listen(member) for member in members}
+        deadline = None
+        while open_ones and (deadline is None or monotonic() < deadline):
             try:
-                if stop is not None and stop.is_set() and deadline is None:
+                if self._stop is not None and self._stop.is_set() and deadline is None:
                     raise KeyboardInterrupt
-                renew(is_asked=False)
-                if not selector.select(_TICK_SECONDS):
-                    continue
-                data = os.read(pipe.fileno(), 65_536)
-                if not data:
-                    break
-                *lines, pending = (pending + data).split(b"\n")
-                for line in lines:
-                    said = _said(line)
-                    if said.get("renew"):
-                        renew(is_asked=True)
-                    elif said and on_progress is not None:
-                        on_progress(said)
+                self._renew(is_asked=False)
+                for key, _ in self._selector.select(_TICK_SECONDS):
+                    if not self._take(key.fd, is_followed=key.fd in open_ones):
+                        self._selector.unregister(key.fd)
+                        open_ones.discard(key.fd)
+                self._mind_the_workers(members)
             except KeyboardInterrupt:
                 if deadline is not None:
-                    process.kill()  # asked twice: do not wait for it
+                    for member in members:
+                        member.process.kill()  # asked twice: do not wait for it
                     break
-                process.send_signal(signal.SIGTERM)
+                for member in members:
+                    member.process.terminate()
                 deadline = monotonic() + _EXIT_SECONDS
-    return deadline is not None
+        return deadline is not None
+
+    def _listen(self, member: Member) -> int:
+        pipe = member.process.stdout
+        if pipe is None:
+            raise ValueError("the process has no pipe")
+        self._selector.register(pipe.fileno(), selectors.EVENT_READ)
+        self._pending[pipe.fileno()] = b""
+        return pipe.fileno()
+
+    def _take(self, descriptor: int, *, is_followed: bool) -> bool:
+        """Act on what a process said; return whether it can say more."""
+        data = os.read(descriptor, 65_536)
+        if not data:
+            return False
+        *lines, self._pending[descriptor] = (self._pending[descriptor] + data).split(b"\n")
+        for said in map(_said, lines):
+            if said.get("renew"):
+                self._renew(is_asked=True)
+            elif "port" in said:
+                if self.on_port is not None:
+                    for member in self.on_port(said["port"]):
+                        self._listen(member)
+            elif said and is_followed:
+                self._has_begun = self._has_begun or said.get("phase") != "waiting"
+                if self._on_progress is not None:
+                    self._on_progress(said)
+        return True
+
+    def _renew(self, *, is_asked: bool) -> None:
+        self._tokens.renew(
+            lambda values: self._crew.say(secrets=values),
+            lambda fault: self._crew.say(fault=fault),
+            is_asked=is_asked,
+        )
+
+    def _mind_the_workers(self, members: list[Member]) -> None:
+        """Raise GeneratorDied for a worker that ended before its master knew it."""
+        if self._has_begun:
+            return  # its master then names it
+        for member in self._crew.members:
+            if member not in members and member.process.poll() not in (None, *_TOLD_CODES):
+                raise GeneratorDied(
+                    f"{member.folder.name} ended with code {member.process.returncode} before the "
+                    f"load began: {_last_line(member.log)} (all of it in {member.log})"
+                )
 
 
 def nothing_done(plan: LoadPlan) -> LoadResult:
@@ -206,21 +281,6 @@ def _said(line: bytes) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Wait for *process*, and kill it if it does not end."""
-    pipe: IO[bytes] | None = process.stdout
-    try:
-        process.wait(_EXIT_SECONDS if process.poll() is None else 0)
-    except (subprocess.TimeoutExpired, KeyboardInterrupt):
-        process.kill()
-        process.wait()
-    finally:
-        for each in (pipe, process.stdin):
-            if each is not None:
-                with suppress(OSError):
-                    each.close()
 
 
 def _told(log: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 from core.metrics.audit import MAX_CPU_SHARE, MAX_DELAY_ERROR, MAX_DROPPED
@@ -11,6 +12,7 @@ from core.metrics.lateness import MAX_LATE, is_too_late
 class Flaw(StrEnum):
     """A way in which a load was not what its scenario says."""
 
+    LOST_WORKER = "lost_worker"
     INTERRUPTED = "interrupted"
     UNSENT = "unsent"
     LATE = "late"
@@ -34,14 +36,18 @@ def flaws_of(
     at_fault: int = 0,
     interrupted: bool = False,
     ended_early: str = "",
+    lost: Sequence[str] = (),
 ) -> dict[Flaw, str]:
     """Return each flaw with a sentence; empty if the load was what it should be.
 
     unsent: arrivals without a connection that the service did not hold. late: how many of *judged*
     requests were sent later than *lag_limit* seconds. at_fault: requests that failed through the
-    generator's own fault. ended_early: why the generator itself interrupted the load.
+    generator's own fault. ended_early: why the generator itself interrupted the load. lost: which
+    of its processes did not tell what they sent, and why.
     """
     found = {}
+    if lost:
+        found[Flaw.LOST_WORKER] = "; ".join(lost)
     if interrupted:
         found[Flaw.INTERRUPTED] = (
             ended_early or f"interrupted after {sent:,} of {planned:,} requests"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from time import perf_counter
 from typing import Any
 
@@ -16,13 +17,14 @@ from gevent.event import AsyncResult
 from locust.env import Environment
 from locust.runners import STATE_MISSING, MasterRunner, WorkerRunner
 
-from core.errors import EdgeproofError
+from core.errors import EdgeproofError, InputError
+from scenarios.plan import LoadPlan
 from scenarios.run import PREPARE_SECONDS, LoadRun
-from scenarios.tally import Tally
 from scenarios.watch import until
 
 IDLE, BEGIN, DONE = "edgeproof_idle", "edgeproof_begin", "edgeproof_done"
 FAILED, END = "edgeproof_failed", "edgeproof_end"
+PLAN, PROGRESS = "edgeproof_plan", "edgeproof_progress"
 MASTER_SECONDS = 10.0
 """Without a word of its master for so long, a worker ends."""
 
@@ -56,12 +58,32 @@ class Worker:
         self._heard = perf_counter()  # the master has just taken this worker up
         runner.register_message(BEGIN, self._on_begin)
         runner.register_message(END, self._on_end_message, concurrent=True)
+        runner.register_message(PLAN, self._on_plan)
+        self._sent: dict[str, Any] | None = None
         hooks: Any = environment.events  # Locust gives them no types
         hooks.heartbeat_received.add_listener(self._on_heartbeat)
         gevent.spawn(self._watch_master)
 
     def _on_begin(self, msg: Any, **_: Any) -> None:
         self._begin.set((perf_counter(), msg.data))
+
+    def _on_plan(self, msg: Any, **_: Any) -> None:
+        self._sent = msg.data
+
+    @property
+    def has_plan(self) -> bool:
+        """Whether the master has sent its plan, so that it also takes whole results."""
+        return self._sent is not None
+
+    def plan(self) -> LoadPlan:
+        """Return the plan that the master has sent; InputError if this worker cannot use it."""
+        sent = self._sent or {}
+        if sent["version"] != version("edgeproof"):
+            raise InputError(
+                f"it runs edgeproof {version('edgeproof')}, the master {sent['version']}; install "
+                "the same version on every machine"
+            )
+        return LoadPlan.unpack(sent["files"])
 
     def _on_end_message(self, **_: Any) -> None:
         self._on_end()
@@ -81,18 +103,35 @@ class Worker:
     def carry_out(self, run: LoadRun) -> None:
         """Load this worker's share, and tell the master what came of it; blocks."""
         self._begin = AsyncResult()
-        self._runner.send_message(IDLE, {"pid": os.getpid()})
+        told = {"pid": os.getpid(), "version": version("edgeproof")}
+        self._runner.send_message(IDLE, told)
         received, data = self._begin.get(timeout=PREPARE_SECONDS)
         run.arrivals.share(data["position"], data["of"])
         run.load(received + data["starts_in"])
 
-    def tell(self, tally: Tally) -> None:
+    def tell(self, found: dict[str, Any]) -> None:
         """Send the master what this worker found."""
-        self._runner.send_message(DONE, tally.to_message())
+        self._runner.send_message(DONE, found)
+
+    def report(self, progress: dict[str, Any]) -> None:
+        """Send the master where this worker's part stands."""
+        self._runner.send_message(PROGRESS, progress)
 
     def fail(self, reason: str) -> None:
         """Tell the master that this worker cannot do its part."""
         self._runner.send_message(FAILED, {"reason": reason})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a test came to: what each worker told, by its name, and who was lost, and why.
+
+    has_begun: whether the workers were told to begin.
+    """
+
+    told: Mapping[str, Any]
+    lost: tuple[str, ...]
+    has_begun: bool
 
 
 @dataclass(slots=True)
@@ -101,7 +140,9 @@ class _Test:
 
     run: LoadRun
     members: set[str]
-    tally: Tally
+    found: dict[str, Any] = field(default_factory=dict)
+    progress: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    has_begun: bool = False
     idle: dict[str, int] = field(default_factory=dict)  # process id of each, in order of coming
     told: set[str] = field(default_factory=set)
     reasons: list[str] = field(default_factory=list)
@@ -118,33 +159,49 @@ class _Test:
 
 
 class Master:
-    """Waits until every worker's pool waits, asks for the clean start, and adds up the tallies.
+    """Waits until every worker's pool waits, begins the load, and gathers what they found.
 
-    on_done: called once a test with the sum, and with why it proves nothing where a worker was
-    lost: then the others are told to end, and what they still tell is in the sum.
+    begin: asks for the clean start and returns when the load begins, on the scale of
+    perf_counter(). on_done: called once a test with what was found; where a worker was lost, the
+    others were told to end, and what they still told is there.
     """
 
     def __init__(
-        self, runner: MasterRunner, on_done: Callable[[Tally, tuple[str, ...]], None]
+        self,
+        runner: MasterRunner,
+        *,
+        begin: Callable[[LoadRun], float],
+        on_done: Callable[[Found], None],
     ) -> None:
         self._runner = runner
-        self._on_done = on_done
+        self._begin, self._on_done = begin, on_done
         self._test: _Test | None = None
         runner.register_message(IDLE, self._on_idle, concurrent=True)
         runner.register_message(DONE, self._on_tally)
         runner.register_message(FAILED, self._on_failed, concurrent=True)
+        runner.register_message(PROGRESS, self._on_progress)
 
     def expect(self, run: LoadRun) -> None:
         """Take up a new test, of which *run* is the plan."""
         self.forget()
-        scenario = run.plan.scenario
-        tally = Tally(
-            lag_limit=run.plan.lag_limit,
-            timeout=scenario.timeout,
-            timeouts=scenario.targets.timeouts,
-        )
-        self._test = _Test(run, self._present(), tally)
+        self._test = _Test(run, self._present())
         gevent.spawn(self._watch_workers, self._test)
+
+    def hand_out(self, plan: LoadPlan) -> None:
+        """Send *plan* to every worker, before Locust tells it to begin."""
+        message = {"version": version("edgeproof"), "files": plan.pack()}
+        for worker in sorted(self._present()):
+            self._runner.send_message(PLAN, message, client_id=worker)
+
+    def stop(self) -> None:
+        """End the test now, with what the workers tell within seconds; blocks."""
+        if self._test is not None and not self._test.is_over:
+            self._give_up(self._test)
+
+    @property
+    def progress(self) -> list[Mapping[str, Any]]:
+        """What each worker last said of its part."""
+        return [] if self._test is None else list(self._test.progress.values())
 
     def forget(self) -> None:
         """Wait for nobody any more."""
@@ -159,14 +216,26 @@ class Master:
             return  # it came too late, which ends the test
         test.idle[msg.node_id] = msg.data["pid"]
         test.members.add(msg.node_id)
+        ours, theirs = version("edgeproof"), msg.data.get("version", "an older version")
+        if theirs != ours:
+            name = self._name(test, msg.node_id)
+            self._give_up(
+                test,
+                f"{name} runs edgeproof {theirs}, its master {ours}; install the same version on "
+                "every machine",
+            )
+            return
         if test.members != set(test.idle):
             return
         test.began = perf_counter()
         try:
-            test.began = begins = test.run.prepare()
+            test.began = begins = self._begin(test.run)
         except EdgeproofError as error:
             self._give_up(test, str(error))
             return
+        if test.is_over:
+            return  # somebody ended it meanwhile
+        test.has_begun = True
         for position, worker in enumerate(test.idle):
             message = {
                 "position": position,
@@ -180,9 +249,15 @@ class Master:
         if test is None or test.is_over or msg.node_id in test.told:
             return
         test.told.add(msg.node_id)
-        test.tally.add(Tally.from_message(msg.data))
+        test.found[self._name(test, msg.node_id)] = msg.data
         if test.told >= test.members:
             self._finish(test)
+        elif msg.data.get("ended_early"):
+            gevent.spawn(self._give_up, test)
+
+    def _on_progress(self, msg: Any, **_: Any) -> None:
+        if self._test is not None:
+            self._test.progress[msg.node_id] = msg.data
 
     def _on_failed(self, msg: Any, **_: Any) -> None:
         test = self._test
@@ -225,18 +300,27 @@ class Master:
         _kill_child(test.idle.get(worker))
         self._give_up(test, f"{name} was lost: it {why}, noticed {when}; its requests are unknown")
 
-    def _give_up(self, test: _Test, reason: str) -> None:
-        test.reasons.append(reason)
+    def _give_up(self, test: _Test, reason: str | None = None) -> None:
+        """End *test* with what is told within seconds; reason: why it proves nothing."""
+        if reason is not None:
+            test.reasons.append(reason)
         for worker in sorted(test.members - test.told):
             self._runner.send_message(END, client_id=worker)
         until(lambda: test.is_over or test.told >= test.members, limit=TELL_SECONDS, pause=0.05)
+        if not test.is_over and test.has_begun:
+            test.reasons += [
+                f"{self._name(test, worker)} did not tell what it found within {TELL_SECONDS:g} s; "
+                "its requests are unknown"
+                for worker in sorted(test.members - test.told)
+            ]
         self._finish(test)
 
     def _finish(self, test: _Test) -> None:
         if not test.is_over:
             test.is_over = True
-            test.tally.planned = test.run.arrivals.planned  # those of the lost ones, too
-            self._on_done(test.tally, tuple(test.reasons))
+            self._on_done(
+                Found(told=test.found, lost=tuple(test.reasons), has_begun=test.has_begun)
+            )
 
     def _present(self) -> set[str]:
         return {node.id for node in self._runner.clients.all if node.state != STATE_MISSING}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from scenarios.transport import Transport
 PLAN_VERSION = 1
 PLAN_FILE = "plan.json"
 WORKLOAD_FILE = "workload.npz"
+_FILES = (PLAN_FILE, WORKLOAD_FILE)
 POOL_BOUNDS = (20, 1000)
 _POOL_SECONDS = 2.0
 _RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -95,6 +97,20 @@ class LoadPlan:
         }
         (folder / PLAN_FILE).write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
+    def pack(self) -> dict[str, bytes]:
+        """Return the files of `write`, to be sent."""
+        with tempfile.TemporaryDirectory(prefix="edgeproof-") as folder:
+            self.write(Path(folder))
+            return {name: (Path(folder) / name).read_bytes() for name in _FILES}
+
+    @classmethod
+    def unpack(cls, files: Mapping[str, bytes]) -> LoadPlan:
+        """Return the plan of `pack`; InputError if there is none."""
+        with tempfile.TemporaryDirectory(prefix="edgeproof-") as folder:
+            for name in _FILES:
+                (Path(folder) / name).write_bytes(files[name])
+            return cls.read(Path(folder))
+
     @classmethod
     def read(cls, folder: Path) -> LoadPlan:
         """Return the plan that `write` put into *folder*; InputError if there is none."""
@@ -149,11 +165,14 @@ def make_plan(
     keep_going: bool = True,
     renews: bool = False,
     connections: int | None = None,
+    processes: int = 1,
     replication: int = 0,
     max_rate: float = MAX_RATE,
     max_duration: float = MAX_DURATION,
 ) -> LoadPlan:
     """Return the plan that sends *workload* to *hosts*.
+
+    processes: how many share it; each takes a connection at least.
 
     Raise InputError for a host that may not be loaded, a load above the bounds, a number of hosts
     that fits no routing, a faulty target or run id.
@@ -165,13 +184,13 @@ def make_plan(
     urls = checked_hosts(hosts, allowed=allowed_hosts, transport=transport)
     Routing.of(scenario.topology, urls)
     compiled(scenario)
-    most = checked_connections(connections, needed_connections(scenario, workload))
+    most = checked_connections(connections, max(processes, needed_connections(scenario, workload)))
     return LoadPlan(
         scenario=scenario,
         workload=workload,
         hosts=urls,
         run_id=run_id,
-        pool_size=min(most, default_pool_size(scenario, workload)),
+        pool_size=min(most, max(processes, default_pool_size(scenario, workload))),
         connections=most,
         timeout=scenario.longest_timeout,
         lag_limit=lag_limit(scenario),

@@ -168,8 +168,7 @@ class LoadRun:
         """
         # A service may need seconds to get ready; they would dilute the generator's CPU share.
         gevent.sleep(max(0.0, start - perf_counter() - LEAD_SECONDS))
-        self._start, warm_up = start, self.plan.scenario.warm_up
-        greenlets = [gevent.spawn(watch.run, start, warm_up) for watch in self.watches]
+        greenlets = self.observe(start)
         greenlets.append(gevent.spawn(self._probe.run))
         if not self.plan.keep_going:
             greenlets.append(gevent.spawn(self._mind_the_answers, start))
@@ -182,7 +181,7 @@ class LoadRun:
             self._settle()
             self._cpu, self._wall = time.process_time() - cpu, perf_counter() - wall
             gevent.killall(greenlets)
-            self._look_back()
+            self.look_back()
         finally:
             gevent.killall([*greenlets, *self.more_users])
             self.phase = "done"
@@ -218,7 +217,13 @@ class LoadRun:
 
         until(is_over, limit=math.inf)
 
-    def _look_back(self) -> None:
+    def observe(self, start: float) -> list[gevent.Greenlet]:
+        """Watch the services' statistics of a load that begins at *start*; return who does."""
+        self._start, warm_up = start, self.plan.scenario.warm_up
+        return [gevent.spawn(watch.run, start, warm_up) for watch in self.watches]
+
+    def look_back(self) -> None:
+        """Take the services' last statistics, once their queues are empty; bounded."""
         limit = 0.0 if self.interrupted else QUEUE_SECONDS
         for watch in self.watches:
             if not watch.take_after(self._start, limit=limit):

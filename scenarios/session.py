@@ -27,13 +27,16 @@ from core.wire import service_token
 from scenarios.catalogue import find_scenario
 from scenarios.connections import MOST_CONNECTIONS, raise_descriptors, warm_number
 from scenarios.console import Console
-from scenarios.fleet import Master, Worker
+from scenarios.fleet import Found, Master, Worker
+from scenarios.gathering import Gathering
 from scenarios.hosts import named_hosts, peak_rate
 from scenarios.measurement import measure, reason_lines, summary
+from scenarios.merging import packed
 from scenarios.plan import LoadPlan, make_plan
 from scenarios.preflight import preflight
 from scenarios.rendering import compiled
 from scenarios.renewal import Asking, take_secrets
+from scenarios.result import LoadResult
 from scenarios.run import LoadRun
 from scenarios.tally import Tally
 from scenarios.visitor import ConnectionPool, Visitor
@@ -65,8 +68,11 @@ class Session:
             self._worker = Worker(
                 environment, runner, on_end=self._stop_early, on_orphaned=self._leave
             )
+        self._gathering: Gathering | None = None
         self._master = (
-            Master(runner, self._on_all_done) if isinstance(runner, MasterRunner) else None
+            Master(runner, begin=self._begin, on_done=self._on_all_done)
+            if isinstance(runner, MasterRunner)
+            else None
         )
 
     @classmethod
@@ -92,6 +98,9 @@ class Session:
             if has_parent_mark():  # not where a user runs Locust
                 die_with_parent(signal.SIGKILL)
             self._console = Console.take_over(Path(options.plan_folder))
+            if isinstance(self._runner, MasterRunner):
+                self._gathering = Gathering(Path(options.plan_folder))
+                self._console.tell({"port": self._runner.server.port})
         if options.headless and not isinstance(self._runner, WorkerRunner):
             # KeyboardInterrupt would end whichever greenlet runs just then.
             gevent.signal_handler(signal.SIGINT, os.kill, os.getpid(), signal.SIGTERM)
@@ -120,7 +129,17 @@ class Session:
     def _await_workers(self, runner: MasterRunner, limit: float) -> None:
         """End the process with 3 if fewer workers than expected connect within *limit* seconds."""
         wanted: int = self._options.expect_workers
-        if until(lambda: len(runner.clients.ready) >= wanted, limit=limit, pause=0.1):
+        told = -1
+
+        def are_here() -> bool:
+            nonlocal told
+            here = len(runner.clients.ready)
+            if self._console is not None and here != told:
+                told = here
+                self._console.tell({"phase": "waiting", "workers": here, "expected": wanted})
+            return here >= wanted
+
+        if until(are_here, limit=limit, pause=0.1):
             return
         here = ", ".join(sorted(runner.clients)) or "none"
         print(
@@ -143,6 +162,8 @@ class Session:
 
     def _plan(self, hosts: Sequence[str]) -> LoadPlan:
         options = self._options
+        if self._worker is not None and self._worker.has_plan:
+            return self._worker.plan()
         if options.plan_folder:
             return LoadPlan.read(Path(options.plan_folder))
         if not options.scenario:
@@ -171,6 +192,12 @@ class Session:
         is_alone = isinstance(self._runner, LocalRunner)
         try:
             plan = self._checked_plan(self._hosts())
+            pool = ConnectionPool(
+                plan.transport,
+                concurrency=MOST_CONNECTIONS,  # the users are the bound
+                connection_timeout=plan.timeout,
+                network_timeout=plan.timeout,
+            )
         except EdgeproofError as error:
             self._environment.process_exit_code = _complain(error)
             if self._worker is not None:
@@ -179,17 +206,24 @@ class Session:
                 raise StopTest("the load cannot start") from None
             gevent.spawn(self._end)
             return
-        run = LoadRun(plan, token=service_token(), watches=is_alone)
+        watches = is_alone or self._gathering is not None
+        run = LoadRun(plan, token=service_token(), watches=watches)
         self._run = run
+        users = self._runner.target_user_count
+        if self._worker is None and users < plan.pool_size:
+            _log.warning(
+                "%d users are started, and the rate needs %d (-u %d); the load adds those that it "
+                "lacks, and their first requests may be sent late",
+                users, plan.pool_size, plan.pool_size,
+            )  # fmt: skip
         if self._master is not None:
+            if self._gathering is not None and self._console is not None:
+                self._master.hand_out(plan)
+                said, master = self._console.tell, self._master
+                gevent.spawn(self._gathering.report, run, lambda: master.progress, said)
             self._master.expect(run)
             return
-        self._visitor.client_pool = ConnectionPool(
-            plan.transport,
-            concurrency=MOST_CONNECTIONS,  # the users are the bound
-            connection_timeout=plan.timeout,
-            network_timeout=plan.timeout,
-        )
+        self._visitor.client_pool = pool
         self._visitor.load_run = run
         raise_descriptors(plan.connections)
         run.arrivals.add_user = lambda inbox: run.more_users.append(
@@ -197,10 +231,19 @@ class Session:
         )
         self._task = gevent.spawn(self._carry_out, run)
         if self._console is not None:
-            gevent.spawn(run.report, self._console.tell)
-            if plan.renews:
+            gevent.spawn(run.report, self._tell_progress)
+            if plan.renews or self._worker is not None:  # its tokens are its machine's own
                 run.on_unauthorised = Asking(self._console).ask
                 gevent.spawn(take_secrets, run)
+
+    def _tell_progress(self, progress: dict[str, Any]) -> None:
+        if self._console is not None:
+            self._console.tell(progress)
+        if self._worker is not None and self._worker.has_plan:
+            self._worker.report(progress)
+
+    def _begin(self, run: LoadRun) -> float:
+        return run.prepare() if self._gathering is None else self._gathering.begin(run)
 
     def _carry_out(self, run: LoadRun) -> None:
         try:
@@ -269,7 +312,10 @@ class Session:
 
     def on_quitting(self, **_: Any) -> None:
         """Do the same where Locust is told to end in the middle of a test."""
-        if self._master is not None and self._run is not None:
+        if self._gathering is not None and self._master is not None and self._run is not None:
+            self._run.interrupt()
+            self._master.stop()
+        elif self._master is not None and self._run is not None:
             self._master.forget()
             self._run = None
             self._say([], ("ended before all workers had told what they found",), has_failed=False)
@@ -288,9 +334,15 @@ class Session:
             Path(folder).mkdir(parents=True, exist_ok=True)
             result.write(Path(folder))
         if self._worker is not None:
-            self._worker.tell(Tally.of(run.plan, result))
+            if self._worker.has_plan:
+                self._worker.tell({"files": packed(result), "ended_early": run.ended_early})
+            else:
+                self._worker.tell(Tally.of(run.plan, result).to_message())
             self._environment.process_exit_code = 0
             return
+        self._tell_result(run, result)
+
+    def _tell_result(self, run: LoadRun, result: LoadResult) -> None:
         record, _ = measure(run.plan.scenario, run.plan.workload, result)
         flaws = record.audit.invalid if record.audit else ()
         found = outcome(compare(run.plan.scenario.judged(), None, record))
@@ -307,14 +359,34 @@ class Session:
         has_failed = bool(record.failures) and not self._options.plan_folder
         self._say(lines, reasons, has_failed=has_failed)
 
-    def _on_all_done(self, tally: Tally, lost: tuple[str, ...]) -> None:
-        self._run = None
-        lines = [
-            *summary(tally.latencies),
-            *reason_lines(tally.failures, timeout=tally.timeout, own=tally.timeouts),
-        ]
-        self._say(lines, (*lost, *tally.invalid()), has_failed=bool(tally.failures))
-        gevent.spawn(self._end)
+    def _on_all_done(self, found: Found) -> None:
+        run, self._run = self._run, None
+        if run is None:
+            return
+        is_ending = run.interrupted
+        if self._gathering is not None:
+            try:
+                self._tell_result(run, self._gathering.end(run, found))
+            except EdgeproofError as error:
+                self._environment.process_exit_code = _complain(error)
+        else:
+            scenario = run.plan.scenario
+            tally = Tally(
+                lag_limit=run.plan.lag_limit,
+                timeout=scenario.timeout,
+                timeouts=scenario.targets.timeouts,
+            )
+            for told in found.told.values():
+                tally.add(Tally.from_message(told))
+            tally.planned = run.arrivals.planned  # those of the lost ones, too
+            lines = [
+                *summary(tally.latencies),
+                *reason_lines(tally.failures, timeout=tally.timeout, own=tally.timeouts),
+            ]
+            reasons = (*found.lost, *tally.invalid())
+            self._say(lines, reasons, has_failed=bool(tally.failures))
+        if not is_ending:
+            gevent.spawn(self._end)
 
     def _say(self, lines: list[str], reasons: tuple[str, ...], *, has_failed: bool) -> None:
         print("\n".join(["", *lines, *(f"INVALID: {reason}" for reason in reasons)]), flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,23 +13,36 @@ from pathlib import Path
 import pytest
 
 from edgeproof.main import main
+from tests.scenarios.certificates import signed
 
 GOOD = "Cache-Status: L1; hit; read=journey\r\nServer-Timing: total;dur=1\r\n"
 Asked = list[bytes]
 
 
 @contextmanager
-def answering(head: str | None, *, status: str = "200 OK") -> Iterator[tuple[str, Asked]]:
+def answering(
+    head: str | None, *, status: str = "200 OK", certificate: tuple[Path, Path] | None = None
+) -> Iterator[tuple[str, Asked]]:
     """Yield the URL of a service that answers one request with *head*, and what it was asked.
 
-    Without a head it never answers. The body that it promises does not come.
+    Without a head it never answers. The body that it promises does not come. certificate: it
+    speaks TLS with this one and its key.
     """
     asked: Asked = []
     is_over = threading.Event()
+    context = None
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate)
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
-            client, _ = listener.accept()
+            try:
+                client, _ = listener.accept()
+                if context is not None:
+                    client = context.wrap_socket(client, server_side=True)
+            except OSError:
+                return  # the client refused the certificate, or never came
             with client:
                 asked.append(client.recv(65_536))
                 if head is not None:
@@ -42,6 +56,7 @@ def answering(head: str | None, *, status: str = "200 OK") -> Iterator[tuple[str
             yield f"http://127.0.0.1:{listener.getsockname()[1]}/journey/u1", asked
         finally:
             is_over.set()
+            listener.shutdown(socket.SHUT_RDWR)  # one that nobody has asked
             thread.join()
 
 
@@ -138,3 +153,23 @@ def test_service_that_cannot_be_asked_is_exit_code_2(capsys: pytest.CaptureFixtu
     with answering(None) as (url, _):
         assert main(["check-headers", url, "--timeout", "50ms"]) == 2
     assert f"{url} gave no answer within 0.05 s" in capsys.readouterr().err
+
+
+def test_https_host_is_reached_as_a_load_reaches_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    certificate, key = signed(tmp_path, "staging", names="DNS:staging.test")
+    with answering(GOOD, certificate=(certificate, key)) as (url, asked):
+        port = url.split(":")[2].partition("/")[0]
+        place = ["--resolve", f"staging.test:{port}:127.0.0.1"]
+        arguments = ["check-headers", f"https://staging.test:{port}/journey/u1", *place]
+        assert main([*arguments, "--ca", str(certificate)]) == 0
+    (request,) = asked
+    assert f"\r\nhost: staging.test:{port}\r\n".encode() in request.lower()
+    for option, remedy in (([], "name its authority with --ca"), (place, "URL asks for 127.0.0.1")):
+        with answering(GOOD, certificate=(certificate, key)) as (url, _):
+            assert main(["check-headers", url.replace("http:", "https:"), *option]) == 2
+        assert remedy in capsys.readouterr().err
+    with answering(GOOD, certificate=(certificate, key)) as (url, _):
+        assert main(["check-headers", url.replace("http:", "https:"), "--insecure"]) == 0
+    assert "--insecure: no TLS certificate is verified" in capsys.readouterr().err

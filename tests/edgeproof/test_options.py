@@ -91,6 +91,7 @@ USED: dict[tuple[str, str], str] = {
         for o, words in (
             ("--header", "what is sent"), ("--scenario", "names the tiers of caches"),
             ("--timeout", "a bound"), ("--json", "what is printed"),
+            ("--ca", "whom https trusts"), ("--cert", "who asks"),
         )
     },
     ("load", "--host"): "what is loaded",
@@ -102,6 +103,7 @@ USED: dict[tuple[str, str], str] = {
     },
     ("load", "--repeat"): "how many loads there are",
     ("load", "--find-capacity"): "what is looked for",
+    **{("load", o): "who loads" for o in ("--processes", "--master", "--worker")},
     ("plan", "--max-rate"): "where the search ends",
     **{(c, "--token-command"): "a secret of the headers" for c in ("load", "prove")},
     **{(c, "--keep-going"): "whether a hopeless load ends" for c in ("load", "prove")},
@@ -254,6 +256,10 @@ IDLE: dict[tuple[str, str], Case] = {
     },
     ("attribute", "--plain"): ("attribute --paths FILE --plain --json", PLAIN),
     ("load", "--step"): (lines("--step 5s")["load"], "--step: belongs to --find-capacity"),
+    **{
+        ("load", option): (lines(f"{option} {value}")["load"], f"{option}: belongs to --master")
+        for option, value in (("--bind", "::1"), ("--port", 9), ("--expect-workers", 2))
+    },
     ("load", "--strict"): (lines("--strict")["load"], "--strict has no effect here"),
     ("prove", "--strict"): (lines("--strict")["prove"], "--strict has no effect here"),
     ("report", "--strict"): ("report PLAN --strict", "--strict: PLAN is a plan"),
@@ -278,6 +284,16 @@ IDLE: dict[tuple[str, str], Case] = {
         (c, "--token-refresh"): (lines("--token-refresh 5m")[c], "without --token-command")
         for c in ("load", "prove")
     },
+    ("check-headers", "--insecure"): (
+        "check-headers http://127.0.0.1:1/ --insecure", "--insecure has no effect: URL is no https",
+    ),
+    ("check-headers", "--cert-key"): (
+        "check-headers http://127.0.0.1:1/ --cert-key FILE", "a key without its certificate",
+    ),
+    ("check-headers", "--resolve"): (
+        "check-headers http://127.0.0.1:1/ --resolve a:1:127.0.0.1",
+        "--resolve a:1: URL asks for 127.0.0.1:1",
+    ),
     ("load", "--insecure"): (
         lines("--insecure")["load"], "--insecure has no effect: no --host is an https URL",
     ),
