@@ -13,7 +13,7 @@ from core.context import Span, begin
 from core.endpoint import Endpoint, Read
 from core.event import Event
 from core.query.queries import Queries
-from core.query.statements import STATEDSTATED_QUERY, STATEDSTATED_WRITE
+from core.query.statements import STATED_QUERY, STATED_WRITE
 
 Step = Callable[[Span, int], Awaitable[Any]]
 
