@@ -36,12 +36,24 @@ _OPTION = re.compile(rf"(?i)^--(?:(?:[\w-]+-)?{_NAME}|token-command)$")
 _USER = re.compile(r"(\w[\w+.-]{0,31}://)[^/\s?#]*@")
 _QUERY = re.compile(r"([?&;][^=&;?\s#\"']*=)(?!\{)[^&;\s#\"'\\]+")
 _SCHEME = re.compile(r"(?i)\b(bearer|basic)(\s+)[\w.~+/=-]{6,}")
-_HEADER = re.compile(rf"(?i){_NAME}|-session(?:-|$)")
+_AUTH = r"(?<![a-z0-9])auth(?:entication)?(?![a-z0-9])"
+_HEADER = re.compile(rf"(?i){_NAME}|-session(?:-|$)|{_AUTH}")
+_CREDENTIALS = re.compile(r"(?i)\s*(?:bearer|basic|token)\s+([^\s{}]+)\s*")
 
 
 def is_secret_name(name: str) -> bool:
     """Return whether a header called *name* holds a secret by its name."""
     return _HEADER.search(name) is not None
+
+
+def literal_secret(name: str, value: str) -> str:
+    """Return what of the header *name* with *value* is a secret, "" if nothing is.
+
+    Its name says so, or the value is one word after Bearer, Basic or Token.
+    """
+    if found := _CREDENTIALS.fullmatch(value):
+        return found[1]
+    return value if is_secret_name(name) else ""
 
 
 def references(text: str) -> list[str]:

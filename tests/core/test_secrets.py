@@ -87,7 +87,9 @@ def test_reference_names_a_variable() -> None:
     [
         ("Authorization", True), ("Cookie", True), ("X-Api-Key", True), ("apikey", True),
         ("CF-Access-Client-Secret", True), ("X-Auth-Token", True), ("Accept", False),
-        ("X-Keyboard", False), ("Content-Type", False), ("Idempotency-Key", False),
+        ("X-Keyboard", False), ("X-Auth", True), ("auth", True), ("X_Auth_Id", True),
+        ("X-Authentication", True), ("X-Author", False), ("Authority", False),
+        ("Content-Type", False), ("Idempotency-Key", False),
     ],
 )  # fmt: skip
 def test_names_of_headers_that_hold_secrets(name: str, is_secret: bool) -> None:
