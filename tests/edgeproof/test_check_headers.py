@@ -80,7 +80,8 @@ def test_url_is_asked_once_with_the_headers_given(
 @pytest.mark.parametrize(
     "head",
     [
-        'Cache-Status: "edge s3cr3t-of-ours"; hit\r\n', 'Cache-Status: "s3cr3t-of-ours"; hit=yes\r\n',
+        'Cache-Status: "edge s3cr3t-of-ours"; hit\r\n',
+        'Cache-Status: "s3cr3t-of-ours"; hit=yes\r\n',
         "Cache-Status: L1; hit; read=s3cr3t-of-ours\r\n", "Server-Timing: s3cr3t-of-ours;dur=1\r\n",
         "CF-Cache-Status: s3cr3t-of-ours\r\nContent-Type: s3cr3t-of-ours\r\n",
         f'Cache-Status: "{"edge" * 1000}s3cr3t-of-ours"; hit\r\n',
@@ -88,7 +89,7 @@ def test_url_is_asked_once_with_the_headers_given(
     ],
 )  # fmt: skip
 @pytest.mark.parametrize(
-    "option", ["Authorization: Bearer ${S}", "X-A: ${S}", "X-A: Token s3cr3t-of-ours"]
+    "option", ["Authorization: Bearer ${S}", "A: ${S}", "A: Token s3cr3t-of-ours"]
 )
 @pytest.mark.parametrize("more", [(), ("--json",)])
 def test_secret_that_the_service_writes_back_is_not_shown(
