@@ -27,16 +27,25 @@ _NAME = (
     r"(?:token|secret|passwords?|passwd|pwd|authorization|cookies?|credentials?|signature|jwt"
     r"|(?:api|access|private|auth)[_-]?key)(?!_variable)"
 )
-_SETTING = re.compile(rf"(?is)^((?:--[\w-]+=)?-{{0,2}}(?:[\w.\[\]-]*[._-])?{_NAME}[\w-]*\s*=).+")
-_FIELD = re.compile(
-    rf"(?is)({_NAME}[\w-]{{0,64}}+\\?[\"']?\s*+[=:]\s*+)"
-    r"(?:(?P<mark>\\?(?:\"\"\"|'''|[\"'])).*?(?:(?<!\\)(?P=mark)|$)|[^\s\"',}&\\]+)"
+_AUTH = r"(?<![a-z0-9])auth(?:entication)?(?![a-z0-9])"
+_OF_SETTING = rf"(?:{_NAME}|{_AUTH})"
+_SETTING = re.compile(
+    rf"(?is)^((?:--[\w-]+=)?-{{0,2}}(?:[\w.\[\]-]*[._-])?{_OF_SETTING}[\w-]*\s*=).+"
 )
+
+
+def _field(name: str) -> re.Pattern[str]:
+    return re.compile(
+        rf"(?is)({name}[\w-]{{0,64}}+\\?[\"']?\s*+[=:]\s*+)"
+        r"(?:(?P<mark>\\?(?:\"\"\"|'''|[\"'])).*?(?:(?<!\\)(?P=mark)|$)|[^\s\"',}&\\]+)"
+    )
+
+
+_FIELD, _FIELD_OF_SETTING = _field(_NAME), _field(_OF_SETTING)
 _OPTION = re.compile(rf"(?i)^--(?:(?:[\w-]+-)?{_NAME}|token-command)$")
 _USER = re.compile(r"(\w[\w+.-]{0,31}://)[^/\s?#]*@")
 _QUERY = re.compile(r"([?&;][^=&;?\s#\"']*=)(?!\{)[^&;\s#\"'\\]+")
 _SCHEME = re.compile(r"(?i)\b(bearer|basic)(\s+)[\w.~+/=-]{6,}")
-_AUTH = r"(?<![a-z0-9])auth(?:entication)?(?![a-z0-9])"
 _HEADER = re.compile(rf"(?i){_NAME}|-session(?:-|$)|{_AUTH}")
 _CREDENTIALS = re.compile(r"(?i)\s*(?:bearer|basic|token)\s+([^\s{}]+)\s*")
 
@@ -214,7 +223,7 @@ def masked(arguments: Any) -> list[str]:
     for argument in arguments:
         text = MASK if is_value else _SETTING.sub(rf"\g<1>{MASK}", argument)
         is_value = bool(_OPTION.match(argument))
-        text = _FIELD.sub(_masked_field, _SCHEME.sub(rf"\g<1>\g<2>{MASK}", text))
+        text = _FIELD_OF_SETTING.sub(_masked_field, _SCHEME.sub(rf"\g<1>\g<2>{MASK}", text))
         if "?" in text or "://" in text:
             text = _QUERY.sub(rf"\g<1>{MASK}", _USER.sub(rf"\g<1>{MASK}@", text))
         found.append(text)
