@@ -27,21 +27,42 @@ _NAME = (
     r"(?:token|secret|passwords?|passwd|pwd|authorization|cookies?|credentials?|signature|jwt"
     r"|(?:api|access|private|auth)[_-]?key)(?!_variable)"
 )
-_SETTING = re.compile(rf"(?is)^((?:--[\w-]+=)?-{{0,2}}(?:[\w.\[\]-]*[._-])?{_NAME}[\w-]*\s*=).+")
-_FIELD = re.compile(
-    rf"(?is)({_NAME}[\w-]*\\?[\"']?\s*[=:]\s*)"
-    r"(?:(?P<mark>\\?(?:\"\"\"|'''|[\"'])).*?(?:(?<!\\)(?P=mark)|$)|[^\s\"',}&\\]+)"
+_AUTH = r"(?<![a-z0-9])auth(?:entication)?(?![a-z0-9])"
+_OF_SETTING = rf"(?:{_NAME}|{_AUTH})"
+_SETTING = re.compile(
+    rf"(?is)^((?:--[\w-]+=)?-{{0,2}}(?:[\w.\[\]-]*[._-])?{_OF_SETTING}[\w-]*\s*=).+"
 )
+
+
+def _field(name: str) -> re.Pattern[str]:
+    return re.compile(
+        rf"(?is)({name}[\w-]{{0,64}}+\\?[\"']?\s*+[=:]\s*+)"
+        r"(?:(?P<mark>\\?(?:\"\"\"|'''|[\"'])).*?(?:(?<!\\)(?P=mark)|$)|[^\s\"',}&\\]+)"
+    )
+
+
+_FIELD, _FIELD_OF_SETTING = _field(_NAME), _field(_OF_SETTING)
 _OPTION = re.compile(rf"(?i)^--(?:(?:[\w-]+-)?{_NAME}|token-command)$")
-_USER = re.compile(r"(\w[\w+.-]*://)[^/\s?#]*@")
+_USER = re.compile(r"(\w[\w+.-]{0,31}://)[^/\s?#]*@")
 _QUERY = re.compile(r"([?&;][^=&;?\s#\"']*=)(?!\{)[^&;\s#\"'\\]+")
 _SCHEME = re.compile(r"(?i)\b(bearer|basic)(\s+)[\w.~+/=-]{6,}")
-_HEADER = re.compile(rf"(?i){_NAME}|-session(?:-|$)")
+_HEADER = re.compile(rf"(?i){_NAME}|-session(?:-|$)|{_AUTH}")
+_CREDENTIALS = re.compile(r"(?i)\s*(?:bearer|basic|token)\s+([^\s{}]+)\s*")
 
 
 def is_secret_name(name: str) -> bool:
     """Return whether a header called *name* holds a secret by its name."""
     return _HEADER.search(name) is not None
+
+
+def literal_secret(name: str, value: str) -> str:
+    """Return what of the header *name* with *value* is a secret, "" if nothing is.
+
+    Its name says so, or the value is one word after Bearer, Basic or Token.
+    """
+    if found := _CREDENTIALS.fullmatch(value):
+        return found[1]
+    return value if is_secret_name(name) else ""
 
 
 def references(text: str) -> list[str]:
@@ -88,13 +109,18 @@ def checked(value: str, what: str) -> str:
 
 
 class Blotter:
-    """Blots known secrets out of texts that others wrote, however a service writes them back."""
+    """Blots known secrets out of texts that others wrote, however a service writes them back.
 
-    __slots__ = ("_forms", "_known")
+    A text takes time in proportion to its length, whatever the secrets' number and length.
+    """
+
+    __slots__ = ("_known", "_parts", "_short", "_shorts")
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._known: set[str] = set()
-        self._forms: list[str] = []
+        self._parts: set[str] = set()
+        self._short: set[str] = set()
+        self._shorts: re.Pattern[str] | None = None
         for value in secrets:
             self.add(value)
 
@@ -103,41 +129,53 @@ class Blotter:
         if not value or value in self._known:
             return
         self._known.add(value)
-        forms = {form for part in (value, *_decoded(value)) for form in _encoded(part)}
-        self._forms = sorted({*self._forms, *forms}, key=len, reverse=True)
+        for form in {form for each in (value, *_decoded(value)) for form in _encoded(each)}:
+            if len(form) < _WINDOW:
+                self._short.add(form)
+                continue
+            lower = _lower(form)
+            self._parts.update(lower[at : at + _WINDOW] for at in range(len(lower) - _WINDOW + 1))
+        if self._short:
+            longest_first = sorted(self._short, key=len, reverse=True)
+            self._shorts = re.compile("|".join(map(re.escape, longest_first)))
 
-    def blot(self, text: str) -> str:
+    def blot(self, text: str, *, is_cut: bool = False) -> str:
         """Return *text* with every secret, and every long part of one, as ***.
 
-        What a name or a scheme calls a secret is blotted out, too, known or not.
+        What a name or a scheme calls a secret is blotted out, too, known or not. is_cut: more
+        followed, so that the end, which may be too little of a secret to be known, is left out.
         """
-        for form in self._forms:
-            text = text.replace(form, MASK)
-        for form in self._forms:
-            text = _without_parts(text, form)
-        text = _SCHEME.sub(rf"\g<1>\g<2>{MASK}", text)
-        return _FIELD.sub(_masked_field, _USER.sub(rf"\g<1>{MASK}@", text))
+        text = _SCHEME.sub(rf"\g<1>\g<2>{MASK}", self.hide(text))
+        text = _FIELD.sub(_masked_field, _USER.sub(rf"\g<1>{MASK}@", text))
+        return text[: 1 - _WINDOW] if is_cut and not text.endswith(MASK) else text
+
+    def hide(self, text: str) -> str:
+        """Return *text* with every known secret, and every long part of one, as ***."""
+        lower = _lower(text)
+        places = [
+            (at, at + _WINDOW)
+            for at in range(len(text) - _WINDOW + 1)
+            if lower[at : at + _WINDOW] in self._parts
+        ]
+        if self._shorts is not None:
+            places = sorted([*places, *(found.span() for found in self._shorts.finditer(text))])
+        if not places:
+            return text
+        pieces: list[str] = []
+        at = 0
+        for start, end in places:
+            if start > at or not pieces:
+                pieces += (text[at:start], MASK)
+            at = max(at, end)
+        return "".join((*pieces, text[at:]))
 
 
-def _without_parts(text: str, form: str) -> str:
-    """Return *text* without the runs of _WINDOW characters or more that *form* holds."""
-    if len(form) <= _WINDOW or len(text) < _WINDOW:
-        return text
-    pieces: list[str] = []
-    at, lower, form = 0, text.lower(), form.lower()
-    if len(lower) != len(text):  # a letter that has no lower case of one character
-        lower = text
-    while at < len(text):
-        end = at + _WINDOW
-        if end <= len(text) and lower[at:end] in form:
-            while end < len(text) and lower[at : end + 1] in form:
-                end += 1
-            pieces.append(MASK)
-            at = end
-        else:
-            pieces.append(text[at])
-            at += 1
-    return "".join(pieces)
+def _lower(text: str) -> str:
+    """Return *text* in lower case, each letter at its place."""
+    lower = text.lower()
+    if len(lower) == len(text):
+        return lower
+    return "".join(low if len(low := each.lower()) == 1 else each for each in text)
 
 
 def _encoded(value: str) -> set[str]:
@@ -185,7 +223,7 @@ def masked(arguments: Any) -> list[str]:
     for argument in arguments:
         text = MASK if is_value else _SETTING.sub(rf"\g<1>{MASK}", argument)
         is_value = bool(_OPTION.match(argument))
-        text = _FIELD.sub(_masked_field, _SCHEME.sub(rf"\g<1>\g<2>{MASK}", text))
+        text = _FIELD_OF_SETTING.sub(_masked_field, _SCHEME.sub(rf"\g<1>\g<2>{MASK}", text))
         if "?" in text or "://" in text:
             text = _QUERY.sub(rf"\g<1>{MASK}", _USER.sub(rf"\g<1>{MASK}@", text))
         found.append(text)

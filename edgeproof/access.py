@@ -12,6 +12,7 @@ import typer
 from core.errors import InputError
 from core.scenario.scenario import Scenario
 from core.units import parse_duration
+from edgeproof.invocation import current
 from edgeproof.notices import notice
 from scenarios.rendering import secret_names
 from scenarios.tokens import Tokens, tokens_of
@@ -137,6 +138,7 @@ def access_of(
     every = refresh_seconds(token_refresh)
     tokens = tokens_of(token_command or (), every=every, used=secret_names(scenario))
     tell_tls(asked, hosts)
+    current().on_end(tokens.close)
     tokens.fetch()
     return Access(
         transport=transport,

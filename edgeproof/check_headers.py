@@ -9,7 +9,7 @@ import re
 import ssl
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -17,6 +17,7 @@ import typer
 
 from core.errors import InputError
 from core.scenario.caches import default_caches
+from core.secrets import Blotter, literal_secret
 from core.texts import one_line, reason_of
 from core.units import parse_duration
 from edgeproof.access import (
@@ -35,6 +36,7 @@ from scenarios.transport import Transport, transport_of
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _MOST_SECONDS = 300.0
+_MOST_SHOWN = 500
 
 
 def command(
@@ -75,7 +77,8 @@ def command(
     Example: edgeproof check-headers http://127.0.0.1:8787/journey/u1
     """
     shown = _checked_url(url)
-    sent = [_header(text) for text in header or ()]
+    blotter = Blotter()
+    sent = [_header(text, blotter) for text in header or ()]
     seconds = _seconds(timeout)
     chosen = chosen_scenario(scenario) if scenario else None
     transport = transport_of(
@@ -83,7 +86,11 @@ def command(
     )
     given = {"--ca": ca, "--insecure": insecure, "--cert": cert, "--cert-key": cert_key}
     tell_tls([name for name, value in given.items() if value], [url], place="URL is no https URL")
-    status, fields = asyncio.run(_ask(_Place.of(url, transport), shown, sent, seconds))
+    place = _Place.of(url, transport)
+    try:
+        status, fields = asyncio.run(_ask(place, shown, sent, seconds))
+    except InputError as error:
+        raise InputError(blotter.hide(str(error))) from None
     if chosen is None:
         checks = check_headers(fields, default_caches())
     else:
@@ -101,11 +108,12 @@ def command(
             "status": status,
             "readable": is_readable,
             "problems": [asdict(problem) for problem in about],
-            "headers": [asdict(check) for check in checks],
+            "headers": [_blotted(asdict(check), blotter) for check in checks],
         }
         print(json_module.dumps(data))
     else:
-        print("\n".join(map(printable, _lines(shown, status, about, checks))))
+        lines = _lines(shown, status, about, checks)
+        print("\n".join(_blotted(printable(line), blotter) for line in lines))
     return 0 if is_readable else 1
 
 
@@ -164,8 +172,21 @@ def _checked_url(url: str) -> str:
     return one_line(f"{parts.scheme}://{parts.netloc}{parts.path}") + query
 
 
-def _header(text: str) -> tuple[str, str]:
-    """Return name and value of *text*; InputError, without the value, if it is no header."""
+def _blotted(told: Any, blotter: Blotter) -> Any:
+    """Return *told*, of which the service wrote a part, without secrets and in short."""
+    if isinstance(told, dict):
+        return {name: _blotted(value, blotter) for name, value in told.items()}
+    if isinstance(told, list | tuple):
+        return [_blotted(each, blotter) for each in told]
+    text = blotter.hide(told)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+
+
+def _header(text: str, blotter: Blotter) -> tuple[str, str]:
+    """Return name and value of *text*, whose secrets *blotter* takes up.
+
+    Raise InputError, without the value, if it is no header.
+    """
     name, colon, value = text.partition(":")
     if not colon or not _NAME.fullmatch(name.strip()):
         raise InputError(
@@ -177,11 +198,13 @@ def _header(text: str) -> tuple[str, str]:
     def given(found: re.Match[str]) -> str:
         if (secret := os.environ.get(found[1])) is None:
             raise InputError(f"--header {name}: the variable {found[1]} is not set; export it")
+        blotter.add(secret)
         return secret
 
     value = _VARIABLE.sub(given, value.strip())
     if not value.isascii() or not value.isprintable():
         raise InputError(f"--header {name}: the value holds more than printable ASCII; encode it")
+    blotter.add(literal_secret(name, value))
     return name, value
 
 

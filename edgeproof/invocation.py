@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,16 @@ class Invocation:
     is_told: bool = False
     files: dict[str, Path] = field(default_factory=dict)
     answered: set[Path] = field(default_factory=set)
+    _ending: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _places: list[tuple[Path, _State, bool]] = field(default_factory=list)
+
+    def on_end(self, close: Callable[[], None]) -> None:
+        """Call *close* when the command is over, however it ends."""
+        self._ending.callback(close)
+
+    def close(self) -> None:
+        """End what the command has left running."""
+        self._ending.close()
 
     def watch(self, place: Path, *, is_new: bool = False) -> None:
         """Remember how *place* is now: a folder, or a database. is_new: made by this command."""

@@ -91,6 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if str(error).startswith("Symlink loop from "):  # Path.resolve's, before Python 3.13
             return _end(invocation, f"{error}: a link that leads to itself; give another path", 2)
         raise
+    finally:
+        invocation.close()
     if result == 130:  # what typer makes of Ctrl-C
         return _interrupted(invocation)
     return result if isinstance(result, int) else 0

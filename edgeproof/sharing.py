@@ -12,6 +12,7 @@ import typer
 
 from core.errors import InputError
 from core.scenario.addresses import is_loopback
+from edgeproof.invocation import current
 from edgeproof.loading import progress_text
 from edgeproof.notices import notice
 from edgeproof.progress import Display
@@ -185,6 +186,7 @@ def take_part(
     # Which variables the headers name, the master's plan says later.
     names = [text.partition("=")[0] for text in commands]
     tokens = tokens_of(commands, every=every, used=names)
+    current().on_end(tokens.close)
     tokens.fetch()
     number = processes or 1
     display = Display(plain=plain, quiet=False)

@@ -14,6 +14,7 @@ from core.metrics.difference import Change, differences
 from core.metrics.kpi import Kpi
 from core.metrics.record import RunRecord, read_record
 from core.scenario.file import parse_scenario
+from core.secrets import masked
 from edgeproof.ci import Ci, GithubOption, QualityOption, chosen_ci
 from edgeproof.finish import show_table
 from edgeproof.notices import tell_plain
@@ -178,11 +179,14 @@ def _changed(before: Any, after: Any, place: str = "") -> Iterator[str]:
         for position, (old, new) in enumerate(zip(before, after, strict=True)):
             yield from _changed(old, new, f"{place}[{position}]")
     elif before != after:
-        yield f"{place} {_short(before)} → {_short(after)}"
+        yield f"{place} {_short(place, before)} → {_short(place, after)}"
 
 
-def _short(value: Any) -> str:
-    text = json_module.dumps(value, ensure_ascii=False)
+def _short(place: str, value: Any) -> str:
+    """Return the setting at *place* in short, without what may be a secret."""
+    beginning = f"{place.rpartition('.')[2]}="
+    (text,) = masked([beginning + json_module.dumps(value, ensure_ascii=False)])
+    text = text.removeprefix(beginning)
     return text if len(text) <= 60 else f"{text[:59]}…"
 
 

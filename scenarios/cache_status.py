@@ -26,8 +26,6 @@ from core.wire import (
 MAX_FIELD = 4_096
 """Characters of Cache-Status; a longer one, which would take milliseconds, tells nothing."""
 
-_MOST_SHOWN = 60
-
 
 class State(StrEnum):
     """What one cache did with a request."""
@@ -59,7 +57,10 @@ class Flaw(StrEnum):
 
 
 class Remark(NamedTuple):
-    """A flaw, and what is wrong: a reason, or the name that is not known."""
+    """A flaw, and what is wrong: a reason, or the name that is not known.
+
+    The text holds what the service wrote, whole, and perhaps a secret.
+    """
 
     flaw: Flaw
     text: str
@@ -239,8 +240,7 @@ def _text(value: Any) -> str | None:
 
 
 def _shown(value: Any) -> str:
-    text = _printable(str(value))
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+    return _printable(str(value))
 
 
 def _printable(text: str) -> str:

@@ -9,11 +9,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
 from core.errors import EdgeproofError
 from core.metrics.failures import reason_text
+from core.secrets import Blotter
 from core.texts import parse_json
 from core.wire import RUN_PATH, STATS_PATH, TOKEN_VARIABLE
 from scenarios.diagnosis import kind_of
@@ -23,6 +25,7 @@ from scenarios.transport import Transport
 
 MOST_AHEAD = 600.0
 """Seconds that a load waits for the start which a service names."""
+_MOST_NAMES = 1024
 _FOREIGN = (401, 403, 404, 405, 501)
 
 
@@ -49,6 +52,7 @@ class ServiceControl:
         timeout: float = 5.0,
         transport: Transport | None = None,
         user_agent: str = "edgeproof",
+        blotter: Blotter | None = None,
     ) -> None:
         parts, transport = urlsplit(url), transport or Transport()
         host, port = parts.hostname or "", parts.port
@@ -58,6 +62,8 @@ class ServiceControl:
         self._timeout = timeout
         self._fault = ""
         self._user_agent = user_agent
+        # A service names its figures: each poll has the same names.
+        self._hidden = lru_cache(maxsize=_MOST_NAMES)((blotter or Blotter([token or ""])).hide)
         connection: Any
         if parts.scheme == "https":
             context = transport.context()
@@ -106,7 +112,7 @@ class ServiceControl:
         if answer is None or answer[0] != 200:
             return None
         try:
-            return Snapshot.from_json(answer[1]["data"]["cumulative"])
+            return Snapshot.from_json(answer[1]["data"]["cumulative"]).named(self._hidden)
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
             return None
 

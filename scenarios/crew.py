@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -65,13 +66,14 @@ class Crew:
 
     def __init__(self, command: Sequence[str], secrets: Mapping[str, str]) -> None:
         self._command = command
-        self._secrets = secrets
+        self._secrets = dict(secrets)
+        self._lock = threading.Lock()  # a thread fetches secrets while processes are started
         self.members: list[Member] = []
 
     def start(self, folder: Path, *options: str, listens: bool) -> Member:
         """Start a process whose files go into *folder*; listens: to lines on its input."""
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / LOG_FILE).open("wb") as output:
+        with self._lock, (folder / LOG_FILE).open("wb") as output:
             process = subprocess.Popen(
                 [*self._command, "--plan-folder", str(folder.resolve()), *options],
                 cwd=folder,  # no locust.conf and no pyproject.toml of somebody else
@@ -81,9 +83,15 @@ class Crew:
                 stderr=output,
                 start_new_session=True,  # Ctrl-C reaches this process only, which ends that one
             )
-        member = Member(process, folder)
-        self.members.append(member)
+            member = Member(process, folder)
+            self.members.append(member)
         return member
+
+    def renew(self, secrets: Mapping[str, str]) -> None:
+        """Give every process that listens new values of *secrets*, and those started later."""
+        with self._lock:
+            self._secrets |= secrets
+            self.say(secrets=dict(secrets))
 
     def say(self, **said: Any) -> None:
         """Tell every process that listens."""

@@ -63,7 +63,7 @@ def run_load(
     """
     check_reachable(plan.hosts, plan.transport)
     tokens = tokens or Tokens({})
-    names, known = secret_names(plan.scenario), {**os.environ, **tokens.values}
+    names, known = secret_names(plan.scenario), {**os.environ, **tokens.ready()}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / AUDIT_FILE).unlink(missing_ok=True)
     plan.write(folder)
@@ -112,7 +112,7 @@ def run_workers(
         for name, value in os.environ.items()
         if not name.startswith(_NOT_TO_WORKERS) and not name.lower().endswith("_proxy")
     }
-    crew = Crew(_command(), {**kept, **tokens.values})
+    crew = Crew(_command(), {**kept, **tokens.ready()})
     with tempfile.TemporaryDirectory(prefix="edgeproof-worker-") as place:
         members = [
             crew.start(
@@ -161,6 +161,7 @@ class _Following:
         stop: threading.Event | None,
     ) -> None:
         self._crew, self._tokens = crew, tokens
+        self._given: Mapping[str, str] = tokens.values
         self._on_progress, self._stop = on_progress, stop
         self._pending: dict[int, bytes] = {}
         self._selector = selectors.DefaultSelector()
@@ -170,16 +171,21 @@ class _Following:
     def follow(self, members: list[Member]) -> bool:
         """Relay until each of *members* ends, then end the others; return whether it was stopped.
 
-        A stop is passed on to *members*.
+        A stop is passed on to *members*. A token that is being fetched goes on unless the load was
+        stopped: one that follows waits for it.
         """
+        was_stopped = True
         try:
             with self._selector:
-                return self._relay(members)
+                was_stopped = self._relay(members)
         except BaseException:
             self._crew.terminate()
             raise
         finally:
+            if was_stopped:
+                self._tokens.close()
             self._crew.end()
+        return was_stopped
 
     def _relay(self, members: list[Member]) -> bool:
         open_ones = {self._listen(member) for member in members}
@@ -233,10 +239,15 @@ class _Following:
 
     def _renew(self, *, is_asked: bool) -> None:
         self._tokens.renew(
-            lambda values: self._crew.say(secrets=values),
+            self._give,
             lambda fault: self._crew.say(fault=fault),
+            given=self._given,
             is_asked=is_asked,
         )
+
+    def _give(self, secrets: Mapping[str, str]) -> None:
+        self._given = secrets
+        self._crew.renew(secrets)
 
     def _mind_the_workers(self, members: list[Member]) -> None:
         """Raise GeneratorDied for a worker that ended before its master knew it."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from core.metrics.failures import MOST_ROWS, Example, reason_text
 from core.secrets import Blotter
-from core.texts import reason_of
+from core.texts import MOST_SHOWN, reason_of
 from scenarios.diagnosis import innermost
 from scenarios.rendering import Request
 from scenarios.result import Kind
@@ -17,15 +18,27 @@ MOST_TEXT = 160
 """Characters of an answer that an example shows."""
 
 _MOST_PATH = 120
-_READ_BYTES = 4096
-"""Of a body: a secret that reaches beyond what is shown is still found whole."""
+_READ = 1024
+"""Bytes of a body, characters of an address: masks shorten what is shown of them."""
 
 _SILENT = (Kind.TIMEOUT, Kind.STALLED)
 _Key = tuple[int, Kind, int, str]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class _Raw:
+    """What an example will show, with its secrets, which no file, log or message may hold."""
+
+    request: str
+    status: int | None
+    text: str
+    is_cut: bool
+
+
 class Examples:
     """Counts failures by endpoint and reason, and keeps the first of each, at most 60.
+
+    Secrets are blotted out when an example is first told, not while requests wait.
 
     endpoints: their names, in the order of their codes; timeouts: their time limits in seconds.
     """
@@ -37,6 +50,7 @@ class Examples:
         self._blotter = blotter
         self._timeouts = timeouts
         self._counts: Counter[_Key] = Counter()
+        self._raw: dict[_Key, _Raw] = {}
         self._kept: dict[_Key, Example] = {}
 
     def note(
@@ -55,8 +69,10 @@ class Examples:
         """
         key = (request.endpoint, kind, status if kind is Kind.STATUS else 0, check)
         self._counts[key] += 1
-        if key not in self._kept and len(self._kept) < MOST_ROWS:
-            self._kept[key] = self.example(request, kind, status, body=body, error=error)
+        if key in self._raw or key in self._kept:
+            return
+        if len(self._raw) + len(self._kept) < MOST_ROWS:
+            self._raw[key] = _raw(request, kind, status, body=body, error=error)
 
     def example(
         self,
@@ -68,18 +84,23 @@ class Examples:
         error: BaseException | None = None,
     ) -> Example:
         """Return what is shown of *request* and its answer."""
-        text = body[:_READ_BYTES].decode("utf-8", "replace")
-        if not text and error is not None and kind not in _SILENT:
-            text = reason_of(innermost(error))
-        path = "/" + request.url.partition("://")[2].partition("/")[2]
+        return self._blotted(_raw(request, kind, status, body=body, error=error))
+
+    def _of(self, key: _Key) -> Example | None:
+        if (raw := self._raw.get(key)) is not None:
+            self._kept[key] = self._blotted(raw)
+            del self._raw[key]
+        return self._kept.get(key)
+
+    def _blotted(self, raw: _Raw) -> Example:
         return Example(
-            request=self._shown(f"{request.method} {path}", _MOST_PATH),
-            status=status or None,
-            text=self._shown(text, MOST_TEXT),
+            request=self._shown(raw.request, _MOST_PATH, is_cut=len(raw.request) >= _READ),
+            status=raw.status,
+            text=self._shown(raw.text, MOST_TEXT, is_cut=raw.is_cut),
         )
 
-    def _shown(self, text: str, most: int) -> str:
-        line = " ".join(self._blotter.blot(text).split())
+    def _shown(self, text: str, most: int, *, is_cut: bool) -> str:
+        line = " ".join(self._blotter.blot(text, is_cut=is_cut).split())
         line = "".join(c if c.isprintable() else "?" for c in line)
         return line if len(line) <= most else f"{line[: most - 3]}..."
 
@@ -92,13 +113,14 @@ class Examples:
                     key[1].cause, key[2], timeout=self._timeouts[key[0]], check=key[3] or None
                 ),
                 "count": count,
-                "example": self._kept[key].line if key in self._kept else "",
+                "example": "" if (example := self._of(key)) is None else example.line,
             }
             for key, count in self._counts.most_common(number)
         ]
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return the examples as plain data, each with the endpoint and the cause it stands for."""
+        found = {key: self._of(key) for key in self._counts}
         return [
             {
                 "endpoint": self._endpoints[endpoint],
@@ -107,5 +129,23 @@ class Examples:
                 "check": check or None,
                 "example": example.to_json(),
             }
-            for (endpoint, kind, status, check), example in self._kept.items()
+            for (endpoint, kind, status, check), example in found.items()
+            if example is not None
         ]
+
+
+def _raw(
+    request: Request, kind: Kind, status: int, *, body: bytes, error: BaseException | None
+) -> _Raw:
+    text = body[:_READ].decode("utf-8", "replace")
+    is_cut = len(body) > _READ
+    if not text and error is not None and kind not in _SILENT:
+        text = reason_of(innermost(error))
+        is_cut = len(text) >= MOST_SHOWN
+    path = "/" + request.url.partition("://")[2].partition("/")[2]
+    return _Raw(
+        request=f"{request.method} {path}"[:_READ],
+        status=status or None,
+        text=text,
+        is_cut=is_cut,
+    )

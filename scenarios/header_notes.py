@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from core.secrets import Blotter
 from scenarios.cache_status import Flaw, Remark
 
 MOST_NAMES = 20
@@ -13,6 +14,9 @@ MOST_NAMES = 20
 
 BEGINNING = "headers: "
 _SHOWN_NAMES = 5
+_SHOWN_BEGINNING, _SHOWN_END = 60, 57
+"""Characters of a name or reason, which may hold a long name in its middle."""
+
 _OTHERS = "others"
 
 
@@ -36,15 +40,28 @@ class HeaderCount:
         """Count an answer without Cache-Status that has *header*, and whether it tells a read."""
         (self._weak if is_read else self._unread)[header] += 1
 
-    def facts(self) -> dict[str, Any]:
-        """Return plain data."""
+    def facts(self, blotter: Blotter) -> dict[str, Any]:
+        """Return plain data, from which *blotter* has taken the secrets that services wrote."""
+
+        def told(counted: Counter[str]) -> dict[str, int]:
+            found: Counter[str] = Counter()
+            for text, count in counted.items():
+                found[_short(blotter.blot(text))] += count
+            return dict(found)
+
         return {
             "answers": self.answers,
             "cache_status": self.cache_status,
             "weak": dict(self._weak),
             "unread": dict(self._unread),
-            **{flaw.value: dict(counted) for flaw, counted in self._remarks.items()},
+            **{flaw.value: told(counted) for flaw, counted in self._remarks.items()},
         }
+
+
+def _short(text: str) -> str:
+    if len(text) <= _SHOWN_BEGINNING + _SHOWN_END:
+        return text
+    return f"{text[:_SHOWN_BEGINNING]}...{text[-_SHOWN_END:]}"
 
 
 def header_notes(facts: Mapping[str, Any]) -> tuple[str, ...]:

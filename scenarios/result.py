@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -125,6 +125,14 @@ class Snapshot:
             "counters": dict(self.counters),
             "process": dict(self.process),
         }
+
+    def named(self, name: Callable[[str], str]) -> Snapshot:
+        """Return the same figures, each called what *name* makes of its name."""
+        return Snapshot(
+            histograms={name(n): histogram for n, histogram in self.histograms.items()},
+            counters={name(n): value for n, value in self.counters.items()},
+            process={name(n): value for n, value in self.process.items()},
+        )
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Snapshot:

@@ -82,6 +82,7 @@ class LoadRun:
         self.ended_early = ""
         self._reach: Any = {"token": token, "transport": plan.transport}
         self._reach["user_agent"] = self.user_agent = user_agent(plan.run_id)
+        self._reach["blotter"] = self._blotter
         watched = plan.hosts if watches else ()
         self.watches = [ServiceWatch(url, **self._reach) for url in watched]
         self._pace = Pace(self.arrivals, self.recorder, plan.workload)
@@ -311,6 +312,7 @@ class LoadRun:
             notes.append(f"tokens were fetched again during the load: {self.renewed} times")
         if self._routing.note:
             notes.insert(0, self._routing.note)
+        hide = self._blotter.hide
         facts = {
             "run_id": self.plan.run_id,
             "planned": self.arrivals.planned,
@@ -321,11 +323,11 @@ class LoadRun:
             "cpu_seconds": self._cpu,
             "wall_seconds": self._wall,
             "speed": self._probe.facts(),
-            "clean_start": self._clean_start,
+            "clean_start": hide(self._clean_start),
             "lag_limit": self.plan.lag_limit,
-            "headers": self.recorder.headers.facts(),
+            "headers": self.recorder.headers.facts(self._blotter),
             "examples": self.examples.to_json(),
-            "ended_early": self.ended_early,
+            "ended_early": hide(self.ended_early),
         }
         # What an interruption takes from its user has not failed, it is cut off.
         withdrawn = () if self.interrupted else self.arrivals.withdrawn
@@ -335,6 +337,6 @@ class LoadRun:
             after=tuple(watch.after for watch in self.watches),
             polls=tuple(tuple(watch.polls) for watch in self.watches),
             audit=facts,
-            notes=tuple(notes),
+            notes=tuple(map(hide, notes)),
             interrupted=self.interrupted,
         )

@@ -21,6 +21,10 @@ COMMAND_SECONDS = 30.0
 PAUSE_SECONDS = 10.0
 """Between two fetches at least: a service that refuses every token would have it asked for ever."""
 
+CLOSE_SECONDS = 5.0
+"""At most, until a command that was ended is gone."""
+
+_LOOK_SECONDS = 0.2
 _OPTION = "--token-command"
 
 
@@ -35,8 +39,10 @@ class Tokens:
     ) -> None:
         self._commands = dict(commands)
         self._every = every
-        self._fetched_at = monotonic()
-        self._running: threading.Thread | None = None
+        self._fetched_at = self._tried_at = monotonic()
+        self._is_refused = False
+        self._thread: threading.Thread | None = None
+        self._command = _Command()
         self.values: dict[str, str] = {}
 
     def __bool__(self) -> bool:
@@ -44,37 +50,72 @@ class Tokens:
 
     def fetch(self) -> dict[str, str]:
         """Return the secrets by variable; InputError, without any output, if a command fails."""
-        found = {name: _printed(name, words) for name, words in self._commands.items()}
-        self._fetched_at = monotonic()
+        command = self._command
+        try:
+            found = {name: command.run(name, words) for name, words in self._commands.items()}
+        finally:
+            self._tried_at = monotonic()
+        self._fetched_at = self._tried_at
+        self._is_refused = False
         self.values = found
         return found
+
+    def ready(self) -> dict[str, str]:
+        """Return the secrets that a load begins with.
+
+        A fetch that the load before it began is waited for. They are fetched where that is due, or
+        where the newest were refused. Raise InputError as `fetch`.
+        """
+        if self._thread is not None:
+            self._thread.join()
+        return self.fetch() if self._is_refused or self._is_due else self.values
+
+    @property
+    def _is_due(self) -> bool:
+        return self._every is not None and monotonic() - self._fetched_at >= self._every
 
     def renew(
         self,
         on_done: Callable[[Mapping[str, str]], None],
         on_fault: Callable[[str], None],
         *,
+        given: Mapping[str, str],
         is_asked: bool = False,
     ) -> None:
         """Fetch the secrets again in a thread, if that is due or is asked for, and not too soon.
 
-        The thread calls *on_done* with the values, or *on_fault* with the reason.
+        given: those that the load has; where there are newer ones, it is given these. *on_done* is
+        called with the values, or *on_fault* with the reason, perhaps by the thread.
         """
-        since = monotonic() - self._fetched_at
-        is_due = is_asked or (self._every is not None and since >= self._every)
-        is_busy = self._running is not None and self._running.is_alive()
-        if not self._commands or not is_due or is_busy or since < PAUSE_SECONDS:
+        has_newest = self.values == given
+        self._is_refused = self._is_refused or (is_asked and has_newest)
+        if not self._commands or (self._thread is not None and self._thread.is_alive()):
             return
+        if is_asked and not has_newest:
+            on_done(self.values)
+            return
+        if monotonic() - self._tried_at < PAUSE_SECONDS or not (is_asked or self._is_due):
+            return
+
+        command = self._command
 
         def work() -> None:
             try:
                 on_done(self.fetch())
             except InputError as error:
-                self._fetched_at = monotonic()
-                on_fault(f"the token was not fetched again: {error}")
+                if not command.is_closing:
+                    on_fault(f"the token was not fetched again: {error}")
 
-        self._running = threading.Thread(target=work, daemon=True)
-        self._running.start()
+        self._thread = threading.Thread(target=work, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End a command that runs, with all that it has started; secrets can be fetched again."""
+        self._command.close()
+        if self._thread is not None:
+            self._thread.join(CLOSE_SECONDS)
+            self._thread = None
+        self._command = _Command()
 
 
 def tokens_of(texts: Iterable[str], *, every: float | None, used: Iterable[str]) -> Tokens:
@@ -113,58 +154,88 @@ def tokens_of(texts: Iterable[str], *, every: float | None, used: Iterable[str])
     return Tokens(commands, every=every)
 
 
-def _printed(name: str, words: Sequence[str]) -> str:
-    """Return the first line that the command prints, if it can be a secret."""
-    what = f"{_OPTION} {name}: {os.path.basename(words[0])}"
-    try:
-        process = subprocess.Popen(
-            words,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # it may hold what it is not to show
-            start_new_session=True,  # to end all that it starts
-        )
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a command"
-        raise InputError(f"{what} cannot be started ({reason.lower()}); check the path") from None
-    try:
-        output = _read(process, what)
-    finally:
-        if process.returncode is None:
+class _Command:
+    """Runs one command at a time, which another thread may end."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.is_closing = False
+
+    def close(self) -> None:
+        """End the command that runs; none runs any more."""
+        with self._lock:
+            self.is_closing = True
+            self._kill()
+
+    def _kill(self) -> None:
+        """Kill the command and all that it has started, unless it has ended."""
+        if self._process is not None and self._process.poll() is None:
             with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
-    if process.returncode:
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def run(self, name: str, words: Sequence[str]) -> str:
+        """Return the first line that the command prints, if it can be a secret."""
+        what = f"{_OPTION} {name}: {os.path.basename(words[0])}"
+        try:
+            with self._lock:
+                self._process = process = self._started(words, what)
+            output = self._read(process, what)
+        finally:
+            with self._lock:
+                self._kill()
+                ended, self._process = self._process, None
+            if ended is not None:
+                ended.wait()
+                if ended.stdout is not None:
+                    ended.stdout.close()
+        if process.returncode:
+            raise InputError(
+                f"{what} ended with code {process.returncode}; run it by hand to see why, its "
+                "output is never shown"
+            )
+        try:
+            text = output.decode().strip()
+        except UnicodeDecodeError:
+            raise InputError(f"{what} printed no text in UTF-8; print the token alone") from None
+        if not text:
+            raise InputError(f"{what} printed nothing; print the token on standard output")
+        return checked(text, f"{what}: what it printed")
+
+    def _started(self, words: Sequence[str], what: str) -> subprocess.Popen[bytes]:
+        if self.is_closing:
+            raise InputError(f"{what} was not started: the command is over")
+        try:
+            return subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # it may hold what it is not to show
+                start_new_session=True,  # to end all that it starts
+            )
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "not a command"
+            raise InputError(
+                f"{what} cannot be started ({reason.lower()}); check the path"
+            ) from None
+
+    def _read(self, process: subprocess.Popen[bytes], what: str) -> bytes:
+        """Return what *process* prints until it ends, bounded in time and size."""
+        pipe, end, output = process.stdout, monotonic() + COMMAND_SECONDS, b""
+        assert pipe is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(pipe, selectors.EVENT_READ)
+            while (left := end - monotonic()) > 0 and not self.is_closing:
+                if not selector.select(min(_LOOK_SECONDS, left)):
+                    continue
+                if not (piece := os.read(pipe.fileno(), 65_536)):
+                    break
+                output += piece
+                if len(output) > 2 * MAX_SECRET:
+                    raise InputError(f"{what} printed more than a token; print the token alone")
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.1, end - monotonic()))
+            return output
         raise InputError(
-            f"{what} ended with code {process.returncode}; run it by hand to see why, its output "
-            "is never shown"
+            f"{what} did not end within {COMMAND_SECONDS:g} s; give a command that asks nobody"
         )
-    try:
-        text = output.decode().strip()
-    except UnicodeDecodeError:
-        raise InputError(f"{what} printed no text in UTF-8; print the token alone") from None
-    if not text:
-        raise InputError(f"{what} printed nothing; print the token on standard output")
-    return checked(text, f"{what}: what it printed")
-
-
-def _read(process: subprocess.Popen[bytes], what: str) -> bytes:
-    """Return what *process* prints until it ends, bounded in time and size."""
-    pipe, end, output = process.stdout, monotonic() + COMMAND_SECONDS, b""
-    assert pipe is not None
-    with selectors.DefaultSelector() as selector:
-        selector.register(pipe, selectors.EVENT_READ)
-        while selector.select(max(0.0, end - monotonic())):
-            if not (piece := os.read(pipe.fileno(), 65_536)):
-                break
-            output += piece
-            if len(output) > 2 * MAX_SECRET:
-                raise InputError(f"{what} printed more than a token; print the token alone")
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(max(0.1, end - monotonic()))
-        return output
-    raise InputError(
-        f"{what} did not end within {COMMAND_SECONDS:g} s; give a command that asks nobody"
-    )

@@ -10,6 +10,7 @@ from typing import Any
 import gevent
 
 from core.metrics.machine import fixed_work
+from core.secrets import Blotter
 from scenarios.control import ServiceControl
 from scenarios.result import Snapshot
 from scenarios.transport import Transport
@@ -50,9 +51,17 @@ class ServiceWatch:
     """
 
     def __init__(
-        self, url: str, *, token: str | None, transport: Transport, user_agent: str
+        self,
+        url: str,
+        *,
+        token: str | None,
+        transport: Transport,
+        user_agent: str,
+        blotter: Blotter,
     ) -> None:
-        self._control = ServiceControl(url, token=token, transport=transport, user_agent=user_agent)
+        self._control = ServiceControl(
+            url, token=token, transport=transport, user_agent=user_agent, blotter=blotter
+        )
         self.polls: list[dict[str, Any]] = []
         self.is_visible = False
         self.before: Snapshot | None = None

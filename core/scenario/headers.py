@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from core.errors import InputError
-from core.secrets import checked, is_secret_name, references
+from core.secrets import checked, literal_secret, references
 from core.wire import ISOLATE_HEADER
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}")
@@ -35,7 +35,7 @@ def _checked(headers: dict[str, str]) -> dict[str, str]:
             checked(value, name)
         except InputError as error:
             raise ValueError(str(error)) from None
-        if not references(value) and is_secret_name(name) and value:
+        if not references(value) and literal_secret(name, value):
             raise ValueError(
                 f"{name} holds a secret in the file, where others read it; write "
                 f'{name} = "{_scheme(value)}${{NAME}}" and set the environment variable NAME'

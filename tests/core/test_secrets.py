@@ -45,6 +45,20 @@ def test_what_a_name_calls_a_secret_is_blotted_out_unknown() -> None:
     assert text == '{"access_token": "***", "error": "expired", "h": "Bearer ***"}'
 
 
+def test_time_for_a_text_grows_no_faster_than_its_length() -> None:
+    # With time by the square of the length this takes an hour.
+    for text in ("token" * 100_000, "a" * 500_000):
+        assert Blotter([SECRET * 100]).blot(text) == text
+
+
+def test_short_secret_within_a_long_one_leaves_nothing_of_it() -> None:
+    assert Blotter(["s3cr", "xx-s3cr-yyyyyyyy"]).blot("<xx-s3cr-yyyyyyyy> s3cr") == "<***> ***"
+
+
+def test_secret_is_found_beside_a_letter_whose_lower_case_is_longer() -> None:
+    assert Blotter(["s3cr3t-0123456789"]).blot("\u0130 S3CR3T-0123456789") == "\u0130 ***"
+
+
 def test_text_without_a_secret_stays_as_it_is() -> None:
     text = '{"error": "token expired", "id": "u17"}'
     assert Blotter([SECRET]).blot(text) == text
@@ -73,7 +87,9 @@ def test_reference_names_a_variable() -> None:
     [
         ("Authorization", True), ("Cookie", True), ("X-Api-Key", True), ("apikey", True),
         ("CF-Access-Client-Secret", True), ("X-Auth-Token", True), ("Accept", False),
-        ("X-Keyboard", False), ("Content-Type", False), ("Idempotency-Key", False),
+        ("X-Keyboard", False), ("X-Auth", True), ("auth", True), ("X_Auth_Id", True),
+        ("X-Authentication", True), ("X-Author", False), ("Authority", False),
+        ("Content-Type", False), ("Idempotency-Key", False),
     ],
 )  # fmt: skip
 def test_names_of_headers_that_hold_secrets(name: str, is_secret: bool) -> None:

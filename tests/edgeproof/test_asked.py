@@ -48,6 +48,8 @@ TRACE = "key\n" + "".join(f"k{i % 7}\n" for i in range(60))
         ([r'body="{\"api_key\": \"a b\", \"user\": \"{user_id}\"}"'],
          [r'body="{\"api_key\": \"***\", \"user\": \"{user_id}\"}"']),
         ([r"""body='{"pwd":"a\"b","n":1}'"""], ["""body='{"pwd":"***","n":1}'"""]),
+        (["a.headers.X-Auth=a b"], ["a.headers.X-Auth=***"]),
+        (["--set", 'h={X-Auth="a", Author="b"}'], ["--set", 'h={X-Auth="***", Author="b"}']),
         (["t={token='''a b'''}"], ["t={token='''***'''}"]),
     ],
 )  # fmt: skip

@@ -78,6 +78,33 @@ def test_url_is_asked_once_with_the_headers_given(
 
 
 @pytest.mark.parametrize(
+    "head",
+    [
+        'Cache-Status: "edge s3cr3t-of-ours"; hit\r\n',
+        'Cache-Status: "s3cr3t-of-ours"; hit=yes\r\n',
+        "Cache-Status: L1; hit; read=s3cr3t-of-ours\r\n", "Server-Timing: s3cr3t-of-ours;dur=1\r\n",
+        "CF-Cache-Status: s3cr3t-of-ours\r\nContent-Type: s3cr3t-of-ours\r\n",
+        f'Cache-Status: "{"edge" * 1000}s3cr3t-of-ours"; hit\r\n',
+        "Cache-Status: s3cr3t-of-ours\r\nContent-Length: s3cr3t-of-ours\r\n",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "option", ["Authorization: Bearer ${S}", "A: ${S}", "A: Token s3cr3t-of-ours"]
+)
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_secret_that_the_service_writes_back_is_not_shown(
+    head: str, option: str, more: tuple[str, ...], monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("S", "s3cr3t-of-ours")
+    with answering(head, status="200 s3cr3t-of-ours") as (url, _):
+        assert main(["check-headers", url, "--header", option, *more]) in (1, 2)
+    shown = capsys.readouterr()
+    assert "s3cr3t" not in shown.out + shown.err
+    assert 0 < len(shown.out + shown.err) < 5_000
+
+
+@pytest.mark.parametrize(
     ("head", "status", "problem"),
     [
         ("", "200 OK", "PROBLEM: missing, so that no hit ratio can be seen; send Cache-Status"),

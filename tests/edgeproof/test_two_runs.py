@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,6 +49,27 @@ def test_undecided_ends_with_4_under_strict_only(tmp_path: Path) -> None:
     b = kept(tmp_path, "b", replace(run("load"), replications=others[::-1]))
     codes = [called("compare", a, b, *o, cwd=tmp_path).returncode for o in ((), ("--strict",))]
     assert codes == [0, 4]
+
+
+def test_settings_that_differ_are_shown_without_secrets(tmp_path: Path) -> None:
+    target = {
+        "path": "/t?key=hunter2&u={user_id}", "method": "PUT",
+        "body": '{"password": "hunter2", "id": "{user_id}"}',
+    }  # fmt: skip
+    sides: tuple[dict[str, Any], ...] = ({}, {"track": {"path": "/t?key=hunter2"}})
+    a = kept(tmp_path, "a", run("load"))
+    for before, name in zip(sides, "bc", strict=True):
+        b = kept(tmp_path, name, replace(run("load"), scenario_hash=name * 64))
+        for folder, targets in ((a, before), (b, {"track": target})):
+            place = Path(folder) / "record.json"
+            data = json.loads(place.read_text())
+            data["scenario"]["targets"] = targets
+            place.write_text(json.dumps(data))
+        told = called("compare", a, b, "--plain", cwd=tmp_path)
+        assert "the scenarios differ: targets.track" in told.stdout, told.stderr
+        assert "hunter2" not in told.stdout + told.stderr
+    assert 'targets.track.path "/t?key=***" → "/t?key=***&u={user_id}"' in told.stdout
+    assert 'targets.track.method null → "PUT"' in told.stdout
 
 
 def test_a_folder_of_its_own_holds_page_markdown_json_and_figure(tmp_path: Path) -> None:

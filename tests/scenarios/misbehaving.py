@@ -24,6 +24,8 @@ from urllib.parse import quote
 
 import brotli
 
+from core.wire import STATS_PATH
+
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 OK = HEAD + b"Content-Length: 2\r\n\r\n{}"
 Writer = asyncio.StreamWriter
@@ -130,7 +132,10 @@ MANNERS |= {
 
 
 def _echo(head: str, number: int) -> bytes:
-    """A failure that writes the Authorization it got back in several ways, in turns."""
+    """A failure that writes the Authorization it got back in several ways, in turns.
+
+    What would let no answer be read comes now and then only.
+    """
     secret = head.partition("Authorization: ")[2].partition("\r\n")[0]
     bodies = (
         json.dumps({"error": "denied", "got": secret}),
@@ -138,12 +143,33 @@ def _echo(head: str, number: int) -> bytes:
         "x" * 130 + secret,  # cut in the middle of it
     )
     body = bodies[number % 3].encode()
-    status = (b"200 OK", b"500 Error", b"403 Forbidden", b"418 Teapot")[number % 4]
-    fields = b'Content-Type: text/plain\r\nX-Echo: %s\r\nServer-Timing: a;desc="%s"\r\n' % (
-        (secret.encode("latin-1"),) * 2
-    )
-    head_of_answer = b"HTTP/1.1 " + status + b"\r\n" + fields
-    return head_of_answer + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    status = ("200 OK", "500 Error", "403 Forbidden", "418 Teapot", f"302 {secret}")[number % 5]
+    caches = (
+        f'"edge {secret}"; hit', f'L1; hit; read="{secret}"', f'"{secret}"; hit=yes',
+        f"{secret}; hit", f'"{"a" * 55}{secret}"; hit',
+    )  # fmt: skip
+    # The name of a figure is a token, the secret's characters are not all of one.
+    timing = re.sub(r"[^\w+&'-]", "-", secret)
+    fields = {
+        "Content-Type": f"text/plain; charset={secret}", "X-Echo": secret,
+        "Server-Timing": f'a;desc="{secret}", {timing};dur=1, {secret}', "Location": f"/{secret}",
+        "Cache-Status": caches[number % 7 % 5], "CF-Cache-Status": secret,
+    }  # fmt: skip
+    length = secret if number % 23 == 22 else str(len(body))
+    if number % 29 == 28:
+        fields["Content-Encoding"] = secret
+    lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in fields.items())]
+    head_of_answer = "\r\n".join([*lines, f"Content-Length: {length}", "", ""])
+    return head_of_answer.encode("latin-1") + body
+
+
+def _echoed_statistics(head: str, number: int) -> bytes:
+    """Statistics whose names are the Authorization, which grow with each request for them."""
+    secret = head.partition("Authorization: ")[2].partition("\r\n")[0]
+    figures = {secret: number, f"count {secret}": number}
+    cumulative = {"histograms": {}, "counters": figures, "process": figures}
+    body = json.dumps({"data": {"cumulative": cumulative}}).encode()
+    return HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
 def _rotating(head: str, number: int) -> bytes:
@@ -166,6 +192,9 @@ async def main(manner: str, certificate: list[str]) -> None:
                 head = head_as_sent.lower()
                 length = head.partition("content-length:")[2].partition("\r\n")[0]
                 await reader.readexactly(int(length or 0))
+                if manner == "echo" and head.startswith(f"get {STATS_PATH}"):
+                    writer.write(_echoed_statistics(head_as_sent, next(counter)))
+                    continue
                 if " /api/" in head.partition("\r\n")[0]:
                     writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
                     continue

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -45,6 +47,40 @@ def test_example_is_one_short_printable_line_without_the_secret() -> None:
     assert text.isprintable()
     assert len(text) <= MOST_TEXT
     assert SECRET[:8] not in text
+
+
+class CountingBlotter(Blotter):
+    """Counts the texts that it is given."""
+
+    texts = 0
+
+    def blot(self, text: str, *, is_cut: bool = False) -> str:
+        self.texts += 1
+        return super().blot(text, is_cut=is_cut)
+
+
+def test_secrets_are_blotted_when_an_example_is_told_and_not_as_requests_fail() -> None:
+    blotter = CountingBlotter([SECRET])
+    found = Examples(CDP.names, blotter, timeouts=[2.0] * len(CDP))
+    for status in range(400, 440):
+        for _ in range(status - 399):
+            found.note(REQUEST, Kind.STATUS, status, body=SECRET.encode())
+    assert blotter.texts == 0
+    for _ in range(3):
+        assert [each["count"] for each in found.most_frequent(3)] == [40, 39, 38]
+    assert blotter.texts == 2 * 3  # request and answer of those that are shown, once
+    assert SECRET not in repr(found.__dict__)
+    told = found.to_json()
+    assert len(told) == 40
+    assert SECRET not in json.dumps(told)
+    assert SECRET not in repr(told)
+    found.to_json()
+    assert blotter.texts == 2 * 40
+
+
+def test_body_of_secrets_alone_that_is_cut_within_one_shows_no_part_of_it() -> None:
+    text = examples().example(REQUEST, Kind.STATUS, 500, body=SECRET.encode() * 1000).text
+    assert set(text) == {"*"}
 
 
 def test_connection_that_failed_tells_what_the_system_said() -> None:

@@ -6,24 +6,27 @@ from typing import Any
 
 import pytest
 
+from core.secrets import Blotter
 from core.wire import cache_status
 from scenarios.header_notes import MOST_NAMES, HeaderCount, header_notes
 from scenarios.recorder import Recorder
 from tests.scenarios.answers import answered, sent
 from tests.scenarios.loads import small_scenario
 
+SECRET = "s3cr3t-0123456789-abcdef"
+
 
 def noted(*answers: dict[str, Any], endpoint: int = 2) -> tuple[str, ...]:
     recorder = Recorder(small_scenario(caches={"edge": "l2"}))
     for answer in answers:
         answered(recorder, sent(recorder, endpoint=endpoint), **answer)
-    return header_notes(recorder.headers.facts())
+    return header_notes(recorder.headers.facts(Blotter([SECRET])))
 
 
 def test_headers_of_our_own_service_need_no_word() -> None:
     assert noted({"cache_status": cache_status([("journey", 1)])}) == ()
     assert header_notes({}) == ()  # a load that was recorded before headers were counted
-    assert header_notes(HeaderCount().facts()) == ()
+    assert header_notes(HeaderCount().facts(Blotter())) == ()
 
 
 @pytest.mark.parametrize(
@@ -69,10 +72,37 @@ def test_answers_without_any_such_header_are_said() -> None:
     assert missing == note
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        f'"edge {SECRET}"; hit', f'L1; hit; read="{SECRET}"', f'L1; hit; key={SECRET}"',
+        f'"{SECRET}"; hit=yes', f'"{"a" * 50}{SECRET}"; hit', f'"{"a" * 57}{SECRET}"; hit=1',
+        f'"{SECRET * 20}"; hit', "x; Bearer abcdefghijk", '"token=abcdefghijk"; hit',
+    ],
+)  # fmt: skip
+def test_secrets_in_names_are_blotted_out_and_long_names_shortened(value: str) -> None:
+    recorder = Recorder(small_scenario())
+    answered(recorder, sent(recorder), cache_status=value)
+    facts = recorder.headers.facts(Blotter([SECRET]))
+    told = repr(facts) + repr(header_notes(facts))
+    assert len(told) < 800
+    assert "abcdefghijk" not in told
+    for start in range(len(SECRET) - 3):
+        assert SECRET[start : start + 4] not in told
+
+
+def test_names_that_differ_by_a_secret_are_counted_together() -> None:
+    recorder = Recorder(small_scenario())
+    for number in range(3):
+        written = (SECRET, SECRET.upper(), SECRET[:12])[number]
+        answered(recorder, sent(recorder), cache_status=f'"edge {written}"; hit')
+    assert recorder.headers.facts(Blotter([SECRET]))["unknown_cache"] == {"edge ***": 3}
+
+
 def test_names_are_bounded() -> None:
     recorder = Recorder(small_scenario())
     for number in range(3 * MOST_NAMES):
         answered(recorder, sent(recorder), cache_status=f"cache{number}; hit")
-    counted = recorder.headers.facts()["unknown_cache"]
+    counted = recorder.headers.facts(Blotter())["unknown_cache"]
     assert len(counted) == MOST_NAMES + 1
     assert counted["others"] == 2 * MOST_NAMES

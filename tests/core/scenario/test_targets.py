@@ -64,12 +64,24 @@ def test_any_method_is_taken(method: str) -> None:
     "headers",
     [{"Authorization": "Bearer hunter2hunter2"}, {"X-Api-Key": "hunter2hunter2"},
      {"Cookie": 'a="hunter2hunter2"'}, {"Authorization": ["hunter2hunter2"]},
-     "Bearer hunter2hunter2"],
+     "Bearer hunter2hunter2", {"X-Auth": "hunter2hunter2"}, {"X-Any": "bearer  hunter2hunter2"},
+     {"X-Any": "Basic hunter2hunter2="}, {"Forwarded-By": " Token hunter2hunter2"}],
 )  # fmt: skip
 def test_secret_in_the_file_is_refused_and_not_shown(headers: Any) -> None:
     with pytest.raises(InputError) as caught:
         target(headers=headers)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("X-Any", "Bearer ${T}"), ("X-Any", "Bearer {user_id}"), ("X-Any", "token of my thanks"),
+        ("X-Author", "hunter2"), ("X-Auth", ""), ("X-Any", "Basic"),
+    ],
+)  # fmt: skip
+def test_header_that_is_no_secret_is_taken(name: str, value: str) -> None:
+    assert target(headers={name: value}).headers == {name: value}
 
 
 def test_secret_of_an_option_is_refused_and_not_shown() -> None:
