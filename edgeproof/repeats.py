@@ -8,6 +8,7 @@ from pathlib import Path
 
 from core.errors import EdgeproofError, InputError
 from core.metrics.record import RunRecord
+from core.metrics.run_ends import ranges
 from core.metrics.summary import summary, summary_metrics
 from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
@@ -74,8 +75,8 @@ def repeated(
 def combined(scenario: Scenario, repeats: Repeats, *, number: int) -> RunRecord:
     """Return the record of the first load, with the figures of the others as replications.
 
-    Its audit is INVALID if that of any load is, and names it; its notes say what else a reader of
-    the others has to know.
+    Its audit holds the flaws of all loads, each with its number, and it keeps what those of each
+    leave open; its notes say what else a reader of the others has to know.
     """
     first, *others = repeats.records
     metrics = tuple(
@@ -83,17 +84,19 @@ def combined(scenario: Scenario, repeats: Repeats, *, number: int) -> RunRecord:
             (*summary_metrics(scenario.endpoints), *(kpi.metric for kpi in scenario.judged()))
         )
     )
+    flaws = _flaws(repeats.records, number)
     return replace(
         first,
         replications=tuple(summary(record, metrics) for record in others),
-        audit=None
-        if first.audit is None
-        else replace(first.audit, invalid=_invalid(repeats.records, number)),
+        audit=None if first.audit is None else replace(first.audit, invalid=flaws),
+        ranges=tuple(ranges(record, metrics) for record in repeats.records)
+        if flaws and others
+        else (),
         notes=(*first.notes, *_notes(repeats, number)),
     )
 
 
-def _invalid(records: Sequence[RunRecord], number: int) -> tuple[str, ...]:
+def _flaws(records: Sequence[RunRecord], number: int) -> tuple[str, ...]:
     return tuple(
         f"run {position} of {number}: {reason}"
         for position, record in enumerate(records, start=1)

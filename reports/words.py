@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Sequence
 
 from core.endpoints import CDP, EndpointTable
-from core.metrics.kpi import Interval, Kpi, Metric, Outcome, Verdict, judge
+from core.metrics.kpi import Interval, Kpi, Metric, Outcome, Verdict
 from core.metrics.ratio import Ratio
 from core.metrics.record import RunRecord
 from core.metrics.stage import Stage
@@ -244,14 +244,12 @@ def doubt(verdict: Verdict) -> str:
     """Return that the requests in doubt decide on *verdict*, as a sentence; "" if they do not."""
     if verdict.outcome is not Outcome.INVALID or verdict.possible is None:
         return ""
-    kpi = verdict.kpi
-    outcomes = [judge(kpi, end).outcome for end in verdict.possible]
+    kpi, outcomes = verdict.kpi, verdict.at_ends or (verdict.outcome, verdict.outcome)
     low, high = (number_of(kpi, end) for end in verdict.possible)
-    if not kpi.target.is_upper:
-        outcomes.reverse()
+    of_runs = f", as a mean of {count_of(verdict.runs, 'run')}" if verdict.runs > 1 else ""
     return (
-        f"{kpi.name} lies between {low} and {high}: {word(outcomes[0])} with the requests in doubt "
-        f"at their best, {word(outcomes[1])} at their worst."
+        f"{kpi.name} lies between {low} and {high}{of_runs}: {word(outcomes[0])} with the requests "
+        f"in doubt at their best, {word(outcomes[1])} at their worst."
     )
 
 

@@ -230,8 +230,8 @@ Interval = tuple[float, float]
 class Verdict:
     """A KPI judged on one figure: its value, its 95 % interval where there is one, the outcome.
 
-    runs: how many runs the value is the mean of. possible: the least and the greatest value that a
-    flawed run leaves open, None for a run without flaws.
+    runs: how many runs the value is the mean of. possible: the least and the greatest value that
+    flawed runs leave open, None without flaws. at_ends: the outcomes at best and at worst.
     """
 
     kpi: Kpi
@@ -240,6 +240,7 @@ class Verdict:
     outcome: Outcome
     runs: int = 1
     possible: Interval | None = None
+    at_ends: tuple[Outcome, Outcome] | None = None
 
     @property
     def misses(self) -> bool:

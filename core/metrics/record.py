@@ -19,7 +19,7 @@ from core.metrics.doubt import Doubt
 from core.metrics.estimate import Estimate, estimate_of
 from core.metrics.failures import Cause, Failure
 from core.metrics.histogram import LatencyHistogram
-from core.metrics.kpi import Metric
+from core.metrics.kpi import Interval, Metric
 from core.metrics.part import PartOfRun
 from core.metrics.ratio import Ratio
 from core.texts import read_json
@@ -92,7 +92,9 @@ class RunRecord:
     counters. failures: why requests failed, each failed one in exactly one row. notes: what a
     reader of the report has to know. parts: what was found in the parts of the run that KPIs name,
     by the part's name. doubt: what the flaws in the audit leave open, None where they leave
-    everything open or there are none.
+    everything open or there are none. ranges: of several loads of which one is flawed, for each
+    the range of every metric that its flaws leave open, by name; None where they leave everything
+    open. doubt is then that of the first load.
     """
 
     engine: Literal["simulate", "load"]
@@ -114,6 +116,7 @@ class RunRecord:
     audit: Audit | None = None
     parts: Mapping[str, PartOfRun] = field(default_factory=dict)
     doubt: Doubt | None = None
+    ranges: tuple[Mapping[str, Interval] | None, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -242,6 +245,7 @@ class RunRecord:
             "audit": None if self.audit is None else _columns(self.audit),
             **({"parts": parts} if parts else {}),
             **({} if self.doubt is None else {"doubt": self.doubt.to_json()}),
+            **({"ranges": [_told(run) for run in self.ranges]} if self.ranges else {}),
         }
 
     @classmethod
@@ -282,6 +286,7 @@ class RunRecord:
             audit=None if audit is None else Audit(**{n: _restore(v) for n, v in audit.items()}),
             parts={n: PartOfRun.from_json(part) for n, part in data.get("parts", {}).items()},
             doubt=Doubt.from_json(data["doubt"]) if "doubt" in data else None,
+            ranges=tuple(map(_range, data.get("ranges", ()))),
         )
 
 
@@ -292,6 +297,18 @@ def _unexplained(latencies: Mapping[str, LatencyHistogram]) -> tuple[Failure, ..
         for name, histogram in latencies.items()
         if histogram.failed
     )
+
+
+def _told(ranges: Mapping[str, Interval] | None) -> dict[str, list[Any]] | None:
+    if ranges is None:
+        return None
+    return {name: [_finite(end) for end in ends] for name, ends in sorted(ranges.items())}
+
+
+def _range(told: Mapping[str, Sequence[Any]] | None) -> dict[str, Interval] | None:
+    if told is None:
+        return None
+    return {name: (_infinite(low), _infinite(high)) for name, (low, high) in told.items()}
 
 
 def _columns(part: Windows | Audit) -> dict[str, Any]:
