@@ -13,7 +13,7 @@ from core.metrics.capacity import CapacityPoint
 from core.metrics.estimate import Estimate
 from core.metrics.kpi import Kpi, Outcome, judge
 from core.metrics.record import RunRecord, estimate_of_metric
-from core.metrics.verdict import verdicts
+from core.metrics.verdict import compare, outcome_at_ends
 from scenarios.growth import LIMIT
 
 RESOLUTION = 0.05
@@ -243,9 +243,11 @@ def _is_full(record: RunRecord) -> bool:
 
 
 def _at_fault(record: RunRecord, kpis: Sequence[Kpi]) -> tuple[str, ...]:
-    """Return why the load itself cannot be trusted; empty where its flaws change no verdict."""
+    """Return why the load itself cannot be trusted; empty where its flaws decide nothing."""
     audit = record.audit
     if audit is None or not audit.invalid:
         return ()
-    judged = [verdict.outcome for verdict in verdicts(record, kpis, one_run=True)]
-    return audit.invalid if Outcome.INVALID in judged else ()
+    best, worst = outcome_at_ends(compare(kpis, None, record))
+    # A rate breaks at its target: whether its alert line is crossed, too, changes nothing.
+    is_told = best is worst or {best, worst} == {Outcome.WARN, Outcome.FAIL}
+    return () if is_told and best is not Outcome.INVALID else audit.invalid
