@@ -85,7 +85,7 @@ def _kpi(row: ComparisonRow, endpoints: EndpointTable) -> dict[str, Any]:
         "alert": row.kpi.alert_text,
         "predicted": words.figure_and_interval(row.predicted),
         "measured": words.figure_and_interval(row.measured),
-        "error": words.signed(row.error, row.kpi.metric),
+        "error": words.error_text(row),
         "word": words.word(outcome),
         "other": words.differing_prediction(row),
         "symbol": words.SYMBOLS[outcome],

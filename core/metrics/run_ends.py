@@ -18,11 +18,13 @@ def figures(record: RunRecord, metric: Metric) -> Values:
 
 
 def run_ends(record: RunRecord, metric: Metric) -> tuple[Values, Values] | None:
-    """Return the least and the greatest *metric* of each run of a flawed *record*.
+    """Return the least and the greatest *metric* of each run of *record*, equal without flaws.
 
     None where the flaws of a run leave everything open, or nobody kept what they leave open.
     """
     found = figures(record, metric)
+    if record.audit is None or not record.audit.invalid:
+        return found, found
     kept: list[Mapping[str, Interval] | None] = [*record.ranges]
     if record.runs == 1 or (kept and record.doubt is not None):
         # Any metric of the first run can be told, not only those that were kept.

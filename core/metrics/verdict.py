@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from core.metrics.kpi import Kpi, Metric, Outcome, Verdict, judge, overall
+from core.metrics.closeness import error_ends, relative_error, side_within
+from core.metrics.kpi import Interval, Kpi, Metric, Outcome, Verdict, judge, overall
 from core.metrics.ratio import Ratio
 from core.metrics.record import RunRecord, estimate_of_metric
 from core.metrics.run_ends import figures, run_ends
@@ -17,13 +18,17 @@ class ComparisonRow:
     """One KPI, as predicted and as measured; None where a run has no such side.
 
     error is predicted/measured - 1, for ratios the difference; None where either is missing or
-    they mean different things (`incomparable`).
+    they mean different things (`incomparable`). error_ends: the least and the greatest error that
+    a flawed measurement leaves open, None without flaws. is_error_in_doubt: whether these decide if
+    the prediction is near enough (`core.metrics.closeness`).
     """
 
     kpi: Kpi
     predicted: Verdict | None
     measured: Verdict | None
     error: float | None
+    error_ends: Interval | None = None
+    is_error_in_doubt: bool = False
 
 
 def verdicts(record: RunRecord, kpis: Sequence[Kpi], *, one_run: bool = False) -> list[Verdict]:
@@ -67,17 +72,6 @@ def _judged(kpi: Kpi, values: Sequence[float | None]) -> Verdict:
     return judge(kpi, found.value, found.interval, runs=found.runs)
 
 
-def relative_error(metric: Metric, predicted: float | None, measured: float | None) -> float | None:
-    """Return predicted/measured - 1, for ratios the difference; None if it is not finite."""
-    if predicted is None or measured is None:
-        return None
-    if metric.unit == "ratio":
-        return predicted - measured
-    if math.isinf(predicted) or math.isinf(measured) or measured == 0:
-        return None
-    return predicted / measured - 1
-
-
 def incomparable(metric: Metric, predicted: RunRecord, measured: RunRecord) -> str | None:
     """Return why *metric* means another thing on either side, None if it means the same."""
     if isinstance(metric.what, Ratio) and metric.what.has_reads:
@@ -118,29 +112,30 @@ def compare(
     is_beside = measured is not None and measured.runs == 1
     left = verdicts(predicted, kpis, one_run=is_beside) if predicted else [None] * len(kpis)
     right = verdicts(measured, kpis) if measured else [None] * len(kpis)
-    return [
-        ComparisonRow(
-            kpi=kpi,
-            predicted=p,
-            measured=m,
-            error=_error(kpi.metric, predicted, measured, p, m),
+    rows = []
+    for kpi, p, m in zip(kpis, left, right, strict=True):
+        row = ComparisonRow(kpi=kpi, predicted=p, measured=m, error=None)
+        if predicted and measured and incomparable(kpi.metric, predicted, measured) is None:
+            row = _with_error(row)
+        rows.append(row)
+    return rows
+
+
+def _with_error(row: ComparisonRow) -> ComparisonRow:
+    p, m, metric = row.predicted, row.measured, row.kpi.metric
+    if p is None or m is None or p.value is None or m.value is None:
+        return row
+    row = replace(row, error=relative_error(metric, p.value, m.value))
+    if m.possible is not None:
+        return replace(
+            row,
+            error_ends=error_ends(metric, p.value, m.possible),
+            is_error_in_doubt=side_within(metric, p.value, m.possible) is None,
         )
-        for kpi, p, m in zip(kpis, left, right, strict=True)
-    ]
-
-
-def _error(
-    metric: Metric,
-    predicted: RunRecord | None,
-    measured: RunRecord | None,
-    p: Verdict | None,
-    m: Verdict | None,
-) -> float | None:
-    if predicted is None or measured is None or p is None or m is None:
-        return None
-    if incomparable(metric, predicted, measured) is not None:
-        return None
-    return relative_error(metric, p.value, m.value)
+    is_open = m.outcome is Outcome.INVALID
+    return replace(
+        row, error_ends=(-math.inf, math.inf) if is_open else None, is_error_in_doubt=is_open
+    )
 
 
 def outcome(rows: Sequence[ComparisonRow], required: Sequence[str] = ()) -> Outcome:
