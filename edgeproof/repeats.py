@@ -9,7 +9,7 @@ from pathlib import Path
 from core.errors import EdgeproofError, InputError
 from core.metrics.record import RunRecord
 from core.metrics.run_ends import ranges
-from core.metrics.summary import summary, summary_metrics
+from core.metrics.summary import kept_figures, summary
 from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
 from edgeproof.loading import Bounds
@@ -79,17 +79,13 @@ def combined(scenario: Scenario, repeats: Repeats, *, number: int) -> RunRecord:
     leave open; its notes say what else a reader of the others has to know.
     """
     first, *others = repeats.records
-    metrics = tuple(
-        dict.fromkeys(
-            (*summary_metrics(scenario.endpoints), *(kpi.metric for kpi in scenario.judged()))
-        )
-    )
+    figures = kept_figures(scenario.endpoints, (kpi.metric for kpi in scenario.judged()))
     flaws = _flaws(repeats.records, number)
     return replace(
         first,
-        replications=tuple(summary(record, metrics) for record in others),
+        replications=tuple(summary(record, figures) for record in others),
         audit=None if first.audit is None else replace(first.audit, invalid=flaws),
-        ranges=tuple(ranges(record, metrics) for record in repeats.records)
+        ranges=tuple(ranges(record, figures) for record in repeats.records)
         if flaws and others
         else (),
         notes=(*first.notes, *_notes(repeats, number)),

@@ -9,8 +9,10 @@ from enum import StrEnum
 from typing import Literal
 
 from core.metrics.estimate import Estimate
+from core.metrics.failed_share import FailedShare
 from core.metrics.kpi import Interval, Kpi, Metric, Outcome, parse_metric
-from core.metrics.record import RunRecord
+from core.metrics.record import RunRecord, estimate_of_metric
+from core.metrics.run_ends import Figure, Values, figures
 from core.metrics.verdict import verdicts
 
 _BEYOND = 10
@@ -36,17 +38,19 @@ class Change(StrEnum):
 class Difference:
     """One figure in both runs.
 
-    name: the metric, or what is counted of an endpoint. unit: how a value is shown. before, after:
-    None where a run could not see it. change: after/before - 1, for ratios the difference; None if
-    either is missing or infinite. interval: 95 % of the change, None where a run stands alone.
-    is_paired: whether runs of equal numbers were subtracted. harm: 1 where more is worse, -1 where
-    less is, 0 where neither is. why: why it is not judged, or is WORSE beside the limit.
+    name: the metric, or what is counted of an endpoint. share: that, where no metric tells it.
+    unit: how a value is shown. before, after: None where a run could not see it. change:
+    after/before - 1, for ratios the difference; None if either is missing or infinite. interval:
+    95 % of the change, None where a run stands alone. is_paired: whether runs of equal numbers were
+    subtracted. harm: 1 where more is worse, -1 where less is, 0 where neither is. why: why it is
+    not judged, or is WORSE beside the limit.
     """
 
     name: str
     kind: Kind
     metric: Metric
     kpi: Kpi | None = None
+    share: FailedShare | None = None
     before: Estimate | None
     after: Estimate | None
     change: float | None = None
@@ -55,6 +59,11 @@ class Difference:
     harm: int = 1
     outcome: Change = Change.NOT_COMPARED
     why: str = ""
+
+    @property
+    def figure(self) -> Figure:
+        """What is compared."""
+        return self.share or self.metric
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,16 +156,12 @@ def _of_endpoints(before: RunRecord, after: RunRecord) -> list[Difference]:
                     why=f"fewer than {_BEYOND} samples lie beyond it" if is_few else "",
                 )
             )  # fmt: skip
-        shares = [
-            None
-            if histogram is None or not histogram.count
-            else Estimate(value=histogram.failed / histogram.count, interval=None, runs=1)
-            for histogram in sides
-        ]
+        share, metric = FailedShare(name), parse_metric("error_ratio")
+        estimates = [_estimate(metric, figures(record, share)) for record in (before, after)]
         rows.append(
             Difference(
-                name=f"failed({name})", kind="endpoint", metric=parse_metric("error_ratio"),
-                before=shares[0], after=shares[1],
+                name=share.name, kind="endpoint", metric=metric, share=share,
+                before=estimates[0], after=estimates[1],
             )
         )  # fmt: skip
     return rows
@@ -192,8 +197,7 @@ def _judged(
     if not is_ratio and old == 0:
         return replace(row, why="it was 0 in A") if new else replace(row, outcome=Change.SAME)
     change = new - old if is_ratio else new / old - 1
-    is_of_runs = not row.name.startswith("failed(")
-    a, b = (_values(r, row.metric) if is_of_runs else [] for r in (before, after))
+    a, b = (figures(record, row.figure) for record in (before, after))
     half = _half(a, b, is_ratio=is_ratio, is_paired=is_paired)
     least = -math.inf if is_ratio else -1.0  # no time is less than nothing
     interval = None if half is None else (max(change - half, least), change + half)
@@ -213,9 +217,9 @@ def _outcome(change: float, interval: Interval | None, harm: int, limit: float) 
     return Change.BETTER if ends[1] < -limit else Change.SAME
 
 
-def _values(record: RunRecord, metric: Metric) -> list[float | None]:
-    """Return *metric* of each run of *record*, None where a run did not see it."""
-    return [record.metric(metric), *(run.get(metric.name) for run in record.replications)]
+def _estimate(metric: Metric, values: Values) -> Estimate | None:
+    seen = [value for value in values if value is not None]
+    return estimate_of_metric(metric, seen) if seen else None
 
 
 def _half(

@@ -12,8 +12,9 @@ import pytest
 from core.metrics.difference import Change, Difference, Differences, differences
 from core.metrics.kpi import Kpi, parse_kpi
 from core.metrics.record import RunRecord
+from edgeproof.repeats import Repeats, combined
 from reports.compared import Compared, change_of, data
-from tests.reports.records import KPIS, run
+from tests.reports.records import KPIS, SCENARIO, run
 
 P95 = parse_kpi("p95_track", "< 10s", "> 20s")
 HIT = parse_kpi("hit_ratio", ">= 1%", "< 0.5%")
@@ -153,3 +154,27 @@ def test_no_figure_in_common_is_no_pass() -> None:
     compared = Compared(names=("a", "b"), sides=("", ""), found=empty)
     assert compared.outcome == "NOT_COMPARED"
     assert data(compared)["rows"] == []
+
+
+def test_failed_share_of_an_endpoint_is_the_mean_of_all_runs() -> None:
+    """A run that fails throughout weighs as much as its number says, whichever it is."""
+    good, bad = run("load"), run("load", seed=2, failed=1.0)
+
+    def of(*records: RunRecord) -> RunRecord:
+        return combined(SCENARIO, Repeats(records=records), number=len(records))
+
+    rows = [
+        next(
+            row
+            for row in differences(of(good, good), after, kpis=[], limit=0.05).rows
+            if row.name == "failed(track)"
+        )
+        for after in (of(good, bad), of(bad, good))
+    ]
+    share = bad.latencies["track"].failed / bad.latencies["track"].count
+    for row in rows:
+        assert row.after is not None
+        assert row.after.value == pytest.approx(share / 2)
+        assert row.after.runs == 2
+        assert row.interval is not None
+        assert row.outcome is Change.UNDECIDED
