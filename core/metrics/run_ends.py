@@ -23,17 +23,17 @@ def figures(record: RunRecord, figure: Figure) -> Values:
 def run_ends(record: RunRecord, figure: Figure) -> tuple[Values, Values] | None:
     """Return the least and the greatest *figure* of each run of *record*, equal without flaws.
 
-    None where the flaws of a run leave everything open, or nobody kept what they leave open.
+    None where the flaws of a run leave everything open (`is_open`).
     """
     found = figures(record, figure)
     if record.audit is None or not record.audit.invalid:
         return found, found
+    if is_open(record):
+        return None
     kept: list[Mapping[str, Interval] | None] = [*record.ranges]
     if record.runs == 1 or (kept and record.doubt is not None):
         # Any figure of the first run can be told, not only those that were kept.
         kept[:1] = [ranges(record, (figure,))]
-    if len(kept) != len(found) or None in kept:
-        return None
     lows: Values = []
     highs: Values = []
     for value, run in zip(found, kept, strict=True):
@@ -41,6 +41,15 @@ def run_ends(record: RunRecord, figure: Figure) -> tuple[Values, Values] | None:
         lows.append(low)
         highs.append(high)
     return lows, highs
+
+
+def is_open(record: RunRecord) -> bool:
+    """Return whether the flaws of a run leave everything open, or nobody kept what they leave."""
+    if record.audit is None or not record.audit.invalid:
+        return False
+    if record.runs == 1:
+        return record.doubt is None
+    return len(record.ranges) != record.runs or None in record.ranges
 
 
 def ranges(record: RunRecord, figures: Sequence[Figure]) -> Mapping[str, Interval] | None:
