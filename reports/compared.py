@@ -45,12 +45,10 @@ class Compared:
     def sentence(self) -> str:
         """What it came to, in one sentence."""
         if self.found.invalid:
-            told = [
-                row for row in self.found.rows if row.outcome is Change.INVALID and row.at_ends
-            ]
+            told = [row for row in self.found.rows if row.outcome is Change.INVALID and row.at_ends]
             if told:
-                names = words.listed(_names(told))
-                return f"A run is invalid: its flaws could change the verdict on {names}."
+                doubtful = words.listed(_names(told))
+                return f"A run is invalid: its flaws could change the verdict on {doubtful}."
             return "A run is invalid: its figures prove nothing."
         limit = f"{100 * self.found.limit:g} %"
         number = words.count_of(len(self.found.compared), "figure")
