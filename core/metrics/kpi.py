@@ -232,6 +232,7 @@ class Verdict:
 
     runs: how many runs the value is the mean of. possible: the least and the greatest value that
     flawed runs leave open, None without flaws. at_ends: the outcomes at best and at worst.
+    misses_at_ends: whether it `misses` both times.
     """
 
     kpi: Kpi
@@ -241,10 +242,13 @@ class Verdict:
     runs: int = 1
     possible: Interval | None = None
     at_ends: tuple[Outcome, Outcome] | None = None
+    misses_at_ends: bool | None = None
 
     @property
     def misses(self) -> bool:
-        """Whether the value and all of its interval miss the target."""
+        """Whether the value and all of its interval miss the target, whatever is in doubt."""
+        if self.misses_at_ends is not None:
+            return self.misses_at_ends
         if self.value is None:
             return False
         target = self.kpi.target

@@ -60,6 +60,7 @@ def _verdict(record: RunRecord, kpi: Kpi, *, one_run: bool) -> Verdict:
         outcome=low.outcome if low.outcome is high.outcome else Outcome.INVALID,
         possible=(low.value, high.value),
         at_ends=outcomes if kpi.target.is_upper else outcomes[::-1],
+        misses_at_ends=low.misses and high.misses,
     )
 
 

@@ -80,6 +80,20 @@ def test_flaw_that_could_change_the_mean_makes_it_invalid_with_its_range() -> No
     assert verdict.at_ends[0] is Outcome.PASS
 
 
+def test_interval_beyond_the_target_is_a_sure_miss_only_at_both_ends() -> None:
+    """Recorded it lies between target and beyond the alert; the slow runs may have been fast."""
+    kpi = parse_kpi("p95_track", "< 100ms", "> 160ms")
+    doubtful = [load(0.01, late=[seconds] * 50) for seconds in (0.16, 0.17)]
+    records = (load(*[0.15] * 50), *doubtful)
+    (verdict,) = verdicts(combined(SCENARIO, Repeats(records=records), number=3), [kpi])
+    assert verdict.interval is not None
+    assert verdict.interval[0] > 0.1
+    assert not verdict.misses
+    unflawed = [replace(each, doubt=None, audit=records[0].audit) for each in records]
+    (sure,) = verdicts(combined(SCENARIO, Repeats(records=tuple(unflawed)), number=3), [kpi])
+    assert (sure.outcome, sure.misses) == (Outcome.INCONCLUSIVE, True)
+
+
 def test_load_whose_flaws_leave_everything_open_makes_all_invalid() -> None:
     for records in itertools.permutations((load(*FAST), load(*FAST, is_open=True), HARMLESS)):
         assert judged(*records) is Outcome.INVALID
