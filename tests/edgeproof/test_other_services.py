@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from core.metrics.closeness import relative_error
 from core.metrics.kpi import parse_metric
 from core.metrics.record import read_record
-from core.metrics.verdict import relative_error
 from core.wire import READ_OUTCOMES
 from edgeproof.told_reads import seldom_told
 from tests.edgeproof.commands import edgeproof
