@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from core.endpoints import CDP
 from core.errors import EdgeproofError, InputError, InvalidRun
 from core.metrics.closeness import relative_error, side, side_within
 from core.metrics.kpi import Metric, parse_metric
@@ -109,11 +110,8 @@ _PREPARING = 1.5
 """Seconds that a load generator takes to start, by which a run begins after it was asked for."""
 
 _SAME_PAUSE = 0.5
-MODEL_METRICS = (
-    "hit_ratio", "p50(track)", "p95_track", "p50(attribution)", "p95_attribution",
-    "p50(query)", "p95_query",
-)  # fmt: skip
-"""What the verdict on the model looks at."""
+_MODEL_ENDPOINTS = ("track", "attribution")
+"""Of the CDP's endpoints those that the verdict on the model looks at; the others are rare."""
 
 
 def command(
@@ -500,6 +498,15 @@ def calibration_workload_for(scenario: Scenario, prepared: Prepared, rate: float
     return calibration_workload(scenario.model_copy(update={"traffic": traffic}), rate=rate)
 
 
+def _model_metrics(measured: RunRecord) -> list[Metric]:
+    """Return what the verdict on the model looks at: hit ratio, p50 and p95 of each series."""
+    names = measured.endpoints.names
+    own = [name for name in names if name not in CDP.names]
+    known = [name for name in _MODEL_ENDPOINTS if name in names]
+    series = [*known, *own, "query"]
+    return [parse_metric("hit_ratio"), *(Metric(f, s) for s in series for f in ("p50", "p95"))]
+
+
 def model_verdict(predicted: RunRecord, measured: RunRecord) -> tuple[str, bool]:
     """Return a sentence on how far the prediction was off, and whether it may be believed.
 
@@ -511,8 +518,7 @@ def model_verdict(predicted: RunRecord, measured: RunRecord) -> tuple[str, bool]
     unseen: list[str] = []
     different: list[str] = []
     in_doubt: list[str] = []
-    for text in MODEL_METRICS:
-        metric = parse_metric(text)
+    for metric in _model_metrics(measured):
         p, m = predicted.metric(metric), measured.metric(metric)
         if p is None or m is None:
             if p is not None or m is not None:
