@@ -16,6 +16,7 @@ from core.attribution.fitted import MIN_CONVERSIONS
 from core.attribution.model import Model
 from core.attribution.models import BUILT_IN, DATA_DRIVEN, MODELS
 from core.attribution.parameters import DirectRule, Parameters
+from core.attribution.path_columns import Columns
 from core.attribution.path_file import read_paths
 from core.errors import InputError
 from core.ledger.database_account import Survey, account_of_database
@@ -33,6 +34,10 @@ app = typer.Typer(cls=HelpfulGroup, no_args_is_help=False, invoke_without_comman
 _OF_EVENTS = (
     "--from", "--to", "--lookback", "--half-life", "--lead", "--opportunity", "--own-event",
     "--jobs",
+)  # fmt: skip
+_OF_PATHS = (
+    "--joiner", "--path-column", "--conversions-column", "--value-column", "--nulls-column",
+    "--count-column", "--direct-channel",
 )  # fmt: skip
 _SETS = {
     "--half-life": "half_life_ms",
@@ -75,8 +80,9 @@ def command(
         typer.Option(
             "--paths",
             metavar="FILE.csv",
-            help="Aggregated paths: path, total_conversions, total_conversion_value, total_null; "
-            "channels joined by ' > ' or an arrow, columns by ',', ';' or tab. Also .gz and .xz.",
+            help="Aggregated paths: path, total_conversions, total_conversion_value, total_null, "
+            "or what other tools call them; channels joined by ' > ' or an arrow, columns by ',', "
+            "';' or tab. Also .gz and .xz.",
             rich_help_panel="Data",
         ),
     ] = None,
@@ -85,11 +91,66 @@ def command(
         typer.Option(
             "--joiner",
             metavar="TEXT",
-            help="With --paths: what joins the channels of a path. Default: '>' or an arrow; any "
-            "other that shows is refused.",
+            help="With --paths: what joins the channels of a path. Default: '>', an arrow, or what "
+            "the paths show, which is said.",
             rich_help_panel="Data",
         ),
     ] = None,
+    path_column: Annotated[
+        str,
+        typer.Option(
+            "--path-column",
+            metavar="NAME",
+            help="With --paths: the column of the paths, by name or by number from 1; two numbers, "
+            "this and the next one, need no header.",
+            rich_help_panel="Data",
+        ),
+    ] = "",
+    conversions_column: Annotated[
+        str,
+        typer.Option(
+            "--conversions-column",
+            metavar="NAME",
+            help="That of the conversions: numbers, or True and False.",
+            rich_help_panel="Data",
+        ),
+    ] = "",
+    value_column: Annotated[
+        str,
+        typer.Option(
+            "--value-column",
+            metavar="NAME",
+            help="That of the conversions' value.",
+            rich_help_panel="Data",
+        ),
+    ] = "",
+    nulls_column: Annotated[
+        str,
+        typer.Option(
+            "--nulls-column",
+            metavar="NAME",
+            help="That of the journeys without a conversion.",
+            rich_help_panel="Data",
+        ),
+    ] = "",
+    count_column: Annotated[
+        str,
+        typer.Option(
+            "--count-column",
+            metavar="NAME",
+            help="That of the journeys of a row whose conversions are True or False.",
+            rich_help_panel="Data",
+        ),
+    ] = "",
+    direct_channel: Annotated[
+        str,
+        typer.Option(
+            "--direct-channel",
+            metavar="NAME",
+            help="With --paths: the channel of direct traffic, such as 'Typed/Bookmarked'.",
+            rich_help_panel="Data",
+        ),
+    ] = "",
     from_: Annotated[
         str | None,
         typer.Option(
@@ -284,9 +345,11 @@ def command(
         for name in asked:
             if name in _OF_EVENTS:
                 raise InputError(f"{name} needs --db: aggregated paths have no events or times")
-    elif joiner is not None:
-        raise InputError("--joiner needs --paths: the touches of a database are rows")
-    elif bootstrap_:
+    else:
+        for name in asked:
+            if name in _OF_PATHS:
+                raise InputError(f"{name} needs --paths: the touches of a database are rows")
+    if db is not None and bootstrap_:
         raise InputError("--bootstrap needs --paths: a database is read in parts")
     if 0 < bootstrap_ < 20:
         raise InputError(f"--bootstrap {bootstrap_}: 20 resamples or more are needed")
@@ -294,7 +357,16 @@ def command(
     with display.open():
         intervals: Intervals | None = None
         if paths is not None:
-            read, notes = read_paths(paths, joiner=joiner)
+            columns = Columns(
+                path=path_column, conversions=conversions_column, value=value_column,
+                nulls=nulls_column, count=count_column,
+            )  # fmt: skip
+            read, notes = read_paths(
+                paths,
+                joiner=joiner,
+                columns=columns,
+                direct=[direct_channel] * bool(direct_channel),
+            )
             account = account_of(
                 read, parameters, models=models, with_nulls=not without_nulls,
                 minimum=min_conversions, most=most_channels,

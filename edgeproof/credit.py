@@ -39,13 +39,13 @@ def show_account(
 
 
 def _print(account: Account, intervals: Intervals | None, *, plain: bool) -> None:
-    from reports.credit import credit_finding, undrawn
+    from reports.credit import credit_finding, is_drawable, undrawn
 
     for title, rows in tables(account, intervals):
         print(f"{title}:")
         show_table(rows, plain=plain)
         print()
-    if account.attributed:
+    if is_drawable(account):
         print(credit_finding(account))
     if account.fitted is not None:
         fitted = account.fitted
@@ -56,7 +56,7 @@ def _print(account: Account, intervals: Intervals | None, *, plain: bool) -> Non
         )
     for notice in account.notices:
         print(f"Notice: {notice}")
-    if account.attributed and (boxes := undrawn(account)):
+    if is_drawable(account) and (boxes := undrawn(account)):
         more = f" and of {len(boxes) - 1} more" if len(boxes) > 1 else ""
         print(f"Notice: the plot's font lacks letters of {boxes[0]}{more}; it draws boxes for them")
 
@@ -86,12 +86,14 @@ def tables(
             cells += ["" if row is None else _amount(getattr(row, kind), kind) for row in placed]
             if has_removal:
                 row = by_place[DATA_DRIVEN, channel]
-                cells.append(_amount(getattr(row, f"removal_{kind}"), kind))
+                part = getattr(row, f"removal_{kind}")
+                cells.append("" if part is None else _amount(part, kind))
             if "data_driven 95 %" in header:
                 cells.append(_range(account, intervals, channel))
             rows.append(tuple(cells))
         total = account.attributed if kind == "conversions" else account.value
-        columns = len(account.models) + has_removal
+        is_left_out = has_removal and rows[-1][len(account.models) + 1] == ""
+        columns = len(account.models) + has_removal - is_left_out
         padding = ("",) * (len(header) - 1 - columns)
         rows.append(("total", *(_amount(total, kind),) * columns, *padding))
         found.append((title, rows))

@@ -17,7 +17,7 @@ from reports import compared as comparing
 from reports import failures, latencies, page, style
 from reports.change import change, drawn_rows
 from reports.compared import Compared
-from reports.credit import credit
+from reports.credit import credit, is_drawable
 from reports.figure import ReportFigure
 from reports.figures import FIGURES, draw, installed_figures
 from reports.junit import junit
@@ -62,7 +62,7 @@ def write_account(folder: Path, account: Account, intervals: Intervals | None = 
     """
     data = json.dumps(account.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     content = {"attribution.json": data.encode(), "attribution.csv": _csv(account).encode()}
-    if account.attributed and account.rows:
+    if is_drawable(account):
         figure = credit(account, intervals)
         content["figures/credit.svg"] = style.svg(figure)
         content["figures/credit.png"] = style.png(figure)

@@ -26,7 +26,8 @@ class ChannelRow:
     """The credit of one channel under one model.
 
     removal_conversions, removal_value: of data_driven, the totals shared out by the global
-    removal effects instead of path by path; None for the other models.
+    removal effects instead of path by path; None for the other models. removal_value is also None
+    where a channel has a negative effect on the value, because of refunds.
     """
 
     model: str
@@ -163,6 +164,8 @@ def account_of(
 def transitions_of(paths: Paths, parameters: Parameters, *, with_nulls: bool = True) -> Transitions:
     """Return the transitions that the model of *parameters* is fitted on."""
     seen = under_direct_rule(paths, parameters.direct)
+    if (seen.conversions < 0).any():  # a chain counts walks, and corrections are none
+        seen = replace(seen, conversions=np.maximum(seen.conversions, 0.0))
     if not with_nulls:
         seen = replace(seen, nulls=np.zeros(len(seen)))
     return count_transitions(seen, parameters.order)
@@ -209,6 +212,11 @@ def account_from(
         said.append(notice)
     if fitted is not None and fitted.fallback:
         said.append(fitted.fallback)
+    if fitted is not None and (harmful := _harmful(fitted)):
+        said.append(
+            "removal_value is left out: it needs paths whose value is at least 0 together for "
+            f"every channel, and without {harmful[0]!r} there would be more value"
+        )
     return Account(
         parameters=parameters,
         models=tuple(models),
@@ -242,11 +250,12 @@ def _rows(
         removal_value: dict[str, float] = {}
         if model == DATA_DRIVEN and fitted is not None:
             removal = fitted.shared_out(attributed)
-            removal_value = fitted.shared_out(value, by_value=True)
+            if not _harmful(fitted):
+                removal_value = fitted.shared_out(value, by_value=True)
             if (rest := removal.get(OTHER)) is not None and OTHER not in channels:
                 yield ChannelRow(
                     model=model, channel=OTHER, conversions=0.0, value=0.0,
-                    removal_conversions=rest, removal_value=removal_value[OTHER],
+                    removal_conversions=rest, removal_value=removal_value.get(OTHER),
                 )  # fmt: skip
         order = sorted(range(len(channels)), key=lambda i: (-conversions[i], channels[i]))
         for i in order:
@@ -256,5 +265,10 @@ def _rows(
                 conversions=float(conversions[i]),
                 value=float(values[i]),
                 removal_conversions=removal.get(channels[i], 0.0) if removal else None,
-                removal_value=removal_value.get(channels[i], 0.0) if removal else None,
+                removal_value=removal_value.get(channels[i], 0.0) if removal_value else None,
             )
+
+
+def _harmful(fitted: FittedModel) -> list[str]:
+    """Return the channels without which there would be more value, as refunds can make it."""
+    return [channel for channel, weight in fitted.value_weights.items() if weight < 0]

@@ -70,7 +70,7 @@ def bootstrap(
         raise ValueError(f"{replicates} replicates; at least 20 are needed")
     paths = under_direct_rule(paths, parameters.direct)
     own = replace(parameters, direct="own channel")  # the rule has been applied
-    walks = np.concatenate((paths.conversions, paths.nulls))
+    walks = np.concatenate((np.maximum(paths.conversions, 0.0), paths.nulls))
     walked = np.flatnonzero(walks)
     if not walked.size:
         return None
