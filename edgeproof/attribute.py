@@ -15,11 +15,12 @@ from core.attribution.bootstrap import Intervals, bootstrap
 from core.attribution.fitted import MIN_CONVERSIONS
 from core.attribution.model import Model
 from core.attribution.models import BUILT_IN, DATA_DRIVEN, MODELS
+from core.attribution.order import chosen_order, fold_counts, order_of
 from core.attribution.parameters import DirectRule, Parameters
 from core.attribution.path_columns import Columns
 from core.attribution.path_file import read_paths
 from core.errors import InputError
-from core.ledger.database_account import Survey, account_of_database
+from core.ledger.database_account import Survey, account_of_database, paths_of_database
 from core.ledger.path_reader import Window
 from core.units import parse_duration, slip
 from edgeproof.credit import show_account
@@ -178,14 +179,14 @@ def command(
         ),
     ] = None,
     order: Annotated[
-        int,
+        str,
         typer.Option(
             "--order",
-            metavar="1|2|3",
-            help="Channels that data_driven remembers.",
+            metavar="1|2|3|auto",
+            help="Channels that data_driven remembers; auto: what predicts held-out journeys best.",
             rich_help_panel="Models",
         ),
-    ] = 1,
+    ] = "1",
     without_nulls: Annotated[
         bool,
         typer.Option(
@@ -337,7 +338,7 @@ def command(
         u_shape=_shares("--u-shape", u_shape, 3),  # type: ignore[arg-type]  # the length is checked
         w_shape=_shares("--w-shape", w_shape, 4),  # type: ignore[arg-type]  # the length is checked
         direct=direct_rule(direct),
-        order=order,
+        order=1 if order == "auto" else _order(order),
         milestones=(lead, opportunity),
         own_event=own_event,
     )
@@ -356,6 +357,7 @@ def command(
     display = Display(plain=plain, quiet=json)
     with display.open():
         intervals: Intervals | None = None
+        notes: list[str] = []
         if paths is not None:
             columns = Columns(
                 path=path_column, conversions=conversions_column, value=value_column,
@@ -367,11 +369,13 @@ def command(
                 columns=columns,
                 direct=[direct_channel] * bool(direct_channel),
             )
+            if order == "auto":
+                parameters, choice = order_of(read, parameters, with_nulls=not without_nulls)
+                notes.append(choice.said)
             account = account_of(
                 read, parameters, models=models, with_nulls=not without_nulls,
                 minimum=min_conversions, most=most_channels,
             )  # fmt: skip
-            account = replace(account, notices=(*notes, *account.notices))
             if bootstrap_ and DATA_DRIVEN in account.models and account.attributed:
                 intervals = bootstrap(
                     read, parameters, seed=seed, replicates=bootstrap_,
@@ -387,10 +391,19 @@ def command(
                 with_nulls=not without_nulls,
                 most=most_channels,
             )
+            if order == "auto":
+                found = paths_of_database(survey, phase="choosing", on_progress=display.update)
+                choice = chosen_order(
+                    fold_counts(part, parameters, with_nulls=not without_nulls, part=number)
+                    for number, part in enumerate(found)
+                )
+                notes.append(choice.said)
+                survey = replace(survey, parameters=replace(parameters, order=choice.order))
             account = account_of_database(
                 survey, models=models, minimum=min_conversions, jobs=jobs,
                 on_progress=display.update,
             )  # fmt: skip
+    account = replace(account, notices=(*notes, *account.notices))
     show_account(account, intervals, out, plain=plain, as_json=json)
     return 0
 
@@ -435,6 +448,13 @@ def milliseconds(name: str, text: str) -> int:
         return round(parse_duration(text) * 1000)
     except ValueError as error:
         raise InputError(f"{name} {error}") from None
+
+
+def _order(text: str) -> int:
+    """Return the order that --order gives; `Parameters` checks its range."""
+    if not text.isdecimal() or not text.isascii():
+        raise InputError(f"--order {text[:40]}: use 1, 2, 3 or auto")
+    return int(text[:9])
 
 
 def _shares(name: str, text: str, count: int) -> tuple[float, ...]:

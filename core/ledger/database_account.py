@@ -175,6 +175,18 @@ def fit_database(
         return chain.fit(survey, minimum)
 
 
+def paths_of_database(
+    survey: Survey, *, phase: str, on_progress: Progress = lambda phase, share: None
+) -> Iterator[Paths]:
+    """Yield the paths in the window of *survey*, range by range, in their order."""
+    with closing(open_reader(survey.file)) as connection:
+        events = max(1, events_at_most(connection))
+        ranges = user_ranges(connection, touches=survey.touches_per_range)
+        expected = max(1, events // survey.touches_per_range)
+        found = (_read(survey, connection, users) for users in ranges)
+        yield from _told(on_progress, expected, phase, found)
+
+
 class _Budget:
     """How many bytes of paths may stay in memory."""
 

@@ -154,6 +154,7 @@ def read_paths(
         lead=touches.first_named(parameters.milestones[0], at, offsets),
         opportunity=touches.first_named(parameters.milestones[1], at, offsets),
         conversion_ids=names if with_ids else None,
+        converted_ms=np.concatenate((times[chosen], np.full(len(null_starts), -1))),
     )
 
 
