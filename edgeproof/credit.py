@@ -9,38 +9,55 @@ from pathlib import Path
 from core.attribution.account import Account
 from core.attribution.bootstrap import Intervals
 from core.attribution.models import DATA_DRIVEN
+from core.attribution.study import Study
 from edgeproof.finish import show_table
 from edgeproof.runs import new_folder
 
+STUDY = "attribution.json"
+"""The file of a folder that holds a study."""
 _DECIMALS = {"conversions": 1, "value": 2}
 
 
-def show_account(
-    account: Account, intervals: Intervals | None, out: Path | None, *, plain: bool, as_json: bool
+def show_study(
+    study: Study, out: Path | None, *, plain: bool, as_json: bool, export: str = ""
 ) -> None:
-    """Print the account, then write its files unless only JSON on standard output is wanted."""
+    """Print the study, then write its files unless only JSON on standard output is wanted."""
     folder = None if as_json and out is None else new_folder(out, "attribution")
+    redraw_study(study, folder, plain=plain, as_json=as_json, export=export)
+
+
+def redraw_study(
+    study: Study, folder: Path | None, *, plain: bool, as_json: bool, export: str = ""
+) -> None:
+    """Print the study, then write its files into *folder*, if there is one."""
     if as_json:
-        data = account.to_json()
-        if intervals is not None:
-            data["intervals"] = intervals.to_json()
-        print(json.dumps(data, allow_nan=False))
+        print(json.dumps(study.to_json(), allow_nan=False))
     else:
-        _print(account, intervals, plain=plain)
+        _print(study, plain=plain)
     sys.stdout.flush()  # whatever becomes of the files
     if folder is None:
         return
-    from reports.document import write_account  # matplotlib is a third of a command's start
+    from reports.document import write_study  # matplotlib is a third of a command's start
 
-    write_account(folder, account, intervals)
+    write_study(folder, study, export=export or "csv")
     if not as_json:
         shown = folder / "figures" / "credit.png"
-        print(f"Plot: {shown}" if shown.exists() else f"Figures: {folder / 'attribution.json'}")
+        if shown.exists():
+            print(f"Plot: {shown}")
+        print(f"Report: {folder / 'report.html'}")
 
 
-def _print(account: Account, intervals: Intervals | None, *, plain: bool) -> None:
+def check_parquet() -> None:
+    """Raise InputError if Parquet cannot be written."""
+    from reports.study_tables import check_parquet as check
+
+    check()
+
+
+def _print(study: Study, *, plain: bool) -> None:
     from reports.credit import credit_finding, is_drawable, undrawn
 
+    account, intervals = study.account, study.intervals
     for title, rows in tables(account, intervals):
         print(f"{title}:")
         show_table(rows, plain=plain)

@@ -20,7 +20,7 @@ from reports.figures import Drawn
 from reports.latencies import latencies_table
 from reports.report import Report
 
-_ENVIRONMENT = Environment(
+ENVIRONMENT = Environment(
     loader=PackageLoader("reports"),
     autoescape=True,
     undefined=StrictUndefined,
@@ -46,7 +46,7 @@ def html(report: Report, figures: Sequence[Drawn], svgs: Mapping[str, bytes]) ->
         }
         for position, each in enumerate(figures)
     ]
-    return _ENVIRONMENT.get_template("report.html.j2").render(
+    return ENVIRONMENT.get_template("report.html.j2").render(
         report=report,
         word=report.word,
         symbol=report.symbol,
@@ -169,7 +169,7 @@ def compared_html(compared: Compared, picture: Figure | None) -> str:
             sections.append(
                 (title, [(c, r.outcome.value) for c, r in zip(cells, rows, strict=True)])
             )
-    return _ENVIRONMENT.get_template("compared.html.j2").render(
+    return ENVIRONMENT.get_template("compared.html.j2").render(
         compared=compared,
         names=compared.names,
         word=compared.outcome.replace("_", " "),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,6 +50,19 @@ class ChannelRow:
             data["removal_value"] = self.removal_value
         return data
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ChannelRow:
+        """Return the row of `to_json`."""
+        removal = (data.get("removal_conversions"), data.get("removal_value"))
+        return cls(
+            model=str(data["model"]),
+            channel=str(data["channel"]),
+            conversions=float(data["conversions"]),
+            value=float(data["value"]),
+            removal_conversions=None if removal[0] is None else float(removal[0]),
+            removal_value=None if removal[1] is None else float(removal[1]),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
@@ -83,6 +96,22 @@ class Account:
             "fitted": None if self.fitted is None else self.fitted.to_json(),
             "notices": list(self.notices),
         }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], models: tuple[str, ...]) -> Account:
+        """Return the account of `to_json` under *models*; KeyError, TypeError if it is none."""
+        fitted = data["fitted"]
+        return cls(
+            parameters=Parameters.from_json(data["parameters"]),
+            models=models,
+            rows=tuple(map(ChannelRow.from_json, data["rows"])),
+            attributed=float(data["conversions"]),
+            value=float(data["value"]),
+            untouched=float(data["conversions_without_touch"]),
+            untouched_value=float(data["value_without_touch"]),
+            fitted=None if fitted is None else FittedModel.from_json(fitted),
+            notices=tuple(map(str, data["notices"])),
+        )
 
 
 def chosen_models(
@@ -138,16 +167,19 @@ def account_of(
     with_nulls: bool = True,
     minimum: int = MIN_CONVERSIONS,
     most: int | None = None,
+    fitted: FittedModel | None = None,
     engine: Engine = "auto",
 ) -> Account:
     """Return the account of *paths* under *models*, by default all that they allow.
 
     Without *with_nulls* data_driven is fitted on the paths that converted only; *most* is that of
-    `fit`. Raise InputError for models that cannot be used.
+    `fit`. *fitted*: a model of other paths, instead of one of these. Raise InputError for models
+    that cannot be used.
     """
     chosen, notices = chosen_models(models, has_times=paths.times_ms is not None)
-    fitted = None
-    if any(model.needs_weights for model in chosen):
+    if not any(model.needs_weights for model in chosen):
+        fitted = None
+    elif fitted is None:
         seen = transitions_of(paths, parameters, with_nulls=with_nulls)
         fitted = fit(
             seen, parameters, window=time_window(paths), minimum=minimum, most=most

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,6 +44,17 @@ class Intervals:
                 )
             },
         }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Intervals:
+        """Return the intervals of `to_json`."""
+        channels = data["channels"]
+        return cls(
+            channels=tuple(map(str, channels)),
+            credit=np.array([of["data_driven"] for of in channels.values()], dtype=np.float64),
+            removal=np.array([of["removal"] for of in channels.values()], dtype=np.float64),
+            replicates=int(data["replicates"]),
+        )
 
 
 def bootstrap(

@@ -89,7 +89,8 @@ def _grouped(paths: Paths, hashes: Sequence[_Hashes]) -> Paths:
     group = rank[group]
 
     def added(amounts: Floats) -> Floats:
-        return np.bincount(group, weights=amounts, minlength=len(first))
+        sums = np.bincount(group, weights=amounts, minlength=len(first))
+        return np.asarray(sums, dtype=np.float64)
 
     bare = replace(
         paths, times_ms=None, lead=None, opportunity=None, conversion_ids=None, converted_ms=None

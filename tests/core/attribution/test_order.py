@@ -14,6 +14,8 @@ from core.attribution import order as module
 from core.attribution.order import FOLDS, chosen_order, fold_counts, order_of
 from core.attribution.parameters import Parameters
 from core.attribution.paths import Paths, chosen_paths
+from core.context import Purpose
+from core.streams import Stream
 from tests.core.attribution.flat import channels_of, path_sets
 
 NAMES = "abcd"
@@ -76,7 +78,7 @@ def _plain(parts: list[Paths]) -> list[float] | None:
     """Return the scores by dictionaries over journeys, which the folds are taken from."""
     folds: list[list[tuple[list[str], str, float]]] = [[] for _ in range(FOLDS)]
     for number, paths in enumerate(parts):
-        stream = module.Stream(1, module.Purpose.FOLDS, replication=number).generator()
+        stream = Stream(1, Purpose.FOLDS, replication=number).generator()
         for end, amounts in (("+", paths.conversions), ("-", paths.nulls)):
             for fold, dealt in zip(folds, module._dealt(amounts, stream), strict=True):
                 fold += [(channels_of(paths, n), end, float(dealt[n])) for n in range(len(paths))]

@@ -67,7 +67,7 @@ def test_credit_does_not_depend_on_names() -> None:
     rows = [(["a"], 3, 3, 97), (["b"], 9, 9, 91), (["a", "b"], 20, 20, 80)]
     names = {"a": "z", "b": "y"}
     other = [([names[c] for c in channels], *rest) for channels, *rest in rows]
-    one = shapley(channel_sets(paths_from(rows)))  # type: ignore[arg-type]  # rows of four
+    one = shapley(channel_sets(paths_from(rows)))
     two = shapley(channel_sets(paths_from(other)))  # type: ignore[arg-type]  # as above
     by_name = dict(zip(two.channels, two.conversions.tolist(), strict=True))
     for channel, amount in zip(one.channels, one.conversions.tolist(), strict=True):
