@@ -56,12 +56,20 @@ def check_parquet() -> None:
 
 def _print(study: Study, *, plain: bool) -> None:
     from reports.credit import credit_finding, is_drawable, undrawn
+    from reports.study_page import shown_table
 
     account, intervals = study.account, study.intervals
     for title, rows in tables(account, intervals):
         print(f"{title}:")
         show_table(rows, plain=plain)
         print()
+    for name in ("holdout", "costs", "comparison"):
+        table = study.table(name)
+        if table is not None:
+            title, rows = shown_table(table, account.models)
+            print(f"{title}:")
+            show_table(rows, plain=plain)
+            print()
     if is_drawable(account):
         print(credit_finding(account))
     if account.fitted is not None:

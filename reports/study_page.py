@@ -18,6 +18,8 @@ from reports.page import ENVIRONMENT
 
 _SHARES = ("share", "conversion_rate", "removal_effect", "removal_effect_value", "share_value")
 _RATIOS = ("auc", "standard_error", "behind_best", "standard_error_of_that")
+_BY_MODEL = ("costs", "comparison")
+"""Tables with so many rows that one model is shown."""
 _MONEY = ("value", "cost", "cpa")
 
 
@@ -53,12 +55,20 @@ def study_html(study: Study, pictures: Sequence[tuple[str, str, Figure, bytes]])
         ))  # fmt: skip
     facts.append(("parameters", account.parameters.key()))
     sections: list[dict[str, Any]] = [
-        {"title": title, "how": how, "figure": None, "columns": columns, "rows": rows, "more": 0}
+        {
+            "title": title,
+            "how": how,
+            "figure": None,
+            "columns": columns,
+            "rows": rows,
+            "more": 0,
+            "texts": [True, *[False] * len(columns)],
+        }
         for title, how, columns, rows in channel_tables(account, study.intervals)
     ]
     if "credit" in by_name:
         sections[0]["figure"] = by_name["credit"]
-    sections += [_section(table, by_name.get(table.name)) for table in study.tables]
+    sections += [_section(table, by_name.get(table.name), account.models) for table in study.tables]
     return ENVIRONMENT.get_template("attribution.html.j2").render(
         title="Attribution",
         sentence=credit_finding(account) if is_drawable(account) else "No shares to compare",
@@ -113,13 +123,22 @@ def _range(intervals: Intervals, channel: str, total: float) -> str:
     return f"{low * total:,.1f} to {high * total:,.1f}"
 
 
-def _section(table: Table, figure: dict[str, Any] | None) -> dict[str, Any]:
-    shown = table.rows[: table.shown]
+def _section(table: Table, figure: dict[str, Any] | None, models: Sequence[str]) -> dict[str, Any]:
+    rows, how = list(table.rows), table.how
+    if table.name in _BY_MODEL and len(models) > 1:
+        place, focus = table.columns.index("model"), _focus(models)
+        rows = [row for row in rows if row[place] == focus]
+        how += f" Shown for {focus}; the file has all models."
+    shown = rows[: table.shown]
+    texts = [
+        any(isinstance(row[place], str) for row in shown) for place in range(len(table.columns))
+    ]
     return {
         "title": table.title,
-        "how": table.how,
+        "how": how,
         "figure": figure,
         "columns": [name.replace("_", " ") for name in table.columns],
+        "texts": texts,
         "rows": [
             [_number(name, cell) for name, cell in zip(table.columns, row, strict=True)]
             for row in shown
@@ -127,6 +146,20 @@ def _section(table: Table, figure: dict[str, Any] | None) -> dict[str, Any]:
         "more": len(table.rows) - len(shown),
         "name": table.name,
     }
+
+
+def shown_table(table: Table, models: Sequence[str]) -> tuple[str, list[tuple[str, ...]]]:
+    """Return the title and the cells of *table* as the page shows them."""
+    part = _section(table, None, models)
+    title = table.title if len(models) == 1 else f"{table.title} ({_focus(models)})"
+    if table.name not in _BY_MODEL:
+        title = table.title
+    return title, [tuple(part["columns"]), *(tuple(cells) for cells in part["rows"])]
+
+
+def _focus(models: Sequence[str]) -> str:
+    """Return the model whose rows are shown where not all fit."""
+    return DATA_DRIVEN if DATA_DRIVEN in models else models[-1]
 
 
 def _number(column: str, cell: Cell) -> str:

@@ -35,6 +35,11 @@ class Check:
     def said(self) -> str:
         """What the check says of the models, in one sentence."""
         best = max(self.auc, key=lambda name: self.auc[name])
+        if self.auc[best] - 1.96 * self.errors[best] <= 0.5:
+            return (
+                "no model predicts later conversions better than chance: the best AUC is "
+                f"{self.auc[best]:.3f}, of {best}"
+            )
         alike = [
             name for name, (gap, error) in self.behind.items()
             if name != best and gap <= 1.96 * error

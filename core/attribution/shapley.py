@@ -16,8 +16,8 @@ from core.streams import Stream
 SHAPLEY = "shapley"
 MOST_EXACT = 12
 """Channels of a journey up to which its Shapley values are exact; beyond, orders are sampled."""
-LEAST_JOURNEYS = 10.0
-"""With fewer journeys the conversion rate of a set of channels is noise, and is not used."""
+PRIOR_JOURNEYS = 30.0
+"""Journeys of the overall rate that each set gets: the rate of a rare set is mostly noise."""
 _ORDERS = 512  # sampled orders of the channels of a set, half of them the reverse of the others
 _CHUNK = 2_000_000  # numbers in a table of sampled orders
 
@@ -29,8 +29,7 @@ class Shapley:
     """The credit of each channel, and how it was found.
 
     conversions, values: per channel; errors: the standard error of the conversions, 0 where no set
-    was sampled. exact, sampled: the numbers of sets with a conversion; unknown: conversions of
-    sets none of whose parts was seen often enough, whose channels share alike.
+    was sampled. exact, sampled: the numbers of sets with a conversion or a value.
     """
 
     channels: tuple[str, ...]
@@ -39,55 +38,51 @@ class Shapley:
     errors: Floats
     exact: int
     sampled: int
-    unknown: float
 
     def notices(self) -> list[str]:
         """Return what a reader has to know."""
-        said = []
-        if self.sampled:
-            said.append(
-                f"shapley: {self.sampled:,} of {self.exact + self.sampled:,} sets have more than "
-                f"{MOST_EXACT} channels and are sampled; the largest standard error of a channel "
-                f"is {float(self.errors.max()):.3g} conversions"
-            )
-        if self.unknown:
-            said.append(
-                f"shapley: {self.unknown:,.6g} conversions belong to sets of channels without a "
-                f"part that {LEAST_JOURNEYS:g} journeys have; their channels share alike"
-            )
-        return said
+        if not self.sampled:
+            return []
+        return [
+            f"shapley: {self.sampled:,} of {self.exact + self.sampled:,} sets have more than "
+            f"{MOST_EXACT} channels and are sampled; the largest standard error of a channel "
+            f"is {float(self.errors.max()):.3g} conversions"
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """Return how the values were found as JSON data."""
         return {
             "exact_sets": self.exact,
             "sampled_sets": self.sampled,
-            "unknown": self.unknown,
             "errors": dict(zip(self.channels, self.errors.tolist(), strict=True)),
         }
 
 
-def shapley(sets: Paths, *, seed: int = 1, least: float = LEAST_JOURNEYS) -> Shapley:
+def shapley(sets: Paths, *, seed: int = 1, prior: float = PRIOR_JOURNEYS) -> Shapley:
     """Return the Shapley credit of the channels of *sets*, as `channel_sets` gives them.
 
     The conversions of each set T are shared out by the game over the channels of T in which a
-    coalition S is worth the highest conversion rate of any set within S that *least* journeys or
-    more have. That makes a game in which no channel does harm, so no credit is negative, and the
-    credits of a conversion sum to 1. Where no set within T is seen so often, channels share alike.
-    Source: Shapley 1953; the game on conversion rates as in Zhao et al., arXiv:1804.05327, 2018.
+    coalition S is worth the highest conversion rate of any seen set within S. That makes a game in
+    which no channel does harm, so no credit is negative, and the credits of a conversion sum to 1.
+    prior: journeys at the overall conversion rate that are added to each set's own, so that the
+    highest rate is not that of a set that was seen once. Where no set within T converts, channels
+    share alike. Source: Shapley 1953; the game on conversion rates as in Zhao et al.,
+    arXiv:1804.05327, 2018.
     """
     channels = len(sets.channels)
     found = np.zeros((2, channels))
     variance = np.zeros(channels)
     walks = np.maximum(sets.conversions, 0.0) + sets.nulls
-    seen = np.flatnonzero((walks >= least) & (sets.lengths > 0) & (sets.conversions > 0))
-    rates = sets.conversions[seen] / walks[seen]
+    converted = np.maximum(sets.conversions, 0.0)
+    seen = np.flatnonzero((walks > 0) & (sets.lengths > 0))
+    total = float(walks[seen].sum())
+    overall = float(converted[seen].sum()) / total if total else 0.0
+    rates = (converted[seen] + prior * overall) / (walks[seen] + prior)
     members = np.zeros((len(seen), channels), dtype=np.bool_)
     for row, place in enumerate(seen.tolist()):
         members[row, sets.codes[sets.offsets[place] : sets.offsets[place + 1]]] = True
     sizes = members.sum(axis=1)
     exact = sampled = 0
-    unknown = 0.0
     generator = Stream(seed, Purpose.COALITIONS).generator()
     for place in np.flatnonzero((sets.conversions != 0) | (sets.values != 0)).tolist():
         codes = sets.codes[sets.offsets[place] : sets.offsets[place + 1]]
@@ -96,9 +91,8 @@ def shapley(sets: Paths, *, seed: int = 1, least: float = LEAST_JOURNEYS) -> Sha
         own = members[:, codes]
         inside = np.flatnonzero(own.sum(axis=1) == sizes)
         spread = np.zeros(len(codes))
-        if not len(inside):
+        if not len(inside) or not rates[inside].any():
             shares = np.full(len(codes), 1.0 / len(codes))
-            unknown += float(sets.conversions[place])
         elif len(codes) <= MOST_EXACT:
             shares = _exact(own[inside], rates[inside])
         else:
@@ -112,7 +106,7 @@ def shapley(sets: Paths, *, seed: int = 1, least: float = LEAST_JOURNEYS) -> Sha
         variance[codes] += (sets.conversions[place] * spread) ** 2
     return Shapley(
         channels=sets.channels, conversions=found[0], values=found[1], errors=np.sqrt(variance),
-        exact=exact, sampled=sampled, unknown=unknown,
+        exact=exact, sampled=sampled,
     )  # fmt: skip
 
 

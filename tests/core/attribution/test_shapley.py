@@ -16,7 +16,7 @@ from core.attribution.shapley import shapley
 from tests.core.attribution.flat import channels_of, path_sets, paths_from
 
 
-def brute_force(paths: Paths, least: float) -> dict[str, float]:
+def brute_force(paths: Paths, prior: float) -> dict[str, float]:
     """Return the credit of each channel from every order of every journey's channels."""
     converted: Counter[frozenset[str]] = Counter()
     walked: Counter[frozenset[str]] = Counter()
@@ -25,12 +25,13 @@ def brute_force(paths: Paths, least: float) -> dict[str, float]:
         converted[key] += float(paths.conversions[number])  # type: ignore[assignment]  # fractions
         walked[key] += float(paths.conversions[number] + paths.nulls[number])  # type: ignore[assignment]  # as above
 
+    seen = [channels for channels in walked if channels and walked[channels] > 0]
+    total = sum(walked[channels] for channels in seen)
+    overall = sum(converted[channels] for channels in seen) / total if total else 0.0
+    rate = {s: (converted[s] + prior * overall) / (walked[s] + prior) for s in seen}
+
     def worth(coalition: frozenset[str]) -> float:
-        return max(
-            (converted[s] / walked[s] for s in walked
-             if s and s <= coalition and walked[s] >= least and walked[s] > 0),
-            default=0.0,
-        )  # fmt: skip
+        return max((rate[s] for s in seen if s <= coalition), default=0.0)
 
     credit = dict.fromkeys(paths.channels, 0.0)
     for channels, amount in converted.items():
@@ -46,17 +47,17 @@ def brute_force(paths: Paths, least: float) -> dict[str, float]:
     return credit
 
 
-@pytest.mark.parametrize("least", [0.0, 5.0])
+@pytest.mark.parametrize("prior", [0.0, 5.0])
 @given(path_sets())
-def test_credit_equals_that_of_every_order(least: float, paths: Paths) -> None:
-    found = shapley(channel_sets(paths), least=least)
+def test_credit_equals_that_of_every_order(prior: float, paths: Paths) -> None:
+    found = shapley(channel_sets(paths), prior=prior)
     own = dict(zip(found.channels, found.conversions.tolist(), strict=True))
-    assert own == pytest.approx(brute_force(paths, least), abs=1e-9)
+    assert own == pytest.approx(brute_force(paths, prior), abs=1e-9)
 
 
 @given(path_sets())
 def test_every_conversion_and_value_is_shared_out_whole(paths: Paths) -> None:
-    found = shapley(channel_sets(paths), least=0.0)
+    found = shapley(channel_sets(paths), prior=0.0)
     has_touch = paths.lengths > 0
     assert found.conversions.sum() == pytest.approx(paths.conversions[has_touch].sum())
     assert found.values.sum() == pytest.approx(paths.values[has_touch].sum())
@@ -67,8 +68,8 @@ def test_credit_does_not_depend_on_names() -> None:
     rows = [(["a"], 3, 3, 97), (["b"], 9, 9, 91), (["a", "b"], 20, 20, 80)]
     names = {"a": "z", "b": "y"}
     other = [([names[c] for c in channels], *rest) for channels, *rest in rows]
-    one = shapley(channel_sets(paths_from(rows)))
-    two = shapley(channel_sets(paths_from(other)))  # type: ignore[arg-type]  # as above
+    one = shapley(channel_sets(paths_from(rows)), prior=0.0)
+    two = shapley(channel_sets(paths_from(other)), prior=0.0)  # type: ignore[arg-type]  # as above
     by_name = dict(zip(two.channels, two.conversions.tolist(), strict=True))
     for channel, amount in zip(one.channels, one.conversions.tolist(), strict=True):
         assert by_name[names[channel]] == amount
@@ -99,10 +100,20 @@ def test_sampled_credit_lies_within_its_error_of_the_exact_one(
     assert sampled.conversions.sum() == pytest.approx(exact.conversions.sum())
 
 
-def test_set_that_was_rarely_seen_is_shared_alike_and_said() -> None:
-    found = shapley(channel_sets(paths_from([(["a", "b"], 2, 2, 0)])))
-    assert found.conversions.tolist() == [1, 1]
-    assert "2 conversions belong to sets of channels without a part" in found.notices()[0]
+def test_rate_of_a_set_that_was_seen_once_is_not_believed() -> None:
+    rows = [(["a"], 300, 300, 700), (["b"], 300, 300, 700), (["a", "b"], 300, 300, 700)]
+    found = shapley(channel_sets(paths_from([*rows, (["c"], 1, 1, 0), (["c", "a"], 3, 3, 7)])))
+    credit = dict(zip(found.channels, found.conversions.tolist(), strict=True))
+    assert credit["a"] == pytest.approx(450 + 1.5, abs=0.2)  # c is worth about what a is
+    bare = shapley(
+        channel_sets(paths_from([*rows, (["c"], 1, 1, 0), (["c", "a"], 3, 3, 7)])), prior=0.0
+    )
+    assert dict(zip(bare.channels, bare.conversions.tolist(), strict=True))["a"] < 451
+
+
+def test_journeys_that_never_convert_share_their_value_alike() -> None:
+    found = shapley(channel_sets(paths_from([(["a", "b"], 0, 8, 5)])))
+    assert found.values.tolist() == [4, 4]
 
 
 @given(path_sets(), path_sets())
