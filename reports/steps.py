@@ -52,7 +52,10 @@ def heat_map(table: Table) -> Figure:
         height = head + 0.34 * len(rows) + foot
         figure = Figure(figsize=(_WIDTH, height))
         axes = figure.add_axes((0.2, foot / height, 0.77, 0.34 * len(rows) / height))
-        axes.imshow(grid, cmap=_SHADES, vmin=0, vmax=max(float(grid.max()), 0.01), aspect="auto")
+        edges = [np.arange(size + 1) - 0.5 for size in (len(columns), len(rows))]
+        most = max(float(grid.max()), 0.01)
+        axes.pcolormesh(*edges, grid, cmap=_SHADES, vmin=0, vmax=most)  # an image is no vector
+        axes.invert_yaxis()
         axes.grid(visible=False)
         axes.set_xticks(
             range(len(columns)), [names[name] for name in columns], rotation=40, ha="right"
@@ -63,7 +66,7 @@ def heat_map(table: Table) -> Figure:
             spine.set_visible(False)
         for (row, column), share in np.ndenumerate(grid):
             if share > 0:
-                dark = share > 0.6 * grid.max()
+                dark = share > 0.72 * grid.max()
                 axes.text(
                     column, row, _percent(share), ha="center", va="center",
                     fontsize=7.5 if len(columns) <= 12 else 6.5,

@@ -125,7 +125,8 @@ def costed(
     free = [name for name in dict.fromkeys(row.channel for row in account.rows)
             if name.casefold() not in spent]  # fmt: skip
     if free:
-        said.append(f"{len(free):,} channels have no cost, such as {free[0]!r}")
+        has = "1 channel has" if len(free) == 1 else f"{len(free):,} channels have"
+        said.append(f"{has} no cost, such as {free[0]!r}")
     rows: list[tuple[Cell, ...]] = []
     for model in account.models:
         total = 0.0

@@ -89,8 +89,9 @@ def chosen_order(parts: Iterable[Sequence[Transitions]]) -> OrderChoice:
 
     A chain of each order is counted on all folds but one, and the journeys of that one are
     scored by the log-likelihood of their steps and ends. A state's distribution is smoothed
-    with that of the state of one channel fewer. The lowest order within one standard error of the
-    best is chosen: a higher one has to show that it predicts better.
+    with that of the state of one channel fewer, if that one was seen elsewhere, too. The lowest
+    order within one standard error of the best is chosen: a higher one has to show that it
+    predicts better.
     """
     folds: list[Transitions] = []
     for part in parts:  # merged one by one, so the memory is bounded
@@ -163,6 +164,7 @@ def _log_likelihoods(
     found = np.zeros(MAX_ORDER)
     seen = np.bincount(outcomes, weights=train, minlength=base + 1)
     chances = ((seen + _PRIOR / (base + 1)) / (seen.sum() + _PRIOR))[outcomes]
+    shorter = np.full(len(sources), seen.sum())
     scored = np.flatnonzero(test > 0)
     for order in range(1, MAX_ORDER + 1):
         states = sources % base**order
@@ -170,6 +172,9 @@ def _log_likelihoods(
         pairs, pair = np.unique(state * (base + 1) + outcomes, return_inverse=True)
         left = np.bincount(state, weights=train, minlength=len(known))[state]
         took = np.bincount(pair, weights=train, minlength=len(pairs))[pair]
-        chances = (took + _PRIOR * chances) / (left + _PRIOR)
+        # A state that is all of a shorter one says nothing new; its counts smooth nothing twice.
+        is_split = shorter - left > 1e-9 * shorter
+        chances = np.where(is_split, (took + _PRIOR * chances) / (left + _PRIOR), chances)
+        shorter = left
         found[order - 1] = float(test[scored] @ np.log(chances[scored]))
     return found

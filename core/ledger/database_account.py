@@ -188,7 +188,12 @@ def paths_of_database(
         events = max(1, events_at_most(connection))
         ranges = user_ranges(connection, touches=survey.touches_per_range)
         expected = max(1, events // survey.touches_per_range)
-        found = (_read(survey, connection, users) for users in ranges)
+        found = (
+            read_paths(
+                connection, survey.parameters, users=users, window=survey.window, with_times=True
+            )
+            for users in ranges
+        )
         yield from _told(on_progress, expected, phase, found)
 
 

@@ -103,10 +103,12 @@ def _plain(parts: list[Paths]) -> list[float] | None:
         for steps, end, walks in folds[held]:
             for place, outcome in enumerate([*steps, end]):
                 before = ["", "", "", *steps[:place]]
-                chance = 1.0 / outcomes
+                chance, shorter = 1.0 / outcomes, math.inf
                 for order in range(4):
                     state = (str(order), *before[len(before) - order :])
-                    chance = (seen[state, outcome] + chance) / (left[state] + 1.0)
+                    if shorter - left[state] > 1e-9 * shorter or order == 0:
+                        chance = (seen[state, outcome] + chance) / (left[state] + 1.0)
+                    shorter = left[state]
                     if order:
                         scores[order - 1] += walks * math.log(chance) / sizes
         found.append(scores)
