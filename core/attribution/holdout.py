@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.attribution.grouping import channel_sets
-from core.attribution.paths import Floats, Paths
+from core.attribution.paths import Floats, Integers, Paths
 
 RATE = "conversion rate"
 """The yardstick: each channel's own conversion rate, without any attribution."""
+_ALIKE = 1e-11
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +94,7 @@ def check(credits: Mapping[str, Mapping[str, float]], seen: Paths, later: Paths)
         stays = np.log1p(-np.minimum([known.get(c, 0.0) for c in sets.channels], 1 - 1e-12))
         sums = np.concatenate(([0.0], np.cumsum(stays[sets.codes])))
         scores = -np.expm1(sums[sets.offsets[1:]] - sums[sets.offsets[:-1]])
-        # Equal scores by different sums may differ in the last digits.
-        placements[model] = _placements(np.round(scores, 12), converted, failed)
+        placements[model] = _placements(_levels(scores), converted, failed)
     auc = {model: float(of[0] @ converted / converted.sum()) for model, of in placements.items()}
     best = max(auc, key=lambda name: auc[name])
     nothing = (np.zeros(len(converted)), np.zeros(len(converted)))
@@ -111,12 +111,19 @@ def check(credits: Mapping[str, Mapping[str, float]], seen: Paths, later: Paths)
     )  # fmt: skip
 
 
-def _placements(scores: Floats, converted: Floats, failed: Floats) -> tuple[Floats, Floats]:
+def _levels(scores: Floats) -> Integers:
+    """Return the rank of each score; equal ones may differ in the last digits of their sums."""
+    order = np.argsort(scores, kind="stable")
+    ranks = np.empty(len(scores), dtype=np.int64)
+    ranks[order] = np.cumsum(np.diff(scores[order], prepend=scores[order[0]]) > _ALIKE)
+    return ranks
+
+
+def _placements(level: Integers, converted: Floats, failed: Floats) -> tuple[Floats, Floats]:
     """Return, for each journey, the share of those of the other kind that it is ranked right of."""
-    levels, level = np.unique(scores, return_inverse=True)
     found = []
     for weights, is_above in ((failed, True), (converted, False)):
-        at = np.bincount(level, weights=weights, minlength=len(levels))
+        at = np.bincount(level, weights=weights)
         below = np.cumsum(at) - at
         total = at.sum()
         ranked = (below if is_above else total - below - at) + at / 2

@@ -102,3 +102,11 @@ def test_models_that_rank_alike_are_not_told_apart() -> None:
 def test_later_journeys_of_one_kind_cannot_be_ranked() -> None:
     paths = paths_from([(["a"], 3, 3, 0)])
     assert check({"linear": {"a": 3.0}}, paths, paths) is None
+
+
+def test_certain_journeys_are_equal_whatever_else_they_hold() -> None:
+    seen = paths_from([(["a"], 10, 0, 0), (["b"], 5, 0, 5)])
+    later = paths_from([(["a"], 3, 0, 0), (["a", "b"], 0, 0, 4)])
+    found = check({"rate": {"a": 10.0, "b": 5.0}}, seen, later)
+    assert found is not None
+    assert found.auc["rate"] == 0.5
