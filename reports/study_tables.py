@@ -48,8 +48,8 @@ def table_csv(table: Table) -> str:
 def parquet(table: Table) -> bytes:
     """Return *table* as Parquet: a column holds texts or doubles."""
     check_parquet()
-    import pyarrow  # type: ignore[import-untyped, import-not-found, unused-ignore]  # optional
-    import pyarrow.parquet  # type: ignore[import-untyped, import-not-found, unused-ignore]  # as above
+    import pyarrow
+    import pyarrow.parquet
 
     columns: dict[str, Any] = {}
     for place, name in enumerate(table.columns):
