@@ -475,6 +475,11 @@ def command(
         account = journeys.account()
         account = replace(account, notices=(*notes, *account.notices))
         intervals: Intervals | None = None
+        if bootstrap_ and journeys.paths is not None and (journeys.paths.conversions < 0).any():
+            raise InputError(
+                f"--bootstrap {bootstrap_}: {paths} has negative conversions, which no resample "
+                "can draw; leave these rows out"
+            )
         if (
             bootstrap_
             and paths is not None

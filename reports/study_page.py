@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from core.attribution.account import Account
 from core.attribution.bootstrap import Intervals
-from core.attribution.models import DATA_DRIVEN
+from core.attribution.models import BUILT_IN, DATA_DRIVEN
 from core.attribution.study import Cell, Study, Table
 from reports import style, words
 from reports.credit import credit_finding, is_drawable
@@ -159,7 +159,9 @@ def shown_table(table: Table, models: Sequence[str]) -> tuple[str, list[tuple[st
 
 def _focus(models: Sequence[str]) -> str:
     """Return the model whose rows are shown where not all fit."""
-    return DATA_DRIVEN if DATA_DRIVEN in models else models[-1]
+    if DATA_DRIVEN in models:
+        return DATA_DRIVEN
+    return next((model for model in reversed(models) if model in BUILT_IN), models[-1])
 
 
 def _number(column: str, cell: Cell) -> str:

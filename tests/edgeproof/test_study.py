@@ -116,6 +116,30 @@ def test_report_of_an_attribution_takes_no_kpi_and_no_second_run(
     assert "no attribution can be read" in capsys.readouterr().err
 
 
+def test_comparison_without_a_chain_is_shown_beside_shapley(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--model", "last_click", "--shapley", "--against", "later.csv"]
+    assert main(["attribute", "--paths", "paths.csv", *options, "--plain"]) == 0
+    out = capsys.readouterr().out
+    assert "What changed (last_click):" in out
+    assert re.search(r"conversions\s+last_click\s+search", out)
+
+
+def test_negative_conversions_are_never_resampled_nor_drawn(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("refunds.csv").write_text("path,total_conversions\na > b,9\na,-2\n")
+    assert main(["attribute", "--paths", "refunds.csv", "--bootstrap", "20"]) == 2
+    assert "has negative conversions, which no resample can draw" in capsys.readouterr().err
+    # Shares of what has negative parts say nothing, so nothing is drawn.
+    Path("more.csv").write_text("path,total_conversions\na > b,-9\na,2\n")
+    run = folder / "run"
+    assert main(["attribute", "--paths", "more.csv", "--out", str(run)]) == 0
+    assert not (run / "figures" / "credit.svg").exists()
+    assert "No shares to compare" in (run / "report.html").read_text()
+
+
 def test_shapley_stands_beside_the_models_and_is_whole(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
