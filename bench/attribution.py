@@ -28,12 +28,15 @@ from bench.halves import Speeds
 from core.attribution.account import account_of
 from core.attribution.cells import guarded
 from core.attribution.fused import has_numba, share_credit
+from core.attribution.grouping import channel_sets
 from core.attribution.markov import removal_effects
 from core.attribution.models import MODELS
+from core.attribution.order import order_of
 from core.attribution.parameters import Parameters
 from core.attribution.path_file import COLUMNS, read_paths
 from core.attribution.paths import Floats, Paths
 from core.attribution.scheme import Scheme
+from core.attribution.shapley import shapley
 from core.attribution.transitions import count_transitions
 from core.ledger.bulk_store import store_waiting
 from core.ledger.connections import open_writer
@@ -96,6 +99,20 @@ def synthetic_paths(touches: int = TOUCHES, *, seed: int = 1) -> Paths:
         nulls=1.0 - converts,
         values=converts * rng.integers(100, 10_000, len(lengths)) / 100,
     )
+
+
+def long_journeys(touches: int = TOUCHES, *, channels: int = 20, mean: int = 300) -> Paths:
+    """Return journeys of hundreds of touches, *mean* on average, three in ten of which convert."""
+    rng = np.random.default_rng(3)
+    lengths = rng.geometric(1 / mean, max(1, touches // mean))
+    converts = (rng.random(len(lengths)) < 0.3).astype(np.float64)
+    weights = np.arange(channels, 0, -1.0)
+    return Paths(
+        channels=tuple(f"channel-{number:02d}" for number in range(channels)),
+        codes=rng.choice(channels, int(lengths.sum()), p=weights / weights.sum()).astype(np.int32),
+        offsets=np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
+        conversions=converts, nulls=1.0 - converts, values=converts,
+    )  # fmt: skip
 
 
 def all_converting(paths: Paths) -> Paths:
@@ -270,6 +287,18 @@ def main(arguments: Sequence[str]) -> int:
             Case(f"exact Markov, order {order}", touches, "touches", lambda order=order: (  # type: ignore[misc]  # a default binds the loop's order
                 removal_effects(count_transitions(paths, order))))
             for order in (1, 2, 3)
+        ]  # fmt: skip
+        long = long_journeys(options.touches)
+        cases += [
+            Case(f"the same of long journeys, {order}", len(long.codes), "touches",
+                 lambda order=order: removal_effects(count_transitions(long, order)))  # type: ignore[misc]  # as above
+            for order in (2, 3)
+        ]  # fmt: skip
+        cases += [
+            Case("order by cross-validation", touches, "touches", lambda: (
+                order_of(paths, parameters))),
+            Case("Shapley of channel sets", touches, "touches", lambda: (
+                shapley(channel_sets(paths)))),
         ]  # fmt: skip
         listed = folder / "paths.csv"
         file_of(paths, listed)

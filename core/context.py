@@ -102,3 +102,5 @@ class Purpose(IntEnum):
     WARM_START = 80
     CALIBRATION = 96
     BOOTSTRAP = 128
+    FOLDS = 129
+    COALITIONS = 130

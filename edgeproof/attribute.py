@@ -8,21 +8,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
-from core.attribution.account import account_of
 from core.attribution.bootstrap import Intervals, bootstrap
 from core.attribution.fitted import MIN_CONVERSIONS
 from core.attribution.model import Model
 from core.attribution.models import BUILT_IN, DATA_DRIVEN, MODELS
+from core.attribution.order import OrderChoice
 from core.attribution.parameters import DirectRule, Parameters
+from core.attribution.path_columns import Columns
 from core.attribution.path_file import read_paths
+from core.attribution.periods import DAY_MS
 from core.errors import InputError
-from core.ledger.database_account import Survey, account_of_database
+from core.ledger.database_account import Survey
 from core.ledger.path_reader import Window
 from core.units import parse_duration, slip
-from edgeproof.credit import show_account
+from edgeproof.credit import check_parquet, show_study
 from edgeproof.group import HelpfulGroup
+from edgeproof.journeys import Journeys, Options, Wanted, check_by, study_of
 from edgeproof.notices import tell_plain
 from edgeproof.options import JsonOption, OutOption, PlainOption
 from edgeproof.own_models import resolved
@@ -31,8 +35,12 @@ from edgeproof.progress import Display
 app = typer.Typer(cls=HelpfulGroup, no_args_is_help=False, invoke_without_command=True)
 
 _OF_EVENTS = (
-    "--from", "--to", "--lookback", "--half-life", "--lead", "--opportunity", "--own-event",
+    "--from", "--to", "--by", "--lookback", "--half-life", "--lead", "--opportunity", "--own-event",
     "--jobs",
+)  # fmt: skip
+_OF_PATHS = (
+    "--joiner", "--path-column", "--conversions-column", "--value-column", "--nulls-column",
+    "--count-column", "--direct-channel",
 )  # fmt: skip
 _SETS = {
     "--half-life": "half_life_ms",
@@ -75,8 +83,9 @@ def command(
         typer.Option(
             "--paths",
             metavar="FILE.csv",
-            help="Aggregated paths: path, total_conversions, total_conversion_value, total_null; "
-            "channels joined by ' > ' or an arrow, columns by ',', ';' or tab. Also .gz and .xz.",
+            help="Aggregated paths: path, total_conversions, total_conversion_value, total_null, "
+            "or what other tools call them; channels joined by ' > ' or an arrow, columns by ',', "
+            "';' or tab. Also .gz and .xz.",
             rich_help_panel="Data",
         ),
     ] = None,
@@ -85,11 +94,66 @@ def command(
         typer.Option(
             "--joiner",
             metavar="TEXT",
-            help="With --paths: what joins the channels of a path. Default: '>' or an arrow; any "
-            "other that shows is refused.",
+            help="With --paths: what joins the channels of a path. Default: '>', an arrow, or what "
+            "the paths show, which is said.",
             rich_help_panel="Data",
         ),
     ] = None,
+    path_column: Annotated[
+        str,
+        typer.Option(
+            "--path-column",
+            metavar="NAME",
+            help="With --paths: the column of the paths, by name or by number from 1; two numbers, "
+            "this and the next one, need no header.",
+            rich_help_panel="Data",
+        ),
+    ] = "",
+    conversions_column: Annotated[
+        str,
+        typer.Option(
+            "--conversions-column",
+            metavar="NAME",
+            help="That of the conversions: numbers, or True and False.",
+            rich_help_panel="Data",
+        ),
+    ] = "",
+    value_column: Annotated[
+        str,
+        typer.Option(
+            "--value-column",
+            metavar="NAME",
+            help="That of the conversions' value.",
+            rich_help_panel="Data",
+        ),
+    ] = "",
+    nulls_column: Annotated[
+        str,
+        typer.Option(
+            "--nulls-column",
+            metavar="NAME",
+            help="That of the journeys without a conversion.",
+            rich_help_panel="Data",
+        ),
+    ] = "",
+    count_column: Annotated[
+        str,
+        typer.Option(
+            "--count-column",
+            metavar="NAME",
+            help="That of the journeys of a row whose conversions are True or False.",
+            rich_help_panel="Data",
+        ),
+    ] = "",
+    direct_channel: Annotated[
+        str,
+        typer.Option(
+            "--direct-channel",
+            metavar="NAME",
+            help="With --paths: the channel of direct traffic, such as 'Typed/Bookmarked'.",
+            rich_help_panel="Data",
+        ),
+    ] = "",
     from_: Annotated[
         str | None,
         typer.Option(
@@ -117,14 +181,14 @@ def command(
         ),
     ] = None,
     order: Annotated[
-        int,
+        str,
         typer.Option(
             "--order",
-            metavar="1|2|3",
-            help="Channels that data_driven remembers.",
+            metavar="1|2|3|auto",
+            help="Channels that data_driven remembers; auto: what predicts held-out journeys best.",
             rich_help_panel="Models",
         ),
-    ] = 1,
+    ] = "1",
     without_nulls: Annotated[
         bool,
         typer.Option(
@@ -156,7 +220,11 @@ def command(
     seed: Annotated[
         int,
         typer.Option(
-            "--seed", min=0, metavar="N", help="Of the resamples.", rich_help_panel="Models"
+            "--seed",
+            min=0,
+            metavar="N",
+            help="Of what is drawn at random.",
+            rich_help_panel="Models",
         ),
     ] = 1,
     half_life: Annotated[
@@ -232,6 +300,62 @@ def command(
         ),
     ] = False,
     most_channels: MostChannelsOption = None,
+    with_shapley: Annotated[
+        bool,
+        typer.Option(
+            "--shapley",
+            help="Shapley values of the channels of each journey beside the models: exact up to 12 "
+            "channels, sampled beyond.",
+            rich_help_panel="Analysis",
+        ),
+    ] = False,
+    by: Annotated[
+        str,
+        typer.Option(
+            "--by",
+            metavar="day|week",
+            help="With --db: the credit by the day or week (UTC) of the conversion.",
+            rich_help_panel="Analysis",
+        ),
+    ] = "",
+    costs: Annotated[
+        Path | None,
+        typer.Option(
+            "--costs",
+            metavar="FILE.csv",
+            help="Costs: channel, cost and, where known, period; gives CPA, ROAS and ROI.",
+            rich_help_panel="Analysis",
+        ),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against",
+            metavar="FROM..TO|FILE",
+            help="The period before, 2026-01-01..2026-02-01; with --paths its file. Shows what "
+            "changed: volume, mix, credit.",
+            rich_help_panel="Analysis",
+        ),
+    ] = None,
+    holdout: Annotated[
+        str | None,
+        typer.Option(
+            "--holdout",
+            metavar="TIME|FILE",
+            help="Check how each model predicts the conversions from this time on; with --paths, "
+            "those of a later file.",
+            rich_help_panel="Analysis",
+        ),
+    ] = None,
+    export: Annotated[
+        str,
+        typer.Option(
+            "--export",
+            metavar="csv|parquet",
+            help="Every table of the report as a file in the run's folder.",
+            rich_help_panel="Analysis",
+        ),
+    ] = "",
     jobs: Annotated[
         int,
         typer.Option(
@@ -267,8 +391,18 @@ def command(
         raise InputError("attribute needs data: give --db FILE or --paths FILE.csv, one of them")
     models = resolved(model or ())
     _check_models(asked, models)
-    if "--seed" in asked and not bootstrap_:
-        raise InputError(f"--seed {seed}: it draws the resamples; give --bootstrap N")
+    if "--seed" in asked and not bootstrap_ and not with_shapley:
+        raise InputError(
+            f"--seed {seed}: it draws the resamples or Shapley's orders; give --bootstrap N or "
+            "--shapley"
+        )
+    check_by(by)
+    if export not in ("", "csv", "parquet"):
+        raise InputError(f"--export {export[:40]}: use csv or parquet")
+    if export and json and out is None:
+        raise InputError(f"--export {export}: --json writes no files; give --out FOLDER, too")
+    if export == "parquet":
+        check_parquet()
     tell_plain(plain=plain, as_json=json)
     parameters = Parameters(
         half_life_ms=milliseconds("--half-life", half_life),
@@ -276,7 +410,7 @@ def command(
         u_shape=_shares("--u-shape", u_shape, 3),  # type: ignore[arg-type]  # the length is checked
         w_shape=_shares("--w-shape", w_shape, 4),  # type: ignore[arg-type]  # the length is checked
         direct=direct_rule(direct),
-        order=order,
+        order=1 if order == "auto" else _order(order),
         milestones=(lead, opportunity),
         own_event=own_event,
     )
@@ -284,43 +418,108 @@ def command(
         for name in asked:
             if name in _OF_EVENTS:
                 raise InputError(f"{name} needs --db: aggregated paths have no events or times")
-    elif joiner is not None:
-        raise InputError("--joiner needs --paths: the touches of a database are rows")
-    elif bootstrap_:
+    else:
+        for name in asked:
+            if name in _OF_PATHS:
+                raise InputError(f"{name} needs --paths: the touches of a database are rows")
+    if db is not None and bootstrap_:
         raise InputError("--bootstrap needs --paths: a database is read in parts")
     if 0 < bootstrap_ < 20:
         raise InputError(f"--bootstrap {bootstrap_}: 20 resamples or more are needed")
     display = Display(plain=plain, quiet=json)
+    options = Options(
+        parameters=parameters, models=models, with_nulls=not without_nulls,
+        minimum=min_conversions, most=most_channels, jobs=jobs, on_progress=display.update,
+    )  # fmt: skip
+    columns = Columns(
+        path=path_column, conversions=conversions_column, value=value_column,
+        nulls=nulls_column, count=count_column,
+    )  # fmt: skip
+    notes: list[str] = []
+
+    def of_file(file: Path) -> Journeys:
+        read, said = read_paths(
+            file, joiner=joiner, columns=columns, direct=[direct_channel] * bool(direct_channel)
+        )
+        notes.extend(said)
+        return Journeys(options=options, paths=read)
+
+    def of_window(window: Window) -> Journeys:
+        assert db is not None
+        survey = Survey(
+            file=db, parameters=parameters, window=window, with_nulls=not without_nulls,
+            most=most_channels,
+        )  # fmt: skip
+        return Journeys(options=options, survey=survey)
+
     with display.open():
+        window = _window(from_, to)
+        journeys = of_file(paths) if paths is not None else of_window(window)
+        before = seen = later = None
+        if against is not None:
+            before = of_file(Path(against)) if paths is not None else of_window(_period(against))
+        if holdout is not None and paths is not None:
+            seen, later = journeys, of_file(Path(holdout))
+        elif holdout is not None:
+            split = _time("--holdout", holdout)
+            seen = of_window(_part("--from", window.start_ms, "--holdout", split))
+            later = of_window(_part("--holdout", split, "--to", window.end_ms))
+        choice: OrderChoice | None = None
+        if order == "auto":
+            journeys, choice = journeys.with_best_order()
+            notes.append(choice.said)
+            chosen = journeys.options.parameters
+            before = before and before.under(chosen)
+            seen = journeys if paths is not None and seen else seen and seen.under(chosen)
+            later = later and later.under(chosen)
+        account = journeys.account()
+        account = replace(account, notices=(*notes, *account.notices))
         intervals: Intervals | None = None
-        if paths is not None:
-            read, notes = read_paths(paths, joiner=joiner)
-            account = account_of(
-                read, parameters, models=models, with_nulls=not without_nulls,
-                minimum=min_conversions, most=most_channels,
-            )  # fmt: skip
-            account = replace(account, notices=(*notes, *account.notices))
-            if bootstrap_ and DATA_DRIVEN in account.models and account.attributed:
-                intervals = bootstrap(
-                    read, parameters, seed=seed, replicates=bootstrap_,
-                    minimum=min_conversions, with_nulls=not without_nulls, most=most_channels,
-                    on_progress=lambda share: display.update("resampling", share),
-                )  # fmt: skip
-        else:
-            assert db is not None
-            survey = Survey(
-                file=db,
-                parameters=parameters,
-                window=_window(from_, to),
-                with_nulls=not without_nulls,
-                most=most_channels,
+        if bootstrap_ and journeys.paths is not None and (journeys.paths.conversions < 0).any():
+            raise InputError(
+                f"--bootstrap {bootstrap_}: {paths} has negative conversions, which no resample "
+                "can draw; leave these rows out"
             )
-            account = account_of_database(
-                survey, models=models, minimum=min_conversions, jobs=jobs,
-                on_progress=display.update,
+        if (
+            bootstrap_
+            and paths is not None
+            and DATA_DRIVEN in account.models
+            and account.attributed
+        ):
+            assert journeys.paths is not None
+            intervals = bootstrap(
+                journeys.paths, journeys.options.parameters, seed=seed, replicates=bootstrap_,
+                minimum=min_conversions, with_nulls=not without_nulls, most=most_channels,
+                on_progress=lambda share: display.update("resampling", share),
             )  # fmt: skip
-    show_account(account, intervals, out, plain=plain, as_json=json)
+        wanted = Wanted(
+            anatomy=not json or out is not None, shapley=with_shapley, by=by, costs=costs,
+            is_inside=lambda day: bool(window.holds(np.array([day * DAY_MS]))[0]),
+            against=before, seen=seen, later=later, seed=seed,
+        )  # fmt: skip
+        study = study_of(
+            journeys, account, wanted, source=str(paths or db), intervals=intervals, choice=choice
+        )
+    show_study(study, out, plain=plain, as_json=json, export=export)
     return 0
+
+
+def _period(text: str) -> Window:
+    """Return the period FROM..TO that --against gives."""
+    from_, dots, to = text.partition("..")
+    if not dots or not (from_ or to):
+        raise InputError(f"--against {text[:60]}: write a period as 2026-01-01..2026-02-01")
+    start, end = _time("--against", from_ or None), _time("--against", to or None)
+    if start is not None and end is not None and start >= end:
+        raise InputError(f"--against {text}: its end is not after its start")
+    return Window(start_ms=start, end_ms=end)
+
+
+def _part(first: str, start: int | None, last: str, end: int | None) -> Window:
+    """Return the window from *start* to *end*, which the options *first* and *last* give."""
+    if start is not None and end is not None and start >= end:
+        raise InputError(f"{last} is not after {first}: no conversion lies between them")
+    return Window(start_ms=start, end_ms=end)
 
 
 def _check_models(asked: Sequence[str], models: Sequence[Model]) -> None:
@@ -363,6 +562,13 @@ def milliseconds(name: str, text: str) -> int:
         return round(parse_duration(text) * 1000)
     except ValueError as error:
         raise InputError(f"{name} {error}") from None
+
+
+def _order(text: str) -> int:
+    """Return the order that --order gives; `Parameters` checks its range."""
+    if not text.isdecimal() or not text.isascii():
+        raise InputError(f"--order {text[:40]}: use 1, 2, 3 or auto")
+    return int(text[:9])
 
 
 def _shares(name: str, text: str, count: int) -> tuple[float, ...]:

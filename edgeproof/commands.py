@@ -50,7 +50,7 @@ COMMANDS = {
     ),
     "report": Listed(
         "edgeproof.report:command",
-        "Judge and draw RUN again: a simulation, a load, a proof or a plan.",
+        "Judge and draw RUN again: a simulation, a load, a proof, a plan or an attribution.",
     ),
     "compare": Listed(
         "edgeproof.two_runs:command",

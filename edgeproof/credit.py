@@ -9,43 +9,68 @@ from pathlib import Path
 from core.attribution.account import Account
 from core.attribution.bootstrap import Intervals
 from core.attribution.models import DATA_DRIVEN
+from core.attribution.study import Study
 from edgeproof.finish import show_table
 from edgeproof.runs import new_folder
 
+STUDY = "attribution.json"
+"""The file of a folder that holds a study."""
 _DECIMALS = {"conversions": 1, "value": 2}
 
 
-def show_account(
-    account: Account, intervals: Intervals | None, out: Path | None, *, plain: bool, as_json: bool
+def show_study(
+    study: Study, out: Path | None, *, plain: bool, as_json: bool, export: str = ""
 ) -> None:
-    """Print the account, then write its files unless only JSON on standard output is wanted."""
+    """Print the study, then write its files unless only JSON on standard output is wanted."""
     folder = None if as_json and out is None else new_folder(out, "attribution")
+    redraw_study(study, folder, plain=plain, as_json=as_json, export=export)
+
+
+def redraw_study(
+    study: Study, folder: Path | None, *, plain: bool, as_json: bool, export: str = ""
+) -> None:
+    """Print the study, then write its files into *folder*, if there is one."""
     if as_json:
-        data = account.to_json()
-        if intervals is not None:
-            data["intervals"] = intervals.to_json()
-        print(json.dumps(data, allow_nan=False))
+        print(json.dumps(study.to_json(), allow_nan=False))
     else:
-        _print(account, intervals, plain=plain)
+        _print(study, plain=plain)
     sys.stdout.flush()  # whatever becomes of the files
     if folder is None:
         return
-    from reports.document import write_account  # matplotlib is a third of a command's start
+    from reports.document import write_study  # matplotlib is a third of a command's start
 
-    write_account(folder, account, intervals)
+    write_study(folder, study, export=export or "csv")
     if not as_json:
         shown = folder / "figures" / "credit.png"
-        print(f"Plot: {shown}" if shown.exists() else f"Figures: {folder / 'attribution.json'}")
+        if shown.exists():
+            print(f"Plot: {shown}")
+        print(f"Report: {folder / 'report.html'}")
 
 
-def _print(account: Account, intervals: Intervals | None, *, plain: bool) -> None:
-    from reports.credit import credit_finding, undrawn
+def check_parquet() -> None:
+    """Raise InputError if Parquet cannot be written."""
+    from reports.study_tables import check_parquet as check
 
+    check()
+
+
+def _print(study: Study, *, plain: bool) -> None:
+    from reports.credit import credit_finding, is_drawable, undrawn
+    from reports.study_page import shown_table
+
+    account, intervals = study.account, study.intervals
     for title, rows in tables(account, intervals):
         print(f"{title}:")
         show_table(rows, plain=plain)
         print()
-    if account.attributed:
+    for name in ("holdout", "costs", "comparison"):
+        table = study.table(name)
+        if table is not None:
+            title, rows = shown_table(table, account.models)
+            print(f"{title}:")
+            show_table(rows, plain=plain)
+            print()
+    if is_drawable(account):
         print(credit_finding(account))
     if account.fitted is not None:
         fitted = account.fitted
@@ -56,7 +81,7 @@ def _print(account: Account, intervals: Intervals | None, *, plain: bool) -> Non
         )
     for notice in account.notices:
         print(f"Notice: {notice}")
-    if account.attributed and (boxes := undrawn(account)):
+    if is_drawable(account) and (boxes := undrawn(account)):
         more = f" and of {len(boxes) - 1} more" if len(boxes) > 1 else ""
         print(f"Notice: the plot's font lacks letters of {boxes[0]}{more}; it draws boxes for them")
 
@@ -86,12 +111,14 @@ def tables(
             cells += ["" if row is None else _amount(getattr(row, kind), kind) for row in placed]
             if has_removal:
                 row = by_place[DATA_DRIVEN, channel]
-                cells.append(_amount(getattr(row, f"removal_{kind}"), kind))
+                part = getattr(row, f"removal_{kind}")
+                cells.append("" if part is None else _amount(part, kind))
             if "data_driven 95 %" in header:
                 cells.append(_range(account, intervals, channel))
             rows.append(tuple(cells))
         total = account.attributed if kind == "conversions" else account.value
-        columns = len(account.models) + has_removal
+        is_left_out = has_removal and rows[-1][len(account.models) + 1] == ""
+        columns = len(account.models) + has_removal - is_left_out
         padding = ("",) * (len(header) - 1 - columns)
         rows.append(("total", *(_amount(total, kind),) * columns, *padding))
         found.append((title, rows))

@@ -9,12 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
+from core.attribution.study import Study
 from core.errors import InputError
 from core.metrics.capacity import CapacityPlan
 from core.metrics.record import RunRecord, read_record
 from core.scenario.file import parse_scenario
 from core.texts import read_json
 from edgeproof.ci import GithubOption, QualityOption
+from edgeproof.credit import STUDY, redraw_study
 from edgeproof.finish import finish
 from edgeproof.invocation import current
 from edgeproof.notices import tell_strict
@@ -48,7 +50,7 @@ def command(
     github: GithubOption = None,
     code_quality: QualityOption = None,
 ) -> int:
-    """Judge and draw RUN again: a simulation, a load, a proof or a plan.
+    """Judge and draw RUN again: a simulation, a load, a proof, a plan or an attribution.
 
     Two runs are a prediction and a measurement of the same requests, compared as prove does. The
     report goes into the (first) run's folder, or into --out.
@@ -59,6 +61,9 @@ def command(
         gate, require, strict=strict, plain=plain, as_json=json, has_model=True,
         github=github, code_quality=code_quality,
     )  # fmt: skip
+    if any((run / STUDY).is_file() for run in runs):
+        asked = {"--gate": gate != "target", "--require": bool(require), "--strict": strict}
+        return _attribution(runs, asked, out, plain=plain, as_json=json)
     found = _Found()
     for run in runs:
         found.add(run)
@@ -109,6 +114,21 @@ def command(
         notes=notes,
         lines=notes if found.plan is not None else lines,
     )
+
+
+def _attribution(
+    runs: Sequence[Path], asked: dict[str, bool], out: Path | None, *, plain: bool, as_json: bool
+) -> int:
+    """Draw the attribution of the one folder again."""
+    if len(runs) > 1:
+        raise InputError(f"{runs[0]}: an attribution is reported alone; name the others separately")
+    for name, is_given in asked.items():
+        if is_given:
+            raise InputError(f"{name}: {runs[0]} is an attribution, which judges no KPI")
+    study = _parsed(runs[0] / STUDY, Study.from_json)
+    redraw_study(study, runs[0] if out is None else new_folder(out, "report"), plain=plain,
+                 as_json=as_json)  # fmt: skip
+    return 0
 
 
 @dataclass(slots=True)

@@ -50,8 +50,8 @@ def credit(account: Account, intervals: Intervals | None = None) -> Figure:
     Beyond MOST_CHANNELS the smaller ones are drawn together. *intervals*: of data_driven. Raise
     ValueError if nothing was attributed.
     """
-    if not account.attributed or not account.rows:
-        raise ValueError("no conversion was attributed")
+    if not is_drawable(account):
+        raise ValueError("no conversion was attributed, or some channel has fewer than 0")
     panels = _panels(account, intervals)
     with style.drawing():
         title = words.wrapped(credit_finding(account), 88)
@@ -60,6 +60,11 @@ def credit(account: Account, intervals: Intervals | None = None) -> Figure:
         figure = draws(panels, account.models, 0.85 + titles + 0.23 * title.count("\n"))
         style.headline(figure, title, _subtitle(account, panels, intervals))
         return figure
+
+
+def is_drawable(account: Account) -> bool:
+    """Return whether the channels have shares: a part of what is below 0 is none."""
+    return account.attributed > 0 and all(row.conversions >= 0 for row in account.rows)
 
 
 def _subtitle(account: Account, panels: Sequence[_Panel], intervals: Intervals | None) -> str:

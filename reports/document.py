@@ -10,21 +10,23 @@ from dataclasses import fields
 from pathlib import Path
 
 from core.attribution.account import Account, ChannelRow
-from core.attribution.bootstrap import Intervals
 from core.attribution.cells import guarded
+from core.attribution.study import Study
 from core.files import write_whole
 from reports import compared as comparing
-from reports import failures, latencies, page, style
+from reports import failures, latencies, page, steps, style
 from reports.change import change, drawn_rows
 from reports.compared import Compared
-from reports.credit import credit
+from reports.credit import credit, is_drawable
 from reports.figure import ReportFigure
 from reports.figures import FIGURES, draw, installed_figures
 from reports.junit import junit
 from reports.report import Report
+from reports.study_page import study_html
+from reports.study_tables import credit_table, parquet, table_csv
 from reports.summary import summary
 
-__all__ = ["Report", "write_account", "write_comparison", "write_report"]
+__all__ = ["Report", "write_comparison", "write_report", "write_study"]
 
 
 def write_report(
@@ -54,19 +56,34 @@ def write_report(
     return [_write(folder / name, data) for name, data in content.items()]
 
 
-def write_account(folder: Path, account: Account, intervals: Intervals | None = None) -> list[Path]:
-    """Write *account* into *folder*, which is made if missing, and return the files in order.
+def write_study(folder: Path, study: Study, *, export: str = "csv") -> list[Path]:
+    """Write *study* into *folder*, which is made if missing, and return the files in order.
 
-    attribution.json, attribution.csv with its rows, and figures/credit.svg and .png where a
-    conversion was attributed.
+    report.html; attribution.json, of which `Study.from_json` makes the same study again;
+    attribution.csv with the rows of the account; a file of each table in tables/, as *export* says
+    csv or parquet; and figures/NAME.svg and .png of what can be drawn. Equal studies give equal
+    bytes. Raise InputError if parquet cannot be written.
     """
-    data = json.dumps(account.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    content = {"attribution.json": data.encode(), "attribution.csv": _csv(account).encode()}
-    if account.attributed and account.rows:
-        figure = credit(account, intervals)
-        content["figures/credit.svg"] = style.svg(figure)
-        content["figures/credit.png"] = style.png(figure)
-    return [_write(folder / name, drawn) for name, drawn in content.items()]
+    account = study.account
+    data = json.dumps(study.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    drawn = steps.figures(study)
+    if is_drawable(account):
+        drawn.insert(0, ("credit", "Credit", credit(account, study.intervals)))
+    pictures = [(name, heading, figure, style.svg(figure)) for name, heading, figure in drawn]
+    content = {
+        "report.html": study_html(study, pictures).encode(),
+        "attribution.json": data.encode(),
+        "attribution.csv": _csv(account).encode(),
+    }
+    for table in (*study.tables, *((credit_table(account),) if export == "parquet" else ())):
+        if export == "parquet":
+            content[f"tables/{table.name}.parquet"] = parquet(table)
+        else:
+            content[f"tables/{table.name}.csv"] = table_csv(table).encode()
+    for name, _, figure, svg in pictures:
+        content[f"figures/{name}.svg"] = svg
+        content[f"figures/{name}.png"] = style.png(figure)
+    return [_write(folder / name, written) for name, written in content.items()]
 
 
 def write_comparison(folder: Path, compared: Compared) -> list[Path]:

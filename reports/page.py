@@ -21,7 +21,7 @@ from reports.latencies import basis as latencies_basis
 from reports.latencies import latencies_table
 from reports.report import Report
 
-_ENVIRONMENT = Environment(
+ENVIRONMENT = Environment(
     loader=PackageLoader("reports"),
     autoescape=True,
     undefined=StrictUndefined,
@@ -47,7 +47,7 @@ def html(report: Report, figures: Sequence[Drawn], svgs: Mapping[str, bytes]) ->
         }
         for position, each in enumerate(figures)
     ]
-    return _ENVIRONMENT.get_template("report.html.j2").render(
+    return ENVIRONMENT.get_template("report.html.j2").render(
         report=report,
         word=report.word,
         symbol=report.symbol,
@@ -173,7 +173,7 @@ def compared_html(compared: Compared, picture: Figure | None) -> str:
             sections.append(
                 (title, [(c, r.outcome.value) for c, r in zip(cells, rows, strict=True)])
             )
-    return _ENVIRONMENT.get_template("compared.html.j2").render(
+    return ENVIRONMENT.get_template("compared.html.j2").render(
         compared=compared,
         names=compared.names,
         word=compared.outcome.replace("_", " "),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,7 +26,8 @@ class ChannelRow:
     """The credit of one channel under one model.
 
     removal_conversions, removal_value: of data_driven, the totals shared out by the global
-    removal effects instead of path by path; None for the other models.
+    removal effects instead of path by path; None for the other models. removal_value is also None
+    where a channel has a negative effect on the value, because of refunds.
     """
 
     model: str
@@ -48,6 +49,19 @@ class ChannelRow:
             data["removal_conversions"] = self.removal_conversions
             data["removal_value"] = self.removal_value
         return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ChannelRow:
+        """Return the row of `to_json`."""
+        removal = (data.get("removal_conversions"), data.get("removal_value"))
+        return cls(
+            model=str(data["model"]),
+            channel=str(data["channel"]),
+            conversions=float(data["conversions"]),
+            value=float(data["value"]),
+            removal_conversions=None if removal[0] is None else float(removal[0]),
+            removal_value=None if removal[1] is None else float(removal[1]),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +96,22 @@ class Account:
             "fitted": None if self.fitted is None else self.fitted.to_json(),
             "notices": list(self.notices),
         }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], models: tuple[str, ...]) -> Account:
+        """Return the account of `to_json` under *models*; KeyError, TypeError if it is none."""
+        fitted = data["fitted"]
+        return cls(
+            parameters=Parameters.from_json(data["parameters"]),
+            models=models,
+            rows=tuple(map(ChannelRow.from_json, data["rows"])),
+            attributed=float(data["conversions"]),
+            value=float(data["value"]),
+            untouched=float(data["conversions_without_touch"]),
+            untouched_value=float(data["value_without_touch"]),
+            fitted=None if fitted is None else FittedModel.from_json(fitted),
+            notices=tuple(map(str, data["notices"])),
+        )
 
 
 def chosen_models(
@@ -137,16 +167,19 @@ def account_of(
     with_nulls: bool = True,
     minimum: int = MIN_CONVERSIONS,
     most: int | None = None,
+    fitted: FittedModel | None = None,
     engine: Engine = "auto",
 ) -> Account:
     """Return the account of *paths* under *models*, by default all that they allow.
 
     Without *with_nulls* data_driven is fitted on the paths that converted only; *most* is that of
-    `fit`. Raise InputError for models that cannot be used.
+    `fit`. *fitted*: a model of other paths, instead of one of these. Raise InputError for models
+    that cannot be used.
     """
     chosen, notices = chosen_models(models, has_times=paths.times_ms is not None)
-    fitted = None
-    if any(model.needs_weights for model in chosen):
+    if not any(model.needs_weights for model in chosen):
+        fitted = None
+    elif fitted is None:
         seen = transitions_of(paths, parameters, with_nulls=with_nulls)
         fitted = fit(
             seen, parameters, window=time_window(paths), minimum=minimum, most=most
@@ -163,6 +196,8 @@ def account_of(
 def transitions_of(paths: Paths, parameters: Parameters, *, with_nulls: bool = True) -> Transitions:
     """Return the transitions that the model of *parameters* is fitted on."""
     seen = under_direct_rule(paths, parameters.direct)
+    if (seen.conversions < 0).any():  # a chain counts walks, and corrections are none
+        seen = replace(seen, conversions=np.maximum(seen.conversions, 0.0))
     if not with_nulls:
         seen = replace(seen, nulls=np.zeros(len(seen)))
     return count_transitions(seen, parameters.order)
@@ -209,6 +244,11 @@ def account_from(
         said.append(notice)
     if fitted is not None and fitted.fallback:
         said.append(fitted.fallback)
+    if fitted is not None and (harmful := _harmful(fitted)):
+        said.append(
+            "removal_value is left out: it needs paths whose value is at least 0 together for "
+            f"every channel, and without {harmful[0]!r} there would be more value"
+        )
     return Account(
         parameters=parameters,
         models=tuple(models),
@@ -242,11 +282,12 @@ def _rows(
         removal_value: dict[str, float] = {}
         if model == DATA_DRIVEN and fitted is not None:
             removal = fitted.shared_out(attributed)
-            removal_value = fitted.shared_out(value, by_value=True)
+            if not _harmful(fitted):
+                removal_value = fitted.shared_out(value, by_value=True)
             if (rest := removal.get(OTHER)) is not None and OTHER not in channels:
                 yield ChannelRow(
                     model=model, channel=OTHER, conversions=0.0, value=0.0,
-                    removal_conversions=rest, removal_value=removal_value[OTHER],
+                    removal_conversions=rest, removal_value=removal_value.get(OTHER),
                 )  # fmt: skip
         order = sorted(range(len(channels)), key=lambda i: (-conversions[i], channels[i]))
         for i in order:
@@ -256,5 +297,10 @@ def _rows(
                 conversions=float(conversions[i]),
                 value=float(values[i]),
                 removal_conversions=removal.get(channels[i], 0.0) if removal else None,
-                removal_value=removal_value.get(channels[i], 0.0) if removal else None,
+                removal_value=removal_value.get(channels[i], 0.0) if removal_value else None,
             )
+
+
+def _harmful(fitted: FittedModel) -> list[str]:
+    """Return the channels without which there would be more value, as refunds can make it."""
+    return [channel for channel, weight in fitted.value_weights.items() if weight < 0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -45,6 +45,17 @@ class Intervals:
             },
         }
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Intervals:
+        """Return the intervals of `to_json`."""
+        channels = data["channels"]
+        return cls(
+            channels=tuple(map(str, channels)),
+            credit=np.array([of["data_driven"] for of in channels.values()], dtype=np.float64),
+            removal=np.array([of["removal"] for of in channels.values()], dtype=np.float64),
+            replicates=int(data["replicates"]),
+        )
+
 
 def bootstrap(
     paths: Paths,
@@ -70,7 +81,7 @@ def bootstrap(
         raise ValueError(f"{replicates} replicates; at least 20 are needed")
     paths = under_direct_rule(paths, parameters.direct)
     own = replace(parameters, direct="own channel")  # the rule has been applied
-    walks = np.concatenate((paths.conversions, paths.nulls))
+    walks = np.concatenate((np.maximum(paths.conversions, 0.0), paths.nulls))
     walked = np.flatnonzero(walks)
     if not walked.size:
         return None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from core.errors import InputError
 DEFAULT = ">"
 _ARROWS = "→⇒⟶➔➜➝»›"
 _ARROW = re.compile(f"[{_ARROWS}]")
+_BARS = ("|", ";")
+"""Joiners that are recognised beside ">": few names hold them."""
 _BACKWARD = re.compile("[←⇐⟵«‹]")
 _TAIL = re.compile(r"[-=–—~|]+\s*$")  # of an arrow before its ">"
 _APART = re.compile(r"\s[-=–—~|]+\s*$")
@@ -42,9 +44,10 @@ class Parts:
 def named(parts: Parts) -> tuple[tuple[str, ...], NDArray[np.int32], Integers, list[str]]:
     """Return the channels' names, the codes among them, offsets, and notices.
 
-    Split at ">", an arrow ("->", "=>", ">>") joins as well, and if there is no ">", "→"
-    and "»" join, too. Raise InputError for a channel without a name, and if the paths seem to have
-    another joiner, or several.
+    Split at ">", an arrow ("->", "=>", ">>", "→", "»") joins as well. Any other joiner is
+    recognised by channels of a path that also stand alone or elsewhere; beside ">" only "|" and
+    ";" are. Notices tell of each. Raise InputError for a channel without a name, for paths from
+    right to left, and where two readings are possible.
     """
     notes: list[str] = []
     if parts.is_given:
@@ -60,7 +63,7 @@ def named(parts: Parts) -> tuple[tuple[str, ...], NDArray[np.int32], Integers, l
     names = [text.strip() for text in parts.texts]
     followed = np.flatnonzero(np.bincount(parts.codes[~is_last]))
     _cut_tails(parts, names, followed.tolist(), notes)
-    _check_other_joiners(parts, names)
+    parts, names = _split_others(parts, names, notes)
     return *_coded(parts, names), parts.offsets, notes
 
 
@@ -110,8 +113,9 @@ def _cut_tails(parts: Parts, names: list[str], followed: Sequence[int], notes: l
     tail = _TAIL.search(example)
     arrow = f"{tail[0].strip() if tail else ''}>"
     if len(tailed) < len(followed):
+        known = {name for code, name in enumerate(names) if code not in set(tailed)}
         for code in tailed:
-            if not _APART.search(names[code]):
+            if not _APART.search(names[code]) and _TAIL.sub("", names[code]).strip() not in known:
                 raise InputError(
                     f"{parts.seen[code]} is joined by {arrow!r}, other paths by '>'; join all by "
                     "one, or give --joiner '>' if the names of channels end so"
@@ -122,17 +126,35 @@ def _cut_tails(parts: Parts, names: list[str], followed: Sequence[int], notes: l
         names[code] = _TAIL.sub("", names[code]).strip()
 
 
-def _check_other_joiners(parts: Parts, names: Sequence[str]) -> None:
-    """Raise InputError if a name is itself a path, with a joiner other than ">"."""
+def _split_others(parts: Parts, names: list[str], notes: list[str]) -> tuple[Parts, list[str]]:
+    """Return *parts* and *names*, those split that are themselves paths with another joiner."""
     known = set(names)
+    joiners: dict[str, int] = {}
     for code, name in enumerate(names):
-        if found := _ARROW.search(name) or _BACKWARD.search(name):
+        if found := _BACKWARD.search(name):
             raise _refused(parts.seen[code], found[0])
-        if _HAS_WEAK.search(name):
+        if found := _ARROW.search(name):
+            joiners.setdefault(found[0], code)
+        elif _HAS_WEAK.search(name):
             for joiner in _WEAK:
                 steps = _steps(name, joiner)
                 if len(steps) > 1 and known.issuperset(steps):
-                    raise _refused(parts.seen[code], joiner.strip() or "a tab")
+                    if joiner not in _BARS:
+                        raise _refused(parts.seen[code], joiner.strip() or "a tab")
+                    joiners.setdefault(joiner, code)
+    if not joiners:
+        return parts, names
+    shown = " and by ".join(map(repr, joiners))
+    notes.append(f"channels are joined by '>' and by {shown}; --joiner '>' says otherwise")
+    arrows = re.compile("|".join(map(re.escape, joiners)))
+
+    def split(name: str) -> list[str]:
+        steps = [step.strip() for step in arrows.split(name)]
+        is_path = _ARROW.search(name) is not None or known.issuperset(steps)
+        return steps if is_path else [name]
+
+    cut = _split(replace(parts, texts=names), split)
+    return cut, list(cut.texts)
 
 
 def _refused(seen: str, joiner: str) -> InputError:
@@ -164,13 +186,21 @@ def _unjoined(parts: Parts, notes: list[str]) -> Parts:
             for joiner in _WEAK:
                 if len(_steps(text, joiner)) > 1:
                     candidates.setdefault(joiner, code)
-    for joiner, code in candidates.items():
-        if _joins(joiner, parts.texts):
-            shown = joiner.strip() or "a tab"
+    joining = [joiner for joiner in candidates if _joins(joiner, parts.texts)]
+    for joiner in joining[:1]:
+        if other := _left_over(joiner, candidates, parts.texts):
             raise InputError(
-                f"{parts.seen[code]} seems to be joined by {shown!r}, not by '>'; give --joiner "
-                f"'{joiner}' if so, or --joiner '>' if {shown!r} is part of a channel's name"
+                f"{parts.seen[candidates[other]]} may be joined by {joiner.strip()!r} or by "
+                f"{other.strip()!r}; give the one that joins channels with --joiner"
             )
+    if joining:
+        joiner = joining[0]
+        shown = joiner.strip() or "a tab"
+        notes.append(
+            f"channels are joined by {shown!r}, as {parts.seen[candidates[joiner]]} shows; "
+            "--joiner says otherwise"
+        )
+        return _split(parts, lambda text: text.split(joiner))
     if candidates:
         joiner, code = next(iter(candidates.items()))
         notes.append(
@@ -178,6 +208,12 @@ def _unjoined(parts: Parts, notes: list[str]) -> Parts:
             f"give --joiner '{joiner}' if that joins channels"
         )
     return parts
+
+
+def _left_over(joiner: str, candidates: Iterable[str], texts: Sequence[str]) -> str:
+    """Return another of *candidates* that joins what *joiner* leaves whole, "" if none does."""
+    left = list(dict.fromkeys(step for text in texts for step in _steps(text, joiner)))
+    return next((other for other in candidates if other != joiner and _joins(other, left)), "")
 
 
 def _joins(joiner: str, texts: Sequence[str]) -> bool:
@@ -204,7 +240,7 @@ def _steps(text: str, joiner: str) -> list[str]:
 
 
 def _split(parts: Parts, split: Callable[[str], list[str]]) -> Parts:
-    """Return *parts*, each of which is a whole path, cut by *split*."""
+    """Return *parts*, each of their texts cut by *split*."""
     numbers: dict[str, int] = {}
     seen: list[str] = []
     cut: list[list[int]] = []
@@ -216,16 +252,13 @@ def _split(parts: Parts, split: Callable[[str], list[str]]) -> Parts:
                 seen.append(place)
             own.append(numbers[step])
         cut.append(own)
-    codes: list[int] = []
-    lengths = np.zeros(len(parts.offsets) - 1, dtype=np.int64)
-    walked = np.flatnonzero(np.diff(parts.offsets))
-    for path, code in zip(walked.tolist(), parts.codes.tolist(), strict=True):
-        codes += cut[code]
-        lengths[path] = len(cut[code])
+    sizes = np.array([len(own) for own in cut], dtype=np.int64)
+    codes = [code for place in parts.codes.tolist() for code in cut[place]]
+    ends = np.concatenate(([0], np.cumsum(sizes[parts.codes]))).astype(np.int64)
     return Parts(
         texts=list(numbers),
         codes=np.array(codes, dtype=np.int32),
-        offsets=np.concatenate(([0], np.cumsum(lengths))),
+        offsets=ends[parts.offsets],
         seen=seen,
         joiner=parts.joiner,
         is_given=False,

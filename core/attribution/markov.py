@@ -21,6 +21,8 @@ MAX_CHANNELS = 4_000
 _DENSE_STATES = 128  # beyond, sparse sums are faster than a solution that several threads share
 _TOLERANCE = 1e-17  # of what sums leave out, relative to the largest reward
 _MOST_SUMS = 20_000
+_MOST_PRODUCTS = 100_000_000
+"""Of the sums of a chain; with more, as long journeys need, each case is solved by GMRES."""
 _BLOCK = 8  # channels whose solutions are summed together
 
 
@@ -140,20 +142,19 @@ def _summed(transitions: Transitions, chances: Floats, rewards: Floats, stays: B
     """Return the same as `_solved`, from (I - Q)^-1 r = r + Q r + Q^2 r + ...
 
     Terms are added until the rest is below the rounding of floats: u = Q^t 1 bounds every later
-    term. A chain that needs too many terms is solved by elimination.
+    term. A chain that needs too many terms is solved case by case.
     """
-    from scipy.sparse import csr_matrix, diags, identity
-    from scipy.sparse.linalg import splu
+    from scipy.sparse import csr_matrix
 
     size, cases = stays.shape
     matrix = csr_matrix((chances, (transitions.sources, transitions.targets)), shape=(size, size))
-    terms = _terms(matrix)
+    most = _MOST_PRODUCTS // max(1, len(chances) * rewards.shape[1] * cases)
+    terms = _terms(matrix, min(most, _MOST_SUMS))
     found = np.empty((cases, rewards.shape[1]))
     if terms is None:
         for case in range(cases):
-            mask = diags(stays[:, case].astype(np.float64))
-            inner = (identity(size) - mask @ matrix @ mask).tocsc()
-            found[case] = splu(inner).solve(rewards * stays[:, case, None])[0]
+            kept = np.flatnonzero(stays[:, case])
+            found[case] = _visits(matrix[kept][:, kept]) @ rewards[kept]
         return found
     for first in range(0, cases, _BLOCK):
         mask = np.repeat(stays[:, first : first + _BLOCK], rewards.shape[1], axis=1)
@@ -165,11 +166,40 @@ def _summed(transitions: Transitions, chances: Floats, rewards: Floats, stays: B
     return found
 
 
-def _terms(matrix: Any) -> int | None:
-    """Return the number of terms that leave a rest below the tolerance, None if too many."""
+def _visits(matrix: Any) -> Floats:
+    """Return the mean visits of each state from the first on: u with u = e + u Q.
+
+    Long journeys slow a sum of powers down, because one eigenvalue of Q is close to 1. GMRES
+    takes it out in a step or two, whatever it is. A second solution, of what the first leaves,
+    brings the error down to rounding. Where that fails the system is solved by elimination.
+    """
+    from scipy.sparse import identity
+    from scipy.sparse.linalg import LinearOperator, gmres, splu
+
+    turned = matrix.T.tocsr()
+    size = matrix.shape[0]
+    start = np.zeros(size)
+    start[0] = 1.0
+    system = LinearOperator(
+        (size, size), matvec=lambda visits: visits - turned @ visits, dtype=np.float64
+    )
+    visits = np.zeros(size)
+    for tolerance in (1e-13, 1e-6):
+        rest = start - (visits - turned @ visits)
+        found, _ = gmres(system, rest, rtol=tolerance, atol=0.0, restart=80, maxiter=10)
+        visits = visits + found
+    rest = start - (visits - turned @ visits)
+    if np.abs(rest).sum() <= 1e-13 * max(1.0, np.abs(visits).sum()):
+        return visits
+    solved: Floats = splu((identity(size) - turned).tocsc()).solve(start)
+    return solved
+
+
+def _terms(matrix: Any, most: int) -> int | None:
+    """Return the number of terms that leave a rest below the tolerance, None beyond *most*."""
     alive = np.ones(matrix.shape[0])  # the probability not to have ended after t steps
     steps = np.zeros(matrix.shape[0])
-    for term in range(1, _MOST_SUMS):
+    for term in range(1, most):
         steps += alive
         alive = matrix @ alive
         longest = float(alive.max())

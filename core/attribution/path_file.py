@@ -4,55 +4,92 @@ from __future__ import annotations
 
 import csv
 import math
-import re
 from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
 
 import numpy as np
 
 from core.attribution.cells import unguarded
 from core.attribution.joiner import DEFAULT, Parts, named
-from core.attribution.names import is_absent
+from core.attribution.names import DIRECT, is_absent
+from core.attribution.path_columns import (
+    CONVERSIONS,
+    COUNT,
+    NULLS,
+    PATH,
+    VALUE,
+    Columns,
+    Placed,
+    placed,
+    unusable,
+)
+from core.attribution.path_numbers import (
+    LARGEST,
+    Numbers,
+    counted,
+    least_of,
+    number_of,
+    rows_of,
+    unusual,
+)
 from core.attribution.paths import Paths
 from core.attribution.table import NoHeader, Table, find_table, open_text
 from core.errors import InputError
 
-PATH, CONVERSIONS, VALUE, NULLS = (
-    "path", "total_conversions", "total_conversion_value", "total_null",
-)  # fmt: skip
 COLUMNS = (PATH, CONVERSIONS, VALUE, NULLS)
-_REQUIRED = (PATH, CONVERSIONS)
-_LARGEST = 1e15  # larger counts are not exact as floats
-_ELSEWHERE = {
-    PATH: ("transformedpath", "journey", "paths", "channel_path", "conversion_path"),
-    CONVERSIONS: ("conversions", "conversion_count"),
-    VALUE: ("revenue", "value", "conversion_value", "total_value"),
-    NULLS: ("nonconversions", "non_conversions", "nulls", "null", "total_nulls"),
-}  # other tools' names for these columns
 _SUMS = ("total", "totals", "grand total", "sum", "all", "all channels", "overall")
-_USER = re.compile("user|visitor|client|customer")
-_TIME = re.compile("time|date")
 
 
-def read_paths(file: Path, *, joiner: str | None = None) -> tuple[Paths, list[str]]:
+def read_paths(
+    file: Path,
+    *,
+    joiner: str | None = None,
+    columns: Columns | None = None,
+    direct: Sequence[str] = (),
+) -> tuple[Paths, list[str]]:
     """Return the paths of *file*, and notices about it.
 
     The file has a header with the columns path, total_conversions and, where known,
-    total_conversion_value and total_null, separated by ",", ";", tab or "|", in any case; other
-    columns are passed over, and so are lines before the header. `open_text` says how it may be
-    encoded and compressed. A mark of absence (see `is_absent`) in the latter two columns is 0, and
-    as a path it is an empty one; a notice tells of both. A path is channels joined by ">", or as
-    `named` finds; spaces around them do not count. With *joiner* only that joins them. An empty
-    path has no touch. Raise InputError that names file, line and value.
+    total_conversion_value and total_null, separated by ",", ";", tab or "|", in any case; *columns*
+    states other names or numbers, and names of other tools are recognised and said. Other columns
+    are passed over, and so are lines before the header. Where the conversions of all rows are True
+    or False, or a column that is named so holds 1 and 0, a row is as many journeys as its count
+    says, by default 1, that all converted or all did not. `open_text` says how it may be
+    encoded and compressed. A mark of absence (see `is_absent`) in a value or in total_null is 0,
+    and as a path it is an empty one; a notice tells of both. A path is channels joined by ">", or
+    as `named` finds; spaces around them do not count. With *joiner* only that joins them. An empty
+    path has no touch. direct: names of channels that are direct traffic, besides the usual ones.
+    Raise InputError that names file, line and value.
     """
     if joiner is not None and not joiner.strip(" "):
         raise InputError("--joiner is empty; give the text between two channels, such as '|'")
+    columns = columns or Columns()
+    chosen: list[Placed] = []
+
+    def is_header(where: str, names: Sequence[str]) -> bool:
+        found = placed(where, names, columns)
+        chosen.extend([] if found is None else [found])
+        return found is not None
+
+    def is_row(cells: Sequence[str]) -> bool:
+        at = int(columns.conversions)
+        return max(at, int(columns.path)) <= len(cells) and not isnan(number_of(cells[at - 1])[0])
+
     with open_text(file) as stream:
         try:
-            table = find_table(file, stream, _REQUIRED)
+            numbered = is_row if columns.are_numbers else None
+            table = find_table(file, stream, is_header, is_row=numbered)
         except NoHeader as found:
-            raise InputError(_unusable(found)) from None
-        return _read(table, joiner)
+            if columns.are_numbers:
+                raise InputError(
+                    f"{found.place}: no row has a path in column {columns.path} and a number in "
+                    f"column {columns.conversions}"
+                ) from None
+            raise InputError(unusable(found.place, found.names, columns)) from None
+        if columns.are_numbers:
+            is_header(table.place(0), table.names)
+        return _read(table, chosen[-1], joiner, direct)
 
 
 class _Walked:
@@ -87,7 +124,9 @@ class _Walked:
         return codes
 
 
-def _read(table: Table, joiner: str | None) -> tuple[Paths, list[str]]:
+def _read(
+    table: Table, chosen: Placed, joiner: str | None, direct: Sequence[str]
+) -> tuple[Paths, list[str]]:
     file, names, separator = table.file, table.names, table.separator
     reader = csv.reader(table.lines, delimiter=separator, strict=True)
 
@@ -96,15 +135,17 @@ def _read(table: Table, joiner: str | None) -> tuple[Paths, list[str]]:
 
     codes: list[int] = []
     offsets = [0]
-    counts: dict[str, list[float]] = {name: [] for name in (CONVERSIONS, VALUE, NULLS)}
-    conversions, values = counts[CONVERSIONS], counts[VALUE]
-    empty: dict[str, int] = {}
+    place = chosen.at
+    numbers = Numbers({role: [] for role in (CONVERSIONS, VALUE, NULLS, COUNT)})
     walked = _Walked(joiner)
     known, joined_by = walked.known, walked.joiner
-    place = _places(f"{file}:{table.header_line}", names)
     try:
         width, most = max(place.values()) + 1, len(names)
-        columns = [(name, place[name], counts[name]) for name in counts if name in place]
+        columns = [
+            (role, place[role], lists, least_of(role))
+            for role, lists in numbers.lists.items()
+            if role in place
+        ]
         for row in reader:
             if not row:
                 continue
@@ -118,25 +159,14 @@ def _read(table: Table, joiner: str | None) -> tuple[Paths, list[str]]:
                     f"{here()}: has {len(row)} columns, the header {most}; put a "
                     f"path that holds {separator!r} in quotes, and write decimal points"
                 )
-            for name, at, column in columns:
+            for role, at, column, least in columns:
                 try:
                     number = float(row[at])
                 except ValueError:
                     number = math.nan
-                if not 0 <= number <= _LARGEST or "_" in row[at]:
-                    if name == CONVERSIONS or not is_absent(row[at]):
-                        raise InputError(
-                            f"{here()}: {name} is {row[at][:40]!r}; a number of at "
-                            "least 0, with a decimal point, is needed"
-                        )
-                    number = 0.0
-                    empty[name] = empty.get(name, 0) + 1
+                if not least <= number <= LARGEST or "_" in row[at]:
+                    number = numbers.take(here(), role, chosen.names[role], row[at])
                 column.append(number)
-            if values and values[-1] and not conversions[-1]:
-                raise InputError(
-                    f"{here()}: {VALUE} is {row[place[VALUE]]} where {CONVERSIONS} "
-                    "is 0; only conversions have a value"
-                )
             path = row[place[PATH]]
             try:
                 codes += [known[part] for part in path.split(joined_by)]
@@ -150,7 +180,6 @@ def _read(table: Table, joiner: str | None) -> tuple[Paths, list[str]]:
         ) from None
     if len(offsets) == 1:
         raise InputError(f"{file}: has no rows below its header; give at least one path")
-    absent = [0.0] * (len(offsets) - 1)
     parts = Parts(
         texts=walked.texts,
         codes=np.array(codes, dtype=np.int32),
@@ -160,27 +189,57 @@ def _read(table: Table, joiner: str | None) -> tuple[Paths, list[str]]:
         is_given=walked.is_given,
     )
     channels, coded, bounds, said = named(parts)
+    conversions, nulls, shape = counted(file, chosen, numbers)
+    values = np.array(numbers.lists[VALUE] or np.zeros(len(conversions)))
+    channels, renamed = _with_direct(file, channels, direct)
     paths = Paths(
         channels=channels,
         codes=coded,
         offsets=bounds,
-        conversions=np.array(conversions),
-        nulls=np.array(counts[NULLS] or absent),
-        values=np.array(values or absent),
+        conversions=conversions,
+        nulls=nulls,
+        values=values,
     )
     _refuse_sums(file, paths)
-    notes = table.notes + [f"{file}: {note}" for note in said]
+    notes = table.notes + [f"{file}: {note}" for note in (*chosen.said(), *shape, *said, *renamed)]
+    has_nulls = NULLS in place or bool(nulls.any())
     notes += [
         f"{file} has no column {name}: {meaning}"
-        for name, meaning in ((VALUE, "every value is 0"), (NULLS, "no path failed to convert"))
-        if name not in place
+        for name, meaning, is_there in (
+            (VALUE, "every value is 0", VALUE in place),
+            (NULLS, "no path failed to convert", has_nulls),
+        )
+        if not is_there
     ]
-    notes += [f"{file} has no {name} in {number:,} rows: it is 0" for name, number in empty.items()]
     notes += [
-        f"{file}: path is {mark!r} in {_rows(rows)}: an empty path, without a touch"
+        f"{file} has no {name} in {number:,} rows: it is 0"
+        for name, number in numbers.empty.items()
+    ]
+    notes += [
+        f"{file}: path is {mark!r} in {rows_of(rows)}: an empty path, without a touch"
         for mark, rows in walked.absent.items()
     ]
-    return paths, notes
+    return paths, notes + [f"{file}: {note}" for note in unusual(paths)]
+
+
+def _with_direct(
+    file: Path, channels: tuple[str, ...], direct: Sequence[str]
+) -> tuple[tuple[str, ...], list[str]]:
+    """Return *channels* with those that *direct* states as `DIRECT`, and a notice."""
+    names = {name.strip().casefold() for name in direct}
+    taken = [name for name in channels if name.casefold() in names]
+    absent = [name for name in direct if name.strip().casefold() not in map(str.casefold, channels)]
+    if absent:
+        raise InputError(f"--direct-channel {absent[0]!r}: {file} has no channel of that name")
+    if not taken:
+        return channels, []
+    if len(taken) > 1 or DIRECT in channels:
+        raise InputError(
+            f"--direct-channel: {file} has {' and '.join(map(repr, {*taken, DIRECT}))}; direct "
+            "traffic is one channel, so give one name"
+        )
+    moved = tuple(DIRECT if name in taken else name for name in channels)
+    return moved, [f"{taken[0]!r} is direct traffic, {DIRECT}"]
 
 
 def _refuse_sums(file: Path, paths: Paths) -> None:
@@ -197,47 +256,3 @@ def _refuse_sums(file: Path, paths: Paths) -> None:
                 f"{file}: the row {channel!r} has {summed:,.10g} conversions, as many as all "
                 "others together: leave the sum out, or give a channel of that name another one"
             )
-
-
-def _rows(number: int) -> str:
-    return "1 row" if number == 1 else f"{number:,} rows"
-
-
-def _places(where: str, header: Sequence[str]) -> dict[str, int]:
-    names = [name.strip().casefold() for name in header]
-    for name in COLUMNS:
-        if names.count(name) > 1:
-            raise InputError(f"{where}: column {name} stands twice; leave one")
-    return {name: names.index(name) for name in COLUMNS if name in names}
-
-
-def _unusable(found: NoHeader) -> str:
-    """Return the columns of a header without the columns of paths, and the remedy."""
-    by_name = {name.casefold(): name for name in found.names}
-    missing = next(name for name in _REQUIRED if name not in by_name)
-    shown = ", ".join(found.names)[:200]
-    said = f"{found.place}: no column {missing}"
-    if shown:
-        said += f"; its columns are {shown}"
-    needed = f"the header needs {' and '.join(_REQUIRED)}, and may have {VALUE} and {NULLS}"
-    if any(map(_USER.search, by_name)) and any(map(_TIME.search, by_name)):
-        return (
-            f"{said}: a row is one event, not a path with its conversions. Count the rows of each "
-            f"path ({needed}), or send the events to /track of `edgeproof serve` and give its "
-            "database as --db"
-        )
-    if {"conversion", "occurrences"} <= set(by_name):
-        return (
-            f"{said}: conversion is a flag of each row. Write occurrences as {CONVERSIONS} where "
-            f"it is true and as {NULLS} where it is false ({needed})"
-        )
-    renamed = [
-        f"{by_name[other]} to {name}"
-        for name, others in _ELSEWHERE.items()
-        if name not in by_name
-        for other in others
-        if other in by_name
-    ]
-    if renamed:
-        return f"{said}. Rename {', '.join(renamed)}: {needed}"
-    return f"{said}; {needed}, separated by ',', ';' or a tab, and its first line names them"

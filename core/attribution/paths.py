@@ -26,6 +26,7 @@ class Paths:
     of its conversions together. times_ms: int64 per touch, None if unknown. lead, opportunity:
     int32 per path, the touch within it that an event marks, -1 for none; None if no path has one.
     conversion_ids: one per path, "" for one that did not convert; None if not requested.
+    converted_ms: int64 per path, when its conversion was, -1 for none; None if unknown.
     """
 
     channels: tuple[str, ...]
@@ -38,10 +39,14 @@ class Paths:
     lead: Codes | None = None
     opportunity: Codes | None = None
     conversion_ids: tuple[str, ...] | None = None
+    converted_ms: Integers | None = None
 
     def __post_init__(self) -> None:
         paths, touches = len(self.offsets) - 1, len(self.codes)
-        per_path = (self.conversions, self.nulls, self.values, self.lead, self.opportunity)
+        per_path = (
+            self.conversions, self.nulls, self.values, self.lead, self.opportunity,
+            self.converted_ms,
+        )  # fmt: skip
         if (
             paths < 0
             or self.offsets[0] != 0
@@ -115,6 +120,7 @@ def chosen_paths(paths: Paths, chosen: Integers) -> Paths:
         lead=None if paths.lead is None else paths.lead[chosen],
         opportunity=None if paths.opportunity is None else paths.opportunity[chosen],
         conversion_ids=None if ids is None else tuple(ids[place] for place in chosen.tolist()),
+        converted_ms=None if paths.converted_ms is None else paths.converted_ms[chosen],
     )
 
 

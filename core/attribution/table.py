@@ -11,9 +11,10 @@ import os
 import re
 import stat
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
@@ -123,12 +124,19 @@ def _encoding(file: Path, head: bytes) -> str:
     return "utf-8-sig"
 
 
-def find_table(file: Path, stream: IO[str], required: Sequence[str]) -> Table:
-    """Return the table in *stream*, whose header is the first line with all *required* columns.
+def find_table(
+    file: Path,
+    stream: IO[str],
+    is_header: Callable[[str, Sequence[str]], bool],
+    *,
+    is_row: Callable[[Sequence[str]], bool] | None = None,
+) -> Table:
+    """Return the table in *stream*, whose header is the first line that *is_header* takes.
 
     Columns are separated by ",", ";", tab or "|", whichever the header shows; a line "sep=;",
-    comments, titles and blank lines may stand before it. Names of columns count in any case.
-    Raise NoHeader if there is none.
+    comments, titles and blank lines may stand before it. is_header: is given the line's place, for
+    errors, and its cells. *is_row* is given where columns have numbers and no names: the first line
+    that it takes is the first row. Raise NoHeader if there is none.
     """
     lines = _lines(file, stream)
     passed: list[int] = []
@@ -142,12 +150,21 @@ def find_table(file: Path, stream: IO[str], required: Sequence[str]) -> Table:
             continue
         for separator in separators:
             names = _cells(line, separator)
-            if {name.strip().casefold() for name in names}.issuperset(required):
+            if is_row is not None:
+                if not is_row(names):
+                    continue
+                numbers = [str(place) for place in range(1, len(names) + 1)]
+                table = Table(file, numbers, separator, number - 1, chain((line,), lines))
+            elif is_header(f"{file}:{number}", names):
                 table = Table(file, names, separator, number, lines)
-                if passed:
-                    table.notes.append(f"{file}: the header stands in line {number}; "
-                                       f"{_listed(passed)} passed over")  # fmt: skip
-                return table
+            else:
+                continue
+            if passed:
+                what = "header" if is_row is None else "first row"
+                table.notes.append(
+                    f"{file}: the {what} stands in line {number}; {_listed(passed)} passed over"
+                )
+            return table
         passed.append(number)
         if first is None and not line.startswith("#"):
             first = number, line

@@ -114,6 +114,7 @@ def account_of_database(
     models: Sequence[str | Model] = (),
     minimum: int = MIN_CONVERSIONS,
     jobs: int = 1,
+    fitted: FittedModel | None = None,
     engine: Engine = "auto",
     on_progress: Progress = lambda phase, share: None,
 ) -> Account:
@@ -121,7 +122,8 @@ def account_of_database(
 
     Users are read range by range, by ordered scans. The ranges are added up in their order, so
     *jobs* does not change a bit of the figures. With one job the database is read
-    in one state; with several, do not write to it meanwhile. Raise InputError for a database or
+    in one state; with several, do not write to it meanwhile. *fitted*: a model of other journeys,
+    instead of one of these. Raise InputError for a database or
     models that cannot be used.
     """
     chosen, notices = chosen_models(models, has_times=True)
@@ -141,8 +143,7 @@ def account_of_database(
         folder = stack.enter_context(scratch_folder()) if is_fitted else None
         pool = stack.enter_context(worker_pool(jobs)) if jobs > 1 else None
         reader = connection if pool is None else None
-        fitted: FittedModel | None = None
-        if is_fitted:
+        if is_fitted and fitted is None:
             look = partial(_look, survey, reader, folder, _Budget(0 if pool else MEMORY_BYTES))
             chain = _Chain()
             parts = told("reading", _mapped(pool, look, enumerate(ranges)))
@@ -151,10 +152,14 @@ def account_of_database(
             share = partial(_share, survey, fitted, picked, own)
             credits = list(told("sharing", _mapped(pool, share, sources)))
         else:
-            one_pass = partial(_read_and_share, survey, reader, picked, own)
+            one_pass = partial(
+                _read_and_share, survey, reader, picked, own, fitted if is_fitted else None
+            )
             credits = list(told("reading", _mapped(pool, one_pass, ranges)))
         names = [model.name for model in chosen]
-        return account_from(credits, names, survey.parameters, fitted, notices)
+        return account_from(
+            credits, names, survey.parameters, fitted if is_fitted else None, notices
+        )
 
 
 def fit_database(
@@ -173,6 +178,23 @@ def fit_database(
         for part in _told(on_progress, expected, "reading", map(look, enumerate(ranges))):
             chain.take(part)
         return chain.fit(survey, minimum)
+
+
+def paths_of_database(
+    survey: Survey, *, phase: str, on_progress: Progress = lambda phase, share: None
+) -> Iterator[Paths]:
+    """Yield the paths in the window of *survey*, range by range, in their order."""
+    with closing(open_reader(survey.file)) as connection:
+        events = max(1, events_at_most(connection))
+        ranges = user_ranges(connection, touches=survey.touches_per_range)
+        expected = max(1, events // survey.touches_per_range)
+        found = (
+            read_paths(
+                connection, survey.parameters, users=users, window=survey.window, with_times=True
+            )
+            for users in ranges
+        )
+        yield from _told(on_progress, expected, phase, found)
 
 
 class _Budget:
@@ -225,10 +247,16 @@ def _share(
 
 
 def _read_and_share(
-    survey: Survey, reader: Reader | None, engine: Engine, own: Sequence[Model], users: _Users
+    survey: Survey,
+    reader: Reader | None,
+    engine: Engine,
+    own: Sequence[Model],
+    fitted: FittedModel | None,
+    users: _Users,
 ) -> Credit:
     paths = _read(survey, reader, users)
-    return share_credit(paths, survey.parameters, engine=engine, own=own)
+    weights = None if fitted is None else fitted.weights_of(paths.channels)
+    return share_credit(paths, survey.parameters, weights=weights, engine=engine, own=own)
 
 
 def _check_travel(own: Sequence[Model]) -> None:

@@ -101,6 +101,7 @@ def read_paths(
     users: tuple[str, str | bytes] = EVERYONE,
     window: Window | None = None,
     with_ids: bool = False,
+    with_times: bool = False,
 ) -> Paths:
     """Return the journeys of *users* as paths: those of conversions, then those without one.
 
@@ -109,7 +110,8 @@ def read_paths(
     no touches. A path without a conversion has the touches after the user's last conversion, within
     the lookback before its last touch. *window* chooses conversions by their time and other paths
     by the time of their last touch before its end. Conversions before the window still close
-    journeys; everything at or after its end is left out. A milestone is the first event of its name
+    journeys; everything at or after its end is left out. with_times: whether the times of the
+    conversions are kept. A milestone is the first event of its name
     in a journey. Raise UnusableRow for data that cannot be used.
     """
     window = window or Window()
@@ -154,6 +156,9 @@ def read_paths(
         lead=touches.first_named(parameters.milestones[0], at, offsets),
         opportunity=touches.first_named(parameters.milestones[1], at, offsets),
         conversion_ids=names if with_ids else None,
+        converted_ms=(
+            np.concatenate((times[chosen], np.full(len(null_starts), -1))) if with_times else None
+        ),
     )
 
 

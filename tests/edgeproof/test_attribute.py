@@ -207,10 +207,10 @@ def test_what_stands_for_rare_channels_has_a_row_of_its_own(models: tuple[str, .
 def test_table_is_printed_though_the_plot_cannot_be_written(
     path_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "credit.png")
 
-    monkeypatch.setattr("reports.document.write_account", full)
+    monkeypatch.setattr("reports.document.write_study", full)
     assert main(["attribute", "--paths", str(path_file)]) == 2
     printed = capsys.readouterr()
     assert "direct depends most on the model" in printed.out

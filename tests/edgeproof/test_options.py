@@ -116,6 +116,14 @@ USED: dict[tuple[str, str], str] = {
     },
     ("serve", "--population"): "what an empty database gets; of a filled one it is refused",
     **{("attribute", o): "the data" for o in ("--db", "--paths")},
+    **{
+        ("attribute", o): words
+        for o, words in (
+            ("--shapley", "a model beside the others"), ("--costs", "what is read"),
+            ("--against", "what is compared"), ("--holdout", "what models are checked on"),
+            ("--export", "which files are written; refused where none are"),
+        )
+    },
     ("attribute", "--model"): "what is computed; an unknown one is refused",
     ("attribute", "--direct"): "what it finds is said by attribution",
     **{
@@ -329,13 +337,22 @@ IDLE: dict[tuple[str, str], Case] = {
     ("attribute", "--seed"): (
         "attribute --paths FILE --seed 3", "--seed 3: it draws the resamples",
     ),
-    ("attribute", "--joiner"): ("attribute --db FILE --joiner ;", "--joiner needs --paths"),
+    **{
+        ("attribute", option): (
+            f"attribute --db FILE {option} NAME", f"{option} needs --paths",
+        )
+        for option in (
+            "--joiner", "--path-column", "--conversions-column", "--value-column",
+            "--nulls-column", "--count-column", "--direct-channel",
+        )
+    },
     **{
         ("attribute", option): (
             f"attribute --paths FILE {option} {value}".strip(), f"{option} needs --db",
         )
         for option, value in (
-            ("--from", "2026-01-01"), ("--to", "2026-01-01"), ("--lookback", "2d"),
+            ("--by", "week"), ("--from", "2026-01-01"), ("--to", "2026-01-01"),
+            ("--lookback", "2d"),
             ("--own-event", ""), ("--jobs", "2"),
         )
     },

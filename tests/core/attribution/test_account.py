@@ -96,11 +96,11 @@ def test_empty_path_is_a_conversion_without_a_touch(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("", "paths.csv:1: no column path"),
-        ("path,conversions\na,1\n", "no column total_conversions"),
+        ("path,sold\na,1\n", "no column total_conversions"),
         ("path,path,total_conversions\na,b,1\n", "column path stands twice"),
         ("path,total_conversions\n", "has no rows"),
         ("path,total_conversions\na,1\nb,many\n", "paths.csv:3: total_conversions is 'many'"),
-        ("path,total_conversions\na,-1\n", "total_conversions is '-1'"),
+        ("path,total_conversions,total_null\na,1,-1\n", "total_null is '-1'; a number of at least"),
         ("path,total_conversions\na,nan\n", "total_conversions is 'nan'"),
         ("path,total_conversions\na,\n", "total_conversions is ''"),
         ("path,total_conversions,total_null\na,1,some\n", "total_null is 'some'"),
@@ -111,7 +111,7 @@ def test_empty_path_is_a_conversion_without_a_touch(tmp_path: Path) -> None:
         ("path,total_conversions\na\n", "paths.csv:2: has 1 columns, the header needs 2"),
         ("path,total_conversions\na,1\nb,12,5\n", "paths.csv:3: has 3 columns, the header 2"),
         ('path,total_conversions\n"a,1\n', "not a row of CSV"),
-        ("path,total_conversions,total_conversion_value\na,0,5\n", "only conversions have a value"),
+        ("path,total_conversions,total_conversion_value\na,0,inf\n", "value is 'inf'"),
     ],
 )
 def test_unusable_path_file_is_named_by_line_and_value(

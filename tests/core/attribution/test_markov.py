@@ -220,6 +220,28 @@ def test_sums_and_elimination_give_what_dense_solutions_give(
     assert sparse.conversion_rate == pytest.approx(dense.conversion_rate, abs=1e-15)
 
 
+@pytest.mark.parametrize("is_solved", [True, False])
+def test_long_journeys_are_solved_as_dense_solutions_are(
+    is_solved: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(5)
+    rows = [
+        (["abcdefghijkl"[c] for c in rng.integers(0, 12, rng.geometric(1 / 250))], 1.0, 5.0, 2.0)
+        for _ in range(120)
+    ]
+    transitions = count_transitions(paths_from(rows), 2)
+    monkeypatch.setattr(markov, "_DENSE_STATES", 10_000)
+    dense = removal_effects(transitions)
+    monkeypatch.setattr(markov, "_DENSE_STATES", 0)
+    monkeypatch.setattr(markov, "_MOST_PRODUCTS", 0)
+    if not is_solved:  # elimination takes over
+        monkeypatch.setattr("scipy.sparse.linalg.gmres", lambda system, rest, **_: (0 * rest, 1))
+    sparse = removal_effects(transitions)
+    assert np.allclose(sparse.conversions, dense.conversions, atol=1e-13)
+    assert np.allclose(sparse.value, dense.value, atol=1e-13)
+    assert sparse.conversion_rate == pytest.approx(dense.conversion_rate, abs=1e-14)
+
+
 @pytest.mark.parametrize("order", ORDERS)
 @given(path_sets(whole=True), st.integers(0, 8))
 def test_parts_merge_into_the_whole(order: int, paths: Paths, cut: int) -> None:

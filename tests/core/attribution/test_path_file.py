@@ -15,6 +15,7 @@ import pytest
 from core.attribution.account import account_of
 from core.attribution.names import is_absent, is_direct
 from core.attribution.parameters import Parameters
+from core.attribution.path_columns import Columns
 from core.attribution.path_file import read_paths
 from core.attribution.paths import Paths
 from core.errors import InputError
@@ -75,39 +76,59 @@ def test_two_spaced_joiners_in_one_file_are_read_and_said(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("joiner", ["|", " | ", ";", " ; ", ", ", " / ", "/", " - ", " + ", "::"])
-def test_another_joiner_is_refused_by_its_name_and_read_once_it_is_given(
-    tmp_path: Path, joiner: str
-) -> None:
+def test_another_joiner_is_recognised_and_said(tmp_path: Path, joiner: str) -> None:
     rows = [
         f'"{joiner.join(path)}",{count}' for path, count in zip(READ, (30, 20, 10), strict=True)
     ]
     file = written(tmp_path, "\n".join(["path,total_conversions", *rows, ""]))
-    with pytest.raises(InputError, match=r"paths.csv:2: path .* seems to be joined by") as refused:
-        read_paths(file)
-    assert repr(joiner.strip()) in str(refused.value)
-    assert "--joiner" in str(refused.value)
-    paths, _ = read_paths(file, joiner=joiner)
+    paths, notes = read_paths(file)
     assert walked(paths) == READ
+    assert f"channels are joined by {joiner.strip()!r}, as {file}:2: path" in notes[0]
+    assert "--joiner says otherwise" in notes[0]
+    assert walked(read_paths(file, joiner=joiner)[0]) == READ
+    whole, _ = read_paths(file, joiner=">")
+    assert [len(path) for path in walked(whole)] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(
-    ("row", "joiner"), [("email | search", "|"), ("email → social", "→"), ("search;email", ";")]
+    ("row", "joiner"), [("email | social", "|"), ("email → social", "→"), ("email;social", ";")]
 )
-def test_a_joiner_beside_the_plain_one_is_refused(tmp_path: Path, row: str, joiner: str) -> None:
-    file = written(tmp_path, f"{PLAIN}{row},5,0,0\n")
-    with pytest.raises(InputError, match=r"paths.csv:5: .* other paths by '>'") as refused:
-        read_paths(file)
-    assert repr(joiner) in str(refused.value)
+def test_a_joiner_beside_the_plain_one_is_recognised_and_said(
+    tmp_path: Path, row: str, joiner: str
+) -> None:
+    file = written(tmp_path, f"{PLAIN}search > {row},5,0,0\n")
+    paths, notes = read_paths(file)
+    assert walked(paths) == [*READ, ["search", "email", "social"]]
+    assert notes == [f"{file}: channels are joined by '>' and by {joiner!r}; "
+                     "--joiner '>' says otherwise"]  # fmt: skip
     paths, _ = read_paths(file, joiner=">")
     assert row in paths.channels
 
 
-def test_unspaced_arrows_beside_the_plain_joiner_are_refused(tmp_path: Path) -> None:
+def test_name_that_could_be_a_path_is_refused_where_names_hold_such_joiners(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(InputError, match=r"paths.csv:5: .* seems to be joined by '/', other"):
+        read_paths(written(tmp_path, f"{PLAIN}email / social > search,5,0,0\n"))
+
+
+def test_two_possible_joiners_are_refused(tmp_path: Path) -> None:
+    rows = "a|b;c,1\nb;c,1\nc|a,1\na,1\n"
+    with pytest.raises(InputError, match=r"may be joined by '\|' or by ';'; give the one"):
+        read_paths(written(tmp_path, f"path,total_conversions\n{rows}"))
+
+
+def test_unspaced_arrows_beside_the_plain_joiner_are_read_where_the_name_is_known(
+    tmp_path: Path,
+) -> None:
     file = written(tmp_path, f"{PLAIN}email->search,5,0,0\n")
-    with pytest.raises(InputError, match=r"'email->search' is joined by '->', other paths by '>'"):
-        read_paths(file)
+    paths, notes = read_paths(file)
+    assert walked(paths) == [*READ, ["email", "search"]]
+    assert notes[0].endswith("channels are joined by '->' and by '>'")
     paths, _ = read_paths(file, joiner=">")
     assert "email-" in paths.channels
+    with pytest.raises(InputError, match=r"'x->search' is joined by '->', other paths by '>'"):
+        read_paths(written(tmp_path, f"{PLAIN}x->search,5,0,0\n"))
 
 
 def test_arrows_that_point_to_the_left_are_refused(tmp_path: Path) -> None:
@@ -257,26 +278,159 @@ def test_line_without_an_end_is_refused(tmp_path: Path) -> None:
         read_paths(written(tmp_path, HEADER + "a" * 1_100_000))
 
 
+FRACTRIBUTION = (
+    "transformedPath,conversions,nonConversions,revenue\n"
+    "email > search,30,100,300\nsearch,20,80,200\n"
+)
+MAM = (
+    "journey,conversion,occurrences,revenue\n"
+    "search > social,True,150,300\nemail > direct,False,430,0\n"
+)
+
+
+def test_columns_of_other_tools_are_recognised_and_said(tmp_path: Path) -> None:
+    paths, notes = read_paths(written(tmp_path, FRACTRIBUTION))
+    assert walked(paths) == [["email", "search"], ["search"]]
+    assert paths.conversions.tolist() == [30, 20]
+    assert (paths.nulls.tolist(), paths.values.tolist()) == ([100, 80], [300, 200])
+    assert notes[0].endswith(
+        "takes the column 'transformedPath' as path, 'conversions' as total_conversions, 'revenue'"
+        " as total_conversion_value, 'nonConversions' as total_null; --path-column and its like say"
+        " otherwise"
+    )
+
+
 @pytest.mark.parametrize(
-    ("header", "said"),
+    ("name", "flags"),
+    [("conversion", ("True", "False")), ("converted", ("1", "0")), ("total_conversions",
+     ("yes", "no")), ("is_conversion", ("TRUE", "0"))],
+)  # fmt: skip
+def test_flag_and_count_say_the_same_as_conversions_and_nulls(
+    tmp_path: Path, name: str, flags: tuple[str, str]
+) -> None:
+    text = MAM.replace(",conversion,", f",{name},")
+    text = text.replace("True", flags[0]).replace("False", flags[1])
+    stated = Columns(count="occurrences") if name == "total_conversions" else None
+    paths, notes = read_paths(written(tmp_path, text), columns=stated)
+    assert (paths.conversions.tolist(), paths.nulls.tolist()) == ([150, 0], [0, 430])
+    assert paths.values.tolist() == [300, 0]
+    said = f"{name!r} says of a row whether it converted; 'occurrences' counts its journeys"
+    assert any(note.endswith(said) for note in notes)
+
+
+def test_flag_without_a_count_is_one_journey_a_row(tmp_path: Path) -> None:
+    text = "path,converted,value\na > b,1,9.5\na,0,0\na > b,0,0\n"
+    paths, notes = read_paths(written(tmp_path, text))
+    assert (paths.conversions.tolist(), paths.nulls.tolist()) == ([1, 0, 0], [0, 1, 1])
+    assert any("each is one journey" in note for note in notes)
+    # Numbers that are no flag are numbers, whatever the column's name.
+    paths, _ = read_paths(written(tmp_path, text.replace("b,1,", "b,3,")))
+    assert (paths.conversions.tolist(), paths.nulls.tolist()) == ([3, 0, 0], [0, 0, 0])
+
+
+def test_rows_that_neither_convert_nor_fail_are_said(tmp_path: Path) -> None:
+    _, notes = read_paths(written(tmp_path, "path,total_conversions\na,1\nb,0\n"))
+    assert any("1 row with 0 conversions and no column of nulls" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "said"),
     [
-        ("transformedPath,conversions,nonConversions,revenue",
-         "Rename transformedPath to path, conversions to total_conversions, revenue to "
-         "total_conversion_value, nonConversions to total_null"),
-        ("journey,conversion,occurrences,revenue",
-         "conversion is a flag of each row. Write occurrences as total_conversions where it is "
-         "true and as total_null where it is false"),
-        ("user_pseudo_id,event_timestamp,event_name,source,value", "a row is one event"),
-        ("email > search,30,300,100", "its columns are email > search, 30, 300, 100"),
+        ("path,conversion,total_null\na,True,3\n", Columns(), "is a flag, and total_null counts"),
+        ("path,conversion\na,True\na,7\n", Columns(), "is a flag, in other rows a number"),
+        ("path,conversions,revenue,value\na,1,2,3\n", Columns(),
+         "columns revenue and value may each be total_conversion_value; name one with "
+         "--value-column"),
+        ("source_path,medium_path,conversions\na,b,3\n", Columns(),
+         "columns source_path and medium_path may each be path; name one with --path-column"),
+        ("path,conversions\na,1\n", Columns(path="route"),
+         "no column 'route', which --path-column states; its columns are path, conversions"),
+        ("path,conversions\na,1\n", Columns(value="euros"), "no column 'euros'"),
+        ("user_pseudo_id,event_timestamp,page_path,conversion\nu,1,/,1\n", Columns(),
+         "a row is one event"),
+        ("email > search,30,300,100\n", Columns(), "its columns are email > search, 30, 300, 100"),
+        ("path,conversions,count\na,7,2\n", Columns(count="count"), "is no flag"),
+        ("a > b,x\n", Columns(path="1", conversions="2"), "no row has a path in column 1"),
+        ("path,conversions\na,-1\n", Columns(nulls="conversions", conversions="path"), "'a'"),
     ],
 )  # fmt: skip
-def test_table_of_another_shape_is_refused_with_what_it_has_and_the_remedy(
-    tmp_path: Path, header: str, said: str
+def test_columns_that_cannot_be_told_are_refused_with_the_remedy(
+    tmp_path: Path, text: str, columns: Columns, said: str
 ) -> None:
-    with pytest.raises(InputError, match=r"paths.csv:1: no column path") as refused:
-        read_paths(written(tmp_path, f"{header}\na,1,2,3,4\n"))
+    with pytest.raises(InputError) as refused:
+        read_paths(written(tmp_path, text), columns=columns)
     assert said in str(refused.value)
-    assert all(name in str(refused.value) for name in header.split(","))
+
+
+def test_columns_are_stated_by_name_or_number(tmp_path: Path) -> None:
+    text = "id,Weg,Verkäufe,ohne\n7,a > b,3,4\n"
+    for columns in (
+        Columns(path="Weg", conversions="Verkäufe", nulls="ohne"),
+        Columns(path="weg", conversions="3", nulls="4"),
+        Columns(path="2", conversions="3", nulls="4"),
+    ):
+        paths, _ = read_paths(written(tmp_path, text), columns=columns)
+        assert walked(paths) == [["a", "b"]]
+        assert (paths.conversions.tolist(), paths.nulls.tolist()) == ([3], [4])
+
+
+@pytest.mark.parametrize("before", ["", "sep=;\n", "# made by hand\n"])
+def test_numbered_columns_need_no_header(tmp_path: Path, before: str) -> None:
+    text = f"{before}a > b;3;30\nb;1;10\n"
+    columns = Columns(path="1", conversions="2", value="3")
+    paths, notes = read_paths(written(tmp_path, text), columns=columns)
+    assert (walked(paths), paths.values.tolist()) == ([["a", "b"], ["b"]], [30, 10])
+    assert any("1 before it is passed over" in note for note in notes) == ("#" in before)
+    with pytest.raises(InputError, match=f"csv:{text.count(chr(10))}: 2 is 'x'"):
+        read_paths(written(tmp_path, text.replace("b;1;", "b;x;")), columns=columns)
+
+
+def test_refunds_are_credited_by_every_model_that_is_linear_in_the_value(tmp_path: Path) -> None:
+    text = f"{HEADER}email > search,30,-20,100\nsearch,20,200,80\nemail,5,-150,10\n"
+    paths, notes = read_paths(written(tmp_path, text))
+    assert any("2 rows with a negative value, -170 together" in note for note in notes)
+    account = account_of(paths, Parameters(), models=["linear", "last_click", "data_driven"])
+    values = {(row.model, row.channel): row.value for row in account.rows}
+    assert values["linear", "email"] == -160
+    assert values["linear", "search"] == 190
+    assert values["last_click", "search"] == 180
+    assert account.value == 30
+    driven = [value for (model, _), value in values.items() if model == "data_driven"]
+    assert sum(driven) == pytest.approx(30)
+    # Without email there would be more value: its share of the total would mean nothing.
+    rows = [row for row in account.rows if row.model == "data_driven"]
+    assert [row.removal_value for row in rows] == [None, None]
+    assert any("removal_value is left out" in notice for notice in account.notices)
+    assert sum(row.removal_conversions or 0 for row in rows) == pytest.approx(55)
+
+
+def test_negative_and_fractional_conversions_are_taken_off_and_added(tmp_path: Path) -> None:
+    text = f"{HEADER}a > b,3.7,40,10\na > b,-1.2,-15,0\nb,8,0,0\n"
+    paths, notes = read_paths(written(tmp_path, text))
+    assert any("1 row with negative conversions, -1.2 together" in note for note in notes)
+    account = account_of(paths, Parameters(), models=["linear", "data_driven"], minimum=1)
+    found = {(row.model, row.channel): row.conversions for row in account.rows}
+    assert found["linear", "a"] == pytest.approx(1.25)
+    assert found["linear", "b"] == pytest.approx(9.25)
+    assert account.attributed == pytest.approx(10.5)
+    assert account.fitted is not None
+    assert account.fitted.conversions == pytest.approx(11.7)
+
+
+def test_value_without_a_conversion_is_shared_out_and_said(tmp_path: Path) -> None:
+    paths, notes = read_paths(written(tmp_path, f"{HEADER}a > b,0,40,10\nb,8,0,0\n"))
+    assert any("1 row with a value and no conversion, 40 together" in note for note in notes)
+    account = account_of(paths, Parameters(), models=["linear"])
+    assert {row.channel: row.value for row in account.rows} == {"a": 20, "b": 20}
+
+
+def test_stated_direct_channel_is_direct_traffic(tmp_path: Path) -> None:
+    file = written(tmp_path, f"{HEADER}Mail > Typed/Bookmarked,3,0,0\nMail,1,0,0\n")
+    paths, notes = read_paths(file, direct=["typed/bookmarked"])
+    assert any(note.endswith("'Typed/Bookmarked' is direct traffic, (direct)") for note in notes)
+    assert linear(paths, direct="ignore unless all direct") == {"Mail": 4, "(direct)": 0}
+    with pytest.raises(InputError, match=r"--direct-channel 'Typed': .* no channel of that name"):
+        read_paths(file, direct=["Typed"])
 
 
 DIRECT = ("(direct)", "Direct", "direct", "(direct) / (none)", "direct / none", "Direct Entry")

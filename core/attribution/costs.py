@@ -1,0 +1,166 @@
+"""What channels cost: a table of costs, and cost per conversion and return under each model."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.attribution.account import Account
+from core.attribution.cells import unguarded
+from core.attribution.periods import parse_day
+from core.attribution.study import Cell, Table
+from core.attribution.table import NoHeader, find_table, open_text
+from core.errors import InputError
+
+_CHANNEL = ("channel", "source", "medium", "channel_name")
+_COST = ("cost", "costs", "spend", "amount_spent", "budget")
+_PERIOD = ("period", "date", "day", "week", "month")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """One row: what a channel cost, and in the period from which day (days since 1970)."""
+
+    channel: str
+    amount: float
+    day: int | None
+
+
+def read_costs(file: Path) -> list[Cost]:
+    """Return the rows of *file*: the columns channel, cost and, where known, period.
+
+    A period is a date, a month (2026-01) or an ISO week (2026-W05). Raise InputError that names
+    file, line and value.
+    """
+
+    def is_header(where: str, names: Sequence[str]) -> bool:
+        return all(_place(names, known) is not None for known in (_CHANNEL, _COST))
+
+    with open_text(file) as stream:
+        try:
+            table = find_table(file, stream, is_header)
+        except NoHeader as found:
+            raise InputError(
+                f"{found.place}: no columns channel and cost; its columns are "
+                f"{', '.join(found.names)[:200]}; name them so, and a third one period"
+            ) from None
+        at = _place(table.names, _CHANNEL), _place(table.names, _COST)
+        when = _place(table.names, _PERIOD)
+        reader = csv.reader(table.lines, delimiter=table.separator, strict=True)
+        costs = []
+        try:
+            for row in reader:
+                where = table.place(reader.line_num)
+                if not any(cell.strip() for cell in row):
+                    continue
+                costs.append(_cost(where, row, at[0] or 0, at[1] or 0, when))
+        except csv.Error as error:
+            raise InputError(
+                f"{table.place(reader.line_num)}: not a row of CSV ({error}); close every quote"
+            ) from None
+    if not costs:
+        raise InputError(f"{file}: has no rows below its header; give at least one cost")
+    return costs
+
+
+def _cost(where: str, row: Sequence[str], name: int, cost: int, when: int | None) -> Cost:
+    if len(row) <= max(name, cost, when or 0):
+        raise InputError(f"{where}: has {len(row)} columns, fewer than the header; add the rest")
+    try:
+        amount = float(row[cost])
+    except ValueError:
+        amount = math.nan
+    if not 0 <= amount <= 1e15 or "_" in row[cost]:
+        raise InputError(
+            f"{where}: cost is {row[cost][:40]!r}; a number of at least 0, with a decimal point "
+            "and without a currency, is needed"
+        )
+    day = None
+    if when is not None:
+        day = parse_day(row[when].strip())
+        if day is None:
+            raise InputError(
+                f"{where}: period is {row[when][:40]!r}; write a date (2026-01-31), a month "
+                "(2026-01) or a week (2026-W05)"
+            )
+    return Cost(channel=unguarded(row[name]).strip(), amount=amount, day=day)
+
+
+def _place(names: Sequence[str], known: Sequence[str]) -> int | None:
+    found = [
+        n for n, name in enumerate(names) if name.strip().casefold().replace(" ", "_") in known
+    ]
+    return found[0] if found else None
+
+
+def costed(
+    account: Account, costs: Sequence[Cost], is_inside: Callable[[int], bool] = lambda day: True
+) -> tuple[Table, list[str]]:
+    """Return the table of cost and return of *account*, and notices.
+
+    is_inside: whether costs of a period from that day are of the account's conversions. CPA is
+    cost per conversion, ROAS value per cost, ROI (value - cost) / cost; empty where undefined.
+    """
+    said = []
+    counted = [cost for cost in costs if cost.day is None or is_inside(cost.day)]
+    if len(counted) < len(costs):
+        left = sum(cost.amount for cost in costs) - sum(cost.amount for cost in counted)
+        said.append(f"costs of {left:,.6g} lie outside of the time asked for and are left out")
+    spent: dict[str, float] = {}
+    for cost in counted:
+        key = cost.channel.casefold()
+        spent[key] = spent.get(key, 0.0) + cost.amount
+    channels = {row.channel.casefold() for row in account.rows}
+    names = {cost.channel.casefold(): cost.channel for cost in counted}
+    unknown = [names[key] for key in spent if key not in channels]
+    if unknown:
+        wasted = sum(spent[name.casefold()] for name in unknown)
+        said.append(
+            f"costs of {wasted:,.6g} are of channels without a touch: "
+            f"{', '.join(map(repr, unknown[:5]))}; no conversion is credited to them"
+        )
+    free = [name for name in dict.fromkeys(row.channel for row in account.rows)
+            if name.casefold() not in spent]  # fmt: skip
+    if free:
+        has = "1 channel has" if len(free) == 1 else f"{len(free):,} channels have"
+        said.append(f"{has} no cost, such as {free[0]!r}")
+    rows: list[tuple[Cell, ...]] = []
+    for model in account.models:
+        total = 0.0
+        for row in account.rows:
+            if row.model != model:
+                continue
+            amount = spent.get(row.channel.casefold())
+            total += amount or 0.0
+            rows.append((model, row.channel, amount, *_returns(amount, row.conversions, row.value)))
+        for name in unknown:
+            lost = spent[name.casefold()]
+            total += lost
+            rows.append((model, name, lost, *_returns(lost, 0.0, 0.0)))
+        whole = _returns(total, account.attributed, account.value)
+        rows.append((model, "total", total, *whole))
+    return Table(
+        name="costs",
+        title="Cost and return",
+        how="CPA: cost per conversion. ROAS: value per cost. ROI: (value - cost) / cost. The cost "
+        "of a channel is the same under each model; its credit is not.",
+        columns=("model", "channel", "cost", "conversions", "cpa", "value", "roas", "roi"),
+        rows=tuple(rows),
+        shown=60,
+    ), said
+
+
+def _returns(cost: float | None, conversions: float, value: float) -> tuple[Cell, ...]:
+    """Return conversions, CPA, value, ROAS and ROI."""
+    if cost is None:
+        return conversions, None, value, None, None
+    return (
+        conversions,
+        cost / conversions if conversions > 0 else None,
+        value,
+        value / cost if cost else None,
+        (value - cost) / cost if cost else None,
+    )
