@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -65,7 +64,7 @@ class Tally:
     rows: int = 0
     conversions: int = 0
     value: float = 0.0
-    left_out: Counter[str] = field(default_factory=Counter)
+    left_out: dict[str, int] = field(default_factory=dict)
     examples: dict[str, str] = field(default_factory=dict)
     currency: str = ""
     currency_place: str = ""
@@ -76,7 +75,7 @@ class Tally:
 
     def leave_out(self, reason: str, place: Callable[[], str], value: object = None) -> None:
         """Count a row that is left out; the first one of a reason is its example."""
-        self.left_out[reason] += 1
+        self.left_out[reason] = self.left_out.get(reason, 0) + 1
         if reason not in self.examples:
             shown = "" if value is None else f", {str(value)[:40]!r}"
             self.examples[reason] = f"{place()}{shown}"
@@ -94,7 +93,7 @@ class Interpreter:
     def batches(self, rows: Iterator[Cells | None], size: int) -> Iterator[Batch]:
         """Yield batches of events of at most *size* rows, until *rows* end."""
         batch, left = Batch(), size
-        rules, tally, time_of = self._rules, self.tally, self._times.of
+        rules, tally, time_of = self._rules, self.tally, self._times.reader()
         by_name, touches, has_flag = rules.conversions, rules.touches, rules.has_flag
         channels, flags, names = self._channels, self._flags, self._names
         has_id, has_campaign, prefix = rules.has_id, rules.has_campaign, rules.prefix

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +23,7 @@ PROGRESS = (
 )
 HAS_PROGRESS = "SELECT 1 FROM sqlite_schema WHERE name = 'imports'"
 KNOWN = "SELECT number, file, identity, asked, rows, state, is_done FROM imports ORDER BY number"
+UNFINISHED = "SELECT file FROM imports WHERE is_done = 0 ORDER BY number"
 _NOTE = "INSERT OR REPLACE INTO imports VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -56,7 +56,7 @@ class Passage:
         self.rows, self.is_done = rows, bool(is_done)
         self.events, self.duplicates, self.told = data["events"], data["duplicates"], data["told"]
         self.times, self.has_id = data["times"], data["has_id"]
-        self.tally = Tally(**{**data["tally"], "left_out": Counter(data["tally"]["left_out"])})
+        self.tally = Tally(**data["tally"])
 
     def note(self, connection: sqlite3.Connection) -> None:
         """Write how far the import is, in the transaction of the rows themselves."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -50,9 +50,31 @@ class Times:
         self._form = form
         self.without_zone = self.dates = self.numbers = 0
 
+    def reader(self) -> Callable[[object], int]:
+        """Return what does as `of` does, sooner for nearly every text in ISO 8601."""
+        if self._form:
+            return self.of
+        read, slowly = datetime.fromisoformat, self.of
+
+        def time_of(value: object) -> int:
+            try:
+                time = read(value)  # type: ignore[arg-type]  # a TypeError is caught
+            except (TypeError, ValueError):
+                return slowly(value)
+            if time.tzinfo is None:  # also digits that only look like a date
+                return slowly(value)
+            milliseconds = round(time.timestamp() * 1000)
+            if EARLIEST_MS <= milliseconds <= LATEST_MS:
+                return milliseconds
+            return slowly(value)
+
+        return time_of
+
     def of(self, value: object) -> int:
         """Return *value* as epoch milliseconds; Unusable if it is no time from 1973 to 2100."""
         if type(value) is str:
+            if value[4:5] == "-" and not self._form:  # a date in ISO 8601: nearly every text
+                return self._of_text(value)
             text = value.strip() if value[:1] <= " " or value[-1:] <= " " else value
             if self._form or not text.lstrip("-").replace(".", "", 1).isdecimal():
                 return self._of_text(text)

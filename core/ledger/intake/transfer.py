@@ -37,6 +37,8 @@ _QUEUE = (
     " WHERE conversion_id = ? AND event_id = ? AND processed = 0"
     " ON CONFLICT (conversion_id) DO NOTHING"
 )
+_INDEX = "user_journeys_by_user"
+_INDEX_SQL = "SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = ?"
 _SUMS = "SELECT count(*), coalesce(sum(value), 0) FROM conversions"
 
 
@@ -121,7 +123,7 @@ def _import(
     on_progress: Callable[[float, int], None] | None,
 ) -> Imported:
     known = _begun(connection, database)
-    if len(known) > len(files):
+    if known and len(known) != len(files):
         raise InputError(
             f"--db {database}: holds an import of {len(known)} files; give the same ones, or "
             "another --db"
@@ -130,6 +132,11 @@ def _import(
     each = [
         Passage(n, path, text, known[n] if n < len(known) else None) for n, path in enumerate(files)
     ]
+    if not known:
+        # Sorted once at the end it costs a third of what it costs row by row.
+        connection.execute(f"DROP INDEX IF EXISTS {_INDEX}")
+        for file in each:
+            file.note(connection)
     resumed_at = sum(file.rows for file in each)
     is_known = all(file.is_done for file in each)
     for file in each:
@@ -142,7 +149,16 @@ def _import(
 
             currency = next((f.tally.currency for f in each if f.tally.currency), "")
             _pass(connection, file, asked, zone, batch_rows, currency, tell)
+    _build_index(connection)
     return _summed(connection, each, asked, database, resumed_at, is_known=is_known)
+
+
+def _build_index(connection: sqlite3.Connection) -> None:
+    """Build the index of journeys as the schema has it, where it is missing."""
+    if connection.execute(_INDEX_SQL, (_INDEX,)).fetchone() is None:
+        with closing(SqliteDatabase(None, inline=True).connection) as fresh:
+            (sql,) = fresh.execute(_INDEX_SQL, (_INDEX,)).fetchone()
+        connection.execute(sql)
 
 
 def _begun(connection: sqlite3.Connection, database: Path) -> list[Any]:
