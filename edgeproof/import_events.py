@@ -175,13 +175,17 @@ def _show(imported: Imported, db: Path) -> None:
         f"them conversions of the value {value}"
     )
     if imported.duplicates:
-        print(f"Left out: {imported.duplicates:,} rows: duplicates of an event's id")
+        print(f"Left out: {_rows(imported.duplicates)}: duplicates of an event's id")
     by_count = sorted(imported.left_out.items(), key=lambda pair: -pair[1])
     for reason, count in by_count[:_MOST_REASONS]:
-        rows = "1 row" if count == 1 else f"{count:,} rows"
-        print(printable(f"Left out: {rows}: {reason} (first at {imported.examples[reason]})"))
+        where = imported.examples[reason]
+        print(printable(f"Left out: {_rows(count)}: {reason} (first at {where})"))
     for notice in imported.notices:
         print(printable(f"Notice: {notice}"))
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"
 
 
 def _form(text: str | None) -> Form | None:
