@@ -63,7 +63,7 @@ def raw_rows(count: int, *, seed: int = 1) -> list[tuple[str, ...]]:
     times = np.sort(rng.integers(0, _SPAN * 1000, count)).tolist()
     channels = rng.integers(0, len(_CHANNELS), count).tolist()
     orders = (rng.random(count) < 0.03).tolist()
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for number, (user, time, channel, is_order) in enumerate(
         zip(users, times, channels, orders, strict=True)
     ):
