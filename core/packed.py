@@ -36,11 +36,9 @@ _MARKS = (
     (b"\xff\xfe", "utf-16"),
     (b"\xfe\xff", "utf-16"),
 )
-DAMAGED: tuple[type[Exception], ...] = (
+_DAMAGED: tuple[type[Exception], ...] = (
     EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile,
 )  # fmt: skip
-"""What reading damaged compressed data raises."""
-
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 NO_ZSTD = (
     "is compressed with zstd, which needs a package: pip install 'edgeproof[formats]', or "
@@ -77,7 +75,7 @@ def open_packed(file: Path) -> Iterator[Packed]:
             if stat.S_ISBLK(kind) or (stat.S_ISCHR(kind) and not raw.isatty()):
                 raise InputError(f"{file}: is a device, and may never end; give a file or a pipe")
             yield _decompressed(file, Packed(raw, raw.fileno()), raw.fileno())
-    except (*DAMAGED, *zstd_errors()) as error:
+    except damage() as error:
         raise InputError(
             f"{file}: is compressed and damaged ({error}); copy the file again"
         ) from None
@@ -116,10 +114,10 @@ def zstd() -> Any:
     return None
 
 
-def zstd_errors() -> tuple[type[Exception], ...]:
-    """Return what reading damaged zstd raises."""
+def damage() -> tuple[type[Exception], ...]:
+    """Return what reading damaged compressed data raises; a gzip file's is an OSError, too."""
     library = zstd()
-    return () if library is None else (library.ZstdError,)
+    return _DAMAGED if library is None else (*_DAMAGED, library.ZstdError)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from core.application.seeding import seed_for
 from core.application.warming import Warmer
 from core.caching.edge_kv import EdgeKV, FilledEdgeKV, WriteLimit
 from core.caching.kv import KVStore, MemoryKV
+from core.caching.tiered import TieredCache
 from core.context import Purpose, span_of
 from core.delivery.queue import Inbox
 from core.emulation.executions import Executions
@@ -35,6 +36,7 @@ from sim.database import Image, ScratchDatabase
 from sim.growth import QueueGrowth
 from sim.loop import SimLoop
 from sim.process import RandomNumbers, SimulatedProcess
+from sim.recorded import RecordedEffects
 
 _STATUS, _TIMEOUT = CAUSES.index(Cause.STATUS), CAUSES.index(Cause.TIMEOUT)
 
@@ -146,6 +148,12 @@ class Replication:
         # Samples have times only if a part of the run is judged: times cost every request.
         self._sampled_at = [(samples, array("d")) for _, samples in self._samples]
         self._asked = self._timed_request if scenario.parts else self._request
+        self._recorded: RecordedEffects | None = None
+        if prepared.effects is not None:
+            self._recorded = RecordedEffects(
+                prepared.effects, table, self.loop,
+                [cache for each in self.processes for cache in each.caches], self._cache_of,
+            )  # fmt: skip
         self._left = n
         self._finished: Any = None
         self._failure: BaseException | None = None
@@ -165,7 +173,8 @@ class Replication:
 
     def run(self) -> ReplicationOutcome:
         """Simulate every request until the last one and its background work have ended."""
-        return self.loop.run(self._main(), self._intended, self._arrive)
+        arrive = self._arrive if self._recorded is None else self._arrive_as_recorded
+        return self.loop.run(self._main(), self._intended, arrive)
 
     async def _main(self) -> ReplicationOutcome:
         warmer, clock = self._seeded.warmer, self.processes[0].platform
@@ -175,6 +184,9 @@ class Replication:
                 self._warm, process.caches, process.kv,
                 first_isolate=position * len(process.caches), origin=0.0,
             )  # fmt: skip
+        if self._recorded is not None:
+            await self._recorded.load(warmer, self._endpoints, self._subjects)
+            self._recorded.behind(-1)
         self._finished = self.loop.create_future()
         if self._left:
             # The counts of the warm-up are subtracted, as on the load side.
@@ -207,6 +219,18 @@ class Replication:
         self.loop.start_at(start, self._asked(index))
         if self._on_progress is not None and index % 1000 == 0:
             self._on_progress(index / len(self._intended))
+
+    def _arrive_as_recorded(self, index: int) -> None:
+        """Let request *index* arrive with the effects that stand beside it in the trace."""
+        recorded = self._recorded
+        assert recorded is not None
+        recorded.before(index, self._endpoints[index], self._subjects[index])
+        self._arrive(index)
+        recorded.behind(index)
+
+    def _cache_of(self, index: int) -> TieredCache:
+        cache: TieredCache = self.processes[self._process_of[index]].caches[self._isolate_of[index]]
+        return cache
 
     async def _request(self, index: int) -> None:
         endpoint = self._endpoints[index]
@@ -344,6 +368,7 @@ class Replication:
             "queue_given_up": sum(process.queue.given_up for process in self._all),
             "queue_retries": sum(process.queue.retries for process in self._all),
             **self._forwarded(),
+            **({} if self._recorded is None else self._recorded.counters()),
         }
 
     def _forwarded(self) -> dict[str, int]:

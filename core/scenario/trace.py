@@ -1,4 +1,4 @@
-"""Read recorded cache-access traces: CSV, JSON lines or raw words, plain, .gz or .xz."""
+"""Read recorded cache-access traces: tables, JSON lines, raw words and published formats."""
 
 from __future__ import annotations
 
@@ -8,15 +8,28 @@ import math
 import re
 import sys
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import InputError
+from core.scenario.trace_formats import (
+    LAYOUTS,
+    READ,
+    SPECIAL,
+    UNITS_OF,
+    Layout,
+    Row,
+    TraceFormat,
+    operation,
+    recognised,
+    table_rows,
+)
 from core.scenario.trace_source import (
     BINARY,
     HEAD_BYTES,
@@ -26,9 +39,10 @@ from core.scenario.trace_source import (
     is_text,
     open_trace,
 )
-from core.scenario.trace_time import TimeUnit, relative, unit_of
+from core.scenario.trace_time import UNITS, TimeUnit, relative, unit_of
+from core.scenario.trace_writes import Writes, carried, writes_of
 
-FIELDS = ("key", "time", "endpoint", "type", "size")
+FIELDS = ("key", "time", "endpoint", "type", "size", "op", "ttl")
 TYPE_SHIFT = 27  # a raw word holds the object type in its bits 27-31
 
 MAX_FIELD_CHARS = 2**16
@@ -44,7 +58,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can escape half a character
 # Arrays have no single truth value: a generated __eq__ could only raise.
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trace:
-    """The accesses of one trace in file order; every array has shape (n,) and is read-only.
+    """The reads of one trace in file order; every array has shape (n,) and is read-only.
 
     Keys are dense ids, numbered by first appearance in the file, so a longer reading of the same
     file keeps them. In CSV and JSON lines a key is a (type, key) pair where there are types, and
@@ -53,7 +67,7 @@ class Trace:
     """
 
     source: str  # the file's name without directories
-    format: str  # "csv", "jsonl" or "raw"
+    format: str  # one of TraceFormat
     keys: NDArray[np.uint32]
     key_count: int
     times: NDArray[np.float64] | None = None  # seconds since the first access, non-decreasing
@@ -64,17 +78,33 @@ class Trace:
     endpoints: NDArray[np.uint16] | None = None  # index into endpoint_names
     endpoint_names: tuple[str, ...] = ()
     sizes: NDArray[np.int64] | None = None  # bytes
+    ttls: NDArray[np.float64] | None = None  # seconds, 0 where the key has none (see `carried`)
+    writes: Writes | None = None  # sets and deletes, which are not among the accesses
+    notes: tuple[str, ...] = ()  # what was taken for granted, a sentence each
 
     def __post_init__(self) -> None:
-        for values in (self.keys, self.times, self.types, self.endpoints, self.sizes):
+        for values in (
+            self.keys, self.times, self.types, self.endpoints, self.sizes, self.ttls,
+        ):  # fmt: skip
             if values is not None:
                 values.setflags(write=False)
 
 
-def read_trace(path: Path, *, stop: int | None = None, time_unit: TimeUnit | None = None) -> Trace:
-    """Return the first *stop* accesses of the trace at *path*, or all of them.
+def read_trace(
+    path: Path,
+    *,
+    stop: int | None = None,
+    time_unit: TimeUnit | None = None,
+    format_: TraceFormat | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> Trace:
+    """Return the first *stop* reads of the trace at *path* and the writes among them, or all.
 
-    time_unit: of the times in the file; None tells it by the values, seconds by default.
+    time_unit: of the times in the file; None tells it by the values, seconds by default. format_:
+    of the file; None tells it by the ending of its name. columns: of a table or of JSON lines by
+    field, names or numbers from 1 on; None takes columns that are named as the fields.
+
+    Times that step back are sorted if none steps back further than SORTED_WITHIN.
 
     A file of fewer accesses gives those it has; what stands behind access *stop* is not checked
     and, but for a buffer's length, not decompressed.
@@ -87,15 +117,19 @@ def read_trace(path: Path, *, stop: int | None = None, time_unit: TimeUnit | Non
         raise ValueError(f"stop is {stop}; a trace is read up to its first access at least")
     name = str(path) if str(path).isprintable() else repr(str(path))
     try:
-        format_, stream = open_trace(path)
+        chosen, stream = open_trace(path, format_)
     except TraceFault as fault:
         raise InputError(f"{name}: {fault}") from None
     with stream:
         source = Source(stream)
         try:
-            if format_ == "raw":
+            if chosen in ("words", "oracleGeneral") and columns:
+                raise TraceFault(f"{chosen} has no columns; leave --columns out", place="byte 0")
+            if chosen == "words":
                 return _read_raw(path.name, source, stop)
-            return _read_text(path.name, source, stop, format_, time_unit)
+            if chosen == "oracleGeneral":
+                return _read_oracle(path.name, source, stop)
+            return _read_text(path.name, source, stop, chosen, time_unit, columns)
         except TraceFault as fault:
             raise InputError(f"{name} {fault.place or source.place}: {fault}") from None
 
@@ -142,7 +176,7 @@ def _read_raw(file_name: str, source: Source, stop: int | None) -> Trace:
     type_of_key[known_ids] = type_of_known
     return Trace(
         source=file_name,
-        format="raw",
+        format="words",
         keys=keys,
         key_count=known.size,
         types=type_of_key[keys],
@@ -150,80 +184,254 @@ def _read_raw(file_name: str, source: Source, stop: int | None) -> Trace:
     )
 
 
+_ORACLE = np.dtype([("time", "<u4"), ("key", "<u8"), ("size", "<u4"), ("next", "<i8")])
+"""libCacheSim's oracleGeneral: time in seconds, object, bytes, number of its next access."""
+
+
+def _read_oracle(file_name: str, source: Source, stop: int | None) -> Trace:
+    wanted = math.inf if stop is None else stop * _ORACLE.itemsize
+    chunks = []
+    while data := source.read(int(min(_ORACLE.itemsize * 2**15, wanted))):
+        if len(data) % _ORACLE.itemsize:
+            raise TraceFault(
+                f"the last record has {len(data) % _ORACLE.itemsize} of its 24 bytes; copy the "
+                "file again"
+            )
+        wanted -= len(data)
+        chunks.append(np.frombuffer(data, _ORACLE))
+    if not chunks:
+        raise TraceFault(_NO_ACCESS)
+    records = np.concatenate(chunks)
+    times = records["time"].astype(np.float64)
+    if times.size > 1 and (back := np.flatnonzero(np.diff(times) < 0)).size:
+        raise TraceFault(
+            f"time is {times[back[0] + 1]:.0f} after {times[back[0]]:.0f}: times of oracleGeneral "
+            "never decrease; is the file another format?",
+            place=f"byte {24 * (int(back[0]) + 1)}",
+        )
+    distinct, first, inverse = np.unique(records["key"], return_index=True, return_inverse=True)
+    rank = np.empty(distinct.size, np.uint32)
+    rank[np.argsort(first)] = np.arange(distinct.size, dtype=np.uint32)
+    return Trace(
+        source=file_name,
+        format="oracleGeneral",
+        keys=rank[inverse],
+        key_count=distinct.size,
+        times=times - times[0],
+        unit_from="caller",
+        sizes=records["size"].astype(np.int64),
+    )
+
+
 def _read_text(
-    file_name: str, source: Source, stop: int | None, format_: str, asked: TimeUnit | None
+    file_name: str,
+    source: Source,
+    stop: int | None,
+    format_: str,
+    asked: TimeUnit | None,
+    columns: Mapping[str, str] | None,
 ) -> Trace:
     keys, times, sizes = array("I"), array("d"), array("q")
     endpoints, type_of_key = array("H"), array("H")
+    operations, ttls = array("B"), array("d")
     key_ids: dict[tuple[int, str], int] = {}
     type_ids: dict[str, int] = {}
     endpoint_ids: dict[str, int] = {}
-    for row in _csv_rows(source) if format_ == "csv" else _json_rows(source):
+    notes: list[str] = []
+    back = _StepsBack()
+    without_zone = False
+    reads = 0
+    for row in _rows(source, format_, columns, notes.append):
         type_ = _name_id(type_ids, row, "type") if "type" in row else 0
         key_id = key_ids.setdefault((type_, _text(row, "key")), len(key_ids))
         if key_id == len(type_of_key):
             type_of_key.append(type_)
         keys.append(key_id)
         if "time" in row:
-            times.append(_time(row["time"], times[-1] if times else 0.0))
+            value = row["time"]
+            if type(value) is str:
+                value, is_zoned = _time_of(value)
+                without_zone |= not is_zoned
+            times.append(back.checked(_time(value), source.place))
         if "endpoint" in row:
             endpoints.append(_name_id(endpoint_ids, row, "endpoint"))
         if "size" in row:
             sizes.append(_size(row["size"]))
-        if len(keys) == stop:
+        if "op" in row:
+            operations.append(code := operation(row["op"]))
+            reads += code == READ
+        else:
+            reads += 1
+        if "ttl" in row:
+            ttls.append(_ttl(row["ttl"]))
+        # Sorting moves accesses, so a file whose times step back is read to its end.
+        if reads == stop and not back.is_met:
             break
     if not keys:
         raise TraceFault(_NO_ACCESS)
     key_array = np.frombuffer(keys, np.uint32)
     first_line = 2 if format_ == "csv" else 1
-    unit, unit_from = unit_of(times, asked, first_line) if times else ("s", "default")
+    fixed = asked or UNITS_OF.get(format_)
+    unit, unit_from = unit_of(times, fixed, first_line) if times else ("s", "default")
+    order = None
+    if back.is_met:
+        order, told = back.order(np.frombuffer(times, np.float64), unit)
+        notes.append(told)
+        times = array("d", np.frombuffer(times, np.float64)[order].tolist())
+        key_array = key_array[order]
+    if without_zone:
+        notes.append("The trace's times have no zone and are taken as UTC.")
+
+    def column(values: array[Any], kind: type[Any]) -> Any:
+        if not values:
+            return None
+        found = np.frombuffer(values, kind)
+        return found if order is None else found[order]
+
+    found_ttls = column(ttls, np.float64)
+    every: dict[str, Any] = {
+        "keys": key_array,
+        "times": relative(times, unit, first_line) if times else None,
+        "types": np.frombuffer(type_of_key, np.uint16)[key_array] if type_ids else None,
+        "endpoints": column(endpoints, np.uint16),
+        "ttls": None if found_ttls is None else carried(key_array, found_ttls),
+    }
+    codes = column(operations, np.uint8)
+    writes = None if codes is None else writes_of(codes, **every)
+    every["sizes"] = column(sizes, np.int64)
+    if writes is not None:
+        is_read = codes == READ
+        every = {n: None if each is None else each[is_read] for n, each in every.items()}
+    if not every["keys"].size:
+        raise TraceFault(f"the {len(keys):,} accesses of the trace are no reads, and a run reads")
+    if order is not None and stop is not None:
+        every = {n: None if each is None else each[:stop] for n, each in every.items()}
     return Trace(
         source=file_name,
         format=format_,
-        keys=key_array,
         key_count=len(key_ids),
-        times=relative(times, unit, first_line) if times else None,
         time_unit=unit,
         unit_from=unit_from,
-        types=np.frombuffer(type_of_key, np.uint16)[key_array] if type_ids else None,
         type_names=tuple(type_ids),
-        endpoints=np.frombuffer(endpoints, np.uint16) if endpoints else None,
         endpoint_names=tuple(endpoint_ids),
-        sizes=np.frombuffer(sizes, np.int64) if sizes else None,
+        writes=writes,
+        notes=tuple(notes),
+        **every,
     )
 
 
-def _csv_rows(source: Source) -> Iterator[dict[str, object]]:
-    """Yield a dictionary a row; each line is a row, so an open quote is found where it stands."""
+SORTED_WITHIN = 60.0
+"""Seconds by which the times of a trace may step back, and are sorted: logs of several writers."""
+
+
+class _StepsBack:
+    """Times that are earlier than one before them: where the furthest one is."""
+
+    def __init__(self) -> None:
+        self._latest = 0.0
+        self._furthest, self._place, self._number = 0.0, "", 0
+        self.is_met = False
+
+    def checked(self, time: float, place: str) -> float:
+        if time >= self._latest:
+            self._latest = time
+            return time
+        self.is_met = True
+        self._number += 1
+        if self._latest - time > self._furthest:
+            self._furthest, self._place = self._latest - time, place
+        return time
+
+    def order(self, times: NDArray[np.float64], unit: TimeUnit) -> tuple[NDArray[np.int64], str]:
+        """Return the order of *times*, stable, and what to tell; TraceFault if too far back."""
+        seconds = self._furthest / UNITS[unit]
+        if seconds > SORTED_WITHIN:
+            raise TraceFault(
+                f"time steps back by {seconds:,.6g} s; up to {SORTED_WITHIN:g} s are sorted: sort "
+                "the trace by time",
+                place=self._place,
+            )
+        told = (
+            f"{self._number:,} accesses of the trace stand up to {seconds:.3g} s behind later "
+            "ones; they are sorted by time."
+        )
+        return np.argsort(times, kind="stable"), told
+
+
+def _rows(
+    source: Source,
+    format_: str,
+    columns: Mapping[str, str] | None,
+    note: Callable[[str], None],
+) -> Iterator[Row]:
+    if columns and (format_ in SPECIAL or format_ in LAYOUTS):
+        raise TraceFault(f"{format_} has columns of its own; leave --columns or --format out")
+    if format_ in SPECIAL:
+        yield from SPECIAL[format_](source)
+    elif format_ in LAYOUTS:
+        yield from map(_numbers, table_rows(source, LAYOUTS[format_], note))
+    elif format_ == "jsonl":
+        yield from _json_rows(source, columns, note)
+    elif columns:
+        layout = Layout(columns=columns, separator="\t" if format_ == "tsv" else ",")
+        yield from map(_numbers, table_rows(source, layout, note))
+    else:
+        yield from _csv_rows(source, "\t" if format_ == "tsv" else ",", note)
+
+
+def _numbers(row: Row) -> Row:
+    """Return *row* with whole sizes as numbers, as `_size` needs them."""
+    if "size" in row and _INTEGER.fullmatch(text := str(row["size"]).strip()):
+        row["size"] = int(text)
+    return row
+
+
+def _csv_rows(source: Source, separator: str, note: Callable[[str], None]) -> Iterator[Row]:
+    """Yield a dictionary a row; each line is a row, so an open quote is found where it stands.
+
+    Lines that begin with # are passed over before the header, and columns that are no fields.
+    """
     header: list[str] = []
+    passed: list[str] = []
+    comment = ""
     for line in source.lines():
-        cells = line.split(",")
+        if not header and line.startswith("#"):
+            comment = comment or line
+            continue
+        cells = line.split(separator)
         if '"' in line or "\r" in line:
             try:
-                cells = next(csv.reader([line], strict=True))
+                cells = next(csv.reader([line], delimiter=separator, strict=True))
             except csv.Error as error:
                 raise TraceFault(
                     f"the row is no CSV ({error}); close quotes on their line"
                 ) from None
         if not header:
-            _check_header(line, cells)
+            _check_header(line, cells, separator, comment)
             header = cells
+            passed = [name for name in header if name not in FIELDS]
+            if passed:
+                note(f"Columns of the trace that are passed over: {', '.join(passed[:10])}.")
             continue
         if len(cells) != len(header):
             message = f"the row has {len(cells)} values and the header {len(header)} fields"
             raise TraceFault(f"{message}; write one value a field, with commas between")
-        row: dict[str, object] = dict(zip(header, cells, strict=True))
-        if "time" in row and _NUMBER.fullmatch(text := str(row["time"])):
-            row["time"] = float(text)
+        row: Row = dict(zip(header, cells, strict=True))
+        for name in passed:
+            del row[name]
         if "size" in row and _INTEGER.fullmatch(text := str(row["size"])):
             row["size"] = int(text)
         yield row
 
 
-def _json_rows(source: Source) -> Iterator[dict[str, object]]:
+def _json_rows(
+    source: Source, columns: Mapping[str, str] | None, note: Callable[[str], None]
+) -> Iterator[Row]:
     # Objects become tuples of pairs: a field that stands twice stays visible.
     decoder = json.JSONDecoder(object_pairs_hook=tuple)
     fields: set[str] = set()
+    wanted = {name: field for field, name in columns.items()} if columns else None
+    passed: list[str] = []
     for line in source.lines():
         try:
             pairs = decoder.decode(line)
@@ -236,13 +444,26 @@ def _json_rows(source: Source) -> Iterator[dict[str, object]]:
             raise TraceFault(f"the line is no JSON ({reason}); write one object a line") from None
         if not isinstance(pairs, tuple):
             raise TraceFault(f"the line is {_shown(pairs)}; write one object a line")
-        row = dict(pairs)
+        row: Row = dict(pairs)
+        if wanted is not None:
+            for name, field in wanted.items():
+                if name not in row:
+                    raise TraceFault(
+                        f"there is no {_shown(name)} for the {field}; the line has {', '.join(row)}"
+                    )
+            yield {field: row[name] for name, field in wanted.items()}
+            fields = fields or {"key"}
+            continue
         if not fields or len(row) != len(pairs) or row.keys() != fields:
             _check_fields([name for name, _ in pairs])
+            if not fields and (passed := [name for name in row if name not in FIELDS]):
+                note(f"Fields of the trace that are passed over: {', '.join(passed[:10])}.")
             if fields:
                 message = f"the fields are {', '.join(row)}, on line 1 {', '.join(sorted(fields))}"
                 raise TraceFault(f"{message}; write the same on every line")
             fields = set(row)
+        for name in passed:
+            del row[name]
         yield row
 
 
@@ -257,44 +478,54 @@ def _other_format(line: str) -> str:
     return ", it looks like the header of a CSV: name the file .csv" if is_csv else ""
 
 
-def _check_header(line: str, cells: Sequence[str]) -> None:
-    """Raise Fault unless *cells*, those of the first *line* of a CSV, name the fields."""
-    if any(cell in FIELDS for cell in cells) and not line.startswith("#"):
+def _check_header(line: str, cells: Sequence[str], separator: str, comment: str) -> None:
+    """Raise TraceFault unless *cells*, those of the first *line* of a table, name the fields.
+
+    comment: one before it.
+    """
+    if (known := recognised(line)) and separator == ",":
+        raise TraceFault(
+            f"the line {_shown(line[:60])} is of a trace as {known} publishes them; say "
+            f"--format {known}"
+        )
+    if any(cell in FIELDS for cell in cells):
         return _check_fields(cells)
     if line.lstrip().startswith(("{", "[")):
         raise TraceFault(
-            "the line is JSON, no header of a CSV; name the file .jsonl, an object a line"
+            "the line is JSON, no header of a CSV; name the file .jsonl, an object a line, or say "
+            "--format jsonl"
         )
     start = _shown(line[:60])
-    for mark, name in ((";", "semicolons"), ("\t", "tabs")):
+    for mark, name, remedy in ((";", "semicolons", "write commas"),
+                               ("\t", "tabs", "say --format tsv, or write commas")):  # fmt: skip
         if any(cell.strip('"') in FIELDS for cell in line[:HEAD_BYTES].split(mark)):
-            raise TraceFault(f"the header {start} has {name} between its fields; write commas")
+            raise TraceFault(f"the header {start} has {name} between its fields; {remedy}")
     if holds_binary(line):
         raise TraceFault(BINARY)
     message = "the first line must name the fields"
-    if line.startswith("#"):
-        raise TraceFault(f"{message} and is the comment {start}; write such as key,time; {_KNOWN}")
     near = {cell.strip(' "').lower() for cell in cells[:100]} & set(FIELDS)
     if near:
         raise TraceFault(
             f"{message} and is {start}; write {', '.join(sorted(near))} just so; {_KNOWN}"
         )
+    said = f" (behind the comment {_shown(comment[:60])})" if comment else ""
     raise TraceFault(
-        f"{message} and is {start}; write such as key,time above it, a name for each column; "
-        f"{_KNOWN}"
+        f"{message} and is {start}{said}; say which column is what, by name or number: --columns "
+        f"key=2,time=1; {_KNOWN}"
     )
 
 
 def _check_fields(names: Sequence[str]) -> None:
-    if unknown := list(dict.fromkeys(name for name in names if name not in FIELDS)):
-        shown = ", ".join(map(_shown, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
-        are = f"is a field {shown}" if len(unknown) == 1 else f"are fields {shown}"
-        raise TraceFault(f"there {are}; {_KNOWN}, remove all others")
     for index, name in enumerate(names):
         if name in names[:index]:
             raise TraceFault(f"the field {_shown(name)} stands twice; keep one")
+        if name not in FIELDS and (near := name.strip(' "').lower()) in FIELDS:
+            raise TraceFault(f"there is a field {_shown(name)}; write {near} just so; {_KNOWN}")
     if "key" not in names:
-        raise TraceFault(f"there is no field 'key', and every trace needs it; {_KNOWN}")
+        raise TraceFault(
+            f"there is no field 'key', and every trace needs it; {_KNOWN}: --columns key=NAME says "
+            "which column it is"
+        )
 
 
 def _text(row: dict[str, object], field: str) -> str:
@@ -317,12 +548,38 @@ def _name_id(ids: dict[str, int], row: dict[str, object], field: str) -> int:
     return number
 
 
-def _time(value: object, after: float) -> float:
+def _time_of(text: str) -> tuple[float, bool]:
+    """Return the time that *text* writes, a number or ISO 8601, and whether it states its zone."""
+    text = text.strip()
+    if _NUMBER.fullmatch(text):
+        return float(text), True
+    try:
+        time = datetime.fromisoformat(
+            text.removesuffix(" UTC") + ("Z" if text[-4:] == " UTC" else "")
+        )
+    except ValueError:
+        raise TraceFault(
+            f"time is {_shown(text)}; a time is a number, at least 0, or as in 2026-01-31T12:00:00Z"
+        ) from None
+    if time.tzinfo is None:
+        return time.replace(tzinfo=UTC).timestamp(), False
+    return time.timestamp(), True
+
+
+def _time(value: object) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= _MAX:
         raise TraceFault(f"time is {_shown(value)}; a time is a number, at least 0")
-    if (time := float(value)) < after:
-        raise TraceFault(f"time is {time} after {after}; times never decrease, sort by time")
-    return time
+    return float(value)
+
+
+def _ttl(value: object) -> float:
+    """Return a TTL in seconds; 0 and nothing are none."""
+    text = "" if value is None else str(value).strip()
+    if not text:
+        return 0.0
+    if isinstance(value, bool) or not _NUMBER.fullmatch(text) or not 0 <= float(text) <= _MAX:
+        raise TraceFault(f"ttl is {_shown(value)}; a ttl is a number of seconds, 0 for none")
+    return float(text)
 
 
 def _size(value: object) -> int:
