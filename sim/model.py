@@ -153,6 +153,7 @@ class Replication:
             self._recorded = RecordedEffects(
                 prepared.effects, table, self.loop,
                 [cache for each in self.processes for cache in each.caches], self._cache_of,
+                lambda index: self.processes[self._process_of[index]].platform.cpu_free,
             )  # fmt: skip
         self._left = n
         self._finished: Any = None

@@ -22,7 +22,8 @@ _SPAN = span_of({"write": STORE_SLOT})
 class RecordedEffects:
     """The effects beside a run's requests.
 
-    cache_of: the cache that answers a request, by its index; caches: all of the run.
+    cache_of: the cache that answers a request, by its index; begins: when a request that has just
+    arrived has the CPU; caches: all of the run.
     """
 
     def __init__(
@@ -32,8 +33,10 @@ class RecordedEffects:
         loop: SimLoop,
         caches: Sequence[TieredCache],
         cache_of: Callable[[int], TieredCache],
+        begins: Callable[[int], float],
     ) -> None:
         self._effects, self._loop, self._cache_of = effects, loop, cache_of
+        self._begins = begins
         self._reads = [[read.cache_type for read in e.primary] for e in endpoints]
         self._ttls: dict[str, float] = {}
         for cache in caches:
@@ -70,8 +73,12 @@ class RecordedEffects:
 
     def behind(self, index: int) -> None:
         """Make the writes that stand between request *index* and the next one; -1: the first."""
-        for place in self._behind.get(index, ()):
-            at = max(float(self._effects.seconds[place]), self._loop.time())
+        if index not in self._behind:
+            return
+        # Accesses of one instant keep their order: the read before a write looks first.
+        earliest = self._loop.time() if index < 0 else self._begins(index)
+        for place in self._behind[index]:
+            at = max(float(self._effects.seconds[place]), earliest)
             self._loop.call_at(at, self._start, place, max(index, 0))
 
     def _start(self, place: int, index: int) -> None:

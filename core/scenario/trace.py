@@ -104,7 +104,8 @@ def read_trace(
     of the file; None tells it by the ending of its name. columns: of a table or of JSON lines by
     field, names or numbers from 1 on; None takes columns that are named as the fields.
 
-    Times that step back are sorted if none steps back further than SORTED_WITHIN.
+    Times that step back are sorted if none steps back further than SORTED_WITHIN; what stands
+    behind *stop* is only looked at if one steps back before it.
 
     A file of fewer accesses gives those it has; what stands behind access *stop* is not checked
     and, but for a buffer's length, not decompressed.
@@ -146,8 +147,8 @@ def _read_raw(file_name: str, source: Source, stop: int | None) -> Trace:
     while data := source.read(int(min(CHUNK_BYTES, missing))):
         if not chunks and is_text(data[:HEAD_BYTES]):
             raise TraceFault(
-                "this is text, and .trace is the ending of 32-bit words; name it .csv and write "
-                "the fields into its first line, such as key",
+                "this is text, and .trace is the ending of 32-bit words; say --format lirs for a "
+                "block's number a line, arc, spc, csv or another text format",
                 place="byte 0",
             )
         if len(data) % 4:
@@ -367,7 +368,7 @@ def _rows(
     if columns and (format_ in SPECIAL or format_ in LAYOUTS):
         raise TraceFault(f"{format_} has columns of its own; leave --columns or --format out")
     if format_ in SPECIAL:
-        yield from SPECIAL[format_](source)
+        yield from map(_numbers, SPECIAL[format_](source))
     elif format_ in LAYOUTS:
         yield from map(_numbers, table_rows(source, LAYOUTS[format_], note))
     elif format_ == "jsonl":

@@ -13,7 +13,7 @@ from core.packed import NO_ZSTD, damage, zstd
 
 FORMATS = {
     ".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".trace": "words",
-    ".oraclegeneral": "oracleGeneral",
+    ".oracleGeneral": "oracleGeneral",
 }  # fmt: skip
 COMPRESSIONS = (".gz", ".xz", ".zst")
 
@@ -60,14 +60,15 @@ def open_trace(path: Path, stated: str | None = None) -> tuple[str, io.BufferedI
     """
     suffixes = [suffix.lower() for suffix in path.suffixes]
     compression = suffixes.pop() if suffixes and suffixes[-1] in COMPRESSIONS else ""
-    format_ = FORMATS.get(suffixes[-1] if suffixes else "")
+    endings = {ending.lower(): known for ending, known in FORMATS.items()}
+    format_ = endings.get(suffixes[-1] if suffixes else "")
     try:
         if path.exists() and not path.is_file():  # a pipe would block, a device never ends
             raise TraceFault("this is a folder or a device; name one trace file")
         if stated is not None:
             return stated, _decompressed(path, _ENDING.get(_kind(path), ""))
         if format_ is None:
-            known = f"{', '.join(FORMATS)}, each alone or followed by {' or '.join(COMPRESSIONS)}"
+            known = f"{', '.join(FORMATS)}, each alone or followed by {', '.join(COMPRESSIONS)}"
             packed = _kind(path) if path.exists() else ""
             hint = f"; it holds {packed} data: {_UNPACK[packed]}" if packed in _UNPACK else ""
             hint = hint or "; --format says what it is; export anything else as CSV"

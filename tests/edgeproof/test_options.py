@@ -105,6 +105,11 @@ USED: dict[tuple[str, str], str] = {
     },
     ("serve", "--population"): "what an empty database gets; of a filled one it is refused",
     **{("attribute", o): "the data" for o in ("--db", "--paths")},
+    **{
+        ("import events", o): "what is read, and how; refused where it cannot be so"
+        for o in ("--db", "--columns", "--conversion", "--touch", "--currency", "--format",
+                  "--no-header", "--time-unit", "--time-zone", "--time-format", "--json")
+    },
     ("attribute", "--model"): "what is computed; an unknown one is refused",
     ("attribute", "--direct"): "what it finds is said by attribution",
     **{
@@ -202,6 +207,8 @@ IDLE: dict[tuple[str, str], Case] = {
     **each("--trace-offset", "--trace-offset 5", "trace.offset needs a trace"),
     **each("--trace-limit", "--trace-limit 5", "trace.limit needs a trace"),
     **each("--time-unit", "--time-unit ms", "trace.time_unit needs a trace"),
+    **each("--format", "--format twitter", "trace.format needs a trace"),
+    **each("--columns", "--columns key=1", "trace.columns needs a trace"),
     **{
         key: case
         for key, case in each(
@@ -218,10 +225,13 @@ IDLE: dict[tuple[str, str], Case] = {
         (f"bench {c}", f"--{option}"): (
             f"bench {c} baseline --golden FILE --{option} {value}"
             + (" --reason x" if c == "accept" else ""),
-            f"trace.{option[6:] if option[:5] == 'trace' else 'time_unit'} needs a trace",
+            f"trace.{option.removeprefix('trace-').replace('-', '_')} needs a trace",
         )
         for c in ("check", "accept")
-        for option, value in (("trace-offset", 5), ("trace-limit", 5), ("time-unit", "ms"))
+        for option, value in (
+            ("trace-offset", 5), ("trace-limit", 5), ("time-unit", "ms"), ("format", "twitter"),
+            ("columns", "key=1"),
+        )
     },
     ("compare", "--plain"): ("compare nowhere nowhere --plain --json", PLAIN),
     ("report", "--plain"): ("report nowhere --plain --json", PLAIN),
@@ -232,6 +242,9 @@ IDLE: dict[tuple[str, str], Case] = {
         )
         for c in OF_DATABASES[:3]
     },
+    ("import events", "--plain"): (
+        "import events FILE --db FILE --columns user=none --plain --json", PLAIN
+    ),
     ("attribute", "--plain"): ("attribute --paths FILE --plain --json", PLAIN),
     ("load", "--step"): (lines("--step 5s")["load"], "--step: belongs to --find-capacity"),
     ("load", "--strict"): (lines("--strict")["load"], "--strict has no effect here"),
