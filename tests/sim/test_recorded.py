@@ -20,7 +20,9 @@ def scenario(file: Path, **trace: object) -> Scenario:
             "name": "r", "warm_up": "0s", "duration": "60s", "start": "cold",
             "topology": {"isolates": 1},
             "tiers": {"l1": {"ttl": "1000s"}},
-            "trace": {"file": str(file), "time_unit": "s", "default": {"endpoint": "journey"}, **trace},
+            "trace": {
+                "file": str(file), "time_unit": "s", "default": {"endpoint": "journey"}, **trace,
+            },
         }
     )  # fmt: skip
 
