@@ -83,22 +83,34 @@ def synthetic(keys: int = 20_000, accesses: int = 200_000, exponent: float = 0.9
 
 
 def recorded(path: Path) -> Accesses:
-    """Return the first MAX_TRACE accesses of a trace; InputError if it cannot be used."""
+    """Return the first MAX_TRACE reads of a trace; InputError if it cannot be used.
+
+    TTLs of the trace stand in place of those by class where an access has one.
+    """
     trace = read_trace(path, stop=MAX_TRACE)
     types = trace.keys if trace.types is None else trace.types
     by = "key" if trace.types is None else "type"
     return _accesses(
         trace.keys.tolist(), (types % len(TTLS)).tolist(), max(1, int(trace.key_count * SHARE)),
-        f"{trace.source}: the first {trace.keys.size:,} accesses to {trace.key_count:,} real keys "
-        f"in their own order; TTLs assigned by {by}, times at a constant rate",
+        f"{trace.source}: the first {trace.keys.size:,} reads of {trace.key_count:,} real keys "
+        f"in their own order; TTLs {'of the trace, or ' if trace.ttls is not None else ''}assigned "
+        f"by {by}, times at a constant rate",
+        None if trace.ttls is None else trace.ttls.tolist(),
     )  # fmt: skip
 
 
 def _accesses(
-    keys: Sequence[int], classes: Sequence[int], capacity: int, description: str
+    keys: Sequence[int],
+    classes: Sequence[int],
+    capacity: int,
+    description: str,
+    own: Sequence[float] | None = None,
 ) -> Accesses:
     names = {key: f"k{key}" for key in set(keys)}
-    pairs = tuple((names[key], TTLS[kind]) for key, kind in zip(keys, classes, strict=True))
+    pairs = tuple(
+        (names[key], ttl or TTLS[kind])
+        for key, kind, ttl in zip(keys, classes, own or [0.0] * len(keys), strict=True)
+    )
     return Accesses(pairs=pairs, capacity=max(1, capacity), description=description)
 
 

@@ -21,7 +21,7 @@ from scenarios.catalogue import find_scenario
 SCENARIO_OPTIONS = frozenset(
     (
         *("--set", "--seed", "--rate", "--kpi"),
-        *("--trace", "--trace-offset", "--trace-limit", "--time-unit"),
+        *("--trace", "--trace-offset", "--trace-limit", "--time-unit", "--format", "--columns"),
     )
 )
 """Options that change what the scenario file says."""
@@ -85,4 +85,6 @@ def _trace(scenario: Scenario) -> dict[str, Any]:
         "offset": source.offset,
         "limit": source.limit,
         "speed": source.speed,
+        "format": source.format,
+        "columns": source.columns or None,
     }

@@ -60,6 +60,10 @@ COMMANDS = {
         "edgeproof.accounts:app",
         "Share out conversions and their value over channels, under seven attribution models.",
     ),
+    "import": Listed(
+        "edgeproof.imports:app",
+        "Take data as you have them: raw events into a database (events).",
+    ),
     "bench": Listed(
         "edgeproof.bench:app",
         "Micro-benchmarks (run, history), the gate on their speed (compare, calibrate; our "
@@ -116,5 +120,12 @@ BENCH = {
     "accept-base": Listed(
         "edgeproof.base:accept_base",
         "Pin another revision for compare-base and keep the reason beside it.",
+    ),
+}
+
+IMPORTS = {
+    "events": Listed(
+        "edgeproof.import_events:command",
+        "Write raw events from files into a database of their own, which `attribute --db` reads.",
     ),
 }

@@ -20,6 +20,8 @@ from edgeproof import golden_findings
 from edgeproof.ci import JUNIT, GithubOption, QualityOption, chosen_ci, keep_file, write
 from edgeproof.invocation import current
 from edgeproof.options import (
+    ColumnsOption,
+    FormatOption,
     JsonOption,
     TimeUnitOption,
     TraceLimitOption,
@@ -80,6 +82,8 @@ def check(
     trace_offset: TraceOffsetOption = None,
     trace_limit: TraceLimitOption = None,
     time_unit: TimeUnitOption = None,
+    format_: FormatOption = None,
+    columns: ColumnsOption = None,
     junit_file: JunitOption = None,
     github: GithubOption = None,
     code_quality: QualityOption = None,
@@ -93,7 +97,8 @@ def check(
     """
     ci = chosen_ci(github, code_quality, junit_file)
     given = scenario or []
-    subjects = _subjects(given, folder, _source(trace, trace_offset, trace_limit, time_unit))
+    source = _source(trace, trace_offset, trace_limit, time_unit, format_, columns)
+    subjects = _subjects(given, folder, source)
     place = golden.GOLDEN if folder is None else folder
     if not place.is_dir():
         raise InputError(
@@ -132,6 +137,8 @@ def accept(
     trace_offset: TraceOffsetOption = None,
     trace_limit: TraceLimitOption = None,
     time_unit: TimeUnitOption = None,
+    format_: FormatOption = None,
+    columns: ColumnsOption = None,
     json: JsonOption = False,
 ) -> int:
     """Write the golden files anew and keep the reason beside them.
@@ -139,7 +146,8 @@ def accept(
     Example: edgeproof bench accept perf/*.toml --golden perf/golden --reason "first figures"
     """
     given = scenario or []
-    subjects = _subjects(given, folder, _source(trace, trace_offset, trace_limit, time_unit))
+    source = _source(trace, trace_offset, trace_limit, time_unit, format_, columns)
+    subjects = _subjects(given, folder, source)
     place = golden.GOLDEN if folder is None else folder
     current().watch(place)
     if place.exists() and not (place.is_dir() and os.access(place, os.W_OK)):
@@ -249,10 +257,16 @@ def junit_xml(found: Found) -> bytes:
 
 
 def _source(
-    trace: Path | None, offset: int | None, limit: int | None, time_unit: str | None
+    trace: Path | None,
+    offset: int | None,
+    limit: int | None,
+    time_unit: str | None,
+    format_: str | None,
+    columns: str | None,
 ) -> dict[str, Any]:
     given = {
         "trace": trace, "trace_offset": offset, "trace_limit": limit, "time_unit": time_unit,
+        "format_": format_, "columns": columns,
     }  # fmt: skip
     return {name: value for name, value in given.items() if value is not None}
 
@@ -263,7 +277,7 @@ def _subjects(
     place = golden.GOLDEN if folder is None else folder
     if not given:
         if source:
-            option = next(iter(source)).replace("_", "-")
+            option = next(iter(source)).strip("_").replace("_", "-")
             raise InputError(f"--{option} needs the SCENARIO that it changes, and --golden DIR")
         return golden.of_package(golden.SCENARIOS, place)
     paths: dict[str, tuple[str, Path]] = {}

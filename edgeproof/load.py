@@ -39,8 +39,10 @@ from edgeproof.loading import (
 from edgeproof.notices import notice, tell_strict
 from edgeproof.options import (
     AllowOption,
+    ColumnsOption,
     ConnectionsOption,
     FindCapacityOption,
+    FormatOption,
     HostOption,
     JsonOption,
     KpiOption,
@@ -91,6 +93,8 @@ def command(
     trace_offset: TraceOffsetOption = None,
     trace_limit: TraceLimitOption = None,
     time_unit: TimeUnitOption = None,
+    format_: FormatOption = None,
+    columns: ColumnsOption = None,
     seed: SeedOption = None,
     rate: RateOption = None,
     set_: SetOption = None,
@@ -175,7 +179,8 @@ def command(
     limits = bounds(allow, max_rate, max_duration, connections)
     chosen = chosen_scenario(
         scenario, command="load", overrides=set_, seed=seed, rate=rate, trace=trace,
-        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit, kpis=kpi,
+        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
+        format_=format_, columns=columns, kpis=kpi,
     )  # fmt: skip
     if find_capacity:
         checked(chosen, step or STEP)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import typer
 
@@ -12,7 +12,9 @@ from core.errors import InputError
 from core.metrics.kpi import parse_metric
 from core.scenario.file import load_scenario
 from core.scenario.scenario import Scenario
+from core.scenario.trace_formats import TraceFormat
 from core.scenario.trace_window import timed_window
+from core.scenario.traffic import TraceField
 from core.scenario.workload import Workload
 from edgeproof.ci import Ci, chosen_ci
 from edgeproof.notices import notice, tell_plain, tell_unused
@@ -37,7 +39,8 @@ TraceOption = Annotated[
     typer.Option(
         "--trace",
         metavar="FILE",
-        help="Take keys from a recorded trace: .csv, .jsonl or .trace, also .gz and .xz.",
+        help="Take keys from a recorded trace: a table, JSON lines or a published format, also "
+        ".gz, .xz and .zst.",
         rich_help_panel="Scenario",
     ),
 ]
@@ -61,6 +64,25 @@ TimeUnitOption = Annotated[
         "--time-unit",
         metavar="s|ms|us|ns",
         help="Of a trace's times. Default: told by the values from 1970 on, seconds otherwise.",
+        rich_help_panel="Scenario",
+    ),
+]
+FormatOption = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="FORMAT",
+        help=f"Of the trace: {', '.join(get_args(TraceFormat))}. Default: by the file's ending.",
+        rich_help_panel="Scenario",
+    ),
+]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        metavar="FIELD=COLUMN,...",
+        help="Which column of the trace, by name or number, is what: key=2,time=1,size=4,op=6,"
+        "ttl=7. Fields are key, time, size, op, ttl, type and endpoint.",
         rich_help_panel="Scenario",
     ),
 ]
@@ -306,6 +328,8 @@ def chosen_scenario(
     trace_offset: int | None = None,
     trace_limit: int | None = None,
     time_unit: str | None = None,
+    format_: str | None = None,
+    columns: str | None = None,
     kpis: list[str] | None = None,
 ) -> Scenario:
     """Return the scenario that the command line describes; InputError says what is wrong.
@@ -318,6 +342,8 @@ def chosen_scenario(
         "offset": trace_offset,
         "limit": trace_limit,
         "time_unit": time_unit,
+        "format": format_,
+        "columns": trace_columns(columns),
     }
     found = load_scenario(
         path, overrides=overrides or (), seed=seed, rate=rate, kpis=kpis or (),
@@ -332,6 +358,25 @@ def chosen_scenario(
             f"{found.duration * speed:.3g} s of the trace: every rate judges the same accesses"
         )
     return found
+
+
+def trace_columns(text: str | None) -> dict[str, str] | None:
+    """Return the columns of --columns by field; InputError if they cannot be read."""
+    if text is None:
+        return None
+    fields = get_args(TraceField)
+    columns: dict[str, str] = {}
+    for part in text.split(","):
+        field, mark, column = (piece.strip() for piece in part.partition("="))
+        if not mark or not column:
+            raise InputError(f"--columns has {part.strip()!r}; write FIELD=COLUMN, such as key=2")
+        if field not in fields or field in columns:
+            twice = "twice" if field in columns else f", which is none of {', '.join(fields)}"
+            raise InputError(f"--columns names {field!r} {twice}".replace(" ,", ","))
+        columns[field] = column
+    if "key" not in columns:
+        raise InputError(f"--columns {text}: no column is the key; add key=COLUMN")
+    return columns
 
 
 def draws_arrivals(scenario: Scenario) -> bool:

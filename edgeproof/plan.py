@@ -11,6 +11,8 @@ from edgeproof.ci import GithubOption, QualityOption
 from edgeproof.finish import finish, show_table
 from edgeproof.learning import CalibrationOption, chosen_calibration
 from edgeproof.options import (
+    ColumnsOption,
+    FormatOption,
     HighestRateOption,
     JsonOption,
     KpiOption,
@@ -43,6 +45,8 @@ def command(
     trace_offset: TraceOffsetOption = None,
     trace_limit: TraceLimitOption = None,
     time_unit: TimeUnitOption = None,
+    format_: FormatOption = None,
+    columns: ColumnsOption = None,
     seed: SeedOption = None,
     rate: RateOption = None,
     set_: SetOption = None,
@@ -70,7 +74,8 @@ def command(
     )  # fmt: skip
     chosen = chosen_scenario(
         scenario, command="plan", overrides=set_, seed=seed, rate=rate, trace=trace,
-        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit, kpis=kpi,
+        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
+        format_=format_, columns=columns, kpis=kpi,
     )  # fmt: skip
     known = chosen_calibration(calibration, chosen)
     checked_bound(chosen, max_rate)

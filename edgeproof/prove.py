@@ -21,7 +21,7 @@ from core.metrics.record import Requests, RunRecord
 from core.metrics.run_ends import run_ends
 from core.metrics.verdict import incomparable
 from core.scenario.calibration import Calibration
-from core.scenario.replay import Prepared, prepare_measured
+from core.scenario.replay import Prepared, prepare_measured, reads_only
 from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
 from core.service.fake_redis import STATED_LIMIT
@@ -64,10 +64,12 @@ from edgeproof.loading import (
     keep,
     was_interrupted,
 )
-from edgeproof.notices import tell_strict
+from edgeproof.notices import notice, tell_strict
 from edgeproof.options import (
     AllowOption,
+    ColumnsOption,
     ConnectionsOption,
+    FormatOption,
     GateOption,
     HostOption,
     JsonOption,
@@ -121,6 +123,8 @@ def command(
     trace_offset: TraceOffsetOption = None,
     trace_limit: TraceLimitOption = None,
     time_unit: TimeUnitOption = None,
+    format_: FormatOption = None,
+    columns: ColumnsOption = None,
     seed: SeedOption = None,
     rate: RateOption = None,
     set_: SetOption = None,
@@ -175,7 +179,8 @@ def command(
     check_allowed(allow, host or [])
     chosen = chosen_scenario(
         scenario, command="prove", overrides=set_, seed=seed, rate=rate, trace=trace,
-        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit, kpis=kpi,
+        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
+        format_=format_, columns=columns, kpis=kpi,
     )  # fmt: skip
     access = access_of(
         chosen, host or (), ca=ca, insecure=insecure, cert=cert, cert_key=cert_key,
@@ -193,6 +198,10 @@ def command(
     if not host or known is not None or not calibrates:
         not_stated(chosen, known)
     prepared = prepare_measured(chosen)
+    if prepared.has_effects:
+        chosen = reads_only(chosen)
+        prepared = prepare_measured(chosen)
+        notice("the sets, deletes and TTLs of the trace are left out: a load cannot send them")
     tell_notes(prepared.workload)
     check_load(chosen, prepared.workload, host or [], limits, access)
     told = asked(chosen, scenario, workload=prepared.workload, hosts=host or ())

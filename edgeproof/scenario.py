@@ -27,6 +27,8 @@ from core.scenario.workload import Workload
 from edgeproof.group import HelpfulGroup
 from edgeproof.notices import notice
 from edgeproof.options import (
+    ColumnsOption,
+    FormatOption,
     KpiOption,
     RateOption,
     ScenarioArgument,
@@ -129,6 +131,8 @@ def check(
     trace_offset: TraceOffsetOption = None,
     trace_limit: TraceLimitOption = None,
     time_unit: TimeUnitOption = None,
+    format_: FormatOption = None,
+    columns: ColumnsOption = None,
     seed: SeedOption = None,
     rate: RateOption = None,
     set_: SetOption = None,
@@ -137,7 +141,8 @@ def check(
     """Check SCENARIO (and its trace), and say what it asks for."""
     chosen = chosen_scenario(
         scenario, overrides=set_, seed=seed, rate=rate, trace=trace,
-        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit, kpis=kpi,
+        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
+        format_=format_, columns=columns, kpis=kpi,
     )  # fmt: skip
     compiled(chosen)
     workload = prepare_measured(chosen).workload
@@ -181,6 +186,8 @@ def data(
     trace_offset: TraceOffsetOption = None,
     trace_limit: TraceLimitOption = None,
     time_unit: TimeUnitOption = None,
+    format_: FormatOption = None,
+    columns: ColumnsOption = None,
     seed: SeedOption = None,
     rate: RateOption = None,
     set_: SetOption = None,
@@ -189,6 +196,7 @@ def data(
     chosen = chosen_scenario(
         scenario, command="data", overrides=set_, seed=seed, rate=rate, trace=trace,
         trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
+        format_=format_, columns=columns,
     )  # fmt: skip
     if rate is not None and not draws_arrivals(chosen):
         notice(f"--rate {rate} has no effect on data: the rows do not depend on it")
@@ -197,10 +205,10 @@ def data(
     connection = SqliteDatabase(None, inline=True).connection
     try:
         seed_database(connection, population, chosen.attribution)
-        for name, columns in _TABLES.items():
+        for name, header in _TABLES.items():
             path = folder / f"{name}.csv"
-            rows = connection.execute(whole_table(name, columns).sql)
-            print(f"{path}: {_write_csv(path, columns, rows):,} rows")
+            rows = connection.execute(whole_table(name, header).sql)
+            print(f"{path}: {_write_csv(path, header, rows):,} rows")
     finally:
         connection.close()
     return 0

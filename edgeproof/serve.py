@@ -21,6 +21,8 @@ from core.wire import TOKEN_VARIABLE, service_token
 from edgeproof.invocation import current
 from edgeproof.notices import notice
 from edgeproof.options import (
+    ColumnsOption,
+    FormatOption,
     RateOption,
     ScenarioArgument,
     SeedOption,
@@ -123,6 +125,8 @@ def command(
     trace_offset: TraceOffsetOption = None,
     trace_limit: TraceLimitOption = None,
     time_unit: TimeUnitOption = None,
+    format_: FormatOption = None,
+    columns: ColumnsOption = None,
     seed: SeedOption = None,
     rate: RateOption = None,
     set_: SetOption = None,
@@ -153,6 +157,7 @@ def command(
     chosen = chosen_scenario(
         scenario, command="serve", overrides=set_, seed=seed, rate=rate, trace=trace,
         trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
+        format_=format_, columns=columns,
     )  # fmt: skip
     if not emulation and any(fault.tier is not None for fault in chosen.faults):
         notice("--no-emulation: the faults of the scenario's tiers do not strike")

@@ -6,6 +6,7 @@ import sqlite3
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -16,6 +17,7 @@ from core.application.seeding import seed_for
 from core.application.warming import Warmer
 from core.caching.edge_kv import EdgeKV, FilledEdgeKV, WriteLimit
 from core.caching.kv import KVStore, MemoryKV
+from core.caching.tiered import TieredCache
 from core.context import span_of
 from core.delivery.queue import Inbox
 from core.emulation.executions import Executions
@@ -36,6 +38,7 @@ from sim.database import Image, ScratchDatabase
 from sim.growth import QueueGrowth
 from sim.loop import SimLoop
 from sim.process import RandomNumbers, SimulatedProcess
+from sim.recorded import RecordedEffects
 
 _STATUS, _TIMEOUT = CAUSES.index(Cause.STATUS), CAUSES.index(Cause.TIMEOUT)
 
@@ -177,6 +180,13 @@ class Replication:
         # Samples have times only if a part of the run is judged: times cost every request.
         self._sampled_at = [(samples, array("d")) for _, samples in self._samples]
         self._asked = self._timed_request if scenario.parts else self._request
+        self._recorded: RecordedEffects | None = None
+        if prepared.effects is not None:
+            self._recorded = RecordedEffects(
+                prepared.effects, table, self.loop,
+                [cache for each in self.processes for cache in each.caches], self._cache_of,
+                lambda index: self.processes[self._process_of[index]].platform.cpu_free, ahead,
+            )  # fmt: skip
         self._left = n
         self._finished: Any = None
         self._failure: BaseException | None = None
@@ -192,6 +202,8 @@ class Replication:
         order, arrive = self._order, self._arrive
         if self._outside or self._unknown:
             arrive = self._arrive_if_modelled
+        if self._recorded is not None:
+            arrive = partial(self._arrive_as_recorded, self._recorded, arrive)
         if order is None:
             return self.loop.run(self._main(), self._intended, arrive)
         intended = [self._intended[index] for index in order]
@@ -205,6 +217,10 @@ class Replication:
                 self._warm, process.caches, process.kv,
                 first_isolate=position * len(process.caches), origin=0.0,
             )  # fmt: skip
+        if self._recorded is not None:
+            planned = len(self._workload)
+            await self._recorded.load(warmer, self._endpoints[:planned], self._subjects[:planned])
+            self._recorded.behind(-1)
         self._finished = self.loop.create_future()
         if self._left:
             # The counts of the warm-up are subtracted, as on the load side.
@@ -260,6 +276,24 @@ class Replication:
             self._end()
         else:
             self._arrive(index)
+
+    def _arrive_as_recorded(
+        self, recorded: RecordedEffects, arrive: Callable[[int], None], index: int
+    ) -> None:
+        """Let request *index* arrive with the effects that stand beside it in the trace.
+
+        Requests that were played before the run have none.
+        """
+        if index >= len(self._workload):
+            arrive(index)
+            return
+        recorded.before(index, self._endpoints[index], self._subjects[index])
+        arrive(index)
+        recorded.behind(index)
+
+    def _cache_of(self, index: int) -> TieredCache:
+        cache: TieredCache = self.processes[self._process_of[index]].caches[self._isolate_of[index]]
+        return cache
 
     async def _request(self, index: int) -> None:
         endpoint = self._endpoints[index]
@@ -410,6 +444,7 @@ class Replication:
             "queue_given_up": sum(process.queue.given_up for process in self._all),
             "queue_retries": sum(process.queue.retries for process in self._all),
             **self._forwarded(),
+            **({} if self._recorded is None else self._recorded.counters()),
         }
 
     def _forwarded(self) -> dict[str, int]:

@@ -17,6 +17,7 @@ from core.application.cache_entries import (
 from core.attribution.scheme import Scheme
 from core.caching.envelope import seal
 from core.caching.kv import KVStore, StoreItem
+from core.caching.policy import CacheType
 from core.caching.tiered import TieredCache
 from core.clock import Clock, ManualClock
 from core.emulation.kv import DelayedKV
@@ -136,6 +137,13 @@ class Warmer:
                     known = self._known.get((cache_type, subject))
                     key, *_ = known or await self._entry(cache_type, subject)
                     view.touch(key, origin + hot)
+
+    async def entry(
+        self, cache_type: str, subject: int
+    ) -> tuple[CacheType[Any], str, Any, tuple[str, ...]]:
+        """Return the type, whole key, value and tags of an entry, at no cost in time."""
+        key, value, _, tags = await self._entry(cache_type, subject)
+        return self._types[cache_type], key, value, tags
 
     async def _entry(self, cache_type: str, subject: int) -> _Entry:
         known = self._known.get((cache_type, subject))

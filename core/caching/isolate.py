@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from inspect import isawaitable
 from math import ceil
 from types import CoroutineType
@@ -54,6 +54,7 @@ class Isolate:
         "retain",
         "shares_loads",
         "statistics",
+        "ttls",
     )  # fmt: skip
 
     def __init__(
@@ -101,6 +102,8 @@ class Isolate:
             retain=retain,
         )
         self.flights = Flights()
+        self.ttls: Mapping[str, float] | None = None
+        """TTLs of entries by whole key, in place of their type's; None: no entry has its own."""
 
     def peek(self, kind: CacheType[Any], key: str, span: Span | None = None, name: str = "") -> Any:
         """Return the value of a whole key if L1 has it, None for a known absence, or MISSED.
@@ -182,7 +185,8 @@ class Isolate:
 
         Return it as L2 keeps it; None if its life is over or an invalidation has overtaken it.
         """
-        fresh_until = loading + self.lifetime.ttl(kind.ttl, is_negative=value is None)
+        ttl = kind.ttl if self.ttls is None else self.ttls.get(key, kind.ttl)
+        fresh_until = loading + self.lifetime.ttl(ttl, is_negative=value is None)
         now = self.now()
         if self._log.refuses_load(key, tags, stamp):
             self.statistics.overtaken += 1

@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from core.ledger.intake.passage import UNFINISHED
 from core.query import scan_statements, statements
 from core.units import EARLIEST_MS, LATEST_MS, slip
 
@@ -68,6 +69,11 @@ def database_notices(connection: _Connection, file: Path) -> list[str]:
             if has_own_events(connection)
             else f"{file}: holds {what} and no events of your own"
         )
+    for (unfinished,) in _unfinished(connection):
+        said.append(
+            f"{file}: the import of {unfinished} did not come to its end, so events are missing; "
+            "run it again"
+        )
     for statement, column in (
         (scan_statements.EVENT_SLIPS, "event_timestamp"),
         (scan_statements.CONVERSION_SLIPS, "conversion_timestamp"),
@@ -77,6 +83,14 @@ def database_notices(connection: _Connection, file: Path) -> list[str]:
             rows = "1 row" if number == 1 else f"{number:,} rows"
             said.append(f"{file}: {column} of {rows} is unlikely; {example} is {slip(example)}")
     return said
+
+
+def _unfinished(connection: _Connection) -> list[tuple[str]]:
+    """Return the files whose import was interrupted; only an imported database has the table."""
+    if not connection.execute(statements.HAS_TABLE.sql, ("imports",)).fetchall():
+        return []
+    found: list[tuple[str]] = connection.execute(UNFINISHED).fetchall()
+    return found
 
 
 def _one(connection: _Connection, sql: str, parameters: tuple[int, ...] = ()) -> tuple[Any, ...]:

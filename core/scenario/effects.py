@@ -275,7 +275,17 @@ def _targets(scenario: Scenario) -> Iterator[Idle]:
 
 def _of_traces(scenario: Scenario) -> Iterator[Idle]:
     if scenario.trace.file is None:
-        for name in ("offset", "limit", "speed", "time_unit", "default", "types"):
+        for name in (
+            "offset",
+            "limit",
+            "speed",
+            "time_unit",
+            "format",
+            "columns",
+            "writes",
+            "default",
+            "types",
+        ):
             # A file may say how traces are read that --trace names.
             yield Idle(
                 place=("trace", name),

@@ -33,7 +33,7 @@ _MOST_OF_LINE = 500
 _MOST_OF_OVERRIDE = 10_000
 _TRACE_OPTIONS = {
     "file": "--trace", "offset": "--trace-offset", "limit": "--trace-limit",
-    "time_unit": "--time-unit",
+    "time_unit": "--time-unit", "format": "--format", "columns": "--columns",
 }  # fmt: skip
 
 

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from core.errors import InputError
 from core.scenario.by_endpoint import listed
 from core.scenario.population import MAX_PROFILE_BYTES
+from core.scenario.recorded import Effects, recorded_effects
 from core.scenario.scenario import Scenario
 from core.scenario.subjects import MAX_ID_CHARS
 from core.scenario.trace import Trace
 from core.scenario.trace_time import UNIT_NAMES
 from core.scenario.trace_window import TimedWindow, timed_window, trace_of
+from core.scenario.trace_writes import Writes
 from core.scenario.traffic import TraceType
 from core.scenario.traffic_faults import due, with_traffic_faults
 from core.scenario.workload import Workload, arrivals, generate_workload, isolates
@@ -26,23 +28,38 @@ DEFAULT_OFFSET = 300_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """The accesses of a trace before its window, one entry each, oldest first; shape (m,).
+    """The reads of a trace before its window, one entry each, oldest first; shape (m,).
 
     seconds: when, counted back from the start of the run (negative, f8); endpoint (u1) and
-    subject (u4) as in a Workload.
+    subject (u4) as in a Workload. effects: of the recorded accesses; their rows count from here.
     """
 
     seconds: NDArray[np.float64]
     endpoint: NDArray[np.uint8]
     subject: NDArray[np.uint32]
+    effects: Effects | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """What a run is given: its requests and, from a trace, the accesses before them."""
+    """What a run is given: its requests and, from a trace, the accesses before and beside them."""
 
     workload: Workload
     history: History | None = None
+    effects: Effects | None = None
+
+    @property
+    def has_effects(self) -> bool:
+        """Whether a trace does more to the caches than read them."""
+        return self.effects is not None or (
+            self.history is not None and self.history.effects is not None
+        )
+
+
+def reads_only(scenario: Scenario) -> Scenario:
+    """Return *scenario* without the sets, deletes and TTLs of its trace."""
+    trace = scenario.trace.model_copy(update={"writes": False})
+    return scenario.model_copy(update={"trace": trace})
 
 
 def prepare_measured(scenario: Scenario) -> Prepared:
@@ -131,7 +148,7 @@ def _from_trace(
     if offset is None and scenario.start == "cold":
         offset = 0
     stop = (DEFAULT_OFFSET if offset is None else offset) + (source.limit or drawn_ns.size)
-    trace = trace_of(path, max(stop, 1), with_names=bool(scenario.subjects))
+    trace = trace_of(source, max(stop, 1), with_names=bool(scenario.subjects))
     if wanted == 0:
         raise InputError(
             f"{scenario.name}: traffic.stages give no request, and {trace.source} has no times of "
@@ -151,6 +168,7 @@ def _from_trace(
         f"Real keys from {trace.source} (accesses {offset + 1:,} to {offset + wanted:,}), "
         "assigned types, TTLs and times: the trace has no times of its own.",
         *_type_notes(scenario, trace),
+        *trace.notes,
     )
     return _assemble(scenario, trace, offset, drawn_ns[:wanted], before, notes, replication)
 
@@ -180,7 +198,7 @@ def _timed(scenario: Scenario, window: TimedWindow, replication: int) -> Prepare
             f"The trace's times look like {UNIT_NAMES[trace.time_unit]} since 1970 and are taken "
             "so; --time-unit says otherwise."
         )
-    notes += _type_notes(scenario, trace)
+    notes += (*_type_notes(scenario, trace), *trace.notes)
     return _assemble(
         scenario, trace, offset, intended_ns, since[:offset], tuple(notes), replication
     )
@@ -200,7 +218,7 @@ def _assemble(
     replication: int,
 ) -> Prepared:
     stop = offset + intended_ns.size
-    endpoint = _endpoints(scenario, trace, stop)
+    endpoint = _endpoints(scenario, trace)[:stop]
     keys = trace.keys[:stop]
     subject = np.empty(stop, dtype=np.uint32)
     counts = {}
@@ -213,11 +231,22 @@ def _assemble(
             key_of = np.empty(counts[name], dtype=np.uint32)
             key_of[subject[chosen]] = keys[chosen]
             ids[name] = _sendable(trace, key_of)
+    recorded = recorded_effects(
+        scenario, trace, endpoint, subject, np.concatenate((before, intended_ns / 1e9)),
+        written=None if trace.writes is None else _endpoints(scenario, trace, trace.writes),
+    )  # fmt: skip
+    notes = (*notes, *recorded.notes(offset, stop))
     sizes = None
     if trace.sizes is not None:
         sizes = np.zeros(max(1, counts["user"]), dtype=np.int64)
         writers = [scenario.endpoints.index(name) for name in scenario.endpoints.writers]
         tracked = np.isin(endpoint, writers)
+        if unsized := int(np.count_nonzero(~tracked[offset:])):
+            notes = (
+                *notes,
+                f"The sizes of {unsized:,} accesses are not used: only what tracking looks up has "
+                "a size of its own, other values are what the database gives.",
+            )
         if (largest := int(trace.sizes[:stop][tracked].max(initial=0))) > MAX_PROFILE_BYTES:
             raise InputError(
                 f"{trace.source}: a size is {largest:,} bytes, and a row of the database takes "
@@ -239,8 +268,12 @@ def _assemble(
     )
     return Prepared(
         workload=with_traffic_faults(scenario, workload, replication=replication),
-        history=History(seconds=before, endpoint=endpoint[:offset], subject=subject[:offset]),
-    )
+        history=History(
+            seconds=before, endpoint=endpoint[:offset], subject=subject[:offset],
+            effects=recorded.part(0, offset),
+        ),
+        effects=recorded.part(offset, stop),
+    )  # fmt: skip
 
 
 def _sendable(trace: Trace, keys: NDArray[np.uint32]) -> tuple[str, ...]:
@@ -255,28 +288,30 @@ def _sendable(trace: Trace, keys: NDArray[np.uint32]) -> tuple[str, ...]:
     return ids
 
 
-def _endpoints(scenario: Scenario, trace: Trace, stop: int) -> NDArray[np.uint8]:
+def _endpoints(scenario: Scenario, trace: Trace, writes: Writes | None = None) -> NDArray[np.uint8]:
+    """Return the endpoint of each read of *trace*, or of each of its *writes*."""
     source, table = scenario.trace, scenario.endpoints
+    accesses = trace if writes is None else writes
     default = table.index(source.default.endpoint)
-    if trace.endpoints is not None:
+    if accesses.endpoints is not None:
         for code, name in enumerate(trace.endpoint_names):
             if name not in table.keyed:
-                at = np.flatnonzero(trace.endpoints == code)
+                at = np.flatnonzero(accesses.endpoints == code)
                 where = f", first at access {at[0] + 1:,}" if at.size else ""
                 raise InputError(
                     f"{trace.source}: endpoint is {name!r}{where}; a trace can ask for "
                     f"{listed(table.keyed, 'or')}: leave other accesses out of it"
                 )
         codes = np.array([table.index(name) for name in trace.endpoint_names], dtype=np.uint8)
-        return codes[trace.endpoints[:stop]]
-    if trace.types is None:
-        return np.full(stop, default, dtype=np.uint8)
+        return codes[accesses.endpoints]
+    if accesses.types is None:
+        return np.full(accesses.keys.size, default, dtype=np.uint8)
     types: dict[str, TraceType] = source.types
     codes = np.array(
         [table.index(types.get(name, source.default).endpoint) for name in trace.type_names],
         dtype=np.uint8,
     )
-    return codes[trace.types[:stop]]
+    return codes[accesses.types]
 
 
 def _type_notes(scenario: Scenario, trace: Trace) -> list[str]:

@@ -1,50 +1,37 @@
-"""Read recorded cache-access traces: CSV, JSON lines or raw words, plain, .gz or .xz."""
+"""Read recorded cache-access traces: tables, JSON lines, raw words and published formats."""
 
 from __future__ import annotations
 
-import csv
-import json
 import math
-import re
-import sys
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import InputError
-from core.scenario.trace_source import (
-    BINARY,
-    HEAD_BYTES,
-    Source,
-    TraceFault,
-    holds_binary,
-    is_text,
-    open_trace,
-)
+from core.scenario.trace_formats import READ, UNITS_OF, TraceFormat, operation
+from core.scenario.trace_order import StepsBack
+from core.scenario.trace_rows import rows_of
+from core.scenario.trace_source import HEAD_BYTES, Source, TraceFault, is_text, open_trace
 from core.scenario.trace_time import TimeUnit, relative, unit_of
+from core.scenario.trace_values import name_id, size_of, text_of, time_of, ttl_of, written_time
+from core.scenario.trace_writes import Writes, carried, writes_of
 
-FIELDS = ("key", "time", "endpoint", "type", "size")
 TYPE_SHIFT = 27  # a raw word holds the object type in its bits 27-31
 
-MAX_FIELD_CHARS = 2**16
 CHUNK_BYTES = 2**20  # a multiple of the four bytes of a raw word
 
-_MAX = sys.float_info.max
 _NO_ACCESS = "the trace ends here without an access; it needs at least one"
-_NUMBER = re.compile(r"[+-]?(\d++\.?\d*+|\.\d++)([eE][+-]?\d++)?", re.ASCII)  # linear on any text
-_INTEGER = re.compile(r"-?\d{1,19}", re.ASCII)
-_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can escape half a character
 
 
 # Arrays have no single truth value: a generated __eq__ could only raise.
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trace:
-    """The accesses of one trace in file order; every array has shape (n,) and is read-only.
+    """The reads of one trace in file order; every array has shape (n,) and is read-only.
 
     Keys are dense ids, numbered by first appearance in the file, so a longer reading of the same
     file keeps them. In CSV and JSON lines a key is a (type, key) pair where there are types, and
@@ -53,7 +40,7 @@ class Trace:
     """
 
     source: str  # the file's name without directories
-    format: str  # "csv", "jsonl" or "raw"
+    format: str  # one of TraceFormat
     keys: NDArray[np.uint32]
     key_count: int
     times: NDArray[np.float64] | None = None  # seconds since the first access, non-decreasing
@@ -65,9 +52,14 @@ class Trace:
     endpoint_names: tuple[str, ...] = ()
     sizes: NDArray[np.int64] | None = None  # bytes
     key_names: tuple[str, ...] = ()  # the keys as the file has them, by id, where asked for
+    ttls: NDArray[np.float64] | None = None  # seconds, 0 where the key has none (see `carried`)
+    writes: Writes | None = None  # sets and deletes, which are not among the accesses
+    notes: tuple[str, ...] = ()  # what was taken for granted, a sentence each
 
     def __post_init__(self) -> None:
-        for values in (self.keys, self.times, self.types, self.endpoints, self.sizes):
+        for values in (
+            self.keys, self.times, self.types, self.endpoints, self.sizes, self.ttls,
+        ):  # fmt: skip
             if values is not None:
                 values.setflags(write=False)
 
@@ -77,12 +69,19 @@ def read_trace(
     *,
     stop: int | None = None,
     time_unit: TimeUnit | None = None,
+    format_: TraceFormat | None = None,
+    columns: Mapping[str, str] | None = None,
     with_names: bool = False,
 ) -> Trace:
-    """Return the first *stop* accesses of the trace at *path*, or all of them.
+    """Return the first *stop* reads of the trace at *path* and the writes among them, or all.
 
-    time_unit: of the times in the file; None tells it by the values, seconds by default.
+    time_unit: of the times in the file; None tells it by the values, seconds by default. format_:
+    of the file; None tells it by the ending of its name. columns: of a table or of JSON lines by
+    field, names or numbers from 1 on; None takes columns that are named as the fields.
     with_names: whether the keys are kept as they stand in the file, too.
+
+    Times that step back are sorted if none steps back further than SORTED_WITHIN; what stands
+    behind *stop* is only looked at if one steps back before it.
 
     A file of fewer accesses gives those it has; what stands behind access *stop* is not checked
     and, but for a buffer's length, not decompressed.
@@ -95,15 +94,19 @@ def read_trace(
         raise ValueError(f"stop is {stop}; a trace is read up to its first access at least")
     name = str(path) if str(path).isprintable() else repr(str(path))
     try:
-        format_, stream = open_trace(path)
+        chosen, stream = open_trace(path, format_)
     except TraceFault as fault:
         raise InputError(f"{name}: {fault}") from None
     with stream:
         source = Source(stream)
         try:
-            if format_ == "raw":
+            if chosen in ("words", "oracleGeneral") and columns:
+                raise TraceFault(f"{chosen} has no columns; leave --columns out", place="byte 0")
+            if chosen == "words":
                 return _read_raw(path.name, source, stop, with_names)
-            return _read_text(path.name, source, stop, format_, time_unit, with_names)
+            if chosen == "oracleGeneral":
+                return _read_oracle(path.name, source, stop, with_names)
+            return _read_text(path.name, source, stop, chosen, time_unit, columns, with_names)
         except TraceFault as fault:
             raise InputError(f"{name} {fault.place or source.place}: {fault}") from None
 
@@ -120,8 +123,8 @@ def _read_raw(file_name: str, source: Source, stop: int | None, with_names: bool
     while data := source.read(int(min(CHUNK_BYTES, missing))):
         if not chunks and is_text(data[:HEAD_BYTES]):
             raise TraceFault(
-                "this is text, and .trace is the ending of 32-bit words; name it .csv and write "
-                "the fields into its first line, such as key",
+                "this is text, and .trace is the ending of 32-bit words; say --format lirs for a "
+                "block's number a line, arc, spc, csv or another text format",
                 place="byte 0",
             )
         if len(data) % 4:
@@ -150,12 +153,52 @@ def _read_raw(file_name: str, source: Source, stop: int | None, with_names: bool
     type_of_key[known_ids] = type_of_known
     return Trace(
         source=file_name,
-        format="raw",
+        format="words",
         keys=keys,
         key_count=known.size,
         types=type_of_key[keys],
         type_names=tuple(str(number) for number in numbers.tolist()),
         key_names=tuple(map(str, known[np.argsort(known_ids)].tolist())) if with_names else (),
+    )
+
+
+_ORACLE = np.dtype([("time", "<u4"), ("key", "<u8"), ("size", "<u4"), ("next", "<i8")])
+"""libCacheSim's oracleGeneral: time in seconds, object, bytes, number of its next access."""
+
+
+def _read_oracle(file_name: str, source: Source, stop: int | None, with_names: bool) -> Trace:
+    wanted = math.inf if stop is None else stop * _ORACLE.itemsize
+    chunks = []
+    while data := source.read(int(min(_ORACLE.itemsize * 2**15, wanted))):
+        if len(data) % _ORACLE.itemsize:
+            raise TraceFault(
+                f"the last record has {len(data) % _ORACLE.itemsize} of its 24 bytes; copy the "
+                "file again"
+            )
+        wanted -= len(data)
+        chunks.append(np.frombuffer(data, _ORACLE))
+    if not chunks:
+        raise TraceFault(_NO_ACCESS)
+    records = np.concatenate(chunks)
+    times = records["time"].astype(np.float64)
+    if times.size > 1 and (back := np.flatnonzero(np.diff(times) < 0)).size:
+        raise TraceFault(
+            f"time is {times[back[0] + 1]:.0f} after {times[back[0]]:.0f}: times of oracleGeneral "
+            "never decrease; is the file another format?",
+            place=f"byte {24 * (int(back[0]) + 1)}",
+        )
+    distinct, first, inverse = np.unique(records["key"], return_index=True, return_inverse=True)
+    rank = np.empty(distinct.size, np.uint32)
+    rank[np.argsort(first)] = np.arange(distinct.size, dtype=np.uint32)
+    return Trace(
+        source=file_name,
+        format="oracleGeneral",
+        keys=rank[inverse],
+        key_count=distinct.size,
+        times=times - times[0],
+        unit_from="caller",
+        sizes=records["size"].astype(np.int64),
+        key_names=tuple(map(str, distinct[np.argsort(first)].tolist())) if with_names else (),
     )
 
 
@@ -165,190 +208,94 @@ def _read_text(
     stop: int | None,
     format_: str,
     asked: TimeUnit | None,
+    columns: Mapping[str, str] | None,
     with_names: bool,
 ) -> Trace:
     keys, times, sizes = array("I"), array("d"), array("q")
     endpoints, type_of_key = array("H"), array("H")
+    operations, ttls = array("B"), array("d")
     key_ids: dict[tuple[int, str], int] = {}
     type_ids: dict[str, int] = {}
     endpoint_ids: dict[str, int] = {}
-    for row in _csv_rows(source) if format_ == "csv" else _json_rows(source):
-        type_ = _name_id(type_ids, row, "type") if "type" in row else 0
-        key_id = key_ids.setdefault((type_, _text(row, "key")), len(key_ids))
+    notes: list[str] = []
+    back = StepsBack()
+    without_zone = False
+    reads = 0
+    for row in rows_of(source, format_, columns, notes.append):
+        type_ = name_id(type_ids, row, "type") if "type" in row else 0
+        key_id = key_ids.setdefault((type_, text_of(row, "key")), len(key_ids))
         if key_id == len(type_of_key):
             type_of_key.append(type_)
         keys.append(key_id)
         if "time" in row:
-            times.append(_time(row["time"], times[-1] if times else 0.0))
+            value = row["time"]
+            if type(value) is str:
+                value, is_zoned = written_time(value)
+                without_zone |= not is_zoned
+            times.append(back.checked(time_of(value), source.place))
         if "endpoint" in row:
-            endpoints.append(_name_id(endpoint_ids, row, "endpoint"))
+            endpoints.append(name_id(endpoint_ids, row, "endpoint"))
         if "size" in row:
-            sizes.append(_size(row["size"]))
-        if len(keys) == stop:
+            sizes.append(size_of(row["size"]))
+        if "op" in row:
+            operations.append(code := operation(row["op"]))
+            reads += code == READ
+        else:
+            reads += 1
+        if "ttl" in row:
+            ttls.append(ttl_of(row["ttl"]))
+        # Sorting moves accesses, so a file whose times step back is read to its end.
+        if reads == stop and not back.is_met:
             break
     if not keys:
         raise TraceFault(_NO_ACCESS)
     key_array = np.frombuffer(keys, np.uint32)
     first_line = 2 if format_ == "csv" else 1
-    unit, unit_from = unit_of(times, asked, first_line) if times else ("s", "default")
+    fixed = asked or UNITS_OF.get(format_)
+    unit, unit_from = unit_of(times, fixed, first_line) if times else ("s", "default")
+    order = None
+    if back.is_met:
+        order, told = back.order(np.frombuffer(times, np.float64), unit)
+        notes.append(told)
+        times = array("d", np.frombuffer(times, np.float64)[order].tolist())
+        key_array = key_array[order]
+    if without_zone:
+        notes.append("The trace's times have no zone and are taken as UTC.")
+
+    def column(values: array[Any], kind: type[Any]) -> Any:
+        if not values:
+            return None
+        found = np.frombuffer(values, kind)
+        return found if order is None else found[order]
+
+    found_ttls = column(ttls, np.float64)
+    every: dict[str, Any] = {
+        "keys": key_array,
+        "times": relative(times, unit, first_line) if times else None,
+        "types": np.frombuffer(type_of_key, np.uint16)[key_array] if type_ids else None,
+        "endpoints": column(endpoints, np.uint16),
+        "ttls": None if found_ttls is None else carried(key_array, found_ttls),
+    }
+    codes = column(operations, np.uint8)
+    writes = None if codes is None else writes_of(codes, **every)
+    every["sizes"] = column(sizes, np.int64)
+    if writes is not None:
+        is_read = codes == READ
+        every = {n: None if each is None else each[is_read] for n, each in every.items()}
+    if not every["keys"].size:
+        raise TraceFault(f"the {len(keys):,} accesses of the trace are no reads, and a run reads")
+    if order is not None and stop is not None:
+        every = {n: None if each is None else each[:stop] for n, each in every.items()}
     return Trace(
         source=file_name,
         format=format_,
-        keys=key_array,
         key_count=len(key_ids),
-        times=relative(times, unit, first_line) if times else None,
         time_unit=unit,
         unit_from=unit_from,
-        types=np.frombuffer(type_of_key, np.uint16)[key_array] if type_ids else None,
         type_names=tuple(type_ids),
-        endpoints=np.frombuffer(endpoints, np.uint16) if endpoints else None,
         endpoint_names=tuple(endpoint_ids),
-        sizes=np.frombuffer(sizes, np.int64) if sizes else None,
         key_names=tuple(key for _, key in key_ids) if with_names else (),
+        writes=writes,
+        notes=tuple(notes),
+        **every,
     )
-
-
-def _csv_rows(source: Source) -> Iterator[dict[str, object]]:
-    """Yield a dictionary a row; each line is a row, so an open quote is found where it stands."""
-    header: list[str] = []
-    for line in source.lines():
-        cells = line.split(",")
-        if '"' in line or "\r" in line:
-            try:
-                cells = next(csv.reader([line], strict=True))
-            except csv.Error as error:
-                raise TraceFault(
-                    f"the row is no CSV ({error}); close quotes on their line"
-                ) from None
-        if not header:
-            _check_header(line, cells)
-            header = cells
-            continue
-        if len(cells) != len(header):
-            message = f"the row has {len(cells)} values and the header {len(header)} fields"
-            raise TraceFault(f"{message}; write one value a field, with commas between")
-        row: dict[str, object] = dict(zip(header, cells, strict=True))
-        if "time" in row and _NUMBER.fullmatch(text := str(row["time"])):
-            row["time"] = float(text)
-        if "size" in row and _INTEGER.fullmatch(text := str(row["size"])):
-            row["size"] = int(text)
-        yield row
-
-
-def _json_rows(source: Source) -> Iterator[dict[str, object]]:
-    # Objects become tuples of pairs: a field that stands twice stays visible.
-    decoder = json.JSONDecoder(object_pairs_hook=tuple)
-    fields: set[str] = set()
-    for line in source.lines():
-        try:
-            pairs = decoder.decode(line)
-        except (ValueError, RecursionError) as error:
-            reason = getattr(error, "msg", str(error))
-            if not fields and holds_binary(line):
-                raise TraceFault(BINARY) from None
-            if not fields:
-                reason += _other_format(line)
-            raise TraceFault(f"the line is no JSON ({reason}); write one object a line") from None
-        if not isinstance(pairs, tuple):
-            raise TraceFault(f"the line is {_shown(pairs)}; write one object a line")
-        row = dict(pairs)
-        if not fields or len(row) != len(pairs) or row.keys() != fields:
-            _check_fields([name for name, _ in pairs])
-            if fields:
-                message = f"the fields are {', '.join(row)}, on line 1 {', '.join(sorted(fields))}"
-                raise TraceFault(f"{message}; write the same on every line")
-            fields = set(row)
-        yield row
-
-
-_KNOWN = f"known are {', '.join(FIELDS)}"
-
-
-def _other_format(line: str) -> str:
-    """Return what the first *line* of a file named as JSON lines looks like, after a comma."""
-    if line.startswith("["):
-        return ", it begins a list: `jq -c '.[]'` unpacks it"
-    is_csv = any(cell.strip('" ') in FIELDS for cell in line[:HEAD_BYTES].split(","))
-    return ", it looks like the header of a CSV: name the file .csv" if is_csv else ""
-
-
-def _check_header(line: str, cells: Sequence[str]) -> None:
-    """Raise Fault unless *cells*, those of the first *line* of a CSV, name the fields."""
-    if any(cell in FIELDS for cell in cells) and not line.startswith("#"):
-        return _check_fields(cells)
-    if line.lstrip().startswith(("{", "[")):
-        raise TraceFault(
-            "the line is JSON, no header of a CSV; name the file .jsonl, an object a line"
-        )
-    start = _shown(line[:60])
-    for mark, name in ((";", "semicolons"), ("\t", "tabs")):
-        if any(cell.strip('"') in FIELDS for cell in line[:HEAD_BYTES].split(mark)):
-            raise TraceFault(f"the header {start} has {name} between its fields; write commas")
-    if holds_binary(line):
-        raise TraceFault(BINARY)
-    message = "the first line must name the fields"
-    if line.startswith("#"):
-        raise TraceFault(f"{message} and is the comment {start}; write such as key,time; {_KNOWN}")
-    near = {cell.strip(' "').lower() for cell in cells[:100]} & set(FIELDS)
-    if near:
-        raise TraceFault(
-            f"{message} and is {start}; write {', '.join(sorted(near))} just so; {_KNOWN}"
-        )
-    raise TraceFault(
-        f"{message} and is {start}; write such as key,time above it, a name for each column; "
-        f"{_KNOWN}"
-    )
-
-
-def _check_fields(names: Sequence[str]) -> None:
-    if unknown := list(dict.fromkeys(name for name in names if name not in FIELDS)):
-        shown = ", ".join(map(_shown, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
-        are = f"is a field {shown}" if len(unknown) == 1 else f"are fields {shown}"
-        raise TraceFault(f"there {are}; {_KNOWN}, remove all others")
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            raise TraceFault(f"the field {_shown(name)} stands twice; keep one")
-    if "key" not in names:
-        raise TraceFault(f"there is no field 'key', and every trace needs it; {_KNOWN}")
-
-
-def _text(row: dict[str, object], field: str) -> str:
-    value = row[field]
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_FIELD_CHARS:
-        limits = f"a {field} is a whole number or text of 1 to {MAX_FIELD_CHARS} characters"
-        raise TraceFault(f"{field} is {_shown(value)}; {limits}")
-    if not value.isascii() and _SURROGATE.search(value):
-        raise TraceFault(f"{field} is {_shown(value)}, which is not Unicode; mend its escapes")
-    return value
-
-
-def _name_id(ids: dict[str, int], row: dict[str, object], field: str) -> int:
-    name = _text(row, field)
-    number = ids.setdefault(name, len(ids))
-    if number == 2**16:
-        raise TraceFault(f"{field} {_shown(name)} is one more than {2**16}; merge some of them")
-    return number
-
-
-def _time(value: object, after: float) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= _MAX:
-        raise TraceFault(f"time is {_shown(value)}; a time is a number, at least 0")
-    if (time := float(value)) < after:
-        raise TraceFault(f"time is {time} after {after}; times never decrease, sort by time")
-    return time
-
-
-def _size(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
-        raise TraceFault(f"size is {_shown(value)}; a size is a whole number of bytes, at least 0")
-    return value
-
-
-def _shown(value: object) -> str:
-    """Return a short text of *value* on one line."""
-    if isinstance(value, tuple | list):
-        return "an object" if isinstance(value, tuple) else "a list"
-    text = repr(value) if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

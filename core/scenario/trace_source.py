@@ -6,12 +6,16 @@ import gzip
 import io
 import lzma
 import re
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".trace": "raw"}
-COMPRESSIONS = (".gz", ".xz")
+from core.packed import NO_ZSTD, damage, zstd
+
+FORMATS = {
+    ".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".trace": "words",
+    ".oracleGeneral": "oracleGeneral",
+}  # fmt: skip
+COMPRESSIONS = (".gz", ".xz", ".zst")
 
 MAX_BYTES = 2**30  # after decompression
 MAX_LINE_BYTES = 2**20
@@ -28,8 +32,8 @@ _MAGIC = {
 }
 """First bytes that tell what a file is, whatever it is called."""
 
-_ENDING = {"gzip": ".gz", "xz": ".xz"}
-_UNPACK = {"zstd": "unpack it with `zstd -d`", "zip": "unpack it with `unzip`",
+_ENDING = {"gzip": ".gz", "xz": ".xz", "zstd": ".zst"}
+_UNPACK = {"zip": "unpack it with `unzip`",
            "bzip2": "unpack it with `bunzip2`"}  # fmt: skip
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _NUMBERS = re.compile(rb"[0-9 \t\r\n]+")
@@ -48,31 +52,43 @@ class TraceFault(Exception):
         self.place = place
 
 
-def open_trace(path: Path) -> tuple[str, io.BufferedIOBase]:
-    """Return the format that the name of *path* tells and its decompressed bytes.
+def open_trace(path: Path, stated: str | None = None) -> tuple[str, io.BufferedIOBase]:
+    """Return the format that the name of *path* tells, or the *stated* one, and its bytes.
 
-    Raise Fault if the name tells none, the file cannot be opened, or what its first bytes show is
-    not what the name says.
+    The bytes are decompressed; of a stated format the content tells how. Raise TraceFault if the
+    name tells none, the file cannot be opened, or its first bytes are not what the name says.
     """
     suffixes = [suffix.lower() for suffix in path.suffixes]
     compression = suffixes.pop() if suffixes and suffixes[-1] in COMPRESSIONS else ""
-    format_ = FORMATS.get(suffixes[-1] if suffixes else "")
+    endings = {ending.lower(): known for ending, known in FORMATS.items()}
+    format_ = endings.get(suffixes[-1] if suffixes else "")
     try:
         if path.exists() and not path.is_file():  # a pipe would block, a device never ends
             raise TraceFault("this is a folder or a device; name one trace file")
+        if stated is not None:
+            return stated, _decompressed(path, _ENDING.get(_kind(path), ""))
         if format_ is None:
-            known = f"{', '.join(FORMATS)}, each alone or followed by {' or '.join(COMPRESSIONS)}"
+            known = f"{', '.join(FORMATS)}, each alone or followed by {', '.join(COMPRESSIONS)}"
             packed = _kind(path) if path.exists() else ""
             hint = f"; it holds {packed} data: {_UNPACK[packed]}" if packed in _UNPACK else ""
-            hint = hint or "; export anything else as CSV, with its fields in the first line"
+            hint = hint or "; --format says what it is; export anything else as CSV"
             raise TraceFault(f"the ending names no trace format; known are {known}{hint}")
         _check_compression(path, compression, format_)
-        if compression == ".gz":
-            return format_, gzip.open(path, "rb")
-        return format_, lzma.open(path, "rb") if compression == ".xz" else path.open("rb")
+        return format_, _decompressed(path, compression)
     except (OSError, ValueError) as error:  # ValueError: the path holds a NUL
         reason = getattr(error, "strerror", error)
         raise TraceFault(f"it cannot be opened ({reason}); check the path") from None
+
+
+def _decompressed(path: Path, compression: str) -> io.BufferedIOBase:
+    if compression == ".zst":
+        if (library := zstd()) is None:
+            raise TraceFault(NO_ZSTD)
+        opened: io.BufferedIOBase = library.open(path, "rb")
+        return opened
+    if compression == ".gz":
+        return gzip.open(path, "rb")
+    return lzma.open(path, "rb") if compression == ".xz" else path.open("rb")
 
 
 def _kind(path: Path) -> str:
@@ -84,7 +100,7 @@ def _kind(path: Path) -> str:
 def _check_compression(path: Path, compression: str, format_: str) -> None:
     kind = _kind(path)
     if _ENDING.get(kind, "") == compression:
-        if kind in ("zstd", "zip", "bzip2", "Parquet", "SQLite"):
+        if kind in ("zip", "bzip2", "Parquet", "SQLite"):
             remedy = _UNPACK.get(kind, "export it as CSV")
             raise TraceFault(f"the content is {kind}, not {format_}; {remedy}")
         return
@@ -116,7 +132,7 @@ class Source:
         """Return the next *size* bytes, fewer only at the end of the file or of the *line*."""
         try:
             data = self._stream.readline(size) if line else self._stream.read(size)
-        except (EOFError, lzma.LZMAError, zlib.error, OSError) as error:
+        except damage() as error:
             raise TraceFault(f"the data cannot be read on ({error}); copy the file again") from None
         self._position += len(data)
         if self._position > MAX_BYTES:

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from core.errors import InputError
 from core.scenario.scenario import Scenario
 from core.scenario.trace import Trace, read_trace
+from core.scenario.trace_formats import TraceFormat
 from core.scenario.trace_time import UNIT_NAMES, UNITS, TimeUnit
+from core.scenario.traffic import TraceSource
 
 _WORTH_KEEPING = 100_000
 """Bytes of a trace file; a smaller one is read in milliseconds, and could change unseen."""
@@ -42,13 +44,13 @@ def timed_window(scenario: Scenario) -> TimedWindow | None:
     source = scenario.trace
     if source.file is None:
         return None
-    path, unit, named = Path(source.file), source.time_unit, bool(scenario.subjects)
-    if trace_of(path, 1, unit).times is None:
+    path, named = Path(source.file), bool(scenario.subjects)
+    if trace_of(source, 1).times is None:
         return None
     offset = source.offset or 0
     # One access more tells where the window ends.
     wanted = None if source.limit is None else offset + source.limit + 1
-    trace = trace_of(path, wanted, unit, with_names=named)
+    trace = trace_of(source, wanted, with_names=named)
     times = trace.times
     assert times is not None
     if offset >= times.size:
@@ -75,26 +77,49 @@ def timed_window(scenario: Scenario) -> TimedWindow | None:
     )
 
 
-def trace_of(
-    path: Path, stop: int | None, unit: TimeUnit | None = None, *, with_names: bool = False
-) -> Trace:
-    """Return what `read_trace` does; a large file that has not changed is read once."""
+def trace_of(source: TraceSource, stop: int | None, *, with_names: bool = False) -> Trace:
+    """Return the trace of *source* up to *stop*; a large file that has not changed is read once.
+
+    with_names: whether the keys are kept as they stand in the file, too. Raise as `read_trace`
+    does.
+    """
+    path = Path(source.file or "")
+    asked = (stop, source.time_unit, source.format, tuple(source.columns.items()), with_names)
     try:
         facts = path.stat()
     except (OSError, ValueError):
-        return read_trace(path, stop=stop, time_unit=unit)  # it says what is wrong
+        return _read(path, *asked)  # it says what is wrong
     if facts.st_size < _WORTH_KEEPING:
-        return read_trace(path, stop=stop, time_unit=unit, with_names=with_names)
-    return _kept(
-        path, stop, unit, with_names, (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns)
-    )
+        return _read(path, *asked)
+    changed = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns)
+    return _kept(path, *asked, changed)
 
 
 @lru_cache(maxsize=2)  # its first access, and its window: every replication and rate asks anew
 def _kept(
-    path: Path, stop: int | None, unit: TimeUnit | None, with_names: bool, _: tuple[int, ...]
+    path: Path,
+    stop: int | None,
+    unit: TimeUnit | None,
+    format_: TraceFormat | None,
+    columns: tuple[tuple[str, str], ...],
+    with_names: bool,
+    _: tuple[int, ...],
 ) -> Trace:
-    return read_trace(path, stop=stop, time_unit=unit, with_names=with_names)
+    return _read(path, stop, unit, format_, columns, with_names)
+
+
+def _read(
+    path: Path,
+    stop: int | None,
+    unit: TimeUnit | None,
+    format_: TraceFormat | None,
+    columns: tuple[tuple[str, str], ...],
+    with_names: bool,
+) -> Trace:
+    return read_trace(
+        path, stop=stop, time_unit=unit, format_=format_, columns=dict(columns),
+        with_names=with_names,
+    )  # fmt: skip
 
 
 def _check_unit(path: Path, trace: Trace, since: NDArray[np.float64]) -> None:

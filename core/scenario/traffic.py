@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, TypeAdapter, ValidationInfo, model_validator
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationInfo, model_validator
 
 from core.endpoints import EndpointTable
 from core.scenario.by_endpoint import KNOWN, ByEndpoint, KeyedEndpoint, endpoints_of
 from core.scenario.popularity import Popularity
 from core.scenario.table import Positive, Share, Table
+from core.scenario.trace_formats import TraceFormat
 from core.scenario.trace_time import TimeUnit
 from core.units import Duration
 
@@ -91,6 +92,16 @@ class Traffic(Table):
         return self
 
 
+TraceField = Literal["key", "time", "endpoint", "type", "size", "op", "ttl"]
+
+
+def _texts(value: Any) -> Any:
+    """Return the columns with numbers as texts."""
+    if not isinstance(value, dict):
+        return value
+    return {n: str(v) if type(v) is int else v for n, v in value.items()}
+
+
 class TraceType(Table):
     """What an object type of a trace stands for."""
 
@@ -113,7 +124,9 @@ class TraceSource(Table):
     """A recorded trace whose keys replace the drawn ones.
 
     speed: how many times as fast as recorded the trace's own times run; time_unit: of those times,
-    None to tell it by the values.
+    None to tell it by the values. format: of the file, None to tell it by the name's ending;
+    columns: of a table or of JSON lines by field, names or numbers from 1 on. writes: whether its
+    sets, deletes and TTLs reach the caches of a simulation.
     """
 
     file: str | None = None
@@ -121,5 +134,8 @@ class TraceSource(Table):
     limit: Positive | None = None
     speed: Annotated[float, Field(gt=0, le=MAX_SPEED)] = 1.0
     time_unit: TimeUnit | None = None
+    format: TraceFormat | None = None
+    columns: Annotated[dict[TraceField, str], BeforeValidator(_texts)] = Field(default_factory=dict)
+    writes: bool = True
     default: TraceType = TraceType(endpoint="track", cache_type="lookup_data")
     types: dict[str, TraceType] = Field(default_factory=dict)

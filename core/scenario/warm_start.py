@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from core.context import Purpose
 from core.endpoint import Read
+from core.scenario.recorded import Effects
 from core.scenario.replay import History, Prepared
 from core.scenario.scenario import Scenario
 from core.scenario.workload import subject_weights
@@ -207,6 +208,11 @@ def _replayed(scenario: Scenario, history: History) -> WarmState:
     sites, ttls = scenario.traffic.sites, tiers.l2.ttl
     keeps_l1 = tiers.l1.scope == "isolate"
     reads_of = [endpoint.reads for endpoint in scenario.endpoints]
+    recorded = history.effects
+    own_ttls = None if recorded is None or recorded.ttls is None else recorded.ttls.tolist()
+    written = {} if recorded is None else _written_behind(recorded)
+    keyed = {read.cache_type for endpoint in scenario.endpoints for read in endpoint.primary}
+    place = begins - 1
     reads = zip(
         history.seconds[begins:].tolist(),
         history.endpoint[begins:].tolist(),
@@ -216,19 +222,33 @@ def _replayed(scenario: Scenario, history: History) -> WarmState:
     )
     for now, endpoint, subject, isolate in reads:
         cache = memory[isolate]
+        place += 1
+        ttl = 0.0 if own_ttls is None else own_ttls[place]
         for key in _keys(reads_of[endpoint], subject, sites):
             if cache.get(key, -np.inf) > now:
                 cache.move_to_end(key)
                 continue
             expires = l2.get(key, -np.inf)
             if expires <= now:
-                expires = l2[key] = now + ttls.of(key[0])
+                expires = l2[key] = now + (ttl if ttl and key[0] in keyed else ttls.of(key[0]))
             hot[key] = now + tiers.l2.cache_ttl
             if keeps_l1:
                 cache.pop(key, None)
                 cache[key] = min(expires, now + tiers.l1.ttl)
                 if len(cache) > tiers.l1.max_entries:
                     cache.popitem(last=False)
+        for seconds, code, about, is_delete, own in written.get(place, ()):
+            for read in scenario.endpoints.endpoints[code].primary:
+                key = (read.cache_type, about)
+                for other in memory:
+                    other.pop(key, None)
+                if is_delete:
+                    l2.pop(key, None)
+                    hot.pop(key, None)
+                    continue
+                expires = l2[key] = seconds + (own or ttls.of(read.cache_type))
+                if keeps_l1:
+                    cache[key] = min(expires, seconds + tiers.l1.ttl)
     return WarmState(
         tuple(
             WarmL2(*key, expires, max(hot.get(key, 0.0), 0.0))
@@ -242,6 +262,19 @@ def _replayed(scenario: Scenario, history: History) -> WarmState:
             if expires > 0
         ),
     )
+
+
+def _written_behind(effects: Effects) -> dict[int, list[tuple[float, int, int, bool, float]]]:
+    """Return the writes by the read that each stands behind, in their order."""
+    found: dict[int, list[tuple[float, int, int, bool, float]]] = {}
+    rows = zip(
+        effects.after.tolist(), effects.seconds.tolist(), effects.endpoint.tolist(),
+        effects.subject.tolist(), effects.is_delete.tolist(), effects.write_ttls.tolist(),
+        strict=True,
+    )  # fmt: skip
+    for after, *write in rows:
+        found.setdefault(after - 1, []).append((write[0], write[1], write[2], write[3], write[4]))
+    return found
 
 
 def _keys(reads: Sequence[Read], subject: int, sites: int) -> list[tuple[str, int]]:

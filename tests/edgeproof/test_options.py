@@ -124,6 +124,11 @@ USED: dict[tuple[str, str], str] = {
             ("--export", "which files are written; refused where none are"),
         )
     },
+    **{
+        ("import events", o): "what is read, and how; refused where it cannot be so"
+        for o in ("--db", "--columns", "--conversion", "--touch", "--currency", "--format",
+                  "--no-header", "--time-unit", "--time-zone", "--time-format", "--json")
+    },
     ("attribute", "--model"): "what is computed; an unknown one is refused",
     ("attribute", "--direct"): "what it finds is said by attribution",
     **{
@@ -221,6 +226,8 @@ IDLE: dict[tuple[str, str], Case] = {
     **each("--trace-offset", "--trace-offset 5", "trace.offset needs a trace"),
     **each("--trace-limit", "--trace-limit 5", "trace.limit needs a trace"),
     **each("--time-unit", "--time-unit ms", "trace.time_unit needs a trace"),
+    **each("--format", "--format twitter", "trace.format needs a trace"),
+    **each("--columns", "--columns key=1", "trace.columns needs a trace"),
     **{
         key: case
         for key, case in each(
@@ -237,10 +244,13 @@ IDLE: dict[tuple[str, str], Case] = {
         (f"bench {c}", f"--{option}"): (
             f"bench {c} baseline --golden FILE --{option} {value}"
             + (" --reason x" if c == "accept" else ""),
-            f"trace.{option[6:] if option[:5] == 'trace' else 'time_unit'} needs a trace",
+            f"trace.{option.removeprefix('trace-').replace('-', '_')} needs a trace",
         )
         for c in ("check", "accept")
-        for option, value in (("trace-offset", 5), ("trace-limit", 5), ("time-unit", "ms"))
+        for option, value in (
+            ("trace-offset", 5), ("trace-limit", 5), ("time-unit", "ms"), ("format", "twitter"),
+            ("columns", "key=1"),
+        )
     },
     ("calibrate", "--plain"): (f"calibrate baseline {NO_HOST} --plain --json", PLAIN),
     **{
@@ -262,6 +272,9 @@ IDLE: dict[tuple[str, str], Case] = {
         )
         for c in OF_DATABASES[:3]
     },
+    ("import events", "--plain"): (
+        "import events FILE --db FILE --columns user=none --plain --json", PLAIN
+    ),
     ("attribute", "--plain"): ("attribute --paths FILE --plain --json", PLAIN),
     ("load", "--step"): (lines("--step 5s")["load"], "--step: belongs to --find-capacity"),
     **{

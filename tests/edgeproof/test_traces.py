@@ -111,10 +111,14 @@ def test_figures_of_a_timed_trace_follow_the_rate(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("blocks.trace", "".join(f"{7 * i}\n" for i in range(2_208)), "this is text, and .trace"),
-        ("twitter.csv", "1000000,key:a,10,120,7,get,0\n", "the first line must name the fields"),
-        ("kvcache.csv", "key,op,size,op_count\n1,GET,1,1\n", "there are fields 'op', 'op_count'"),
-        ("comment.csv", "# timestamp (ms), op, object, size\n0,1,A,8\n", "is the comment '# time"),
+        ("blocks.trace", "".join(f"{7 * i}\n" for i in range(2_208)), "say --format lirs"),
+        ("twitter.csv", "1000000,key:a,10,120,7,get,0\n", "say --format twitter"),
+        ("kvcache.csv", "key,op,size,op_count\n1,GET,1,1\n", "say --format cachelib"),
+        (
+            "comment.csv",
+            "# timestamp (ms), op, object, size\n0,1,A,8\n",
+            "say which column is what, by name or number: --columns",
+        ),
     ],
 )
 def test_published_trace_of_another_dialect_is_refused_with_the_remedy(

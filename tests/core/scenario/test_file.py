@@ -418,11 +418,11 @@ def altered(value: Any) -> list[Any]:
     if isinstance(value, int | float):
         return [value + 1, value / 2]
     if value is None:
-        return [1, "18s", "text", 0.5, "user_journeys", "ms", "raw"]
+        return [1, "18s", "text", 0.5, "user_journeys", "ms", "lirs"]
     if written := re.fullmatch(r"([\d.]+)([A-Za-z]+)", value):
         return [f"{float(written[1]) * 1.2:.6f}{written[2]}"]
     choices = ["warm", "zipf", "request", "await", "l3", "slow", "GET", "POST", "attribution"]
-    choices += ["strong", "refuse", "ignore unless all direct", "none"]
+    choices += ["strong", "refuse", "ignore unless all direct", "none", "lirs"]
     return [f"{value}x", *choices, "< 1ms", "> 3000s", "p50(track)"]
 
 

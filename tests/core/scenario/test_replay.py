@@ -19,7 +19,6 @@ from core.scenario.population import MAX_PROFILE_BYTES, populate
 from core.scenario.replay import DEFAULT_OFFSET, Prepared, prepare
 from core.scenario.scenario import Scenario
 from core.scenario.trace import Trace, read_trace
-from core.scenario.trace_time import TimeUnit
 from core.scenario.workload import generate_workload
 
 TRACK, ATTRIBUTION, JOURNEY, _ = range(len(CDP.names))
@@ -63,11 +62,9 @@ def test_large_trace_is_read_once_and_anew_when_it_changes(
 ) -> None:
     read: list[int | None] = []
 
-    def counting(
-        path: Path, *, stop: int | None, time_unit: TimeUnit | None, with_names: bool
-    ) -> Trace:
+    def counting(path: Path, *, stop: int | None, **asked: Any) -> Trace:
         read.append(stop)
-        return read_trace(path, stop=stop, time_unit=time_unit, with_names=with_names)
+        return read_trace(path, stop=stop, **asked)
 
     monkeypatch.setattr(trace_window, "read_trace", counting)
     path = csv(folder / "large.csv", "key", "time", rows=[(i, i / 10) for i in range(15_000)])

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 import core.scenario.trace
 import core.scenario.trace_source
 from core.errors import InputError
-from core.scenario.trace import FIELDS, Trace, read_trace
+from core.scenario.trace import Trace, read_trace
 from core.scenario.trace_source import FORMATS
 
 Row = dict[str, Any]
@@ -67,11 +67,15 @@ def fault(path: Path, stop: int | None = None) -> str:
     return message.removeprefix(str(path)).removeprefix(" ")
 
 
+PLAIN = ("key", "time", "endpoint", "type", "size")
+"""The fields of reads without TTLs of their own."""
+
+
 @st.composite
 def text_rows(draw: st.DrawFn) -> list[Row]:
     """Draw the rows of a text trace, all with the same fields; few names, so that they repeat."""
-    fields = draw(st.permutations(FIELDS)).copy()
-    for field in draw(st.sets(st.sampled_from(FIELDS[1:]))):
+    fields = draw(st.permutations(PLAIN)).copy()
+    for field in draw(st.sets(st.sampled_from(PLAIN[1:]))):
         fields.remove(field)
     # No line breaks: in CSV a row is a line.
     exotic = st.text(
@@ -150,7 +154,7 @@ def test_raw_trace_reads_back(
         trace = read_trace(written(Path(folder), f"t.trace{compression}", data), stop=stop)
     keys, distinct = by_appearance(words[:stop])
     types = [word // 2**27 for word in words[:stop]]
-    assert (trace.source, trace.format) == (f"t.trace{compression}", "raw")
+    assert (trace.source, trace.format) == (f"t.trace{compression}", "words")
     assert (trace.keys.tolist(), trace.key_count) == (keys, len(distinct))
     assert trace.type_names == tuple(str(type_) for type_ in sorted(set(types)))
     assert listed(trace.types) == [sorted(set(types)).index(type_) for type_ in types]
@@ -177,38 +181,57 @@ def test_any_bytes_are_a_trace_or_one_line(
             fault(path)
 
 
-KNOWN = "known are key, time, endpoint, type, size"
+KNOWN = "known are key, time, endpoint, type, size, op, ttl"
+NO_KEY = (
+    f"there is no field 'key', and every trace needs it; {KNOWN}: --columns key=NAME says which"
+    " column it is"
+)
 NO_ACCESS = "the trace ends here without an access; it needs at least one"
 TEXT_LIMITS = "is a whole number or text of 1 to 65536 characters"
 SIZE_IS = "a size is a whole number of bytes, at least 0"
 TIME_IS = "a time is a number, at least 0"
+OR_ISO = ", or as in 2026-01-31T12:00:00Z"
 NAMES_FIELDS = "line 1: the first line must name the fields and is "
-ABOVE = f"write such as key,time above it, a name for each column; {KNOWN}"
+ABOVE = "say which column is what, by name or number: --columns key=2,time=1; " + KNOWN
 BINARY = "the file holds binary data, no text; export it as text"
 CSV_FAULTS: list[tuple[str | bytes, str]] = [
     ("", f"line 1: {NO_ACCESS}"),
     ("key,time\n", f"line 2: {NO_ACCESS}"),
-    ("time\n1\n", f"line 1: there is no field 'key', and every trace needs it; {KNOWN}"),
+    ("time\n1\n", f"line 1: {NO_KEY}"),
     ("key;time\n", "line 1: the header 'key;time' has semicolons between its fields; write commas"),
-    ("key\ttime\n", "line 1: the header 'key\\ttime' has tabs between its fields; write commas"),
-    ("key,ttl\na,1\n", f"line 1: there is a field 'ttl'; {KNOWN}, remove all others"),
+    (
+        "key\ttime\n",
+        "line 1: the header 'key\\ttime' has tabs between its fields; say --format tsv, or write"
+        " commas",
+    ),
+    ("key,Ttl\na,1\n", f"line 1: there is a field 'Ttl'; write ttl just so; {KNOWN}"),
+    ("key,ttl\na,x\n", "line 2: ttl is 'x'; a ttl is a number of seconds, 0 for none"),
+    (
+        "key,op\na,frob\n",
+        "line 2: op is 'frob'; known are get, gets, read, set, add, replace, cas, put, write,"
+        " delete and their like: map another column, or leave op out",
+    ),
+    ("key,op\na,set\n", "line 3: the 1 accesses of the trace are no reads, and a run reads"),
     (
         "key,op,size,op_count,key_size,ttl\n1234,GET,100,1,20,0\n",
-        f"line 1: there are fields 'op', 'op_count', 'key_size', 'ttl'; {KNOWN}, remove all others",
+        "line 1: the line 'key,op,size,op_count,key_size,ttl' is of a trace as cachelib publishes"
+        " them; say --format cachelib",
     ),
     (
         "1000000,key:a,10,120,7,get,0\n",
-        f"{NAMES_FIELDS}'1000000,key:a,10,120,7,get,0'; {ABOVE}",
+        "line 1: the line '1000000,key:a,10,120,7,get,0' is of a trace as twitter publishes them;"
+        " say --format twitter",
     ),
     (
         "# timestamp (ms), op, object, size\n0,1,A,8371\n",
-        f"{NAMES_FIELDS}the comment '# timestamp (ms), op, object, size';"
-        f" write such as key,time; {KNOWN}",
+        "line 2: the first line must name the fields and is '0,1,A,8371' (behind the comment"
+        f" '# timestamp (ms), op, object, size'); {ABOVE}",
     ),
     (" Key,Time\n", f"{NAMES_FIELDS}' Key,Time'; write key, time just so; {KNOWN}"),
     (
         '{"key": "a"}\n',
-        "line 1: the line is JSON, no header of a CSV; name the file .jsonl, an object a line",
+        "line 1: the line is JSON, no header of a CSV; name the file .jsonl, an object a line, or"
+        " say --format jsonl",
     ),
     (b"\x00\x01\x02", f"line 1: {BINARY}"),
     (bytes(range(128, 256)) + b"\n", f"line 1: {BINARY}"),
@@ -238,13 +261,16 @@ CSV_FAULTS: list[tuple[str | bytes, str]] = [
     ("key,time\n,1\n", f"line 2: key is ''; a key {TEXT_LIMITS}"),
     ("key,type\na,\n", f"line 2: type is ''; a type {TEXT_LIMITS}"),
     (f"key\n{'k' * 65_537}\n", f"line 2: key is '{'k' * 76}...; a key {TEXT_LIMITS}"),
-    ("key,time\na,abc\n", f"line 2: time is 'abc'; {TIME_IS}"),
-    ("key,time\na,\n", f"line 2: time is ''; {TIME_IS}"),
-    ("key,time\na,nan\n", f"line 2: time is 'nan'; {TIME_IS}"),
-    ("key,time\na,1_0\n", f"line 2: time is '1_0'; {TIME_IS}"),
+    ("key,time\na,abc\n", f"line 2: time is 'abc'; {TIME_IS}{OR_ISO}"),
+    ("key,time\na,\n", f"line 2: time is ''; {TIME_IS}{OR_ISO}"),
+    ("key,time\na,nan\n", f"line 2: time is 'nan'; {TIME_IS}{OR_ISO}"),
+    ("key,time\na,1_0\n", f"line 2: time is '1_0'; {TIME_IS}{OR_ISO}"),
     ("key,time\na,1e999\n", f"line 2: time is Infinity; {TIME_IS}"),
     ("key,time\na,-1\n", f"line 2: time is -1.0; {TIME_IS}"),
-    ("key,time\na,5\na,3\n", "line 3: time is 3.0 after 5.0; times never decrease, sort by time"),
+    (
+        "key,time\na,500\na,3\n",
+        "line 3: time steps back by 497 s; up to 60 s are sorted: sort the trace by time",
+    ),
     ("key,size\na,-5\n", f"line 2: size is -5; {SIZE_IS}"),
     ("key,size\na,1.5\n", f"line 2: size is '1.5'; {SIZE_IS}"),
     ("key,size\na,9223372036854775808\n", f"line 2: size is 9223372036854775808; {SIZE_IS}"),
@@ -280,8 +306,8 @@ JSON_FAULTS: list[tuple[str | bytes, str]] = [
     ),
     ('["a"]', "line 1: the line is a list; write one object a line"),
     ("7", "line 1: the line is 7; write one object a line"),
-    ("{}", f"line 1: there is no field 'key', and every trace needs it; {KNOWN}"),
-    ('{"key": 1, "x": 2}', f"line 1: there is a field 'x'; {KNOWN}, remove all others"),
+    ("{}", f"line 1: {NO_KEY}"),
+    ('{"key": 1, "Time": 2}', f"line 1: there is a field 'Time'; write time just so; {KNOWN}"),
     ('{"key": 1, "key": 2}', "line 1: the field 'key' stands twice; keep one"),
     (
         '{"key": 1, "time": 2}\n{"key": 1}',
@@ -291,7 +317,8 @@ JSON_FAULTS: list[tuple[str | bytes, str]] = [
     ('{"key": true}', f"line 1: key is true; a key {TEXT_LIMITS}"),
     ('{"key": {"a": 1}}', f"line 1: key is an object; a key {TEXT_LIMITS}"),
     ('{"key": "\\ud800"}', "line 1: key is '\\ud800', which is not Unicode; mend its escapes"),
-    ('{"key": 1, "time": "1"}', f"line 1: time is '1'; {TIME_IS}"),
+    ('{"key": 1, "time": "x"}', f"line 1: time is 'x'; {TIME_IS}{OR_ISO}"),
+    ('{"key": 1, "ttl": -1}', "line 1: ttl is -1; a ttl is a number of seconds, 0 for none"),
     ('{"key": 1, "time": NaN}', f"line 1: time is NaN; {TIME_IS}"),
     ('{"key": 1, "time": null}', f"line 1: time is null; {TIME_IS}"),
     (f'{{"key": 1, "time": 1{"0" * 400}}}', f"line 1: time is 1{'0' * 76}...; {TIME_IS}"),
@@ -330,8 +357,11 @@ def test_empty_raw_trace_is_refused(tmp_path: Path) -> None:
     assert fault(written(tmp_path, "t.trace", b"")) == f"byte 0: {NO_ACCESS}"
 
 
-EXPORT = "export anything else as CSV, with its fields in the first line"
-ENDING_IS = "the ending names no trace format; known are .csv, .jsonl, .ndjson, .trace, each alone"
+EXPORT = "--format says what it is; export anything else as CSV"
+ENDING_IS = (
+    "the ending names no trace format; known are .csv, .tsv, .jsonl, .ndjson, .trace,"
+    " .oracleGeneral, each alone or followed by .gz, .xz, .zst"
+)
 
 
 @pytest.mark.parametrize(
@@ -340,8 +370,8 @@ ENDING_IS = "the ending names no trace format; known are .csv, .jsonl, .ndjson, 
         ("absent.csv", "it cannot be opened (No such file or directory); check the path"),
         ("folder.csv", "this is a folder or a device; name one trace file"),
         ("pipe.csv", "this is a folder or a device; name one trace file"),
-        ("t.txt.gz", f"{ENDING_IS} or followed by .gz or .xz; {EXPORT}"),
-        ("t", f"{ENDING_IS} or followed by .gz or .xz; {EXPORT}"),
+        ("t.txt.gz", f"{ENDING_IS}; {EXPORT}"),
+        ("t", f"{ENDING_IS}; {EXPORT}"),
     ],
 )
 def test_what_is_no_trace_file_is_refused(tmp_path: Path, name: str, expected: str) -> None:
@@ -442,20 +472,14 @@ def test_more_types_than_ids_are_refused(tmp_path: Path) -> None:
         (
             "t.csv.gz",
             b"\x28\xb5\x2f\xfd rest",
-            "the name ends in .gz and the content is zstd data; unpack it with `zstd -d`",
+            "the name ends in .gz and the content is zstd data; name it t.csv.zst",
         ),
         (
             "t.csv",
             b"\x28\xb5\x2f\xfd rest",
-            "the content is zstd, not csv; unpack it with `zstd -d`",
+            "the content is zstd data; name it t.csv.zst",
         ),
         ("t.jsonl", b"PK\x03\x04 rest", "the content is zip, not jsonl; unpack it with `unzip`"),
-        (
-            "t.trace.zst",
-            b"\x28\xb5\x2f\xfd rest",
-            "the ending names no trace format; known are .csv, .jsonl, .ndjson, .trace, each alone"
-            " or followed by .gz or .xz; it holds zstd data: unpack it with `zstd -d`",
-        ),
     ],
 )
 def test_packing_that_the_name_does_not_tell_is_refused_by_its_name(
@@ -465,7 +489,7 @@ def test_packing_that_the_name_does_not_tell_is_refused_by_its_name(
     assert fault(tmp_path / name) == f": {expected}"
 
 
-TEXT = "byte 0: this is text, and .trace is the ending of 32-bit words; name it .csv and write"
+TEXT = "byte 0: this is text, and .trace is the ending of 32-bit words; say --format lirs"
 
 
 @pytest.mark.parametrize("compression", COMPRESS)

@@ -1,0 +1,1 @@
+"""Events from files: their rows, their columns, their times, and one pass into a database."""
