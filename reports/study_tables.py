@@ -1,12 +1,13 @@
-"""Tables of a study as files: CSV, and Parquet where pyarrow is installed."""
+"""Tables of a study as files: CSV, and Parquet where DuckDB is installed."""
 
 from __future__ import annotations
 
 import csv
 import io
+import tempfile
 from dataclasses import fields
 from importlib.util import find_spec
-from typing import Any
+from pathlib import Path
 
 from core.attribution.account import Account, ChannelRow
 from core.attribution.cells import guarded
@@ -16,9 +17,9 @@ from core.errors import InputError
 
 def check_parquet() -> None:
     """Raise InputError if Parquet cannot be written."""
-    if find_spec("pyarrow") is None:
+    if find_spec("duckdb") is None:
         raise InputError(
-            "--export parquet: pyarrow is not installed; pip install pyarrow, or use csv"
+            "--export parquet: needs a package: pip install 'edgeproof[formats]', or use csv"
         )
 
 
@@ -48,15 +49,25 @@ def table_csv(table: Table) -> str:
 def parquet(table: Table) -> bytes:
     """Return *table* as Parquet: a column holds texts or doubles."""
     check_parquet()
-    import pyarrow
-    import pyarrow.parquet
+    import duckdb
 
-    columns: dict[str, Any] = {}
-    for place, name in enumerate(table.columns):
-        cells = [row[place] for row in table.rows]
-        is_text = any(isinstance(cell, str) for cell in cells)
-        kind = pyarrow.string() if is_text else pyarrow.float64()
-        columns[name] = pyarrow.array(cells, type=kind)
-    sink = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.table(columns), sink)
-    return sink.getvalue()
+    columns = [[row[place] for row in table.rows] for place in range(len(table.columns))]
+    selected = []
+    for name, cells in zip(table.columns, columns, strict=True):
+        kind = "VARCHAR" if any(isinstance(cell, str) for cell in cells) else "DOUBLE"
+        selected.append(f"unnest(?::{kind}[]) AS " + _quoted(name, '"'))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        # One thread keeps the order of the rows.
+        duckdb.connect(":memory:", config={"threads": 1}) as connection,
+    ):
+        file = Path(folder, "table.parquet")
+        target = _quoted(str(file), "'")
+        connection.execute(
+            f"COPY (SELECT {', '.join(selected)}) TO {target} (FORMAT parquet)", columns
+        )
+        return file.read_bytes()
+
+
+def _quoted(text: str, mark: str) -> str:
+    return f"{mark}{text.replace(mark, 2 * mark)}{mark}"
