@@ -208,8 +208,8 @@ def unusable(where: str, names: Sequence[str], columns: Columns) -> str:
     if is_of_events(names):
         return (
             f"{said}: a row is one event, not a path with its conversions. Count the rows of each "
-            f"path ({needed}), or send the events to /track of `edgeproof serve` and give its "
-            "database as --db"
+            f"path ({needed}), or import the events (`edgeproof import events FILE --db DATABASE`) "
+            "and give that database as --db"
         )
     return (
         f"{said}; {needed}, separated by ',', ';' or a tab. {_OPTIONS[missing]} says which column "

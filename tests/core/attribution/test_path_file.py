@@ -347,7 +347,9 @@ def test_rows_that_neither_convert_nor_fail_are_said(tmp_path: Path) -> None:
          "no column 'route', which --path-column states; its columns are path, conversions"),
         ("path,conversions\na,1\n", Columns(value="euros"), "no column 'euros'"),
         ("user_pseudo_id,event_timestamp,page_path,conversion\nu,1,/,1\n", Columns(),
-         "a row is one event"),
+         "a row is one event, not a path with its conversions. Count the rows of each path (the "
+         "header needs path and total_conversions, and may have total_conversion_value and "
+         "total_null), or import the events (`edgeproof import events FILE --db DATABASE`)"),
         ("email > search,30,300,100\n", Columns(), "its columns are email > search, 30, 300, 100"),
         ("path,conversions,count\na,7,2\n", Columns(count="count"), "is no flag"),
         ("a > b,x\n", Columns(path="1", conversions="2"), "no row has a path in column 1"),
