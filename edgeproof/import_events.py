@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 from dataclasses import asdict
+from os.path import isfile
 from pathlib import Path
 from typing import Annotated
 
@@ -149,6 +150,7 @@ def command(
     if any(_is_same(file, db) for file in files):
         raise InputError(f"--db {db}: is a file to import; name another database")
     current().watch(db)
+    current().goes_on = all(map(isfile, files))
     display = Display(plain=plain, quiet=json)
     with display.open():
         imported = import_events(

@@ -17,12 +17,14 @@ class Invocation:
 
     is_github: whether its words go to GitHub's runner, None before that is known. is_told: whether
     CI systems have been told what it came to. files: what options name for CI systems, by option.
-    answered: those of them that hold this run's words.
+    answered: those of them that hold this run's words. goes_on: whether the same command goes on
+    where an interrupted one stopped.
     """
 
     arguments: tuple[str, ...] = ()
     is_github: bool | None = None
     is_told: bool = False
+    goes_on: bool = False
     files: dict[str, Path] = field(default_factory=dict)
     answered: set[Path] = field(default_factory=set)
     _ending: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
@@ -53,7 +55,8 @@ class Invocation:
                     place.rmdir()
         if not kept:
             return "nothing was written"
-        return f"what was written is kept in {', '.join(map(str, kept))}"
+        told = f"what was written is kept in {', '.join(map(str, kept))}"
+        return f"{told}; the same command goes on there" if self.goes_on else told
 
 
 CURRENT: ContextVar[Invocation] = ContextVar("invocation")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from tests.edgeproof.commands import called
+from tests.edgeproof.commands import called, running
 
 RAW = "user,time,channel,conversion,value\nu,2026-11-01T10:00:00Z,google,0,\nu,2026-11-03,,1,80\n"
 
@@ -48,3 +49,25 @@ def test_an_option_that_cannot_be_used_is_one_line_and_writes_nothing(
     assert len(done.stderr.splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["e.csv"]
     assert (tmp_path / "e.csv").read_text(encoding="utf-8") == RAW
+
+
+def test_ctrl_c_keeps_whole_transactions_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    count = 160_000  # far more than is read between the first transaction and the interrupt
+    rows = "".join(f"u{n % 999},2026-11-01T10:00:00Z,google,{n % 9 == 0:d}\n" for n in range(count))
+    (tmp_path / "e.csv").write_text(f"user,time,channel,conversion\n{rows}", encoding="utf-8")
+    command = ("import", "events", "e.csv", "--db", "e.sqlite", "--plain")
+    with running(*command, cwd=tmp_path) as begun:
+        begun.wait_for("20,000 rows")
+        begun.interrupt()
+        code, out, said = begun.end()
+    assert (code, out) == (130, "")
+    assert said.splitlines()[-1] == (
+        "edgeproof: interrupted; what was written is kept in e.sqlite; the same command goes on "
+        "there"
+    )
+    done = called(*command, cwd=tmp_path)
+    assert done.returncode == 0
+    went_on = re.search(r"e\.sqlite: went on behind row ([\d,]+)", done.stdout)
+    assert went_on
+    assert int(went_on[1].replace(",", "")) % 20_000 == 0
+    assert f"{count:,} events of {count:,} rows" in done.stdout
