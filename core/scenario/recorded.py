@@ -33,10 +33,15 @@ class Effects:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Recorded:
-    """The effects of a whole trace; unread: writes of keys that no read asks for."""
+    """The effects of a whole trace.
+
+    unread: writes of keys that no read asks for; uncached: those about endpoints that read no
+    cache by key.
+    """
 
     effects: Effects | None
     unread: int = 0
+    uncached: int = 0
 
     def part(self, start: int, stop: int) -> Effects | None:
         """Return the effects beside the reads from *start* to *stop*; None if there are none.
@@ -64,19 +69,24 @@ class Recorded:
 
     def notes(self, start: int, stop: int) -> Sequence[str]:
         """Return what a reader has to know of the effects beside the reads of a run."""
-        if (part := self.part(start, stop)) is None:
-            return ()
         found = []
+        if self.unread:
+            found.append(
+                f"{self.unread:,} writes of the trace are of keys that no read asks for; they are "
+                "left out."
+            )
+        if self.uncached:
+            found.append(
+                f"{self.uncached:,} writes of the trace are about endpoints that read no cache by "
+                "key; they are left out."
+            )
+        if (part := self.part(start, stop)) is None:
+            return found
         if count := part.after.size:
             deletes = int(np.count_nonzero(part.is_delete))
             found.append(
                 f"{count - deletes:,} sets and {deletes:,} deletes of the trace are no requests: a "
                 "simulation applies them to the caches, a load leaves them out."
-            )
-        if self.unread:
-            found.append(
-                f"{self.unread:,} writes of the trace are of keys that no read asks for; they are "
-                "left out."
             )
         if part.ttls is not None:
             found.append(
@@ -101,7 +111,8 @@ def recorded_effects(
     written: the endpoint of each of the trace's writes.
     """
     writes, count = trace.writes, subject.size
-    ttls = None if trace.ttls is None else trace.ttls[:count]
+    is_cached = np.array([bool(each.primary) for each in scenario.endpoints])
+    ttls = None if trace.ttls is None else np.where(is_cached[endpoint], trace.ttls[:count], 0.0)
     if not scenario.trace.writes or (writes is None and ttls is None):
         return Recorded(effects=None)
     if writes is None or written is None:
@@ -115,14 +126,15 @@ def recorded_effects(
         )  # fmt: skip
     inside = writes.after <= count
     number = np.full(writes.keys.size, -1, np.int64)
-    for name in ("user", "conversion"):
+    for name in ("user", "conversion", *scenario.subjects):
         members = [code for code, e in enumerate(scenario.endpoints) if e.subject == name]
         of_key = np.full(trace.key_count, -1, np.int64)
         read = np.isin(endpoint, members)
         of_key[trace.keys[:count][read]] = subject[read]
         chosen = np.isin(written, members)
         number[chosen] = of_key[writes.keys[chosen]]
-    known = inside & (number >= 0)
+    read_at_all = inside & (number >= 0)
+    known = read_at_all & is_cached[written]
     after = writes.after[known]
     at = seconds[np.maximum(after, 1) - 1] if count else np.zeros(after.size)
     if writes.times is not None and trace.times is not None and count:
@@ -131,6 +143,7 @@ def recorded_effects(
         at = at + np.where(after > 0, since, 0.0) / scenario.trace.speed
     return Recorded(
         unread=int(np.count_nonzero(inside & (number < 0))),
+        uncached=int(np.count_nonzero(read_at_all & ~known)),
         effects=Effects(
             ttls=ttls,
             after=after,

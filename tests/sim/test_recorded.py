@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from core.metrics.record import Requests
+from core.scenario.file import parse_scenario
 from core.scenario.replay import prepare, reads_only
 from core.scenario.scenario import Scenario
 from core.wire import L1_HIT, MISS
+from sim.model import Played
 from sim.simulate import simulate
 
 
@@ -88,3 +90,64 @@ def test_what_stands_before_the_window_warms_the_caches_as_it_was(tmp_path: Path
     asked = scenario(file, offset=4).model_copy(update={"start": "warm"})
     found = simulate(asked, replications=0)
     assert outcomes(found.requests) == [L1_HIT, MISS, MISS, L1_HIT]
+
+
+def own(file: Path, *, reads: bool = True) -> Scenario:
+    """Return a scenario whose one endpoint is its own, about items that the trace names."""
+    items = {"path": "/items/{item}", "queries": 1}
+    if reads:
+        items = {"path": "/items/{item}", "reads": [{"type": "item", "ttl": "600s", "queries": 1}]}
+    return parse_scenario(
+        {
+            "name": "own", "warm_up": "0s", "duration": "60s", "start": "cold",
+            "topology": {"isolates": 1},
+            "tiers": {"l1": {"ttl": "1000s"}},
+            "subjects": {"item": {}},
+            "endpoints": {"items": items},
+            "trace": {
+                "file": str(file), "time_unit": "s",
+                "default": {"endpoint": "items", **({"cache_type": "item"} if reads else {})},
+            },
+        },
+        source="own",
+    )  # fmt: skip
+
+
+def test_writes_and_ttls_reach_the_caches_of_an_endpoint_of_ones_own(tmp_path: Path) -> None:
+    file = written(
+        tmp_path, "b,0,get,0", "a,0,get,5", "a,1,delete,0", "a,2,get,0", "a,3,set,0", "a,4,get,0"
+    )
+    found = simulate(own(file), replications=0)
+    assert outcomes(found.requests) == [MISS, MISS, MISS, L1_HIT]
+    assert prepare(own(file)).workload.ids["item"] == ("b", "a")
+    assert (found.record.counters["trace_sets"], found.record.counters["trace_deletes"]) == (1, 1)
+
+
+def test_writes_about_an_endpoint_that_caches_nothing_are_left_out_and_said(tmp_path: Path) -> None:
+    prepared = prepare(own(written(tmp_path, "a,0,get,5", "a,1,set,0"), reads=False))
+    assert not prepared.has_effects
+    assert any("1 writes of the trace are about endpoints" in n for n in prepared.workload.notes)
+
+
+def test_effects_belong_to_the_requests_of_the_run_where_others_were_played_before(
+    tmp_path: Path,
+) -> None:
+    file = written(
+        tmp_path, "b,0,get,3", "a,1,get,0", "b,2,get,0", "a,2,delete,0", "a,3,get,0", "b,5,get,0",
+    )  # fmt: skip
+    asked = scenario(file)
+    workload = prepare(asked).workload
+    cold, late, soon = (
+        simulate(asked, replications=0, played=played)
+        for played in (
+            None,
+            Played(workload=workload, ahead=100_000.0),  # all of it is forgotten
+            Played(workload=workload, ahead=30.0),
+        )
+    )
+    assert outcomes(cold.requests) == [MISS, MISS, L1_HIT, MISS, MISS]
+    assert outcomes(late.requests) == outcomes(cold.requests)
+    assert (late.requests.intended == cold.requests.intended).all()
+    # Both are held from before, without the trace's TTL; only the delete strikes.
+    assert outcomes(soon.requests) == [L1_HIT, L1_HIT, L1_HIT, MISS, L1_HIT]
+    assert all(each.record.counters["trace_deletes"] == 1 for each in (cold, late, soon))
