@@ -418,7 +418,7 @@ def altered(value: Any) -> list[Any]:
     if isinstance(value, int | float):
         return [value + 1, value / 2]
     if value is None:
-        return [1, "18s", "text", 0.5, "user_journeys", "ms", "lirs"]
+        return [1, "18s", "text", 0.5, "user_journeys", "ms", "raw", "lirs"]
     if written := re.fullmatch(r"([\d.]+)([A-Za-z]+)", value):
         return [f"{float(written[1]) * 1.2:.6f}{written[2]}"]
     choices = ["warm", "zipf", "request", "await", "l3", "slow", "GET", "POST", "attribution"]

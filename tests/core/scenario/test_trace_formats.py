@@ -212,3 +212,21 @@ def test_zstd(tmp_path: Path, name: str) -> None:
     path.write_bytes(zstd.compress(content)[:-3])
     with pytest.raises(InputError, match="the data cannot be read on"):
         read_trace(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "format_", "names"),
+    [
+        (struct.pack("<IQIqIQIq", 1, 70, 1, 0, 2, 5, 1, 0), "oracleGeneral", ("70", "5")),
+        (struct.pack(">II", 70, 5), "words", ("70", "5")),
+        ("1,key,b,10,120,7,get,0\n2,a,1,120,7,set,0\n", "twitter", ("key,b", "a")),
+        ("x,9\ny,8\nx,7\n", "csv", ("x", "y")),
+    ],
+)
+def test_keys_are_kept_as_the_file_has_them_where_asked_for(
+    tmp_path: Path, content: str | bytes, format_: TraceFormat, names: tuple[str, ...]
+) -> None:
+    columns = {"key": "1", "size": "2"} if format_ == "csv" else None
+    asked: dict[str, Any] = {"columns": columns}
+    assert read(tmp_path, content, format_, **asked).key_names == ()
+    assert read(tmp_path, content, format_, with_names=True, **asked).key_names == names
