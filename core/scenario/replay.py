@@ -9,16 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import InputError
-from core.scenario.by_endpoint import listed
 from core.scenario.population import MAX_PROFILE_BYTES
 from core.scenario.recorded import Effects, recorded_effects
 from core.scenario.scenario import Scenario
 from core.scenario.subjects import MAX_ID_CHARS
 from core.scenario.trace import Trace
+from core.scenario.trace_endpoints import endpoints_of_trace, type_notes
 from core.scenario.trace_time import UNIT_NAMES
 from core.scenario.trace_window import TimedWindow, timed_window, trace_of
-from core.scenario.trace_writes import Writes
-from core.scenario.traffic import TraceType
 from core.scenario.traffic_faults import due, with_traffic_faults
 from core.scenario.workload import Workload, arrivals, generate_workload, isolates
 
@@ -167,7 +165,7 @@ def _from_trace(
     notes = (
         f"Real keys from {trace.source} (accesses {offset + 1:,} to {offset + wanted:,}), "
         "assigned types, TTLs and times: the trace has no times of its own.",
-        *_type_notes(scenario, trace),
+        *type_notes(scenario, trace),
         *trace.notes,
     )
     return _assemble(scenario, trace, offset, drawn_ns[:wanted], before, notes, replication)
@@ -198,7 +196,7 @@ def _timed(scenario: Scenario, window: TimedWindow, replication: int) -> Prepare
             f"The trace's times look like {UNIT_NAMES[trace.time_unit]} since 1970 and are taken "
             "so; --time-unit says otherwise."
         )
-    notes += (*_type_notes(scenario, trace), *trace.notes)
+    notes += (*type_notes(scenario, trace), *trace.notes)
     return _assemble(
         scenario, trace, offset, intended_ns, since[:offset], tuple(notes), replication
     )
@@ -218,7 +216,7 @@ def _assemble(
     replication: int,
 ) -> Prepared:
     stop = offset + intended_ns.size
-    endpoint = _endpoints(scenario, trace)[:stop]
+    endpoint = endpoints_of_trace(scenario, trace)[:stop]
     keys = trace.keys[:stop]
     subject = np.empty(stop, dtype=np.uint32)
     counts = {}
@@ -233,7 +231,7 @@ def _assemble(
             ids[name] = _sendable(trace, key_of)
     recorded = recorded_effects(
         scenario, trace, endpoint, subject, np.concatenate((before, intended_ns / 1e9)),
-        written=None if trace.writes is None else _endpoints(scenario, trace, trace.writes),
+        written=None if trace.writes is None else endpoints_of_trace(scenario, trace, trace.writes),
     )  # fmt: skip
     notes = (*notes, *recorded.notes(offset, stop))
     sizes = None
@@ -286,50 +284,6 @@ def _sendable(trace: Trace, keys: NDArray[np.uint32]) -> tuple[str, ...]:
                 f"{MAX_ID_CHARS} characters, no control character among them"
             )
     return ids
-
-
-def _endpoints(scenario: Scenario, trace: Trace, writes: Writes | None = None) -> NDArray[np.uint8]:
-    """Return the endpoint of each read of *trace*, or of each of its *writes*."""
-    source, table = scenario.trace, scenario.endpoints
-    accesses = trace if writes is None else writes
-    default = table.index(source.default.endpoint)
-    if accesses.endpoints is not None:
-        for code, name in enumerate(trace.endpoint_names):
-            if name not in table.keyed:
-                at = np.flatnonzero(accesses.endpoints == code)
-                where = f", first at access {at[0] + 1:,}" if at.size else ""
-                raise InputError(
-                    f"{trace.source}: endpoint is {name!r}{where}; a trace can ask for "
-                    f"{listed(table.keyed, 'or')}: leave other accesses out of it"
-                )
-        codes = np.array([table.index(name) for name in trace.endpoint_names], dtype=np.uint8)
-        return codes[accesses.endpoints]
-    if accesses.types is None:
-        return np.full(accesses.keys.size, default, dtype=np.uint8)
-    types: dict[str, TraceType] = source.types
-    codes = np.array(
-        [table.index(types.get(name, source.default).endpoint) for name in trace.type_names],
-        dtype=np.uint8,
-    )
-    return codes[accesses.types]
-
-
-def _type_notes(scenario: Scenario, trace: Trace) -> list[str]:
-    """Return what of trace.types has no effect on the accesses of *trace* that were read."""
-    types = scenario.trace.types
-    if not types:
-        return []
-    if trace.endpoints is not None:
-        return [f"trace.types is not used: {trace.source} names the endpoints itself."]
-    if trace.types is None:
-        return [f"trace.types is not used: {trace.source} has no types."]
-    unknown = [name for name in types if name not in trace.type_names]
-    if not unknown:
-        return []
-    told = f"No access that was read of {trace.source} has the type {', '.join(unknown)}"
-    if len(unknown) < len(types):
-        return [f"{told} of trace.types."]
-    return [f"{told}: each is of trace.default, {scenario.trace.default.endpoint}."]
 
 
 def _number(

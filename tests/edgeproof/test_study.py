@@ -238,8 +238,10 @@ def test_what_a_database_cannot_do_is_refused_in_one_line(
 
 
 def rows_of_parquet(file: Path) -> list[dict[str, Any]]:
-    found = duckdb.sql(f"SELECT * FROM '{file}'")
-    return [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
+    with duckdb.connect(":memory:") as connection:
+        found = connection.execute("SELECT * FROM read_parquet(?)", [str(file)])
+        names = [name for name, *_ in found.description]
+        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
 
 def test_parquet_holds_the_tables_or_says_what_it_needs(
