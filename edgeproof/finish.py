@@ -100,6 +100,8 @@ def finish(
         times = latencies_table(predicted, measured)
         if len(times) > 1:
             show_table(times, plain=options.plain)
+        if of_runs := latencies.basis(predicted, measured):
+            print(of_runs)
         why = failures.failures_table(predicted, measured)
         if len(why) > 1:
             show_table([[*map(say, row)] for row in why], plain=options.plain)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import secrets
 from collections.abc import Iterator
@@ -14,10 +13,13 @@ from typing import Annotated
 
 import typer
 
+from core.endpoints import CDP
 from core.errors import EdgeproofError, InputError, InvalidRun
-from core.metrics.kpi import parse_metric
+from core.metrics.closeness import relative_error, side, side_within
+from core.metrics.kpi import Metric, parse_metric
 from core.metrics.record import Requests, RunRecord
-from core.metrics.verdict import incomparable, relative_error
+from core.metrics.run_ends import run_ends
+from core.metrics.verdict import incomparable
 from core.scenario.calibration import Calibration
 from core.scenario.replay import Prepared, prepare_measured
 from core.scenario.scenario import Scenario
@@ -108,13 +110,8 @@ _PREPARING = 1.5
 """Seconds that a load generator takes to start, by which a run begins after it was asked for."""
 
 _SAME_PAUSE = 0.5
-MODEL_RATIO_POINTS = 0.02
-MODEL_RELATIVE = 0.20
-MODEL_METRICS = (
-    "hit_ratio", "p50(track)", "p95_track", "p50(attribution)", "p95_attribution",
-    "p50(query)", "p95_query",
-)  # fmt: skip
-"""What the verdict on the model looks at."""
+_MODEL_ENDPOINTS = ("track", "attribution")
+"""Of the CDP's endpoints those that the verdict on the model looks at; the others are rare."""
 
 
 def command(
@@ -501,18 +498,27 @@ def calibration_workload_for(scenario: Scenario, prepared: Prepared, rate: float
     return calibration_workload(scenario.model_copy(update={"traffic": traffic}), rate=rate)
 
 
+def _model_metrics(measured: RunRecord) -> list[Metric]:
+    """Return what the verdict on the model looks at: hit ratio, p50 and p95 of each series."""
+    names = measured.endpoints.names
+    own = [name for name in names if name not in CDP.names]
+    known = [name for name in _MODEL_ENDPOINTS if name in names]
+    series = [*known, *own, "query"]
+    return [parse_metric("hit_ratio"), *(Metric(f, s) for s in series for f in ("p50", "p95"))]
+
+
 def model_verdict(predicted: RunRecord, measured: RunRecord) -> tuple[str, bool]:
     """Return a sentence on how far the prediction was off, and whether it may be believed.
 
     A figure that is infinite on one side only is off without bound; one that a side could not see
-    is named.
+    is named, and so is one of which a flawed measurement leaves open whether it is near enough.
     """
     within: list[str] = []
     beyond: list[str] = []
     unseen: list[str] = []
     different: list[str] = []
-    for text in MODEL_METRICS:
-        metric = parse_metric(text)
+    in_doubt: list[str] = []
+    for metric in _model_metrics(measured):
         p, m = predicted.metric(metric), measured.metric(metric)
         if p is None or m is None:
             if p is not None or m is not None:
@@ -521,28 +527,42 @@ def model_verdict(predicted: RunRecord, measured: RunRecord) -> tuple[str, bool]
         if incomparable(metric, predicted, measured) is not None:
             different.append(metric.name)
             continue
-        error = relative_error(metric, p, m)
-        if error is None:
-            is_same = p == m or (math.isinf(p) and math.isinf(m))
-            (within if is_same else beyond).append(
-                f"{metric.name} predicted {metric.format(p)}, measured {metric.format(m)}"
-            )
+        found = _side(metric, p, m, measured)
+        if found is None:
+            in_doubt.append(metric.name)
             continue
-        limit = MODEL_RATIO_POINTS if metric.unit == "ratio" else MODEL_RELATIVE
+        error = relative_error(metric, p, m)
         unit = "points" if metric.unit == "ratio" else "%"
-        (within if abs(error) <= limit else beyond).append(
-            f"{metric.name} {100 * error:+.1f} {unit}".replace(" -", " \N{MINUS SIGN}")
+        (beyond if found else within).append(
+            f"{metric.name} predicted {metric.format(p)}, measured {metric.format(m)}"
+            if error is None
+            else f"{metric.name} {100 * error:+.1f} {unit}".replace(" -", " \N{MINUS SIGN}")
         )
     aside = f"; not measured: {', '.join(unseen)}" if unseen else ""
     aside += f"; not compared: {', '.join(different)}" if different else ""
+    aside += f"; not judged: in doubt: {', '.join(in_doubt)}" if in_doubt else ""
     if beyond:
         return (
             f"Model: off by more than 20 % (2 points for ratios): {', '.join(beyond)}{aside}.",
             False,
         )
     if not within:
-        return "Model: INCONCLUSIVE, nothing was measured to hold the prediction against.", False
+        why = "nothing was measured to hold the prediction against"
+        if in_doubt:
+            why = "the requests in doubt decide on every figure"
+        return f"Model: INCONCLUSIVE, {why}{aside}.", False
     return f"Model: within 20 % (2 points for ratios): {', '.join(within)}{aside}.", True
+
+
+def _side(metric: Metric, predicted: float, value: float, measured: RunRecord) -> int | None:
+    """Return 0 where *predicted* is near enough, None where the requests in doubt decide."""
+    if measured.audit is None or not measured.audit.invalid:
+        return side(metric, predicted, value)
+    ends = run_ends(measured, metric)
+    if ends is None:
+        return None
+    low, high = ends[0][0], ends[1][0]  # of the run whose requests were predicted
+    return None if low is None or high is None else side_within(metric, predicted, (low, high))
 
 
 def request_lines(measured: RunRecord) -> list[str]:

@@ -7,8 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from core.errors import EdgeproofError, InputError
+from core.metrics.failures import merged
+from core.metrics.histogram import LatencyHistogram
 from core.metrics.record import RunRecord
-from core.metrics.summary import summary, summary_metrics
+from core.metrics.run_ends import ranges
+from core.metrics.summary import kept_figures, summary
 from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
 from edgeproof.loading import Bounds
@@ -74,26 +77,35 @@ def repeated(
 def combined(scenario: Scenario, repeats: Repeats, *, number: int) -> RunRecord:
     """Return the record of the first load, with the figures of the others as replications.
 
-    Its audit is INVALID if that of any load is, and names it; its notes say what else a reader of
-    the others has to know.
+    The latencies of all loads stand together beside it, and its failures are those of all.
+    Its audit holds the flaws of all loads, each with its number, and it keeps what those of each
+    leave open; its notes say what else a reader of the others has to know.
     """
     first, *others = repeats.records
-    metrics = tuple(
-        dict.fromkeys(
-            (*summary_metrics(scenario.endpoints), *(kpi.metric for kpi in scenario.judged()))
-        )
-    )
+    figures = kept_figures(scenario.endpoints, (kpi.metric for kpi in scenario.judged()))
+    flaws = _flaws(repeats.records, number)
     return replace(
         first,
-        replications=tuple(summary(record, metrics) for record in others),
-        audit=None
-        if first.audit is None
-        else replace(first.audit, invalid=_invalid(repeats.records, number)),
+        replications=tuple(summary(record, figures) for record in others),
+        audit=None if first.audit is None else replace(first.audit, invalid=flaws),
+        ranges=tuple(ranges(record, figures) for record in repeats.records)
+        if flaws and others
+        else (),
+        failures=merged(failure for record in repeats.records for failure in record.failures),
+        pooled=_pooled(repeats.records) if others else {},
         notes=(*first.notes, *_notes(repeats, number)),
     )
 
 
-def _invalid(records: Sequence[RunRecord], number: int) -> tuple[str, ...]:
+def _pooled(records: Sequence[RunRecord]) -> dict[str, LatencyHistogram]:
+    found: dict[str, LatencyHistogram] = {}
+    for record in records:
+        for name, histogram in record.latencies.items():
+            found.setdefault(name, LatencyHistogram()).add(histogram)
+    return found
+
+
+def _flaws(records: Sequence[RunRecord], number: int) -> tuple[str, ...]:
     return tuple(
         f"run {position} of {number}: {reason}"
         for position, record in enumerate(records, start=1)
@@ -105,12 +117,13 @@ def _invalid(records: Sequence[RunRecord], number: int) -> tuple[str, ...]:
 def _notes(repeats: Repeats, number: int) -> list[str]:
     records = repeats.records
     notes = [
-        f"{len(records)} of {number} loads, each with arrivals and subjects of its own; reads, "
-        "curves, reasons of failures and the load generator's figures are those of the first"
+        f"{len(records)} of {number} loads, each with arrivals and subjects of its own; latencies "
+        "by endpoint and failures are those of all loads together, reads, curves and the load "
+        "generator's figures those of the first"
     ]
     if repeats.interrupted is not None and len(records) < number:
         notes.append(f"interrupted in run {repeats.interrupted} of {number}, which does not count")
-    for position, record in enumerate(records[1:], start=2):
+    for position, record in enumerate(records, start=1):
         if failed := sum(failure.count for failure in record.failures):
             judged = sum(histogram.count for histogram in record.latencies.values())
             notes.append(f"run {position} of {number}: {failed:,} of {judged:,} requests failed")

@@ -205,6 +205,8 @@ def _show(compared: Compared, ci: Ci, out: Path | None, *, plain: bool) -> None:
         print(say(f"Note: {note}."))
     for reason in compared.found.invalid:
         print(say(f"INVALID: {reason}"))
+    for line in compared.doubts:
+        print(say(line))
     print(say(f"{compared.outcome}: {compared.sentence}"))
     if out is not None:
         print(say(f"Report: {out / 'compare.html'}"))

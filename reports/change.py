@@ -14,11 +14,12 @@ from reports.compared import SECTIONS, Compared, change_of
 
 _SYMBOLS = {
     Change.SAME: "✓", Change.BETTER: "✓", Change.WORSE: "✗", Change.UNDECIDED: "?",
-    Change.NOT_COMPARED: "–",
+    Change.NOT_COMPARED: "–", Change.INVALID: "∅",
 }  # fmt: skip
 _COLOURS = {
     Change.SAME: style.GREEN_TEXT, Change.BETTER: style.GREEN_TEXT, Change.WORSE: style.RED_TEXT,
     Change.UNDECIDED: style.MUTED, Change.NOT_COMPARED: style.MUTED,
+    Change.INVALID: style.RED_TEXT,
 }  # fmt: skip
 _MOST_DRAWN = 40
 

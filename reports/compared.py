@@ -45,6 +45,10 @@ class Compared:
     def sentence(self) -> str:
         """What it came to, in one sentence."""
         if self.found.invalid:
+            told = [row for row in self.found.rows if row.outcome is Change.INVALID and row.at_ends]
+            if told:
+                doubtful = words.listed(_names(told))
+                return f"A run is invalid: its flaws could change the verdict on {doubtful}."
             return "A run is invalid: its figures prove nothing."
         limit = f"{100 * self.found.limit:g} %"
         number = words.count_of(len(self.found.compared), "figure")
@@ -64,6 +68,17 @@ class Compared:
                 f"{words.listed(names)}, {whose} beyond it."
             )
         return f"None of {number} is worse in B by more than {limit} (points for ratios)."
+
+    @property
+    def doubts(self) -> list[str]:
+        """The flaws of the runs that change nothing, and that they do not; empty without any."""
+        if not self.found.doubts:
+            return []
+        return [
+            *(f"In doubt: {flaw}." for flaw in self.found.doubts),
+            f"{self.outcome} holds in spite of this: it is the outcome with the requests in doubt "
+            "at their best and at their worst.",
+        ]
 
 
 def _names(rows: Sequence[Difference]) -> list[str]:
@@ -99,8 +114,11 @@ def change_of(row: Difference) -> str:
 
 def verdict_of(row: Difference) -> str:
     """Return the verdict on *row* in words, with its reason where there is one."""
-    word = row.outcome.value.replace("_", " ")
-    return f"{word} ({row.why})" if row.why else word
+    word, why = row.outcome.value.replace("_", " "), row.why
+    if row.outcome is Change.INVALID and row.possible is not None:
+        low, high = (words.signed(end, row.metric) for end in row.possible)
+        why += f", {low} to {high}"
+    return f"{word} ({why})" if why else word
 
 
 def table(rows: Sequence[Difference]) -> tables.Table:
@@ -146,6 +164,7 @@ def data(compared: Compared) -> dict[str, Any]:
         "sentence": compared.sentence,
         "max_regression": found.limit,
         "invalid": list(found.invalid),
+        "doubts": compared.doubts,
         "a": {"run": compared.names[0], **compared.facts[0]},
         "b": {"run": compared.names[1], **compared.facts[1]},
         "notes": list(compared.notes),
@@ -158,6 +177,7 @@ def data(compared: Compared) -> dict[str, Any]:
                 "change": row.change,
                 "change_unit": "points" if row.metric.unit == "ratio" else "relative",
                 "change_interval": None if row.interval is None else list(row.interval),
+                "change_possible": None if row.possible is None else list(row.possible),
                 "paired": row.is_paired,
                 "outcome": row.outcome.value,
                 "why": row.why or None,
@@ -197,6 +217,8 @@ def markdown(compared: Compared) -> str:
     ]
     if compared.found.invalid:
         parts.append("".join(f"- {say(reason)}\n" for reason in compared.found.invalid))
+    if compared.doubts:
+        parts.append("".join(f"- {say(line)}\n" for line in compared.doubts))
     for kind, title in SECTIONS:
         rows = [row for row in compared.found.rows if row.kind == kind]
         if rows:

@@ -77,7 +77,7 @@ def answered(record: RunRecord) -> dict[str, int] | None:
     """
     if any(failure.cause is Cause.UNKNOWN for failure in record.failures):
         return None
-    total = sum(histogram.count for histogram in record.latencies.values())
+    total = sum(histogram.count for histogram in record.all_latencies.values())
     failed = sum(failure.count for failure in record.failures)
     silent = sum(failure.count for failure in record.failures if not failure.cause.is_answer)
     return {"judged": total, "answered": total - silent, "failed": failed}
@@ -88,7 +88,7 @@ def lines(predicted: RunRecord | None, measured: RunRecord | None) -> list[str]:
     found = []
     for side, record in sides(predicted, measured):
         if record.runs > 1:
-            side = f"{side} in one run"
+            side = f"{side} in {f'{record.runs} runs' if record.pooled else 'one run'}"
         counts = answered(record)
         if record.failures and counts is not None:
             found.append(

@@ -24,12 +24,24 @@ def latencies_table(predicted: RunRecord | None, measured: RunRecord | None) -> 
     found = sides(predicted, measured)
     has_sides = len(found) > 1
     table: Table = [(HEADER[0], *(("side",) if has_sides else ()), *HEADER[1:])]
-    names = [name for name in measured.endpoints.names if name in measured.latencies]
-    for endpoint in (*names, *sorted(set(measured.latencies) - set(names))):
+    there = measured.all_latencies
+    names = [name for name in measured.endpoints.names if name in there]
+    for endpoint in (*names, *sorted(set(there) - set(names))):
         for side, record in found:
-            if (histogram := record.latencies.get(endpoint)) is not None and histogram.count:
+            if (histogram := record.all_latencies.get(endpoint)) is not None and histogram.count:
                 table.append((endpoint, *((side,) if has_sides else ()), *_cells(histogram)))
     return table
+
+
+def basis(predicted: RunRecord | None, measured: RunRecord | None) -> str:
+    """Return of which runs the latencies by endpoint are, as a sentence; "" for one alone."""
+    if measured is None or not measured.pooled:
+        return ""
+    beside = " Predicted: those of one run." if predicted is not None else ""
+    return (
+        f"Latencies by endpoint are of all requests of the {measured.runs} runs together; KPIs are "
+        f"means of the runs.{beside}"
+    )
 
 
 def _cells(histogram: LatencyHistogram) -> tuple[str, ...]:
@@ -41,14 +53,15 @@ def _cells(histogram: LatencyHistogram) -> tuple[str, ...]:
 def data(predicted: RunRecord | None, measured: RunRecord | None) -> dict[str, Any]:
     """Return the same in seconds by side and endpoint; what is infinite is the text "Infinity".
 
+    runs: of how many runs the requests are, all counted together.
     Empty without a measurement: a prediction is the mean of several runs, and a histogram is one's.
     """
     found = () if measured is None else sides(predicted, measured)
     return {
         "latencies": {
             side: {
-                endpoint: _numbers(histogram)
-                for endpoint, histogram in record.latencies.items()
+                endpoint: {"runs": record.runs if record.pooled else 1, **_numbers(histogram)}
+                for endpoint, histogram in record.all_latencies.items()
                 if histogram.count
             }
             for side, record in found

@@ -17,6 +17,7 @@ from reports import failures, style, tables, text_figure, words
 from reports.capacity_words import points_table
 from reports.compared import Compared
 from reports.figures import Drawn
+from reports.latencies import basis as latencies_basis
 from reports.latencies import latencies_table
 from reports.report import Report
 
@@ -58,6 +59,7 @@ def html(report: Report, figures: Sequence[Drawn], svgs: Mapping[str, bytes]) ->
         failures=failures.failures_table(report.predicted, report.measured),
         examples=failures.examples(report.predicted, report.measured),
         latencies=latencies_table(report.predicted, report.measured),
+        latencies_basis=latencies_basis(report.predicted, report.measured),
         answered=failures.lines(report.predicted, report.measured),
         reads=_reads(report),
         reads_header=tables.reads_table(report.predicted, report.measured)[0],
@@ -85,7 +87,7 @@ def _kpi(row: ComparisonRow, endpoints: EndpointTable) -> dict[str, Any]:
         "alert": row.kpi.alert_text,
         "predicted": words.figure_and_interval(row.predicted),
         "measured": words.figure_and_interval(row.measured),
-        "error": words.signed(row.error, row.kpi.metric),
+        "error": words.error_text(row),
         "word": words.word(outcome),
         "other": words.differing_prediction(row),
         "symbol": words.SYMBOLS[outcome],
@@ -145,6 +147,8 @@ def markdown(report: Report, figures: Sequence[Drawn]) -> str:
     for title, table, left in sections:
         if len(table) > 1:
             parts += [f"## {title}\n", tables.markdown(table, left=left)]
+        if title == "Latency by endpoint" and (told := latencies_basis(*both)):
+            parts.append(f"{told}\n")
         if title == "Failed requests" and (kept := failures.examples(*both)):
             parts.append("One request of each:\n")
             parts.append("".join(f"- {say(line)}\n" for line in kept))

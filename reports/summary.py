@@ -24,8 +24,9 @@ def summary(
 
     out: the folder of the run. invalid: why the run cannot be trusted. doubts: what is in doubt,
     and whether the outcome holds in spite of it. "measured_possible": the range of a figure that a
-    flawed run leaves open. "predicted_runs": of how
-    many runs a figure is the mean. JSON has no infinity: it is the text "Infinity".
+    flawed run leaves open. "error_possible": that of the error, and "error_in_doubt" whether it
+    decides if the prediction is near enough. "predicted_runs": of how many runs a figure is the
+    mean. JSON has no infinity: it is the text "Infinity".
     """
     return {
         "schema_version": SCHEMA_VERSION,
@@ -42,6 +43,8 @@ def summary(
                 **_side("measured", row.measured),
                 "measured_possible": None if row.measured is None else _ends(row.measured.possible),
                 "error": row.error,
+                "error_possible": _ends(row.error_ends),
+                "error_in_doubt": row.is_error_in_doubt,
             }
             for row in rows
         ],

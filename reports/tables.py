@@ -44,7 +44,7 @@ def kpi_table(rows: Sequence[ComparisonRow]) -> Table:
             row.kpi.target_text,
             words.with_interval(row.predicted),
             words.with_interval(row.measured),
-            words.signed(row.error, row.kpi.metric),
+            words.error_text(row),
             words.verdict_text(row),
         )
         for row in rows

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Sequence
 
 from core.endpoints import CDP, EndpointTable
-from core.metrics.kpi import Interval, Kpi, Metric, Outcome, Verdict, judge
+from core.metrics.kpi import Interval, Kpi, Metric, Outcome, Verdict
 from core.metrics.ratio import Ratio
 from core.metrics.record import RunRecord
 from core.metrics.stage import Stage
@@ -159,6 +159,18 @@ def _signed(value: float, *, places: int) -> str:
     return f"{'−' if value < 0 else '+'}{text}"
 
 
+def error_text(row: ComparisonRow) -> str:
+    """Return the error of *row* with the range that a flawed measurement leaves open.
+
+    "in doubt" in its place where the range decides whether the prediction is near enough.
+    """
+    text = "in doubt" if row.is_error_in_doubt else signed(row.error, row.kpi.metric)
+    if row.error is None or row.error_ends is None or any(map(math.isinf, row.error_ends)):
+        return text
+    low, high = (signed(end, row.kpi.metric) for end in row.error_ends)
+    return text if low == high == text else f"{text} ({low.rpartition(' ')[0]} to {high})"
+
+
 def decisive(row: ComparisonRow) -> Verdict | None:
     """Return the side of *row* that counts: the measured one where there is one."""
     return row.measured or row.predicted
@@ -244,20 +256,24 @@ def doubt(verdict: Verdict) -> str:
     """Return that the requests in doubt decide on *verdict*, as a sentence; "" if they do not."""
     if verdict.outcome is not Outcome.INVALID or verdict.possible is None:
         return ""
-    kpi = verdict.kpi
-    outcomes = [judge(kpi, end).outcome for end in verdict.possible]
+    kpi, outcomes = verdict.kpi, verdict.at_ends or (verdict.outcome, verdict.outcome)
     low, high = (number_of(kpi, end) for end in verdict.possible)
-    if not kpi.target.is_upper:
-        outcomes.reverse()
+    of_runs = f", as a mean of {count_of(verdict.runs, 'run')}" if verdict.runs > 1 else ""
     return (
-        f"{kpi.name} lies between {low} and {high}: {word(outcomes[0])} with the requests in doubt "
-        f"at their best, {word(outcomes[1])} at their worst."
+        f"{kpi.name} lies between {low} and {high}{of_runs}: {word(outcomes[0])} with the requests "
+        f"in doubt at their best, {word(outcomes[1])} at their worst."
     )
 
 
 def closeness(rows: Sequence[ComparisonRow]) -> str:
-    """Return how far the prediction of times and sizes was off at most, "" if nothing compares."""
-    errors = {r.kpi.name: r.error for r in rows if r.error is not None and _is_relative(r)}
+    """Return how far the prediction of times and sizes was off at most, "" if nothing compares.
+
+    Of a flawed measurement at worst; "" if requests in doubt decide on one of them.
+    """
+    told = [row for row in rows if row.error is not None and _is_relative(row)]
+    if any(row.is_error_in_doubt for row in told):
+        return ""
+    errors = {row.kpi.name: max(row.error_ends or (row.error or 0.0,), key=abs) for row in told}
     if not errors:
         return ""
     worst = max(errors, key=lambda name: abs(errors[name]))

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
-from core.errors import InputError
+from core.errors import EdgeproofError, InputError
 from core.metrics.audit import MAX_DROPPED
 from core.metrics.capacity import CapacityPoint
 from core.metrics.estimate import Estimate
 from core.metrics.kpi import Kpi, Outcome, judge
 from core.metrics.record import RunRecord, estimate_of_metric
-from core.metrics.verdict import verdicts
+from core.metrics.verdict import compare, outcome_at_ends
 from scenarios.growth import LIMIT
 
 RESOLUTION = 0.05
@@ -43,6 +43,10 @@ class Ended(Exception):  # no error: the search tells what it found by then
     """The search cannot go on; the text says why, "" for Ctrl-C."""
 
 
+class LoadLost(Ended):
+    """A load ended without a result; the text names it, and its cause is the error."""
+
+
 class KneeSearch:
     """The rates that were tried, and the way from one to the next.
 
@@ -67,6 +71,7 @@ class KneeSearch:
         self._seconds, self._left = seconds, most_seconds
         self._on_point = on_point
         self._numbers: dict[float, int] = {}
+        self._count = 0
         self._unsendable: dict[float, str] = {}
         self._held: float | None = None
         self.unseen: set[str] | None = None
@@ -75,7 +80,10 @@ class KneeSearch:
         self.interrupted = False
 
     def run(self) -> None:
-        """Search until the rates are close enough and the highest was held, or it cannot go on."""
+        """Search until the rates are close enough and the highest was held, or it cannot go on.
+
+        Raise what a load raised if it was the first.
+        """
         try:
             good, bad = self._bracket()
             while good is not None and bad is not None and bad / good > 1 + RESOLUTION:
@@ -91,6 +99,8 @@ class KneeSearch:
                 raise
             self.interrupted = True
         except Ended as reason:
+            if isinstance(reason.__cause__, EdgeproofError) and not self.points:
+                raise reason.__cause__ from None
             self.ended = str(reason)
             self.interrupted = not self.ended
         if not self.ended and not self.interrupted and self._unsendable:
@@ -128,10 +138,17 @@ class KneeSearch:
 
     def _hold(self, rate: float) -> None:
         for _ in range(_MOST_HOLDS):
-            records = [self._sent(rate) for _ in range(HOLDS)]
-            if any(record is None for record in records):
-                return
-            if self._keep(rate, [r for r in records if r is not None], is_held=True).holds:
+            loads: list[Load] = []
+            while len(loads) < HOLDS:
+                try:
+                    load = self._sent(rate)
+                except LoadLost:
+                    self._keep_broken(rate, loads)
+                    raise
+                if load is None:
+                    return
+                loads.append(load)
+            if self._keep(rate, loads, is_held=True).holds:
                 self._held = rate
                 return
             rate /= 1 + RESOLUTION
@@ -149,7 +166,11 @@ class KneeSearch:
         loads: list[Load] = []
         verdicts: list[bool] = []
         while len(loads) < 3:
-            load = self._sent(rate)
+            try:
+                load = self._sent(rate)
+            except LoadLost:
+                self._keep_broken(rate, loads)
+                raise
             if load is None:
                 break
             point = self._point(rate, [load], is_held=False)
@@ -169,7 +190,11 @@ class KneeSearch:
             self._left -= self._seconds
             number = self._numbers.get(rate, 0)
             self._numbers[rate] = number + 1
-            load = self._load(rate, number)
+            self._count += 1
+            try:
+                load = self._load(rate, number)
+            except EdgeproofError as error:
+                raise LoadLost(f"load {self._count} at {rate:.4g} requests/s: {error}") from error
             if load.interrupted:
                 raise Ended("")
             reasons = _at_fault(load.record, self._kpis)
@@ -183,6 +208,11 @@ class KneeSearch:
     def _unsent(self) -> str:
         rate = min(self._unsendable)
         return f"at {rate:,.3g} requests/s the load itself was INVALID: {self._unsendable[rate]}"
+
+    def _keep_broken(self, rate: float, loads: Sequence[Load]) -> None:
+        """Keep *rate* if it broke in *loads*, after which the service was not there any more."""
+        if loads and not self._point(rate, loads, is_held=False).holds:
+            self._keep(rate, loads, is_held=False)
 
     def _keep(self, rate: float, loads: Sequence[Load], *, is_held: bool) -> CapacityPoint:
         point = self._point(rate, loads, is_held=is_held)
@@ -243,9 +273,11 @@ def _is_full(record: RunRecord) -> bool:
 
 
 def _at_fault(record: RunRecord, kpis: Sequence[Kpi]) -> tuple[str, ...]:
-    """Return why the load itself cannot be trusted; empty where its flaws change no verdict."""
+    """Return why the load itself cannot be trusted; empty where its flaws decide nothing."""
     audit = record.audit
     if audit is None or not audit.invalid:
         return ()
-    judged = [verdict.outcome for verdict in verdicts(record, kpis, one_run=True)]
-    return audit.invalid if Outcome.INVALID in judged else ()
+    best, worst = outcome_at_ends(compare(kpis, None, record))
+    # A rate breaks at its target: whether its alert line is crossed, too, changes nothing.
+    is_told = best is worst or {best, worst} == {Outcome.WARN, Outcome.FAIL}
+    return () if is_told and best is not Outcome.INVALID else audit.invalid

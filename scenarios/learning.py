@@ -105,6 +105,8 @@ class _Lesson:
                 f"{self.scenario.tiers.l2.ttl.of(name):g} s"
             )
         between = self._between(layouts, charged, longer)
+        if not places.size:  # no tier plays a part in what is predicted
+            self.few = {name: why for name, why in self.few.items() if name.startswith("outside")}
         return Calibration(
             cpu=cpu,
             cpu_scale=scale,
@@ -212,7 +214,8 @@ class _Lesson:
         if found > _EARLIER * len(asked):
             self.notes.append(
                 f"{found:,} of {len(asked):,} entries were cached before they were first asked "
-                "for: what filled the caches is not known, and predictions lack these hits"
+                "for, and nobody knows since when: hit ratios may be off; run it again when what "
+                "earlier requests left in the caches has expired"
             )
 
     # CPU

@@ -17,7 +17,7 @@ from core.metrics.record import (
     parts_of,
     window_columns,
 )
-from core.metrics.summary import summary, summary_metrics
+from core.metrics.summary import kept_figures, summary
 from core.processes import worker_pool, workers_deaf_to_ctrl_c
 from core.scenario.by_endpoint import listed
 from core.scenario.calibration import Calibration
@@ -120,10 +120,9 @@ def _replicate(
         outcome = run.run()
     finally:
         run.loop.close()
-    judged = (kpi.metric for kpi in scenario.judged())
-    metrics = tuple(dict.fromkeys((*summary_metrics(scenario.endpoints), *judged)))
+    figures = kept_figures(scenario.endpoints, (kpi.metric for kpi in scenario.judged()))
     record = record_of(scenario, prepared, outcome, (), calibration)
-    return Found(metrics=summary(record, metrics), growth=outcome.growth)
+    return Found(metrics=summary(record, figures), growth=outcome.growth)
 
 
 def record_of(

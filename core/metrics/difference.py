@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal
 
+from core.metrics.change_interval import half_width
 from core.metrics.estimate import Estimate
-from core.metrics.kpi import Interval, Kpi, Metric, Outcome, parse_metric
-from core.metrics.record import RunRecord
-from core.metrics.verdict import verdicts
+from core.metrics.failed_share import FailedShare
+from core.metrics.kpi import Interval, Kpi, Metric, Outcome, judge, parse_metric
+from core.metrics.record import RunRecord, estimate_of_metric
+from core.metrics.run_ends import Figure, Values, figures, is_open, run_ends
 
 _BEYOND = 10
 """Samples that have to lie beyond a percentile of an endpoint before it is judged."""
@@ -30,40 +32,59 @@ class Change(StrEnum):
     WORSE = "WORSE"
     UNDECIDED = "UNDECIDED"
     NOT_COMPARED = "NOT_COMPARED"
+    INVALID = "INVALID"
+
+
+_SEVERITY = (Change.BETTER, Change.SAME, Change.UNDECIDED, Change.WORSE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
     """One figure in both runs.
 
-    name: the metric, or what is counted of an endpoint. unit: how a value is shown. before, after:
-    None where a run could not see it. change: after/before - 1, for ratios the difference; None if
-    either is missing or infinite. interval: 95 % of the change, None where a run stands alone.
-    is_paired: whether runs of equal numbers were subtracted. harm: 1 where more is worse, -1 where
-    less is, 0 where neither is. why: why it is not judged, or is WORSE beside the limit.
+    name: the metric, or what is counted of an endpoint. share: that, where no metric tells it.
+    unit: how a value is shown. before, after: None where a run could not see it. change:
+    after/before - 1, for ratios the difference; None if either is missing or infinite. interval:
+    95 % of the change, None where a run stands alone. is_paired: whether runs of equal numbers were
+    subtracted. harm: 1 where more is worse, -1 where less is, 0 where neither is. why: why it is
+    not judged, or is WORSE beside the limit. possible: the least and the greatest change that the
+    flaws of the runs leave open. at_ends: the mildest and the gravest outcome then; None without
+    flaws.
     """
 
     name: str
     kind: Kind
     metric: Metric
     kpi: Kpi | None = None
-    before: Estimate | None
-    after: Estimate | None
+    share: FailedShare | None = None
+    before: Estimate | None = None
+    after: Estimate | None = None
     change: float | None = None
     interval: Interval | None = None
     is_paired: bool = False
     harm: int = 1
     outcome: Change = Change.NOT_COMPARED
     why: str = ""
+    possible: Interval | None = None
+    at_ends: tuple[Change, Change] | None = None
+
+    @property
+    def figure(self) -> Figure:
+        """What is compared."""
+        return self.share or self.metric
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Differences:
-    """All figures of two runs, and what they come to at the limit of *limit* (0.05: 5 %)."""
+    """All figures of two runs, and what they come to at the limit of *limit* (0.05: 5 %).
+
+    invalid: the flaws of the runs, if they could change the answer; doubts: if they could not.
+    """
 
     rows: tuple[Difference, ...]
     limit: float
     invalid: tuple[str, ...]
+    doubts: tuple[str, ...] = ()
 
     @property
     def worse(self) -> tuple[Difference, ...]:
@@ -92,7 +113,9 @@ def differences(
 
     A figure is WORSE if it is worse by more than *limit* (a fraction; of ratios the difference),
     with all of its interval where there is one, or if it is a KPI that crosses its alert line and
-    met its target before. It is UNDECIDED if the interval straddles the limit.
+    met its target before. It is UNDECIDED if the interval straddles the limit. Of flawed runs it is
+    judged with the requests in doubt of either at their best and at their worst: INVALID where
+    these decide whether it is worse.
     """
     is_paired = (
         before.runs == after.runs > 1
@@ -100,28 +123,37 @@ def differences(
         and before.seed == after.seed
     )
     rows = [
-        *_of_kpis(before, after, kpis),
+        *_of_kpis(kpis),
         *_of_endpoints(before, after),
         *_of_tiers(before, after),
     ]
-    invalid = tuple(
+    flaws = tuple(
         f"{side}: {reason}"
         for side, record in (("A", before), ("B", after))
         if record.audit is not None
         for reason in record.audit.invalid
     )
-    crossed = _crossed(before, after, kpis)
-    judged = (_judged(row, before, after, limit=limit, is_paired=is_paired) for row in rows)
+    sides = (before, after)
+    judged = []
+    for row in rows:
+        a, b = (figures(record, row.figure) for record in sides)
+        found = _with_alert(_judged(row, a, b, limit=limit, is_paired=is_paired))
+        if flaws:
+            found = _in_doubt(row, found, sides, limit=limit, is_paired=is_paired)
+        judged.append(found)
+    ends = [row.at_ends or (row.outcome, row.outcome) for row in judged]
+    best, worst = (_answer([pair[end] for pair in ends]) for end in (0, 1))
+    decide = best is not worst or any(map(is_open, sides))
     return Differences(
-        rows=tuple(_with_alert(row, crossed) for row in judged), limit=limit, invalid=invalid
-    )
+        rows=tuple(judged), limit=limit, invalid=flaws if decide else (),
+        doubts=() if decide else flaws,
+    )  # fmt: skip
 
 
-def _of_kpis(before: RunRecord, after: RunRecord, kpis: Sequence[Kpi]) -> list[Difference]:
+def _of_kpis(kpis: Sequence[Kpi]) -> list[Difference]:
     return [
         Difference(
             name=kpi.name, kind="kpi", metric=kpi.metric, kpi=kpi,
-            before=before.estimate(kpi.metric), after=after.estimate(kpi.metric),
             harm=1 if kpi.target.is_upper else -1,
         )
         for kpi in kpis
@@ -143,20 +175,13 @@ def _of_endpoints(before: RunRecord, after: RunRecord) -> list[Difference]:
             rows.append(
                 Difference(
                     name=metric.general, kind="endpoint", metric=metric,
-                    before=before.estimate(metric), after=after.estimate(metric),
                     why=f"fewer than {_BEYOND} samples lie beyond it" if is_few else "",
                 )
             )  # fmt: skip
-        shares = [
-            None
-            if histogram is None or not histogram.count
-            else Estimate(value=histogram.failed / histogram.count, interval=None, runs=1)
-            for histogram in sides
-        ]
+        share, metric = FailedShare(name), parse_metric("error_ratio")
         rows.append(
             Difference(
-                name=f"failed({name})", kind="endpoint", metric=parse_metric("error_ratio"),
-                before=shares[0], after=shares[1],
+                name=share.name, kind="endpoint", metric=metric, share=share,
             )
         )  # fmt: skip
     return rows
@@ -167,7 +192,6 @@ def _of_tiers(before: RunRecord, after: RunRecord) -> list[Difference]:
     return [
         Difference(
             name=text, kind="tier", metric=metric, harm=harms.get(text, 0),
-            before=before.estimate(metric), after=after.estimate(metric),
             why="" if text in harms else "neither more nor less of it is worse",
         )
         for text in _TIERS
@@ -176,9 +200,9 @@ def _of_tiers(before: RunRecord, after: RunRecord) -> list[Difference]:
     ]  # fmt: skip
 
 
-def _judged(
-    row: Difference, before: RunRecord, after: RunRecord, *, limit: float, is_paired: bool
-) -> Difference:
+def _judged(row: Difference, a: Values, b: Values, *, limit: float, is_paired: bool) -> Difference:
+    """Return *row* with its figure in each run of A, *a*, and of B, *b*, judged."""
+    row = replace(row, before=_estimate(row.metric, a), after=_estimate(row.metric, b))
     if row.before is None or row.after is None:
         sides = [side for side, e in (("A", row.before), ("B", row.after)) if e is None]
         return replace(row, why=f"{' and '.join(sides)} could not see it")
@@ -192,9 +216,7 @@ def _judged(
     if not is_ratio and old == 0:
         return replace(row, why="it was 0 in A") if new else replace(row, outcome=Change.SAME)
     change = new - old if is_ratio else new / old - 1
-    is_of_runs = not row.name.startswith("failed(")
-    a, b = (_values(r, row.metric) if is_of_runs else [] for r in (before, after))
-    half = _half(a, b, is_ratio=is_ratio, is_paired=is_paired)
+    half = half_width(a, b, is_ratio=is_ratio, is_paired=is_paired)
     least = -math.inf if is_ratio else -1.0  # no time is less than nothing
     interval = None if half is None else (max(change - half, least), change + half)
     outcome = Change.NOT_COMPARED if row.why else _outcome(change, interval, row.harm, limit)
@@ -213,66 +235,60 @@ def _outcome(change: float, interval: Interval | None, harm: int, limit: float) 
     return Change.BETTER if ends[1] < -limit else Change.SAME
 
 
-def _values(record: RunRecord, metric: Metric) -> list[float | None]:
-    """Return *metric* of each run of *record*, None where a run did not see it."""
-    return [record.metric(metric), *(run.get(metric.name) for run in record.replications)]
+def _estimate(metric: Metric, values: Values) -> Estimate | None:
+    seen = [value for value in values if value is not None]
+    return estimate_of_metric(metric, seen) if seen else None
 
 
-def _half(
-    before: Sequence[float | None],
-    after: Sequence[float | None],
-    *,
-    is_ratio: bool,
-    is_paired: bool,
-) -> float | None:
-    """Return half the width of the change's 95 % interval, None where there is none.
-
-    Of a quotient R = mean(b)/mean(a) by the delta method: the standard error of b - R a, over
-    mean(a) (Cochran, "Sampling Techniques", 1977, 6.4); of a ratio's difference with R = 1. Paired
-    with t(n-1); otherwise with both variances and Welch's degrees of freedom ("The generalization
-    of Student's problem", 1947).
-    """
-    if is_paired:
-        pairs = [
-            (a, b) for a, b in zip(before, after, strict=True) if a is not None and b is not None
-        ]
-        a, b = [x for x, _ in pairs], [y for _, y in pairs]
-    else:
-        a, b = [x for x in before if x is not None], [y for y in after if y is not None]
-    if min(len(a), len(b)) < 2 or any(map(math.isinf, (*a, *b))):
-        return None
-    from scipy.special import stdtrit  # slow to import, rarely needed
-
-    mean = math.fsum(a) / len(a)
-    factor = 1.0 if is_ratio else math.fsum(b) / len(b) / mean
-    scale = 1.0 if is_ratio else mean
-    if is_paired:
-        squared = _variance([y - factor * x for x, y in pairs]) / len(pairs)
-        freedom = float(len(pairs) - 1)
-    else:
-        parts = [(factor**2 * _variance(a) / len(a), len(a)), (_variance(b) / len(b), len(b))]
-        squared = sum(part for part, _ in parts)
-        below = sum(part**2 / (n - 1) for part, n in parts)
-        freedom = squared**2 / below if below else 1.0
-    return float(stdtrit(freedom, 0.975)) * math.sqrt(squared) / scale
-
-
-def _variance(values: Sequence[float]) -> float:
-    mean = math.fsum(values) / len(values)
-    return math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
-
-
-def _crossed(before: RunRecord, after: RunRecord, kpis: Sequence[Kpi]) -> set[str]:
-    """Return the KPIs that met their target in *before* and cross their alert line in *after*."""
-    pairs = zip(verdicts(before, kpis), verdicts(after, kpis), strict=True)
-    return {
-        old.kpi.name
-        for old, new in pairs
-        if old.outcome is Outcome.PASS and new.outcome is Outcome.FAIL
-    }
-
-
-def _with_alert(row: Difference, crossed: set[str]) -> Difference:
-    if row.kind != "kpi" or row.name not in crossed or row.outcome is Change.WORSE:
+def _with_alert(row: Difference) -> Difference:
+    """Return *row*, WORSE if its KPI met its target in A and crosses its alert line in B."""
+    kpi, ends = row.kpi, (row.before, row.after)
+    if kpi is None or row.outcome is Change.WORSE:
+        return row
+    old, new = (
+        Outcome.NOT_MEASURED if end is None else judge(kpi, end.value, end.interval).outcome
+        for end in ends
+    )
+    if old is not Outcome.PASS or new is not Outcome.FAIL:
         return row
     return replace(row, outcome=Change.WORSE, why="met its target in A, crosses its alert in B")
+
+
+def _in_doubt(
+    row: Difference, found: Difference, sides: Sequence[RunRecord], *, limit: float, is_paired: bool
+) -> Difference:
+    """Return *found*, INVALID if the requests in doubt of either side could change the answer."""
+    if found.outcome is Change.NOT_COMPARED:
+        return found
+    before, after = (run_ends(record, row.figure) for record in sides)
+    if before is None or after is None:
+        return replace(found, outcome=Change.INVALID, why="a flaw of a run leaves everything open")
+    corners = [
+        _with_alert(_judged(row, a, b, limit=limit, is_paired=is_paired))
+        for a in before
+        for b in after
+    ]
+    # Compared as recorded, and not at an end: A was 0 there.
+    of_zero = Change.WORSE if row.harm > 0 else Change.BETTER
+    outcomes = [of_zero if c.outcome is Change.NOT_COMPARED else c.outcome for c in corners]
+    least, most = min(outcomes, key=_SEVERITY.index), max(outcomes, key=_SEVERITY.index)
+    changes = [corner.change for corner in corners]
+    seen = [change for change in changes if change is not None]
+    found = replace(
+        found, at_ends=(least, most),
+        possible=(min(seen), max(seen)) if len(seen) == len(changes) else None,
+    )  # fmt: skip
+    if least is most or most is Change.SAME:
+        why = found.why if found.outcome is most else ""
+        return replace(found, outcome=most, why=why)
+    return replace(
+        found, outcome=Change.INVALID, why=f"{least} or {most}: the requests in doubt decide"
+    )
+
+
+def _answer(outcomes: Sequence[Change]) -> Change:
+    """Return what figures with *outcomes* come to together."""
+    for each in (Change.WORSE, Change.UNDECIDED):
+        if each in outcomes:
+            return each
+    return Change.SAME if set(outcomes) - {Change.NOT_COMPARED} else Change.NOT_COMPARED

@@ -230,8 +230,9 @@ Interval = tuple[float, float]
 class Verdict:
     """A KPI judged on one figure: its value, its 95 % interval where there is one, the outcome.
 
-    runs: how many runs the value is the mean of. possible: the least and the greatest value that a
-    flawed run leaves open, None for a run without flaws.
+    runs: how many runs the value is the mean of. possible: the least and the greatest value that
+    flawed runs leave open, None without flaws. at_ends: the outcomes at best and at worst.
+    misses_at_ends: whether it `misses` both times.
     """
 
     kpi: Kpi
@@ -240,10 +241,14 @@ class Verdict:
     outcome: Outcome
     runs: int = 1
     possible: Interval | None = None
+    at_ends: tuple[Outcome, Outcome] | None = None
+    misses_at_ends: bool | None = None
 
     @property
     def misses(self) -> bool:
-        """Whether the value and all of its interval miss the target."""
+        """Whether the value and all of its interval miss the target, whatever is in doubt."""
+        if self.misses_at_ends is not None:
+            return self.misses_at_ends
         if self.value is None:
             return False
         target = self.kpi.target

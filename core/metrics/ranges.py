@@ -106,6 +106,15 @@ class Ranges:
         failed = sum(h.failed for h in self._record.latencies.values())
         return (failed - sum(self._doubt.excused.values())) / total, (failed + absent) / total
 
+    def failed_share(self, endpoint: str) -> Interval | None:
+        """Return the least and the greatest share of an endpoint's requests that failed."""
+        found = self._record.latencies.get(endpoint, LatencyHistogram())
+        excused, absent = self._doubt.excused.get(endpoint, 0), self._doubt.absent.get(endpoint, 0)
+        total = found.count + absent
+        if not total:
+            return None
+        return (found.failed - excused) / total, (found.failed + absent) / total
+
     def _reads(self, counted: tuple[str, ...]) -> Interval:
         doubtful = sum(self._doubt.reads.values())
         parts = [name.removeprefix("reads.") for name in counted]

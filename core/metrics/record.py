@@ -19,7 +19,7 @@ from core.metrics.doubt import Doubt
 from core.metrics.estimate import Estimate, estimate_of
 from core.metrics.failures import Cause, Failure
 from core.metrics.histogram import LatencyHistogram
-from core.metrics.kpi import Metric
+from core.metrics.kpi import Interval, Metric
 from core.metrics.part import PartOfRun
 from core.metrics.ratio import Ratio
 from core.texts import read_json
@@ -92,7 +92,10 @@ class RunRecord:
     counters. failures: why requests failed, each failed one in exactly one row. notes: what a
     reader of the report has to know. parts: what was found in the parts of the run that KPIs name,
     by the part's name. doubt: what the flaws in the audit leave open, None where they leave
-    everything open or there are none.
+    everything open or there are none. ranges: of several loads of which one is flawed, for each
+    the range of every metric that its flaws leave open, by name; None where they leave everything
+    open. doubt is then that of the first load. pooled: of several loads, the latencies of all
+    together; failures are then those of all, everything else is of the first.
     """
 
     engine: Literal["simulate", "load"]
@@ -114,6 +117,8 @@ class RunRecord:
     audit: Audit | None = None
     parts: Mapping[str, PartOfRun] = field(default_factory=dict)
     doubt: Doubt | None = None
+    ranges: tuple[Mapping[str, Interval] | None, ...] = ()
+    pooled: Mapping[str, LatencyHistogram] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -126,6 +131,11 @@ class RunRecord:
         """The table of the scenario's endpoints."""
         data = self.scenario.get("endpoints")
         return CDP if data is None else EndpointTable.from_data(data)
+
+    @property
+    def all_latencies(self) -> Mapping[str, LatencyHistogram]:
+        """The latencies of every load by endpoint, of which `latencies` are the first's."""
+        return self.pooled or self.latencies
 
     def metric(self, metric: Metric) -> float | None:
         """Return *metric* of this one run in SI units, None if it could not see it."""
@@ -227,8 +237,8 @@ class RunRecord:
             "workload_hash": self.workload_hash,
             "planned": self.planned,
             "duration": self.duration,
-            "latencies": {name: h.to_json() for name, h in sorted(self.latencies.items())},
-            "stages": {name: h.to_json() for name, h in sorted(self.stages.items())},
+            "latencies": _histograms(self.latencies),
+            "stages": _histograms(self.stages),
             "reads": {name: dict(sorted(r.items())) for name, r in sorted(self.reads.items())},
             "memory_peak": self.memory_peak,
             "windows": _columns(self.windows),
@@ -242,6 +252,8 @@ class RunRecord:
             "audit": None if self.audit is None else _columns(self.audit),
             **({"parts": parts} if parts else {}),
             **({} if self.doubt is None else {"doubt": self.doubt.to_json()}),
+            **({"pooled": _histograms(self.pooled)} if self.pooled else {}),
+            **({"ranges": [_told(run) for run in self.ranges]} if self.ranges else {}),
         }
 
     @classmethod
@@ -282,6 +294,8 @@ class RunRecord:
             audit=None if audit is None else Audit(**{n: _restore(v) for n, v in audit.items()}),
             parts={n: PartOfRun.from_json(part) for n, part in data.get("parts", {}).items()},
             doubt=Doubt.from_json(data["doubt"]) if "doubt" in data else None,
+            pooled={n: LatencyHistogram.from_json(h) for n, h in data.get("pooled", {}).items()},
+            ranges=tuple(map(_range, data.get("ranges", ()))),
         )
 
 
@@ -292,6 +306,22 @@ def _unexplained(latencies: Mapping[str, LatencyHistogram]) -> tuple[Failure, ..
         for name, histogram in latencies.items()
         if histogram.failed
     )
+
+
+def _histograms(found: Mapping[str, LatencyHistogram]) -> dict[str, Any]:
+    return {name: histogram.to_json() for name, histogram in sorted(found.items())}
+
+
+def _told(ranges: Mapping[str, Interval] | None) -> dict[str, list[Any]] | None:
+    if ranges is None:
+        return None
+    return {name: [_finite(end) for end in ends] for name, ends in sorted(ranges.items())}
+
+
+def _range(told: Mapping[str, Sequence[Any]] | None) -> dict[str, Interval] | None:
+    if told is None:
+        return None
+    return {name: (_infinite(low), _infinite(high)) for name, (low, high) in told.items()}
 
 
 def _columns(part: Windows | Audit) -> dict[str, Any]:

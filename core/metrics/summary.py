@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from core.endpoints import CDP, EndpointTable
+from core.metrics.failed_share import FailedShare
 from core.metrics.kpi import ALIASES, Metric, parse_metric
 from core.metrics.metric_table import BUILT_IN
 from core.metrics.record import RunRecord
@@ -27,7 +28,22 @@ def summary_metrics(endpoints: EndpointTable) -> tuple[Metric, ...]:
     )
 
 
-def summary(record: RunRecord, metrics: Sequence[Metric]) -> dict[str, float]:
-    """Return the values of *metrics* that *record* has, by name."""
-    values = {metric.name: record.metric(metric) for metric in metrics}
+def kept_figures(
+    endpoints: EndpointTable, judged: Iterable[Metric] = ()
+) -> tuple[Metric | FailedShare, ...]:
+    """Return what every further run keeps: `summary_metrics`, those *judged*, and failed shares."""
+    shares = map(FailedShare, endpoints.names)
+    return tuple(dict.fromkeys((*summary_metrics(endpoints), *judged, *shares)))
+
+
+def summary(record: RunRecord, figures: Sequence[Metric | FailedShare]) -> dict[str, float]:
+    """Return the values of *figures* that *record* has, by name."""
+    values = {figure.name: own(record, figure) for figure in figures}
     return {name: value for name, value in values.items() if value is not None}
+
+
+def own(record: RunRecord, figure: Metric | FailedShare) -> float | None:
+    """Return *figure* of this one run, None if it could not see it."""
+    if isinstance(figure, FailedShare):
+        return figure.of(record.latencies)
+    return record.metric(figure)

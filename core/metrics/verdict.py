@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from core.metrics.closeness import error_ends, relative_error, side_within
 from core.metrics.kpi import Interval, Kpi, Metric, Outcome, Verdict, judge, overall
-from core.metrics.ranges import Ranges
 from core.metrics.ratio import Ratio
-from core.metrics.record import RunRecord
+from core.metrics.record import RunRecord, estimate_of_metric
+from core.metrics.run_ends import figures, run_ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,63 +18,59 @@ class ComparisonRow:
     """One KPI, as predicted and as measured; None where a run has no such side.
 
     error is predicted/measured - 1, for ratios the difference; None where either is missing or
-    they mean different things (`incomparable`).
+    they mean different things (`incomparable`). error_ends: the least and the greatest error that
+    a flawed measurement leaves open, None without flaws. is_error_in_doubt: whether these decide if
+    the prediction is near enough (`core.metrics.closeness`).
     """
 
     kpi: Kpi
     predicted: Verdict | None
     measured: Verdict | None
     error: float | None
+    error_ends: Interval | None = None
+    is_error_in_doubt: bool = False
 
 
 def verdicts(record: RunRecord, kpis: Sequence[Kpi], *, one_run: bool = False) -> list[Verdict]:
     """Judge *record* on each of *kpis*.
 
-    A flawed run is judged with the requests in doubt at their best and at their worst: the same
-    outcome both times is the outcome, any other is INVALID. Where the flaws leave everything open,
-    it is INVALID throughout.
+    Flawed runs are judged with the requests in doubt at their best and at their worst, each run
+    with its own: the same outcome both times is the outcome, any other is INVALID. Where the flaws
+    of a run leave everything open, it is INVALID throughout.
 
     The mean over its replications is judged, with the interval of the mean; with *one_run* the
     record's own run alone, which has no interval.
     """
-    judged = [_judged(record, kpi, one_run=one_run) for kpi in kpis]
+    return [_verdict(record, kpi, one_run=one_run) for kpi in kpis]
+
+
+def _verdict(record: RunRecord, kpi: Kpi, *, one_run: bool) -> Verdict:
+    verdict = _judged(kpi, figures(record, kpi.metric)[: 1 if one_run else None])
     if record.audit is None or not record.audit.invalid:
-        return judged
-    if record.doubt is None:
-        return [replace(verdict, outcome=Outcome.INVALID) for verdict in judged]
-    ranges = Ranges(record, record.doubt)
-    return [in_doubt(verdict, ranges.of(verdict.kpi.metric)) for verdict in judged]
-
-
-def in_doubt(verdict: Verdict, possible: Interval | None) -> Verdict:
-    """Return *verdict* on a figure that could lie anywhere in *possible*; None: it is not seen."""
-    if possible is None:
         return verdict
-    best, worst = (judge(verdict.kpi, end).outcome for end in possible)
-    outcome = best if best is worst else Outcome.INVALID
-    return replace(verdict, outcome=outcome, possible=possible)
-
-
-def _judged(record: RunRecord, kpi: Kpi, *, one_run: bool) -> Verdict:
-    if one_run:
-        return judge(kpi, record.metric(kpi.metric))
-    found = record.estimate(kpi.metric)
-    return (
-        judge(kpi, None)
-        if found is None
-        else judge(kpi, found.value, found.interval, runs=found.runs)
+    ends = run_ends(record, kpi.metric)
+    if ends is None:
+        return replace(verdict, outcome=Outcome.INVALID)
+    low, high = (_judged(kpi, values[: 1 if one_run else None]) for values in ends)
+    if low.value is None or high.value is None:
+        return verdict
+    outcomes = (low.outcome, high.outcome)
+    return replace(
+        verdict,
+        outcome=low.outcome if low.outcome is high.outcome else Outcome.INVALID,
+        possible=(low.value, high.value),
+        at_ends=outcomes if kpi.target.is_upper else outcomes[::-1],
+        misses_at_ends=low.misses and high.misses,
     )
 
 
-def relative_error(metric: Metric, predicted: float | None, measured: float | None) -> float | None:
-    """Return predicted/measured - 1, for ratios the difference; None if it is not finite."""
-    if predicted is None or measured is None:
-        return None
-    if metric.unit == "ratio":
-        return predicted - measured
-    if math.isinf(predicted) or math.isinf(measured) or measured == 0:
-        return None
-    return predicted / measured - 1
+def _judged(kpi: Kpi, values: Sequence[float | None]) -> Verdict:
+    """Judge the mean of *values*, one of each run, None where a run did not see it."""
+    seen = [value for value in values if value is not None]
+    if not seen:
+        return judge(kpi, None)
+    found = estimate_of_metric(kpi.metric, seen)
+    return judge(kpi, found.value, found.interval, runs=found.runs)
 
 
 def incomparable(metric: Metric, predicted: RunRecord, measured: RunRecord) -> str | None:
@@ -116,29 +113,30 @@ def compare(
     is_beside = measured is not None and measured.runs == 1
     left = verdicts(predicted, kpis, one_run=is_beside) if predicted else [None] * len(kpis)
     right = verdicts(measured, kpis) if measured else [None] * len(kpis)
-    return [
-        ComparisonRow(
-            kpi=kpi,
-            predicted=p,
-            measured=m,
-            error=_error(kpi.metric, predicted, measured, p, m),
+    rows = []
+    for kpi, p, m in zip(kpis, left, right, strict=True):
+        row = ComparisonRow(kpi=kpi, predicted=p, measured=m, error=None)
+        if predicted and measured and incomparable(kpi.metric, predicted, measured) is None:
+            row = _with_error(row)
+        rows.append(row)
+    return rows
+
+
+def _with_error(row: ComparisonRow) -> ComparisonRow:
+    p, m, metric = row.predicted, row.measured, row.kpi.metric
+    if p is None or m is None or p.value is None or m.value is None:
+        return row
+    row = replace(row, error=relative_error(metric, p.value, m.value))
+    if m.possible is not None:
+        return replace(
+            row,
+            error_ends=error_ends(metric, p.value, m.possible),
+            is_error_in_doubt=side_within(metric, p.value, m.possible) is None,
         )
-        for kpi, p, m in zip(kpis, left, right, strict=True)
-    ]
-
-
-def _error(
-    metric: Metric,
-    predicted: RunRecord | None,
-    measured: RunRecord | None,
-    p: Verdict | None,
-    m: Verdict | None,
-) -> float | None:
-    if predicted is None or measured is None or p is None or m is None:
-        return None
-    if incomparable(metric, predicted, measured) is not None:
-        return None
-    return relative_error(metric, p.value, m.value)
+    is_open = m.outcome is Outcome.INVALID
+    return replace(
+        row, error_ends=(-math.inf, math.inf) if is_open else None, is_error_in_doubt=is_open
+    )
 
 
 def outcome(rows: Sequence[ComparisonRow], required: Sequence[str] = ()) -> Outcome:
@@ -148,22 +146,25 @@ def outcome(rows: Sequence[ComparisonRow], required: Sequence[str] = ()) -> Outc
     requests are in doubt, the run is judged with all of them at their best and at their worst: the
     same outcome both times is the outcome, any other is INVALID.
     """
+    best, worst = outcome_at_ends(rows, required)
+    return best if best is worst else Outcome.INVALID
+
+
+def outcome_at_ends(
+    rows: Sequence[ComparisonRow], required: Sequence[str] = ()
+) -> tuple[Outcome, Outcome]:
+    """Return the outcome of the side that counts with all that is in doubt at best, and at worst.
+
+    INVALID both times where the flaws leave everything open.
+    """
     best, worst = [], []
     for row in rows:
         verdict = row.measured or row.predicted
         if verdict is None:
             continue
         missing = verdict.outcome is Outcome.NOT_MEASURED and row.kpi.name in required
-        one, other = (Outcome.FAIL, Outcome.FAIL) if missing else _ends(verdict)
+        same = (verdict.outcome, verdict.outcome)
+        one, other = (Outcome.FAIL, Outcome.FAIL) if missing else verdict.at_ends or same
         best.append(one)
         worst.append(other)
-    found = overall(best)
-    return found if found is overall(worst) else Outcome.INVALID
-
-
-def _ends(verdict: Verdict) -> tuple[Outcome, Outcome]:
-    """Return the outcomes of *verdict* at best and at worst."""
-    if verdict.outcome is not Outcome.INVALID or verdict.possible is None:
-        return verdict.outcome, verdict.outcome
-    low, high = (judge(verdict.kpi, end).outcome for end in verdict.possible)
-    return (low, high) if verdict.kpi.target.is_upper else (high, low)
+    return overall(best), overall(worst)

@@ -14,7 +14,7 @@ from core.scenario.calibration_file import read_calibration, to_toml
 from edgeproof.main import main
 from tests.edgeproof.commands import edgeproof
 from tests.edgeproof.other_cdp import TRIP_SECONDS, WRITE_SECONDS, serving
-from tests.edgeproof.test_other_services import SCENARIO
+from tests.edgeproof.other_scenario import SCENARIO
 
 
 def test_calibration_of_a_service_is_read_again_and_predicts_it(tmp_path: Path) -> None:

@@ -8,32 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from core.metrics.closeness import relative_error
 from core.metrics.kpi import parse_metric
 from core.metrics.record import read_record
-from core.metrics.verdict import relative_error
 from core.wire import READ_OUTCOMES
 from edgeproof.told_reads import seldom_told
 from tests.edgeproof.commands import edgeproof
 from tests.edgeproof.other_cdp import serving
+from tests.edgeproof.other_scenario import SCENARIO
 from tests.reports.records import run
-
-SCENARIO = """
-name = "other"
-duration = "3s"
-warm_up = "0s"
-start = "cold"
-[traffic]
-stages = [{ rate = 60 }]
-users = 30
-conversions = 300
-[topology]
-isolates = 1
-[tiers]
-single_flight = false
-[caches]
-memory = "l1"
-store = "l2"
-"""
 
 
 @pytest.fixture

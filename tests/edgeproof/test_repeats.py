@@ -10,10 +10,12 @@ import pytest
 from core.errors import EdgeproofError, InputError
 from core.metrics.kpi import Outcome, parse_metric
 from core.metrics.record import RunRecord, read_record
-from core.metrics.verdict import compare
+from core.metrics.verdict import compare, outcome
 from edgeproof.loading import Bounds
 from edgeproof.repeats import Repeats, RunFailed, check_repeats, combined, repeated
-from reports import words
+from reports import failures, latencies, words
+from reports.document import write_report
+from reports.report import Report
 from scenarios.hosts import HostUnreachable
 from tests.edgeproof.commands import called, running
 from tests.reports.records import KPIS, SCENARIO, run
@@ -63,10 +65,36 @@ def test_an_invalid_load_is_named_and_no_verdict_is_built_on_it() -> None:
     }
 
 
-def test_failures_of_a_further_load_are_told() -> None:
-    records = (run("load"), run("load", seed=2, failed=0.5))
-    record = combined(SCENARIO, Repeats(records=records), number=2)
-    assert any(note.startswith("run 2 of 2: ") and "failed" in note for note in record.notes)
+def test_failures_and_latencies_by_endpoint_are_those_of_all_loads(tmp_path: Path) -> None:
+    records = (run("load"), run("load", seed=2, failed=0.5, slow=3.0))
+    for order in (records, records[::-1]):
+        record = combined(SCENARIO, Repeats(records=order), number=2)
+        position = 1 + order.index(records[1])
+        assert any(n.startswith(f"run {position} of 2: ") and "failed" in n for n in record.notes)
+        read = RunRecord.from_json(json.loads(json.dumps(record.to_json(), allow_nan=False)))
+        told = latencies.data(None, read)["latencies"]["measured"]["track"]
+        both = [each.latencies["track"] for each in order]
+        assert told["requests"] == sum(histogram.count for histogram in both)
+        assert told["failed"] == sum(histogram.failed for histogram in both) > 0
+        assert told["runs"] == 2
+        cells = dict(zip(*latencies.latencies_table(None, read)[:2], strict=True))
+        assert cells["requests"] == f"{told['requests']:,}"
+        assert sum(f.count for f in read.failures) == sum(
+            failure.count for each in order for failure in each.failures
+        )
+        (line,) = failures.lines(None, read)
+        assert line.startswith("Requests after the warm-up, measured in 2 runs: ")
+        # Judged is still the mean of the runs.
+        values = [each.metric(parse_metric("p95_track")) for each in order]
+        found = read.estimate(parse_metric("p95_track"))
+        assert found is not None
+        assert found.value == pytest.approx(sum(v or 0.0 for v in values) / 2)
+    rows = compare(KPIS, None, record)
+    report = Report(title="t", rows=rows, outcome=outcome(rows), measured=record)
+    write_report(tmp_path, report, figures=())
+    for name in ("report.html", "report.md"):
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        assert "of all requests of the 2 runs together" in text, name
 
 
 def test_a_load_that_is_interrupted_does_not_count_beside_finished_ones(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ KEYS = [
     "measured_runs",
     "measured_possible",
     "error",
+    "error_possible",
+    "error_in_doubt",
 ]
 
 

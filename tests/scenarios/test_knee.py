@@ -16,6 +16,7 @@ from core.metrics.kpi import parse_kpi
 from core.metrics.record import RunRecord
 from core.scenario.workload import generate_workload
 from scenarios.growth import growth
+from scenarios.hosts import HostUnreachable
 from scenarios.knee import HOLDS, RESOLUTION, KneeSearch, Load
 from scenarios.result import Kind
 from tests.reports.records import run
@@ -120,6 +121,72 @@ def test_a_flaw_of_the_load_ends_the_search_only_where_it_could_change_a_verdict
     found.run()
     assert (100.0 in found.points) is is_sendable
     assert ("INVALID" in found.ended) is not is_sendable
+
+
+@pytest.mark.parametrize(
+    ("sure", "failed", "kpis"),
+    [
+        # 16 to 20 % failed, and p75 meets its target or crosses its alert.
+        (0.01, 25, ("error_ratio", "p75(track)")),
+        # Between the target and the alert at best, beyond the alert at worst.
+        (0.15, 0, ("p95(track)",)),
+    ],
+)
+def test_a_load_that_breaks_whatever_the_doubts_breaks_its_rate(
+    sure: float, failed: int, kpis: tuple[str, ...]
+) -> None:
+    histogram = LatencyHistogram.of(np.array([sure] * 90 + [0.3] * 10))
+    histogram.fail(failed)
+    late = LatencyHistogram.of(np.array([0.3] * 10))
+    doubt = Doubt(late={"track": late}, excused={"track": failed // 5})
+    flawed = replace(answering(0.3, invalid=("late",), doubt=doubt), latencies={"track": histogram})
+    lines = {"error_ratio": ("< 1%", "> 10%")}
+    found = KneeSearch(
+        [parse_kpi(name, *lines.get(name, ("< 100ms", "> 200ms"))) for name in kpis],
+        lambda rate, _: Load(record=flawed if rate > 90 else answering(0.01), growth=0),
+        start=50.0, bound=2000.0, seconds=20.0, most_seconds=3600.0,
+    )  # fmt: skip
+    found.run()
+    assert not found.points[100.0].holds
+    assert found.ended == ""
+
+
+def dying(at: float, *, after: int) -> Callable[[float, int], Load]:
+    """Answer until load number *after* at the rate *at*, from which on no host is there."""
+
+    def load(rate: float, number: int) -> Load:
+        if rate == at and number >= after:
+            raise HostUnreachable("http://x takes no connection")
+        is_dead = rate == at and number == after - 1
+        return Load(record=answering(math.inf if is_dead else 0.01), growth=0)
+
+    return load
+
+
+def test_a_service_that_dies_at_a_rate_breaks_there_and_what_was_found_stays() -> None:
+    found = search(dying(200.0, after=1))
+    found.run()
+    assert (found.highest, found.breaking) == (100, 200)
+    assert found.ended == "load 4 at 200 requests/s: http://x takes no connection"
+
+
+def test_a_load_without_a_result_ends_the_search_and_not_what_it_found() -> None:
+    found = search(dying(200.0, after=0))
+    found.run()
+    assert (found.highest, found.breaking) == (100, None)
+    assert found.ended == "load 3 at 200 requests/s: http://x takes no connection"
+
+
+def test_a_service_that_dies_while_a_rate_is_held_breaks_there() -> None:
+    found = search(dying(50.0, after=2), bound=50.0)
+    found.run()
+    assert (found.highest, found.breaking) == (None, 50)
+    assert found.ended.startswith("load 3 at 50 requests/s: ")
+
+
+def test_a_first_load_without_a_result_is_an_error() -> None:
+    with pytest.raises(HostUnreachable):
+        search(dying(50.0, after=0)).run()
 
 
 def test_a_rate_below_the_first_is_found_by_halving() -> None:

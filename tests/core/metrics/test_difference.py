@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from core.metrics.difference import Change, Difference, Differences, differences
+from core.metrics.doubt import Doubt
+from core.metrics.histogram import LatencyHistogram
 from core.metrics.kpi import Kpi, parse_kpi
 from core.metrics.record import RunRecord
+from edgeproof.repeats import Repeats, combined
 from reports.compared import Compared, change_of, data
-from tests.reports.records import KPIS, run
+from tests.reports.records import KPIS, SCENARIO, run
 
 P95 = parse_kpi("p95_track", "< 10s", "> 20s")
 HIT = parse_kpi("hit_ratio", ">= 1%", "< 0.5%")
@@ -153,3 +158,85 @@ def test_no_figure_in_common_is_no_pass() -> None:
     compared = Compared(names=("a", "b"), sides=("", ""), found=empty)
     assert compared.outcome == "NOT_COMPARED"
     assert data(compared)["rows"] == []
+
+
+def test_failed_share_of_an_endpoint_is_the_mean_of_all_runs() -> None:
+    """A run that fails throughout weighs as much as its number says, whichever it is."""
+    good, bad = run("load"), run("load", seed=2, failed=1.0)
+
+    def of(*records: RunRecord) -> RunRecord:
+        return combined(SCENARIO, Repeats(records=records), number=len(records))
+
+    rows = [
+        next(
+            row
+            for row in differences(of(good, good), after, kpis=[], limit=0.05).rows
+            if row.name == "failed(track)"
+        )
+        for after in (of(good, bad), of(bad, good))
+    ]
+    share = bad.latencies["track"].failed / bad.latencies["track"].count
+    for row in rows:
+        assert row.after is not None
+        assert row.after.value == pytest.approx(share / 2)
+        assert row.after.runs == 2
+        assert row.interval is not None
+        assert row.outcome is Change.UNDECIDED
+
+
+def timed(sure: float, late: Sequence[float] = (), **doubt: Any) -> RunRecord:
+    """Return a load of 2,000 requests of *sure* seconds and those that were sent *late*."""
+    base = run("load")
+    assert base.audit is not None
+    histogram = LatencyHistogram.of(np.array([*([sure] * 2000), *late]))
+    told = Doubt(late={"track": LatencyHistogram.of(np.array(late))} if late else {}, **doubt)
+    return replace(
+        base, latencies={"track": histogram}, failures=(), reads={},
+        audit=replace(base.audit, invalid=("late",) if late or doubt else ()),
+        doubt=told if late or doubt else None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "outcome", "row"),
+    [
+        (timed(0.1, [0.11] * 9), timed(0.1, [0.12] * 9), "SAME", Change.SAME),
+        (timed(0.1, [0.11] * 9), timed(0.2, [0.22] * 9), "WORSE", Change.WORSE),
+        (timed(0.1), timed(0.1, [0.3] * 300), "INVALID", Change.INVALID),
+        (timed(0.1, [0.3] * 300), timed(0.1), "SAME", Change.SAME),  # never worse, perhaps better
+        (timed(0.1, is_timeless=True), timed(0.1), "INVALID", Change.INVALID),
+        (timed(0.0, [0.1] * 1000), timed(0.1), "INVALID", Change.INVALID),
+    ],
+)  # fmt: skip
+def test_flawed_runs_are_invalid_only_where_their_doubts_decide(
+    before: RunRecord, after: RunRecord, outcome: str, row: Change
+) -> None:
+    both = differences(before, after, kpis=[P95], limit=0.05)
+    compared = Compared(names=("a", "b"), sides=("", ""), found=both)
+    assert compared.outcome == outcome
+    assert both.rows[0].outcome is row
+    is_invalid = outcome == "INVALID"
+    assert bool(both.invalid) is is_invalid
+    assert bool(compared.doubts) is not is_invalid
+    assert ("could change the verdict on p95_track" in compared.sentence) is is_invalid
+    told = data(compared)
+    assert told["doubts"] == compared.doubts
+    json.dumps(told, allow_nan=False)
+
+
+def test_kpi_that_may_cross_its_alert_line_cannot_be_told() -> None:
+    errors = parse_kpi("error_ratio", "< 1%", "> 3%")
+    fallen = timed(0.1, excused={"track": 50})
+    fallen.latencies["track"].fail(50)
+    both = differences(timed(0.1), fallen, kpis=[errors], limit=0.5)
+    assert both.rows[0].outcome is Change.SAME  # 2.4 % at worst
+    fallen.latencies["track"].fail(30)  # 3.8 % at worst, 1.4 % at best
+    both = differences(timed(0.1), fallen, kpis=[errors], limit=0.5)
+    assert both.rows[0].outcome is Change.INVALID
+    assert both.rows[0].at_ends == (Change.SAME, Change.WORSE)
+
+
+def test_what_is_surely_worse_stands_beside_what_cannot_be_told() -> None:
+    slow = timed(0.2, [0.9] * 30)
+    both = differences(timed(0.1), slow, kpis=[P95], limit=0.05)
+    assert (both.rows[0].outcome, both.invalid, both.doubts) == (Change.WORSE, (), ("B: late",))

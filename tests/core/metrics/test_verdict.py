@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.metrics.closeness import relative_error
 from core.metrics.histogram import LatencyHistogram
 from core.metrics.kpi import Metric, Outcome, Verdict, judge, parse_kpi, parse_metric
 from core.metrics.ratio import Ratio
@@ -21,7 +22,6 @@ from core.metrics.verdict import (
     incomparable,
     not_compared,
     outcome,
-    relative_error,
     verdicts,
 )
 

@@ -333,10 +333,9 @@ def test_no_table_takes_an_unknown_key(path: str, model: type[BaseModel]) -> Non
 
 def test_the_schema_takes_the_reference() -> None:
     schema = scenario_schema()
-    # What a scenario adds to the metrics stands in its data, and in its hash, only if it adds any.
-    assert {*scenario_data(scenario()), "metrics", "subjects", "endpoints"} - {"targets"} == set(
-        schema["properties"]
-    )
+    # These stand in its data, and in its hash, only where they say something.
+    added = {"metrics", "subjects", "endpoints", "network"}
+    assert {*scenario_data(scenario()), *added} - {"targets"} == set(schema["properties"])
     assert schema["additionalProperties"] is False
 
 
