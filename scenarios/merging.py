@@ -153,7 +153,8 @@ def _first_examples(facts: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any
     found: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for each in facts:
         for example in each["examples"]:
-            key = (example["endpoint"], example["cause"], example["of_status"])
+            names = ("endpoint", "cause", "of_status", "check")
+            key = tuple(example.get(name) for name in names)
             found.setdefault(key, example)
     return list(found.values())
 

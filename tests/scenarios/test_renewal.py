@@ -15,9 +15,9 @@ from scenarios.driver import run_load
 from scenarios.plan import LoadPlan
 from scenarios.result import LoadResult
 from scenarios.tokens import Tokens
+from tests.scenarios.commands import counting, is_running
 from tests.scenarios.conftest import StartServer
 from tests.scenarios.loads import small_plan, small_scenario
-from tests.scenarios.test_tokens import counting, is_running
 
 HEADERS = {"Authorization": "Bearer ${TOKEN}"}
 

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from core.errors import InputError
 from scenarios.tokens import Tokens, tokens_of
+from tests.scenarios.commands import counting, is_running
 
 USED = ("TOKEN",)
 
@@ -95,14 +95,6 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return seconds
 
 
-def counting(folder: Path, *, every: float | None = None, then: str = "") -> Tokens:
-    """Return tokens that are 1, 2, ... in turns; then: what the command does before it prints."""
-    count = folder / "count"
-    count.write_text("0")
-    program = f"n=$(($(cat {count}) + 1)); echo $n > {count}; {then}; echo $n"
-    return Tokens({"TOKEN": ["sh", "-c", program.replace("; ;", ";")]}, every=every)
-
-
 def test_load_asked_too_soon_is_given_newer_values_than_it_has(
     tmp_path: Path, now: list[float]
 ) -> None:
@@ -169,14 +161,6 @@ def test_command_is_ended_with_all_that_it_started_when_nobody_needs_it(tmp_path
     tokens.close()
     tokens._commands = {"TOKEN": ["echo", "a"]}
     assert tokens.fetch() == {"TOKEN": "a"}
-
-
-def is_running(pid: int) -> bool:
-    """Return whether the process is there, and is no zombie that waits for its parent."""
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
 
 
 def test_no_command_fetches_nothing() -> None:
