@@ -290,8 +290,9 @@ class _Lesson:
             for read, seconds in reversed(asked):
                 if read is None:
                     continue
-                is_hot = hot.ask(read, int(rows.host[row]), int(rows.subject[row]), time)
-                layout.l2.append(("l2.read" if is_hot else "l2.cold_read", seconds))
+                key = (int(rows.host[row]), read, int(rows.subject[row]))
+                if (stage := hot.ask(key, time, time + float(rows.latency[row]))) is not None:
+                    layout.l2.append((stage, seconds))
         return layouts
 
     def _keep(self, tiers: dict[str, Learned], place: str, seconds: Sequence[float]) -> None:
@@ -503,14 +504,22 @@ class _HotKeys:
     def __init__(self, scenario: Scenario) -> None:
         self._ttl = scenario.tiers.l2.cache_ttl
         self._sites = scenario.traffic.sites
-        self._until: dict[tuple[int, str, int], float] = {}
+        self._read: dict[tuple[int, str, int], float] = {}
 
-    def ask(self, read: Read, host: int, subject: int, time: float) -> bool:
-        """Return whether the key is hot, and let it be."""
-        key = (host, read.cache_type, read.number(subject, self._sites))
-        is_hot = self._until.get(key, -1.0) > time
-        self._until[key] = time + self._ttl
-        return is_hot
+    def ask(self, key: tuple[int, Read, int], sent: float, answered: float) -> str | None:
+        """Return the stage of a read; None if another of its key is still under way.
+
+        *key*: host, read, subject. A key is hot once a read of it is answered. Until then another
+        read may be cold, or wait for the first.
+        """
+        host, read, subject = key
+        place = (host, read.cache_type, read.number(subject, self._sites))
+        before = self._read.get(place)
+        self._read[place] = answered if before is None else max(before, answered)
+        if before is not None and sent < before:
+            return None
+        is_hot = before is not None and sent < before + self._ttl
+        return "l2.read" if is_hot else "l2.cold_read"
 
 
 def _by_row(rows: Rows, stage: str) -> dict[int, list[float]]:
