@@ -28,7 +28,7 @@ from core.metrics.kpi import parse_metric
 from core.metrics.record import RunRecord, read_record
 from core.scenario.file import parse_scenario
 from core.wire import TOKEN_VARIABLE
-from scenarios.learning import unhurried
+from scenarios.lateness import unhurried
 from scenarios.outside import border_of
 from scenarios.result import LoadResult
 

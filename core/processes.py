@@ -29,9 +29,10 @@ def worker_pool(
         try:
             yield pool
         except BaseException as error:
-            pool.shutdown(wait=False, cancel_futures=True)
             for worker in set(multiprocessing.active_children()) - others:
                 worker.terminate()  # leaving the pool would wait for what they are at
+            # Its thread must be over before Python ends, which would wake it by a closed pipe.
+            pool.shutdown(wait=True, cancel_futures=True)
             if isinstance(error, BrokenProcessPool):
                 raise EdgeproofError(
                     f"one of the {jobs} processes that work for this command was killed, as the "

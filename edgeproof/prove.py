@@ -97,7 +97,8 @@ from edgeproof.runs import new_folder, run_facts, write_json, write_run
 from edgeproof.told_reads import with_told_reads
 from scenarios.calibrate import RATE, NotCalibrated, calibrate, calibration_workload
 from scenarios.hosts import MAX_RATE, peak_rate
-from scenarios.learning import FEWEST, lag_of
+from scenarios.lateness import lag_of
+from scenarios.learning import FEWEST
 from scenarios.result import LoadResult
 from scenarios.sent_ahead import PREFLIGHT_SECONDS, preflight_requests, with_preflight
 from sim.model import Played

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.distributions import constant
-from core.endpoint import Endpoint, Read
+from core.endpoint import Endpoint
 from core.scenario.calibration import Calibration
 from core.scenario.calibration_file import learned
 from core.scenario.outside import Learned, Mixture, ages_of
@@ -23,6 +22,8 @@ from core.scenario.topology import Cpu
 from core.wire import BYPASS, COLLAPSED, L1_HIT, L2_HIT, MISS, NEGATIVE
 from scenarios.calibrate import NotCalibrated, charged_cpu, fitted_cpu, service_speed
 from scenarios.database_split import LEAST, Queries, Split, split
+from scenarios.lateness import alone, lag_of, unhurried
+from scenarios.layouts import Layout, layouts_of
 from scenarios.lives import lives_of
 from scenarios.outside import learn_outside
 from scenarios.result import Kind, LoadResult, Rows
@@ -33,20 +34,8 @@ WANTED = 1000
 FEWEST = 20
 """Samples without which nothing is learned."""
 
-_APART = 0.5e-3
-"""Seconds between two requests below which they belong to one burst."""
-
 _FASTEST = 0.05
 _EARLIER = 0.02
-
-
-@dataclass(slots=True)
-class _Layout:
-    """Where the stages of one answer lie: seconds before the answer left the service."""
-
-    l2: list[tuple[str, float]] = field(default_factory=list)  # its place in [tiers], seconds
-    queries: list[tuple[bool, float, float, float]] = field(default_factory=list)
-    """(is_write, seconds before the end at which its middle lies, taken, told wait)"""
 
 
 def learn(scenario: Scenario, result: LoadResult) -> Calibration:
@@ -87,7 +76,7 @@ class _Lesson:
         unread = self._unread(inside)
         cpu, scale = self._cpu(inside)
         places, charged = inside.nonzero()[0], self._charged(cpu, scale)
-        layouts = self._layouts(places)
+        layouts = layouts_of(self.scenario, rows, places, self.codes, self.samples)
         self._note_earlier_entries(places)
         tiers: dict[str, Learned] = {}
         for place in ("l2.read", "l2.cold_read"):
@@ -258,42 +247,6 @@ class _Lesson:
                 told[row] += sum(seconds)
         return told
 
-    def _layouts(self, places: NDArray[np.int64]) -> dict[int, _Layout]:
-        """Return where the stages of each answer lie, by its row; in the order of the plan."""
-        rows, hot = self.rows, _HotKeys(self.scenario)
-        order = places[np.argsort(rows.intended_ns[places], kind="stable")].tolist()
-        layouts = {}
-        for row in order:
-            endpoint = self.table.endpoints[rows.endpoint[row]]
-            codes = self.codes[row].tolist()
-            l2, l3 = self.samples["l2"].get(row, []), self.samples["l3"].get(row, [])
-            waits = self.samples["l3wait"].get(row, [])
-            steps = _steps(endpoint, codes, len(l2), len(l3))
-            layout = layouts[row] = _Layout()
-            position = {"l2": len(l2), "l3": len(l3)}
-            before = 0.0
-            asked: list[tuple[Read | None, float]] = []
-            for tier, read in reversed(steps):
-                position[tier] -= 1
-                at = position[tier]
-                if at < 0:
-                    continue
-                if tier == "l2":
-                    asked.append((read, l2[at]))
-                    before += l2[at]
-                    continue
-                wait = waits[at] if len(waits) == len(l3) else np.nan
-                whole = l3[at] + (0.0 if np.isnan(wait) else wait)
-                layout.queries.append((read is None, before + whole / 2, whole, wait))
-                before += whole
-            time = rows.intended_ns[row] / 1e9
-            for read, seconds in reversed(asked):
-                if read is None:
-                    continue
-                is_hot = hot.ask(read, int(rows.host[row]), int(rows.subject[row]), time)
-                layout.l2.append(("l2.read" if is_hot else "l2.cold_read", seconds))
-        return layouts
-
     def _keep(self, tiers: dict[str, Learned], place: str, seconds: Sequence[float]) -> None:
         if len(seconds) < FEWEST:
             self.few[place] = f"{len(seconds)} samples; at least {FEWEST} are needed"
@@ -303,7 +256,7 @@ class _Lesson:
                 self.notes.append(f"{place} has {len(seconds):,} of {WANTED:,} samples")
 
     def _split(
-        self, layouts: Mapping[int, _Layout], charged: NDArray[np.float64]
+        self, layouts: Mapping[int, Layout], charged: NDArray[np.float64]
     ) -> tuple[Queries, Split, NDArray[np.int64]] | None:
         rows = self.rows
         inside = np.where(np.isnan(rows.total), self._told() + charged, rows.total)
@@ -405,7 +358,7 @@ class _Lesson:
 
     def _between(
         self,
-        layouts: Mapping[int, _Layout],
+        layouts: Mapping[int, Layout],
         charged: NDArray[np.float64],
         longer: Mapping[int, float],
     ) -> dict[str, dict[str, Learned]]:
@@ -414,7 +367,7 @@ class _Lesson:
         for row, seconds in longer.items():
             rest[row] += seconds
         rest = np.maximum(rest, 0.0)
-        is_alone = _alone(rows.intended_ns)
+        came_alone = alone(rows.intended_ns)
         seen: dict[tuple[str, str], list[int]] = defaultdict(list)
         for row in layouts:
             depth = _depth(self.table.endpoints[rows.endpoint[row]], self.codes[row].tolist())
@@ -422,8 +375,8 @@ class _Lesson:
                 seen[self.table.names[rows.endpoint[row]], depth].append(row)
         between: dict[str, dict[str, Learned]] = {}
         for (name, depth), found in sorted(seen.items()):
-            alone = [row for row in found if is_alone[row]]
-            chosen = alone if len(alone) >= FEWEST else found
+            lone = [row for row in found if came_alone[row]]
+            chosen = lone if len(lone) >= FEWEST else found
             if len(chosen) < FEWEST and not any(self.samples.values()):
                 # Others' whole latencies would hold the times of other queries.
                 self.notes.append(f"between.{name}.{depth} has only {len(chosen)} samples")
@@ -446,24 +399,6 @@ class _Lesson:
         return between
 
 
-def unhurried(rows: Rows, answered: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the latencies that a generator would see that is never later than it usually is.
-
-    What a busy generator adds to some requests is no time of the service.
-    """
-    usual = float(np.median(rows.lag[answered]))
-    return rows.latency - np.maximum(rows.lag - usual, 0.0)
-
-
-def lag_of(rows: Rows) -> float:
-    """Return the seconds by which 5 % of the requests, or more, were sent late; 0 without any.
-
-    Those that came in bursts wait for each other, on any machine; they are left out.
-    """
-    lag = rows.lag[_alone(rows.intended_ns)]
-    return round(float(np.quantile(lag, 0.95)), 6) if lag.size else 0.0
-
-
 def _depth(endpoint: Endpoint, codes: Sequence[int]) -> str | None:
     """Return how far a request went; None for one that waited for another's load."""
     if endpoint.asks_database or MISS in codes or BYPASS in codes:
@@ -473,61 +408,11 @@ def _depth(endpoint: Endpoint, codes: Sequence[int]) -> str | None:
     return "l2" if L2_HIT in codes else "l1"
 
 
-def _steps(
-    endpoint: Endpoint, codes: Sequence[int], l2: int, l3: int
-) -> list[tuple[str, Read | None]]:
-    """Return the tiers that an answer asked, in order, with the read that each was for.
-
-    None: the write. Database stages beyond those that the reads need come before the write.
-    """
-    steps: list[tuple[str, Read | None]] = []
-    misses = 0
-    for read, code in zip(endpoint.reads, codes, strict=False):
-        if code in (L2_HIT, MISS, BYPASS):
-            steps.append(("l2", read))
-        if code in (MISS, BYPASS):
-            steps.append(("l3", read))
-            misses += 1
-    writes = 1 if endpoint.writes is not None else 0
-    more = l3 - misses - writes
-    other: Read | None = endpoint.reads[-1] if endpoint.reads and more > 0 else None
-    steps += [("l3", other)] * max(0, more if other is not None else 0)
-    steps += [("l3", None)] * (writes if other is not None or not more > 0 else writes + more)
-    asked = sum(tier == "l2" for tier, _ in steps)
-    return [("l2", None)] * max(0, l2 - asked) + steps
-
-
-class _HotKeys:
-    """Which keys were read in L2 within its cache_ttl, by host."""
-
-    def __init__(self, scenario: Scenario) -> None:
-        self._ttl = scenario.tiers.l2.cache_ttl
-        self._sites = scenario.traffic.sites
-        self._until: dict[tuple[int, str, int], float] = {}
-
-    def ask(self, read: Read, host: int, subject: int, time: float) -> bool:
-        """Return whether the key is hot, and let it be."""
-        key = (host, read.cache_type, read.number(subject, self._sites))
-        is_hot = self._until.get(key, -1.0) > time
-        self._until[key] = time + self._ttl
-        return is_hot
-
-
 def _by_row(rows: Rows, stage: str) -> dict[int, list[float]]:
     found: dict[int, list[float]] = defaultdict(list)
     for position, seconds in zip(*(c.tolist() for c in rows.samples[stage]), strict=True):
         found[position].append(seconds)
     return found
-
-
-def _alone(intended_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which requests have no other within half a millisecond; shape (n,)."""
-    order = np.argsort(intended_ns, kind="stable")
-    gaps = np.diff(intended_ns[order]) < _APART * 1e9
-    near = np.zeros(intended_ns.size, dtype=np.bool_)
-    near[order[1:]] |= gaps
-    near[order[:-1]] |= gaps
-    return ~near
 
 
 def samples_told(known: Calibration) -> str:

@@ -192,6 +192,34 @@ def test_plan_keeps_its_bounds_and_asks_for_unseen_ids_in_bursts() -> None:
     assert len(more) < 5000  # enough samples of each stage end it
 
 
+def spread(rate: float, bounds: CalibrationBounds) -> tuple[int, float, float]:
+    """Return the pauses of a calibration of *rate*, its last second, and its rate between them."""
+    stages = {"traffic": {**STATED["traffic"], "stages": [{"rate": rate}]}}
+    tiers = {"tiers": {**STATED["tiers"], "l1": {"ttl": "300s"}}}  # nothing is repeated late
+    user = parse_scenario({**STATED, **stages, **tiers}, source="test")
+    asked = learning_workload(user, prepare(user).workload, bounds)
+    times = asked.intended_ns / 1e9
+    gaps = np.diff(times)
+    assert len(asked) <= bounds.rate * bounds.seconds
+    return int((gaps > 2).sum()), times[-1], times.size / (times[-1] - gaps[gaps > 2].sum())
+
+
+def test_few_requests_come_at_the_rate_of_the_scenario_with_pauses_between() -> None:
+    """What is asked five times a second answers later than what is asked 60 times."""
+    for rate, share, pace in ((60, 5, 50), (20, 4, 20)):
+        pauses, last, found = spread(rate, CalibrationBounds(rate=share, seconds=60))
+        assert pauses == 5
+        assert last == pytest.approx(51, abs=2)
+        assert found == pytest.approx(pace, rel=0.2)
+
+
+def test_what_is_asked_often_is_spread_evenly() -> None:
+    pauses, last, pace = spread(200, CalibrationBounds(rate=60, seconds=20))
+    assert pauses == 0
+    assert pace == pytest.approx(60, rel=0.1)
+    assert last == pytest.approx(20, abs=2)
+
+
 def test_network_that_a_scenario_states_is_added_to_every_request_unless_it_was_learned() -> None:
     near = stated()
     far = parse_scenario({**STATED, "network": {"round_trip": "40ms"}}, source="test")
