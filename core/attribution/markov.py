@@ -195,7 +195,6 @@ def _extrapolated(turned: Any, kept: Floats, start: Floats, precision: float) ->
     happen, as where channels take turns, the result is the sum of _MOST_TERMS terms.
     """
     term, total = start, start.copy()
-    following: Floats
     for number in range(1, _MOST_TERMS + 1):
         following = turned @ term
         following *= kept
@@ -206,10 +205,11 @@ def _extrapolated(turned: Any, kept: Floats, start: Floats, precision: float) ->
                 out=np.zeros_like(squares), where=squares > 0,
             )  # fmt: skip
             ratio = np.minimum(ratio, 1 - 1e-12)
-            rest = following / (1 - ratio)
+            rest: Floats = following / (1 - ratio)
             apart = np.abs(following - ratio * term).sum(axis=0)
             if (apart <= precision * (1 - ratio) * np.abs(total + rest).sum(axis=0)).all():
-                return total + rest
+                extrapolated: Floats = total + rest
+                return extrapolated
         total += following
         term = following
     return total
