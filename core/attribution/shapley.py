@@ -67,9 +67,9 @@ def shapley(sets: Paths, *, seed: int = 1, prior: float = PRIOR_JOURNEYS) -> Sha
     which no channel does harm, so no credit is negative, and the credits of a conversion sum to 1.
     prior: journeys at the overall conversion rate that are added to each set's own, so that the
     highest rate is not that of a set that was seen once. Where no set within T converts, channels
-    share alike. Memory grows with the channels of the sets, not with their product. Raise InputError
-    for a set of over _MOST_CHANNELS. Source: Shapley 1953; the game on conversion rates as in Zhao et al.,
-    arXiv:1804.05327, 2018.
+    share alike. Memory grows with the sets and with the channels, not with their product. Raise
+    InputError for a set of over _MOST_CHANNELS. Source: Shapley 1953; the game on conversion rates
+    as in Zhao et al., arXiv:1804.05327, 2018.
     """
     channels = len(sets.channels)
     found = np.zeros((2, channels))
