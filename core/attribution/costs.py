@@ -14,6 +14,7 @@ from core.attribution.periods import parse_day
 from core.attribution.study import Cell, Table
 from core.attribution.table import NoHeader, find_table, open_text
 from core.errors import InputError
+from core.texts import count_of
 
 _CHANNEL = ("channel", "source", "medium", "channel_name")
 _COST = ("cost", "costs", "spend", "amount_spent", "budget")
@@ -68,7 +69,9 @@ def read_costs(file: Path) -> list[Cost]:
 
 def _cost(where: str, row: Sequence[str], name: int, cost: int, when: int | None) -> Cost:
     if len(row) <= max(name, cost, when or 0):
-        raise InputError(f"{where}: has {len(row)} columns, fewer than the header; add the rest")
+        raise InputError(
+            f"{where}: has {count_of(len(row), 'column')}, fewer than the header; add the rest"
+        )
     try:
         amount = float(row[cost])
     except ValueError:
@@ -125,8 +128,9 @@ def costed(
     free = [name for name in dict.fromkeys(row.channel for row in account.rows)
             if name.casefold() not in spent]  # fmt: skip
     if free:
-        has = "1 channel has" if len(free) == 1 else f"{len(free):,} channels have"
-        said.append(f"{has} no cost, such as {free[0]!r}")
+        said.append(
+            f"{count_of(len(free), 'channel has', 'channels have')} no cost, such as {free[0]!r}"
+        )
     rows: list[tuple[Cell, ...]] = []
     for model in account.models:
         total = 0.0

@@ -14,6 +14,7 @@ from core.attribution.paths import Floats, Integers, Paths
 from core.context import Purpose
 from core.errors import InputError
 from core.streams import Stream
+from core.texts import count_of
 
 SHAPLEY = "shapley"
 MOST_EXACT = 12
@@ -45,9 +46,9 @@ class Shapley:
         if not self.sampled:
             return []
         return [
-            f"shapley: {self.sampled:,} of {self.exact + self.sampled:,} sets have more than "
-            f"{MOST_EXACT} channels and are sampled; the largest standard error of a channel "
-            f"is {float(self.errors.max()):.3g} conversions"
+            f"shapley: of {count_of(self.exact + self.sampled, 'set')} {self.sampled:,} with more "
+            f"than {MOST_EXACT} channels are sampled; the largest standard error of a channel is "
+            f"{float(self.errors.max()):.3g} conversions"
         ]
 
     def to_json(self) -> dict[str, Any]:

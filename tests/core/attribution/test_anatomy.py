@@ -192,7 +192,7 @@ def test_costs_give_cpa_and_return_by_hand(tmp_path: Path) -> None:
         ("channel,cost\na,-3\n", "cost is '-3'"),
         ("channel,cost,period\na,3,soon\n", "costs.csv:2: period is 'soon'; write a date"),
         ("channel,cost\n", "has no rows below its header"),
-        ("channel,cost\na\n", "costs.csv:2: has 1 columns, fewer than the header"),
+        ("channel,cost\na\n", "costs.csv:2: has 1 column, fewer than the header"),
     ],
 )
 def test_unusable_costs_are_named_by_line_and_value(tmp_path: Path, text: str, said: str) -> None:
