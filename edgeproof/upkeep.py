@@ -26,6 +26,7 @@ from core.ledger.path_reader import Window
 from core.ledger.provenance import database_state
 from core.ledger.recount import Difference, Totals, recount, repair, share_out_anew, uneven
 from core.query.database import SqliteDatabase
+from core.texts import count_of
 from edgeproof.attribution_choices import direct_rule, milliseconds, order_of
 from edgeproof.attribution_options import MostChannelsOption
 from edgeproof.database import DatabaseOption, check_database
@@ -118,8 +119,8 @@ def fit(
         rows.append((channel, f"{weight:.4g}", f"{model.value_weights[channel]:.4g}"))
     show_table(rows, plain=plain)
     print(
-        f"Model {number}, version {model.version}: order {survey.parameters.order}, from {model.paths:,.6g} paths, "
-        f"{model.conversions:,.6g} of them converting."
+        f"Model {number}, version {model.version}: order {survey.parameters.order}, from "
+        f"{count_of(model.paths, 'path')}, {model.conversions:,.6g} of them converting."
     )
     for notice in notices:
         print(f"Notice: {notice}")
@@ -156,7 +157,7 @@ def store(
     display = Display(plain=plain, quiet=json)
 
     def show(share: float, stored: Stored) -> None:
-        display.update("storing", share, f"{stored.conversions:,} conversions")
+        display.update("storing", share, count_of(stored.conversions, "conversion"))
 
     # Closed before the next one opens the file: the two may be of two SQLite libraries.
     newest = _on(db, lambda database, _: newest_row(database.connection))
@@ -170,7 +171,8 @@ def store(
         return 0
     if stored.conversions:
         print(
-            f"Stored {stored.conversions:,} conversions with {stored.touches:,} touches; "
+            f"Stored {count_of(stored.conversions, 'conversion')} with "
+            f"{count_of(stored.touches, 'touch')}; "
             f"{stored.without_touches:,} had none."
         )
     elif not stored.rejected:
@@ -235,14 +237,14 @@ def recount_totals(
             else "run it again with --repair, and start the service once, to share them out anew"
         )
         shown = ", ".join(map(printable, names[:5])) + (", ..." if len(names) > 5 else "")
-        number = "1 conversion" if len(names) == 1 else f"{len(names):,} conversions"
+        number = count_of(len(names), "conversion")
         print(f"The credits of {number} do not sum to 1 ({shown}); {done}.")
     if found:
         rows: list[tuple[str, ...]] = [("model", "channel", "kept", "counted")]
         rows += [(d.model, d.channel, _shown(d.kept), _shown(d.counted)) for d in found]
         show_table(rows, plain=plain)
         done = "repaired" if mend else "run it again with --repair to put the counted ones in place"
-        print(f"{len(found)} totals are not the sums of their rows; {done}.")
+        print(f"{count_of(len(found), 'total is', 'totals are')} not the sum of the rows; {done}.")
     if not (found or names):
         print("Every total is the sum of its rows.")
     return 1 if (found or names) and not mend else 0

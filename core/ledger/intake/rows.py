@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 from core.errors import InputError
 from core.ledger.intake.fields import FIELDS, Column, Columns
 from core.packed import PARQUET, open_packed, text_lines
+from core.texts import count_of
 
 Form = Literal["csv", "tsv", "ndjson", "parquet"]
 FORMS: tuple[Form, ...] = ("csv", "tsv", "ndjson", "parquet")
@@ -26,6 +27,7 @@ _SEARCHED = 100
 """Rows of NDJSON whose keys are the columns; a later row may lack some."""
 _FETCHED = 10_000
 _NESTED = frozenset((dict, list))
+_NO_OBJECT = "the line is no JSON object"
 _TOGETHER = 100
 """Lines of NDJSON that are parsed as one."""
 
@@ -33,11 +35,12 @@ _TOGETHER = 100
 class Rows(Protocol):
     """The rows of one file, read once.
 
-    names: of its columns; is_nested: whether a cell may hold further ones; row: how many rows have
-    been read; form: of the file.
+    names: of its columns; is_nested: whether a cell may hold further ones; form: of the file; note:
+    about lines before the header, "" if there is nothing to say.
     """
 
     names: list[str]
+    note: str
     is_nested: bool
     form: Form
 
@@ -50,8 +53,8 @@ class Rows(Protocol):
         """Return the share of the file that has been read."""
         ...
 
-    def cells(self, columns: Columns) -> Iterator[Cells | None]:
-        """Yield the cells of each row, None for a row that does not fit the columns."""
+    def cells(self, columns: Columns) -> Iterator[Cells | str]:
+        """Yield the cells of each row, or why it has none."""
         ...
 
 
@@ -74,13 +77,7 @@ def open_rows(file: Path, form: Form | None = None, *, has_header: bool = True) 
                 yield rows
             return
         with text_lines(file, stream) as lines:
-            first = ""
-            passed = 0
-            for line in lines:  # what spreadsheets and tools put before the rows
-                passed += 1
-                if line.strip() and not line.startswith("#"):
-                    first = line
-                    break
+            first, passed, titles = _first_row(lines, form)
             if not first:
                 raise InputError(f"{file}: holds no rows; give a file with events")
             start = first.lstrip()[:1]
@@ -95,7 +92,31 @@ def open_rows(file: Path, form: Form | None = None, *, has_header: bool = True) 
                 raise InputError(f"{file}: is HTML or XML; export the events as CSV or NDJSON")
             table = _table(file, first, lines, passed, form, has_header=has_header)
             table.share = stream.share
+            if titles:
+                table.note = (
+                    f"the header stands in line {passed}; {count_of(titles, 'line')} before it "
+                    "passed over"
+                )
             yield table
+
+
+def _first_row(lines: Iterator[str], form: Form | None) -> tuple[str, int, int]:
+    """Return the first line that is a row, its number, and how many lines of text stand before it.
+
+    Comments and blank lines do not count. A title holds no separator, and a row of events holds
+    one; where no line does, the first one is returned.
+    """
+    titles: list[tuple[str, int]] = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        is_row = form == "ndjson" or line.lstrip()[:1] in "{[<" or "=" in line[:6]
+        if is_row or any(separator in line for separator in _SEPARATORS):
+            return line, number, len(titles)
+        titles.append((line, number))
+        if len(titles) == _SEARCHED:
+            break
+    return (*titles[0], 0) if titles else ("", 0, 0)
 
 
 def _table(
@@ -131,6 +152,7 @@ class _TableRows:
     """The rows of a CSV or TSV."""
 
     is_nested = False
+    note = ""
     share: Callable[[], float]
 
     def __init__(
@@ -139,13 +161,14 @@ class _TableRows:
         self.names = names
         self.form: Form = "tsv" if separator == "\t" else "csv"
         self._file, self._passed = file, passed
-        self._reader = csv.reader(lines, delimiter=separator)
+        # Strict: a quote that is not closed would swallow all rows behind it.
+        self._reader = csv.reader(lines, delimiter=separator, strict=True)
 
     @property
     def place(self) -> str:
         return f"{self._file}:{self._passed + self._reader.line_num}"
 
-    def cells(self, columns: Columns) -> Iterator[Cells | None]:
+    def cells(self, columns: Columns) -> Iterator[Cells | str]:
         width = len(self.names)
         at = {name: position for position, name in enumerate(self.names)}
         chosen, made = [], []
@@ -165,7 +188,7 @@ class _TableRows:
                     if not row:
                         continue
                     if len(row) < width or any(cell.strip() for cell in row[width:]):
-                        yield None
+                        yield "the row has other columns than the header"
                         continue
                     del row[width:]
                 row.append("")
@@ -189,6 +212,7 @@ class _JsonRows:
     """The rows of NDJSON, an object a line."""
 
     is_nested = True
+    note = ""
     form: Form = "ndjson"
 
     def __init__(
@@ -199,6 +223,11 @@ class _JsonRows:
         self._first = list(islice(self._documents, _SEARCHED))
         self._ahead = self._number - len(self._first)
         self.names = list(dict.fromkeys(name for each in self._first for name in each or ()))
+        if not self.names:
+            raise InputError(
+                f"{file}:{number}: is no JSON object on one line; write one a line: jq -c '.' does "
+                "so"
+            )
 
     @property
     def place(self) -> str:
@@ -226,23 +255,23 @@ class _JsonRows:
                         document = None
                 yield document if type(document) is dict else None
 
-    def cells(self, columns: Columns) -> Iterator[Cells | None]:
+    def cells(self, columns: Columns) -> Iterator[Cells | str]:
         get = _picker(columns)
         for document in self._first:
             self._ahead += 1
-            yield None if document is None else get(document)
+            yield _NO_OBJECT if document is None else get(document)
         self._first = []
         for document in self._documents:
-            yield None if document is None else get(document)
+            yield _NO_OBJECT if document is None else get(document)
 
 
-def _picker(columns: Columns) -> Callable[[dict[str, Any]], Cells]:
+def _picker(columns: Columns) -> Callable[[dict[str, Any]], Cells | str]:
     """Return what picks the fields' cells out of a document."""
     chosen = [columns.columns.get(field) for field in FIELDS]
     if all(c is None or (len(c.places) == 1 and len(c.places[0]) == 1) for c in chosen):
         keys = [None if c is None else c.places[0][0] for c in chosen]
 
-        def plain(document: dict[str, Any]) -> Cells:
+        def plain(document: dict[str, Any]) -> Cells | str:
             return _flat(tuple(map(document.get, keys)))  # type: ignore[arg-type]  # None: no key
 
         return plain
@@ -255,17 +284,18 @@ def _picker(columns: Columns) -> Callable[[dict[str, Any]], Cells]:
             return "/".join("" if value is None else str(value) for value in found)
         return next((value for value in found if value not in (None, "")), None)
 
-    def picked(document: dict[str, Any]) -> Cells:
+    def picked(document: dict[str, Any]) -> Cells | str:
         return _flat(tuple([one(document, column) for column in chosen]))
 
     return picked
 
 
-def _flat(cells: Cells) -> Cells:
-    """Return *cells* with objects and lists as texts: no cell is one."""
+def _flat(cells: Cells) -> Cells | str:
+    """Return *cells*, or which of them is an object or a list and has to be led into."""
     if _NESTED.isdisjoint(map(type, cells)):
         return cells
-    return tuple([str(cell) if type(cell) in _NESTED else cell for cell in cells])
+    field = next(name for name, cell in zip(FIELDS, cells, strict=True) if type(cell) in _NESTED)
+    return f"{field} is an object or a list (--columns {field}=A.B names what is in it)"
 
 
 def _at(value: Any, place: Sequence[str]) -> Any:
@@ -289,6 +319,8 @@ def _at(value: Any, place: Sequence[str]) -> Any:
     return value
 
 
+# Older writers mark no text as text.
+_READ = "read_parquet(?, binary_as_string = true)"
 NO_DUCKDB = (
     "is a Parquet file, which needs a package: pip install 'edgeproof[formats]', or export the "
     "events as CSV or NDJSON"
@@ -315,6 +347,7 @@ class _ParquetRows:
     """The rows of a Parquet file, read by DuckDB."""
 
     is_nested = True
+    note = ""
     form: Form = "parquet"
 
     def __init__(self, file: Path, connection: Any) -> None:
@@ -322,13 +355,13 @@ class _ParquetRows:
         # Brackets are a pattern's; in brackets of their own they stand for themselves.
         self._pattern = "".join(f"[{c}]" if c in "*?[" else c for c in str(file))
         described = connection.execute(
-            "DESCRIBE SELECT * FROM read_parquet(?)", [self._pattern]
+            f"DESCRIBE SELECT * FROM {_READ}", [self._pattern]
         ).fetchall()
         self._types: dict[str, str] = {name: kind for name, kind, *_ in described}
         self.names = list(self._types)
         self._row = 0
         self._count: int = connection.execute(
-            "SELECT count(*) FROM read_parquet(?)", [self._pattern]
+            f"SELECT count(*) FROM {_READ}", [self._pattern]
         ).fetchone()[0]
 
     def share(self) -> float:
@@ -338,12 +371,12 @@ class _ParquetRows:
     def place(self) -> str:
         return f"{self._file}: row {self._row:,}"
 
-    def cells(self, columns: Columns) -> Iterator[Cells | None]:
+    def cells(self, columns: Columns) -> Iterator[Cells | str]:
         needed = list(
             dict.fromkeys(place[0] for c in columns.columns.values() for place in c.places)
         )
         chosen = ", ".join(_selected(name, self._types[name]) for name in needed)
-        self._connection.execute(f"SELECT {chosen} FROM read_parquet(?)", [self._pattern])
+        self._connection.execute(f"SELECT {chosen} FROM {_READ}", [self._pattern])
         get = _picker(columns)
         while rows := self._connection.fetchmany(_FETCHED):
             for row in rows:

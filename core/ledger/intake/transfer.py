@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
-from datetime import tzinfo
+from datetime import UTC, tzinfo
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,10 @@ from core.ledger.intake.events import Batch, Interpreter, Rules
 from core.ledger.intake.fields import Columns, map_columns
 from core.ledger.intake.passage import HAS_PROGRESS, KNOWN, PROGRESS, Passage, Transaction
 from core.ledger.intake.rows import Form, Rows, open_rows
-from core.ledger.intake.times import Times, Unit
+from core.ledger.intake.times import Times, Unit, Unusable
 from core.query import statements
 from core.query.database import SqliteDatabase
+from core.texts import count_of
 
 BATCH_ROWS = 20_000
 
@@ -125,7 +126,8 @@ def _import(
     known = _begun(connection, database)
     if known and len(known) != len(files):
         raise InputError(
-            f"--db {database}: holds an import of {len(known)} files; give the same ones, or "
+            f"--db {database}: holds an import of {count_of(len(known), 'file')}; give the "
+            "same ones, or "
             "another --db"
         )
     text = json.dumps(asdict(asked), sort_keys=True)
@@ -184,11 +186,14 @@ def _pass(
 ) -> None:
     with open_rows(file.path, asked.form, has_header=asked.has_header) as rows:
         columns = map_columns(file.path, rows.names, asked.columns, is_nested=rows.is_nested)
+        _check_header(file.path, rows, columns, asked)
         rules = _rules(file, rows, columns, asked)
         unit = asked.time_unit or ("us" if columns.shape else None)
         times = Times(unit, zone, asked.time_format)
         times.restore(file.times)
         file.told, file.has_id = f"{file.path}: {columns.told()}", rules.has_id
+        if rows.note:
+            file.told += f" ({rows.note})"
         if currency and not file.tally.currency:
             file.tally.currency, file.tally.currency_place = currency, "an earlier file"
         cells = rows.cells(columns)
@@ -220,6 +225,21 @@ def _store(
         file.duplicates += len(batch.events) - new
         file.times = times.state()
         file.note(connection)
+
+
+def _check_header(file: Path, rows: Rows, columns: Columns, asked: Asked) -> None:
+    """Raise InputError if the header is a row: columns are numbers, and its time is a time."""
+    if not asked.has_header or rows.is_nested or "time" not in asked.columns:
+        return
+    if not all(text.isdecimal() for text in asked.columns.values()):
+        return
+    header = columns.columns["time"].places[0][0]
+    with suppress(Unusable):
+        Times(asked.time_unit, UTC, asked.time_format).of(header)
+        raise InputError(
+            f"{file}: the first row has the time {header!r}, so it is an event and no header; say "
+            "--no-header"
+        )
 
 
 def _rules(file: Passage, rows: Rows, columns: Columns, asked: Asked) -> Rules:
@@ -281,14 +301,21 @@ def _summed(
     events = sum(file.events for file in each)
     if not events or not conversions:
         what = "no row gives an event" if not events else "no event is a conversion"
-        why = "; ".join(f"{n:,} rows: {reason} ({examples[reason]})"
-                        for reason, n in left_out.most_common(3))  # fmt: skip
         names = list(dict.fromkeys(name for file in each for name in file.tally.names))
-        if events and asked.conversions:
-            why = f"none is called {' or '.join(asked.conversions)}; " + why
+        why = [what]
+        if events and asked.conversions and not set(names) & set(asked.conversions):
+            why.append(f"none is called {' or '.join(asked.conversions)}")
+        why += [
+            f"{count_of(n, 'row')}: {reason} ({examples[reason]})"
+            for reason, n in left_out.most_common(3)
+        ]
+        if duplicates := sum(file.duplicates for file in each):
+            why.append(f"{count_of(duplicates, 'row')}: duplicates of an event's id")
         if names and events:
-            why += f"{'; ' if left_out else ''}events are called {', '.join(names)}"
-        raise InputError(f"{each[0].path}: {what}; {why.strip('; ')}; see --columns")
+            why.append(f"events are called {', '.join(names)}")
+        if not any(file.tally.rows for file in each):
+            why.append("there is no row below the header")
+        raise InputError(f"{each[0].path}: {'; '.join(why)}; see --columns")
     return Imported(
         rows=sum(file.tally.rows for file in each),
         events=events,
@@ -312,13 +339,25 @@ def _notices(each: Sequence[Passage]) -> Iterator[str]:
         times.add(file.times)
     yield from times.notices()
     if without := sum(file.tally.without_channel for file in each):
-        yield f"{without:,} touches have no channel and count as (direct)"
+        yield (
+            count_of(
+                without, "touch has no channel and counts", "touches have no channel and count"
+            )
+            + " as (direct)"
+        )
     if without := sum(file.tally.without_value for file in each):
-        yield f"{without:,} conversions have no value and count 0"
+        yield (
+            count_of(
+                without, "conversion has no value and counts", "conversions have no value and count"
+            )
+            + " 0"
+        )
     if without := sum(file.tally.without_currency for file in each):
         currency = next((f.tally.currency for f in each if f.tally.currency), "")
         if currency:
-            yield f"{without:,} values have no currency and are taken as {currency}"
+            yield (
+                f"{count_of(without, 'value has', 'values have')} no currency, taken as {currency}"
+            )
     if not all(file.has_id for file in each):
         yield (
             "no column holds ids of events, so duplicates cannot be told; --columns id=COLUMN "
