@@ -18,7 +18,7 @@ PathsOption = Annotated[
         metavar="FILE.csv",
         help="Aggregated paths: path, total_conversions, total_conversion_value, total_null, "
         "or what other tools call them; channels joined by ' > ' or an arrow, columns by ',', "
-        "';' or tab. Also .gz and .xz.",
+        "';' or tab. Also .gz, .xz, .bz2 and .zst.",
         rich_help_panel="Data",
     ),
 ]

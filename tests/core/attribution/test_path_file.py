@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from core.attribution import table
 from core.attribution.account import account_of
 from core.attribution.names import is_absent, is_direct
 from core.attribution.parameters import Parameters
@@ -20,6 +21,7 @@ from core.attribution.path_columns import Columns
 from core.attribution.path_file import read_paths
 from core.attribution.paths import Paths
 from core.errors import InputError
+from core.packed import zstd
 
 HEADER = "path,total_conversions,total_conversion_value,total_null\n"
 PLAIN = HEADER + "email > search > social,30,300,100\nsearch > social,20,200,80\nemail,10,100,200\n"
@@ -240,6 +242,21 @@ def test_what_wraps_a_table_is_undone(tmp_path: Path, wrapping: str) -> None:
     assert (walked(paths), paths.values.tolist(), notes) == (READ, [300, 200, 100], [])
 
 
+def test_zstd_is_read_or_refused_with_the_package_that_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = zstd()
+    if library is None:
+        pytest.skip("no zstd here")
+    file = written(tmp_path, library.compress(PLAIN.encode()))
+    assert walked(read_paths(file)[0]) == READ
+    with pytest.raises(InputError, match="is compressed and damaged"):
+        read_paths(written(tmp_path, library.compress(PLAIN.encode())[:-6]))
+    monkeypatch.setattr(table, "zstd", lambda: None)
+    with pytest.raises(InputError, match=r"compressed with zstd, .*edgeproof\[formats\]"):
+        read_paths(file)
+
+
 def test_lines_before_the_header_are_passed_over_and_said(tmp_path: Path) -> None:
     before = "# ------\n# Top paths\n# 20260101-20260131\n\nAll users,,\n"
     paths, notes = read_paths(written(tmp_path, before + PLAIN))
@@ -251,7 +268,6 @@ def test_lines_before_the_header_are_passed_over_and_said(tmp_path: Path) -> Non
 
 FOREIGN: dict[str, tuple[bytes, str]] = {
     "workbook": (b"\xd0\xcf\x11\xe0" + bytes(60), "is a workbook"),
-    "zstd": (b"\x28\xb5\x2f\xfd" + bytes(60), "compressed with zstd.*zstd -d"),
     "database": (b"SQLite format 3\0" + bytes(60), "is an SQLite database.*--db"),
     "binary": (b"\x7fELF\0\1\2\0\1\0\3\0\0\4\0" + bytes(3), "is binary data"),
     "JSON": (b'[{"path": "a"}]', "is JSON, not a CSV file"),
