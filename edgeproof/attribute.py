@@ -213,7 +213,8 @@ def command(
             seen = journeys if paths is not None and seen else seen and seen.under(chosen)
             later = later and later.under(chosen)
         account = journeys.account()
-        account = replace(account, notices=(*notes, *account.notices))
+        # A file that is compared and checked is read twice.
+        account = replace(account, notices=(*dict.fromkeys(notes), *account.notices))
         intervals: Intervals | None = None
         if bootstrap_ and journeys.paths is not None and (journeys.paths.conversions < 0).any():
             raise InputError(
