@@ -11,10 +11,11 @@ from typing import Annotated
 import typer
 
 from core.errors import InputError
+from core.ledger.intake.asked import Asked
+from core.ledger.intake.cells import FORMS, Form
 from core.ledger.intake.fields import FIELDS, parse_columns
-from core.ledger.intake.rows import FORMS, Form
 from core.ledger.intake.times import UNIT_NAMES, Unit, zone_of
-from core.ledger.intake.transfer import Asked, Imported, import_events
+from core.ledger.intake.transfer import Imported, import_events
 from core.texts import count_of
 from edgeproof.invocation import current
 from edgeproof.notices import tell_plain

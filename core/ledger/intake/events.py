@@ -11,7 +11,7 @@ from typing import Any
 from core.attribution.names import DIRECT, is_absent
 from core.errors import InputError
 from core.event import MAX_ID_LENGTH
-from core.ledger.intake.rows import Cells
+from core.ledger.intake.cells import Cells
 from core.ledger.intake.times import Times, Unusable
 
 SEGMENT = "new"

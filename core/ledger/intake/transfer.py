@@ -8,17 +8,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, tzinfo
+from datetime import tzinfo
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
-from core.ledger.intake.events import Batch, Interpreter, Rules
-from core.ledger.intake.fields import Columns, map_columns
+from core.ledger.intake.asked import Asked, check_header, rules_of
+from core.ledger.intake.events import Batch, Interpreter
+from core.ledger.intake.fields import map_columns
 from core.ledger.intake.passage import HAS_PROGRESS, KNOWN, PROGRESS, Passage, Transaction
-from core.ledger.intake.rows import Form, Rows, open_rows
-from core.ledger.intake.times import Times, Unit, Unusable
+from core.ledger.intake.rows import open_rows
+from core.ledger.intake.times import Times
 from core.query import statements
 from core.query.database import SqliteDatabase
 from core.texts import count_of
@@ -41,21 +42,6 @@ _QUEUE = (
 _INDEX = "user_journeys_by_user"
 _INDEX_SQL = "SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = ?"
 _SUMS = "SELECT count(*), coalesce(sum(value), 0) FROM conversions"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What an import is asked for; columns: stated ones, by field. The rest is as in `Rules`."""
-
-    columns: dict[str, str]
-    conversions: tuple[str, ...] = ()
-    touches: tuple[str, ...] = ()
-    currency: str = ""
-    form: Form | None = None
-    has_header: bool = True
-    time_unit: Unit | None = None
-    time_zone: str | None = None
-    time_format: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,8 +172,8 @@ def _pass(
 ) -> None:
     with open_rows(file.path, asked.form, has_header=asked.has_header) as rows:
         columns = map_columns(file.path, rows.names, asked.columns, is_nested=rows.is_nested)
-        _check_header(file.path, rows, columns, asked)
-        rules = _rules(file, rows, columns, asked)
+        check_header(file.path, rows, columns, asked)
+        rules = rules_of(file.path, file.number, columns, asked)
         unit = asked.time_unit or ("us" if columns.shape else None)
         times = Times(unit, zone, asked.time_format)
         times.restore(file.times)
@@ -225,62 +211,6 @@ def _store(
         file.duplicates += len(batch.events) - new
         file.times = times.state()
         file.note(connection)
-
-
-def _check_header(file: Path, rows: Rows, columns: Columns, asked: Asked) -> None:
-    """Raise InputError if the header is a row: columns are numbers, and its time is a time."""
-    if not asked.has_header or rows.is_nested or "time" not in asked.columns:
-        return
-    if not all(text.isdecimal() for text in asked.columns.values()):
-        return
-    header = columns.columns["time"].places[0][0]
-    with suppress(Unusable):
-        Times(asked.time_unit, UTC, asked.time_format).of(header)
-        raise InputError(
-            f"{file}: the first row has the time {header!r}, so it is an event and no header; say "
-            "--no-header"
-        )
-
-
-def _rules(file: Passage, rows: Rows, columns: Columns, asked: Asked) -> Rules:
-    """Return what counts as what in *file*; InputError if nothing says what a conversion is."""
-    has_flag = "conversion" in columns.columns and (
-        not asked.conversions or "conversion" in asked.columns
-    )
-    names = asked.conversions
-    if not has_flag and not names:
-        if not columns.shape:
-            has = "event" in columns.columns
-            raise InputError(
-                f"{file.path}: nothing says which events are conversions; say "
-                + ("--conversion NAME (of the event), or " if has else "")
-                + "--columns conversion=COLUMN (a flag)"
-            )
-        names = ("purchase",)
-    if names and "event" not in columns.columns:
-        raise InputError(
-            f"--conversion {names[0]}: {file.path} has no column with names of events; say "
-            "--columns event=COLUMN"
-        )
-    if asked.touches and "event" not in columns.columns:
-        raise InputError(
-            f"--touch {asked.touches[0]}: {file.path} has no column with names of events; say "
-            "--columns event=COLUMN"
-        )
-    if asked.currency and "currency" not in columns.columns:
-        raise InputError(
-            f"--currency {asked.currency}: {file.path} has no column with currencies; say "
-            "--columns currency=COLUMN, or leave it out"
-        )
-    return Rules(
-        conversions=frozenset(names),
-        touches=frozenset(asked.touches or (("session_start",) if columns.shape else ())),
-        currency=asked.currency.upper(),
-        has_flag=has_flag,
-        has_id="id" in columns.columns,
-        has_campaign=any(n in columns.columns for n in ("medium", "campaign", "term", "content")),
-        prefix=f"row-{file.number + 1}-",
-    )
 
 
 def _summed(

@@ -20,8 +20,9 @@ from core.clock import ManualClock
 from core.errors import InputError
 from core.event import Event
 from core.ledger.database_account import Survey, account_of_database
+from core.ledger.intake.asked import Asked
 from core.ledger.intake.times import zone_of
-from core.ledger.intake.transfer import Asked, Imported, import_events
+from core.ledger.intake.transfer import Imported, import_events
 from core.ledger.path_reader import Window
 from core.metrics.profiler import LatencyProfiler
 from core.query.database import SqliteDatabase
