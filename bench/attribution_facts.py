@@ -22,7 +22,9 @@ SETS: Rows = [
     (["d", "a"], 9, 41), (["a"], 30, 20), (["b"], 4, 46), (["a", "b"], 12, 38),
     (["c"], 25, 25), (["b", "c"], 20, 30), (["a", "b", "c"], 35, 15),
 ]  # fmt: skip
-RENAMED = {"a": "z", "b": "y", "c": "x", "d": "w"}
+WIDE: Rows = [(["a", "b", "c", "d", "e"], 30, 20), *[([name], 5, 45) for name in "abcde"]]
+REVERSED = dict(zip("abcde", "edcba", strict=True))
+LABELLED: Rows = [(["a", "b"], 10, 10), (["a"], 6, 40), (["b"], 4, 50)]
 OURS = "edgeproof"
 
 
@@ -54,15 +56,16 @@ def mta() -> dict[str, float]:
     }
 
 
-def mam(names: dict[str, str]) -> dict[str, float]:
+def mam(rows: Rows, names: dict[str, str] | None = None) -> dict[str, float]:
     """Return the Shapley conversions, by the names before they were changed to *names*."""
     import pandas as pd
     from mam import MAM
 
+    names = names or {step: step for path, _, _ in rows for step in path}
     table = pd.DataFrame(
         [
             (" > ".join(names[step] for step in path), has, count)
-            for path, conversions, nulls in SETS
+            for path, conversions, nulls in rows
             for has, count in ((True, conversions), (False, nulls))
         ],
         columns=["path", "has", "count"],
@@ -71,17 +74,37 @@ def mam(names: dict[str, str]) -> dict[str, float]:
         table, format_type="grouped_journey", channels_colname="path",
         journey_with_conv_colname="has", occurrences_colname="count",
     )  # fmt: skip
-    rows = model.run_shapley().to_polars()
-    pairs = zip(rows["channels"].cast(str).to_list(), rows["attribution"].to_list(), strict=True)
-    found = {name: float(amount) for name, amount in pairs}
-    return {old: found[new] for old, new in names.items()}
+    found = model.run_shapley().to_polars()
+    pairs = zip(found["channels"].cast(str).to_list(), found["attribution"].to_list(), strict=True)
+    credit = {name: float(amount) for name, amount in pairs}
+    return {old: credit[new] for old, new in names.items()}
+
+
+def shapley_attribution(model: str) -> dict[str, float]:
+    """Return the conversions that *model* credits, given labels of the journeys that converted."""
+    import shapley_attribution as peer
+
+    journeys, labels = [], []
+    for path, conversions, nulls in LABELLED:
+        for label, count in ((1, conversions), (0, nulls)):
+            journeys += [path] * int(count)
+            labels += [label] * int(count)
+    credit = getattr(peer, model)().fit(journeys, labels).get_attribution()
+    return {str(name): float(amount) for name, amount in credit.items()}
 
 
 CALLS: dict[str, Callable[[], dict[str, float]]] = {
     "ChannelAttribution, last touch of 3 x 3.9 conversions": channel_attribution,
     "mta, analytic Markov shares": mta,
-    "Marketing Attribution Models, Shapley": lambda: mam({name: name for name in RENAMED}),
-    "Marketing Attribution Models, Shapley, channels renamed": lambda: mam(RENAMED),
+    "Marketing Attribution Models, Shapley": lambda: mam(SETS),
+    "Marketing Attribution Models, Shapley, five channels": lambda: mam(WIDE),
+    "Marketing Attribution Models, Shapley, the five renamed": lambda: mam(WIDE, REVERSED),
+    "shapley-attribution, ordered, 20 of 120 journeys convert": lambda: shapley_attribution(
+        "OrderedShapleyAttribution"
+    ),
+    "shapley-attribution, simplified, 20 of 120 journeys convert": lambda: shapley_attribution(
+        "SimplifiedShapleyAttribution"
+    ),
 }
 
 
@@ -121,16 +144,25 @@ def ours() -> dict[str, dict[str, float]]:
     last = account_of(paths_of(FRACTIONS), Parameters(), models=["last_click"])
     chain = account_of(paths_of(LOOPS), Parameters(), models=["data_driven"]).fitted
     assert chain is not None
-    plain, renamed = (shapley(channel_sets(paths_of(SETS, names))) for names in (None, RENAMED))
-    new = dict(zip(renamed.channels, renamed.conversions.tolist(), strict=True))
+
+    def shared(rows: Rows, names: dict[str, str] | None = None) -> dict[str, float]:
+        values = shapley(channel_sets(paths_of(rows, names)))
+        old = {new: name for name, new in (names or {}).items()}
+        pairs = zip(values.channels, values.conversions.tolist(), strict=True)
+        return {old.get(name, name): amount for name, amount in pairs}
+
+    labelled = shared(LABELLED)
     return dict(
         zip(
             CALLS,
             (
                 {row.channel: row.conversions for row in last.rows},
                 chain.shared_out(1.0),
-                dict(zip(plain.channels, plain.conversions.tolist(), strict=True)),
-                {old: new[name] for old, name in RENAMED.items()},
+                shared(SETS),
+                shared(WIDE),
+                shared(WIDE, REVERSED),
+                labelled,
+                labelled,
             ),
             strict=True,
         )

@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 
 from bench.halves import Speeds
-from core.ledger.intake.transfer import BATCH_ROWS, Asked, import_events
+from core.ledger.intake.asked import Asked
+from core.ledger.intake.transfer import BATCH_ROWS, import_events
 from core.query import statements
 from core.query.database import SqliteDatabase
 

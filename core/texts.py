@@ -1,5 +1,5 @@
 """Texts from outside, bounded before they are parsed or shown: TOML, JSON, values in errors,
-and why something outside failed."""
+why something outside failed, and counts in messages."""
 
 from __future__ import annotations
 
@@ -170,6 +170,17 @@ def shown(value: object) -> str:
     except (RecursionError, ValueError):  # nested deeply, or a number of thousands of digits
         text = f"a {type(value).__name__} that is too large to show"
     return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+
+
+def count_of(amount: float, noun: str, plural: str = "") -> str:
+    """Return *amount* with *noun*, or with *plural* where it is not 1: "1 KPI", "3 KPIs".
+
+    plural: where it has more than an ending: `count_of(n, "row has", "rows have")`.
+    """
+    number = f"{amount:,.6g}" if isinstance(amount, float) else f"{amount:,}"
+    if amount != 1 and not plural:
+        plural = f"{noun}es" if noun.endswith(("s", "x", "ch", "sh")) else f"{noun}s"
+    return f"{number} {noun if amount == 1 else plural}"
 
 
 MOST_SHOWN = 500

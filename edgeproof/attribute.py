@@ -2,370 +2,117 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import typer
 
 from core.attribution.bootstrap import Intervals, bootstrap
 from core.attribution.fitted import MIN_CONVERSIONS
-from core.attribution.model import Model
-from core.attribution.models import BUILT_IN, DATA_DRIVEN, MODELS
+from core.attribution.models import DATA_DRIVEN
 from core.attribution.order import OrderChoice
-from core.attribution.parameters import DirectRule, Parameters
+from core.attribution.parameters import Parameters
 from core.attribution.path_columns import Columns
 from core.attribution.path_file import read_paths
 from core.attribution.periods import DAY_MS
 from core.errors import InputError
 from core.ledger.database_account import Survey
 from core.ledger.path_reader import Window
-from core.units import parse_duration, slip
+from edgeproof.attribution_choices import (
+    check_models,
+    check_source,
+    direct_rule,
+    given_options,
+    milliseconds,
+    order_of,
+    percentages,
+)
+from edgeproof.attribution_options import (
+    AgainstOption,
+    BootstrapOption,
+    ByOption,
+    CostsOption,
+    DirectOption,
+    ExportOption,
+    HalfLifeOption,
+    HoldoutOption,
+    JobsOption,
+    LeadOption,
+    LookbackOption,
+    MinConversionsOption,
+    ModelOption,
+    MostChannelsOption,
+    OpportunityOption,
+    OrderOption,
+    OwnEventOption,
+    SeedOption,
+    UShapeOption,
+    WithoutNullsOption,
+    WithShapleyOption,
+    WShapeOption,
+)
 from edgeproof.credit import check_parquet, show_study
 from edgeproof.group import HelpfulGroup
 from edgeproof.journeys import Journeys, Options, Wanted, check_by, study_of
 from edgeproof.notices import tell_plain
 from edgeproof.options import JsonOption, OutOption, PlainOption
 from edgeproof.own_models import resolved
+from edgeproof.path_options import (
+    ConversionsColumnOption,
+    CountColumnOption,
+    DbOption,
+    DirectChannelOption,
+    FromOption,
+    JoinerOption,
+    NullsColumnOption,
+    PathColumnOption,
+    PathsOption,
+    ToOption,
+    ValueColumnOption,
+)
 from edgeproof.progress import Display
+from edgeproof.windows import part, period, time_of, window_of
 
 app = typer.Typer(cls=HelpfulGroup, no_args_is_help=False, invoke_without_command=True)
-
-_OF_EVENTS = (
-    "--from", "--to", "--by", "--lookback", "--half-life", "--lead", "--opportunity", "--own-event",
-    "--jobs",
-)  # fmt: skip
-_OF_PATHS = (
-    "--joiner", "--path-column", "--conversions-column", "--value-column", "--nulls-column",
-    "--count-column", "--direct-channel",
-)  # fmt: skip
-_SETS = {
-    "--half-life": "half_life_ms",
-    "--u-shape": "u_shape",
-    "--w-shape": "w_shape",
-    "--lead": "milestones",
-    "--opportunity": "milestones",
-}
-"""Options that set a parameter which not every model uses: without effect if none chosen does."""
-
-_OF_FITS = ("--order", "--without-nulls", "--min-conversions", "--bootstrap", "--most-channels")
-
-_DIRECT: dict[str, DirectRule] = {"own": "own channel", "ignore": "ignore unless all direct"}
-
-
-MostChannelsOption = Annotated[
-    int | None,
-    typer.Option(
-        "--most-channels",
-        min=1,
-        metavar="N",
-        help="Channels that data_driven tells apart; rarer ones are one, (other). Default: as many "
-        "as it can.",
-        rich_help_panel="Models",
-    ),
-]
 
 
 @app.callback()
 def command(
     context: typer.Context,
-    db: Annotated[
-        Path | None,
-        typer.Option(
-            "--db", metavar="FILE", help="A database of the service.", rich_help_panel="Data"
-        ),
-    ] = None,
-    paths: Annotated[
-        Path | None,
-        typer.Option(
-            "--paths",
-            metavar="FILE.csv",
-            help="Aggregated paths: path, total_conversions, total_conversion_value, total_null, "
-            "or what other tools call them; channels joined by ' > ' or an arrow, columns by ',', "
-            "';' or tab. Also .gz and .xz.",
-            rich_help_panel="Data",
-        ),
-    ] = None,
-    joiner: Annotated[
-        str | None,
-        typer.Option(
-            "--joiner",
-            metavar="TEXT",
-            help="With --paths: what joins the channels of a path. Default: '>', an arrow, or what "
-            "the paths show, which is said.",
-            rich_help_panel="Data",
-        ),
-    ] = None,
-    path_column: Annotated[
-        str,
-        typer.Option(
-            "--path-column",
-            metavar="NAME",
-            help="With --paths: the column of the paths, by name or by number from 1; two numbers, "
-            "this and the next one, need no header.",
-            rich_help_panel="Data",
-        ),
-    ] = "",
-    conversions_column: Annotated[
-        str,
-        typer.Option(
-            "--conversions-column",
-            metavar="NAME",
-            help="That of the conversions: numbers, or True and False.",
-            rich_help_panel="Data",
-        ),
-    ] = "",
-    value_column: Annotated[
-        str,
-        typer.Option(
-            "--value-column",
-            metavar="NAME",
-            help="That of the conversions' value.",
-            rich_help_panel="Data",
-        ),
-    ] = "",
-    nulls_column: Annotated[
-        str,
-        typer.Option(
-            "--nulls-column",
-            metavar="NAME",
-            help="That of the journeys without a conversion.",
-            rich_help_panel="Data",
-        ),
-    ] = "",
-    count_column: Annotated[
-        str,
-        typer.Option(
-            "--count-column",
-            metavar="NAME",
-            help="That of the journeys of a row whose conversions are True or False.",
-            rich_help_panel="Data",
-        ),
-    ] = "",
-    direct_channel: Annotated[
-        str,
-        typer.Option(
-            "--direct-channel",
-            metavar="NAME",
-            help="With --paths: the channel of direct traffic, such as 'Typed/Bookmarked'.",
-            rich_help_panel="Data",
-        ),
-    ] = "",
-    from_: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="TIME",
-            help="Conversions from this time on: 2026-01-31, "
-            "2026-01-31T12:00 (UTC) or epoch milliseconds.",
-            rich_help_panel="Data",
-        ),
-    ] = None,
-    to: Annotated[
-        str | None,
-        typer.Option(
-            "--to", metavar="TIME", help="Before this time, as it was then.", rich_help_panel="Data"
-        ),
-    ] = None,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model",
-            metavar="NAME",
-            help=f"One of {', '.join(MODELS)}, or one that an installed package offers. "
-            "Repeatable. Default: these seven.",
-            rich_help_panel="Models",
-        ),
-    ] = None,
-    order: Annotated[
-        str,
-        typer.Option(
-            "--order",
-            metavar="1|2|3|auto",
-            help="Channels that data_driven remembers; auto: what predicts held-out journeys best.",
-            rich_help_panel="Models",
-        ),
-    ] = "1",
-    without_nulls: Annotated[
-        bool,
-        typer.Option(
-            "--without-nulls",
-            help="Fit data_driven on paths that converted only.",
-            rich_help_panel="Models",
-        ),
-    ] = False,
-    min_conversions: Annotated[
-        int,
-        typer.Option(
-            "--min-conversions",
-            min=1,
-            metavar="N",
-            help="With fewer, data_driven gives every touch the same credit.",
-            rich_help_panel="Models",
-        ),
-    ] = MIN_CONVERSIONS,
-    bootstrap_: Annotated[
-        int,
-        typer.Option(
-            "--bootstrap",
-            min=0,
-            metavar="N",
-            help="With --paths: intervals of data_driven from N resamples, 20 or more.",
-            rich_help_panel="Models",
-        ),
-    ] = 0,
-    seed: Annotated[
-        int,
-        typer.Option(
-            "--seed",
-            min=0,
-            metavar="N",
-            help="Of what is drawn at random.",
-            rich_help_panel="Models",
-        ),
-    ] = 1,
-    half_life: Annotated[
-        str,
-        typer.Option(
-            "--half-life",
-            metavar="TIME",
-            help="With --db: of time_decay.",
-            rich_help_panel="Models",
-        ),
-    ] = "7d",
-    lookback: Annotated[
-        str,
-        typer.Option(
-            "--lookback",
-            metavar="TIME",
-            help="With --db: touches older than this before the conversion do not count.",
-            rich_help_panel="Models",
-        ),
-    ] = "30d",
-    u_shape: Annotated[
-        str,
-        typer.Option(
-            "--u-shape",
-            metavar="F/M/L",
-            help="Percent for the first touch, the middle ones, the last.",
-            rich_help_panel="Models",
-        ),
-    ] = "40/20/40",
-    w_shape: Annotated[
-        str,
-        typer.Option(
-            "--w-shape",
-            metavar="F/L/O/R",
-            help="Percent for the first touch, the lead, the opportunity, the rest.",
-            rich_help_panel="Models",
-        ),
-    ] = "30/30/30/10",
-    lead: Annotated[
-        str,
-        typer.Option(
-            "--lead",
-            metavar="EVENT",
-            help="With --db: the event that marks w_shape's lead. Default: the middle touch.",
-            rich_help_panel="Models",
-        ),
-    ] = "",
-    opportunity: Annotated[
-        str,
-        typer.Option(
-            "--opportunity",
-            metavar="EVENT",
-            help="With --db: the event that marks its opportunity. Default: the last touch.",
-            rich_help_panel="Models",
-        ),
-    ] = "",
-    direct: Annotated[
-        str,
-        typer.Option(
-            "--direct",
-            metavar="own|ignore",
-            help="Direct traffic ('(direct)', 'Direct', 'direct / none') is a channel of its own, "
-            "or ignored unless all touches are direct.",
-            rich_help_panel="Models",
-        ),
-    ] = "own",
-    own_event: Annotated[
-        bool,
-        typer.Option(
-            "--own-event",
-            help="With --db: a conversion's own event is a touch of it.",
-            rich_help_panel="Models",
-        ),
-    ] = False,
+    db: DbOption = None,
+    paths: PathsOption = None,
+    joiner: JoinerOption = None,
+    path_column: PathColumnOption = "",
+    conversions_column: ConversionsColumnOption = "",
+    value_column: ValueColumnOption = "",
+    nulls_column: NullsColumnOption = "",
+    count_column: CountColumnOption = "",
+    direct_channel: DirectChannelOption = "",
+    from_: FromOption = None,
+    to: ToOption = None,
+    model: ModelOption = None,
+    order: OrderOption = "1",
+    without_nulls: WithoutNullsOption = False,
+    min_conversions: MinConversionsOption = MIN_CONVERSIONS,
+    bootstrap_: BootstrapOption = 0,
+    seed: SeedOption = 1,
+    half_life: HalfLifeOption = "7d",
+    lookback: LookbackOption = "30d",
+    u_shape: UShapeOption = "40/20/40",
+    w_shape: WShapeOption = "30/30/30/10",
+    lead: LeadOption = "",
+    opportunity: OpportunityOption = "",
+    direct: DirectOption = "own",
+    own_event: OwnEventOption = False,
     most_channels: MostChannelsOption = None,
-    with_shapley: Annotated[
-        bool,
-        typer.Option(
-            "--shapley",
-            help="Shapley values of the channels of each journey beside the models: exact up to 12 "
-            "channels, sampled beyond.",
-            rich_help_panel="Analysis",
-        ),
-    ] = False,
-    by: Annotated[
-        str,
-        typer.Option(
-            "--by",
-            metavar="day|week",
-            help="With --db: the credit by the day or week (UTC) of the conversion.",
-            rich_help_panel="Analysis",
-        ),
-    ] = "",
-    costs: Annotated[
-        Path | None,
-        typer.Option(
-            "--costs",
-            metavar="FILE.csv",
-            help="Costs: channel, cost and, where known, period; gives CPA, ROAS and ROI.",
-            rich_help_panel="Analysis",
-        ),
-    ] = None,
-    against: Annotated[
-        str | None,
-        typer.Option(
-            "--against",
-            metavar="FROM..TO|FILE",
-            help="The period before, 2026-01-01..2026-02-01; with --paths its file. Shows what "
-            "changed: volume, mix, credit.",
-            rich_help_panel="Analysis",
-        ),
-    ] = None,
-    holdout: Annotated[
-        str | None,
-        typer.Option(
-            "--holdout",
-            metavar="TIME|FILE",
-            help="Check how each model predicts the conversions from this time on; with --paths, "
-            "those of a later file.",
-            rich_help_panel="Analysis",
-        ),
-    ] = None,
-    export: Annotated[
-        str,
-        typer.Option(
-            "--export",
-            metavar="csv|parquet",
-            help="Every table of the report as a file in the run's folder.",
-            rich_help_panel="Analysis",
-        ),
-    ] = "",
-    jobs: Annotated[
-        int,
-        typer.Option(
-            "--jobs",
-            min=1,
-            max=64,
-            metavar="N",
-            help="With --db: processes; the figures stay the same. Do not write to it meanwhile.",
-        ),
-    ] = 1,
+    with_shapley: WithShapleyOption = False,
+    by: ByOption = "",
+    costs: CostsOption = None,
+    against: AgainstOption = None,
+    holdout: HoldoutOption = None,
+    export: ExportOption = "",
+    jobs: JobsOption = 1,
     out: OutOption = None,
     plain: PlainOption = False,
     json: JsonOption = False,
@@ -379,7 +126,7 @@ def command(
 
     Example: edgeproof attribute --paths paths.csv --order 2
     """  # fmt: skip
-    asked = _asked(context)
+    asked = given_options(context)
     if context.invoked_subcommand is not None:
         if asked:
             raise InputError(
@@ -390,7 +137,7 @@ def command(
     if (db is None) == (paths is None):
         raise InputError("attribute needs data: give --db FILE or --paths FILE.csv, one of them")
     models = resolved(model or ())
-    _check_models(asked, models)
+    check_models(asked, models)
     if "--seed" in asked and not bootstrap_ and not with_shapley:
         raise InputError(
             f"--seed {seed}: it draws the resamples or Shapley's orders; give --bootstrap N or "
@@ -407,21 +154,14 @@ def command(
     parameters = Parameters(
         half_life_ms=milliseconds("--half-life", half_life),
         lookback_ms=milliseconds("--lookback", lookback),
-        u_shape=_shares("--u-shape", u_shape, 3),  # type: ignore[arg-type]  # the length is checked
-        w_shape=_shares("--w-shape", w_shape, 4),  # type: ignore[arg-type]  # the length is checked
+        u_shape=percentages("--u-shape", u_shape, 3),  # type: ignore[arg-type]  # the length is checked
+        w_shape=percentages("--w-shape", w_shape, 4),  # type: ignore[arg-type]  # the length is checked
         direct=direct_rule(direct),
-        order=1 if order == "auto" else _order(order),
+        order=order_of(order),
         milestones=(lead, opportunity),
         own_event=own_event,
     )
-    if paths is not None:
-        for name in asked:
-            if name in _OF_EVENTS:
-                raise InputError(f"{name} needs --db: aggregated paths have no events or times")
-    else:
-        for name in asked:
-            if name in _OF_PATHS:
-                raise InputError(f"{name} needs --paths: the touches of a database are rows")
+    check_source(asked, has_paths=paths is not None)
     if db is not None and bootstrap_:
         raise InputError("--bootstrap needs --paths: a database is read in parts")
     if 0 < bootstrap_ < 20:
@@ -453,17 +193,17 @@ def command(
         return Journeys(options=options, survey=survey)
 
     with display.open():
-        window = _window(from_, to)
+        window = window_of(from_, to)
         journeys = of_file(paths) if paths is not None else of_window(window)
         before = seen = later = None
         if against is not None:
-            before = of_file(Path(against)) if paths is not None else of_window(_period(against))
+            before = of_file(Path(against)) if paths is not None else of_window(period(against))
         if holdout is not None and paths is not None:
             seen, later = journeys, of_file(Path(holdout))
         elif holdout is not None:
-            split = _time("--holdout", holdout)
-            seen = of_window(_part("--from", window.start_ms, "--holdout", split))
-            later = of_window(_part("--holdout", split, "--to", window.end_ms))
+            split = time_of("--holdout", holdout)
+            seen = of_window(part("--from", window.start_ms, "--holdout", split))
+            later = of_window(part("--holdout", split, "--to", window.end_ms))
         choice: OrderChoice | None = None
         if order == "auto":
             journeys, choice = journeys.with_best_order()
@@ -473,7 +213,8 @@ def command(
             seen = journeys if paths is not None and seen else seen and seen.under(chosen)
             later = later and later.under(chosen)
         account = journeys.account()
-        account = replace(account, notices=(*notes, *account.notices))
+        # A file that is compared and checked is read twice.
+        account = replace(account, notices=(*dict.fromkeys(notes), *account.notices))
         intervals: Intervals | None = None
         if bootstrap_ and journeys.paths is not None and (journeys.paths.conversions < 0).any():
             raise InputError(
@@ -502,112 +243,3 @@ def command(
         )
     show_study(study, out, plain=plain, as_json=json, export=export)
     return 0
-
-
-def _period(text: str) -> Window:
-    """Return the period FROM..TO that --against gives."""
-    from_, dots, to = text.partition("..")
-    if not dots or not (from_ or to):
-        raise InputError(f"--against {text[:60]}: write a period as 2026-01-01..2026-02-01")
-    start, end = _time("--against", from_ or None), _time("--against", to or None)
-    if start is not None and end is not None and start >= end:
-        raise InputError(f"--against {text}: its end is not after its start")
-    return Window(start_ms=start, end_ms=end)
-
-
-def _part(first: str, start: int | None, last: str, end: int | None) -> Window:
-    """Return the window from *start* to *end*, which the options *first* and *last* give."""
-    if start is not None and end is not None and start >= end:
-        raise InputError(f"{last} is not after {first}: no conversion lies between them")
-    return Window(start_ms=start, end_ms=end)
-
-
-def _check_models(asked: Sequence[str], models: Sequence[Model]) -> None:
-    """Raise InputError for an option of *asked* that none of the chosen *models* uses."""
-    for name in asked:
-        if name in _OF_FITS:
-            users = [each for each in (*BUILT_IN.values(), *models) if each.needs_weights]
-        elif name in _SETS:
-            every = (*BUILT_IN.values(), *models)
-            users = [each for each in every if _SETS[name] in each.parameters]
-        else:
-            continue
-        if models and not any(user in models for user in users):
-            raise InputError(
-                f"{name} has no effect: only {users[0].name} uses it, and --model chooses "
-                f"{', '.join(each.name for each in models)}"
-            )
-
-
-def _asked(context: typer.Context) -> list[str]:
-    """Return the options that the command line gives."""
-    given = []
-    for parameter in context.command.params:
-        source = context.get_parameter_source(parameter.name or "")
-        if source is not None and source.name == "COMMANDLINE":
-            given.append(parameter.opts[0])
-    return given
-
-
-def direct_rule(text: str) -> DirectRule:
-    """Return the rule that --direct names; InputError if it names none."""
-    if text not in _DIRECT:
-        raise InputError(f"--direct {text}: use own or ignore")
-    return _DIRECT[text]
-
-
-def milliseconds(name: str, text: str) -> int:
-    """Return the duration *text* of the option *name*; InputError if it is none."""
-    try:
-        return round(parse_duration(text) * 1000)
-    except ValueError as error:
-        raise InputError(f"{name} {error}") from None
-
-
-def _order(text: str) -> int:
-    """Return the order that --order gives; `Parameters` checks its range."""
-    if not text.isdecimal() or not text.isascii():
-        raise InputError(f"--order {text[:40]}: use 1, 2, 3 or auto")
-    return int(text[:9])
-
-
-def _shares(name: str, text: str, count: int) -> tuple[float, ...]:
-    try:
-        numbers = [float(part) for part in text.split("/")]
-    except ValueError:
-        numbers = []
-    total = sum(numbers)
-    if len(numbers) != count or not abs(total - 100) <= 1e-9 or min(numbers) < 0:
-        raise InputError(
-            f"{name} {text[:40]}: {count} percentages of at least 0 that sum to 100 are needed, "
-            f"such as {'40/20/40' if count == 3 else '30/30/30/10'}"
-        )
-    return tuple(number / 100 for number in numbers)
-
-
-def _window(from_: str | None, to: str | None) -> Window:
-    """Return the window from *from_* to *to*; InputError, in the words of the user, if empty."""
-    start_ms, end_ms = _time("--from", from_), _time("--to", to)
-    if start_ms is not None and end_ms is not None and start_ms >= end_ms:
-        raise InputError(f"--to {to} is not after --from {from_}: no conversion lies between them")
-    return Window(start_ms=start_ms, end_ms=end_ms)
-
-
-def _time(name: str, text: str | None) -> int | None:
-    """Return *text* as epoch milliseconds; a time without a zone is UTC."""
-    if text is None:
-        return None
-    if text.isdecimal() and text.isascii() and 9 <= len(text) <= 20:
-        if fault := slip(int(text)):
-            raise InputError(f"{name} {text}: {fault}")
-        return int(text)
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise InputError(
-            f"{name} {text[:40]!r}: no time; write 2026-01-31, 2026-01-31T12:00 or epoch "
-            "milliseconds"
-        ) from None
-    if time.tzinfo is None:
-        time = time.replace(tzinfo=UTC)
-    return round(time.timestamp() * 1000)

@@ -7,12 +7,13 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from core.texts import count_of
 from edgeproof.ci import SUMMARY_ROWS, Ci, relative, write
 from edgeproof.paired.options import Finished
 from edgeproof.paired.result import BenchmarkRow, Missing
 from edgeproof.paired.table import duration, sentence
 from edgeproof.paired.verdicts import Word
-from reports import tables, text_figure, words
+from reports import tables, text_figure
 from reports.finding import Finding, Severity
 from reports.junit import Case, written
 
@@ -180,7 +181,7 @@ def summary(finished: Finished, code: int) -> str:
     if rows:
         parts.append(_table(rows))
         if left:
-            told = words.count_of(left, "more benchmark")
+            told = count_of(left, "more benchmark")
             parts.append(f"{told} left out: the log and the JUnit file have all of them.\n")
         drawn = [
             text_figure.Extent(

@@ -10,6 +10,7 @@ from core.attribution.account import Account
 from core.attribution.bootstrap import Intervals
 from core.attribution.models import DATA_DRIVEN
 from core.attribution.study import Study
+from core.texts import count_of
 from edgeproof.finish import show_table
 from edgeproof.runs import new_folder
 
@@ -76,7 +77,7 @@ def _print(study: Study, *, plain: bool) -> None:
         fitted = account.fitted
         print(
             f"data_driven: Markov chain of order {fitted.parameters.order} from "
-            f"{fitted.paths:,.6g} paths, {fitted.conversions:,.6g} of them converting; "
+            f"{count_of(fitted.paths, 'path')}, {fitted.conversions:,.6g} of them converting; "
             f"version {fitted.version}"
         )
     for notice in account.notices:

@@ -16,6 +16,7 @@ import typer
 from bench import golden
 from bench.golden import Checked, Subject
 from core.errors import InputError
+from core.texts import count_of
 from edgeproof import golden_findings
 from edgeproof.ci import JUNIT, GithubOption, QualityOption, chosen_ci, keep_file, write
 from edgeproof.invocation import current
@@ -30,7 +31,7 @@ from edgeproof.options import (
     chosen_scenario,
 )
 from reports import junit
-from reports.words import count_of, printable
+from reports.words import printable
 from scenarios.catalogue import find_scenario, shipped
 
 ScenariosArgument = Annotated[

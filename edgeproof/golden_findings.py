@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.golden import Checked, Difference
+from core.texts import count_of
 from edgeproof.ci import SUMMARY_ROWS, relative
-from reports import tables, words
+from reports import tables
 from reports.finding import Finding
 
 
@@ -46,7 +47,7 @@ def summary(checked: Sequence[Checked], gone: Sequence[Path], remedy: str) -> st
         return "# ✓ PASS: bench check\n\nEvery simulated figure equals its golden file.\n"
     parts = ["# ✗ FAIL: bench check\n"]
     if differences:
-        count = words.count_of(len(differences), "figure")
+        count = count_of(len(differences), "figure")
         parts.append(f"{count} not as in the golden files. If that is meant: `{remedy}`\n")
         rows = [("scenario", "figure", "was", "is")]
         rows += [
@@ -55,7 +56,7 @@ def summary(checked: Sequence[Checked], gone: Sequence[Path], remedy: str) -> st
         ]
         parts.append(tables.markdown(rows, left=2))
         if left := len(differences) - len(rows) + 1:
-            more = words.count_of(left, "more figure")
+            more = count_of(left, "more figure")
             parts.append(f"{more} left out; the log has all of them.\n")
     others = [*errors, *(f"{path.stem}: its scenario is gone" for path in gone)]
     if others:

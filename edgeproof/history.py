@@ -14,12 +14,13 @@ import typer
 from bench.changes import LEVEL, SHORTEST, Change, changes
 from bench.history import Entry, Series, read, series
 from core.errors import InputError
+from core.texts import count_of
 from edgeproof.options import JsonOption
 from edgeproof.paired.options import share
 from edgeproof.paired.table import duration
 from edgeproof.paired.versions import Unusable
 from edgeproof.places import check_writable, history_path
-from reports.words import count_of, printable
+from reports.words import printable
 
 DEFAULT = "bench-history"
 _BARS = "▁▂▃▄▅▆▇█"

@@ -11,10 +11,12 @@ from typing import Annotated
 import typer
 
 from core.errors import InputError
+from core.ledger.intake.asked import Asked
+from core.ledger.intake.cells import FORMS, Form
 from core.ledger.intake.fields import FIELDS, parse_columns
-from core.ledger.intake.rows import FORMS, Form
 from core.ledger.intake.times import UNIT_NAMES, Unit, zone_of
-from core.ledger.intake.transfer import Asked, Imported, import_events
+from core.ledger.intake.transfer import Imported, import_events
+from core.texts import count_of
 from edgeproof.invocation import current
 from edgeproof.notices import tell_plain
 from edgeproof.options import JsonOption, PlainOption
@@ -155,7 +157,9 @@ def command(
     with display.open():
         imported = import_events(
             files, db, asked, zone=zone,
-            on_progress=lambda share, rows: display.update("importing", share, f"{rows:,} rows"),
+            on_progress=lambda share, rows: display.update(
+                "importing", share, count_of(rows, "row")
+            ),
         )  # fmt: skip
     if json:
         print(json_module.dumps({**asdict(imported), "database": str(db)}, allow_nan=False))
@@ -173,21 +177,18 @@ def _show(imported: Imported, db: Path) -> None:
         print(f"{db}: went on behind row {imported.resumed_at:,}")
     value = f"{imported.value:,.2f} {imported.currency}".strip()
     print(
-        f"{db}: {imported.events:,} events of {imported.rows:,} rows, {imported.conversions:,} of "
-        f"them conversions of the value {value}"
+        f"{db}: {count_of(imported.events, 'event')} of {count_of(imported.rows, 'row')}, "
+        f"{count_of(imported.conversions, 'of them a conversion', 'of them conversions')} of the "
+        f"value {value}"
     )
     if imported.duplicates:
-        print(f"Left out: {_rows(imported.duplicates)}: duplicates of an event's id")
+        print(f"Left out: {count_of(imported.duplicates, 'row')}: duplicates of an event's id")
     by_count = sorted(imported.left_out.items(), key=lambda pair: -pair[1])
     for reason, count in by_count[:_MOST_REASONS]:
         where = imported.examples[reason]
-        print(printable(f"Left out: {_rows(count)}: {reason} (first at {where})"))
+        print(printable(f"Left out: {count_of(count, 'row')}: {reason} (first at {where})"))
     for notice in imported.notices:
         print(printable(f"Notice: {notice}"))
-
-
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count:,} rows"
 
 
 def _form(text: str | None) -> Form | None:

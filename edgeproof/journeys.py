@@ -144,9 +144,10 @@ def study_of(
         account = with_shapley(account, shares)
         found["shapley"] = shares.to_json()
     if wanted.costs is not None:
-        table, notices = costed(account, read_costs(wanted.costs), wanted.is_inside)
+        costs, noted = read_costs(wanted.costs)
+        table, notices = costed(account, costs, wanted.is_inside)
         tables.append(table)
-        said += notices
+        said += (*noted, *notices)
     if wanted.against is not None:
         tables.append(_against(wanted.against, journeys, account))
     if wanted.seen is not None and wanted.later is not None:

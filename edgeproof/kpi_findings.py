@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from core.metrics.kpi import Outcome
+from core.texts import count_of
 from edgeproof.ci import place
 from edgeproof.options import Judging
 from reports import failures, words
@@ -80,7 +81,7 @@ def _of_rows(
         if row.kpi.metric.general == "ratio(error)" and why:
             reason = "\n".join([f"{reason}.", *why[:_MOST_REASONS]])
             if len(why) > _MOST_REASONS:
-                reason += f"\n{words.count_of(len(why) - _MOST_REASONS, 'more line')}"
+                reason += f"\n{count_of(len(why) - _MOST_REASONS, 'more line')}"
         yield Finding(
             level="error" if is_error else "warning", severity=_SEVERITIES[outcome], check="kpi",
             subject=name, title=f"{name}: {words.word(outcome)} ({report.title})", message=reason,

@@ -24,6 +24,7 @@ from core.scenario.replay import prepare_measured
 from core.scenario.scenario import Scenario
 from core.scenario.schema import scenario_schema
 from core.scenario.workload import Workload
+from core.texts import count_of
 from edgeproof.group import HelpfulGroup
 from edgeproof.notices import notice
 from edgeproof.options import (
@@ -147,10 +148,16 @@ def check(
     compiled(chosen)
     workload = prepare_measured(chosen).workload
     topology = chosen.topology
-    print(f"{chosen.name}: {len(workload):,} requests in {chosen.total_time:g} s")
+    print(f"{chosen.name}: {count_of(len(workload), 'request')} in {chosen.total_time:g} s")
     print(f"  {', '.join(_subjects(chosen, workload))}")
-    print(f"  {topology.process_count} processes, {topology.isolate_count} isolates")
-    print(f"  {len(chosen.kpis)} KPIs, {len(chosen.faults)} faults, {chosen.start} start")
+    print(
+        f"  {count_of(topology.process_count, 'process')}, "
+        f"{count_of(topology.isolate_count, 'isolate')}"
+    )
+    print(
+        f"  {count_of(len(chosen.kpis), 'KPI')}, {count_of(len(chosen.faults), 'fault')}, "
+        f"{chosen.start} start"
+    )
     for note in workload.notes:
         print(f"  {note}")
     print(f"  scenario {scenario_hash(chosen)}")

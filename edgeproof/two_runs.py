@@ -15,6 +15,7 @@ from core.metrics.kpi import Kpi
 from core.metrics.record import RunRecord, read_record
 from core.scenario.file import parse_scenario
 from core.secrets import masked
+from core.texts import count_of
 from edgeproof.ci import Ci, GithubOption, QualityOption, chosen_ci
 from edgeproof.finish import show_table
 from edgeproof.notices import tell_plain
@@ -165,7 +166,7 @@ def _notes(before: RunRecord, after: RunRecord) -> Iterator[str]:
     if before.seed != after.seed:
         yield f"the seeds differ ({before.seed} and {after.seed}), so no runs are paired"
     elif before.runs != after.runs:
-        yield f"A has {words.count_of(before.runs, 'run')} and B {after.runs}, so none are paired"
+        yield f"A has {count_of(before.runs, 'run')} and B {after.runs}, so none are paired"
 
 
 def _changed(before: Any, after: Any, place: str = "") -> Iterator[str]:

@@ -6,7 +6,7 @@ import json as json_module
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -26,10 +26,13 @@ from core.ledger.path_reader import Window
 from core.ledger.provenance import database_state
 from core.ledger.recount import Difference, Totals, recount, repair, share_out_anew, uneven
 from core.query.database import SqliteDatabase
-from edgeproof.attribute import MostChannelsOption, direct_rule, milliseconds
+from core.texts import count_of
+from edgeproof.attribution_choices import direct_rule, milliseconds, order_of
+from edgeproof.attribution_options import MostChannelsOption
 from edgeproof.database import DatabaseOption, check_database
 from edgeproof.finish import show_table
 from edgeproof.invocation import current
+from edgeproof.journeys import Journeys, Options
 from edgeproof.notices import tell_plain
 from edgeproof.options import JsonOption, PlainOption, chosen_scenario
 from edgeproof.progress import Display
@@ -41,9 +44,13 @@ _T = TypeVar("_T")
 def fit(
     db: DatabaseOption,
     order: Annotated[
-        int,
-        typer.Option("--order", min=1, max=3, metavar="1|2|3", help="Channels it remembers."),
-    ] = 1,
+        str,
+        typer.Option(
+            "--order",
+            metavar="1|2|3|auto",
+            help="Channels it remembers; auto: what predicts held-out journeys best.",
+        ),
+    ] = "1",
     min_conversions: Annotated[
         int,
         typer.Option(
@@ -73,7 +80,7 @@ def fit(
     """Fit data_driven on all journeys of a database, and store it there with its version.
 
     A service uses it if it was fitted with the order, lookback, direct and own_event of its
-    scenario.
+    scenario: set attribution.order to what --order auto chose.
 
     Example: edgeproof attribute fit --db data/cdp.sqlite --order 2
     """
@@ -81,21 +88,29 @@ def fit(
     check_database(db)
     current().watch(db)
     parameters = Parameters(
-        order=order,
+        order=order_of(order),
         lookback_ms=milliseconds("--lookback", lookback),
         direct=direct_rule(direct),
         own_event=own_event,
     )
-    left_out = ""
+    notices = []
     if database_state(db) == "mixed":
-        left_out = "the invented users of a scenario's population are left out"
+        notices.append("the invented users of a scenario's population are left out")
     display = Display(plain=plain, quiet=json)
     with display.open():
         survey = Survey(file=db, parameters=parameters, window=Window(), most=most_channels)
+        if order == "auto":
+            options = Options(
+                parameters=parameters, models=(), with_nulls=True, minimum=min_conversions,
+                most=most_channels, jobs=1, on_progress=display.update,
+            )  # fmt: skip
+            journeys, choice = Journeys(options=options, survey=survey).with_best_order()
+            survey = replace(survey, parameters=journeys.options.parameters)
+            notices.append(choice.said)
         model = fit_database(survey, minimum=min_conversions, on_progress=display.update)
     number = _on(db, lambda database, now_ms: keep_model(database.connection, model, now_ms))
+    notices += filter(None, [model.fallback])
     if json:
-        notices = list(filter(None, (left_out, model.fallback)))
         data = {"number": number, **model.to_json(), "notices": notices}
         print(json_module.dumps(data, allow_nan=False))
         return 0
@@ -104,10 +119,10 @@ def fit(
         rows.append((channel, f"{weight:.4g}", f"{model.value_weights[channel]:.4g}"))
     show_table(rows, plain=plain)
     print(
-        f"Model {number}, version {model.version}: order {order}, from {model.paths:,.6g} paths, "
-        f"{model.conversions:,.6g} of them converting."
+        f"Model {number}, version {model.version}: order {survey.parameters.order}, from "
+        f"{count_of(model.paths, 'path')}, {model.conversions:,.6g} of them converting."
     )
-    for notice in filter(None, (left_out, model.fallback)):
+    for notice in notices:
         print(f"Notice: {notice}")
     return 0
 
@@ -142,7 +157,7 @@ def store(
     display = Display(plain=plain, quiet=json)
 
     def show(share: float, stored: Stored) -> None:
-        display.update("storing", share, f"{stored.conversions:,} conversions")
+        display.update("storing", share, count_of(stored.conversions, "conversion"))
 
     # Closed before the next one opens the file: the two may be of two SQLite libraries.
     newest = _on(db, lambda database, _: newest_row(database.connection))
@@ -156,7 +171,8 @@ def store(
         return 0
     if stored.conversions:
         print(
-            f"Stored {stored.conversions:,} conversions with {stored.touches:,} touches; "
+            f"Stored {count_of(stored.conversions, 'conversion')} with "
+            f"{count_of(stored.touches, 'touch')}; "
             f"{stored.without_touches:,} had none."
         )
     elif not stored.rejected:
@@ -221,14 +237,14 @@ def recount_totals(
             else "run it again with --repair, and start the service once, to share them out anew"
         )
         shown = ", ".join(map(printable, names[:5])) + (", ..." if len(names) > 5 else "")
-        number = "1 conversion" if len(names) == 1 else f"{len(names):,} conversions"
+        number = count_of(len(names), "conversion")
         print(f"The credits of {number} do not sum to 1 ({shown}); {done}.")
     if found:
         rows: list[tuple[str, ...]] = [("model", "channel", "kept", "counted")]
         rows += [(d.model, d.channel, _shown(d.kept), _shown(d.counted)) for d in found]
         show_table(rows, plain=plain)
         done = "repaired" if mend else "run it again with --repair to put the counted ones in place"
-        print(f"{len(found)} totals are not the sums of their rows; {done}.")
+        print(f"{count_of(len(found), 'total is', 'totals are')} not the sum of the rows; {done}.")
     if not (found or names):
         print("Every total is the sum of its rows.")
     return 1 if (found or names) and not mend else 0

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from core.metrics.kpi import Kpi
 from core.metrics.record import RunRecord, Windows
+from core.texts import count_of
 from reports import words
 
 QUANTILES = ("p50", "p95", "p99")
@@ -64,9 +65,7 @@ def over_time(predicted: RunRecord | None, measured: RunRecord | None, kpis: Seq
     side = "measured" if measured is not None else "predicted"
     of_one = " (one run)" if main.runs > 1 else ""
     if kpi is None:
-        return (
-            f"{words.count_of(sum(main.windows.requests), 'request')} over time, as {side}{of_one}"
-        )
+        return f"{count_of(sum(main.windows.requests), 'request')} over time, as {side}{of_one}"
     text = _clause(main.windows, kpi, side) + of_one
     if measured is not None and predicted is not None:
         breach = first_breach(predicted.windows, kpi)

@@ -11,6 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from core.metrics.capacity import CapacityPlan
 from core.metrics.kpi import Kpi
+from core.texts import count_of
 from reports import style, words
 from reports.capacity_words import capacity_finding
 from reports.figure import ReportFigure
@@ -52,7 +53,7 @@ def capacity(plan: CapacityPlan, kpis: Sequence[Kpi]) -> Figure:
             _values(left, plan, kpi)
         _shares(right, plan, kpis)
         rates = f"each of {len(plan.points)} arrival rates (dots)"
-        runs = words.count_of(plan.replications, "replication")
+        runs = count_of(plan.replications, "replication")
         how = f"Predicted: mean of {runs} at {rates}."
         if plan.engine == "load":
             how = f"Measured: one load at {rates}; the median where one broke, the mean where held."

@@ -10,6 +10,7 @@ from typing import Any
 from core.metrics.difference import Change, Difference, Differences
 from core.metrics.estimate import Estimate
 from core.metrics.kpi import Metric
+from core.texts import count_of
 from reports import tables, words
 
 SCHEMA_VERSION = 1
@@ -51,7 +52,7 @@ class Compared:
                 return f"A run is invalid: its flaws could change the verdict on {doubtful}."
             return "A run is invalid: its figures prove nothing."
         limit = f"{100 * self.found.limit:g} %"
-        number = words.count_of(len(self.found.compared), "figure")
+        number = count_of(len(self.found.compared), "figure")
         if not self.found.compared:
             return "The runs have no figure in common that could be judged."
         if self.found.worse:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from core.texts import count_of
 from reports import words
 
 Level = Literal["error", "warning"]
@@ -50,7 +51,7 @@ def workflow_commands(findings: Sequence[Finding]) -> list[str]:
         lines += [_command(finding) for finding in kept]
         if left := of_level[len(kept) :]:
             names = ", ".join(dict.fromkeys(finding.subject for finding in left))
-            title = words.count_of(len(left), f"more {level}")
+            title = count_of(len(left), f"more {level}")
             lines.append(f"::{level} title={_property(title)}::{_data(names)}")
     return lines
 

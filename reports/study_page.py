@@ -12,6 +12,7 @@ from core.attribution.account import Account
 from core.attribution.bootstrap import Intervals
 from core.attribution.models import BUILT_IN, DATA_DRIVEN
 from core.attribution.study import Cell, Study, Table
+from core.texts import count_of
 from reports import style, words
 from reports.credit import credit_finding, is_drawable
 from reports.page import ENVIRONMENT
@@ -20,6 +21,7 @@ _SHARES = ("share", "conversion_rate", "removal_effect", "removal_effect_value",
 _RATIOS = ("auc", "standard_error", "behind_best", "standard_error_of_that")
 _BY_MODEL = ("costs", "comparison")
 """Tables with so many rows that one model is shown."""
+_HEADINGS = {"cpa": "CPA", "roas": "ROAS", "roi": "ROI", "nulls": "not converted"}
 _MONEY = ("value", "cost", "cpa")
 
 
@@ -45,12 +47,13 @@ def study_html(study: Study, pictures: Sequence[tuple[str, str, Figure, bytes]])
     facts += [
         ("conversions", f"{account.attributed:,.6g}"),
         ("value", f"{account.value:,.2f}"),
-        ("without a touch", f"{account.untouched:,.6g} conversions"),
+        ("without a touch", count_of(account.untouched, "conversion")),
     ]
     if fitted is not None:
         facts.append((
             "data_driven",
-            f"Markov chain of order {fitted.parameters.order} from {fitted.paths:,.6g} paths; "
+            f"Markov chain of order {fitted.parameters.order} from "
+            f"{count_of(fitted.paths, 'path')}; "
             f"version {fitted.version}",
         ))  # fmt: skip
     facts.append(("parameters", account.parameters.key()))
@@ -124,24 +127,22 @@ def _range(intervals: Intervals, channel: str, total: float) -> str:
 
 
 def _section(table: Table, figure: dict[str, Any] | None, models: Sequence[str]) -> dict[str, Any]:
-    rows, how = list(table.rows), table.how
+    rows, how, names = list(table.rows), table.how, list(table.columns)
     if table.name in _BY_MODEL and len(models) > 1:
-        place, focus = table.columns.index("model"), _focus(models)
-        rows = [row for row in rows if row[place] == focus]
+        place, focus = names.index("model"), _focus(models)
+        rows = [(*row[:place], *row[place + 1 :]) for row in rows if row[place] == focus]
+        del names[place]
         how += f" Shown for {focus}; the file has all models."
     shown = rows[: table.shown]
-    texts = [
-        any(isinstance(row[place], str) for row in shown) for place in range(len(table.columns))
-    ]
+    texts = [any(isinstance(row[place], str) for row in shown) for place in range(len(names))]
     return {
         "title": table.title,
         "how": how,
         "figure": figure,
-        "columns": [name.replace("_", " ") for name in table.columns],
+        "columns": [_HEADINGS.get(name, name.replace("_", " ")) for name in names],
         "texts": texts,
         "rows": [
-            [_number(name, cell) for name, cell in zip(table.columns, row, strict=True)]
-            for row in shown
+            [_number(name, cell) for name, cell in zip(names, row, strict=True)] for row in shown
         ],
         "more": len(table.rows) - len(shown),
         "name": table.name,
@@ -171,11 +172,16 @@ def _number(column: str, cell: Cell) -> str:
     if isinstance(cell, str):
         return words.printable(cell)
     if column in _SHARES or column == "roi":
-        return f"{100 * cell:,.1f} %"
+        return f"{_rounded(100 * cell, 1):,.1f} %"
     if column in _RATIOS:
         return f"{cell:.4f}"
     if column in _MONEY:
-        return f"{cell:,.2f}"
+        return f"{_rounded(cell, 2):,.2f}"
     if column in ("roas", "assisted_per_last_click"):
         return f"{cell:,.2f}"
-    return f"{cell:,.0f}" if cell == int(cell) else f"{cell:,.1f}"
+    return f"{cell:,.0f}" if cell == int(cell) else f"{_rounded(cell, 1):,.1f}"
+
+
+def _rounded(cell: float, digits: int) -> float:
+    """Return *cell* rounded, without the sign of a zero."""
+    return round(cell, digits) + 0.0

@@ -9,6 +9,7 @@ from core.metrics.audit import MAX_CPU_SHARE, MAX_DELAY_ERROR, MAX_DROPPED
 from core.metrics.lateness import CONFIDENCE, MAX_LATE, is_too_late
 from core.metrics.record import Audit, RunRecord
 from core.metrics.verdict import ComparisonRow
+from core.texts import count_of
 from core.units import format_duration
 from core.wire import READ_OUTCOMES
 from reports import words
@@ -127,7 +128,7 @@ def audit_table(record: RunRecord | None) -> Table:
         ),
         (
             "order on the wire",
-            f"{words.count_of(audit.inversions, 'inversion')}, farthest by"
+            f"{count_of(audit.inversions, 'inversion')}, farthest by"
             f" {audit.largest_displacement:,}",
             words.DASH,
             "reported",

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from core.texts import count_of
 from reports import style
-from reports.words import count_of
 
 WIDTH = 5.4
 """Inches: a phone's screen shows it without a letter of less than 8 pixels."""

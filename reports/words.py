@@ -13,6 +13,7 @@ from core.metrics.ratio import Ratio
 from core.metrics.record import RunRecord
 from core.metrics.stage import Stage
 from core.metrics.verdict import ComparisonRow, outcome
+from core.texts import count_of
 from core.units import format_duration
 
 SYMBOLS = {
@@ -224,11 +225,6 @@ def axis_duration(seconds: float) -> str:
 def rate_text(rate: float) -> str:
     """Return an arrival rate with its unit ("1,210 requests/s")."""
     return f"{rate:,.0f} requests/s" if rate >= 10 else f"{rate:.3g} requests/s"
-
-
-def count_of(amount: int, noun: str) -> str:
-    """Return *amount* with *noun* in the plural where it takes it ("1 KPI", "3 KPIs")."""
-    return f"{amount:,} {noun}{'' if amount == 1 else 's'}"
 
 
 def all_of(number: int) -> str:

@@ -12,11 +12,12 @@ from core.attribution.fitted import MIN_CONVERSIONS, FittedModel, fit
 from core.attribution.fused import Credit, Engine, share_credit
 from core.attribution.model import Model
 from core.attribution.models import BUILT_IN, DATA_DRIVEN, known_model
-from core.attribution.names import direct_notice, is_absent
+from core.attribution.names import alike_notice, direct_notice, is_absent
 from core.attribution.parameters import OTHER, Parameters
 from core.attribution.paths import Floats, Paths, merged_channels, under_direct_rule
 from core.attribution.transitions import Transitions, count_transitions
 from core.errors import InputError
+from core.texts import count_of
 
 WITHOUT_TIMES = "{} is left out: the paths have no times"
 
@@ -229,7 +230,8 @@ def account_from(
     untouched = _sum(parts, "untouched")
     said = list(notices)
     if untouched:
-        said.append(f"{untouched:,.6g} conversions have no touch and go to no channel")
+        have = "conversion has no touch and goes", "conversions have no touch and go"
+        said.append(f"{count_of(untouched, *have)} to no channel")
     # A channel of the data may also have the name of the rest, with no channel merged into it.
     named = () if fitted is None or OTHER not in fitted.weights else fitted.weights
     if named and (rare := sum(channel not in named for channel in channels)):
@@ -240,6 +242,8 @@ def account_from(
         )
     if marks := [channel for channel in channels if is_absent(channel)]:
         said.append(f"a touch of {marks[0]!r}, as tools write for nothing, counts as a channel's")
+    if notice := alike_notice(channels):
+        said.append(notice)
     if notice := direct_notice(channels, ignores=parameters.direct != "own channel"):
         said.append(notice)
     if fitted is not None and fitted.fallback:

@@ -14,6 +14,7 @@ from core.attribution.periods import parse_day
 from core.attribution.study import Cell, Table
 from core.attribution.table import NoHeader, find_table, open_text
 from core.errors import InputError
+from core.texts import count_of
 
 _CHANNEL = ("channel", "source", "medium", "channel_name")
 _COST = ("cost", "costs", "spend", "amount_spent", "budget")
@@ -29,15 +30,15 @@ class Cost:
     day: int | None
 
 
-def read_costs(file: Path) -> list[Cost]:
-    """Return the rows of *file*: the columns channel, cost and, where known, period.
+def read_costs(file: Path) -> tuple[list[Cost], list[str]]:
+    """Return the rows of *file*, columns channel, cost and, where known, period, and notices.
 
-    A period is a date, a month (2026-01) or an ISO week (2026-W05). Raise InputError that names
-    file, line and value.
+    A period is a date, a month (2026-01) or an ISO week (2026-W05). A column of another usual name
+    is taken and said. Raise InputError that names file, line and value.
     """
 
     def is_header(where: str, names: Sequence[str]) -> bool:
-        return all(_place(names, known) is not None for known in (_CHANNEL, _COST))
+        return all(_place(where, names, known) is not None for known in (_CHANNEL, _COST))
 
     with open_text(file) as stream:
         try:
@@ -47,8 +48,17 @@ def read_costs(file: Path) -> list[Cost]:
                 f"{found.place}: no columns channel and cost; its columns are "
                 f"{', '.join(found.names)[:200]}; name them so, and a third one period"
             ) from None
-        at = _place(table.names, _CHANNEL), _place(table.names, _COST)
-        when = _place(table.names, _PERIOD)
+        header = table.place(0)
+        at = [_place(header, table.names, known) for known in (_CHANNEL, _COST, _PERIOD)]
+        when = at[2]
+        others = [
+            f"{table.names[place]!r} as {known[0]}"
+            for place, known in zip(at, (_CHANNEL, _COST, _PERIOD), strict=True)
+            if place is not None and table.names[place].strip().casefold() != known[0]
+        ]
+        said = [*table.notes]
+        if others:
+            said.append(f"{file}: takes the column {', '.join(others)}")
         reader = csv.reader(table.lines, delimiter=table.separator, strict=True)
         costs = []
         try:
@@ -63,12 +73,14 @@ def read_costs(file: Path) -> list[Cost]:
             ) from None
     if not costs:
         raise InputError(f"{file}: has no rows below its header; give at least one cost")
-    return costs
+    return costs, said
 
 
 def _cost(where: str, row: Sequence[str], name: int, cost: int, when: int | None) -> Cost:
     if len(row) <= max(name, cost, when or 0):
-        raise InputError(f"{where}: has {len(row)} columns, fewer than the header; add the rest")
+        raise InputError(
+            f"{where}: has {count_of(len(row), 'column')}, fewer than the header; add the rest"
+        )
     try:
         amount = float(row[cost])
     except ValueError:
@@ -89,10 +101,16 @@ def _cost(where: str, row: Sequence[str], name: int, cost: int, when: int | None
     return Cost(channel=unguarded(row[name]).strip(), amount=amount, day=day)
 
 
-def _place(names: Sequence[str], known: Sequence[str]) -> int | None:
-    found = [
-        n for n, name in enumerate(names) if name.strip().casefold().replace(" ", "_") in known
-    ]
+def _place(where: str, names: Sequence[str], known: Sequence[str]) -> int | None:
+    """Return the place of the column that is called as the first of *known*, else as another."""
+    plain = [name.strip().casefold().replace(" ", "_") for name in names]
+    usual = [place for place, name in enumerate(plain) if name == known[0]]
+    found = usual or [place for place, name in enumerate(plain) if name in known]
+    if len(found) > 1:
+        shown = " and ".join(names[place] for place in found)
+        raise InputError(
+            f"{where}: columns {shown} may each be the {known[0]}; name one of them so"
+        )
     return found[0] if found else None
 
 
@@ -125,8 +143,9 @@ def costed(
     free = [name for name in dict.fromkeys(row.channel for row in account.rows)
             if name.casefold() not in spent]  # fmt: skip
     if free:
-        has = "1 channel has" if len(free) == 1 else f"{len(free):,} channels have"
-        said.append(f"{has} no cost, such as {free[0]!r}")
+        said.append(
+            f"{count_of(len(free), 'channel has', 'channels have')} no cost, such as {free[0]!r}"
+        )
     rows: list[tuple[Cell, ...]] = []
     for model in account.models:
         total = 0.0

@@ -17,6 +17,7 @@ from core.attribution.parameters import Parameters
 from core.attribution.paths import Floats
 from core.attribution.transitions import Transitions, with_rare_merged
 from core.errors import InputError
+from core.texts import count_of
 
 MIN_CONVERSIONS = 10
 """With fewer conversions removal effects are noise, and every touch counts the same."""
@@ -155,7 +156,8 @@ def fit(
     fallback = ""
     if conversions < minimum or conversions <= 0:
         fallback = (
-            f"only {conversions:,.6g} conversions, fewer than {max(minimum, 1):,}: data_driven "
+            f"only {count_of(conversions, 'conversion')}, fewer than {max(minimum, 1):,}: "
+            "data_driven "
             "gives every touch the same credit"
         )
     return FittedModel(

@@ -9,18 +9,39 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from core.attribution.path_lists import listed
 from core.attribution.paths import Integers
 from core.errors import InputError
 
 DEFAULT = ">"
-_ARROWS = "→⇒⟶➔➜➝»›"
-_ARROW = re.compile(f"[{_ARROWS}]")
+_ARROW = re.compile(r"[→⇒⟶⟹⇨➔➜➝➞➡⮕▶►▸»›＞〉❯]\ufe0f?|[-=–—~]*&gt;")
+"""Arrows, and ">" as HTML and XML write it; an emoji's arrow ends with a selector."""
 _BARS = ("|", ";")
 """Joiners that are recognised beside ">": few names hold them."""
-_BACKWARD = re.compile("[←⇐⟵«‹]")
+_BACKWARD = re.compile(r"[←⇐⟵⟸⬅◀◄«‹＜〈❮]|(?<![\w<])<[-=]+|<<|&lt;")
 _TAIL = re.compile(r"[-=–—~|]+\s*$")  # of an arrow before its ">"
 _APART = re.compile(r"\s[-=–—~|]+\s*$")
-_WEAK = ("|", ";", ",", "/", "\\", " - ", " – ", " — ", " + ", "::", "~", "^", "\t", "<")
+_WEAK = (
+    "|",
+    ";",
+    ",",
+    "/",
+    "\\",
+    " - ",
+    " – ",
+    " — ",
+    " + ",
+    "::",
+    "~",
+    "^",
+    "•",
+    "·",
+    "\t",
+    "\n",
+    "<",
+)
+_RARE = re.compile(r"\s(?:then|to|and|&)\s|\s*[^\w\s()\[\]{}'\"]+\s*|_+", re.IGNORECASE)
+_MOST_RARE = 50
 _HAS_WEAK = re.compile("|".join(map(re.escape, _WEAK)))
 
 
@@ -172,14 +193,14 @@ def _unjoined(parts: Parts, notes: list[str]) -> Parts:
     """
     for code, text in enumerate(parts.texts):
         if found := _BACKWARD.search(text):
-            raise InputError(
-                f"{parts.seen[code]} is joined by {found[0]!r}, from right to left; write the "
-                "oldest touch first and join channels by ' > '"
-            )
+            raise _from_right_to_left(parts.seen[code], found[0])
     if any(map(_ARROW.search, parts.texts)):
         arrows = sorted({arrow for text in parts.texts for arrow in _ARROW.findall(text)})
         notes.append(f"channels are joined by {' and by '.join(map(repr, arrows))}")
         return _split(parts, _ARROW.split)
+    if (steps := listed(parts.texts)) is not None:
+        notes.append(f"paths are lists of channels, such as {parts.texts[0].strip()[:40]!r}")
+        return _split(parts, steps.__getitem__)
     candidates: dict[str, int] = {}
     for code, text in enumerate(parts.texts):
         if _HAS_WEAK.search(text):
@@ -195,7 +216,9 @@ def _unjoined(parts: Parts, notes: list[str]) -> Parts:
             )
     if joining:
         joiner = joining[0]
-        shown = joiner.strip() or "a tab"
+        if joiner == "<":
+            raise _from_right_to_left(parts.seen[candidates[joiner]], joiner)
+        shown = joiner.strip() or {"\t": "a tab", "\n": "a line break"}[joiner]
         notes.append(
             f"channels are joined by {shown!r}, as {parts.seen[candidates[joiner]]} shows; "
             "--joiner says otherwise"
@@ -205,9 +228,43 @@ def _unjoined(parts: Parts, notes: list[str]) -> Parts:
         joiner, code = next(iter(candidates.items()))
         notes.append(
             f"no path holds '>': each is one channel, such as {parts.texts[code].strip()[:40]!r}; "
-            f"give --joiner '{joiner}' if that joins channels"
+            f"give --joiner {_quoted(joiner)} if that joins channels"
+        )
+    elif possible := _possible(parts):
+        notes.append(
+            f"no path holds '>': each is one channel, such as {possible[1].strip()[:40]!r}; give "
+            f"--joiner {_quoted(possible[0])} if that joins channels"
         )
     return parts
+
+
+def _from_right_to_left(seen: str, joiner: str) -> InputError:
+    return InputError(
+        f"{seen} is joined by {joiner!r}, from right to left; write the oldest touch first and "
+        f"join channels by ' > ', or give --joiner {_quoted(joiner)} if the oldest is first"
+    )
+
+
+def _quoted(joiner: str) -> str:
+    """Return *joiner* as a shell takes it."""
+    return (
+        f"'{joiner}'" if joiner.isprintable() else f"$'{joiner.encode('unicode_escape').decode()}'"
+    )
+
+
+def _possible(parts: Parts) -> tuple[str, str] | None:
+    """Return a text that may join channels though names often hold it, and a path with it.
+
+    Nothing is split at it: of "paid-search" beside "paid" and "search" nobody knows.
+    """
+    first: dict[str, str] = {}
+    for text in parts.texts:
+        for found in _RARE.finditer(text.strip()):
+            first.setdefault(found[0], text)
+    for joiner, text in sorted(first.items(), key=lambda item: -len(item[0]))[:_MOST_RARE]:
+        if _joins(joiner, parts.texts):
+            return joiner, text
+    return None
 
 
 def _left_over(joiner: str, candidates: Iterable[str], texts: Sequence[str]) -> str:

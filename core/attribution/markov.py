@@ -22,8 +22,10 @@ _DENSE_STATES = 128  # beyond, sparse sums are faster than a solution that sever
 _TOLERANCE = 1e-17  # of what sums leave out, relative to the largest reward
 _MOST_SUMS = 20_000
 _MOST_PRODUCTS = 100_000_000
-"""Of the sums of a chain; with more, as long journeys need, each case is solved by GMRES."""
+"""Of the sums of a chain; with more, as long journeys need, the sums are extrapolated."""
 _BLOCK = 8  # channels whose solutions are summed together
+_LOOK = 4  # terms between two looks at whether a sum can be extrapolated
+_MOST_TERMS = 200  # of a sum that is extrapolated; what needs more is solved by GMRES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -152,10 +154,7 @@ def _summed(transitions: Transitions, chances: Floats, rewards: Floats, stays: B
     terms = _terms(matrix, min(most, _MOST_SUMS))
     found = np.empty((cases, rewards.shape[1]))
     if terms is None:
-        for case in range(cases):
-            kept = np.flatnonzero(stays[:, case])
-            found[case] = _visits(matrix[kept][:, kept]) @ rewards[kept]
-        return found
+        return _of_long_journeys(matrix, rewards, stays)
     for first in range(0, cases, _BLOCK):
         mask = np.repeat(stays[:, first : first + _BLOCK], rewards.shape[1], axis=1)
         reward = np.tile(rewards, mask.shape[1] // rewards.shape[1]) * mask
@@ -166,12 +165,62 @@ def _summed(transitions: Transitions, chances: Floats, rewards: Floats, stays: B
     return found
 
 
+def _of_long_journeys(matrix: Any, rewards: Floats, stays: Bools) -> Floats:
+    """Return the same as `_summed`: the mean visits of each state, times its rewards."""
+    turned = matrix.T.tocsr()
+    cases = stays.shape[1]
+    found = np.empty((cases, rewards.shape[1]))
+    for first in range(0, cases, _BLOCK):
+        kept = stays[:, first : first + _BLOCK].astype(np.float64)
+        start = np.zeros_like(kept)
+        start[0] = 1.0
+        visits = np.zeros_like(kept)
+        for precision in (1e-13, 1e-6):  # the second solves what the first leaves
+            rest = start - (visits - (turned @ visits) * kept)
+            visits += _extrapolated(turned, kept, rest, precision)
+        rest = start - (visits - (turned @ visits) * kept)
+        is_exact = np.abs(rest).sum(axis=0) <= 1e-13 * np.maximum(1.0, np.abs(visits).sum(axis=0))
+        found[first : first + _BLOCK] = visits.T @ rewards
+        for case in first + np.flatnonzero(~is_exact):
+            some = np.flatnonzero(stays[:, case])
+            found[case] = _visits(matrix[some][:, some]) @ rewards[some]
+    return found
+
+
+def _extrapolated(turned: Any, kept: Floats, start: Floats, precision: float) -> Floats:
+    """Return start + Q start + Q^2 start + ..., a column per case, about to *precision*.
+
+    Long journeys slow the sum down, because one eigenvalue of Q is close to 1. Once only its
+    vector is left, the terms are a geometric series, whose sum is known. Where that does not
+    happen, as where channels take turns, the result is the sum of _MOST_TERMS terms.
+    """
+    term, total = start, start.copy()
+    for number in range(1, _MOST_TERMS + 1):
+        following = turned @ term
+        following *= kept
+        if number % _LOOK == 0:
+            squares = np.einsum("ij,ij->j", term, term)
+            ratio = np.divide(
+                np.einsum("ij,ij->j", term, following), squares,
+                out=np.zeros_like(squares), where=squares > 0,
+            )  # fmt: skip
+            ratio = np.minimum(ratio, 1 - 1e-12)
+            rest: Floats = following / (1 - ratio)
+            apart = np.abs(following - ratio * term).sum(axis=0)
+            if (apart <= precision * (1 - ratio) * np.abs(total + rest).sum(axis=0)).all():
+                extrapolated: Floats = total + rest
+                return extrapolated
+        total += following
+        term = following
+    return total
+
+
 def _visits(matrix: Any) -> Floats:
     """Return the mean visits of each state from the first on: u with u = e + u Q.
 
-    Long journeys slow a sum of powers down, because one eigenvalue of Q is close to 1. GMRES
-    takes it out in a step or two, whatever it is. A second solution, of what the first leaves,
-    brings the error down to rounding. Where that fails the system is solved by elimination.
+    GMRES takes any number of eigenvalues close to 1 out of the way. A second solution, of what the
+    first leaves, brings the error down to rounding. Where that fails the system is solved by
+    elimination.
     """
     from scipy.sparse import identity
     from scipy.sparse.linalg import LinearOperator, gmres, splu

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -17,6 +18,7 @@ _ABSENT = frozenset(
 )  # fmt: skip
 """Marks of absence of R, pandas, databases, spreadsheets and Google Analytics."""
 
+_MARKS = re.compile("[\\s'\"`\u00ad\u200b-\u200f\u2060\ufeff\u2018-\u201f]+")
 _DIRECT = re.compile(
     r"\(?\s*direct\s*\)?(\s*[/|:]\s*\(?\s*none\s*\)?)?|direct (traffic|entry|entries|visits?)",
     re.IGNORECASE,
@@ -35,6 +37,29 @@ def is_direct(channel: str) -> bool:
     These are the spellings of this service, Google Analytics and Matomo.
     """
     return _DIRECT.fullmatch(channel.strip()) is not None
+
+
+def alike_notice(channels: Sequence[str]) -> str:
+    """Return a notice about names that differ only in case, accents' form or marks, or "".
+
+    Each is a channel, as it is in the data, but a reader may take them for one.
+    """
+    alike: dict[str, list[str]] = {}
+    for name in channels:
+        alike.setdefault(_plain(name), []).append(name)
+    found = [names for names in alike.values() if len(names) > 1]
+    if not found:
+        return ""
+    first = " and ".join(map(repr, found[0][:5]))
+    more = f", and {len(found) - 1:,} more such" if len(found) > 1 else ""
+    return f"{first} are channels of their own{more}; if they are one, spell them alike"
+
+
+def _plain(name: str) -> str:
+    """Return *name* without what a reader does not see: case, spaces, quotes, hidden characters."""
+    if name.isascii():
+        return _MARKS.sub("", name).lower()
+    return _MARKS.sub("", unicodedata.normalize("NFKC", name)).casefold()
 
 
 def direct_notice(channels: Sequence[str], *, ignores: bool) -> str:

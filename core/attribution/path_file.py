@@ -36,6 +36,7 @@ from core.attribution.path_numbers import (
 from core.attribution.paths import Paths
 from core.attribution.table import NoHeader, Table, find_table, open_text
 from core.errors import InputError
+from core.texts import count_of
 
 COLUMNS = (PATH, CONVERSIONS, VALUE, NULLS)
 _SUMS = ("total", "totals", "grand total", "sum", "all", "all channels", "overall")
@@ -147,11 +148,11 @@ def _read(
             if role in place
         ]
         for row in reader:
-            if not row:
+            if not row or (not row[0].strip() and not any(map(str.strip, row))):
                 continue
             if len(row) < width:
                 raise InputError(
-                    f"{here()}: has {len(row)} columns, the header needs {width}; "
+                    f"{here()}: has {count_of(len(row), 'column')}, the header needs {width}; "
                     f"add what is missing, and put a path that holds {separator!r} in quotes"
                 )
             if len(row) > most and any(cell.strip() for cell in row[most:]):
@@ -212,7 +213,7 @@ def _read(
         if not is_there
     ]
     notes += [
-        f"{file} has no {name} in {number:,} rows: it is 0"
+        f"{file} has no {name} in {rows_of(number)}: it is 0"
         for name, number in numbers.empty.items()
     ]
     notes += [

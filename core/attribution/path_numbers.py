@@ -13,6 +13,7 @@ from core.attribution.names import is_absent
 from core.attribution.path_columns import CONVERSIONS, COUNT, NULLS, VALUE, Placed
 from core.attribution.paths import Floats, Paths
 from core.errors import InputError
+from core.texts import count_of
 
 LARGEST = 1e15  # larger counts are not exact as floats
 _FLAGS = {
@@ -132,4 +133,4 @@ def unusual(paths: Paths) -> list[str]:
 
 def rows_of(number: int) -> str:
     """Return *number* rows in words."""
-    return "1 row" if number == 1 else f"{number:,} rows"
+    return count_of(number, "row")

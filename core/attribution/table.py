@@ -10,7 +10,6 @@ import lzma
 import os
 import re
 import stat
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, cast
 
 from core.errors import InputError
+from core.packed import NO_ZSTD, ZSTD_MAGIC, damage, zstd
 
 SEPARATORS = (",", ";", "\t", "|")
 _SEARCHED = 100
@@ -30,7 +30,6 @@ _SEP_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # tells a spreadsheet 
 _FOREIGN = (
     (b"PK\x03\x04", "a zip archive, as .xlsx files are", "save the table in it as CSV"),
     (b"\xd0\xcf\x11\xe0", "a workbook (.xls)", "save the table in it as CSV"),
-    (b"\x28\xb5\x2f\xfd", "compressed with zstd", "decompress it first: zstd -d"),
     (b"SQLite format 3\0", "an SQLite database", "give it as --db if the service made it"),
     (b"PAR1", "a Parquet file", "write it as CSV"),
     (b"%PDF", "a PDF document", "save the table in it as CSV"),
@@ -64,7 +63,7 @@ class Table:
 
 @contextmanager
 def open_text(file: Path) -> Iterator[IO[str]]:
-    """Open the text in *file*: UTF-8, or UTF-16 or -32 with a mark; plain, .gz, .xz or .bz2.
+    """Open the text in *file*: UTF-8, or UTF-16 or -32 with a mark; plain, .gz, .xz, .bz2 or .zst.
 
     The content decides, not the ending. Raise InputError that names any other content.
     """
@@ -73,7 +72,7 @@ def open_text(file: Path) -> Iterator[IO[str]]:
             kind = os.fstat(raw.fileno()).st_mode
             if stat.S_ISBLK(kind) or (stat.S_ISCHR(kind) and not raw.isatty()):
                 raise InputError(f"{file}: is a device, and may never end; give a file or a pipe")
-            stream = _decompressed(raw)
+            stream = _decompressed(file, raw)
             encoding = _encoding(file, stream.peek(4096)[:4096])
             with io.TextIOWrapper(stream, encoding=encoding, newline="") as text:
                 yield text
@@ -81,7 +80,7 @@ def open_text(file: Path) -> Iterator[IO[str]]:
         raise InputError(
             f"{file}: is not {error.encoding.upper()} text ({error.reason}); save it as UTF-8"
         ) from None
-    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+    except damage() as error:
         raise InputError(
             f"{file}: is compressed and damaged ({error}); copy the file again"
         ) from None
@@ -89,7 +88,7 @@ def open_text(file: Path) -> Iterator[IO[str]]:
         raise InputError(f"{file}: cannot be read ({error.strerror or error})") from None
 
 
-def _decompressed(raw: io.BufferedReader) -> io.BufferedReader:
+def _decompressed(file: Path, raw: io.BufferedReader) -> io.BufferedReader:
     head = raw.peek(6)
     source = cast(BinaryIO, raw)
     if head.startswith(b"\x1f\x8b"):
@@ -98,6 +97,10 @@ def _decompressed(raw: io.BufferedReader) -> io.BufferedReader:
         opened = lzma.LZMAFile(source)  # noqa: SIM115  # closed with what wraps it
     elif head.startswith(b"BZh"):
         opened = bz2.BZ2File(source)
+    elif head.startswith(ZSTD_MAGIC):
+        if (library := zstd()) is None:
+            raise InputError(f"{file}: {NO_ZSTD}")
+        opened = library.ZstdFile(source)
     else:
         return raw
     return io.BufferedReader(cast(io.RawIOBase, opened))

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 from core.ledger.intake.passage import UNFINISHED
 from core.query import scan_statements, statements
+from core.texts import count_of
 from core.units import EARLIEST_MS, LATEST_MS, slip
 
 
@@ -80,7 +81,7 @@ def database_notices(connection: _Connection, file: Path) -> list[str]:
     ):
         number, example = _one(connection, statement.sql, (EARLIEST_MS, LATEST_MS))
         if number and type(example) is int:
-            rows = "1 row" if number == 1 else f"{number:,} rows"
+            rows = count_of(number, "row")
             said.append(f"{file}: {column} of {rows} is unlikely; {example} is {slip(example)}")
     return said
 

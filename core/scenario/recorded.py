@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from core.scenario.scenario import Scenario
 from core.scenario.trace import Trace
+from core.texts import count_of
 
 
 # Arrays have no single truth value: a generated __eq__ could only raise.
@@ -72,25 +73,27 @@ class Recorded:
         found = []
         if self.unread:
             found.append(
-                f"{self.unread:,} writes of the trace are of keys that no read asks for; they are "
-                "left out."
+                f"{count_of(self.unread, 'write')} of the trace left out: no read asks for the key."
             )
         if self.uncached:
             found.append(
-                f"{self.uncached:,} writes of the trace are about endpoints that read no cache by "
-                "key; they are left out."
+                f"{count_of(self.uncached, 'write')} of the trace left out: about endpoints "
+                "that read no "
+                "cache by key."
             )
         if (part := self.part(start, stop)) is None:
             return found
         if count := part.after.size:
             deletes = int(np.count_nonzero(part.is_delete))
             found.append(
-                f"{count - deletes:,} sets and {deletes:,} deletes of the trace are no requests: a "
-                "simulation applies them to the caches, a load leaves them out."
+                f"{count_of(count - deletes, 'set')} and {count_of(deletes, 'delete')} of the "
+                "trace are "
+                "no requests: a simulation applies them to the caches, a load leaves them out."
             )
         if part.ttls is not None:
             found.append(
-                f"{np.count_nonzero(part.ttls):,} reads have TTLs of the trace, in a simulation in "
+                f"{count_of(int(np.count_nonzero(part.ttls)), 'read has', 'reads have')} TTLs "
+                "of the trace, in a simulation in "
                 "place of their cache type's."
             )
         return found

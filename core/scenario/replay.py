@@ -19,6 +19,7 @@ from core.scenario.trace_time import UNIT_NAMES
 from core.scenario.trace_window import TimedWindow, timed_window, trace_of
 from core.scenario.traffic_faults import due, with_traffic_faults
 from core.scenario.workload import Workload, arrivals, generate_workload, isolates
+from core.texts import count_of
 
 DEFAULT_OFFSET = 300_000
 """Accesses before the window of a warm start, where the scenario names none."""
@@ -74,7 +75,7 @@ def prepare_measured(scenario: Scenario) -> Prepared:
     remedy = "raise the rate or the duration"
     if workload.is_timed:
         remedy = (
-            f"the {len(workload):,} accesses of the trace's window end after "
+            f"the trace's window, {count_of(len(workload), 'access')}, ends after "
             f"{workload.intended[-1]:.3g} s: shorten warm_up, or lower --rate or trace.speed"
         )
         if scenario.trace.time_unit is None:
@@ -157,7 +158,8 @@ def _from_trace(
     available = trace.keys.size - offset
     if available < wanted:
         raise InputError(
-            f"{path}: {max(available, 0):,} accesses from offset {offset:,} on, the run needs "
+            f"{path}: {count_of(max(available, 0), 'access')} from offset {offset:,} on, the "
+            "run needs "
             f"{wanted:,}; lower --rate, the duration or --trace-offset, or give --trace-limit"
         )
     rate = wanted / scenario.total_time
@@ -195,6 +197,10 @@ def _timed(scenario: Scenario, window: TimedWindow, replication: int) -> Prepare
         notes.append(
             f"The trace's times look like {UNIT_NAMES[trace.time_unit]} since 1970 and are taken "
             "so; --time-unit says otherwise."
+        )
+    if trace.unit_from == "default":
+        notes.append(
+            "The trace's times are taken as seconds since its start; --time-unit says otherwise."
         )
     notes += (*type_notes(scenario, trace), *trace.notes)
     return _assemble(
@@ -242,7 +248,8 @@ def _assemble(
         if unsized := int(np.count_nonzero(~tracked[offset:])):
             notes = (
                 *notes,
-                f"The sizes of {unsized:,} accesses are not used: only what tracking looks up has "
+                f"The sizes of {count_of(unsized, 'access')} are not used: only what tracking "
+                "looks up has "
                 "a size of its own, other values are what the database gives.",
             )
         if (largest := int(trace.sizes[:stop][tracked].max(initial=0))) > MAX_PROFILE_BYTES:

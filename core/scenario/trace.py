@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,10 @@ from core.scenario.trace_formats import READ, UNITS_OF, TraceFormat, operation
 from core.scenario.trace_order import StepsBack
 from core.scenario.trace_rows import rows_of
 from core.scenario.trace_source import HEAD_BYTES, Source, TraceFault, is_text, open_trace
-from core.scenario.trace_time import TimeUnit, relative, unit_of
+from core.scenario.trace_time import UNIT_NAMES, TimeUnit, UnitFrom, relative, unit_of
 from core.scenario.trace_values import name_id, size_of, text_of, time_of, ttl_of, written_time
 from core.scenario.trace_writes import Writes, carried, writes_of
+from core.texts import count_of
 
 TYPE_SHIFT = 27  # a raw word holds the object type in its bits 27-31
 
@@ -45,7 +46,7 @@ class Trace:
     key_count: int
     times: NDArray[np.float64] | None = None  # seconds since the first access, non-decreasing
     time_unit: TimeUnit = "s"  # of the times in the file
-    unit_from: Literal["caller", "values", "default"] = "default"  # how time_unit was told
+    unit_from: UnitFrom = "default"  # how time_unit was told
     types: NDArray[np.uint16] | None = None  # index into type_names
     type_names: tuple[str, ...] = ()
     endpoints: NDArray[np.uint16] | None = None  # index into endpoint_names
@@ -252,7 +253,15 @@ def _read_text(
     key_array = np.frombuffer(keys, np.uint32)
     first_line = 2 if format_ == "csv" else 1
     fixed = asked or UNITS_OF.get(format_)
-    unit, unit_from = unit_of(times, fixed, first_line) if times else ("s", "default")
+    unit: TimeUnit = "s"
+    unit_from: UnitFrom = "default"
+    if times:
+        unit, unit_from = unit_of(times, fixed, first_line, source.time_column)
+    if unit_from == "column":
+        notes.append(
+            f"The column {source.time_column!r} states {UNIT_NAMES[unit]}, and the trace's times "
+            "are taken so; --time-unit says otherwise."
+        )
     order = None
     if back.is_met:
         order, told = back.order(np.frombuffer(times, np.float64), unit)
@@ -283,7 +292,9 @@ def _read_text(
         is_read = codes == READ
         every = {n: None if each is None else each[is_read] for n, each in every.items()}
     if not every["keys"].size:
-        raise TraceFault(f"the {len(keys):,} accesses of the trace are no reads, and a run reads")
+        raise TraceFault(
+            f"the trace has {count_of(len(keys), 'access')} and no read, and a run reads"
+        )
     if order is not None and stop is not None:
         every = {n: None if each is None else each[:stop] for n, each in every.items()}
     return Trace(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from core.scenario.trace_source import Source, TraceFault
+from core.texts import count_of
 
 Row = dict[str, object]
 """An access's fields: key, and time, size, op, ttl, type, endpoint where the format has them."""
@@ -87,8 +88,10 @@ def table_rows(source: Source, layout: Layout, note: Callable[[str], None]) -> I
     places: dict[str, int] = {}
     width = 0
     separator = layout.separator
+    comment = ""
     for line in source.lines():
         if line.startswith("#"):
+            comment = comment or line.lstrip("# ")
             continue
         cells = line.split(separator) if separator else line.split()
         if '"' in line or "\r" in line:
@@ -104,13 +107,17 @@ def table_rows(source: Source, layout: Layout, note: Callable[[str], None]) -> I
                 has_header = not layout.is_numbered or _names_columns(cells, layout)
             places = _places(cells, layout, is_header=has_header)
             width = max(places.values()) + 1
+            if "time" in places:  # a comment may name the columns
+                names = cells if has_header else comment.split(separator or None)
+                source.time_column = dict(enumerate(names)).get(places["time"], "").strip()
             if has_header:
                 if layout.is_numbered:
                     note(f"The first line of the trace, {line[:60]!r}, is taken as a header.")
                 continue
         if len(cells) < width:
             raise TraceFault(
-                f"the row has {len(cells)} columns and column {width} is asked for; write a value "
+                f"the row has {count_of(len(cells), 'column')} and column {width} is asked "
+                "for; write a value "
                 "a column, or see --columns"
             )
         yield {field: cells[place] for field, place in places.items()}
@@ -189,7 +196,9 @@ def cachelib_rows(source: Source) -> Iterator[Row]:
                     )
             continue
         if len(cells) != len(names):
-            raise TraceFault(f"the row has {len(cells)} columns and the header {len(names)}")
+            raise TraceFault(
+                f"the row has {count_of(len(cells), 'column')} and the header {len(names)}"
+            )
         row = dict(zip(names, cells, strict=True))
         count = row.get("op_count") or "1"
         if not count.isdecimal() or not 0 < int(count) <= 10**6:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from core.scenario.trace_source import TraceFault
 from core.scenario.trace_time import UNITS, TimeUnit
+from core.texts import count_of
 
 SORTED_WITHIN = 60.0
 """Seconds by which the times of a trace may step back, and are sorted: logs of several writers."""
@@ -40,8 +41,9 @@ class StepsBack:
                 "the trace by time",
                 place=self._place,
             )
+        stand = "access of the trace stands", "accesses of the trace stand"
         told = (
-            f"{self._number:,} accesses of the trace stand up to {seconds:.3g} s behind later "
-            "ones; they are sorted by time."
+            f"{count_of(self._number, *stand)} up to {seconds:.3g} s behind later ones; the trace "
+            "is sorted by time."
         )
         return np.argsort(times, kind="stable"), told

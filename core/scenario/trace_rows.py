@@ -8,8 +8,16 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from core.scenario.trace_formats import LAYOUTS, SPECIAL, Layout, Row, recognised, table_rows
-from core.scenario.trace_source import BINARY, HEAD_BYTES, Source, TraceFault, holds_binary
+from core.scenario.trace_source import (
+    BINARY,
+    HEAD_BYTES,
+    Source,
+    TraceFault,
+    holds_binary,
+    log_of,
+)
 from core.scenario.trace_values import shown
+from core.texts import count_of
 
 FIELDS = ("key", "time", "endpoint", "type", "size", "op", "ttl")
 
@@ -55,6 +63,7 @@ def _csv_rows(source: Source, separator: str, note: Callable[[str], None]) -> It
     comment = ""
     for line in source.lines():
         if not header and line.startswith("#"):
+            _refuse_log(line)
             comment = comment or line
             continue
         cells = line.split(separator)
@@ -73,7 +82,10 @@ def _csv_rows(source: Source, separator: str, note: Callable[[str], None]) -> It
                 note(f"Columns of the trace that are passed over: {', '.join(passed[:10])}.")
             continue
         if len(cells) != len(header):
-            message = f"the row has {len(cells)} values and the header {len(header)} fields"
+            message = (
+                f"the row has {count_of(len(cells), 'value')} and the header "
+                f"{count_of(len(header), 'field')}"
+            )
             raise TraceFault(f"{message}; write one value a field, with commas between")
         row: Row = dict(zip(header, cells, strict=True))
         for name in passed:
@@ -110,6 +122,7 @@ def _json_rows(
                     raise TraceFault(
                         f"there is no {shown(name)} for the {field}; the line has {', '.join(row)}"
                     )
+            source.time_column = (columns or {}).get("time", "")
             yield {field: row[name] for name, field in wanted.items()}
             fields = fields or {"key"}
             continue
@@ -161,6 +174,7 @@ def _check_header(line: str, cells: Sequence[str], separator: str, comment: str)
             raise TraceFault(f"the header {start} has {name} between its fields; {remedy}")
     if holds_binary(line):
         raise TraceFault(BINARY)
+    _refuse_log(line)
     message = "the first line must name the fields"
     near = {cell.strip(' "').lower() for cell in cells[:100]} & set(FIELDS)
     if near:
@@ -172,6 +186,14 @@ def _check_header(line: str, cells: Sequence[str], separator: str, comment: str)
         f"{message} and is {start}{said}; say which column is what, by name or number: --columns "
         f"key=2,time=1; {_KNOWN}"
     )
+
+
+def _refuse_log(line: str) -> None:
+    if log := log_of(line.encode(errors="replace")):
+        raise TraceFault(
+            f"the line is of an access log ({log}); `edgeproof import log` makes a scenario and a "
+            "trace of it"
+        )
 
 
 def _check_fields(names: Sequence[str]) -> None:

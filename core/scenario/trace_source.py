@@ -37,6 +37,9 @@ _UNPACK = {"zip": "unpack it with `unzip`",
            "bzip2": "unpack it with `bunzip2`"}  # fmt: skip
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _NUMBERS = re.compile(rb"[0-9 \t\r\n]+")
+_COMBINED = re.compile(rb'\S+ \S+ \S+ \[[^\]]+\] "[A-Z]+ ')
+_BALANCED = re.compile(rb"(?:https?|h2|wss?|grpcs?) \d{4}-\d\d-\d\dT\S+ app/")
+_REQUEST = re.compile(rb'"(ClientRequestURI|request_uri|uri|path|request)"\s*:\s*"')
 _SURE_BYTES = 16
 """So many printable bytes are no 32-bit words by chance; fewer have to be digits."""
 
@@ -71,6 +74,11 @@ def open_trace(path: Path, stated: str | None = None) -> tuple[str, io.BufferedI
             known = f"{', '.join(FORMATS)}, each alone or followed by {', '.join(COMPRESSIONS)}"
             packed = _kind(path) if path.exists() else ""
             hint = f"; it holds {packed} data: {_UNPACK[packed]}" if packed in _UNPACK else ""
+            if not hint and path.exists() and (log := log_of(_head(path, _kind(path)))):
+                raise TraceFault(
+                    f"it is an access log ({log}), and no trace; `edgeproof import log {path.name} "
+                    "--out NAME.toml` makes a scenario and a trace of it"
+                )
             hint = hint or "; --format says what it is; export anything else as CSV"
             raise TraceFault(f"the ending names no trace format; known are {known}{hint}")
         _check_compression(path, compression, format_)
@@ -89,6 +97,29 @@ def _decompressed(path: Path, compression: str) -> io.BufferedIOBase:
     if compression == ".gz":
         return gzip.open(path, "rb")
     return lzma.open(path, "rb") if compression == ".xz" else path.open("rb")
+
+
+def _head(path: Path, kind: str) -> bytes:
+    """Return the first bytes of the file, decompressed; none of a damaged one."""
+    try:
+        with _decompressed(path, _ENDING.get(kind, "")) as stream:
+            return stream.read(HEAD_BYTES)
+    except damage():
+        return b""
+
+
+def log_of(head: bytes) -> str:
+    """Return the kind of access log that begins with *head*, "" if it is none."""
+    first = head.partition(b"\n")[0]
+    if first.startswith((b"#Version:", b"#Software:", b"#Fields:")):
+        return "CloudFront or W3C extended"
+    if _COMBINED.match(first):
+        return "nginx or Apache"
+    if _BALANCED.match(first):
+        return "AWS ALB"
+    if first.startswith(b"{") and (found := _REQUEST.search(first)):
+        return "Cloudflare Logpush" if found[1] == b"ClientRequestURI" else "JSON"
+    return ""
 
 
 def _kind(path: Path) -> str:
@@ -116,12 +147,16 @@ def _check_compression(path: Path, compression: str, format_: str) -> None:
 
 
 class Source:
-    """The decompressed bytes of a file, bounded in number, and how far they have been read."""
+    """The decompressed bytes of a file, bounded in number, and how far they have been read.
+
+    time_column: what a header calls the column of the times, which may state their unit.
+    """
 
     def __init__(self, stream: io.BufferedIOBase) -> None:
         self._stream = stream
         self._position = 0
         self._line = 0
+        self.time_column = ""
 
     @property
     def place(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from typing import Literal
 
@@ -18,6 +19,17 @@ UNIT_NAMES: dict[TimeUnit, str] = {
     "s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds",
 }  # fmt: skip
 
+_WORDS: dict[str, TimeUnit] = {
+    "s": "s", "sec": "s", "secs": "s", "second": "s", "seconds": "s",
+    "ms": "ms", "msec": "ms", "millis": "ms", "millisecond": "ms", "milliseconds": "ms",
+    "us": "us", "µs": "us", "μs": "us", "usec": "us", "micros": "us", "microsecond": "us",
+    "microseconds": "us", "ns": "ns", "nsec": "ns", "nanos": "ns", "nanosecond": "ns",
+    "nanoseconds": "ns",
+}  # fmt: skip
+
+UnitFrom = Literal["caller", "values", "column", "default"]
+"""How the unit of times was told."""
+
 _EPOCH = (3e8, 2.5e9)
 """Seconds since 1970 that a recorded time can be: 1979 to 2049."""
 
@@ -25,10 +37,17 @@ _LATEST = 1e11
 _DAY = 86_400.0
 
 
+def unit_named(column: str) -> TimeUnit | None:
+    """Return the unit that a column's name states, such as "time_ms" or "timestamp (us)"."""
+    words = re.split(r"[\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", column))
+    return next((_WORDS[word] for each in words if (word := each.lower()) in _WORDS), None)
+
+
 def unit_of(
-    times: array[float], asked: TimeUnit | None, first_line: int
-) -> tuple[TimeUnit, Literal["caller", "values", "default"]]:
-    """Return the unit of *times* and how it was told: by the caller, by the values, or not at all.
+    times: array[float], asked: TimeUnit | None, first_line: int, column: str = ""
+) -> tuple[TimeUnit, UnitFrom]:
+    """Return the unit of *times* and how it was told: by the caller, by the values, by the name of
+    their *column*, or not at all.
 
     Times since 1970 tell it by their size. Raise Fault for times that are too large for seconds
     and no time of this century in any unit.
@@ -44,6 +63,8 @@ def unit_of(
             "--time-unit s, ms, us or ns",
             place=f"line {first_line}",
         )
+    if (named := unit_named(column)) is not None:
+        return named, "column"
     return "s", "default"
 
 

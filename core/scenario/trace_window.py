@@ -15,6 +15,7 @@ from core.scenario.trace import Trace, read_trace
 from core.scenario.trace_formats import TraceFormat
 from core.scenario.trace_time import UNIT_NAMES, UNITS, TimeUnit
 from core.scenario.traffic import TraceSource
+from core.texts import count_of
 
 _WORTH_KEEPING = 100_000
 """Bytes of a trace file; a smaller one is read in milliseconds, and could change unseen."""
@@ -55,7 +56,7 @@ def timed_window(scenario: Scenario) -> TimedWindow | None:
     assert times is not None
     if offset >= times.size:
         raise InputError(
-            f"{trace.source}: {times.size:,} accesses, none after offset {offset:,}; "
+            f"{trace.source}: {count_of(times.size, 'access')}, none after offset {offset:,}; "
             "lower --trace-offset"
         )
     since = times[offset:] - times[offset]

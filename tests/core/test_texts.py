@@ -18,6 +18,7 @@ from core.texts import (
     SHOWN,
     GivenTwice,
     bounded_text,
+    count_of,
     parse_json,
     parse_request,
     parse_toml,
@@ -190,3 +191,15 @@ def test_value_is_shown_in_short_whatever_it_is() -> None:
     for value in (nested, int("9" * 4_000) ** 3, "x" * 100_000, {"a": [1] * 1_000}, object()):
         assert 0 < len(shown(value)) <= SHOWN
     assert shown("x") == '"x"'
+
+
+def test_a_count_has_its_noun_in_the_number_that_fits() -> None:
+    assert [count_of(n, "row") for n in (0, 1, 2, 1_234)] == [
+        "0 rows", "1 row", "2 rows", "1,234 rows",
+    ]  # fmt: skip
+    assert (count_of(2, "access"), count_of(3, "touch")) == ("2 accesses", "3 touches")
+    assert (count_of(1.0, "conversion"), count_of(2.5, "conversion")) == (
+        "1 conversion", "2.5 conversions",
+    )  # fmt: skip
+    assert count_of(1, "row has", "rows have") == "1 row has"
+    assert count_of(2, "row has", "rows have") == "2 rows have"

@@ -496,7 +496,7 @@ def test_options_reach_the_resamples(path_file: Path, capsys: pytest.CaptureFixt
     [
         (["--paths", "paths.csv", "--model", "markov"], "last_click, first_click, linear, time_"),
         (["--paths", "paths.csv", "--model", "time_decay"], "time_decay needs times"),
-        (["--paths", "paths.csv", "--order", "4"], "order is 4; use 1, 2 or 3"),
+        (["--paths", "paths.csv", "--order", "4"], "--order 4: use 1, 2, 3 or auto"),
         (["--db", "paths.csv", "--half-life", "7"], "--half-life '7' is not a duration"),
         (["--db", "paths.csv", "--half-life", "0s"], "half_life_ms is 0"),
         (["--paths", "paths.csv", "--u-shape", "50/60"], "3 percentages"),

@@ -124,7 +124,24 @@ def test_comparison_without_a_chain_is_shown_beside_shapley(
     assert main(["attribute", "--paths", "paths.csv", *options, "--plain"]) == 0
     out = capsys.readouterr().out
     assert "What changed (last_click):" in out
-    assert re.search(r"conversions\s+last_click\s+search", out)
+    # The title names the model, so no column repeats it; the file has all of them.
+    assert re.search(r"of\s+channel\s+before", out)
+    assert re.search(r"conversions\s+search", out)
+    assert "-0.0" not in out
+    written = Path("runs/attribution-1/tables/comparison.csv").read_text()
+    assert written.startswith("of,model,channel,")
+
+
+def test_what_is_said_of_a_file_is_said_once(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("refund.csv").write_text(
+        "path,total_conversions,total_conversion_value,total_null\na > b,9,-5,1\na,3,5,9\n"
+    )
+    options = ["--against", "refund.csv", "--holdout", "refund.csv", "--json"]
+    assert main(["attribute", "--paths", "paths.csv", *options]) == 0
+    notices = json.loads(capsys.readouterr().out)["notices"]
+    assert sum("refund.csv: 1 row with a negative value" in notice for notice in notices) == 1
 
 
 def test_negative_conversions_are_never_resampled_nor_drawn(

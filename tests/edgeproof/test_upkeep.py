@@ -90,6 +90,19 @@ def test_fit_takes_its_parameters_from_the_options(
     assert parameters.items() <= found["parameters"].items()
 
 
+def test_fit_chooses_the_order_by_cross_validation_and_says_so(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["attribute", "fit", "--db", str(shop), "--plain", "--order", "auto"]) == 0
+    shown = capsys.readouterr().out
+    assert ": order 1, from" in shown
+    assert "Notice: --order auto chooses 1: the lowest order within one standard" in shown
+    assert main(["attribute", "fit", "--db", str(shop), "--order", "some"]) == 2
+    assert "--order some: use 1, 2, 3 or auto" in capsys.readouterr().err
+    assert main(["attribute", "fit", "--db", str(shop), "--order", "4"]) == 2
+    assert "order" in capsys.readouterr().err
+
+
 def test_fit_and_dead_letters_show_names_as_they_are_on_a_terminal(shop: Path) -> None:
     with closing(sqlite3.connect(shop)) as connection, connection:
         connection.execute("UPDATE user_journeys SET utm_source = '[/b]' WHERE event_id = 'e1'")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -10,7 +11,7 @@ from typing import Any
 from core.attribution.names import DIRECT, is_absent
 from core.errors import InputError
 from core.event import MAX_ID_LENGTH
-from core.ledger.intake.rows import Cells
+from core.ledger.intake.cells import Cells
 from core.ledger.intake.times import Times, Unusable
 
 SEGMENT = "new"
@@ -90,7 +91,7 @@ class Interpreter:
         self._flags: dict[object, bool] = {}
         self._names: dict[object, str] = {}
 
-    def batches(self, rows: Iterator[Cells | None], size: int) -> Iterator[Batch]:
+    def batches(self, rows: Iterator[Cells | str], size: int) -> Iterator[Batch]:
         """Yield batches of events of at most *size* rows, until *rows* end."""
         batch, left = Batch(), size
         rules, tally, time_of = self._rules, self.tally, self._times.reader()
@@ -108,8 +109,8 @@ class Interpreter:
                 tally.rows += 1
                 batch, left = Batch(), size - 1
                 add = batch.events.append
-            if cells is None:
-                leave_out("the row has other columns than the header", place)
+            if isinstance(cells, str):
+                leave_out(cells, place)
                 continue
             (
                 user, time, channel, event, event_id, flag, conversion_id, value, currency,
@@ -121,7 +122,7 @@ class Interpreter:
                 leave_out("user is missing", place)
                 continue
             if len(user) > MAX_ID_LENGTH or "\0" in user:
-                leave_out(f"user has over {MAX_ID_LENGTH} characters", place, user)
+                leave_out(f"user has over {MAX_ID_LENGTH} characters, or a NUL", place, user)
                 continue
             try:
                 at_ms = time_of(time)
@@ -199,16 +200,19 @@ class Interpreter:
         self._flags[flag] = text in _TRUE
         return text in _TRUE
 
-    def _amount(self, value: object, currency: object) -> float:
+    def _amount(self, value: Any, currency: object) -> float:
         """Return a conversion's value; Unusable if it is none, or in another currency."""
         tally = self.tally
-        text = _text(value) if not isinstance(value, int | float | Decimal) else value
-        if isinstance(text, str) and is_absent(text):
+        is_number = isinstance(value, int | float | Decimal)
+        text = "" if is_number else _text(value)
+        if (is_number and math.isnan(value)) or (not is_number and is_absent(text)):
             tally.without_value += 1
             return 0.0
         try:
-            amount = float(text)
-        except ValueError:
+            if "_" in text:  # which float() passes over
+                raise ValueError
+            amount = float(value if is_number else text)
+        except (ValueError, OverflowError):
             raise Unusable("value is no number (write decimal points)") from None
         if not abs(amount) < _LARGEST_VALUE:
             raise Unusable("value is no finite number below 1e15")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import InputError
-from core.texts import shown
+from core.texts import count_of, shown
 
 FIELDS = (
     "user", "time", "channel", "event", "id", "conversion", "conversion_id", "value", "currency",
@@ -184,7 +184,8 @@ def _stated(file: Path, field: str, text: str, names: Sequence[str], *, is_neste
         if path[0] not in names and part.isascii() and part.isdecimal():
             if not 1 <= int(part) <= len(names):
                 raise InputError(
-                    f"--columns {field}={text}: {file} has {len(names)} columns; give a number "
+                    f"--columns {field}={text}: {file} has {count_of(len(names), 'column')}; "
+                    "give a number "
                     f"from 1 to {len(names)}, or a name"
                 )
             path = (names[int(part) - 1],)

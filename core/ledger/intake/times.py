@@ -8,6 +8,7 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from core.errors import InputError
+from core.texts import count_of
 from core.units import EARLIEST_MS, LATEST_MS, is_plausible, other_unit
 
 Unit = Literal["s", "ms", "us", "ns"]
@@ -95,6 +96,8 @@ class Times:
         except ValueError:
             if not self._form and text.upper().endswith((" UTC", " GMT")):
                 return self._of_text(text[:-4] + "+00:00")
+            if not self._form and text.endswith("z"):  # as RFC 3339 allows
+                return self._of_text(text.upper())
             if not text:
                 raise Unusable("time is missing") from None
             raise Unusable("time is not read (--time-format says how it is written)") from None
@@ -164,13 +167,14 @@ class Times:
                 "says otherwise"
             )
         if self.without_zone and not self._is_zoned:
+            have = "time has no zone and is", "times have no zone and are"
             said.append(
-                f"{self.without_zone:,} times have no zone and are taken as UTC; --time-zone says "
-                "otherwise"
+                f"{count_of(self.without_zone, *have)} taken as UTC; --time-zone says otherwise"
             )
         if self.dates:
+            have = "time is a date and is", "times are dates and are"
             said.append(
-                f"{self.dates:,} times are dates and are taken as 00:00; events of one day stay in "
-                "the order of the file"
+                f"{count_of(self.dates, *have)} taken as 00:00; events of one day stay in the "
+                "order of the file"
             )
         return said

@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
-from core.ledger.intake.events import Batch, Interpreter, Rules
-from core.ledger.intake.fields import Columns, map_columns
+from core.ledger.intake.asked import Asked, check_header, rules_of
+from core.ledger.intake.events import Batch, Interpreter
+from core.ledger.intake.fields import map_columns
 from core.ledger.intake.passage import HAS_PROGRESS, KNOWN, PROGRESS, Passage, Transaction
-from core.ledger.intake.rows import Form, Rows, open_rows
-from core.ledger.intake.times import Times, Unit
+from core.ledger.intake.rows import open_rows
+from core.ledger.intake.times import Times
 from core.query import statements
 from core.query.database import SqliteDatabase
+from core.texts import count_of
 
 BATCH_ROWS = 20_000
 
@@ -40,21 +42,6 @@ _QUEUE = (
 _INDEX = "user_journeys_by_user"
 _INDEX_SQL = "SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = ?"
 _SUMS = "SELECT count(*), coalesce(sum(value), 0) FROM conversions"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What an import is asked for; columns: stated ones, by field. The rest is as in `Rules`."""
-
-    columns: dict[str, str]
-    conversions: tuple[str, ...] = ()
-    touches: tuple[str, ...] = ()
-    currency: str = ""
-    form: Form | None = None
-    has_header: bool = True
-    time_unit: Unit | None = None
-    time_zone: str | None = None
-    time_format: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +112,8 @@ def _import(
     known = _begun(connection, database)
     if known and len(known) != len(files):
         raise InputError(
-            f"--db {database}: holds an import of {len(known)} files; give the same ones, or "
+            f"--db {database}: holds an import of {count_of(len(known), 'file')}; give the "
+            "same ones, or "
             "another --db"
         )
     text = json.dumps(asdict(asked), sort_keys=True)
@@ -184,11 +172,14 @@ def _pass(
 ) -> None:
     with open_rows(file.path, asked.form, has_header=asked.has_header) as rows:
         columns = map_columns(file.path, rows.names, asked.columns, is_nested=rows.is_nested)
-        rules = _rules(file, rows, columns, asked)
+        check_header(file.path, rows, columns, asked)
+        rules = rules_of(file.path, file.number, columns, asked)
         unit = asked.time_unit or ("us" if columns.shape else None)
         times = Times(unit, zone, asked.time_format)
         times.restore(file.times)
         file.told, file.has_id = f"{file.path}: {columns.told()}", rules.has_id
+        if rows.note:
+            file.told += f" ({rows.note})"
         if currency and not file.tally.currency:
             file.tally.currency, file.tally.currency_place = currency, "an earlier file"
         cells = rows.cells(columns)
@@ -222,47 +213,6 @@ def _store(
         file.note(connection)
 
 
-def _rules(file: Passage, rows: Rows, columns: Columns, asked: Asked) -> Rules:
-    """Return what counts as what in *file*; InputError if nothing says what a conversion is."""
-    has_flag = "conversion" in columns.columns and (
-        not asked.conversions or "conversion" in asked.columns
-    )
-    names = asked.conversions
-    if not has_flag and not names:
-        if not columns.shape:
-            has = "event" in columns.columns
-            raise InputError(
-                f"{file.path}: nothing says which events are conversions; say "
-                + ("--conversion NAME (of the event), or " if has else "")
-                + "--columns conversion=COLUMN (a flag)"
-            )
-        names = ("purchase",)
-    if names and "event" not in columns.columns:
-        raise InputError(
-            f"--conversion {names[0]}: {file.path} has no column with names of events; say "
-            "--columns event=COLUMN"
-        )
-    if asked.touches and "event" not in columns.columns:
-        raise InputError(
-            f"--touch {asked.touches[0]}: {file.path} has no column with names of events; say "
-            "--columns event=COLUMN"
-        )
-    if asked.currency and "currency" not in columns.columns:
-        raise InputError(
-            f"--currency {asked.currency}: {file.path} has no column with currencies; say "
-            "--columns currency=COLUMN, or leave it out"
-        )
-    return Rules(
-        conversions=frozenset(names),
-        touches=frozenset(asked.touches or (("session_start",) if columns.shape else ())),
-        currency=asked.currency.upper(),
-        has_flag=has_flag,
-        has_id="id" in columns.columns,
-        has_campaign=any(n in columns.columns for n in ("medium", "campaign", "term", "content")),
-        prefix=f"row-{file.number + 1}-",
-    )
-
-
 def _summed(
     connection: sqlite3.Connection,
     each: Sequence[Passage],
@@ -281,14 +231,21 @@ def _summed(
     events = sum(file.events for file in each)
     if not events or not conversions:
         what = "no row gives an event" if not events else "no event is a conversion"
-        why = "; ".join(f"{n:,} rows: {reason} ({examples[reason]})"
-                        for reason, n in left_out.most_common(3))  # fmt: skip
         names = list(dict.fromkeys(name for file in each for name in file.tally.names))
-        if events and asked.conversions:
-            why = f"none is called {' or '.join(asked.conversions)}; " + why
+        why = [what]
+        if events and asked.conversions and not set(names) & set(asked.conversions):
+            why.append(f"none is called {' or '.join(asked.conversions)}")
+        why += [
+            f"{count_of(n, 'row')}: {reason} ({examples[reason]})"
+            for reason, n in left_out.most_common(3)
+        ]
+        if duplicates := sum(file.duplicates for file in each):
+            why.append(f"{count_of(duplicates, 'row')}: duplicates of an event's id")
         if names and events:
-            why += f"{'; ' if left_out else ''}events are called {', '.join(names)}"
-        raise InputError(f"{each[0].path}: {what}; {why.strip('; ')}; see --columns")
+            why.append(f"events are called {', '.join(names)}")
+        if not any(file.tally.rows for file in each):
+            why.append("there is no row below the header")
+        raise InputError(f"{each[0].path}: {'; '.join(why)}; see --columns")
     return Imported(
         rows=sum(file.tally.rows for file in each),
         events=events,
@@ -312,13 +269,25 @@ def _notices(each: Sequence[Passage]) -> Iterator[str]:
         times.add(file.times)
     yield from times.notices()
     if without := sum(file.tally.without_channel for file in each):
-        yield f"{without:,} touches have no channel and count as (direct)"
+        yield (
+            count_of(
+                without, "touch has no channel and counts", "touches have no channel and count"
+            )
+            + " as (direct)"
+        )
     if without := sum(file.tally.without_value for file in each):
-        yield f"{without:,} conversions have no value and count 0"
+        yield (
+            count_of(
+                without, "conversion has no value and counts", "conversions have no value and count"
+            )
+            + " 0"
+        )
     if without := sum(file.tally.without_currency for file in each):
         currency = next((f.tally.currency for f in each if f.tally.currency), "")
         if currency:
-            yield f"{without:,} values have no currency and are taken as {currency}"
+            yield (
+                f"{count_of(without, 'value has', 'values have')} no currency, taken as {currency}"
+            )
     if not all(file.has_id for file in each):
         yield (
             "no column holds ids of events, so duplicates cannot be told; --columns id=COLUMN "

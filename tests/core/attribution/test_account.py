@@ -79,7 +79,7 @@ def test_absent_numbers_of_values_and_nulls_are_zero_and_said(tmp_path: Path, ab
     paths, notes = read_paths(written(tmp_path, text))
     assert in_text(paths) == [(["a"], 4, 0, 0), (["b"], 3, 7.5, 0)]
     assert [note.partition("paths.csv ")[2] for note in notes] == [
-        "has no total_conversion_value in 1 rows: it is 0",
+        "has no total_conversion_value in 1 row: it is 0",
         "has no total_null in 2 rows: it is 0",
     ]
 
@@ -108,7 +108,7 @@ def test_empty_path_is_a_conversion_without_a_touch(tmp_path: Path) -> None:
         ("path,total_conversions\na,1e999\n", "total_conversions is '1e999'"),
         ("path;total_conversions\na;1,5\n", "total_conversions is '1,5'.*decimal point"),
         ("path,total_conversions\na > > b,1\n", "paths.csv:2: path 'a > > b' has a channel"),
-        ("path,total_conversions\na\n", "paths.csv:2: has 1 columns, the header needs 2"),
+        ("path,total_conversions\na\n", "paths.csv:2: has 1 column, the header needs 2"),
         ("path,total_conversions\na,1\nb,12,5\n", "paths.csv:3: has 3 columns, the header 2"),
         ('path,total_conversions\n"a,1\n', "not a row of CSV"),
         ("path,total_conversions,total_conversion_value\na,0,inf\n", "value is 'inf'"),

@@ -169,7 +169,7 @@ def test_costs_give_cpa_and_return_by_hand(tmp_path: Path) -> None:
     account = account_of(
         paths_from([(["A", "b"], 10, 300, 5)]), PLAIN, models=["last_click", "linear"]
     )
-    table, said = costed(account, read_costs(file))
+    table, said = costed(account, read_costs(file)[0])
     rows = {row[:2]: row[2:] for row in table.rows}
     assert rows["linear", "A"] == (100, 5, 20, 150, 1.5, 0.5)
     assert rows["last_click", "A"] == (100, 0, None, 0, 0, -1)
@@ -179,7 +179,7 @@ def test_costs_give_cpa_and_return_by_hand(tmp_path: Path) -> None:
     assert any("costs of 5 are of channels without a touch: 'radio'" in line for line in said)
     assert any("1 channel has no cost, such as 'b'" in line for line in said)
     february = parse_day("2026-02") or 0
-    table, said = costed(account, read_costs(file), lambda day: day >= february)
+    table, said = costed(account, read_costs(file)[0], lambda day: day >= february)
     assert {row[:2]: row[2] for row in table.rows}["linear", "A"] == 40
     assert said[0] == "costs of 65 lie outside of the time asked for and are left out"
 
@@ -192,7 +192,7 @@ def test_costs_give_cpa_and_return_by_hand(tmp_path: Path) -> None:
         ("channel,cost\na,-3\n", "cost is '-3'"),
         ("channel,cost,period\na,3,soon\n", "costs.csv:2: period is 'soon'; write a date"),
         ("channel,cost\n", "has no rows below its header"),
-        ("channel,cost\na\n", "costs.csv:2: has 1 columns, fewer than the header"),
+        ("channel,cost\na\n", "costs.csv:2: has 1 column, fewer than the header"),
     ],
 )
 def test_unusable_costs_are_named_by_line_and_value(tmp_path: Path, text: str, said: str) -> None:
@@ -212,3 +212,19 @@ def test_study_is_the_same_after_a_file() -> None:
     for broken in ({}, {**study.to_json(), "tables": [{"name": "x"}]}):
         with pytest.raises(InputError, match="no attribution can be read"):
             Study.from_json(broken)
+
+
+def test_columns_of_costs_are_recognised_and_said_or_refused(tmp_path: Path) -> None:
+    file = tmp_path / "costs.csv"
+    file.write_text("Report\nSource,Spend\na,5\n")
+    costs, said = read_costs(file)
+    assert [(cost.channel, cost.amount) for cost in costs] == [("a", 5.0)]
+    assert said == [
+        f"{file}: the header stands in line 2; line 1 before it is passed over",
+        f"{file}: takes the column 'Source' as channel, 'Spend' as cost",
+    ]
+    file.write_text("channel,budget,cost\na,100,5\n")
+    assert [cost.amount for cost in read_costs(file)[0]] == [5.0]
+    file.write_text("channel,budget,spend\na,100,5\n")
+    with pytest.raises(InputError, match=r"costs.csv:1: columns budget and spend may each be the "):
+        read_costs(file)

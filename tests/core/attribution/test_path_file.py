@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import json
 import lzma
 import zipfile
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from core.attribution import table
 from core.attribution.account import account_of
 from core.attribution.names import is_absent, is_direct
 from core.attribution.parameters import Parameters
@@ -19,6 +21,7 @@ from core.attribution.path_columns import Columns
 from core.attribution.path_file import read_paths
 from core.attribution.paths import Paths
 from core.errors import InputError
+from core.packed import zstd
 
 HEADER = "path,total_conversions,total_conversion_value,total_null\n"
 PLAIN = HEADER + "email > search > social,30,300,100\nsearch > social,20,200,80\nemail,10,100,200\n"
@@ -239,6 +242,21 @@ def test_what_wraps_a_table_is_undone(tmp_path: Path, wrapping: str) -> None:
     assert (walked(paths), paths.values.tolist(), notes) == (READ, [300, 200, 100], [])
 
 
+def test_zstd_is_read_or_refused_with_the_package_that_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = zstd()
+    if library is None:
+        pytest.skip("no zstd here")
+    file = written(tmp_path, library.compress(PLAIN.encode()))
+    assert walked(read_paths(file)[0]) == READ
+    with pytest.raises(InputError, match="is compressed and damaged"):
+        read_paths(written(tmp_path, library.compress(PLAIN.encode())[:-6]))
+    monkeypatch.setattr(table, "zstd", lambda: None)
+    with pytest.raises(InputError, match=r"compressed with zstd, .*edgeproof\[formats\]"):
+        read_paths(file)
+
+
 def test_lines_before_the_header_are_passed_over_and_said(tmp_path: Path) -> None:
     before = "# ------\n# Top paths\n# 20260101-20260131\n\nAll users,,\n"
     paths, notes = read_paths(written(tmp_path, before + PLAIN))
@@ -250,7 +268,6 @@ def test_lines_before_the_header_are_passed_over_and_said(tmp_path: Path) -> Non
 
 FOREIGN: dict[str, tuple[bytes, str]] = {
     "workbook": (b"\xd0\xcf\x11\xe0" + bytes(60), "is a workbook"),
-    "zstd": (b"\x28\xb5\x2f\xfd" + bytes(60), "compressed with zstd.*zstd -d"),
     "database": (b"SQLite format 3\0" + bytes(60), "is an SQLite database.*--db"),
     "binary": (b"\x7fELF\0\1\2\0\1\0\3\0\0\4\0" + bytes(3), "is binary data"),
     "JSON": (b'[{"path": "a"}]', "is JSON, not a CSV file"),
@@ -477,3 +494,65 @@ def test_own_channel_that_is_called_other_is_said_where_rare_ones_are_merged(
     paths, _ = read_paths(written(tmp_path, HEADER + rows))
     notices = account_of(paths, Parameters(), models=["data_driven"], most=1).notices
     assert any("the data's own channel of that name" in notice for notice in notices)
+
+
+LISTS: dict[str, Callable[[list[str]], str]] = {
+    "Python": str,
+    "tuples": lambda path: str(tuple(path)),
+    "JSON": lambda path: json.dumps(path).replace('"', '""'),
+    "PostgreSQL": lambda path: "{" + ",".join(path) + "}",
+}
+
+
+@pytest.mark.parametrize("form", LISTS)
+def test_paths_that_are_lists_are_read_and_said(tmp_path: Path, form: str) -> None:
+    rows = [f'"{LISTS[form](path)}",{n}\n' for path, n in zip(READ, (30, 20, 10), strict=True)]
+    file = written(tmp_path, f"path,total_conversions\n{''.join(rows)}")
+    paths, notes = read_paths(file)
+    assert walked(paths) == READ
+    assert notes[0].startswith(f"{file}: paths are lists of channels, such as ")
+
+
+@pytest.mark.parametrize("name", ["(direct)", "(not provided)", "[brand]", "{campaign: x}"])
+def test_a_name_in_brackets_is_no_list(tmp_path: Path, name: str) -> None:
+    paths, _ = read_paths(written(tmp_path, f"{HEADER}{name},1,0,0\n"))
+    assert walked(paths) == [[name]]
+
+
+@pytest.mark.parametrize("joiner", ["&gt;", " &gt; ", "-&gt;", "➡️", " ▶ ", "＞", "⇨"])
+def test_arrows_of_pages_and_messages_join(tmp_path: Path, joiner: str) -> None:
+    assert walked(read_paths(written(tmp_path, PLAIN.replace(" > ", joiner)))[0]) == READ
+
+
+@pytest.mark.parametrize("joiner", [" <- ", " < ", "<<", " ◀ ", " &lt; "])
+def test_a_joiner_from_right_to_left_is_refused_with_the_remedy(
+    tmp_path: Path, joiner: str
+) -> None:
+    text = PLAIN.replace(" > ", joiner)
+    with pytest.raises(InputError, match=r"from right to left; .*, or give --joiner '"):
+        read_paths(written(tmp_path, text))
+    assert walked(read_paths(written(tmp_path, text), joiner=joiner)[0]) == READ
+
+
+@pytest.mark.parametrize("joiner", ["-", "_", "+", "&", " then ", " to ", "."])
+def test_a_text_that_may_join_is_said_and_not_split_at(tmp_path: Path, joiner: str) -> None:
+    file = written(tmp_path, PLAIN.replace(" > ", joiner))
+    paths, notes = read_paths(file)
+    assert [len(path) for path in walked(paths)] == [1, 1, 1]
+    assert f"give --joiner '{joiner}' if that joins channels" in notes[0]
+    assert walked(read_paths(file, joiner=joiner)[0]) == READ
+
+
+def test_names_that_look_alike_are_said(tmp_path: Path) -> None:
+    text = f"{HEADER}Email > search,9,0,0\nemail,5,0,0\ncaf\u00e9,1,0,0\ncafe\u0301,1,0,0\n"
+    paths, _ = read_paths(written(tmp_path, text))
+    notices = account_of(paths, Parameters(), models=["linear"]).notices
+    assert ("'Email' and 'email' are channels of their own, and 1 more such; if they are one, "
+            "spell them alike") in notices  # fmt: skip
+    plain = account_of(read_paths(written(tmp_path, PLAIN))[0], Parameters(), models=["linear"])
+    assert not any("of their own" in notice for notice in plain.notices)
+
+
+def test_rows_of_blank_cells_are_passed_over(tmp_path: Path) -> None:
+    paths, notes = read_paths(written(tmp_path, PLAIN + ",,,\n , , , \n\n"))
+    assert (walked(paths), notes) == (READ, [])

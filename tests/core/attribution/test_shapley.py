@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
 from itertools import permutations
 
@@ -13,6 +14,7 @@ from core.attribution import shapley as module
 from core.attribution.grouping import channel_sets, distinct_paths, joined
 from core.attribution.paths import Paths
 from core.attribution.shapley import shapley
+from core.errors import InputError
 from tests.core.attribution.flat import channels_of, path_sets, paths_from
 
 
@@ -114,6 +116,25 @@ def test_rate_of_a_set_that_was_seen_once_is_not_believed() -> None:
 def test_journeys_that_never_convert_share_their_value_alike() -> None:
     found = shapley(channel_sets(paths_from([(["a", "b"], 0, 8, 5)])))
     assert found.values.tolist() == [4, 4]
+
+
+def test_memory_does_not_grow_with_channels_times_sets() -> None:
+    channels = 5_000
+    rows = [([f"c{n}", f"c{n * 7 % channels}"], 0, 0, 1) for n in range(1, channels)]
+    rows += [([f"c{n}" for n in range(start, start + 20)], 9, 9, 1) for start in range(5)]
+    sets = channel_sets(paths_from(rows))
+    tracemalloc.start()
+    found = shapley(sets)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10e6  # a table of both has 25 MB
+    assert found.conversions.sum() == pytest.approx(45)
+
+
+def test_set_of_too_many_channels_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_CHANNELS", 2)
+    with pytest.raises(InputError, match=r"--shapley: a journey has 3 channels, more than 2; give"):
+        shapley(channel_sets(paths_from([(["a", "b", "c"], 1, 1, 1)])))
 
 
 @given(path_sets(), path_sets())

@@ -170,7 +170,7 @@ def test_run_that_ends_within_the_warm_up_says_what_the_trace_has(tmp_path: Path
     with pytest.raises(InputError) as refused:
         prepare_measured(replayed(file))
     assert str(refused.value) == (
-        "p: no request arrives after the warm-up of 1 s; the 8 accesses of the trace's window end "
+        "p: no request arrives after the warm-up of 1 s; the trace's window, 8 accesses, ends "
         "after 0.7 s: shorten warm_up, or lower --rate or trace.speed; --time-unit says what the "
         "times are, if they are not what they look like"
     )

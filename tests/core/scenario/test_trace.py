@@ -211,7 +211,7 @@ CSV_FAULTS: list[tuple[str | bytes, str]] = [
         "line 2: op is 'frob'; known are get, gets, read, set, add, replace, cas, put, write,"
         " delete and their like: map another column, or leave op out",
     ),
-    ("key,op\na,set\n", "line 3: the 1 accesses of the trace are no reads, and a run reads"),
+    ("key,op\na,set\n", "line 3: the trace has 1 access and no read, and a run reads"),
     (
         "key,op,size,op_count,key_size,ttl\n1234,GET,100,1,20,0\n",
         "line 1: the line 'key,op,size,op_count,key_size,ttl' is of a trace as cachelib publishes"

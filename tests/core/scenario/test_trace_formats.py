@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import struct
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from core.errors import InputError
 from core.scenario.trace import Trace, read_trace
 from core.scenario.trace_formats import TraceFormat
+from core.scenario.trace_time import UNIT_NAMES, UNITS, TimeUnit, unit_named
 
 
 def read(folder: Path, content: str | bytes, format_: TraceFormat, **asked: Any) -> Trace:
@@ -230,3 +232,52 @@ def test_keys_are_kept_as_the_file_has_them_where_asked_for(
     asked: dict[str, Any] = {"columns": columns}
     assert read(tmp_path, content, format_, **asked).key_names == ()
     assert read(tmp_path, content, format_, with_names=True, **asked).key_names == names
+
+
+@pytest.mark.parametrize(
+    ("header", "columns", "unit"),
+    [
+        ("key,time_ms", {"key": "key", "time": "time_ms"}, "ms"),
+        ("key,timestamp (us)", {"key": "1", "time": "2"}, "us"),
+        ("# object, Timestamp[ns]", {"key": "1", "time": "2"}, "ns"),
+        ("key,elapsedSeconds", {"key": "key", "time": "elapsedSeconds"}, "s"),
+    ],
+)
+def test_the_unit_that_a_column_states_is_taken_and_said(
+    tmp_path: Path, header: str, columns: dict[str, str], unit: TimeUnit
+) -> None:
+    second = round(UNITS[unit])
+    text = f"{header}\na,0\nb,{second}\na,{3 * second}\n"
+    trace = read(tmp_path, text, "csv", columns=columns)
+    assert trace.times is not None
+    assert (trace.times.tolist(), trace.unit_from) == ([0.0, 1.0, 3.0], "column")
+    assert any(f"states {UNIT_NAMES[unit]}, and the trace's times" in note for note in trace.notes)
+    stated = read(tmp_path, text, "csv", columns=columns, time_unit=unit)
+    assert stated.unit_from == "caller"
+
+
+@pytest.mark.parametrize(
+    "name", ["time", "timestamp", "ts", "items", "status", "times", "", "event_time"]
+)
+def test_a_name_without_a_unit_states_none(name: str) -> None:
+    assert unit_named(name) is None
+
+
+LOGS = {
+    "access.log": '1.2.3.4 - - [20/Nov/2026:18:00:00 +0000] "GET /a HTTP/1.1" 200 1 "-" "-"\n',
+    "cloudfront.log": "#Version: 1.0\n#Fields: date time x-edge-location\n",
+    "logpush.json": '{"ClientRequestURI": "/track", "EdgeStartTimestamp": "2026-11-20"}\n',
+    "alb.txt": "https 2026-11-20T18:00:00.1Z app/shop/50dc 1.2.3.4:5 10.0.0.1:80 0 0 0 200 200\n",
+}
+
+
+@pytest.mark.parametrize("name", LOGS)
+@pytest.mark.parametrize("ending", ["", ".gz", ".csv"])
+def test_an_access_log_is_refused_by_name_with_its_import(
+    tmp_path: Path, name: str, ending: str
+) -> None:
+    content = LOGS[name].encode()
+    path = tmp_path / f"{name}{ending}"
+    path.write_bytes(gzip.compress(content) if ending == ".gz" else content)
+    with pytest.raises(InputError, match=r"access log .*`edgeproof import log|JSON, no header"):
+        read_trace(path)

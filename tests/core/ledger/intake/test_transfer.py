@@ -20,8 +20,9 @@ from core.clock import ManualClock
 from core.errors import InputError
 from core.event import Event
 from core.ledger.database_account import Survey, account_of_database
+from core.ledger.intake.asked import Asked
 from core.ledger.intake.times import zone_of
-from core.ledger.intake.transfer import Asked, Imported, import_events
+from core.ledger.intake.transfer import Imported, import_events
 from core.ledger.path_reader import Window
 from core.metrics.profiler import LatencyProfiler
 from core.query.database import SqliteDatabase
@@ -138,12 +139,12 @@ def test_rows_that_cannot_be_used_are_left_out_with_their_reason_and_line(tmp_pa
         ("1764000000000000", {}, None, "2025-11-24T16:00:00+00:00", "look like microseconds"),
         ("1764000000000000000", {}, None, "2025-11-24T16:00:00+00:00", "look like nanoseconds"),
         ("1764000000", {"time_unit": "s"}, None, "2025-11-24T16:00:00+00:00", ""),
-        ("2026-07-01 12:00:00", {}, None, "2026-07-01T12:00:00+00:00", "are taken as UTC"),
+        ("2026-07-01 12:00:00", {}, None, "2026-07-01T12:00:00+00:00", "taken as UTC"),
         ("2026-07-01 12:00:00", {}, "Europe/Berlin", "2026-07-01T10:00:00+00:00", ""),
         ("2026-01-01 12:00:00", {}, "Europe/Berlin", "2026-01-01T11:00:00+00:00", ""),
         ("2026-07-01T12:00:00+02:00", {}, None, "2026-07-01T10:00:00+00:00", ""),
         ("2026-07-01 12:00:00.25 UTC", {}, None, "2026-07-01T12:00:00.250+00:00", ""),
-        ("2026-07-01", {}, "UTC", "2026-07-01T00:00:00+00:00", "are taken as 00:00"),
+        ("2026-07-01", {}, "UTC", "2026-07-01T00:00:00+00:00", "taken as 00:00"),
         ("31.12.2026 23:59", {"time_format": "%d.%m.%Y %H:%M"}, "UTC",
          "2026-12-31T23:59:00+00:00", ""),
     ],
@@ -374,8 +375,8 @@ def test_what_has_no_channel_value_or_id_is_said(tmp_path: Path) -> None:
         "u1,2026-11-03T10:00:00Z,a,1,NULL\n",
     )
     assert [notice.partition(";")[0] for notice in found.notices] == [
-        "1 touches have no channel and count as (direct)",
-        "1 conversions have no value and count 0",
+        "1 touch has no channel and counts as (direct)",
+        "1 conversion has no value and counts 0",
         "no column holds ids of events, so duplicates cannot be told",
     ]
 
@@ -391,11 +392,92 @@ def test_a_value_of_json_that_is_an_object_is_no_cell(tmp_path: Path) -> None:
         ("7", "row-1-2"),
         ("u", None),
     ]
-    assert [*found.left_out.values()] == [1, 2]
-    assert found.examples["the row has other columns than the header"].endswith("e.ndjson:4")
+    nested = "channel is an object or a list (--columns channel=A.B names what is in it)"
+    assert found.left_out == {nested: 1, "the line is no JSON object": 2}
+    assert found.examples["the line is no JSON object"].endswith("e.ndjson:4")
 
 
 def test_utc_is_the_only_zone_without_a_name() -> None:
     assert zone_of("utc") is UTC
     with pytest.raises(InputError, match="Mars/Olympus: no such time zone"):
         zone_of("Mars/Olympus")
+
+
+PURCHASES = Asked(columns={}, conversions=("purchase",))
+FIVE = ("user", "time", "channel", "event", "value")
+EVENTS = (
+    ("u1", "2026-11-01T10:00:00Z", "google", "visit", ""),
+    ("u1", "2026-11-02T10:00:00Z", "email", "purchase", "80"),
+)
+
+
+def table(order: tuple[int, ...], separator: str, end: str, quote: str) -> str:
+    lines = [[each[place] for place in order] for each in (FIVE, *EVENTS)]
+    return "".join(separator.join(quote + c + quote for c in line) + end for line in lines)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3, 4), (4, 3, 2, 1, 0), (2, 4, 0, 3, 1)])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize(
+    ("end", "quote", "encoding"),
+    [("\n", "", "utf-8"), ("\r\n", '"', "utf-8-sig"), ("\r\n", "", "utf-16"),
+     ("\n", '"', "utf-16-le")],
+)  # fmt: skip
+def test_the_same_events_are_read_however_they_are_wrapped(
+    tmp_path: Path, order: tuple[int, ...], separator: str, end: str, quote: str, encoding: str
+) -> None:
+    content = gzip.compress(table(order, separator, end, quote).encode(encoding))
+    found = imported(tmp_path, content, PURCHASES)
+    assert (found.events, found.conversions, found.value, found.left_out) == (2, 1, 80.0, {})
+
+
+def test_titles_before_the_header_are_passed_over_and_said(tmp_path: Path) -> None:
+    text = f"Report of November\n\nAll users\n{table((0, 1, 2, 3, 4), ',', chr(10), '')}"
+    found = imported(tmp_path, text, PURCHASES)
+    assert (found.events, found.conversions) == (2, 1)
+    assert "(the header stands in line 4; 2 lines before it passed over)" in found.told[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{\n "user": "u1"\n}\n', r"e.csv:1: is no JSON object on one line; .* jq -c"),
+        ("user,time,conversion\nu,\"2026-11-01,1\nu,2026-11-02,1\n", r"e.csv:3: is no row of a "),
+        ("user,time,conversion\n", "there is no row below the header"),
+        ("user,time,event_id,event,conversion\n" + "u,2026-11-01,7,visit,0\n" * 2,
+         "no event is a conversion; 1 row: duplicates of an event's id; events are called visit"),
+    ],
+)  # fmt: skip
+def test_what_gives_no_events_says_why(tmp_path: Path, content: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        imported(tmp_path, content, name="e.csv")
+
+
+def test_a_row_is_not_taken_for_the_header_of_numbered_columns(tmp_path: Path) -> None:
+    columns = {"user": "1", "time": "2", "channel": "3", "conversion": "4", "value": "5"}
+    body = NEWCOMER.partition("\n")[2]
+    with pytest.raises(InputError, match=r"the first row has the time '2026-11-01T10:00:00Z', so"):
+        imported(tmp_path, body, Asked(columns=columns))
+    assert imported(tmp_path, body, Asked(columns=columns, has_header=False)).events == 4
+    for ending in ("", "-wal", "-shm"):
+        (tmp_path / f"out.sqlite{ending}").unlink(missing_ok=True)
+    assert imported(tmp_path, NEWCOMER, Asked(columns=columns)).events == 4
+
+
+@pytest.mark.parametrize(
+    ("value", "amount", "left_out"),
+    [("80", 80.0, 0), ("8e1", 80.0, 0), ("80_0", 0.0, 1), ("1,080", 0.0, 1), ("1e400", 0.0, 1)],
+)
+def test_a_value_is_what_is_written_or_its_row_is_left_out(
+    tmp_path: Path, value: str, amount: float, left_out: int
+) -> None:
+    found = imported(tmp_path, f'{NEWCOMER}u3,2026-11-01T11:00:00z,x,1,"{value}"\n')
+    assert (found.value, sum(found.left_out.values())) == (80.0 + amount, left_out)
+
+
+def test_a_number_that_is_none_is_a_value_that_is_missing(tmp_path: Path) -> None:
+    documents = [{"user": "u", "time": "2026-11-01T10:00:00Z", "conversion": 1, "value": value}
+                 for value in (float("nan"), None, 5)]  # fmt: skip
+    found = imported(tmp_path, ndjson(documents), name="e.ndjson")
+    assert (found.conversions, found.value, found.left_out) == (3, 5.0, {})
+    assert "2 conversions have no value and count 0" in found.notices
