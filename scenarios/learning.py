@@ -381,11 +381,11 @@ class _Lesson:
                 # Others' whole latencies would hold the times of other queries.
                 self.notes.append(f"between.{name}.{depth} has only {len(chosen)} samples")
             elif len(chosen) < FEWEST:
-                writes = self.table[name].writes
+                writes = _writes(self.table[name])
                 chosen = [
                     row
                     for (other, at), rows_there in seen.items()
-                    if at == depth and self.table[other].writes == writes
+                    if at == depth and _writes(self.table[other]) == writes
                     for row in rows_there
                 ]
                 if len(chosen) < FEWEST:
@@ -397,6 +397,10 @@ class _Lesson:
                 )
             between.setdefault(name, {})[depth] = learned(rest[chosen].tolist())
         return between
+
+
+def _writes(endpoint: Endpoint) -> bool:
+    return endpoint.writes is not None or bool(endpoint.stores)
 
 
 def _depth(endpoint: Endpoint, codes: Sequence[int]) -> str | None:
