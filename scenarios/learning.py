@@ -210,12 +210,11 @@ class _Lesson:
     # CPU
 
     def _cpu(self, inside: NDArray[np.bool_]) -> tuple[Cpu | None, float]:
+        untold = "the service does not tell the CPU time of its process"
         try:
-            cpu = fitted_cpu(self.scenario, self.result)
+            return fitted_cpu(self.scenario, self.result), 1.0
         except NotCalibrated:
-            self.few["cpu"] = "the service does not tell the CPU time of its process"
-        else:
-            return cpu, 1.0
+            pass
         charged = charged_cpu(
             self.scenario.topology.cpu, self.table, self.rows.endpoint, self.rows.reads
         )
@@ -229,8 +228,11 @@ class _Lesson:
         if scale < 1:
             scale = float(f"{scale:.2g}")
             self.notes.append(
-                f"CPU costs are {scale:.0%} of those stated: answers came faster than these allow"
+                f"CPU costs are {scale:.0%} of those stated: {untold}, and answers came faster "
+                "than the stated ones allow"
             )
+        else:
+            self.few["cpu"] = untold
         return None, scale
 
     def _charged(self, cpu: Cpu | None, scale: float) -> NDArray[np.float64]:
