@@ -122,6 +122,10 @@ def new(
     return 0
 
 
+def _counted(number: int, what: str, ending: str = "s") -> str:
+    return f"{number} {what}{ending * (number != 1)}"
+
+
 @app.command()
 def check(
     scenario: ScenarioArgument,
@@ -144,8 +148,10 @@ def check(
     topology = chosen.topology
     print(f"{chosen.name}: {len(workload):,} requests in {chosen.total_time:g} s")
     print(f"  {', '.join(_subjects(chosen, workload))}")
-    print(f"  {topology.process_count} processes, {topology.isolate_count} isolates")
-    print(f"  {len(chosen.kpis)} KPIs, {len(chosen.faults)} faults, {chosen.start} start")
+    processes = _counted(topology.process_count, "process", "es")
+    print(f"  {processes}, {_counted(topology.isolate_count, 'isolate')}")
+    faults = _counted(len(chosen.faults), "fault")
+    print(f"  {_counted(len(chosen.kpis), 'KPI')}, {faults}, {chosen.start} start")
     for note in workload.notes:
         print(f"  {note}")
     print(f"  scenario {scenario_hash(chosen)}")
