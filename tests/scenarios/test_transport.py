@@ -149,7 +149,7 @@ def test_any_method_is_sent_with_the_id_of_the_run(
 @pytest.mark.parametrize(
     ("manner", "reason"),
     [
-        ("status401", '401 (unauthorized) ({"error":"no"}); endpoints.track.headers sends no token'),
+        ("status401", '401 (unauthorized) ({"error":"no"}); endpoints.track.headers sends no'),
         (
             "status301",
             "status 301 (redirect, not followed) (to https://a/?...), as had 2 about other "
