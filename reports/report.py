@@ -166,7 +166,7 @@ class Report:
         notes += not_compared(metrics, self.predicted, self.measured)
         for side, record in sides:
             for note in record.notes if record is not None else ():
-                # What a calibration found stands there already where it was learned for this report.
+                # What a calibration found stands there already if this report's run learned it.
                 if not {note, note.removeprefix("calibration: ")} & set(notes):
                     notes.append(f"{side}: {note}")
         return list(dict.fromkeys(notes))

@@ -19,6 +19,7 @@ from core.scenario.scenario import Scenario
 from core.scenario.targets import PLACEHOLDERS, TRACK_BODY
 from core.scenario.workload import generate_workload
 from core.wire import ISOLATE_HEADER
+from scenarios.literal_secrets import literal_secrets
 from scenarios.rendering import (
     Renderer,
     Request,
@@ -235,3 +236,18 @@ def test_path_that_cannot_be_sent_is_refused(path: str) -> None:
     data = {"name": "shop", "endpoints": {"items": {"path": path}}}
     with pytest.raises(InputError, match=r"endpoints\.items\.path: .*(begin it with /|as %20)"):
         parse_scenario(data, source="test")
+
+
+def test_literal_secrets_of_queries_and_bodies_are_found() -> None:
+    fields = {
+        "path": "/items/{item}",
+        "query": {"api_key": "abcdef", "token": "{item}", "near": "x"},
+        "body": {"sku": "a", "users": [{"password": "hunter2", "name": "b"}]},
+    }
+    data = {
+        "name": "shop", "subjects": {"item": {"count": 9}}, "endpoints": {"items": fields},
+    }  # fmt: skip
+    assert literal_secrets(parse_scenario(data, source="test")) == [
+        "endpoints.items.query.api_key", "endpoints.items.body.users.password",
+    ]  # fmt: skip
+    assert literal_secrets(small_scenario()) == []
