@@ -14,6 +14,7 @@ from core.scenario.scenario import Scenario
 from core.units import parse_duration
 from edgeproof.invocation import current
 from edgeproof.notices import notice
+from scenarios.literal_secrets import literal_secrets
 from scenarios.rendering import secret_names
 from scenarios.tokens import Tokens, tokens_of
 from scenarios.transport import Transport, transport_of
@@ -136,6 +137,11 @@ def access_of(
         ca=ca, insecure=insecure, certificate=cert, key=cert_key, resolve=resolve or ()
     )
     every = refresh_seconds(token_refresh)
+    for place in literal_secrets(scenario):
+        notice(
+            f"{place} holds a secret by its name, which plan.json and record.json show as the "
+            "scenario does; send it in a header, which takes it from the environment"
+        )
     tokens = tokens_of(token_command or (), every=every, used=secret_names(scenario))
     tell_tls(asked, hosts)
     current().on_end(tokens.close)

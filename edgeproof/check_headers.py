@@ -17,7 +17,7 @@ import typer
 
 from core.errors import InputError
 from core.scenario.caches import default_caches
-from core.secrets import Blotter, literal_secret
+from core.secrets import Blotter, is_secret_name, literal_secret
 from core.texts import one_line, reason_of
 from core.units import parse_duration
 from edgeproof.access import (
@@ -100,7 +100,7 @@ def command(
             width=chosen.endpoints.read_width,
             stages=chosen.metrics.table.stages,
         )
-    about = _about_status(status)
+    about = _about_status(status, has_token=any(is_secret_name(name) for name, _ in sent))
     is_readable = not about and not any(check.problems for check in checks)
     if json:
         data = {
@@ -139,7 +139,7 @@ def _problem_lines(problems: Sequence[Problem]) -> list[str]:
     return [f"  PROBLEM: {problem.text}; {problem.remedy}" for problem in problems]
 
 
-def _about_status(status: int) -> list[Problem]:
+def _about_status(status: int, *, has_token: bool) -> list[Problem]:
     """Return what is wrong with an answer whose headers are not those of the endpoint."""
     if 200 <= status < 300:
         return []
@@ -147,7 +147,11 @@ def _about_status(status: int) -> list[Problem]:
     if 300 <= status < 400:
         remedy = "ask for the address that it leads to"
     elif status in (401, 403):
-        remedy = "give a token: --header 'Authorization: Bearer ${TOKEN}'"
+        remedy = (
+            "check the token that --header gives"
+            if has_token
+            else "give a token: --header 'Authorization: Bearer ${TOKEN}'"
+        )
     return [Problem(text=f"the answer is a {status}, not the endpoint's", remedy=remedy)]
 
 

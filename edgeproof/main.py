@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +21,7 @@ from edgeproof.invocation import Invocation, begin
 
 EXIT_CODES = """
 Exit codes: 0 all targets met; 1 a KPI misses its target; 2 usage or bad input; 3 the run cannot be
-trusted; 4 inconclusive (with --strict); 130 interrupted.
+trusted; 4 inconclusive (with --strict); 130 interrupted, by Ctrl-C or SIGTERM.
 """
 
 _OURS = Path(__file__).parents[1] if "site-packages" in __file__ else Path(__file__).parent
@@ -63,6 +65,28 @@ def root(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; every failure is one clear line."""
     invocation = begin(sys.argv[1:] if arguments is None else arguments)
+    with _term_as_interrupt():
+        return _run(invocation, arguments)
+
+
+@contextmanager
+def _term_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does: Python's own way would leave what it has started.
+
+    A program that calls `main` keeps a handler of its own.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _run(invocation: Invocation, arguments: Sequence[str] | None) -> int:
     try:
         # A name of its own: that of `python -m edgeproof` has spaces, which no completion takes.
         result = app(args=arguments, prog_name="edgeproof", standalone_mode=False)

@@ -525,14 +525,17 @@ def model_verdict(predicted: RunRecord, measured: RunRecord) -> tuple[str, bool]
     """
     within: list[str] = []
     beyond: list[str] = []
-    unseen: list[str] = []
+    unmeasured: list[str] = []
+    unpredicted: list[str] = []
     different: list[str] = []
     in_doubt: list[str] = []
     for metric in _model_metrics(measured):
         p, m = predicted.metric(metric), measured.metric(metric)
         if p is None or m is None:
-            if p is not None or m is not None:
-                unseen.append(metric.name)
+            if p is not None:
+                unmeasured.append(metric.name)
+            elif m is not None:
+                unpredicted.append(metric.name)
             continue
         if incomparable(metric, predicted, measured) is not None:
             different.append(metric.name)
@@ -548,7 +551,8 @@ def model_verdict(predicted: RunRecord, measured: RunRecord) -> tuple[str, bool]
             if error is None
             else f"{metric.name} {100 * error:+.1f} {unit}".replace(" -", " \N{MINUS SIGN}")
         )
-    aside = f"; not measured: {', '.join(unseen)}" if unseen else ""
+    aside = f"; not measured: {', '.join(unmeasured)}" if unmeasured else ""
+    aside += f"; not predicted: {', '.join(unpredicted)}" if unpredicted else ""
     aside += f"; not compared: {', '.join(different)}" if different else ""
     aside += f"; not judged: in doubt: {', '.join(in_doubt)}" if in_doubt else ""
     if beyond:
@@ -557,7 +561,11 @@ def model_verdict(predicted: RunRecord, measured: RunRecord) -> tuple[str, bool]
             False,
         )
     if not within:
-        why = "nothing was measured to hold the prediction against"
+        why = (
+            "nothing was predicted of what was measured"
+            if unpredicted and not unmeasured
+            else "nothing was measured to hold the prediction against"
+        )
         if in_doubt:
             why = "the requests in doubt decide on every figure"
         return f"Model: INCONCLUSIVE, {why}{aside}.", False

@@ -57,7 +57,9 @@ def _made(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"--out {folder}: cannot be made ({error.strerror})") from None
+        raise InputError(
+            f"--out {folder}: cannot be made ({error.strerror}); give another folder"
+        ) from None
     if not os.access(folder, os.W_OK):
         raise InputError(f"--out {folder}: cannot be written; give another folder")
     return folder

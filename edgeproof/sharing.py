@@ -146,7 +146,8 @@ def tell_place(fleet: Fleet, hosts: Sequence[str]) -> None:
     start = "start them with `edgeproof load --worker"
     if is_loopback(fleet.bind):
         notice(
-            f"--master: waits at {place}:{fleet.port} for {fleet.workers} workers of this machine; "
+            f"--master: waits at {place}:{fleet.port} for {fleet.workers} "
+            f"worker{'s' * (fleet.workers != 1)} of this machine; "
             f"{start} {place}:{fleet.port}`; for other machines give --bind 0.0.0.0"
         )
         return

@@ -33,13 +33,17 @@ class Compared:
 
     @property
     def outcome(self) -> str:
-        """INVALID, WORSE, UNDECIDED, SAME, or NOT_COMPARED where no figure could be judged."""
+        """INVALID, WORSE, UNDECIDED, BETTER where a figure is and none is worse, SAME, or
+        NOT_COMPARED where no figure could be judged.
+        """
         if self.found.invalid:
             return "INVALID"
         if self.found.worse:
             return Change.WORSE.value
         if self.found.undecided:
             return Change.UNDECIDED.value
+        if self._better:
+            return Change.BETTER.value
         return (Change.SAME if self.found.compared else Change.NOT_COMPARED).value
 
     @property
@@ -68,7 +72,14 @@ class Compared:
                 f"No figure is surely worse in B by more than {limit}; undecided: "
                 f"{words.listed(names)}, {whose} beyond it."
             )
-        return f"None of {number} is worse in B by more than {limit} (points for ratios)."
+        text = f"None of {number} is worse in B by more than {limit} (points for ratios)"
+        if better := len(self._better):
+            return f"{text}, and {better} {'is' if better == 1 else 'are'} better."
+        return f"{text}."
+
+    @property
+    def _better(self) -> list[Difference]:
+        return [row for row in self.found.compared if row.outcome is Change.BETTER]
 
     @property
     def doubts(self) -> list[str]:

@@ -166,6 +166,7 @@ class Report:
         notes += not_compared(metrics, self.predicted, self.measured)
         for side, record in sides:
             for note in record.notes if record is not None else ():
-                if note not in notes:
+                # What a calibration found stands there already if this report's run learned it.
+                if not {note, note.removeprefix("calibration: ")} & set(notes):
                     notes.append(f"{side}: {note}")
         return list(dict.fromkeys(notes))

@@ -123,8 +123,18 @@ def run_workers(
         was_stopped = _Following(crew, tokens, on_progress, None).follow(members)
         for member in members:
             if not was_stopped and member.process.returncode:
-                raise GeneratorDied(f"a worker could not do its part: {_last_line(member.log)}")
+                raise GeneratorDied(worker_fault(_last_line(member.log), *master))
     return was_stopped
+
+
+def worker_fault(said: str, host: str, port: int) -> str:
+    """Return why a worker of the master at *host* and *port* ended, of what it *said* last."""
+    if "Failed to connect to the Locust master" in said:
+        return (
+            f"--worker {host}:{port}: no master answers there; start `edgeproof load --master` "
+            "first, with --bind for other machines, or check the address"
+        )
+    return f"a worker could not do its part: {said}"
 
 
 def _command() -> list[str]:

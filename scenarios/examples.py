@@ -60,19 +60,21 @@ class Examples:
         status: int,
         *,
         body: bytes = b"",
+        location: str = "",
         error: BaseException | None = None,
         check: str = "",
     ) -> None:
         """Count the failure of *request*.
 
-        status: that of the answer, 0 without one. check: the name of the check that it failed.
+        status: that of the answer, 0 without one. location: where a redirect leads. check: the
+        name of the check that it failed.
         """
         key = (request.endpoint, kind, status if kind is Kind.STATUS else 0, check)
         self._counts[key] += 1
         if key in self._raw or key in self._kept:
             return
         if len(self._raw) + len(self._kept) < MOST_ROWS:
-            self._raw[key] = _raw(request, kind, status, body=body, error=error)
+            self._raw[key] = _raw(request, kind, status, body=body, location=location, error=error)
 
     def example(
         self,
@@ -81,10 +83,11 @@ class Examples:
         status: int,
         *,
         body: bytes = b"",
+        location: str = "",
         error: BaseException | None = None,
     ) -> Example:
         """Return what is shown of *request* and its answer."""
-        return self._blotted(_raw(request, kind, status, body=body, error=error))
+        return self._blotted(_raw(request, kind, status, body=body, location=location, error=error))
 
     def _of(self, key: _Key) -> Example | None:
         if (raw := self._raw.get(key)) is not None:
@@ -135,10 +138,17 @@ class Examples:
 
 
 def _raw(
-    request: Request, kind: Kind, status: int, *, body: bytes, error: BaseException | None
+    request: Request,
+    kind: Kind,
+    status: int,
+    *,
+    body: bytes,
+    location: str,
+    error: BaseException | None,
 ) -> _Raw:
-    text = body[:_READ].decode("utf-8", "replace")
-    is_cut = len(body) > _READ
+    # Of a redirect its aim is worth more than its page.
+    text = f"to {location}"[:_READ] if location else body[:_READ].decode("utf-8", "replace")
+    is_cut = len(text) >= _READ if location else len(body) > _READ
     if not text and error is not None and kind not in _SILENT:
         text = reason_of(innermost(error))
         is_cut = len(text) >= MOST_SHOWN

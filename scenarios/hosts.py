@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Collection, Iterable
 from urllib.parse import urlsplit
@@ -76,7 +77,12 @@ def _checked(url: str, allowed: Collection[str], transport: Transport) -> str:
     if "@" in parts.netloc:
         raise InputError(f"--host {host}: the URL holds credentials; leave them out")
     if parts.query or parts.fragment or "?" in url or "#" in url:
-        raise InputError(f"--host {url}: a query or fragment; give the address of the service only")
+        bare = re.split(r"[?#]", url)[0]  # a query may hold a secret
+        raise InputError(
+            f"--host {bare}: a query or fragment; give the address of the service only"
+        )
+    if any(c.isspace() or not c.isprintable() for c in parts.path):
+        raise InputError(f"--host {url!r}: a character that no address may hold; write it as %20")
     address = transport.address(*_place(url))
     if not is_loopback(address) and not {host, address} & {name.lower() for name in allowed}:
         if address != host:

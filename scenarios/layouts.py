@@ -50,7 +50,7 @@ def layouts_of(
         position = {"l2": len(l2), "l3": len(l3)}
         before = 0.0
         asked: list[tuple[Read | None, float]] = []
-        for tier, read in reversed(steps):
+        for tier, read, is_write in reversed(steps):
             position[tier] -= 1
             at = position[tier]
             if at < 0:
@@ -61,7 +61,7 @@ def layouts_of(
                 continue
             wait = waits[at] if len(waits) == len(l3) else np.nan
             whole = l3[at] + (0.0 if np.isnan(wait) else wait)
-            layout.queries.append((read is None, before + whole / 2, whole, wait))
+            layout.queries.append((is_write, before + whole / 2, whole, wait))
             before += whole
         time = rows.intended_ns[row] / 1e9
         for read, seconds in reversed(asked):
@@ -75,26 +75,27 @@ def layouts_of(
 
 def _steps(
     endpoint: Endpoint, codes: Sequence[int], l2: int, l3: int
-) -> list[tuple[str, Read | None]]:
+) -> list[tuple[str, Read | None, bool]]:
     """Return the tiers that an answer asked, in order, with the read that each was for.
 
-    None: the write. Database stages beyond those that the reads need come before the write.
+    The last: whether it is a write. Writes come last. Database stages beyond them and those that
+    the reads need are queries, or belong to the write where the endpoint makes no other query.
     """
-    steps: list[tuple[str, Read | None]] = []
+    steps: list[tuple[str, Read | None, bool]] = []
     misses = 0
     for read, code in zip(endpoint.reads, codes, strict=False):
         if code in (L2_HIT, MISS, BYPASS):
-            steps.append(("l2", read))
+            steps.append(("l2", read, False))
         if code in (MISS, BYPASS):
-            steps.append(("l3", read))
+            steps.append(("l3", read, False))
             misses += 1
-    writes = 1 if endpoint.writes is not None else 0
-    more = l3 - misses - writes
-    other: Read | None = endpoint.reads[-1] if endpoint.reads and more > 0 else None
-    steps += [("l3", other)] * max(0, more if other is not None else 0)
-    steps += [("l3", None)] * (writes if other is not None or not more > 0 else writes + more)
-    asked = sum(tier == "l2" for tier, _ in steps)
-    return [("l2", None)] * max(0, l2 - asked) + steps
+    writes = (endpoint.stores or 0) + (endpoint.writes is not None)
+    more = max(0, l3 - misses - writes)
+    other = endpoint.reads[-1] if endpoint.reads else None
+    is_write = other is None and writes > 0 and not endpoint.queries
+    steps += [("l3", other, is_write)] * more + [("l3", None, True)] * writes
+    asked = sum(tier == "l2" for tier, _, _ in steps)
+    return [("l2", None, False)] * max(0, l2 - asked) + steps
 
 
 class _HotKeys:

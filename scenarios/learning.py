@@ -210,12 +210,11 @@ class _Lesson:
     # CPU
 
     def _cpu(self, inside: NDArray[np.bool_]) -> tuple[Cpu | None, float]:
+        untold = "the service does not tell the CPU time of its process"
         try:
-            cpu = fitted_cpu(self.scenario, self.result)
+            return fitted_cpu(self.scenario, self.result), 1.0
         except NotCalibrated:
-            self.few["cpu"] = "the service does not tell the CPU time of its process"
-        else:
-            return cpu, 1.0
+            pass
         charged = charged_cpu(
             self.scenario.topology.cpu, self.table, self.rows.endpoint, self.rows.reads
         )
@@ -229,8 +228,11 @@ class _Lesson:
         if scale < 1:
             scale = float(f"{scale:.2g}")
             self.notes.append(
-                f"CPU costs are {scale:.0%} of those stated: answers came faster than these allow"
+                f"CPU costs are {scale:.0%} of those stated: {untold}, and answers came faster "
+                "than the stated ones allow"
             )
+        else:
+            self.few["cpu"] = untold
         return None, scale
 
     def _charged(self, cpu: Cpu | None, scale: float) -> NDArray[np.float64]:
@@ -381,11 +383,11 @@ class _Lesson:
                 # Others' whole latencies would hold the times of other queries.
                 self.notes.append(f"between.{name}.{depth} has only {len(chosen)} samples")
             elif len(chosen) < FEWEST:
-                writes = self.table[name].writes
+                writes = _writes(self.table[name])
                 chosen = [
                     row
                     for (other, at), rows_there in seen.items()
-                    if at == depth and self.table[other].writes == writes
+                    if at == depth and _writes(self.table[other]) == writes
                     for row in rows_there
                 ]
                 if len(chosen) < FEWEST:
@@ -397,6 +399,10 @@ class _Lesson:
                 )
             between.setdefault(name, {})[depth] = learned(rest[chosen].tolist())
         return between
+
+
+def _writes(endpoint: Endpoint) -> bool:
+    return endpoint.writes is not None or bool(endpoint.stores)
 
 
 def _depth(endpoint: Endpoint, codes: Sequence[int]) -> str | None:

@@ -11,6 +11,7 @@ from locust.event import EventHook
 
 from core.errors import InputError
 from core.metrics.failures import reason_text
+from core.secrets import is_secret_name, references
 from scenarios.recorder import Recorder
 from scenarios.rendering import Renderer, Request
 from scenarios.result import Kind
@@ -101,17 +102,30 @@ class _Ahead:
     def _told(self, request: Request, asked: Asked, status: int, tries: int) -> str:
         what = self._what(request, asked, status)
         also = f", as had {tries - 1} about other subjects" if tries > 1 else ""
-        remedy = _REMEDIES.get(asked.kind) or (
-            "check the token that endpoints.{name}.headers sends"
-            if status in _DENIED
-            else "check endpoints.{name} and its status"
-            if asked.kind is Kind.STATUS
-            else "check the port, https or http, and whether the host wants a certificate (--cert)"
-        )
+        remedy = _REMEDIES.get(asked.kind) or self._remedy(request, asked, status)
         name = self._run.endpoints[request.endpoint]
         return (
             f"preflight: {what}{also}; {remedy.format(name=name)}, or leave this check out with "
             "--no-preflight"
+        )
+
+    def _remedy(self, request: Request, asked: Asked, status: int) -> str:
+        if asked.kind is not Kind.STATUS:
+            return (
+                "check the port, https or http, and whether the host wants a certificate (--cert)"
+            )
+        if status not in _DENIED:
+            return (
+                "give --host and endpoints.{name}.path the address that it leads to"
+                if asked.location
+                else "check endpoints.{name} and its status"
+            )
+        headers = self._run.plan.scenario.targets.of(self._run.endpoints[request.endpoint]).headers
+        if any(is_secret_name(name) or references(text) for name, text in headers.items()):
+            return "check the token that endpoints.{name}.headers sends"
+        return (
+            'endpoints.{name}.headers sends no token; add Authorization = "Bearer ${{TOKEN}}", or '
+            "what the host asks for"
         )
 
     def _what(self, request: Request, asked: Asked, status: int) -> str:
@@ -119,7 +133,7 @@ class _Ahead:
         if asked.response is not None and asked.error is None:
             body = asked.response.content or b""
         example = self._run.examples.example(
-            request, asked.kind, status, body=body, error=asked.error
+            request, asked.kind, status, body=body, location=asked.location, error=asked.error
         )
         reason = reason_text(
             asked.kind.cause,
@@ -137,7 +151,7 @@ class _Ahead:
 
 _REMEDIES = {
     Kind.CERTIFICATE: "name its authority with --ca FILE, or take any with --insecure",
-    Kind.CLIENT_CERTIFICATE: "give one that it knows with --cert and --cert-key",
+    Kind.CLIENT_CERTIFICATE: "give one that the host knows with --cert and --cert-key",
     Kind.TLS: "check that https is spoken at this port",
     Kind.HTTP2: "give the address of a server or a proxy that speaks HTTP/1.1",
     Kind.NOT_HTTP: "check the host's port",

@@ -36,13 +36,20 @@ FORM_TYPE = "application/x-www-form-urlencoded"
 class Template:
     """A text with {placeholders}, split once.
 
-    {{name}} is the literal text {name}; all other braces stay as they are.
+    {{name}} is the literal text {name}; all other braces stay as they are. likely: those of the
+    known placeholders that a message offers.
     """
 
     __slots__ = ("_parts", "names")
 
     def __init__(
-        self, text: str, escape: Callable[[str], str], *, known: Collection[str], where: str
+        self,
+        text: str,
+        escape: Callable[[str], str],
+        *,
+        known: Collection[str],
+        where: str,
+        likely: Collection[str] | None = None,
     ) -> None:
         self._parts: list[tuple[str, str | None, Callable[[str], str]]] = []
         parts = PLACEHOLDER.split(text)
@@ -53,9 +60,16 @@ class Template:
                 literal += f"{{{plain}}}{after}"
                 continue
             if name not in known:
+                offered = ", ".join(sorted(known) if likely is None else likely)
+                is_variable = literal.endswith(("$", "%24"))
+                remedy = (
+                    "headers alone take variables of the environment; send it in one"
+                    if is_variable
+                    else f"use {offered}"
+                )
                 raise InputError(
-                    f"{where}: {{{name}}} is not a placeholder; use {', '.join(sorted(known))}, or "
-                    f"write {{{{{name}}}}} to send it as it is"
+                    f"{where}: {'$' * is_variable}{{{name}}} is not a placeholder; "
+                    f"{remedy}, or write {{{{{name}}}}} to send it as it is"
                 )
             special = _LITERALS[escape] if name in _AS_JSON and escape in _LITERALS else escape
             self._parts.append((literal, name, special))
@@ -149,9 +163,10 @@ class _Endpoint:
         self.subject = endpoint.subject if endpoint.subject in subjects else None
         # A number of one's own subject names no user.
         known = PLACEHOLDERS if self.subject is None else (*_OF_EVERY_REQUEST, self.subject)
+        likely = (*subjects, *_OF_EVERY_REQUEST) if endpoint.is_stated and subjects else None
 
         def template(part: str, text: str, escape: Callable[[str], str]) -> Template:
-            return Template(text, escape, known=known, where=where(part))
+            return Template(text, escape, known=known, where=where(part), likely=likely)
 
         def header(part: str, text: str) -> Template:
             first, *rest = split(text)
@@ -165,7 +180,10 @@ class _Endpoint:
             return f"endpoints.{name}.{part}"
 
         self.method = target.method
-        self.path = template("path", target.path, escape_url)
+        path, mark, query = target.path.partition("?")
+        self.path = template("path", path, escape_url)
+        if mark:
+            self.path.follow(mark, template("query", query, escape_url))
         self.body: Template | None = None
         given = {n: header(f"headers.{n}", text) for n, text in target.headers.items()}
         self.varying = [(n, one) for n, one in given.items() if one.names]

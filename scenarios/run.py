@@ -282,8 +282,9 @@ class LoadRun:
         response, error = asked.response, asked.error
         body = b"" if error is not None else response.content or b""
         self.examples.note(
-            request, asked.kind, response.status_code, body=body, error=error, check=asked.check
-        )
+            request, asked.kind, response.status_code, body=body, location=asked.location,
+            error=error, check=asked.check,
+        )  # fmt: skip
         if asked.kind is Kind.STATUS and response.status_code == HTTPStatus.UNAUTHORIZED:
             self.on_unauthorised()
 

@@ -41,7 +41,8 @@ class Tokens:
         self._every = every
         self._fetched_at = self._tried_at = monotonic()
         self._is_refused = False
-        self._thread: threading.Thread | None = None
+        self._done = threading.Event()
+        self._done.set()
         self._command = _Command()
         self.values: dict[str, str] = {}
 
@@ -49,7 +50,27 @@ class Tokens:
         return bool(self._commands)
 
     def fetch(self) -> dict[str, str]:
-        """Return the secrets by variable; InputError, without any output, if a command fails."""
+        """Return the secrets by variable; InputError, without any output, if a command fails.
+
+        A thread starts the commands: a signal would strike this one between the start of a command
+        and the note of it, and the command would run on.
+        """
+        found: list[dict[str, str]] = []
+        faults: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                found.append(self._fetch())
+            except BaseException as error:
+                faults.append(error)
+
+        self._in_thread(work)
+        self._done.wait()
+        for fault in faults:
+            raise fault
+        return found[0]
+
+    def _fetch(self) -> dict[str, str]:
         command = self._command
         try:
             found = {name: command.run(name, words) for name, words in self._commands.items()}
@@ -66,8 +87,7 @@ class Tokens:
         A fetch that the load before it began is waited for. They are fetched where that is due, or
         where the newest were refused. Raise InputError as `fetch`.
         """
-        if self._thread is not None:
-            self._thread.join()
+        self._done.wait()
         return self.fetch() if self._is_refused or self._is_due else self.values
 
     @property
@@ -89,7 +109,7 @@ class Tokens:
         """
         has_newest = self.values == given
         self._is_refused = self._is_refused or (is_asked and has_newest)
-        if not self._commands or (self._thread is not None and self._thread.is_alive()):
+        if not self._commands or not self._done.is_set():
             return
         if is_asked and not has_newest:
             on_done(self.values)
@@ -101,20 +121,29 @@ class Tokens:
 
         def work() -> None:
             try:
-                on_done(self.fetch())
+                on_done(self._fetch())
             except InputError as error:
                 if not command.is_closing:
                     on_fault(f"the token was not fetched again: {error}")
 
-        self._thread = threading.Thread(target=work, daemon=True)
-        self._thread.start()
+        self._in_thread(work)
+
+    def _in_thread(self, work: Callable[[], None]) -> None:
+        # A thread that is joined is taken for ended where a signal interrupts the join.
+        self._done = done = threading.Event()
+
+        def whole() -> None:
+            try:
+                work()
+            finally:
+                done.set()
+
+        threading.Thread(target=whole, daemon=True).start()
 
     def close(self) -> None:
         """End a command that runs, with all that it has started; secrets can be fetched again."""
         self._command.close()
-        if self._thread is not None:
-            self._thread.join(CLOSE_SECONDS)
-            self._thread = None
+        self._done.wait(CLOSE_SECONDS)
         self._command = _Command()
 
 

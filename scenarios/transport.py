@@ -49,7 +49,7 @@ class Transport:
                 option = "--cert" if self.key is None else "--cert, --cert-key"
                 raise InputError(
                     f"{option} {files}: {_why(error)}; give PEM files of a certificate and of its "
-                    "unencrypted key"
+                    "unencrypted key" + (", that with --cert-key" if self.key is None else "")
                 ) from None
         context.set_alpn_protocols(["http/1.1"])
         return context

@@ -74,6 +74,14 @@ class Asked(NamedTuple):
     error: BaseException | None
     check: str = ""
 
+    @property
+    def location(self) -> str:
+        """Where a redirect leads, without its query, which may hold what signs it; or ""."""
+        if self.response is None or not 300 <= self.response.status_code < 400:
+            return ""
+        address, query, _ = _field(self.response.headers, "location").partition("?")
+        return f"{address}{query and '?...'}"
+
 
 def ask(
     session: Any,

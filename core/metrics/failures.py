@@ -71,7 +71,7 @@ _TEXTS = {
     Cause.TRUNCATED: "connection closed within the answer",
     Cause.CERTIFICATE: "certificate verify failed",
     Cause.TLS: "TLS handshake failed",
-    Cause.CLIENT_CERTIFICATE: "host wants another client certificate (--cert)",
+    Cause.CLIENT_CERTIFICATE: "client certificate (--cert) missing or refused",
     Cause.HTTP2: "host speaks HTTP/2 only, the load HTTP/1.1",
     Cause.NAME: "host name not resolved",
     Cause.UNREACHABLE: "host or network unreachable",

@@ -21,7 +21,7 @@ from core.scenario.headers import HeaderFields
 from core.scenario.places import REQUEST_FIELDS, Place
 from core.scenario.statuses import Statuses
 from core.scenario.table import Table
-from core.scenario.targets import BodyType, Method
+from core.scenario.targets import BodyType, Method, Path
 from core.units import Duration, Size
 
 PRESETS = ("cdp", "none")
@@ -56,7 +56,7 @@ class EndpointFields(Table):
     """
 
     method: Method | None = None
-    path: Annotated[str, Field(pattern="^/")] | None = None
+    path: Path | None = None
     query: dict[str, _Scalar] = Field(default_factory=dict)
     headers: HeaderFields = Field(default_factory=dict)
     body: str | dict[str, Any] | list[Any] | None = None

@@ -169,7 +169,8 @@ class Scenario(Table):
             )
         if staged > self.total_time + 1e-9:
             raise ValueError(
-                f"traffic.stages last {staged:g}s, longer than the run ({self.total_time:g}s)"
+                f"traffic.stages last {staged:g}s, longer than the run ({self.total_time:g}s); "
+                "raise the duration, or shorten a stage"
             )
         return self
 

@@ -32,6 +32,17 @@ def _method(text: str) -> str:
 Method = Annotated[str, AfterValidator(_method)]
 
 
+def _path(path: str) -> str:
+    if not path.startswith("/"):
+        raise ValueError(f"{path!r:.100} is no path; begin it with /, behind what --host gives")
+    if any(c.isspace() or not c.isprintable() for c in path):
+        raise ValueError(f"{path!r:.100} holds a character that no address may; write it as %20")
+    return path
+
+
+Path = Annotated[str, AfterValidator(_path), Field(json_schema_extra={"pattern": "^/"})]
+
+
 BodyType = Literal["json", "form", "raw"]
 """How values stand in a body: escaped in JSON, percent-encoded in a form, as they are in raw."""
 
@@ -44,7 +55,7 @@ class Target(Table):
     """
 
     method: Method = "GET"
-    path: Annotated[str, Field(pattern="^/")]
+    path: Path
     body: str | None = None
     headers: HeaderFields = Field(default_factory=dict)
     status: Statuses = _STATUSES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -235,6 +236,21 @@ def test_token_command_is_ended_however_the_command_ends(
         assert main([*arguments, "--token-command", "STAGING_TOKEN=echo a"]) in (2, 130)
     assert len(closed) == 1
     capsys.readouterr()
+
+
+def test_sigterm_ends_a_command_as_ctrl_c_does(scenario: str, tmp_path: Path) -> None:
+    """CI systems stop jobs with it; the token command would run on by itself."""
+    script = tmp_path / "token.sh"
+    script.write_text("echo $$ > pid\nkill -TERM $PPID\nexec sleep 600\n")
+    done = called(
+        "load", scenario, "--host", "http://127.0.0.1:1", "--token-command",
+        f"STAGING_TOKEN=sh {script}", cwd=tmp_path,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (
+        130, "edgeproof: interrupted; nothing was written\n"
+    )  # fmt: skip
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
 def test_live_view_tells_rates_in_flight_tiers_and_reasons() -> None:

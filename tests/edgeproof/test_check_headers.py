@@ -132,6 +132,12 @@ def test_what_cannot_be_read_is_exit_code_1(
     assert shown.splitlines()[-1].endswith(" cannot be read.")
 
 
+def test_refused_token_is_to_be_checked_not_given(capsys: pytest.CaptureFixture[str]) -> None:
+    with answering(GOOD, status="401 Unauthorized") as (url, _):
+        assert main(["check-headers", url, "--header", "Authorization: Bearer abcdefgh"]) == 1
+    assert "the endpoint's; check the token that --header gives" in capsys.readouterr().out
+
+
 def test_scenario_names_the_tiers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "shop.toml"
     file.write_text('name = "shop"\n[caches]\nedge = "l2"\n', encoding="utf-8")

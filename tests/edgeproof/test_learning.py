@@ -234,3 +234,39 @@ def test_network_that_a_scenario_states_is_added_to_every_request_unless_it_was_
     more = learned.latency - plain.requests.latency
     assert more[is_track] == pytest.approx(0.01, abs=1e-9)
     assert more[~is_track] == pytest.approx(0.04, abs=1e-9)
+
+
+def test_queries_of_endpoints_of_ones_own_are_not_learned_as_writes() -> None:
+    """A search without a cache makes queries; only what states a write makes one, on a hit, too."""
+
+    def shop(**tiers: Any) -> Scenario:
+        document = {
+            **STATED,
+            "traffic": {"stages": [{"rate": 60}]},
+            "subjects": {"item": {"count": 300}},
+            "endpoints": {
+                "items": {
+                    "path": "/items/{item}", "weight": 1, "cpu": "0ms",
+                    "reads": [{"type": "item", "ttl": "60s", "queries": 1}],
+                },
+                "search": {"path": "/search", "queries": 2, "weight": 2, "cpu": "0ms"},
+                "orders": {
+                    "path": "/orders/{item}", "method": "PUT", "weight": 2, "cpu": "0ms",
+                    "reads": [{"type": "item", "ttl": "60s", "queries": 1}], "writes": 1,
+                },
+            },
+            "tiers": {"single_flight": False, **tiers},
+        }  # fmt: skip
+        return parse_scenario(document, source="test")
+
+    user = shop()
+    bounds = CalibrationBounds(rate=30, seconds=40)
+    workload = learning_workload(user, prepare(user).workload, bounds)
+    truth = shop(l3={"round_trip": "20ms", "read_execution": "1ms", "write_execution": "8ms"})
+    known = learn(user, load_of(truth, workload))
+    orders = int((workload.endpoint == user.endpoints.index("orders")).sum())
+    assert known.tiers["l3.write_execution"].samples == orders
+    times = known.apply(user).tiers.l3
+    assert times.write_execution.mean == pytest.approx(8e-3, rel=0.1)
+    assert times.read_execution.mean == pytest.approx(1e-3, abs=0.5e-3)
+    assert times.round_trip.mean == pytest.approx(20e-3, rel=0.05)

@@ -82,3 +82,16 @@ def test_sentence_on_all_errors_is_that_of_the_worst_end() -> None:
     assert low < high
     assert words.closeness([row]) == f"p95_track was predicted {100 * high:.1f} % off"
     assert words.error_text(row).startswith("+8.8 % (+8.8 to +10.0 %)")
+
+
+def test_what_was_not_predicted_is_not_called_unmeasured() -> None:
+    measured = of([0.1] * 100)
+    unpredicted = replace(PREDICTED, latencies={}, stages={}, reads={})
+    verdict, _ = model_verdict(unpredicted, measured)
+    assert verdict == (
+        "Model: INCONCLUSIVE, nothing was predicted of what was measured; not predicted: "
+        "p50(track), p95_track."
+    )
+    assert "; not measured: p50(track), p95_track" in model_verdict(
+        PREDICTED, replace(measured, latencies={})
+    )[0]  # fmt: skip

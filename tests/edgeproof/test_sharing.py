@@ -15,7 +15,7 @@ from time import monotonic, sleep
 import pytest
 
 from edgeproof.main import main
-from scenarios.driver import LOCUSTFILE
+from scenarios.driver import LOCUSTFILE, worker_fault
 from tests.conftest import free_port
 from tests.scenarios.conftest import StartService, inspect, start_service
 
@@ -200,3 +200,11 @@ def test_what_does_not_go_together_is_refused(
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         assert main(["load", *arguments.replace("URL", url).split()]) == 2
     assert reason in capsys.readouterr().err
+
+
+def test_worker_without_a_master_names_its_address() -> None:
+    said = "[2026-01-01 10:00:00] vm/ERROR/locust.main: Failed to connect to the Locust master:"
+    assert worker_fault(said, "10.0.0.5", 5557).startswith(
+        "--worker 10.0.0.5:5557: no master answers there; start `edgeproof load --master` first"
+    )
+    assert worker_fault("no", "10.0.0.5", 5557) == "a worker could not do its part: no"

@@ -26,6 +26,7 @@ def kept(folder: Path, name: str, record: RunRecord) -> str:
     ("second", "options", "code", "word"),
     [
         (run("load"), (), 0, "SAME: "),
+        (run("load", slow=0.5), (), 0, "BETTER: None of "),
         (run("load", slow=1.5), (), 1, "WORSE: "),
         (run("load", failed=0.04), ("--max-regression", "900%"), 1, "crosses its alert in B"),
         (run("load", slow=1.04), ("--max-regression", "0.1"), 0, "SAME: "),

@@ -291,12 +291,13 @@ def test_markdown_fits_a_job_summary(folder: Path) -> None:
 
 def test_notes_of_both_records_are_told_once(tmp_path: Path) -> None:
     report = _report(
-        records.predicted(notes=("CPU as committed",)),
+        records.predicted(notes=("CPU as committed", "calibration: learned already")),
         records.measured(notes=("one URL", "told already")),
-        notes=["told already"],
+        notes=["told already", "learned already"],
     )
     assert report.all_notes == [
         "told already",
+        "learned already",
         "Prediction: CPU as committed",
         "Measurement: one URL",
     ]

@@ -67,3 +67,15 @@ def test_example_stands_in_every_document_and_runs_in_none(tmp_path: Path) -> No
         "request": "POST /track", "status": 500, "text": "<script>alert(1)</script> | `x`",
     }  # fmt: skip
     assert data["latencies"]["measured"].keys() == record.latencies.keys()
+
+
+def test_narrow_screen_shows_every_figure_under_its_name(tmp_path: Path) -> None:
+    """A table that scrolls sideways hides its percentiles beyond the edge."""
+    record = records.run("load")
+    rows = compare(records.KPIS, None, record)
+    write_report(tmp_path, Report(title="t", rows=rows, outcome=outcome(rows), measured=record))
+    page = (tmp_path / "report.html").read_text()
+    header, first, *_ = latencies.latencies_table(None, record)
+    for name, cell in zip(header[1:], first[1:], strict=True):
+        assert f'data-label="{name}" class="num">{cell}</td>' in page
+    assert ".cards td::before { content: attr(data-label)" in page

@@ -35,6 +35,13 @@ def test_any_other_address_is_not_loopback(host: str) -> None:
     assert not is_loopback(host)
 
 
+@pytest.mark.parametrize("address", ["/?token=s3cr3t", "/#s3cr3t", "/a b"])
+def test_host_that_is_more_or_less_than_an_address_is_refused(address: str) -> None:
+    with pytest.raises(InputError, match=r"a query or fragment|write it as %20") as caught:
+        checked_hosts([f"http://127.0.0.1:1{address}"])
+    assert "s3cr3t" not in str(caught.value)
+
+
 def test_foreign_host_is_refused_with_the_remedy() -> None:
     with pytest.raises(InputError, match=r"--i-am-allowed-to-load staging\.example\.com"):
         checked_hosts(["http://staging.example.com"])

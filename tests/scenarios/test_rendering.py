@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -13,10 +14,12 @@ from hypothesis import strategies as st
 from core.attribution.models import MODELS
 from core.endpoints import CDP
 from core.errors import InputError
+from core.scenario.file import parse_scenario
 from core.scenario.scenario import Scenario
 from core.scenario.targets import PLACEHOLDERS, TRACK_BODY
 from core.scenario.workload import generate_workload
 from core.wire import ISOLATE_HEADER
+from scenarios.literal_secrets import literal_secrets
 from scenarios.rendering import (
     Renderer,
     Request,
@@ -206,3 +209,45 @@ def test_header_holds_no_line_break_for_any_ids(value: str) -> None:
     assert encoded.isascii()
     assert encoded.isprintable()
     assert unquote(encoded) == value
+
+
+@pytest.mark.parametrize(
+    ("fields", "place", "remedy"),
+    [
+        ({"path": "/items/{itme}"}, "path: {itme}", "use item, event_id,"),
+        ({"path": "/items", "query": {"near": "{nope}"}}, "query: {nope}", "use item, event_id,"),
+        ({"path": "/a", "query": {"k": "${TOKEN}"}}, "query: ${TOKEN}", "headers alone take"),
+        ({"path": "/a", "body": {"k": "${TOKEN}"}}, "body: ${TOKEN}", "headers alone take"),
+    ],
+)
+def test_unknown_placeholder_is_named_with_its_place_and_those_of_the_scenario(
+    fields: dict[str, Any], place: str, remedy: str
+) -> None:
+    endpoints = {"items": {"path": "/items/{item}"}, "other": fields}
+    data = {"name": "shop", "subjects": {"item": {"count": 9}}, "endpoints": endpoints}
+    scenario = parse_scenario(data, source="test")
+    with pytest.raises(InputError, match=re.escape(f"endpoints.other.{place}")) as caught:
+        compiled(scenario)
+    assert remedy in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["items", "http://host/items", "/a b", "/a\n"])
+def test_path_that_cannot_be_sent_is_refused(path: str) -> None:
+    data = {"name": "shop", "endpoints": {"items": {"path": path}}}
+    with pytest.raises(InputError, match=r"endpoints\.items\.path: .*(begin it with /|as %20)"):
+        parse_scenario(data, source="test")
+
+
+def test_literal_secrets_of_queries_and_bodies_are_found() -> None:
+    fields = {
+        "path": "/items/{item}",
+        "query": {"api_key": "abcdef", "token": "{item}", "near": "x"},
+        "body": {"sku": "a", "users": [{"password": "hunter2", "name": "b"}]},
+    }
+    data = {
+        "name": "shop", "subjects": {"item": {"count": 9}}, "endpoints": {"items": fields},
+    }  # fmt: skip
+    assert literal_secrets(parse_scenario(data, source="test")) == [
+        "endpoints.items.query.api_key", "endpoints.items.body.users.password",
+    ]  # fmt: skip
+    assert literal_secrets(small_scenario()) == []

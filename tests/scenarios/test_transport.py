@@ -149,8 +149,12 @@ def test_any_method_is_sent_with_the_id_of_the_run(
 @pytest.mark.parametrize(
     ("manner", "reason"),
     [
-        ("status401", 'status 401 (unauthorized) ({"error":"no"}); check the token that endpoints'),
-        ("status301", "status 301 (redirect, not followed), as had 2 about other subjects"),
+        ("status401", '401 (unauthorized) ({"error":"no"}); endpoints.track.headers sends no'),
+        (
+            "status301",
+            "status 301 (redirect, not followed) (to https://a/?...), as had 2 about other "
+            "subjects; give --host and endpoints.track.path the address that it leads to",
+        ),
         ("garbage", "answer is not valid HTTP"),
     ],
 )  # fmt: skip

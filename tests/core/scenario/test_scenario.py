@@ -276,7 +276,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"name": "a/b"}, "pattern"),
     ({"name": ""}, "pattern"),
     ({"start": "hot"}, "'cold' or 'warm'"),
-    ({"targets": {"track": {"path": "track"}}}, "pattern"),
+    ({"targets": {"track": {"path": "track"}}}, "begin it with /"),
     ({"trace": {"default": {"endpoint": "channels"}}}, "'track', 'attribution' or 'journey'"),
     ({"trace": {"default": {"endpoint": "track", "cache_type": "attribution"}}}, "feeds 'lookup"),
     ({"trace": {"limit": 0}}, "greater than or equal to 1"),
