@@ -569,6 +569,7 @@ def _rule(
 @njit(cache=True, nogil=True)
 def scan(
     data: Bytes,
+    ends: Integers,
     t: Tables,
     codes: Integers,
     times: Integers,
@@ -578,8 +579,8 @@ def scan(
     latencies: Integers,
     caches: Integers,
     zones: Integers,
-) -> int:
-    """Read every line of *data*, which ends with a line's end; return how many there are."""
+) -> None:
+    """Read the lines of *data* that end at *ends*, and fill a row of the other arrays for each."""
     # Attributes of a tuple are counted references, so the loop has them as names of its own.
     head = t.head
     part_field = t.part_field
@@ -608,20 +609,16 @@ def scan(
     spans = np.empty((14, 2), np.int64)
     bounds = np.empty((_MOST_SEGMENTS, 2), np.int64)
     hashes = np.empty(_MOST_SEGMENTS, np.uint64)
-    row, start, size = 0, 0, len(data)
-    while start < size:
-        stop = start
-        while data[stop] != 10:
-            stop += 1
-        following = stop + 1
-        begin, start = start, following
+    start = 0
+    for row in range(len(ends)):
+        begin, stop = start, ends[row]
+        start = stop + 1
         if stop > begin and data[stop - 1] == 13:
             stop -= 1
         keys[row], at[row, 0], at[row, 1] = np.uint64(0), -1, -1
         times[row], statuses[row], latencies[row], caches[row] = 0, -1, -1, -1
         if begin == stop or data[begin] == 35:
             codes[row] = -9
-            row += 1
             continue
         latency = _parsed(
             data,
@@ -638,24 +635,20 @@ def scan(
         )
         if latency == -2:
             codes[row] = -3
-            row += 1
             continue
         time = _time(data, spans, time_form, zones)
         if time < 0:
             codes[row] = -5
-            row += 1
             continue
         if spans[8, 0] >= 0:
             status = _digits(data, spans[8, 0], 3, spans[8, 1])
             if spans[8, 1] - spans[8, 0] != 3 or status < 0:
                 codes[row] = -6
-                row += 1
                 continue
             statuses[row] = status
         times[row] = time - latency if is_end and latency > 0 else time
         if not _request(data, spans):
             codes[row] = -4
-            row += 1
             continue
         is_left = False
         if spans[13, 0] >= 0:
@@ -665,7 +658,6 @@ def scan(
                     break
         if is_left:
             codes[row] = -7
-            row += 1
             continue
         rule = _rule(
             data,
@@ -681,7 +673,6 @@ def scan(
         )
         if rule < 0:
             codes[row] = rule
-            row += 1
             continue
         latencies[row] = latency
         if spans[10, 0] >= 0:
@@ -702,5 +693,3 @@ def scan(
             row,
         )
         codes[row] = rule_code[rule]
-        row += 1
-    return row

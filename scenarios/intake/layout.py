@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from core.errors import InputError
@@ -85,10 +85,12 @@ class Layout:
         if Field.REQUEST not in fields and Field.TARGET not in fields:
             raise InputError(f"{self.name}: names neither a request nor a path; a log needs one")
 
-    @property
-    def has_latency(self) -> bool:
-        """Whether a line tells how long the answer took."""
-        return any(part.field is Field.LATENCY for part in self.parts)
+    def up_to(self, fields: frozenset[Field]) -> Layout:
+        """Return the layout without what stands behind the last of *fields*, if it is open."""
+        last = max(at for at, part in enumerate(self.parts) if part.field in fields)
+        if not self.is_open or last == len(self.parts) - 1:
+            return self
+        return replace(self, parts=self.parts[: last + 1])
 
     @property
     def fields(self) -> frozenset[Field]:

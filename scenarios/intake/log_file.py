@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,17 +13,15 @@ from core.errors import InputError
 from core.packed import MAX_LINE, Packed, open_packed, text_lines
 from scenarios.intake.chunk import Chunk
 from scenarios.intake.clustering import Collector
+from scenarios.intake.layout import Field, Layout
 from scenarios.intake.objects import ObjectReader, har_entries
 from scenarios.intake.plain import PlainReader
 from scenarios.intake.recognition import HAR, Recognised, Stated, fields_of, recognise
 from scenarios.intake.requests import Matcher
-from scenarios.intake.rules import Rule
-from scenarios.intake.tables import tables_of
+from scenarios.intake.rules import KeyFrom, Rule
+from scenarios.intake.tables import Tables, tables_of
 
-if TYPE_CHECKING:
-    from scenarios.intake.layout import Layout
-
-BLOCK = 2**21
+BLOCK = 2**19
 """Bytes that are read at a time."""
 
 MAX_HAR = 2**26
@@ -32,6 +29,8 @@ MAX_HAR = 2**26
 
 _HEAD = 2**16
 _FIRST = 4
+_END = 10
+_OF_KEY = {KeyFrom.ADDRESS: Field.ADDRESS, KeyFrom.USER: Field.USER}
 _UTF8 = b"\xef\xbb\xbf"
 
 
@@ -44,6 +43,18 @@ class Reading:
     salt: tuple[int, int]
     with_keys: bool = False
     is_compiled: bool = False
+
+    @property
+    def fields(self) -> frozenset[Field]:
+        """The fields of a line that are needed."""
+        needed = {
+            Field.TIME, Field.DATE, Field.CLOCK, Field.REQUEST, Field.METHOD, Field.TARGET,
+            Field.QUERY, Field.STATUS, Field.LATENCY, Field.CACHE,
+        }  # fmt: skip
+        if self.agents:
+            needed.add(Field.AGENT)
+        needed.update(_OF_KEY[rule.key] for rule in self.rules if rule.key in _OF_KEY)
+        return frozenset(needed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +72,7 @@ class LogFile:
     def __init__(self, path: Path, stated: Stated) -> None:
         self.path, self._stated = path, stated
         self.share = 0.0
+        self._tables: tuple[Layout, Tables] | None = None
         with self._opened() as (_, blocks):
             head = next(blocks, b"")
         self.is_empty = not head.strip()
@@ -146,6 +158,8 @@ class LogFile:
                 return
             layout = self.found.layout
             assert layout is not None
+            if reading is not None:
+                layout = layout.up_to(reading.fields)
             for block in blocks:
                 self.share = stream.share()
                 for part in _parts(block, layout.name if not self._stated.fields else ""):
@@ -176,15 +190,19 @@ class LogFile:
         if reading is None or not reading.is_compiled:
             reader = PlainReader(layout, matcher)  # type: ignore[arg-type]  # it has row()
             return reader.read(data, with_keys=with_keys)
-        return compiled_chunk(data, layout, reading)
+        if self._tables is None or self._tables[0] is not layout:
+            tables = tables_of(layout, reading.rules, reading.agents, reading.salt)
+            self._tables = layout, tables
+        return compiled_chunk(data, self._tables[1], with_keys=with_keys)
 
 
-def compiled_chunk(data: bytes, layout: Layout, reading: Reading) -> Chunk:
-    """Return a row for each line of *data*, by the compiled reader."""
+def compiled_chunk(data: bytes, tables: Tables, *, with_keys: bool) -> Chunk:
+    """Return a row for each line of *data*, which ends with a line's end; by compiled code."""
     from scenarios.intake.compiled import scan
 
-    tables = tables_of(layout, reading.rules, reading.agents, reading.salt)
-    count = data.count(b"\n")
+    array = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(array == _END)
+    count = ends.size
     chunk = Chunk(
         rule=np.empty(count, np.int16), time=np.empty(count, np.int64),
         key=np.empty(count, np.uint64), status=np.empty(count, np.int16),
@@ -192,11 +210,11 @@ def compiled_chunk(data: bytes, layout: Layout, reading: Reading) -> Chunk:
     )  # fmt: skip
     at, zones = np.empty((count, 2), np.int64), np.zeros(1, np.int64)
     scan(
-        np.frombuffer(data, np.uint8), tables, chunk.rule, chunk.time, chunk.key, at, chunk.status,
+        array, ends, tables, chunk.rule, chunk.time, chunk.key, at, chunk.status,
         chunk.latency, chunk.cache, zones,
     )  # fmt: skip
     texts = None
-    if reading.with_keys:
+    if with_keys:
         texts = [data[a:b] if a >= 0 else b"" for a, b in at.tolist()]
     return Chunk(
         rule=chunk.rule, time=chunk.time, key=chunk.key, status=chunk.status,

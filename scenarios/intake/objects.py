@@ -56,7 +56,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 """Names by which a field of JSON lines is recognised."""
 
 _UNITS_BY_NAME = {"request_time": "s", "EdgeTimeToFirstByteMs": "ms"}
-_FIELDS = {
+FIELDS = {
     "request": Field.REQUEST, "method": Field.METHOD, "path": Field.TARGET, "query": Field.QUERY,
     "cache": Field.CACHE, "address": Field.ADDRESS, "user": Field.USER, "agent": Field.AGENT,
 }  # fmt: skip
@@ -79,13 +79,6 @@ class Objects:
     time_unit: str | None = None
     duration_unit: str | None = None
     is_unit_told: bool = False
-
-    @property
-    def has_latency(self) -> bool:
-        """Whether an object tells how long the answer took."""
-        return ("duration" in self.columns and self.duration_unit is not None) or (
-            "end" in self.columns
-        )
 
 
 def recognised(first: Mapping[str, Any]) -> dict[str, str]:
@@ -180,7 +173,7 @@ class ObjectReader:
                 return Row(code=Left.BAD_STATUS), has_zone
             status = int(text)
         fields: dict[Field, bytes] = {}
-        for name, field in _FIELDS.items():
+        for name, field in FIELDS.items():
             if name in self._columns:
                 value = self._value(found, name)
                 if isinstance(value, list):

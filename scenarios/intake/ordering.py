@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,10 +15,10 @@ SORTED_WITHIN = 300_000_000
 FAR = 86_400_000_000
 """Microseconds from the others of its lines at which a time is a mistake."""
 
-ACCESS = np.dtype([("time", "<i8"), ("key", "<u8"), ("rule", "<i2"), ("row", "<i8")])
-"""An access; time: microseconds since 1970; row: where its key's text stands."""
+ACCESS = np.dtype([("time", "<i8"), ("key", "<u8"), ("rule", "<i2")])
+"""An access; time: microseconds since 1970."""
 
-_MOST_WAITING = 3_000_000
+_MOST_WAITING = 1_000_000
 _FEW = 0.02
 
 Accesses = NDArray[Any]
@@ -103,8 +103,3 @@ def spread(times: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int
     found = times.copy()
     found[places] += (draws[order] * 1e6).astype(np.int64)
     return found
-
-
-def begin(times: Sequence[int]) -> int:
-    """Return the time that stands for a file's begin: the earliest of its first ones."""
-    return min(times, default=2**62)

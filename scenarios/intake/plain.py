@@ -164,7 +164,8 @@ def epoch(text: bytes, form: TimeForm) -> int:
     if whole > 9 * 10**12:
         return {TimeForm.MICROSECONDS: whole, TimeForm.NANOSECONDS: whole // 1000}.get(form, -1)
     millionths = whole * 10**6 + int((match[2] or b"").ljust(6, b"0")[:6])
-    return millionths // 1000 ** (form - TimeForm.SECONDS)
+    per_thousand: int = 1000 ** (int(form) - int(TimeForm.SECONDS))
+    return millionths // per_thousand
 
 
 def _clf(text: bytes) -> int:

@@ -19,9 +19,10 @@ from scenarios.intake.formats import (
     fields_layout,
     layout_of,
 )
-from scenarios.intake.layout import Layout
+from scenarios.intake.layout import Field, Layout
 from scenarios.intake.log_format import parse_log_format
 from scenarios.intake.objects import (
+    FIELDS,
     HAR_COLUMNS,
     UNIT_NAMES,
     Objects,
@@ -61,6 +62,14 @@ class Recognised:
     objects: Objects | None = None
     told: str = ""
     notices: tuple[str, ...] = ()
+
+    @property
+    def fields(self) -> frozenset[Field]:
+        """What a line, or an object, tells."""
+        if self.layout is not None:
+            return self.layout.fields
+        columns = self.objects.columns if self.objects is not None else {}
+        return frozenset(FIELDS[name] for name in columns if name in FIELDS)
 
 
 def stated_of(

@@ -16,6 +16,7 @@ from core.errors import InputError
 from scenarios.intake.chunk import Left
 from scenarios.intake.clustering import Collector
 from scenarios.intake.figures import REASONS, EndpointFigures, Figures
+from scenarios.intake.layout import Field
 from scenarios.intake.log_file import LogFile, Piece, Reading
 from scenarios.intake.ordering import ACCESS, SORTED_WITHIN, Accesses, Waiting, outliers, spread
 from scenarios.intake.recognition import Stated
@@ -106,6 +107,8 @@ def gather(
         with_keys=asked.keep_ids,
         is_compiled=size >= COMPILED_FROM if asked.is_compiled is None else asked.is_compiled,
     )
+    for log in logs:
+        _check_fields(log, reading)
     figures = Figures(endpoints=[EndpointFigures() for _ in rules])
     waiting = Waiting()
     counts = np.zeros(len(rules), np.int64)
@@ -114,7 +117,6 @@ def gather(
         stream = stack.enter_context(part.open("wb"))
         texts = stack.enter_context(_texts_of(part).open("wb")) if asked.keep_ids else None
         for accesses, words in _ordered(logs, reading, figures, waiting, tell):
-            # Where a row's key stands among the texts, it no longer matters.
             _write(stream, texts, accesses, words)
             figures.add_times(accesses["time"])
             counts += np.bincount(accesses["rule"], minlength=len(rules))
@@ -150,6 +152,18 @@ def gather(
         notices=tuple(notices), first=first, last=last, sampled=sampled,
         has_latency=any(each.latency.count for each in figures.endpoints),
     )  # fmt: skip
+
+
+def _check_fields(log: LogFile, reading: Reading) -> None:
+    """Raise InputError where a rule or an option needs what the lines of *log* do not tell."""
+    told = log.found.fields
+    for needed, what in (
+        (Field.AGENT, "--ignore-agent: {} holds no user agents; leave it out"),
+        (Field.ADDRESS, "by address: {} holds no addresses; choose another key"),
+        (Field.USER, "by user: {} holds no users; choose another key"),
+    ):
+        if needed in reading.fields and needed not in told:
+            raise InputError(what.format(log.path))
 
 
 def _texts_of(part: Path) -> Path:
@@ -273,7 +287,6 @@ def _accesses(
     chosen = np.flatnonzero(kept)
     accesses = np.empty(chosen.size, ACCESS)
     accesses["key"], accesses["rule"] = chunk.key[chosen], chunk.rule[chosen]
-    accesses["row"] = 0
     at = times[chosen]
     layout = log.found.layout
     lasts = chunk.latency[chosen]
