@@ -77,7 +77,10 @@ class Round:
 
 
 def write_log(file: Path, *, lines: int | None = None, size: float = 0.0, seed: int = 1) -> int:
-    """Write an nginx log of so many lines, or of *size* bytes; return the lines."""
+    """Write an nginx log of so many lines, or of *size* bytes; return the lines.
+
+    Combined lines with $request_time behind them, 400 a second.
+    """
     rng = np.random.default_rng(seed)
     written = count = 0
     with file.open("w", encoding="ascii", newline="") as stream:
@@ -118,7 +121,7 @@ def _lines(rng: np.random.Generator, count: int, before: int) -> list[str]:
         found.append(
             f"203.0.113.{other % 256} - - [{at:%d/%b/%Y:%H:%M:%S} +0000] "
             f'"{request} HTTP/1.1" {status} {other % 9000} "https://shop.example/p/{key}" '
-            f'"{_AGENTS[other % len(_AGENTS)]}"\n'
+            f'"{_AGENTS[other % len(_AGENTS)]}" 0.{3 + other % 40:03d}\n'
         )
     return found
 
@@ -218,9 +221,15 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--gigabytes", type=float, default=GIGABYTES, help="0: no memory; default %(default)s"
     )
+    parser.add_argument(
+        "--write", type=Path, metavar="FILE", help="write a log of --lines, and measure nothing"
+    )
     options = parser.parse_args(arguments)
     if min(options.lines, options.rounds) < 1 or options.gigabytes < 0:
         parser.error("--lines and --rounds are at least 1, --gigabytes at least 0")
+    if options.write is not None:
+        print(f"{options.write}: {write_log(options.write, lines=options.lines):,} lines")
+        return 0
     machine = Speeds()
     failed = False
     with tempfile.TemporaryDirectory() as name:

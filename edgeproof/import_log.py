@@ -175,7 +175,7 @@ def command(
     if json:
         print(json_module.dumps(_data(gathered, written, places), allow_nan=False))
     else:
-        for line in _lines(gathered, written, places, is_proposed=not asked.rules):
+        for line in _lines(gathered, written, places, asked):
             print(printable(line))
     return 0
 
@@ -202,19 +202,20 @@ def _window(text: str | None) -> float | None:
     if text is None:
         return None
     try:
-        return parse_duration(text)
+        seconds = parse_duration(text)
     except ValueError as error:
         raise InputError(f"--window {text}: {error}") from None
+    if seconds < 1:
+        raise InputError(f"--window {text}: a run takes a second at least")
+    return seconds
 
 
-def _lines(
-    gathered: Gathered, written: Written, places: Places, *, is_proposed: bool
-) -> Iterator[str]:
+def _lines(gathered: Gathered, written: Written, places: Places, asked: Asked) -> Iterator[str]:
     yield from gathered.told
     total, seconds = sum(gathered.counts), (gathered.last - gathered.first) / 1e6
     figures = gathered.figures
     yield (
-        f"{places.scenario}: {total:,} of {figures.lines:,} requests in "
+        f"{places.scenario}: {total:,} of {figures.lines:,} lines are requests of "
         f"{_number(sum(n > 0 for n in gathered.counts), 'endpoint')}, {_clock(gathered.first)} to "
         f"{_clock(gathered.last)} UTC"
         + (f", {total / seconds:,.3g}/s on average" if seconds >= 1 else "")
@@ -242,7 +243,12 @@ def _lines(
         "Assumed: what the service reads, queries and writes, its tiers and KPIs; a log tells none "
         f"of it. Edit ASSUMED in {places.scenario}"
     )
-    if is_proposed:
+    if not asked.keep_ids:
+        yield (
+            f"Keys of {places.trace} are hashed. A load with it asks for ids that no service has; "
+            "--keep-ids writes them as they are"
+        )
+    if not asked.rules:
         yield (
             f"Endpoints are proposed by the paths of {gathered.sampled:,} requests: edit "
             f"{places.rules}, and give it back with --rules {places.rules} --force"

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 UNKNOWN = -1
+NO_KEY = 1
+"""The key of a request that has none."""
 
 
 class Left(IntEnum):

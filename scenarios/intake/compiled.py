@@ -503,7 +503,7 @@ def _key(
     else:
         field = 11 if kind == 3 else 12
         begin, end = spans[field, 0], spans[field, 1]
-    if begin < 0 or begin >= end:
+    if begin < 0 or begin >= end or (end - begin == 1 and data[begin] == 45):
         return np.uint64(1)
     at[row, 0], at[row, 1] = begin, end
     return _siphash(data, begin, end, salt[0], salt[1])

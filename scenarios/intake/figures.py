@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.metrics.histogram import LatencyHistogram
-from scenarios.intake.chunk import Cache, Chunk, Left
+from scenarios.intake.chunk import NO_KEY, Cache, Chunk, Left
 
 MINUTE = 60_000_000
 
@@ -35,6 +35,7 @@ class EndpointFigures:
     failed: int = 0
     client_errors: int = 0
     redirects: int = 0
+    unkeyed: int = 0
     latency: LatencyHistogram = field(default_factory=LatencyHistogram)
     cache: list[int] = field(default_factory=lambda: [0, 0, 0])
 
@@ -95,6 +96,7 @@ class Figures:
 
 def _add(figures: EndpointFigures, chunk: Chunk, mine: NDArray[np.int64]) -> None:
     figures.count += mine.size
+    figures.unkeyed += int(np.count_nonzero(chunk.key[mine] == NO_KEY))
     status = chunk.status[mine]
     figures.failed += int(np.count_nonzero(status >= 500))
     figures.client_errors += int(np.count_nonzero((status >= 400) & (status < 500)))

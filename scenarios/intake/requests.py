@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scenarios.intake.chunk import HITS, MISSES, STATIC, UNKNOWN, Cache, Chunk, Left
+from scenarios.intake.chunk import HITS, MISSES, NO_KEY, STATIC, UNKNOWN, Cache, Chunk, Left
 from scenarios.intake.layout import Field
 from scenarios.intake.rules import (
     LEFT_OUT,
@@ -121,7 +121,7 @@ class Matcher:
         elif rule.key is not KeyFrom.NOTHING:
             field = Field.ADDRESS if rule.key is KeyFrom.ADDRESS else Field.USER
             text = fields.get(field, b"")
-        return (self._hash(text), text) if text else (1, b"")
+        return (self._hash(text), text) if text and text != b"-" else (NO_KEY, b"")
 
     def _hash(self, text: bytes) -> int:
         found = self._hashes.get(text)

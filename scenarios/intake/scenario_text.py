@@ -14,6 +14,10 @@ from scenarios.intake.rules import LEFT_OUT, KeyFrom, Rule
 
 _READS = ("GET", "HEAD", "*")
 _MOST_KPIS = 5
+_CPU = 0.001
+"""Seconds of CPU of a request, which no log tells."""
+
+_BUSY = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +118,9 @@ def _lines(w: Written) -> Iterator[str]:
         if rule.name != LEFT_OUT and count:
             yield from _endpoint(rule, count, figures)
             yield ""
-    yield from _SERVICE
+    busiest = max(rate for _, rate in w.stages)
+    processes = max(1, math.ceil(busiest * _CPU / _BUSY))
+    yield from (line.format(processes=processes) for line in _SERVICE)
     yield from _kpis(w)
 
 
@@ -154,6 +160,7 @@ def _endpoint(rule: Rule, count: int, figures: EndpointFigures) -> Iterator[str]
         yield f'reads = [{{ type = "{rule.name}", ttl = "60s", queries = 1 }}]    # ASSUMED'
     else:
         yield "writes = 1                      # ASSUMED; a log has no bodies: add body for a load"
+    yield f'cpu = "{1000 * _CPU:g}ms"                     # ASSUMED: CPU time of a request'
 
 
 def quantiles(latency: LatencyHistogram) -> str:
@@ -168,20 +175,20 @@ def _ms(seconds: float) -> str:
 
 _SERVICE = (
     "# ASSUMED: the machines, the shared cache (L2) and the database (L3). edgeproof calibrate",
-    "# learns their times from a service; cpu of an endpoint is its CPU time.",
+    "# learns their times from a service. As many processes as are half busy at the peak.",
     "[topology]",
-    "processes = 1",
+    "processes = {processes}",
     "isolates = 2",
     "",
     "[tiers.l2]",
-    'read = { p50 = "1ms", p99 = "4ms" }',
-    'cold_read = { p50 = "1ms", p99 = "4ms" }',
-    'write = { p50 = "1ms", p99 = "4ms" }',
+    'read = {{ p50 = "1ms", p99 = "4ms" }}',
+    'cold_read = {{ p50 = "1ms", p99 = "4ms" }}',
+    'write = {{ p50 = "1ms", p99 = "4ms" }}',
     "",
     "[tiers.l3]",
-    'round_trip = { p50 = "2ms", p99 = "8ms" }',
-    'read_execution = { p50 = "0.5ms", p99 = "1ms" }',
-    'write_execution = { p50 = "1ms", p99 = "5ms" }',
+    'round_trip = {{ p50 = "2ms", p99 = "8ms" }}',
+    'read_execution = {{ p50 = "0.5ms", p99 = "1ms" }}',
+    'write_execution = {{ p50 = "1ms", p99 = "5ms" }}',
     "concurrency = 4                 # queries at a time",
     "",
 )

@@ -20,7 +20,7 @@ from scenarios.intake.layout import Field
 from scenarios.intake.log_file import LogFile, Piece, Reading
 from scenarios.intake.ordering import ACCESS, SORTED_WITHIN, Accesses, Waiting, outliers, spread
 from scenarios.intake.recognition import Stated
-from scenarios.intake.rules import Rule, check_rules
+from scenarios.intake.rules import LEFT_OUT, KeyFrom, Rule, check_rules
 from scenarios.intake.window import Window, choose
 
 COMPILED_FROM = 2**25
@@ -70,8 +70,11 @@ def open_logs(files: Sequence[Path], stated: Stated) -> tuple[list[LogFile], lis
 
     Raise InputError for a file that cannot be used, or if all are empty.
     """
-    logs, empty = [], []
-    for path in files:
+    logs: list[LogFile] = []
+    empty = []
+    for number, path in enumerate(files):
+        if path.is_file() and any(o.exists() and o.samefile(path) for o in files[:number]):
+            raise InputError(f"{path}: is given twice, and would count twice; give it once")
         if path.exists() and not path.is_file() and not path.is_dir():
             raise InputError(
                 f"{path}: is a pipe or a device, and a log is read twice; save it to a file (.gz "
@@ -135,6 +138,11 @@ def gather(
             f" first at {figures.examples[reason]}); see --format and --log-format"
         )
     notices += dict.fromkeys(notice for log in logs for notice in _said(log))
+    for rule, each in zip(rules, figures.endpoints, strict=True):
+        if each.unkeyed and rule.key is not KeyFrom.NOTHING and rule.name != LEFT_OUT:
+            notices.append(
+                f"{each.unkeyed:,} requests of {rule.name} have no {rule.subject}, and share a key"
+            )
     if waiting.moved:
         notices.append(
             f"{waiting.moved:,} requests stood behind later ones, and were sorted by their times"
@@ -261,7 +269,7 @@ def _ordered(
         heapq.heappush(heap, (position, number))
         yield from waiting.ready(heap[0][0] - SORTED_WITHIN)
         done = sum(each.share for each in logs) / len(logs)
-        tell("importing", min(done, 0.999), f"{figures.lines:,} lines")
+        tell("importing", min(done, 0.99), f"{figures.lines:,} lines")
     yield from waiting.rest()
     tell("importing", 1.0, f"{figures.lines:,} lines")
 

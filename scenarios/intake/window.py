@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from core.errors import InputError
 from scenarios.intake.figures import MINUTE, busiest
 from scenarios.intake.ordering import ACCESS, Accesses
 
@@ -42,21 +42,27 @@ class Window:
         return self.start - self.first
 
 
-def accesses_of(part: Path) -> Accesses:
-    """Return the accesses in *part*, as they stand on the disk."""
-    return np.memmap(part, dtype=ACCESS, mode="r")
+def accesses_of(part: Path, first: int, stop: int) -> Accesses:
+    """Return the accesses in *part* from *first* to *stop*."""
+    return np.fromfile(part, ACCESS, count=stop - first, offset=first * ACCESS.itemsize)
+
+
+def _place(part: Path, total: int, time: int) -> int:
+    """Return how many of *total* accesses in *part* are before *time*."""
+    # Read one by one: searchsorted would copy the times of the whole log into memory.
+    return bisect_left(
+        range(total), time, key=lambda at: int(accesses_of(part, at, at + 1)["time"][0])
+    )
 
 
 def choose(
     part: Path, minutes: Counter[int], first: int, last: int, total: int, asked: float | None
 ) -> Window:
-    """Return the window of *total* accesses in *part*, from *first* to *last*; asked: its seconds.
+    """Return the window of *total* accesses in *part*; asked: its seconds.
 
-    Raise InputError for a window of less than a second.
+    first and last: times in microseconds; minutes: accesses by the minute.
     """
     span = (last - first) / 1e6
-    if asked is not None and asked < 1:
-        raise InputError(f"--window is {asked:g} s; a run takes a second at least")
     is_whole = asked >= span if asked is not None else total <= MOST_REQUESTS and span <= _LONGEST
     if is_whole:
         # The last access, too, arrives before the end.
@@ -68,9 +74,8 @@ def choose(
         length = next((n for n in _LENGTHS if busiest(minutes, n)[1] <= MOST_REQUESTS), 1)
     begin = max(first, busiest(minutes, length)[0] * MINUTE)
     seconds = asked if asked is not None else min(60.0 * length, max(1.0, (last - begin) / 1e6))
-    times = accesses_of(part)["time"]
-    start = int(np.searchsorted(times, begin))
-    stop = int(np.searchsorted(times, begin + round(seconds * 1e6)))
+    start = _place(part, total, begin)
+    stop = _place(part, total, begin + round(seconds * 1e6))
     return Window(
         first=max(0, start - MOST_HISTORY), start=start, stop=max(stop, start + 1), begin=begin,
         seconds=round(seconds, 3), is_whole=False,

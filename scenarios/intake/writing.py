@@ -13,6 +13,7 @@ from urllib.parse import unquote_to_bytes
 import numpy as np
 
 from core.errors import InputError
+from scenarios.intake.chunk import NO_KEY
 from scenarios.intake.figures import MINUTE, busiest, rates, zipf_exponent
 from scenarios.intake.ordering import Accesses
 from scenarios.intake.rules import LEFT_OUT, Rule
@@ -71,7 +72,7 @@ def import_log(
     try:
         gathered = gather(files, asked, part, on_progress)
         window = gathered.window
-        kept = np.array(accesses_of(part)[window.first : window.stop])
+        kept = accesses_of(part, window.first, window.stop)
         texts = texts_between(part, window.first, window.stop) if asked.keep_ids else None
         _write_trace(parts[places.trace], kept, gathered.rules, texts)
         written = _written(places, gathered, kept)
@@ -105,7 +106,7 @@ def _write_trace(
             columns = zip(rows["key"].tolist(), times, rows["rule"].tolist(), strict=True)
             if texts is None:
                 stream.writelines(
-                    f"{key:016x},{time:.6f},{names[rule]}\n" if key != 1
+                    f"{key:016x},{time:.6f},{names[rule]}\n" if key != NO_KEY
                     else f"1,{time:.6f},{names[rule]}\n" for key, time, rule in columns
                 )  # fmt: skip
             else:
