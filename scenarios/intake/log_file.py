@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,8 +123,8 @@ class LogFile:
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[Packed, Iterator[bytes]]]:
-        with open_packed(self.path) as stream:
-            yield stream, _blocks(self.path, stream)
+        with open_packed(self.path) as stream, closing(_blocks(self.path, stream)) as blocks:
+            yield stream, blocks
 
     def pieces(
         self, reading: Reading | None, collector: Collector | None = None
@@ -222,7 +222,7 @@ def compiled_chunk(data: bytes, tables: Tables, *, with_keys: bool) -> Chunk:
     )  # fmt: skip
 
 
-def _blocks(path: Path, stream: Packed) -> Iterator[bytes]:
+def _blocks(path: Path, stream: Packed) -> Generator[bytes]:
     """Yield the bytes of *stream* in blocks that end with a line's end, as UTF-8.
 
     Raise InputError for data that are no text, and for a line that never ends.

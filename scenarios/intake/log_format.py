@@ -159,6 +159,8 @@ def _apache(text: str, name: str) -> tuple[list[_Piece], list[TimeForm], bool]:
         if letter == "%":
             literal += "%"
             continue
+        if letter == "q" and not literal and pieces and pieces[-1][1] is Field.TARGET:
+            continue  # %U%q is one value: a query brings its question mark
         field, unit = _APACHE.get(letter, Field.SKIP), SECONDS
         if letter == "i":
             field = Field.AGENT if argument.casefold() == "user-agent" else Field.SKIP

@@ -36,6 +36,7 @@ _ALB = re.compile(rb"(?:https?|h2|grpcs|wss?) \d{4}-\d\d-\d\dT\S+Z app/")
 _ELB = re.compile(rb"\d{4}-\d\d-\d\dT\S+Z \S+ \d+\.\d+\.\d+\.\d+:\d+ ")
 _REAL_TIME = re.compile(rb"\d{10}(?:\.\d{1,6})?\t")
 HAR = re.compile(rb'\A(?:\xef\xbb\xbf)?\s*\{\s*"log"\s*:')
+_VHOST = re.compile(rb"[^\s:]+:\d+ \S+ \S+ \S+ \[")
 _BEHIND = re.compile(rb'" (?P<rest>[^"].*|"[^"]*".*)\Z')
 _HOW = "say --format " + "|".join(FORMATS) + ", or --log-format with the line of your configuration"
 _SAMPLE = 50
@@ -136,6 +137,10 @@ def recognise(head: bytes, source: str, stated: Stated) -> Recognised:
         return _checked(
             Recognised(format=chosen, layout=_fields(names, chosen, source)), lines, source, said
         )
+    if chosen in ("combined", "common") and any(map(_VHOST.match, lines)):
+        raise InputError(
+            f"{source}: its lines begin with the virtual host; say --format vhost_combined"
+        )
     found = _checked(Recognised(format=chosen, layout=layout_of(chosen)), lines, source, said)
     return replace(found, notices=_notices(chosen, lines))
 
@@ -210,7 +215,7 @@ def _format(head: bytes, lines: Sequence[bytes], source: str, stated: Stated) ->
         )
     if _REAL_TIME.match(first):
         return "cloudfront-realtime"
-    is_vhost = re.match(rb"\S+:\d+ \S+ \S+ \S+ \[", first) is not None
+    is_vhost = _VHOST.match(first) is not None
     for format_ in ("vhost_combined",) if is_vhost else ("combined", "common"):
         if any(reads_plainly(layout_of(format_), b"\n".join(lines[:_SAMPLE]))):
             return format_
