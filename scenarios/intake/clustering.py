@@ -146,7 +146,9 @@ def _merge(node: _Node, depth: int) -> None:
     count = sum(node.children[word].count for word in rest)
     is_sparse = depth > 0 and len(rest) >= 5 and count < 4 * len(rest)
     if len(rest) > most or is_sparse:
-        merged.update(w for w in rest if node.children[w].count * 10 < count or is_sparse)
+        # A word far more frequent than the others is a route of its own.
+        usual = max(count / 10, 4 * count / len(rest))
+        merged.update(word for word in rest if node.children[word].count < usual)
     if merged:
         into = node.children.setdefault(ID, _Node())
         for word in merged:
