@@ -26,6 +26,8 @@ from scenarios.intake.transfer import Asked, Gathered
 from scenarios.intake.writing import Places, import_log, places_of
 
 _READING, _MEANING = "Reading", "Meaning"
+_TWO_MINUTES = 120
+"""Seconds of a log that has a whole minute."""
 
 
 def command(
@@ -221,7 +223,7 @@ def _lines(gathered: Gathered, written: Written, places: Places, asked: Asked) -
         + (f", {total / seconds:,.3g}/s on average" if seconds >= 1 else "")
     )
     minute, most = busiest(figures.minutes, 1)
-    if len(figures.minutes) > 1:
+    if seconds >= _TWO_MINUTES:
         yield f"Busiest minute: {_clock(minute * MINUTE)}, {most / 60:,.3g}/s"
     if not written.is_whole:
         yield (
@@ -303,6 +305,7 @@ def _clock(microseconds: int) -> str:
 def _data(gathered: Gathered, written: Written, places: Places) -> dict[str, Any]:
     figures = gathered.figures
     minute, most = busiest(figures.minutes, 1)
+    is_long = (gathered.last - gathered.first) / 1e6 >= _TWO_MINUTES
     return {
         "scenario": str(places.scenario),
         "trace": str(places.trace),
@@ -311,7 +314,7 @@ def _data(gathered: Gathered, written: Written, places: Places) -> dict[str, Any
         "requests": sum(gathered.counts),
         "first": gathered.first / 1e6,
         "last": gathered.last / 1e6,
-        "busiest_minute": {"start": minute * 60, "rate": most / 60},
+        "busiest_minute": {"start": minute * 60, "rate": most / 60} if is_long else None,
         "stages": [{"seconds": s, "rate": r} for s, r in written.stages],
         "endpoints": [
             {

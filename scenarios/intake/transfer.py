@@ -141,11 +141,13 @@ def gather(
     for rule, each in zip(rules, figures.endpoints, strict=True):
         if each.unkeyed and rule.key is not KeyFrom.NOTHING and rule.name != LEFT_OUT:
             notices.append(
-                f"{each.unkeyed:,} requests of {rule.name} have no {rule.subject}, and share a key"
+                f"requests of {rule.name} without a {rule.subject}: {each.unkeyed:,}; they share a "
+                "key"
             )
     if waiting.moved:
         notices.append(
-            f"{waiting.moved:,} requests stood behind later ones, and were sorted by their times"
+            f"requests that stood behind later ones: {waiting.moved:,}; sorted by their begin (a "
+            "line is often written at the answer's end)"
         )
     if figures.without_zone:
         notices.append(f"{figures.without_zone:,} times have no zone and are taken as UTC")

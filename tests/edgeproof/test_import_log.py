@@ -80,7 +80,7 @@ def test_times_keys_and_order_are_those_of_the_log(tmp_path: Path) -> None:
     assert trace(tmp_path) == [
         (key, pytest.approx(t - 0.25, abs=1e-6), "items") for t, key in requests
     ]
-    assert "1 requests stood behind later ones, and were sorted by their times" in told["notices"]
+    assert any(n.startswith("requests that stood behind later ones: 1;") for n in told["notices"])
     assert (told["first"], told["last"]) == (1795197600.25, 1795197670.125)
 
 
@@ -115,7 +115,7 @@ def test_addresses_and_queries_are_keys_where_a_rule_names_them(tmp_path: Path) 
         "--endpoint", "find = GET /find?q={q}",
     )  # fmt: skip
     assert [key for key, _, _ in trace(tmp_path)] == ["a", "b", "shoe", "1"]
-    assert "1 requests of find have no q, and share a key" in told["notices"]
+    assert "requests of find without a q: 1; they share a key" in told["notices"]
     scenario = tomllib.loads((tmp_path / "shop.toml").read_text(encoding="utf-8"))
     assert scenario["endpoints"]["track"]["subject"] == "client"
     assert scenario["endpoints"]["find"]["path"] == "/find?q={q}"
