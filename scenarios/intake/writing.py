@@ -137,11 +137,15 @@ def _written(places: Places, gathered: Gathered, kept: Accesses) -> Written:
             subjects[name] = SubjectFigures(count=int(counts.size), exponent=zipf_exponent(counts))
     counts = np.bincount(run["rule"], minlength=len(rules)).tolist()
     every = [sum(gathered.counts), len([n for n in gathered.counts if n])]
-    at = _clock(window.begin)
-    what = "an access log" if window.is_whole else f"the busiest time of an access log ({at} UTC)"
+    what = f"{every[0]:,} requests of {every[1]} endpoints"
+    if window.is_whole:
+        what = f"an access log: {what}"
+    else:
+        at = _clock(window.begin)
+        what = f"the busiest {window.seconds:g} s ({at} UTC) of an access log of {what}"
     return Written(
         name=places.scenario.stem,
-        description=f"{what}: {every[0]:,} requests of {every[1]} endpoints",
+        description=what,
         trace=places.trace.name,
         rules_file=places.rules.name,
         rules=rules,

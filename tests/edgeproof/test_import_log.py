@@ -77,9 +77,7 @@ def test_times_keys_and_order_are_those_of_the_log(tmp_path: Path) -> None:
     (tmp_path / "a.log.gz").write_bytes(gzip.compress((lines[1] + lines[0]).encode()))
     text = '[$msec] "$request_method $request_uri" $status'
     told = imported(tmp_path, "b.log", "a.log.gz", "--log-format", text, "--keep-ids")
-    assert trace(tmp_path) == [
-        (key, pytest.approx(t - 0.25, abs=1e-6), "items") for t, key in requests
-    ]
+    assert trace(tmp_path) == [(key, t - 0.25, "items") for t, key in requests]
     assert any(n.startswith("requests that stood behind later ones: 1;") for n in told["notices"])
     assert (told["first"], told["last"]) == (1795197600.25, 1795197670.125)
 
@@ -249,3 +247,19 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path) -> None:
     assert (code, out) == (130, "")
     assert said.splitlines()[-1] == "edgeproof: interrupted; nothing was written"
     assert [path.name for path in tmp_path.iterdir()] == ["access.log"]
+
+
+@pytest.mark.parametrize("name", ["combined", "cloudfront", "cloudflare", "alb"])
+@pytest.mark.parametrize("ending", ["log", "csv", "jsonl", "tsv"])
+def test_an_access_log_given_as_a_trace_or_events_is_told_the_way(
+    tmp_path: Path, name: str, ending: str
+) -> None:
+    (tmp_path / f"a.{ending}").write_text(LOGS[name], encoding="utf-8")
+    hint = "an access log: edgeproof import log FILE --out NAME.toml reads it"
+    done = called("scenario", "check", "baseline", "--trace", f"a.{ending}", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert hint in done.stderr
+    done = called("import", "events", f"a.{ending}", "--db", "e.sqlite", cwd=tmp_path)
+    assert done.returncode == 2
+    assert hint in done.stderr
+    assert len(done.stderr.splitlines()) == 1
