@@ -259,6 +259,10 @@ def test_an_access_log_given_as_a_trace_or_events_is_told_the_way(
     done = called("scenario", "check", "baseline", "--trace", f"a.{ending}", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert hint in done.stderr
+    if name != "cloudflare":  # JSON lines are no table, and are named as such
+        done = called("attribute", "--paths", f"a.{ending}", cwd=tmp_path)
+        assert done.returncode == 2
+        assert hint in done.stderr
     done = called("import", "events", f"a.{ending}", "--db", "e.sqlite", cwd=tmp_path)
     assert done.returncode == 2
     assert hint in done.stderr
