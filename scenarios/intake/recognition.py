@@ -19,7 +19,7 @@ from scenarios.intake.formats import (
     fields_layout,
     layout_of,
 )
-from scenarios.intake.layout import Field, Layout
+from scenarios.intake.layout import MILLISECONDS, Field, Layout
 from scenarios.intake.log_format import parse_log_format
 from scenarios.intake.objects import (
     FIELDS,
@@ -122,21 +122,10 @@ def recognise(head: bytes, source: str, stated: Stated) -> Recognised:
     said = "" if stated.format else f"{source}: is {_titled(chosen)}"
     if chosen in ("har", "cloudflare", "jsonl"):
         return _objects(chosen, lines, source, stated, said)
-    if chosen in HEADED and not stated.fields:
-        names = fields_of(lines)
-        if names is None:
-            raise InputError(
-                f"{source}: has no #Fields line, which says what a {chosen} log holds; state them "
-                "with --fields"
-            )
-        return _checked(
-            Recognised(format=chosen, layout=_fields(names, chosen, source)), lines, source, said
-        )
     if chosen in HEADED or chosen == "cloudfront-realtime":
-        names = stated.fields or _real_time_fields(lines, source)
-        return _checked(
-            Recognised(format=chosen, layout=_fields(names, chosen, source)), lines, source, said
-        )
+        layout = _fields(_names(chosen, lines, source, stated), chosen, source)
+        found = _checked(Recognised(format=chosen, layout=layout), lines, source, said)
+        return replace(found, notices=_units(layout))
     if chosen in ("combined", "common") and any(map(_VHOST.match, lines)):
         raise InputError(
             f"{source}: its lines begin with the virtual host; say --format vhost_combined"
@@ -151,6 +140,30 @@ def fields_of(lines: Sequence[bytes]) -> tuple[str, ...] | None:
         if line.startswith(b"#Fields:"):
             return tuple(line[8:].decode("utf-8", "replace").split())
     return None
+
+
+def _names(format_: str, lines: Sequence[bytes], source: str, stated: Stated) -> Sequence[str]:
+    if stated.fields:
+        return stated.fields
+    if format_ == "cloudfront-realtime":
+        return _real_time_fields(lines, source)
+    names = fields_of(lines)
+    if names is None:
+        raise InputError(
+            f"{source}: has no #Fields line, which says what a {format_} log holds; state them "
+            "with --fields"
+        )
+    return names
+
+
+def _units(layout: Layout) -> tuple[str, ...]:
+    """Return the unit that time-taken of a W3C log is taken in: its files do not say it."""
+    units = {part.per_second for part in layout.parts if part.field is Field.LATENCY}
+    if layout.name != "w3c" or not units:
+        return ()
+    if MILLISECONDS in units:
+        return ("time-taken is taken as milliseconds, because other fields are those of IIS",)
+    return ("time-taken is taken as seconds, as W3C defines it",)
 
 
 def _fields(names: Sequence[str], format_: str, source: str) -> Layout:
@@ -177,7 +190,7 @@ def _titled(format_: str) -> str:
         "common": "a common log of nginx or Apache",
         "vhost_combined": "a combined log of Apache with the virtual host",
         "cloudfront": "a standard log of CloudFront",
-        "cloudfront-realtime": "a real-time log of CloudFront",
+        "cloudfront-realtime": "a real-time log of CloudFront, taken to have its usual fields",
         "cloudflare": "a Logpush file of Cloudflare",
         "alb": "a log of an AWS Application Load Balancer",
         "w3c": "a W3C extended log",

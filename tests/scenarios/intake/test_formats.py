@@ -184,3 +184,20 @@ def test_what_is_no_log_is_refused_with_the_remedy(tmp_path: Path, text: str, to
     with pytest.raises(InputError, match="log: ") as error:
         read(file)
     assert told in str(error.value)
+
+
+def test_the_unit_of_time_taken_is_said_of_w3c_logs(tmp_path: Path) -> None:
+    file = tmp_path / "u_ex.log"
+    file.write_text(W3C, encoding="utf-8")
+    log, _ = read(file)
+    assert log.found.notices == (
+        "time-taken is taken as milliseconds, because other fields are those of IIS",
+    )
+    file.write_text(
+        "#Fields: date time cs-method cs-uri-stem sc-status time-taken\n"
+        "2026-11-20 18:00:00 GET /product/1 200 0.25\n",
+        encoding="utf-8",
+    )
+    log, chunk = read(file)
+    assert log.found.notices == ("time-taken is taken as seconds, as W3C defines it",)
+    assert chunk.latency.tolist() == [-1, 250_000]
