@@ -8,6 +8,7 @@ import importlib
 import io
 import lzma
 import os
+import re
 import stat
 import zlib
 from collections.abc import Iterator
@@ -150,6 +151,25 @@ def _bounded(file: Path, text: io.TextIOWrapper) -> Iterator[str]:
                 "log or a table"
             )
         yield line
+
+
+_ACCESS_LOG = re.compile(
+    rb"\[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\]|^#Fields: |\"EdgeStartTimestamp\""
+    rb"|\"ClientRequestURI\"|^(?:https?|h2|wss?) \d{4}-\d\d-\d\dT\S+Z app/",
+    re.MULTILINE,
+)
+
+
+def access_log_hint(file: Path) -> str:
+    """Return what to do with *file* if it begins as an access log does, "" for another one."""
+    try:
+        if not file.is_file():
+            return ""
+        with open_packed(file) as stream:
+            is_log = _ACCESS_LOG.search(stream.peek(4096)[:4096]) is not None
+    except (InputError, OSError):
+        return ""
+    return "; an access log: edgeproof import log FILE --out NAME.toml reads it" if is_log else ""
 
 
 def _encoding(file: Path, head: bytes) -> str:

@@ -62,7 +62,8 @@ COMMANDS = {
     ),
     "import": Listed(
         "edgeproof.imports:app",
-        "Take data as you have them: raw events into a database (events).",
+        "Take data as you have them: raw events into a database (events), access logs into a "
+        "scenario (log).",
     ),
     "bench": Listed(
         "edgeproof.bench:app",
@@ -127,5 +128,9 @@ IMPORTS = {
     "events": Listed(
         "edgeproof.import_events:command",
         "Write raw events from files into a database of their own, which `attribute --db` reads.",
+    ),
+    "log": Listed(
+        "edgeproof.import_log:command",
+        "Write a scenario and a trace from access logs: endpoints, mix, arrival rates, keys.",
     ),
 }

@@ -16,6 +16,7 @@ from core.ledger.intake.cells import FORMS, Form
 from core.ledger.intake.fields import FIELDS, parse_columns
 from core.ledger.intake.times import UNIT_NAMES, Unit, zone_of
 from core.ledger.intake.transfer import Imported, import_events
+from core.packed import access_log_hint
 from core.texts import count_of
 from edgeproof.invocation import current
 from edgeproof.notices import tell_plain
@@ -154,13 +155,17 @@ def command(
     current().watch(db)
     current().goes_on = all(map(isfile, files))
     display = Display(plain=plain, quiet=json)
-    with display.open():
-        imported = import_events(
-            files, db, asked, zone=zone,
-            on_progress=lambda share, rows: display.update(
-                "importing", share, count_of(rows, "row")
-            ),
-        )  # fmt: skip
+    try:
+        with display.open():
+            imported = import_events(
+                files, db, asked, zone=zone,
+                on_progress=lambda share, rows: display.update(
+                    "importing", share, count_of(rows, "row")
+                ),
+            )  # fmt: skip
+    except InputError as error:
+        hint = next(filter(None, map(access_log_hint, files)), "")
+        raise InputError(f"{error}{hint}") from None
     if json:
         print(json_module.dumps({**asdict(imported), "database": str(db)}, allow_nan=False))
     else:

@@ -16,6 +16,7 @@ class ImportGroup(ListedGroup):
 
 app = typer.Typer(
     cls=ImportGroup,
-    help="Take data as you have them: raw events into a database (events).",
+    help="Take data as you have them: raw events into a database (events), access logs into a "
+    "scenario (log).",
     no_args_is_help=True,
 )

@@ -125,6 +125,45 @@ def new(
     return 0
 
 
+@app.command()
+def check(
+    scenario: ScenarioArgument,
+    trace: TraceOption = None,
+    trace_offset: TraceOffsetOption = None,
+    trace_limit: TraceLimitOption = None,
+    time_unit: TimeUnitOption = None,
+    format_: FormatOption = None,
+    columns: ColumnsOption = None,
+    seed: SeedOption = None,
+    rate: RateOption = None,
+    set_: SetOption = None,
+    kpi: KpiOption = None,
+) -> int:
+    """Check SCENARIO (and its trace), and say what it asks for."""
+    chosen = chosen_scenario(
+        scenario, overrides=set_, seed=seed, rate=rate, trace=trace,
+        trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
+        format_=format_, columns=columns, kpis=kpi,
+    )  # fmt: skip
+    compiled(chosen)
+    workload = prepare_measured(chosen).workload
+    topology = chosen.topology
+    print(f"{chosen.name}: {count_of(len(workload), 'request')} in {chosen.total_time:g} s")
+    print(f"  {', '.join(_subjects(chosen, workload))}")
+    print(
+        f"  {count_of(topology.process_count, 'process')}, "
+        f"{count_of(topology.isolate_count, 'isolate')}"
+    )
+    print(
+        f"  {count_of(len(chosen.kpis), 'KPI')}, {count_of(len(chosen.faults), 'fault')}, "
+        f"{chosen.start} start"
+    )
+    for note in workload.notes:
+        print(f"  {note}")
+    print(f"  scenario {scenario_hash(chosen)}")
+    print(f"  requests {workload.identity()}")
+    return 0
+
 
 def _subjects(scenario: Scenario, workload: Workload) -> list[str]:
     """Return how many there are of what the requests of *scenario* are about."""

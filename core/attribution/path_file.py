@@ -36,6 +36,7 @@ from core.attribution.path_numbers import (
 from core.attribution.paths import Paths
 from core.attribution.table import NoHeader, Table, find_table, open_text
 from core.errors import InputError
+from core.packed import access_log_hint
 from core.texts import count_of
 
 COLUMNS = (PATH, CONVERSIONS, VALUE, NULLS)
@@ -87,7 +88,8 @@ def read_paths(
                     f"{found.place}: no row has a path in column {columns.path} and a number in "
                     f"column {columns.conversions}"
                 ) from None
-            raise InputError(unusable(found.place, found.names, columns)) from None
+            told = unusable(found.place, found.names, columns)
+            raise InputError(f"{told}{access_log_hint(file)}") from None
         if columns.are_numbers:
             is_header(table.place(0), table.names)
         return _read(table, chosen[-1], joiner, direct)

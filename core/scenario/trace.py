@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import InputError
+from core.packed import access_log_hint
 from core.scenario.trace_formats import READ, UNITS_OF, TraceFormat, operation
 from core.scenario.trace_order import StepsBack
 from core.scenario.trace_rows import rows_of
@@ -97,7 +98,7 @@ def read_trace(
     try:
         chosen, stream = open_trace(path, format_)
     except TraceFault as fault:
-        raise InputError(f"{name}: {fault}") from None
+        raise InputError(f"{name}: {fault}{access_log_hint(path)}") from None
     with stream:
         source = Source(stream)
         try:
@@ -109,7 +110,8 @@ def read_trace(
                 return _read_oracle(path.name, source, stop, with_names)
             return _read_text(path.name, source, stop, chosen, time_unit, columns, with_names)
         except TraceFault as fault:
-            raise InputError(f"{name} {fault.place or source.place}: {fault}") from None
+            hint = access_log_hint(path)
+            raise InputError(f"{name} {fault.place or source.place}: {fault}{hint}") from None
 
 
 def _read_raw(file_name: str, source: Source, stop: int | None, with_names: bool) -> Trace:

@@ -1,0 +1,1 @@
+"""Access logs: their formats, their readers, and the scenario and trace that are made of them."""
