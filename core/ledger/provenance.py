@@ -7,8 +7,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from core.ledger.intake.passage import UNFINISHED
 from core.query import scan_statements, statements
+from core.query.import_statements import UNFINISHED_FILES
 from core.texts import count_of
 from core.units import EARLIEST_MS, LATEST_MS, slip
 
@@ -90,7 +90,7 @@ def _unfinished(connection: _Connection) -> list[tuple[str]]:
     """Return the files whose import was interrupted; only an imported database has the table."""
     if not connection.execute(statements.HAS_TABLE.sql, ("imports",)).fetchall():
         return []
-    found: list[tuple[str]] = connection.execute(UNFINISHED).fetchall()
+    found: list[tuple[str]] = connection.execute(UNFINISHED_FILES).fetchall()
     return found
 
 

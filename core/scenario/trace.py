@@ -17,7 +17,14 @@ from core.packed import access_log_hint
 from core.scenario.trace_formats import READ, UNITS_OF, TraceFormat, operation
 from core.scenario.trace_order import StepsBack
 from core.scenario.trace_rows import rows_of
-from core.scenario.trace_source import HEAD_BYTES, Source, TraceFault, is_text, open_trace
+from core.scenario.trace_source import (
+    HEAD_BYTES,
+    AccessLogFault,
+    Source,
+    TraceFault,
+    is_text,
+    open_trace,
+)
 from core.scenario.trace_time import UNIT_NAMES, TimeUnit, UnitFrom, relative, unit_of
 from core.scenario.trace_values import name_id, size_of, text_of, time_of, ttl_of, written_time
 from core.scenario.trace_writes import Writes, carried, writes_of
@@ -98,7 +105,7 @@ def read_trace(
     try:
         chosen, stream = open_trace(path, format_)
     except TraceFault as fault:
-        raise InputError(f"{name}: {fault}{access_log_hint(path)}") from None
+        raise InputError(f"{name}: {fault}{_hint(fault, path)}") from None
     with stream:
         source = Source(stream)
         try:
@@ -110,8 +117,12 @@ def read_trace(
                 return _read_oracle(path.name, source, stop, with_names)
             return _read_text(path.name, source, stop, chosen, time_unit, columns, with_names)
         except TraceFault as fault:
-            hint = access_log_hint(path)
-            raise InputError(f"{name} {fault.place or source.place}: {fault}{hint}") from None
+            told = f"{fault}{_hint(fault, path)}"
+            raise InputError(f"{name} {fault.place or source.place}: {told}") from None
+
+
+def _hint(fault: TraceFault, path: Path) -> str:
+    return "" if isinstance(fault, AccessLogFault) else access_log_hint(path)
 
 
 def _read_raw(file_name: str, source: Source, stop: int | None, with_names: bool) -> Trace:

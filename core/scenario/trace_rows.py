@@ -11,6 +11,7 @@ from core.scenario.trace_formats import LAYOUTS, SPECIAL, Layout, Row, recognise
 from core.scenario.trace_source import (
     BINARY,
     HEAD_BYTES,
+    AccessLogFault,
     Source,
     TraceFault,
     holds_binary,
@@ -190,7 +191,7 @@ def _check_header(line: str, cells: Sequence[str], separator: str, comment: str)
 
 def _refuse_log(line: str) -> None:
     if log := log_of(line.encode(errors="replace")):
-        raise TraceFault(
+        raise AccessLogFault(
             f"the line is of an access log ({log}); `edgeproof import log` makes a scenario and a "
             "trace of it"
         )

@@ -55,6 +55,10 @@ class TraceFault(Exception):
         self.place = place
 
 
+class AccessLogFault(TraceFault):
+    """The file is an access log, and the message says what reads it."""
+
+
 def open_trace(path: Path, stated: str | None = None) -> tuple[str, io.BufferedIOBase]:
     """Return the format that the name of *path* tells, or the *stated* one, and its bytes.
 
@@ -75,7 +79,7 @@ def open_trace(path: Path, stated: str | None = None) -> tuple[str, io.BufferedI
             packed = _kind(path) if path.exists() else ""
             hint = f"; it holds {packed} data: {_UNPACK[packed]}" if packed in _UNPACK else ""
             if not hint and path.exists() and (log := log_of(_head(path, _kind(path)))):
-                raise TraceFault(
+                raise AccessLogFault(
                     f"it is an access log ({log}), and no trace; `edgeproof import log {path.name} "
                     "--out NAME.toml` makes a scenario and a trace of it"
                 )

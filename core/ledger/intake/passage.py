@@ -12,19 +12,9 @@ from typing import Any
 
 from core.errors import InputError
 from core.ledger.intake.events import Tally
+from core.query.import_statements import NOTE_FILE
 
 _HEAD_BYTES = 2**20
-
-# Only a database that was imported has this table: the service knows nothing of it.
-PROGRESS = (
-    "CREATE TABLE IF NOT EXISTS imports (number INTEGER PRIMARY KEY, file TEXT NOT NULL,"
-    " identity TEXT NOT NULL, asked TEXT NOT NULL, rows INTEGER NOT NULL, state TEXT NOT NULL,"
-    " is_done INTEGER NOT NULL)"
-)
-HAS_PROGRESS = "SELECT 1 FROM sqlite_schema WHERE name = 'imports'"
-KNOWN = "SELECT number, file, identity, asked, rows, state, is_done FROM imports ORDER BY number"
-UNFINISHED = "SELECT file FROM imports WHERE is_done = 0 ORDER BY number"
-_NOTE = "INSERT OR REPLACE INTO imports VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
 class Passage:
@@ -65,7 +55,7 @@ class Passage:
             "times": self.times, "has_id": self.has_id, "tally": asdict(self.tally),
         }  # fmt: skip
         connection.execute(
-            _NOTE,
+            NOTE_FILE,
             (self.number, str(self.path), self.identity, self.asked, self.tally.rows,
              json.dumps(state), int(self.is_done)),
         )  # fmt: skip

@@ -17,31 +17,15 @@ from core.errors import InputError
 from core.ledger.intake.asked import Asked, check_header, rules_of
 from core.ledger.intake.events import Batch, Interpreter
 from core.ledger.intake.fields import map_columns
-from core.ledger.intake.passage import HAS_PROGRESS, KNOWN, PROGRESS, Passage, Transaction
+from core.ledger.intake.passage import Passage, Transaction
 from core.ledger.intake.rows import open_rows
 from core.ledger.intake.times import Times
+from core.query import import_statements as sql
 from core.query import statements
 from core.query.database import SqliteDatabase
 from core.texts import count_of
 
 BATCH_ROWS = 20_000
-
-# Duplicates of an event bring no conversion, and duplicates of a conversion no place in the queue.
-_CONVERSION = (
-    "INSERT INTO conversions (conversion_id, event_id, user_id, conversion_timestamp, value)"
-    " SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS"
-    " (SELECT 1 FROM user_journeys WHERE event_id = ?2 AND conversion_id = ?1)"
-    " ON CONFLICT (conversion_id) DO NOTHING"
-)
-_QUEUE = (
-    "INSERT INTO conversion_queue (conversion_id, enqueued_at_ms, available_at_ms)"
-    " SELECT conversion_id, conversion_timestamp, 0 FROM conversions"
-    " WHERE conversion_id = ? AND event_id = ? AND processed = 0"
-    " ON CONFLICT (conversion_id) DO NOTHING"
-)
-_INDEX = "user_journeys_by_user"
-_INDEX_SQL = "SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = ?"
-_SUMS = "SELECT count(*), coalesce(sum(value), 0) FROM conversions"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +106,7 @@ def _import(
     ]
     if not known:
         # Sorted once at the end it costs a third of what it costs row by row.
-        connection.execute(f"DROP INDEX IF EXISTS {_INDEX}")
+        connection.execute(sql.DROP_INDEX)
         for file in each:
             file.note(connection)
     resumed_at = sum(file.rows for file in each)
@@ -143,22 +127,22 @@ def _import(
 
 def _build_index(connection: sqlite3.Connection) -> None:
     """Build the index of journeys as the schema has it, where it is missing."""
-    if connection.execute(_INDEX_SQL, (_INDEX,)).fetchone() is None:
+    if connection.execute(sql.INDEX_SQL, (sql.INDEX,)).fetchone() is None:
         with closing(SqliteDatabase(None, inline=True).connection) as fresh:
-            (sql,) = fresh.execute(_INDEX_SQL, (_INDEX,)).fetchone()
-        connection.execute(sql)
+            (made,) = fresh.execute(sql.INDEX_SQL, (sql.INDEX,)).fetchone()
+        connection.execute(made)
 
 
 def _begun(connection: sqlite3.Connection, database: Path) -> list[Any]:
     """Return the rows of an import that the database holds; InputError if it holds other data."""
-    has = connection.execute(HAS_PROGRESS).fetchone()
+    has = connection.execute(sql.HAS_FILES).fetchone()
     if has is None and connection.execute(statements.IS_FILLED.sql).fetchone()[0]:
         raise InputError(
             f"--db {database}: holds events or users already, and an import fills a database of "
             "its own; give a new file"
         )
-    connection.execute(PROGRESS)
-    return connection.execute(KNOWN).fetchall()
+    connection.execute(sql.MAKE_FILES)
+    return connection.execute(sql.FILES).fetchall()
 
 
 def _pass(
@@ -205,8 +189,8 @@ def _store(
     with Transaction(connection):
         new = connection.executemany(insert, batch.events).rowcount if batch.events else 0
         if batch.conversions:
-            connection.executemany(_CONVERSION, batch.conversions)
-            connection.executemany(_QUEUE, [(c[0], c[1]) for c in batch.conversions])
+            connection.executemany(sql.INSERT_CONVERSION, batch.conversions)
+            connection.executemany(sql.INSERT_QUEUED, [(c[0], c[1]) for c in batch.conversions])
         file.events += new
         file.duplicates += len(batch.events) - new
         file.times = times.state()
@@ -222,7 +206,7 @@ def _summed(
     *,
     is_known: bool,
 ) -> Imported:
-    conversions, value = connection.execute(_SUMS).fetchone()
+    conversions, value = connection.execute(sql.SUMS).fetchone()
     left_out: Counter[str] = Counter()
     examples: dict[str, str] = {}
     for file in each:

@@ -240,8 +240,14 @@ _SQL = re.compile(
     re.DOTALL,
 )
 _TRANSACTION = {"BEGIN", "BEGIN IMMEDIATE", "COMMIT", "ROLLBACK"}
-_METHODS = {"DELETE"}  # of HTTP
-_HOMES = {*_MODULES, "core/query/statement.py", "core/query/migrations.py"}
+_METHODS = {"DELETE", "FROM..TO|FILE"}  # of HTTP; what an option takes
+_HOMES = {
+    *_MODULES,
+    "core/query/statement.py",
+    "core/query/migrations.py",
+    "core/query/import_statements.py",
+    "core/ledger/intake/documents.py",  # asks files, by an engine of its own
+}
 
 
 def raw_sql(source: str) -> list[str]:
