@@ -75,11 +75,13 @@ class ReplicationOutcome:
 
 
 class SeededDatabase:
-    """The seeded database; every replication starts from a copy of it."""
+    """The seeded database of a replication; every run of it starts from a copy."""
 
-    def __init__(self, scenario: Scenario, prepared: Prepared) -> None:
+    def __init__(self, scenario: Scenario, prepared: Prepared, replication: int = 0) -> None:
         self._template = SqliteDatabase(None, inline=True)
-        self.scheme = seed_for(self._template.connection, scenario, prepared.workload)
+        self.scheme = seed_for(
+            self._template.connection, scenario, prepared.workload, replication=replication
+        )
         self.warmer = Warmer(self._template, scenario, self.scheme)
         self._image = Image(self._template.connection.serialize())
 

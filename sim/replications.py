@@ -30,6 +30,9 @@ from sim.growth import Saturated, ServerLoad
 from sim.model import Played, Replication, ReplicationOutcome, SeededDatabase
 
 
+MOST_SUBJECTS = 100_000
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """The findings of one replication: its metrics, and how busy each server was.
@@ -116,13 +119,19 @@ def replications(jobs: int, calibration: Calibration | None = None) -> Iterator[
 
 
 class SeededDatabases:
-    """The last seeded database, for scenarios that differ only in their arrivals."""
+    """The last seeded databases, for scenarios that differ only in their arrivals.
+
+    As many are kept as together have about MOST_SUBJECTS users and conversions.
+    """
 
     def __init__(self) -> None:
-        self._last: tuple[Any, SeededDatabase] | None = None
+        self._kept: dict[int, SeededDatabase] = {}
+        self._key: Any = None
 
-    def of(self, scenario: Scenario, prepared: Prepared | None = None) -> SeededDatabase:
-        """Return the seeded database of *scenario*; every replication starts from a copy."""
+    def of(
+        self, scenario: Scenario, prepared: Prepared | None = None, *, replication: int = 0
+    ) -> SeededDatabase:
+        """Return the seeded database of a replication of *scenario*; each has data of its own."""
         prepared = prepared or prepare(scenario)
         workload = prepared.workload
         sizes = workload.profile_bytes
@@ -135,9 +144,16 @@ class SeededDatabases:
             (workload.users, workload.conversions),
             None if sizes is None else sizes.tobytes(),
         )
-        if self._last is None or self._last[0] != key:
-            self._last = (key, SeededDatabase(scenario, prepared))
-        return self._last[1]
+        if key != self._key:
+            self._key, self._kept = key, {}
+        found = self._kept.pop(replication, None)
+        if found is None:
+            found = SeededDatabase(scenario, prepared, replication)
+        self._kept[replication] = found
+        most = max(1, MOST_SUBJECTS // (workload.users + workload.conversions))
+        while len(self._kept) > most:
+            del self._kept[next(iter(self._kept))]
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,7 +226,7 @@ def ended_early(record: RunRecord, scenario: Scenario, reason: Saturated) -> Run
 def _replicate(
     scenario: Scenario, databases: SeededDatabases, calibration: Calibration | None, number: int
 ) -> Found:
-    seeded = databases.of(scenario)
+    seeded = databases.of(scenario, replication=number)
     prepared = prepare(scenario, replication=number)
     run = run_until_saturated(
         scenario, prepared, seeded, replication=number, calibration=calibration
