@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, as_completed
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,7 +34,7 @@ from core.scenario.warm_start import WarmState, warm_state
 from sim.growth import Saturated, ServerLoad
 from sim.model import Played, Replication, ReplicationOutcome, SeededDatabase
 
-MOST_SUBJECTS = 100_000
+MOST_SUBJECTS = 60_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +52,16 @@ class Found:
 
 
 class Replications:
-    """Runs replications here, or in the processes of *executor*; the result is the same."""
+    """Runs replications here, or in the processes of *pools*; the result is the same.
+
+    Each replication has its place in one pool, which keeps its seeded database.
+    """
 
     def __init__(
-        self, calibration: Calibration | None = None, executor: Executor | None = None
+        self, calibration: Calibration | None = None, pools: Sequence[Executor] = ()
     ) -> None:
         self._calibration = calibration
-        self._executor = executor
+        self._pools = pools
         self.databases = SeededDatabases()
 
     def run(
@@ -74,9 +77,11 @@ class Replications:
     def begin(self, scenario: Scenario, numbers: Sequence[int]) -> Begun:
         """Begin replications *numbers* of *scenario* in the other processes, if there are any."""
         futures: dict[Future[Found], int] = {}
-        if self._executor is not None:
+        if self._pools:
             with workers_deaf_to_ctrl_c():
-                futures = {self._executor.submit(_in_worker, scenario, n): n for n in numbers}
+                for number in numbers:
+                    pool = self._pools[number % len(self._pools)]
+                    futures[pool.submit(_in_worker, scenario, number)] = number
 
         def here(number: int) -> Found:
             return _replicate(scenario, self.databases, self._calibration, number)
@@ -120,8 +125,11 @@ def replications(jobs: int, calibration: Calibration | None = None) -> Iterator[
     if jobs == 1:
         yield Replications(calibration)
         return
-    with worker_pool(jobs, _begin_worker, (calibration,)) as pool:
-        yield Replications(calibration, pool)
+    with ExitStack() as stack:
+        pools = [
+            stack.enter_context(worker_pool(1, _begin_worker, (calibration,))) for _ in range(jobs)
+        ]
+        yield Replications(calibration, pools)
 
 
 class SeededDatabases:
