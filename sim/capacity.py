@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
+from typing import Protocol
 
 from core.errors import InputError
 from core.metrics.capacity import CapacityPlan, CapacityPoint, Knee
@@ -43,6 +44,16 @@ _HIGHEST = 1e6  # requests/s, as with --rate
 OnPoint = Callable[[CapacityPoint], None]
 
 
+class Runner(Protocol):
+    """Runs replications of a scenario."""
+
+    def run(
+        self, scenario: Scenario, numbers: Sequence[int], on_done: Callable[[int], None]
+    ) -> tuple[Found, ...]:
+        """Return what replications *numbers* found, in their order."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """The progress of a plan: the rate that is simulated, and the requests that may be left.
@@ -68,6 +79,7 @@ def plan_capacity(
     kept: KeptRuns | None = None,
     calibration: Calibration | None = None,
     jobs: int = 1,
+    runner: Runner | None = None,
     on_point: OnPoint | None = None,
     on_step: OnStep | None = None,
 ) -> CapacityPlan:
@@ -84,7 +96,8 @@ def plan_capacity(
 
     today: the rate that the headroom is told of. kept: runs of an earlier search that was
     interrupted, to which this one adds. calibration: values learned of the service, which replace
-    the scenario's. jobs: processes; the result does not depend on it. Ctrl-C ends the search, and
+    the scenario's. jobs: processes; the result does not depend on it. runner: runs the replications
+    in place of the simulation. Ctrl-C ends the search, and
     the plan holds the results so far. Raise InputError if the requests cannot be made, or if no
     KPI can be measured.
     """
@@ -94,7 +107,7 @@ def plan_capacity(
     interrupted = False
     try:
         with replications(min(jobs, runs), calibration) as pool:
-            good, bad = search.run(pool)
+            good, bad = search.run(runner or pool)
             if good is not None and bad is not None:
                 knee = search.knee(good, bad, precision)
     except KeyboardInterrupt:
@@ -183,7 +196,7 @@ class _Search:
         self._kpis = {kpi.name: kpi for kpi in scenario.judged()}
         self._runs = runs
         self._bound = bound
-        self._pool = Replications()
+        self._pool: Runner = Replications()
         self._on_point = on_point
         self._on_step = on_step
         self._start = rate_of(scenario)
@@ -192,7 +205,7 @@ class _Search:
         self._without: set[str] = set()
         self.points: dict[float, CapacityPoint] = {}
 
-    def run(self, pool: Replications) -> tuple[float | None, float | None]:
+    def run(self, pool: Runner) -> tuple[float | None, float | None]:
         """Return the highest rate that holds and the one above it that breaks, tried on *pool*."""
         self._pool = pool
         good, bad = self._bracket()

@@ -18,7 +18,7 @@ from core.emulation.faults import FaultSchedule
 from core.query import statements
 from core.query.database import Command, Row
 from core.query.statement import Statement
-from core.scenario.scenario import Scenario
+from core.scenario.file import parse_scenario
 from core.streams import Stream
 from sim.loop import SimLoop
 from sim.process import RandomNumbers, SimulatedPlatform
@@ -78,7 +78,9 @@ def visits(
     replication: int,
 ) -> Visits:
     """Send a Poisson stream through databases in a row, of which each has one of *laws*."""
-    scenario = Scenario.model_validate({"name": "verify", "seed": 1})
+    scenario = parse_scenario(
+        {"name": "verify", "seed": 1, "tiers": {"l3": {"cpu": "0s"}}}, source="verify"
+    )
     drawn = Stream(scenario.seed, Purpose.ARRIVALS, replication=replication).rows(0, customers)
     times = (np.cumsum(-np.log1p(-drawn[:, 0])) / rate).tolist()
     loop = SimLoop(simpy.Environment())
