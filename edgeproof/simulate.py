@@ -10,10 +10,12 @@ from core.scenario.replay import prepare_measured
 from edgeproof.asked import asked
 from edgeproof.ci import GithubOption, QualityOption
 from edgeproof.finish import finish
+from edgeproof.isolates import show_splits, splits_of
 from edgeproof.learning import CalibrationOption, chosen_calibration
 from edgeproof.options import (
     ColumnsOption,
     FormatOption,
+    IsolatesOption,
     JsonOption,
     KpiOption,
     OneRunOption,
@@ -67,6 +69,7 @@ def command(
     strict: StrictOption = False,
     one_run: OneRunOption = False,
     precision: PrecisionOption = None,
+    isolates: IsolatesOption = None,
     plain: PlainOption = False,
     json: JsonOption = False,
     github: GithubOption = None,
@@ -98,7 +101,12 @@ def command(
     tell_notes(prepared.workload)
     told = asked(chosen, scenario, workload=prepared.workload)
     unpredicted = not_stated(chosen, known)
+    splits = None if isolates is None else splits_of(chosen, isolates)
     folder = new_folder(out, chosen.name)
+    if splits is not None:
+        return show_splits(
+            splits, folder, calibration=known, jobs=jobs(), plain=plain, as_json=json
+        )
     started = monotonic()
     display = Display(plain=plain, quiet=json)
     with display.open():

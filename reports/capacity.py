@@ -76,6 +76,11 @@ def _series(plan: CapacityPlan, kpi: Kpi) -> list[tuple[float, float]]:
     return [(p.rate, p.values[kpi.name]) for p in plan.points if kpi.name in p.values]
 
 
+def _most(plan: CapacityPlan) -> float | None:
+    """Return the knee, or else the highest rate tried at which every KPI holds."""
+    return plan.highest_rate if plan.knee is None else plan.knee.rate
+
+
 def _rates(axes: Axes, plan: CapacityPlan) -> None:
     rates = [point.rate for point in plan.points]
     span = (max(rates) - min(rates)) or max(rates) or 1.0
@@ -90,8 +95,8 @@ def _rates(axes: Axes, plan: CapacityPlan) -> None:
             axes.axvspan(
                 plan.highest_rate, plan.breaking_rate, color=style.FAIR_TINT, lw=0, zorder=0
             )
-    if plan.highest_rate is not None:
-        axes.axvline(plan.highest_rate, color=style.GREEN, lw=1.3, zorder=1)
+    if (most := _most(plan)) is not None:
+        axes.axvline(most, color=style.GREEN, lw=1.3, zorder=1)
 
 
 def _values(axes: Axes, plan: CapacityPlan, kpi: Kpi) -> None:
@@ -153,11 +158,11 @@ def _values(axes: Axes, plan: CapacityPlan, kpi: Kpi) -> None:
     )
     if plan.knee is not None:
         axes.axvspan(*plan.knee.interval, color=style.GREEN, alpha=0.25, lw=0, zorder=1)
-    if plan.highest_rate is not None:
-        is_left = plan.highest_rate < sum(axes.get_xlim()) / 2
+    if (most := _most(plan)) is not None:
+        is_left = most < sum(axes.get_xlim()) / 2
         axes.annotate(
-            f"holds up to {words.rate_text(plan.highest_rate)}",
-            (plan.highest_rate, low),
+            f"holds up to {words.rate_text(most)}",
+            (most, low),
             xytext=(5 if is_left else -5, 7),
             textcoords="offset points",
             ha="left" if is_left else "right",
@@ -211,7 +216,7 @@ def _draw(report: Report) -> Figure:
 CAPACITY = ReportFigure(
     name="capacity",
     heading="Capacity",
-    how="Green line: the highest rate tried at which every KPI holds. Bands: 95 % confidence"
+    how="Green line: up to where every KPI holds. Bands: 95 % confidence"
     " intervals of the means, and in green that of the knee. Yellow: the gap to the first"
     " rate at which one does not. Red: from that rate on. On the right, 100 % is each KPI's own"
     " target.",

@@ -54,7 +54,7 @@ def _up_to(plan: CapacityPlan, rate: float) -> str:
 def _knee(plan: CapacityPlan, knee: Knee, which: str) -> str:
     """Return the knee with its interval, what breaks there first, and the headroom."""
     low, high = (words.rate_text(end).removesuffix(" requests/s") for end in knee.interval)
-    text = f"{which} up to {words.rate_text(knee.rate)} ({low}-{high})"
+    text = f"{which} up to {words.rate_text(knee.rate)} ({low}–{high})"
     if plan.headroom is not None and plan.today is not None:
         text += f", {plan.headroom:.2g} times today's {words.rate_text(plan.today)}"
     names = [name for name in knee.first if name]
