@@ -222,6 +222,31 @@ def run_until_saturated(
             run.loop.close()
 
 
+def paired_metrics(
+    scenario: Scenario,
+    prepared: Prepared,
+    seeded: SeededDatabase,
+    draws: int,
+    *,
+    warm: WarmState,
+    calibration: Calibration | None = None,
+    played: Played | None = None,
+) -> dict[str, float]:
+    """Return the metrics of a run of the same requests from the same start, with other luck.
+
+    draws: which service times it has; 0 are those of the run itself.
+    """
+    run = Replication(
+        scenario, prepared, warm, seeded, calibration=calibration, played=played, draws=draws
+    )
+    try:
+        outcome = run.run()
+    finally:
+        run.loop.close()
+    figures = kept_figures(scenario.endpoints, (kpi.metric for kpi in scenario.judged()))
+    return summary(record_of(scenario, prepared, outcome, (), calibration), figures)
+
+
 def ended_early(record: RunRecord, scenario: Scenario, reason: Saturated) -> RunRecord:
     """Return *record* of the first seconds of *scenario*, with the servers that are saturated."""
     rate = rate_of(scenario)
