@@ -206,7 +206,8 @@ def run_until_saturated(
         run = Replication(
             scenario, prepared, state, seeded,
             replication=replication, calibration=calibration, played=played,
-            ends_early=ends_early and saturated is None and warm is None, on_progress=on_progress,
+            ends_early=ends_early and saturated is None and warm is None,
+            on_progress=on_progress if saturated is None else None,
         )  # fmt: skip
         try:
             outcome = run.run()
