@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from time import monotonic
 
+from core.errors import InputError
 from core.scenario.replay import prepare_measured
 from edgeproof.asked import asked
 from edgeproof.ci import GithubOption, QualityOption
 from edgeproof.finish import finish
+from edgeproof.isolates import show_splits, splits_of
 from edgeproof.learning import CalibrationOption, chosen_calibration
 from edgeproof.options import (
     ColumnsOption,
     FormatOption,
+    IsolatesOption,
     JsonOption,
     KpiOption,
+    OneRunOption,
     OutOption,
     PlainGateOption,
     PlainOption,
+    PrecisionOption,
     RateOption,
     RequireOption,
     ScenarioArgument,
@@ -30,6 +36,7 @@ from edgeproof.options import (
     TraceOption,
     chosen_scenario,
     judging,
+    precision_of,
     tell_notes,
 )
 from edgeproof.progress import Display
@@ -61,12 +68,18 @@ def command(
     gate: PlainGateOption = "target",
     require: RequireOption = None,
     strict: StrictOption = False,
+    one_run: OneRunOption = False,
+    precision: PrecisionOption = None,
+    isolates: IsolatesOption = None,
     plain: PlainOption = False,
     json: JsonOption = False,
     github: GithubOption = None,
     code_quality: QualityOption = None,
 ) -> int:
     """Predict every KPI of SCENARIO: the mean of 10 replications and its 95 % interval.
+
+    --precision 2% adds replications until the intervals are that narrow. --one-run shows the
+    interval for one more run in place of that of the mean.
 
     The simulation runs the application's own code and SQL on simulated time, so the same scenario
     and seed give the same record.json byte for byte.
@@ -84,26 +97,43 @@ def command(
     )  # fmt: skip
     options = options.checked(chosen)
     known = chosen_calibration(calibration, chosen)
+    wanted = precision_of(precision)
     prepared = prepare_measured(chosen)
     tell_notes(prepared.workload)
     told = asked(chosen, scenario, workload=prepared.workload)
     unpredicted = not_stated(chosen, known)
+    splits = None
+    if isolates is not None:
+        idle = {"--precision": precision, "--one-run": one_run, "--require": require,
+                "--strict": strict, "--code-quality": code_quality}  # fmt: skip
+        if asked_for := [name for name, value in idle.items() if value]:
+            raise InputError(
+                f"{asked_for[0]} has no effect beside --isolates, which judges nothing: leave one "
+                "of them out"
+            )
+        splits = splits_of(chosen, isolates)
     folder = new_folder(out, chosen.name)
+    if splits is not None:
+        return show_splits(
+            splits, folder, calibration=known, jobs=jobs(), plain=plain, as_json=json
+        )
     started = monotonic()
     display = Display(plain=plain, quiet=json)
     with display.open():
         found = simulate(
-            chosen, prepared=prepared, calibration=known, jobs=jobs(), on_progress=display.update
-        )
-    write_run(folder, found.record, found.requests)
+            chosen, prepared=prepared, calibration=known, jobs=jobs(), precision=wanted,
+            on_progress=display.update,
+        )  # fmt: skip
+    record = replace(found.record, one_more=one_run)
+    write_run(folder, record, found.requests)
     facts = run_facts("simulate", {"simulate": monotonic() - started}, asked=told)
     write_json(folder / "run.json", facts)
     return finish(
         folder,
         options,
-        title=f"{chosen.name}: {side_title(found.record)}",
+        title=f"{chosen.name}: {side_title(record)}",
         kpis=chosen.judged(),
-        predicted=found.record,
+        predicted=record,
         facts=facts,
-        lines=unpredicted,
+        lines=[*unpredicted, *found.lines],
     )

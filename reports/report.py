@@ -120,7 +120,8 @@ class Report:
     def word(self) -> str:
         """What stands above all: the verdict, or the rate that a plan has found."""
         if self.is_plan and self.plan is not None and self.plan.highest_rate is not None:
-            return words.rate_text(self.plan.highest_rate)
+            knee = self.plan.knee
+            return words.rate_text(self.plan.highest_rate if knee is None else knee.rate)
         return "NO RATE" if self.is_plan else words.word(self.outcome)
 
     @property
@@ -140,6 +141,8 @@ class Report:
         """What happened, in one sentence."""
         if not self.rows and self.plan is not None:
             return f"{capacity_finding(self.plan)}."
+        if self.measured is None and self.predicted is not None and self.predicted.saturated:
+            return words.saturation_sentence(self.predicted)
         text = words.outcome_sentence(self.rows, self.outcome)
         if self.missing:
             verb = "is" if len(self.missing) == 1 else "are"
@@ -149,7 +152,8 @@ class Report:
     @property
     def basis(self) -> str:
         """What the predicted figures are: a mean with its interval, or one run; "" without any."""
-        return words.basis(self.rows)
+        one_more = self.predicted is not None and self.predicted.one_more
+        return words.basis(self.rows, one_more=one_more)
 
     @property
     def shows_one_run(self) -> bool:
@@ -162,6 +166,8 @@ class Report:
         """The notes of the report and of its records, each once."""
         sides = (("Prediction", self.predicted), ("Measurement", self.measured))
         notes = list(self.notes)
+        if self.predicted is not None and self.measured is None:
+            notes += words.servers(self.predicted)
         metrics = [kpi.metric for kpi in self.judged]
         notes += not_compared(metrics, self.predicted, self.measured)
         for side, record in sides:

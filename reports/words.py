@@ -8,13 +8,16 @@ import textwrap
 from collections.abc import Sequence
 
 from core.endpoints import CDP, EndpointTable
-from core.metrics.kpi import Interval, Kpi, Metric, Outcome, Verdict
+from core.metrics.kpi import Interval, Kpi, Metric, Outcome, Verdict, parse_metric
 from core.metrics.ratio import Ratio
 from core.metrics.record import RunRecord
 from core.metrics.stage import Stage
 from core.metrics.verdict import ComparisonRow, outcome
 from core.texts import count_of
-from core.units import format_duration
+from core.units import format_duration, format_size
+
+_TEN_MINUTES, _NOTABLE = 600.0, 0.02
+"""Growth of memory is told if it is more than this share of the peak in so many seconds."""
 
 SYMBOLS = {
     Outcome.PASS: "✓",
@@ -161,14 +164,15 @@ def _signed(value: float, *, places: int) -> str:
 
 
 def error_text(row: ComparisonRow) -> str:
-    """Return the error of *row* with the range that a flawed measurement leaves open.
+    """Return the error of *row* with its interval, or the range that a flaw leaves open.
 
     "in doubt" in its place where the range decides whether the prediction is near enough.
     """
     text = "in doubt" if row.is_error_in_doubt else signed(row.error, row.kpi.metric)
-    if row.error is None or row.error_ends is None or any(map(math.isinf, row.error_ends)):
+    ends = row.error_interval if row.error_ends is None else row.error_ends
+    if row.error is None or ends is None or any(map(math.isinf, ends)):
         return text
-    low, high = (signed(end, row.kpi.metric) for end in row.error_ends)
+    low, high = (signed(end, row.kpi.metric) for end in ends)
     return text if low == high == text else f"{text} ({low.rpartition(' ')[0]} to {high})"
 
 
@@ -351,32 +355,92 @@ def verb(outcome: Outcome, number: int, *, is_measured: bool) -> str:
     return verbs[outcome][number > 1]
 
 
-def basis(rows: Sequence[ComparisonRow]) -> str:
-    """Return what the figures of *rows* are, "" for one measured run alone."""
+_OF_ERROR = (
+    " The error's interval is what chance in service times does to it: 95 % of two runs of the "
+    "same requests, one predicted and one measured, lie so far apart."
+)
+
+
+def basis(rows: Sequence[ComparisonRow], *, one_more: bool = False) -> str:
+    """Return what the figures of *rows* are, "" for one measured run alone.
+
+    one_more: whether the predicted intervals are those for one more run.
+    """
     predicted = [row.predicted for row in rows if row.predicted is not None]
     measured = [row.measured for row in rows if row.measured is not None]
     texts = []
     if predicted and max(verdict.runs for verdict in predicted) == 1:
         texts.append(
             "Predicted: one run, of the requests that were measured; it has no interval."
+            f"{_OF_ERROR if any(row.error_interval for row in rows) else ''}"
             if measured
             else "Predicted: one run, without an interval."
         )
     elif predicted:
-        texts.append(_of_several("Predicted", predicted, "replication"))
+        texts.append(_of_several("Predicted", predicted, "replication", one_more=one_more))
     if measured and max(verdict.runs for verdict in measured) > 1:
         texts.append(_of_several("Measured", measured, "run"))
     return " ".join(texts)
 
 
-def _of_several(side: str, verdicts: Sequence[Verdict], noun: str) -> str:
+def _of_several(
+    side: str, verdicts: Sequence[Verdict], noun: str, *, one_more: bool = False
+) -> str:
     runs = max(verdict.runs for verdict in verdicts)
-    text = f"{side}: mean of {runs} {noun}s, and the 95 % confidence interval of the mean."
+    what = "prediction interval for one more run" if one_more else "confidence interval of the mean"
+    text = f"{side}: mean of {runs} {noun}s, and the 95 % {what}."
     fewer = [v for v in verdicts if v.value is not None and v.runs < runs]
     if fewer:
         told = (f"{v.kpi.name} in {v.runs}" for v in fewer)
         text += f" Not every {noun} saw all of them: {listed(list(told))}."
     return text
+
+
+def saturation_sentence(record: RunRecord) -> str:
+    """Return which servers of a simulation are saturated, and what they can carry."""
+    names = listed([f"the {name}" for name in record.saturated])
+    is_one = len(record.saturated) == 1
+    rate = rate_text(min(record.saturated.values()))
+    text = f"{names[0].upper()}{names[1:]} {'is' if is_one else 'are'} saturated"
+    return f"{text}: {'it' if is_one else 'they'} can carry about {rate}."
+
+
+def servers(record: RunRecord) -> list[str]:
+    """Return what is to be said of a simulation's servers and memory, a sentence each."""
+    if record.engine != "simulate":
+        return []
+    lines = [] if record.saturated else _tiers(record)
+    lines += [
+        f"The {name} is asked for {record.utilisation[name]:.2f} seconds of work a second, so its "
+        f"queue grows without bound; it can carry about {rate_text(carries)}."
+        for name, carries in record.saturated.items()
+    ]
+    if record.saturated:
+        return [
+            *lines,
+            f"The run was ended {record.duration:.3g} s after its warm-up: the figures are those "
+            "of its beginning, and waiting times grow with its length.",
+        ]
+    if record.utilisation:
+        name, most = max(record.utilisation.items(), key=lambda pair: pair[1])
+        lines.append(f"Busiest server: the {name}, at work {100 * most:.0f} % of the time.")
+    growth, peak = record.memory_growth, record.memory_peak
+    if growth and peak and growth * _TEN_MINUTES > _NOTABLE * peak:
+        lines.append(
+            f"peak_memory grows by {format_size(60 * growth)} a minute at the end of the run: "
+            "journeys grow with every event, so a longer run has more."
+        )
+    return lines
+
+
+def _tiers(record: RunRecord) -> list[str]:
+    """Return who answered the cache reads."""
+    told = []
+    for name, ratio in (("L1", "l1"), ("L2", "l2"), ("the origin", "miss")):
+        found = record.estimate(parse_metric(f"ratio({ratio})"))
+        if found is not None:
+            told.append(f"{name} {100 * found.value:.1f} %")
+    return [f"Cache reads: {', '.join(told)}."] if told else []
 
 
 def side_title(record: RunRecord) -> str:

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from core.metrics.record import Requests, RunRecord
+from core.metrics.transient import in_transit
 from core.scenario.calibration import Calibration
 from core.scenario.replay import Prepared, prepare
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import WarmState, warm_state
-from sim.model import Played, Replication
-from sim.replications import record_of
+from sim.growth import is_steady
+from sim.model import Played
+from sim.precision import further, precision_note, widest
+from sim.replications import (
+    Begun,
+    Found,
+    Run,
+    ended_early,
+    latencies_of,
+    paired_metrics,
+    record_of,
+    run_until_saturated,
+)
 from sim.replications import replications as replicating
 
+BEGIN_OTHERS = 0.15
+"""Share of the run after which the replications begin: until then a queue that only grows shows."""
 REPLICATIONS = 10
 """Runs of a simulation, including the one with the scenario's own random numbers."""
 
@@ -23,10 +38,14 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulation:
-    """A record and the requests of the run with the scenario's own random numbers."""
+    """A record and the requests of the run with the scenario's own random numbers.
+
+    lines: what is to be said of the replications: precision, and whether they had settled.
+    """
 
     record: RunRecord
     requests: Requests
+    lines: tuple[str, ...] = ()
 
 
 def simulate(
@@ -38,6 +57,9 @@ def simulate(
     is_cold: bool = False,
     replications: int = REPLICATIONS - 1,
     jobs: int = 1,
+    ends_early: bool = True,
+    precision: float | None = None,
+    paired: int = 0,
     on_progress: Progress | None = None,
 ) -> Simulation:
     """Simulate *scenario*: the run itself and *replications* more; return the results.
@@ -45,31 +67,94 @@ def simulate(
     prepared: the requests, if the caller has made them. calibration: values learned of the
     service, which replace the scenario's. played: requests that the service had before the run
     itself (not before its replications). is_cold: whether the caches are empty whatever the
-    scenario says. jobs: processes for the replications; the result does not depend on it. Raise
-    InputError if the requests cannot be made.
+    scenario says. jobs: processes for the replications; the result does not depend on it.
+    precision: the half-width of every judged KPI's interval over its mean, for which replications
+    are added, up to `sim.precision.MOST`. paired: further runs of the same requests, with other
+    service times, for the interval of an error. ends_early: whether the run ends as soon as a queue
+    only grows (`sim.growth`). Raise InputError if the requests cannot be made.
     """
     report = on_progress or _silent
     prepared = prepared or prepare(scenario)
+    numbers = range(1, replications + 1)
     with replicating(jobs if replications > 1 else 1, calibration) as others:
         seeded = others.databases.of(scenario, prepared)
-        run = Replication(
-            scenario, prepared, WarmState() if is_cold else warm_state(scenario, prepared), seeded,
-            calibration=calibration, played=played,
-            on_progress=lambda share: report("simulating", share),
+        begun: list[Begun] = []
+
+        def progress(share: float) -> None:
+            report("simulating", share)
+            if share >= BEGIN_OTHERS and not begun:
+                begun.append(others.begin(scenario, numbers))
+
+        run = run_until_saturated(
+            scenario, prepared, seeded,
+            warm=WarmState() if is_cold else None, calibration=calibration, played=played,
+            ends_early=ends_early, on_progress=progress,
         )  # fmt: skip
-        try:
-            outcome = run.run()
-        finally:
-            run.loop.close()
-        report("simulating", 1.0)
-        found = others.run(
-            scenario,
-            range(1, replications + 1),
-            lambda done: report("replicating", done / replications),
-        )
+        found: tuple[Found, ...] = ()
+        if run.saturated is not None:
+            for each in begun:
+                each.cancel()
+        else:
+            progress(1.0)
+            found = begun[0].results(lambda done: report("replicating", done / replications))
+        record = _with(run, found, calibration)
+        while precision is not None and run.saturated is None:
+            width = widest(record, scenario.judged())
+            more = 0 if width is None else further(record.runs, width[1], precision)
+            if not more:
+                break
+            extra = range(record.runs, record.runs + more)
+            phase = f"replicating for ±{100 * precision:g} %"
+            found += others.run(scenario, extra, partial(_tell, report, phase, more))
+            record = _with(run, found, calibration)
+        if paired and run.saturated is None:
+            state = WarmState() if is_cold else warm_state(scenario, prepared)
+            luck = []
+            for number in range(1, paired + 1):
+                luck.append(
+                    paired_metrics(
+                        scenario, prepared, seeded, number,
+                        warm=state, calibration=calibration, played=played,
+                    )
+                )  # fmt: skip
+                report("predicting with other luck", number / paired)
+            record = replace(record, paired=tuple(luck))
+    lines: tuple[str, ...] = ()
+    if run.saturated is not None:
+        record = ended_early(record, scenario, run.saturated)
+    else:
+        lines = _transit(run, found)
+        if precision is not None:
+            lines += (precision_note(record, scenario.judged(), precision),)
+    record = replace(record, notes=record.notes + lines)
+    return Simulation(record=record, requests=run.outcome.requests, lines=lines)
+
+
+def _with(run: Run, found: tuple[Found, ...], calibration: Calibration | None) -> RunRecord:
+    """Return the record of *run* and of what was *found* in further replications."""
     summaries = tuple(each.metrics for each in found)
-    record = record_of(scenario, prepared, outcome, summaries, calibration)
-    return Simulation(record=record, requests=outcome.requests)
+    return record_of(run.scenario, run.prepared, run.outcome, summaries, calibration)
+
+
+def _transit(run: Run, found: tuple[Found, ...]) -> tuple[str, ...]:
+    """Return that the runs had not settled when their warm-up ended, if so."""
+    scenario = run.scenario
+    if not is_steady(scenario, of_any_start=True):
+        return ()
+    means = [latencies_of(scenario, run.outcome.requests)]
+    means += [each.latencies for each in found if each.latencies is not None]
+    transit = in_transit(means, warm_up=scenario.warm_up, total=scenario.total_time)
+    if transit is None:
+        return ()
+    until = "to the end" if transit.until is None else f"until {transit.until:.3g} s"
+    return (
+        f"Still in transit after the warm-up of {scenario.warm_up:g} s: latencies change {until} "
+        f"(by MSER-5; their mean by {100 * transit.change:+.0f} %). Lengthen warm_up and duration.",
+    )
+
+
+def _tell(report: Progress, phase: str, number: int, done: int) -> None:
+    report(phase, done / number)
 
 
 def _silent(_: str, __: float) -> None:

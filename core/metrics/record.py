@@ -94,8 +94,13 @@ class RunRecord:
     by the part's name. doubt: what the flaws in the audit leave open, None where they leave
     everything open or there are none. ranges: of several loads of which one is flawed, for each
     the range of every metric that its flaws leave open, by name; None where they leave everything
-    open. doubt is then that of the first load. pooled: of several loads, the latencies of all
-    together; failures are then those of all, everything else is of the first.
+    open. doubt is then that of the first load. utilisation: of a simulation's servers by name, the
+    seconds of work asked for per second in the second half. saturated: of those whose queues only
+    grew, so that the run was ended, the requests/s that they can carry, about. memory_growth:
+    bytes that memory_peak gained per second in the second half. one_more: whether intervals are
+    those for one more run, in place of those of the mean. paired: of further runs of the same
+    requests with other service times, every metric's value. pooled: of several loads, the
+    latencies of all together; failures are then those of all, everything else is of the first.
     """
 
     engine: Literal["simulate", "load"]
@@ -119,6 +124,11 @@ class RunRecord:
     doubt: Doubt | None = None
     ranges: tuple[Mapping[str, Interval] | None, ...] = ()
     pooled: Mapping[str, LatencyHistogram] = field(default_factory=dict)
+    utilisation: Mapping[str, float] = field(default_factory=dict)
+    saturated: Mapping[str, float] = field(default_factory=dict)
+    memory_growth: float | None = None
+    one_more: bool = False
+    paired: tuple[Mapping[str, float], ...] = ()
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -222,7 +232,7 @@ class RunRecord:
         values += [run[metric.name] for run in self.replications if metric.name in run]
         if not values:
             return None
-        return estimate_of_metric(metric, values)
+        return estimate_of_metric(metric, values, one_more=self.one_more)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data; equal records give equal data in equal order."""
@@ -254,6 +264,11 @@ class RunRecord:
             **({} if self.doubt is None else {"doubt": self.doubt.to_json()}),
             **({"pooled": _histograms(self.pooled)} if self.pooled else {}),
             **({"ranges": [_told(run) for run in self.ranges]} if self.ranges else {}),
+            **({"utilisation": dict(self.utilisation)} if self.utilisation else {}),
+            **({"saturated": dict(self.saturated)} if self.saturated else {}),
+            **({"one_more": True} if self.one_more else {}),
+            **({"paired": [_luck(run) for run in self.paired]} if self.paired else {}),
+            **({} if self.memory_growth is None else {"memory_growth": self.memory_growth}),
         }
 
     @classmethod
@@ -296,6 +311,14 @@ class RunRecord:
             doubt=Doubt.from_json(data["doubt"]) if "doubt" in data else None,
             pooled={n: LatencyHistogram.from_json(h) for n, h in data.get("pooled", {}).items()},
             ranges=tuple(map(_range, data.get("ranges", ()))),
+            utilisation=data.get("utilisation", {}),
+            saturated=data.get("saturated", {}),
+            memory_growth=data.get("memory_growth"),
+            one_more=data.get("one_more", False),
+            paired=tuple(
+                {name: _infinite(value) for name, value in run.items()}
+                for run in data.get("paired", ())
+            ),
         )
 
 
@@ -310,6 +333,10 @@ def _unexplained(latencies: Mapping[str, LatencyHistogram]) -> tuple[Failure, ..
 
 def _histograms(found: Mapping[str, LatencyHistogram]) -> dict[str, Any]:
     return {name: histogram.to_json() for name, histogram in sorted(found.items())}
+
+
+def _luck(run: Mapping[str, float]) -> dict[str, Any]:
+    return {name: _finite(value) for name, value in sorted(run.items())}
 
 
 def _told(ranges: Mapping[str, Interval] | None) -> dict[str, list[Any]] | None:
@@ -345,12 +372,16 @@ def _restore(value: Any) -> Any:
     return tuple(_infinite(v) for v in value) if isinstance(value, list) else _infinite(value)
 
 
-def estimate_of_metric(metric: Metric, values: Sequence[float]) -> Estimate:
+def estimate_of_metric(
+    metric: Metric, values: Sequence[float], *, one_more: bool = False
+) -> Estimate:
     """Return the mean of *metric* over runs, its interval cut at what the metric cannot be.
+
+    With *one_more* the interval is that of one more run.
 
     Raise ValueError without a value.
     """
-    found = estimate_of(values)
+    found = estimate_of(values, one_more=one_more)
     if found.interval is None:
         return found
     # Counts of two kinds may give more than 1; shares never do.
@@ -445,6 +476,11 @@ def without_reads(
             record,
             reads={name: counts for name, counts in record.reads.items() if name not in names},
             windows=window_columns(kept, after=windows.start, duration=record.duration),
+            # Their hit ratios are those of all reads.
+            paired=tuple(
+                {name: value for name, value in run.items() if "ratio" not in name}
+                for run in record.paired
+            ),
         ),
         kept,
     )
