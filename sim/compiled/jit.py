@@ -1,0 +1,25 @@
+"""How the compiled engine is compiled: with no contraction, no relaxed arithmetic, and no GIL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+
+from sim.compiled.store import writable_folder
+
+_FOLDER = str(writable_folder())
+
+
+def jit(function: Callable[..., Any]) -> Any:
+    """Compile *function* when it is first called, and keep the machine code for later runs.
+
+    A division by 0 gives what numpy gives. Compiled code raises nothing: it returns a reason.
+    """
+    before = numba.config.CACHE_DIR  # other compiled code is kept where its user has it
+    numba.config.CACHE_DIR = _FOLDER
+    try:
+        return numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")(function)
+    finally:
+        numba.config.CACHE_DIR = before

@@ -1,0 +1,117 @@
+"""The events of users in the order of time, for the sizes of journeys and the touches of
+conversions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sim.compiled.slots as s
+from sim.compiled.jit import jit
+from sim.compiled.philox import uniform, words
+
+NEWEST = 100
+"""Events that a journey shows."""
+
+
+@jit
+def event_of(ci: Any, cf: Any, seed: Any, stream: Any, request: Any) -> Any:
+    """Return whether the event of *request* is a conversion, and its channel."""
+    a, b, _, _ = words(seed, stream | s.P_EVENTS, request)
+    return uniform(a) < cf[s.F_SHARE], int(uniform(b) * ci[s.I_CHANNELS])
+
+
+@jit
+def digits(number: Any) -> Any:
+    """Return how many decimal digits *number* has."""
+    count = 1
+    while number >= 10:
+        number //= 10
+        count += 1
+    return count
+
+
+@jit
+def add(node: Any, user: Any, seeded: Any, times: Any, intended: Any, last: Any, before: Any) -> Any:
+    """Put the event *node* of *user* behind those of its time: the later one has the higher id.
+
+    Nodes below *seeded* are events of before the run, at *times*; request r is node seeded + r.
+    Times are milliseconds from the start of the run.
+    """
+    time = intended[node - seeded] // 1_000_000
+    place, behind = last[user], -1
+    while place >= 0:
+        at = times[place] if place < seeded else intended[place - seeded] // 1_000_000
+        if at <= time:
+            break
+        behind, place = place, before[place]
+    before[node] = place
+    if behind < 0:
+        last[user] = node
+    else:
+        before[behind] = node
+
+
+@jit
+def journey_size(
+    ci: Any, cf: Any, seed: Any, stream: Any, user: Any, last: Any, before: Any, lengths: Any,
+    channel_lengths: Any,
+) -> Any:  # fmt: skip
+    """Return the bytes of the document of *user*'s newest events."""
+    seeded = ci[s.I_SEEDED]
+    node, count = last[user], 0
+    total = ci[s.I_JOURNEY_HEAD] + digits(user)
+    while node >= 0 and count < NEWEST:
+        if node < seeded:
+            total += lengths[node]
+        else:
+            converts, channel = event_of(ci, cf, seed, stream, node - seeded)
+            size = digits(node - seeded)
+            if converts:
+                total += ci[s.I_CONVERSION_TEXT] + 2 * size
+            else:
+                total += ci[s.I_EVENT_TEXT] + size
+            total += channel_lengths[channel]
+        total += count > 0  # the comma
+        count += 1
+        node = before[node]
+    return total
+
+
+@jit
+def touches_of(
+    ci: Any, cf: Any, seed: Any, stream: Any, request: Any, user: Any, intended: Any, times: Any,
+    kinds: Any, last: Any, before: Any, log: Any, at: Any,
+) -> Any:  # fmt: skip
+    """Return how many touches the conversion of *request* has now.
+
+    They are written to *log* from *at* on, the newest first, where it has room for all events.
+    """
+    seeded = ci[s.I_SEEDED]
+    converted = intended[request] // 1_000_000
+    oldest = converted - ci[s.I_LOOKBACK] - 1
+    node, count = last[user], 0
+    group_time, group = oldest, 0
+    while node >= 0:
+        if node < seeded:
+            time, is_conversion = times[node], kinds[node]
+        else:
+            time = intended[node - seeded] // 1_000_000
+            is_conversion, _ = event_of(ci, cf, seed, stream, node - seeded)
+        if time <= oldest:
+            break
+        if time <= converted:
+            is_own = ci[s.I_OWN] and node == seeded + request
+            if is_conversion and not is_own:
+                if time < converted:
+                    if group_time == time:
+                        count -= group
+                    break
+            else:
+                if time != group_time:
+                    group_time, group = time, 0
+                group += 1
+                if ci[s.I_LOGS]:
+                    log[at + count] = node
+                count += 1
+        node = before[node]
+    return count
