@@ -31,10 +31,10 @@ class Span:
 
     row: its number within the run, which addresses its random numbers; reads: (name, outcome
     code) in their order; stages: (name, seconds); cpu: seconds of CPU charged by a simulation;
-    slots: of the named operations of a request.
+    slots: of the named operations of a request. connections: to the database, in use.
     """
 
-    __slots__ = ("cpu", "is_batch", "reads", "row", "stages")
+    __slots__ = ("connections", "cpu", "is_batch", "reads", "row", "stages")
 
     slots: ClassVar[Mapping[str, int]] = SLOTS
 
@@ -44,6 +44,7 @@ class Span:
         self.reads: list[tuple[str, int]] = []
         self.stages: list[tuple[str, float]] = []
         self.cpu = 0.0
+        self.connections = 0
 
 
 def span_of(slots: Mapping[str, int]) -> type[Span]:

@@ -7,11 +7,12 @@ to wait until a time, the source of random numbers, and the CPU.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from math import inf
 from typing import Any, NoReturn, TypeVar
 
-from core.context import CURRENT, Purpose
+from core.context import CURRENT, Purpose, Span
 from core.emulation.executions import Reservations
 from core.emulation.faults import FaultSchedule
 from core.emulation.platform import Platform
@@ -19,6 +20,12 @@ from core.errors import Refused, StoreError, StoreTimeout
 from core.query.database import Command, Database, Row
 from core.query.statement import Statement
 from core.scenario.tiers import L3
+
+CONNECTIONS = 6
+"""Operations of one request or batch that run at a time: D1's limit for an invocation."""
+
+_ROWS_TAKEN = 2
+"""Rows that a statement writes for each row that it returns: the row, and its entry in an index."""
 
 _T = TypeVar("_T")
 
@@ -32,6 +39,8 @@ class DelayedDatabase:
 
     Half the round trip lies before the execution and half after it. The statement itself runs
     when it reaches the database, so statements take effect in the order of their arrival there.
+    A write's execution grows by the tier's share with each statement and row beyond the first. A
+    request or batch has six operations under way at a time; further ones wait to be sent.
     takes_time: whether *database* takes time of its own, which then counts against the tier's
     timeout as the modelled time does.
     """
@@ -55,6 +64,10 @@ class DelayedDatabase:
         self._trip_time = platform.sampler(_L3_ROUND_TRIP, tier.round_trip)
         self._read_time = platform.sampler(_L3_EXECUTION, tier.read_execution)
         self._write_time = platform.sampler(_L3_EXECUTION, tier.write_execution)
+        self._share = tier.write_share
+        self._waiting: dict[Span, deque[asyncio.Future[None]]] = {}
+        self._unfinished = 0  # operations that wait for a connection, or have waited
+        self._idle: asyncio.Future[None] | None = None
         self.operations = 0
         self.errors = 0
 
@@ -63,38 +76,115 @@ class DelayedDatabase:
     def read(
         self, statement: Statement, parameters: Sequence[object]
     ) -> Coroutine[Any, Any, list[Row]]:
-        """Return the rows of *statement* after its round trip, queueing and execution."""
-        return self._operate(self._read_time, statement, parameters)
+        """Return the rows of *statement* after its round trip, queueing and execution.
+
+        A statement that writes takes as long as a write.
+        """
+        time = self._write_time if statement.writes else self._read_time
+        return self._operate(time, 0.0, statement, parameters)
 
     def write(self, *commands: Command) -> Coroutine[Any, Any, list[int]]:
         """Run *commands* in one transaction after their round trip, queueing and execution."""
-        return self._operate(self._write_time, None, commands)
+        more = 0.0
+        if self._share:
+            rows = sum([statement.rows * len(each) for statement, each in commands])
+            if rows > 1:
+                more = self._share * (rows - 1)
+        return self._operate(self._write_time, more, None, commands)
 
     async def _operate(
-        self, execution_time: Callable[[], float], query: Statement | None, given: Sequence[Any]
+        self,
+        execution_time: Callable[[], float],
+        more: float,
+        query: Statement | None,
+        given: Sequence[Any],
     ) -> Any:
-        """Read *query* with the parameters *given*; without one, write the commands *given*."""
+        """Read *query* with the parameters *given*; without one, write the commands *given*.
+
+        more: seconds of execution beside *execution_time*.
+        """
         platform, tier = self._platform, self._tier
-        sent = platform.charge("l3")
-        trip, execution = self._trip_time(), execution_time()
-        if self._faults.faults:
-            execution, failed = self._with_faults(sent, execution)
+        span = CURRENT.get().span
+        has_waited = span.connections >= CONNECTIONS
+        if has_waited:
+            await self._connection(span)
         else:
-            failed = False
-        limit = sent + tier.timeout
-        arrives = sent + trip / 2
-        await platform.until(arrives if arrives <= limit else limit)
-        done = self._reserve(trip, execution, limit)
-        if failed:
+            span.connections += 1
+        try:
+            sent = platform.charge("l3")
+            trip, execution = self._trip_time(), execution_time() + more
+            if self._faults.faults:
+                execution, failed = self._with_faults(sent, execution)
+            else:
+                failed = False
+            limit = sent + tier.timeout
+            arrives = sent + trip / 2
+            await platform.until(arrives if arrives <= limit else limit)
+            if query is not None and query.writes and not failed:
+                result, done = await self._take(query, given, trip, execution, limit)
+            else:
+                done = self._reserve(trip, execution, limit)
+                if failed:
+                    await platform.until(done)
+                    self._fail(done >= limit)
+                database = self._database
+                operation = database.write(*given) if query is None else database.read(query, given)
+                result = await (self._within(limit, operation) if self._takes_time else operation)
             await platform.until(done)
-            self._fail(done >= limit)
-        database = self._database
-        operation = database.write(*given) if query is None else database.read(query, given)
-        result = await (self._within(limit, operation) if self._takes_time else operation)
-        await platform.until(done)
-        if done >= limit:
-            self._fail(True)
-        return result
+            if done >= limit:
+                self._fail(True)
+            return result
+        finally:
+            span.connections -= 1
+            if self._unfinished:
+                self._hand_over(span)
+                if has_waited:
+                    self._finish()
+
+    async def _take(
+        self, query: Statement, given: Sequence[Any], trip: float, execution: float, limit: float
+    ) -> tuple[list[Row], float]:
+        """Run a statement that writes and returns rows, whose number decides how long it takes.
+
+        Return the rows, and when they are back.
+        """
+        operation = self._database.read(query, given)
+        rows = await (self._within(limit, operation) if self._takes_time else operation)
+        more = self._share * max(0, _ROWS_TAKEN * len(rows) - 1)
+        return rows, self._reserve(trip, execution + more, limit)
+
+    async def _connection(self, span: Span) -> None:
+        """Wait until *span* has a connection to spare, first come first served."""
+        freed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(span, deque()).append(freed)
+        self._unfinished += 1
+        try:
+            await freed
+        except BaseException:
+            if freed.done() and not freed.cancelled():  # it was handed over all the same
+                span.connections -= 1
+                self._hand_over(span)
+            self._finish()
+            raise
+
+    def _finish(self) -> None:
+        self._unfinished -= 1
+        if not self._unfinished and self._idle is not None:
+            self._idle.set_result(None)
+            self._idle = None
+
+    def _hand_over(self, span: Span) -> None:
+        waiting = self._waiting.get(span)
+        if waiting is None:
+            return
+        while waiting:
+            freed = waiting.popleft()
+            if not freed.done():
+                span.connections += 1
+                freed.set_result(None)
+                break
+        if not waiting:
+            del self._waiting[span]
 
     def _with_faults(self, sent: float, execution: float) -> tuple[float, bool]:
         execution, failed = self._faults.apply("l3", sent, execution, _L3_FATE, self._platform)
@@ -133,5 +223,8 @@ class DelayedDatabase:
         raise StoreError("the database answered with an error")
 
     async def close(self) -> None:
-        """Close the database."""
+        """Finish the operations that wait for a connection, and close the database."""
+        if self._unfinished:
+            self._idle = asyncio.get_running_loop().create_future()
+            await self._idle
         await self._database.close()

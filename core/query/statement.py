@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A named statement with ? parameters."""
+    """A named statement with ? parameters.
+
+    rows: how many rows one execution inserts, where its text says so. writes: whether it may
+    change the database; it may return rows all the same.
+    """
 
     name: str
     sql: str
+    rows: int = 1
+    writes: bool = field(init=False, compare=False, repr=False)
 
-    @property
-    def writes(self) -> bool:
-        """Whether the statement may change the database; it may return rows all the same."""
-        return not self.sql.lstrip().startswith(("SELECT", "EXPLAIN", "PRAGMA table_info"))
+    def __post_init__(self) -> None:
+        reads = self.sql.lstrip().startswith(("SELECT", "EXPLAIN", "PRAGMA table_info"))
+        object.__setattr__(self, "writes", not reads)
 
 
 def whole_table(table: str, columns: Sequence[str]) -> Statement:
@@ -29,4 +34,5 @@ def insertion(table: str, columns: Sequence[str], rows: int) -> Statement:
     names = ", ".join(f'"{column}"' for column in columns)
     places = f"({', '.join('?' for _ in columns)})"
     values = ", ".join(places for _ in range(rows))
-    return Statement(f"insert_many_{table}", f'INSERT INTO "{table}" ({names}) VALUES {values}')
+    sql = f'INSERT INTO "{table}" ({names}) VALUES {values}'
+    return Statement(f"insert_many_{table}", sql, rows)

@@ -102,6 +102,7 @@ class L2(Table):
 class L3(Table):
     """The database: round trips overlap, executions queue.
 
+    write_share: what a write's execution takes for each statement and each row beyond the first.
     readers: the service's own connections that only read, beside the one that writes. No simulated
     time depends on them, so that a scenario without them is the same with and without the field.
     """
@@ -109,6 +110,7 @@ class L3(Table):
     round_trip: Latency = _latency(p50="15ms", p99="30ms")
     read_execution: Latency = _latency(p50="0.5ms", p99="1ms")
     write_execution: Latency = _latency(p50="1ms", p99="5ms")
+    write_share: Annotated[Duration, Field(ge=0)] = 0.00003
     concurrency: Annotated[int, Field(ge=1, le=1000)] = 1
     timeout: Annotated[Duration, Field(gt=0)] = 30.0
     readers: Annotated[int, Field(ge=0, le=64)] = 0

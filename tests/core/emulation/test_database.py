@@ -31,7 +31,7 @@ from core.emulation.faults import FaultSchedule
 from core.emulation.kv import DelayedKV
 from core.errors import StoreError, StoreTimeout
 from core.query.database import SqliteDatabase
-from core.query.statement import Statement
+from core.query.statement import Statement, insertion
 from core.query.statements import INSERT_SITE
 from core.scenario.fault_kinds import BUILT_IN
 from core.scenario.faults import Fault
@@ -118,12 +118,14 @@ def far_database(
     reads: Distribution | None = None,
     writes: Distribution | None = None,
     timeout: float = 1_000.0,
+    share: float = 0.0,
 ) -> DelayedDatabase:
     """Return an empty database behind a round trip of 1 s, reads of 0.25 s and writes of 0.5 s."""
     tier = L3.model_construct(
         round_trip=round_trip or constant(1.0),
         read_execution=reads or constant(0.25),
         write_execution=writes or constant(0.5),
+        write_share=share,
         timeout=timeout,
     )
     return DelayedDatabase(
@@ -690,3 +692,99 @@ def test_two_processes_never_hold_more_servers_than_there_are(
         assert start <= max(end, arrived) + 1e-6
     turns = sum(before[3] != after[3] for before, after in pairwise(taken))
     assert turns > 10, "the processes reserved one after the other, so nothing was tested"
+
+
+# --- What a write costs -------------------------------------------------------------------------
+
+SHARE = 0.125
+TAKEN = Statement("taken", "UPDATE sites SET enabled = 0 WHERE site_id < ? RETURNING site_id")
+
+
+def sites_to_add(first: int, number: int) -> list[tuple[object, ...]]:
+    return [(f"s{first + n}", 1, 9) for n in range(number)]
+
+
+@pytest.mark.parametrize(
+    ("commands", "further"),
+    [
+        ([(INSERT_SITE, sites_to_add(0, 1))], 0),
+        ([(INSERT_SITE, sites_to_add(0, 5))], 4),
+        ([(INSERT_SITE, sites_to_add(0, 5)), (INSERT_SITE, sites_to_add(5, 3))], 7),
+        ([(insertion("sites", ("site_id", "enabled", "max_event_bytes"), 3),
+           [[value for row in sites_to_add(0, 3) for value in row]])], 2),
+        ([(INSERT_SITE, [])], 0),
+    ],
+)  # fmt: skip
+def test_execution_of_a_write_grows_with_its_statements_and_rows(
+    commands: list[Any], further: int
+) -> None:
+    async def scene(platform: Simulated) -> None:
+        database = far_database(platform, share=SHARE)
+        end, _, span = await at(platform, 0.0, lambda: database.write(*commands))
+        assert end == 1.0 + 0.5 + SHARE * further
+        assert ("l3", end) in span.stages
+
+    simulated(scene)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 4])
+def test_statement_that_takes_rows_costs_a_write_of_two_rows_each(rows: int) -> None:
+    async def scene(platform: Simulated) -> None:
+        database = far_database(platform, share=SHARE)
+        await at(platform, 0.0, lambda: database.write((INSERT_SITE, sites_to_add(0, 9))))
+        end, result, _ = await at(platform, 9.0, lambda: database.read(TAKEN, (f"s{rows}",)))
+        assert len(result) == rows
+        assert end == 9.0 + 1.0 + 0.5 + SHARE * max(0, 2 * rows - 1)
+
+    simulated(scene)
+
+
+def test_share_is_slowed_by_a_fault_as_the_rest_of_the_execution_is() -> None:
+    async def scene(platform: Simulated) -> None:
+        database = far_database(platform, fault("l3", "slow", "0s", "9s", 3.0), share=SHARE)
+        end, _, _ = await at(
+            platform, 0.0, lambda: database.write((INSERT_SITE, sites_to_add(0, 3)))
+        )
+        assert end == 1.0 + 3 * (0.5 + SHARE * 2)
+
+    simulated(scene)
+
+
+def test_request_has_six_operations_under_way_and_the_seventh_waits() -> None:
+    async def scene(platform: Simulated) -> None:
+        database = far_database(platform, concurrency=100)
+        span = Span(0)
+        CURRENT.set(Operation(span, 0))
+
+        async def read() -> float:
+            await database.read(SITES, ())
+            return platform.now()
+
+        ends = await asyncio.gather(*(read() for _ in range(13)))
+        assert ends == [1.25] * 6 + [2.5] * 6 + [3.75]
+        assert span.connections == 0
+
+    simulated(scene)
+
+
+def test_requests_do_not_share_their_connections() -> None:
+    async def scene(platform: Simulated) -> None:
+        database = far_database(platform, concurrency=100)
+        reads = [at(platform, 0.0, lambda: database.read(SITES, ())) for _ in range(20)]
+        assert {end for end, _, _ in await asyncio.gather(*reads)} == {1.25}
+
+    simulated(scene)
+
+
+def test_operation_that_is_given_up_while_it_waits_for_a_connection_takes_none() -> None:
+    async def scene(platform: Simulated) -> None:
+        database = far_database(platform, concurrency=100)
+        span = Span(0)
+        CURRENT.set(Operation(span, 0))
+        reads = [asyncio.ensure_future(database.read(SITES, ())) for _ in range(8)]
+        await platform.until(0.5)
+        reads[6].cancel()
+        await asyncio.gather(*reads, return_exceptions=True)
+        assert (platform.now(), span.connections) == (2.5, 0)
+
+    simulated(scene)

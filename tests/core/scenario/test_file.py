@@ -419,8 +419,8 @@ def altered(value: Any) -> list[Any]:
         return [value + 1, value / 2]
     if value is None:
         return [1, "18s", "text", 0.5, "user_journeys", "ms", "raw", "lirs"]
-    if written := re.fullmatch(r"([\d.]+)([A-Za-z]+)", value):
-        return [f"{float(written[1]) * 1.2:.6f}{written[2]}"]
+    if written := re.fullmatch(r"([\d.]+(?:e-?\d+)?)([A-Za-z]+)", value):
+        return [f"{float(written[1]) * 1.2:.9f}{written[2]}"]
     choices = ["warm", "zipf", "request", "await", "l3", "slow", "GET", "POST", "attribution"]
     choices += ["strong", "refuse", "ignore unless all direct", "none", "lirs"]
     return [f"{value}x", *choices, "< 1ms", "> 3000s", "p50(track)"]
