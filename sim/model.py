@@ -79,6 +79,7 @@ class SeededDatabase:
         self.scheme = seed_for(self._template.connection, scenario, prepared.workload)
         self.warmer = Warmer(self._template, scenario, self.scheme)
         self._image = Image(self._template.connection.serialize())
+        self.facts: object = None  # what the compiled engine has learned from it
 
     def copy(self) -> ScratchDatabase:
         """Return a database of its own with the same rows."""

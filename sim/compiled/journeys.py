@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 import sim.compiled.slots as s
 from sim.compiled.jit import jit
 from sim.compiled.philox import uniform, words
@@ -80,23 +82,24 @@ def journey_size(
 @jit
 def touches_of(
     ci: Any, cf: Any, seed: Any, stream: Any, request: Any, user: Any, intended: Any, times: Any,
-    kinds: Any, last: Any, before: Any, log: Any, at: Any,
+    kinds: Any, seeded_channels: Any, last: Any, before: Any, log: Any, at: Any,
 ) -> Any:  # fmt: skip
-    """Return how many touches the conversion of *request* has now.
+    """Return how many touches the conversion of *request* has now, and the set of their channels.
 
-    They are written to *log* from *at* on, the newest first, where it has room for all events.
+    They are written to *log* from *at* on, the newest first, where there is a log.
     """
     seeded = ci[s.I_SEEDED]
     converted = intended[request] // 1_000_000
     oldest = converted - ci[s.I_LOOKBACK] - 1
     node, count = last[user], 0
     group_time, group = oldest, 0
+    earlier = channels = np.int64(0)  # the set without the group, and with it
     while node >= 0:
         if node < seeded:
-            time, is_conversion = times[node], kinds[node]
+            time, is_conversion, channel = times[node], kinds[node] > 0, int(seeded_channels[node])
         else:
             time = intended[node - seeded] // 1_000_000
-            is_conversion, _ = event_of(ci, cf, seed, stream, node - seeded)
+            is_conversion, channel = event_of(ci, cf, seed, stream, node - seeded)
         if time <= oldest:
             break
         if time <= converted:
@@ -105,13 +108,15 @@ def touches_of(
                 if time < converted:
                     if group_time == time:
                         count -= group
+                        channels = earlier
                     break
             else:
                 if time != group_time:
-                    group_time, group = time, 0
+                    group_time, group, earlier = time, 0, channels
                 group += 1
+                channels |= np.int64(1) << channel
                 if ci[s.I_LOGS]:
                     log[at + count] = node
                 count += 1
         node = before[node]
-    return count
+    return count, channels

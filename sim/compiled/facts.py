@@ -1,0 +1,249 @@
+"""What a seeded database says about sizes and journeys, so that a run needs no database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import sim.compiled.slots as s
+from core.application.behaviour import behaviours_of, entries_of
+from core.application.cache_entries import CODECS, CacheEntries, Site, User
+from core.application.documents import _event_text
+from core.attribution.journeys import Journey
+from core.attribution.models import MODELS
+from core.caching.envelope import HEADER_BYTES
+from core.caching.keys import cache_key
+from core.caching.memory import ENTRY_OVERHEAD
+from core.clock import DATA_EPOCH_MS
+from core.endpoint import Read
+from core.errors import InputError
+from core.ledger.processor import attribution_commands
+from core.query import statements
+from core.scenario.population import SEGMENTS, argument_of, channel_name, site_id
+from core.scenario.scenario import Scenario
+from core.scenario.workload import Workload
+from sim.model import SeededDatabase
+
+Array = NDArray[Any]
+_TENS = 10 ** np.arange(1, 19, dtype=np.int64)
+
+
+def digits(numbers: Array) -> Array:
+    """Return how many decimal digits each of *numbers* has."""
+    return np.searchsorted(_TENS, numbers, side="right") + 1
+
+
+def at_once(work: Coroutine[Any, Any, Any]) -> Any:
+    """Return the result of a coroutine that waits for nothing."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        return end.value
+    raise RuntimeError("a database in memory waits for nothing")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeededEvents:
+    """The events of before the run, by place, and the last one of each user.
+
+    times: milliseconds from the start of the run, negative. lengths: of their texts in a journey.
+    before: the place of the same user's event before, -1 for none.
+    """
+
+    times: Array
+    kinds: Array
+    channels: Array
+    lengths: Array
+    last: Array
+    before: Array
+
+
+class Facts:
+    """The sizes of a scenario's entries and the events of its users, from a seeded database."""
+
+    def __init__(self, scenario: Scenario, workload: Workload, seeded: SeededDatabase) -> None:
+        self.seeded, self._scenario = seeded, scenario
+        count = scenario.traffic.channels
+        self.channel_names = [channel_name(place) for place in range(count)]
+        self.channel_lengths = np.array([len(name) for name in self.channel_names])
+        self.events = self._events(workload)
+        self._credits: dict[int, int] = {}
+
+    def _events(self, workload: Workload) -> SeededEvents:
+        rows = self.seeded.connection.execute(
+            "SELECT user_id, event_timestamp, event_id, event_name, utm_source, conversion_id"
+            " FROM user_journeys ORDER BY id"
+        ).fetchall()
+        users = np.array([int(row[0][1:]) for row in rows], dtype=np.int64)
+        times = np.array([row[1] for row in rows], dtype=np.int64) - DATA_EPOCH_MS
+        number = {name: place for place, name in enumerate(self.channel_names)}
+        none = [None] * 4
+        lengths = [
+            len(_event_text((row[2], row[3], row[4], row[1], row[5], *none))) for row in rows
+        ]
+        order = np.lexsort((np.arange(len(rows)), times, users))
+        before = np.full(len(rows), -1, dtype=np.int32)
+        same = users[order][1:] == users[order][:-1]
+        before[order[1:][same]] = order[:-1][same]
+        last = np.full(max(workload.users, 1), -1, dtype=np.int32)
+        last[users[order]] = order  # the latest stays
+        return SeededEvents(
+            times=times,
+            kinds=np.array([row[5] is not None for row in rows], dtype=np.uint8),
+            channels=np.array([number.get(row[4], 0) for row in rows], dtype=np.uint8),
+            lengths=np.array(lengths, dtype=np.int64),
+            last=last,
+            before=before,
+        )
+
+    def key_lengths(self, counts: Mapping[str, int]) -> Array:
+        """Return the bytes of every key, type after type."""
+        scenario, scheme = self._scenario, self.seeded.scheme
+        arguments = {
+            read.cache_type: endpoint.arguments
+            for endpoint in scenario.endpoints
+            for read in endpoint.reads
+        }
+        reads = {read.cache_type: read for e in scenario.endpoints for read in e.reads}
+        lengths = []
+        ends = np.array([len(scheme.key_end(model)) for model in MODELS])
+        for name, count in counts.items():
+            numbers = np.arange(count)
+            if name not in CODECS:
+                keys = (_own_key(name, reads[name], arguments[name], n) for n in range(count))
+                lengths.append(np.array([len(key) for key in keys], dtype=np.int64))
+                continue
+            prefix = len(CODECS[name][0]) + 2  # the colon, and the letter of the id
+            if name == "channel_metrics":
+                lengths.append(len("channels") + ends[:count])
+            elif name == "attribution":
+                lengths.append(prefix + digits(numbers) + ends[numbers % len(MODELS)])
+            else:
+                lengths.append(prefix + digits(numbers))
+        return np.concatenate(lengths).astype(np.int64)
+
+    def fixed_sizes(self, counts: Mapping[str, int], workload: Workload) -> Array:
+        """Return the bytes of every encoded value, -1 where they are not known before a load."""
+        sizes = []
+        reads = {read.cache_type: read for e in self._scenario.endpoints for read in e.reads}
+        for name, count in counts.items():
+            if name not in CODECS:
+                sizes.append(np.full(count, reads[name].size))
+            elif name == "security_config":
+                sizes.append(np.full(count, len(CODECS[name][1].encode(Site(True, 8_192)))))
+            elif name == "lookup_data":
+                codec = CODECS[name][1]
+                empty = np.array([len(codec.encode(User(segment, ""))) for segment in SEGMENTS])
+                size = empty[np.arange(count) % len(SEGMENTS)]
+                if workload.profile_bytes is not None:
+                    profiles = workload.profile_bytes[:count]
+                    size[: len(profiles)] += profiles
+                sizes.append(size)
+            else:
+                sizes.append(np.full(count, -1))
+        return np.concatenate(sizes).astype(np.int64)
+
+    def credits_size(self, conversion: int) -> int:
+        """Return the bytes of the document of a seeded conversion's credits."""
+        known = self._credits.get(conversion)
+        if known is None:
+            entry = at_once(self.seeded.warmer._entry("attribution", conversion))
+            known = self._credits[conversion] = len(entry[2])
+        return known
+
+    def channels_size(self, model: int) -> int:
+        """Return the bytes of the channels' page that the database starts with."""
+        entry = at_once(self.seeded.warmer._entry("channel_metrics", model))
+        return len(entry[2])
+
+
+def _own_key(name: str, read: Read, placeholders: tuple[str, ...], number: int) -> str:
+    if read.key == "site":
+        return cache_key(name, site_id(number))
+    if read.key == "none":
+        return cache_key(name)
+    return cache_key(name, *(argument_of(each)(number) for each in placeholders))
+
+
+def event_texts() -> tuple[int, int]:
+    """Return the bytes of a page view and of a purchase in a journey, without numbers and channel."""
+    none = [None] * 4
+    page = _event_text(("sim-", "page_view", "", DATA_EPOCH_MS, None, *none))
+    bought = _event_text(("sim-", "purchase", "", DATA_EPOCH_MS, "sim-c", *none))
+    return len(page), len(bought)
+
+
+JOURNEY_HEAD = len(b'{"user_id":"u","events":[]}')
+ENTRY_BYTES = HEADER_BYTES + ENTRY_OVERHEAD
+TOUCH_BYTES = 130 + 25 * len(MODELS) + sum(len(model) + 4 for model in MODELS)
+"""More than a touch of a delivery, or the rest of its document, ever takes."""
+
+
+class ChannelPages:
+    """The channels' pages of a run: the batches that were stored, shared out by the shipped code."""
+
+    def __init__(self, facts: Facts, scenario: Scenario, workload: Workload, draws: Any) -> None:
+        self._facts, self._workload, self._draws = facts, workload, draws
+        self._scheme = facts.seeded.scheme
+        self._database = facts.seeded.copy()
+        self._stored = 0
+        own = entries_of(behaviours_of(scenario.endpoints))
+        from core.metrics.profiler import LatencyProfiler
+        from core.clock import ManualClock
+        from core.query.queries import Queries
+
+        queries = Queries(
+            self._database, ManualClock(), LatencyProfiler(), parameters=self._scheme.parameters
+        )
+        self._entries = CacheEntries(queries, ttls=scenario.tiers.l2.ttl, own=own)
+
+    def size(self, model: int, arrays: Any) -> int:
+        """Return the bytes of the page of *model* now."""
+        stored = int(arrays.si[s.S_STORED])
+        for place in range(self._stored, stored):
+            self._store(int(arrays.touch_from[place, 2]), arrays)
+        self._stored = stored
+        name = MODELS[model]
+        return len(at_once(self._entries.load_channels(name, self._scheme)))
+
+    def _store(self, batch: int, arrays: Any) -> None:
+        places = range(int(arrays.touch_from[batch, 0]), int(arrays.touch_from[batch, 1]))
+        journeys = sorted(map(lambda p: self._journey(p, arrays), places), key=lambda j: j.conversion_id)
+        results = [(journey, self._scheme.credits(journey)) for journey in journeys]
+        for command, rows in attribution_commands(results, self._scheme, 0):
+            if command is statements.ADD_TO_CHANNEL:
+                at_once(self._database.write((command, rows)))
+
+    def _journey(self, place: int, arrays: Any) -> Journey:
+        request = int(arrays.converted[place])
+        first, count = map(int, arrays.touch_count[place])
+        nodes = arrays.log[first : first + count][::-1].tolist()
+        events, seeded = self._facts.events, len(self._facts.events.times)
+        times, channels = [], []
+        for node in nodes:
+            if node < seeded:
+                times.append(int(events.times[node]) + DATA_EPOCH_MS)
+                channels.append(self._facts.channel_names[events.channels[node]])
+            else:
+                event = self._event(node - seeded)
+                times.append(event.timestamp_ms)
+                channels.append(event.utm_source)
+        event = self._event(request)
+        if event.conversion_id is None:
+            raise RuntimeError(f"request {request} is no conversion")
+        return Journey(
+            conversion_id=event.conversion_id, user_id=event.user_id,
+            converted_ms=event.timestamp_ms, value=event.value or 0.0,
+            times_ms=tuple(times), channels=tuple(channels),
+        )  # fmt: skip
+
+    def _event(self, request: int) -> Any:
+        workload = self._workload
+        return self._draws.event(
+            request, int(workload.subject[request]), int(workload.intended_ns[request])
+        )
