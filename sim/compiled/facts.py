@@ -19,11 +19,13 @@ from core.attribution.models import MODELS
 from core.caching.envelope import HEADER_BYTES
 from core.caching.keys import cache_key
 from core.caching.memory import ENTRY_OVERHEAD
-from core.clock import DATA_EPOCH_MS
+from core.clock import DATA_EPOCH_MS, ManualClock
+from core.delivery.document import delivery_document
 from core.endpoint import Read
-from core.errors import InputError
 from core.ledger.processor import attribution_commands
+from core.metrics.profiler import LatencyProfiler
 from core.query import statements
+from core.query.queries import Queries
 from core.scenario.population import SEGMENTS, argument_of, channel_name, site_id
 from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
@@ -193,10 +195,6 @@ class ChannelPages:
         self._database = facts.seeded.copy()
         self._stored = 0
         own = entries_of(behaviours_of(scenario.endpoints))
-        from core.metrics.profiler import LatencyProfiler
-        from core.clock import ManualClock
-        from core.query.queries import Queries
-
         queries = Queries(
             self._database, ManualClock(), LatencyProfiler(), parameters=self._scheme.parameters
         )
@@ -210,6 +208,11 @@ class ChannelPages:
         self._stored = stored
         name = MODELS[model]
         return len(at_once(self._entries.load_channels(name, self._scheme)))
+
+    def document_size(self, place: int, arrays: Any) -> int:
+        """Return the bytes of the delivery of the conversion at *place* of those collected."""
+        journey = self._journey(place, arrays)
+        return len(delivery_document(journey, self._scheme.credits(journey)).encode())
 
     def _store(self, batch: int, arrays: Any) -> None:
         places = range(int(arrays.touch_from[batch, 0]), int(arrays.touch_from[batch, 1]))

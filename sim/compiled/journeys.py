@@ -86,7 +86,7 @@ def touches_of(
 ) -> Any:  # fmt: skip
     """Return how many touches the conversion of *request* has now, and the set of their channels.
 
-    They are written to *log* from *at* on, the newest first, where there is a log.
+    They are written to *log* from *at* on, the newest first.
     """
     seeded = ci[s.I_SEEDED]
     converted = intended[request] // 1_000_000
@@ -115,8 +115,17 @@ def touches_of(
                     group_time, group, earlier = time, 0, channels
                 group += 1
                 channels |= np.int64(1) << channel
-                if ci[s.I_LOGS]:
-                    log[at + count] = node
+                log[at + count] = node
                 count += 1
         node = before[node]
     return count, channels
+
+
+@jit
+def in_order(converted: Any, first: Any, end: Any) -> Any:
+    """Return the places *first* to *end* of conversions in the order of their ids, as texts."""
+    keys = np.empty(end - first, dtype=np.int64)
+    for place in range(first, end):
+        length = digits(converted[place])
+        keys[place - first] = np.int64(converted[place]) * 10 ** (10 - length) * 16 + length
+    return first + np.argsort(keys)

@@ -102,6 +102,7 @@ class Arrays:
     touch_count: Array
     log: Array
     outbox: Array
+    bodies: Array
 
     def arguments(self) -> tuple[Any, ...]:
         """Return them in the loop's order."""

@@ -30,7 +30,7 @@ from sim.compiled.engine import (
 )
 from sim.compiled.heap import pop, push
 from sim.compiled.jit import jit
-from sim.compiled.journeys import add, event_of, journey_size, touches_of
+from sim.compiled.journeys import add, event_of, in_order, journey_size, touches_of
 from sim.compiled.memory import ABSENT, remove, touch
 from sim.compiled.philox import at, sampled
 
@@ -51,7 +51,7 @@ def run(
     background: Any, in_flight: Any,
     hist: Any, sums: Any, seen: Any, phist: Any, psums: Any, growth: Any,
     seed_times: Any, seed_kinds: Any, seed_channels: Any, seed_lengths: Any, channel_lengths: Any,
-    last: Any, before: Any, converted: Any, touch_from: Any, touch_count: Any, log: Any, outbox: Any,
+    last: Any, before: Any, converted: Any, touch_from: Any, touch_count: Any, log: Any, outbox: Any, bodies: Any,
 ) -> Any:  # fmt: skip
     """Go on until the arrival number *until*, the end, or what Python has to do; return which."""
     n, width, end = ci[s.I_N], ci[s.I_WIDTH], ci[s.I_KEYS]
@@ -78,6 +78,8 @@ def run(
                 out = s.OUT_DONE
             elif si[s.S_WHY] >= 0:
                 out = s.OUT_REFUSED
+            elif si[s.S_BODIES] > 0:
+                out = s.OUT_BODIES
             elif si[s.S_NEED_KIND] > 0:
                 out = s.OUT_SIZE if si[s.S_NEED_KIND] == 1 else s.OUT_CHANNELS
             elif i >= until and i < n:
@@ -212,7 +214,7 @@ def run(
                 batch = bats[number, s.BI_NUMBER]
                 if bats[number, s.BI_WRITES] == 0:
                     # The journeys, as they are now.
-                    untouched, touches, most, channels = 0, 0, 0, np.int64(0)
+                    untouched, touches, channels = 0, 0, np.int64(0)
                     for place in range(touch_from[batch, 0], touch_from[batch, 1]):
                         request = converted[place]
                         found, used = touches_of(
@@ -220,17 +222,14 @@ def run(
                             seed_times, seed_kinds, seed_channels, last, before, log,
                             si[s.S_TOUCHES],
                         )  # fmt: skip
-                        if ci[s.I_LOGS]:
-                            touch_count[place, 0] = si[s.S_TOUCHES]
-                            touch_count[place, 1] = found
-                            si[s.S_TOUCHES] += found
+                        touch_count[place, 0] = si[s.S_TOUCHES]
+                        touch_count[place, 1] = found
+                        si[s.S_TOUCHES] += found
                         untouched += found == 0
                         touches += found
-                        most = max(most, found)
                         channels |= used
                     bats[number, s.BI_UNTOUCHED] = untouched
                     bats[number, s.BI_TOUCHES] = touches
-                    bats[number, s.BI_MOST] = most
                     count = 0
                     while channels:
                         channels &= channels - 1
@@ -242,8 +241,9 @@ def run(
                     touch_from[log_at, 2] = batch
                     si[s.S_STORED] += 1
                     if ci[s.I_FORWARDS]:
-                        for _ in range(bats[number, s.BI_SIZE] - bats[number, s.BI_HELD]):
-                            outbox[si[s.S_OUT_LAST] % outbox.size] = bats[number, s.BI_MOST]
+                        order = in_order(converted, touch_from[batch, 0], touch_from[batch, 1])
+                        for place in order[bats[number, s.BI_HELD] :]:
+                            outbox[si[s.S_OUT_LAST] % outbox.size] = place
                             si[s.S_OUT_LAST] += 1
             elif kind == s.E_BATCH_OUT:
                 ready[tail & mask] = number << 5 | s.R_BATCH_ON
@@ -868,7 +868,13 @@ def run(
                     bats[number, s.BI_HELD] = min(bats[number, s.BI_SIZE], ci[s.I_FWD_BATCH])
                     size = bats[number, s.BI_SIZE] + bats[number, s.BI_TOUCHES]
                     if size * ci[s.I_TOUCH_BYTES] > ci[s.I_BODY]:
-                        si[s.S_WHY] = s.WHY_BODY
+                        batch = bats[number, s.BI_NUMBER]
+                        order = in_order(converted, touch_from[batch, 0], touch_from[batch, 1])
+                        for place in order[: bats[number, s.BI_HELD]]:
+                            bodies[si[s.S_BODIES]] = place
+                            si[s.S_BODIES] += 1
+                        bodies[si[s.S_BODIES]] = -1
+                        si[s.S_BODIES] += 1
             batf[number, s.BF_QUERY] = now
             sent = occupy(cpu_free, consumer, now, l3_cpu)
             row = bats[number, s.BI_NUMBER] * ci[s.I_PROCESSES] + consumer
@@ -912,12 +918,19 @@ def run(
                 # Take what is due.
                 rows = min(si[s.S_OUT_LAST] - si[s.S_OUT_FIRST], ci[s.I_FWD_BATCH])
                 dels[slot, s.DI_ROWS] = rows
-                touches = 0
+                size = 0
+                first = si[s.S_BODIES]
                 for _ in range(rows):
-                    touches += outbox[si[s.S_OUT_FIRST] % outbox.size] + 1
+                    place = outbox[si[s.S_OUT_FIRST] % outbox.size]
+                    size += touch_count[place, 1] + 1
+                    bodies[si[s.S_BODIES]] = place
+                    si[s.S_BODIES] += 1
                     si[s.S_OUT_FIRST] += 1
-                if touches * ci[s.I_TOUCH_BYTES] > ci[s.I_BODY]:
-                    si[s.S_WHY] = s.WHY_BODY
+                if size * ci[s.I_TOUCH_BYTES] > ci[s.I_BODY]:
+                    bodies[si[s.S_BODIES]] = -1
+                    si[s.S_BODIES] += 1
+                else:
+                    si[s.S_BODIES] = first
             rows = dels[slot, s.DI_ROWS]
             if rows == 0:
                 ready[tail & mask] = slot << 5 | s.R_FORWARD_ENDED

@@ -44,7 +44,6 @@ _TIMEOUT = CAUSES.index(Cause.TIMEOUT)
 _REFUSALS = {
     s.WHY_DATABASE_LIMIT: "an operation that takes longer than tiers.l3.timeout",
     s.WHY_FIT: "the fit of a model (attribution.fit_every)",
-    s.WHY_BODY: "a request to the destination of more than 1 MB",
 }
 
 
@@ -168,7 +167,7 @@ class CompiledReplication:
             s.I_FIT_EVERY: scenario.attribution.fit_every, s.I_SEEDED: len(events.times),
             s.I_LOOKBACK: attribution.lookback_ms, s.I_OWN: attribution.own_event,
             s.I_DATA_DRIVEN: MODELS.index(DATA_DRIVEN), s.I_MODELS: len(MODELS),
-            s.I_CHANNELS: scenario.traffic.channels, s.I_LOGS: 1, s.I_PARTS: len(self._parts),
+            s.I_CHANNELS: scenario.traffic.channels, s.I_PARTS: len(self._parts),
             s.I_FAULTS: len(faults), s.I_JOURNEY_HEAD: JOURNEY_HEAD, s.I_EVENT_TEXT: page,
             s.I_CONVERSION_TEXT: bought, s.I_REQUEST_SCOPE: tiers.l1.scope == "request",
             s.I_TOUCH_BYTES: TOUCH_BYTES + max(map(len, facts.channel_names)),
@@ -214,6 +213,7 @@ class CompiledReplication:
             touch_from=np.zeros((n + 2, 3), dtype=np.int64),
             touch_count=np.zeros((n + 1, 2), dtype=np.int64),
             log=np.empty(2 * len(before) + 1, dtype=np.int32),
+            bodies=np.zeros(8 * (destination.batch_size + 1) * (hands + parallel), dtype=np.int64),
         )  # fmt: skip
         # Looks at the queues, and the end of the warm-up, stand first among the timed events.
         half, end = scenario.total_time - scenario.duration / 2, scenario.total_time
@@ -243,12 +243,31 @@ class CompiledReplication:
                     self._on_progress(int(si[s.S_NEXT]) / n)
             elif why in (s.OUT_SIZE, s.OUT_CHANNELS):
                 self._tell_size(why)
+            elif why == s.OUT_BODIES:
+                self._weigh_bodies()
             elif why == s.OUT_REFUSED:
                 raise NotCovered(_REFUSALS[int(si[s.S_WHY])])
             elif why == s.OUT_STUCK:
                 raise RuntimeError("nothing is left to happen, and the run has not ended")
             else:
                 layout.grow(arrays, why, self._scenario.queue.batch_size)
+
+    def _shares(self) -> ChannelPages:
+        if self._pages is None:
+            self._pages = ChannelPages(self._facts, self._scenario, self._workload, self._draws)
+        return self._pages
+
+    def _weigh_bodies(self) -> None:
+        """Refuse to go on if a request to the destination has to be split: it has over 1 MB."""
+        si, size = self.arrays.si, 0
+        for place in self.arrays.bodies[: si[s.S_BODIES]].tolist():
+            if place < 0:
+                size = 0
+                continue
+            size += 1 + self._shares().document_size(place, self.arrays)
+            if size > MAX_BODY_BYTES:
+                raise NotCovered("a request to the destination of more than 1 MB")
+        si[s.S_BODIES] = 0
 
     def _tell_size(self, why: int) -> None:
         arrays, si = self.arrays, self.arrays.si
@@ -258,10 +277,8 @@ class CompiledReplication:
             conversion = key - self._bases["attribution"]
             arrays.ksize[key] = arrays.kbase[key] + self._facts.credits_size(conversion)
             return
-        if self._pages is None:
-            self._pages = ChannelPages(self._facts, self._scenario, self._workload, self._draws)
         model = key - self._bases["channel_metrics"]
-        size = int(arrays.kbase[key]) + self._pages.size(model, arrays)
+        size = int(arrays.kbase[key]) + self._shares().size(model, arrays)
         if place >= 0:
             arrays.reqi[place, s.RI_SIZE] = size
         else:
