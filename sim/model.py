@@ -216,7 +216,7 @@ class Replication:
         for position, process in enumerate(self.processes):
             await warmer.warm_process(
                 self._warm, process.caches, process.kv,
-                first_isolate=position * len(process.caches), origin=0.0,
+                first_isolate=position * len(process.caches), origin=0.0, rows=process.query_cache,
             )  # fmt: skip
         if self._recorded is not None:
             planned = len(self._workload)

@@ -15,15 +15,18 @@ from core.application.cache_entries import (
     user_key,
 )
 from core.attribution.scheme import Scheme
-from core.caching.envelope import seal
+from core.caching.envelope import HEADER_BYTES, seal
 from core.caching.kv import KVStore, StoreItem
+from core.caching.memory import Entry, expired_entry
 from core.caching.policy import CacheType
 from core.caching.tiered import TieredCache
 from core.clock import Clock, ManualClock
 from core.emulation.kv import DelayedKV
 from core.endpoint import Endpoint, Read
 from core.metrics.profiler import LatencyProfiler
+from core.query.cache import RULES, QueryCache
 from core.query.database import Database
+from core.query.executor import QueryExecutor
 from core.query.queries import Queries
 from core.scenario.population import argument_of, conversion_id, model_name, site_id, user_id
 from core.scenario.scenario import Scenario
@@ -46,8 +49,11 @@ class Warmer:
         queries = Queries(database, clock, profiler, parameters=scheme.parameters)
         self._scheme = scheme
         tiers = scenario.tiers
-        own = entries_of(behaviours_of(scenario.endpoints))
-        self._entries = CacheEntries(queries, ttls=tiers.l2.ttl, tags=tiers.tags, own=own)
+        self._own = entries_of(behaviours_of(scenario.endpoints))
+        self._database, self._tiers = database, tiers
+        self._processes = scenario.topology.process_count
+        self._parameters = scheme.parameters
+        self._entries = self._entries_over(queries)
         self._arguments = {
             read.cache_type: _arguments(endpoint, read)
             for endpoint in scenario.endpoints
@@ -58,6 +64,11 @@ class Warmer:
         l3 = scenario.tiers.l3
         self._load_seconds = l3.round_trip.sample(0.5) + l3.read_execution.sample(0.5)
         self._known: dict[tuple[str, int], _Entry] = {}
+        self._expired: dict[str, dict[int, tuple[str, Entry]]] = {}
+
+    def _entries_over(self, queries: Queries) -> CacheEntries:
+        tiers = self._tiers
+        return CacheEntries(queries, ttls=tiers.l2.ttl, tags=tiers.tags, own=self._own)
 
     def adopt(self, scheme: Scheme) -> None:
         """Warm by *scheme* from now on; load values that depend on another scheme anew."""
@@ -66,6 +77,7 @@ class Warmer:
             for place in [*self._known]:
                 if place[0] in ("attribution", "channel_metrics"):
                     del self._known[place]
+                    self._expired.pop(place[0], None)
 
     async def load(self, state: WarmState) -> None:
         """Load every value of *state* from the database, so that warming is quick."""
@@ -73,6 +85,9 @@ class Warmer:
             await self._entry(held.cache_type, held.subject)
         for kept in state.l1:
             await self._entry(kept.cache_type, kept.subject)
+        for cache_type, by_isolate in state.expired:
+            for subject in set().union(*by_isolate):
+                await self._expired_entry(cache_type, subject)
 
     async def warm_l2(self, state: WarmState, kv: KVStore, clock: Clock, origin: float) -> None:
         """Put the L2 entries of *state* into *kv*; StoreError if it fails.
@@ -108,11 +123,25 @@ class Warmer:
         *,
         first_isolate: int,
         origin: float,
+        rows: QueryCache | None = None,
     ) -> None:
         """Put the L1 entries of *state* into *caches*, and tell *view* the hot keys.
 
-        caches: those of one process, whose isolates are numbered from *first_isolate* on.
+        caches: those of one process, whose isolates are numbered from *first_isolate* on. rows: the
+        process's query cache, which gets the rows behind the youngest entries of L2.
         """
+        if rows is not None:
+            await self._warm_rows(state, rows, first_isolate // len(caches), origin)
+        for number, cache in enumerate(caches if state.expired else ()):
+            gone: dict[str, Entry] = {}
+            for cache_type, subjects in state.expired_of(first_isolate + number):
+                pairs = self._expired.setdefault(cache_type, {})
+                if missing := set(subjects).difference(pairs):
+                    for subject in sorted(missing):
+                        await self._expired_entry(cache_type, subject)
+                gone.update(map(pairs.__getitem__, subjects))  # there are many thousands
+            cache.l1.fill_with_expired(gone)
+        evicted = [cache.l1.statistics.evicted for cache in caches]
         ends: dict[tuple[str, int], float] = {}
         if caches and caches[0].keeps:  # L1 needs the times at which TTLs end
             ends = {(kind, subject): residual for kind, subject, residual, _ in state.l2}
@@ -131,12 +160,37 @@ class Warmer:
                     encoded_size=len(encoded or b""),
                     tags=tags,
                 )
+        for cache, before in zip(caches, evicted, strict=True):
+            cache.l1.statistics.evicted = before
         if view is not None:
             for cache_type, subject, _, hot in state.l2:
                 if hot > 0:
                     known = self._known.get((cache_type, subject))
                     key, *_ = known or await self._entry(cache_type, subject)
                     view.touch(key, origin + hot)
+
+    async def _warm_rows(
+        self, state: WarmState, cache: QueryCache, position: int, origin: float
+    ) -> None:
+        """Put the rows into *cache* that loads of L2's entries have read within its TTL.
+
+        Any process may have loaded an entry: each has its share of them, by their subjects.
+        """
+        young = []
+        for cache_type, subject, residual, _ in state.l2:
+            age = self._types[cache_type].ttl - residual
+            if age < cache.ttl and subject % self._processes == position % self._processes:
+                young.append((-age, cache_type, subject))
+        hits = cache.hits
+        clock = ManualClock(origin - cache.ttl)
+        executor = QueryExecutor(self._database, clock, cache=cache, rules=RULES)
+        profiler = LatencyProfiler()
+        queries = Queries(executor, clock, profiler, parameters=self._parameters)
+        entries = self._entries_over(queries)
+        for loaded, cache_type, subject in sorted(young):
+            clock.advance(max(0.0, origin + loaded - clock.now()))
+            await self._load(entries, cache_type, subject)
+        cache.hits = hits
 
     async def entry(
         self, cache_type: str, subject: int
@@ -148,13 +202,24 @@ class Warmer:
     async def _entry(self, cache_type: str, subject: int) -> _Entry:
         known = self._known.get((cache_type, subject))
         if known is None:
-            key, value, tags = await self._load(cache_type, subject)
+            key, value, tags = await self._load(self._entries, cache_type, subject)
             encoded = None if value is None else self._types[cache_type].codec.encode(value)
             known = self._known[cache_type, subject] = (key, value, encoded, tags)
         return known
 
-    async def _load(self, cache_type: str, subject: int) -> tuple[str, Any, tuple[str, ...]]:
-        entries, scheme = self._entries, self._scheme
+    async def _expired_entry(self, cache_type: str, subject: int) -> tuple[str, Entry]:
+        """Return the key of an entry and the entry, long ended; all caches share it."""
+        known = self._expired.setdefault(cache_type, {}).get(subject)
+        if known is None:
+            key, value, encoded, _ = await self._entry(cache_type, subject)
+            entry = expired_entry(key, value, HEADER_BYTES + len(encoded or b""))
+            known = self._expired[cache_type][subject] = (key, entry)
+        return known
+
+    async def _load(
+        self, entries: CacheEntries, cache_type: str, subject: int
+    ) -> tuple[str, Any, tuple[str, ...]]:
+        scheme = self._scheme
         if (own := entries.own.get(cache_type)) is not None:
             arguments = tuple(of(subject) for of in self._arguments[cache_type])
             value = await entries.load_own(own, arguments)

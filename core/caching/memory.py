@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from itertools import chain, islice
+from math import inf
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 ENTRY_OVERHEAD = 250
@@ -12,6 +14,7 @@ ENTRY_OVERHEAD = 250
 
 _CHUNKS = 16  # so many times in a generation the next victims are looked up
 _MIN_CHUNK = 64
+_SIZE = attrgetter("size")
 
 
 class Life(NamedTuple):
@@ -43,6 +46,14 @@ class Entry(float):
     value: Any
     size: int
     life: Life | None
+
+
+def expired_entry(key: str, value: Any, size: int) -> Entry:
+    """Return an entry that has ended long ago; *size* is that of the encoded value in bytes."""
+    entry = Entry(-inf)
+    entry.value, entry.life = value, None
+    entry.size = ENTRY_OVERHEAD + len(key.encode()) + size
+    return entry
 
 
 @dataclass(slots=True)
@@ -183,6 +194,24 @@ class MemoryCache:
             self.peak_bytes = total
         if life is not None:
             self._tag(key, life.tags)
+
+    def fill_with_expired(self, entries: dict[str, Entry]) -> None:
+        """Put *entries* that have ended, coldest first, into an empty cache, as far as they fit.
+
+        An entry may be in several caches; the dict itself is the cache's from now on. Nothing is
+        counted.
+        """
+        if len(self):
+            raise ValueError("the cache is not empty")
+        total = sum(map(_SIZE, entries.values()))
+        if len(entries) > self.max_entries or total > self.max_bytes:
+            coldest = iter([*entries])
+            while len(entries) > self.max_entries or total > self.max_bytes:
+                total -= entries.pop(next(coldest)).size
+        self._young = entries
+        self._free = self.max_entries - len(self._young)
+        self.bytes = total
+        self.peak_bytes = max(self.peak_bytes, total)
 
     def _list_victims(self) -> None:
         if not self._old:

@@ -86,10 +86,10 @@ class DelayedDatabase:
     def write(self, *commands: Command) -> Coroutine[Any, Any, list[int]]:
         """Run *commands* in one transaction after their round trip, queueing and execution."""
         more = 0.0
-        if self._share:
-            rows = sum([statement.rows * len(each) for statement, each in commands])
-            if rows > 1:
-                more = self._share * (rows - 1)
+        first, rows = commands[0]
+        if len(commands) > 1 or len(rows) != 1 or first.rows > 1:  # few do
+            number = sum(statement.rows * len(each) for statement, each in commands)
+            more = self._share * max(0, number - 1)
         return self._operate(self._write_time, more, None, commands)
 
     async def _operate(
@@ -120,10 +120,11 @@ class DelayedDatabase:
             limit = sent + tier.timeout
             arrives = sent + trip / 2
             await platform.until(arrives if arrives <= limit else limit)
+            result: Any
             if query is not None and query.writes and not failed:
                 result, done = await self._take(query, given, trip, execution, limit)
             else:
-                done = self._reserve(trip, execution, limit)
+                done = self._reserve(span, trip, execution, limit)
                 if failed:
                     await platform.until(done)
                     self._fail(done >= limit)
@@ -151,7 +152,7 @@ class DelayedDatabase:
         operation = self._database.read(query, given)
         rows = await (self._within(limit, operation) if self._takes_time else operation)
         more = self._share * max(0, _ROWS_TAKEN * len(rows) - 1)
-        return rows, self._reserve(trip, execution + more, limit)
+        return rows, self._reserve(CURRENT.get().span, trip, execution + more, limit)
 
     async def _connection(self, span: Span) -> None:
         """Wait until *span* has a connection to spare, first come first served."""
@@ -190,14 +191,14 @@ class DelayedDatabase:
         execution, failed = self._faults.apply("l3", sent, execution, _L3_FATE, self._platform)
         return execution, failed or execution == inf
 
-    def _reserve(self, trip: float, execution: float, limit: float) -> float:
+    def _reserve(self, span: Span, trip: float, execution: float, limit: float) -> float:
         """Take a place in the queue; return when the answer is back, *limit* at the latest."""
         self.operations += 1
         if execution == inf:
             return limit  # operations on a dead database do not queue
         arrived = self._platform.now()
         end = self._executions.reserve(arrived, execution)
-        stages = CURRENT.get().span.stages
+        stages = span.stages
         stages.append(("l3", trip + execution))
         stages.append(("l3wait", end - execution - arrived))
         done = end + trip / 2

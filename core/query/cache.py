@@ -64,7 +64,7 @@ class QueryCache:
     def __init__(self, *, ttl: float, max_entries: int, max_bytes: int) -> None:
         if ttl <= 0 or max_entries < 1 or max_bytes < 1:
             raise ValueError("a cache has a TTL above 0 and holds at least one entry and one byte")
-        self._ttl = ttl
+        self.ttl = ttl
         self._max_entries = max_entries
         self._max_bytes = max_bytes
         self._entries: OrderedDict[tuple[Any, ...], _Entry] = OrderedDict()
@@ -117,7 +117,7 @@ class QueryCache:
         size = ENTRY_OVERHEAD + len(key) + len(repr(rows))
         if size > self._max_bytes:
             return
-        self._entries[query] = _Entry(key, loaded, tuple(rows), now + self._ttl, size)
+        self._entries[query] = _Entry(key, loaded, tuple(rows), now + self.ttl, size)
         self.bytes += size
         self.peak_bytes = max(self.peak_bytes, self.bytes)
         while len(self._entries) > self._max_entries or self.bytes > self._max_bytes:

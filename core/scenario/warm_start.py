@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -42,10 +42,20 @@ class WarmL1(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class WarmState:
-    """All entries that the caches hold at the start of a run."""
+    """All entries that the caches hold at the start of a run.
+
+    expired: what L1 still holds beyond its end, since nothing asked for it again or pushed it out:
+    the subjects by cache type and isolate, those that ended first before the others.
+    """
 
     l2: tuple[WarmL2, ...] = ()
     l1: tuple[WarmL1, ...] = ()
+    expired: tuple[tuple[str, tuple[tuple[int, ...], ...]], ...] = ()
+
+    def expired_of(self, isolate: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Yield cache types and the subjects of each that have ended in the L1 of *isolate*."""
+        for cache_type, by_isolate in self.expired:
+            yield cache_type, by_isolate[isolate]
 
 
 def warm_state(scenario: Scenario, prepared: Prepared, *, replication: int = 0) -> WarmState:
@@ -122,6 +132,7 @@ def _sampled(scenario: Scenario, replication: int) -> WarmState:
     tiers, isolates = scenario.tiers, scenario.topology.isolate_count
     l2: list[WarmL2] = []
     l1: list[tuple[float, WarmL1]] = []
+    ended_for: dict[str, NDArray[np.float64]] = {}
     for section, (cache_type, all_rates) in enumerate(_read_rates(scenario).items()):
         sampler.begin(section)
         ttl = tiers.l2.ttl.of(cache_type)
@@ -129,29 +140,77 @@ def _sampled(scenario: Scenario, replication: int) -> WarmState:
         residual = sampler.uniforms(all_rates.size) * ttl
         subjects = np.flatnonzero(held & (all_rates > 0))
         rates, ends = all_rates[subjects], residual[subjects]
-        if subjects.size == 0:
-            continue
-        per_isolate = np.repeat(rates[:, None] / isolates, isolates, axis=1)
-        if tiers.l1.scope == "request":
-            # Every read goes to L2, the one that filled it too.
-            last_read = np.maximum(ends - ttl, -_age(sampler, rates))
-        else:
-            filled, ended = _l1_fills(sampler, per_isolate, ends, ttl, tiers.l1.ttl)
-            last_read = np.where(filled < 0, filled, -np.inf).max(axis=1)
-            present = (filled < 0) & (ended > 0)
-            used = np.maximum(filled, -_age(sampler, per_isolate))
-            for key, isolate in zip(*np.nonzero(present), strict=True):
-                entry = WarmL1(
-                    int(isolate), cache_type, int(subjects[key]), float(ended[key, isolate])
-                )
-                l1.append((float(used[key, isolate]), entry))
-        hot = np.maximum(last_read + tiers.l2.cache_ttl, 0.0)
-        l2 += [
-            WarmL2(cache_type, *row)
-            for row in zip(subjects.tolist(), ends.tolist(), hot.tolist(), strict=True)
-        ]
+        present = np.zeros((subjects.size, isolates), dtype=np.bool_)
+        if subjects.size:
+            per_isolate = np.repeat(rates[:, None] / isolates, isolates, axis=1)
+            if tiers.l1.scope == "request":
+                # Every read goes to L2, the one that filled it too.
+                last_read = np.maximum(ends - ttl, -_age(sampler, rates))
+            else:
+                filled, ended = _l1_fills(sampler, per_isolate, ends, ttl, tiers.l1.ttl)
+                last_read = np.where(filled < 0, filled, -np.inf).max(axis=1)
+                present = (filled < 0) & (ended > 0)
+                used = np.maximum(filled, -_age(sampler, per_isolate))
+                for key, isolate in zip(*np.nonzero(present), strict=True):
+                    entry = WarmL1(
+                        int(isolate), cache_type, int(subjects[key]), float(ended[key, isolate])
+                    )
+                    l1.append((float(used[key, isolate]), entry))
+            hot = np.maximum(last_read + tiers.l2.cache_ttl, 0.0)
+            l2 += [
+                WarmL2(cache_type, *row)
+                for row in zip(subjects.tolist(), ends.tolist(), hot.tolist(), strict=True)
+            ]
+        if tiers.l1.scope == "isolate":
+            ended_for[cache_type] = _ended_for(sampler, all_rates / isolates, subjects, present)
     l1.sort(key=lambda pair: pair[0])
-    return WarmState(tuple(l2), tuple(entry for _, entry in l1))
+    return WarmState(
+        tuple(l2),
+        tuple(entry for _, entry in l1),
+        _newest(ended_for, tiers.l1.max_entries - _live(l1, isolates)),
+    )
+
+
+def _ended_for(
+    sampler: _Sampler,
+    rates: NDArray[np.float64],
+    subjects: NDArray[np.int64],
+    present: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """Return for how long each (subject, isolate) has ended: infinite if its entry lives.
+
+    rates: reads per second by subject. No read came since the end, and reads are Poisson.
+    """
+    ages = np.full((rates.size, present.shape[1]), np.inf)
+    read = np.flatnonzero(rates > 0)
+    ages[read] = sampler.exponentials(np.repeat(rates[read, None], present.shape[1], axis=1))
+    ages[subjects] = np.where(present, np.inf, ages[subjects])
+    return ages
+
+
+def _live(l1: Sequence[tuple[float, WarmL1]], isolates: int) -> NDArray[np.int64]:
+    """Return how many live entries each isolate has."""
+    isolate_of = np.array([entry.isolate for _, entry in l1], dtype=np.int64)
+    return np.bincount(isolate_of, minlength=isolates).astype(np.int64)
+
+
+def _newest(
+    ages: dict[str, NDArray[np.float64]], room: NDArray[np.int64]
+) -> tuple[tuple[str, tuple[tuple[int, ...], ...]], ...]:
+    """Return the entries that ended last, as many of each isolate as it has *room* for.
+
+    In the form of `WarmState.expired`.
+    """
+    found: dict[str, list[tuple[int, ...]]] = {name: [] for name in ages}
+    for isolate, most in enumerate(room.tolist()):
+        columns = {name: of_type[:, isolate] for name, of_type in ages.items()}
+        together = np.concatenate([*columns.values(), np.empty(0)])
+        oldest = np.sort(together)[most - 1] if 0 < most < together.size else np.inf
+        for name, column in columns.items():
+            kept = np.flatnonzero(np.isfinite(column) & (column <= oldest) & (most > 0))
+            order = np.argsort(-column[kept], kind="stable")
+            found[name].append(tuple(kept[order].tolist()))
+    return tuple((name, tuple(lists)) for name, lists in found.items() if any(lists))
 
 
 def _age(sampler: _Sampler, rates: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -261,7 +320,21 @@ def _replayed(scenario: Scenario, history: History) -> WarmState:
             for key, expires in cache.items()
             if expires > 0
         ),
+        _expired_in(memory),
     )
+
+
+def _expired_in(
+    memory: Sequence[OrderedDict[tuple[str, int], float]],
+) -> tuple[tuple[str, tuple[tuple[int, ...], ...]], ...]:
+    """Return what the L1s in *memory* hold beyond its end, as `WarmState.expired`."""
+    found: dict[str, list[list[int]]] = {}
+    for isolate, cache in enumerate(memory):
+        for (cache_type, subject), expires in cache.items():
+            if expires <= 0:
+                lists = found.setdefault(cache_type, [[] for _ in memory])
+                lists[isolate].append(subject)
+    return tuple((name, tuple(map(tuple, lists))) for name, lists in found.items())
 
 
 def _written_behind(effects: Effects) -> dict[int, list[tuple[float, int, int, bool, float]]]:

@@ -201,6 +201,7 @@ class ServedApplication(Application):
                 self._view if self.plan.emulate else None,
                 first_isolate=self.plan.position * len(self.caches),
                 origin=origin,
+                rows=self.query_cache,
             )
             if not is_first or self.clock.now() < origin - 0.1:
                 break

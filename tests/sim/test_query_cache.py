@@ -61,3 +61,17 @@ def test_a_simulation_with_a_query_cache_is_deterministic(processes: int) -> Non
     first = simulate(scenario, replications=0).record
     assert first.counters["query_cache_hits"] > 0
     assert first.to_json() == simulate(scenario, replications=0).record.to_json()
+
+
+def test_a_warm_start_has_the_rows_behind_young_entries() -> None:
+    def hits(start: str) -> int:
+        scenario = small_scenario(
+            traffic={"mix": ONLY_JOURNEYS, "users": 60},
+            start=start, duration="1s", warm_up="0s",
+            tiers={"l1": {"scope": "request"}, "l2": {"ttl": {"user_journeys": "2s"}},
+                   "query_cache": {"ttl": "60s"}},
+        )  # fmt: skip
+        record = simulate(scenario, replications=0).record
+        return record.counters["query_cache_hits"]
+
+    assert hits("warm") > 1.5 * hits("cold")

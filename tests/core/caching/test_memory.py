@@ -11,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from core.caching.memory import ENTRY_OVERHEAD, Entry, Life, MemoryCache, MemoryStatistics
+from core.caching.memory import (
+    ENTRY_OVERHEAD,
+    Entry,
+    Life,
+    MemoryCache,
+    MemoryStatistics,
+    expired_entry,
+)
 from core.context import Purpose
 from core.streams import Stream
 
@@ -415,3 +422,23 @@ def test_statistics_add_field_by_field(one: list[int], other: list[int]) -> None
     total = MemoryStatistics(*one)
     total.add(MemoryStatistics(*other))
     assert list(asdict(total).values()) == [a + b for a, b in zip(one, other, strict=True)]
+
+
+def test_a_cache_filled_with_what_has_ended_answers_nothing_and_evicts_it_first() -> None:
+    cache = MemoryCache(max_entries=3, max_bytes=10_000)
+    cache.fill_with_expired({key: expired_entry(key, "old", 10) for key in "abcd"})
+    assert len(cache) == 3  # the coldest did not fit
+    assert cache.bytes == cache.peak_bytes == 3 * (ENTRY_OVERHEAD + 1 + 10)
+    assert cache.get("b", -1e9) is None
+    assert (len(cache), cache.statistics.evicted) == (2, 0)
+    cache.set("x", 1, 5.0, 10)
+    cache.set("y", 2, 5.0, 10)
+    assert (len(cache), cache.statistics.evicted) == (3, 1)
+    assert cache.get("x", 0.0) is not None
+
+
+def test_a_fill_keeps_the_bound_on_bytes() -> None:
+    size = ENTRY_OVERHEAD + 1 + 10
+    cache = MemoryCache(max_entries=100, max_bytes=2 * size)
+    cache.fill_with_expired({key: expired_entry(key, "old", 10) for key in "abcd"})
+    assert (len(cache), cache.bytes) == (2, 2 * size)

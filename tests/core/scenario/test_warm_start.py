@@ -359,3 +359,45 @@ def test_a_trace_without_accesses_before_its_window_warms_nothing() -> None:
     )
     prepared = Prepared(workload=WORKLOAD, history=empty)
     assert warm_state(asked, prepared) == WarmState()
+
+
+# --- What has ended and is still held -----------------------------------------------------------
+
+
+def held(state: WarmState, isolate: int) -> list[tuple[str, int]]:
+    return [(kind, subject) for kind, ids in state.expired_of(isolate) for subject in ids]
+
+
+def test_an_l1_with_room_holds_every_key_that_was_ever_read() -> None:
+    asked = scenario()
+    state = sampled(asked)
+    for isolate in range(3):
+        live = [(e.cache_type, e.subject) for e in state.l1 if e.isolate == isolate]
+        ended = held(state, isolate)
+        assert len({*live, *ended}) == len(live) + len(ended)  # an entry lives, or has ended
+        numbers = Counter(kind for kind, _ in [*live, *ended])
+        assert numbers["lookup_data"] == numbers["user_journeys"] == 1_500
+        assert numbers["attribution"] == 400
+
+
+def test_an_l1_without_room_is_full_and_holds_what_ended_last() -> None:
+    asked = scenario(tiers={"l1": {"ttl": "20s", "max_entries": 700}, "l2": {"ttl": SHORT}})
+    state, roomy = sampled(asked), sampled(scenario())
+    for isolate in range(3):
+        live = sum(entry.isolate == isolate for entry in state.l1)
+        ended = held(state, isolate)
+        assert live + len(ended) == 700
+        # What ended last in each type is what the larger cache has at its hot end.
+        by_type = dict(roomy.expired_of(isolate))
+        for kind, ids in state.expired_of(isolate):
+            assert ids == by_type[kind][len(by_type[kind]) - len(ids) :]
+
+
+def test_a_replay_keeps_what_has_ended_in_its_order() -> None:
+    asked = scenario(topology={"isolates": 1})
+    history = history_of([(-500.0, 0, 5), (-400.0, 0, 7), (-1.0, 0, 9)])
+    state = warm_state(asked, Prepared(workload=WORKLOAD, history=history))
+    assert held(state, 0) == [
+        ("security_config", 5), ("security_config", 7), ("lookup_data", 5), ("lookup_data", 7)
+    ]  # fmt: skip
+    assert {entry.subject for entry in state.l1} == {9}
