@@ -11,6 +11,9 @@ from sim.compiled.jit import jit
 ABSENT = -1e308
 """The expiry of a key that is not there; real ones may be negative."""
 
+LONG_AGO = -1e307
+"""The expiry of what has ended before the run."""
+
 PLACE = np.dtype(
     [("expires", "f8"), ("next", "i4"), ("before", "i4"), ("flight", "i4"), ("size", "i4")]
 )
@@ -73,3 +76,32 @@ def keep(
     if held[isolate, 1] > held[isolate, 2]:
         held[isolate, 2] = held[isolate, 1]
     return gone
+
+
+@jit
+def fill_with_expired(
+    places: Any, held: Any, lives: Any, isolate: Any, keys: Any, end: Any, sizes: Any, most: Any,
+    most_bytes: Any,
+) -> Any:  # fmt: skip
+    """Put *keys* that have ended, the coldest first, into an empty L1, as far as they fit."""
+    base = isolate * (end + 1)
+    total = np.int64(0)
+    for key in keys:
+        total += sizes[key]
+    first = 0
+    while keys.size - first > most or total > most_bytes:
+        total -= sizes[keys[first]]
+        first += 1
+    for key in keys[first:]:
+        places[base + key]["expires"] = LONG_AGO
+        places[base + key]["size"] = sizes[key]
+        newest = places[base + end]["next"]
+        places[base + key]["next"] = newest
+        places[base + key]["before"] = end
+        places[base + newest]["before"] = key
+        places[base + end]["next"] = key
+        if lives.shape[0] > 1:
+            lives[base + key, 0] = LONG_AGO
+    held[isolate, 0] = keys.size - first
+    held[isolate, 1] = total
+    held[isolate, 2] = max(held[isolate, 2], total)

@@ -16,7 +16,7 @@ from sim.compiled.facts import Facts
 from sim.compiled.jit import jit
 from sim.compiled.journeys import journey_size
 from sim.compiled.layout import Arrays
-from sim.compiled.memory import keep
+from sim.compiled.memory import fill_with_expired, keep
 
 
 def warm(
@@ -24,7 +24,7 @@ def warm(
     processes: int,
 ) -> None:  # fmt: skip
     """Put *state* into L2 and into every L1, in its order."""
-    if not state.l2 and not state.l1:
+    if not state.l2 and not state.l1 and not state.expired:
         return
     tiers = scenario.tiers
     load_seconds = tiers.l3.round_trip.sample(0.5) + tiers.l3.read_execution.sample(0.5)
@@ -32,7 +32,10 @@ def warm(
     l2 = l2.reshape(-1, 2)
     l1 = np.array([(bases[t], subject) for _, t, subject, _ in state.l1], dtype=np.int64)
     l1 = l1.reshape(-1, 2)
-    sizes = _sizes(arrays, bases, facts, np.concatenate((l2.sum(axis=1), l1.sum(axis=1))))
+    isolates = scenario.topology.isolate_count if state.expired else 0
+    ended = [_ended(state, bases, isolate) for isolate in range(isolates)]
+    asked = np.concatenate((l2.sum(axis=1), l1.sum(axis=1), *ended))
+    sizes = _sizes(arrays, bases, facts, asked)
     keys = l2.sum(axis=1)
     residual = np.array([held.residual for held in state.l2], dtype=np.float64)
     hot = np.array([held.hot for held in state.l2], dtype=np.float64)
@@ -50,6 +53,12 @@ def warm(
     for process in range(scenario.topology.process_count):
         arrays.hot[process, keys[is_hot]] = hot[is_hot]
         arrays.hots[process] = int(np.unique(keys[is_hot]).size)
+    most, most_bytes = tiers.l1.max_entries, tiers.l1.max_bytes
+    for isolate, gone in enumerate(ended):
+        fill_with_expired(
+            arrays.places, arrays.held, arrays.lives, isolate, gone, int(arrays.ci[s.I_KEYS]),
+            sizes, most, most_bytes,
+        )  # fmt: skip
     if not len(l1):
         return
     keys = l1.sum(axis=1)
@@ -61,10 +70,19 @@ def warm(
         at = np.full(int(arrays.ci[s.I_KEYS]), 0.0)
         at[l2.sum(axis=1)] = residual
         fresh = np.maximum(until, at[keys])
-    arrays.cnt[s.C_EVICTED] += _fill(
+    _fill(  # what goes for them is not counted
         arrays.places, arrays.held, arrays.lives, arrays.ci, arrays.cf, isolates, keys, until, fresh,
         load_seconds, sizes,
     )  # fmt: skip
+
+
+def _ended(state: WarmState, bases: Mapping[str, int], isolate: int) -> Any:
+    """Return the keys that have ended in the L1 of *isolate*, the coldest first."""
+    found = [
+        bases[cache_type] + np.array(subjects, dtype=np.int64)
+        for cache_type, subjects in state.expired_of(isolate)
+    ]
+    return np.concatenate([*found, np.empty(0, dtype=np.int64)])
 
 
 def _sizes(arrays: Arrays, bases: Mapping[str, int], facts: Facts, keys: Any) -> Any:
@@ -112,7 +130,6 @@ def _fill(
     places: Any, held: Any, lives: Any, ci: Any, cf: Any, isolates: Any, keys: Any, until: Any,
     fresh: Any, load: Any, sizes: Any,
 ) -> Any:  # fmt: skip
-    gone = 0
     end = ci[s.I_KEYS]
     for place in range(keys.size):
         isolate, key = isolates[place], keys[place]
@@ -128,8 +145,7 @@ def _fill(
             early = fresh[place] - cf[s.F_EARLY] * load
             if early < expires:
                 expires = early
-        gone += keep(
+        keep(
             places, held, isolate, base, key, end, expires, sizes[key], ci[s.I_CAP],
             ci[s.I_CAP_BYTES],
         )  # fmt: skip
-    return gone
