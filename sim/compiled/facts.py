@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +28,7 @@ from core.query.queries import Queries
 from core.scenario.population import SEGMENTS, argument_of, channel_name, site_id
 from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
+from sim.compiled.journeys import drawn_events
 from sim.model import SeededDatabase
 
 Array = NDArray[Any]
@@ -189,8 +189,8 @@ TOUCH_BYTES = 130 + 25 * len(MODELS) + sum(len(model) + 4 for model in MODELS)
 class ChannelPages:
     """The channels' pages of a run: the batches that were stored, shared out by the shipped code."""
 
-    def __init__(self, facts: Facts, scenario: Scenario, workload: Workload, draws: Any) -> None:
-        self._facts, self._workload, self._draws = facts, workload, draws
+    def __init__(self, facts: Facts, scenario: Scenario, workload: Workload) -> None:
+        self._facts, self._workload = facts, workload
         self._scheme = facts.seeded.scheme
         self._database = facts.seeded.copy()
         self._stored = 0
@@ -211,42 +211,42 @@ class ChannelPages:
 
     def document_size(self, place: int, arrays: Any) -> int:
         """Return the bytes of the delivery of the conversion at *place* of those collected."""
-        journey = self._journey(place, arrays)
+        (journey,) = self._journeys(place, place + 1, arrays)
         return len(delivery_document(journey, self._scheme.credits(journey)).encode())
 
     def _store(self, batch: int, arrays: Any) -> None:
-        places = range(int(arrays.touch_from[batch, 0]), int(arrays.touch_from[batch, 1]))
-        journeys = sorted(map(lambda p: self._journey(p, arrays), places), key=lambda j: j.conversion_id)
+        first, end = map(int, arrays.touch_from[batch, :2])
+        journeys = sorted(self._journeys(first, end, arrays), key=lambda j: j.conversion_id)
         results = [(journey, self._scheme.credits(journey)) for journey in journeys]
         for command, rows in attribution_commands(results, self._scheme, 0):
             if command is statements.ADD_TO_CHANNEL:
                 at_once(self._database.write((command, rows)))
 
-    def _journey(self, place: int, arrays: Any) -> Journey:
-        request = int(arrays.converted[place])
-        first, count = map(int, arrays.touch_count[place])
-        nodes = arrays.log[first : first + count][::-1].tolist()
-        events, seeded = self._facts.events, len(self._facts.events.times)
-        times, channels = [], []
-        for node in nodes:
-            if node < seeded:
-                times.append(int(events.times[node]) + DATA_EPOCH_MS)
-                channels.append(self._facts.channel_names[events.channels[node]])
-            else:
-                event = self._event(node - seeded)
-                times.append(event.timestamp_ms)
-                channels.append(event.utm_source)
-        event = self._event(request)
-        if event.conversion_id is None:
-            raise RuntimeError(f"request {request} is no conversion")
-        return Journey(
-            conversion_id=event.conversion_id, user_id=event.user_id,
-            converted_ms=event.timestamp_ms, value=event.value or 0.0,
-            times_ms=tuple(times), channels=tuple(channels),
-        )  # fmt: skip
-
-    def _event(self, request: int) -> Any:
-        workload = self._workload
-        return self._draws.event(
-            request, int(workload.subject[request]), int(workload.intended_ns[request])
-        )
+    def _journeys(self, first: int, end: int, arrays: Any) -> Iterator[Journey]:
+        """Yield the journeys of the conversions at *first* to *end* of those collected."""
+        events, seeded, workload = self._facts.events, len(self._facts.events.times), self._workload
+        names = self._facts.channel_names
+        starts, counts = arrays.touch_count[first:end].T.tolist()
+        nodes = arrays.log[starts[0] : starts[-1] + counts[-1]].astype(np.int64)
+        asked = arrays.converted[first:end].astype(np.int64)
+        requests = np.concatenate((asked, np.maximum(nodes - seeded, 0)))
+        channels, cents = np.empty(len(requests), np.int64), np.empty(len(requests), np.int64)
+        drawn_events(arrays.ci, arrays.seed, arrays.stream, requests, channels, cents)
+        times = workload.intended_ns[requests] // 1_000_000
+        is_seeded = nodes < seeded
+        place = nodes[is_seeded]
+        times[len(asked) :][is_seeded] = events.times[place]
+        channels[len(asked) :][is_seeded] = events.channels[place]
+        users = workload.subject[asked].tolist()
+        values = (cents[: len(asked)] / 100).tolist()
+        epochs = (times + DATA_EPOCH_MS).tolist()
+        named = [names[channel] for channel in channels.tolist()]
+        base = len(asked) - starts[0]
+        for number, request in enumerate(asked.tolist()):
+            touched = slice(base + starts[number], base + starts[number] + counts[number])
+            yield Journey(
+                conversion_id=f"sim-c{request}", user_id=f"u{users[number]}",
+                converted_ms=epochs[number], value=values[number],
+                times_ms=tuple(reversed(epochs[touched])),
+                channels=tuple(reversed(named[touched])),
+            )  # fmt: skip

@@ -129,3 +129,12 @@ def in_order(converted: Any, first: Any, end: Any) -> Any:
         length = digits(converted[place])
         keys[place - first] = np.int64(converted[place]) * 10 ** (10 - length) * 16 + length
     return first + np.argsort(keys)
+
+
+@jit
+def drawn_events(ci: Any, seed: Any, stream: Any, requests: Any, channels: Any, cents: Any) -> Any:
+    """Write the channel and the value in cents of the events of *requests*."""
+    for place in range(requests.size):
+        _, b, c, _ = words(seed, stream | s.P_EVENTS, requests[place])
+        channels[place] = int(uniform(b) * ci[s.I_CHANNELS])
+        cents[place] = int(1_000 + uniform(c) * 19_000)

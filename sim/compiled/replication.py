@@ -8,7 +8,6 @@ import numpy as np
 
 import sim.compiled.slots as s
 from core.attribution.models import DATA_DRIVEN, MODELS
-from core.caching.breaker import CircuitBreaker  # noqa: F401
 from core.delivery.forwarder import MAX_BODY_BYTES
 from core.errors import InputError
 from core.metrics.failures import CAUSES, Cause, counted
@@ -17,7 +16,6 @@ from core.metrics.record import Requests
 from core.metrics.profiler import BUCKET_BYTES
 from core.query import statements
 from core.scenario.calibration import Calibration
-from core.scenario.population import Events
 from core.scenario.replay import Prepared
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import WarmState
@@ -80,7 +78,6 @@ class CompiledReplication:
         self._all = self._processes + (1 if self._processes > 1 else 0)
         self._consumer = self._processes if self._processes > 1 else 0
         self._parts = scenario.parts
-        self._draws = Events(scenario, run_id="sim", replication=replication)
         self.arrays = self._arrays(workload, facts)
         self._pages: ChannelPages | None = None
         warm(self.arrays, scenario, warm_state, self._bases, facts, self._all)
@@ -254,7 +251,7 @@ class CompiledReplication:
 
     def _shares(self) -> ChannelPages:
         if self._pages is None:
-            self._pages = ChannelPages(self._facts, self._scenario, self._workload, self._draws)
+            self._pages = ChannelPages(self._facts, self._scenario, self._workload)
         return self._pages
 
     def _weigh_bodies(self) -> None:
