@@ -21,7 +21,7 @@ from core.metrics.verdict import ComparisonRow, compare, not_compared, outcome
 from edgeproof.kpi_findings import kpi_findings, scenario_source, shipped_place
 from edgeproof.options import Judging
 from edgeproof.runs import shown_facts
-from reports import failures, latencies
+from reports import failures, latencies, words
 from reports.latencies import latencies_table
 from reports.summary import summary
 from reports.tables import kpi_table
@@ -62,6 +62,8 @@ def finish(
 
     rows = compare(kpis, predicted, measured) if predicted or measured else []
     verdict = outcome(rows, options.required)
+    if measured is None and predicted is not None and predicted.saturated:
+        verdict = Outcome.FAIL  # its figures are those of a beginning
     if plan is not None and not rows:
         verdict = Outcome.PASS if plan.highest_rate is not None else Outcome.FAIL
     report = Report(
@@ -113,6 +115,7 @@ def finish(
             *_start_lines(measured),
             *_header_lines(measured),
             *not_compared((kpi.metric for kpi in kpis), predicted, measured),
+            *(words.servers(predicted) if predicted is not None else ()),
             *lines,
             *([model_verdict] if model_verdict else ()),
         ):

@@ -457,6 +457,7 @@ class Proof:
                 played=self.played,
                 is_cold=self.is_cold,
                 replications=0,  # the measured requests are those of one run
+                ends_early=False,
                 on_progress=lambda _, share: self.display.update("predicting", share),
             )
         write_run(self.folder / "predicted", found.record, found.requests)

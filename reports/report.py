@@ -140,6 +140,8 @@ class Report:
         """What happened, in one sentence."""
         if not self.rows and self.plan is not None:
             return f"{capacity_finding(self.plan)}."
+        if self.measured is None and self.predicted is not None and self.predicted.saturated:
+            return words.saturation_sentence(self.predicted)
         text = words.outcome_sentence(self.rows, self.outcome)
         if self.missing:
             verb = "is" if len(self.missing) == 1 else "are"
@@ -162,6 +164,8 @@ class Report:
         """The notes of the report and of its records, each once."""
         sides = (("Prediction", self.predicted), ("Measurement", self.measured))
         notes = list(self.notes)
+        if self.predicted is not None:
+            notes += words.servers(self.predicted)
         metrics = [kpi.metric for kpi in self.judged]
         notes += not_compared(metrics, self.predicted, self.measured)
         for side, record in sides:

@@ -13,7 +13,10 @@ from core.metrics.ratio import Ratio
 from core.metrics.record import RunRecord
 from core.metrics.stage import Stage
 from core.metrics.verdict import ComparisonRow, outcome
-from core.units import format_duration
+from core.units import format_duration, format_size
+
+_TEN_MINUTES, _NOTABLE = 600.0, 0.02
+"""Growth of memory is told if it is more than this share of the peak in so many seconds."""
 
 SYMBOLS = {
     Outcome.PASS: "✓",
@@ -381,6 +384,42 @@ def _of_several(side: str, verdicts: Sequence[Verdict], noun: str) -> str:
         told = (f"{v.kpi.name} in {v.runs}" for v in fewer)
         text += f" Not every {noun} saw all of them: {listed(list(told))}."
     return text
+
+
+def saturation_sentence(record: RunRecord) -> str:
+    """Return which servers of a simulation are saturated, and what they can carry."""
+    names = listed([f"the {name}" for name in record.saturated])
+    is_one = len(record.saturated) == 1
+    rate = rate_text(min(record.saturated.values()))
+    text = f"{names[0].upper()}{names[1:]} {'is' if is_one else 'are'} saturated"
+    return f"{text}: {'it' if is_one else 'they'} can carry about {rate}."
+
+
+def servers(record: RunRecord) -> list[str]:
+    """Return what is to be said of a simulation's servers and memory, a sentence each."""
+    if record.engine != "simulate":
+        return []
+    lines = [
+        f"The {name} is asked for {record.utilisation[name]:.2f} seconds of work a second, so its "
+        f"queue grows without bound; it can carry about {rate_text(carries)}."
+        for name, carries in record.saturated.items()
+    ]
+    if record.saturated:
+        return [
+            *lines,
+            f"The run was ended {record.duration:.3g} s after its warm-up: the figures are those "
+            "of its beginning, and waiting times grow with its length.",
+        ]
+    if record.utilisation:
+        name, most = max(record.utilisation.items(), key=lambda pair: pair[1])
+        lines.append(f"Busiest server: the {name}, at work {100 * most:.0f} % of the time.")
+    growth, peak = record.memory_growth, record.memory_peak
+    if growth and peak and growth * _TEN_MINUTES > _NOTABLE * peak:
+        lines.append(
+            f"peak_memory grows by {format_size(60 * growth)} a minute at the end of the run: "
+            "journeys grow with every event, so a longer run has more."
+        )
+    return lines
 
 
 def side_title(record: RunRecord) -> str:

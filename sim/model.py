@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from array import array
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -35,7 +36,7 @@ from core.scenario.workload import Workload, after
 from sim.asking import asks_of
 from sim.between import Between
 from sim.database import Image, ScratchDatabase
-from sim.growth import QueueGrowth
+from sim.growth import QueueGrowth, Saturated, ServerLoad, is_steady
 from sim.loop import SimLoop
 from sim.process import RandomNumbers, SimulatedProcess
 from sim.recorded import RecordedEffects
@@ -58,7 +59,8 @@ class Played:
 class ReplicationOutcome:
     """The results of one replication; histograms and counters leave the warm-up out.
 
-    growth: how fast the servers' queues grew (`sim.growth`). samples: of the stages that a request
+    loads: how busy the servers were, by name. memory_growth: bytes that were gained per second in
+    the second half. samples: of the stages that a request
     reports, if the scenario judges a part of the run; empty otherwise.
     """
 
@@ -67,16 +69,19 @@ class ReplicationOutcome:
     stages: dict[str, LatencyHistogram]
     counters: dict[str, int]
     memory_bytes: int
-    growth: dict[str, float]
+    loads: dict[str, ServerLoad]
+    memory_growth: float
     samples: Samples
 
 
 class SeededDatabase:
-    """The seeded database; every replication starts from a copy of it."""
+    """The seeded database of a replication; every run of it starts from a copy."""
 
-    def __init__(self, scenario: Scenario, prepared: Prepared) -> None:
+    def __init__(self, scenario: Scenario, prepared: Prepared, replication: int = 0) -> None:
         self._template = SqliteDatabase(None, inline=True)
-        self.scheme = seed_for(self._template.connection, scenario, prepared.workload)
+        self.scheme = seed_for(
+            self._template.connection, scenario, prepared.workload, replication=replication
+        )
         self.warmer = Warmer(self._template, scenario, self.scheme)
         self._image = Image(self._template.connection.serialize())
         self.facts: object = None  # what the compiled engine has learned from it
@@ -104,6 +109,7 @@ class Replication:
         replication: int = 0,
         calibration: Calibration | None = None,
         played: Played | None = None,
+        ends_early: bool = False,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
         scenario = scenario if calibration is None else calibration.apply(scenario)
@@ -115,6 +121,7 @@ class Replication:
         self._ahead = ahead
         self._warm, self._seeded = warm, seeded
         self._on_progress = on_progress
+        self._ends_early = ends_early and played is None and is_steady(scenario)
         workload = prepared.workload
         self._workload = workload
         asked = workload if played is None else after(workload, played.workload, ahead)
@@ -158,7 +165,8 @@ class Replication:
         ]
         self._spans = [span_of(endpoint.slots) for endpoint in table]
         self._width = table.read_width
-        self._growth = QueueGrowth(executions, [process.platform for process in self._all])
+        platforms = [process.platform for process in self._all]
+        self._growth = QueueGrowth(executions, platforms, self._counted_bytes)
         n = len(asked)
         self._latency = [inf] * n
         self._reads = [0] * (self._width * n)
@@ -199,7 +207,10 @@ class Replication:
         self._unknown = frozenset(unknown) - self._outside
 
     def run(self) -> ReplicationOutcome:
-        """Simulate every request until the last one and its background work have ended."""
+        """Simulate every request until the last one and its background work have ended.
+
+        Raise Saturated as soon as a queue only grows, if the run *ends_early*.
+        """
         order, arrive = self._order, self._arrive
         if self._outside or self._unknown:
             arrive = self._arrive_if_modelled
@@ -228,6 +239,9 @@ class Replication:
             self.loop.call_at(self._warm_up, self._take_snapshot)
             self._snapshot = self._profiled()
             self._growth.watch(self.loop, self._scenario, after=self._ahead)
+            if self._ends_early:
+                until = self._scenario.total_time
+                self._growth.end_when_saturated(self.loop, until, self._jobs, self._give_up)
             if self._ahead:
                 self.loop.call_at(self._ahead, self._count_before)
             await self._finished
@@ -246,6 +260,16 @@ class Replication:
         if tier.consistency == "strong":
             return self._kv
         return FilledEdgeKV(self._kv, self.loop.time, cache_ttl=tier.cache_ttl)
+
+    @property
+    def _arrived(self) -> int:
+        return bisect_right(self._intended, self.loop.time())
+
+    def _give_up(self, reason: Saturated) -> None:
+        self._failure = reason
+        self._left = 0
+        if not self._finished.done():
+            self._finished.set_result(None)
 
     def _end(self) -> None:
         self._left -= 1
@@ -399,7 +423,6 @@ class Replication:
             latency=np.array(self._latency[: len(workload)])[known],
             reads=reads[known],
         )
-        memory = max(process.counted_bytes() for process in self.processes)
         return ReplicationOutcome(
             requests=requests,
             failures=self._failures(requests),
@@ -408,10 +431,20 @@ class Replication:
                 name: count - self._counted_before.get(name, 0)
                 for name, count in self._counters().items()
             },
-            memory_bytes=self._scenario.topology.base_memory + memory,
-            growth=self._growth.per_second(),
+            memory_bytes=self._scenario.topology.base_memory + self._counted_bytes(),
+            loads=self._growth.loads(),
+            memory_growth=self._growth.memory_per_second(),
             samples=self._timed_samples(),
         )
+
+    def _counted_bytes(self) -> int:
+        return max(process.counted_bytes() for process in self.processes)
+
+    def _jobs(self) -> list[int]:
+        """Return how many jobs the database and each CPU were given so far, about."""
+        operations = [process.database.operations for process in self._all]
+        own = self._arrived // len(self.processes)
+        return [sum(operations), *(own + number for number in operations)]
 
     def _failures(self, requests: Requests) -> tuple[Failure, ...]:
         """Return the reasons of failed requests, as a client sees them: an error, or a timeout."""

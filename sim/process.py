@@ -67,8 +67,8 @@ class SimulatedPlatform:
     """Simulated time, addressed random numbers, and a CPU that serves one thing at a time."""
 
     __slots__ = (
-        "_batches", "_loop", "_position", "_processes", "_requests", "cpu_free", "l2_cpu",
-        "l3_cpu", "until",
+        "_batches", "_loop", "_position", "_processes", "_requests", "cpu_free", "cpu_work",
+        "l2_cpu", "l3_cpu", "until",
     )  # fmt: skip
 
     def __init__(
@@ -82,6 +82,7 @@ class SimulatedPlatform:
         self.l2_cpu = scenario.topology.cpu.per_l2_operation
         self.l3_cpu = scenario.topology.cpu.per_l3_operation
         self.cpu_free = 0.0
+        self.cpu_work = 0.0
         self.until: Callable[[float], Awaitable[None]] = loop.until
         """Returns an awaitable that is done at an absolute time; the loop's own, to save a call."""
 
@@ -127,6 +128,7 @@ class SimulatedPlatform:
         if not seconds:
             return now
         CURRENT.get().span.cpu += seconds
+        self.cpu_work += seconds
         free = self.cpu_free
         self.cpu_free = end = (free if free > now else now) + seconds
         return end
@@ -139,6 +141,7 @@ class SimulatedPlatform:
         now = self._loop.env._now
         if not seconds:
             return now
+        self.cpu_work += seconds
         free = self.cpu_free
         self.cpu_free = end = (free if free > now else now) + seconds
         return end

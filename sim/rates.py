@@ -64,6 +64,8 @@ def saturated(scenario: Scenario, found: Sequence[Found]) -> tuple[str, ...]:
     Return none unless only the rate can be the cause: it was steady over the second half, which
     had no fault.
     """
+    if ended := dict.fromkeys(name for each in found for name in each.saturated):
+        return tuple(ended)
     middle = scenario.total_time - scenario.duration / 2
     *before, last = scenario.traffic.stages
     is_steady = sum(stage.duration or 0.0 for stage in before) <= middle and (
@@ -71,7 +73,9 @@ def saturated(scenario: Scenario, found: Sequence[Found]) -> tuple[str, ...]:
     )
     if not is_steady or any(fault.at + fault.for_ > middle for fault in scenario.faults):
         return ()
-    return tuple(n for n in found[0].growth if _grows([each.growth[n] for each in found]))
+    told = [each.loads for each in found if each.loads]
+    names = told[0] if len(told) == len(found) else {}
+    return tuple(n for n in names if _grows([loads[n].growth for loads in told]))
 
 
 def _grows(growth: Sequence[float]) -> bool:

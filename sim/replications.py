@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import Executor, Future, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from core.errors import InputError
@@ -22,21 +22,27 @@ from core.processes import worker_pool, workers_deaf_to_ctrl_c
 from core.scenario.by_endpoint import listed
 from core.scenario.calibration import Calibration
 from core.scenario.file import scenario_data, scenario_hash
+from core.scenario.pace import rate_of
 from core.scenario.replay import Prepared, prepare
 from core.scenario.scenario import Scenario
-from core.scenario.warm_start import warm_state
-from sim.model import Replication, ReplicationOutcome, SeededDatabase
+from core.scenario.warm_start import WarmState, warm_state
+from sim.growth import Saturated, ServerLoad
+from sim.model import Played, Replication, ReplicationOutcome, SeededDatabase
+
+
+MOST_SUBJECTS = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """The findings of one replication: its metrics, and how fast each server's queue grew.
+    """The findings of one replication: its metrics, and how busy each server was.
 
-    growth: seconds of waiting work gained per second, as in `sim.growth`.
+    saturated: the servers whose queues only grew, so that the run was ended.
     """
 
     metrics: Mapping[str, float]
-    growth: Mapping[str, float]
+    loads: Mapping[str, ServerLoad]
+    saturated: tuple[str, ...] = ()
 
 
 class Replications:
@@ -57,19 +63,49 @@ class Replications:
         on_done: called after each with the number done. Raise InputError if the requests cannot be
         made.
         """
-        if self._executor is None or len(numbers) < 2:
-            found = []
-            for number in numbers:
-                found.append(_replicate(scenario, self.databases, self._calibration, number))
+        return self.begin(scenario, numbers).results(on_done)
+
+    def begin(self, scenario: Scenario, numbers: Sequence[int]) -> Begun:
+        """Begin replications *numbers* of *scenario* in the other processes, if there are any."""
+        futures: dict[Future[Found], int] = {}
+        if self._executor is not None:
+            with workers_deaf_to_ctrl_c():
+                futures = {self._executor.submit(_in_worker, scenario, n): n for n in numbers}
+
+        def here(number: int) -> Found:
+            return _replicate(scenario, self.databases, self._calibration, number)
+
+        return Begun(numbers, futures, here)
+
+
+class Begun:
+    """Replications *numbers* that run in other processes (*futures*), or will run *here*."""
+
+    def __init__(
+        self,
+        numbers: Sequence[int],
+        futures: Mapping[Future[Found], int],
+        here: Callable[[int], Found],
+    ) -> None:
+        self._numbers, self._futures, self._here = numbers, futures, here
+
+    def results(self, on_done: Callable[[int], None]) -> tuple[Found, ...]:
+        """Return their findings in their order; *on_done* is called with the number done."""
+        found: dict[int, Found] = {}
+        if self._futures:
+            for future in as_completed(self._futures):
+                found[self._futures[future]] = future.result()
                 on_done(len(found))
-            return tuple(found)
-        done: dict[int, Found] = {}
-        with workers_deaf_to_ctrl_c():
-            futures = {self._executor.submit(_in_worker, scenario, n): n for n in numbers}
-        for future in as_completed(futures):
-            done[futures[future]] = future.result()
-            on_done(len(done))
-        return tuple(done[number] for number in numbers)
+        else:
+            for number in self._numbers:
+                found[number] = self._here(number)
+                on_done(len(found))
+        return tuple(found[number] for number in self._numbers)
+
+    def cancel(self) -> None:
+        """Let those not begin that have not begun."""
+        for future in self._futures:
+            future.cancel()
 
 
 @contextmanager
@@ -83,13 +119,19 @@ def replications(jobs: int, calibration: Calibration | None = None) -> Iterator[
 
 
 class SeededDatabases:
-    """The last seeded database, for scenarios that differ only in their arrivals."""
+    """The last seeded databases, for scenarios that differ only in their arrivals.
+
+    As many are kept as together have about MOST_SUBJECTS users and conversions.
+    """
 
     def __init__(self) -> None:
-        self._last: tuple[Any, SeededDatabase] | None = None
+        self._kept: dict[int, SeededDatabase] = {}
+        self._key: Any = None
 
-    def of(self, scenario: Scenario, prepared: Prepared | None = None) -> SeededDatabase:
-        """Return the seeded database of *scenario*; every replication starts from a copy."""
+    def of(
+        self, scenario: Scenario, prepared: Prepared | None = None, *, replication: int = 0
+    ) -> SeededDatabase:
+        """Return the seeded database of a replication of *scenario*; each has data of its own."""
         prepared = prepared or prepare(scenario)
         workload = prepared.workload
         sizes = workload.profile_bytes
@@ -102,27 +144,105 @@ class SeededDatabases:
             (workload.users, workload.conversions),
             None if sizes is None else sizes.tobytes(),
         )
-        if self._last is None or self._last[0] != key:
-            self._last = (key, SeededDatabase(scenario, prepared))
-        return self._last[1]
+        if key != self._key:
+            self._key, self._kept = key, {}
+        found = self._kept.pop(replication, None)
+        if found is None:
+            found = SeededDatabase(scenario, prepared, replication)
+        self._kept[replication] = found
+        most = max(1, MOST_SUBJECTS // (workload.users + workload.conversions))
+        while len(self._kept) > most:
+            del self._kept[next(iter(self._kept))]
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run: what was asked for and found. saturated: None unless a queue only grew.
+
+    scenario and prepared: those that were simulated; of a run that was ended, until then.
+    """
+
+    scenario: Scenario
+    prepared: Prepared
+    outcome: ReplicationOutcome
+    saturated: Saturated | None = None
+
+
+def run_until_saturated(
+    scenario: Scenario,
+    prepared: Prepared,
+    seeded: SeededDatabase,
+    *,
+    replication: int = 0,
+    warm: WarmState | None = None,
+    calibration: Calibration | None = None,
+    played: Played | None = None,
+    ends_early: bool = True,
+    on_progress: Callable[[float], None] | None = None,
+) -> Run:
+    """Simulate *scenario*; if it *ends_early*, only until it is sure that a queue only grows.
+
+    Such a run is made again in its first seconds alone, of which a fifth is the warm-up. warm: what
+    the caches hold, None for what the scenario says.
+    """
+    saturated = None
+    while True:
+        state = warm_state(scenario, prepared, replication=replication) if warm is None else warm
+        run = Replication(
+            scenario, prepared, state, seeded,
+            replication=replication, calibration=calibration, played=played,
+            ends_early=ends_early and saturated is None and warm is None, on_progress=on_progress,
+        )  # fmt: skip
+        try:
+            outcome = run.run()
+        except Saturated as reason:
+            saturated = reason
+            warm_up = min(scenario.warm_up, reason.at / 5)
+            update = {"warm_up": warm_up, "duration": reason.at - warm_up}
+            scenario = scenario.model_copy(update=update)
+            prepared = prepare(scenario, replication=replication)
+        else:
+            return Run(scenario=scenario, prepared=prepared, outcome=outcome, saturated=saturated)
+        finally:
+            run.loop.close()
+
+
+def ended_early(record: RunRecord, scenario: Scenario, reason: Saturated) -> RunRecord:
+    """Return *record* of the first seconds of *scenario*, with the servers that are saturated."""
+    rate = rate_of(scenario)
+    return replace(
+        record,
+        scenario=scenario_data(scenario),
+        scenario_hash=scenario_hash(scenario),
+        utilisation={name: round(load.utilisation, 6) for name, load in reason.loads.items()},
+        saturated={
+            name: float(f"{rate / reason.loads[name].utilisation:.3g}")
+            for name in saturated_of(reason.loads)
+        },
+    )
 
 
 def _replicate(
     scenario: Scenario, databases: SeededDatabases, calibration: Calibration | None, number: int
 ) -> Found:
-    seeded = databases.of(scenario)
+    seeded = databases.of(scenario, replication=number)
     prepared = prepare(scenario, replication=number)
-    state = warm_state(scenario, prepared, replication=number)
-    run = Replication(
-        scenario, prepared, state, seeded, replication=number, calibration=calibration
+    run = run_until_saturated(
+        scenario, prepared, seeded, replication=number, calibration=calibration
     )
-    try:
-        outcome = run.run()
-    finally:
-        run.loop.close()
     figures = kept_figures(scenario.endpoints, (kpi.metric for kpi in scenario.judged()))
-    record = record_of(scenario, prepared, outcome, (), calibration)
-    return Found(metrics=summary(record, figures), growth=outcome.growth)
+    record = record_of(run.scenario, run.prepared, run.outcome, (), calibration)
+    if run.saturated is None:
+        return Found(metrics=summary(record, figures), loads=run.outcome.loads)
+    loads = run.saturated.loads
+    return Found(metrics=summary(record, figures), loads=loads, saturated=saturated_of(loads))
+
+
+def saturated_of(loads: Mapping[str, ServerLoad]) -> tuple[str, ...]:
+    """Return the servers of a saturated run that more was asked of than they can do."""
+    over = tuple(name for name, load in loads.items() if load.utilisation > 1)
+    return over or (max(loads, key=lambda name: loads[name].growth),)
 
 
 def record_of(
@@ -159,6 +279,8 @@ def record_of(
         failures=outcome.failures,
         notes=notes,
         parts=parts_of(requests, outcome.samples, scenario.parts, endpoints=scenario.endpoints),
+        utilisation={name: round(load.utilisation, 6) for name, load in outcome.loads.items()},
+        memory_growth=round(outcome.memory_growth, 3),
     )
 
 

@@ -68,12 +68,14 @@ def seed_database(
     connection.execute("COMMIT")
 
 
-def seed_for(connection: sqlite3.Connection, scenario: Scenario, workload: Workload) -> Scheme:
-    """Seed the database for *workload*, as `seed_database` does.
+def seed_for(
+    connection: sqlite3.Connection, scenario: Scenario, workload: Workload, *, replication: int = 0
+) -> Scheme:
+    """Seed the database for *workload*, as `seed_database` does, with data of its *replication*.
 
     Return the scheme that is then in force: a service and its simulation begin with the same one.
     """
-    seed_database(connection, populate(scenario, workload), scenario.attribution)
+    seed_database(connection, populate(scenario, workload, replication=replication), scenario.attribution)
     return stored_scheme(connection, scenario.attribution.parameters())
 
 

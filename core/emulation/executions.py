@@ -10,12 +10,21 @@ from typing import Protocol
 
 
 class Executions:
-    """The database's servers: each executes one query at a time, first come first served."""
+    """The database's servers: each executes one query at a time, first come first served.
 
-    __slots__ = ("_free",)
+    work: seconds of execution that were reserved so far, on all servers together.
+    """
+
+    __slots__ = ("_free", "work")
 
     def __init__(self, concurrency: int) -> None:
         self._free = [0.0] * concurrency
+        self.work = 0.0
+
+    @property
+    def servers(self) -> int:
+        """How many there are."""
+        return len(self._free)
 
     def reserve(self, arrived: float, seconds: float) -> float:
         """Return when an execution of *seconds* that arrives at *arrived* ends.
@@ -24,6 +33,7 @@ class Executions:
         """
         if not seconds:
             return arrived
+        self.work += seconds
         free = self._free
         if len(free) == 1:
             start = free[0] if free[0] > arrived else arrived

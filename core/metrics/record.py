@@ -94,8 +94,11 @@ class RunRecord:
     by the part's name. doubt: what the flaws in the audit leave open, None where they leave
     everything open or there are none. ranges: of several loads of which one is flawed, for each
     the range of every metric that its flaws leave open, by name; None where they leave everything
-    open. doubt is then that of the first load. pooled: of several loads, the latencies of all
-    together; failures are then those of all, everything else is of the first.
+    open. doubt is then that of the first load. utilisation: of a simulation's servers by name, the
+    seconds of work asked for per second in the second half. saturated: of those whose queues only
+    grew, so that the run was ended, the requests/s that they can carry, about. memory_growth:
+    bytes that memory_peak gained per second in the second half. pooled: of several loads, the
+    latencies of all together; failures are then those of all, everything else is of the first.
     """
 
     engine: Literal["simulate", "load"]
@@ -119,6 +122,9 @@ class RunRecord:
     doubt: Doubt | None = None
     ranges: tuple[Mapping[str, Interval] | None, ...] = ()
     pooled: Mapping[str, LatencyHistogram] = field(default_factory=dict)
+    utilisation: Mapping[str, float] = field(default_factory=dict)
+    saturated: Mapping[str, float] = field(default_factory=dict)
+    memory_growth: float | None = None
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -254,6 +260,9 @@ class RunRecord:
             **({} if self.doubt is None else {"doubt": self.doubt.to_json()}),
             **({"pooled": _histograms(self.pooled)} if self.pooled else {}),
             **({"ranges": [_told(run) for run in self.ranges]} if self.ranges else {}),
+            **({"utilisation": dict(self.utilisation)} if self.utilisation else {}),
+            **({"saturated": dict(self.saturated)} if self.saturated else {}),
+            **({} if self.memory_growth is None else {"memory_growth": self.memory_growth}),
         }
 
     @classmethod
@@ -296,6 +305,9 @@ class RunRecord:
             doubt=Doubt.from_json(data["doubt"]) if "doubt" in data else None,
             pooled={n: LatencyHistogram.from_json(h) for n, h in data.get("pooled", {}).items()},
             ranges=tuple(map(_range, data.get("ranges", ()))),
+            utilisation=data.get("utilisation", {}),
+            saturated=data.get("saturated", {}),
+            memory_growth=data.get("memory_growth"),
         )
 
 

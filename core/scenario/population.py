@@ -92,8 +92,10 @@ class Population:
     conversions: list[ConversionRow]
 
 
-def populate(scenario: Scenario, workload: Workload) -> Population:
+def populate(scenario: Scenario, workload: Workload, *, replication: int = 0) -> Population:
     """Return the rows that every subject of *workload* finds in the database.
+
+    Each *replication* has data of its own.
 
     A conversion belongs to user number (conversion mod users); a user's j-th conversion lies
     36 (j + 1) to 36 (j + 1) - 12 hours before the start, its touches in the 24 hours before it.
@@ -101,14 +103,16 @@ def populate(scenario: Scenario, workload: Workload) -> Population:
     """
     users, conversions = workload.users, workload.conversions
     owners = max(users, conversions)  # one journey per conversion, and one for each other user
-    journeys = Stream(scenario.seed, Purpose.DATA).rows(0, owners * 2)[:, 0].reshape(owners, 2)
+    seed, at = scenario.seed, 2 * replication
+    drawn_of = Stream(seed, Purpose.DATA, replication=at)
+    journeys = drawn_of.rows(0, owners * 2)[:, 0].reshape(owners, 2)
     # A uniform number of touches between 1 and 2 x mean - 1.
     counts = 1 + np.floor(journeys[:, 0] * (2 * scenario.traffic.touches_per_user - 1)).astype(int)
     rounds = np.arange(owners) // users
     ends = DATA_EPOCH_MS - (rounds + 1) * 36 * _HOUR_MS
     ends = ends + np.floor(journeys[:, 1] * 12 * _HOUR_MS).astype(np.int64)
     total = int(counts.sum())
-    drawn = Stream(scenario.seed, Purpose.DATA, width=2).rows(owners * 2, total)
+    drawn = Stream(seed, Purpose.DATA, width=2, replication=at).rows(owners * 2, total)
     owner = np.repeat(np.arange(owners), counts)
     times = np.repeat(ends, counts) - 1 - np.floor(drawn[:, 0] * 24 * _HOUR_MS).astype(np.int64)
     channels = np.floor(drawn[:, 1] * scenario.traffic.channels).astype(int)
@@ -119,7 +123,7 @@ def populate(scenario: Scenario, workload: Workload) -> Population:
             zip(owner.tolist(), channels.tolist(), times.tolist(), strict=True)
         )
     ]
-    values = Stream(scenario.seed, Purpose.DATA, replication=1).rows(0, conversions)[:, 0]
+    values = Stream(seed, Purpose.DATA, replication=at + 1).rows(0, conversions)[:, 0]
     cents = np.floor(values * 19_000 + 1_000).astype(int).tolist()
     return Population(
         sites=sites_of(scenario),
