@@ -26,8 +26,9 @@ from core.scenario.pace import rate_of
 from core.scenario.replay import Prepared, prepare
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import WarmState, warm_state
+from sim.engines import Engine
 from sim.growth import Saturated, ServerLoad
-from sim.model import Played, Replication, ReplicationOutcome, SeededDatabase
+from sim.model import Played, ReplicationOutcome, SeededDatabase
 
 
 MOST_SUBJECTS = 100_000
@@ -49,9 +50,13 @@ class Replications:
     """Runs replications here, or in the processes of *executor*; the result is the same."""
 
     def __init__(
-        self, calibration: Calibration | None = None, executor: Executor | None = None
+        self,
+        calibration: Calibration | None = None,
+        executor: Executor | None = None,
+        engine: Engine | None = None,
     ) -> None:
         self._calibration = calibration
+        self.engine = engine or Engine()
         self._executor = executor
         self.databases = SeededDatabases()
 
@@ -73,7 +78,9 @@ class Replications:
                 futures = {self._executor.submit(_in_worker, scenario, n): n for n in numbers}
 
         def here(number: int) -> Found:
-            return _replicate(scenario, self.databases, self._calibration, number)
+            return _replicate(
+                scenario, self.databases, self._calibration, number, self.engine
+            )
 
         return Begun(numbers, futures, here)
 
@@ -109,13 +116,16 @@ class Begun:
 
 
 @contextmanager
-def replications(jobs: int, calibration: Calibration | None = None) -> Iterator[Replications]:
+def replications(
+    jobs: int, calibration: Calibration | None = None, engine: Engine | None = None
+) -> Iterator[Replications]:
     """Yield a runner of replications in *jobs* processes; in this one if *jobs* is 1."""
+    engine = engine or Engine()
     if jobs == 1:
-        yield Replications(calibration)
+        yield Replications(calibration, engine=engine)
         return
-    with worker_pool(jobs, _begin_worker, (calibration,)) as pool:
-        yield Replications(calibration, pool)
+    with worker_pool(jobs, _begin_worker, (calibration, engine.asked, engine.requests)) as pool:
+        yield Replications(calibration, pool, engine)
 
 
 class SeededDatabases:
@@ -179,23 +189,25 @@ def run_until_saturated(
     calibration: Calibration | None = None,
     played: Played | None = None,
     ends_early: bool = True,
+    engine: Engine | None = None,
     on_progress: Callable[[float], None] | None = None,
 ) -> Run:
     """Simulate *scenario*; if it *ends_early*, only until it is sure that a queue only grows.
 
     Such a run is made again in its first seconds alone, of which a fifth is the warm-up. warm: what
-    the caches hold, None for what the scenario says.
+    the caches hold, None for what the scenario says. engine: the reference if none is given.
     """
+    engine = engine or Engine()
     saturated = None
     while True:
         state = warm_state(scenario, prepared, replication=replication) if warm is None else warm
-        run = Replication(
-            scenario, prepared, state, seeded,
-            replication=replication, calibration=calibration, played=played,
-            ends_early=ends_early and saturated is None and warm is None, on_progress=on_progress,
-        )  # fmt: skip
         try:
-            outcome = run.run()
+            outcome = engine.run(
+                scenario, prepared, state, seeded,
+                replication=replication, calibration=calibration, played=played,
+                ends_early=ends_early and saturated is None and warm is None,
+                on_progress=on_progress,
+            )  # fmt: skip
         except Saturated as reason:
             saturated = reason
             warm_up = min(scenario.warm_up, reason.at / 5)
@@ -204,8 +216,6 @@ def run_until_saturated(
             prepared = prepare(scenario, replication=replication)
         else:
             return Run(scenario=scenario, prepared=prepared, outcome=outcome, saturated=saturated)
-        finally:
-            run.loop.close()
 
 
 def ended_early(record: RunRecord, scenario: Scenario, reason: Saturated) -> RunRecord:
@@ -224,12 +234,13 @@ def ended_early(record: RunRecord, scenario: Scenario, reason: Saturated) -> Run
 
 
 def _replicate(
-    scenario: Scenario, databases: SeededDatabases, calibration: Calibration | None, number: int
+    scenario: Scenario, databases: SeededDatabases, calibration: Calibration | None, number: int,
+    engine: Engine,
 ) -> Found:
     seeded = databases.of(scenario, replication=number)
     prepared = prepare(scenario, replication=number)
     run = run_until_saturated(
-        scenario, prepared, seeded, replication=number, calibration=calibration
+        scenario, prepared, seeded, replication=number, calibration=calibration, engine=engine
     )
     figures = kept_figures(scenario.endpoints, (kpi.metric for kpi in scenario.judged()))
     record = record_of(run.scenario, run.prepared, run.outcome, (), calibration)

@@ -76,11 +76,12 @@ def occupy(cpu_free: Any, process: Any, now: Any, seconds: Any) -> Any:
     """Occupy a process's CPU; return when the work ends. Work of 0 s does not queue."""
     if seconds == 0.0:
         return now
-    free = cpu_free[process]
+    cpu_free[process, 1] += seconds
+    free = cpu_free[process, 0]
     if free < now:
         free = now
     free += seconds
-    cpu_free[process] = free
+    cpu_free[process, 0] = free
     return free
 
 
@@ -89,8 +90,10 @@ def reserve(servers: Any, now: Any, seconds: Any) -> Any:
     """Take the database's first free server; return when the execution ends."""
     if seconds == 0.0:
         return now
+    last = servers.size - 1  # behind the servers stands their work
+    servers[last] += seconds
     best = 0
-    for server in range(1, servers.size):
+    for server in range(1, last):
         if servers[server] < servers[best]:
             best = server
     free = servers[best]
@@ -360,3 +363,52 @@ def fill_put(cf: Any, ci: Any, now: Any, put: Any, putf: Any, puts: Any, fresh: 
         took = _MICROSECONDS
     putf[put, s.PF_LOAD] = took / 1e6
     puts[put, s.PI_SIZE] = size
+
+
+@jit
+def look_around(
+    ci: Any, growth: Any, row: Any, now: Any, servers: Any, cpu_free: Any, held: Any, seen: Any,
+    in_flight: Any,
+) -> Any:  # fmt: skip
+    """Write to a row of *growth*: the time, the memory, what waits, and the work done so far."""
+    processes, count = cpu_free.shape[0], servers.size - 1
+    backlog = 0.0
+    for server in range(count):
+        backlog += max(0.0, servers[server] - now)
+    growth[row, 0] = now
+    growth[row, 2] = backlog / count
+    growth[row, 3 + processes] = servers[count] / count
+    for process in range(processes):
+        growth[row, 3 + process] = max(0.0, cpu_free[process, 0] - now)
+        growth[row, 4 + processes + process] = cpu_free[process, 1]
+    if row == 2:  # only for the memory's growth
+        return
+    most = 0
+    for process in range(ci[s.I_PROCESSES]):
+        counted = in_flight[process, 1] * ci[s.I_IN_FLIGHT]
+        for isolate in range(process * ci[s.I_PER], (process + 1) * ci[s.I_PER]):
+            counted += held[isolate, 2]
+        buckets = 0
+        for name in range(seen.shape[1]):
+            for place in range(seen.shape[2]):
+                buckets += seen[process, name, place]
+        most = max(most, counted + buckets * ci[s.I_BUCKET])
+    growth[row, 1] = most
+
+
+@jit
+def only_grows(ci: Any, cf: Any, growth: Any, in_flight: Any, arrived: Any) -> Any:
+    """Return whether a queue of the last look has only grown since the start."""
+    processes = in_flight.shape[0]
+    now = growth[2, 0]
+    least = max(cf[s.F_LEAST_WAIT], cf[s.F_LEAST_GROWTH] * now)
+    operations = 0
+    for process in range(processes):
+        operations += in_flight[process, 2]
+    own = arrived // ci[s.I_PROCESSES]
+    for which in range(processes + 1):
+        number = operations if which == 0 else own + in_flight[which - 1, 2]
+        waiting, work = growth[2, 2 + which], growth[2, 3 + processes + which]
+        if waiting >= least and waiting * number >= ci[s.I_LEAST_JOBS] * work:
+            return True
+    return False

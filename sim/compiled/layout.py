@@ -243,5 +243,5 @@ def figures(parts: int, processes: int, profiles: int) -> dict[str, Array]:
         "seen": np.zeros((processes, profiles, s.BUCKETS), dtype=np.uint8),
         "phist": np.zeros((s.KINDS, s.BUCKETS), dtype=np.int64),
         "psums": np.zeros((s.KINDS, 2), dtype=np.int64),
-        "growth": np.zeros((2, 2 + processes)),
+        "growth": np.zeros((3, 4 + 2 * processes)),
     }

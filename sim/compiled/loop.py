@@ -17,8 +17,10 @@ from sim.compiled.engine import (
     heat,
     land_put,
     lifetime,
+    look_around,
     look_up,
     occupy,
+    only_grows,
     profile,
     promote,
     renews_early,
@@ -148,7 +150,7 @@ def run(
                 # A request's operation reaches the database.
                 slot = number
                 execution, trip = reqf[slot, s.RF_EXECUTION], reqf[slot, s.RF_TRIP]
-                cnt[s.C_L3_OPERATIONS] += 1
+                in_flight[reqi[slot, s.RI_ISOLATE] // per, 2] += 1
                 done = reserve(servers, now, execution)
                 intended = reqf[slot, s.RF_INTENDED]
                 sample(cf, ci, parts, hist, sums, s.STAGE_L3, intended, trip + execution)
@@ -205,7 +207,7 @@ def run(
                         cnt[s.C_BATCHES] += 1
             elif kind == s.E_BATCH_IN:
                 execution, trip = batf[number, s.BF_EXECUTION], batf[number, s.BF_TRIP]
-                cnt[s.C_L3_OPERATIONS] += 1
+                in_flight[consumer, 2] += 1
                 done = reserve(servers, now, execution) + trip / 2
                 if done >= batf[number, s.BF_OUT]:
                     si[s.S_WHY] = s.WHY_DATABASE_LIMIT
@@ -250,7 +252,7 @@ def run(
                 tail += 1
             elif kind == s.E_ASK_IN:
                 execution, trip = askf[number, s.AF_EXECUTION], askf[number, s.AF_TRIP]
-                cnt[s.C_L3_OPERATIONS] += 1
+                in_flight[asks[number, s.AI_PROCESS], 2] += 1
                 done = reserve(servers, now, execution) + trip / 2
                 if done >= askf[number, s.AF_OUT]:
                     si[s.S_WHY] = s.WHY_DATABASE_LIMIT
@@ -275,18 +277,21 @@ def run(
             elif kind == s.E_SNAP:
                 si[s.S_SNAPPED] = 1
             elif kind == s.E_LOOK:
-                looks = si[s.S_LOOKS]
-                growth[looks, 0] = now
-                backlog = 0.0
-                for server in range(servers.size):
-                    backlog += max(0.0, servers[server] - now)
-                growth[looks, 1] = backlog / servers.size
-                for process in range(cpu_free.size):
-                    growth[looks, 2 + process] = max(0.0, cpu_free[process] - now)
+                look_around(ci, growth, si[s.S_LOOKS], now, servers, cpu_free, held, seen, in_flight)
                 si[s.S_LOOKS] += 1
+            elif kind == s.E_CHECK:
+                look_around(ci, growth, 2, now, servers, cpu_free, held, seen, in_flight)
+                arrived = i
+                while arrived < n and intended_ns[arrived] / 1e9 <= now:
+                    arrived += 1
+                if only_grows(ci, cf, growth, in_flight, arrived):
+                    si[s.S_WHY] = s.WHY_SATURATED
+                elif now + cf[s.F_LOOK_EVERY] < cf[s.F_END]:
+                    m = push(times, sequences, events, m, now + cf[s.F_LOOK_EVERY], sq, s.E_CHECK)
+                    sq += 1
             elif kind == s.E_NEW_IN:
                 execution, trip = newf[number, s.NF_EXECUTION], newf[number, s.NF_TRIP]
-                cnt[s.C_L3_OPERATIONS] += 1
+                in_flight[news[number, s.NI_ISOLATE] // per, 2] += 1
                 done = reserve(servers, now, execution) + trip / 2
                 if done >= newf[number, s.NF_OUT]:
                     si[s.S_WHY] = s.WHY_DATABASE_LIMIT

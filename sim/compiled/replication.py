@@ -9,7 +9,6 @@ import numpy as np
 import sim.compiled.slots as s
 from core.attribution.models import DATA_DRIVEN, MODELS
 from core.delivery.forwarder import MAX_BODY_BYTES
-from core.errors import InputError
 from core.metrics.failures import CAUSES, Cause, counted
 from core.metrics.histogram import LatencyHistogram
 from core.metrics.record import Requests
@@ -34,6 +33,17 @@ from sim.compiled.layout import Arrays
 from sim.compiled.loop import run as loop
 from sim.compiled.warming import warm
 from sim.coverage import counts_of
+from sim.engines import NotCovered
+from sim.growth import (
+    LEAST_GROWTH,
+    LEAST_JOBS,
+    LEAST_WAIT,
+    LOOK_EVERY,
+    Look,
+    Saturated,
+    is_steady,
+    loads_between,
+)
 from sim.model import ReplicationOutcome, SeededDatabase
 from sim.process import IN_FLIGHT_BYTES
 
@@ -43,10 +53,6 @@ _REFUSALS = {
     s.WHY_DATABASE_LIMIT: "an operation that takes longer than tiers.l3.timeout",
     s.WHY_FIT: "the fit of a model (attribution.fit_every)",
 }
-
-
-class NotCovered(InputError):
-    """A run met something that the compiled engine does not simulate."""
 
 
 class CompiledReplication:
@@ -61,12 +67,14 @@ class CompiledReplication:
         *,
         replication: int = 0,
         calibration: Calibration | None = None,
+        ends_early: bool = False,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
         scenario = scenario if calibration is None else calibration.apply(scenario)
         self._scenario, self._workload = scenario, prepared.workload
         self._calibration, self._replication = calibration, replication
         self._on_progress = on_progress
+        self._ends_early = ends_early and is_steady(scenario)
         workload = prepared.workload
         facts = seeded.facts
         if not isinstance(facts, Facts):
@@ -137,6 +145,8 @@ class CompiledReplication:
             s.F_WAIT: scenario.queue.wait, s.F_REFRESH: scenario.attribution.refresh,
             s.F_WARM: scenario.warm_up, s.F_SHARE: scenario.traffic.conversion_share,
             s.F_SHARE_WRITE: tiers.l3.write_share,
+            s.F_LEAST_WAIT: LEAST_WAIT, s.F_LEAST_GROWTH: LEAST_GROWTH,
+            s.F_LOOK_EVERY: LOOK_EVERY, s.F_END: scenario.total_time,
         }.items():  # fmt: skip
             cf[place] = value
         events = facts.events
@@ -168,7 +178,8 @@ class CompiledReplication:
             s.I_FAULTS: len(faults), s.I_JOURNEY_HEAD: JOURNEY_HEAD, s.I_EVENT_TEXT: page,
             s.I_CONVERSION_TEXT: bought, s.I_REQUEST_SCOPE: tiers.l1.scope == "request",
             s.I_TOUCH_BYTES: TOUCH_BYTES + max(map(len, facts.channel_names)),
-            s.I_BODY: MAX_BODY_BYTES,
+            s.I_BODY: MAX_BODY_BYTES, s.I_IN_FLIGHT: IN_FLIGHT_BYTES, s.I_BUCKET: BUCKET_BYTES,
+            s.I_LEAST_JOBS: LEAST_JOBS,
         }.items():  # fmt: skip
             ci[place] = value
         si = np.zeros(s.S_COUNT, dtype=np.int64)
@@ -199,10 +210,10 @@ class CompiledReplication:
             delf=np.zeros((hands, s.DF_COUNT)), dels=np.zeros((hands, s.DI_COUNT), dtype=np.int64),
             **layout.memory(scenario, keys, topology.isolate_count),
             **layout.second_tier(scenario, keys, self._all),
-            cpu_free=np.zeros(self._all), servers=np.zeros(tiers.l3.concurrency),
+            cpu_free=np.zeros((self._all, 2)), servers=np.zeros(tiers.l3.concurrency + 1),
             breaker=np.zeros((self._all, 3)), due=np.full(self._all, scenario.attribution.refresh),
             background=np.zeros(self._all, dtype=np.int64),
-            in_flight=np.zeros((self._all, 2), dtype=np.int64),
+            in_flight=np.zeros((self._all, 3), dtype=np.int64),
             **layout.figures(len(self._parts), self._all, s.Q_FIRST + len(profiles)),
             seed_times=events.times, seed_kinds=events.kinds, seed_channels=events.channels,
             seed_lengths=events.lengths, channel_lengths=facts.channel_lengths,
@@ -214,15 +225,14 @@ class CompiledReplication:
         )  # fmt: skip
         # Looks at the queues, and the end of the warm-up, stand first among the timed events.
         half, end = scenario.total_time - scenario.duration / 2, scenario.total_time
-        for time, code in sorted(
-            [(scenario.warm_up, s.E_SNAP), (half, s.E_LOOK), (end, s.E_LOOK)],
-            key=lambda pair: pair[0],
-        ):
-            place = int(si[s.S_HEAP])
-            arrays.times[place], arrays.events[place] = time, code
-            arrays.sequences[place] = place
-            si[s.S_HEAP] += 1
-        si[s.S_SEQ] = 3
+        looks = [(scenario.warm_up, s.E_SNAP), (half, s.E_LOOK), (end, s.E_LOOK)]
+        if self._ends_early:
+            looks.append((LOOK_EVERY, s.E_CHECK))
+        order = sorted(range(len(looks)), key=lambda number: (looks[number][0], number))
+        for place, number in enumerate(order):
+            arrays.times[place], arrays.events[place] = looks[number]
+            arrays.sequences[place] = number
+        si[s.S_HEAP] = si[s.S_SEQ] = len(looks)
         return arrays
 
     def run(self) -> ReplicationOutcome:
@@ -242,6 +252,9 @@ class CompiledReplication:
                 self._tell_size(why)
             elif why == s.OUT_BODIES:
                 self._weigh_bodies()
+            elif why == s.OUT_REFUSED and si[s.S_WHY] == s.WHY_SATURATED:
+                seen = self._look(2)
+                raise Saturated(seen.at, loads_between(self._start, seen))
             elif why == s.OUT_REFUSED:
                 raise NotCovered(_REFUSALS[int(si[s.S_WHY])])
             elif why == s.OUT_STUCK:
@@ -307,13 +320,17 @@ class CompiledReplication:
             after=scenario.warm_up,
             endpoints=scenario.endpoints.names,
         )
+        looks = (self._look(0), self._look(1)) if arrays.si[s.S_LOOKS] == 2 else None
         return ReplicationOutcome(
             requests=requests,
             failures=failures,
             stages=self._stages(),
             counters=self._counters(),
             memory_bytes=scenario.topology.base_memory + self._memory(),
-            growth=self._growth(),
+            loads=loads_between(*looks) if looks else {},
+            memory_growth=(
+                (looks[1].memory - looks[0].memory) / (looks[1].at - looks[0].at) if looks else 0.0
+            ),
             samples={},
         )
 
@@ -362,13 +379,13 @@ class CompiledReplication:
             most = max(most, caches + BUCKET_BYTES * buckets + peak * IN_FLIGHT_BYTES)
         return most
 
-    def _growth(self) -> dict[str, float]:
-        arrays = self.arrays
-        if arrays.si[s.S_LOOKS] < 2:
-            return {"database": 0.0, "CPU": 0.0}
-        (half, *before), (end, *after) = arrays.growth.tolist()
-        database, *cpus = ((b - a) / (end - half) for a, b in zip(before, after, strict=True))
-        return {"database": database, "CPU": max(cpus)}
+    @property
+    def _start(self) -> Look:
+        return Look(0.0, [0.0] * (1 + self._all), [0.0] * (1 + self._all), 0)
+
+    def _look(self, row: int) -> Look:
+        at, memory, *rest = self.arrays.growth[row].tolist()
+        return Look(at, rest[: 1 + self._all], rest[1 + self._all :], int(memory))
 
     def _counters(self) -> dict[str, int]:
         count = self.arrays.cnt.tolist()
@@ -391,7 +408,7 @@ class CompiledReplication:
             "l2_errors": count[s.C_L2_ERRORS],
             "l2_operations": count[s.C_L2_OPERATIONS],
             "l3_errors": 0,
-            "l3_operations": count[s.C_L3_OPERATIONS],
+            "l3_operations": int(self.arrays.in_flight[:, 2].sum()),
             "models_fitted": 0,
             "queue_batches": count[s.C_BATCHES],
             "queue_given_up": 0,

@@ -6,8 +6,9 @@ from __future__ import annotations
 (
     F_L1_TTL, F_CACHE_TTL, F_L2_CPU, F_L3_CPU, F_L2_TIMEOUT, F_L3_TIMEOUT, F_JITTER, F_SWR,
     F_BOUND, F_EARLY, F_BETA, F_OPEN_FOR, F_WAIT, F_REFRESH, F_WARM, F_SHARE,
-    F_NEGATIVE_TTL, F_SNAP, F_LOOK1, F_LOOK2, F_SHARE_WRITE, F_COUNT,
-) = range(22)  # fmt: skip
+    F_NEGATIVE_TTL, F_SNAP, F_LOOK1, F_LOOK2, F_SHARE_WRITE,
+    F_LEAST_WAIT, F_LEAST_GROWTH, F_LOOK_EVERY, F_END, F_COUNT,
+) = range(26)  # fmt: skip
 
 # Constants of a run, integers.
 (
@@ -16,8 +17,9 @@ from __future__ import annotations
     I_CLAMP, I_BATCH, I_PARALLEL, I_FORWARDS, I_FWD_BATCH, I_FWD_PARALLEL, I_FIT_EVERY, I_SEEDED,
     I_LOOKBACK, I_OWN, I_EPOCH, I_HEADER, I_DATA_DRIVEN, I_MODELS, I_CHANNELS,
     I_PARTS, I_FAULTS, I_JOURNEY_HEAD, I_EVENT_TEXT,
-    I_CONVERSION_TEXT, I_REQUEST_SCOPE, I_TOUCH_BYTES, I_BODY, I_COUNT,
-) = range(42)  # fmt: skip
+    I_CONVERSION_TEXT, I_REQUEST_SCOPE, I_TOUCH_BYTES, I_BODY, I_IN_FLIGHT, I_BUCKET, I_LEAST_JOBS,
+    I_COUNT,
+) = range(45)  # fmt: skip
 
 # The state that an interrupted run goes on from.
 (
@@ -31,9 +33,9 @@ from __future__ import annotations
 # Counters.
 (
     C_EVICTED, C_EXPIRED, C_EXTENDED, C_SKIPPED, C_WRITE_ERRORS, C_LOADS, C_REFRESHES, C_STALE,
-    C_OPENINGS, C_L2_ERRORS, C_L2_OPERATIONS, C_L3_OPERATIONS, C_BATCHES, C_PROCESSED, C_UNTOUCHED,
+    C_OPENINGS, C_L2_ERRORS, C_L2_OPERATIONS, C_BATCHES, C_PROCESSED, C_UNTOUCHED,
     C_FORWARDED, C_COUNT,
-) = range(17)  # fmt: skip
+) = range(16)  # fmt: skip
 
 # Stages whose samples requests add.
 STAGE_L1, STAGE_L2, STAGE_L3, STAGE_WAIT, STAGE_TOTAL, STAGE_CPU, STAGES = range(7)
@@ -45,8 +47,8 @@ BUCKETS = 14_848
 # Timed events; their code is kind | number << 5.
 (
     E_START, E_L2, E_DB_IN, E_DB_OUT, E_PUT, E_TIMER, E_BATCH_IN, E_BATCH_OUT, E_ASK_IN, E_ASK_OUT,
-    E_SENT, E_SNAP, E_LOOK, E_NEW_IN, E_NEW_OUT,
-) = range(15)  # fmt: skip
+    E_SENT, E_SNAP, E_LOOK, E_NEW_IN, E_NEW_OUT, E_CHECK,
+) = range(16)  # fmt: skip
 
 # What is ready; the same code.
 (
@@ -119,4 +121,4 @@ Q_EVENT, Q_WAITING, Q_STORED, Q_NEWER, Q_BATCHES, Q_SENT, Q_STATED, Q_STATED_WRI
     OUT_GROW_ASKS, OUT_GROW_BATCHES, OUT_GROW_TOUCHES, OUT_SIZE, OUT_CHANNELS, OUT_REFUSED,
     OUT_STUCK, OUT_GROW_OUTBOX, OUT_GROW_FLIGHTS, OUT_BODIES,
 ) = range(16)  # fmt: skip
-WHY_DATABASE_LIMIT, WHY_FIT = range(2)
+WHY_DATABASE_LIMIT, WHY_FIT, WHY_SATURATED = range(3)
