@@ -16,6 +16,7 @@ from core.scenario.trace_formats import TraceFormat
 from core.scenario.trace_window import timed_window
 from core.scenario.traffic import TraceField
 from core.scenario.workload import Workload
+from core.units import parse_ratio
 from edgeproof.ci import Ci, chosen_ci
 from edgeproof.notices import notice, tell_plain, tell_unused
 from scenarios.catalogue import find_scenario
@@ -243,6 +244,21 @@ ConnectionsOption = Annotated[
         rich_help_panel="Load",
     ),
 ]  # fmt: skip
+OneRunOption = Annotated[
+    bool,
+    typer.Option(
+        "--one-run",
+        help="Show and judge the 95 % interval for one more run, not that of the mean.",
+    ),
+]
+PrecisionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--precision", metavar="P%",
+        help="Add replications until half of every KPI's interval is at most P% of its mean, up "
+        "to 200 replications.",
+    ),
+]  # fmt: skip
 HighestRateOption = Annotated[
     float | None,
     typer.Option(
@@ -358,6 +374,22 @@ def chosen_scenario(
             f"{found.duration * speed:.3g} s of the trace: every rate judges the same accesses"
         )
     return found
+
+
+LEAST_PRECISION = 0.001
+
+
+def precision_of(text: str | None) -> float | None:
+    """Return the share that --precision gives ("2%"); InputError if it is none."""
+    if text is None:
+        return None
+    try:
+        share = parse_ratio(text)
+    except ValueError as error:
+        raise InputError(f"--precision: {error}; give a percentage such as 2%") from None
+    if not LEAST_PRECISION <= share < 1:
+        raise InputError(f"--precision is {text}; give 0.1% to 99%, such as 2%")
+    return float(share)
 
 
 def trace_columns(text: str | None) -> dict[str, str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from time import monotonic
 
 from core.scenario.replay import prepare_measured
@@ -15,9 +16,11 @@ from edgeproof.options import (
     FormatOption,
     JsonOption,
     KpiOption,
+    OneRunOption,
     OutOption,
     PlainGateOption,
     PlainOption,
+    PrecisionOption,
     RateOption,
     RequireOption,
     ScenarioArgument,
@@ -30,6 +33,7 @@ from edgeproof.options import (
     TraceOption,
     chosen_scenario,
     judging,
+    precision_of,
     tell_notes,
 )
 from edgeproof.progress import Display
@@ -61,12 +65,17 @@ def command(
     gate: PlainGateOption = "target",
     require: RequireOption = None,
     strict: StrictOption = False,
+    one_run: OneRunOption = False,
+    precision: PrecisionOption = None,
     plain: PlainOption = False,
     json: JsonOption = False,
     github: GithubOption = None,
     code_quality: QualityOption = None,
 ) -> int:
     """Predict every KPI of SCENARIO: the mean of 10 replications and its 95 % interval.
+
+    --precision 2% adds replications until the intervals are that narrow. --one-run shows the
+    interval for one more run in place of that of the mean.
 
     The simulation runs the application's own code and SQL on simulated time, so the same scenario
     and seed give the same record.json byte for byte.
@@ -84,6 +93,7 @@ def command(
     )  # fmt: skip
     options = options.checked(chosen)
     known = chosen_calibration(calibration, chosen)
+    wanted = precision_of(precision)
     prepared = prepare_measured(chosen)
     tell_notes(prepared.workload)
     told = asked(chosen, scenario, workload=prepared.workload)
@@ -93,17 +103,19 @@ def command(
     display = Display(plain=plain, quiet=json)
     with display.open():
         found = simulate(
-            chosen, prepared=prepared, calibration=known, jobs=jobs(), on_progress=display.update
-        )
-    write_run(folder, found.record, found.requests)
+            chosen, prepared=prepared, calibration=known, jobs=jobs(), precision=wanted,
+            on_progress=display.update,
+        )  # fmt: skip
+    record = replace(found.record, one_more=one_run)
+    write_run(folder, record, found.requests)
     facts = run_facts("simulate", {"simulate": monotonic() - started}, asked=told)
     write_json(folder / "run.json", facts)
     return finish(
         folder,
         options,
-        title=f"{chosen.name}: {side_title(found.record)}",
+        title=f"{chosen.name}: {side_title(record)}",
         kpis=chosen.judged(),
-        predicted=found.record,
+        predicted=record,
         facts=facts,
-        lines=unpredicted,
+        lines=[*unpredicted, *found.lines],
     )

@@ -151,7 +151,8 @@ class Report:
     @property
     def basis(self) -> str:
         """What the predicted figures are: a mean with its interval, or one run; "" without any."""
-        return words.basis(self.rows)
+        one_more = self.predicted is not None and self.predicted.one_more
+        return words.basis(self.rows, one_more=one_more)
 
     @property
     def shows_one_run(self) -> bool:

@@ -358,8 +358,11 @@ def verb(outcome: Outcome, number: int, *, is_measured: bool) -> str:
     return verbs[outcome][number > 1]
 
 
-def basis(rows: Sequence[ComparisonRow]) -> str:
-    """Return what the figures of *rows* are, "" for one measured run alone."""
+def basis(rows: Sequence[ComparisonRow], *, one_more: bool = False) -> str:
+    """Return what the figures of *rows* are, "" for one measured run alone.
+
+    one_more: whether the predicted intervals are those for one more run.
+    """
     predicted = [row.predicted for row in rows if row.predicted is not None]
     measured = [row.measured for row in rows if row.measured is not None]
     texts = []
@@ -370,15 +373,18 @@ def basis(rows: Sequence[ComparisonRow]) -> str:
             else "Predicted: one run, without an interval."
         )
     elif predicted:
-        texts.append(_of_several("Predicted", predicted, "replication"))
+        texts.append(_of_several("Predicted", predicted, "replication", one_more=one_more))
     if measured and max(verdict.runs for verdict in measured) > 1:
         texts.append(_of_several("Measured", measured, "run"))
     return " ".join(texts)
 
 
-def _of_several(side: str, verdicts: Sequence[Verdict], noun: str) -> str:
+def _of_several(
+    side: str, verdicts: Sequence[Verdict], noun: str, *, one_more: bool = False
+) -> str:
     runs = max(verdict.runs for verdict in verdicts)
-    text = f"{side}: mean of {runs} {noun}s, and the 95 % confidence interval of the mean."
+    what = "prediction interval for one more run" if one_more else "confidence interval of the mean"
+    text = f"{side}: mean of {runs} {noun}s, and the 95 % {what}."
     fewer = [v for v in verdicts if v.value is not None and v.runs < runs]
     if fewer:
         told = (f"{v.kpi.name} in {v.runs}" for v in fewer)

@@ -41,11 +41,14 @@ class Saturated(Exception):
         self.loads = loads
 
 
-def is_steady(scenario: Scenario) -> bool:
-    """Whether a growing queue can only come from the rate: caches and rate are as they stay."""
+def is_steady(scenario: Scenario, *, of_any_start: bool = False) -> bool:
+    """Whether a growing queue can only come from the rate: caches and rate are as they stay.
+
+    of_any_start: whether the caches may start empty, too.
+    """
     (first, *others), faults = scenario.traffic.stages, scenario.faults
     return (
-        scenario.start == "warm"
+        (of_any_start or scenario.start == "warm")
         and scenario.trace.file is None
         and not others
         and first.ramp_to in (None, first.rate)

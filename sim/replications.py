@@ -8,8 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from core.errors import InputError
 from core.metrics.record import (
+    Requests,
     RunRecord,
     count_reads,
     delivery_notes,
@@ -18,6 +22,7 @@ from core.metrics.record import (
     window_columns,
 )
 from core.metrics.summary import kept_figures, summary
+from core.metrics.transient import window_means
 from core.processes import worker_pool, workers_deaf_to_ctrl_c
 from core.scenario.by_endpoint import listed
 from core.scenario.calibration import Calibration
@@ -30,7 +35,6 @@ from sim.engines import Engine
 from sim.growth import Saturated, ServerLoad
 from sim.model import Played, ReplicationOutcome, SeededDatabase
 
-
 MOST_SUBJECTS = 100_000
 
 
@@ -38,12 +42,14 @@ MOST_SUBJECTS = 100_000
 class Found:
     """The findings of one replication: its metrics, and how busy each server was.
 
-    saturated: the servers whose queues only grew, so that the run was ended.
+    saturated: the servers whose queues only grew, so that the run was ended. latencies: the means
+    of windows of the run, warm-up included (`core.metrics.transient`).
     """
 
     metrics: Mapping[str, float]
     loads: Mapping[str, ServerLoad]
     saturated: tuple[str, ...] = ()
+    latencies: NDArray[np.float64] | None = None
 
 
 class Replications:
@@ -245,9 +251,20 @@ def _replicate(
     figures = kept_figures(scenario.endpoints, (kpi.metric for kpi in scenario.judged()))
     record = record_of(run.scenario, run.prepared, run.outcome, (), calibration)
     if run.saturated is None:
-        return Found(metrics=summary(record, figures), loads=run.outcome.loads)
+        return Found(
+            metrics=summary(record, figures), loads=run.outcome.loads,
+            latencies=latencies_of(scenario, run.outcome.requests),
+        )  # fmt: skip
     loads = run.saturated.loads
     return Found(metrics=summary(record, figures), loads=loads, saturated=saturated_of(loads))
+
+
+def latencies_of(scenario: Scenario, requests: Requests) -> NDArray[np.float64]:
+    """Return the mean latencies of answered requests in windows of the run."""
+    answered = np.isfinite(requests.latency)
+    return window_means(
+        requests.intended[answered], requests.latency[answered], scenario.total_time
+    )
 
 
 def saturated_of(loads: Mapping[str, ServerLoad]) -> tuple[str, ...]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from core.metrics.record import Requests, RunRecord
+from core.metrics.transient import in_transit
 from core.scenario.calibration import Calibration
 from core.scenario.replay import Prepared, prepare
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import WarmState
+from sim.growth import is_steady
 from sim.model import Played
-from sim.replications import Found, ended_early, record_of, run_until_saturated
+from sim.precision import further, precision_note, widest
+from sim.replications import Found, Run, ended_early, latencies_of, record_of, run_until_saturated
 from sim.replications import replications as replicating
 
 REPLICATIONS = 10
@@ -23,10 +27,14 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulation:
-    """A record and the requests of the run with the scenario's own random numbers."""
+    """A record and the requests of the run with the scenario's own random numbers.
+
+    lines: what is to be said of the replications: precision, and whether they had settled.
+    """
 
     record: RunRecord
     requests: Requests
+    lines: tuple[str, ...] = ()
 
 
 def simulate(
@@ -39,6 +47,7 @@ def simulate(
     replications: int = REPLICATIONS - 1,
     jobs: int = 1,
     ends_early: bool = True,
+    precision: float | None = None,
     on_progress: Progress | None = None,
 ) -> Simulation:
     """Simulate *scenario*: the run itself and *replications* more; return the results.
@@ -47,8 +56,9 @@ def simulate(
     service, which replace the scenario's. played: requests that the service had before the run
     itself (not before its replications). is_cold: whether the caches are empty whatever the
     scenario says. jobs: processes for the replications; the result does not depend on it.
-    ends_early: whether the run ends as soon as a queue only grows (`sim.growth`). Raise InputError
-    if the requests cannot be made.
+    precision: the half-width of every judged KPI's interval over its mean, for which replications
+    are added, up to `sim.precision.MOST`. ends_early: whether the run ends as soon as a queue only
+    grows (`sim.growth`). Raise InputError if the requests cannot be made.
     """
     report = on_progress or _silent
     prepared = prepared or prepare(scenario)
@@ -67,11 +77,52 @@ def simulate(
             found: tuple[Found, ...] = ()
         else:
             found = begun.results(lambda done: report("replicating", done / replications))
-    summaries = tuple(each.metrics for each in found)
-    record = record_of(run.scenario, run.prepared, run.outcome, summaries, calibration)
+        record = _with(run, found, calibration)
+        while precision is not None and run.saturated is None:
+            width = widest(record, scenario.judged())
+            more = 0 if width is None else further(record.runs, width[1], precision)
+            if not more:
+                break
+            extra = range(record.runs, record.runs + more)
+            phase = f"replicating for ±{100 * precision:g} %"
+            found += others.run(scenario, extra, partial(_tell, report, phase, more))
+            record = _with(run, found, calibration)
+    lines: tuple[str, ...] = ()
     if run.saturated is not None:
         record = ended_early(record, scenario, run.saturated)
-    return Simulation(record=record, requests=run.outcome.requests)
+    else:
+        lines = _transit(run, found)
+        if precision is not None:
+            lines += (precision_note(record, scenario.judged(), precision),)
+    record = replace(record, notes=record.notes + lines)
+    return Simulation(record=record, requests=run.outcome.requests, lines=lines)
+
+
+def _with(run: Run, found: tuple[Found, ...], calibration: Calibration | None) -> RunRecord:
+    """Return the record of *run* and of what was *found* in further replications."""
+    summaries = tuple(each.metrics for each in found)
+    return record_of(run.scenario, run.prepared, run.outcome, summaries, calibration)
+
+
+def _transit(run: Run, found: tuple[Found, ...]) -> tuple[str, ...]:
+    """Return that the runs had not settled when their warm-up ended, if so."""
+    scenario = run.scenario
+    if not is_steady(scenario, of_any_start=True):
+        return ()
+    means = [latencies_of(scenario, run.outcome.requests)]
+    means += [each.latencies for each in found if each.latencies is not None]
+    transit = in_transit(means, warm_up=scenario.warm_up, total=scenario.total_time)
+    if transit is None:
+        return ()
+    until = "to the end" if transit.until is None else f"until {transit.until:.3g} s"
+    return (
+        f"Still in transit after the warm-up of {scenario.warm_up:g} s: latencies change {until} "
+        f"(by MSER-5; their mean by {100 * transit.change:+.0f} %). Lengthen warm_up and duration.",
+    )
+
+
+def _tell(report: Progress, phase: str, number: int, done: int) -> None:
+    report(phase, done / number)
 
 
 def _silent(_: str, __: float) -> None:

@@ -75,7 +75,9 @@ def seed_for(
 
     Return the scheme that is then in force: a service and its simulation begin with the same one.
     """
-    seed_database(connection, populate(scenario, workload, replication=replication), scenario.attribution)
+    seed_database(
+        connection, populate(scenario, workload, replication=replication), scenario.attribution
+    )
     return stored_scheme(connection, scenario.attribution.parameters())
 
 

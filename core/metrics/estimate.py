@@ -21,8 +21,10 @@ class Estimate:
     runs: int
 
 
-def estimate_of(values: Sequence[float]) -> Estimate:
+def estimate_of(values: Sequence[float], *, one_more: bool = False) -> Estimate:
     """Return the mean of *values*, one of each run, with its interval.
+
+    With *one_more* the interval is that of one more run, mean +- t(n-1, 0.975) s sqrt(1 + 1/n).
 
     mean +- t(n-1, 0.975) s / sqrt(n) (Student, "The Probable Error of a Mean", 1908). Where some
     are infinite so is the mean, and the interval begins at the least of them. One run has no
@@ -40,5 +42,5 @@ def estimate_of(values: Sequence[float]) -> Estimate:
 
     mean = min(max(math.fsum(values) / n, least), most)  # never outside by rounding
     variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
-    half = float(stdtrit(n - 1, 0.975)) * math.sqrt(variance / n)
+    half = float(stdtrit(n - 1, 0.975)) * math.sqrt(variance / n + (variance if one_more else 0.0))
     return Estimate(value=mean, interval=(mean - half, mean + half), runs=n)

@@ -97,7 +97,8 @@ class RunRecord:
     open. doubt is then that of the first load. utilisation: of a simulation's servers by name, the
     seconds of work asked for per second in the second half. saturated: of those whose queues only
     grew, so that the run was ended, the requests/s that they can carry, about. memory_growth:
-    bytes that memory_peak gained per second in the second half. pooled: of several loads, the
+    bytes that memory_peak gained per second in the second half. one_more: whether intervals are
+    those for one more run, in place of those of the mean. pooled: of several loads, the
     latencies of all together; failures are then those of all, everything else is of the first.
     """
 
@@ -125,6 +126,7 @@ class RunRecord:
     utilisation: Mapping[str, float] = field(default_factory=dict)
     saturated: Mapping[str, float] = field(default_factory=dict)
     memory_growth: float | None = None
+    one_more: bool = False
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -228,7 +230,7 @@ class RunRecord:
         values += [run[metric.name] for run in self.replications if metric.name in run]
         if not values:
             return None
-        return estimate_of_metric(metric, values)
+        return estimate_of_metric(metric, values, one_more=self.one_more)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data; equal records give equal data in equal order."""
@@ -262,6 +264,7 @@ class RunRecord:
             **({"ranges": [_told(run) for run in self.ranges]} if self.ranges else {}),
             **({"utilisation": dict(self.utilisation)} if self.utilisation else {}),
             **({"saturated": dict(self.saturated)} if self.saturated else {}),
+            **({"one_more": True} if self.one_more else {}),
             **({} if self.memory_growth is None else {"memory_growth": self.memory_growth}),
         }
 
@@ -308,6 +311,7 @@ class RunRecord:
             utilisation=data.get("utilisation", {}),
             saturated=data.get("saturated", {}),
             memory_growth=data.get("memory_growth"),
+            one_more=data.get("one_more", False),
         )
 
 
@@ -357,12 +361,16 @@ def _restore(value: Any) -> Any:
     return tuple(_infinite(v) for v in value) if isinstance(value, list) else _infinite(value)
 
 
-def estimate_of_metric(metric: Metric, values: Sequence[float]) -> Estimate:
+def estimate_of_metric(
+    metric: Metric, values: Sequence[float], *, one_more: bool = False
+) -> Estimate:
     """Return the mean of *metric* over runs, its interval cut at what the metric cannot be.
+
+    With *one_more* the interval is that of one more run.
 
     Raise ValueError without a value.
     """
-    found = estimate_of(values)
+    found = estimate_of(values, one_more=one_more)
     if found.interval is None:
         return found
     # Counts of two kinds may give more than 1; shares never do.

@@ -38,14 +38,16 @@ def verdicts(record: RunRecord, kpis: Sequence[Kpi], *, one_run: bool = False) -
     with its own: the same outcome both times is the outcome, any other is INVALID. Where the flaws
     of a run leave everything open, it is INVALID throughout.
 
-    The mean over its replications is judged, with the interval of the mean; with *one_run* the
+    The mean over its replications is judged, with the interval of the mean, or where the record
+    says so that for one more run; with *one_run* the
     record's own run alone, which has no interval.
     """
     return [_verdict(record, kpi, one_run=one_run) for kpi in kpis]
 
 
 def _verdict(record: RunRecord, kpi: Kpi, *, one_run: bool) -> Verdict:
-    verdict = _judged(kpi, figures(record, kpi.metric)[: 1 if one_run else None])
+    own = figures(record, kpi.metric)[: 1 if one_run else None]
+    verdict = _judged(kpi, own, one_more=record.one_more)
     if record.audit is None or not record.audit.invalid:
         return verdict
     ends = run_ends(record, kpi.metric)
@@ -64,12 +66,12 @@ def _verdict(record: RunRecord, kpi: Kpi, *, one_run: bool) -> Verdict:
     )
 
 
-def _judged(kpi: Kpi, values: Sequence[float | None]) -> Verdict:
+def _judged(kpi: Kpi, values: Sequence[float | None], *, one_more: bool = False) -> Verdict:
     """Judge the mean of *values*, one of each run, None where a run did not see it."""
     seen = [value for value in values if value is not None]
     if not seen:
         return judge(kpi, None)
-    found = estimate_of_metric(kpi.metric, seen)
+    found = estimate_of_metric(kpi.metric, seen, one_more=one_more)
     return judge(kpi, found.value, found.interval, runs=found.runs)
 
 

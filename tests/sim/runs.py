@@ -50,7 +50,7 @@ def replicate(scenario: Scenario, replication: int) -> ReplicationOutcome:
     """Return what one replication of *scenario* comes to."""
     prepared = prepare(scenario, replication=replication)
     state = warm_state(scenario, prepared, replication=replication)
-    seeded = SeededDatabase(scenario, prepare(scenario))
+    seeded = SeededDatabase(scenario, prepare(scenario), replication)
     run = Replication(scenario, prepared, state, seeded, replication=replication)
     try:
         return run.run()
