@@ -13,6 +13,7 @@ from edgeproof.finish import finish
 from edgeproof.learning import CalibrationOption, chosen_calibration
 from edgeproof.options import (
     ColumnsOption,
+    EngineOption,
     FormatOption,
     JsonOption,
     KpiOption,
@@ -61,6 +62,7 @@ def command(
     set_: SetOption = None,
     calibration: CalibrationOption = None,
     kpi: KpiOption = None,
+    engine: EngineOption = "auto",
     out: OutOption = None,
     gate: PlainGateOption = "target",
     require: RequireOption = None,
@@ -104,11 +106,12 @@ def command(
     with display.open():
         found = simulate(
             chosen, prepared=prepared, calibration=known, jobs=jobs(), precision=wanted,
-            on_progress=display.update,
+            engine=engine, on_progress=display.update,
         )  # fmt: skip
     record = replace(found.record, one_more=one_run)
     write_run(folder, record, found.requests)
     facts = run_facts("simulate", {"simulate": monotonic() - started}, asked=told)
+    facts["engine"] = found.engine
     write_json(folder / "run.json", facts)
     return finish(
         folder,

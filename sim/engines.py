@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Any
 
 from core.errors import InputError
 from core.scenario.calibration import Calibration
@@ -14,9 +14,8 @@ from core.scenario.replay import Prepared
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import WarmState
 from sim.coverage import uncovered
+from sim.engine_name import EngineName
 from sim.model import Played, Replication, ReplicationOutcome, SeededDatabase
-
-Name = Literal["reference", "compiled", "auto"]
 
 REFERENCE_RATE = 15_000
 """Requests per second that the reference simulates, about."""
@@ -39,7 +38,7 @@ class Engine:
     where the choice was left to the program, "" if it was not.
     """
 
-    asked: Name = "reference"
+    asked: EngineName = "reference"
     requests: float = 0.0
     on_compiling: Callable[[], None] = field(default=lambda: None)
     used: set[str] = field(default_factory=set)
@@ -68,14 +67,12 @@ class Engine:
         }  # fmt: skip
         if self._is_compiled(scenario, prepared, calibration, played):
             from sim.compiled.replication import CompiledReplication
-            from sim.compiled.store import note_compiled
 
             try:
                 outcome = CompiledReplication(scenario, prepared, state, seeded, **options).run()
             except NotCovered as reason:
                 self._refuse(scenario, str(reason))
             else:
-                note_compiled()
                 self.used.add("compiled")
                 return outcome
         self.used.add("reference")
@@ -84,6 +81,31 @@ class Engine:
             return run.run()
         finally:
             run.loop.close()
+
+    @property
+    def chosen(self) -> EngineName:
+        """The user's choice; the reference once the compiled engine was found not to serve."""
+        return "reference" if self.asked == "auto" and self.why else self.asked
+
+    def prepare(
+        self,
+        scenario: Scenario,
+        prepared: Prepared,
+        calibration: Calibration | None = None,
+        played: Played | None = None,
+    ) -> None:
+        """Compile, if these runs need it and it was not done before; the processes then load it.
+
+        Raise InputError as `run` does.
+        """
+        if self._is_compiled(scenario, prepared, calibration, played):
+            from sim.compiled.store import is_compiled, note_compiled
+
+            if not is_compiled():
+                from sim.compiled.replication import compile_all
+
+                compile_all()
+                note_compiled()
 
     def _is_compiled(
         self,
@@ -135,6 +157,13 @@ class Engine:
                 "reference, or auto, which does so by itself"
             )
         self.why = f"the compiled engine does not simulate {reason}"
+
+    @property
+    def line(self) -> str:
+        """The sentence that says why the reference simulated what the other does not, or ""."""
+        if self.asked != "auto" or "does not simulate" not in self.why:
+            return ""
+        return f"The reference simulated this: {self.why}."
 
     @property
     def told(self) -> str:

@@ -31,6 +31,7 @@ from core.scenario.pace import rate_of
 from core.scenario.replay import Prepared, prepare
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import WarmState, warm_state
+from sim.engine_name import EngineName
 from sim.engines import Engine
 from sim.growth import Saturated, ServerLoad
 from sim.model import Played, ReplicationOutcome, SeededDatabase
@@ -130,7 +131,7 @@ def replications(
     if jobs == 1:
         yield Replications(calibration, engine=engine)
         return
-    with worker_pool(jobs, _begin_worker, (calibration, engine.asked, engine.requests)) as pool:
+    with worker_pool(jobs, _begin_worker, (calibration, engine.chosen, engine.requests)) as pool:
         yield Replications(calibration, pool, engine)
 
 
@@ -240,7 +241,10 @@ def ended_early(record: RunRecord, scenario: Scenario, reason: Saturated) -> Run
 
 
 def _replicate(
-    scenario: Scenario, databases: SeededDatabases, calibration: Calibration | None, number: int,
+    scenario: Scenario,
+    databases: SeededDatabases,
+    calibration: Calibration | None,
+    number: int,
     engine: Engine,
 ) -> Found:
     seeded = databases.of(scenario, replication=number)
@@ -353,9 +357,9 @@ def not_stated(scenario: Scenario, calibration: Calibration | None = None) -> tu
 _worker: Replications | None = None
 
 
-def _begin_worker(calibration: Calibration | None) -> None:
+def _begin_worker(calibration: Calibration | None, asked: EngineName, requests: float) -> None:
     global _worker  # noqa: PLW0603  # the pool's way to hand a worker what all its tasks share
-    _worker = Replications(calibration)
+    _worker = Replications(calibration, engine=Engine(asked=asked, requests=requests))
 
 
 def _in_worker(scenario: Scenario, number: int) -> Found:

@@ -12,6 +12,8 @@ from core.scenario.calibration import Calibration
 from core.scenario.replay import Prepared, prepare
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import WarmState
+from sim.engine_name import EngineName
+from sim.engines import Engine
 from sim.growth import is_steady
 from sim.model import Played
 from sim.precision import further, precision_note, widest
@@ -29,12 +31,14 @@ Progress = Callable[[str, float], None]
 class Simulation:
     """A record and the requests of the run with the scenario's own random numbers.
 
-    lines: what is to be said of the replications: precision, and whether they had settled.
+    lines: what is to be said of the replications: precision, and whether they had settled. engine:
+    which one simulated, and why it was the reference where that was left to the program.
     """
 
     record: RunRecord
     requests: Requests
     lines: tuple[str, ...] = ()
+    engine: str = "reference"
 
 
 def simulate(
@@ -48,6 +52,7 @@ def simulate(
     jobs: int = 1,
     ends_early: bool = True,
     precision: float | None = None,
+    engine: EngineName = "reference",
     on_progress: Progress | None = None,
 ) -> Simulation:
     """Simulate *scenario*: the run itself and *replications* more; return the results.
@@ -58,18 +63,26 @@ def simulate(
     scenario says. jobs: processes for the replications; the result does not depend on it.
     precision: the half-width of every judged KPI's interval over its mean, for which replications
     are added, up to `sim.precision.MOST`. ends_early: whether the run ends as soon as a queue only
-    grows (`sim.growth`). Raise InputError if the requests cannot be made.
+    grows (`sim.growth`). engine: which one simulates (`sim.engines`); the result does not depend
+    on it. Raise InputError if the requests cannot be made, or if the engine does not simulate them.
     """
     report = on_progress or _silent
     prepared = prepared or prepare(scenario)
     numbers = range(1, replications + 1)
-    with replicating(jobs if replications > 1 else 1, calibration) as others:
+    chosen = Engine(
+        asked=engine,
+        requests=float(len(prepared.workload) * (1 + replications)),
+        on_compiling=lambda: report("compiling (once, up to 30 s)", 0.0),
+    )
+    chosen.prepare(scenario, prepared, calibration, played)
+    with replicating(jobs if replications > 1 else 1, calibration, chosen) as others:
         begun = others.begin(scenario, numbers)
         seeded = others.databases.of(scenario, prepared)
         run = run_until_saturated(
             scenario, prepared, seeded,
             warm=WarmState() if is_cold else None, calibration=calibration, played=played,
-            ends_early=ends_early, on_progress=lambda share: report("simulating", share),
+            ends_early=ends_early, engine=chosen,
+            on_progress=lambda share: report("simulating", share),
         )  # fmt: skip
         report("simulating", 1.0)
         if run.saturated is not None:
@@ -95,7 +108,10 @@ def simulate(
         if precision is not None:
             lines += (precision_note(record, scenario.judged(), precision),)
     record = replace(record, notes=record.notes + lines)
-    return Simulation(record=record, requests=run.outcome.requests, lines=lines)
+    lines += (chosen.line,) if chosen.line else ()
+    return Simulation(
+        record=record, requests=run.outcome.requests, lines=lines, engine=chosen.told
+    )
 
 
 def _with(run: Run, found: tuple[Found, ...], calibration: Calibration | None) -> RunRecord:

@@ -15,9 +15,10 @@ from core.metrics.record import Requests
 from core.metrics.profiler import BUCKET_BYTES
 from core.query import statements
 from core.scenario.calibration import Calibration
-from core.scenario.replay import Prepared
+from core.scenario.file import parse_scenario
+from core.scenario.replay import Prepared, prepare
 from core.scenario.scenario import Scenario
-from core.scenario.warm_start import WarmState
+from core.scenario.warm_start import WarmState, warm_state
 from core.wire import BYPASS, L2_HIT, MISS, NEGATIVE
 from sim.between import Between
 from sim.compiled import layout
@@ -433,3 +434,11 @@ def histogram_of(counts: np.ndarray, sums: np.ndarray) -> LatencyHistogram:
     histogram.counts = dict(zip(places.tolist(), counts[places].tolist(), strict=True))
     histogram.total_ns, histogram.maximum_ns = int(sums[0]), int(sums[1])
     return histogram
+
+
+def compile_all() -> None:
+    """Compile the loop and what it calls, by a run of a second."""
+    scenario = parse_scenario({"name": "compiling", "duration": "1s"}, source="compiling")
+    prepared = prepare(scenario)
+    seeded = SeededDatabase(scenario, prepared)
+    CompiledReplication(scenario, prepared, warm_state(scenario, prepared), seeded).run()
