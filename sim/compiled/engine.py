@@ -17,7 +17,7 @@ import numpy as np
 import sim.compiled.slots as s
 from sim.compiled.jit import jit
 from sim.compiled.memory import keep
-from sim.compiled.philox import at, sampled
+from sim.compiled.philox import at, bit_length, sampled
 
 HOT_KEYS = 200_000
 """As `core.emulation.kv` bounds them."""
@@ -28,16 +28,12 @@ _MICROSECONDS = 4_294_967_295
 @jit
 def bucket(seconds: Any) -> Any:
     """Return the whole nanoseconds of a sample and its bucket, as `LatencyHistogram` has them."""
-    value = int(math.floor(seconds * 1e9 + 0.5))
+    value = np.int64(math.floor(seconds * 1e9 + 0.5))
     if value < 0:
         value = 0
     if value < 512:
         return value, value
-    shift = 0
-    rest = value >> 9
-    while rest > 0:
-        shift += 1
-        rest >>= 1
+    shift = bit_length(value) - 9
     return value, (shift << 8) + (value >> shift)
 
 

@@ -66,6 +66,7 @@ def run(
     l2_timeout, l3_timeout = cf[s.F_L2_TIMEOUT], cf[s.F_L3_TIMEOUT]
     i, m, sq = si[s.S_NEXT], si[s.S_HEAP], si[s.S_SEQ]
     mask = ready.size - 1
+    arrives = intended_ns[i] / 1e9 if i < n else np.inf
     now = 0.0
     out = -1
     head = tail = 0
@@ -103,9 +104,6 @@ def run(
             if out >= 0:
                 si[s.S_NEXT], si[s.S_HEAP], si[s.S_SEQ] = i, m, sq
                 return out
-            arrives = np.inf
-            if i < n:
-                arrives = intended_ns[i] / 1e9
             if m == 0 or times[0] > arrives:
                 if i >= n:
                     si[s.S_NEXT], si[s.S_HEAP], si[s.S_SEQ] = i, m, sq
@@ -135,6 +133,7 @@ def run(
                 m = push(times, sequences, events, m, when, sq, slot << 5 | s.E_START)
                 sq += 1
                 i += 1
+                arrives = intended_ns[i] / 1e9 if i < n else np.inf
                 continue
             now = times[0]
             code = events[0]
@@ -357,7 +356,11 @@ def run(
                         key += about
                     elif keyed == s.KEYED_SITE:
                         key += about % sites
-                    sample(cf, ci, parts, hist, sums, s.STAGE_L1, intended, 0.0)
+                    if intended >= cf[s.F_WARM]:  # an L1 read takes no time
+                        hist[0, s.STAGE_L1, 0] += 1
+                        for part in range(ci[s.I_PARTS]):
+                            if parts[part, 0] <= intended < parts[part, 1]:
+                                hist[part + 1, s.STAGE_L1, 0] += 1
                     if not scoped:
                         expires = places[base + key]["expires"]
                         if expires > now:
@@ -616,8 +619,7 @@ def run(
                     reqi[slot, s.RI_SLOT] = s.STORE_SLOT
                     if step == 4:
                         if epi[e, s.EI_WRITES] == 1:
-                            converts, _ = event_of(ci, cf, seed, stream, request)
-                            if converts:
+                            if reqi[slot, s.RI_CONVERTS]:
                                 converted[si[s.S_COLLECTED]] = request
                                 si[s.S_COLLECTED] += 1
                                 si[s.S_COLLECTING] += 1
@@ -668,10 +670,9 @@ def run(
                     execution = sampled(t_wx, u)
                     if reqi[slot, s.RI_STEP] == 3:
                         converts, _ = event_of(ci, cf, seed, stream, request)
-                        if converts:
+                        reqi[slot, s.RI_CONVERTS] = converts
+                        if converts:  # the event, the conversion, its row in the queue
                             execution = execution + cf[s.F_SHARE_WRITE] * 2
-                        else:
-                            execution = execution + 0.0
                 else:
                     execution = sampled(t_rx, u)
                 if has_faults:

@@ -30,6 +30,17 @@ def _high(_: Any, a: Any, b: Any) -> Any:
     return types.uint64(types.uint64, types.uint64), generate
 
 
+@intrinsic
+def bit_length(_: Any, a: Any) -> Any:
+    """Return the bits of a whole number that is at least 0."""
+
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        zeros = builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 0))
+        return builder.sub(ir.Constant(ir.IntType(64), 64), zeros)
+
+    return types.int64(types.int64), generate
+
+
 @jit
 def words(seed: Any, stream: Any, block: Any) -> Any:
     """Return the four words of a block of the stream's numbers; numpy counts before it draws."""
