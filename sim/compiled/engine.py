@@ -139,7 +139,8 @@ def heat(hot: Any, hots: Any, process: Any, key: Any, until: Any, now: Any) -> A
                 hot[process, other] = -1.0
                 hots[process] -= 1
         if hots[process] >= HOT_KEYS:
-            hot[process, :] = -1.0
+            for other in range(hot.shape[1]):
+                hot[process, other] = -1.0
             hots[process] = 0
     if hot[process, key] < 0.0:
         hots[process] += 1

@@ -122,13 +122,20 @@ def touches_of(
 
 
 @jit
-def in_order(converted: Any, first: Any, end: Any) -> Any:
-    """Return the places *first* to *end* of conversions in the order of their ids, as texts."""
-    keys = np.empty(end - first, dtype=np.int64)
+def in_order(converted: Any, first: Any, end: Any, order: Any, keys: Any) -> Any:
+    """Write the places *first* to *end* of conversions to *order*, by their ids as texts."""
     for place in range(first, end):
         length = digits(converted[place])
-        keys[place - first] = np.int64(converted[place]) * 10 ** (10 - length) * 16 + length
-    return first + np.argsort(keys)
+        key = np.int64(converted[place]) * 16 + length
+        for _ in range(10 - length):
+            key = (key - length) * 10 + length
+        at = place - first
+        while at > 0 and keys[at - 1] > key:
+            keys[at] = keys[at - 1]
+            order[at] = order[at - 1]
+            at -= 1
+        keys[at] = key
+        order[at] = place
 
 
 @jit

@@ -103,6 +103,8 @@ class Arrays:
     log: Array
     outbox: Array
     bodies: Array
+    order: Array
+    order_keys: Array
 
     def arguments(self) -> tuple[Any, ...]:
         """Return them in the loop's order."""

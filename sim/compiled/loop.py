@@ -53,7 +53,8 @@ def run(
     background: Any, in_flight: Any,
     hist: Any, sums: Any, seen: Any, phist: Any, psums: Any, growth: Any,
     seed_times: Any, seed_kinds: Any, seed_channels: Any, seed_lengths: Any, channel_lengths: Any,
-    last: Any, before: Any, converted: Any, touch_from: Any, touch_count: Any, log: Any, outbox: Any, bodies: Any,
+    last: Any, before: Any, converted: Any, touch_from: Any, touch_count: Any, log: Any, outbox: Any, bodies: Any, order: Any,
+    order_keys: Any,
 ) -> Any:  # fmt: skip
     """Go on until the arrival number *until*, the end, or what Python has to do; return which."""
     n, width, end = ci[s.I_N], ci[s.I_WIDTH], ci[s.I_KEYS]
@@ -242,9 +243,11 @@ def run(
                     touch_from[log_at, 2] = batch
                     si[s.S_STORED] += 1
                     if ci[s.I_FORWARDS]:
-                        order = in_order(converted, touch_from[batch, 0], touch_from[batch, 1])
-                        for place in order[bats[number, s.BI_HELD] :]:
-                            outbox[si[s.S_OUT_LAST] % outbox.size] = place
+                        in_order(
+                            converted, touch_from[batch, 0], touch_from[batch, 1], order, order_keys
+                        )
+                        for place in range(bats[number, s.BI_HELD], bats[number, s.BI_SIZE]):
+                            outbox[si[s.S_OUT_LAST] % outbox.size] = order[place]
                             si[s.S_OUT_LAST] += 1
             elif kind == s.E_BATCH_OUT:
                 ready[tail & mask] = number << 5 | s.R_BATCH_ON
@@ -875,9 +878,11 @@ def run(
                     size = bats[number, s.BI_SIZE] + bats[number, s.BI_TOUCHES]
                     if size * ci[s.I_TOUCH_BYTES] > ci[s.I_BODY]:
                         batch = bats[number, s.BI_NUMBER]
-                        order = in_order(converted, touch_from[batch, 0], touch_from[batch, 1])
-                        for place in order[: bats[number, s.BI_HELD]]:
-                            bodies[si[s.S_BODIES]] = place
+                        in_order(
+                            converted, touch_from[batch, 0], touch_from[batch, 1], order, order_keys
+                        )
+                        for place in range(bats[number, s.BI_HELD]):
+                            bodies[si[s.S_BODIES]] = order[place]
                             si[s.S_BODIES] += 1
                         bodies[si[s.S_BODIES]] = -1
                         si[s.S_BODIES] += 1

@@ -92,7 +92,8 @@ def fill_with_expired(
     while keys.size - first > most or total > most_bytes:
         total -= sizes[keys[first]]
         first += 1
-    for key in keys[first:]:
+    for place in range(first, keys.size):
+        key = keys[place]
         places[base + key]["expires"] = LONG_AGO
         places[base + key]["size"] = sizes[key]
         newest = places[base + end]["next"]

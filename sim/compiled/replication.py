@@ -222,6 +222,8 @@ class CompiledReplication:
             touch_from=np.zeros((n + 2, 3), dtype=np.int64),
             touch_count=np.zeros((n + 1, 2), dtype=np.int64),
             log=np.empty(2 * len(before) + 1, dtype=np.int32),
+            order=np.zeros(scenario.queue.batch_size, dtype=np.int64),
+            order_keys=np.zeros(scenario.queue.batch_size, dtype=np.int64),
             bodies=np.zeros(8 * (destination.batch_size + 1) * (hands + parallel), dtype=np.int64),
         )  # fmt: skip
         # Looks at the queues, and the end of the warm-up, stand first among the timed events.
