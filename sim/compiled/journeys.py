@@ -33,56 +33,88 @@ def digits(number: Any) -> Any:
 
 
 @jit
-def add(node: Any, user: Any, seeded: Any, times: Any, intended: Any, last: Any, before: Any) -> Any:
+def event_size(ci: Any, request: Any, converts: Any, channel: Any, channel_lengths: Any) -> Any:
+    """Return the bytes of the event of *request* in a journey."""
+    size = digits(request)
+    if converts:
+        return ci[s.I_CONVERSION_TEXT] + 2 * size + channel_lengths[channel]
+    return ci[s.I_EVENT_TEXT] + size + channel_lengths[channel]
+
+
+@jit
+def add(
+    node: Any, user: Any, size: Any, seeded: Any, times: Any, intended: Any, users: Any,
+    newest: Any, before: Any,
+) -> Any:  # fmt: skip
     """Put the event *node* of *user* behind those of its time: the later one has the higher id.
 
     Nodes below *seeded* are events of before the run, at *times*; request r is node seeded + r.
     Times are milliseconds from the start of the run.
     """
     time = intended[node - seeded] // 1_000_000
-    place, behind = last[user], -1
+    if users[user, s.U_TIME] <= time or users[user, s.U_LAST] < 0:
+        before[node] = users[user, s.U_LAST]
+        users[user, s.U_LAST] = node
+        users[user, s.U_TIME] = time
+        if users[user, s.U_KNOWN]:
+            at = users[user, s.U_AT]
+            users[user, s.U_BYTES] += size
+            if users[user, s.U_COUNT_NEWEST] < NEWEST:
+                users[user, s.U_COUNT_NEWEST] += 1
+            else:
+                users[user, s.U_BYTES] -= newest[user, at]
+            newest[user, at] = size
+            users[user, s.U_AT] = at + 1 if at + 1 < NEWEST else 0
+        return
+    users[user, s.U_KNOWN] = 0
+    place, behind = users[user, s.U_LAST], np.int64(-1)
     while place >= 0:
         at = times[place] if place < seeded else intended[place - seeded] // 1_000_000
         if at <= time:
             break
-        behind, place = place, before[place]
+        behind, place = place, np.int64(before[place])
     before[node] = place
-    if behind < 0:
-        last[user] = node
-    else:
-        before[behind] = node
+    before[behind] = node
 
 
 @jit
 def journey_size(
-    ci: Any, cf: Any, seed: Any, stream: Any, user: Any, last: Any, before: Any, lengths: Any,
-    channel_lengths: Any,
+    ci: Any, cf: Any, seed: Any, stream: Any, user: Any, users: Any, newest: Any, before: Any,
+    lengths: Any, channel_lengths: Any,
 ) -> Any:  # fmt: skip
-    """Return the bytes of the document of *user*'s newest events."""
+    """Return the bytes of the document of *user*'s newest events.
+
+    Their sizes are looked up once, and kept up to date as events are added.
+    """
     seeded = ci[s.I_SEEDED]
-    node, count = last[user], 0
-    total = ci[s.I_JOURNEY_HEAD] + digits(user)
-    while node >= 0 and count < NEWEST:
-        if node < seeded:
-            total += lengths[node]
-        else:
-            converts, channel = event_of(ci, cf, seed, stream, node - seeded)
-            size = digits(node - seeded)
-            if converts:
-                total += ci[s.I_CONVERSION_TEXT] + 2 * size
+    if not users[user, s.U_KNOWN]:
+        node, count, total = users[user, s.U_LAST], 0, np.int64(0)
+        while node >= 0 and count < NEWEST:
+            if node < seeded:
+                size = lengths[node]
             else:
-                total += ci[s.I_EVENT_TEXT] + size
-            total += channel_lengths[channel]
-        total += count > 0  # the comma
-        count += 1
-        node = before[node]
-    return total
+                converts, channel = event_of(ci, cf, seed, stream, node - seeded)
+                size = event_size(ci, node - seeded, converts, channel, channel_lengths)
+            newest[user, NEWEST - 1 - count] = size  # the oldest stands where the next one goes
+            total += size
+            count += 1
+            node = np.int64(before[node])
+        if count < NEWEST:
+            for place in range(count):
+                newest[user, place] = newest[user, NEWEST - count + place]
+        users[user, s.U_KNOWN] = 1
+        users[user, s.U_BYTES] = total
+        users[user, s.U_COUNT_NEWEST] = count
+        users[user, s.U_AT] = count if count < NEWEST else 0
+    count = users[user, s.U_COUNT_NEWEST]
+    commas = count - 1 if count > 0 else 0
+    return ci[s.I_JOURNEY_HEAD] + digits(user) + users[user, s.U_BYTES] + commas
 
 
 @jit
 def touches_of(
     ci: Any, cf: Any, seed: Any, stream: Any, request: Any, user: Any, intended: Any, times: Any,
-    kinds: Any, seeded_channels: Any, last: Any, before: Any, log: Any, at: Any,
+    kinds: Any, seeded_channels: Any, users: Any, before: Any, log: Any, at: Any,
 ) -> Any:  # fmt: skip
     """Return how many touches the conversion of *request* has now, and the set of their channels.
 
@@ -91,7 +123,7 @@ def touches_of(
     seeded = ci[s.I_SEEDED]
     converted = intended[request] // 1_000_000
     oldest = converted - ci[s.I_LOOKBACK] - 1
-    node, count = last[user], 0
+    node, count = users[user, s.U_LAST], 0
     group_time, group = oldest, 0
     earlier = channels = np.int64(0)  # the set without the group, and with it
     while node >= 0:
@@ -117,7 +149,7 @@ def touches_of(
                 channels |= np.int64(1) << channel
                 log[at + count] = node
                 count += 1
-        node = before[node]
+        node = np.int64(before[node])
     return count, channels
 
 

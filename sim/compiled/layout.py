@@ -95,7 +95,8 @@ class Arrays:
     seed_channels: Array
     seed_lengths: Array
     channel_lengths: Array
-    last: Array
+    users: Array
+    newest: Array
     before: Array
     converted: Array
     touch_from: Array

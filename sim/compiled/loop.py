@@ -32,7 +32,7 @@ from sim.compiled.engine import (
 )
 from sim.compiled.heap import pop, push
 from sim.compiled.jit import jit
-from sim.compiled.journeys import add, event_of, in_order, journey_size, touches_of
+from sim.compiled.journeys import add, event_of, event_size, in_order, journey_size, touches_of
 from sim.compiled.memory import ABSENT, remove, touch
 from sim.compiled.philox import at, sampled
 
@@ -53,7 +53,7 @@ def run(
     background: Any, in_flight: Any,
     hist: Any, sums: Any, seen: Any, phist: Any, psums: Any, growth: Any,
     seed_times: Any, seed_kinds: Any, seed_channels: Any, seed_lengths: Any, channel_lengths: Any,
-    last: Any, before: Any, converted: Any, touch_from: Any, touch_count: Any, log: Any, outbox: Any, bodies: Any, order: Any,
+    users: Any, newest: Any, before: Any, converted: Any, touch_from: Any, touch_count: Any, log: Any, outbox: Any, bodies: Any, order: Any,
     order_keys: Any,
 ) -> Any:  # fmt: skip
     """Go on until the arrival number *until*, the end, or what Python has to do; return which."""
@@ -169,15 +169,21 @@ def run(
                             si[s.S_NEED_KIND], si[s.S_NEED_KEY], si[s.S_NEED_AT] = 1, key, slot
                     elif sized == s.SIZED_JOURNEY:
                         reqi[slot, s.RI_SIZE] = kbase[key] + journey_size(
-                            ci, cf, seed, stream, reqi[slot, s.RI_SUBJECT], last, before,
-                            seed_lengths, channel_lengths,
+                            ci, cf, seed, stream, reqi[slot, s.RI_SUBJECT], users, newest,
+                            before, seed_lengths, channel_lengths,
                         )  # fmt: skip
                     elif ksize[key] < 0:
                         si[s.S_NEED_KIND], si[s.S_NEED_KEY], si[s.S_NEED_AT] = 2, key, slot
                     else:
                         reqi[slot, s.RI_SIZE] = ksize[key]
                 elif reqi[slot, s.RI_STEP] == 3:
-                    add(seeded + request, reqi[slot, s.RI_SUBJECT], seeded, seed_times, intended_ns, last, before)
+                    size = event_size(
+                        ci, request, reqi[slot, s.RI_CONVERTS], reqi[slot, s.RI_CHANNEL], channel_lengths
+                    )
+                    add(
+                        seeded + request, reqi[slot, s.RI_SUBJECT], size, seeded, seed_times,
+                        intended_ns, users, newest, before,
+                    )  # fmt: skip
             elif kind == s.E_PUT:
                 land_put(cf, ci, cnt, central, edge, sizes, edge_sizes, written, now, number, putf, puts)
                 if puts[number, s.PI_RENEWS] == 2:  # a request waits for it
@@ -221,7 +227,7 @@ def run(
                         request = converted[place]
                         found, used = touches_of(
                             ci, cf, seed, stream, request, subject[request], intended_ns,
-                            seed_times, seed_kinds, seed_channels, last, before, log,
+                            seed_times, seed_kinds, seed_channels, users, before, log,
                             si[s.S_TOUCHES],
                         )  # fmt: skip
                         touch_count[place, 0] = si[s.S_TOUCHES]
@@ -306,8 +312,8 @@ def run(
                         si[s.S_NEED_KIND], si[s.S_NEED_KEY], si[s.S_NEED_AT] = 1, key, -1 - number
                 elif sized == s.SIZED_JOURNEY:
                     news[number, s.NI_SIZE] = kbase[key] + journey_size(
-                        ci, cf, seed, stream, subject[news[number, s.NI_REQUEST]], last, before,
-                        seed_lengths, channel_lengths,
+                        ci, cf, seed, stream, subject[news[number, s.NI_REQUEST]], users, newest,
+                        before, seed_lengths, channel_lengths,
                     )  # fmt: skip
                 elif ksize[key] < 0:
                     si[s.S_NEED_KIND], si[s.S_NEED_KEY], si[s.S_NEED_AT] = 2, key, -1 - number
@@ -672,8 +678,9 @@ def run(
                 if state == s.T_AFTER and reqi[slot, s.RI_STEP] >= 2:
                     execution = sampled(t_wx, u)
                     if reqi[slot, s.RI_STEP] == 3:
-                        converts, _ = event_of(ci, cf, seed, stream, request)
+                        converts, channel = event_of(ci, cf, seed, stream, request)
                         reqi[slot, s.RI_CONVERTS] = converts
+                        reqi[slot, s.RI_CHANNEL] = channel
                         if converts:  # the event, the conversion, its row in the queue
                             execution = execution + cf[s.F_SHARE_WRITE] * 2
                 else:

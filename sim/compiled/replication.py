@@ -30,6 +30,7 @@ from sim.compiled.facts import (
     Facts,
     event_texts,
 )
+from sim.compiled.journeys import NEWEST
 from sim.compiled.layout import Arrays
 from sim.compiled.loop import run as loop
 from sim.compiled.warming import warm
@@ -190,6 +191,9 @@ class CompiledReplication:
         bats[:, s.BI_NUMBER] = -1
         before = np.empty(len(events.times) + n, dtype=np.int32)
         before[: len(events.times)] = events.before
+        users = np.zeros((len(events.last), s.U_COUNT), dtype=np.int64)
+        users[:, s.U_LAST] = events.last
+        users[:, s.U_TIME] = events.times[events.last]
         distributions = {
             "t_read": tiers.l2.read, "t_cold": tiers.l2.cold_read, "t_write": tiers.l2.write,
             "t_trip": tiers.l3.round_trip, "t_rx": tiers.l3.read_execution,
@@ -218,7 +222,7 @@ class CompiledReplication:
             **layout.figures(len(self._parts), self._all, s.Q_FIRST + len(profiles)),
             seed_times=events.times, seed_kinds=events.kinds, seed_channels=events.channels,
             seed_lengths=events.lengths, channel_lengths=facts.channel_lengths,
-            last=events.last.copy(), before=before, converted=np.empty(n, dtype=np.int32),
+            users=users, newest=np.zeros((len(users), NEWEST), dtype=np.uint16), before=before, converted=np.empty(n, dtype=np.int32),
             touch_from=np.zeros((n + 2, 3), dtype=np.int64),
             touch_count=np.zeros((n + 1, 2), dtype=np.int64),
             log=np.empty(2 * len(before) + 1, dtype=np.int32),

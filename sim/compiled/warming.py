@@ -93,8 +93,8 @@ def _sizes(arrays: Arrays, bases: Mapping[str, int], facts: Facts, keys: Any) ->
         first = bases["user_journeys"]
         mine = _within(unknown, first, arrays, bases)
         _journeys(
-            arrays.ci, arrays.cf, arrays.seed, arrays.stream, mine, first, arrays.last,
-            arrays.before, arrays.seed_lengths, arrays.channel_lengths, arrays.kbase, sizes,
+            arrays.ci, arrays.cf, arrays.seed, arrays.stream, mine, first, arrays.users,
+            arrays.newest, arrays.before, arrays.seed_lengths, arrays.channel_lengths, arrays.kbase, sizes,
         )  # fmt: skip
     if "channel_metrics" in bases:
         first = bases["channel_metrics"]
@@ -116,12 +116,12 @@ def _within(keys: Any, first: int, arrays: Arrays, bases: Mapping[str, int]) -> 
 
 @jit
 def _journeys(
-    ci: Any, cf: Any, seed: Any, stream: Any, keys: Any, first: Any, last: Any, before: Any,
-    lengths: Any, channel_lengths: Any, kbase: Any, sizes: Any,
+    ci: Any, cf: Any, seed: Any, stream: Any, keys: Any, first: Any, users: Any, newest: Any,
+    before: Any, lengths: Any, channel_lengths: Any, kbase: Any, sizes: Any,
 ) -> Any:  # fmt: skip
     for key in keys:
         sizes[key] = kbase[key] + journey_size(
-            ci, cf, seed, stream, key - first, last, before, lengths, channel_lengths
+            ci, cf, seed, stream, key - first, users, newest, before, lengths, channel_lengths
         )
 
 
