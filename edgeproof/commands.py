@@ -44,6 +44,10 @@ COMMANDS = {
         "edgeproof.plan:command",
         "Find the highest arrival rate at which SCENARIO meets every KPI, and which breaks first.",
     ),
+    "verify": Listed(
+        "edgeproof.verify:command",
+        "Check the simulation against closed forms: queues, LRU and TTL caches.",
+    ),
     "check-headers": Listed(
         "edgeproof.check_headers:command",
         "Ask URL once and say what can be read of its Cache-Status and Server-Timing.",

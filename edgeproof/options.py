@@ -270,6 +270,14 @@ PrecisionOption = Annotated[
         "to 200 replications.",
     ),
 ]  # fmt: skip
+IsolatesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--isolates", metavar="N,N,...",
+        help="Show only who answers the cache reads, L1, L2 or the origin, for each number of "
+        "isolates; request: L1 dies with its request. E.g. 1,4,16,request",
+    ),
+]  # fmt: skip
 HighestRateOption = Annotated[
     float | None,
     typer.Option(

@@ -10,11 +10,13 @@ from core.scenario.replay import prepare_measured
 from edgeproof.asked import asked
 from edgeproof.ci import GithubOption, QualityOption
 from edgeproof.finish import finish
+from edgeproof.isolates import show_splits, splits_of
 from edgeproof.learning import CalibrationOption, chosen_calibration
 from edgeproof.options import (
     ColumnsOption,
     EngineOption,
     FormatOption,
+    IsolatesOption,
     JsonOption,
     KpiOption,
     OneRunOption,
@@ -69,6 +71,7 @@ def command(
     strict: StrictOption = False,
     one_run: OneRunOption = False,
     precision: PrecisionOption = None,
+    isolates: IsolatesOption = None,
     plain: PlainOption = False,
     json: JsonOption = False,
     github: GithubOption = None,
@@ -100,7 +103,12 @@ def command(
     tell_notes(prepared.workload)
     told = asked(chosen, scenario, workload=prepared.workload)
     unpredicted = not_stated(chosen, known)
+    splits = None if isolates is None else splits_of(chosen, isolates)
     folder = new_folder(out, chosen.name)
+    if splits is not None:
+        return show_splits(
+            splits, folder, calibration=known, jobs=jobs(), plain=plain, as_json=json
+        )
     started = monotonic()
     display = Display(plain=plain, quiet=json)
     with display.open():
@@ -109,7 +117,7 @@ def command(
             engine=engine, on_progress=display.update,
         )  # fmt: skip
     record = replace(found.record, one_more=one_run)
-    write_run(folder, record, found.requests)
+    thinned = write_run(folder, record, found.requests)
     facts = run_facts("simulate", {"simulate": monotonic() - started}, asked=told)
     facts["engine"] = found.engine
     write_json(folder / "run.json", facts)
@@ -120,5 +128,5 @@ def command(
         kpis=chosen.judged(),
         predicted=record,
         facts=facts,
-        lines=[*unpredicted, *found.lines],
+        lines=[*unpredicted, *found.lines, *thinned],
     )

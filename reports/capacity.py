@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from core.metrics.capacity import CapacityPlan
 from core.metrics.kpi import Kpi
 from reports import style, words
-from reports.capacity_words import capacity_finding
+from reports.capacity_words import capacity_finding, leading_kpi
 from reports.figure import ReportFigure
 from reports.report import Report
 
@@ -61,7 +61,9 @@ def capacity(plan: CapacityPlan, kpis: Sequence[Kpi]) -> Figure:
 
 
 def _leading(plan: CapacityPlan, kpis: Sequence[Kpi]) -> Kpi | None:
-    """Return the KPI of the left panel: the latency that breaks first, else p95 of track."""
+    """Return the KPI of the left panel: the one that breaks first, else a latency, p95 of track."""
+    if (first := leading_kpi(plan, kpis)) is not None:
+        return first
     known = [k for k in kpis if k.metric.unit == "seconds" and _series(plan, k)]
     for name in (*plan.breaks_first, "p95_track"):
         for kpi in known:
@@ -72,6 +74,11 @@ def _leading(plan: CapacityPlan, kpis: Sequence[Kpi]) -> Kpi | None:
 
 def _series(plan: CapacityPlan, kpi: Kpi) -> list[tuple[float, float]]:
     return [(p.rate, p.values[kpi.name]) for p in plan.points if kpi.name in p.values]
+
+
+def _most(plan: CapacityPlan) -> float | None:
+    """Return the knee, or else the highest rate tried at which every KPI holds."""
+    return plan.highest_rate if plan.knee is None else plan.knee.rate
 
 
 def _rates(axes: Axes, plan: CapacityPlan) -> None:
@@ -88,23 +95,41 @@ def _rates(axes: Axes, plan: CapacityPlan) -> None:
             axes.axvspan(
                 plan.highest_rate, plan.breaking_rate, color=style.FAIR_TINT, lw=0, zorder=0
             )
-    if plan.highest_rate is not None:
-        axes.axvline(plan.highest_rate, color=style.GREEN, lw=1.3, zorder=1)
+    if (most := _most(plan)) is not None:
+        axes.axvline(most, color=style.GREEN, lw=1.3, zorder=1)
 
 
 def _values(axes: Axes, plan: CapacityPlan, kpi: Kpi) -> None:
     points = _series(plan, kpi)
-    finite = [(rate, value) for rate, value in points if not math.isinf(value) and value > 0]
+    is_log = kpi.metric.unit == "seconds"
+    finite = [(rate, value) for rate, value in points if math.isfinite(value) and value >= 0]
+    if is_log:
+        finite = [(rate, value) for rate, value in finite if value > 0]
     values = [value for _, value in finite]
-    low = min([*values, kpi.target.value]) / 1.7
-    high = max([*values, kpi.target.value]) * 2.2
-    axes.set_yscale("log")
+    target = kpi.target.value
+    if is_log:
+        low, high = min([*values, target]) / 1.7, max([*values, target]) * 2.2
+        axes.set_yscale("log")
+        steps = (1.0,) if high / low > 80 else (1.0, 2.0, 5.0)
+        axes.yaxis.set_major_locator(LogLocator(subs=steps))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: words.axis_duration(y)))
+        axes.set_ylabel("response time (log)")
+    else:
+        span = (max([*values, target]) - min([*values, target])) or target or 1.0
+        low, high = min([*values, target]) - 0.2 * span, max([*values, target]) + 0.25 * span
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: kpi.metric.format(y)))
     axes.set_ylim(low, high)
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 80 else (1.0, 2.0, 5.0)))
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: words.axis_duration(y)))
     axes.set_title(f"{kpi.name}")
-    axes.set_ylabel("response time (log)")
+    bands = [
+        (point.rate, *point.intervals[kpi.name])
+        for point in plan.points
+        if kpi.name in point.intervals and math.isfinite(point.intervals[kpi.name][1])
+    ]
+    if bands:
+        rates, lows, highs = zip(*bands, strict=True)
+        clipped = [max(end, low) for end in lows], [min(end, high) for end in highs]
+        axes.fill_between(rates, *clipped, color=style.BLUE, alpha=0.25, lw=0, zorder=1.5)
     axes.plot(*zip(*finite, strict=True), color=style.BLUE, marker="o", ms=4)
     lost = [rate for rate, value in points if math.isinf(value)]
     if lost:
@@ -121,21 +146,23 @@ def _values(axes: Axes, plan: CapacityPlan, kpi: Kpi) -> None:
             color=style.RED_TEXT,
             bbox=style.backing(),
         )
-    axes.axhline(kpi.target.value, color=style.INK, lw=1.1, ls=style.DASHES)
+    axes.axhline(target, color=style.INK, lw=1.1, ls=style.DASHES)
     axes.annotate(
         f"target {kpi.target_text}",
-        (axes.get_xlim()[0], kpi.target.value),
+        (axes.get_xlim()[0], target),
         xytext=(5, 4),
         textcoords="offset points",
         fontsize=8,
         color=style.INK,
         bbox=style.backing(),
     )
-    if plan.highest_rate is not None:
-        is_left = plan.highest_rate < sum(axes.get_xlim()) / 2
+    if plan.knee is not None:
+        axes.axvspan(*plan.knee.interval, color=style.GREEN, alpha=0.25, lw=0, zorder=1)
+    if (most := _most(plan)) is not None:
+        is_left = most < sum(axes.get_xlim()) / 2
         axes.annotate(
-            f"holds up to {words.rate_text(plan.highest_rate)}",
-            (plan.highest_rate, low),
+            f"holds up to {words.rate_text(most)}",
+            (most, low),
             xytext=(5 if is_left else -5, 7),
             textcoords="offset points",
             ha="left" if is_left else "right",
@@ -189,7 +216,8 @@ def _draw(report: Report) -> Figure:
 CAPACITY = ReportFigure(
     name="capacity",
     heading="Capacity",
-    how="Green line: the highest rate tried at which every KPI holds. Yellow: the gap to the first"
+    how="Green line: up to where every KPI holds. Bands: 95 % confidence"
+    " intervals of the means, and in green that of the knee. Yellow: the gap to the first"
     " rate at which one does not. Red: from that rate on. On the right, 100 % is each KPI's own"
     " target.",
     is_drawn=lambda report: report.plan is not None and bool(report.plan.points),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.metrics.capacity import CapacityPlan, CapacityPoint
+from core.metrics.capacity import CapacityPlan, CapacityPoint, Knee
 from core.metrics.kpi import Kpi
 from reports import tables, words
 
@@ -31,6 +31,8 @@ def _up_to(plan: CapacityPlan, rate: float) -> str:
         if plan.bound == rate:
             return f"{which} up to the bound of {limit}"
         return f"{which} up to {limit}, the highest rate tried"
+    if plan.knee is not None:
+        return _knee(plan, plan.knee, which)
     holds = f"{which} up to {limit}"
     point = plan.breaking_point
     at = f"at {words.rate_text(point.rate)}"
@@ -47,6 +49,38 @@ def _up_to(plan: CapacityPlan, rate: float) -> str:
         verb = "break" if len(broken) > 1 else "breaks"
         text = f"{holds}; {words.listed(broken)} {verb} first, {at}"
     return f"{text}, where {_saturation(point)}" if point.saturated else text
+
+
+def _knee(plan: CapacityPlan, knee: Knee, which: str) -> str:
+    """Return the knee with its interval, what breaks there first, and the headroom."""
+    low, high = (words.rate_text(end).removesuffix(" requests/s") for end in knee.interval)
+    text = f"{which} up to {words.rate_text(knee.rate)} ({low}–{high})"
+    if plan.headroom is not None and plan.today is not None:
+        text += f", {plan.headroom:.2g} times today's {words.rate_text(plan.today)}"
+    names = [name for name in knee.first if name]
+    if names:
+        text += f"; {names[0]} breaks first"
+        if len(names) > 1:
+            others = words.listed([f"{name} in {knee.first[name]}" for name in names[1:]])
+            text += f" (in {knee.first[names[0]]} of {knee.runs} replications, {others})"
+    point = plan.breaking_point
+    if point is not None and point.saturated:
+        return f"{text}; {_saturation(point)}"
+    if point is not None and point.utilisation:
+        server, most = max(point.utilisation.items(), key=lambda pair: pair[1])
+        text += f", where the {server} is at work {min(100.0, 100 * most):.0f} % of the time"
+    return text
+
+
+def knee_note(plan: CapacityPlan) -> str | None:
+    """Return what the knee's interval is, None without a knee."""
+    knee = plan.knee
+    if knee is None:
+        return None
+    return (
+        f"The rate is the mean of the knees of {knee.runs} replications on common random numbers, "
+        f"in parentheses its 95 % confidence interval (±{100 * knee.half_width:.2g} %)."
+    )
 
 
 def _saturation(point: CapacityPoint) -> str:
@@ -119,7 +153,9 @@ def _shown(kpi: Kpi, point: CapacityPoint) -> str:
 def points_table(plan: CapacityPlan, kpis: Sequence[Kpi]) -> list[tuple[str, ...]]:
     """Return the rates that were tried, with what breaks at each."""
     judged = {kpi.name: kpi for kpi in kpis}
-    rows: list[tuple[str, ...]] = [("requests/s", "all KPIs hold", "breaks")]
+    leading = leading_kpi(plan, kpis)
+    figure = "" if leading is None else leading.name
+    rows: list[tuple[str, ...]] = [("requests/s", "all KPIs hold", figure, "busiest", "breaks")]
     for point in plan.points:
         parts = [
             f"{name} {_shown(judged[name], point)} (target {judged[name].target_text})"
@@ -129,5 +165,38 @@ def points_table(plan: CapacityPlan, kpis: Sequence[Kpi]) -> list[tuple[str, ...
         ]
         parts += [f"the {name} cannot keep up" for name in point.saturated]
         rate = words.rate_text(point.rate).removesuffix(" requests/s")
-        rows.append((rate, "yes" if point.holds else "no", ", ".join(parts) or "-"))
+        rows.append(
+            (
+                rate,
+                "yes" if point.holds else "no",
+                words.DASH if leading is None else _with_interval(leading, point),
+                _busiest(point),
+                ", ".join(parts) or "-",
+            )
+        )
     return tables.filled(rows)
+
+
+def leading_kpi(plan: CapacityPlan, kpis: Sequence[Kpi]) -> Kpi | None:
+    """Return the KPI that breaks first and is known at several rates, None without one."""
+    first = () if plan.knee is None else plan.knee.first
+    for name in (*first, *plan.breaks_first):
+        for kpi in kpis:
+            if kpi.name == name and any(name in point.values for point in plan.points):
+                return kpi
+    return None
+
+
+def _with_interval(kpi: Kpi, point: CapacityPoint) -> str:
+    value = point.values.get(kpi.name)
+    if value is None:
+        return words.DASH
+    text, ends = words.number_of(kpi, value), point.intervals.get(kpi.name)
+    return text if ends is None else f"{text} ({words.interval(kpi.metric, value, ends, text)})"
+
+
+def _busiest(point: CapacityPoint) -> str:
+    if not point.utilisation:
+        return words.DASH
+    name, most = max(point.utilisation.items(), key=lambda pair: pair[1])
+    return f"{name} {100 * most:.0f} %"

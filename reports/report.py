@@ -120,7 +120,8 @@ class Report:
     def word(self) -> str:
         """What stands above all: the verdict, or the rate that a plan has found."""
         if self.is_plan and self.plan is not None and self.plan.highest_rate is not None:
-            return words.rate_text(self.plan.highest_rate)
+            knee = self.plan.knee
+            return words.rate_text(self.plan.highest_rate if knee is None else knee.rate)
         return "NO RATE" if self.is_plan else words.word(self.outcome)
 
     @property

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Sequence
 
 from core.endpoints import CDP, EndpointTable
-from core.metrics.kpi import Interval, Kpi, Metric, Outcome, Verdict
+from core.metrics.kpi import Interval, Kpi, Metric, Outcome, Verdict, parse_metric
 from core.metrics.ratio import Ratio
 from core.metrics.record import RunRecord
 from core.metrics.stage import Stage
@@ -405,7 +405,8 @@ def servers(record: RunRecord) -> list[str]:
     """Return what is to be said of a simulation's servers and memory, a sentence each."""
     if record.engine != "simulate":
         return []
-    lines = [
+    lines = [] if record.saturated else _tiers(record)
+    lines += [
         f"The {name} is asked for {record.utilisation[name]:.2f} seconds of work a second, so its "
         f"queue grows without bound; it can carry about {rate_text(carries)}."
         for name, carries in record.saturated.items()
@@ -426,6 +427,16 @@ def servers(record: RunRecord) -> list[str]:
             "journeys grow with every event, so a longer run has more."
         )
     return lines
+
+
+def _tiers(record: RunRecord) -> list[str]:
+    """Return who answered the cache reads."""
+    told = []
+    for name, ratio in (("L1", "l1"), ("L2", "l2"), ("the origin", "miss")):
+        found = record.estimate(parse_metric(f"ratio({ratio})"))
+        if found is not None:
+            told.append(f"{name} {100 * found.value:.1f} %")
+    return [f"Cache reads: {', '.join(told)}."] if told else []
 
 
 def side_title(record: RunRecord) -> str:

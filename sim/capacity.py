@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
+from typing import Protocol
 
 from core.errors import InputError
-from core.metrics.capacity import CapacityPlan, CapacityPoint
+from core.metrics.capacity import CapacityPlan, CapacityPoint, Knee
+from core.metrics.estimate import estimate_of
 from core.metrics.kpi import Kpi, judge
 from core.scenario.calibration import Calibration
 from core.scenario.file import scenario_hash
 from core.scenario.pace import rate_of
 from core.scenario.replay import prepare_measured
 from core.scenario.scenario import Scenario
-from sim.rates import at_rate, is_trace, mean, saturated, why
-from sim.replications import Replications, replications
+from sim.kept_runs import KeptRuns
+from sim.knee import MOST_RUNS, breaks, knees
+from sim.rates import at_rate, interval, is_steady_late, is_trace, mean, saturated, why
+from sim.replications import Found, Replications, replications
 
 RUNS = 4
 """Runs at each rate, including the one with the scenario's own random numbers."""
+KNEE_RUNS = 10
+"""Runs at the rates around the knee."""
+PRECISION = 0.02
+"""Half of the knee's interval over the knee, for which replications are added."""
+STEP = 1.03
+"""From one rate to the next where a replication breaks beyond the rates between which the mean
+does."""
+EXTENSIONS = 8
 RESOLUTION = 0.02
 HALVINGS = 6
 REACH = 16
@@ -28,6 +42,16 @@ MAX_REQUESTS = 400_000
 _HIGHEST = 1e6  # requests/s, as with --rate
 
 OnPoint = Callable[[CapacityPoint], None]
+
+
+class Runner(Protocol):
+    """Runs replications of a scenario."""
+
+    def run(
+        self, scenario: Scenario, numbers: Sequence[int], on_done: Callable[[int], None]
+    ) -> tuple[Found, ...]:
+        """Return what replications *numbers* found, in their order."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +74,12 @@ def plan_capacity(
     *,
     runs: int = RUNS,
     max_rate: float | None = None,
+    precision: float = PRECISION,
+    today: float | None = None,
+    kept: KeptRuns | None = None,
     calibration: Calibration | None = None,
     jobs: int = 1,
+    runner: Runner | None = None,
     on_point: OnPoint | None = None,
     on_step: OnStep | None = None,
 ) -> CapacityPlan:
@@ -63,17 +91,25 @@ def plan_capacity(
     default 16 times the scenario's own. A cache gains hits with traffic: if a KPI that breaks is
     further from its target at half the rate, the search goes upwards.
 
-    calibration: values learned of the service, which replace the scenario's.
-    jobs: processes; the result does not depend on it. Ctrl-C ends the search, and the plan holds
-    the results so far. Raise InputError if the requests cannot be made, or if no KPI can be
-    measured.
+    Around these two rates ten replications run, more until half of the knee's interval is at most
+    *precision* of it, and each has a knee of its own (`sim.knee`); their mean is the plan's.
+
+    today: the rate that the headroom is told of. kept: runs of an earlier search that was
+    interrupted, to which this one adds. calibration: values learned of the service, which replace
+    the scenario's. jobs: processes; the result does not depend on it. runner: runs the replications
+    in place of the simulation. Ctrl-C ends the search, and
+    the plan holds the results so far. Raise InputError if the requests cannot be made, or if no
+    KPI can be measured.
     """
     bound = checked_bound(scenario, max_rate)
-    search = _Search(scenario, runs, bound, on_point, on_step)
+    search = _Search(scenario, runs, bound, on_point, on_step, kept or KeptRuns())
+    knee = None
     interrupted = False
     try:
         with replications(min(jobs, runs), calibration) as pool:
-            good, bad = search.run(pool)
+            good, bad = search.run(runner or pool)
+            if good is not None and bad is not None:
+                knee = search.knee(good, bad, precision)
     except KeyboardInterrupt:
         if not search.points:
             raise
@@ -93,6 +129,8 @@ def plan_capacity(
         bound=bound,
         unmeasured=search.unmeasured(good),
         interrupted=interrupted,
+        knee=knee,
+        today=today,
     )
     return replace(found, eased=tuple(name for name in found.never_met if search.eases(name)))
 
@@ -150,12 +188,15 @@ class _Search:
         bound: float,
         on_point: OnPoint | None,
         on_step: OnStep | None,
+        kept: KeptRuns,
     ) -> None:
+        self._kept = kept
+        self._found: dict[float, dict[int, Found]] = {}
         self._scenario = scenario
         self._kpis = {kpi.name: kpi for kpi in scenario.judged()}
         self._runs = runs
         self._bound = bound
-        self._pool = Replications()
+        self._pool: Runner = Replications()
         self._on_point = on_point
         self._on_step = on_step
         self._start = rate_of(scenario)
@@ -164,7 +205,7 @@ class _Search:
         self._without: set[str] = set()
         self.points: dict[float, CapacityPoint] = {}
 
-    def run(self, pool: Replications) -> tuple[float | None, float | None]:
+    def run(self, pool: Runner) -> tuple[float | None, float | None]:
         """Return the highest rate that holds and the one above it that breaks, tried on *pool*."""
         self._pool = pool
         good, bad = self._bracket()
@@ -265,23 +306,98 @@ class _Search:
     def _holds(self, rate: float, *, left: float) -> bool:
         """Return whether every KPI holds at *rate*; *left*: requests after it, at most."""
         if rate not in self.points:
-            self.points[rate] = self._point(rate, left)
+            # Behind the search about three rates get the further replications of the knee.
+            knee = 3 * max(0, KNEE_RUNS - self._runs) / self._runs * self._cost(rate)
+            self.points[rate] = self._point(rate, left + knee)
             if self._on_point is not None:
                 self._on_point(self.points[rate])
         return self.points[rate].holds
 
+    def knee(self, good: float, bad: float, precision: float) -> Knee | None:
+        """Return the mean of the replications' knees with its interval, None without a bracket.
+
+        good, bad: the rates between which the mean breaks.
+        """
+        runs = max(self._runs, KNEE_RUNS)
+        found = self._knees(range(runs), good, bad)
+        while found is not None:
+            more = min(2 * runs, MOST_RUNS, ceil(runs * (found.half_width / precision) ** 2))
+            if found.half_width <= precision or more <= runs:
+                break
+            runs = more
+            found = self._knees(range(runs), good, bad)
+        return found
+
+    def _knees(self, numbers: Sequence[int], good: float, bad: float) -> Knee | None:
+        is_steady = is_steady_late(self._scenario)
+        judged = [kpi for kpi in self._kpis.values() if kpi.name not in self._without]
+        self._complete((good, bad), numbers)
+        found: dict[int, tuple[float, str] | None] = {}
+        for _ in range(EXTENSIONS):
+            found = knees(self._found, judged, is_steady=is_steady)
+            unknown = [number for number in numbers if found.get(number) is None]
+            if not unknown:
+                break
+            rates = sorted(self._found)
+            outside = []
+            for number in unknown:
+                mine = [rate for rate in rates if number in self._found[rate]]
+                runs = [self._found[rate][number] for rate in mine]
+                broken = [breaks(run, judged, is_steady=is_steady) for run in runs]
+                outside.append(mine[0] / STEP if broken[0] else mine[-1] * STEP)
+            if max(outside) > self._bound * STEP or min(outside) < self._start / 2**HALVINGS:
+                return None
+            for rate in dict.fromkeys(outside):
+                self._complete(
+                    (rate,), [n for n, r in zip(unknown, outside, strict=True) if r == rate]
+                )
+        known = [each for each in (found.get(number) for number in numbers) if each is not None]
+        if len(known) < len(numbers):
+            return None
+        estimate = estimate_of([rate for rate, _ in known])
+        assert estimate.interval is not None
+        return Knee(
+            rate=estimate.value,
+            interval=estimate.interval,
+            runs=len(known),
+            first=dict(Counter(name for _, name in known).most_common()),
+        )
+
+    def _complete(self, rates: Sequence[float], numbers: Sequence[int]) -> None:
+        """Run those of the replications *numbers* at *rates* that have not run there."""
+        for rate in rates:
+            missing = [n for n in numbers if n not in self._found.get(rate, {})]
+            if missing:
+                self._run(rate, missing, left=0.0)
+
     def _point(self, rate: float, left: float) -> CapacityPoint:
-        scenario, cost = at_rate(self._scenario, rate), self._cost(rate)
+        self._run(rate, range(self._runs), left)
+        return self._judged(rate)
+
+    def _run(self, rate: float, numbers: Sequence[int], left: float) -> None:
+        scenario = at_rate(self._scenario, rate)
+        each = self._cost(rate) / self._runs
+        known = self._kept.of(rate, numbers)
+        missing = [number for number in numbers if number not in known]
+        cost = each * len(missing)
 
         def tell(done: int) -> None:
             if self._on_step is not None:
-                share = cost * done / self._runs
+                share = each * done
                 step = Step(rate=rate, requests=self._simulated + share, left=cost - share + left)
                 self._on_step(step)
 
         tell(0)
-        found = self._pool.run(scenario, range(self._runs), tell)
+        if missing:
+            found = self._pool.run(scenario, missing, tell)
+            known |= dict(zip(missing, found, strict=True))
+            self._kept.keep(rate, dict(zip(missing, found, strict=True)))
         self._simulated += cost
+        self._found.setdefault(rate, {}).update(known)
+
+    def _judged(self, rate: float) -> CapacityPoint:
+        scenario = at_rate(self._scenario, rate)
+        found = [self._found[rate][number] for number in range(self._runs)]
         judged = tuple(self._kpis.values())
         means = {kpi.name: mean(found, kpi.name) for kpi in judged}
         if not self.points:
@@ -298,6 +414,13 @@ class _Search:
                 if v.value is not None or v.kpi.name not in self._without
             },
             saturated=saturated(scenario, found),
+            runs=len(found),
+            intervals={name: ends for name in means if (ends := interval(found, name)) is not None},
+            utilisation={
+                name: round(max(each.loads[name].utilisation for each in found), 4)
+                for name in found[0].loads
+                if all(name in each.loads for each in found)
+            },
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core.metrics.estimate import estimate_of
-from core.metrics.kpi import Kpi
+from core.metrics.kpi import Interval, Kpi
 from core.scenario.pace import rate_of, with_rate
 from core.scenario.scenario import Scenario
 from core.scenario.trace_window import timed_window
@@ -58,6 +58,12 @@ def mean(found: Sequence[Found], name: str) -> float | None:
     return estimate_of(values).value if values else None
 
 
+def interval(found: Sequence[Found], name: str) -> Interval | None:
+    """Return the 95 % interval of that mean, None where fewer than two replications have it."""
+    values = [each.metrics[name] for each in found if name in each.metrics]
+    return estimate_of(values).interval if len(values) > 1 else None
+
+
 def saturated(scenario: Scenario, found: Sequence[Found]) -> tuple[str, ...]:
     """Return the servers whose queues still grew at the end, by more than chance explains.
 
@@ -66,16 +72,21 @@ def saturated(scenario: Scenario, found: Sequence[Found]) -> tuple[str, ...]:
     """
     if ended := dict.fromkeys(name for each in found for name in each.saturated):
         return tuple(ended)
+    if not is_steady_late(scenario):
+        return ()
+    told = [each.loads for each in found if each.loads]
+    names = told[0] if len(told) == len(found) else {}
+    return tuple(n for n in names if _grows([loads[n].growth for loads in told]))
+
+
+def is_steady_late(scenario: Scenario) -> bool:
+    """Whether the rate does not change in the second half of the run, which has no fault."""
     middle = scenario.total_time - scenario.duration / 2
     *before, last = scenario.traffic.stages
     is_steady = sum(stage.duration or 0.0 for stage in before) <= middle and (
         last.ramp_to is None or last.ramp_to == last.rate
     )
-    if not is_steady or any(fault.at + fault.for_ > middle for fault in scenario.faults):
-        return ()
-    told = [each.loads for each in found if each.loads]
-    names = told[0] if len(told) == len(found) else {}
-    return tuple(n for n in names if _grows([loads[n].growth for loads in told]))
+    return is_steady and not any(fault.at + fault.for_ > middle for fault in scenario.faults)
 
 
 def _grows(growth: Sequence[float]) -> bool:

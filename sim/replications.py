@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, as_completed
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,7 +36,7 @@ from sim.engines import Engine
 from sim.growth import Saturated, ServerLoad
 from sim.model import Played, ReplicationOutcome, SeededDatabase
 
-MOST_SUBJECTS = 100_000
+MOST_SUBJECTS = 60_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,17 +54,20 @@ class Found:
 
 
 class Replications:
-    """Runs replications here, or in the processes of *executor*; the result is the same."""
+    """Runs replications here, or in the processes of *pools*; the result is the same.
+
+    Each replication has its place in one pool, which keeps its seeded database.
+    """
 
     def __init__(
         self,
         calibration: Calibration | None = None,
-        executor: Executor | None = None,
+        pools: Sequence[Executor] = (),
         engine: Engine | None = None,
     ) -> None:
         self._calibration = calibration
         self.engine = engine or Engine()
-        self._executor = executor
+        self._pools = pools
         self.databases = SeededDatabases()
 
     def run(
@@ -80,9 +83,11 @@ class Replications:
     def begin(self, scenario: Scenario, numbers: Sequence[int]) -> Begun:
         """Begin replications *numbers* of *scenario* in the other processes, if there are any."""
         futures: dict[Future[Found], int] = {}
-        if self._executor is not None:
+        if self._pools:
             with workers_deaf_to_ctrl_c():
-                futures = {self._executor.submit(_in_worker, scenario, n): n for n in numbers}
+                for number in numbers:
+                    pool = self._pools[number % len(self._pools)]
+                    futures[pool.submit(_in_worker, scenario, number)] = number
 
         def here(number: int) -> Found:
             return _replicate(
@@ -131,8 +136,10 @@ def replications(
     if jobs == 1:
         yield Replications(calibration, engine=engine)
         return
-    with worker_pool(jobs, _begin_worker, (calibration, engine.chosen, engine.requests)) as pool:
-        yield Replications(calibration, pool, engine)
+    given = (calibration, engine.chosen, engine.requests)
+    with ExitStack() as stack:
+        pools = [stack.enter_context(worker_pool(1, _begin_worker, given)) for _ in range(jobs)]
+        yield Replications(calibration, pools, engine)
 
 
 class SeededDatabases:

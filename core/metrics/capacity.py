@@ -21,8 +21,8 @@ class CapacityPoint:
     """One arrival rate: requests/s, every KPI's value in SI units and its outcome.
 
     values: means over the runs. saturated: the servers that cannot keep up, because their queues
-    still grew as the run ended. runs, intervals: of a rate that was loaded, how often, and the
-    95 % interval of each mean that has one.
+    still grew as the run ended. runs, intervals: how many there were, where that is known, and the
+    95 % interval of each mean that has one. utilisation: of each server, where it was simulated.
     """
 
     rate: float
@@ -31,6 +31,7 @@ class CapacityPoint:
     saturated: tuple[str, ...] = ()
     runs: int | None = None
     intervals: Mapping[str, Interval] = field(default_factory=dict)
+    utilisation: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def holds(self) -> bool:
@@ -57,6 +58,25 @@ class CapacityPoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Knee:
+    """The rate at which the first KPI breaks, as a mean over replications.
+
+    rate, interval: requests/s, the mean of the replications' knees and its 95 % interval. runs: the
+    replications. first: how many of them each KPI broke in first; "" where a server's queue grew.
+    """
+
+    rate: float
+    interval: Interval
+    runs: int
+    first: Mapping[str, int]
+
+    @property
+    def half_width(self) -> float:
+        """Half the interval over the rate."""
+        return (self.interval[1] - self.interval[0]) / 2 / self.rate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CapacityPlan:
     """The rates tried, ascending, and between which two of them the first KPI breaks.
 
@@ -68,7 +88,8 @@ class CapacityPlan:
     about, with the reason. interrupted: whether the search was ended early. eased: the KPIs that
     no rate meets and that are nearest their target at the bound, so that more traffic may help.
     engine: whether the rates were simulated or loaded. ended: why the search ended before the two
-    rates were close enough, or before the highest was held; "" if it did not.
+    rates were close enough, or before the highest was held; "" if it did not. knee: where the first
+    KPI breaks, with its interval, None if no bracket was found. today: the scenario's own rate.
     """
 
     scenario: str
@@ -86,11 +107,21 @@ class CapacityPlan:
     eased: tuple[str, ...] = ()
     engine: Literal["simulate", "load"] = "simulate"
     ended: str = ""
+    knee: Knee | None = None
+    today: float | None = None
+
+    @property
+    def headroom(self) -> float | None:
+        """How many times today's rate the knee is, or the highest rate that holds."""
+        most = self.highest_rate if self.knee is None else self.knee.rate
+        return most / self.today if most and self.today else None
 
     @property
     def is_held(self) -> bool:
         """Whether the highest rate was loaded several times, and the means judged."""
-        return any(p.rate == self.highest_rate and len(p.intervals) > 0 for p in self.points)
+        return self.engine == "load" and any(
+            p.rate == self.highest_rate and len(p.intervals) > 0 for p in self.points
+        )
 
     @property
     def breaking_point(self) -> CapacityPoint | None:
@@ -122,8 +153,6 @@ class CapacityPlan:
                 name: ["Infinity" if math.isinf(end) else end for end in ends]
                 for name, ends in point["intervals"].items()
             }
-            if self.engine == "simulate":
-                del point["runs"], point["intervals"]
         if self.engine == "simulate":
             del data["engine"], data["ended"]
         return data
@@ -136,7 +165,7 @@ class CapacityPlan:
         version = data["schema_version"]
         if version != SCHEMA_VERSION:
             raise ValueError(f"schema version {version}, this program reads {SCHEMA_VERSION}")
-        later = {"engine": "simulate", "ended": ""}
+        later = {"engine": "simulate", "ended": "", "knee": None, "today": None}
         fields = {name: {**later, **data}[name] for name in cls.__dataclass_fields__}
         fields["points"] = tuple(
             CapacityPoint(
@@ -145,6 +174,7 @@ class CapacityPlan:
                 outcomes=point["outcomes"],
                 saturated=tuple(point["saturated"]),
                 runs=point.get("runs"),
+                utilisation=point.get("utilisation", {}),
                 intervals={
                     name: (float(low), float(high))
                     for name, (low, high) in point.get("intervals", {}).items()
@@ -153,6 +183,8 @@ class CapacityPlan:
             for point in data["points"]
         )
         fields["kpis"] = tuple(_kpi_from_json(kpi) for kpi in data["kpis"])
+        if (knee := fields["knee"]) is not None:
+            fields["knee"] = Knee(**{**knee, "interval": tuple(knee["interval"])})
         for name in ("breaks_first", "eased"):
             fields[name] = tuple(data[name])
         return cls(**fields)
