@@ -15,6 +15,7 @@ from edgeproof.learning import CalibrationOption, chosen_calibration
 from edgeproof.notices import notice
 from edgeproof.options import (
     ColumnsOption,
+    EngineOption,
     FormatOption,
     HighestRateOption,
     JsonOption,
@@ -58,6 +59,7 @@ def command(
     set_: SetOption = None,
     calibration: CalibrationOption = None,
     kpi: KpiOption = None,
+    engine: EngineOption = "auto",
     out: OutOption = None,
     max_rate: HighestRateOption = None,
     precision: PrecisionOption = None,
@@ -127,7 +129,9 @@ def command(
     with display.open():
         found = plan_capacity(
             chosen, max_rate=max_rate, precision=wanted or PRECISION, today=today, kept=kept,
-            calibration=known, jobs=jobs(), on_point=show, on_step=follow,
+            calibration=known, jobs=jobs(), engine=engine,
+            on_compiling=lambda: display.update("compiling (once, up to 30 s)", 0.0),
+            on_point=show, on_step=follow,
         )  # fmt: skip
         if not found.interrupted:
             kept.forget()

@@ -36,7 +36,7 @@ def uncovered(
         or _of_endpoints(scenario)
         or _of_faults(scenario)
         or _of_tiers(scenario)
-        or _of_queue(scenario)
+        or _of_queue(scenario, prepared)
         or _of_size(scenario, prepared)
     )
 
@@ -101,7 +101,23 @@ def _of_tiers(scenario: Scenario) -> str:
     return ""
 
 
-def _of_queue(scenario: Scenario) -> str:
+def conversions_of(scenario: Scenario, prepared: Prepared) -> float:
+    """Return how many conversions are queued, about."""
+    writers = [
+        code
+        for code, endpoint in enumerate(scenario.endpoints)
+        if endpoint.writes == "event" and not endpoint.behaviour.endswith(":STORE")
+    ]
+    asked = np.bincount(prepared.workload.endpoint, minlength=len(scenario.endpoints))
+    return float(asked[writers].sum()) * scenario.traffic.conversion_share
+
+
+def _of_queue(scenario: Scenario, prepared: Prepared) -> str:
+    queue, every = scenario.queue, scenario.attribution.fit_every
+    conversions = conversions_of(scenario, prepared)
+    by_time = scenario.total_time / queue.wait if queue.wait else conversions
+    if every and min(conversions, by_time + conversions / queue.batch_size) > 1.05 * every:
+        return "the fit of a model (attribution.fit_every)"
     destination, table = scenario.destination, scenario.destination.latency.table
     if destination.url is not None and table[-1] > destination.timeout:
         return "deliveries that take longer than destination.timeout"

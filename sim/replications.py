@@ -294,7 +294,7 @@ def record_of(
     """Return the record of a run, with the metrics of its *others*."""
     requests, after = outcome.requests, scenario.warm_up
     notes = prepared.workload.notes + delivery_notes(outcome.counters)
-    notes += not_stated(scenario, calibration)
+    notes += not_stated(scenario, calibration) + outcome.notes
     if calibration is not None:
         notes += (
             f"Calibrated: learned from {calibration.requests:,} requests at a low rate.",
