@@ -130,9 +130,7 @@ def _of_size(scenario: Scenario, prepared: Prepared) -> str:
     keys = keys_of(scenario, prepared)
     isolates = scenario.topology.isolate_count
     if (keys + 1) * isolates > MOST_PLACES:
-        return (
-            f"{keys:,} keys in each of {isolates:,} isolates: more than {MOST_PLACES:,} places"
-        )
+        return f"{keys:,} keys in each of {isolates:,} isolates: more than {MOST_PLACES:,} places"
     if scenario.tiers.l2.consistency == "eventual" and keys > MOST_KEYS:
         return f"{keys:,} keys with tiers.l2.consistency = eventual: more than {MOST_KEYS:,}"
     return ""

@@ -61,7 +61,7 @@ class ReplicationOutcome:
 
     loads: how busy the servers were, by name. memory_growth: bytes that were gained per second in
     the second half. samples: of the stages that a request
-    reports, if the scenario judges a part of the run; empty otherwise. notes: of what is not exact.
+    reports, if the scenario judges a part of the run; empty otherwise.
     """
 
     requests: Requests
@@ -72,7 +72,6 @@ class ReplicationOutcome:
     loads: dict[str, ServerLoad]
     memory_growth: float
     samples: Samples
-    notes: tuple[str, ...] = ()
 
 
 class SeededDatabase:

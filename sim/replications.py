@@ -90,9 +90,7 @@ class Replications:
                     futures[pool.submit(_in_worker, scenario, number)] = number
 
         def here(number: int) -> Found:
-            return _replicate(
-                scenario, self.databases, self._calibration, number, self.engine
-            )
+            return _replicate(scenario, self.databases, self._calibration, number, self.engine)
 
         return Begun(numbers, futures, here)
 
@@ -294,7 +292,7 @@ def record_of(
     """Return the record of a run, with the metrics of its *others*."""
     requests, after = outcome.requests, scenario.warm_up
     notes = prepared.workload.notes + delivery_notes(outcome.counters)
-    notes += not_stated(scenario, calibration) + outcome.notes
+    notes += not_stated(scenario, calibration)
     if calibration is not None:
         notes += (
             f"Calibrated: learned from {calibration.requests:,} requests at a low rate.",

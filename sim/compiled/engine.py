@@ -38,7 +38,9 @@ def bucket(seconds: Any) -> Any:
 
 
 @jit
-def sample(cf: Any, ci: Any, parts: Any, hist: Any, sums: Any, stage: Any, intended: Any, seconds: Any) -> Any:
+def sample(
+    cf: Any, ci: Any, parts: Any, hist: Any, sums: Any, stage: Any, intended: Any, seconds: Any
+) -> Any:
     """Count a sample of a request in the whole run, and in the parts that it falls into."""
     if intended < cf[s.F_WARM]:
         return
@@ -56,7 +58,9 @@ def sample(cf: Any, ci: Any, parts: Any, hist: Any, sums: Any, stage: Any, inten
 
 
 @jit
-def profile(si: Any, seen: Any, phist: Any, psums: Any, process: Any, name: Any, kind: Any, seconds: Any) -> Any:
+def profile(
+    si: Any, seen: Any, phist: Any, psums: Any, process: Any, name: Any, kind: Any, seconds: Any
+) -> Any:
     """Count a sample of the profiler; its buckets are remembered by process and name."""
     value, place = bucket(seconds)
     seen[process, name, place] = 1
@@ -174,7 +178,9 @@ def promote(
 
 
 @jit
-def renews_early(cf: Any, seed: Any, stream: Any, place: Any, now: Any, fresh: Any, load: Any) -> Any:
+def renews_early(
+    cf: Any, seed: Any, stream: Any, place: Any, now: Any, fresh: Any, load: Any
+) -> Any:
     """Return whether a read renews a fresh value."""
     if now + cf[s.F_EARLY] * load < fresh:
         return False
@@ -183,7 +189,17 @@ def renews_early(cf: Any, seed: Any, stream: Any, place: Any, now: Any, fresh: A
 
 
 @jit
-def answer(places: Any, base: Any, key: Any, flights: Any, si: Any, flight: Any, requests: Any, ready: Any, tail: Any) -> Any:
+def answer(
+    places: Any,
+    base: Any,
+    key: Any,
+    flights: Any,
+    si: Any,
+    flight: Any,
+    requests: Any,
+    ready: Any,
+    tail: Any,
+) -> Any:
     """End a flight and make those that wait for it ready, in their order; return the new tail."""
     if flight < 0:
         return tail
@@ -231,7 +247,9 @@ def free_put(si: Any, puts: Any, put: Any) -> Any:
 
 
 @jit
-def forget_l2(ci: Any, cf: Any, central: Any, edge: Any, hot: Any, hots: Any, process: Any, key: Any, now: Any) -> Any:
+def forget_l2(
+    ci: Any, cf: Any, central: Any, edge: Any, hot: Any, hots: Any, process: Any, key: Any, now: Any
+) -> Any:
     """Delete *key* from L2 at once."""
     if hot[process, key] >= 0.0:
         hot[process, key] = -1.0
@@ -350,7 +368,9 @@ def lifetime(cf: Any, ci: Any, seed: Any, stream: Any, place: Any, ttl: Any) -> 
 
 
 @jit
-def fill_put(cf: Any, ci: Any, now: Any, put: Any, putf: Any, puts: Any, fresh: Any, load: Any, size: Any) -> Any:
+def fill_put(
+    cf: Any, ci: Any, now: Any, put: Any, putf: Any, puts: Any, fresh: Any, load: Any, size: Any
+) -> Any:
     """Seal a loaded value: times in whole milliseconds and microseconds, as an envelope has them."""
     life = fresh + cf[s.F_BOUND] - now
     putf[put, s.PF_LIFE] = math.ceil(life) if ci[s.I_EVENTUAL] else life

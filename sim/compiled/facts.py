@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +13,9 @@ from numpy.typing import NDArray
 import sim.compiled.slots as s
 from core.application.behaviour import behaviours_of, entries_of
 from core.application.cache_entries import CODECS, CacheEntries, Site, User
-from core.application.documents import _event_text
+from core.application.documents import _event_text, channels_document
 from core.attribution.journeys import Journey
-from core.attribution.models import MODELS
+from core.attribution.models import MODELS, weights_of
 from core.caching.envelope import HEADER_BYTES
 from core.caching.keys import cache_key
 from core.caching.memory import ENTRY_OVERHEAD
@@ -28,10 +29,12 @@ from core.query.queries import Queries
 from core.scenario.population import SEGMENTS, argument_of, channel_name, site_id
 from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
+from sim.compiled import credits
 from sim.compiled.journeys import drawn_events
 from sim.model import SeededDatabase
 
 Array = NDArray[Any]
+_SHOWN = 50
 _TENS = 10 ** np.arange(1, 19, dtype=np.int64)
 
 
@@ -187,27 +190,78 @@ TOUCH_BYTES = 130 + 25 * len(MODELS) + sum(len(model) + 4 for model in MODELS)
 
 
 class ChannelPages:
-    """The channels' pages of a run: the batches that were stored, shared out by the shipped code."""
+    """The channels' pages of a run, and its deliveries: what was stored, shared out.
 
-    def __init__(self, facts: Facts, scenario: Scenario, workload: Workload) -> None:
+    Compiled code shares out under the usual parameters, and the shipped code under any others.
+    """
+
+    def __init__(self, facts: Facts, scenario: Scenario, workload: Workload, arrays: Any) -> None:
         self._facts, self._workload = facts, workload
-        self._scheme = facts.seeded.scheme
-        self._database = facts.seeded.copy()
+        self._scheme = scheme = facts.seeded.scheme
+        parameters = scheme.parameters
         self._stored = 0
-        own = entries_of(behaviours_of(scenario.endpoints))
-        queries = Queries(
-            self._database, ManualClock(), LatencyProfiler(), parameters=self._scheme.parameters
+        names = facts.channel_names
+        self._shape = np.array([*parameters.u_shape, *parameters.w_shape])
+        self._driven = np.array(weights_of(scheme.weights, names))
+        self._totals = np.zeros((len(names), len(MODELS), 2))
+        self._counts = np.zeros(len(names), dtype=np.int64)
+        self._half_life = np.array([float(parameters.half_life_ms), 2.0])
+        self._is_usual = (
+            parameters.direct == "own channel"
+            and not parameters.has_milestones
+            and tuple(MODELS) == credits.MODELS
+            and len(names) <= _SHOWN
+            and sys.version_info < (3, 12)  # later ones sum floats with compensation
         )
-        self._entries = CacheEntries(queries, ttls=scenario.tiers.l2.ttl, own=own)
+        number = {name: place for place, name in enumerate(names)}
+        rows = facts.seeded.connection.execute(
+            "SELECT attribution_model, utm_source, total_attribution, total_value,"
+            " total_conversions FROM channel_performance"
+        )
+        for model, channel, credit, value, count in rows:
+            if channel not in number:
+                self._is_usual = False
+                continue
+            place = number[channel]
+            self._totals[place, MODELS.index(model)] = credit, value
+            self._counts[place] = count
+        if not self._is_usual:
+            self._database = facts.seeded.copy()
+            own = entries_of(behaviours_of(scenario.endpoints))
+            queries = Queries(
+                self._database, ManualClock(), LatencyProfiler(), parameters=parameters
+            )
+            self._entries = CacheEntries(queries, ttls=scenario.tiers.l2.ttl, own=own)
 
     def size(self, model: int, arrays: Any) -> int:
         """Return the bytes of the page of *model* now."""
-        stored = int(arrays.si[s.S_STORED])
-        for place in range(self._stored, stored):
-            self._store(int(arrays.touch_from[place, 2]), arrays)
-        self._stored = stored
-        name = MODELS[model]
-        return len(at_once(self._entries.load_channels(name, self._scheme)))
+        first, self._stored = self._stored, int(arrays.si[s.S_STORED])
+        if not self._is_usual:
+            for place in range(first, self._stored):
+                self._store(int(arrays.touch_from[place, 2]), arrays)
+            return len(at_once(self._entries.load_channels(MODELS[model], self._scheme)))
+        self._share_out(first, arrays)
+        shown = np.flatnonzero(self._counts)
+        rows = [
+            (self._facts.channel_names[channel], float(credit), int(count), float(value))
+            for channel, (credit, value), count in zip(
+                shown.tolist(), self._totals[shown, model], self._counts[shown], strict=True
+            )
+        ]
+        return len(channels_document(rows, MODELS[model], self._scheme))
+
+    def _share_out(self, first: int, arrays: Any) -> None:
+        number, models = len(self._counts), len(MODELS)
+        most = 1 + int(arrays.touch_count[: int(arrays.si[s.S_COLLECTED]), 1].max(initial=0))
+        credits.share_out(
+            arrays.ci, arrays.seed, arrays.stream, first, self._stored, arrays.touch_from,
+            arrays.touch_count, arrays.converted, arrays.log, arrays.intended_ns,
+            arrays.seed_times, arrays.seed_channels, arrays.order, arrays.order_keys,
+            self._half_life, self._shape, self._driven, np.zeros(most, np.int64),
+            np.zeros(most, np.int64), np.zeros(most), np.zeros((number, models)),
+            np.zeros(number, np.int64), np.zeros((number, models, 2)), np.zeros(number, np.int64),
+            self._totals, self._counts,
+        )  # fmt: skip
 
     def document_size(self, place: int, arrays: Any) -> int:
         """Return the bytes of the delivery of the conversion at *place* of those collected."""

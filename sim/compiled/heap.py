@@ -8,7 +8,9 @@ from sim.compiled.jit import jit
 
 
 @jit
-def push(times: Any, sequences: Any, codes: Any, count: Any, time: Any, sequence: Any, code: Any) -> Any:
+def push(
+    times: Any, sequences: Any, codes: Any, count: Any, time: Any, sequence: Any, code: Any
+) -> Any:
     """Push an event; return how many there are."""
     place = count
     while place > 0:

@@ -21,8 +21,8 @@ def jit(function: Callable[..., Any]) -> Any:
     before = numba.config.CACHE_DIR  # other compiled code is kept where its user has it
     numba.config.CACHE_DIR = _FOLDER
     try:
-        return numba.njit(
-            cache=True, nogil=True, fastmath=False, error_model="numpy", _nrt=False
-        )(function)
+        return numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy", _nrt=False)(
+            function
+        )
     finally:
         numba.config.CACHE_DIR = before

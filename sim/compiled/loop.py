@@ -140,10 +140,7 @@ def run(
             code = events[0]
             m = pop(times, sequences, events, m)
             kind, number = code & 31, code >> 5
-            if kind == s.E_START:
-                ready[tail & mask] = number << 5 | s.R_REQUEST
-                tail += 1
-            elif kind == s.E_L2 or kind == s.E_DB_OUT:
+            if kind == s.E_START or kind == s.E_L2 or kind == s.E_DB_OUT:
                 ready[tail & mask] = number << 5 | s.R_REQUEST
                 tail += 1
             elif kind == s.E_DB_IN:
@@ -163,7 +160,9 @@ def run(
                 request = reqi[slot, s.RI_REQUEST]
                 if reqi[slot, s.RI_STATE] == s.T_LOADING:
                     key = reqi[slot, s.RI_KEY]
-                    sized = tyi[reads[reqi[slot, s.RI_ENDPOINT], reqi[slot, s.RI_AT], s.QI_TYPE], s.YI_SIZED]
+                    sized = tyi[
+                        reads[reqi[slot, s.RI_ENDPOINT], reqi[slot, s.RI_AT], s.QI_TYPE], s.YI_SIZED
+                    ]
                     if sized == s.SIZED_FIXED:
                         if ksize[key] < 0:
                             si[s.S_NEED_KIND], si[s.S_NEED_KEY], si[s.S_NEED_AT] = 1, key, slot
@@ -178,21 +177,31 @@ def run(
                         reqi[slot, s.RI_SIZE] = ksize[key]
                 elif reqi[slot, s.RI_STEP] == 3:
                     size = event_size(
-                        ci, request, reqi[slot, s.RI_CONVERTS], reqi[slot, s.RI_CHANNEL], channel_lengths
+                        ci,
+                        request,
+                        reqi[slot, s.RI_CONVERTS],
+                        reqi[slot, s.RI_CHANNEL],
+                        channel_lengths,
                     )
                     add(
                         seeded + request, reqi[slot, s.RI_SUBJECT], size, seeded, seed_times,
                         intended_ns, users, newest, before,
                     )  # fmt: skip
             elif kind == s.E_PUT:
-                land_put(cf, ci, cnt, central, edge, sizes, edge_sizes, written, now, number, putf, puts)
+                land_put(
+                    cf, ci, cnt, central, edge, sizes, edge_sizes, written, now, number, putf, puts
+                )
                 if puts[number, s.PI_RENEWS] == 2:  # a request waits for it
                     ready[tail & mask] = puts[number, s.PI_OF] << 5 | s.R_REQUEST
                     tail += 1
                 else:
                     process = puts[number, s.PI_PROCESS]
                     background[process] -= 1
-                    if background[process] == 0 and si[s.S_MAIN] == 3 and si[s.S_MAIN_PROCESS] == process:
+                    if (
+                        background[process] == 0
+                        and si[s.S_MAIN] == 3
+                        and si[s.S_MAIN_PROCESS] == process
+                    ):
                         ready[tail & mask] = s.R_MAIN
                         tail += 1
                 free_put(si, puts, number)
@@ -268,24 +277,50 @@ def run(
                 sq += 1
             elif kind == s.E_ASK_OUT:
                 process = asks[number, s.AI_PROCESS]
-                profile(si, seen, phist, psums, process, s.Q_NEWER, s.KIND_QUERY, now - askf[number, s.AF_QUERY])
+                profile(
+                    si,
+                    seen,
+                    phist,
+                    psums,
+                    process,
+                    s.Q_NEWER,
+                    s.KIND_QUERY,
+                    now - askf[number, s.AF_QUERY],
+                )
                 asks[number, s.AI_NEXT] = si[s.S_FREE_A]
                 si[s.S_FREE_A] = number
                 si[s.S_USED_A] -= 1
                 background[process] -= 1
-                if background[process] == 0 and si[s.S_MAIN] == 3 and si[s.S_MAIN_PROCESS] == process:
+                if (
+                    background[process] == 0
+                    and si[s.S_MAIN] == 3
+                    and si[s.S_MAIN_PROCESS] == process
+                ):
                     ready[tail & mask] = s.R_MAIN
                     tail += 1
             elif kind == s.E_SENT:
-                profile(si, seen, phist, psums, consumer, s.Q_SENT, s.KIND_EXTERNAL, now - delf[number, s.DF_STARTED])
+                profile(
+                    si,
+                    seen,
+                    phist,
+                    psums,
+                    consumer,
+                    s.Q_SENT,
+                    s.KIND_EXTERNAL,
+                    now - delf[number, s.DF_STARTED],
+                )
                 cnt[s.C_FORWARDED] += dels[number, s.DI_ROWS]
                 dels[number, s.DI_ROWS] = 0
-                ready[tail & mask] = number << 5 | (s.R_FORWARD_ENDED if dels[number, s.DI_HANDED] else s.R_FORWARD)
+                ready[tail & mask] = number << 5 | (
+                    s.R_FORWARD_ENDED if dels[number, s.DI_HANDED] else s.R_FORWARD
+                )
                 tail += 1
             elif kind == s.E_SNAP:
                 si[s.S_SNAPPED] = 1
             elif kind == s.E_LOOK:
-                look_around(ci, growth, si[s.S_LOOKS], now, servers, cpu_free, held, seen, in_flight)
+                look_around(
+                    ci, growth, si[s.S_LOOKS], now, servers, cpu_free, held, seen, in_flight
+                )
                 si[s.S_LOOKS] += 1
             elif kind == s.E_CHECK:
                 look_around(ci, growth, 2, now, servers, cpu_free, held, seen, in_flight)
@@ -347,7 +382,11 @@ def run(
                     if place >= epi[e, s.EI_READS]:
                         state = s.T_AFTER
                         continue
-                    if place == 0 and epi[e, s.EI_LOOKS] and about % ci[s.I_MODELS] == ci[s.I_DATA_DRIVEN]:
+                    if (
+                        place == 0
+                        and epi[e, s.EI_LOOKS]
+                        and about % ci[s.I_MODELS] == ci[s.I_DATA_DRIVEN]
+                    ):
                         if now >= due[process]:
                             due[process] = now + cf[s.F_REFRESH]
                             ask = si[s.S_FREE_A]
@@ -389,7 +428,13 @@ def run(
                                 if now < stays:
                                     served = True
                                     renew = renews_early(
-                                        cf, seed, stream, address + reads[e, place, s.QI_SLOT], now, fresh, load
+                                        cf,
+                                        seed,
+                                        stream,
+                                        address + reads[e, place, s.QI_SLOT],
+                                        now,
+                                        fresh,
+                                        load,
                                     )
                                 elif stays == fresh and now < fresh + swr:
                                     served, renew = True, True
@@ -403,7 +448,9 @@ def run(
                                         news[new, s.NI_SLOT] = reads[e, place, s.QI_SLOT]
                                         news[new, s.NI_TYPE] = reads[e, place, s.QI_TYPE]
                                         news[new, s.NI_ISOLATE] = w
-                                        news[new, s.NI_FLIGHT] = begin_flight(places, base, key, flights, si)
+                                        news[new, s.NI_FLIGHT] = begin_flight(
+                                            places, base, key, flights, si
+                                        )
                                         cnt[s.C_REFRESHES] += 1
                                         background[process] += 1
                                         ready[tail & mask] = new << 5 | s.R_NEW
@@ -454,7 +501,15 @@ def run(
                         latency = l2_timeout
                     reqi[slot, s.RI_FAILED] = failed
                     when = sent + latency
-                    m = push(times, sequences, events, m, when if when > now else now, sq, slot << 5 | s.E_L2)
+                    m = push(
+                        times,
+                        sequences,
+                        events,
+                        m,
+                        when if when > now else now,
+                        sq,
+                        slot << 5 | s.E_L2,
+                    )
                     sq += 1
                     state = s.T_L2
                     break
@@ -475,13 +530,38 @@ def run(
                         state = s.T_BYPASS
                         continue
                     heat(hot, hots, process, key, now + cache_ttl, now)
-                    found, fresh, load, size = look_up(cf, ci, central, edge, sizes, edge_sizes, process, key, now)
+                    found, fresh, load, size = look_up(
+                        cf, ci, central, edge, sizes, edge_sizes, process, key, now
+                    )
                     if breaker[process, 0] != 0.0:
                         breaker[process, 0] = 0.0
                         breaker[process, 2] = 0.0
-                    sample(cf, ci, parts, hist, sums, s.STAGE_L2, intended, now - reqf[slot, s.RF_BEGAN])
+                    sample(
+                        cf,
+                        ci,
+                        parts,
+                        hist,
+                        sums,
+                        s.STAGE_L2,
+                        intended,
+                        now - reqf[slot, s.RF_BEGAN],
+                    )
                     if found and now < fresh + cf[s.F_BOUND]:
-                        promote(cf, ci, cnt, places, held, lives, w, key, now, now + l1_ttl, fresh, load, size)
+                        promote(
+                            cf,
+                            ci,
+                            cnt,
+                            places,
+                            held,
+                            lives,
+                            w,
+                            key,
+                            now,
+                            now + l1_ttl,
+                            fresh,
+                            load,
+                            size,
+                        )
                         if now < fresh + swr:
                             outcome = _L2
                             renew = False
@@ -492,7 +572,13 @@ def run(
                                     cnt[s.C_STALE] += 1
                                 else:
                                     renew = renews_early(
-                                        cf, seed, stream, address + reqi[slot, s.RI_SLOT], now, fresh, load
+                                        cf,
+                                        seed,
+                                        stream,
+                                        address + reqi[slot, s.RI_SLOT],
+                                        now,
+                                        fresh,
+                                        load,
                                     )
                             if renew:
                                 flight = places[base + key]["flight"]
@@ -505,13 +591,25 @@ def run(
                                     news[new, s.NI_SLOT] = reqi[slot, s.RI_SLOT]
                                     news[new, s.NI_TYPE] = reads[e, place, s.QI_TYPE]
                                     news[new, s.NI_ISOLATE] = w
-                                    news[new, s.NI_FLIGHT] = begin_flight(places, base, key, flights, si)
+                                    news[new, s.NI_FLIGHT] = begin_flight(
+                                        places, base, key, flights, si
+                                    )
                                     cnt[s.C_REFRESHES] += 1
                                     background[process] += 1
                                     ready[tail & mask] = new << 5 | s.R_NEW
                                     tail += 1
                             codes[request, place] = outcome
-                            tail = answer(places, base, key, flights, si, reqi[slot, s.RI_FLIGHT], reqi, ready, tail)
+                            tail = answer(
+                                places,
+                                base,
+                                key,
+                                flights,
+                                si,
+                                reqi[slot, s.RI_FLIGHT],
+                                reqi,
+                                ready,
+                                tail,
+                            )
                             reqi[slot, s.RI_FLIGHT] = -1
                             place += 1
                             state = s.T_READ
@@ -519,15 +617,37 @@ def run(
                     state = s.T_LOAD
                     continue
                 if state == s.T_BYPASS:
-                    sample(cf, ci, parts, hist, sums, s.STAGE_L2, intended, now - reqf[slot, s.RF_BEGAN])
+                    sample(
+                        cf,
+                        ci,
+                        parts,
+                        hist,
+                        sums,
+                        s.STAGE_L2,
+                        intended,
+                        now - reqf[slot, s.RF_BEGAN],
+                    )
                     reqi[slot, s.RI_BYPASS] = 1
                     if keeps and ci[s.I_SIE] and not scoped:
                         expires = places[base + key]["expires"]
-                        if ABSENT < expires <= now < lives[base + key, 0] and now < lives[base + key, 1]:
+                        if (
+                            ABSENT < expires <= now < lives[base + key, 0]
+                            and now < lives[base + key, 1]
+                        ):
                             touch(places, base, key, end)
                             codes[request, place] = _L1
                             cnt[s.C_EXTENDED] += 1
-                            tail = answer(places, base, key, flights, si, reqi[slot, s.RI_FLIGHT], reqi, ready, tail)
+                            tail = answer(
+                                places,
+                                base,
+                                key,
+                                flights,
+                                si,
+                                reqi[slot, s.RI_FLIGHT],
+                                reqi,
+                                ready,
+                                tail,
+                            )
                             reqi[slot, s.RI_FLIGHT] = -1
                             place += 1
                             state = s.T_READ
@@ -557,7 +677,9 @@ def run(
                 elif state == s.T_LOADED:
                     kind = reads[e, place, s.QI_TYPE]
                     loading = reqf[slot, s.RF_LOADING]
-                    fresh = loading + lifetime(cf, ci, seed, stream, address + reqi[slot, s.RI_SLOT], tyf[kind])
+                    fresh = loading + lifetime(
+                        cf, ci, seed, stream, address + reqi[slot, s.RI_SLOT], tyf[kind]
+                    )
                     bypassed = reqi[slot, s.RI_BYPASS]
                     load = now - loading
                     size = reqi[slot, s.RI_SIZE]
@@ -566,11 +688,27 @@ def run(
                     put = -1
                     is_kept = fresh > now
                     if is_kept:
-                        promote(cf, ci, cnt, places, held, lives, w, key, now, now + l1_ttl, fresh, load, size)
+                        promote(
+                            cf,
+                            ci,
+                            cnt,
+                            places,
+                            held,
+                            lives,
+                            w,
+                            key,
+                            now,
+                            now + l1_ttl,
+                            fresh,
+                            load,
+                            size,
+                        )
                     elif not scoped and places[base + key]["expires"] > ABSENT:
                         remove(places, held, w, base, key)
                     codes[request, place] = _BYPASS if bypassed else _MISS
-                    tail = answer(places, base, key, flights, si, reqi[slot, s.RI_FLIGHT], reqi, ready, tail)
+                    tail = answer(
+                        places, base, key, flights, si, reqi[slot, s.RI_FLIGHT], reqi, ready, tail
+                    )
                     reqi[slot, s.RI_FLIGHT] = -1
                     place += 1
                     state = s.T_READ
@@ -609,8 +747,23 @@ def run(
                     # Queries (step 1), writes (2) and the event (3) beside the reads.
                     step = reqi[slot, s.RI_STEP]
                     if step > 0:
-                        name = s.Q_STATED if step == 1 else s.Q_STATED_WRITE if step == 2 else s.Q_EVENT
-                        profile(si, seen, phist, psums, process, name, s.KIND_QUERY, now - reqf[slot, s.RF_QUERY])
+                        name = (
+                            s.Q_STATED
+                            if step == 1
+                            else s.Q_STATED_WRITE
+                            if step == 2
+                            else s.Q_EVENT
+                        )
+                        profile(
+                            si,
+                            seen,
+                            phist,
+                            psums,
+                            process,
+                            name,
+                            s.KIND_QUERY,
+                            now - reqf[slot, s.RF_QUERY],
+                        )
                         reqi[slot, s.RI_LEFT] -= 1
                         if step == 3:
                             step = 4
@@ -638,7 +791,10 @@ def run(
                                     si[s.S_FORMED] += 1
                                     touch_from[si[s.S_FORMED], 0] = si[s.S_COLLECTED]
                                     si[s.S_COLLECTING] = 0
-                                    while si[s.S_HANDED] < si[s.S_FORMED] and si[s.S_RUNNING] < ci[s.I_PARALLEL]:
+                                    while (
+                                        si[s.S_HANDED] < si[s.S_FORMED]
+                                        and si[s.S_RUNNING] < ci[s.I_PARALLEL]
+                                    ):
                                         ready[tail & mask] = si[s.S_HANDED] << 5 | s.R_BATCH
                                         tail += 1
                                         si[s.S_HANDED] += 1
@@ -656,7 +812,16 @@ def run(
                         total[request] = took
                         sample(cf, ci, parts, hist, sums, s.STAGE_TOTAL, intended, took)
                         if epi[e, s.EI_CPU_STATED]:
-                            sample(cf, ci, parts, hist, sums, s.STAGE_CPU, intended, reqf[slot, s.RF_CPU])
+                            sample(
+                                cf,
+                                ci,
+                                parts,
+                                hist,
+                                sums,
+                                s.STAGE_CPU,
+                                intended,
+                                reqf[slot, s.RF_CPU],
+                            )
                         in_flight[process, 0] -= 1
                         reqi[slot, s.RI_REQUEST] = -1
                         reqi[slot, s.RI_NEXT] = si[s.S_FREE_R]
@@ -692,7 +857,15 @@ def run(
                 when = sent + trip / 2
                 if when > sent + l3_timeout:
                     when = sent + l3_timeout
-                m = push(times, sequences, events, m, when if when > now else now, sq, slot << 5 | s.E_DB_IN)
+                m = push(
+                    times,
+                    sequences,
+                    events,
+                    m,
+                    when if when > now else now,
+                    sq,
+                    slot << 5 | s.E_DB_IN,
+                )
                 sq += 1
                 break
             if reqi[slot, s.RI_REQUEST] >= 0:
@@ -709,7 +882,11 @@ def run(
             else:
                 process = puts[number, s.PI_PROCESS]
                 background[process] -= 1
-                if background[process] == 0 and si[s.S_MAIN] == 3 and si[s.S_MAIN_PROCESS] == process:
+                if (
+                    background[process] == 0
+                    and si[s.S_MAIN] == 3
+                    and si[s.S_MAIN_PROCESS] == process
+                ):
                     ready[tail & mask] = s.R_MAIN
                     tail += 1
                 free_put(si, puts, number)
@@ -751,7 +928,15 @@ def run(
                 when = sent + trip / 2
                 if when > sent + l3_timeout:
                     when = sent + l3_timeout
-                m = push(times, sequences, events, m, when if when > now else now, sq, number << 5 | s.E_NEW_IN)
+                m = push(
+                    times,
+                    sequences,
+                    events,
+                    m,
+                    when if when > now else now,
+                    sq,
+                    number << 5 | s.E_NEW_IN,
+                )
                 sq += 1
                 continue
             loading = newf[number, s.NF_LOADING]
@@ -770,11 +955,15 @@ def run(
             is_kept = fresh > now
             when = -1.0
             if is_kept:
-                promote(cf, ci, cnt, places, held, lives, w, key, now, now + l1_ttl, fresh, load, size)
+                promote(
+                    cf, ci, cnt, places, held, lives, w, key, now, now + l1_ttl, fresh, load, size
+                )
                 fill_put(cf, ci, now, put, putf, puts, fresh, load, size)
             elif not scoped and places[base + key]["expires"] > ABSENT:
                 remove(places, held, w, base, key)
-            tail = answer(places, base, key, flights, si, news[number, s.NI_FLIGHT], reqi, ready, tail)
+            tail = answer(
+                places, base, key, flights, si, news[number, s.NI_FLIGHT], reqi, ready, tail
+            )
             if is_kept:
                 when = start_put(
                     cf, ci, si, cnt, seed, stream, faults, breaker, cpu_free, t_write, now, put,
@@ -788,7 +977,11 @@ def run(
                 sq += 1
             else:
                 background[process] -= 1
-                if background[process] == 0 and si[s.S_MAIN] == 3 and si[s.S_MAIN_PROCESS] == process:
+                if (
+                    background[process] == 0
+                    and si[s.S_MAIN] == 3
+                    and si[s.S_MAIN_PROCESS] == process
+                ):
                     ready[tail & mask] = s.R_MAIN
                     tail += 1
                 free_put(si, puts, put)
@@ -815,7 +1008,15 @@ def run(
             when = sent + trip / 2
             if when > sent + l3_timeout:
                 when = sent + l3_timeout
-            m = push(times, sequences, events, m, when if when > now else now, sq, number << 5 | s.E_ASK_IN)
+            m = push(
+                times,
+                sequences,
+                events,
+                m,
+                when if when > now else now,
+                sq,
+                number << 5 | s.E_ASK_IN,
+            )
             sq += 1
         elif what == s.R_BATCH or what == s.R_BATCH_ON:
             if what == s.R_BATCH:
@@ -828,7 +1029,16 @@ def run(
                 batf[number, s.BF_SINCE] = now
             else:
                 name = s.Q_STORED if bats[number, s.BI_WRITES] else s.Q_WAITING
-                profile(si, seen, phist, psums, consumer, name, s.KIND_QUERY, now - batf[number, s.BF_QUERY])
+                profile(
+                    si,
+                    seen,
+                    phist,
+                    psums,
+                    consumer,
+                    name,
+                    s.KIND_QUERY,
+                    now - batf[number, s.BF_QUERY],
+                )
                 if bats[number, s.BI_WRITES]:
                     # Stored: the deliveries begin, and the batch has ended.
                     if ci[s.I_FORWARDS]:
@@ -861,7 +1071,16 @@ def run(
                     si[s.S_BATCHES_SINCE] += 1
                     if ci[s.I_FIT_EVERY] and si[s.S_BATCHES_SINCE] >= ci[s.I_FIT_EVERY]:
                         si[s.S_WHY] = s.WHY_FIT
-                    profile(si, seen, phist, psums, consumer, s.Q_BATCHES, s.KIND_QUEUE, now - batf[number, s.BF_SINCE])
+                    profile(
+                        si,
+                        seen,
+                        phist,
+                        psums,
+                        consumer,
+                        s.Q_BATCHES,
+                        s.KIND_QUEUE,
+                        now - batf[number, s.BF_SINCE],
+                    )
                     bats[number, s.BI_NUMBER] = -1
                     ready[tail & mask] = s.R_BATCH_ENDED
                     tail += 1
@@ -879,7 +1098,10 @@ def run(
                     ready[tail & mask] = ask << 5 | s.R_ASK
                     tail += 1
                 bats[number, s.BI_HELD] = 0
-                if ci[s.I_FORWARDS] and si[s.S_FWD_RUNNING] + si[s.S_FWD_RESERVED] < ci[s.I_FWD_PARALLEL]:
+                if (
+                    ci[s.I_FORWARDS]
+                    and si[s.S_FWD_RUNNING] + si[s.S_FWD_RESERVED] < ci[s.I_FWD_PARALLEL]
+                ):
                     si[s.S_FWD_RESERVED] += 1
                     bats[number, s.BI_HELD] = min(bats[number, s.BI_SIZE], ci[s.I_FWD_BATCH])
                     size = bats[number, s.BI_SIZE] + bats[number, s.BI_TOUCHES]
@@ -905,7 +1127,9 @@ def run(
                 if ci[s.I_FORWARDS]:
                     rows += size
                 if bats[number, s.BI_TOUCHES] > 0:
-                    rows += bats[number, s.BI_TOUCHES] + ci[s.I_MODELS] * bats[number, s.BI_CHANNELS]
+                    rows += (
+                        bats[number, s.BI_TOUCHES] + ci[s.I_MODELS] * bats[number, s.BI_CHANNELS]
+                    )
                 more = cf[s.F_SHARE_WRITE] * (rows - 1) if rows > 1 else 0.0
                 execution = sampled(t_wx, u) + more
             else:
@@ -917,7 +1141,15 @@ def run(
             when = sent + trip / 2
             if when > sent + l3_timeout:
                 when = sent + l3_timeout
-            m = push(times, sequences, events, m, when if when > now else now, sq, number << 5 | s.E_BATCH_IN)
+            m = push(
+                times,
+                sequences,
+                events,
+                m,
+                when if when > now else now,
+                sq,
+                number << 5 | s.E_BATCH_IN,
+            )
             sq += 1
         elif what == s.R_BATCH_ENDED:
             si[s.S_RUNNING] -= 1
@@ -974,7 +1206,9 @@ def run(
             sent = occupy(cpu_free, consumer, now, l3_cpu)
             latency = sampled(t_sent, at(seed, stream | s.P_DELIVERY, row * s.BATCH_WIDTH))
             when = sent + latency
-            m = push(times, sequences, events, m, when if when > now else now, sq, slot << 5 | s.E_SENT)
+            m = push(
+                times, sequences, events, m, when if when > now else now, sq, slot << 5 | s.E_SENT
+            )
             sq += 1
         elif what == s.R_FORWARD_ENDED:
             dels[number, s.DI_BUSY] = 0
@@ -1012,14 +1246,18 @@ def run(
                         si[s.S_FORMED] += 1
                         touch_from[si[s.S_FORMED], 0] = si[s.S_COLLECTED]
                         si[s.S_COLLECTING] = 0
-                        while si[s.S_HANDED] < si[s.S_FORMED] and si[s.S_RUNNING] < ci[s.I_PARALLEL]:
+                        while (
+                            si[s.S_HANDED] < si[s.S_FORMED] and si[s.S_RUNNING] < ci[s.I_PARALLEL]
+                        ):
                             ready[tail & mask] = si[s.S_HANDED] << 5 | s.R_BATCH
                             tail += 1
                             si[s.S_HANDED] += 1
                             si[s.S_RUNNING] += 1
                             cnt[s.C_BATCHES] += 1
                 elif state == 2:
-                    if process == consumer and (si[s.S_RUNNING] > 0 or si[s.S_HANDED] < si[s.S_FORMED]):
+                    if process == consumer and (
+                        si[s.S_RUNNING] > 0 or si[s.S_HANDED] < si[s.S_FORMED]
+                    ):
                         break
                     si[s.S_MAIN] = 3
                 elif state == 3:

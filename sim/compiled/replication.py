@@ -11,8 +11,8 @@ from core.attribution.models import DATA_DRIVEN, MODELS
 from core.delivery.forwarder import MAX_BODY_BYTES
 from core.metrics.failures import CAUSES, Cause, counted
 from core.metrics.histogram import LatencyHistogram
-from core.metrics.record import Requests
 from core.metrics.profiler import BUCKET_BYTES
+from core.metrics.record import Requests
 from core.query import statements
 from core.scenario.calibration import Calibration
 from core.scenario.file import parse_scenario
@@ -34,7 +34,7 @@ from sim.compiled.journeys import NEWEST
 from sim.compiled.layout import Arrays
 from sim.compiled.loop import run as loop
 from sim.compiled.warming import warm
-from sim.coverage import conversions_of, counts_of
+from sim.coverage import counts_of
 from sim.engines import NotCovered
 from sim.growth import (
     LEAST_GROWTH,
@@ -48,10 +48,6 @@ from sim.growth import (
 )
 from sim.model import ReplicationOutcome, SeededDatabase
 from sim.process import IN_FLIGHT_BYTES
-
-MOST_EXACT = 20_000
-"""Conversions of a run up to which the channels' pages have the size that the shipped code gives
-them; in a longer one they keep that of its start, since sharing out takes 50 us a conversion."""
 
 _CHUNK = 262_144
 _TIMEOUT = CAUSES.index(Cause.TIMEOUT)
@@ -92,7 +88,6 @@ class CompiledReplication:
         self._all = self._processes + (1 if self._processes > 1 else 0)
         self._consumer = self._processes if self._processes > 1 else 0
         self._parts = scenario.parts
-        self._is_long = conversions_of(scenario, prepared) > MOST_EXACT
         self.arrays = self._arrays(workload, facts)
         self._pages: ChannelPages | None = None
         warm(self.arrays, scenario, warm_state, self._bases, facts, self._all)
@@ -107,10 +102,6 @@ class CompiledReplication:
         fixed = facts.fixed_sizes(self._counts, workload)
         kbase = ENTRY_BYTES + facts.key_lengths(self._counts)
         ksize = np.where(fixed < 0, -1, kbase + fixed)
-        if self._is_long and "channel_metrics" in self._bases:
-            first = self._bases["channel_metrics"]
-            for model in range(self._counts["channel_metrics"]):
-                ksize[first + model] = kbase[first + model] + facts.channels_size(model)
         width = table.read_width
         reads = np.zeros((len(table), width, s.QI_COUNT), dtype=np.int64)
         epi = np.zeros((len(table), s.EI_COUNT), dtype=np.int64)
@@ -280,7 +271,7 @@ class CompiledReplication:
 
     def _shares(self) -> ChannelPages:
         if self._pages is None:
-            self._pages = ChannelPages(self._facts, self._scenario, self._workload)
+            self._pages = ChannelPages(self._facts, self._scenario, self._workload, self.arrays)
         return self._pages
 
     def _weigh_bodies(self) -> None:
@@ -348,7 +339,6 @@ class CompiledReplication:
                 (looks[1].memory - looks[0].memory) / (looks[1].at - looks[0].at) if looks else 0.0
             ),
             samples={},
-            notes=self._notes(),
         )
 
     def _by_depth(self, between: Between) -> np.ndarray:
@@ -395,19 +385,6 @@ class CompiledReplication:
             peak = int(arrays.in_flight[process, 1])
             most = max(most, caches + BUCKET_BYTES * buckets + peak * IN_FLIGHT_BYTES)
         return most
-
-    def _notes(self) -> tuple[str, ...]:
-        """Return what is not exact; NotCovered if more than the memory's last digits hangs on it."""
-        if not self._is_long or "channel_metrics" not in self._bases:
-            return ()
-        if int(self.arrays.held[:, 2].max()) > 0.98 * self._scenario.tiers.l1.max_bytes:
-            raise NotCovered(
-                f"more than {MOST_EXACT:,} conversions where L1 is full of bytes (tiers.l1.max_bytes)"
-            )
-        return (
-            f"peak_memory: the run has more than {MOST_EXACT:,} conversions, so the channels' pages "
-            "are counted with their size at its start (--engine reference counts them anew).",
-        )
 
     @property
     def _start(self) -> Look:

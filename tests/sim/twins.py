@@ -205,4 +205,3 @@ def told(scenario: Scenario, prepared: Prepared, outcome: ReplicationOutcome) ->
 def differences(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
     """Return the names of what differs."""
     return [n for n in {**expected, **found} if expected.get(n) != found.get(n)]
-
