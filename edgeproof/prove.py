@@ -116,6 +116,12 @@ _MODEL_ENDPOINTS = ("track", "attribution")
 """Of the CDP's endpoints those that the verdict on the model looks at; the others are rare."""
 
 
+PAIRED = 5
+MOST_PAIRED = 300_000
+"""Further predicted runs of the measured requests, for the interval of the error; and how many
+requests they have together at most."""
+
+
 def command(
     scenario: ScenarioArgument,
     host: HostOption = None,
@@ -458,6 +464,7 @@ class Proof:
                 is_cold=self.is_cold,
                 replications=0,  # the measured requests are those of one run
                 ends_early=False,
+                paired=min(PAIRED, MOST_PAIRED // max(1, len(self.prepared.workload))),
                 on_progress=lambda _, share: self.display.update("predicting", share),
             )
         write_run(self.folder / "predicted", found.record, found.requests)

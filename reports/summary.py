@@ -44,6 +44,7 @@ def summary(
                 "measured_possible": None if row.measured is None else _ends(row.measured.possible),
                 "error": row.error,
                 "error_possible": _ends(row.error_ends),
+                "error_interval": _ends(row.error_interval),
                 "error_in_doubt": row.is_error_in_doubt,
             }
             for row in rows

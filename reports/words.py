@@ -163,14 +163,15 @@ def _signed(value: float, *, places: int) -> str:
 
 
 def error_text(row: ComparisonRow) -> str:
-    """Return the error of *row* with the range that a flawed measurement leaves open.
+    """Return the error of *row* with its interval, or the range that a flaw leaves open.
 
     "in doubt" in its place where the range decides whether the prediction is near enough.
     """
     text = "in doubt" if row.is_error_in_doubt else signed(row.error, row.kpi.metric)
-    if row.error is None or row.error_ends is None or any(map(math.isinf, row.error_ends)):
+    ends = row.error_interval if row.error_ends is None else row.error_ends
+    if row.error is None or ends is None or any(map(math.isinf, ends)):
         return text
-    low, high = (signed(end, row.kpi.metric) for end in row.error_ends)
+    low, high = (signed(end, row.kpi.metric) for end in ends)
     return text if low == high == text else f"{text} ({low.rpartition(' ')[0]} to {high})"
 
 
@@ -358,6 +359,12 @@ def verb(outcome: Outcome, number: int, *, is_measured: bool) -> str:
     return verbs[outcome][number > 1]
 
 
+_OF_ERROR = (
+    " The error's interval is what chance in service times does to it: 95 % of two runs of the "
+    "same requests, one predicted and one measured, lie so far apart."
+)
+
+
 def basis(rows: Sequence[ComparisonRow], *, one_more: bool = False) -> str:
     """Return what the figures of *rows* are, "" for one measured run alone.
 
@@ -369,6 +376,7 @@ def basis(rows: Sequence[ComparisonRow], *, one_more: bool = False) -> str:
     if predicted and max(verdict.runs for verdict in predicted) == 1:
         texts.append(
             "Predicted: one run, of the requests that were measured; it has no interval."
+            f"{_OF_ERROR if any(row.error_interval for row in rows) else ''}"
             if measured
             else "Predicted: one run, without an interval."
         )

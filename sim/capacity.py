@@ -102,8 +102,8 @@ def plan_capacity(
     interrupted, to which this one adds. calibration: values learned of the service, which replace
     the scenario's. jobs: processes; the result does not depend on it. runner: runs the replications
     in place of the simulation. engine: which one simulates (`sim.engines`); on_compiling is called
-    before it is compiled. Ctrl-C ends the search, and the plan holds the results so far. Raise InputError if the requests cannot be made, or if no
-    KPI can be measured.
+    before it is compiled. Ctrl-C ends the search, and the plan holds the results so far. Raise
+    InputError if the requests cannot be made, or if no KPI can be measured.
     """
     bound = checked_bound(scenario, max_rate)
     search = _Search(scenario, runs, bound, on_point, on_step, kept or KeptRuns())

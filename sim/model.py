@@ -97,7 +97,11 @@ class SeededDatabase:
 
 
 class Replication:
-    """The state of one run; `run` may be called once."""
+    """The state of one run; `run` may be called once.
+
+    draws: the replication of which it has the service times and other luck, if another than that
+    of its requests.
+    """
 
     def __init__(
         self,
@@ -110,6 +114,7 @@ class Replication:
         calibration: Calibration | None = None,
         played: Played | None = None,
         ends_early: bool = False,
+        draws: int | None = None,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
         scenario = scenario if calibration is None else calibration.apply(scenario)
@@ -139,7 +144,8 @@ class Replication:
         self._isolate_of = (asked.isolate % per_process).tolist()
         self._events = Events(scenario, run_id="sim", replication=replication)
         self.loop = SimLoop(simpy.Environment())
-        numbers = RandomNumbers(scenario, replication)
+        drawn = replication if draws is None else draws
+        numbers = RandomNumbers(scenario, drawn)
         self._kv = MemoryKV(self.loop.time)
         views = _views(scenario, self._kv, self.loop)
         self._database = seeded.copy()
@@ -200,7 +206,7 @@ class Replication:
         self._finished: Any = None
         self._failure: BaseException | None = None
         self._counted_before: dict[str, int] = {}
-        waits = Between(scenario, asked, calibration, replication)
+        waits = Between(scenario, asked, calibration, drawn)
         self._overhead, self._of_store = waits.quick, waits.stored
         self._outside = waits.outside
         unknown = (code for code, each in enumerate(table) if each.unknown)

@@ -34,7 +34,7 @@ from core.scenario.warm_start import WarmState, warm_state
 from sim.engine_name import EngineName
 from sim.engines import Engine
 from sim.growth import Saturated, ServerLoad
-from sim.model import Played, ReplicationOutcome, SeededDatabase
+from sim.model import Played, Replication, ReplicationOutcome, SeededDatabase
 
 MOST_SUBJECTS = 60_000
 
@@ -228,6 +228,31 @@ def run_until_saturated(
             prepared = prepare(scenario, replication=replication)
         else:
             return Run(scenario=scenario, prepared=prepared, outcome=outcome, saturated=saturated)
+
+
+def paired_metrics(
+    scenario: Scenario,
+    prepared: Prepared,
+    seeded: SeededDatabase,
+    draws: int,
+    *,
+    warm: WarmState,
+    calibration: Calibration | None = None,
+    played: Played | None = None,
+) -> dict[str, float]:
+    """Return the metrics of a run of the same requests from the same start, with other luck.
+
+    draws: which service times it has; 0 are those of the run itself.
+    """
+    run = Replication(
+        scenario, prepared, warm, seeded, calibration=calibration, played=played, draws=draws
+    )
+    try:
+        outcome = run.run()
+    finally:
+        run.loop.close()
+    figures = kept_figures(scenario.endpoints, (kpi.metric for kpi in scenario.judged()))
+    return summary(record_of(scenario, prepared, outcome, (), calibration), figures)
 
 
 def ended_early(record: RunRecord, scenario: Scenario, reason: Saturated) -> RunRecord:

@@ -11,13 +11,21 @@ from core.metrics.transient import in_transit
 from core.scenario.calibration import Calibration
 from core.scenario.replay import Prepared, prepare
 from core.scenario.scenario import Scenario
-from core.scenario.warm_start import WarmState
+from core.scenario.warm_start import WarmState, warm_state
 from sim.engine_name import EngineName
 from sim.engines import Engine
 from sim.growth import is_steady
 from sim.model import Played
 from sim.precision import further, precision_note, widest
-from sim.replications import Found, Run, ended_early, latencies_of, record_of, run_until_saturated
+from sim.replications import (
+    Found,
+    Run,
+    ended_early,
+    latencies_of,
+    paired_metrics,
+    record_of,
+    run_until_saturated,
+)
 from sim.replications import replications as replicating
 
 REPLICATIONS = 10
@@ -52,6 +60,7 @@ def simulate(
     jobs: int = 1,
     ends_early: bool = True,
     precision: float | None = None,
+    paired: int = 0,
     engine: EngineName = "reference",
     on_progress: Progress | None = None,
 ) -> Simulation:
@@ -62,9 +71,11 @@ def simulate(
     itself (not before its replications). is_cold: whether the caches are empty whatever the
     scenario says. jobs: processes for the replications; the result does not depend on it.
     precision: the half-width of every judged KPI's interval over its mean, for which replications
-    are added, up to `sim.precision.MOST`. ends_early: whether the run ends as soon as a queue only
-    grows (`sim.growth`). engine: which one simulates (`sim.engines`); the result does not depend
-    on it. Raise InputError if the requests cannot be made, or if the engine does not simulate them.
+    are added, up to `sim.precision.MOST`. paired: further runs of the same requests, with other
+    service times, for the interval of an error. ends_early: whether the run ends as soon as a queue
+    only grows (`sim.growth`). engine: which one simulates (`sim.engines`); the result does not
+    depend on it. Raise InputError if the requests cannot be made, or if the engine does not
+    simulate them.
     """
     report = on_progress or _silent
     prepared = prepared or prepare(scenario)
@@ -100,6 +111,18 @@ def simulate(
             phase = f"replicating for ±{100 * precision:g} %"
             found += others.run(scenario, extra, partial(_tell, report, phase, more))
             record = _with(run, found, calibration)
+        if paired and run.saturated is None:
+            state = WarmState() if is_cold else warm_state(scenario, prepared)
+            luck = []
+            for number in range(1, paired + 1):
+                luck.append(
+                    paired_metrics(
+                        scenario, prepared, seeded, number,
+                        warm=state, calibration=calibration, played=played,
+                    )
+                )  # fmt: skip
+                report("predicting with other luck", number / paired)
+            record = replace(record, paired=tuple(luck))
     lines: tuple[str, ...] = ()
     if run.saturated is not None:
         record = ended_early(record, scenario, run.saturated)
@@ -109,9 +132,7 @@ def simulate(
             lines += (precision_note(record, scenario.judged(), precision),)
     record = replace(record, notes=record.notes + lines)
     lines += (chosen.line,) if chosen.line else ()
-    return Simulation(
-        record=record, requests=run.outcome.requests, lines=lines, engine=chosen.told
-    )
+    return Simulation(record=record, requests=run.outcome.requests, lines=lines, engine=chosen.told)
 
 
 def _with(run: Run, found: tuple[Found, ...], calibration: Calibration | None) -> RunRecord:

@@ -124,23 +124,21 @@ class Warmer:
         first_isolate: int,
         origin: float,
         rows: QueryCache | None = None,
+        is_own: bool = False,
     ) -> None:
         """Put the L1 entries of *state* into *caches*, and tell *view* the hot keys.
 
         caches: those of one process, whose isolates are numbered from *first_isolate* on. rows: the
-        process's query cache, which gets the rows behind the youngest entries of L2.
+        process's query cache, which gets the rows behind the youngest entries of L2. is_own:
+        whether entries that have ended are objects of their own in each cache, as in a service
+        whose memory is measured; otherwise all caches share them, which takes no time.
         """
         if rows is not None:
             await self._warm_rows(state, rows, first_isolate // len(caches), origin)
         for number, cache in enumerate(caches if state.expired else ()):
-            gone: dict[str, Entry] = {}
-            for cache_type, subjects in state.expired_of(first_isolate + number):
-                pairs = self._expired.setdefault(cache_type, {})
-                if missing := set(subjects).difference(pairs):
-                    for subject in sorted(missing):
-                        await self._expired_entry(cache_type, subject)
-                gone.update(map(pairs.__getitem__, subjects))  # there are many thousands
-            cache.l1.fill_with_expired(gone)
+            if not len(cache.l1):  # a second try finds them there
+                isolate = first_isolate + number
+                cache.l1.fill_with_expired(await self._gone(state, isolate, is_own=is_own))
         evicted = [cache.l1.statistics.evicted for cache in caches]
         ends: dict[tuple[str, int], float] = {}
         if caches and caches[0].keeps:  # L1 needs the times at which TTLs end
@@ -168,6 +166,25 @@ class Warmer:
                     known = self._known.get((cache_type, subject))
                     key, *_ = known or await self._entry(cache_type, subject)
                     view.touch(key, origin + hot)
+
+    async def _gone(self, state: WarmState, isolate: int, *, is_own: bool) -> dict[str, Entry]:
+        """Return by key the entries of *isolate* that have ended, those that ended first first."""
+        gone: dict[str, Entry] = {}
+        for cache_type, subjects in state.expired_of(isolate):
+            pairs = self._expired.setdefault(cache_type, {})
+            if missing := set(subjects).difference(pairs):
+                for subject in sorted(missing):
+                    await self._expired_entry(cache_type, subject)
+            if not is_own:
+                gone.update(map(pairs.__getitem__, subjects))  # there are many thousands
+                continue
+            decode = self._types[cache_type].codec.decode
+            for subject in subjects:
+                key, _, encoded, _ = self._known[cache_type, subject]
+                key = key.encode().decode()  # an object of its own, as the value
+                value = None if encoded is None else decode(bytes(bytearray(encoded)))
+                gone[key] = expired_entry(key, value, HEADER_BYTES + len(encoded or b""))
+        return gone
 
     async def _warm_rows(
         self, state: WarmState, cache: QueryCache, position: int, origin: float

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from core.metrics.kpi import Interval, Metric
 
+MIN_LUCK = 3
 RATIO_POINTS = 0.02
 RELATIVE = 0.20
 """Errors up to which a prediction is believed: of ratios the difference, else relative."""
@@ -53,3 +55,27 @@ def _error_at(metric: Metric, predicted: float, measured: float) -> float:
     if predicted == measured:
         return 0.0
     return -1.0 if math.isinf(measured) else math.inf
+
+
+def paired_interval(
+    metric: Metric, predicted: float, measured: float, luck: Sequence[float]
+) -> Interval | None:
+    """Return the 95 % interval of the error of a prediction of the same requests.
+
+    luck: the figure in further predicted runs of these requests, which differ in their service
+    times alone. Both the prediction and the measurement are one such run, so their difference
+    spreads by sqrt(2) of one run's deviation: error +- t(n-1, 0.975) s sqrt(2), relative to the
+    measurement as the error is. None without an error, or with fewer than three runs.
+    """
+    values = [predicted, *luck]
+    error = relative_error(metric, predicted, measured)
+    if error is None or len(values) < MIN_LUCK or not all(map(math.isfinite, values)):
+        return None
+    from scipy.special import stdtrit  # slow to import, rarely needed
+
+    mean = math.fsum(values) / len(values)
+    variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    half = float(stdtrit(len(values) - 1, 0.975)) * math.sqrt(2 * variance)
+    if metric.unit != "ratio":
+        half /= abs(measured)
+    return error - half, error + half

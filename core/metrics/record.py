@@ -102,7 +102,8 @@ class RunRecord:
     seconds of work asked for per second in the second half. saturated: of those whose queues only
     grew, so that the run was ended, the requests/s that they can carry, about. memory_growth:
     bytes that memory_peak gained per second in the second half. one_more: whether intervals are
-    those for one more run, in place of those of the mean. pooled: of several loads, the
+    those for one more run, in place of those of the mean. paired: of further runs of the same
+    requests with other service times, every metric's value. pooled: of several loads, the
     latencies of all together; failures are then those of all, everything else is of the first.
     """
 
@@ -131,6 +132,7 @@ class RunRecord:
     saturated: Mapping[str, float] = field(default_factory=dict)
     memory_growth: float | None = None
     one_more: bool = False
+    paired: tuple[Mapping[str, float], ...] = ()
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -269,6 +271,7 @@ class RunRecord:
             **({"utilisation": dict(self.utilisation)} if self.utilisation else {}),
             **({"saturated": dict(self.saturated)} if self.saturated else {}),
             **({"one_more": True} if self.one_more else {}),
+            **({"paired": [_luck(run) for run in self.paired]} if self.paired else {}),
             **({} if self.memory_growth is None else {"memory_growth": self.memory_growth}),
         }
 
@@ -316,6 +319,10 @@ class RunRecord:
             saturated=data.get("saturated", {}),
             memory_growth=data.get("memory_growth"),
             one_more=data.get("one_more", False),
+            paired=tuple(
+                {name: _infinite(value) for name, value in run.items()}
+                for run in data.get("paired", ())
+            ),
         )
 
 
@@ -330,6 +337,10 @@ def _unexplained(latencies: Mapping[str, LatencyHistogram]) -> tuple[Failure, ..
 
 def _histograms(found: Mapping[str, LatencyHistogram]) -> dict[str, Any]:
     return {name: histogram.to_json() for name, histogram in sorted(found.items())}
+
+
+def _luck(run: Mapping[str, float]) -> dict[str, Any]:
+    return {name: _finite(value) for name, value in sorted(run.items())}
 
 
 def _told(ranges: Mapping[str, Interval] | None) -> dict[str, list[Any]] | None:
@@ -475,6 +486,11 @@ def without_reads(
             record,
             reads={name: counts for name, counts in record.reads.items() if name not in names},
             windows=window_columns(kept, after=windows.start, duration=record.duration),
+            # Their hit ratios are those of all reads.
+            paired=tuple(
+                {name: value for name, value in run.items() if "ratio" not in name}
+                for run in record.paired
+            ),
         ),
         kept,
     )

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from core.metrics.closeness import error_ends, relative_error, side_within
+from core.metrics.closeness import error_ends, paired_interval, relative_error, side_within
 from core.metrics.kpi import Interval, Kpi, Metric, Outcome, Verdict, judge, overall
 from core.metrics.ratio import Ratio
 from core.metrics.record import RunRecord, estimate_of_metric
@@ -19,7 +19,8 @@ class ComparisonRow:
 
     error is predicted/measured - 1, for ratios the difference; None where either is missing or
     they mean different things (`incomparable`). error_ends: the least and the greatest error that
-    a flawed measurement leaves open, None without flaws. is_error_in_doubt: whether these decide if
+    a flawed measurement leaves open, None without flaws. error_interval: its 95 % interval, where
+    the prediction has further runs of the same requests. is_error_in_doubt: whether these decide if
     the prediction is near enough (`core.metrics.closeness`).
     """
 
@@ -29,6 +30,7 @@ class ComparisonRow:
     error: float | None
     error_ends: Interval | None = None
     is_error_in_doubt: bool = False
+    error_interval: Interval | None = None
 
 
 def verdicts(record: RunRecord, kpis: Sequence[Kpi], *, one_run: bool = False) -> list[Verdict]:
@@ -120,8 +122,18 @@ def compare(
         row = ComparisonRow(kpi=kpi, predicted=p, measured=m, error=None)
         if predicted and measured and incomparable(kpi.metric, predicted, measured) is None:
             row = _with_error(row)
+            if is_beside and predicted.paired:
+                row = _with_interval(row, predicted)
         rows.append(row)
     return rows
+
+
+def _with_interval(row: ComparisonRow, predicted: RunRecord) -> ComparisonRow:
+    p, m, name = row.predicted, row.measured, row.kpi.name
+    if p is None or m is None or p.value is None or m.value is None or row.error_ends is not None:
+        return row
+    luck = [run[name] for run in predicted.paired if name in run]
+    return replace(row, error_interval=paired_interval(row.kpi.metric, p.value, m.value, luck))
 
 
 def _with_error(row: ComparisonRow) -> ComparisonRow:

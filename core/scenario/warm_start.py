@@ -52,6 +52,11 @@ class WarmState:
     l1: tuple[WarmL1, ...] = ()
     expired: tuple[tuple[str, tuple[tuple[int, ...], ...]], ...] = ()
 
+    @property
+    def expired_count(self) -> int:
+        """How many entries have ended and are still held, over all isolates."""
+        return sum(len(subjects) for _, by_isolate in self.expired for subjects in by_isolate)
+
     def expired_of(self, isolate: int) -> Iterator[tuple[str, tuple[int, ...]]]:
         """Yield cache types and the subjects of each that have ended in the L1 of *isolate*."""
         for cache_type, by_isolate in self.expired:

@@ -186,7 +186,8 @@ class ServedApplication(Application):
         self.start_resident = resident_bytes()
         reset_peak()
         # The start lies far enough ahead for the caches to be loaded by then.
-        ahead = 0.5 + 0.0004 * len(self._warm_state.l2) + 0.00005 * len(self._warm_state.l1)
+        state = self._warm_state
+        ahead = 0.5 + 0.0004 * len(state.l2) + 0.00005 * (len(state.l1) + state.expired_count)
         while True:
             if starts_at_ms is None:
                 origin = self.clock.now() + ahead
@@ -202,6 +203,7 @@ class ServedApplication(Application):
                 first_isolate=self.plan.position * len(self.caches),
                 origin=origin,
                 rows=self.query_cache,
+                is_own=True,
             )
             if not is_first or self.clock.now() < origin - 0.1:
                 break

@@ -371,7 +371,7 @@ def lifetime(cf: Any, ci: Any, seed: Any, stream: Any, place: Any, ttl: Any) -> 
 def fill_put(
     cf: Any, ci: Any, now: Any, put: Any, putf: Any, puts: Any, fresh: Any, load: Any, size: Any
 ) -> Any:
-    """Seal a loaded value: times in whole milliseconds and microseconds, as an envelope has them."""
+    """Seal a loaded value: its times are whole milliseconds and microseconds, as in envelopes."""
     life = fresh + cf[s.F_BOUND] - now
     putf[put, s.PF_LIFE] = math.ceil(life) if ci[s.I_EVENTUAL] else life
     putf[put, s.PF_FRESH] = int(fresh * 1000) / 1000

@@ -176,7 +176,7 @@ def _own_key(name: str, read: Read, placeholders: tuple[str, ...], number: int) 
 
 
 def event_texts() -> tuple[int, int]:
-    """Return the bytes of a page view and of a purchase in a journey, without numbers and channel."""
+    """Return the bytes of a page view and of a purchase, without numbers and channel."""
     none = [None] * 4
     page = _event_text(("sim-", "page_view", "", DATA_EPOCH_MS, None, *none))
     bought = _event_text(("sim-", "purchase", "", DATA_EPOCH_MS, "sim-c", *none))

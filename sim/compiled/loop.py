@@ -43,7 +43,8 @@ _L1, _L2, _MISS, _COLLAPSED, _BYPASS, _STALE = 1, 2, 3, 4, 5, 32
 def run(
     until: Any, cf: Any, ci: Any, si: Any, cnt: Any, seed: Any, stream: Any,
     intended_ns: Any, endpoint: Any, subject: Any, isolate: Any, total: Any, codes: Any,
-    epf: Any, epi: Any, reads: Any, tyf: Any, tyi: Any, kbase: Any, ksize: Any, faults: Any, parts: Any,
+    epf: Any, epi: Any, reads: Any, tyf: Any, tyi: Any, kbase: Any, ksize: Any,
+    faults: Any, parts: Any,
     t_read: Any, t_cold: Any, t_write: Any, t_trip: Any, t_rx: Any, t_wx: Any, t_sent: Any,
     times: Any, sequences: Any, events: Any, ready: Any,
     reqf: Any, reqi: Any, flights: Any, putf: Any, puts: Any, newf: Any, news: Any,
@@ -53,12 +54,12 @@ def run(
     background: Any, in_flight: Any,
     hist: Any, sums: Any, seen: Any, phist: Any, psums: Any, growth: Any,
     seed_times: Any, seed_kinds: Any, seed_channels: Any, seed_lengths: Any, channel_lengths: Any,
-    users: Any, newest: Any, before: Any, converted: Any, touch_from: Any, touch_count: Any, log: Any, outbox: Any, bodies: Any, order: Any,
-    order_keys: Any,
+    users: Any, newest: Any, before: Any, converted: Any, touch_from: Any, touch_count: Any,
+    log: Any, outbox: Any, bodies: Any, order: Any, order_keys: Any,
 ) -> Any:  # fmt: skip
     """Go on until the arrival number *until*, the end, or what Python has to do; return which."""
     n, width, end = ci[s.I_N], ci[s.I_WIDTH], ci[s.I_KEYS]
-    per, sites, columns = ci[s.I_PER], ci[s.I_SITES], ci[s.I_READS]
+    per, sites = ci[s.I_PER], ci[s.I_SITES]
     consumer, seeded = ci[s.I_CONSUMER], ci[s.I_SEEDED]
     keeps, single = ci[s.I_KEEPS], ci[s.I_SINGLE]
     has_faults, scoped = ci[s.I_FAULTS] > 0, ci[s.I_REQUEST_SCOPE] > 0
@@ -140,7 +141,7 @@ def run(
             code = events[0]
             m = pop(times, sequences, events, m)
             kind, number = code & 31, code >> 5
-            if kind == s.E_START or kind == s.E_L2 or kind == s.E_DB_OUT:
+            if kind == s.E_START or kind == s.E_L2 or kind == s.E_DB_OUT:  # noqa: PLR1714  # quicker
                 ready[tail & mask] = number << 5 | s.R_REQUEST
                 tail += 1
             elif kind == s.E_DB_IN:
@@ -382,7 +383,7 @@ def run(
                     if place >= epi[e, s.EI_READS]:
                         state = s.T_AFTER
                         continue
-                    if (
+                    if (  # noqa: SIM102
                         place == 0
                         and epi[e, s.EI_LOOKS]
                         and about % ci[s.I_MODELS] == ci[s.I_DATA_DRIVEN]
@@ -780,7 +781,7 @@ def run(
                     reqi[slot, s.RI_STEP] = step
                     reqi[slot, s.RI_SLOT] = s.STORE_SLOT
                     if step == 4:
-                        if epi[e, s.EI_WRITES] == 1:
+                        if epi[e, s.EI_WRITES] == 1:  # noqa: SIM102
                             if reqi[slot, s.RI_CONVERTS]:
                                 converted[si[s.S_COLLECTED]] = request
                                 si[s.S_COLLECTED] += 1
@@ -899,7 +900,7 @@ def run(
                 ready[tail & mask] = s.R_MAIN
                 tail += 1
             free_put(si, puts, number)
-        elif what == s.R_NEW or what == s.R_NEW_ON:
+        elif what == s.R_NEW or what == s.R_NEW_ON:  # noqa: PLR1714
             # A load in the background.
             key, w = news[number, s.NI_KEY], news[number, s.NI_ISOLATE]
             process, base = w // per, w * (end + 1)
@@ -1018,7 +1019,7 @@ def run(
                 number << 5 | s.E_ASK_IN,
             )
             sq += 1
-        elif what == s.R_BATCH or what == s.R_BATCH_ON:
+        elif what == s.R_BATCH or what == s.R_BATCH_ON:  # noqa: PLR1714
             if what == s.R_BATCH:
                 batch = number
                 number = 0

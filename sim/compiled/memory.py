@@ -1,4 +1,4 @@
-"""L1 of every isolate: linked lists in order of use over dense places, as `MemoryCache` keeps them."""
+"""L1 of every isolate: lists in order of use over dense places, as `MemoryCache` keeps them."""
 
 from __future__ import annotations
 

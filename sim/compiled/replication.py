@@ -169,7 +169,8 @@ class CompiledReplication:
             s.I_CAP_BYTES: tiers.l1.max_bytes, s.I_SINGLE: tiers.single_flight,
             s.I_AWAIT: tiers.l2.put == "await", s.I_KEEPS: keeps,
             s.I_SIE: tiers.stale_if_error > 0, s.I_BREAKER: tiers.l2.breaker.failures,
-            s.I_EVENTUAL: tiers.l2.consistency == "eventual", s.I_CLAMP: tiers.l2.min_ttl == "clamp",
+            s.I_EVENTUAL: tiers.l2.consistency == "eventual",
+            s.I_CLAMP: tiers.l2.min_ttl == "clamp",
             s.I_BATCH: scenario.queue.batch_size, s.I_PARALLEL: scenario.queue.max_parallel,
             s.I_FORWARDS: destination.url is not None, s.I_FWD_BATCH: destination.batch_size,
             s.I_FWD_PARALLEL: destination.max_parallel,
@@ -222,7 +223,8 @@ class CompiledReplication:
             **layout.figures(len(self._parts), self._all, s.Q_FIRST + len(profiles)),
             seed_times=events.times, seed_kinds=events.kinds, seed_channels=events.channels,
             seed_lengths=events.lengths, channel_lengths=facts.channel_lengths,
-            users=users, newest=np.zeros((len(users), NEWEST), dtype=np.uint16), before=before, converted=np.empty(n, dtype=np.int32),
+            users=users, newest=np.zeros((len(users), NEWEST), dtype=np.uint16), before=before,
+            converted=np.empty(n, dtype=np.int32),
             touch_from=np.zeros((n + 2, 3), dtype=np.int64),
             touch_count=np.zeros((n + 1, 2), dtype=np.int64),
             log=np.empty(2 * len(before) + 1, dtype=np.int32),
@@ -357,12 +359,12 @@ class CompiledReplication:
         last = {stage.told_as: stage.name for stage in table if stage.source != "profiler"}
         found = {}
         for stage in table:
-            if stage.source != "profiler":
-                if stage.told_as in told and last[stage.told_as] == stage.name:
-                    place = told[stage.told_as]
-                    histogram = histogram_of(arrays.hist[0, place], arrays.sums[0, place])
-                    if histogram.count:
-                        found[stage.name] = histogram
+            if stage.source == "profiler" or last[stage.told_as] != stage.name:
+                continue
+            if (place := told.get(stage.told_as)) is not None:
+                histogram = histogram_of(arrays.hist[0, place], arrays.sums[0, place])
+                if histogram.count:
+                    found[stage.name] = histogram
         for stage in table:
             if stage.source == "profiler":
                 kind = kinds.get(stage.told_as)

@@ -1,4 +1,4 @@
-"""The places of everything in the engine's arrays, and its codes: one list, which is compiled in."""
+"""The places of everything in the engine's arrays, and its codes, which are compiled in."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ from __future__ import annotations
     S_HANDED, S_RUNNING, S_MAIN, S_MAIN_AT, S_MAIN_PROCESS, S_FWD_RUNNING, S_FWD_RESERVED,
     S_FWD_ASKED, S_FWD_REQUESTS, S_OUT_FIRST, S_OUT_LAST, S_FREE_R, S_FREE_F, S_FREE_P, S_FREE_N,
     S_FREE_A, S_NEED_KEY, S_NEED_KIND, S_NEED_AT, S_SNAPPED, S_BATCHES_SINCE, S_JOURNEYS, S_TOUCHES,
-    S_STORED, S_LOOKS, S_WHY, S_EVENTS, S_USED_R, S_USED_P, S_USED_F, S_USED_N, S_USED_A, S_BODIES, S_COUNT,
+    S_STORED, S_LOOKS, S_WHY, S_EVENTS, S_USED_R, S_USED_P, S_USED_F, S_USED_N, S_USED_A,
+    S_BODIES, S_COUNT,
 ) = range(43)  # fmt: skip
 
 # Counters.

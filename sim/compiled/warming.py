@@ -71,8 +71,8 @@ def warm(
         at[l2.sum(axis=1)] = residual
         fresh = np.maximum(until, at[keys])
     _fill(  # what goes for them is not counted
-        arrays.places, arrays.held, arrays.lives, arrays.ci, arrays.cf, isolates, keys, until, fresh,
-        load_seconds, sizes,
+        arrays.places, arrays.held, arrays.lives, arrays.ci, arrays.cf, isolates, keys, until,
+        fresh, load_seconds, sizes,
     )  # fmt: skip
 
 
@@ -94,7 +94,8 @@ def _sizes(arrays: Arrays, bases: Mapping[str, int], facts: Facts, keys: Any) ->
         mine = _within(unknown, first, arrays, bases)
         _journeys(
             arrays.ci, arrays.cf, arrays.seed, arrays.stream, mine, first, arrays.users,
-            arrays.newest, arrays.before, arrays.seed_lengths, arrays.channel_lengths, arrays.kbase, sizes,
+            arrays.newest, arrays.before, arrays.seed_lengths, arrays.channel_lengths,
+            arrays.kbase, sizes,
         )  # fmt: skip
     if "channel_metrics" in bases:
         first = bases["channel_metrics"]
