@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from core.endpoint import STATED, Endpoint
 from core.endpoints import CDP
+from core.errors import InputError
 from core.scenario.calibration import Calibration
 from core.scenario.replay import Prepared
 from core.scenario.scenario import Scenario
@@ -21,6 +22,10 @@ _BEHAVIOURS = {endpoint.behaviour for endpoint in CDP} | {
     STATED,
     "core.application.behaviours:STORE",
 }
+
+
+class NotCovered(InputError):
+    """A run met something that the compiled engine does not simulate."""
 
 
 def uncovered(

@@ -13,7 +13,7 @@ from core.scenario.calibration import Calibration
 from core.scenario.replay import Prepared
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import WarmState
-from sim.coverage import uncovered
+from sim.coverage import NotCovered, uncovered
 from sim.engine_name import EngineName
 from sim.model import Played, Replication, ReplicationOutcome, SeededDatabase
 
@@ -23,10 +23,6 @@ COMPILING = 20.0
 """Seconds that it takes to compile the other one, about."""
 LOADING = 1.5
 """Seconds that it takes to load what was compiled before."""
-
-
-class NotCovered(InputError):
-    """A run met something that the compiled engine does not simulate."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -28,7 +28,7 @@ _MICROSECONDS = 4_294_967_295
 @jit
 def bucket(seconds: Any) -> Any:
     """Return the whole nanoseconds of a sample and its bucket, as `LatencyHistogram` has them."""
-    value = np.int64(math.floor(seconds * 1e9 + 0.5))
+    value: Any = np.int64(math.floor(seconds * 1e9 + 0.5))
     if value < 0:
         value = 0
     if value < 512:

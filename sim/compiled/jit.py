@@ -18,11 +18,13 @@ def jit(function: Callable[..., Any]) -> Any:
     A division by 0 gives what numpy gives. Compiled code raises nothing: it returns a reason. It
     makes no array either, so that arrays need no counting of references, a sixth of the time.
     """
-    before = numba.config.CACHE_DIR  # other compiled code is kept where its user has it
-    numba.config.CACHE_DIR = _FOLDER
+    config: Any = numba.config
+    compiler: Any = numba.njit
+    before = config.CACHE_DIR  # other compiled code is kept where its user has it
+    config.CACHE_DIR = _FOLDER
     try:
-        return numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy", _nrt=False)(
+        return compiler(cache=True, nogil=True, fastmath=False, error_model="numpy", _nrt=False)(
             function
         )
     finally:
-        numba.config.CACHE_DIR = before
+        config.CACHE_DIR = before

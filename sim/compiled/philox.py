@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]  # it has no types
 from numba import types
 from numba.extending import intrinsic
 
 from sim.compiled.jit import jit
 
+_intrinsic: Any = intrinsic  # its type takes the compiler's context for an argument
 _U = np.uint64
 _M0, _M1 = _U(0xD2E7470EE14C6C93), _U(0xCA5A826395121157)
 _W0, _W1 = _U(0x9E3779B97F4A7C15), _U(0xBB67AE8584CAA73B)
@@ -18,7 +19,7 @@ _11 = _U(11)
 _SCALE = 2.0**-53
 
 
-@intrinsic
+@_intrinsic
 def _high(_: Any, a: Any, b: Any) -> Any:
     """Return the upper 64 bits of the product of two 64-bit numbers."""
 
@@ -30,7 +31,7 @@ def _high(_: Any, a: Any, b: Any) -> Any:
     return types.uint64(types.uint64, types.uint64), generate
 
 
-@intrinsic
+@_intrinsic
 def bit_length(_: Any, a: Any) -> Any:
     """Return the bits of a whole number that is at least 0."""
 

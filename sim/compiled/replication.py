@@ -19,6 +19,7 @@ from core.scenario.file import parse_scenario
 from core.scenario.replay import Prepared, prepare
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import WarmState, warm_state
+from core.scenario.workload import Workload
 from core.wire import BYPASS, L2_HIT, MISS, NEGATIVE
 from sim.between import Between
 from sim.compiled import layout
@@ -34,8 +35,7 @@ from sim.compiled.journeys import NEWEST
 from sim.compiled.layout import Arrays
 from sim.compiled.loop import run as loop
 from sim.compiled.warming import warm
-from sim.coverage import counts_of
-from sim.engines import NotCovered
+from sim.coverage import NotCovered, counts_of
 from sim.growth import (
     LEAST_GROWTH,
     LEAST_JOBS,
@@ -92,7 +92,7 @@ class CompiledReplication:
         self._pages: ChannelPages | None = None
         warm(self.arrays, scenario, warm_state, self._bases, facts, self._all)
 
-    def _arrays(self, workload: layout.Workload, facts: Facts) -> Arrays:
+    def _arrays(self, workload: Workload, facts: Facts) -> Arrays:
         scenario = self._scenario
         tiers, topology, table = scenario.tiers, scenario.topology, scenario.endpoints
         names = list(self._counts)

@@ -62,7 +62,7 @@ def warm(
     if not len(l1):
         return
     keys = l1.sum(axis=1)
-    isolates = np.array([held.isolate for held in state.l1], dtype=np.int64)
+    places = np.array([held.isolate for held in state.l1], dtype=np.int64)
     until = np.array([held.residual for held in state.l1], dtype=np.float64)
     fresh = until.copy()
     keeps = int(arrays.ci[s.I_KEEPS])
@@ -71,7 +71,7 @@ def warm(
         at[l2.sum(axis=1)] = residual
         fresh = np.maximum(until, at[keys])
     _fill(  # what goes for them is not counted
-        arrays.places, arrays.held, arrays.lives, arrays.ci, arrays.cf, isolates, keys, until,
+        arrays.places, arrays.held, arrays.lives, arrays.ci, arrays.cf, places, keys, until,
         fresh, load_seconds, sizes,
     )  # fmt: skip
 
