@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import InputError
+from core.metrics.part import PartOfRun
 from core.metrics.record import (
     Requests,
     RunRecord,
@@ -340,10 +341,19 @@ def record_of(
         counters=outcome.counters,
         failures=outcome.failures,
         notes=notes,
-        parts=parts_of(requests, outcome.samples, scenario.parts, endpoints=scenario.endpoints),
+        parts=_parts(scenario, outcome),
         utilisation={name: round(load.utilisation, 6) for name, load in outcome.loads.items()},
         memory_growth=round(outcome.memory_growth, 3),
     )
+
+
+def _parts(scenario: Scenario, outcome: ReplicationOutcome) -> dict[str, PartOfRun]:
+    found = parts_of(
+        outcome.requests, outcome.samples, scenario.parts, endpoints=scenario.endpoints
+    )
+    for name, stages in outcome.part_stages.items():
+        found[name] = replace(found[name], stages=stages)
+    return found
 
 
 def not_stated(scenario: Scenario, calibration: Calibration | None = None) -> tuple[str, ...]:

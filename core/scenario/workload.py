@@ -180,12 +180,14 @@ def arrivals(scenario: Scenario, *, replication: int = 0) -> NDArray[np.int64]:
         )
     stream = Stream(scenario.seed, Purpose.ARRIVALS, replication=replication)
     block = 65_536
-    unit = np.empty(0)
-    while unit.size == 0 or unit[-1] < expected:
-        u = stream.rows(unit.size, block)[:, 0]
+    blocks: list[NDArray[np.float64]] = []
+    while not blocks or blocks[-1][-1] < expected:
+        u = stream.rows(len(blocks) * block, block)[:, 0]
         # Rounded to 2^-32, so that no platform's log shows in the result.
         gaps = np.round(-np.log1p(-u) * 2.0**32) * 2.0**-32
-        unit = np.concatenate((unit, (unit[-1] if unit.size else 0.0) + np.cumsum(gaps)))
+        blocks.append((blocks[-1][-1] if blocks else 0.0) + np.cumsum(gaps))
+    unit = np.concatenate(blocks)
+    blocks.clear()
     unit = unit[unit < expected]
     times = np.empty(unit.size)
     before = 0.0

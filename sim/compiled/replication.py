@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -305,13 +306,12 @@ class CompiledReplication:
 
     def _outcome(self) -> ReplicationOutcome:
         workload, scenario, arrays = self._workload, self._scenario, self.arrays
-        between = Between(scenario, workload, self._calibration, self._replication)
-        overhead = np.asarray(between.quick)
-        if between.stored is not None:
-            overhead = self._by_depth(between)
-        latency = arrays.total + overhead
-        timeouts = np.array(scenario.timeouts)[workload.endpoint]
-        latency[latency > timeouts] = np.inf
+        latency = arrays.total
+        # What is long and not needed any more makes room.
+        arrays.before = arrays.log = arrays.touch_from = arrays.touch_count = arrays.places
+        latency += self._overhead()
+        for code, timeout in enumerate(scenario.timeouts):
+            latency[(workload.endpoint == code) & (latency > timeout)] = np.inf
         requests = Requests(
             intended=workload.intended,
             endpoint=workload.endpoint,
@@ -341,7 +341,18 @@ class CompiledReplication:
                 (looks[1].memory - looks[0].memory) / (looks[1].at - looks[0].at) if looks else 0.0
             ),
             samples={},
+            part_stages={
+                name: self._header_stages(1 + place) for place, name in enumerate(self._parts)
+            },
         )
+
+    def _overhead(self) -> Any:
+        """Return what lies between client and service, by request; 0 where nothing does."""
+        scenario = self._scenario
+        if self._calibration is None and scenario.network.round_trip.mean == 0:
+            return 0.0
+        between = Between(scenario, self._workload, self._calibration, self._replication)
+        return np.asarray(between.quick) if between.stored is None else self._by_depth(between)
 
     def _by_depth(self, between: Between) -> np.ndarray:
         assert between.stored is not None
@@ -351,20 +362,25 @@ class CompiledReplication:
         depth[np.isin(self._workload.endpoint, list(between.stored._writers))] = 2
         return np.asarray(between.stored._by_depth)[depth, np.arange(depth.size)]
 
-    def _stages(self) -> dict[str, LatencyHistogram]:
-        arrays = self.arrays
+    def _header_stages(self, part: int) -> dict[str, LatencyHistogram]:
+        """Return the stages that requests report: of the whole run (0), or of a part of it."""
+        arrays, table = self.arrays, self._scenario.metrics.table.stages
         told = {"l1": 0, "l2": 1, "l3": 2, "l3wait": 3, "total": 4, "cpu": 5}
-        kinds = {"query": s.KIND_QUERY, "queue": s.KIND_QUEUE, "external": s.KIND_EXTERNAL}
-        table = self._scenario.metrics.table.stages
         last = {stage.told_as: stage.name for stage in table if stage.source != "profiler"}
         found = {}
         for stage in table:
             if stage.source == "profiler" or last[stage.told_as] != stage.name:
                 continue
             if (place := told.get(stage.told_as)) is not None:
-                histogram = histogram_of(arrays.hist[0, place], arrays.sums[0, place])
+                histogram = histogram_of(arrays.hist[part, place], arrays.sums[part, place])
                 if histogram.count:
                     found[stage.name] = histogram
+        return found
+
+    def _stages(self) -> dict[str, LatencyHistogram]:
+        arrays, table = self.arrays, self._scenario.metrics.table.stages
+        kinds = {"query": s.KIND_QUERY, "queue": s.KIND_QUEUE, "external": s.KIND_EXTERNAL}
+        found = self._header_stages(0)
         for stage in table:
             if stage.source == "profiler":
                 kind = kinds.get(stage.told_as)
