@@ -60,10 +60,8 @@ class ReplicationOutcome:
     """The results of one replication; histograms and counters leave the warm-up out.
 
     loads: how busy the servers were, by name. memory_growth: bytes that were gained per second in
-    the second half. samples: of the stages that a request
-    reports, if the scenario judges a part of the run; empty otherwise. part_stages: their
-    histograms
-    by the part's name, in place of samples.
+    the second half. samples: of the stages that a request reports, if the scenario judges a part of
+    the run; empty otherwise. part_stages: their histograms by the part's name, in place of samples.
     """
 
     requests: Requests

@@ -16,6 +16,7 @@ from core.endpoint import STORE_SLOT
 from core.errors import InputError
 from core.scenario.file import load_scenario
 from core.scenario.replay import prepare
+from core.streams import Stream
 from scenarios.catalogue import shipped
 from sim.compiled import engine as compiled_engine
 from sim.compiled import store
@@ -134,3 +135,51 @@ def test_constants_that_are_compiled_in_are_those_of_core() -> None:
     assert (BATCH_SLOTS["batch-read"], BATCH_SLOTS["batch-write"]) == (0, 1)
     assert s.STORE_SLOT == STORE_SLOT
     assert compiled_engine.HOT_KEYS == kv._HOT_KEYS
+
+
+def test_trace_agrees_from_its_warm_caches(tmp_path: Path) -> None:
+    drawn = Stream(5, Purpose.DATA).rows(0, 4_000)[:, 0]
+    types = ("18", "20", "21", "25", "2", "3")
+    lines = [
+        f"k{int(60 * u**3)}-{types[i * 7 % 6]},{types[i * 7 % 6]}" for i, u in enumerate(drawn)
+    ]
+    file = tmp_path / "trace.csv"
+    file.write_text("key,type\n" + "\n".join(lines) + "\n")
+    # The mix of types of the e-commerce trace orm-busy.
+    named = {
+        "18": {"endpoint": "attribution", "cache_type": "attribution"},
+        "20": {"endpoint": "attribution", "cache_type": "attribution"},
+        "21": {"endpoint": "journey", "cache_type": "user_journeys"},
+        "25": {"endpoint": "journey", "cache_type": "user_journeys"},
+    }
+    scenario = small_scenario(
+        rate=300.0,
+        trace={"file": str(file), "types": named},
+        tiers={"l1": {"ttl": "1s"}, "l2": {"ttl": {"user_journeys": "2s"}}},
+    )
+    expected, found = both(scenario)
+    assert differences(expected, found) == []
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_endpoints_of_ones_own_agree(is_shared: bool) -> None:
+    endpoints = {
+        "preset": "cdp",
+        "items": {
+            "path": "/items/{item}", "weight": 1.0, "cpu": "1ms", "writes": 1,
+            "reads": [
+                {"type": "item", "ttl": "1s", "queries": 2, "size": "1kB"},
+                {"type": "plain", "ttl": "1s", "queries": 0, "size": "2kB"},
+            ],
+        },
+        "pages": {"path": "/pages/{item}", "weight": 0.5, "queries": 2, "writes": 2},
+    }  # fmt: skip
+    scenario = small_scenario(
+        rate=200.0,
+        endpoints=endpoints,
+        subjects={"item": {"count": 40}},
+        tiers={"single_flight": is_shared, "l1": {"ttl": "0.5s"}, "stale_while_revalidate": "1s"},
+        topology={"points_of_presence": 2},
+    )
+    expected, found = both(scenario)
+    assert differences(expected, found) == []
