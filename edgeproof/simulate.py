@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from time import monotonic
 
+from core.errors import InputError
 from core.scenario.replay import prepare_measured
 from edgeproof.asked import asked
 from edgeproof.ci import GithubOption, QualityOption
@@ -103,7 +104,16 @@ def command(
     tell_notes(prepared.workload)
     told = asked(chosen, scenario, workload=prepared.workload)
     unpredicted = not_stated(chosen, known)
-    splits = None if isolates is None else splits_of(chosen, isolates)
+    splits = None
+    if isolates is not None:
+        idle = {"--precision": precision, "--one-run": one_run, "--require": require,
+                "--strict": strict, "--code-quality": code_quality}  # fmt: skip
+        if asked_for := [name for name, value in idle.items() if value]:
+            raise InputError(
+                f"{asked_for[0]} has no effect beside --isolates, which judges nothing: leave one "
+                "of them out"
+            )
+        splits = splits_of(chosen, isolates)
     folder = new_folder(out, chosen.name)
     if splits is not None:
         return show_splits(

@@ -12,6 +12,7 @@ import typer
 from core.errors import InputError
 from core.units import parse_ratio
 from edgeproof.finish import show_table
+from edgeproof.notices import tell_plain
 from edgeproof.options import JsonOption, PlainOption
 from edgeproof.progress import Display
 from sim.verification import LIMIT, REPLICATIONS, Verified, cases, verify
@@ -49,6 +50,7 @@ def command(
 
     Example: edgeproof verify --only M/M/1 --plant 5%
     """
+    tell_plain(plain=plain, as_json=json)
     planted = _planted(plant)
     known = list(cases(QUICK if quick else CUSTOMERS))
     names = [case.name for case in known]

@@ -154,6 +154,10 @@ def points_table(plan: CapacityPlan, kpis: Sequence[Kpi]) -> list[tuple[str, ...
     """Return the rates that were tried, with what breaks at each."""
     judged = {kpi.name: kpi for kpi in kpis}
     leading = leading_kpi(plan, kpis)
+    if leading is not None and not any(leading.name in point.intervals for point in plan.points):
+        leading = None
+    if plan.engine == "load":
+        leading = None  # what breaks stands in the last column, with its interval
     figure = "" if leading is None else leading.name
     rows: list[tuple[str, ...]] = [("requests/s", "all KPIs hold", figure, "busiest", "breaks")]
     for point in plan.points:

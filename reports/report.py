@@ -166,7 +166,7 @@ class Report:
         """The notes of the report and of its records, each once."""
         sides = (("Prediction", self.predicted), ("Measurement", self.measured))
         notes = list(self.notes)
-        if self.predicted is not None:
+        if self.predicted is not None and self.measured is None:
             notes += words.servers(self.predicted)
         metrics = [kpi.metric for kpi in self.judged]
         notes += not_compared(metrics, self.predicted, self.measured)

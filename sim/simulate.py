@@ -18,6 +18,7 @@ from sim.growth import is_steady
 from sim.model import Played
 from sim.precision import further, precision_note, widest
 from sim.replications import (
+    Begun,
     Found,
     Run,
     ended_early,
@@ -28,6 +29,8 @@ from sim.replications import (
 )
 from sim.replications import replications as replicating
 
+BEGIN_OTHERS = 0.15
+"""Share of the run after which the replications begin: until then a queue that only grows shows."""
 REPLICATIONS = 10
 """Runs of a simulation, including the one with the scenario's own random numbers."""
 
@@ -87,20 +90,26 @@ def simulate(
     )
     chosen.prepare(scenario, prepared, calibration, played)
     with replicating(jobs if replications > 1 else 1, calibration, chosen) as others:
-        begun = others.begin(scenario, numbers)
         seeded = others.databases.of(scenario, prepared)
+        begun: list[Begun] = []
+
+        def progress(share: float) -> None:
+            report("simulating", share)
+            if share >= BEGIN_OTHERS and not begun:
+                begun.append(others.begin(scenario, numbers))
+
         run = run_until_saturated(
             scenario, prepared, seeded,
             warm=WarmState() if is_cold else None, calibration=calibration, played=played,
-            ends_early=ends_early, engine=chosen,
-            on_progress=lambda share: report("simulating", share),
+            ends_early=ends_early, engine=chosen, on_progress=progress,
         )  # fmt: skip
-        report("simulating", 1.0)
+        found: tuple[Found, ...] = ()
         if run.saturated is not None:
-            begun.cancel()
-            found: tuple[Found, ...] = ()
+            for each in begun:
+                each.cancel()
         else:
-            found = begun.results(lambda done: report("replicating", done / replications))
+            progress(1.0)
+            found = begun[0].results(lambda done: report("replicating", done / replications))
         record = _with(run, found, calibration)
         while precision is not None and run.saturated is None:
             width = widest(record, scenario.judged())

@@ -153,6 +153,9 @@ class CapacityPlan:
                 name: ["Infinity" if math.isinf(end) else end for end in ends]
                 for name, ends in point["intervals"].items()
             }
+        for point in data["points"]:
+            if self.engine == "simulate" and not point["intervals"]:
+                del point["runs"], point["intervals"], point["utilisation"]
         if self.engine == "simulate":
             del data["engine"], data["ended"]
         return data

@@ -500,26 +500,35 @@ def window_columns(requests: Requests, *, after: float, duration: float) -> Wind
     """Return *requests* intended at *after* or later, in equal windows of a second or more."""
     number = max(1, min(MAX_WINDOWS, int(duration)))
     width = duration / number
-    chosen = requests.intended >= after
+    chosen: slice | NDArray[np.bool_] = requests.intended >= after
+    if _is_ascending(requests.intended):  # no copies then
+        chosen = slice(int(np.searchsorted(requests.intended, after)), None)
     position = np.minimum((requests.intended[chosen] - after) / width, number - 1).astype(np.int16)
-    latency, reads = requests.latency[chosen], requests.reads[chosen] & (NEGATIVE - 1)
+    latency, reads = requests.latency[chosen], requests.reads[chosen]
     columns: dict[str, list[Any]] = {name: [] for name in Windows.__dataclass_fields__}
-    order = np.argsort(position, kind="stable")
-    ends = np.searchsorted(position[order], np.arange(number + 1))
+    order = None if _is_ascending(position) else np.argsort(position, kind="stable")
+    grouped = position if order is None else position[order]
+    ends = np.searchsorted(grouped, np.arange(number + 1))
     for window in range(number):
-        here = order[ends[window] : ends[window + 1]]
+        part = slice(int(ends[window]), int(ends[window + 1]))
+        here = part if order is None else order[part]
         ordered = np.sort(latency[here])
         columns["requests"].append(int(ordered.size))
         columns["failed"].append(int(np.count_nonzero(np.isinf(ordered))))
         for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
             rank = max(1, math.ceil(q * ordered.size - 1e-9)) - 1
             columns[name].append(float(ordered[rank]) if ordered.size else None)
-        outcomes = np.bincount(reads[here].ravel(), minlength=len(READ_OUTCOMES)).tolist()
+        plain = reads[here] & (NEGATIVE - 1)
+        outcomes = np.bincount(plain.ravel(), minlength=len(READ_OUTCOMES)).tolist()
         columns["l1"].append(outcomes[1])
         columns["l2"].append(outcomes[2])
         columns["missed"].append(sum(outcomes[3:]))
     del columns["start"], columns["width"]
     return Windows(start=after, width=width, **{n: tuple(v) for n, v in columns.items()})
+
+
+def _is_ascending(column: NDArray[Any]) -> bool:
+    return bool(np.all(column[1:] >= column[:-1]))
 
 
 def endpoint_latencies(

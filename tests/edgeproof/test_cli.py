@@ -52,7 +52,8 @@ SUMMARY_KEYS = [
 KPI_KEYS = [
     "metric", "target", "alert", "predicted", "predicted_interval", "predicted_outcome",
     "predicted_runs", "measured", "measured_interval", "measured_outcome", "measured_runs",
-    "measured_possible", "error", "error_possible", "error_in_doubt",
+    "measured_possible", "error", "error_possible", "error_interval",
+    "error_in_doubt",
 ]  # fmt: skip
 REPORT_FILES = {"report.html", "report.json", "report.md", "junit.xml", "figures"}
 

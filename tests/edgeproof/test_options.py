@@ -82,6 +82,13 @@ USED: dict[tuple[str, str], str] = {
     **{(c, "--gate"): "what exits with 1" for c in ("simulate", "load", "prove")},
     **{(c, "--require"): "checked against the KPIs" for c in ("simulate", "load", "prove")},
     ("simulate", "--strict"): "predictions have intervals",
+    ("simulate", "--one-run"): "which interval is shown and judged",
+    ("simulate", "--isolates"): "what is shown; refused beside options of verdicts",
+    **{(c, "--precision"): "how many replications there are" for c in ("simulate", "plan")},
+    **{
+        ("verify", o): "what is checked, and how"
+        for o in ("--only", "--quick", "--plant", "--json")
+    },
     **{
         (c, "--json"): "what is printed"
         for c in (*JUDGING, "plan", "attribute", *OF_DATABASES, "queue retry", "outbox retry")
@@ -223,6 +230,7 @@ def each(option: str, arguments: str, words: str) -> dict[tuple[str, str], Case]
 
 PLAIN = "--plain has no effect with --json"
 IDLE: dict[tuple[str, str], Case] = {
+    ("verify", "--plain"): ("verify --plain --json --only nothing", PLAIN),
     **each("--trace-offset", "--trace-offset 5", "trace.offset needs a trace"),
     **each("--trace-limit", "--trace-limit 5", "trace.limit needs a trace"),
     **each("--time-unit", "--time-unit ms", "trace.time_unit needs a trace"),

@@ -27,6 +27,7 @@ KEYS = [
     "measured_possible",
     "error",
     "error_possible",
+    "error_interval",
     "error_in_doubt",
 ]
 
