@@ -214,15 +214,6 @@ def run_until_saturated(
     saturated = None
     while True:
         state = warm_state(scenario, prepared, replication=replication) if warm is None else warm
-<<<<<<< HEAD
-=======
-        run = Replication(
-            scenario, prepared, state, seeded,
-            replication=replication, calibration=calibration, played=played,
-            ends_early=ends_early and saturated is None and warm is None,
-            on_progress=on_progress if saturated is None else None,
-        )  # fmt: skip
->>>>>>> w-S1
         try:
             outcome = engine.run(
                 scenario, prepared, state, seeded,
