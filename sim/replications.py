@@ -297,6 +297,8 @@ def _replicate(
 def latencies_of(scenario: Scenario, requests: Requests) -> NDArray[np.float64]:
     """Return the mean latencies of answered requests in windows of the run."""
     answered = np.isfinite(requests.latency)
+    if answered.all():  # no copies then
+        return window_means(requests.intended, requests.latency, scenario.total_time)
     return window_means(
         requests.intended[answered], requests.latency[answered], scenario.total_time
     )

@@ -81,9 +81,13 @@ def rows_hash(
     intended_ns: NDArray[np.int64], endpoint: NDArray[np.uint8], subject: NDArray[np.uint32]
 ) -> str:
     """Return the SHA-256 over packed little-endian rows (intended_ns, endpoint, subject)."""
-    rows = np.empty(intended_ns.size, dtype=ROW)
-    rows["intended_ns"], rows["endpoint"], rows["subject"] = intended_ns, endpoint, subject
-    return hashlib.sha256(rows.tobytes()).hexdigest()
+    digest = hashlib.sha256()
+    for part in _blocks(intended_ns.size):
+        rows = np.empty(part.stop - part.start, dtype=ROW)
+        rows["intended_ns"], rows["endpoint"] = intended_ns[part], endpoint[part]
+        rows["subject"] = subject[part]
+        digest.update(rows.tobytes())
+    return digest.hexdigest()
 
 
 def generate_workload(scenario: Scenario, *, replication: int = 0) -> Workload:
