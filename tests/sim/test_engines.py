@@ -183,3 +183,12 @@ def test_endpoints_of_ones_own_agree(is_shared: bool) -> None:
     )
     expected, found = both(scenario)
     assert differences(expected, found) == []
+
+
+def test_recorded_trace_agrees(shared_traces: Path) -> None:
+    file = shared_traces / "orm-busy.trace.xz"
+    scenario = load_scenario(
+        shipped()["baseline"], overrides=["duration=20s"], trace={"file": str(file)}
+    )
+    expected, found = both(scenario)
+    assert differences(expected, found) == []
