@@ -42,6 +42,7 @@ from edgeproof.simulate import jobs
 from reports.capacity_words import knee_note, points_table
 from reports.words import rate_text, waiting_left_out
 from sim.capacity import PRECISION, Step, checked_bound, plan_capacity
+from sim.coverage import uncovered
 from sim.kept_runs import KeptRuns
 from sim.replications import not_stated
 
@@ -101,7 +102,8 @@ def command(
     kept = KeptRuns(runs_file(chosen, known))
     if kept.resumed:
         notice(f"goes on from {kept.resumed} runs of the same plan, which was interrupted")
-    workload = prepare_measured(chosen).workload
+    prepared = prepare_measured(chosen)
+    workload = prepared.workload
     tell_notes(workload)
     told = asked(chosen, scenario)
     unpredicted = not_stated(chosen, known)
@@ -146,6 +148,10 @@ def command(
         *waiting_left_out([kpi.metric for kpi in chosen.judged()]),
         *unpredicted,
     ]
+    if engine == "auto" and (reason := uncovered(chosen, prepared, known, is_played=False)):
+        notes.append(
+            f"The reference simulated this: the compiled engine does not simulate {reason}."
+        )
     finish(
         folder, options, title=f"{chosen.name}: capacity", kpis=chosen.judged(), plan=found,
         facts=facts, notes=notes, lines=notes,

@@ -248,6 +248,8 @@ class CompiledReplication:
     def run(self) -> ReplicationOutcome:
         """Simulate every request; NotCovered if the run meets what is not covered."""
         arrays, si, n = self.arrays, self.arrays.si, len(self._workload)
+        if self._on_progress is not None:
+            self._on_progress(0.0)
         until = 0
         while True:
             if int(si[s.S_NEXT]) >= until:
