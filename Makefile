@@ -79,8 +79,9 @@ wheel: $(INSTALLED) ## build a release: the wheel, with its constraints beside i
 	$(BIN)/python -m build --wheel --no-isolation --outdir $(DIST)
 	cp constraints.txt $(DIST)/
 
-soak: $(INSTALLED) ## try the caches in many random worlds (SEEDS=20000)
+soak: $(INSTALLED) ## try caches and engines in many random worlds (SEEDS=20000)
 	EDGEPROOF_SEEDS=$(SEEDS) $(BIN)/pytest -n 2 tests/sim/test_cache_invariants.py
+	EDGEPROOF_TWINS=$(SEEDS) $(BIN)/pytest tests/sim/test_twins.py -k random
 
 format: $(INSTALLED) ## format the code and mend what ruff can
 	$(BIN)/ruff check --fix .

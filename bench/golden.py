@@ -17,6 +17,7 @@ from core.scenario.file import load_scenario, scenario_hash
 from core.scenario.scenario import Scenario
 from core.texts import MAX_RECORD_BYTES, bounded_text, parse_request, shown
 from scenarios.catalogue import shipped
+from sim.engine_name import EngineName
 from sim.simulate import simulate
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -80,9 +81,9 @@ def of_package(names: Sequence[str] = SCENARIOS, folder: Path = GOLDEN) -> tuple
     )  # fmt: skip
 
 
-def figures(scenario: Scenario) -> dict[str, Any]:
+def figures(scenario: Scenario, engine: EngineName = "reference") -> dict[str, Any]:
     """Return every exact figure of *scenario*."""
-    record = simulate(scenario, replications=0).record
+    record = simulate(scenario, replications=0, engine=engine).record
     return {
         "scenario_hash": _hash(scenario),
         "workload_hash": record.workload_hash,
@@ -100,22 +101,29 @@ def figures(scenario: Scenario) -> dict[str, Any]:
     }
 
 
-def check(subjects: Sequence[Subject], *, on_scenario: OnScenario | None = None) -> list[Checked]:
+def check(
+    subjects: Sequence[Subject],
+    *,
+    engine: EngineName = "reference",
+    on_scenario: OnScenario | None = None,
+) -> list[Checked]:
     """Return the differences between the figures of each of *subjects* and its golden file.
 
     A golden file that cannot be used is an error of its own scenario; the others are checked.
     """
-    return [_checked(subject, on_scenario) for subject in subjects]
+    return [_checked(subject, engine, on_scenario) for subject in subjects]
 
 
-def _checked(subject: Subject, on_scenario: OnScenario | None) -> Checked:
+def _checked(
+    subject: Subject, engine: EngineName, on_scenario: OnScenario | None
+) -> Checked:
     try:
         golden = _golden(subject.golden, subject.source)
     except InputError as error:
         return Checked(subject=subject, error=str(error))
     if on_scenario is not None:
         on_scenario(subject.name)
-    found = figures(subject.scenario)
+    found = figures(subject.scenario, engine)
     return Checked(subject=subject, differences=tuple(_differences(subject.name, golden, found)))
 
 

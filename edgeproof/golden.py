@@ -22,6 +22,7 @@ from edgeproof.ci import JUNIT, GithubOption, QualityOption, chosen_ci, keep_fil
 from edgeproof.invocation import current
 from edgeproof.options import (
     ColumnsOption,
+    EngineOption,
     FormatOption,
     JsonOption,
     TimeUnitOption,
@@ -85,6 +86,7 @@ def check(
     time_unit: TimeUnitOption = None,
     format_: FormatOption = None,
     columns: ColumnsOption = None,
+    engine: EngineOption = "reference",
     junit_file: JunitOption = None,
     github: GithubOption = None,
     code_quality: QualityOption = None,
@@ -106,7 +108,7 @@ def check(
             f"--golden {place}: no such folder; make it with {_accept(given, folder, trace)}"
         )
     found = Found(
-        checked=tuple(golden.check(subjects, on_scenario=_tell)),
+        checked=tuple(golden.check(subjects, engine=engine, on_scenario=_tell)),
         gone=tuple(golden.gone(place, _names(subjects, place))),
     )
     if junit_file is not None:

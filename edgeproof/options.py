@@ -20,6 +20,7 @@ from core.units import parse_ratio
 from edgeproof.ci import Ci, chosen_ci
 from edgeproof.notices import notice, tell_plain, tell_unused
 from scenarios.catalogue import find_scenario
+from sim.engine_name import EngineName
 
 ScenarioArgument = Annotated[
     str,
@@ -249,6 +250,16 @@ OneRunOption = Annotated[
     typer.Option(
         "--one-run",
         help="Show and judge the 95 % interval for one more run, not that of the mean.",
+    ),
+]
+EngineOption = Annotated[
+    EngineName,
+    typer.Option(
+        "--engine",
+        help="What simulates: the application's own code (reference), a compiled twin that gives "
+        "the same figures in a fraction of the time, or that one where it covers the scenario and "
+        "pays.",
+        rich_help_panel="Simulation",
     ),
 ]
 PrecisionOption = Annotated[

@@ -15,6 +15,7 @@ from edgeproof.learning import CalibrationOption, chosen_calibration
 from edgeproof.notices import notice
 from edgeproof.options import (
     ColumnsOption,
+    EngineOption,
     FormatOption,
     HighestRateOption,
     JsonOption,
@@ -41,6 +42,7 @@ from edgeproof.simulate import jobs
 from reports.capacity_words import knee_note, points_table
 from reports.words import rate_text, waiting_left_out
 from sim.capacity import PRECISION, Step, checked_bound, plan_capacity
+from sim.coverage import uncovered
 from sim.kept_runs import KeptRuns
 from sim.replications import not_stated
 
@@ -58,6 +60,7 @@ def command(
     set_: SetOption = None,
     calibration: CalibrationOption = None,
     kpi: KpiOption = None,
+    engine: EngineOption = "auto",
     out: OutOption = None,
     max_rate: HighestRateOption = None,
     precision: PrecisionOption = None,
@@ -99,7 +102,8 @@ def command(
     kept = KeptRuns(runs_file(chosen, known))
     if kept.resumed:
         notice(f"goes on from {kept.resumed} runs of the same plan, which was interrupted")
-    workload = prepare_measured(chosen).workload
+    prepared = prepare_measured(chosen)
+    workload = prepared.workload
     tell_notes(workload)
     told = asked(chosen, scenario)
     unpredicted = not_stated(chosen, known)
@@ -127,7 +131,9 @@ def command(
     with display.open():
         found = plan_capacity(
             chosen, max_rate=max_rate, precision=wanted or PRECISION, today=today, kept=kept,
-            calibration=known, jobs=jobs(), on_point=show, on_step=follow,
+            calibration=known, jobs=jobs(), engine=engine,
+            on_compiling=lambda: display.update("compiling (once, up to 30 s)", 0.0),
+            on_point=show, on_step=follow,
         )  # fmt: skip
         if not found.interrupted:
             kept.forget()
@@ -142,6 +148,10 @@ def command(
         *waiting_left_out([kpi.metric for kpi in chosen.judged()]),
         *unpredicted,
     ]
+    if engine == "auto" and (reason := uncovered(chosen, prepared, known, is_played=False)):
+        notes.append(
+            f"The reference simulated this: the compiled engine does not simulate {reason}."
+        )
     finish(
         folder, options, title=f"{chosen.name}: capacity", kpis=chosen.judged(), plan=found,
         facts=facts, notes=notes, lines=notes,

@@ -65,11 +65,15 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def write_run(folder: Path, record: RunRecord, requests: Requests) -> None:
-    """Write record.json and requests.npz into *folder*."""
+def write_run(folder: Path, record: RunRecord, requests: Requests) -> tuple[str, ...]:
+    """Write record.json and requests.npz into *folder*; return what is to be said of them."""
     folder.mkdir(exist_ok=True)
     write_record(record, folder / "record.json")
-    requests.write(folder / "requests.npz")
+    step = requests.write(folder / "requests.npz")
+    if step == 1:
+        return ()
+    rows = len(requests.intended)
+    return (f"requests.npz holds one of {step} of the {rows:,} requests; the report counts all.",)
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:

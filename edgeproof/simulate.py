@@ -15,6 +15,7 @@ from edgeproof.isolates import show_splits, splits_of
 from edgeproof.learning import CalibrationOption, chosen_calibration
 from edgeproof.options import (
     ColumnsOption,
+    EngineOption,
     FormatOption,
     IsolatesOption,
     JsonOption,
@@ -64,6 +65,7 @@ def command(
     set_: SetOption = None,
     calibration: CalibrationOption = None,
     kpi: KpiOption = None,
+    engine: EngineOption = "auto",
     out: OutOption = None,
     gate: PlainGateOption = "target",
     require: RequireOption = None,
@@ -122,11 +124,12 @@ def command(
     with display.open():
         found = simulate(
             chosen, prepared=prepared, calibration=known, jobs=jobs(), precision=wanted,
-            on_progress=display.update,
+            engine=engine, on_progress=display.update,
         )  # fmt: skip
     record = replace(found.record, one_more=one_run)
-    write_run(folder, record, found.requests)
+    thinned = write_run(folder, record, found.requests)
     facts = run_facts("simulate", {"simulate": monotonic() - started}, asked=told)
+    facts["engine"] = found.engine
     write_json(folder / "run.json", facts)
     return finish(
         folder,
@@ -135,5 +138,5 @@ def command(
         kpis=chosen.judged(),
         predicted=record,
         facts=facts,
-        lines=[*unpredicted, *found.lines],
+        lines=[*unpredicted, *found.lines, *thinned],
     )

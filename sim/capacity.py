@@ -18,6 +18,8 @@ from core.scenario.file import scenario_hash
 from core.scenario.pace import rate_of
 from core.scenario.replay import prepare_measured
 from core.scenario.scenario import Scenario
+from sim.engine_name import EngineName
+from sim.engines import Engine
 from sim.kept_runs import KeptRuns
 from sim.knee import MOST_RUNS, breaks, knees
 from sim.rates import at_rate, interval, is_steady_late, is_trace, mean, saturated, why
@@ -79,6 +81,8 @@ def plan_capacity(
     kept: KeptRuns | None = None,
     calibration: Calibration | None = None,
     jobs: int = 1,
+    engine: EngineName = "reference",
+    on_compiling: Callable[[], None] | None = None,
     runner: Runner | None = None,
     on_point: OnPoint | None = None,
     on_step: OnStep | None = None,
@@ -97,16 +101,21 @@ def plan_capacity(
     today: the rate that the headroom is told of. kept: runs of an earlier search that was
     interrupted, to which this one adds. calibration: values learned of the service, which replace
     the scenario's. jobs: processes; the result does not depend on it. runner: runs the replications
-    in place of the simulation. Ctrl-C ends the search, and
-    the plan holds the results so far. Raise InputError if the requests cannot be made, or if no
-    KPI can be measured.
+    in place of the simulation. engine: which one simulates (`sim.engines`); on_compiling is called
+    before it is compiled. Ctrl-C ends the search, and the plan holds the results so far. Raise
+    InputError if the requests cannot be made, or if no KPI can be measured.
     """
     bound = checked_bound(scenario, max_rate)
     search = _Search(scenario, runs, bound, on_point, on_step, kept or KeptRuns())
     knee = None
     interrupted = False
     try:
-        with replications(min(jobs, runs), calibration) as pool:
+        chosen = Engine(
+            asked=engine, requests=float(runs * MAX_REQUESTS), on_compiling=on_compiling or _silent
+        )
+        if runner is None:
+            chosen.prepare(scenario, prepare_measured(scenario), calibration)
+        with replications(min(jobs, runs), calibration, chosen) as pool:
             good, bad = search.run(runner or pool)
             if good is not None and bad is not None:
                 knee = search.knee(good, bad, precision)
@@ -434,3 +443,7 @@ def _nothing_measured(scenario: Scenario, rate: float, kpis: tuple[Kpi, ...]) ->
         f"{scenario.name}: no KPI could be measured at {rate:g} requests/s ({reasons}); a KPI that "
         "was not measured holds nothing: judge one that this traffic shows, or change the traffic"
     )
+
+
+def _silent() -> None:
+    """Say nothing."""

@@ -58,11 +58,27 @@ def is_steady(scenario: Scenario, *, of_any_start: bool = False) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class Look:
+    """What waits and the work done so far, of the database and of each CPU; bytes of memory."""
+
     at: float
     waiting: list[float]
     work: list[float]
     memory: int
+
+
+def loads_between(first: Look, last: Look) -> dict[str, ServerLoad]:
+    """Return the load of the "database" and of the "CPU" of the busiest process between looks."""
+    seconds = last.at - first.at
+    database, *cpus = (
+        ServerLoad(utilisation=(b - a) / seconds, growth=(d - c) / seconds)
+        for a, b, c, d in zip(first.work, last.work, first.waiting, last.waiting, strict=True)
+    )
+    busiest = ServerLoad(
+        utilisation=max(cpu.utilisation for cpu in cpus),
+        growth=max(cpu.growth for cpu in cpus),
+    )
+    return {"database": database, "CPU": busiest}
 
 
 class QueueGrowth:
@@ -80,7 +96,7 @@ class QueueGrowth:
         self._executions = executions
         self._platforms = platforms
         self._memory = memory
-        self._seen: list[_Look] = []
+        self._seen: list[Look] = []
         self._jobs: Callable[[], list[int]] | None = None
 
     def watch(self, loop: SimLoop, scenario: Scenario, *, after: float = 0.0) -> None:
@@ -110,34 +126,22 @@ class QueueGrowth:
             for waiting, work, number in zip(seen.waiting, seen.work, jobs(), strict=True):
                 least = max(LEAST_WAIT, LEAST_GROWTH * elapsed)
                 if waiting >= least and waiting * number >= LEAST_JOBS * work:
-                    end(Saturated(now, self._loads(start, seen)))
+                    end(Saturated(now, loads_between(start, seen)))
                     return
             if now + LOOK_EVERY < until:
                 loop.call_at(now + LOOK_EVERY, look)
 
         loop.call_at(start.at + LOOK_EVERY, look)
 
-    def _look(self, now: float) -> _Look:
+    def _look(self, now: float) -> Look:
         cpus = [max(0.0, platform.cpu_free - now) for platform in self._platforms]
         work = [self._executions.work / self._executions.servers]
-        return _Look(
+        return Look(
             now,
             [self._executions.backlog(now), *cpus],
             [*work, *(platform.cpu_work for platform in self._platforms)],
             self._memory(),
         )
-
-    def _loads(self, first: _Look, last: _Look) -> dict[str, ServerLoad]:
-        seconds = last.at - first.at
-        database, *cpus = (
-            ServerLoad(utilisation=(b - a) / seconds, growth=(d - c) / seconds)
-            for a, b, c, d in zip(first.work, last.work, first.waiting, last.waiting, strict=True)
-        )
-        busiest = ServerLoad(
-            utilisation=max(cpu.utilisation for cpu in cpus),
-            growth=max(cpu.growth for cpu in cpus),
-        )
-        return {"database": database, "CPU": busiest}
 
     def loads(self) -> dict[str, ServerLoad]:
         """Return the load of the "database", and of the "CPU" of the busiest process.
@@ -147,7 +151,7 @@ class QueueGrowth:
         """
         if len(self._seen) < 2:
             return {}
-        return self._loads(*self._seen)
+        return loads_between(*self._seen)
 
     def memory_per_second(self) -> float:
         """Return the bytes that were gained per second in the second half."""

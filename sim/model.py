@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from math import inf
 from typing import Any
@@ -60,8 +60,8 @@ class ReplicationOutcome:
     """The results of one replication; histograms and counters leave the warm-up out.
 
     loads: how busy the servers were, by name. memory_growth: bytes that were gained per second in
-    the second half. samples: of the stages that a request
-    reports, if the scenario judges a part of the run; empty otherwise.
+    the second half. samples: of the stages that a request reports, if the scenario judges a part of
+    the run; empty otherwise. part_stages: their histograms by the part's name, in place of samples.
     """
 
     requests: Requests
@@ -72,6 +72,7 @@ class ReplicationOutcome:
     loads: dict[str, ServerLoad]
     memory_growth: float
     samples: Samples
+    part_stages: Mapping[str, Mapping[str, LatencyHistogram]] = field(default_factory=dict)
 
 
 class SeededDatabase:
@@ -84,6 +85,7 @@ class SeededDatabase:
         )
         self.warmer = Warmer(self._template, scenario, self.scheme)
         self._image = Image(self._template.connection.serialize())
+        self.facts: object = None  # what the compiled engine has learned from it
 
     def copy(self) -> ScratchDatabase:
         """Return a database of its own with the same rows."""

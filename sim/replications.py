@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import InputError
+from core.metrics.part import PartOfRun
 from core.metrics.record import (
     Requests,
     RunRecord,
@@ -31,6 +32,8 @@ from core.scenario.pace import rate_of
 from core.scenario.replay import Prepared, prepare
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import WarmState, warm_state
+from sim.engine_name import EngineName
+from sim.engines import Engine
 from sim.growth import Saturated, ServerLoad
 from sim.model import Played, Replication, ReplicationOutcome, SeededDatabase
 
@@ -58,9 +61,13 @@ class Replications:
     """
 
     def __init__(
-        self, calibration: Calibration | None = None, pools: Sequence[Executor] = ()
+        self,
+        calibration: Calibration | None = None,
+        pools: Sequence[Executor] = (),
+        engine: Engine | None = None,
     ) -> None:
         self._calibration = calibration
+        self.engine = engine or Engine()
         self._pools = pools
         self.databases = SeededDatabases()
 
@@ -84,7 +91,7 @@ class Replications:
                     futures[pool.submit(_in_worker, scenario, number)] = number
 
         def here(number: int) -> Found:
-            return _replicate(scenario, self.databases, self._calibration, number)
+            return _replicate(scenario, self.databases, self._calibration, number, self.engine)
 
         return Begun(numbers, futures, here)
 
@@ -120,16 +127,18 @@ class Begun:
 
 
 @contextmanager
-def replications(jobs: int, calibration: Calibration | None = None) -> Iterator[Replications]:
+def replications(
+    jobs: int, calibration: Calibration | None = None, engine: Engine | None = None
+) -> Iterator[Replications]:
     """Yield a runner of replications in *jobs* processes; in this one if *jobs* is 1."""
+    engine = engine or Engine()
     if jobs == 1:
-        yield Replications(calibration)
+        yield Replications(calibration, engine=engine)
         return
+    given = (calibration, engine.chosen, engine.requests)
     with ExitStack() as stack:
-        pools = [
-            stack.enter_context(worker_pool(1, _begin_worker, (calibration,))) for _ in range(jobs)
-        ]
-        yield Replications(calibration, pools)
+        pools = [stack.enter_context(worker_pool(1, _begin_worker, given)) for _ in range(jobs)]
+        yield Replications(calibration, pools, engine)
 
 
 class SeededDatabases:
@@ -193,24 +202,25 @@ def run_until_saturated(
     calibration: Calibration | None = None,
     played: Played | None = None,
     ends_early: bool = True,
+    engine: Engine | None = None,
     on_progress: Callable[[float], None] | None = None,
 ) -> Run:
     """Simulate *scenario*; if it *ends_early*, only until it is sure that a queue only grows.
 
     Such a run is made again in its first seconds alone, of which a fifth is the warm-up. warm: what
-    the caches hold, None for what the scenario says.
+    the caches hold, None for what the scenario says. engine: the reference if none is given.
     """
+    engine = engine or Engine()
     saturated = None
     while True:
         state = warm_state(scenario, prepared, replication=replication) if warm is None else warm
-        run = Replication(
-            scenario, prepared, state, seeded,
-            replication=replication, calibration=calibration, played=played,
-            ends_early=ends_early and saturated is None and warm is None,
-            on_progress=on_progress if saturated is None else None,
-        )  # fmt: skip
         try:
-            outcome = run.run()
+            outcome = engine.run(
+                scenario, prepared, state, seeded,
+                replication=replication, calibration=calibration, played=played,
+                ends_early=ends_early and saturated is None and warm is None,
+                on_progress=on_progress if saturated is None else None,
+            )  # fmt: skip
         except Saturated as reason:
             saturated = reason
             warm_up = min(scenario.warm_up, reason.at / 5)
@@ -219,8 +229,6 @@ def run_until_saturated(
             prepared = prepare(scenario, replication=replication)
         else:
             return Run(scenario=scenario, prepared=prepared, outcome=outcome, saturated=saturated)
-        finally:
-            run.loop.close()
 
 
 def paired_metrics(
@@ -264,12 +272,16 @@ def ended_early(record: RunRecord, scenario: Scenario, reason: Saturated) -> Run
 
 
 def _replicate(
-    scenario: Scenario, databases: SeededDatabases, calibration: Calibration | None, number: int
+    scenario: Scenario,
+    databases: SeededDatabases,
+    calibration: Calibration | None,
+    number: int,
+    engine: Engine,
 ) -> Found:
     seeded = databases.of(scenario, replication=number)
     prepared = prepare(scenario, replication=number)
     run = run_until_saturated(
-        scenario, prepared, seeded, replication=number, calibration=calibration
+        scenario, prepared, seeded, replication=number, calibration=calibration, engine=engine
     )
     figures = kept_figures(scenario.endpoints, (kpi.metric for kpi in scenario.judged()))
     record = record_of(run.scenario, run.prepared, run.outcome, (), calibration)
@@ -285,6 +297,8 @@ def _replicate(
 def latencies_of(scenario: Scenario, requests: Requests) -> NDArray[np.float64]:
     """Return the mean latencies of answered requests in windows of the run."""
     answered = np.isfinite(requests.latency)
+    if answered.all():  # no copies then
+        return window_means(requests.intended, requests.latency, scenario.total_time)
     return window_means(
         requests.intended[answered], requests.latency[answered], scenario.total_time
     )
@@ -329,10 +343,19 @@ def record_of(
         counters=outcome.counters,
         failures=outcome.failures,
         notes=notes,
-        parts=parts_of(requests, outcome.samples, scenario.parts, endpoints=scenario.endpoints),
+        parts=_parts(scenario, outcome),
         utilisation={name: round(load.utilisation, 6) for name, load in outcome.loads.items()},
         memory_growth=round(outcome.memory_growth, 3),
     )
+
+
+def _parts(scenario: Scenario, outcome: ReplicationOutcome) -> dict[str, PartOfRun]:
+    found = parts_of(
+        outcome.requests, outcome.samples, scenario.parts, endpoints=scenario.endpoints
+    )
+    for name, stages in outcome.part_stages.items():
+        found[name] = replace(found[name], stages=stages)
+    return found
 
 
 def not_stated(scenario: Scenario, calibration: Calibration | None = None) -> tuple[str, ...]:
@@ -376,9 +399,9 @@ def not_stated(scenario: Scenario, calibration: Calibration | None = None) -> tu
 _worker: Replications | None = None
 
 
-def _begin_worker(calibration: Calibration | None) -> None:
+def _begin_worker(calibration: Calibration | None, asked: EngineName, requests: float) -> None:
     global _worker  # noqa: PLW0603  # the pool's way to hand a worker what all its tasks share
-    _worker = Replications(calibration)
+    _worker = Replications(calibration, engine=Engine(asked=asked, requests=requests))
 
 
 def _in_worker(scenario: Scenario, number: int) -> Found:

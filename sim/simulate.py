@@ -12,6 +12,8 @@ from core.scenario.calibration import Calibration
 from core.scenario.replay import Prepared, prepare
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import WarmState, warm_state
+from sim.engine_name import EngineName
+from sim.engines import Engine
 from sim.growth import is_steady
 from sim.model import Played
 from sim.precision import further, precision_note, widest
@@ -40,12 +42,14 @@ Progress = Callable[[str, float], None]
 class Simulation:
     """A record and the requests of the run with the scenario's own random numbers.
 
-    lines: what is to be said of the replications: precision, and whether they had settled.
+    lines: what is to be said of the replications: precision, and whether they had settled. engine:
+    which one simulated, and why it was the reference where that was left to the program.
     """
 
     record: RunRecord
     requests: Requests
     lines: tuple[str, ...] = ()
+    engine: str = "reference"
 
 
 def simulate(
@@ -60,6 +64,7 @@ def simulate(
     ends_early: bool = True,
     precision: float | None = None,
     paired: int = 0,
+    engine: EngineName = "reference",
     on_progress: Progress | None = None,
 ) -> Simulation:
     """Simulate *scenario*: the run itself and *replications* more; return the results.
@@ -71,12 +76,20 @@ def simulate(
     precision: the half-width of every judged KPI's interval over its mean, for which replications
     are added, up to `sim.precision.MOST`. paired: further runs of the same requests, with other
     service times, for the interval of an error. ends_early: whether the run ends as soon as a queue
-    only grows (`sim.growth`). Raise InputError if the requests cannot be made.
+    only grows (`sim.growth`). engine: which one simulates (`sim.engines`); the result does not
+    depend on it. Raise InputError if the requests cannot be made, or if the engine does not
+    simulate them.
     """
     report = on_progress or _silent
     prepared = prepared or prepare(scenario)
     numbers = range(1, replications + 1)
-    with replicating(jobs if replications > 1 else 1, calibration) as others:
+    chosen = Engine(
+        asked=engine,
+        requests=float(len(prepared.workload) * (1 + replications)),
+        on_compiling=lambda: report("compiling (once, up to 30 s)", 0.0),
+    )
+    chosen.prepare(scenario, prepared, calibration, played)
+    with replicating(jobs if replications > 1 else 1, calibration, chosen) as others:
         seeded = others.databases.of(scenario, prepared)
         begun: list[Begun] = []
 
@@ -88,7 +101,7 @@ def simulate(
         run = run_until_saturated(
             scenario, prepared, seeded,
             warm=WarmState() if is_cold else None, calibration=calibration, played=played,
-            ends_early=ends_early, on_progress=progress,
+            ends_early=ends_early, engine=chosen, on_progress=progress,
         )  # fmt: skip
         found: tuple[Found, ...] = ()
         if run.saturated is not None:
@@ -127,7 +140,8 @@ def simulate(
         if precision is not None:
             lines += (precision_note(record, scenario.judged(), precision),)
     record = replace(record, notes=record.notes + lines)
-    return Simulation(record=record, requests=run.outcome.requests, lines=lines)
+    lines += (chosen.line,) if chosen.line else ()
+    return Simulation(record=record, requests=run.outcome.requests, lines=lines, engine=chosen.told)
 
 
 def _with(run: Run, found: tuple[Found, ...], calibration: Calibration | None) -> RunRecord:

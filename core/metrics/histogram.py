@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SUB_BUCKET_BITS = 8
+_AT_A_TIME = 1_000_000  # which bounds the memory
 _LINEAR = 1 << (SUB_BUCKET_BITS + 1)
 
 
@@ -78,6 +79,11 @@ class LatencyHistogram:
 
     def record_all(self, seconds: NDArray[np.float64]) -> None:
         """Count every latency of an array of any shape; infinite ones and NaN are failures."""
+        flat = seconds.ravel()
+        for start in range(0, flat.size, _AT_A_TIME):
+            self._record_some(flat[start : start + _AT_A_TIME])
+
+    def _record_some(self, seconds: NDArray[np.float64]) -> None:
         finite = seconds[np.isfinite(seconds)]
         self.failed += int(seconds.size - finite.size)
         if finite.size == 0:

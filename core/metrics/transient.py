@@ -40,7 +40,11 @@ def window_means(
     times: NDArray[np.float64], values: NDArray[np.float64], total: float
 ) -> NDArray[np.float64]:
     """Return the means of *values* in equal windows of *total* seconds; nan where there is none."""
-    place = np.minimum((times / total * WINDOWS).astype(np.int64), WINDOWS - 1)
+    share = times / total
+    share *= WINDOWS  # in place, as are the next: there may be many millions
+    place = share.astype(np.int64)
+    del share
+    np.minimum(place, WINDOWS - 1, out=place)
     counts = np.bincount(place, minlength=WINDOWS)
     sums = np.bincount(place, weights=values, minlength=WINDOWS)
     means = np.full(WINDOWS, np.nan)

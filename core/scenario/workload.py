@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -18,6 +18,7 @@ from core.scenario.traffic import RateStage
 from core.streams import Stream
 
 MAX_REQUESTS = 20_000_000
+_BLOCK = 1_000_000
 
 ROW = np.dtype([("intended_ns", "<i8"), ("endpoint", "u1"), ("subject", "<u4")])
 """What the identity of a workload is computed over."""
@@ -80,9 +81,13 @@ def rows_hash(
     intended_ns: NDArray[np.int64], endpoint: NDArray[np.uint8], subject: NDArray[np.uint32]
 ) -> str:
     """Return the SHA-256 over packed little-endian rows (intended_ns, endpoint, subject)."""
-    rows = np.empty(intended_ns.size, dtype=ROW)
-    rows["intended_ns"], rows["endpoint"], rows["subject"] = intended_ns, endpoint, subject
-    return hashlib.sha256(rows.tobytes()).hexdigest()
+    digest = hashlib.sha256()
+    for part in _blocks(intended_ns.size):
+        rows = np.empty(part.stop - part.start, dtype=ROW)
+        rows["intended_ns"], rows["endpoint"] = intended_ns[part], endpoint[part]
+        rows["subject"] = subject[part]
+        digest.update(rows.tobytes())
+    return digest.hexdigest()
 
 
 def generate_workload(scenario: Scenario, *, replication: int = 0) -> Workload:
@@ -95,14 +100,17 @@ def generate_workload(scenario: Scenario, *, replication: int = 0) -> Workload:
     intended_ns = arrivals(scenario, replication=replication)
     n = intended_ns.size
 
-    def uniforms(purpose: Purpose) -> NDArray[np.float64]:
-        return Stream(seed, purpose, replication=replication).rows(0, n)[:, 0]
+    def uniforms(purpose: Purpose, part: slice) -> NDArray[np.float64]:
+        stream = Stream(seed, purpose, replication=replication)
+        return stream.rows(part.start, part.stop - part.start)[:, 0]
 
-    endpoint = choose(traffic.mix.weights(), uniforms(Purpose.ENDPOINTS)).astype(np.uint8)
+    endpoint = np.empty(n, dtype=np.uint8)
     subject = np.empty(n, dtype=np.uint32)
-    u = uniforms(Purpose.SUBJECTS)
-    for code, weights in enumerate(subject_weights(scenario)):
-        chosen = endpoint == code
+    mix = traffic.mix.weights()
+    for part in _blocks(n):
+        endpoint[part] = choose(mix, uniforms(Purpose.ENDPOINTS, part))
+    of_subjects = subject_weights(scenario)
+    for code, weights in enumerate(of_subjects):
         name = scenario.endpoints.names[code]
         if not weights.size and traffic.mix.of(name):
             raise ValueError(
@@ -110,7 +118,11 @@ def generate_workload(scenario: Scenario, *, replication: int = 0) -> Workload:
                 f"{traffic.mix.of(name):g}: no conversion can be asked for; set "
                 f"endpoints.{name}.weight to 0, or traffic.conversions to 1 or more"
             )
-        subject[chosen] = choose(weights, u[chosen]) if weights.size else 0
+    for part in _blocks(n):
+        u, codes, drawn = uniforms(Purpose.SUBJECTS, part), endpoint[part], subject[part]
+        for code, weights in enumerate(of_subjects):
+            chosen = codes == code
+            drawn[chosen] = choose(weights, u[chosen]) if weights.size else 0
     return Workload(
         intended_ns=intended_ns,
         endpoint=endpoint,
@@ -124,8 +136,18 @@ def generate_workload(scenario: Scenario, *, replication: int = 0) -> Workload:
 
 def isolates(scenario: Scenario, n: int, *, replication: int = 0) -> NDArray[np.uint16]:
     """Return the isolate of each of *n* requests: floor(u x isolate_count); shape (n,)."""
-    u = Stream(scenario.seed, Purpose.ISOLATES, replication=replication).rows(0, n)[:, 0]
-    return np.floor(u * scenario.topology.isolate_count).astype(np.uint16)
+    stream = Stream(scenario.seed, Purpose.ISOLATES, replication=replication)
+    drawn = np.empty(n, dtype=np.uint16)
+    for part in _blocks(n):
+        u = stream.rows(part.start, part.stop - part.start)[:, 0]
+        drawn[part] = np.floor(u * scenario.topology.isolate_count)
+    return drawn
+
+
+def _blocks(n: int) -> Iterator[slice]:
+    """Yield the parts of *n* rows that are worked on at a time, which bounds the memory."""
+    for start in range(0, n, _BLOCK):
+        yield slice(start, min(n, start + _BLOCK))
 
 
 def subject_weights(scenario: Scenario) -> tuple[NDArray[np.float64], ...]:
@@ -180,20 +202,25 @@ def arrivals(scenario: Scenario, *, replication: int = 0) -> NDArray[np.int64]:
         )
     stream = Stream(scenario.seed, Purpose.ARRIVALS, replication=replication)
     block = 65_536
-    unit = np.empty(0)
-    while unit.size == 0 or unit[-1] < expected:
-        u = stream.rows(unit.size, block)[:, 0]
+    blocks: list[NDArray[np.float64]] = []
+    while not blocks or blocks[-1][-1] < expected:
+        u = stream.rows(len(blocks) * block, block)[:, 0]
         # Rounded to 2^-32, so that no platform's log shows in the result.
         gaps = np.round(-np.log1p(-u) * 2.0**32) * 2.0**-32
-        unit = np.concatenate((unit, (unit[-1] if unit.size else 0.0) + np.cumsum(gaps)))
-    unit = unit[unit < expected]
-    times = np.empty(unit.size)
+        blocks.append((blocks[-1][-1] if blocks else 0.0) + np.cumsum(gaps))
+    unit = np.concatenate(blocks)
+    blocks.clear()
+    unit = unit[: np.searchsorted(unit, expected)]
+    arrives = np.empty(unit.size, dtype=np.int64)
     before = 0.0
     for start, rate, slope, area in segments:
-        here = (unit >= before) & (unit < before + area)
-        times[here] = start + _time_within(unit[here] - before, rate, slope)
+        first, end = np.searchsorted(unit, (before, before + area))
+        for part in _blocks(int(end - first)):
+            here = slice(first + part.start, first + part.stop)
+            times = start + _time_within(unit[here] - before, rate, slope)
+            arrives[here] = np.round(times * 1e9)
         before += area
-    return np.round(times * 1e9).astype(np.int64)
+    return arrives
 
 
 def _segments(scenario: Scenario) -> list[tuple[float, float, float, float]]:

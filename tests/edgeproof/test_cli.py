@@ -893,8 +893,12 @@ def test_load_of_a_service_starts_clean_and_compares_with_its_prediction(
 # Ctrl-C.
 
 
-def test_ctrl_c_while_simulating_exits_130_without_a_traceback(tmp_path: Path) -> None:
-    with running("simulate", "baseline", "--set", "duration=300s", cwd=tmp_path) as command:
+@pytest.mark.parametrize(("engine", "duration"), [("reference", "300s"), ("compiled", "4000s")])
+def test_ctrl_c_while_simulating_exits_130_without_a_traceback(
+    tmp_path: Path, engine: str, duration: str
+) -> None:
+    options = ("--set", f"duration={duration}", "--set", "attribution.fit_every=0")
+    with running("simulate", "baseline", *options, "--engine", engine, cwd=tmp_path) as command:
         command.wait_for("simulating: 0 %")
         command.interrupt()
         code, out, said = command.end()

@@ -86,6 +86,10 @@ USED: dict[tuple[str, str], str] = {
     ("simulate", "--isolates"): "what is shown; refused beside options of verdicts",
     **{(c, "--precision"): "how many replications there are" for c in ("simulate", "plan")},
     **{
+        (c, "--engine"): "which of two engines simulates; the figures are the same"
+        for c in ("simulate", "plan", "bench check")
+    },
+    **{
         ("verify", o): "what is checked, and how"
         for o in ("--only", "--quick", "--plant", "--json")
     },

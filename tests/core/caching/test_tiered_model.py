@@ -212,7 +212,7 @@ class Account(RuleBasedStateMachine):
         process, _, cache = self.cache(isolate)
         span, step = Span(), self.step
         floor = self.floors[process].get(key, -1)
-        oldest = self.oldest_load(isolate, key)
+        oldest = min(self.oldest_load(isolate, key), self.clock.now())
         self.spans.append(span)
 
         async def load() -> bytes | None:

@@ -1,0 +1,306 @@
+"""What a seeded database says about sizes and journeys, so that a run needs no database."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Coroutine, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import sim.compiled.slots as s
+from core.application.behaviour import behaviours_of, entries_of
+from core.application.cache_entries import CODECS, CacheEntries, Site, User
+from core.application.documents import _event_text, channels_document
+from core.attribution.journeys import Journey
+from core.attribution.models import MODELS, weights_of
+from core.caching.envelope import HEADER_BYTES
+from core.caching.keys import cache_key
+from core.caching.memory import ENTRY_OVERHEAD
+from core.clock import DATA_EPOCH_MS, ManualClock
+from core.delivery.document import delivery_document
+from core.endpoint import Read
+from core.ledger.processor import attribution_commands
+from core.metrics.profiler import LatencyProfiler
+from core.query import statements
+from core.query.queries import Queries
+from core.scenario.population import SEGMENTS, argument_of, channel_name, site_id
+from core.scenario.scenario import Scenario
+from core.scenario.workload import Workload
+from sim.compiled import credits
+from sim.compiled.journeys import drawn_events
+from sim.model import SeededDatabase
+
+Array = NDArray[Any]
+_SHOWN = 50
+_TENS = 10 ** np.arange(1, 19, dtype=np.int64)
+
+
+def digits(numbers: Array) -> Array:
+    """Return how many decimal digits each of *numbers* has."""
+    return np.searchsorted(_TENS, numbers, side="right") + 1
+
+
+def at_once(work: Coroutine[Any, Any, Any]) -> Any:
+    """Return the result of a coroutine that waits for nothing."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        return end.value
+    raise RuntimeError("a database in memory waits for nothing")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeededEvents:
+    """The events of before the run, by place, and the last one of each user.
+
+    times: milliseconds from the start of the run, negative. lengths: of their texts in a journey.
+    before: the place of the same user's event before, -1 for none.
+    """
+
+    times: Array
+    kinds: Array
+    channels: Array
+    lengths: Array
+    last: Array
+    before: Array
+
+
+class Facts:
+    """The sizes of a scenario's entries and the events of its users, from a seeded database."""
+
+    def __init__(self, scenario: Scenario, workload: Workload, seeded: SeededDatabase) -> None:
+        self.seeded, self._scenario = seeded, scenario
+        count = scenario.traffic.channels
+        self.channel_names = [channel_name(place) for place in range(count)]
+        self.channel_lengths = np.array([len(name) for name in self.channel_names])
+        self.events = self._events(workload)
+        self._credits: dict[int, int] = {}
+
+    def _events(self, workload: Workload) -> SeededEvents:
+        rows = self.seeded.connection.execute(
+            "SELECT user_id, event_timestamp, event_id, event_name, utm_source, conversion_id"
+            " FROM user_journeys ORDER BY id"
+        ).fetchall()
+        users = np.array([int(row[0][1:]) for row in rows], dtype=np.int64)
+        times = np.array([row[1] for row in rows], dtype=np.int64) - DATA_EPOCH_MS
+        number = {name: place for place, name in enumerate(self.channel_names)}
+        none = [None] * 4
+        lengths = [
+            len(_event_text((row[2], row[3], row[4], row[1], row[5], *none))) for row in rows
+        ]
+        order = np.lexsort((np.arange(len(rows)), times, users))
+        before = np.full(len(rows), -1, dtype=np.int32)
+        same = users[order][1:] == users[order][:-1]
+        before[order[1:][same]] = order[:-1][same]
+        last = np.full(max(workload.users, 1), -1, dtype=np.int32)
+        last[users[order]] = order  # the latest stays
+        return SeededEvents(
+            times=times,
+            kinds=np.array([row[5] is not None for row in rows], dtype=np.uint8),
+            channels=np.array([number.get(row[4], 0) for row in rows], dtype=np.uint8),
+            lengths=np.array(lengths, dtype=np.int64),
+            last=last,
+            before=before,
+        )
+
+    def key_lengths(self, counts: Mapping[str, int]) -> Array:
+        """Return the bytes of every key, type after type."""
+        scenario, scheme = self._scenario, self.seeded.scheme
+        arguments = {
+            read.cache_type: endpoint.arguments
+            for endpoint in scenario.endpoints
+            for read in endpoint.reads
+        }
+        reads = {read.cache_type: read for e in scenario.endpoints for read in e.reads}
+        lengths = []
+        ends = np.array([len(scheme.key_end(model)) for model in MODELS])
+        for name, count in counts.items():
+            numbers = np.arange(count)
+            if name not in CODECS:
+                keys = (_own_key(name, reads[name], arguments[name], n) for n in range(count))
+                lengths.append(np.array([len(key) for key in keys], dtype=np.int64))
+                continue
+            prefix = len(CODECS[name][0]) + 2  # the colon, and the letter of the id
+            if name == "channel_metrics":
+                lengths.append(len("channels") + ends[:count])
+            elif name == "attribution":
+                lengths.append(prefix + digits(numbers) + ends[numbers % len(MODELS)])
+            else:
+                lengths.append(prefix + digits(numbers))
+        return np.concatenate(lengths).astype(np.int64)
+
+    def fixed_sizes(self, counts: Mapping[str, int], workload: Workload) -> Array:
+        """Return the bytes of every encoded value, -1 where they are not known before a load."""
+        sizes = []
+        reads = {read.cache_type: read for e in self._scenario.endpoints for read in e.reads}
+        for name, count in counts.items():
+            if name not in CODECS:
+                sizes.append(np.full(count, reads[name].size))
+            elif name == "security_config":
+                sizes.append(np.full(count, len(CODECS[name][1].encode(Site(True, 8_192)))))
+            elif name == "lookup_data":
+                codec = CODECS[name][1]
+                empty = np.array([len(codec.encode(User(segment, ""))) for segment in SEGMENTS])
+                size = empty[np.arange(count) % len(SEGMENTS)]
+                if workload.profile_bytes is not None:
+                    profiles = workload.profile_bytes[:count]
+                    size[: len(profiles)] += profiles
+                sizes.append(size)
+            else:
+                sizes.append(np.full(count, -1))
+        return np.concatenate(sizes).astype(np.int64)
+
+    def credits_size(self, conversion: int) -> int:
+        """Return the bytes of the document of a seeded conversion's credits."""
+        known = self._credits.get(conversion)
+        if known is None:
+            entry = at_once(self.seeded.warmer._entry("attribution", conversion))
+            known = self._credits[conversion] = len(entry[2])
+        return known
+
+    def channels_size(self, model: int) -> int:
+        """Return the bytes of the channels' page that the database starts with."""
+        entry = at_once(self.seeded.warmer._entry("channel_metrics", model))
+        return len(entry[2])
+
+
+def _own_key(name: str, read: Read, placeholders: tuple[str, ...], number: int) -> str:
+    if read.key == "site":
+        return cache_key(name, site_id(number))
+    if read.key == "none":
+        return cache_key(name)
+    return cache_key(name, *(argument_of(each)(number) for each in placeholders))
+
+
+def event_texts() -> tuple[int, int]:
+    """Return the bytes of a page view and of a purchase, without numbers and channel."""
+    none = [None] * 4
+    page = _event_text(("sim-", "page_view", "", DATA_EPOCH_MS, None, *none))
+    bought = _event_text(("sim-", "purchase", "", DATA_EPOCH_MS, "sim-c", *none))
+    return len(page), len(bought)
+
+
+JOURNEY_HEAD = len(b'{"user_id":"u","events":[]}')
+ENTRY_BYTES = HEADER_BYTES + ENTRY_OVERHEAD
+TOUCH_BYTES = 130 + 25 * len(MODELS) + sum(len(model) + 4 for model in MODELS)
+"""More than a touch of a delivery, or the rest of its document, ever takes."""
+
+
+class ChannelPages:
+    """The channels' pages of a run, and its deliveries: what was stored, shared out.
+
+    Compiled code shares out under the usual parameters, and the shipped code under any others.
+    """
+
+    def __init__(self, facts: Facts, scenario: Scenario, workload: Workload, arrays: Any) -> None:
+        self._facts, self._workload = facts, workload
+        self._scheme = scheme = facts.seeded.scheme
+        parameters = scheme.parameters
+        self._stored = 0
+        names = facts.channel_names
+        self._shape = np.array([*parameters.u_shape, *parameters.w_shape])
+        self._driven = np.array(weights_of(scheme.weights, names))
+        self._totals = np.zeros((len(names), len(MODELS), 2))
+        self._counts = np.zeros(len(names), dtype=np.int64)
+        self._half_life = np.array([float(parameters.half_life_ms), 2.0])
+        self._is_usual = (
+            parameters.direct == "own channel"
+            and not parameters.has_milestones
+            and tuple(MODELS) == credits.MODELS
+            and len(names) <= _SHOWN
+            and sys.version_info < (3, 12)  # later ones sum floats with compensation
+        )
+        number = {name: place for place, name in enumerate(names)}
+        rows = facts.seeded.connection.execute(
+            "SELECT attribution_model, utm_source, total_attribution, total_value,"
+            " total_conversions FROM channel_performance"
+        )
+        for model, channel, credit, value, count in rows:
+            if channel not in number:
+                self._is_usual = False
+                continue
+            place = number[channel]
+            self._totals[place, MODELS.index(model)] = credit, value
+            self._counts[place] = count
+        if not self._is_usual:
+            self._database = facts.seeded.copy()
+            own = entries_of(behaviours_of(scenario.endpoints))
+            queries = Queries(
+                self._database, ManualClock(), LatencyProfiler(), parameters=parameters
+            )
+            self._entries = CacheEntries(queries, ttls=scenario.tiers.l2.ttl, own=own)
+
+    def size(self, model: int, arrays: Any) -> int:
+        """Return the bytes of the page of *model* now."""
+        first, self._stored = self._stored, int(arrays.si[s.S_STORED])
+        if not self._is_usual:
+            for place in range(first, self._stored):
+                self._store(int(arrays.touch_from[place, 2]), arrays)
+            return len(at_once(self._entries.load_channels(MODELS[model], self._scheme)))
+        self._share_out(first, arrays)
+        shown = np.flatnonzero(self._counts)
+        rows = [
+            (self._facts.channel_names[channel], float(credit), int(count), float(value))
+            for channel, (credit, value), count in zip(
+                shown.tolist(), self._totals[shown, model], self._counts[shown], strict=True
+            )
+        ]
+        return len(channels_document(rows, MODELS[model], self._scheme))
+
+    def _share_out(self, first: int, arrays: Any) -> None:
+        number, models = len(self._counts), len(MODELS)
+        most = 1 + int(arrays.touch_count[: int(arrays.si[s.S_COLLECTED]), 1].max(initial=0))
+        credits.share_out(
+            arrays.ci, arrays.seed, arrays.stream, first, self._stored, arrays.touch_from,
+            arrays.touch_count, arrays.converted, arrays.log, arrays.intended_ns,
+            arrays.seed_times, arrays.seed_channels, arrays.order, arrays.order_keys,
+            self._half_life, self._shape, self._driven, np.zeros(most, np.int64),
+            np.zeros(most, np.int64), np.zeros(most), np.zeros((number, models)),
+            np.zeros(number, np.int64), np.zeros((number, models, 2)), np.zeros(number, np.int64),
+            self._totals, self._counts,
+        )  # fmt: skip
+
+    def document_size(self, place: int, arrays: Any) -> int:
+        """Return the bytes of the delivery of the conversion at *place* of those collected."""
+        (journey,) = self._journeys(place, place + 1, arrays)
+        return len(delivery_document(journey, self._scheme.credits(journey)).encode())
+
+    def _store(self, batch: int, arrays: Any) -> None:
+        first, end = map(int, arrays.touch_from[batch, :2])
+        journeys = sorted(self._journeys(first, end, arrays), key=lambda j: j.conversion_id)
+        results = [(journey, self._scheme.credits(journey)) for journey in journeys]
+        for command, rows in attribution_commands(results, self._scheme, 0):
+            if command is statements.ADD_TO_CHANNEL:
+                at_once(self._database.write((command, rows)))
+
+    def _journeys(self, first: int, end: int, arrays: Any) -> Iterator[Journey]:
+        """Yield the journeys of the conversions at *first* to *end* of those collected."""
+        events, seeded, workload = self._facts.events, len(self._facts.events.times), self._workload
+        names = self._facts.channel_names
+        starts, counts = arrays.touch_count[first:end].T.tolist()
+        nodes = arrays.log[starts[0] : starts[-1] + counts[-1]].astype(np.int64)
+        asked = arrays.converted[first:end].astype(np.int64)
+        requests = np.concatenate((asked, np.maximum(nodes - seeded, 0)))
+        channels, cents = np.empty(len(requests), np.int64), np.empty(len(requests), np.int64)
+        drawn_events(arrays.ci, arrays.seed, arrays.stream, requests, channels, cents)
+        times = workload.intended_ns[requests] // 1_000_000
+        is_seeded = nodes < seeded
+        place = nodes[is_seeded]
+        times[len(asked) :][is_seeded] = events.times[place]
+        channels[len(asked) :][is_seeded] = events.channels[place]
+        users = workload.subject[asked].tolist()
+        values = (cents[: len(asked)] / 100).tolist()
+        epochs = (times + DATA_EPOCH_MS).tolist()
+        named = [names[channel] for channel in channels.tolist()]
+        base = len(asked) - starts[0]
+        for number, request in enumerate(asked.tolist()):
+            touched = slice(base + starts[number], base + starts[number] + counts[number])
+            yield Journey(
+                conversion_id=f"sim-c{request}", user_id=f"u{users[number]}",
+                converted_ms=epochs[number], value=values[number],
+                times_ms=tuple(reversed(epochs[touched])),
+                channels=tuple(reversed(named[touched])),
+            )  # fmt: skip

@@ -1,0 +1,152 @@
+"""A warm state in the engine's arrays, as `core.application.warming` has it in the caches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+import sim.compiled.slots as s
+from core.errors import InputError
+from core.scenario.scenario import Scenario
+from core.scenario.warm_start import WarmState
+from sim.compiled.engine import HOT_KEYS
+from sim.compiled.facts import Facts
+from sim.compiled.jit import jit
+from sim.compiled.journeys import journey_size
+from sim.compiled.layout import Arrays
+from sim.compiled.memory import fill_with_expired, keep
+
+
+def warm(
+    arrays: Arrays, scenario: Scenario, state: WarmState, bases: Mapping[str, int], facts: Facts,
+    processes: int,
+) -> None:  # fmt: skip
+    """Put *state* into L2 and into every L1, in its order."""
+    if not state.l2 and not state.l1 and not state.expired:
+        return
+    tiers = scenario.tiers
+    load_seconds = tiers.l3.round_trip.sample(0.5) + tiers.l3.read_execution.sample(0.5)
+    l2 = np.array([(bases[t], subject) for t, subject, _, _ in state.l2], dtype=np.int64)
+    l2 = l2.reshape(-1, 2)
+    l1 = np.array([(bases[t], subject) for _, t, subject, _ in state.l1], dtype=np.int64)
+    l1 = l1.reshape(-1, 2)
+    isolates = scenario.topology.isolate_count if state.expired else 0
+    ended = [_ended(state, bases, isolate) for isolate in range(isolates)]
+    asked = np.concatenate((l2.sum(axis=1), l1.sum(axis=1), *ended))
+    sizes = _sizes(arrays, bases, facts, asked)
+    keys = l2.sum(axis=1)
+    residual = np.array([held.residual for held in state.l2], dtype=np.float64)
+    hot = np.array([held.hot for held in state.l2], dtype=np.float64)
+    bound = tiers.stale_bound
+    kept = residual + bound > 0
+    ends = residual + bound
+    arrays.central[keys[kept], 0] = ends[kept]
+    arrays.central[keys[kept], 1] = np.trunc(residual[kept] * 1000) / 1000
+    arrays.central[keys[kept], 2] = int(load_seconds * 1e6) / 1e6
+    arrays.central[keys[kept], 3] = ends[kept]
+    arrays.sizes[keys[kept]] = sizes[keys[kept]]
+    is_hot = hot > 0
+    if int(is_hot.sum()) >= HOT_KEYS:
+        raise InputError(f"more than {HOT_KEYS:,} keys are hot at the start")
+    for process in range(scenario.topology.process_count):
+        arrays.hot[process, keys[is_hot]] = hot[is_hot]
+        arrays.hots[process] = int(np.unique(keys[is_hot]).size)
+    most, most_bytes = tiers.l1.max_entries, tiers.l1.max_bytes
+    for isolate, gone in enumerate(ended):
+        fill_with_expired(
+            arrays.places, arrays.held, arrays.lives, isolate, gone, int(arrays.ci[s.I_KEYS]),
+            sizes, most, most_bytes,
+        )  # fmt: skip
+    if not len(l1):
+        return
+    keys = l1.sum(axis=1)
+    places = np.array([held.isolate for held in state.l1], dtype=np.int64)
+    until = np.array([held.residual for held in state.l1], dtype=np.float64)
+    fresh = until.copy()
+    keeps = int(arrays.ci[s.I_KEEPS])
+    if keeps:
+        at = np.full(int(arrays.ci[s.I_KEYS]), 0.0)
+        at[l2.sum(axis=1)] = residual
+        fresh = np.maximum(until, at[keys])
+    _fill(  # what goes for them is not counted
+        arrays.places, arrays.held, arrays.lives, arrays.ci, arrays.cf, places, keys, until,
+        fresh, load_seconds, sizes,
+    )  # fmt: skip
+
+
+def _ended(state: WarmState, bases: Mapping[str, int], isolate: int) -> Any:
+    """Return the keys that have ended in the L1 of *isolate*, the coldest first."""
+    found = [
+        bases[cache_type] + np.array(subjects, dtype=np.int64)
+        for cache_type, subjects in state.expired_of(isolate)
+    ]
+    return np.concatenate([*found, np.empty(0, dtype=np.int64)])
+
+
+def _sizes(arrays: Arrays, bases: Mapping[str, int], facts: Facts, keys: Any) -> Any:
+    """Return the bytes of every key's entry that is among *keys*, as it is at the start."""
+    sizes = arrays.ksize.copy()
+    unknown = np.unique(keys[sizes[keys] < 0])
+    if "user_journeys" in bases:
+        first = bases["user_journeys"]
+        mine = _within(unknown, first, arrays, bases)
+        _journeys(
+            arrays.ci, arrays.cf, arrays.seed, arrays.stream, mine, first, arrays.users,
+            arrays.newest, arrays.before, arrays.seed_lengths, arrays.channel_lengths,
+            arrays.kbase, sizes,
+        )  # fmt: skip
+    if "channel_metrics" in bases:
+        first = bases["channel_metrics"]
+        for key in _within(unknown, first, arrays, bases).tolist():
+            sizes[key] = arrays.kbase[key] + facts.channels_size(key - first)
+    if "attribution" in bases:
+        first = bases["attribution"]
+        for key in _within(unknown, first, arrays, bases).tolist():
+            sizes[key] = arrays.kbase[key] + facts.credits_size(key - first)
+            arrays.ksize[key] = sizes[key]
+    return sizes
+
+
+def _within(keys: Any, first: int, arrays: Arrays, bases: Mapping[str, int]) -> Any:
+    ends = [base for base in bases.values() if base > first]
+    end = min(ends) if ends else int(arrays.ci[s.I_KEYS])
+    return keys[(keys >= first) & (keys < end)]
+
+
+@jit
+def _journeys(
+    ci: Any, cf: Any, seed: Any, stream: Any, keys: Any, first: Any, users: Any, newest: Any,
+    before: Any, lengths: Any, channel_lengths: Any, kbase: Any, sizes: Any,
+) -> Any:  # fmt: skip
+    for key in keys:
+        sizes[key] = kbase[key] + journey_size(
+            ci, cf, seed, stream, key - first, users, newest, before, lengths, channel_lengths
+        )
+
+
+@jit
+def _fill(
+    places: Any, held: Any, lives: Any, ci: Any, cf: Any, isolates: Any, keys: Any, until: Any,
+    fresh: Any, load: Any, sizes: Any,
+) -> Any:  # fmt: skip
+    end = ci[s.I_KEYS]
+    for place in range(keys.size):
+        isolate, key = isolates[place], keys[place]
+        base = isolate * (end + 1)
+        expires = until[place]
+        if ci[s.I_KEEPS]:
+            if fresh[place] < expires:
+                expires = fresh[place]
+            lives[base + key, 0] = fresh[place] + cf[s.F_BOUND]
+            lives[base + key, 1] = fresh[place]
+            lives[base + key, 2] = expires
+            lives[base + key, 3] = load
+            early = fresh[place] - cf[s.F_EARLY] * load
+            if early < expires:
+                expires = early
+        keep(
+            places, held, isolate, base, key, end, expires, sizes[key], ci[s.I_CAP],
+            ci[s.I_CAP_BYTES],
+        )  # fmt: skip

@@ -1,0 +1,175 @@
+"""What the compiled engine covers: a scenario's first feature that it does not, by name."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.endpoint import STATED, Endpoint
+from core.endpoints import CDP
+from core.errors import InputError
+from core.scenario.calibration import Calibration
+from core.scenario.replay import Prepared
+from core.scenario.scenario import Scenario
+
+MOST_PLACES = 12_000_000
+"""Keys times isolates that L1 has places for."""
+MOST_KEYS = 200_000
+"""Keys that a point of presence of the edge store caches; beyond, it drops some."""
+MOST_CHANNELS = 63
+_HOUR = 3_600.0
+_BEHAVIOURS = {endpoint.behaviour for endpoint in CDP} | {
+    STATED,
+    "core.application.behaviours:STORE",
+}
+
+
+class NotCovered(InputError):
+    """A run met something that the compiled engine does not simulate."""
+
+
+def uncovered(
+    scenario: Scenario, prepared: Prepared, calibration: Calibration | None, *, is_played: bool
+) -> str:
+    """Return what of a run the compiled engine does not simulate, "" if it simulates all."""
+    if calibration is not None:
+        if calibration.outside:
+            return "endpoints of which only the latency is learned (the calibration)"
+        scenario = calibration.apply(scenario)
+    return (
+        _of_run(scenario, prepared, is_played=is_played)
+        or _of_endpoints(scenario)
+        or _of_faults(scenario)
+        or _of_tiers(scenario)
+        or _of_queue(scenario, prepared)
+        or _of_size(scenario, prepared)
+    )
+
+
+def _of_run(scenario: Scenario, prepared: Prepared, *, is_played: bool) -> str:
+    if is_played:
+        return "requests that the service had before the run"
+    if prepared.effects is not None:
+        return "the sets, deletes and TTLs of a trace (trace.writes)"
+    if not len(prepared.workload):
+        return "a run without requests"
+    if scenario.total_time > 365 * 24 * _HOUR:
+        return f"a run of {scenario.total_time:g} s"
+    return ""
+
+
+def _of_endpoints(scenario: Scenario) -> str:
+    for endpoint in scenario.endpoints:
+        if fault := _of_endpoint(endpoint):
+            return fault
+    return ""
+
+
+def _of_endpoint(endpoint: Endpoint) -> str:
+    if endpoint.unknown:
+        return f"endpoint {endpoint.name}, whose {endpoint.unknown} nobody states"
+    if endpoint.behaviour not in _BEHAVIOURS:
+        return f"the behaviour of endpoint {endpoint.name} ({endpoint.behaviour})"
+    types = [read.cache_type for read in endpoint.reads]
+    if len(set(types)) < len(types):
+        return f"two reads of one cache type by endpoint {endpoint.name}"
+    if endpoint.writes and endpoint.subject != "user":
+        return f"events of endpoint {endpoint.name} about a {endpoint.subject}"
+    return ""
+
+
+def _of_faults(scenario: Scenario) -> str:
+    for place, fault in enumerate(scenario.faults):
+        if fault.kind.is_of_traffic:
+            continue  # the workload has it
+        name = f"faults[{place}] ({fault.tier} {fault.kind.name})"
+        if fault.kind.name not in ("slow", "error", "dead"):
+            return f"{name}, a kind of an installed package"
+        if fault.tier == "destination" or (fault.tier == "l3" and fault.kind.name != "slow"):
+            return name
+    return ""
+
+
+def _of_tiers(scenario: Scenario) -> str:
+    tiers = scenario.tiers
+    if tiers.tags:
+        return "tiers.tags"
+    if tiers.query_cache.ttl:
+        return "tiers.query_cache"
+    if tiers.l2.soft_timeout:
+        return "tiers.l2.soft_timeout"
+    longest = max(len(endpoint.reads) for endpoint in scenario.endpoints)
+    if tiers.l1.scope == "request" and (
+        tiers.l1.max_entries < longest or tiers.l1.max_bytes < 1_000_000
+    ):
+        return "an L1 of the request that cannot hold the request's reads"
+    return ""
+
+
+def conversions_of(scenario: Scenario, prepared: Prepared) -> float:
+    """Return how many conversions are queued, about."""
+    writers = [
+        code
+        for code, endpoint in enumerate(scenario.endpoints)
+        if endpoint.writes == "event" and not endpoint.behaviour.endswith(":STORE")
+    ]
+    asked = np.bincount(prepared.workload.endpoint, minlength=len(scenario.endpoints))
+    return float(asked[writers].sum()) * scenario.traffic.conversion_share
+
+
+def _of_queue(scenario: Scenario, prepared: Prepared) -> str:
+    queue, every = scenario.queue, scenario.attribution.fit_every
+    conversions = conversions_of(scenario, prepared)
+    by_time = scenario.total_time / queue.wait if queue.wait else conversions
+    if every and min(conversions, by_time + conversions / queue.batch_size) > 1.05 * every:
+        return "the fit of a model (attribution.fit_every)"
+    destination, table = scenario.destination, scenario.destination.latency.table
+    if destination.url is not None and table[-1] > destination.timeout:
+        return "deliveries that take longer than destination.timeout"
+    if scenario.traffic.channels > MOST_CHANNELS:
+        return f"more than {MOST_CHANNELS} channels (traffic.channels)"
+    return ""
+
+
+def _of_size(scenario: Scenario, prepared: Prepared) -> str:
+    keys = keys_of(scenario, prepared)
+    isolates = scenario.topology.isolate_count
+    if (keys + 1) * isolates > MOST_PLACES:
+        return f"{keys:,} keys in each of {isolates:,} isolates: more than {MOST_PLACES:,} places"
+    if scenario.tiers.l2.consistency == "eventual" and keys > MOST_KEYS:
+        return f"{keys:,} keys with tiers.l2.consistency = eventual: more than {MOST_KEYS:,}"
+    return ""
+
+
+def keys_of(scenario: Scenario, prepared: Prepared) -> int:
+    """Return how many cache keys there are."""
+    return sum(counts_of(scenario, prepared).values())
+
+
+def counts_of(scenario: Scenario, prepared: Prepared) -> dict[str, int]:
+    """Return how many keys each cache type has, in the order of the reads."""
+    workload = prepared.workload
+    counts: dict[str, int] = {}
+    for code, endpoint in enumerate(scenario.endpoints):
+        for read in endpoint.reads:
+            if read.key == "site":
+                count = scenario.traffic.sites
+            elif read.key == "none":
+                count = 1
+            else:
+                asked = workload.subject[workload.endpoint == code]
+                known = {"user": workload.users, "conversion": workload.conversions, "model": 7}
+                own = scenario.subjects.get(endpoint.subject)
+                least = known.get(endpoint.subject, 1 if own is None else own.count or 1)
+                count = max(least, _most(asked))
+                history = prepared.history
+                if history is not None:
+                    before = history.subject[history.endpoint == code]
+                    count = max(count, _most(before))
+            counts[read.cache_type] = max(count, counts.get(read.cache_type, 0))
+    return counts
+
+
+def _most(subjects: NDArray[np.uint32]) -> int:
+    """Return how many subjects there are if they are numbered from 0 on."""
+    return int(subjects.max()) + 1 if subjects.size else 0

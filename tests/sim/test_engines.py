@@ -1,0 +1,194 @@
+"""Which engine simulates, what is refused by name, and where machine code is kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sim.compiled.slots as s
+from bench.golden import SCENARIOS, figures
+from core.context import BATCH_SLOT_COUNT, BATCH_SLOTS, Purpose
+from core.emulation import kv
+from core.endpoint import STORE_SLOT
+from core.errors import InputError
+from core.scenario.file import load_scenario
+from core.scenario.replay import prepare
+from core.streams import Stream
+from scenarios.catalogue import shipped
+from sim.compiled import engine as compiled_engine
+from sim.compiled import store
+from sim.coverage import uncovered
+from sim.simulate import simulate
+from tests.sim.runs import small_scenario
+from tests.sim.twins import both, differences
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_engines_agree_on_shipped_scenario(name: str) -> None:
+    scenario = load_scenario(shipped()[name])
+    expected, found = both(scenario)
+    assert differences(expected, found) == []
+
+
+def test_golden_figures_do_not_depend_on_the_engine() -> None:
+    scenario = small_scenario()
+    assert figures(scenario, "compiled") == figures(scenario, "reference")
+
+
+def test_further_replication_agrees() -> None:
+    expected, found = both(small_scenario(rate=200.0), replication=3)
+    assert differences(expected, found) == []
+
+
+def test_record_has_the_same_bytes() -> None:
+    records = [
+        json.dumps(simulate(small_scenario(), replications=2, engine=engine).record.to_json())
+        for engine in ("reference", "compiled")
+    ]
+    assert records[0] == records[1]
+
+
+def test_parts_of_a_run_and_a_network_agree() -> None:
+    scenario = small_scenario(
+        network={"round_trip": "3ms"},
+        kpis=[{"metric": "p95(track, 1s..3s)", "target": "< 1s", "alert": "> 2s"}],
+    )
+    expected, found = both(scenario)
+    assert differences(expected, found) == []
+
+
+_L3_DEAD = [{"at": "1s", "for": "1s", "tier": "l3", "kind": "dead"}]
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"tiers": {"l2": {"soft_timeout": "5ms"}}}, "tiers.l2.soft_timeout"),
+        ({"tiers": {"tags": True}}, "tiers.tags"),
+        ({"tiers": {"query_cache": {"ttl": "5s"}}}, "tiers.query_cache"),
+        ({"faults": _L3_DEAD}, r"faults\[0\] \(l3 dead\)"),
+        ({"attribution": {"fit_every": 1}}, "fit_every"),
+    ],
+)
+def test_what_is_not_covered_is_refused_by_name(fields: dict[str, Any], named: str) -> None:
+    scenario = small_scenario(**fields)
+    with pytest.raises(InputError, match=f"does not simulate.*{named}"):
+        simulate(scenario, replications=0, engine="compiled")
+
+
+def test_auto_runs_the_reference_and_says_why() -> None:
+    scenario = small_scenario(tiers={"tags": True})
+    found = simulate(scenario, replications=0, engine="auto")
+    assert found.engine == "reference (the compiled engine does not simulate tiers.tags)"
+    assert any("tiers.tags" in line for line in found.lines)
+
+
+def test_run_that_meets_a_database_limit_is_left_to_the_reference() -> None:
+    scenario = small_scenario(tiers={"l3": {"timeout": "14ms"}})
+    assert not uncovered(scenario, prepare(scenario), None, is_played=False)
+    with pytest.raises(InputError, match=r"tiers\.l3\.timeout"):
+        simulate(scenario, replications=0, engine="compiled")
+    expected = simulate(scenario, replications=0, engine="reference")
+    # The code is loaded by now, so that auto tries it.
+    found = simulate(scenario, replications=0, engine="auto")
+    assert found.record.to_json() == expected.record.to_json()
+    assert "reference" in found.engine
+
+
+def test_short_run_is_not_worth_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    scenario = small_scenario()
+    monkeypatch.setitem(__import__("sys").modules, "sim.compiled.loop", None)
+    monkeypatch.delitem(__import__("sys").modules, "sim.compiled.loop")
+    monkeypatch.setattr(store, "is_compiled", lambda: False)
+    found = simulate(scenario, replications=0, engine="auto")
+    assert found.engine == "reference (compiling the other one takes longer than the run)"
+
+
+def test_machine_code_is_named_after_every_compiled_module(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "loop.py").write_text("A = 1\n")
+    (tmp_path / "slots.py").write_text("B = 1\n")
+    monkeypatch.setattr(store, "FOLDER", tmp_path)
+    store.fingerprint.cache_clear()
+    try:
+        first = store.fingerprint()
+        (tmp_path / "slots.py").write_text("B = 2\n")
+        store.fingerprint.cache_clear()
+        assert store.fingerprint() != first
+    finally:
+        store.fingerprint.cache_clear()
+
+
+def test_constants_that_are_compiled_in_are_those_of_core() -> None:
+    assert (s.P_L2_READ, s.P_L2_WRITE) == (Purpose.L2_READ, Purpose.L2_WRITE)
+    assert (s.P_TRIP, s.P_EXECUTION) == (Purpose.L3_ROUND_TRIP, Purpose.L3_EXECUTION)
+    assert (s.P_READ_FATE, s.P_WRITE_FATE) == (Purpose.L2_READ_FATE, Purpose.L2_WRITE_FATE)
+    batches = (Purpose.BATCH_ROUND_TRIP, Purpose.BATCH_EXECUTION, Purpose.BATCH_FATE)
+    assert batches == (s.P_BATCH_TRIP, s.P_BATCH_EXECUTION, s.P_BATCH_FATE)
+    assert (s.P_DELIVERY, s.P_EVENTS) == (Purpose.DELIVERY, Purpose.EVENTS)
+    assert (s.P_JITTER, s.P_EARLY) == (Purpose.TTL_JITTER, Purpose.EARLY_REFRESH)
+    assert (BATCH_SLOT_COUNT, BATCH_SLOTS["model"]) == (s.BATCH_WIDTH, s.MODEL_SLOT)
+    assert (BATCH_SLOTS["batch-read"], BATCH_SLOTS["batch-write"]) == (0, 1)
+    assert s.STORE_SLOT == STORE_SLOT
+    assert compiled_engine.HOT_KEYS == kv._HOT_KEYS
+
+
+def test_trace_agrees_from_its_warm_caches(tmp_path: Path) -> None:
+    drawn = Stream(5, Purpose.DATA).rows(0, 4_000)[:, 0]
+    types = ("18", "20", "21", "25", "2", "3")
+    lines = [
+        f"k{int(60 * u**3)}-{types[i * 7 % 6]},{types[i * 7 % 6]}" for i, u in enumerate(drawn)
+    ]
+    file = tmp_path / "trace.csv"
+    file.write_text("key,type\n" + "\n".join(lines) + "\n")
+    # The mix of types of the e-commerce trace orm-busy.
+    named = {
+        "18": {"endpoint": "attribution", "cache_type": "attribution"},
+        "20": {"endpoint": "attribution", "cache_type": "attribution"},
+        "21": {"endpoint": "journey", "cache_type": "user_journeys"},
+        "25": {"endpoint": "journey", "cache_type": "user_journeys"},
+    }
+    scenario = small_scenario(
+        rate=300.0,
+        trace={"file": str(file), "types": named},
+        tiers={"l1": {"ttl": "1s"}, "l2": {"ttl": {"user_journeys": "2s"}}},
+    )
+    expected, found = both(scenario)
+    assert differences(expected, found) == []
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_endpoints_of_ones_own_agree(is_shared: bool) -> None:
+    endpoints = {
+        "preset": "cdp",
+        "items": {
+            "path": "/items/{item}", "weight": 1.0, "cpu": "1ms", "writes": 1,
+            "reads": [
+                {"type": "item", "ttl": "1s", "queries": 2, "size": "1kB"},
+                {"type": "plain", "ttl": "1s", "queries": 0, "size": "2kB"},
+            ],
+        },
+        "pages": {"path": "/pages/{item}", "weight": 0.5, "queries": 2, "writes": 2},
+    }  # fmt: skip
+    scenario = small_scenario(
+        rate=200.0,
+        endpoints=endpoints,
+        subjects={"item": {"count": 40}},
+        tiers={"single_flight": is_shared, "l1": {"ttl": "0.5s"}, "stale_while_revalidate": "1s"},
+        topology={"points_of_presence": 2},
+    )
+    expected, found = both(scenario)
+    assert differences(expected, found) == []
+
+
+def test_recorded_trace_agrees(shared_traces: Path) -> None:
+    file = shared_traces / "orm-busy.trace.xz"
+    scenario = load_scenario(
+        shipped()["baseline"], overrides=["duration=20s"], trace={"file": str(file)}
+    )
+    expected, found = both(scenario)
+    assert differences(expected, found) == []

@@ -1,0 +1,207 @@
+"""Random scenarios that both engines run, and what differs between them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import strategies as st
+
+from core.scenario.file import parse_scenario
+from core.scenario.replay import Prepared, prepare
+from core.scenario.scenario import Scenario
+from core.scenario.warm_start import WarmState, warm_state
+from sim.compiled.replication import CompiledReplication
+from sim.growth import Saturated
+from sim.model import Replication, ReplicationOutcome, SeededDatabase
+from sim.replications import record_of
+
+STEP_NS = 125_000_000
+"""Arrivals on a coarse grid are multiples of 1/8 s, as are all times of such a scenario."""
+
+
+@st.composite
+def scenarios(draw: st.DrawFn) -> tuple[Scenario, bool]:
+    """Draw a scenario of a few seconds, and whether its times lie on a coarse grid."""
+    is_coarse = draw(st.booleans())
+    often = st.sampled_from
+
+    def latency(low: int, high: int) -> Any:
+        if is_coarse:
+            first = draw(st.integers(low, high)) / 8
+            return f"{first}s"
+        kind = draw(st.integers(0, 2))
+        middle = draw(st.floats(low / 64 + 1e-4, high / 32 + 1e-3))
+        if kind == 0:
+            return f"{middle}s"
+        if kind == 1:
+            return {"distribution": "exponential", "mean": f"{middle}s"}
+        return {"p50": f"{middle}s", "p99": f"{3 * middle}s"}
+
+    def time(low: int, high: int) -> str:
+        if is_coarse:
+            return f"{draw(st.integers(low, high)) / 8}s"
+        return f"{draw(st.floats(low / 8, high / 8)) + 1e-3}s"
+
+    cpu = f"{draw(often((0, 0, 1))) / 8}s" if is_coarse else f"{draw(often((0, 3e-4, 4e-3))):f}s"
+    store_cpu = f"{draw(often((0, 0, 1))) / 8}s" if is_coarse else f"{draw(often((0, 2e-4))):f}s"
+    names = ("track", "attribution", "journey", "channels")
+    is_edge = draw(often((False, False, False, True)))
+    keeps = draw(st.booleans())
+    tiers: dict[str, Any] = {
+        "single_flight": draw(often((True, True, False))),
+        "ttl_jitter": draw(often((0.0, 0.0, 0.25))),
+        "stale_while_revalidate": time(1, 24) if keeps and draw(st.booleans()) else "0s",
+        "stale_if_error": time(1, 24) if keeps and draw(st.booleans()) else "0s",
+        "early_refresh": draw(often((0.0, 0.5, 1.0))) if keeps else 0.0,
+        "l1": {
+            "scope": draw(often(("isolate", "isolate", "isolate", "request"))),
+            "max_entries": draw(often((2, 5, 20, 10_000))),
+            "max_bytes": draw(often(("16MB", "16MB", "6kB", "2kB"))),
+            "ttl": time(1, 24),
+        },
+        "l2": {
+            "read": latency(0, 2), "cold_read": latency(0, 4), "write": latency(0, 4),
+            "cache_ttl": "30s" if is_edge else time(0, 24),
+            "put": draw(often(("background", "background", "await"))),
+            "consistency": "eventual" if is_edge else "strong",
+            "min_ttl": "clamp",
+            "timeout": time(2, 8),
+            "breaker": {"failures": draw(often((0, 1, 3))), "open_for": time(1, 8)},
+            "ttl": {
+                name: time(1, 40)
+                for name in (
+                    "attribution", "channel_metrics", "user_journeys", "security_config",
+                    "lookup_data",
+                )
+            },
+        },
+        "l3": {
+            "round_trip": latency(0, 3), "read_execution": latency(0, 1),
+            "write_execution": latency(0, 1), "concurrency": draw(often((1, 1, 2))),
+            "write_share": draw(often(("0s", "0.125s" if is_coarse else "30us"))),
+            "timeout": "1000s",
+        },
+    }  # fmt: skip
+    if tiers["l1"]["max_bytes"] != "16MB" or tiers["l1"]["max_entries"] == 2:
+        tiers["l1"]["scope"] = "isolate"
+    faults = []
+    for tier, kinds in (("l2", ("slow", "error", "dead")), ("l3", ("slow",))):
+        if draw(often((False, False, True))):
+            kind = draw(often(kinds))
+            value = {"slow": 3.0, "error": 0.5, "dead": 1.0}[kind]
+            fault = {"at": time(0, 40), "for": time(4, 40), "tier": tier, "kind": kind}
+            faults.append(fault | ({} if kind == "dead" else {"value": value}))
+    if draw(often((False, False, False, True))):
+        faults.append(
+            {"at": "1s", "for": "4s", "kind": "hot_key", "endpoint": "attribution", "value": 0.8}
+        )
+    data = {
+        "name": "twins",
+        "seed": draw(st.integers(0, 2**32)),
+        "duration": "8s",
+        "warm_up": draw(often(("0s", "1s"))),
+        "start": draw(often(("warm", "cold"))),
+        "timeout": draw(often(("10s", "0.5s"))),
+        "traffic": {
+            "stages": [{"rate": draw(often((3.0, 12.0, 24.0)))}],
+            "users": draw(often((1, 4, 30))), "conversions": draw(often((1, 7, 20))),
+            "sites": draw(often((1, 3))), "channels": draw(often((1, 3, 8))),
+            "touches_per_user": draw(often((1, 5))),
+            "conversion_share": draw(often((0.06, 0.5, 1.0))),
+        },
+        "topology": {
+            "points_of_presence": draw(often((1, 1, 2))), "processes": draw(often((1, 1, 2))),
+            "isolates": draw(often((1, 2, 4))),
+            "cpu": dict.fromkeys(names, cpu)
+            | {"per_l2_operation": store_cpu, "per_l3_operation": store_cpu},
+        },
+        "tiers": tiers,
+        "queue": {
+            "batch_size": draw(often((1, 3, 50))), "max_parallel": draw(often((1, 2))),
+            "wait": time(0, 16),
+        },
+        "destination": {
+            "url": draw(often(("none", "local"))), "latency": latency(0, 8), "timeout": "200s",
+            "batch_size": draw(often((1, 2, 50))), "max_parallel": draw(often((1, 2))),
+        },
+        "attribution": {
+            "refresh": time(1, 24), "own_event": draw(often((False, False, True))),
+            "fit_every": draw(often((0, 1000))),
+        },
+        "endpoints": {
+            name: {"weight": draw(often((0.0, 0.2, 1.0))) if name != "journey" else 0.3}
+            for name in names
+        },
+        "faults": faults,
+    }  # fmt: skip
+    if is_coarse and draw(st.booleans()):
+        data["network"] = {"round_trip": "0.125s"}
+    return parse_scenario(data, source="test"), is_coarse
+
+
+def on_grid(prepared: Prepared) -> Prepared:
+    """Return *prepared* with arrivals on the coarse grid, in their order."""
+    workload = prepared.workload
+    rounded = workload.intended_ns // STEP_NS * STEP_NS
+    return replace(prepared, workload=replace(workload, intended_ns=rounded))
+
+
+def both(
+    scenario: Scenario, *, is_coarse: bool = False, replication: int = 0
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what each engine finds: the record's data and what else an outcome has."""
+    prepared = prepare(scenario, replication=replication)
+    if is_coarse:
+        prepared = on_grid(prepared)
+    if not len(prepared.workload):
+        return {}, {}
+    seeded = SeededDatabase(scenario, prepared, replication)
+    warm = warm_state(scenario, prepared, replication=replication)
+    expected, found = (
+        _outcome(engine, scenario, prepared, warm, seeded, replication)
+        for engine in (Replication, CompiledReplication)
+    )
+    return expected, found
+
+
+def _outcome(
+    engine: Any,
+    scenario: Scenario,
+    prepared: Prepared,
+    warm: WarmState,
+    seeded: SeededDatabase,
+    replication: int,
+) -> dict[str, Any]:
+    # Half of them end early where a queue only grows.
+    run = engine(
+        scenario, prepared, warm, seeded,
+        replication=replication, ends_early=scenario.seed % 2 == 0,
+    )  # fmt: skip
+    try:
+        return told(scenario, prepared, run.run())
+    except Saturated as reason:
+        return {"saturated": (reason.at, repr(reason.loads))}
+    finally:
+        if isinstance(run, Replication):
+            run.loop.close()
+
+
+def told(scenario: Scenario, prepared: Prepared, outcome: ReplicationOutcome) -> dict[str, Any]:
+    """Return everything of an outcome that can be compared, exactly."""
+    requests = outcome.requests
+    record = record_of(scenario, prepared, outcome, (), None).to_json()
+    return {
+        "latency": [value.hex() for value in requests.latency.tolist()],
+        "reads": requests.reads.tolist(),
+        "loads": repr(outcome.loads),
+        "memory growth": outcome.memory_growth.hex(),
+        **{name: json.dumps(value) for name, value in record.items()},
+    }
+
+
+def differences(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """Return the names of what differs."""
+    return [n for n in {**expected, **found} if expected.get(n) != found.get(n)]
