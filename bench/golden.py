@@ -114,9 +114,7 @@ def check(
     return [_checked(subject, engine, on_scenario) for subject in subjects]
 
 
-def _checked(
-    subject: Subject, engine: EngineName, on_scenario: OnScenario | None
-) -> Checked:
+def _checked(subject: Subject, engine: EngineName, on_scenario: OnScenario | None) -> Checked:
     try:
         golden = _golden(subject.golden, subject.source)
     except InputError as error:

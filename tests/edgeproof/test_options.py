@@ -140,6 +140,13 @@ USED: dict[tuple[str, str], str] = {
         for o in ("--db", "--columns", "--conversion", "--touch", "--currency", "--format",
                   "--no-header", "--time-unit", "--time-zone", "--time-format", "--json")
     },
+    **{
+        ("import log", o): "what is read, and how; refused where it cannot be so"
+        for o in ("--format", "--log-format", "--fields", "--columns", "--time-unit",
+                  "--duration-unit", "--rules", "--endpoint", "--ignore-agent", "--keep-ids")
+    },
+    ("import log", "--window"): "which part of a long log is run",
+    **{("import log", o): "what is written or printed" for o in ("--out", "--force", "--json")},
     ("attribute", "--model"): "what is computed; an unknown one is refused",
     ("attribute", "--direct"): "what it finds is said by attribution",
     **{
@@ -287,6 +294,7 @@ IDLE: dict[tuple[str, str], Case] = {
     ("import events", "--plain"): (
         "import events FILE --db FILE --columns user=none --plain --json", PLAIN
     ),
+    ("import log", "--plain"): ("import log FILE --out NEW.toml --plain --json", PLAIN),
     ("attribute", "--plain"): ("attribute --paths FILE --plain --json", PLAIN),
     ("load", "--step"): (lines("--step 5s")["load"], "--step: belongs to --find-capacity"),
     **{

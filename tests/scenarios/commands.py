@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
@@ -17,8 +19,19 @@ def counting(folder: Path, *, every: float | None = None, then: str = "") -> Tok
     return Tokens({"TOKEN": ["sh", "-c", program.replace("; ;", ";")]}, every=every)
 
 
-def is_running(pid: int) -> bool:
-    """Return whether the process is there, and is no zombie that waits for its parent."""
+def left_of(pids: Iterable[int]) -> list[int]:
+    """Return which processes still run after ten seconds; a killed one ends when it is scheduled.
+
+    A zombie that waits for its parent has ended.
+    """
+    end = time.monotonic() + 10.0
+    left = [*pids]
+    while (left := [pid for pid in left if _is_running(pid)]) and time.monotonic() < end:
+        time.sleep(0.01)
+    return left
+
+
+def _is_running(pid: int) -> bool:
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

@@ -15,7 +15,7 @@ from scenarios.driver import run_load
 from scenarios.plan import LoadPlan
 from scenarios.result import LoadResult
 from scenarios.tokens import Tokens
-from tests.scenarios.commands import counting, is_running
+from tests.scenarios.commands import counting, left_of
 from tests.scenarios.conftest import StartServer
 from tests.scenarios.loads import small_plan, small_scenario
 
@@ -65,7 +65,7 @@ def test_stopped_load_leaves_no_token_command_behind(
     assert refused(result) > 0
     started = [int(pid) for pid in pids.read_text().split()]
     assert len(started) == 2
-    assert [pid for pid in started if is_running(pid)] == []
+    assert left_of(started) == []
 
 
 def test_process_started_after_a_renewal_has_the_new_token(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from core.errors import InputError
 from scenarios.tokens import Tokens, tokens_of
-from tests.scenarios.commands import counting, is_running
+from tests.scenarios.commands import counting, left_of
 
 USED = ("TOKEN",)
 
@@ -157,7 +157,7 @@ def test_command_is_ended_with_all_that_it_started_when_nobody_needs_it(tmp_path
     pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
     tokens.close()
     assert found == []
-    assert [pid for pid in pids if is_running(pid)] == []
+    assert left_of(pids) == []
     tokens.close()
     tokens._commands = {"TOKEN": ["echo", "a"]}
     assert tokens.fetch() == {"TOKEN": "a"}
