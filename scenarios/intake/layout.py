@@ -40,11 +40,15 @@ class TimeForm(IntEnum):
 
 
 class Quoting(IntEnum):
-    """How a value is enclosed: not at all; between quotes of the layout; in quotes of its own."""
+    """How a value is enclosed: not at all; between quotes of the layout; in quotes of its own.
+
+    LIST: not at all, and it may be several joined by ", " or " : ", as nginx writes upstreams.
+    """
 
     NONE = 0
     LAYOUT = 1
     OWN = 2
+    LIST = 3
 
 
 SECONDS, MILLISECONDS, MICROSECONDS, NANOSECONDS = 1, 10**3, 10**6, 10**9

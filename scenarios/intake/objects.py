@@ -18,7 +18,7 @@ from scenarios.intake.layout import (
     Field,
     TimeForm,
 )
-from scenarios.intake.plain import iso, number_of, time_of
+from scenarios.intake.plain import iso, sum_of, time_of
 from scenarios.intake.requests import Matcher, Row, rows_chunk
 
 COLUMNS = (
@@ -200,7 +200,7 @@ class ObjectReader:
         if unit is None or value is None or isinstance(value, bool):
             return UNKNOWN
         text = f"{value:.9f}" if isinstance(value, float) else str(value)
-        number = number_of(text.encode())
+        number = sum_of(text.encode())
         return number // PER_SECOND[unit] if number >= 0 else UNKNOWN
 
     def _time(self, value: Any) -> tuple[int, bool]:
