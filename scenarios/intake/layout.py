@@ -96,6 +96,16 @@ class Layout:
             return self
         return replace(self, parts=self.parts[: last + 1])
 
+    def with_latency_in(self, per_second: int) -> Layout:
+        """Return the layout whose latencies are in a unit of which a second has so many."""
+        return replace(
+            self,
+            parts=tuple(
+                replace(part, per_second=per_second) if part.field is Field.LATENCY else part
+                for part in self.parts
+            ),
+        )
+
     @property
     def fields(self) -> frozenset[Field]:
         """What a line tells."""

@@ -20,7 +20,7 @@ from scenarios.intake.layout import Field
 from scenarios.intake.log_file import LogFile, Piece, Reading
 from scenarios.intake.ordering import ACCESS, SORTED_WITHIN, Accesses, Waiting, outliers, spread
 from scenarios.intake.recognition import Stated
-from scenarios.intake.rules import LEFT_OUT, KeyFrom, Rule, check_rules
+from scenarios.intake.rules import LEFT_OUT, KeyFrom, Rule, by_specificity, check_rules
 from scenarios.intake.window import Window, choose
 
 COMPILED_FROM = 2**25
@@ -83,7 +83,14 @@ def open_logs(files: Sequence[Path], stated: Stated) -> tuple[list[LogFile], lis
         if path.is_file() and not path.stat().st_size and len(files) > 1:
             empty.append(f"{path}: is empty")
             continue
-        logs.append(LogFile(path, stated))
+        log = LogFile(path, stated)
+        same = next((o for o in logs if o.beginning and o.beginning == log.beginning), None)
+        if same is not None:
+            raise InputError(
+                f"{path}: begins with the same requests as {same.path}, which would count twice; "
+                "give one of them"
+            )
+        logs.append(log)
     if not logs:
         raise InputError(f"{files[0]}: is empty, as all files are; give a log with requests")
     return logs, empty
@@ -144,6 +151,9 @@ def gather(
                 f"requests of {rule.name} without a {rule.subject}: {each.unkeyed:,}; they share a "
                 "key"
             )
+    notices += _of_rules(rules, figures)
+    tells = any(Field.LATENCY in log.found.fields for log in logs)
+    notices += _of_latencies(figures, tells_latency=tells)
     if waiting.moved:
         notices.append(
             f"requests that stood behind later ones: {waiting.moved:,}; sorted by their begin (a "
@@ -162,6 +172,34 @@ def gather(
         notices=tuple(notices), first=first, last=last, sampled=sampled,
         has_latency=any(each.latency.count for each in figures.endpoints),
     )  # fmt: skip
+
+
+def _of_rules(rules: Sequence[Rule], figures: Figures) -> Iterator[str]:
+    """Yield which endpoints have no request, and why where the rules tell it."""
+    order = by_specificity(rules)
+    for place, at in enumerate(order):
+        rule = rules[at]
+        if rule.name == LEFT_OUT or figures.endpoints[at].count:
+            continue
+        before = next((rules[each] for each in order[:place] if rules[each].covers(rule)), None)
+        why = "" if before is None else f": {before} takes what fits it"
+        yield f"no request is of {rule}{why}; it is not in the scenario"
+
+
+def _of_latencies(figures: Figures, *, tells_latency: bool) -> Iterator[str]:
+    """Yield what latencies leave open; tells_latency: whether the format has a place for them."""
+    known = sum(each.latency.count for each in figures.endpoints)
+    if known < figures.accesses and (known or tells_latency):
+        others = "; the quantiles are those of the others" if known else ""
+        yield (
+            f"{figures.accesses - known:,} of {figures.accesses:,} requests tell no latency that "
+            f"can be read (such as - of an upstream that was not asked){others}"
+        )
+    if known and not figures.has_fractions:
+        yield (
+            "latencies are whole seconds: the true ones are up to 1 s longer, and quantiles and "
+            "KPIs from them are rough; log milliseconds (%D, %{ms}T)"
+        )
 
 
 def _check_fields(log: LogFile, reading: Reading) -> None:
@@ -298,9 +336,8 @@ def _accesses(
     accesses = np.empty(chosen.size, ACCESS)
     accesses["key"], accesses["rule"] = chunk.key[chosen], chunk.rule[chosen]
     at = times[chosen]
-    layout = log.found.layout
     lasts = chunk.latency[chosen]
-    lasts = np.where(lasts > 0, lasts, 0) if layout is not None and layout.is_end else 0 * lasts
+    lasts = np.where(lasts > 0, lasts, 0) if log.found.is_end else 0 * lasts
     if number not in coarse and chosen.size > 1:
         coarse[number] = not ((at + lasts) % 10**6).any()
     if coarse.get(number, False):

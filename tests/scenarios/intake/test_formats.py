@@ -191,7 +191,8 @@ def test_the_unit_of_time_taken_is_said_of_w3c_logs(tmp_path: Path) -> None:
     file.write_text(W3C, encoding="utf-8")
     log, _ = read(file)
     assert log.found.notices == (
-        "time-taken is taken as milliseconds, because other fields are those of IIS",
+        "time-taken is taken as milliseconds, because other fields are those of IIS; "
+        "--duration-unit says otherwise",
     )
     file.write_text(
         "#Fields: date time cs-method cs-uri-stem sc-status time-taken\n"
@@ -199,5 +200,7 @@ def test_the_unit_of_time_taken_is_said_of_w3c_logs(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     log, chunk = read(file)
-    assert log.found.notices == ("time-taken is taken as seconds, as W3C defines it",)
+    assert log.found.notices == (
+        "time-taken is taken as seconds, as W3C defines it; --duration-unit says otherwise",
+    )
     assert chunk.latency.tolist() == [-1, 250_000]
