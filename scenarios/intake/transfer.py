@@ -119,6 +119,11 @@ def gather(
     )
     for log in logs:
         _check_fields(log, reading)
+    if reading.is_compiled and any(log.found.layout is not None for log in logs):
+        from scenarios.intake.compilation import prepare
+
+        tell("preparing", 0.0, "the reader")
+        prepare()
     figures = Figures(endpoints=[EndpointFigures() for _ in rules])
     waiting = Waiting()
     counts = np.zeros(len(rules), np.int64)
