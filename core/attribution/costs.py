@@ -10,6 +10,7 @@ from pathlib import Path
 
 from core.attribution.account import Account
 from core.attribution.cells import unguarded
+from core.attribution.currency import OneCurrency
 from core.attribution.periods import parse_days
 from core.attribution.study import Cell, Table
 from core.attribution.table import NoHeader, find_table, open_text
@@ -60,13 +61,16 @@ def read_costs(file: Path) -> tuple[list[Cost], list[str]]:
         if others:
             said.append(f"{file}: takes the column {', '.join(others)}")
         reader = csv.reader(table.lines, delimiter=table.separator, strict=True)
-        costs = []
+        costs: list[Cost] = []
+        currency = OneCurrency(table.names)
         try:
             for row in reader:
                 where = table.place(reader.line_num)
                 if not any(cell.strip() for cell in row):
                     continue
                 costs.append(_cost(where, row, at[0] or 0, at[1] or 0, when))
+                if currency.is_told and costs[-1].amount:
+                    currency.see(where, row)
         except csv.Error as error:
             raise InputError(
                 f"{table.place(reader.line_num)}: not a row of CSV ({error}); close every quote"
