@@ -18,9 +18,10 @@ from scenarios.intake.clustering import Collector
 from scenarios.intake.figures import REASONS, EndpointFigures, Figures
 from scenarios.intake.layout import Field
 from scenarios.intake.log_file import LogFile, Piece, Reading
+from scenarios.intake.notices import of_file, of_latencies, of_rules
 from scenarios.intake.ordering import ACCESS, SORTED_WITHIN, Accesses, Waiting, outliers, spread
 from scenarios.intake.recognition import Stated
-from scenarios.intake.rules import LEFT_OUT, KeyFrom, Rule, by_specificity, check_rules
+from scenarios.intake.rules import LEFT_OUT, KeyFrom, Rule, check_rules
 from scenarios.intake.window import Window, choose
 
 COMPILED_FROM = 2**25
@@ -149,16 +150,16 @@ def gather(
             f"{logs[0].path}: of {figures.lines:,} lines {bad:,} cannot be read ({REASONS[reason]},"
             f" first at {figures.examples[reason]}); see --format and --log-format"
         )
-    notices += dict.fromkeys(notice for log in logs for notice in _said(log))
+    notices += dict.fromkeys(notice for log in logs for notice in of_file(log))
     for rule, each in zip(rules, figures.endpoints, strict=True):
         if each.unkeyed and rule.key is not KeyFrom.NOTHING and rule.name != LEFT_OUT:
             notices.append(
                 f"requests of {rule.name} without a {rule.subject}: {each.unkeyed:,}; they share a "
                 "key"
             )
-    notices += _of_rules(rules, figures)
+    notices += of_rules(rules, figures)
     tells = any(Field.LATENCY in log.found.fields for log in logs)
-    notices += _of_latencies(figures, tells_latency=tells)
+    notices += of_latencies(figures, tells_latency=tells)
     if waiting.moved:
         notices.append(
             f"requests that stood behind later ones: {waiting.moved:,}; sorted by their begin (a "
@@ -177,34 +178,6 @@ def gather(
         notices=tuple(notices), first=first, last=last, sampled=sampled,
         has_latency=any(each.latency.count for each in figures.endpoints),
     )  # fmt: skip
-
-
-def _of_rules(rules: Sequence[Rule], figures: Figures) -> Iterator[str]:
-    """Yield which endpoints have no request, and why where the rules tell it."""
-    order = by_specificity(rules)
-    for place, at in enumerate(order):
-        rule = rules[at]
-        if rule.name == LEFT_OUT or figures.endpoints[at].count:
-            continue
-        before = next((rules[each] for each in order[:place] if rules[each].covers(rule)), None)
-        why = "" if before is None else f": {before} takes what fits it"
-        yield f"no request is of {rule}{why}; it is not in the scenario"
-
-
-def _of_latencies(figures: Figures, *, tells_latency: bool) -> Iterator[str]:
-    """Yield what latencies leave open; tells_latency: whether the format has a place for them."""
-    known = sum(each.latency.count for each in figures.endpoints)
-    if known < figures.accesses and (known or tells_latency):
-        others = "; the quantiles are those of the others" if known else ""
-        yield (
-            f"{figures.accesses - known:,} of {figures.accesses:,} requests tell no latency that "
-            f"can be read (such as - of an upstream that was not asked){others}"
-        )
-    if known and not figures.has_fractions:
-        yield (
-            "latencies are whole seconds: the true ones are up to 1 s longer, and quantiles and "
-            "KPIs from them are rough; log milliseconds (%D, %{ms}T)"
-        )
 
 
 def _check_fields(log: LogFile, reading: Reading) -> None:
@@ -251,18 +224,6 @@ def _write(
 def _size(path: Path) -> int:
     size = path.stat().st_size
     return size * _RATIO if path.suffix in _COMPRESSED else size
-
-
-def _said(log: LogFile) -> Iterator[str]:
-    yield from log.found.notices
-    objects = log.found.objects
-    if objects is not None and objects.is_unit_told and objects.time_unit is not None:
-        from scenarios.intake.objects import UNIT_NAMES
-
-        yield (
-            f"times look like {UNIT_NAMES[objects.time_unit]} since 1970 and are taken so; "
-            "--time-unit says otherwise"
-        )
 
 
 def _proposed(
