@@ -23,7 +23,8 @@ def prepare() -> None:
     """
     from scenarios.intake import compiled
 
-    if is_cached(Path(compiled.scan.stats.cache_path), Path(compiled.__file__)):
+    folder = compiled.scan.stats.cache_path
+    if folder is not None and is_cached(Path(folder), Path(compiled.__file__)):
         return
     # -P: a folder of the user's called scenarios is none of ours.
     subprocess.run(

@@ -338,3 +338,13 @@ def test_json_lines_of_nginx_end_at_their_time_and_units_are_read(tmp_path: Path
         (tmp_path / "b.json").write_text((json.dumps(row) + "\n") * 4, "utf-8")
         told = imported(tmp_path, "b.json", "--force", "--columns", columns)
         assert told["endpoints"][0]["p50_ms"] == pytest.approx(12.3, rel=0.005)
+
+
+def test_the_busiest_time_of_so_long_may_begin_within_a_minute(tmp_path: Path) -> None:
+    lines = [
+        line(n, "GET /product/1") for n in range(900) for _ in range(9 if 330 <= n < 390 else 1)
+    ]
+    (tmp_path / "a.log").write_text("".join(lines), encoding="utf-8")
+    done = called("import", "log", "a.log", "--out", "a.toml", "--window", "60s", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "runs the busiest 60 s from 2026-11-20 18:05:30: 540 requests" in done.stdout
