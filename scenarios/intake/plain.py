@@ -95,6 +95,17 @@ def _values(line: bytes, layout: Layout) -> tuple[dict[Field, bytes], int] | Non
     return fields, latency if is_known else UNKNOWN
 
 
+def behind(layout: Layout, line: bytes) -> bytes:
+    """Return what *line* has behind the values of *layout*; b"" if it is no such line."""
+    at = len(layout.head)
+    for part in layout.parts:
+        found = _value(line, at, part, is_open=layout.is_open and part is layout.parts[-1])
+        if found is None:
+            return b""
+        at = found[1]
+    return line[at:]
+
+
 def _value(line: bytes, at: int, part: Part, *, is_open: bool) -> tuple[bytes, int] | None:
     """Return the value at *at* and where the next one begins; None if it does not end."""
     if part.quoting is Quoting.OWN and line[at : at + 1] == b'"':

@@ -31,14 +31,13 @@ from scenarios.intake.objects import (
     recognised,
     unit_of_duration,
 )
-from scenarios.intake.plain import reads_plainly
+from scenarios.intake.plain import behind, reads_plainly
 
 _ALB = re.compile(rb"(?:https?|h2|grpcs|wss?) \d{4}-\d\d-\d\dT\S+Z app/")
 _ELB = re.compile(rb"\d{4}-\d\d-\d\dT\S+Z \S+ \d+\.\d+\.\d+\.\d+:\d+ ")
 _REAL_TIME = re.compile(rb"\d{10}(?:\.\d{1,6})?\t")
 HAR = re.compile(rb'\A(?:\xef\xbb\xbf)?\s*\{\s*"log"\s*:')
 _VHOST = re.compile(rb"[^\s:]+:\d+ \S+ \S+ \S+ \[")
-_BEHIND = re.compile(rb'" (?P<rest>[^"].*|"[^"]*".*)\Z')
 _HOW = "say --format " + "|".join(FORMATS) + ", or --log-format with the line of your configuration"
 _OTHER_UNIT = "--duration-unit is of JSON durations and time-taken in a W3C log; leave it out"
 _SAMPLE = 50
@@ -324,13 +323,7 @@ def _notices(format_: str, lines: Sequence[bytes]) -> tuple[str, ...]:
     if format_ not in ("combined", "vhost_combined"):
         return ()
     first = next((line for line in lines if line), b"")
-    match = _BEHIND.search(first)
-    if match is None:
-        return ()
-    quoted = re.findall(rb'"(?:[^"\\]|\\.)*"', first)
-    if len(quoted) < 3:
-        return ()
-    rest = first[first.rfind(quoted[2]) + len(quoted[2]) :].strip()
+    rest = behind(layout_of(format_), first).strip()
     if not rest:
         return ()
     return (
