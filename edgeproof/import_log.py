@@ -97,7 +97,7 @@ def command(
         typer.Option(
             "--duration-unit",
             metavar="s|ms|us|ns",
-            help="Of JSON durations whose name tells none.",
+            help="Of JSON durations whose name tells none, or of time-taken in a W3C log.",
             rich_help_panel=_READING,
         ),
     ] = None,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from core.attribution.account import Account
 from core.attribution.cells import unguarded
-from core.attribution.periods import parse_day
+from core.attribution.currency import OneCurrency
+from core.attribution.periods import parse_days
 from core.attribution.study import Cell, Table
 from core.attribution.table import NoHeader, find_table, open_text
 from core.errors import InputError
@@ -23,11 +24,11 @@ _PERIOD = ("period", "date", "day", "week", "month")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """One row: what a channel cost, and in the period from which day (days since 1970)."""
+    """One row: what a channel cost, and on which days since 1970; None: no period is told."""
 
     channel: str
     amount: float
-    day: int | None
+    days: range | None
 
 
 def read_costs(file: Path) -> tuple[list[Cost], list[str]]:
@@ -60,13 +61,16 @@ def read_costs(file: Path) -> tuple[list[Cost], list[str]]:
         if others:
             said.append(f"{file}: takes the column {', '.join(others)}")
         reader = csv.reader(table.lines, delimiter=table.separator, strict=True)
-        costs = []
+        costs: list[Cost] = []
+        currency = OneCurrency(table.names)
         try:
             for row in reader:
                 where = table.place(reader.line_num)
                 if not any(cell.strip() for cell in row):
                     continue
                 costs.append(_cost(where, row, at[0] or 0, at[1] or 0, when))
+                if currency.is_told and costs[-1].amount:
+                    currency.see(where, row)
         except csv.Error as error:
             raise InputError(
                 f"{table.place(reader.line_num)}: not a row of CSV ({error}); close every quote"
@@ -90,15 +94,15 @@ def _cost(where: str, row: Sequence[str], name: int, cost: int, when: int | None
             f"{where}: cost is {row[cost][:40]!r}; a number of at least 0, with a decimal point "
             "and without a currency, is needed"
         )
-    day = None
+    days = None
     if when is not None:
-        day = parse_day(row[when].strip())
-        if day is None:
+        days = parse_days(row[when].strip())
+        if days is None:
             raise InputError(
                 f"{where}: period is {row[when][:40]!r}; write a date (2026-01-31), a month "
                 "(2026-01) or a week (2026-W05)"
             )
-    return Cost(channel=unguarded(row[name]).strip(), amount=amount, day=day)
+    return Cost(channel=unguarded(row[name]).strip(), amount=amount, days=days)
 
 
 def _place(where: str, names: Sequence[str], known: Sequence[str]) -> int | None:
@@ -119,29 +123,24 @@ def costed(
 ) -> tuple[Table, list[str]]:
     """Return the table of cost and return of *account*, and notices.
 
-    is_inside: whether costs of a period from that day are of the account's conversions. CPA is
-    cost per conversion, ROAS value per cost, ROI (value - cost) / cost; empty where undefined.
+    is_inside: whether costs of that day are of the account's conversions; a period that is so in
+    part counts by its days. CPA is cost per conversion, ROAS value per cost, ROI (value - cost) /
+    cost; empty where undefined. Raise InputError for a name that may be one of two channels.
     """
-    said = []
-    counted = [cost for cost in costs if cost.day is None or is_inside(cost.day)]
-    if len(counted) < len(costs):
-        left = sum(cost.amount for cost in costs) - sum(cost.amount for cost in counted)
-        said.append(f"costs of {left:,.6g} lie outside of the time asked for and are left out")
+    counted, said = _within(costs, is_inside)
+    channels = list(dict.fromkeys(row.channel for row in account.rows))
     spent: dict[str, float] = {}
     for cost in counted:
-        key = cost.channel.casefold()
-        spent[key] = spent.get(key, 0.0) + cost.amount
-    channels = {row.channel.casefold() for row in account.rows}
-    names = {cost.channel.casefold(): cost.channel for cost in counted}
-    unknown = [names[key] for key in spent if key not in channels]
+        name = _channel(cost.channel, channels, spent)
+        spent[name] = spent.get(name, 0.0) + cost.amount
+    unknown = [name for name in spent if name not in set(channels)]
     if unknown:
-        wasted = sum(spent[name.casefold()] for name in unknown)
+        wasted = sum(spent[name] for name in unknown)
         said.append(
             f"costs of {wasted:,.6g} are of channels without a touch: "
             f"{', '.join(map(repr, unknown[:5]))}; no conversion is credited to them"
         )
-    free = [name for name in dict.fromkeys(row.channel for row in account.rows)
-            if name.casefold() not in spent]  # fmt: skip
+    free = [name for name in channels if name not in spent]
     if free:
         said.append(
             f"{count_of(len(free), 'channel has', 'channels have')} no cost, such as {free[0]!r}"
@@ -152,11 +151,11 @@ def costed(
         for row in account.rows:
             if row.model != model:
                 continue
-            amount = spent.get(row.channel.casefold())
+            amount = spent.get(row.channel)
             total += amount or 0.0
             rows.append((model, row.channel, amount, *_returns(amount, row.conversions, row.value)))
         for name in unknown:
-            lost = spent[name.casefold()]
+            lost = spent[name]
             total += lost
             rows.append((model, name, lost, *_returns(lost, 0.0, 0.0)))
         whole = _returns(total, account.attributed, account.value)
@@ -170,6 +169,47 @@ def costed(
         rows=tuple(rows),
         shown=60,
     ), said
+
+
+def _within(
+    costs: Sequence[Cost], is_inside: Callable[[int], bool]
+) -> tuple[list[Cost], list[str]]:
+    """Return what of *costs* is inside, and notices of what is not."""
+    counted: list[Cost] = []
+    outside = parted = 0.0
+    for cost in costs:
+        share = 1.0
+        if cost.days is not None:
+            share = sum(map(is_inside, cost.days)) / len(cost.days)
+        if share:
+            counted.append(replace(cost, amount=cost.amount * share))
+        if share in (0.0, 1.0):
+            outside += cost.amount * (1 - share)
+        else:
+            parted += cost.amount * (1 - share)
+    said = []
+    if outside:
+        said.append(f"costs of {outside:,.6g} lie outside of the time asked for and are left out")
+    if parted:
+        said.append(
+            "costs of periods that lie partly outside of the time asked for count by their days: "
+            f"{parted:,.6g} are left out"
+        )
+    return counted, said
+
+
+def _channel(name: str, channels: Sequence[str], spent: Mapping[str, float]) -> str:
+    """Return which of *channels* a cost's *name* is, in any case of its letters; else itself."""
+    if name in channels:
+        return name
+    key = name.casefold()
+    alike = [each for each in channels if each.casefold() == key]
+    if len(alike) > 1:
+        raise InputError(
+            f"--costs: {name[:40]!r} may be {' or '.join(map(repr, alike[:3]))}; write its name as "
+            "one of them"
+        )
+    return next(iter(alike or [each for each in spent if each.casefold() == key]), name)
 
 
 def _returns(cost: float | None, conversions: float, value: float) -> tuple[Cell, ...]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from core.attribution.cells import unguarded
+from core.attribution.currency import OneCurrency
 from core.attribution.joiner import DEFAULT, Parts, named
 from core.attribution.names import DIRECT, is_absent
 from core.attribution.path_columns import (
@@ -142,6 +143,8 @@ def _read(
     numbers = Numbers({role: [] for role in (CONVERSIONS, VALUE, NULLS, COUNT)})
     walked = _Walked(joiner)
     known, joined_by = walked.known, walked.joiner
+    currency = OneCurrency(names)
+    value_at = place[VALUE] if VALUE in place and currency.is_told else -1
     try:
         width, most = max(place.values()) + 1, len(names)
         columns = [
@@ -170,6 +173,8 @@ def _read(
                 if not least <= number <= LARGEST or "_" in row[at]:
                     number = numbers.take(here(), role, chosen.names[role], row[at])
                 column.append(number)
+            if value_at >= 0 and numbers.lists[VALUE][-1]:
+                currency.see(here(), row)
             path = row[place[PATH]]
             try:
                 codes += [known[part] for part in path.split(joined_by)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from calendar import monthrange
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
@@ -36,15 +38,19 @@ def day_name(day: int) -> str:
     return (date(1970, 1, 1) + timedelta(days=day)).isoformat()
 
 
-def parse_day(text: str) -> int | None:
-    """Return the days since 1970 of a date, an ISO week or a month's first day; None for none."""
-    for form in (text, f"{text}-1" if "-W" in text.upper() else f"{text}-01"):
-        try:
-            found = datetime.fromisoformat(form)
-        except ValueError:
-            continue
-        return int(found.replace(tzinfo=UTC).timestamp() // 86_400)
-    return None
+def parse_days(text: str) -> range | None:
+    """Return the days, since 1970, of a date, an ISO week or a month; None for none of these."""
+    length = 1
+    if re.fullmatch(r"\d{4}-?[Ww]\d\d", text, re.ASCII):
+        length = _WEEK
+    elif month := re.fullmatch(r"(\d{4})-(0[1-9]|1[0-2])", text, re.ASCII):
+        text, length = f"{text}-01", monthrange(int(month[1]), int(month[2]))[1]
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    first = int(found.replace(tzinfo=UTC).timestamp() // 86_400)
+    return range(first, first + length)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -15,6 +15,7 @@ INSERT_QUEUED = (
     " WHERE conversion_id = ? AND event_id = ? AND processed = 0"
     " ON CONFLICT (conversion_id) DO NOTHING"
 )
+IS_REPEATED = "SELECT 1 FROM conversions WHERE conversion_id = ? AND event_id <> ?"
 INDEX = "user_journeys_by_user"
 """Left out while rows are written, and made again after the last."""
 INDEX_SQL = "SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = ?"

@@ -11,6 +11,7 @@ from scenarios.intake.compiled_values import (
     decimal,
     digits,
     fnv_hash,
+    listed,
     lower_hash,
     rotated,
     siphash,
@@ -45,6 +46,14 @@ def _among(value: np.uint64, hashes: Words) -> bool:
     for place in range(len(hashes)):
         found |= hashes[place] == value
     return found
+
+
+@njit(cache=True, nogil=True)
+def _goes_on(data: Bytes, begin: int, place: int, stop: int) -> bool:
+    """Return whether the space at *place* stands within a list: "a, b" or "a : b"."""
+    if place > begin and (data[place - 1] == 44 or data[place - 1] == 58):
+        return True
+    return place + 2 < stop and data[place + 1] == 58 and data[place + 2] == 32
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -113,7 +122,7 @@ def _parsed(
                     each = 1
                     while each < length and data[place + each] == after[first + each]:
                         each += 1
-                    if each == length:
+                    if each == length and not (quoting == 3 and _goes_on(data, begin, place, stop)):
                         end = place
                         break
                 place += 1
@@ -123,6 +132,8 @@ def _parsed(
         field = part_field[part]
         if field == 9:
             value = decimal(data, begin, end)
+            if value < 0:
+                value = listed(data, begin, end)
             if value < 0:
                 latency, known = -1, True
             elif latency >= 0:

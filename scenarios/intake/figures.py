@@ -48,7 +48,10 @@ class EndpointFigures:
 
 @dataclass(slots=True)
 class Figures:
-    """Of a whole log; minutes: accesses by the minute since 1970."""
+    """Of a whole log.
+
+    minutes: accesses by the minute since 1970; has_fractions: whether a latency is no whole second.
+    """
 
     lines: int = 0
     left_out: Counter[Left] = field(default_factory=Counter)
@@ -57,6 +60,7 @@ class Figures:
     minutes: Counter[int] = field(default_factory=Counter)
     without_zone: int = 0
     coarse: int = 0
+    has_fractions: bool = False
 
     @property
     def accesses(self) -> int:
@@ -81,6 +85,9 @@ class Figures:
         far = (chunk.rule >= 0) & ~kept
         if far.any():
             self.left(Left.LATE, int(far.sum()), f"{file}:{line + int(np.argmax(far))}")
+        if not self.has_fractions:
+            latency = chunk.latency[kept]
+            self.has_fractions = bool((latency[latency > 0] % 10**6).any())
         rules = chunk.rule[kept]
         for position, figures in enumerate(self.endpoints):
             mine = np.flatnonzero(kept)[rules == position]

@@ -40,11 +40,15 @@ class TimeForm(IntEnum):
 
 
 class Quoting(IntEnum):
-    """How a value is enclosed: not at all; between quotes of the layout; in quotes of its own."""
+    """How a value is enclosed: not at all; between quotes of the layout; in quotes of its own.
+
+    LIST: not at all, and it may be several joined by ", " or " : ", as nginx writes upstreams.
+    """
 
     NONE = 0
     LAYOUT = 1
     OWN = 2
+    LIST = 3
 
 
 SECONDS, MILLISECONDS, MICROSECONDS, NANOSECONDS = 1, 10**3, 10**6, 10**9
@@ -91,6 +95,16 @@ class Layout:
         if not self.is_open or last == len(self.parts) - 1:
             return self
         return replace(self, parts=self.parts[: last + 1])
+
+    def with_latency_in(self, per_second: int) -> Layout:
+        """Return the layout whose latencies are in a unit of which a second has so many."""
+        return replace(
+            self,
+            parts=tuple(
+                replace(part, per_second=per_second) if part.field is Field.LATENCY else part
+                for part in self.parts
+            ),
+        )
 
     @property
     def fields(self) -> frozenset[Field]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ MAX_HAR = 2**26
 """Bytes of a HAR file, which is one object and is read whole."""
 
 _HEAD = 2**16
+_TELLING = range(5, 51)
+"""Lines that a log begins with by which it is taken for the copy of another."""
 _FIRST = 4
 _END = 10
 _OF_KEY = {KeyFrom.ADDRESS: Field.ADDRESS, KeyFrom.USER: Field.USER}
@@ -76,6 +79,7 @@ class LogFile:
         with self._opened() as (_, blocks):
             head = next(blocks, b"")
         self.is_empty = not head.strip()
+        self.beginning = _beginning(head)
         self.found: Recognised = recognise(head[:_HEAD], str(path), stated)
         self.begin = self._begin(head[: head.rfind(b"\n", 0, _HEAD) + 1])
 
@@ -220,6 +224,15 @@ def compiled_chunk(data: bytes, tables: Tables, *, with_keys: bool) -> Chunk:
         rule=chunk.rule, time=chunk.time, key=chunk.key, status=chunk.status,
         latency=chunk.latency, cache=chunk.cache, key_text=texts, without_zone=int(zones[0]),
     )  # fmt: skip
+
+
+def _beginning(head: bytes) -> bytes:
+    """Return what is the same of a copy of a log: a hash of its first requests; b"": too few."""
+    if HAR.match(head):
+        return hashlib.sha256(head[:_HEAD]).digest()
+    lines = [line.rstrip(b"\r") for line in head[:_HEAD].split(b"\n")]
+    lines = [line for line in lines if line and not line.startswith(b"#")][: _TELLING.stop - 1]
+    return hashlib.sha256(b"\n".join(lines)).digest() if len(lines) in _TELLING else b""
 
 
 def _blocks(path: Path, stream: Packed) -> Generator[bytes]:

@@ -67,6 +67,8 @@ _APACHE_TIMES = {
 }
 _APACHE_UNITS = {"": SECONDS, "s": SECONDS, "ms": MILLISECONDS, "us": MICROSECONDS}
 _PREFER = ("request_time", "upstream_response_time")
+_LISTS = re.compile(r"upstream_\w+|http_x_forwarded_for|proxy_add_x_forwarded_for")
+"""Variables that hold several values: one for each server that was tried, or proxy."""
 
 
 def parse_log_format(
@@ -115,8 +117,8 @@ def _unquoted(text: str) -> tuple[str, bool]:
     return text, re.search(r"%(?:\{[^}]*\})?>?[a-zA-Z]", text) is not None and "$" not in text
 
 
-_Piece = tuple[str, Field, int]
-"""The text before a value, what the value is, and the unit of a latency."""
+_Piece = tuple[str, Field, int, bool]
+"""The text before a value, what it is, the unit of a latency, and whether it may be a list."""
 
 
 def _nginx(text: str, names: Mapping[str, Field], name: str) -> tuple[list[_Piece], list[TimeForm]]:
@@ -141,9 +143,10 @@ def _nginx(text: str, names: Mapping[str, Field], name: str) -> tuple[list[_Piec
         seen.add(field)
         if field is Field.TIME:
             forms.append(_NGINX_TIMES.get(variable, TimeForm.ISO))
-        pieces.append((text[end : each.start()], field, SECONDS))
+        is_list = _LISTS.fullmatch(variable) is not None
+        pieces.append((text[end : each.start()], field, SECONDS, is_list))
         end = each.end()
-    pieces.append((text[end:], Field.SKIP, SECONDS))
+    pieces.append((text[end:], Field.SKIP, SECONDS, False))
     return pieces, forms
 
 
@@ -183,27 +186,29 @@ def _apache(text: str, name: str) -> tuple[list[_Piece], list[TimeForm], bool]:
         if field in seen:
             field = Field.SKIP
         seen.add(field)
-        pieces.append((before, field, unit))
+        pieces.append((before, field, unit, letter in ("i", "o")))
         literal = after
-    pieces.append((literal + text[end:], Field.SKIP, SECONDS))
+    pieces.append((literal + text[end:], Field.SKIP, SECONDS, False))
     return pieces, forms, is_end
 
 
 def _parts(pieces: list[_Piece], name: str) -> tuple[Part, ...]:
     parts = []
-    for position, (before, field, unit) in enumerate(pieces[:-1]):
+    for position, (before, field, unit, is_list) in enumerate(pieces[:-1]):
         after = pieces[position + 1][0]
         if not after and position < len(pieces) - 2:
             raise InputError(
                 f"{name}: two values stand without anything between them (the "
                 f"{position + 1}. and the next); no line tells where one ends"
             )
-        is_quoted = before.endswith('"') and after.startswith('"')
+        quoting = Quoting.LIST if is_list and after.startswith(" ") else Quoting.NONE
+        if before.endswith('"') and after.startswith('"'):
+            quoting = Quoting.LAYOUT
         parts.append(
             Part(
                 field=field,
                 after=after.encode(),
-                quoting=Quoting.LAYOUT if is_quoted else Quoting.NONE,
+                quoting=quoting,
                 per_second=unit,
             )
         )

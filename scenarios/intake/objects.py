@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,7 +19,7 @@ from scenarios.intake.layout import (
     Field,
     TimeForm,
 )
-from scenarios.intake.plain import iso, number_of, time_of
+from scenarios.intake.plain import iso, sum_of, time_of
 from scenarios.intake.requests import Matcher, Row, rows_chunk
 
 COLUMNS = (
@@ -55,6 +56,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Names by which a field of JSON lines is recognised."""
 
+_OF_NGINX = ("time_iso8601", "time_local", "msec")
+_WITH_UNIT = re.compile(r"([0-9.]+)\s?(s|ms|us|µs|ns)")
 _UNITS_BY_NAME = {"request_time": "s", "EdgeTimeToFirstByteMs": "ms"}
 FIELDS = {
     "request": Field.REQUEST, "method": Field.METHOD, "path": Field.TARGET, "query": Field.QUERY,
@@ -80,6 +83,11 @@ class Objects:
     duration_unit: str | None = None
     is_unit_told: bool = False
 
+    @property
+    def is_end(self) -> bool:
+        """Whether times are those of the answer's end: nginx writes the moment of its line."""
+        return self.columns["time"] in _OF_NGINX
+
 
 def recognised(first: Mapping[str, Any]) -> dict[str, str]:
     """Return which names of an object are what, by their usual names."""
@@ -93,8 +101,10 @@ def recognised(first: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def unit_of_duration(column: str) -> str | None:
-    """Return the unit that the name of a column tells, None if it tells none."""
+def unit_of_duration(column: str, first: Mapping[str, Any]) -> str | None:
+    """Return the unit that a column's name tells, or its value in *first*; None: neither does."""
+    if written := _WITH_UNIT.fullmatch(str(_at(first, column))):
+        return written[2].replace("µ", "u")
     if column in _UNITS_BY_NAME:
         return _UNITS_BY_NAME[column]
     for ending, unit in (("_ms", "ms"), ("_us", "us"), ("_ns", "ns"), ("_seconds", "s")):
@@ -180,7 +190,10 @@ class ObjectReader:
                     value = value[0] if value else None
                 if value is not None:
                     fields[field] = str(value).encode("utf-8", "replace")
-        return self._matcher.row(fields, time, status, self._latency(found, time)), has_zone
+        latency = self._latency(found, time)
+        if self._objects.is_end and latency > 0:
+            time -= latency
+        return self._matcher.row(fields, time, status, latency), has_zone
 
     def _value(self, found: Mapping[str, Any], field: str) -> Any:
         for path in self._columns.get(field, ()):
@@ -200,7 +213,9 @@ class ObjectReader:
         if unit is None or value is None or isinstance(value, bool):
             return UNKNOWN
         text = f"{value:.9f}" if isinstance(value, float) else str(value)
-        number = number_of(text.encode())
+        if written := _WITH_UNIT.fullmatch(text):
+            text, unit = written[1], written[2].replace("µ", "u")
+        number = sum_of(text.encode())
         return number // PER_SECOND[unit] if number >= 0 else UNKNOWN
 
     def _time(self, value: Any) -> tuple[int, bool]:

@@ -82,7 +82,7 @@ def _values(line: bytes, layout: Layout) -> tuple[dict[Field, bytes], int] | Non
             return None
         value, at = found
         if part.field is Field.LATENCY:
-            number = number_of(value)
+            number = sum_of(value)
             if number < 0:
                 latency = UNKNOWN
             elif latency >= 0:
@@ -93,6 +93,17 @@ def _values(line: bytes, layout: Layout) -> tuple[dict[Field, bytes], int] | Non
     if at != len(line) and not layout.is_open:
         return None
     return fields, latency if is_known else UNKNOWN
+
+
+def behind(layout: Layout, line: bytes) -> bytes:
+    """Return what *line* has behind the values of *layout*; b"" if it is no such line."""
+    at = len(layout.head)
+    for part in layout.parts:
+        found = _value(line, at, part, is_open=layout.is_open and part is layout.parts[-1])
+        if found is None:
+            return b""
+        at = found[1]
+    return line[at:]
 
 
 def _value(line: bytes, at: int, part: Part, *, is_open: bool) -> tuple[bytes, int] | None:
@@ -111,6 +122,8 @@ def _value(line: bytes, at: int, part: Part, *, is_open: bool) -> tuple[bytes, i
         end = _unescaped(line, part.after, at)
     else:
         end = line.find(part.after, at)
+        while part.quoting is Quoting.LIST and end >= 0 and _goes_on(line, at, end):
+            end = line.find(part.after, end + 1)
     return None if end < 0 else (line[at:end], end + len(part.after))
 
 
@@ -126,6 +139,24 @@ def _unescaped(line: bytes, text: bytes, start: int) -> int:
             return end
         end = line.find(text, end + 1)
     return -1
+
+
+def _goes_on(line: bytes, start: int, end: int) -> bool:
+    """Return whether the space at *end* stands within a list: "a, b" or "a : b"."""
+    return line[max(start, end - 1) : end] in (b",", b":") or line[end + 1 : end + 3] == b": "
+
+
+def sum_of(text: bytes) -> int:
+    """Return the sum of a list of times in millionths, - being none; -1 if it has no time.
+
+    nginx writes the time of each server that was tried: "0.1, 0.2", or "0.1 : 0.2" after an
+    internal redirect.
+    """
+    found = number_of(text)
+    if found >= 0 or not (b"," in text or b":" in text):
+        return found
+    known = [number_of(each) for each in re.split(rb", | : ", text) if each != b"-"]
+    return sum(known) if known and min(known) >= 0 else -1
 
 
 def number_of(text: bytes) -> int:

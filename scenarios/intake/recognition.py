@@ -24,21 +24,22 @@ from scenarios.intake.log_format import parse_log_format
 from scenarios.intake.objects import (
     FIELDS,
     HAR_COLUMNS,
+    PER_SECOND,
     UNIT_NAMES,
     Objects,
     parse_columns,
     recognised,
     unit_of_duration,
 )
-from scenarios.intake.plain import reads_plainly
+from scenarios.intake.plain import behind, reads_plainly
 
 _ALB = re.compile(rb"(?:https?|h2|grpcs|wss?) \d{4}-\d\d-\d\dT\S+Z app/")
 _ELB = re.compile(rb"\d{4}-\d\d-\d\dT\S+Z \S+ \d+\.\d+\.\d+\.\d+:\d+ ")
 _REAL_TIME = re.compile(rb"\d{10}(?:\.\d{1,6})?\t")
 HAR = re.compile(rb'\A(?:\xef\xbb\xbf)?\s*\{\s*"log"\s*:')
 _VHOST = re.compile(rb"[^\s:]+:\d+ \S+ \S+ \S+ \[")
-_BEHIND = re.compile(rb'" (?P<rest>[^"].*|"[^"]*".*)\Z')
 _HOW = "say --format " + "|".join(FORMATS) + ", or --log-format with the line of your configuration"
+_OTHER_UNIT = "--duration-unit is of JSON durations and time-taken in a W3C log; leave it out"
 _SAMPLE = 50
 
 
@@ -70,7 +71,14 @@ class Recognised:
         if self.layout is not None:
             return self.layout.fields
         columns = self.objects.columns if self.objects is not None else {}
-        return frozenset(FIELDS[name] for name in columns if name in FIELDS)
+        named = frozenset(FIELDS[name] for name in columns if name in FIELDS)
+        return named | {Field.LATENCY} if {"duration", "end"} & set(columns) else named
+
+    @property
+    def is_end(self) -> bool:
+        """Whether times are those of the answer's end."""
+        told = self.layout if self.layout is not None else self.objects
+        return told is not None and told.is_end
 
 
 def stated_of(
@@ -95,6 +103,8 @@ def stated_of(
         )
     if log_format:
         parse_log_format(log_format)
+    if duration_unit and log_format:
+        raise InputError(_OTHER_UNIT)
     mapped = parse_columns(columns)
     if mapped and (log_format or format_ not in (None, "jsonl", "cloudflare")):
         raise InputError("--columns is of --format jsonl; leave it out")
@@ -120,12 +130,17 @@ def recognise(head: bytes, source: str, stated: Stated) -> Recognised:
         return _checked(Recognised(format="--log-format", layout=layout), lines, source, "")
     chosen = stated.format or _format(head, lines, source, stated)
     said = "" if stated.format else f"{source}: is {_titled(chosen)}"
+    if stated.duration_unit is not None and chosen not in ("cloudflare", "jsonl", "w3c"):
+        raise InputError(f"{source}: {_OTHER_UNIT}")
     if chosen in ("har", "cloudflare", "jsonl"):
         return _objects(chosen, lines, source, stated, said)
     if chosen in HEADED or chosen == "cloudfront-realtime":
         layout = _fields(_names(chosen, lines, source, stated), chosen, source)
+        notices = _units(layout)
+        if stated.duration_unit is not None:
+            layout, notices = layout.with_latency_in(PER_SECOND[stated.duration_unit]), ()
         found = _checked(Recognised(format=chosen, layout=layout), lines, source, said)
-        return replace(found, notices=_units(layout))
+        return replace(found, notices=notices)
     if chosen in ("combined", "common") and any(map(_VHOST.match, lines)):
         raise InputError(
             f"{source}: its lines begin with the virtual host; say --format vhost_combined"
@@ -161,9 +176,11 @@ def _units(layout: Layout) -> tuple[str, ...]:
     units = {part.per_second for part in layout.parts if part.field is Field.LATENCY}
     if layout.name != "w3c" or not units:
         return ()
+    otherwise = "; --duration-unit says otherwise"
     if MILLISECONDS in units:
-        return ("time-taken is taken as milliseconds, because other fields are those of IIS",)
-    return ("time-taken is taken as seconds, as W3C defines it",)
+        because = "because other fields are those of IIS"
+        return (f"time-taken is taken as milliseconds, {because}{otherwise}",)
+    return (f"time-taken is taken as seconds, as W3C defines it{otherwise}",)
 
 
 def _fields(names: Sequence[str], format_: str, source: str) -> Layout:
@@ -271,7 +288,7 @@ def _objects(
             )
     unit = stated.duration_unit
     if "duration" in columns and unit is None:
-        unit = unit_of_duration(columns["duration"])
+        unit = unit_of_duration(columns["duration"], _first_object(lines) or {})
         if unit is None:
             notices.append(
                 f"{columns['duration']} has no unit and is not used; --duration-unit s, ms, us or "
@@ -306,13 +323,7 @@ def _notices(format_: str, lines: Sequence[bytes]) -> tuple[str, ...]:
     if format_ not in ("combined", "vhost_combined"):
         return ()
     first = next((line for line in lines if line), b"")
-    match = _BEHIND.search(first)
-    if match is None:
-        return ()
-    quoted = re.findall(rb'"(?:[^"\\]|\\.)*"', first)
-    if len(quoted) < 3:
-        return ()
-    rest = first[first.rfind(quoted[2]) + len(quoted[2]) :].strip()
+    rest = behind(layout_of(format_), first).strip()
     if not rest:
         return ()
     return (

@@ -72,6 +72,17 @@ class Rule:
             name = f"{name.removesuffix('_id')}_key"
         return name[:32]
 
+    def covers(self, other: Rule) -> bool:
+        """Return whether each request that fits *other* fits this rule."""
+        return (
+            self.method in ("*", other.method)
+            and len(self.segments) == len(other.segments)
+            and all(
+                not mine or mine == theirs
+                for mine, theirs in zip(self.segments, other.segments, strict=True)
+            )
+        )
+
 
 def parse_rule(text: str, where: str) -> Rule:
     """Return the rule that *text* states; InputError, naming *where*, if it states none."""

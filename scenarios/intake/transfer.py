@@ -18,6 +18,7 @@ from scenarios.intake.clustering import Collector
 from scenarios.intake.figures import REASONS, EndpointFigures, Figures
 from scenarios.intake.layout import Field
 from scenarios.intake.log_file import LogFile, Piece, Reading
+from scenarios.intake.notices import of_file, of_latencies, of_rules
 from scenarios.intake.ordering import ACCESS, SORTED_WITHIN, Accesses, Waiting, outliers, spread
 from scenarios.intake.recognition import Stated
 from scenarios.intake.rules import LEFT_OUT, KeyFrom, Rule, check_rules
@@ -83,7 +84,14 @@ def open_logs(files: Sequence[Path], stated: Stated) -> tuple[list[LogFile], lis
         if path.is_file() and not path.stat().st_size and len(files) > 1:
             empty.append(f"{path}: is empty")
             continue
-        logs.append(LogFile(path, stated))
+        log = LogFile(path, stated)
+        same = next((o for o in logs if o.beginning and o.beginning == log.beginning), None)
+        if same is not None:
+            raise InputError(
+                f"{path}: begins with the same requests as {same.path}, which would count twice; "
+                "give one of them"
+            )
+        logs.append(log)
     if not logs:
         raise InputError(f"{files[0]}: is empty, as all files are; give a log with requests")
     return logs, empty
@@ -112,6 +120,11 @@ def gather(
     )
     for log in logs:
         _check_fields(log, reading)
+    if reading.is_compiled and any(log.found.layout is not None for log in logs):
+        from scenarios.intake.compilation import prepare
+
+        tell("preparing", 0.0, "the reader")
+        prepare()
     figures = Figures(endpoints=[EndpointFigures() for _ in rules])
     waiting = Waiting()
     counts = np.zeros(len(rules), np.int64)
@@ -137,13 +150,16 @@ def gather(
             f"{logs[0].path}: of {figures.lines:,} lines {bad:,} cannot be read ({REASONS[reason]},"
             f" first at {figures.examples[reason]}); see --format and --log-format"
         )
-    notices += dict.fromkeys(notice for log in logs for notice in _said(log))
+    notices += dict.fromkeys(notice for log in logs for notice in of_file(log))
     for rule, each in zip(rules, figures.endpoints, strict=True):
         if each.unkeyed and rule.key is not KeyFrom.NOTHING and rule.name != LEFT_OUT:
             notices.append(
                 f"requests of {rule.name} without a {rule.subject}: {each.unkeyed:,}; they share a "
                 "key"
             )
+    notices += of_rules(rules, figures)
+    tells = any(Field.LATENCY in log.found.fields for log in logs)
+    notices += of_latencies(figures, tells_latency=tells)
     if waiting.moved:
         notices.append(
             f"requests that stood behind later ones: {waiting.moved:,}; sorted by their begin (a "
@@ -208,18 +224,6 @@ def _write(
 def _size(path: Path) -> int:
     size = path.stat().st_size
     return size * _RATIO if path.suffix in _COMPRESSED else size
-
-
-def _said(log: LogFile) -> Iterator[str]:
-    yield from log.found.notices
-    objects = log.found.objects
-    if objects is not None and objects.is_unit_told and objects.time_unit is not None:
-        from scenarios.intake.objects import UNIT_NAMES
-
-        yield (
-            f"times look like {UNIT_NAMES[objects.time_unit]} since 1970 and are taken so; "
-            "--time-unit says otherwise"
-        )
 
 
 def _proposed(
@@ -298,9 +302,8 @@ def _accesses(
     accesses = np.empty(chosen.size, ACCESS)
     accesses["key"], accesses["rule"] = chunk.key[chosen], chunk.rule[chosen]
     at = times[chosen]
-    layout = log.found.layout
     lasts = chunk.latency[chosen]
-    lasts = np.where(lasts > 0, lasts, 0) if layout is not None and layout.is_end else 0 * lasts
+    lasts = np.where(lasts > 0, lasts, 0) if log.found.is_end else 0 * lasts
     if number not in coarse and chosen.size > 1:
         coarse[number] = not ((at + lasts) % 10**6).any()
     if coarse.get(number, False):

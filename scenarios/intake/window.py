@@ -18,6 +18,10 @@ MOST_REQUESTS = 200_000
 
 MOST_HISTORY = 300_000
 _LONGEST = 6 * 3600.0
+_TO_THE_SECOND = 10
+"""Minutes up to which a window of so long is placed by seconds: of a longer one they are little."""
+_CANDIDATES = 8
+_SECOND = 1_000_000
 _LENGTHS = (60, 30, 10, 5, 2, 1)
 
 
@@ -55,6 +59,27 @@ def _place(part: Path, total: int, time: int) -> int:
     )
 
 
+def _to_the_second(
+    part: Path, minutes: Counter[int], length: int, total: int, lasts: int, begin: int
+) -> int:
+    """Return the second from which on *lasts* microseconds have most accesses, of *begin* too.
+
+    It is looked for from the minutes on which, with *length* more, have most.
+    """
+    sums = {m: sum(minutes.get(m + n, 0) for n in range(length + 1)) for m in minutes}
+    best, most = begin, _place(part, total, begin + lasts) - _place(part, total, begin)
+    for minute in sorted(sums, key=lambda m: -sums[m])[:_CANDIDATES]:
+        if sums[minute] <= most:
+            break
+        start = minute * MINUTE
+        places = [_place(part, total, start + n * _SECOND) for n in range(60)]
+        ends = [_place(part, total, start + n * _SECOND + lasts) for n in range(60)]
+        counts = [end - place for place, end in zip(places, ends, strict=True)]
+        if (found := max(counts)) > most:
+            best, most = start + counts.index(found) * _SECOND, found
+    return best
+
+
 def choose(
     part: Path, minutes: Counter[int], first: int, last: int, total: int, asked: float | None
 ) -> Window:
@@ -73,6 +98,8 @@ def choose(
     else:
         length = next((n for n in _LENGTHS if busiest(minutes, n)[1] <= MOST_REQUESTS), 1)
     begin = max(first, busiest(minutes, length)[0] * MINUTE)
+    if asked is not None and length <= _TO_THE_SECOND:
+        begin = _to_the_second(part, minutes, length, total, round(asked * 1e6), begin)
     seconds = asked if asked is not None else min(60.0 * length, max(1.0, (last - begin) / 1e6))
     start = _place(part, total, begin)
     stop = _place(part, total, begin + round(seconds * 1e6))

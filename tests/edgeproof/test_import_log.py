@@ -7,6 +7,7 @@ import gzip
 import json
 import re
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -268,3 +269,82 @@ def test_an_access_log_given_as_a_trace_or_events_is_told_the_way(
     assert done.returncode == 2
     assert hint in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_copy_of_a_log_is_refused_and_would_count_twice(tmp_path: Path) -> None:
+    text = "".join(line(n, f"GET /product/{n}") for n in range(60))
+    (tmp_path / "a.log").write_text(text, encoding="utf-8")
+    # Members one behind another are one file.
+    members = gzip.compress(text[:2000].encode()) + gzip.compress(text[2000:].encode())
+    (tmp_path / "a.log.gz").write_bytes(members)
+    done = called("import", "log", "a.log", "a.log.gz", "--out", "shop.toml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "a.log.gz: begins with the same requests as a.log, which would count" in done.stderr
+    assert imported(tmp_path, "a.log.gz")["requests"] == 60
+
+
+def test_what_rules_and_latencies_leave_open_is_said(tmp_path: Path) -> None:
+    lines = [line(n, "GET /product/1")[:-1] + f" {n % 2 or '-'}\n" for n in range(20)]
+    (tmp_path / "a.log").write_text("".join(lines), encoding="utf-8")
+    rules = ["a = GET /product/{a}", "b = GET /product/{b}", "c = GET /none", "d = * /product/1"]
+    told = imported(
+        tmp_path, "a.log", "--log-format",
+        '%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-agent}i" %T',
+        *(part for rule in rules for part in ("--endpoint", rule)),
+    )  # fmt: skip
+    assert [(e["name"], e["requests"]) for e in told["endpoints"]] == [
+        ("a", 0), ("b", 0), ("c", 0), ("d", 20),
+    ]  # fmt: skip
+    said = "\n".join(told["notices"])
+    assert "no request is of b = GET /product/{b}: a = GET /product/{a} takes what fits" in said
+    assert "no request is of c = GET /none; it is not in the scenario" in said
+    assert "10 of 20 requests tell no latency" in said
+    assert "latencies are whole seconds" in said
+
+
+def test_the_unit_of_time_taken_in_a_w3c_log_can_be_stated(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_text(
+        "#Fields: date time time-taken sc-status cs-method cs-uri-stem\n"
+        + "".join(f"2026-11-20 18:00:{n:02d} 250 200 GET /product/{n}\n" for n in range(20)),
+        encoding="utf-8",
+    )
+    told = imported(tmp_path, "a.log", "--duration-unit", "ms")
+    assert told["endpoints"][0]["p50_ms"] == pytest.approx(250, rel=0.005)
+    assert not any("time-taken" in notice for notice in told["notices"])
+    told = imported(tmp_path, "a.log", "--force")
+    assert told["endpoints"][0]["p50_ms"] == pytest.approx(250_000, rel=0.005)
+    assert any("--duration-unit says otherwise" in notice for notice in told["notices"])
+    (tmp_path / "b.log").write_text(line(0, "GET /product/1"), encoding="utf-8")
+    done = called("import", "log", "b.log", "--out", "b.toml", "--duration-unit", "ms",
+                  cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 2
+    assert "b.log: --duration-unit is of JSON durations and time-taken" in done.stderr
+
+
+def test_json_lines_of_nginx_end_at_their_time_and_units_are_read(tmp_path: Path) -> None:
+    rows = [
+        {"time_iso8601": f"2026-11-20T18:00:{n:02d}.5+01:00", "request": "GET /a/1 HTTP/2.0",
+         "status": "200", "request_time": "0.250"} for n in range(10)
+    ]  # fmt: skip
+    (tmp_path / "a.json").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    told = imported(tmp_path, "a.json")
+    at = datetime(2026, 11, 20, 17, tzinfo=UTC).timestamp()
+    assert told["first"] == pytest.approx(at + 0.25)
+    # Google Cloud's httpRequest writes seconds as text.
+    columns = "time=timestamp,path=r.url,status=r.status,duration=r.latency"
+    for latency in ("0.0123s", "12.3ms"):
+        row = {"timestamp": "2026-11-20T18:00:00.5Z",
+               "r": {"url": "https://x/a/1", "status": 200, "latency": latency}}  # fmt: skip
+        (tmp_path / "b.json").write_text((json.dumps(row) + "\n") * 4, "utf-8")
+        told = imported(tmp_path, "b.json", "--force", "--columns", columns)
+        assert told["endpoints"][0]["p50_ms"] == pytest.approx(12.3, rel=0.005)
+
+
+def test_the_busiest_time_of_so_long_may_begin_within_a_minute(tmp_path: Path) -> None:
+    lines = [
+        line(n, "GET /product/1") for n in range(900) for _ in range(9 if 330 <= n < 390 else 1)
+    ]
+    (tmp_path / "a.log").write_text("".join(lines), encoding="utf-8")
+    done = called("import", "log", "a.log", "--out", "a.toml", "--window", "60s", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "runs the busiest 60 s from 2026-11-20 18:05:30: 540 requests" in done.stdout

@@ -22,6 +22,8 @@ _FALSE = frozenset(("0", "false", "f", "no", "n", "0.0"))
 _LARGEST_VALUE = 1e15
 _LONGEST_ABSENT = 15
 _NAMES_KEPT = 12
+_MOST_KEPT = 100_000
+"""Channels and names whose reading is kept; more are read anew, so that memory is bounded."""
 
 Event = tuple[str | int | None, ...]
 """event_id, user_id, event_name, utm_source, event_timestamp, segment, conversion_id; and, where
@@ -60,7 +62,11 @@ class Rules:
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the rows: left_out and examples by reason, and what was taken for granted."""
+    """What became of the rows: left_out and examples by reason, and what was taken for granted.
+
+    repeated: conversions whose id was there before, of the value repeated_value; cut: rows with a
+    channel or name that is too long.
+    """
 
     rows: int = 0
     conversions: int = 0
@@ -72,6 +78,9 @@ class Tally:
     without_channel: int = 0
     without_value: int = 0
     without_currency: int = 0
+    repeated: int = 0
+    repeated_value: float = 0.0
+    cut: int = 0
     names: dict[str, int] = field(default_factory=dict)
 
     def leave_out(self, reason: str, place: Callable[[], str], value: object = None) -> None:
@@ -131,7 +140,12 @@ class Interpreter:
                 continue
             name = names.get(event)
             if name is None:
-                name = names[event] = self._name(event)
+                name = self._name(event)
+                if len(name) <= MAX_ID_LENGTH and len(names) < _MOST_KEPT:
+                    names[event] = name
+                elif len(name) > MAX_ID_LENGTH:
+                    name = name[:MAX_ID_LENGTH]
+                    tally.cut += 1
             try:
                 converts = name in by_name or (has_flag and flags[flag])
             except (KeyError, TypeError):
@@ -145,7 +159,12 @@ class Interpreter:
                 continue
             source = channels.get(channel)
             if source is None:
-                source = channels[channel] = self._channel(channel)
+                source = self._channel(channel)
+                if len(source) <= MAX_ID_LENGTH and len(channels) < _MOST_KEPT:
+                    channels[channel] = source
+                elif len(source) > MAX_ID_LENGTH:
+                    source = source[:MAX_ID_LENGTH]
+                    tally.cut += 1
             if has_id:
                 if type(event_id) is not str:
                     event_id = _text(event_id)
@@ -184,14 +203,14 @@ class Interpreter:
 
     def _name(self, event: object) -> str:
         name = _text(event)
-        name = "event" if is_absent(name) else name[:MAX_ID_LENGTH]
+        name = "event" if is_absent(name) else name
         if len(self.tally.names) < _NAMES_KEPT:
-            self.tally.names[name] = 0
+            self.tally.names[name[:MAX_ID_LENGTH]] = 0
         return name
 
     def _channel(self, channel: object) -> str:
         name = _text(channel)
-        return DIRECT if is_absent(name) or name == DIRECT else name[:MAX_ID_LENGTH]
+        return DIRECT if is_absent(name) or name == DIRECT else name
 
     def _flag(self, flag: object) -> bool:
         text = _text(flag).casefold()

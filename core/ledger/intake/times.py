@@ -49,7 +49,8 @@ class Times:
         self._zone = UTC if zone is None else zone
         self._is_told, self._is_zoned = unit is not None, zone is not None
         self._form = form
-        self.without_zone = self.dates = self.numbers = 0
+        self.without_zone = self.dates = self.numbers = self.shifted = 0
+        self._shifts = isinstance(zone, ZoneInfo)
 
     def reader(self) -> Callable[[object], int]:
         """Return what does as `of` does, sooner for nearly every text in ISO 8601."""
@@ -109,6 +110,8 @@ class Times:
         if time.tzinfo is None:
             self.without_zone += 1
             time = time.replace(tzinfo=self._zone)
+            if self._shifts and time.utcoffset() != time.replace(fold=1).utcoffset():
+                self.shifted += 1
         milliseconds = round(time.timestamp() * 1000)
         if not EARLIEST_MS <= milliseconds <= LATEST_MS:
             raise Unusable("time is not between 1973 and 2100")
@@ -140,6 +143,7 @@ class Times:
         return {
             "unit": self.unit, "is_told": self._is_told, "is_zoned": self._is_zoned,
             "without_zone": self.without_zone, "dates": self.dates, "numbers": self.numbers,
+            "shifted": self.shifted,
         }  # fmt: skip
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -147,7 +151,7 @@ class Times:
         if state:
             self.unit = state["unit"]
             self.without_zone, self.dates = state["without_zone"], state["dates"]
-            self.numbers = state["numbers"]
+            self.numbers, self.shifted = state["numbers"], state.get("shifted", 0)
 
     def add(self, state: Mapping[str, Any]) -> None:
         """Add what another file's times have met, for the notices of both."""
@@ -157,6 +161,7 @@ class Times:
             self.without_zone += state["without_zone"]
             self.dates += state["dates"]
             self.numbers += state["numbers"]
+            self.shifted += state.get("shifted", 0)
 
     def notices(self) -> list[str]:
         """Return what was taken for granted of the times."""
@@ -170,6 +175,12 @@ class Times:
             have = "time has no zone and is", "times have no zone and are"
             said.append(
                 f"{count_of(self.without_zone, *have)} taken as UTC; --time-zone says otherwise"
+            )
+        if self.shifted:
+            have = "time stands", "times stand"
+            said.append(
+                f"{count_of(self.shifted, *have)} in an hour that the clocks of the zone run twice "
+                "or leave out, and may be an hour off; export them in UTC"
             )
         if self.dates:
             have = "time is a date and is", "times are dates and are"

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
+from core.event import MAX_ID_LENGTH
 from core.ledger.intake.asked import Asked, check_header, rules_of
-from core.ledger.intake.events import Batch, Interpreter
+from core.ledger.intake.events import Batch, Interpreter, Tally
 from core.ledger.intake.fields import map_columns
 from core.ledger.intake.passage import Passage, Transaction
 from core.ledger.intake.rows import open_rows
@@ -189,12 +190,22 @@ def _store(
     with Transaction(connection):
         new = connection.executemany(insert, batch.events).rowcount if batch.events else 0
         if batch.conversions:
-            connection.executemany(sql.INSERT_CONVERSION, batch.conversions)
+            made = connection.executemany(sql.INSERT_CONVERSION, batch.conversions).rowcount
+            if made < len(batch.conversions):
+                _count_repeated(connection, file.tally, batch)
             connection.executemany(sql.INSERT_QUEUED, [(c[0], c[1]) for c in batch.conversions])
         file.events += new
         file.duplicates += len(batch.events) - new
         file.times = times.state()
         file.note(connection)
+
+
+def _count_repeated(connection: sqlite3.Connection, tally: Tally, batch: Batch) -> None:
+    """Count conversions of *batch* whose id another event brought before."""
+    for conversion_id, event_id, *_, value in batch.conversions:
+        if connection.execute(sql.IS_REPEATED, (conversion_id, event_id)).fetchone():
+            tally.repeated += 1
+            tally.repeated_value += value
 
 
 def _summed(
@@ -272,6 +283,19 @@ def _notices(each: Sequence[Passage]) -> Iterator[str]:
             yield (
                 f"{count_of(without, 'value has', 'values have')} no currency, taken as {currency}"
             )
+    if repeated := sum(file.tally.repeated for file in each):
+        value = sum(file.tally.repeated_value for file in each)
+        yield (
+            count_of(repeated, "row repeats", "rows repeat")
+            + f" a conversion's id: each id counts once, with its first value ({value:,.2f} of "
+            "value not counted)"
+        )
+    if cut := sum(file.tally.cut for file in each):
+        yield (
+            count_of(cut, "row has a name", "rows have names")
+            + f" of over {MAX_ID_LENGTH} characters, which are cut there: channels that begin "
+            "alike may be one now"
+        )
     if not all(file.has_id for file in each):
         yield (
             "no column holds ids of events, so duplicates cannot be told; --columns id=COLUMN "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from core.attribution.costs import costed, read_costs
 from core.attribution.models import BUILT_IN
 from core.attribution.parameters import Parameters
 from core.attribution.paths import Paths, chosen_paths
-from core.attribution.periods import Trend, compared, day_name, parse_day, period_of
+from core.attribution.periods import Trend, compared, day_name, parse_days, period_of
 from core.attribution.study import Study, Table
 from core.errors import InputError
 from tests.core.attribution.flat import DAY_MS, channels_of, path_sets, paths_from
@@ -110,12 +111,15 @@ def test_time_lag_counts_whole_days_from_the_first_touch() -> None:
                       ("2026-01-05", "2026-01-05"), ("1970-01-01", "1969-12-29")],
 )  # fmt: skip
 def test_a_week_begins_on_monday(day: str, week: str) -> None:
-    place = parse_day(day)
+    found = parse_days(day)
+    assert found is not None
+    place = found[0]
     assert place is not None
     times = np.array([place * DAY_MS, (place + 1) * DAY_MS - 1])
     assert [day_name(found) for found in period_of(times, "week").tolist()] == [week] * 2
     assert [day_name(found) for found in period_of(times, "day").tolist()] == [day] * 2
-    assert (parse_day("2026-W02"), parse_day("2026-02"), parse_day("soon")) == (20458, 20485, None)
+    assert (parse_days("2026-W02"), parse_days("soon")) == (range(20458, 20465), None)
+    assert parse_days("2026-02") == range(20485, 20513)
 
 
 def test_trend_is_the_account_of_each_period() -> None:
@@ -178,7 +182,7 @@ def test_costs_give_cpa_and_return_by_hand(tmp_path: Path) -> None:
     assert rows["linear", "total"] == pytest.approx((105, 10, 10.5, 300, 300 / 105, 195 / 105))
     assert any("costs of 5 are of channels without a touch: 'radio'" in line for line in said)
     assert any("1 channel has no cost, such as 'b'" in line for line in said)
-    february = parse_day("2026-02") or 0
+    february = 20485
     table, said = costed(account, read_costs(file)[0], lambda day: day >= february)
     assert {row[:2]: row[2] for row in table.rows}["linear", "A"] == 40
     assert said[0] == "costs of 65 lie outside of the time asked for and are left out"
@@ -228,3 +232,33 @@ def test_columns_of_costs_are_recognised_and_said_or_refused(tmp_path: Path) -> 
     file.write_text("channel,budget,spend\na,100,5\n")
     with pytest.raises(InputError, match=r"costs.csv:1: columns budget and spend may each be the "):
         read_costs(file)
+
+
+def test_a_period_partly_inside_counts_by_its_days(tmp_path: Path) -> None:
+    file = tmp_path / "costs.csv"
+    file.write_text("channel,period,cost\na,2026-11,300\na,2026-W46,70\na,2026-12-01,9\n")
+    account = account_of(paths_from([(["a"], 1, 1, 0)]), PLAIN, models=["linear"])
+    first = (date(2026, 11, 1) - date(1970, 1, 1)).days
+    table, said = costed(account, read_costs(file)[0], lambda day: first <= day < first + 10)
+    assert table.rows[0][:2] == ("linear", "a")
+    assert table.rows[0][2] == pytest.approx(300 * 10 / 30 + 70 * 2 / 7)
+    assert said == [
+        "costs of 9 lie outside of the time asked for and are left out",
+        "costs of periods that lie partly outside of the time asked for count by their days: "
+        "250 are left out",
+    ]
+
+
+def test_a_cost_is_of_one_channel_and_counts_once(tmp_path: Path) -> None:
+    file = tmp_path / "costs.csv"
+    file.write_text("channel,cost\nAds,60\nads,40\nMAIL,5\nradio,1\nRadio,2\n")
+    account = account_of(
+        paths_from([(["ads", "Ads"], 1, 1, 0), (["Mail"], 1, 1, 0)]), PLAIN, models=["linear"]
+    )
+    table, _ = costed(account, read_costs(file)[0])
+    assert {row[1]: row[2] for row in table.rows} == {
+        "Ads": 60.0, "ads": 40.0, "Mail": 5.0, "radio": 3.0, "total": 108.0,
+    }  # fmt: skip
+    file.write_text("channel,cost\nADS,60\n")
+    with pytest.raises(InputError, match=r"'ADS' may be '[Aa]ds' or '[Aa]ds'; write its name"):
+        costed(account, read_costs(file)[0])

@@ -191,7 +191,8 @@ def test_the_unit_of_time_taken_is_said_of_w3c_logs(tmp_path: Path) -> None:
     file.write_text(W3C, encoding="utf-8")
     log, _ = read(file)
     assert log.found.notices == (
-        "time-taken is taken as milliseconds, because other fields are those of IIS",
+        "time-taken is taken as milliseconds, because other fields are those of IIS; "
+        "--duration-unit says otherwise",
     )
     file.write_text(
         "#Fields: date time cs-method cs-uri-stem sc-status time-taken\n"
@@ -199,5 +200,16 @@ def test_the_unit_of_time_taken_is_said_of_w3c_logs(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     log, chunk = read(file)
-    assert log.found.notices == ("time-taken is taken as seconds, as W3C defines it",)
+    assert log.found.notices == (
+        "time-taken is taken as seconds, as W3C defines it; --duration-unit says otherwise",
+    )
     assert chunk.latency.tolist() == [-1, 250_000]
+
+
+def test_a_quote_within_a_value_is_nothing_behind_the_format(tmp_path: Path) -> None:
+    line = '1.1.1.1 - u"x [20/Nov/2026:18:00:00 +0000] "GET /a HTTP/1.1" 200 5 "-" "M \\"q\\""'
+    for tail, count in (("", 0), (' 0.1 "x"', 1)):
+        file = tmp_path / f"{count}.log"
+        file.write_text(f"{line}{tail}\n", encoding="utf-8")
+        log, _ = read(file)
+        assert len(log.found.notices) == count, log.found.notices

@@ -187,3 +187,31 @@ def test_a_key_of_several_ids_tells_their_order() -> None:
         assert len(np.unique(chunk.key)) == 3
         assert chunk.key_text is not None
         assert chunk.key_text[0] == b"1/orders/2"
+
+
+def test_lists_of_upstreams_shift_no_value_and_their_times_are_summed() -> None:
+    # nginx.org, ngx_http_upstream_module: "0.1, 0.2" of servers, "0.1 : 0.2" of groups.
+    line = '[20/Nov/2026:18:00:0{} +0000] "GET /product/1 HTTP/1.1" 200 {}\n'
+    cases = (
+        ("10.0.0.1:80, 10.0.0.2:80 502, 200 0.1, 0.25 x", 350_000),
+        ("10.0.0.1:80 : unix:/a 502 : 200 0.1 : 0.25 x", 350_000),
+        ("10.0.0.1:80, 10.0.0.2:80 504, 200 -, 0.25 x", 250_000),
+        ("10.0.0.1:80 200 0.25 x", 250_000),
+        ("- - - x", -1),
+        ("a 200 0.1, b x", -1),
+    )
+    data = "".join(line.format(n, tail) for n, (tail, _) in enumerate(cases)).encode()
+    of_upstream = parse_log_format(
+        '[$time_local] "$request" $status $upstream_addr $upstream_status '
+        "$upstream_response_time $host"
+    )
+    plain, compiled = both(of_upstream, data)
+    assert plain.latency.tolist() == [latency for _, latency in cases]
+    assert_same(plain, compiled, data)
+    whole = parse_log_format(
+        '[$time_local] "$request" $status $upstream_status $request_time "$upstream_response_time"'
+    )
+    data = line.format(0, '502, 200 0.3 "0.1, 0.2"').encode()
+    plain, compiled = both(whole, data)
+    assert plain.latency.tolist() == [300_000]
+    assert_same(plain, compiled, data)

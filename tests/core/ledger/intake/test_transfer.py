@@ -481,3 +481,39 @@ def test_a_number_that_is_none_is_a_value_that_is_missing(tmp_path: Path) -> Non
     found = imported(tmp_path, ndjson(documents), name="e.ndjson")
     assert (found.conversions, found.value, found.left_out) == (3, 5.0, {})
     assert "2 conversions have no value and count 0" in found.notices
+
+
+def test_a_repeated_conversion_counts_once_and_the_value_that_is_lost_is_said(
+    tmp_path: Path,
+) -> None:
+    orders = (
+        "event_id,user,time,channel,conversion,value,order_id\n"
+        "1,u,2026-11-01T10:00:00Z,ads,0,,\n2,u,2026-11-02T10:00:00Z,,1,80,o1\n"
+        "3,u,2026-11-02T10:00:00Z,,1,20,o1\n4,v,2026-11-02T10:00:00Z,,1,7,o2\n"
+        "4,v,2026-11-02T10:00:00Z,,1,7,o2\n4,v,2026-11-02T10:00:00Z,,1,7,o3\n"
+    )
+    found = imported(tmp_path, orders)
+    assert (found.conversions, found.value, found.duplicates) == (2, 87.0, 2)
+    assert (
+        "1 row repeats a conversion's id: each id counts once, with its first value (20.00 of "
+        "value not counted)"
+    ) in found.notices
+
+
+def test_hours_that_a_zone_runs_twice_or_leaves_out_are_said(tmp_path: Path) -> None:
+    times = ("2026-10-25T02:30:00", "2026-03-29 02:30:00", "2026-10-25T03:00:00",
+             "2026-10-25T02:30:00+01:00")  # fmt: skip
+    text = "user,time,channel,conversion\n" + "".join(f"u,{time},ads,1\n" for time in times)
+    found = imported(tmp_path, text, zone=zone_of("Europe/Berlin"))
+    assert any(notice.startswith("2 times stand in an hour") for notice in found.notices)
+
+
+def test_names_that_are_cut_are_said(tmp_path: Path) -> None:
+    long = "c" * 200
+    text = (
+        "user,time,channel,conversion\n"
+        f"u,2026-11-01,{long}1,0\nu,2026-11-02,{long}2,0\nu,2026-11-03,{long},1\n"
+    )
+    found = imported(tmp_path, text)
+    assert any(n.startswith("2 rows have names of over 200") for n in found.notices)
+    assert rows(tmp_path, "SELECT DISTINCT utm_source FROM user_journeys") == [(long,)]
