@@ -16,12 +16,14 @@ from core.distributions import constant
 from core.endpoint import Endpoint
 from core.scenario.calibration import Calibration
 from core.scenario.calibration_file import learned
+from core.scenario.idling import Idling, pauses_of
 from core.scenario.outside import Learned, Mixture, ages_of
 from core.scenario.scenario import Scenario
 from core.scenario.topology import Cpu
 from core.wire import BYPASS, COLLAPSED, L1_HIT, L2_HIT, MISS, NEGATIVE
 from scenarios.calibrate import NotCalibrated, charged_cpu, fitted_cpu, service_speed
 from scenarios.database_split import LEAST, Queries, Split, split
+from scenarios.idleness import idling_of, is_later
 from scenarios.lateness import alone, lag_of, unhurried
 from scenarios.layouts import Layout, layouts_of
 from scenarios.lives import lives_of
@@ -36,6 +38,7 @@ FEWEST = 20
 
 _FASTEST = 0.05
 _EARLIER = 0.02
+_TURNS = 10
 
 
 def learn(scenario: Scenario, result: LoadResult) -> Calibration:
@@ -93,13 +96,14 @@ class _Lesson:
                 f"entries of {name} live {seconds:g} s in any cache, not "
                 f"{self.scenario.tiers.l2.ttl.of(name):g} s"
             )
-        between = self._between(layouts, charged, longer)
+        between, idling = self._between(layouts, charged, longer)
         if not places.size:  # no tier plays a part in what is predicted
             self.few = {name: why for name, why in self.few.items() if name.startswith("outside")}
         return Calibration(
             cpu=cpu,
             cpu_scale=scale,
             between=between,
+            idling=idling,
             tiers=tiers,
             concurrency=concurrency,
             ttls=ttls,
@@ -312,6 +316,8 @@ class _Lesson:
             if count < FEWEST:
                 self.few[place] = f"{count} samples; at least {FEWEST} are needed"
                 continue
+            if not any(parted.is_told):
+                mine &= self._undisturbed(mine, queries.taken, row)
             trips[kind] = np.maximum(rest[mine] - parted.execution[kind], 0.0)
             tiers[place] = Learned(times=constant(parted.execution[kind]), samples=count)
             if count < WANTED:
@@ -340,6 +346,20 @@ class _Lesson:
         is_told = any(parted.is_told)
         return (parted.servers if is_told else None), longer
 
+    def _undisturbed(
+        self, mine: NDArray[np.bool_], taken: NDArray[np.float64], row: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Return the queries that tell how long one takes, of those *mine*; shape (queries,).
+
+        Where no queue explains why queries of bursts took longer, only those that came alone do: a
+        burst is rare in what is predicted.
+        """
+        lone = alone(self.rows.intended_ns)[row]
+        quiet, burst = taken[mine & lone], taken[mine & ~lone]
+        if min(quiet.size, burst.size) < FEWEST or not is_later(quiet, burst):
+            return np.ones(mine.size, dtype=np.bool_)
+        return lone
+
     def _zero_untold(self, tiers: dict[str, Learned], inside: NDArray[np.bool_]) -> None:
         """Let a tier that is asked but never timed take no time: it is in what lies between."""
         codes = self.codes[inside]
@@ -363,7 +383,7 @@ class _Lesson:
         layouts: Mapping[int, Layout],
         charged: NDArray[np.float64],
         longer: Mapping[int, float],
-    ) -> dict[str, dict[str, Learned]]:
+    ) -> tuple[dict[str, dict[str, Learned]], Idling]:
         rows, told = self.rows, self._told()
         rest = self.latency - told - charged
         for row, seconds in longer.items():
@@ -375,6 +395,8 @@ class _Lesson:
             depth = _depth(self.table.endpoints[rows.endpoint[row]], self.codes[row].tolist())
             if depth is not None:
                 seen[self.table.names[rows.endpoint[row]], depth].append(row)
+        idling = self._idling(rest, [rows_there for _, rows_there in sorted(seen.items())])
+        rest = np.maximum(rest - idling.seconds(pauses_of(rows.intended_ns)), 0.0)
         between: dict[str, dict[str, Learned]] = {}
         for (name, depth), found in sorted(seen.items()):
             lone = [row for row in found if came_alone[row]]
@@ -398,7 +420,25 @@ class _Lesson:
                     "used"
                 )
             between.setdefault(name, {})[depth] = learned(rest[chosen].tolist())
-        return between
+        return between, idling
+
+    def _idling(self, rest: NDArray[np.float64], kinds: list[list[int]]) -> Idling:
+        """Return what requests that came alone wait longer after a pause.
+
+        Some kinds come mostly after pauses of one length, so kinds and pauses take turns in
+        explaining what the other leaves (median polish, Tukey 1977).
+        """
+        lone, pauses = alone(self.rows.intended_ns), pauses_of(self.rows.intended_ns)
+        places = [np.array([row for row in kind if lone[row]], dtype=np.int64) for kind in kinds]
+        places = [mine for mine in places if mine.size >= FEWEST]
+        idling = Idling()
+        for _ in range(_TURNS):
+            left = rest - idling.seconds(pauses)
+            beyond = np.full(rest.size, np.nan)
+            for mine in places:
+                beyond[mine] = rest[mine] - np.median(left[mine])
+            idling = idling_of(pauses, beyond)
+        return idling
 
 
 def _writes(endpoint: Endpoint) -> bool:

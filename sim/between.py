@@ -8,6 +8,7 @@ import numpy as np
 
 from core.context import Purpose
 from core.scenario.calibration import DEPTHS, Calibration
+from core.scenario.idling import pauses_of
 from core.scenario.outside import ages_of
 from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
@@ -66,13 +67,14 @@ class Between:
         stream = Stream(scenario.seed, Purpose.OVERHEAD, width=2, replication=replication)
         u = stream.rows(0, n)
         uniforms, endpoints = u[:, 0].tolist(), workload.endpoint.tolist()
+        longer = known.idling.seconds(pauses_of(workload.intended_ns)).tolist()
         names = scenario.endpoints.names
 
         def drawn(depth: str) -> list[float]:
             tables = [known.overhead(name, depth) or usual for name in names]
             return [
-                tables[endpoint].sample(uniform)
-                for endpoint, uniform in zip(endpoints, uniforms, strict=True)
+                tables[endpoint].sample(uniform) + idle
+                for endpoint, uniform, idle in zip(endpoints, uniforms, longer, strict=True)
             ]
 
         self.quick = drawn("l1")

@@ -8,6 +8,7 @@ from typing import Any
 
 from core.distributions import Distribution
 from core.endpoints import EndpointTable
+from core.scenario.idling import Idling
 from core.scenario.outside import Learned, Mixture
 from core.scenario.scenario import Scenario
 from core.scenario.topology import Cpu
@@ -32,6 +33,7 @@ class Calibration:
     cpu: seconds of process CPU, None where the service does not tell them; cpu_scale: what the
     scenario's CPU costs are multiplied by then. between: by endpoint and depth, the seconds that
     lie between client and service: what the client waits beyond the tiers' times and that CPU.
+    idling: what it waits longer where no other request came shortly before; not in between.
     tiers: times by their place in [tiers] (`TIER_TIMES`). concurrency: of the database. ttls:
     seconds that entries live in any cache, by cache type, where that is shorter than the scenario
     states. unread: the cache reads that an endpoint was never seen to make. outside: endpoints of
@@ -44,6 +46,7 @@ class Calibration:
     cpu: Cpu | None = None
     cpu_scale: float = 1.0
     between: Mapping[str, Mapping[str, Learned]] = field(default_factory=dict)
+    idling: Idling = field(default_factory=Idling)
     tiers: Mapping[str, Learned] = field(default_factory=dict)
     concurrency: int | None = None
     ttls: Mapping[str, float] = field(default_factory=dict)
@@ -93,7 +96,8 @@ class Calibration:
             }
             for name, depths in self.between.items()
         }
-        return replace(self, cpu=cpu, between=between, speed=speed)
+        idling = self.idling.scaled(ratio)
+        return replace(self, cpu=cpu, between=between, idling=idling, speed=speed)
 
     def overhead(self, endpoint: str, depth: str) -> Distribution | None:
         """Return what lies between client and service for requests that went to *depth*."""

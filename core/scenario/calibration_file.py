@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from core.endpoints import CDP, EndpointTable
 from core.errors import InputError
 from core.scenario.by_endpoint import context_of
 from core.scenario.calibration import DEPTHS, TIER_TIMES, Calibration
+from core.scenario.idling import Idling
 from core.scenario.outside import Learned, Mixture
 from core.scenario.topology import Cpu
 from core.texts import bounded_text, one_line
@@ -91,6 +92,11 @@ def _lines(known: Calibration, source: str) -> Iterator[str]:
             yield ""
             yield f"[between.{endpoint}.{depth}]  # client to service and back: {_DEPTH[depth]}"
             yield from _times(times)
+    if known.idling.after:
+        yield ""
+        yield "[idle]  # a request that comes so long after the one before it takes longer"
+        yield f"after = [{', '.join(_durations(known.idling.after))}]"
+        yield f"longer = [{', '.join(_durations(known.idling.longer))}]"
     if known.ttls:
         yield ""
         yield "[ttl]  # how long entries live in any cache, by cache type"
@@ -146,6 +152,10 @@ def _times(known: Learned) -> Iterator[str]:
     for start in range(0, len(texts), _PER_LINE):
         yield f"    {', '.join(texts[start : start + _PER_LINE])},"
     yield "] }"
+
+
+def _durations(values: Iterable[float]) -> list[str]:
+    return [f'"{_exact(value)}"' for value in values]
 
 
 def _exact(seconds: float) -> str:
@@ -233,6 +243,7 @@ def from_toml(text: str, endpoints: EndpointTable = CDP) -> Calibration:
             }
             for name, depths in data.get("between", {}).items()
         },
+        idling=_idling(data.get("idle", {})),
         tiers=known,
         concurrency=_whole(tiers.get("l3", {}).get("concurrency"), "tiers.l3.concurrency"),
         unread={name: tuple(map(str, each)) for name, each in data.get("unread", {}).items()},
@@ -251,7 +262,7 @@ def from_toml(text: str, endpoints: EndpointTable = CDP) -> Calibration:
 
 _KEYS = (
     "schema", "schema_version", "requests", "speed", "lag", "notes", "few", "cpu", "cpu_stated",
-    "tiers", "between", "ttl", "unread", "outside",
+    "tiers", "between", "idle", "ttl", "unread", "outside",
 )  # fmt: skip
 
 
@@ -271,6 +282,16 @@ def _learned(data: Mapping[str, Any], place: str) -> Learned:
     except ValueError as error:
         raise ValueError(f"{place}.times: {error}") from None
     return Learned(times=times, samples=int(_number(data.get("samples", 0), f"{place}.samples")))
+
+
+def _idling(data: Mapping[str, Any]) -> Idling:
+    columns = []
+    for name in ("after", "longer"):
+        values = data.get(name, [])
+        if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
+            raise ValueError(f'idle.{name} is {values!r}; write durations such as ["0ms", "1ms"]')
+        columns.append(tuple(parse_duration(each) for each in values))
+    return Idling(after=columns[0], longer=columns[1])
 
 
 def _mixture(data: Mapping[str, Any], name: str) -> Mixture:

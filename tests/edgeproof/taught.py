@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from core.context import Span
+from core.scenario.idling import pauses_of
 from core.scenario.replay import Prepared, prepare
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import warm_state
@@ -14,12 +15,18 @@ from sim.model import Replication, SeededDatabase
 
 
 def load_of(
-    truth: Scenario, workload: Workload, *, tells_wait: bool = True, noise: float = 0.0
+    truth: Scenario,
+    workload: Workload,
+    *,
+    tells_wait: bool = True,
+    noise: float = 0.0,
+    sleep: float = 0.0,
 ) -> LoadResult:
     """Return what a load of *workload* would measure at a service that is as *truth* says.
 
     tells_wait: whether Server-Timing has l3wait apart; else l3 holds it. noise: seconds of an
-    exponential time that the client waits on top of each answer.
+    exponential time that the client waits on top of each answer. sleep: seconds that it waits
+    longer after a pause of 50 ms or more, and in proportion after a shorter one.
     """
     prepared = Prepared(workload=workload)
     seeded = SeededDatabase(truth, prepared)
@@ -53,6 +60,7 @@ def load_of(
             samples[stage][0].extend([row] * len(values))
             samples[stage][1].extend(values)
     extra = np.random.default_rng(1).exponential(noise, n) if noise else np.zeros(n)
+    extra += sleep * np.minimum(pauses_of(workload.intended_ns) / 0.05, 1.0)
     rows = Rows(
         index=np.arange(n),
         intended_ns=workload.intended_ns,

@@ -192,6 +192,31 @@ def test_plan_keeps_its_bounds_and_asks_for_unseen_ids_in_bursts() -> None:
     assert len(more) < 5000  # enough samples of each stage end it
 
 
+def test_what_a_service_takes_longer_after_a_pause_is_learned_and_predicted_at_another_rate() -> (
+    None
+):
+    """A process that sleeps is woken late: at four times the rate, answers come sooner."""
+    user = stated()
+    known = taught(TRUTH, user, noise=0.0002, sleep=0.002)
+    for pause, longer in ((0.02, 0.0008), (0.04, 0.0016), (0.06, 0.002)):
+        found = known.idling.seconds(np.array([0.0, pause]))
+        assert found[1] - found[0] == pytest.approx(longer, abs=0.0003), pause
+    assert from_toml(to_toml(known)) == known
+    fast = parse_scenario(
+        {**STATED, "traffic": {**STATED["traffic"], "stages": [{"rate": 240}]}, "duration": "8s"},
+        source="test",
+    )
+    workload = prepare(fast).workload
+    measured = load_of(
+        TRUTH.model_copy(update={"traffic": fast.traffic, "duration": fast.duration}),
+        workload, noise=0.0002, sleep=0.002,
+    ).rows.latency  # fmt: skip
+    predicted = simulate(fast, calibration=known, replications=0).requests.latency
+    assert np.median(predicted) == pytest.approx(np.median(measured), rel=0.03)
+    awake = taught(TRUTH, user, noise=0.0002)
+    assert awake.idling.after == ()
+
+
 def spread(rate: float, bounds: CalibrationBounds) -> tuple[int, float, float]:
     """Return the pauses of a calibration of *rate*, its last second, and its rate between them."""
     stages = {"traffic": {**STATED["traffic"], "stages": [{"rate": rate}]}}
