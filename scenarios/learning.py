@@ -316,8 +316,7 @@ class _Lesson:
             if count < FEWEST:
                 self.few[place] = f"{count} samples; at least {FEWEST} are needed"
                 continue
-            if not any(parted.is_told):
-                mine &= self._undisturbed(mine, queries.taken, row)
+            mine &= self._undisturbed(mine, rest, row)
             trips[kind] = np.maximum(rest[mine] - parted.execution[kind], 0.0)
             tiers[place] = Learned(times=constant(parted.execution[kind]), samples=count)
             if count < WANTED:
@@ -347,15 +346,15 @@ class _Lesson:
         return (parted.servers if is_told else None), longer
 
     def _undisturbed(
-        self, mine: NDArray[np.bool_], taken: NDArray[np.float64], row: NDArray[np.int64]
+        self, mine: NDArray[np.bool_], rest: NDArray[np.float64], row: NDArray[np.int64]
     ) -> NDArray[np.bool_]:
         """Return the queries that tell how long one takes, of those *mine*; shape (queries,).
 
-        Where no queue explains why queries of bursts took longer, only those that came alone do: a
-        burst is rare in what is predicted.
+        Where the queue does not explain why queries of bursts took longer, only those that came
+        alone do: a burst is rare in what is predicted.
         """
         lone = alone(self.rows.intended_ns)[row]
-        quiet, burst = taken[mine & lone], taken[mine & ~lone]
+        quiet, burst = rest[mine & lone], rest[mine & ~lone]
         if min(quiet.size, burst.size) < FEWEST or not is_later(quiet, burst):
             return np.ones(mine.size, dtype=np.bool_)
         return lone
