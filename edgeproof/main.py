@@ -175,7 +175,8 @@ def _end(invocation: Invocation, text: str, code: int) -> int:
 
 def _usage(error: typer.TyperException) -> str:
     text = error.format_message() if isinstance(error, typer.BadParameter.__mro__[2]) else ""
-    return f"{text or error} (see edgeproof --help)"
+    said = (text or str(error)).replace("Value error, ", "")  # the words of a library
+    return f"{said} (see edgeproof --help)"
 
 
 def _say(text: str, code: int) -> int:

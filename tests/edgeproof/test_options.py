@@ -520,3 +520,12 @@ def test_faulty_url_is_named_beside_the_host_that_may_be_loaded(
 ) -> None:
     arguments = [command, "baseline", "--host", url, "--i-am-allowed-to-load", "x.example"]
     assert said(arguments, capsys, monkeypatch, home) == f"edgeproof: {words}\n"
+
+
+def test_value_that_an_option_does_not_know_is_named_with_those_that_it_knows(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["simulate", "baseline", "--engine", "fast"]) == 2
+    said = capsys.readouterr().err
+    assert "'--engine': 'fast' is not one of 'reference', 'compiled', 'auto'." in said
+    assert "Value error" not in said
