@@ -13,7 +13,8 @@ from core.metrics.capacity import CapacityPlan, CapacityPoint
 from core.scenario.pace import with_rate
 from core.scenario.replay import prepare
 from core.scenario.scenario import Scenario
-from sim.capacity import RUNS, Step, plan_capacity
+from sim import capacity
+from sim.capacity import RUNS, Step
 from sim.rates import at_rate
 from sim.simulate import simulate
 from tests.sim.runs import small_scenario
@@ -40,9 +41,14 @@ def planned(**fields: Any) -> Scenario:
     )
 
 
+def plan_capacity(scenario: Scenario, **options: Any) -> CapacityPlan:
+    """Plan with the compiled engine where it can: its runs are those of the reference."""
+    return capacity.plan_capacity(scenario, **{"engine": "auto", **options})
+
+
 def broken_at(scenario: Scenario, rate: float) -> list[str]:
     """Return which KPIs the mean of simulations at *rate* misses."""
-    record = simulate(with_rate(scenario, rate), replications=RUNS - 1).record
+    record = simulate(with_rate(scenario, rate), replications=RUNS - 1, engine="compiled").record
     found = {kpi: record.estimate(kpi.metric) for kpi in scenario.judged()}
     return [
         kpi.name
@@ -214,9 +220,11 @@ def test_ctrl_c_keeps_what_was_tried() -> None:
         )
 
 
-def test_plan_does_not_depend_on_the_number_of_processes() -> None:
+def test_plan_does_not_depend_on_processes_or_the_engine() -> None:
     scenario = planned(kpis=HARMLESS, tiers=FAST)
-    assert plan_capacity(scenario, max_rate=40.0, jobs=2) == plan_capacity(scenario, max_rate=40.0)
+    plan = plan_capacity(scenario, max_rate=40.0)
+    assert plan_capacity(scenario, max_rate=40.0, jobs=2) == plan
+    assert plan_capacity(scenario, max_rate=40.0, engine="reference") == plan
 
 
 def test_plan_is_the_same_every_time_and_survives_its_file() -> None:

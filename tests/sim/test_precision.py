@@ -20,11 +20,11 @@ KPIS = [{"metric": "p95(track)", "target": "< 1s", "alert": "> 2s"}]
 def test_replications_are_added_until_the_intervals_are_narrow() -> None:
     scenario = small_scenario(kpis=KPIS)
     (kpi,) = (kpi for kpi in scenario.judged() if kpi.name == "p95_track")
-    alone = simulate(scenario, replications=2).record
+    alone = simulate(scenario, replications=2, engine="compiled").record
     width = relative_half_width(alone, kpi)
     assert width is not None
     wanted = width / 2
-    found = simulate(scenario, replications=2, precision=wanted)
+    found = simulate(scenario, replications=2, precision=wanted, engine="compiled")
     reached = relative_half_width(found.record, kpi)
     assert reached is not None
     assert found.record.runs > 3
