@@ -35,7 +35,7 @@ class Accesses:
     """The reads of a trace in their order; every array has shape (n,).
 
     keys: dense numbers below key_count. times: seconds, non-decreasing, and ttls: seconds from a
-    miss of that access on, inf for no end; both or neither. sizes: bytes of the value.
+    miss of that access on, inf for no end, which need times. sizes: bytes of the value.
     """
 
     keys: NDArray[np.int32]
@@ -60,13 +60,13 @@ def simulated(
 
     It is empty at first; accesses before number *start* fill it and are not counted.
 
-    Raise ValueError if *room* is below 1, if only one of times and ttls is there, or if bytes are
+    Raise ValueError if *room* is below 1, if there are TTLs without times, or if bytes are
     asked for without sizes.
     """
     if room < 1:
         raise ValueError(f"room is {room}; a cache has room for 1 or more")
-    if (accesses.times is None) != (accesses.ttls is None):
-        raise ValueError("a TTL needs times, and times alone change nothing: give both or neither")
+    if accesses.times is None and accesses.ttls is not None:
+        raise ValueError("TTLs need times, and these accesses have none")
     if by_bytes and accesses.sizes is None:
         raise ValueError("a room in bytes needs the sizes of the accesses")
     none = np.empty(0, np.float64)

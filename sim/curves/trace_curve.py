@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from core.context import Purpose
+from core.metrics.panel import Line
 from core.streams import Stream
 from sim.curves.distances import distances, hits_by_size
 from sim.curves.order import shuffled
@@ -20,15 +21,6 @@ from sim.curves.policies import POLICIES, Accesses, Policy, simulated
 
 SHUFFLES = 5
 _POINTS = 24
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """Miss ratios at the sizes of a curve, and a 95 % interval of each where it is a mean."""
-
-    name: str
-    ratios: tuple[float, ...]
-    intervals: tuple[tuple[float, float], ...] = ()
 
 
 # Arrays have no single truth value: a generated __eq__ could only raise.
@@ -59,7 +51,7 @@ class TraceCurve:
     def locality_gap(self) -> tuple[float, ...]:
         """How much lower the real order's miss ratio is than the shuffled one's, by size."""
         other = self.theory if self.shuffled is None else self.shuffled
-        return tuple(b - a for a, b in zip(self.real.ratios, other.ratios, strict=True))
+        return tuple(b - a for a, b in zip(self.real.values, other.values, strict=True))
 
 
 def usual_sizes(key_count: int) -> tuple[int, ...]:
@@ -119,7 +111,7 @@ def trace_curve(
         first_accesses=int(found[0]) / counted,
         sizes=chosen,
         exact=exact,
-        real=Line(name="LRU, exact", ratios=_at(exact, chosen)),
+        real=Line(name="LRU, exact", values=_at(exact, chosen)),
         shuffled=mixed,
         theory=theory,
         policies=lines,
@@ -150,14 +142,14 @@ def _line(name: str, drawn: Sequence[Sequence[float]]) -> Line:
     """Return the means of each size's draws, with t-intervals of them where there are several."""
     means = tuple(fmean(each) for each in drawn)
     if len(drawn[0]) < 2:
-        return Line(name=name, ratios=means)
+        return Line(name=name, values=means)
     t = float(stdtrit(len(drawn[0]) - 1, 0.975))
     halves = [t * stdev(each) / math.sqrt(len(each)) for each in drawn]
     spans = tuple(
         (max(0.0, mean - half), min(1.0, mean + half))
         for mean, half in zip(means, halves, strict=True)
     )
-    return Line(name=name, ratios=means, intervals=spans)
+    return Line(name=name, values=means, intervals=spans)
 
 
 def _theory(keys: NDArray[np.int32], count: int, sizes: Sequence[int], start: int) -> Line:
@@ -184,7 +176,7 @@ def _theory(keys: NDArray[np.int32], count: int, sizes: Sequence[int], start: in
             else:
                 high = time
         ratios.append(float((weights * np.exp(-rates * low)).sum()))
-    return Line(name="LRU, theory", ratios=tuple(ratios))
+    return Line(name="LRU, theory", values=tuple(ratios))
 
 
 def _simulated(
@@ -200,7 +192,7 @@ def _simulated(
             lines.append(
                 Line(
                     name=policy,
-                    ratios=tuple((counted - run.result().hits) / counted for run in runs),
+                    values=tuple((counted - run.result().hits) / counted for run in runs),
                 )
             )
     return tuple(lines)
@@ -219,7 +211,7 @@ def _by_ttl(
             ttls=np.full(accesses.keys.size, ttl),
         )
         (line,) = _simulated(alive, sizes, ("LRU",), start, tell)
-        lines.append(Line(name=f"{ttl:g}", ratios=line.ratios))
+        lines.append(Line(name=f"{ttl:g}", values=line.values))
     return tuple(lines)
 
 
@@ -250,4 +242,4 @@ def _isolated(
             for place, size in enumerate(sizes):
                 hits[place] += simulated(part, "LRU", size, start=first).hits
     counted = accesses.keys.size - start
-    return Line(name=str(isolates), ratios=tuple((counted - each) / counted for each in hits))
+    return Line(name=str(isolates), values=tuple((counted - each) / counted for each in hits))

@@ -352,12 +352,12 @@ def test_independent_accesses_have_no_locality_gap_and_follow_theory() -> None:
         "zipf", Accesses(keys=keys, key_count=count), sizes=(20, 200, 1_000), start=100_000,
         policies=(), isolates=(1, 4), shuffles=3,
     )  # fmt: skip
-    assert curve.real.ratios == pytest.approx(curve.theory.ratios, abs=0.004)
+    assert curve.real.values == pytest.approx(curve.theory.values, abs=0.004)
     assert curve.locality_gap == pytest.approx((0, 0, 0), abs=0.004)
     one, four = curve.by_isolates
-    assert one.ratios == curve.real.ratios
+    assert one.values == curve.real.values
     # Of independent accesses an isolate's share is as mixed as the whole.
-    assert four.ratios == pytest.approx(curve.real.ratios, abs=0.01)
+    assert four.values == pytest.approx(curve.real.values, abs=0.01)
 
 
 def test_a_loop_is_all_gap_and_all_cliff() -> None:
@@ -365,9 +365,9 @@ def test_a_loop_is_all_gap_and_all_cliff() -> None:
     curve = trace_curve(
         "loop", Accesses(keys=keys, key_count=100), sizes=(99, 100), start=1_000, shuffles=2
     )
-    assert curve.real.ratios == (1.0, 0.0)
+    assert curve.real.values == (1.0, 0.0)
     assert curve.shuffled is not None
-    assert curve.shuffled.ratios[0] < 0.1
+    assert curve.shuffled.values[0] < 0.1
     assert curve.exact[99:].tolist() == [1, 0]
 
 
@@ -376,10 +376,10 @@ def test_lives_make_misses() -> None:
     accesses = Accesses(keys=keys, key_count=1, times=np.arange(100.0), ttls=np.full(100, 10.0))
     curve = trace_curve("one", accesses, sizes=(1,), ttls=(1.0, 10.0, 1e9), shuffles=0)
     # A life of 10 s answers the nine accesses after a miss; one of 1 s none.
-    assert {line.name: line.ratios[0] for line in curve.by_ttl} == {
+    assert {line.name: line.values[0] for line in curve.by_ttl} == {
         "1": 1.0, "10": 0.1, "1e+09": 0.01,
     }  # fmt: skip
-    assert all(line.ratios == (0.1,) for line in curve.policies)
+    assert all(line.values == (0.1,) for line in curve.policies)
 
 
 @pytest.mark.parametrize(
