@@ -105,3 +105,4 @@ class Purpose(IntEnum):
     BOOTSTRAP = 128
     FOLDS = 129
     COALITIONS = 130
+    SHUFFLES = 131

@@ -44,6 +44,10 @@ COMMANDS = {
         "edgeproof.plan:command",
         "Find the highest arrival rate at which SCENARIO meets every KPI, and which breaks first.",
     ),
+    "curve": Listed(
+        "edgeproof.curve:command",
+        "Show the miss ratio of a trace over the size of a cache: exact, and by eviction policy.",
+    ),
     "verify": Listed(
         "edgeproof.verify:command",
         "Check the simulation against closed forms: queues, LRU and TTL caches.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from reports import failures, latencies, page, steps, style
 from reports.change import change, drawn_rows
 from reports.compared import Compared
 from reports.credit import credit, is_drawable
+from reports.exhibit import Exhibit, files
 from reports.figure import ReportFigure
 from reports.figures import FIGURES, draw, installed_figures
 from reports.junit import junit
@@ -26,7 +27,7 @@ from reports.study_page import study_html
 from reports.study_tables import credit_table, parquet, table_csv
 from reports.summary import summary
 
-__all__ = ["Report", "write_comparison", "write_report", "write_study"]
+__all__ = ["Report", "write_comparison", "write_exhibit", "write_report", "write_study"]
 
 
 def write_report(
@@ -103,6 +104,18 @@ def write_comparison(folder: Path, compared: Compared) -> list[Path]:
         content["figures/change.svg"] = style.svg(picture)
         content["figures/change.png"] = style.png(picture)
     return [_write(folder / name, drawn) for name, drawn in content.items()]
+
+
+def write_exhibit(
+    folder: Path, exhibit: Exhibit, name: str, more: Mapping[str, bytes] | None = None
+) -> list[Path]:
+    """Write *exhibit* into *folder*, which is made if missing, and return the files in order.
+
+    NAME.html, NAME.md, NAME.json, figures/PANEL.svg and .png, and *more* by path. Equal exhibits
+    give equal bytes.
+    """
+    content = {**files(exhibit, name), **(more or {})}
+    return [_write(folder / path, data) for path, data in content.items()]
 
 
 def _csv(account: Account) -> str:

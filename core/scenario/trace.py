@@ -176,21 +176,21 @@ def _read_raw(file_name: str, source: Source, stop: int | None, with_names: bool
     )
 
 
-_ORACLE = np.dtype([("time", "<u4"), ("key", "<u8"), ("size", "<u4"), ("next", "<i8")])
+ORACLE = np.dtype([("time", "<u4"), ("key", "<u8"), ("size", "<u4"), ("next", "<i8")])
 """libCacheSim's oracleGeneral: time in seconds, object, bytes, number of its next access."""
 
 
 def _read_oracle(file_name: str, source: Source, stop: int | None, with_names: bool) -> Trace:
-    wanted = math.inf if stop is None else stop * _ORACLE.itemsize
+    wanted = math.inf if stop is None else stop * ORACLE.itemsize
     chunks = []
-    while data := source.read(int(min(_ORACLE.itemsize * 2**15, wanted))):
-        if len(data) % _ORACLE.itemsize:
+    while data := source.read(int(min(ORACLE.itemsize * 2**15, wanted))):
+        if len(data) % ORACLE.itemsize:
             raise TraceFault(
-                f"the last record has {len(data) % _ORACLE.itemsize} of its 24 bytes; copy the "
+                f"the last record has {len(data) % ORACLE.itemsize} of its 24 bytes; copy the "
                 "file again"
             )
         wanted -= len(data)
-        chunks.append(np.frombuffer(data, _ORACLE))
+        chunks.append(np.frombuffer(data, ORACLE))
     if not chunks:
         raise TraceFault(_NO_ACCESS)
     records = np.concatenate(chunks)

@@ -13,32 +13,32 @@ FOLDER = Path(__file__).parent
 _DONE = "complete"
 
 
-@lru_cache(maxsize=1)
-def fingerprint() -> str:
-    """Return a hash of the text of every compiled module and of the versions of the compilers.
+@lru_cache
+def fingerprint(package: Path = FOLDER) -> str:
+    """Return a hash of the text of a package's modules and of the versions of the compilers.
 
     The constants that compiled code freezes stand in these modules. numba itself looks at the file
     of the function alone, and would keep what another one has changed.
     """
     digest = hashlib.sha256()
-    for path in sorted(FOLDER.glob("*.py")):
+    for path in sorted(package.glob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    for package in ("numba", "llvmlite", "numpy"):
-        digest.update(f"{package} {version(package)}\0".encode())
+    for library in ("numba", "llvmlite", "numpy"):
+        digest.update(f"{library} {version(library)}\0".encode())
     return digest.hexdigest()[:32]
 
 
-def folder() -> Path:
-    """Return the folder of this version's machine code."""
+def folder(package: Path = FOLDER) -> Path:
+    """Return the folder of the machine code of this version of *package*."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     root = Path(base) if base else Path.home() / ".cache"
-    return root / "edgeproof" / "compiled" / fingerprint()
+    return root / "edgeproof" / "compiled" / fingerprint(package)
 
 
-@lru_cache(maxsize=1)
-def writable_folder() -> Path:
+@lru_cache
+def writable_folder(package: Path = FOLDER) -> Path:
     """Return `folder`, made, or a temporary one where that is not possible."""
-    place = folder()
+    place = folder(package)
     try:
         place.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=place):
