@@ -141,6 +141,12 @@ INTENDED: dict[str, tuple[str, ...]] = {
     "insert_site": (),
     "insert_user": (),
     "sample_touch": (),
+    "copy_event": (),
+    "schema_objects": ("sqlite_schema",),
+    "make_migrations": (),
+    "note_migration": (),
+    "events_page": ("user_journeys USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",),
+    "conversions_page": ("conversions USING PRIMARY KEY (conversion_id>?)",),
 }
 
 # A list of ids that came as a parameter.
@@ -170,6 +176,7 @@ INTENDED_SCANS: dict[str, tuple[str, ...]] = {
     "event_slips": ("SCAN user_journeys USING COVERING INDEX user_journeys_by_user",),
     "conversion_slips": ("SCAN conversions USING COVERING INDEX conversions_by_user",),
     "has_table": ("SCAN sqlite_schema",),
+    "schema_objects": ("SCAN sqlite_schema",),
 }
 """The lines of a plan that would be a fault in every other statement."""
 
@@ -178,6 +185,7 @@ INTENDED_SCANS: dict[str, tuple[str, ...]] = {
 def connection() -> Iterator[sqlite3.Connection]:
     """Return the connection of an empty database."""
     database = SqliteDatabase(None, inline=True)
+    database.connection.execute(ALL["make_migrations"].sql)
     yield database.connection
     asyncio.run(database.close())
 
