@@ -13,19 +13,17 @@ from hypothesis import HealthCheck, Phase, given, settings
 import sim.loop
 from core.caching.flights import Flight
 from core.caching.memory import Entry, MemoryCache
-from core.scenario.scenario import Scenario
 from sim.loop import SimLoop
-from tests.sim.twins import both, differences, scenarios
+from tests.sim.twins import Case, both_of, cases, differences
 
 EXAMPLES = int(os.environ.get("EDGEPROOF_TWINS", "500"))
 UNCHECKED = list(HealthCheck)
 
 
 @settings(max_examples=EXAMPLES, suppress_health_check=UNCHECKED)
-@given(drawn=scenarios())
-def test_engines_agree_on_random_scenarios(drawn: tuple[Scenario, bool]) -> None:
-    scenario, is_coarse = drawn
-    expected, found = both(scenario, is_coarse=is_coarse)
+@given(case=cases())
+def test_engines_agree_on_random_scenarios(case: Case) -> None:
+    expected, found = both_of(case)
     assert differences(expected, found) == []
 
 
@@ -72,9 +70,9 @@ def test_planted_bug_is_caught(
     @settings(
         max_examples=500, suppress_health_check=UNCHECKED, phases=[Phase.generate], database=None
     )
-    @given(drawn=scenarios())
-    def agree(drawn: tuple[Scenario, bool]) -> None:
-        expected, found = both(drawn[0], is_coarse=drawn[1])
+    @given(case=cases())
+    def agree(case: Case) -> None:
+        expected, found = both_of(case)
         assert differences(expected, found) == []
 
     with pytest.raises(AssertionError):
