@@ -92,8 +92,6 @@ def _of_faults(scenario: Scenario) -> str:
 
 def _of_tiers(scenario: Scenario) -> str:
     tiers = scenario.tiers
-    if tiers.tags:
-        return "tiers.tags"
     if tiers.query_cache.ttl:
         return "tiers.query_cache"
     if tiers.l2.soft_timeout:

@@ -35,6 +35,11 @@ from sim.model import SeededDatabase
 
 Array = NDArray[Any]
 _SHOWN = 50
+TAGGED = {
+    "security_config": "site", "lookup_data": "user", "user_journeys": "user",
+    "attribution": "conversion", "channel_metrics": "model",
+}  # fmt: skip
+"""What the tag of an entry names, by its cache type."""
 _TENS = 10 ** np.arange(1, 19, dtype=np.int64)
 
 
@@ -130,6 +135,19 @@ class Facts:
                 lengths.append(prefix + digits(numbers) + ends[numbers % len(MODELS)])
             else:
                 lengths.append(prefix + digits(numbers))
+        return np.concatenate(lengths).astype(np.int64)
+
+    def tag_lengths(self, counts: Mapping[str, int]) -> Array:
+        """Return the bytes of every entry's tag, type after type; 0 where there are none."""
+        lengths = []
+        for name, count in counts.items():
+            what = TAGGED.get(name) if self._scenario.tiers.tags else None
+            if what is None:  # entries of stated endpoints have none
+                lengths.append(np.zeros(count, dtype=np.int64))
+            elif what == "model":
+                lengths.append(np.array([len(f"model:{model}") for model in MODELS[:count]]))
+            else:
+                lengths.append(len(f"{what}:x") + digits(np.arange(count)))
         return np.concatenate(lengths).astype(np.int64)
 
     def fixed_sizes(self, counts: Mapping[str, int], workload: Workload) -> Array:

@@ -91,7 +91,7 @@ class CompiledReplication:
         self._parts = scenario.parts
         self.arrays = self._arrays(workload, facts)
         self._pages: ChannelPages | None = None
-        warm(self.arrays, scenario, warm_state, self._bases, facts, self._all)
+        warm(self.arrays, scenario, warm_state, self._bases, facts, self._tags)
 
     def _arrays(self, workload: Workload, facts: Facts) -> Arrays:
         scenario = self._scenario
@@ -101,7 +101,8 @@ class CompiledReplication:
         self._bases = dict(zip(names, starts, strict=False))
         keys = starts[-1]
         fixed = facts.fixed_sizes(self._counts, workload)
-        kbase = ENTRY_BYTES + facts.key_lengths(self._counts)
+        self._tags = facts.tag_lengths(self._counts)
+        kbase = ENTRY_BYTES + facts.key_lengths(self._counts) + self._tags
         ksize = np.where(fixed < 0, -1, kbase + fixed)
         width = table.read_width
         reads = np.zeros((len(table), width, s.QI_COUNT), dtype=np.int64)

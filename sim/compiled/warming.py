@@ -21,9 +21,9 @@ from sim.compiled.memory import fill_with_expired, keep
 
 def warm(
     arrays: Arrays, scenario: Scenario, state: WarmState, bases: Mapping[str, int], facts: Facts,
-    processes: int,
+    tags: Any,
 ) -> None:  # fmt: skip
-    """Put *state* into L2 and into every L1, in its order."""
+    """Put *state* into L2 and into every L1, in its order; *tags*: the bytes of each key's tag."""
     if not state.l2 and not state.l1 and not state.expired:
         return
     tiers = scenario.tiers
@@ -47,6 +47,7 @@ def warm(
     arrays.central[keys[kept], 2] = int(load_seconds * 1e6) / 1e6
     arrays.central[keys[kept], 3] = ends[kept]
     arrays.sizes[keys[kept]] = sizes[keys[kept]]
+    sizes = sizes - tags  # L1 is warmed with values, not with what L2 holds
     is_hot = hot > 0
     if int(is_hot.sum()) >= HOT_KEYS:
         raise InputError(f"more than {HOT_KEYS:,} keys are hot at the start")

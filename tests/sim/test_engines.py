@@ -67,7 +67,6 @@ _L3_DEAD = [{"at": "1s", "for": "1s", "tier": "l3", "kind": "dead"}]
     ("fields", "named"),
     [
         ({"tiers": {"l2": {"soft_timeout": "5ms"}}}, "tiers.l2.soft_timeout"),
-        ({"tiers": {"tags": True}}, "tiers.tags"),
         ({"tiers": {"query_cache": {"ttl": "5s"}}}, "tiers.query_cache"),
         ({"faults": _L3_DEAD}, r"faults\[0\] \(l3 dead\)"),
         ({"attribution": {"fit_every": 1}}, "fit_every"),
@@ -80,10 +79,11 @@ def test_what_is_not_covered_is_refused_by_name(fields: dict[str, Any], named: s
 
 
 def test_auto_runs_the_reference_and_says_why() -> None:
-    scenario = small_scenario(tiers={"tags": True})
+    scenario = small_scenario(attribution={"fit_every": 1})
     found = simulate(scenario, replications=0, engine="auto")
-    assert found.engine == "reference (the compiled engine does not simulate tiers.tags)"
-    assert any("tiers.tags" in line for line in found.lines)
+    reason = "the compiled engine does not simulate the fit of a model (attribution.fit_every)"
+    assert found.engine == f"reference ({reason})"
+    assert any("fit_every" in line for line in found.lines)
 
 
 def test_run_that_meets_a_database_limit_is_left_to_the_reference() -> None:

@@ -120,6 +120,7 @@ def scenarios(draw: st.DrawFn, is_coarse: bool) -> Scenario:
     keeps = draw(st.booleans())
     tiers: dict[str, Any] = {
         "single_flight": draw(often((True, True, False))),
+        "tags": draw(often((False, False, True))),
         "ttl_jitter": draw(often((0.0, 0.0, 0.25))),
         "stale_while_revalidate": time(1, 24) if keeps and draw(st.booleans()) else "0s",
         "stale_if_error": time(1, 24) if keeps and draw(st.booleans()) else "0s",
