@@ -85,7 +85,7 @@ def _of_faults(scenario: Scenario) -> str:
         name = f"faults[{place}] ({fault.tier} {fault.kind.name})"
         if fault.kind.name not in ("slow", "error", "dead"):
             return f"{name}, a kind of an installed package"
-        if fault.tier == "destination" or (fault.tier == "l3" and fault.kind.name != "slow"):
+        if fault.tier == "destination":
             return name
     return ""
 

@@ -10,6 +10,7 @@ import numpy as np
 import sim.compiled.slots as s
 from core.attribution.models import DATA_DRIVEN, MODELS
 from core.delivery.forwarder import MAX_BODY_BYTES
+from core.errors import StoreError, StoreTimeout
 from core.metrics.failures import CAUSES, Cause, counted
 from core.metrics.histogram import LatencyHistogram
 from core.metrics.profiler import BUCKET_BYTES
@@ -33,8 +34,8 @@ from sim.compiled.facts import (
     event_texts,
 )
 from sim.compiled.journeys import NEWEST
-from sim.compiled.layout import Arrays
 from sim.compiled.loop import run as loop
+from sim.compiled.state import State
 from sim.compiled.warming import warm
 from sim.coverage import NotCovered, counts_of
 from sim.growth import (
@@ -51,9 +52,10 @@ from sim.model import ReplicationOutcome, SeededDatabase
 from sim.process import IN_FLIGHT_BYTES
 
 _CHUNK = 262_144
-_TIMEOUT = CAUSES.index(Cause.TIMEOUT)
+_STATUS, _TIMEOUT = CAUSES.index(Cause.STATUS), CAUSES.index(Cause.TIMEOUT)
+_STATUSES = np.array([0, StoreError.http_status, StoreTimeout.http_status], dtype=np.uint16)
 _REFUSALS = {
-    s.WHY_DATABASE_LIMIT: "an operation that takes longer than tiers.l3.timeout",
+    s.WHY_TOUCHES: "so many touches of so many conversions",
     s.WHY_FIT: "the fit of a model (attribution.fit_every)",
 }
 
@@ -93,7 +95,7 @@ class CompiledReplication:
         self._pages: ChannelPages | None = None
         warm(self.arrays, scenario, warm_state, self._bases, facts, self._tags)
 
-    def _arrays(self, workload: Workload, facts: Facts) -> Arrays:
+    def _arrays(self, workload: Workload, facts: Facts) -> State:
         scenario = self._scenario
         tiers, topology, table = scenario.tiers, scenario.topology, scenario.endpoints
         names = list(self._counts)
@@ -151,6 +153,8 @@ class CompiledReplication:
             s.F_SHARE_WRITE: tiers.l3.write_share,
             s.F_LEAST_WAIT: LEAST_WAIT, s.F_LEAST_GROWTH: LEAST_GROWTH,
             s.F_LOOK_EVERY: LOOK_EVERY, s.F_END: scenario.total_time,
+            s.F_SIE: tiers.stale_if_error, s.F_RETRY_PAUSE: tiers.retry_pause,
+            s.F_RETRY_DELAY: scenario.queue.retry_delay,
         }.items():  # fmt: skip
             cf[place] = value
         events = facts.events
@@ -184,7 +188,7 @@ class CompiledReplication:
             s.I_CONVERSION_TEXT: bought, s.I_REQUEST_SCOPE: tiers.l1.scope == "request",
             s.I_TOUCH_BYTES: TOUCH_BYTES + max(map(len, facts.channel_names)),
             s.I_BODY: MAX_BODY_BYTES, s.I_IN_FLIGHT: IN_FLIGHT_BYTES, s.I_BUCKET: BUCKET_BYTES,
-            s.I_LEAST_JOBS: LEAST_JOBS,
+            s.I_LEAST_JOBS: LEAST_JOBS, s.I_ATTEMPTS: scenario.queue.max_attempts,
         }.items():  # fmt: skip
             ci[place] = value
         si = np.zeros(s.S_COUNT, dtype=np.int64)
@@ -203,7 +207,7 @@ class CompiledReplication:
             "t_wx": tiers.l3.write_execution, "t_sent": destination.latency,
         }  # fmt: skip
         asks = 4_096 + 2 * self._all
-        arrays = Arrays(
+        arrays = State(
             cf=cf, ci=ci, si=si, cnt=np.zeros(s.C_COUNT, dtype=np.int64),
             seed=np.uint64(scenario.seed), stream=np.int64(self._replication << 32),
             epf=np.array(cpu), epi=epi, reads=reads,
@@ -213,8 +217,8 @@ class CompiledReplication:
             **{name: layout.table(each) for name, each in distributions.items()},
             **layout.rows_of(workload, width),
             **layout.in_flight(),
-            askf=np.zeros((asks, s.AF_COUNT)), asks=layout.linked(asks, s.AI_COUNT, s.AI_NEXT),
-            batf=np.zeros((parallel, s.BF_COUNT)), bats=bats,
+            askf=np.zeros((asks, s.O_COUNT)), asks=layout.linked(asks, s.AI_COUNT, s.AI_NEXT),
+            batf=np.zeros((parallel, s.O_COUNT)), bats=bats,
             delf=np.zeros((hands, s.DF_COUNT)), dels=np.zeros((hands, s.DI_COUNT), dtype=np.int64),
             **layout.memory(scenario, keys, topology.isolate_count),
             **layout.second_tier(scenario, keys, self._all),
@@ -227,9 +231,10 @@ class CompiledReplication:
             seed_lengths=events.lengths, channel_lengths=facts.channel_lengths,
             users=users, newest=np.zeros((len(users), NEWEST), dtype=np.uint16), before=before,
             converted=np.empty(n, dtype=np.int32),
-            touch_from=np.zeros((n + 2, 3), dtype=np.int64),
+            touch_from=np.zeros((n + 2, s.B_COUNT), dtype=np.int64),
+            begun=np.zeros(n + 2), waiting=np.zeros(n + 2, dtype=np.int32),
             touch_count=np.zeros((n + 1, 2), dtype=np.int64),
-            log=np.empty(2 * len(before) + 1, dtype=np.int32),
+            log=np.empty(4 * len(before) + 1, dtype=np.int32),
             order=np.zeros(scenario.queue.batch_size, dtype=np.int64),
             order_keys=np.zeros(scenario.queue.batch_size, dtype=np.int64),
             bodies=np.zeros(8 * (destination.batch_size + 1) * (hands + parallel), dtype=np.int64),
@@ -248,14 +253,14 @@ class CompiledReplication:
 
     def run(self) -> ReplicationOutcome:
         """Simulate every request; NotCovered if the run meets what is not covered."""
-        arrays, si, n = self.arrays, self.arrays.si, len(self._workload)
+        si, n = self.arrays.si, len(self._workload)
         if self._on_progress is not None:
             self._on_progress(0.0)
         until = 0
         while True:
             if int(si[s.S_NEXT]) >= until:
                 until = min(n, until + _CHUNK)
-            why = loop(until, *arrays.arguments())
+            why = loop(until, *self.arrays)
             if why == s.OUT_DONE:
                 return self._outcome()
             if why == s.OUT_PROGRESS:
@@ -273,7 +278,7 @@ class CompiledReplication:
             elif why == s.OUT_STUCK:
                 raise RuntimeError("nothing is left to happen, and the run has not ended")
             else:
-                layout.grow(arrays, why, self._scenario.queue.batch_size)
+                self.arrays = layout.grow(self.arrays, why, self._scenario.queue.batch_size)
 
     def _shares(self) -> ChannelPages:
         if self._pages is None:
@@ -308,13 +313,18 @@ class CompiledReplication:
             arrays.news[-1 - place, s.NI_SIZE] = size
 
     def _outcome(self) -> ReplicationOutcome:
-        workload, scenario, arrays = self._workload, self._scenario, self.arrays
-        latency = arrays.total
+        workload, scenario, none = self._workload, self._scenario, np.empty(0)
         # What is long and not needed any more makes room.
-        arrays.before = arrays.log = arrays.touch_from = arrays.touch_count = arrays.places
+        arrays = self.arrays = self.arrays._replace(
+            before=none, log=none, touch_from=none, touch_count=none, places=none
+        )
+        latency = arrays.total
         latency += self._overhead()
         for code, timeout in enumerate(scenario.timeouts):
-            latency[(workload.endpoint == code) & (latency > timeout)] = np.inf
+            late = (workload.endpoint == code) & (latency > timeout)
+            latency[late] = np.inf
+            arrays.failure[late] = s.SUCCEEDED  # the client did not wait for the error
+        latency[arrays.failure > 0] = np.inf
         requests = Requests(
             intended=workload.intended,
             endpoint=workload.endpoint,
@@ -324,10 +334,11 @@ class CompiledReplication:
             reads=arrays.codes,
         )
         failed = np.flatnonzero(np.isinf(latency))
+        statuses = _STATUSES[arrays.failure[failed]]
         failures = counted(
             endpoint=requests.endpoint[failed],
-            cause=np.full(failed.size, _TIMEOUT, dtype=np.uint8),
-            status=np.zeros(failed.size, dtype=np.uint16),
+            cause=np.where(statuses > 0, _STATUS, _TIMEOUT).astype(np.uint8),
+            status=statuses,
             intended=requests.intended[failed],
             after=scenario.warm_up,
             endpoints=scenario.endpoints.names,
@@ -435,12 +446,12 @@ class CompiledReplication:
             "fits_failed": 0,
             "l2_errors": count[s.C_L2_ERRORS],
             "l2_operations": count[s.C_L2_OPERATIONS],
-            "l3_errors": 0,
+            "l3_errors": count[s.C_L3_ERRORS],
             "l3_operations": int(self.arrays.in_flight[:, 2].sum()),
             "models_fitted": 0,
             "queue_batches": count[s.C_BATCHES],
-            "queue_given_up": 0,
-            "queue_retries": 0,
+            "queue_given_up": count[s.C_GIVEN_UP],
+            "queue_retries": count[s.C_RETRIES],
             **(
                 {
                     "forwarded": count[s.C_FORWARDED],
@@ -460,6 +471,7 @@ def histogram_of(counts: np.ndarray, sums: np.ndarray) -> LatencyHistogram:
     places = np.flatnonzero(counts)
     histogram.counts = dict(zip(places.tolist(), counts[places].tolist(), strict=True))
     histogram.total_ns, histogram.maximum_ns = int(sums[0]), int(sums[1])
+    histogram.failed = int(sums[2]) if len(sums) > 2 else 0
     return histogram
 
 

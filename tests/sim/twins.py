@@ -125,6 +125,7 @@ def scenarios(draw: st.DrawFn, is_coarse: bool) -> Scenario:
         "stale_while_revalidate": time(1, 24) if keeps and draw(st.booleans()) else "0s",
         "stale_if_error": time(1, 24) if keeps and draw(st.booleans()) else "0s",
         "early_refresh": draw(often((0.0, 0.5, 1.0))) if keeps else 0.0,
+        "retry_pause": time(1, 8),
         "l1": {
             "scope": draw(often(("isolate", "isolate", "isolate", "request"))),
             "max_entries": draw(often((2, 5, 20, 10_000))),
@@ -151,15 +152,15 @@ def scenarios(draw: st.DrawFn, is_coarse: bool) -> Scenario:
             "round_trip": latency(0, 3), "read_execution": latency(0, 1),
             "write_execution": latency(0, 1), "concurrency": draw(often((1, 1, 2))),
             "write_share": draw(often(("0s", "0.125s" if is_coarse else "30us"))),
-            "timeout": "1000s",
+            "timeout": draw(often(("1000s", "1000s", "0.75s"))),
         },
     }  # fmt: skip
     if tiers["l1"]["max_bytes"] != "16MB" or tiers["l1"]["max_entries"] == 2:
         tiers["l1"]["scope"] = "isolate"
     faults = []
-    for tier, kinds in (("l2", ("slow", "error", "dead")), ("l3", ("slow",))):
+    for tier in ("l2", "l3"):
         if draw(often((False, False, True))):
-            kind = draw(often(kinds))
+            kind = draw(often(("slow", "error", "dead")))
             value = {"slow": 3.0, "error": 0.5, "dead": 1.0}[kind]
             fault = {"at": time(0, 40), "for": time(4, 40), "tier": tier, "kind": kind}
             faults.append(fault | ({} if kind == "dead" else {"value": value}))
@@ -190,7 +191,7 @@ def scenarios(draw: st.DrawFn, is_coarse: bool) -> Scenario:
         "tiers": tiers,
         "queue": {
             "batch_size": draw(often((1, 3, 50))), "max_parallel": draw(often((1, 2))),
-            "wait": time(0, 16),
+            "wait": time(0, 16), "max_attempts": draw(often((1, 3))), "retry_delay": time(0, 8),
         },
         "destination": {
             "url": draw(often(("none", "local"))), "latency": latency(0, 8), "timeout": "200s",
