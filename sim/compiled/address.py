@@ -52,4 +52,3 @@ def address_of(_: Any, arrays: Any) -> Any:
         return place
 
     return Address(arrays)(arrays), generate
-

@@ -1,4 +1,4 @@
-"""The queue of conversions: they are collected to batches, which read journeys and store results."""
+"""The queue of conversions: they are collected to batches, which read and store."""
 
 from __future__ import annotations
 
@@ -75,9 +75,7 @@ def is_busy(a: State) -> Any:
 def hand_out(a: State) -> Any:
     """Begin the batches that wait, as many as run at once."""
     si, bats = a.si, a.bats
-    while (
-        si[s.S_FIRST_WAITING] < si[s.S_LAST_WAITING] and si[s.S_RUNNING] < a.ci[s.I_PARALLEL]
-    ):
+    while si[s.S_FIRST_WAITING] < si[s.S_LAST_WAITING] and si[s.S_RUNNING] < a.ci[s.I_PARALLEL]:
         number = 0
         while bats[number, s.BI_NUMBER] >= 0:
             number += 1
@@ -118,7 +116,13 @@ def receive_batch(a: State, now: Any, number: Any) -> Any:
     touch_from[batch, s.B_IS_STORED] = 1
     si[s.S_STORED] += 1
     if a.ci[s.I_FORWARDS]:
-        in_order(a.converted, touch_from[batch, s.B_FIRST], touch_from[batch, s.B_END], a.order, a.order_keys)
+        in_order(
+            a.converted,
+            touch_from[batch, s.B_FIRST],
+            touch_from[batch, s.B_END],
+            a.order,
+            a.order_keys,
+        )
         for place in range(bats[number, s.BI_HELD], bats[number, s.BI_SIZE]):
             a.outbox[si[s.S_OUT_LAST] % a.outbox.size] = a.order[place]
             si[s.S_OUT_LAST] += 1
@@ -188,9 +192,7 @@ def _send(a: State, now: Any, number: Any, executions: Any, more: Any) -> Any:
     consumer = a.ci[s.I_CONSUMER]
     row = a.bats[number, s.BI_ROW] * a.ci[s.I_PROCESSES] + consumer
     address = row * s.BATCH_WIDTH + a.bats[number, s.BI_WRITES]
-    send(
-        a, a.batf, number, consumer, now, s.P_BATCH_TRIP, address, executions, more, s.E_BATCH_IN
-    )
+    send(a, a.batf, number, consumer, now, s.P_BATCH_TRIP, address, executions, more, s.E_BATCH_IN)
 
 
 @part

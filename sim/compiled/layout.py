@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -42,6 +41,7 @@ def in_flight(arrays: Mapping[str, Array] | None = None) -> dict[str, Array]:
         "flights": linked(4 * count, 3, 2),
         "putf": np.zeros((4 * count, s.PF_COUNT)),
         "puts": linked(4 * count, s.PI_COUNT, s.PI_NEXT),
+        "aparts": linked(2 * count, s.PA_COUNT, s.PA_NEXT),
         "newf": np.zeros((4 * count, s.NF_COUNT)),
         "news": linked(4 * count, s.NI_COUNT, s.NI_NEXT),
         "outbox": np.zeros(count, dtype=np.int64),
@@ -83,6 +83,8 @@ def grow(state: State, why: int, most_batch: int) -> State:
         return state._replace(
             putf=longer(state.putf, 2 * len(state.putf)), puts=longer_linked(state.puts, s.PI_NEXT)
         )
+    if why == s.OUT_GROW_APARTS:
+        return state._replace(aparts=longer_linked(state.aparts, s.PA_NEXT))
     if why == s.OUT_GROW_LOADS:
         return state._replace(
             newf=longer(state.newf, 2 * len(state.newf)), news=longer_linked(state.news, s.NI_NEXT)

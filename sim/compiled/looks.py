@@ -34,7 +34,7 @@ def look_around(a: State, row: Any, now: Any) -> Any:
         buckets = 0
         for name in range(seen.shape[1]):
             for place in range(seen.shape[2]):
-                buckets += seen[process, name, place]
+                buckets += int(seen[process, name, place])
         most = max(most, counted + buckets * ci[s.I_BUCKET])
     growth[row, 1] = most
 

@@ -16,6 +16,7 @@ import numpy as np
 import sim.compiled.slots as s
 from sim.compiled.address import address_of
 from sim.compiled.agenda import make_ready, pop
+from sim.compiled.aparts import end_apart, end_limit, send_apart
 from sim.compiled.asks import end_ask, receive_ask, send_ask
 from sim.compiled.batches import (
     begin_batch,
@@ -94,6 +95,8 @@ def _interruption(a: State, until: Any) -> Any:
         return s.OUT_GROW_FLIGHTS
     if si[s.S_USED_P] + requests + 8 >= a.puts.shape[0]:
         return s.OUT_GROW_PUTS
+    if si[s.S_USED_D] + requests >= a.aparts.shape[0]:
+        return s.OUT_GROW_APARTS
     if si[s.S_USED_N] + requests + 8 >= a.news.shape[0]:
         return s.OUT_GROW_LOADS
     if si[s.S_USED_A] + a.ci[s.I_ALL] + 1 >= a.asks.shape[0]:
@@ -136,6 +139,10 @@ def _happen(a: State, now: Any, kind: Any, number: Any) -> Any:
         make_ready(a, number << 5 | s.R_NEW_ON)
     elif kind == s.E_RETRY:
         take_up(a, number)
+    elif kind == s.E_LIMIT:
+        end_limit(a, number)
+    elif kind == s.E_APART:
+        end_apart(a, now, number)
     a.si[s.S_EVENTS] += 1
 
 
@@ -164,3 +171,5 @@ def _go_on(a: State, now: Any, kind: Any, number: Any) -> Any:
         end_delivery(a, number)
     elif kind == s.R_MAIN:
         end(a)
+    elif kind == s.R_APART:
+        send_apart(a, now, number)

@@ -45,9 +45,7 @@ def send(
 
 
 @part
-def send_query(
-    a: State, now: Any, slot: Any, named: Any, executions: Any, more: Any
-) -> Any:
+def send_query(a: State, now: Any, slot: Any, named: Any, executions: Any, more: Any) -> Any:
     """Send a request's statement, whose random numbers stand at the slot *named*."""
     seconds = a.cf[s.F_L3_CPU]
     if seconds != 0.0:

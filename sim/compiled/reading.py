@@ -6,16 +6,16 @@ from typing import Any
 
 import sim.compiled.slots as s
 from sim.compiled.agenda import make_ready, push
+from sim.compiled.aparts import begin_apart
 from sim.compiled.asks import look_for_model
 from sim.compiled.flights import answer, begin_flight, fail_flight, follow
 from sim.compiled.jit import part
 from sim.compiled.loads import begin_load
 from sim.compiled.memory import ABSENT, remove, touch
-from sim.compiled.philox import at, sampled
 from sim.compiled.puts import free_put, new_put, seal, send_put
 from sim.compiled.queries import send_query
 from sim.compiled.sampling import profile, profile_failure, sample, sample_l1
-from sim.compiled.servers import allows, count_failure, occupy, with_faults
+from sim.compiled.servers import allows, count_failure, send_read
 from sim.compiled.state import State
 from sim.compiled.tiers import (
     drop,
@@ -116,27 +116,13 @@ def _miss(a: State, now: Any, slot: Any, place: Any) -> Any:
     if not allows(a, process, now):
         a.cnt[s.C_SKIPPED] += 1
         return s.T_BYPASS
-    seconds = a.cf[s.F_L2_CPU]
-    sent = occupy(a, process, now, seconds)
-    if seconds != 0.0:
-        reqf[slot, s.RF_CPU] += seconds
-    address = reqi[slot, s.RI_REQUEST] * a.ci[s.I_WIDTH] + reqi[slot, s.RI_SLOT]
-    u = at(a.seed, a.stream | s.P_L2_READ, address)
-    if a.hot[process, reqi[slot, s.RI_KEY]] <= sent:
-        latency = sampled(a.t_cold, u)
-    else:
-        latency = sampled(a.t_read, u)
-    a.cnt[s.C_L2_OPERATIONS] += 1
-    failed = False
-    if a.ci[s.I_FAULTS]:
-        u = at(a.seed, a.stream | s.P_READ_FATE, address)
-        latency, failed = with_faults(a, 2.0, sent, latency, u)
-    if latency > a.cf[s.F_L2_TIMEOUT]:
-        failed = True
-        latency = a.cf[s.F_L2_TIMEOUT]
+    if a.cf[s.F_SOFT] and a.cf[s.F_SIE] and is_retained(a, place, now):
+        begin_apart(a, now, slot)
+        reqi[slot, s.RI_STATE] = s.T_APART
+        return s.T_WAITS
+    when, failed = send_read(a, now, slot, process)
     reqi[slot, s.RI_FAILED] = failed
-    when = sent + latency
-    push(a, when if when > now else now, slot << 5 | s.E_L2)
+    push(a, when, slot << 5 | s.E_L2)
     reqi[slot, s.RI_STATE] = s.T_L2
     return s.T_WAITS
 
@@ -155,13 +141,32 @@ def _end_read(a: State, slot: Any, code: Any) -> Any:
 @part
 def end_read_of_l2(a: State, now: Any, slot: Any) -> Any:
     """Let L2 answer, or fail; return the request's next state."""
-    reqi, key, isolate = a.reqi, a.reqi[slot, s.RI_KEY], a.reqi[slot, s.RI_ISOLATE]
-    process = isolate // a.ci[s.I_PER]
-    if reqi[slot, s.RI_FAILED]:
+    key, process = a.reqi[slot, s.RI_KEY], a.reqi[slot, s.RI_ISOLATE] // a.ci[s.I_PER]
+    if a.reqi[slot, s.RI_FAILED]:
+        a.cnt[s.C_L2_ERRORS] += 1
         count_failure(a, process, now)
         return s.T_BYPASS
     heat(a, process, key, now + a.cf[s.F_CACHE_TTL], now)
     found, fresh, load, size = look_up(a, process, key, now)
+    return _take(a, now, slot, found, fresh, load, size)
+
+
+@part
+def end_read_apart(a: State, now: Any, slot: Any) -> Any:
+    """Take what L2 has answered within the soft limit; return the request's next state."""
+    reqi, reqf = a.reqi, a.reqf
+    if reqi[slot, s.RI_FAILED]:
+        count_failure(a, reqi[slot, s.RI_ISOLATE] // a.ci[s.I_PER], now)
+        return s.T_BYPASS
+    found, size = reqi[slot, s.RI_FOUND] > 0, reqi[slot, s.RI_SIZE]
+    return _take(a, now, slot, found, reqf[slot, s.RF_FRESH], reqf[slot, s.RF_LOAD], size)
+
+
+@part
+def _take(a: State, now: Any, slot: Any, found: Any, fresh: Any, load: Any, size: Any) -> Any:
+    """Take what L2 has, if it may be served; return the request's next state."""
+    reqi, key, isolate = a.reqi, a.reqi[slot, s.RI_KEY], a.reqi[slot, s.RI_ISOLATE]
+    process = isolate // a.ci[s.I_PER]
     if a.breaker[process, 0] != 0.0:
         a.breaker[process, 0] = 0.0
         a.breaker[process, 2] = 0.0

@@ -75,6 +75,8 @@ class CompiledReplication:
         ends_early: bool = False,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
+        # A warm start holds entries that a service was never seen to read, too.
+        self._counts = counts_of(scenario, prepared)
         scenario = scenario if calibration is None else calibration.apply(scenario)
         self._scenario, self._workload = scenario, prepared.workload
         self._calibration, self._replication = calibration, replication
@@ -85,7 +87,6 @@ class CompiledReplication:
         if not isinstance(facts, Facts):
             facts = seeded.facts = Facts(scenario, workload, seeded)
         self._facts = facts
-        self._counts = counts_of(scenario, prepared)
         topology = scenario.topology
         self._processes = topology.process_count
         self._all = self._processes + (1 if self._processes > 1 else 0)
@@ -154,7 +155,7 @@ class CompiledReplication:
             s.F_LEAST_WAIT: LEAST_WAIT, s.F_LEAST_GROWTH: LEAST_GROWTH,
             s.F_LOOK_EVERY: LOOK_EVERY, s.F_END: scenario.total_time,
             s.F_SIE: tiers.stale_if_error, s.F_RETRY_PAUSE: tiers.retry_pause,
-            s.F_RETRY_DELAY: scenario.queue.retry_delay,
+            s.F_RETRY_DELAY: scenario.queue.retry_delay, s.F_SOFT: tiers.l2.soft_timeout,
         }.items():  # fmt: skip
             cf[place] = value
         events = facts.events

@@ -18,6 +18,7 @@ from sim.compiled.reading import (
     end_following,
     end_load,
     end_query_of_load,
+    end_read_apart,
     end_read_of_l2,
     read,
 )
@@ -73,6 +74,8 @@ def go_on(a: State, now: Any, slot: Any) -> Any:
             state = end_query_of_load(a, now, slot)
         elif state == s.T_LOADED:
             state = end_load(a, now, slot)
+        elif state == s.T_APART:
+            state = end_read_apart(a, now, slot)
         else:
             _end(a, now, slot, a.reqi[slot, s.RI_FAILURE])
             state = s.T_WAITS

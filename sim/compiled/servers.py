@@ -8,6 +8,7 @@ import numpy as np
 
 import sim.compiled.slots as s
 from sim.compiled.jit import part
+from sim.compiled.philox import at, sampled
 from sim.compiled.state import State
 
 
@@ -78,10 +79,34 @@ def allows(a: State, process: Any, now: Any) -> Any:
 
 
 @part
+def send_read(a: State, now: Any, slot: Any, process: Any) -> Any:
+    """Send the read of L2 of the request at *slot*; return when it ends, and whether it fails."""
+    seconds = a.cf[s.F_L2_CPU]
+    sent = occupy(a, process, now, seconds)
+    if seconds != 0.0:
+        a.reqf[slot, s.RF_CPU] += seconds
+    address = a.reqi[slot, s.RI_REQUEST] * a.ci[s.I_WIDTH] + a.reqi[slot, s.RI_SLOT]
+    u = at(a.seed, a.stream | s.P_L2_READ, address)
+    if a.hot[process, a.reqi[slot, s.RI_KEY]] <= sent:
+        latency = sampled(a.t_cold, u)
+    else:
+        latency = sampled(a.t_read, u)
+    a.cnt[s.C_L2_OPERATIONS] += 1
+    failed = False
+    if a.ci[s.I_FAULTS]:
+        u = at(a.seed, a.stream | s.P_READ_FATE, address)
+        latency, failed = with_faults(a, 2.0, sent, latency, u)
+    if latency > a.cf[s.F_L2_TIMEOUT]:
+        failed = True
+        latency = a.cf[s.F_L2_TIMEOUT]
+    when = sent + latency
+    return when if when > now else now, failed
+
+
+@part
 def count_failure(a: State, process: Any, now: Any) -> Any:
     """Let the breaker count a failed read of L2; enough in a row open it."""
     breaker, most = a.breaker, a.ci[s.I_BREAKER]
-    a.cnt[s.C_L2_ERRORS] += 1
     breaker[process, 0] += 1.0
     if most and breaker[process, 0] >= most:
         if breaker[process, 2] == 0.0:

@@ -30,8 +30,8 @@ from __future__ import annotations
     S_FREE_A, S_NEED_KEY, S_NEED_KIND, S_NEED_AT, S_SNAPPED, S_BATCHES_SINCE, S_JOURNEYS, S_TOUCHES,
     S_STORED, S_LOOKS, S_WHY, S_EVENTS, S_USED_R, S_USED_P, S_USED_F, S_USED_N, S_USED_A,
     S_BODIES, S_TAIL, S_PUT_OFF, S_LAST_WAITING,
-    S_COUNT,
-) = range(46)  # fmt: skip
+    S_FREE_D, S_USED_D, S_COUNT,
+) = range(48)  # fmt: skip
 
 # Counters.
 (
@@ -51,18 +51,20 @@ BUCKETS = 14_848
 (
     E_START, E_L2, E_DB_IN, E_DB_OUT, E_PUT, E_TIMER, E_BATCH_IN, E_BATCH_OUT, E_ASK_IN, E_ASK_OUT,
     E_SENT, E_SNAP, E_LOOK, E_NEW_IN, E_NEW_OUT, E_CHECK, E_RETRY,
-) = range(17)  # fmt: skip
+    E_LIMIT, E_APART,
+) = range(19)  # fmt: skip
 
 # What is ready; the same code.
 (
     R_REQUEST, R_PUT, R_NEW, R_BATCH, R_BATCH_ON, R_BATCH_ENDED, R_ASK, R_FORWARD, R_FORWARD_ENDED,
-    R_MAIN, R_DROP, R_NEW_ON,
-) = range(12)  # fmt: skip
+    R_MAIN, R_DROP, R_NEW_ON, R_APART,
+) = range(13)  # fmt: skip
 
 # Where a request stands.
 (
     T_READ, T_FOLLOWS, T_L2, T_BYPASS, T_LOAD, T_LOADING, T_LOADED, T_AFTER, T_WAITS, T_FAILED,
-) = range(10)  # fmt: skip
+    T_APART,
+) = range(11)  # fmt: skip
 
 # How a read was answered; `core.wire` has the same.
 L1, L2, MISS, COLLAPSED, BYPASS, STALE = 1, 2, 3, 4, 5, 32
@@ -74,12 +76,12 @@ O_TRIP, O_EXECUTION, O_QUERY, O_OUT, O_FAULTY, O_FAILED, O_COUNT = range(7)
 SUCCEEDED, FAILED, TIMED_OUT = range(3)
 
 # Columns of a request in flight: floats, then integers.
-RF_CPU, RF_BEGAN, RF_LOADING, RF_INTENDED, RF_COUNT = range(O_COUNT, O_COUNT + 5)
+RF_CPU, RF_BEGAN, RF_LOADING, RF_INTENDED, RF_FRESH, RF_LOAD, RF_COUNT = range(O_COUNT, O_COUNT + 7)
 (
     RI_REQUEST, RI_AT, RI_STATE, RI_NEXT, RI_FLIGHT, RI_BYPASS, RI_LEFT, RI_SIZE, RI_ENDPOINT,
     RI_SUBJECT, RI_ISOLATE, RI_FAILED, RI_STEP, RI_KEY, RI_SLOT, RI_CONVERTS, RI_CHANNEL,
-    RI_FAILURE, RI_COUNT,
-) = range(19)  # fmt: skip
+    RI_FAILURE, RI_FOUND, RI_COUNT,
+) = range(20)  # fmt: skip
 
 # Columns of a user: the newest event and its time, and the sizes of the newest ones.
 U_LAST, U_TIME, U_KNOWN, U_BYTES, U_COUNT_NEWEST, U_AT, U_COUNT = range(7)
@@ -90,6 +92,9 @@ PF_LIFE, PF_FRESH, PF_LOAD, PF_SENT, PF_COUNT = range(5)
     PI_KEY, PI_REQUEST, PI_SLOT, PI_OF, PI_PROCESS, PI_SIZE, PI_AWAITED, PI_FAILED, PI_NEXT,
     PI_COUNT,
 ) = range(10)  # fmt: skip
+
+# Columns of a read of L2 that its request may give up.
+PA_OF, PA_KEY, PA_PROCESS, PA_IS_AWAITED, PA_LEFT, PA_FAILED, PA_NEXT, PA_COUNT = range(8)
 
 # Columns of a load in the background.
 NF_LOADING, NF_COUNT = range(O_COUNT, O_COUNT + 2)
@@ -103,7 +108,15 @@ AI_ROW, AI_IS_BATCH, AI_PROCESS, AI_NEXT, AI_COUNT = range(5)
 
 # Columns of a batch that runs.
 (
-    BI_NUMBER, BI_WRITES, BI_HELD, BI_UNTOUCHED, BI_TOUCHES, BI_SIZE, BI_CHANNELS, BI_ROW, BI_COUNT,
+    BI_NUMBER,
+    BI_WRITES,
+    BI_HELD,
+    BI_UNTOUCHED,
+    BI_TOUCHES,
+    BI_SIZE,
+    BI_CHANNELS,
+    BI_ROW,
+    BI_COUNT,
 ) = range(9)
 # Columns of a batch: its first conversion and the one behind its last, the batch that was stored
 # as the row's number, its failed attempts, and whether its results are stored.
@@ -141,6 +154,6 @@ Q_EVENT, Q_WAITING, Q_STORED, Q_NEWER, Q_BATCHES, Q_SENT, Q_STATED, Q_STATED_WRI
 (
     OUT_DONE, OUT_PROGRESS, OUT_GROW_HEAP, OUT_GROW_REQUESTS, OUT_GROW_PUTS, OUT_GROW_LOADS,
     OUT_GROW_ASKS, OUT_GROW_BATCHES, OUT_GROW_TOUCHES, OUT_SIZE, OUT_CHANNELS, OUT_REFUSED,
-    OUT_STUCK, OUT_GROW_OUTBOX, OUT_GROW_FLIGHTS, OUT_BODIES,
-) = range(16)  # fmt: skip
+    OUT_STUCK, OUT_GROW_OUTBOX, OUT_GROW_FLIGHTS, OUT_BODIES, OUT_GROW_APARTS,
+) = range(17)  # fmt: skip
 WHY_TOUCHES, WHY_FIT, WHY_SATURATED = range(3)

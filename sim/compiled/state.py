@@ -50,6 +50,7 @@ class State(NamedTuple):
     flights: Array
     putf: Array
     puts: Array
+    aparts: Array
     newf: Array
     news: Array
     askf: Array

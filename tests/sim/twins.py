@@ -139,6 +139,7 @@ def scenarios(draw: st.DrawFn, is_coarse: bool) -> Scenario:
             "consistency": "eventual" if is_edge else "strong",
             "min_ttl": "clamp",
             "timeout": time(2, 8),
+            "soft_timeout": time(1, 2) if draw(often((False, False, True))) else "0s",
             "breaker": {"failures": draw(often((0, 1, 3))), "open_for": time(1, 8)},
             "ttl": {
                 name: time(1, 40)
