@@ -62,7 +62,8 @@ class Warmer:
         self._types = self._entries.types
         self._stale_bound = scenario.tiers.stale_bound
         l3 = scenario.tiers.l3
-        self._load_seconds = l3.round_trip.sample(0.5) + l3.read_execution.sample(0.5)
+        self.load_seconds = l3.round_trip.sample(0.5) + l3.read_execution.sample(0.5)
+        """What the load of every warm entry is taken to have taken, in seconds."""
         self._known: dict[tuple[str, int], _Entry] = {}
         self._expired: dict[str, dict[int, tuple[str, Entry]]] = {}
 
@@ -95,7 +96,7 @@ class Warmer:
         origin: the time of *clock* that residual lives count from.
         """
         origin_ms = clock.origin_ms + int(origin * 1000)
-        items, load_seconds = [], self._load_seconds
+        items, load_seconds = [], self.load_seconds
         left = origin - clock.now() + self._stale_bound
         lives = {name: int(1000 * kind.ttl) for name, kind in self._types.items()}
         for cache_type, subject, residual, _ in state.l2:
@@ -154,7 +155,7 @@ class Warmer:
                     fresh_until=origin + max(residual, ends.get((cache_type, subject), 0.0))
                     if ends
                     else origin + residual,
-                    load_seconds=self._load_seconds,
+                    load_seconds=self.load_seconds,
                     encoded_size=len(encoded or b""),
                     tags=tags,
                 )

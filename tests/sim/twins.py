@@ -280,11 +280,11 @@ def told(
     requests = outcome.requests
     record = record_of(scenario, prepared, outcome, (), calibration).to_json()
     return {
-        "latency": [value.hex() for value in requests.latency.tolist()],
-        "reads": requests.reads.tolist(),
-        "loads": repr(outcome.loads),
-        "memory growth": outcome.memory_growth.hex(),
         **{name: json.dumps(value) for name, value in record.items()},
+        "latency of every request": [value.hex() for value in requests.latency.tolist()],
+        "tier of every read": requests.reads.tolist(),
+        "loads of the servers": repr(outcome.loads),
+        "growth of memory": outcome.memory_growth.hex(),
     }
 
 
