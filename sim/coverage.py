@@ -92,8 +92,6 @@ def _of_faults(scenario: Scenario) -> str:
 
 def _of_tiers(scenario: Scenario) -> str:
     tiers = scenario.tiers
-    if tiers.query_cache.ttl:
-        return "tiers.query_cache"
     longest = max(len(endpoint.reads) for endpoint in scenario.endpoints)
     if tiers.l1.scope == "request" and (
         tiers.l1.max_entries < longest or tiers.l1.max_bytes < 1_000_000

@@ -106,19 +106,34 @@ def grow(state: State, why: int, most_batch: int) -> State:
 def memory(scenario: Scenario, keys: int, isolates: int) -> dict[str, Array]:
     """Return L1 of every isolate, empty."""
     width = keys + 1
-    places = np.zeros(isolates * width, dtype=PLACE)
-    places["expires"] = ABSENT
-    places["flight"] = -1
-    ends = np.arange(isolates) * width + keys
-    places["next"][ends] = keys
-    places["before"][ends] = keys
     tiers = scenario.tiers
     keeps = tiers.stale_bound > 0 or tiers.early_refresh > 0
     return {
-        "places": places,
+        "places": _places(keys, isolates),
         "held": np.zeros((isolates, 3), dtype=np.int64),
         "lives": np.zeros((isolates * width if keeps else 1, 5)),
     }
+
+
+def row_cache(scenario: Scenario, keys: int, processes: int) -> dict[str, Array]:
+    """Return the cache of query rows of every process, empty."""
+    count, processes = (keys, processes) if scenario.tiers.query_cache.ttl else (0, 1)
+    return {
+        "rows": _places(count, processes),
+        "rows_held": np.zeros((processes, 3), dtype=np.int64),
+        "rows_value": np.zeros((processes, count), dtype=np.int64),
+    }
+
+
+def _places(keys: int, lists: int) -> Array:
+    width = keys + 1
+    places = np.zeros(lists * width, dtype=PLACE)
+    places["expires"] = ABSENT
+    places["flight"] = -1
+    ends = np.arange(lists) * width + keys
+    places["next"][ends] = keys
+    places["before"][ends] = keys
+    return places
 
 
 def second_tier(scenario: Scenario, keys: int, processes: int) -> dict[str, Array]:

@@ -9,7 +9,8 @@ from sim.compiled.agenda import end_background, make_ready
 from sim.compiled.flights import answer, begin_flight, fail_flight
 from sim.compiled.jit import part
 from sim.compiled.puts import free_put, new_put, seal, send_put
-from sim.compiled.queries import loaded_size, receive, send
+from sim.compiled.queries import loaded_size, receive, rows_of, send
+from sim.compiled.rows import finds_rows, keep_rows
 from sim.compiled.sampling import profile, profile_failure
 from sim.compiled.state import State
 from sim.compiled.tiers import drop, forget_l2, lifetime, pause, promote
@@ -51,6 +52,20 @@ def go_on_with_load(a: State, now: Any, number: Any, is_first: Any) -> Any:
         took = now - newf[number, s.O_QUERY]
         profile(a, process, a.tyi[kind, s.YI_PROFILE], s.KIND_QUERY, took)
         news[number, s.NI_LEFT] -= 1
+        if a.cf[s.F_ROWS_TTL] and a.tyi[kind, s.YI_HAS_ROWS]:
+            rows = news[number, s.NI_ROWS]
+            if a.tyi[kind, s.YI_SIZED] == s.SIZED_FIXED:
+                rows = a.krows[key]
+            keep_rows(a, process, key, now, rows, news[number, s.NI_SIZE])
+    if (
+        a.cf[s.F_ROWS_TTL]
+        and news[number, s.NI_LEFT] > 0
+        and a.tyi[kind, s.YI_HAS_ROWS]
+        and finds_rows(a, process, key, now)
+    ):
+        profile(a, process, a.tyi[kind, s.YI_PROFILE], s.KIND_QUERY, 0.0)
+        news[number, s.NI_SIZE] = a.rows_value[process, key]
+        news[number, s.NI_LEFT] = 0
     if news[number, s.NI_LEFT] > 0:
         address = news[number, s.NI_REQUEST] * a.ci[s.I_WIDTH] + news[number, s.NI_SLOT]
         send(a, newf, number, process, now, s.P_TRIP, address, a.t_rx, 0.0, s.E_NEW_IN)
@@ -66,10 +81,13 @@ def receive_load(a: State, now: Any, number: Any) -> Any:
     receive(a, a.newf, number, process, now, s.E_NEW_OUT)
     if a.newf[number, s.O_FAULTY]:
         return
-    user = a.subject[news[number, s.NI_REQUEST]]
-    news[number, s.NI_SIZE] = loaded_size(
-        a, news[number, s.NI_KEY], news[number, s.NI_TYPE], user, -1 - number
+    user, key, kind = (
+        a.subject[news[number, s.NI_REQUEST]],
+        news[number, s.NI_KEY],
+        news[number, s.NI_TYPE],
     )
+    news[number, s.NI_SIZE] = loaded_size(a, key, kind, user, -1 - number)
+    news[number, s.NI_ROWS] = rows_of(a, key, kind, user)
 
 
 @part

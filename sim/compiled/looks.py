@@ -31,6 +31,8 @@ def look_around(a: State, row: Any, now: Any) -> Any:
         counted = a.in_flight[process, 1] * ci[s.I_IN_FLIGHT]
         for isolate in range(process * ci[s.I_PER], (process + 1) * ci[s.I_PER]):
             counted += a.held[isolate, 2]
+        if a.cf[s.F_ROWS_TTL]:
+            counted += a.rows_held[process, 2]
         buckets = 0
         for name in range(seen.shape[1]):
             for place in range(seen.shape[2]):

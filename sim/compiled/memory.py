@@ -48,6 +48,24 @@ def remove(places: Any, held: Any, isolate: Any, base: Any, key: Any) -> Any:
 
 
 @part
+def insert(
+    places: Any, held: Any, isolate: Any, base: Any, key: Any, end: Any, expires: Any, size: Any
+) -> Any:
+    """Put *key*, which is not there, in as the most recently used one."""
+    places[base + key]["expires"] = expires
+    places[base + key]["size"] = size
+    first = places[base + end]["next"]
+    places[base + key]["next"] = first
+    places[base + key]["before"] = end
+    places[base + first]["before"] = key
+    places[base + end]["next"] = key
+    held[isolate, 0] += 1
+    held[isolate, 1] += size
+    if held[isolate, 1] > held[isolate, 2]:
+        held[isolate, 2] = held[isolate, 1]
+
+
+@part
 def keep(
     places: Any, held: Any, isolate: Any, base: Any, key: Any, end: Any, expires: Any, size: Any,
     most: Any, most_bytes: Any,
@@ -64,17 +82,7 @@ def keep(
     while held[isolate, 0] >= most or held[isolate, 1] + size > most_bytes:
         remove(places, held, isolate, base, places[base + end]["before"])
         gone += 1
-    places[base + key]["expires"] = expires
-    places[base + key]["size"] = size
-    first = places[base + end]["next"]
-    places[base + key]["next"] = first
-    places[base + key]["before"] = end
-    places[base + first]["before"] = key
-    places[base + end]["next"] = key
-    held[isolate, 0] += 1
-    held[isolate, 1] += size
-    if held[isolate, 1] > held[isolate, 2]:
-        held[isolate, 2] = held[isolate, 1]
+    insert(places, held, isolate, base, key, end, expires, size)
     return gone
 
 

@@ -77,6 +77,19 @@ def receive(a: State, rows: Array, number: Any, process: Any, now: Any, code: An
 
 
 @part
+def rows_of(a: State, key: Any, kind: Any, user: Any) -> Any:
+    """Return the bytes of the rows behind *key*, as the database has them now, and a cache them.
+
+    Those of channels are told by Python with the size of their page.
+    """
+    size = a.krows[key]
+    if a.tyi[kind, s.YI_SIZED] == s.SIZED_JOURNEY:
+        events = a.users[user, s.U_COUNT_NEWEST]
+        size += a.users[user, s.U_BYTES] + a.ci[s.I_ROWS_OF_EVENT] * events
+    return size
+
+
+@part
 def loaded_size(a: State, key: Any, kind: Any, user: Any, at_row: Any) -> Any:
     """Return the bytes of a loaded entry as the database has it now, -1 where Python must tell."""
     sized = a.tyi[kind, s.YI_SIZED]

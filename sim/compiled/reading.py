@@ -14,6 +14,7 @@ from sim.compiled.loads import begin_load
 from sim.compiled.memory import ABSENT, remove, touch
 from sim.compiled.puts import free_put, new_put, seal, send_put
 from sim.compiled.queries import send_query
+from sim.compiled.rows import finds_rows, keep_rows
 from sim.compiled.sampling import profile, profile_failure, sample, sample_l1
 from sim.compiled.servers import allows, count_failure, send_read
 from sim.compiled.state import State
@@ -233,6 +234,11 @@ def end_query_of_load(a: State, now: Any, slot: Any) -> Any:
     took = now - a.reqf[slot, s.O_QUERY]
     profile(a, process, a.tyi[kind, s.YI_PROFILE], s.KIND_QUERY, took)
     reqi[slot, s.RI_LEFT] -= 1
+    if a.cf[s.F_ROWS_TTL] and a.tyi[kind, s.YI_HAS_ROWS]:
+        key, rows = reqi[slot, s.RI_KEY], reqi[slot, s.RI_ROWS]
+        if a.tyi[kind, s.YI_SIZED] == s.SIZED_FIXED:
+            rows = a.krows[key]
+        keep_rows(a, process, key, now, rows, reqi[slot, s.RI_SIZE])
     return _query_or_end(a, now, slot)
 
 
@@ -271,6 +277,14 @@ def end_following(a: State, now: Any, slot: Any) -> Any:
 def _query_or_end(a: State, now: Any, slot: Any) -> Any:
     if a.reqi[slot, s.RI_LEFT] == 0:
         return s.T_LOADED
+    if a.cf[s.F_ROWS_TTL]:
+        reqi, process = a.reqi, a.reqi[slot, s.RI_ISOLATE] // a.ci[s.I_PER]
+        kind = a.reads[reqi[slot, s.RI_ENDPOINT], reqi[slot, s.RI_AT], s.QI_TYPE]
+        key = reqi[slot, s.RI_KEY]
+        if a.tyi[kind, s.YI_HAS_ROWS] and finds_rows(a, process, key, now):
+            profile(a, process, a.tyi[kind, s.YI_PROFILE], s.KIND_QUERY, 0.0)
+            reqi[slot, s.RI_SIZE] = a.rows_value[process, key]
+            return s.T_LOADED
     send_query(a, now, slot, a.reqi[slot, s.RI_SLOT], a.t_rx, 0.0)
     a.reqi[slot, s.RI_STATE] = s.T_LOADING
     return s.T_WAITS

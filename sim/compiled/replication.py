@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import sim.compiled.slots as s
+from core.application.cache_entries import CODECS
 from core.attribution.models import DATA_DRIVEN, MODELS
 from core.delivery.forwarder import MAX_BODY_BYTES
 from core.errors import StoreError, StoreTimeout
@@ -28,6 +29,7 @@ from sim.compiled import layout
 from sim.compiled.facts import (
     ENTRY_BYTES,
     JOURNEY_HEAD,
+    ROWS_OF_EVENT,
     TOUCH_BYTES,
     ChannelPages,
     Facts,
@@ -107,6 +109,7 @@ class CompiledReplication:
         self._tags = facts.tag_lengths(self._counts)
         kbase = ENTRY_BYTES + facts.key_lengths(self._counts) + self._tags
         ksize = np.where(fixed < 0, -1, kbase + fixed)
+        krows = facts.rows_sizes(self._counts, workload)
         width = table.read_width
         reads = np.zeros((len(table), width, s.QI_COUNT), dtype=np.int64)
         epi = np.zeros((len(table), s.EI_COUNT), dtype=np.int64)
@@ -137,7 +140,12 @@ class CompiledReplication:
                 if name == statements.STATED_QUERY.name:
                     number = s.Q_STATED
                 sized = {"user_journeys": s.SIZED_JOURNEY, "channel_metrics": s.SIZED_CHANNELS}
-                tyi[kind] = queries, number, sized.get(read.cache_type, s.SIZED_FIXED)
+                tyi[kind] = (
+                    queries,
+                    number,
+                    sized.get(read.cache_type, s.SIZED_FIXED),
+                    (read.cache_type in CODECS),
+                )
         page, bought = event_texts()
         attribution = scenario.attribution.parameters()
         cf = np.zeros(s.F_COUNT)
@@ -156,6 +164,7 @@ class CompiledReplication:
             s.F_LOOK_EVERY: LOOK_EVERY, s.F_END: scenario.total_time,
             s.F_SIE: tiers.stale_if_error, s.F_RETRY_PAUSE: tiers.retry_pause,
             s.F_RETRY_DELAY: scenario.queue.retry_delay, s.F_SOFT: tiers.l2.soft_timeout,
+            s.F_ROWS_TTL: tiers.query_cache.ttl,
         }.items():  # fmt: skip
             cf[place] = value
         events = facts.events
@@ -190,6 +199,8 @@ class CompiledReplication:
             s.I_TOUCH_BYTES: TOUCH_BYTES + max(map(len, facts.channel_names)),
             s.I_BODY: MAX_BODY_BYTES, s.I_IN_FLIGHT: IN_FLIGHT_BYTES, s.I_BUCKET: BUCKET_BYTES,
             s.I_LEAST_JOBS: LEAST_JOBS, s.I_ATTEMPTS: scenario.queue.max_attempts,
+            s.I_ROWS_CAP: tiers.query_cache.max_entries,
+            s.I_ROWS_BYTES: tiers.query_cache.max_bytes, s.I_ROWS_OF_EVENT: ROWS_OF_EVENT,
         }.items():  # fmt: skip
             ci[place] = value
         si = np.zeros(s.S_COUNT, dtype=np.int64)
@@ -213,7 +224,7 @@ class CompiledReplication:
             seed=np.uint64(scenario.seed), stream=np.int64(self._replication << 32),
             epf=np.array(cpu), epi=epi, reads=reads,
             tyf=np.array([tiers.l2.ttl.of(name) for name in names]), tyi=tyi,
-            kbase=kbase, ksize=ksize, faults=fault_rows,
+            kbase=kbase, ksize=ksize, krows=krows, faults=fault_rows,
             parts=np.array(list(self._parts.values()) or [(0.0, 0.0)], dtype=np.float64),
             **{name: layout.table(each) for name, each in distributions.items()},
             **layout.rows_of(workload, width),
@@ -222,6 +233,7 @@ class CompiledReplication:
             batf=np.zeros((parallel, s.O_COUNT)), bats=bats,
             delf=np.zeros((hands, s.DF_COUNT)), dels=np.zeros((hands, s.DI_COUNT), dtype=np.int64),
             **layout.memory(scenario, keys, topology.isolate_count),
+            **layout.row_cache(scenario, keys, self._all),
             **layout.second_tier(scenario, keys, self._all),
             cpu_free=np.zeros((self._all, 2)), servers=np.zeros(tiers.l3.concurrency + 1),
             breaker=np.zeros((self._all, 3)), due=np.full(self._all, scenario.attribution.refresh),
@@ -304,14 +316,16 @@ class CompiledReplication:
         si[s.S_NEED_KIND] = 0
         if why == s.OUT_SIZE:
             conversion = key - self._bases["attribution"]
-            arrays.ksize[key] = arrays.kbase[key] + self._facts.credits_size(conversion)
+            size, arrays.krows[key] = self._facts.credits_size(conversion)
+            arrays.ksize[key] = arrays.kbase[key] + size
             return
         model = key - self._bases["channel_metrics"]
-        size = int(arrays.kbase[key]) + self._shares().size(model, arrays)
+        page, rows = self._shares().size(model, arrays)
+        size, rows = int(arrays.kbase[key]) + page, int(arrays.krows[key]) + rows
         if place >= 0:
-            arrays.reqi[place, s.RI_SIZE] = size
+            arrays.reqi[place, s.RI_SIZE], arrays.reqi[place, s.RI_ROWS] = size, rows
         else:
-            arrays.news[-1 - place, s.NI_SIZE] = size
+            arrays.news[-1 - place, s.NI_SIZE], arrays.news[-1 - place, s.NI_ROWS] = size, rows
 
     def _outcome(self) -> ReplicationOutcome:
         workload, scenario, none = self._workload, self._scenario, np.empty(0)
@@ -414,6 +428,8 @@ class CompiledReplication:
         most = 0
         for process in range(self._processes):
             caches = int(arrays.held[process * per : (process + 1) * per, 2].sum())
+            if self._scenario.tiers.query_cache.ttl:
+                caches += int(arrays.rows_held[process, 2])
             buckets = int(np.count_nonzero(arrays.seen[process]))
             peak = int(arrays.in_flight[process, 1])
             most = max(most, caches + BUCKET_BYTES * buckets + peak * IN_FLIGHT_BYTES)
@@ -429,7 +445,9 @@ class CompiledReplication:
 
     def _counters(self) -> dict[str, int]:
         count = self.arrays.cnt.tolist()
+        caches_rows = self._scenario.tiers.query_cache.ttl > 0
         return {
+            **({"query_cache_hits": count[s.C_ROWS_HITS]} if caches_rows else {}),
             "breaker_openings": count[s.C_OPENINGS],
             "l1_evicted": count[s.C_EVICTED],
             "l1_expired": count[s.C_EXPIRED],

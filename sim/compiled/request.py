@@ -11,7 +11,7 @@ from sim.compiled.agenda import make_ready, push
 from sim.compiled.batches import collect
 from sim.compiled.jit import part
 from sim.compiled.journeys import add, event_of, event_size
-from sim.compiled.queries import loaded_size, receive, send_query
+from sim.compiled.queries import loaded_size, receive, rows_of, send_query
 from sim.compiled.reading import (
     begin_loading,
     end_bypass,
@@ -142,6 +142,7 @@ def receive_query(a: State, now: Any, slot: Any) -> Any:
     if reqi[slot, s.RI_STATE] == s.T_LOADING:
         kind = a.reads[reqi[slot, s.RI_ENDPOINT], reqi[slot, s.RI_AT], s.QI_TYPE]
         reqi[slot, s.RI_SIZE] = loaded_size(a, reqi[slot, s.RI_KEY], kind, user, slot)
+        reqi[slot, s.RI_ROWS] = rows_of(a, reqi[slot, s.RI_KEY], kind, user)
     elif reqi[slot, s.RI_STEP] == 3:
         request = reqi[slot, s.RI_REQUEST]
         size = event_size(a, request, reqi[slot, s.RI_CONVERTS], reqi[slot, s.RI_CHANNEL])

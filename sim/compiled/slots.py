@@ -8,8 +8,8 @@ from __future__ import annotations
     F_BOUND, F_EARLY, F_BETA, F_OPEN_FOR, F_WAIT, F_REFRESH, F_WARM, F_SHARE,
     F_NEGATIVE_TTL, F_SNAP, F_LOOK1, F_LOOK2, F_SHARE_WRITE,
     F_LEAST_WAIT, F_LEAST_GROWTH, F_LOOK_EVERY, F_END, F_SIE, F_RETRY_PAUSE, F_RETRY_DELAY,
-    F_SOFT, F_COUNT,
-) = range(30)  # fmt: skip
+    F_SOFT, F_ROWS_TTL, F_COUNT,
+) = range(31)  # fmt: skip
 
 # Constants of a run, integers.
 (
@@ -19,8 +19,8 @@ from __future__ import annotations
     I_LOOKBACK, I_OWN, I_EPOCH, I_HEADER, I_DATA_DRIVEN, I_MODELS, I_CHANNELS,
     I_PARTS, I_FAULTS, I_JOURNEY_HEAD, I_EVENT_TEXT,
     I_CONVERSION_TEXT, I_REQUEST_SCOPE, I_TOUCH_BYTES, I_BODY, I_IN_FLIGHT, I_BUCKET, I_LEAST_JOBS,
-    I_ATTEMPTS, I_COUNT,
-) = range(46)  # fmt: skip
+    I_ATTEMPTS, I_ROWS_CAP, I_ROWS_BYTES, I_ROWS_OF_EVENT, I_COUNT,
+) = range(49)  # fmt: skip
 
 # The state that an interrupted run goes on from.
 (
@@ -37,8 +37,8 @@ from __future__ import annotations
 (
     C_EVICTED, C_EXPIRED, C_EXTENDED, C_SKIPPED, C_WRITE_ERRORS, C_LOADS, C_REFRESHES, C_STALE,
     C_OPENINGS, C_L2_ERRORS, C_L2_OPERATIONS, C_BATCHES, C_PROCESSED, C_UNTOUCHED,
-    C_FORWARDED, C_L3_ERRORS, C_RETRIES, C_GIVEN_UP, C_COUNT,
-) = range(19)  # fmt: skip
+    C_FORWARDED, C_L3_ERRORS, C_RETRIES, C_GIVEN_UP, C_ROWS_HITS, C_COUNT,
+) = range(20)  # fmt: skip
 
 # Stages whose samples requests add.
 STAGE_L1, STAGE_L2, STAGE_L3, STAGE_WAIT, STAGE_TOTAL, STAGE_CPU, STAGES = range(7)
@@ -80,8 +80,8 @@ RF_CPU, RF_BEGAN, RF_LOADING, RF_INTENDED, RF_FRESH, RF_LOAD, RF_COUNT = range(O
 (
     RI_REQUEST, RI_AT, RI_STATE, RI_NEXT, RI_FLIGHT, RI_BYPASS, RI_LEFT, RI_SIZE, RI_ENDPOINT,
     RI_SUBJECT, RI_ISOLATE, RI_FAILED, RI_STEP, RI_KEY, RI_SLOT, RI_CONVERTS, RI_CHANNEL,
-    RI_FAILURE, RI_FOUND, RI_COUNT,
-) = range(20)  # fmt: skip
+    RI_FAILURE, RI_FOUND, RI_ROWS, RI_COUNT,
+) = range(21)  # fmt: skip
 
 # Columns of a user: the newest event and its time, and the sizes of the newest ones.
 U_LAST, U_TIME, U_KNOWN, U_BYTES, U_COUNT_NEWEST, U_AT, U_COUNT = range(7)
@@ -100,8 +100,8 @@ PA_OF, PA_KEY, PA_PROCESS, PA_IS_AWAITED, PA_LEFT, PA_FAILED, PA_NEXT, PA_COUNT 
 NF_LOADING, NF_COUNT = range(O_COUNT, O_COUNT + 2)
 (
     NI_KEY, NI_REQUEST, NI_SLOT, NI_ISOLATE, NI_FLIGHT, NI_LEFT, NI_SIZE, NI_TYPE, NI_NEXT,
-    NI_QUERIES, NI_PROFILE, NI_COUNT,
-) = range(12)  # fmt: skip
+    NI_ROWS, NI_COUNT,
+) = range(11)  # fmt: skip
 
 # Columns of a look for a newer model.
 AI_ROW, AI_IS_BATCH, AI_PROCESS, AI_NEXT, AI_COUNT = range(5)
@@ -132,7 +132,7 @@ DI_BUSY, DI_ROWS, DI_HANDED, DI_COUNT = range(4)
 ) = range(7)  # fmt: skip
 QI_TYPE, QI_BASE, QI_KEYED, QI_SLOT, QI_COUNT = range(5)
 KEYED_SUBJECT, KEYED_SITE, KEYED_NONE = range(3)
-YI_QUERIES, YI_PROFILE, YI_SIZED, YI_COUNT = range(4)
+YI_QUERIES, YI_PROFILE, YI_SIZED, YI_HAS_ROWS, YI_COUNT = range(5)
 SIZED_FIXED, SIZED_JOURNEY, SIZED_CHANNELS = range(3)
 
 # Columns of a fault.

@@ -32,6 +32,7 @@ class State(NamedTuple):
     tyi: Array
     kbase: Array
     ksize: Array
+    krows: Array
     faults: Array
     parts: Array
     t_read: Array
@@ -62,6 +63,9 @@ class State(NamedTuple):
     places: Array
     held: Array
     lives: Array
+    rows: Array
+    rows_held: Array
+    rows_value: Array
     central: Array
     edge: Array
     sizes: Array

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 import sim.compiled.slots as s
+from core.application.cache_entries import CODECS
+from core.clock import ManualClock
 from core.errors import InputError
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import WarmState
@@ -16,6 +18,7 @@ from sim.compiled.facts import Facts
 from sim.compiled.jit import jit
 from sim.compiled.journeys import journey_size
 from sim.compiled.memory import fill_with_expired, keep
+from sim.compiled.rows import put
 from sim.compiled.state import State
 from sim.compiled.tiers import HOT_KEYS
 
@@ -48,6 +51,8 @@ def warm(
     arrays.central[keys[kept], 2] = int(load_seconds * 1e6) / 1e6
     arrays.central[keys[kept], 3] = ends[kept]
     arrays.sizes[keys[kept]] = sizes[keys[kept]]
+    if tiers.query_cache.ttl:
+        _warm_rows(arrays, scenario, state, bases, facts, sizes)
     sizes = sizes - tags  # L1 is warmed with values, not with what L2 holds
     is_hot = hot > 0
     if int(is_hot.sum()) >= HOT_KEYS:
@@ -78,6 +83,46 @@ def warm(
     )  # fmt: skip
 
 
+def _warm_rows(
+    arrays: State, scenario: Scenario, state: WarmState, bases: Mapping[str, int], facts: Facts,
+    sizes: Any,
+) -> None:  # fmt: skip
+    """Put rows into the query caches as `Warmer` does, with its arithmetic."""
+    cache = scenario.tiers.query_cache
+    ttls = facts.seeded.warmer.ttls
+    processes = scenario.topology.process_count
+    for process in range(processes):
+        young = sorted(
+            (residual - ttls[cache_type], cache_type, subject)
+            for cache_type, subject, residual, _ in state.l2
+            if ttls[cache_type] - residual < cache.ttl
+            and subject % processes == process % processes
+        )
+        clock = ManualClock(0.0 - cache.ttl)
+        for loaded, cache_type, subject in young:
+            clock.advance(max(0.0, loaded - clock.now()))
+            if cache_type not in CODECS:
+                continue
+            key = bases[cache_type] + subject
+            put(
+                arrays.rows, arrays.rows_held, process, key, int(arrays.ci[s.I_KEYS]),
+                clock.now() + cache.ttl, _rows_of(arrays, facts, cache_type, subject, key),
+                cache.max_entries, cache.max_bytes,
+            )  # fmt: skip
+            arrays.rows_value[process, key] = sizes[key]
+
+
+def _rows_of(arrays: State, facts: Facts, cache_type: str, subject: int, key: int) -> int:
+    """Return the bytes that a query cache counts for the rows behind a warm entry."""
+    if cache_type == "channel_metrics":
+        return facts.channels_size(subject)[1]
+    size = int(arrays.krows[key])
+    if cache_type == "user_journeys":
+        user = arrays.users[subject]
+        size += int(user[s.U_BYTES] + arrays.ci[s.I_ROWS_OF_EVENT] * user[s.U_COUNT_NEWEST])
+    return size
+
+
 def _ended(state: WarmState, bases: Mapping[str, int], isolate: int) -> Any:
     """Return the keys that have ended in the L1 of *isolate*, the coldest first."""
     found = [
@@ -98,12 +143,12 @@ def _sizes(arrays: State, bases: Mapping[str, int], facts: Facts, keys: Any) -> 
     if "channel_metrics" in bases:
         first = bases["channel_metrics"]
         for key in _within(unknown, first, arrays, bases).tolist():
-            sizes[key] = arrays.kbase[key] + facts.channels_size(key - first)
+            sizes[key] = arrays.kbase[key] + facts.channels_size(key - first)[0]
     if "attribution" in bases:
         first = bases["attribution"]
         for key in _within(unknown, first, arrays, bases).tolist():
-            sizes[key] = arrays.kbase[key] + facts.credits_size(key - first)
-            arrays.ksize[key] = sizes[key]
+            size, arrays.krows[key] = facts.credits_size(key - first)
+            arrays.ksize[key] = sizes[key] = arrays.kbase[key] + size
     return sizes
 
 

@@ -18,8 +18,8 @@ from core.scenario.file import load_scenario
 from core.scenario.replay import prepare
 from core.streams import Stream
 from scenarios.catalogue import shipped
-from sim.compiled import tiers as compiled_tiers
 from sim.compiled import store
+from sim.compiled import tiers as compiled_tiers
 from sim.coverage import uncovered
 from sim.simulate import simulate
 from tests.sim.runs import small_scenario

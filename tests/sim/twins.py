@@ -120,6 +120,11 @@ def scenarios(draw: st.DrawFn, is_coarse: bool) -> Scenario:
     keeps = draw(st.booleans())
     tiers: dict[str, Any] = {
         "single_flight": draw(often((True, True, False))),
+        "query_cache": {
+            "ttl": time(1, 32) if draw(often((False, False, True))) else "0s",
+            "max_entries": draw(often((2, 20, 10_000))),
+            "max_bytes": draw(often(("3kB", "8MB"))),
+        },
         "tags": draw(often((False, False, True))),
         "ttl_jitter": draw(often((0.0, 0.0, 0.25))),
         "stale_while_revalidate": time(1, 24) if keeps and draw(st.booleans()) else "0s",
