@@ -33,8 +33,8 @@ from sim.compiled.facts import (
     event_texts,
 )
 from sim.compiled.journeys import NEWEST
-from sim.compiled.layout import Arrays
 from sim.compiled.loop import run as loop
+from sim.compiled.state import State
 from sim.compiled.warming import warm
 from sim.coverage import NotCovered, counts_of
 from sim.growth import (
@@ -93,7 +93,7 @@ class CompiledReplication:
         self._pages: ChannelPages | None = None
         warm(self.arrays, scenario, warm_state, self._bases, facts, self._all)
 
-    def _arrays(self, workload: Workload, facts: Facts) -> Arrays:
+    def _arrays(self, workload: Workload, facts: Facts) -> State:
         scenario = self._scenario
         tiers, topology, table = scenario.tiers, scenario.topology, scenario.endpoints
         names = list(self._counts)
@@ -202,7 +202,7 @@ class CompiledReplication:
             "t_wx": tiers.l3.write_execution, "t_sent": destination.latency,
         }  # fmt: skip
         asks = 4_096 + 2 * self._all
-        arrays = Arrays(
+        arrays = State(
             cf=cf, ci=ci, si=si, cnt=np.zeros(s.C_COUNT, dtype=np.int64),
             seed=np.uint64(scenario.seed), stream=np.int64(self._replication << 32),
             epf=np.array(cpu), epi=epi, reads=reads,
@@ -212,7 +212,7 @@ class CompiledReplication:
             **{name: layout.table(each) for name, each in distributions.items()},
             **layout.rows_of(workload, width),
             **layout.in_flight(),
-            askf=np.zeros((asks, s.AF_COUNT)), asks=layout.linked(asks, s.AI_COUNT, s.AI_NEXT),
+            askf=np.zeros((asks, s.O_COUNT)), asks=layout.linked(asks, s.AI_COUNT, s.AI_NEXT),
             batf=np.zeros((parallel, s.BF_COUNT)), bats=bats,
             delf=np.zeros((hands, s.DF_COUNT)), dels=np.zeros((hands, s.DI_COUNT), dtype=np.int64),
             **layout.memory(scenario, keys, topology.isolate_count),
@@ -247,14 +247,14 @@ class CompiledReplication:
 
     def run(self) -> ReplicationOutcome:
         """Simulate every request; NotCovered if the run meets what is not covered."""
-        arrays, si, n = self.arrays, self.arrays.si, len(self._workload)
+        si, n = self.arrays.si, len(self._workload)
         if self._on_progress is not None:
             self._on_progress(0.0)
         until = 0
         while True:
             if int(si[s.S_NEXT]) >= until:
                 until = min(n, until + _CHUNK)
-            why = loop(until, *arrays.arguments())
+            why = loop(until, *self.arrays)
             if why == s.OUT_DONE:
                 return self._outcome()
             if why == s.OUT_PROGRESS:
@@ -272,7 +272,7 @@ class CompiledReplication:
             elif why == s.OUT_STUCK:
                 raise RuntimeError("nothing is left to happen, and the run has not ended")
             else:
-                layout.grow(arrays, why, self._scenario.queue.batch_size)
+                self.arrays = layout.grow(self.arrays, why, self._scenario.queue.batch_size)
 
     def _shares(self) -> ChannelPages:
         if self._pages is None:
@@ -307,10 +307,12 @@ class CompiledReplication:
             arrays.news[-1 - place, s.NI_SIZE] = size
 
     def _outcome(self) -> ReplicationOutcome:
-        workload, scenario, arrays = self._workload, self._scenario, self.arrays
-        latency = arrays.total
+        workload, scenario, none = self._workload, self._scenario, np.empty(0)
         # What is long and not needed any more makes room.
-        arrays.before = arrays.log = arrays.touch_from = arrays.touch_count = arrays.places
+        arrays = self.arrays = self.arrays._replace(
+            before=none, log=none, touch_from=none, touch_count=none, places=none
+        )
+        latency = arrays.total
         latency += self._overhead()
         for code, timeout in enumerate(scenario.timeouts):
             latency[(workload.endpoint == code) & (latency > timeout)] = np.inf

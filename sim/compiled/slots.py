@@ -28,8 +28,8 @@ from __future__ import annotations
     S_FWD_ASKED, S_FWD_REQUESTS, S_OUT_FIRST, S_OUT_LAST, S_FREE_R, S_FREE_F, S_FREE_P, S_FREE_N,
     S_FREE_A, S_NEED_KEY, S_NEED_KIND, S_NEED_AT, S_SNAPPED, S_BATCHES_SINCE, S_JOURNEYS, S_TOUCHES,
     S_STORED, S_LOOKS, S_WHY, S_EVENTS, S_USED_R, S_USED_P, S_USED_F, S_USED_N, S_USED_A,
-    S_BODIES, S_COUNT,
-) = range(43)  # fmt: skip
+    S_BODIES, S_TAIL, S_COUNT,
+) = range(44)  # fmt: skip
 
 # Counters.
 (
@@ -58,14 +58,17 @@ BUCKETS = 14_848
 ) = range(12)  # fmt: skip
 
 # Where a request stands.
-T_READ, T_FOLLOWS, T_L2, T_BYPASS, T_LOAD, T_LOADING, T_LOADED, T_PUT, T_AFTER, T_WORKING = range(
-    10
-)
+T_READ, T_FOLLOWS, T_L2, T_BYPASS, T_LOAD, T_LOADING, T_LOADED, T_AFTER, T_WAITS = range(9)
+
+# How a read was answered; `core.wire` has the same.
+L1, L2, MISS, COLLAPSED, BYPASS, STALE = 1, 2, 3, 4, 5, 32
+
+# Columns of a statement under way, which are the first of all that send one: its round trip and
+# execution, when it began, and when it would be given up.
+O_TRIP, O_EXECUTION, O_QUERY, O_OUT, O_COUNT = range(5)
 
 # Columns of a request in flight: floats, then integers.
-RF_CPU, RF_BEGAN, RF_TRIP, RF_EXECUTION, RF_QUERY, RF_LOADING, RF_INTENDED, RF_OUT, RF_COUNT = (
-    range(9)
-)
+RF_CPU, RF_BEGAN, RF_LOADING, RF_INTENDED, RF_COUNT = range(O_COUNT, O_COUNT + 5)
 (
     RI_REQUEST, RI_AT, RI_STATE, RI_NEXT, RI_FLIGHT, RI_BYPASS, RI_LEFT, RI_SIZE, RI_ENDPOINT,
     RI_SUBJECT, RI_ISOLATE, RI_FAILED, RI_STEP, RI_KEY, RI_SLOT, RI_CONVERTS, RI_CHANNEL, RI_COUNT,
@@ -76,23 +79,23 @@ U_LAST, U_TIME, U_KNOWN, U_BYTES, U_COUNT_NEWEST, U_AT, U_COUNT = range(7)
 
 # Columns of a put to L2.
 PF_LIFE, PF_FRESH, PF_LOAD, PF_SENT, PF_COUNT = range(5)
-PI_KEY, PI_REQUEST, PI_SLOT, PI_OF, PI_PROCESS, PI_SIZE, PI_RENEWS, PI_FAILED, PI_NEXT, PI_COUNT = (
-    range(10)
-)
+(
+    PI_KEY, PI_REQUEST, PI_SLOT, PI_OF, PI_PROCESS, PI_SIZE, PI_AWAITED, PI_FAILED, PI_NEXT,
+    PI_COUNT,
+) = range(10)  # fmt: skip
 
 # Columns of a load in the background.
-NF_TRIP, NF_EXECUTION, NF_QUERY, NF_LOADING, NF_OUT, NF_COUNT = range(6)
+NF_LOADING, NF_COUNT = range(O_COUNT, O_COUNT + 2)
 (
     NI_KEY, NI_REQUEST, NI_SLOT, NI_ISOLATE, NI_FLIGHT, NI_LEFT, NI_SIZE, NI_TYPE, NI_NEXT,
     NI_QUERIES, NI_PROFILE, NI_COUNT,
 ) = range(12)  # fmt: skip
 
 # Columns of a look for a newer model.
-AF_TRIP, AF_EXECUTION, AF_QUERY, AF_OUT, AF_COUNT = range(5)
 AI_ROW, AI_IS_BATCH, AI_PROCESS, AI_NEXT, AI_COUNT = range(5)
 
 # Columns of a batch that runs.
-BF_TRIP, BF_EXECUTION, BF_QUERY, BF_SINCE, BF_OUT, BF_COUNT = range(6)
+BF_SINCE, BF_COUNT = range(O_COUNT, O_COUNT + 2)
 (
     BI_NUMBER, BI_WRITES, BI_HELD, BI_UNTOUCHED, BI_TOUCHES, BI_SIZE, BI_CHANNELS, BI_COUNT,
 ) = range(8)  # fmt: skip

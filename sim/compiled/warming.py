@@ -11,16 +11,17 @@ import sim.compiled.slots as s
 from core.errors import InputError
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import WarmState
-from sim.compiled.engine import HOT_KEYS
+from sim.compiled.address import address_of
 from sim.compiled.facts import Facts
 from sim.compiled.jit import jit
 from sim.compiled.journeys import journey_size
-from sim.compiled.layout import Arrays
 from sim.compiled.memory import fill_with_expired, keep
+from sim.compiled.state import State
+from sim.compiled.tiers import HOT_KEYS
 
 
 def warm(
-    arrays: Arrays, scenario: Scenario, state: WarmState, bases: Mapping[str, int], facts: Facts,
+    arrays: State, scenario: Scenario, state: WarmState, bases: Mapping[str, int], facts: Facts,
     processes: int,
 ) -> None:  # fmt: skip
     """Put *state* into L2 and into every L1, in its order."""
@@ -85,18 +86,14 @@ def _ended(state: WarmState, bases: Mapping[str, int], isolate: int) -> Any:
     return np.concatenate([*found, np.empty(0, dtype=np.int64)])
 
 
-def _sizes(arrays: Arrays, bases: Mapping[str, int], facts: Facts, keys: Any) -> Any:
+def _sizes(arrays: State, bases: Mapping[str, int], facts: Facts, keys: Any) -> Any:
     """Return the bytes of every key's entry that is among *keys*, as it is at the start."""
     sizes = arrays.ksize.copy()
     unknown = np.unique(keys[sizes[keys] < 0])
     if "user_journeys" in bases:
         first = bases["user_journeys"]
         mine = _within(unknown, first, arrays, bases)
-        _journeys(
-            arrays.ci, arrays.cf, arrays.seed, arrays.stream, mine, first, arrays.users,
-            arrays.newest, arrays.before, arrays.seed_lengths, arrays.channel_lengths,
-            arrays.kbase, sizes,
-        )  # fmt: skip
+        _journeys(mine, first, sizes, *arrays)
     if "channel_metrics" in bases:
         first = bases["channel_metrics"]
         for key in _within(unknown, first, arrays, bases).tolist():
@@ -109,21 +106,17 @@ def _sizes(arrays: Arrays, bases: Mapping[str, int], facts: Facts, keys: Any) ->
     return sizes
 
 
-def _within(keys: Any, first: int, arrays: Arrays, bases: Mapping[str, int]) -> Any:
+def _within(keys: Any, first: int, arrays: State, bases: Mapping[str, int]) -> Any:
     ends = [base for base in bases.values() if base > first]
     end = min(ends) if ends else int(arrays.ci[s.I_KEYS])
     return keys[(keys >= first) & (keys < end)]
 
 
 @jit
-def _journeys(
-    ci: Any, cf: Any, seed: Any, stream: Any, keys: Any, first: Any, users: Any, newest: Any,
-    before: Any, lengths: Any, channel_lengths: Any, kbase: Any, sizes: Any,
-) -> Any:  # fmt: skip
+def _journeys(keys: Any, first: Any, sizes: Any, *arrays: Any) -> Any:
+    a = address_of(State(*arrays))
     for key in keys:
-        sizes[key] = kbase[key] + journey_size(
-            ci, cf, seed, stream, key - first, users, newest, before, lengths, channel_lengths
-        )
+        sizes[key] = a.kbase[key] + journey_size(a, key - first)
 
 
 @jit

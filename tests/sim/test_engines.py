@@ -18,8 +18,8 @@ from core.scenario.file import load_scenario
 from core.scenario.replay import prepare
 from core.streams import Stream
 from scenarios.catalogue import shipped
-from sim.compiled import engine as compiled_engine
 from sim.compiled import store
+from sim.compiled import tiers as compiled_tiers
 from sim.coverage import uncovered
 from sim.simulate import simulate
 from tests.sim.runs import small_scenario
@@ -134,7 +134,7 @@ def test_constants_that_are_compiled_in_are_those_of_core() -> None:
     assert (BATCH_SLOT_COUNT, BATCH_SLOTS["model"]) == (s.BATCH_WIDTH, s.MODEL_SLOT)
     assert (BATCH_SLOTS["batch-read"], BATCH_SLOTS["batch-write"]) == (0, 1)
     assert s.STORE_SLOT == STORE_SLOT
-    assert compiled_engine.HOT_KEYS == kv._HOT_KEYS
+    assert compiled_tiers.HOT_KEYS == kv._HOT_KEYS
 
 
 def test_trace_agrees_from_its_warm_caches(tmp_path: Path) -> None:
