@@ -1,4 +1,4 @@
-"""The queue of conversions: they are collected to batches, which read and store."""
+"""The queue of conversions: collected to batches, which read journeys and store results."""
 
 from __future__ import annotations
 
