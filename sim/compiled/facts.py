@@ -102,7 +102,9 @@ class Facts:
         before = np.full(len(rows), -1, dtype=np.int32)
         same = users[order][1:] == users[order][:-1]
         before[order[1:][same]] = order[:-1][same]
-        last = np.full(max(workload.users, 1), -1, dtype=np.int32)
+        # The database may have more users than a run that was ended early asks for.
+        count = max(workload.users, 1 + int(users.max(initial=0)))
+        last = np.full(count, -1, dtype=np.int32)
         last[users[order]] = order  # the latest stays
         return SeededEvents(
             times=times,

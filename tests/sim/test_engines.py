@@ -16,11 +16,14 @@ from core.endpoint import STORE_SLOT
 from core.errors import InputError
 from core.scenario.file import load_scenario
 from core.scenario.replay import prepare
+from core.scenario.scenario import Scenario
 from core.streams import Stream
 from scenarios.catalogue import shipped
 from sim.compiled import store
 from sim.compiled import tiers as compiled_tiers
 from sim.coverage import uncovered
+from sim.engines import Engine
+from sim.replications import Replications, SeededDatabases
 from sim.simulate import simulate
 from tests.sim.runs import small_scenario
 from tests.sim.twins import both, differences
@@ -137,28 +140,48 @@ def test_constants_that_are_compiled_in_are_those_of_core() -> None:
     assert compiled_tiers.HOT_KEYS == kv._HOT_KEYS
 
 
-def test_trace_agrees_from_its_warm_caches(tmp_path: Path) -> None:
+def traced(tmp_path: Path, keys: int = 60) -> Scenario:
+    """Return a scenario over a trace with the mix of types of the e-commerce trace orm-busy."""
     drawn = Stream(5, Purpose.DATA).rows(0, 4_000)[:, 0]
     types = ("18", "20", "21", "25", "2", "3")
     lines = [
-        f"k{int(60 * u**3)}-{types[i * 7 % 6]},{types[i * 7 % 6]}" for i, u in enumerate(drawn)
+        f"k{int(keys * u**3)}-{types[i * 7 % 6]},{types[i * 7 % 6]}" for i, u in enumerate(drawn)
     ]
     file = tmp_path / "trace.csv"
     file.write_text("key,type\n" + "\n".join(lines) + "\n")
-    # The mix of types of the e-commerce trace orm-busy.
     named = {
         "18": {"endpoint": "attribution", "cache_type": "attribution"},
         "20": {"endpoint": "attribution", "cache_type": "attribution"},
         "21": {"endpoint": "journey", "cache_type": "user_journeys"},
         "25": {"endpoint": "journey", "cache_type": "user_journeys"},
     }
-    scenario = small_scenario(
+    return small_scenario(
         rate=300.0,
         trace={"file": str(file), "types": named},
         tiers={"l1": {"ttl": "1s"}, "l2": {"ttl": {"user_journeys": "2s"}}},
     )
-    expected, found = both(scenario)
+
+
+def test_trace_agrees_from_its_warm_caches(tmp_path: Path) -> None:
+    expected, found = both(traced(tmp_path))
     assert differences(expected, found) == []
+
+
+def test_every_replication_of_a_trace_has_the_subjects_that_it_asks_for(tmp_path: Path) -> None:
+    scenario, databases = traced(tmp_path, keys=4_000), SeededDatabases()
+    asked, seeded = [], []
+    for replication in range(4):
+        workload = prepare(scenario, replication=replication).workload
+        database = databases.of(scenario, replication=replication)
+        asked.append(workload.users)
+        seeded += database.connection.execute("SELECT count(*) FROM users").fetchone()
+    assert len(set(asked)) > 1
+    assert seeded == asked
+    engines = (Engine(asked="reference"), Engine(asked="compiled"))
+    expected, found = (
+        Replications(engine=engine).run(scenario, (0, 1, 2), lambda _: None) for engine in engines
+    )
+    assert [each.metrics for each in found] == [each.metrics for each in expected]
 
 
 @pytest.mark.parametrize("is_shared", [True, False])
