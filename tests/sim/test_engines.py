@@ -157,7 +157,7 @@ def traced(tmp_path: Path, keys: int = 60) -> Scenario:
     }
     return small_scenario(
         rate=300.0,
-        trace={"file": str(file), "types": named},
+        trace={"file": str(file), "types": named, "offset": 2_000},
         tiers={"l1": {"ttl": "1s"}, "l2": {"ttl": {"user_journeys": "2s"}}},
     )
 
