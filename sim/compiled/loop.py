@@ -41,7 +41,7 @@ def run(until: Any, *arrays: Any) -> Any:
     """Go on until the arrival number *until*, the end, or what Python has to do; return which."""
     a = address_of(State(*arrays))
     si, n = a.si, a.ci[s.I_N]
-    arrives = a.intended_ns[si[s.S_NEXT]] / 1e9 if si[s.S_NEXT] < n else np.inf
+    arrives = _arrives(a, si[s.S_NEXT]) if si[s.S_NEXT] < n else np.inf
     now = 0.0
     head = si[s.S_TAIL]
     if n == 0 and si[s.S_MAIN] == 0:
@@ -62,14 +62,32 @@ def run(until: Any, *arrays: Any) -> Any:
                 return s.OUT_STUCK
             # An arrival, which is last at its instant.
             now = arrives
-            request = si[s.S_NEXT]
-            arrive(a, request, now)
-            si[s.S_NEXT] = request + 1
-            arrives = a.intended_ns[request + 1] / 1e9 if request + 1 < n else np.inf
+            place = si[s.S_NEXT]
+            arrive(a, a.arrivals[place] if a.ci[s.I_IS_ORDERED] else place, now)
+            si[s.S_NEXT] = place + 1
+            arrives = _arrives(a, place + 1) if place + 1 < n else np.inf
             continue
         now, code = a.times[0], a.events[0]
         pop(a)
         _happen(a, now, code & 31, code >> 5)
+
+
+@part
+def _arrives(a: State, place: Any) -> Any:
+    """Return when the request arrives that is number *place* in the order of arrival."""
+    if a.ci[s.I_IS_ORDERED]:
+        return a.intended_ns[a.arrivals[place]] / 1e9 + a.cf[s.F_AHEAD]
+    return a.intended_ns[place] / 1e9
+
+
+@part
+def _count(a: State) -> Any:
+    """Note all counters: what was played before the run counts for nothing."""
+    for which in range(a.cnt.size):
+        a.counted[which] = a.cnt[which]
+    a.counted[s.C_COUNT] = a.si[s.S_FWD_REQUESTS]
+    for process in range(a.in_flight.shape[0]):
+        a.counted[s.C_COUNT + 1] += a.in_flight[process, 2]
 
 
 @part
@@ -137,6 +155,8 @@ def _happen(a: State, now: Any, kind: Any, number: Any) -> Any:
         receive_load(a, now, number)
     elif kind == s.E_NEW_OUT:
         make_ready(a, number << 5 | s.R_NEW_ON)
+    elif kind == s.E_COUNT:
+        _count(a)
     elif kind == s.E_RETRY:
         take_up(a, number)
     elif kind == s.E_LIMIT:

@@ -22,7 +22,7 @@ from core.scenario.file import parse_scenario
 from core.scenario.replay import Prepared, prepare
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import WarmState, warm_state
-from core.scenario.workload import Workload
+from core.scenario.workload import Workload, after
 from core.wire import BYPASS, L2_HIT, MISS, NEGATIVE
 from sim.between import Between
 from sim.compiled import layout
@@ -50,7 +50,7 @@ from sim.growth import (
     is_steady,
     loads_between,
 )
-from sim.model import ReplicationOutcome, SeededDatabase
+from sim.model import Played, ReplicationOutcome, SeededDatabase
 from sim.process import IN_FLIGHT_BYTES
 
 _CHUNK = 262_144
@@ -74,17 +74,24 @@ class CompiledReplication:
         *,
         replication: int = 0,
         calibration: Calibration | None = None,
+        played: Played | None = None,
         ends_early: bool = False,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
         # A warm start holds entries that a service was never seen to read, too.
-        self._counts = counts_of(scenario, prepared)
+        self._counts = counts_of(scenario, prepared, played)
         scenario = scenario if calibration is None else calibration.apply(scenario)
-        self._scenario, self._workload = scenario, prepared.workload
+        self._ahead = 0.0 if played is None else played.ahead
+        self._asked = workload = prepared.workload
+        if played is not None:
+            faults = [f.model_copy(update={"at": f.at + played.ahead}) for f in scenario.faults]
+            scenario = scenario.model_copy(update={"faults": tuple(faults)})
+            # In the order of the plan, and behind them what was played before.
+            self._asked = after(workload, played.workload, played.ahead)
+        self._scenario, self._workload = scenario, workload
         self._calibration, self._replication = calibration, replication
         self._on_progress = on_progress
-        self._ends_early = ends_early and is_steady(scenario)
-        workload = prepared.workload
+        self._ends_early = ends_early and played is None and is_steady(scenario)
         facts = seeded.facts
         if not isinstance(facts, Facts):
             facts = seeded.facts = Facts(scenario, workload, seeded)
@@ -94,7 +101,7 @@ class CompiledReplication:
         self._all = self._processes + (1 if self._processes > 1 else 0)
         self._consumer = self._processes if self._processes > 1 else 0
         self._parts = scenario.parts
-        self.arrays = self._arrays(workload, facts)
+        self.arrays = self._arrays(self._asked, facts)
         self._pages: ChannelPages | None = None
         warm(self.arrays, scenario, warm_state, self._bases, facts, self._tags)
 
@@ -158,7 +165,8 @@ class CompiledReplication:
             s.F_BOUND: tiers.stale_bound, s.F_EARLY: tiers.early_refresh * 16.0,
             s.F_BETA: tiers.early_refresh, s.F_OPEN_FOR: tiers.l2.breaker.open_for,
             s.F_WAIT: scenario.queue.wait, s.F_REFRESH: scenario.attribution.refresh,
-            s.F_WARM: scenario.warm_up, s.F_SHARE: scenario.traffic.conversion_share,
+            s.F_WARM: self._ahead + scenario.warm_up, s.F_AHEAD: self._ahead,
+            s.F_SHARE: scenario.traffic.conversion_share,
             s.F_SHARE_WRITE: tiers.l3.write_share,
             s.F_LEAST_WAIT: LEAST_WAIT, s.F_LEAST_GROWTH: LEAST_GROWTH,
             s.F_LOOK_EVERY: LOOK_EVERY, s.F_END: scenario.total_time,
@@ -199,6 +207,7 @@ class CompiledReplication:
             s.I_TOUCH_BYTES: TOUCH_BYTES + max(map(len, facts.channel_names)),
             s.I_BODY: MAX_BODY_BYTES, s.I_IN_FLIGHT: IN_FLIGHT_BYTES, s.I_BUCKET: BUCKET_BYTES,
             s.I_LEAST_JOBS: LEAST_JOBS, s.I_ATTEMPTS: scenario.queue.max_attempts,
+            s.I_IS_ORDERED: workload is not self._workload,
             s.I_ROWS_CAP: tiers.query_cache.max_entries,
             s.I_ROWS_BYTES: tiers.query_cache.max_bytes, s.I_ROWS_OF_EVENT: ROWS_OF_EVENT,
         }.items():  # fmt: skip
@@ -221,6 +230,7 @@ class CompiledReplication:
         asks = 4_096 + 2 * self._all
         arrays = State(
             cf=cf, ci=ci, si=si, cnt=np.zeros(s.C_COUNT, dtype=np.int64),
+            counted=np.zeros(s.C_COUNT + 2, dtype=np.int64), arrivals=self._arrivals(),
             seed=np.uint64(scenario.seed), stream=np.int64(self._replication << 32),
             epf=np.array(cpu), epi=epi, reads=reads,
             tyf=np.array([tiers.l2.ttl.of(name) for name in names]), tyi=tyi,
@@ -254,7 +264,12 @@ class CompiledReplication:
         )  # fmt: skip
         # Looks at the queues, and the end of the warm-up, stand first among the timed events.
         half, end = scenario.total_time - scenario.duration / 2, scenario.total_time
-        looks = [(scenario.warm_up, s.E_SNAP), (half, s.E_LOOK), (end, s.E_LOOK)]
+        ahead = self._ahead
+        looks = [
+            (ahead + scenario.warm_up, s.E_SNAP), (ahead + half, s.E_LOOK), (ahead + end, s.E_LOOK),
+        ]  # fmt: skip
+        if ahead:
+            looks.append((ahead, s.E_COUNT))
         if self._ends_early:
             looks.append((LOOK_EVERY, s.E_CHECK))
         order = sorted(range(len(looks)), key=lambda number: (looks[number][0], number))
@@ -264,9 +279,15 @@ class CompiledReplication:
         si[s.S_HEAP] = si[s.S_SEQ] = len(looks)
         return arrays
 
+    def _arrivals(self) -> np.ndarray:
+        """Return the requests in the order of their arrival, where another one counts them."""
+        if self._asked is self._workload:
+            return np.zeros(0, dtype=np.int64)
+        return np.argsort(self._asked.intended + self._ahead, kind="stable")
+
     def run(self) -> ReplicationOutcome:
         """Simulate every request; NotCovered if the run meets what is not covered."""
-        si, n = self.arrays.si, len(self._workload)
+        si, n = self.arrays.si, len(self._asked)
         if self._on_progress is not None:
             self._on_progress(0.0)
         until = 0
@@ -295,7 +316,7 @@ class CompiledReplication:
 
     def _shares(self) -> ChannelPages:
         if self._pages is None:
-            self._pages = ChannelPages(self._facts, self._scenario, self._workload, self.arrays)
+            self._pages = ChannelPages(self._facts, self._scenario, self._asked, self.arrays)
         return self._pages
 
     def _weigh_bodies(self) -> None:
@@ -330,9 +351,12 @@ class CompiledReplication:
     def _outcome(self) -> ReplicationOutcome:
         workload, scenario, none = self._workload, self._scenario, np.empty(0)
         # What is long and not needed any more makes room.
+        n = len(workload)
         arrays = self.arrays = self.arrays._replace(
-            before=none, log=none, touch_from=none, touch_count=none, places=none
-        )
+            before=none, log=none, touch_from=none, touch_count=none, places=none,
+            total=self.arrays.total[:n], codes=self.arrays.codes[:n],
+            failure=self.arrays.failure[:n],
+        )  # fmt: skip
         latency = arrays.total
         latency += self._overhead()
         for code, timeout in enumerate(scenario.timeouts):
@@ -380,8 +404,10 @@ class CompiledReplication:
         scenario = self._scenario
         if self._calibration is None and scenario.network.round_trip.mean == 0:
             return 0.0
-        between = Between(scenario, self._workload, self._calibration, self._replication)
-        return np.asarray(between.quick) if between.stored is None else self._by_depth(between)
+        between = Between(scenario, self._asked, self._calibration, self._replication)
+        if between.stored is not None:
+            return self._by_depth(between)
+        return np.asarray(between.quick)[: len(self._workload)]
 
     def _by_depth(self, between: Between) -> np.ndarray:
         assert between.stored is not None
@@ -444,7 +470,9 @@ class CompiledReplication:
         return Look(at, rest[: 1 + self._all], rest[1 + self._all :], int(memory))
 
     def _counters(self) -> dict[str, int]:
-        count = self.arrays.cnt.tolist()
+        arrays = self.arrays
+        count = (arrays.cnt - arrays.counted[: s.C_COUNT]).tolist()
+        requests, operations = arrays.counted[s.C_COUNT :].tolist()
         caches_rows = self._scenario.tiers.query_cache.ttl > 0
         return {
             **({"query_cache_hits": count[s.C_ROWS_HITS]} if caches_rows else {}),
@@ -466,7 +494,7 @@ class CompiledReplication:
             "l2_errors": count[s.C_L2_ERRORS],
             "l2_operations": count[s.C_L2_OPERATIONS],
             "l3_errors": count[s.C_L3_ERRORS],
-            "l3_operations": int(self.arrays.in_flight[:, 2].sum()),
+            "l3_operations": int(arrays.in_flight[:, 2].sum()) - operations,
             "models_fitted": 0,
             "queue_batches": count[s.C_BATCHES],
             "queue_given_up": count[s.C_GIVEN_UP],
@@ -474,7 +502,7 @@ class CompiledReplication:
             **(
                 {
                     "forwarded": count[s.C_FORWARDED],
-                    "forward_requests": int(self.arrays.si[s.S_FWD_REQUESTS]),
+                    "forward_requests": int(arrays.si[s.S_FWD_REQUESTS]) - requests,
                     "forward_retries": 0,
                     "forward_given_up": 0,
                 }

@@ -37,7 +37,7 @@ def sample(a: State, stage: Any, intended: Any, seconds: Any) -> Any:
     if value > sums[0, stage, 1]:
         sums[0, stage, 1] = value
     for which in range(a.ci[s.I_PARTS]):
-        if parts[which, 0] <= intended < parts[which, 1]:
+        if parts[which, 0] <= intended - a.cf[s.F_AHEAD] < parts[which, 1]:
             hist[which + 1, stage, place] += 1
             sums[which + 1, stage, 0] += value
             if value > sums[which + 1, stage, 1]:
@@ -51,7 +51,7 @@ def sample_l1(a: State, intended: Any) -> Any:
         return
     a.hist[0, s.STAGE_L1, 0] += 1
     for which in range(a.ci[s.I_PARTS]):
-        if a.parts[which, 0] <= intended < a.parts[which, 1]:
+        if a.parts[which, 0] <= intended - a.cf[s.F_AHEAD] < a.parts[which, 1]:
             a.hist[which + 1, s.STAGE_L1, 0] += 1
 
 

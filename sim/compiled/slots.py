@@ -8,8 +8,8 @@ from __future__ import annotations
     F_BOUND, F_EARLY, F_BETA, F_OPEN_FOR, F_WAIT, F_REFRESH, F_WARM, F_SHARE,
     F_NEGATIVE_TTL, F_SNAP, F_LOOK1, F_LOOK2, F_SHARE_WRITE,
     F_LEAST_WAIT, F_LEAST_GROWTH, F_LOOK_EVERY, F_END, F_SIE, F_RETRY_PAUSE, F_RETRY_DELAY,
-    F_SOFT, F_ROWS_TTL, F_COUNT,
-) = range(31)  # fmt: skip
+    F_SOFT, F_ROWS_TTL, F_AHEAD, F_COUNT,
+) = range(32)  # fmt: skip
 
 # Constants of a run, integers.
 (
@@ -19,8 +19,8 @@ from __future__ import annotations
     I_LOOKBACK, I_OWN, I_EPOCH, I_HEADER, I_DATA_DRIVEN, I_MODELS, I_CHANNELS,
     I_PARTS, I_FAULTS, I_JOURNEY_HEAD, I_EVENT_TEXT,
     I_CONVERSION_TEXT, I_REQUEST_SCOPE, I_TOUCH_BYTES, I_BODY, I_IN_FLIGHT, I_BUCKET, I_LEAST_JOBS,
-    I_ATTEMPTS, I_ROWS_CAP, I_ROWS_BYTES, I_ROWS_OF_EVENT, I_COUNT,
-) = range(49)  # fmt: skip
+    I_ATTEMPTS, I_ROWS_CAP, I_ROWS_BYTES, I_ROWS_OF_EVENT, I_IS_ORDERED, I_COUNT,
+) = range(50)  # fmt: skip
 
 # The state that an interrupted run goes on from.
 (
@@ -51,8 +51,8 @@ BUCKETS = 14_848
 (
     E_START, E_L2, E_DB_IN, E_DB_OUT, E_PUT, E_TIMER, E_BATCH_IN, E_BATCH_OUT, E_ASK_IN, E_ASK_OUT,
     E_SENT, E_SNAP, E_LOOK, E_NEW_IN, E_NEW_OUT, E_CHECK, E_RETRY,
-    E_LIMIT, E_APART,
-) = range(19)  # fmt: skip
+    E_LIMIT, E_APART, E_COUNT,
+) = range(20)  # fmt: skip
 
 # What is ready; the same code.
 (

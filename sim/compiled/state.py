@@ -18,6 +18,8 @@ class State(NamedTuple):
     cnt: Array
     seed: Any
     stream: Any
+    counted: Array
+    arrivals: Array
     intended_ns: Array
     endpoint: Array
     subject: Array

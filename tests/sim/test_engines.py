@@ -19,9 +19,9 @@ from core.scenario.replay import prepare
 from core.scenario.scenario import Scenario
 from core.streams import Stream
 from scenarios.catalogue import shipped
+from sim import coverage
 from sim.compiled import store
 from sim.compiled import tiers as compiled_tiers
-from sim.coverage import uncovered
 from sim.engines import Engine
 from sim.replications import Replications, SeededDatabases
 from sim.simulate import simulate
@@ -63,15 +63,13 @@ def test_parts_of_a_run_and_a_network_agree() -> None:
     assert differences(expected, found) == []
 
 
-_L3_DEAD = [{"at": "1s", "for": "1s", "tier": "l3", "kind": "dead"}]
+_UNREACHED = [{"at": "1s", "for": "1s", "tier": "destination", "kind": "dead"}]
 
 
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"tiers": {"l2": {"soft_timeout": "5ms"}}}, "tiers.l2.soft_timeout"),
-        ({"tiers": {"query_cache": {"ttl": "5s"}}}, "tiers.query_cache"),
-        ({"faults": _L3_DEAD}, r"faults\[0\] \(l3 dead\)"),
+        ({"faults": _UNREACHED, "destination": {"url": "local"}}, r"\(destination dead\)"),
         ({"attribution": {"fit_every": 1}}, "fit_every"),
     ],
 )
@@ -89,16 +87,25 @@ def test_auto_runs_the_reference_and_says_why() -> None:
     assert any("fit_every" in line for line in found.lines)
 
 
-def test_run_that_meets_a_database_limit_is_left_to_the_reference() -> None:
-    scenario = small_scenario(tiers={"l3": {"timeout": "14ms"}})
-    assert not uncovered(scenario, prepare(scenario), None, is_played=False)
-    with pytest.raises(InputError, match=r"tiers\.l3\.timeout"):
+def test_run_that_meets_a_fit_is_left_to_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    scenario = small_scenario(attribution={"fit_every": 1})
+    monkeypatch.setattr(coverage, "_of_queue", lambda *_: "")  # as if it was not to be expected
+    assert not coverage.uncovered(scenario, prepare(scenario))
+    with pytest.raises(InputError, match="fit_every"):
         simulate(scenario, replications=0, engine="compiled")
     expected = simulate(scenario, replications=0, engine="reference")
     # The code is loaded by now, so that auto tries it.
     found = simulate(scenario, replications=0, engine="auto")
     assert found.record.to_json() == expected.record.to_json()
     assert "reference" in found.engine
+
+
+def test_database_that_is_slower_than_its_limit_agrees() -> None:
+    scenario = small_scenario(tiers={"l3": {"timeout": "14ms"}})
+    expected, found = both(scenario)
+    assert differences(expected, found) == []
+    assert json.loads(found["counters"])["l3_errors"] > 0
+    assert json.loads(found["counters"])["queue_given_up"] > 0
 
 
 def test_short_run_is_not_worth_compiling(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from core.scenario.scenario import Scenario
 from core.scenario.warm_start import WarmState, warm_state
 from sim.compiled.replication import CompiledReplication
 from sim.growth import Saturated
-from sim.model import Replication, ReplicationOutcome, SeededDatabase
+from sim.model import Played, Replication, ReplicationOutcome, SeededDatabase
 from sim.replications import record_of
 
 STEP_NS = 125_000_000
@@ -30,12 +30,14 @@ STEP_NS = 125_000_000
 class Case:
     """A scenario of a few seconds, and what it is simulated with.
 
-    is_coarse: whether its times lie on the coarse grid.
+    is_coarse: whether its times lie on the coarse grid. ahead: seconds for which it is played, by
+    other requests, before the run.
     """
 
     scenario: Scenario
     is_coarse: bool
     calibration: Calibration | None = None
+    ahead: float = 0.0
 
 
 @st.composite
@@ -44,7 +46,8 @@ def cases(draw: st.DrawFn) -> Case:
     is_coarse = draw(st.booleans())
     scenario = draw(scenarios(is_coarse))
     learned = draw(calibrations(is_coarse)) if draw(st.integers(0, 3)) == 0 else None
-    return Case(scenario=scenario, is_coarse=is_coarse, calibration=learned)
+    ahead = draw(st.sampled_from((0.0, 0.0, 0.0, 8.0, 9.5)))
+    return Case(scenario=scenario, is_coarse=is_coarse, calibration=learned, ahead=ahead)
 
 
 @st.composite
@@ -118,6 +121,7 @@ def scenarios(draw: st.DrawFn, is_coarse: bool) -> Scenario:
     names = ("track", "attribution", "journey", "channels")
     is_edge = draw(often((False, False, False, True)))
     keeps = draw(st.booleans())
+    sie = time(1, 24) if keeps and draw(st.booleans()) else "0s"
     tiers: dict[str, Any] = {
         "single_flight": draw(often((True, True, False))),
         "query_cache": {
@@ -128,7 +132,7 @@ def scenarios(draw: st.DrawFn, is_coarse: bool) -> Scenario:
         "tags": draw(often((False, False, True))),
         "ttl_jitter": draw(often((0.0, 0.0, 0.25))),
         "stale_while_revalidate": time(1, 24) if keeps and draw(st.booleans()) else "0s",
-        "stale_if_error": time(1, 24) if keeps and draw(st.booleans()) else "0s",
+        "stale_if_error": sie,
         "early_refresh": draw(often((0.0, 0.5, 1.0))) if keeps else 0.0,
         "retry_pause": time(1, 8),
         "l1": {
@@ -144,7 +148,7 @@ def scenarios(draw: st.DrawFn, is_coarse: bool) -> Scenario:
             "consistency": "eventual" if is_edge else "strong",
             "min_ttl": "clamp",
             "timeout": time(2, 8),
-            "soft_timeout": time(1, 2) if draw(often((False, False, True))) else "0s",
+            "soft_timeout": time(1, 2) if sie != "0s" and draw(st.booleans()) else "0s",
             "breaker": {"failures": draw(often((0, 1, 3))), "open_for": time(1, 8)},
             "ttl": {
                 name: time(1, 40)
@@ -231,17 +235,20 @@ def both(
     is_coarse: bool = False,
     replication: int = 0,
     calibration: Calibration | None = None,
+    ahead: float = 0.0,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what each engine finds: the record's data and what else an outcome has."""
     prepared = prepare(scenario, replication=replication)
+    before = prepare(scenario, replication=replication + 1)
     if is_coarse:
-        prepared = on_grid(prepared)
+        prepared, before = on_grid(prepared), on_grid(before)
+    played = Played(workload=before.workload, ahead=ahead) if ahead else None
     if not len(prepared.workload):
         return {}, {}
     seeded = SeededDatabase(scenario, prepared, replication)
     warm = warm_state(scenario, prepared, replication=replication)
     expected, found = (
-        _outcome(engine, scenario, prepared, warm, seeded, replication, calibration)
+        _outcome(engine, scenario, prepared, warm, seeded, replication, calibration, played)
         for engine in (Replication, CompiledReplication)
     )
     return expected, found
@@ -255,11 +262,13 @@ def _outcome(
     seeded: SeededDatabase,
     replication: int,
     calibration: Calibration | None,
+    played: Played | None,
 ) -> dict[str, Any]:
     # Half of them end early where a queue only grows.
     run = engine(
         scenario, prepared, warm, seeded,
-        replication=replication, calibration=calibration, ends_early=scenario.seed % 2 == 0,
+        replication=replication, calibration=calibration, played=played,
+        ends_early=scenario.seed % 2 == 0,
     )  # fmt: skip
     try:
         return told(scenario, prepared, run.run(), calibration)
@@ -272,7 +281,9 @@ def _outcome(
 
 def both_of(case: Case) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what each engine finds of *case*."""
-    return both(case.scenario, is_coarse=case.is_coarse, calibration=case.calibration)
+    return both(
+        case.scenario, is_coarse=case.is_coarse, calibration=case.calibration, ahead=case.ahead
+    )
 
 
 def told(
