@@ -11,6 +11,8 @@ from core.errors import InputError
 from core.scenario.calibration import Calibration
 from core.scenario.replay import Prepared
 from core.scenario.scenario import Scenario
+from core.scenario.workload import Workload
+from sim.model import Played
 
 MOST_PLACES = 12_000_000
 """Keys times isolates that L1 has places for."""
@@ -29,7 +31,10 @@ class NotCovered(InputError):
 
 
 def uncovered(
-    scenario: Scenario, prepared: Prepared, calibration: Calibration | None, *, is_played: bool
+    scenario: Scenario,
+    prepared: Prepared,
+    calibration: Calibration | None = None,
+    played: Played | None = None,
 ) -> str:
     """Return what of a run the compiled engine does not simulate, "" if it simulates all."""
     if calibration is not None:
@@ -37,18 +42,18 @@ def uncovered(
             return "endpoints of which only the latency is learned (the calibration)"
         scenario = calibration.apply(scenario)
     return (
-        _of_run(scenario, prepared, is_played=is_played)
+        _of_run(scenario, prepared, played)
         or _of_endpoints(scenario)
         or _of_faults(scenario)
         or _of_tiers(scenario)
-        or _of_queue(scenario, prepared)
-        or _of_size(scenario, prepared)
+        or _of_queue(scenario, prepared, played)
+        or _of_size(scenario, prepared, played)
     )
 
 
-def _of_run(scenario: Scenario, prepared: Prepared, *, is_played: bool) -> str:
-    if is_played:
-        return "requests that the service had before the run"
+def _of_run(scenario: Scenario, prepared: Prepared, played: Played | None) -> str:
+    if played is not None and _others(scenario, prepared.workload, played.workload):
+        return "requests before the run about subjects that the run has not"
     if prepared.effects is not None:
         return "the sets, deletes and TTLs of a trace (trace.writes)"
     if not len(prepared.workload):
@@ -85,19 +90,13 @@ def _of_faults(scenario: Scenario) -> str:
         name = f"faults[{place}] ({fault.tier} {fault.kind.name})"
         if fault.kind.name not in ("slow", "error", "dead"):
             return f"{name}, a kind of an installed package"
-        if fault.tier == "destination" or (fault.tier == "l3" and fault.kind.name != "slow"):
+        if fault.tier == "destination":
             return name
     return ""
 
 
 def _of_tiers(scenario: Scenario) -> str:
     tiers = scenario.tiers
-    if tiers.tags:
-        return "tiers.tags"
-    if tiers.query_cache.ttl:
-        return "tiers.query_cache"
-    if tiers.l2.soft_timeout:
-        return "tiers.l2.soft_timeout"
     longest = max(len(endpoint.reads) for endpoint in scenario.endpoints)
     if tiers.l1.scope == "request" and (
         tiers.l1.max_entries < longest or tiers.l1.max_bytes < 1_000_000
@@ -106,21 +105,34 @@ def _of_tiers(scenario: Scenario) -> str:
     return ""
 
 
-def conversions_of(scenario: Scenario, prepared: Prepared) -> float:
+def conversions_of(scenario: Scenario, prepared: Prepared, played: Played | None = None) -> float:
     """Return how many conversions are queued, about."""
+    asked_of = [prepared.workload.endpoint]
+    if played is not None:
+        asked_of.append(played.workload.endpoint)
     writers = [
         code
         for code, endpoint in enumerate(scenario.endpoints)
         if endpoint.writes == "event" and not endpoint.behaviour.endswith(":STORE")
     ]
-    asked = np.bincount(prepared.workload.endpoint, minlength=len(scenario.endpoints))
+    asked = np.bincount(np.concatenate(asked_of), minlength=len(scenario.endpoints))
     return float(asked[writers].sum()) * scenario.traffic.conversion_share
 
 
-def _of_queue(scenario: Scenario, prepared: Prepared) -> str:
+def _others(scenario: Scenario, workload: Workload, before: Workload) -> bool:
+    """Return whether *before* asks for users or conversions that the database has not."""
+    known = {"user": workload.users, "conversion": workload.conversions}
+    return any(
+        _most(before.subject[before.endpoint == code]) > known.get(endpoint.subject, MOST_KEYS)
+        for code, endpoint in enumerate(scenario.endpoints)
+    )
+
+
+def _of_queue(scenario: Scenario, prepared: Prepared, played: Played | None) -> str:
     queue, every = scenario.queue, scenario.attribution.fit_every
-    conversions = conversions_of(scenario, prepared)
-    by_time = scenario.total_time / queue.wait if queue.wait else conversions
+    conversions = conversions_of(scenario, prepared, played)
+    seconds = scenario.total_time + (0.0 if played is None else played.ahead)
+    by_time = seconds / queue.wait if queue.wait else conversions
     if every and min(conversions, by_time + conversions / queue.batch_size) > 1.05 * every:
         return "the fit of a model (attribution.fit_every)"
     destination, table = scenario.destination, scenario.destination.latency.table
@@ -131,8 +143,8 @@ def _of_queue(scenario: Scenario, prepared: Prepared) -> str:
     return ""
 
 
-def _of_size(scenario: Scenario, prepared: Prepared) -> str:
-    keys = keys_of(scenario, prepared)
+def _of_size(scenario: Scenario, prepared: Prepared, played: Played | None) -> str:
+    keys = keys_of(scenario, prepared, played)
     isolates = scenario.topology.isolate_count
     if (keys + 1) * isolates > MOST_PLACES:
         return f"{keys:,} keys in each of {isolates:,} isolates: more than {MOST_PLACES:,} places"
@@ -141,12 +153,14 @@ def _of_size(scenario: Scenario, prepared: Prepared) -> str:
     return ""
 
 
-def keys_of(scenario: Scenario, prepared: Prepared) -> int:
+def keys_of(scenario: Scenario, prepared: Prepared, played: Played | None = None) -> int:
     """Return how many cache keys there are."""
-    return sum(counts_of(scenario, prepared).values())
+    return sum(counts_of(scenario, prepared, played).values())
 
 
-def counts_of(scenario: Scenario, prepared: Prepared) -> dict[str, int]:
+def counts_of(
+    scenario: Scenario, prepared: Prepared, played: Played | None = None
+) -> dict[str, int]:
     """Return how many keys each cache type has, in the order of the reads."""
     workload = prepared.workload
     counts: dict[str, int] = {}
@@ -165,6 +179,9 @@ def counts_of(scenario: Scenario, prepared: Prepared) -> dict[str, int]:
                 history = prepared.history
                 if history is not None:
                     before = history.subject[history.endpoint == code]
+                    count = max(count, _most(before))
+                if played is not None:
+                    before = played.workload.subject[played.workload.endpoint == code]
                     count = max(count, _most(before))
             counts[read.cache_type] = max(count, counts.get(read.cache_type, 0))
     return counts

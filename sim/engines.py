@@ -58,8 +58,8 @@ class Engine:
         Raise InputError if the compiled engine was asked for and does not simulate all of it.
         """
         options: dict[str, Any] = {
-            "replication": replication, "calibration": calibration, "ends_early": ends_early,
-            "on_progress": on_progress,
+            "replication": replication, "calibration": calibration, "played": played,
+            "ends_early": ends_early, "on_progress": on_progress,
         }  # fmt: skip
         if self._is_compiled(scenario, prepared, calibration, played):
             from sim.compiled.replication import CompiledReplication
@@ -72,7 +72,7 @@ class Engine:
                 self.used.add("compiled")
                 return outcome
         self.used.add("reference")
-        run = Replication(scenario, prepared, state, seeded, played=played, **options)
+        run = Replication(scenario, prepared, state, seeded, **options)
         try:
             return run.run()
         finally:
@@ -112,7 +112,7 @@ class Engine:
     ) -> bool:
         if self.asked == "reference":
             return False
-        reason = uncovered(scenario, prepared, calibration, is_played=played is not None)
+        reason = uncovered(scenario, prepared, calibration, played)
         if reason:
             self._refuse(scenario, reason)
             return False

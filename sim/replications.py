@@ -148,14 +148,17 @@ class SeededDatabases:
     """
 
     def __init__(self) -> None:
-        self._kept: dict[int, SeededDatabase] = {}
-        self._key: Any = None
+        self._kept: dict[int, tuple[Any, SeededDatabase]] = {}
 
     def of(
         self, scenario: Scenario, prepared: Prepared | None = None, *, replication: int = 0
     ) -> SeededDatabase:
-        """Return the seeded database of a replication of *scenario*; each has data of its own."""
-        prepared = prepared or prepare(scenario)
+        """Return the seeded database of a replication of *scenario*; each has data of its own.
+
+        A replication may ask for more subjects than another: of a trace it takes as many accesses
+        as there are arrivals.
+        """
+        prepared = prepared or prepare(scenario, replication=replication)
         workload = prepared.workload
         sizes = workload.profile_bytes
         key = (
@@ -167,12 +170,10 @@ class SeededDatabases:
             (workload.users, workload.conversions),
             None if sizes is None else sizes.tobytes(),
         )
-        if key != self._key:
-            self._key, self._kept = key, {}
-        found = self._kept.pop(replication, None)
-        if found is None:
+        known, found = self._kept.pop(replication, (None, None))
+        if found is None or known != key:
             found = SeededDatabase(scenario, prepared, replication)
-        self._kept[replication] = found
+        self._kept[replication] = (key, found)
         most = max(1, MOST_SUBJECTS // (workload.users + workload.conversions))
         while len(self._kept) > most:
             del self._kept[next(iter(self._kept))]
@@ -278,8 +279,8 @@ def _replicate(
     number: int,
     engine: Engine,
 ) -> Found:
-    seeded = databases.of(scenario, replication=number)
     prepared = prepare(scenario, replication=number)
+    seeded = databases.of(scenario, prepared, replication=number)
     run = run_until_saturated(
         scenario, prepared, seeded, replication=number, calibration=calibration, engine=engine
     )

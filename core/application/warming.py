@@ -60,9 +60,12 @@ class Warmer:
             for read in endpoint.reads
         }
         self._types = self._entries.types
+        self.ttls = {name: kind.ttl for name, kind in self._types.items()}
+        """How long an entry lives, in seconds, by its cache type."""
         self._stale_bound = scenario.tiers.stale_bound
         l3 = scenario.tiers.l3
-        self._load_seconds = l3.round_trip.sample(0.5) + l3.read_execution.sample(0.5)
+        self.load_seconds = l3.round_trip.sample(0.5) + l3.read_execution.sample(0.5)
+        """What the load of every warm entry is taken to have taken, in seconds."""
         self._known: dict[tuple[str, int], _Entry] = {}
         self._expired: dict[str, dict[int, tuple[str, Entry]]] = {}
 
@@ -95,7 +98,7 @@ class Warmer:
         origin: the time of *clock* that residual lives count from.
         """
         origin_ms = clock.origin_ms + int(origin * 1000)
-        items, load_seconds = [], self._load_seconds
+        items, load_seconds = [], self.load_seconds
         left = origin - clock.now() + self._stale_bound
         lives = {name: int(1000 * kind.ttl) for name, kind in self._types.items()}
         for cache_type, subject, residual, _ in state.l2:
@@ -154,7 +157,7 @@ class Warmer:
                     fresh_until=origin + max(residual, ends.get((cache_type, subject), 0.0))
                     if ends
                     else origin + residual,
-                    load_seconds=self._load_seconds,
+                    load_seconds=self.load_seconds,
                     encoded_size=len(encoded or b""),
                     tags=tags,
                 )
@@ -200,14 +203,22 @@ class Warmer:
                 young.append((-age, cache_type, subject))
         hits = cache.hits
         clock = ManualClock(origin - cache.ttl)
-        executor = QueryExecutor(self._database, clock, cache=cache, rules=RULES)
-        profiler = LatencyProfiler()
-        queries = Queries(executor, clock, profiler, parameters=self._parameters)
-        entries = self._entries_over(queries)
+        entries = self._entries_behind(cache, clock)
         for loaded, cache_type, subject in sorted(young):
             clock.advance(max(0.0, origin + loaded - clock.now()))
             await self._load(entries, cache_type, subject)
         cache.hits = hits
+
+    def _entries_behind(self, cache: QueryCache, clock: Clock) -> CacheEntries:
+        executor = QueryExecutor(self._database, clock, cache=cache, rules=RULES)
+        queries = Queries(executor, clock, LatencyProfiler(), parameters=self._parameters)
+        return self._entries_over(queries)
+
+    async def load_through(self, cache: QueryCache, cache_type: str, subject: int) -> bytes | None:
+        """Return the encoded value of an entry; its rows are in *cache* then."""
+        entries = self._entries_behind(cache, ManualClock())
+        _, value, _ = await self._load(entries, cache_type, subject)
+        return None if value is None else self._types[cache_type].codec.encode(value)
 
     async def entry(
         self, cache_type: str, subject: int

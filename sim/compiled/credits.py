@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import sim.compiled.slots as s
-from sim.compiled.jit import jit
+from sim.compiled.jit import jit, part
 from sim.compiled.journeys import in_order
 from sim.compiled.philox import uniform, words
 
@@ -15,7 +15,7 @@ MODELS = (
 """Those that `share_out` knows, in their order."""
 
 
-@jit
+@part
 def in_proportion(weights: Any, count: Any) -> Any:
     """Turn *weights* into shares of their sum; equal ones where all are 0."""
     total, least, most = weights[0], weights[0], weights[0]
@@ -28,7 +28,7 @@ def in_proportion(weights: Any, count: Any) -> Any:
         weights[touch] = 1.0 / count if even else weights[touch] / total
 
 
-@jit
+@part
 def credits_of(
     model: Any, count: Any, times: Any, channels: Any, cf: Any, shape: Any, driven: Any, out: Any
 ) -> Any:

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import sim.compiled.slots as s
-from core.application.behaviour import behaviours_of, entries_of
-from core.application.cache_entries import CODECS, CacheEntries, Site, User
+from core.application.cache_entries import CODECS, Site, User
 from core.application.documents import _event_text, channels_document
 from core.attribution.journeys import Journey
 from core.attribution.models import MODELS, weights_of
@@ -25,6 +24,8 @@ from core.endpoint import Read
 from core.ledger.processor import attribution_commands
 from core.metrics.profiler import LatencyProfiler
 from core.query import statements
+from core.query.cache import ENTRY_OVERHEAD as ROWS_OVERHEAD
+from core.query.cache import QueryCache
 from core.query.queries import Queries
 from core.scenario.population import SEGMENTS, argument_of, channel_name, site_id
 from core.scenario.scenario import Scenario
@@ -35,6 +36,12 @@ from sim.model import SeededDatabase
 
 Array = NDArray[Any]
 _SHOWN = 50
+_PAGE = ("sim-", "page_view", "", DATA_EPOCH_MS, None, None, None, None, None)
+TAGGED = {
+    "security_config": "site", "lookup_data": "user", "user_journeys": "user",
+    "attribution": "conversion", "channel_metrics": "model",
+}  # fmt: skip
+"""What the tag of an entry names, by its cache type."""
 _TENS = 10 ** np.arange(1, 19, dtype=np.int64)
 
 
@@ -77,7 +84,7 @@ class Facts:
         self.channel_names = [channel_name(place) for place in range(count)]
         self.channel_lengths = np.array([len(name) for name in self.channel_names])
         self.events = self._events(workload)
-        self._credits: dict[int, int] = {}
+        self._credits: dict[int, tuple[int, int]] = {}
 
     def _events(self, workload: Workload) -> SeededEvents:
         rows = self.seeded.connection.execute(
@@ -95,7 +102,9 @@ class Facts:
         before = np.full(len(rows), -1, dtype=np.int32)
         same = users[order][1:] == users[order][:-1]
         before[order[1:][same]] = order[:-1][same]
-        last = np.full(max(workload.users, 1), -1, dtype=np.int32)
+        # The database may have more users than a run that was ended early asks for.
+        count = max(workload.users, 1 + int(users.max(initial=0)))
+        last = np.full(count, -1, dtype=np.int32)
         last[users[order]] = order  # the latest stays
         return SeededEvents(
             times=times,
@@ -132,6 +141,19 @@ class Facts:
                 lengths.append(prefix + digits(numbers))
         return np.concatenate(lengths).astype(np.int64)
 
+    def tag_lengths(self, counts: Mapping[str, int]) -> Array:
+        """Return the bytes of every entry's tag, type after type; 0 where there are none."""
+        lengths = []
+        for name, count in counts.items():
+            what = TAGGED.get(name) if self._scenario.tiers.tags else None
+            if what is None:  # entries of stated endpoints have none
+                lengths.append(np.zeros(count, dtype=np.int64))
+            elif what == "model":
+                lengths.append(np.array([len(f"model:{model}") for model in MODELS[:count]]))
+            else:
+                lengths.append(len(f"{what}:x") + digits(np.arange(count)))
+        return np.concatenate(lengths).astype(np.int64)
+
     def fixed_sizes(self, counts: Mapping[str, int], workload: Workload) -> Array:
         """Return the bytes of every encoded value, -1 where they are not known before a load."""
         sizes = []
@@ -153,18 +175,52 @@ class Facts:
                 sizes.append(np.full(count, -1))
         return np.concatenate(sizes).astype(np.int64)
 
-    def credits_size(self, conversion: int) -> int:
-        """Return the bytes of the document of a seeded conversion's credits."""
+    def rows_sizes(self, counts: Mapping[str, int], workload: Workload) -> Array:
+        """Return the bytes that a query cache counts for what stands behind every key.
+
+        Of journeys and channels what is there beside the rows; -1 of credits, which `credits_size`
+        tells; 0 where no rows are cached.
+        """
+        sizes = []
+        for name, count in counts.items():
+            if name not in CODECS:
+                sizes.append(np.zeros(count, dtype=np.int64))
+                continue
+            kind = CODECS[name][0]
+            size = ROWS_OVERHEAD + len(f"{kind}:x") + digits(np.arange(count))
+            if name == "security_config":
+                size += len(repr([(1, 8_192)]))
+            elif name == "lookup_data":
+                empty = np.array([len(repr([(segment, "")])) for segment in SEGMENTS])
+                size += empty[np.arange(count) % len(SEGMENTS)]
+                if workload.profile_bytes is not None:
+                    profiles = workload.profile_bytes[:count]
+                    size[: len(profiles)] += profiles
+            elif name == "channel_metrics":
+                size = ROWS_OVERHEAD + np.array([len(f"{kind}:{m}") for m in MODELS[:count]])
+            elif name == "attribution":
+                size = np.full(count, -1)
+            sizes.append(size)
+        return np.concatenate(sizes).astype(np.int64)
+
+    def credits_size(self, conversion: int) -> tuple[int, int]:
+        """Return the bytes of the document of a seeded conversion's credits, and of its rows.
+
+        Those of the rows are what a query cache counts for them.
+        """
         known = self._credits.get(conversion)
         if known is None:
-            entry = at_once(self.seeded.warmer._entry("attribution", conversion))
-            known = self._credits[conversion] = len(entry[2])
+            known = self._credits[conversion] = self._size_of("attribution", conversion)
         return known
 
-    def channels_size(self, model: int) -> int:
-        """Return the bytes of the channels' page that the database starts with."""
-        entry = at_once(self.seeded.warmer._entry("channel_metrics", model))
-        return len(entry[2])
+    def channels_size(self, model: int) -> tuple[int, int]:
+        """Return the bytes of the channels' page that the database starts with, and of its rows."""
+        return self._size_of("channel_metrics", model)
+
+    def _size_of(self, cache_type: str, subject: int) -> tuple[int, int]:
+        cache = QueryCache(ttl=1.0, max_entries=1, max_bytes=sys.maxsize)
+        work = self.seeded.warmer.load_through(cache, cache_type, subject)
+        return len(at_once(work)), cache.bytes
 
 
 def _own_key(name: str, read: Read, placeholders: tuple[str, ...], number: int) -> str:
@@ -178,10 +234,13 @@ def _own_key(name: str, read: Read, placeholders: tuple[str, ...], number: int) 
 def event_texts() -> tuple[int, int]:
     """Return the bytes of a page view and of a purchase, without numbers and channel."""
     none = [None] * 4
-    page = _event_text(("sim-", "page_view", "", DATA_EPOCH_MS, None, *none))
+    page = _event_text(_PAGE)
     bought = _event_text(("sim-", "purchase", "", DATA_EPOCH_MS, "sim-c", *none))
     return len(page), len(bought)
 
+
+ROWS_OF_EVENT = 2 + len(repr(_PAGE)) - len(_event_text(_PAGE))
+"""What an event of a journey has more as a row than as JSON, and what stands between two rows."""
 
 JOURNEY_HEAD = len(b'{"user_id":"u","events":[]}')
 ENTRY_BYTES = HEADER_BYTES + ENTRY_OVERHEAD
@@ -227,19 +286,19 @@ class ChannelPages:
             self._counts[place] = count
         if not self._is_usual:
             self._database = facts.seeded.copy()
-            own = entries_of(behaviours_of(scenario.endpoints))
-            queries = Queries(
+            self._queries = Queries(
                 self._database, ManualClock(), LatencyProfiler(), parameters=parameters
             )
-            self._entries = CacheEntries(queries, ttls=scenario.tiers.l2.ttl, own=own)
 
-    def size(self, model: int, arrays: Any) -> int:
-        """Return the bytes of the page of *model* now."""
+    def size(self, model: int, arrays: Any) -> tuple[int, int]:
+        """Return the bytes of the page of *model* now, and those of its rows as texts."""
         first, self._stored = self._stored, int(arrays.si[s.S_STORED])
         if not self._is_usual:
             for place in range(first, self._stored):
                 self._store(int(arrays.touch_from[place, 2]), arrays)
-            return len(at_once(self._entries.load_channels(MODELS[model], self._scheme)))
+            found = at_once(self._queries.channel_performance(MODELS[model]))
+            page = channels_document(found, MODELS[model], self._scheme)
+            return len(page), len(repr(found))
         self._share_out(first, arrays)
         shown = np.flatnonzero(self._counts)
         rows = [
@@ -248,7 +307,7 @@ class ChannelPages:
                 shown.tolist(), self._totals[shown, model], self._counts[shown], strict=True
             )
         ]
-        return len(channels_document(rows, MODELS[model], self._scheme))
+        return len(channels_document(rows, MODELS[model], self._scheme)), len(repr(rows))
 
     def _share_out(self, first: int, arrays: Any) -> None:
         number, models = len(self._counts), len(MODELS)

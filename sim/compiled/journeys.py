@@ -8,21 +8,22 @@ from typing import Any
 import numpy as np
 
 import sim.compiled.slots as s
-from sim.compiled.jit import jit
+from sim.compiled.jit import jit, part
 from sim.compiled.philox import uniform, words
+from sim.compiled.state import State
 
 NEWEST = 100
 """Events that a journey shows."""
 
 
-@jit
-def event_of(ci: Any, cf: Any, seed: Any, stream: Any, request: Any) -> Any:
+@part
+def event_of(a: State, request: Any) -> Any:
     """Return whether the event of *request* is a conversion, and its channel."""
-    a, b, _, _ = words(seed, stream | s.P_EVENTS, request)
-    return uniform(a) < cf[s.F_SHARE], int(uniform(b) * ci[s.I_CHANNELS])
+    first, second, _, _ = words(a.seed, a.stream | s.P_EVENTS, request)
+    return uniform(first) < a.cf[s.F_SHARE], int(uniform(second) * a.ci[s.I_CHANNELS])
 
 
-@jit
+@part
 def digits(number: Any) -> Any:
     """Return how many decimal digits *number* has."""
     count = 1
@@ -32,26 +33,26 @@ def digits(number: Any) -> Any:
     return count
 
 
-@jit
-def event_size(ci: Any, request: Any, converts: Any, channel: Any, channel_lengths: Any) -> Any:
+@part
+def event_size(a: State, request: Any, converts: Any, channel: Any) -> Any:
     """Return the bytes of the event of *request* in a journey."""
     size = digits(request)
     if converts:
-        return ci[s.I_CONVERSION_TEXT] + 2 * size + channel_lengths[channel]
-    return ci[s.I_EVENT_TEXT] + size + channel_lengths[channel]
+        return a.ci[s.I_CONVERSION_TEXT] + 2 * size + a.channel_lengths[channel]
+    return a.ci[s.I_EVENT_TEXT] + size + a.channel_lengths[channel]
 
 
-@jit
-def add(
-    node: Any, user: Any, size: Any, seeded: Any, times: Any, intended: Any, users: Any,
-    newest: Any, before: Any,
-) -> Any:  # fmt: skip
-    """Put the event *node* of *user* behind those of its time: the later one has the higher id.
+@part
+def add(a: State, request: Any, user: Any, size: Any) -> Any:
+    """Put the event of *request* behind those of its time: the later one has the higher id.
 
-    Nodes below *seeded* are events of before the run, at *times*; request r is node seeded + r.
-    Times are milliseconds from the start of the run.
+    Nodes below I_SEEDED are events of before the run; request r is node I_SEEDED + r. Times are
+    milliseconds from the start of the run.
     """
-    time = intended[node - seeded] // 1_000_000
+    users, newest, before, intended = a.users, a.newest, a.before, a.intended_ns
+    seeded = a.ci[s.I_SEEDED]
+    node = seeded + request
+    time = intended[request] // 1_000_000
     if users[user, s.U_TIME] <= time or users[user, s.U_LAST] < 0:
         before[node] = users[user, s.U_LAST]
         users[user, s.U_LAST] = node
@@ -69,7 +70,7 @@ def add(
     users[user, s.U_KNOWN] = 0
     place, behind = users[user, s.U_LAST], np.int64(-1)
     while place >= 0:
-        at = times[place] if place < seeded else intended[place - seeded] // 1_000_000
+        at = a.seed_times[place] if place < seeded else intended[place - seeded] // 1_000_000
         if at <= time:
             break
         behind, place = place, np.int64(before[place])
@@ -77,28 +78,26 @@ def add(
     before[behind] = node
 
 
-@jit
-def journey_size(
-    ci: Any, cf: Any, seed: Any, stream: Any, user: Any, users: Any, newest: Any, before: Any,
-    lengths: Any, channel_lengths: Any,
-) -> Any:  # fmt: skip
+@part
+def journey_size(a: State, user: Any) -> Any:
     """Return the bytes of the document of *user*'s newest events.
 
     Their sizes are looked up once, and kept up to date as events are added.
     """
-    seeded = ci[s.I_SEEDED]
+    users, newest = a.users, a.newest
+    seeded = a.ci[s.I_SEEDED]
     if not users[user, s.U_KNOWN]:
         node, count, total = users[user, s.U_LAST], 0, np.int64(0)
         while node >= 0 and count < NEWEST:
             if node < seeded:
-                size = lengths[node]
+                size = a.seed_lengths[node]
             else:
-                converts, channel = event_of(ci, cf, seed, stream, node - seeded)
-                size = event_size(ci, node - seeded, converts, channel, channel_lengths)
+                converts, channel = event_of(a, node - seeded)
+                size = event_size(a, node - seeded, converts, channel)
             newest[user, NEWEST - 1 - count] = size  # the oldest stands where the next one goes
             total += size
             count += 1
-            node = np.int64(before[node])
+            node = np.int64(a.before[node])
         if count < NEWEST:
             for place in range(count):
                 newest[user, place] = newest[user, NEWEST - count + place]
@@ -108,34 +107,33 @@ def journey_size(
         users[user, s.U_AT] = count if count < NEWEST else 0
     count = users[user, s.U_COUNT_NEWEST]
     commas = count - 1 if count > 0 else 0
-    return ci[s.I_JOURNEY_HEAD] + digits(user) + users[user, s.U_BYTES] + commas
+    return a.ci[s.I_JOURNEY_HEAD] + digits(user) + users[user, s.U_BYTES] + commas
 
 
-@jit
-def touches_of(
-    ci: Any, cf: Any, seed: Any, stream: Any, request: Any, user: Any, intended: Any, times: Any,
-    kinds: Any, seeded_channels: Any, users: Any, before: Any, log: Any, at: Any,
-) -> Any:  # fmt: skip
+@part
+def touches_of(a: State, request: Any, user: Any, at: Any) -> Any:
     """Return how many touches the conversion of *request* has now, and the set of their channels.
 
-    They are written to *log* from *at* on, the newest first.
+    They are written to the log from *at* on, the newest first.
     """
-    seeded = ci[s.I_SEEDED]
+    intended, log = a.intended_ns, a.log
+    seeded = a.ci[s.I_SEEDED]
     converted = intended[request] // 1_000_000
-    oldest = converted - ci[s.I_LOOKBACK] - 1
-    node, count = users[user, s.U_LAST], 0
+    oldest = converted - a.ci[s.I_LOOKBACK] - 1
+    node, count = a.users[user, s.U_LAST], 0
     group_time, group = oldest, 0
     earlier = channels = np.int64(0)  # the set without the group, and with it
     while node >= 0:
         if node < seeded:
-            time, is_conversion, channel = times[node], kinds[node] > 0, int(seeded_channels[node])
+            time, is_conversion = a.seed_times[node], a.seed_kinds[node] > 0
+            channel = int(a.seed_channels[node])
         else:
             time = intended[node - seeded] // 1_000_000
-            is_conversion, channel = event_of(ci, cf, seed, stream, node - seeded)
+            is_conversion, channel = event_of(a, node - seeded)
         if time <= oldest:
             break
         if time <= converted:
-            is_own = ci[s.I_OWN] and node == seeded + request
+            is_own = a.ci[s.I_OWN] and node == seeded + request
             if is_conversion and not is_own:
                 if time < converted:
                     if group_time == time:
@@ -147,13 +145,16 @@ def touches_of(
                     group_time, group, earlier = time, 0, channels
                 group += 1
                 channels |= np.int64(1) << channel
-                log[at + count] = node
+                if at + count < log.size:
+                    log[at + count] = node
+                else:
+                    a.si[s.S_WHY] = s.WHY_TOUCHES
                 count += 1
-        node = np.int64(before[node])
+        node = np.int64(a.before[node])
     return count, channels
 
 
-@jit
+@part
 def in_order(converted: Any, first: Any, end: Any, order: Any, keys: Any) -> Any:
     """Write the places *first* to *end* of conversions to *order*, by their ids as texts."""
     for place in range(first, end):

@@ -1,115 +1,19 @@
-"""The arrays that the compiled loop takes, in its order, and how they grow."""
+"""The arrays of a run as it begins, and how they grow."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import sim.compiled.slots as s
 from core.distributions import Distribution
 from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
 from sim.compiled.memory import ABSENT, PLACE
+from sim.compiled.state import Array, State
 
-Array = NDArray[Any]
 _FIRST = 4_096
-
-
-@dataclass(slots=True, kw_only=True)
-class Arrays:
-    """What the loop takes behind its bound, in the order of its parameters."""
-
-    cf: Array
-    ci: Array
-    si: Array
-    cnt: Array
-    seed: Any
-    stream: Any
-    intended_ns: Array
-    endpoint: Array
-    subject: Array
-    isolate: Array
-    total: Array
-    codes: Array
-    epf: Array
-    epi: Array
-    reads: Array
-    tyf: Array
-    tyi: Array
-    kbase: Array
-    ksize: Array
-    faults: Array
-    parts: Array
-    t_read: Array
-    t_cold: Array
-    t_write: Array
-    t_trip: Array
-    t_rx: Array
-    t_wx: Array
-    t_sent: Array
-    times: Array
-    sequences: Array
-    events: Array
-    ready: Array
-    reqf: Array
-    reqi: Array
-    flights: Array
-    putf: Array
-    puts: Array
-    newf: Array
-    news: Array
-    askf: Array
-    asks: Array
-    batf: Array
-    bats: Array
-    delf: Array
-    dels: Array
-    places: Array
-    held: Array
-    lives: Array
-    central: Array
-    edge: Array
-    sizes: Array
-    edge_sizes: Array
-    written: Array
-    hot: Array
-    hots: Array
-    cpu_free: Array
-    servers: Array
-    breaker: Array
-    due: Array
-    background: Array
-    in_flight: Array
-    hist: Array
-    sums: Array
-    seen: Array
-    phist: Array
-    psums: Array
-    growth: Array
-    seed_times: Array
-    seed_kinds: Array
-    seed_channels: Array
-    seed_lengths: Array
-    channel_lengths: Array
-    users: Array
-    newest: Array
-    before: Array
-    converted: Array
-    touch_from: Array
-    touch_count: Array
-    log: Array
-    outbox: Array
-    bodies: Array
-    order: Array
-    order_keys: Array
-
-    def arguments(self) -> tuple[Any, ...]:
-        """Return them in the loop's order."""
-        return tuple(getattr(self, each.name) for each in fields(self))
 
 
 def table(distribution: Distribution) -> Array:
@@ -137,6 +41,7 @@ def in_flight(arrays: Mapping[str, Array] | None = None) -> dict[str, Array]:
         "flights": linked(4 * count, 3, 2),
         "putf": np.zeros((4 * count, s.PF_COUNT)),
         "puts": linked(4 * count, s.PI_COUNT, s.PI_NEXT),
+        "aparts": linked(2 * count, s.PA_COUNT, s.PA_NEXT),
         "newf": np.zeros((4 * count, s.NF_COUNT)),
         "news": linked(4 * count, s.NI_COUNT, s.NI_NEXT),
         "outbox": np.zeros(count, dtype=np.int64),
@@ -158,52 +63,77 @@ def longer_linked(array: Array, link: int) -> Array:
     return grown
 
 
-def grow(arrays: Arrays, why: int, most_batch: int) -> None:
-    """Make room where the loop has none."""
+def grow(state: State, why: int, most_batch: int) -> State:
+    """Return *state* with more room where the loop has none."""
     if why == s.OUT_GROW_HEAP:
-        for name in ("times", "sequences", "events"):
-            setattr(arrays, name, longer(getattr(arrays, name), 2 * len(arrays.times)))
-    elif why == s.OUT_GROW_REQUESTS:
-        arrays.reqf = longer(arrays.reqf, 2 * len(arrays.reqf))
-        arrays.reqi = longer_linked(arrays.reqi, s.RI_NEXT)
-        arrays.ready = np.empty(2 * len(arrays.ready), dtype=np.int64)  # it is empty
-    elif why == s.OUT_GROW_FLIGHTS:
-        arrays.flights = longer_linked(arrays.flights, 2)
-    elif why == s.OUT_GROW_PUTS:
-        arrays.putf = longer(arrays.putf, 2 * len(arrays.putf))
-        arrays.puts = longer_linked(arrays.puts, s.PI_NEXT)
-    elif why == s.OUT_GROW_LOADS:
-        arrays.newf = longer(arrays.newf, 2 * len(arrays.newf))
-        arrays.news = longer_linked(arrays.news, s.NI_NEXT)
-    elif why == s.OUT_GROW_ASKS:
-        arrays.askf = longer(arrays.askf, 2 * len(arrays.askf))
-        arrays.asks = longer_linked(arrays.asks, s.AI_NEXT)
-    elif why == s.OUT_GROW_OUTBOX:
-        # A ring: its rows move to the start.
-        first, last = int(arrays.si[s.S_OUT_FIRST]), int(arrays.si[s.S_OUT_LAST])
-        grown = np.zeros(2 * len(arrays.outbox) + 8 * most_batch, dtype=np.int64)
-        places = np.arange(first, last) % len(arrays.outbox)
-        grown[: last - first] = arrays.outbox[places]
-        arrays.outbox = grown
-        arrays.si[s.S_OUT_FIRST], arrays.si[s.S_OUT_LAST] = 0, last - first
+        count = 2 * len(state.times)
+        return state._replace(
+            times=longer(state.times, count), sequences=longer(state.sequences, count),
+            events=longer(state.events, count),
+        )  # fmt: skip
+    if why == s.OUT_GROW_REQUESTS:
+        return state._replace(
+            reqf=longer(state.reqf, 2 * len(state.reqf)),
+            reqi=longer_linked(state.reqi, s.RI_NEXT),
+            ready=np.empty(2 * len(state.ready), dtype=np.int64),  # it is empty
+        )
+    if why == s.OUT_GROW_FLIGHTS:
+        return state._replace(flights=longer_linked(state.flights, 2))
+    if why == s.OUT_GROW_PUTS:
+        return state._replace(
+            putf=longer(state.putf, 2 * len(state.putf)), puts=longer_linked(state.puts, s.PI_NEXT)
+        )
+    if why == s.OUT_GROW_APARTS:
+        return state._replace(aparts=longer_linked(state.aparts, s.PA_NEXT))
+    if why == s.OUT_GROW_LOADS:
+        return state._replace(
+            newf=longer(state.newf, 2 * len(state.newf)), news=longer_linked(state.news, s.NI_NEXT)
+        )
+    if why == s.OUT_GROW_ASKS:
+        return state._replace(
+            askf=longer(state.askf, 2 * len(state.askf)), asks=longer_linked(state.asks, s.AI_NEXT)
+        )
+    if why != s.OUT_GROW_OUTBOX:
+        raise ValueError(f"nothing grows for the reason {why}")
+    # A ring: its rows move to the start.
+    first, last = int(state.si[s.S_OUT_FIRST]), int(state.si[s.S_OUT_LAST])
+    grown = np.zeros(2 * len(state.outbox) + 8 * most_batch, dtype=np.int64)
+    grown[: last - first] = state.outbox[np.arange(first, last) % len(state.outbox)]
+    state.si[s.S_OUT_FIRST], state.si[s.S_OUT_LAST] = 0, last - first
+    return state._replace(outbox=grown)
 
 
 def memory(scenario: Scenario, keys: int, isolates: int) -> dict[str, Array]:
     """Return L1 of every isolate, empty."""
     width = keys + 1
-    places = np.zeros(isolates * width, dtype=PLACE)
-    places["expires"] = ABSENT
-    places["flight"] = -1
-    ends = np.arange(isolates) * width + keys
-    places["next"][ends] = keys
-    places["before"][ends] = keys
     tiers = scenario.tiers
     keeps = tiers.stale_bound > 0 or tiers.early_refresh > 0
     return {
-        "places": places,
+        "places": _places(keys, isolates),
         "held": np.zeros((isolates, 3), dtype=np.int64),
-        "lives": np.zeros((isolates * width if keeps else 1, 4)),
+        "lives": np.zeros((isolates * width if keeps else 1, 5)),
     }
+
+
+def row_cache(scenario: Scenario, keys: int, processes: int) -> dict[str, Array]:
+    """Return the cache of query rows of every process, empty."""
+    count, processes = (keys, processes) if scenario.tiers.query_cache.ttl else (0, 1)
+    return {
+        "rows": _places(count, processes),
+        "rows_held": np.zeros((processes, 3), dtype=np.int64),
+        "rows_value": np.zeros((processes, count), dtype=np.int64),
+    }
+
+
+def _places(keys: int, lists: int) -> Array:
+    width = keys + 1
+    places = np.zeros(lists * width, dtype=PLACE)
+    places["expires"] = ABSENT
+    places["flight"] = -1
+    ends = np.arange(lists) * width + keys
+    places["next"][ends] = keys
+    places["before"][ends] = keys
+    return places
 
 
 def second_tier(scenario: Scenario, keys: int, processes: int) -> dict[str, Array]:
@@ -235,6 +165,7 @@ def rows_of(workload: Workload, width: int) -> dict[str, Array]:
         "isolate": np.ascontiguousarray(workload.isolate),
         "total": np.empty(n),
         "codes": np.zeros((n, width), dtype=np.uint8),
+        "failure": np.zeros(n, dtype=np.uint8),
     }
 
 
@@ -245,6 +176,6 @@ def figures(parts: int, processes: int, profiles: int) -> dict[str, Array]:
         "sums": np.zeros((1 + parts, s.STAGES, 2), dtype=np.int64),
         "seen": np.zeros((processes, profiles, s.BUCKETS), dtype=np.uint8),
         "phist": np.zeros((s.KINDS, s.BUCKETS), dtype=np.int64),
-        "psums": np.zeros((s.KINDS, 2), dtype=np.int64),
+        "psums": np.zeros((s.KINDS, 3), dtype=np.int64),
         "growth": np.zeros((3, 4 + 2 * processes)),
     }

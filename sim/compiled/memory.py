@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.compiled.jit import jit
+from sim.compiled.jit import jit, part
 
 ABSENT = -1e308
 """The expiry of a key that is not there; real ones may be negative."""
@@ -21,7 +21,7 @@ PLACE = np.dtype(
 recently used key, before the least. flight: the load that others join, -1 for none."""
 
 
-@jit
+@part
 def touch(places: Any, base: Any, key: Any, end: Any) -> Any:
     """Let *key* be the most recently used one of its isolate, whose places begin at *base*."""
     first = places[base + end]["next"]
@@ -36,7 +36,7 @@ def touch(places: Any, base: Any, key: Any, end: Any) -> Any:
     places[base + end]["next"] = key
 
 
-@jit
+@part
 def remove(places: Any, held: Any, isolate: Any, base: Any, key: Any) -> Any:
     """Take *key*, which is there, away."""
     before, after = places[base + key]["before"], places[base + key]["next"]
@@ -47,7 +47,25 @@ def remove(places: Any, held: Any, isolate: Any, base: Any, key: Any) -> Any:
     held[isolate, 1] -= places[base + key]["size"]
 
 
-@jit
+@part
+def insert(
+    places: Any, held: Any, isolate: Any, base: Any, key: Any, end: Any, expires: Any, size: Any
+) -> Any:
+    """Put *key*, which is not there, in as the most recently used one."""
+    places[base + key]["expires"] = expires
+    places[base + key]["size"] = size
+    first = places[base + end]["next"]
+    places[base + key]["next"] = first
+    places[base + key]["before"] = end
+    places[base + first]["before"] = key
+    places[base + end]["next"] = key
+    held[isolate, 0] += 1
+    held[isolate, 1] += size
+    if held[isolate, 1] > held[isolate, 2]:
+        held[isolate, 2] = held[isolate, 1]
+
+
+@part
 def keep(
     places: Any, held: Any, isolate: Any, base: Any, key: Any, end: Any, expires: Any, size: Any,
     most: Any, most_bytes: Any,
@@ -64,17 +82,7 @@ def keep(
     while held[isolate, 0] >= most or held[isolate, 1] + size > most_bytes:
         remove(places, held, isolate, base, places[base + end]["before"])
         gone += 1
-    places[base + key]["expires"] = expires
-    places[base + key]["size"] = size
-    first = places[base + end]["next"]
-    places[base + key]["next"] = first
-    places[base + key]["before"] = end
-    places[base + first]["before"] = key
-    places[base + end]["next"] = key
-    held[isolate, 0] += 1
-    held[isolate, 1] += size
-    if held[isolate, 1] > held[isolate, 2]:
-        held[isolate, 2] = held[isolate, 1]
+    insert(places, held, isolate, base, key, end, expires, size)
     return gone
 
 

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 import sim.compiled.slots as s
+from core.application.cache_entries import CODECS
 from core.attribution.models import DATA_DRIVEN, MODELS
 from core.delivery.forwarder import MAX_BODY_BYTES
+from core.errors import StoreError, StoreTimeout
 from core.metrics.failures import CAUSES, Cause, counted
 from core.metrics.histogram import LatencyHistogram
 from core.metrics.profiler import BUCKET_BYTES
@@ -20,21 +22,22 @@ from core.scenario.file import parse_scenario
 from core.scenario.replay import Prepared, prepare
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import WarmState, warm_state
-from core.scenario.workload import Workload
+from core.scenario.workload import Workload, after
 from core.wire import BYPASS, L2_HIT, MISS, NEGATIVE
 from sim.between import Between
 from sim.compiled import layout
 from sim.compiled.facts import (
     ENTRY_BYTES,
     JOURNEY_HEAD,
+    ROWS_OF_EVENT,
     TOUCH_BYTES,
     ChannelPages,
     Facts,
     event_texts,
 )
 from sim.compiled.journeys import NEWEST
-from sim.compiled.layout import Arrays
 from sim.compiled.loop import run as loop
+from sim.compiled.state import State
 from sim.compiled.warming import warm
 from sim.coverage import NotCovered, counts_of
 from sim.growth import (
@@ -47,13 +50,14 @@ from sim.growth import (
     is_steady,
     loads_between,
 )
-from sim.model import ReplicationOutcome, SeededDatabase
+from sim.model import Played, ReplicationOutcome, SeededDatabase
 from sim.process import IN_FLIGHT_BYTES
 
 _CHUNK = 262_144
-_TIMEOUT = CAUSES.index(Cause.TIMEOUT)
+_STATUS, _TIMEOUT = CAUSES.index(Cause.STATUS), CAUSES.index(Cause.TIMEOUT)
+_STATUSES = np.array([0, StoreError.http_status, StoreTimeout.http_status], dtype=np.uint16)
 _REFUSALS = {
-    s.WHY_DATABASE_LIMIT: "an operation that takes longer than tiers.l3.timeout",
+    s.WHY_TOUCHES: "so many touches of so many conversions",
     s.WHY_FIT: "the fit of a model (attribution.fit_every)",
 }
 
@@ -70,30 +74,38 @@ class CompiledReplication:
         *,
         replication: int = 0,
         calibration: Calibration | None = None,
+        played: Played | None = None,
         ends_early: bool = False,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
+        # A warm start holds entries that a service was never seen to read, too.
+        self._counts = counts_of(scenario, prepared, played)
         scenario = scenario if calibration is None else calibration.apply(scenario)
-        self._scenario, self._workload = scenario, prepared.workload
+        self._ahead = 0.0 if played is None else played.ahead
+        self._asked = workload = prepared.workload
+        if played is not None:
+            faults = [f.model_copy(update={"at": f.at + played.ahead}) for f in scenario.faults]
+            scenario = scenario.model_copy(update={"faults": tuple(faults)})
+            # In the order of the plan, and behind them what was played before.
+            self._asked = after(workload, played.workload, played.ahead)
+        self._scenario, self._workload = scenario, workload
         self._calibration, self._replication = calibration, replication
         self._on_progress = on_progress
-        self._ends_early = ends_early and is_steady(scenario)
-        workload = prepared.workload
+        self._ends_early = ends_early and played is None and is_steady(scenario)
         facts = seeded.facts
         if not isinstance(facts, Facts):
             facts = seeded.facts = Facts(scenario, workload, seeded)
         self._facts = facts
-        self._counts = counts_of(scenario, prepared)
         topology = scenario.topology
         self._processes = topology.process_count
         self._all = self._processes + (1 if self._processes > 1 else 0)
         self._consumer = self._processes if self._processes > 1 else 0
         self._parts = scenario.parts
-        self.arrays = self._arrays(workload, facts)
+        self.arrays = self._arrays(self._asked, facts)
         self._pages: ChannelPages | None = None
-        warm(self.arrays, scenario, warm_state, self._bases, facts, self._all)
+        warm(self.arrays, scenario, warm_state, self._bases, facts, self._tags)
 
-    def _arrays(self, workload: Workload, facts: Facts) -> Arrays:
+    def _arrays(self, workload: Workload, facts: Facts) -> State:
         scenario = self._scenario
         tiers, topology, table = scenario.tiers, scenario.topology, scenario.endpoints
         names = list(self._counts)
@@ -101,8 +113,10 @@ class CompiledReplication:
         self._bases = dict(zip(names, starts, strict=False))
         keys = starts[-1]
         fixed = facts.fixed_sizes(self._counts, workload)
-        kbase = ENTRY_BYTES + facts.key_lengths(self._counts)
+        self._tags = facts.tag_lengths(self._counts)
+        kbase = ENTRY_BYTES + facts.key_lengths(self._counts) + self._tags
         ksize = np.where(fixed < 0, -1, kbase + fixed)
+        krows = facts.rows_sizes(self._counts, workload)
         width = table.read_width
         reads = np.zeros((len(table), width, s.QI_COUNT), dtype=np.int64)
         epi = np.zeros((len(table), s.EI_COUNT), dtype=np.int64)
@@ -133,7 +147,12 @@ class CompiledReplication:
                 if name == statements.STATED_QUERY.name:
                     number = s.Q_STATED
                 sized = {"user_journeys": s.SIZED_JOURNEY, "channel_metrics": s.SIZED_CHANNELS}
-                tyi[kind] = queries, number, sized.get(read.cache_type, s.SIZED_FIXED)
+                tyi[kind] = (
+                    queries,
+                    number,
+                    sized.get(read.cache_type, s.SIZED_FIXED),
+                    (read.cache_type in CODECS),
+                )
         page, bought = event_texts()
         attribution = scenario.attribution.parameters()
         cf = np.zeros(s.F_COUNT)
@@ -146,10 +165,14 @@ class CompiledReplication:
             s.F_BOUND: tiers.stale_bound, s.F_EARLY: tiers.early_refresh * 16.0,
             s.F_BETA: tiers.early_refresh, s.F_OPEN_FOR: tiers.l2.breaker.open_for,
             s.F_WAIT: scenario.queue.wait, s.F_REFRESH: scenario.attribution.refresh,
-            s.F_WARM: scenario.warm_up, s.F_SHARE: scenario.traffic.conversion_share,
+            s.F_WARM: self._ahead + scenario.warm_up, s.F_AHEAD: self._ahead,
+            s.F_SHARE: scenario.traffic.conversion_share,
             s.F_SHARE_WRITE: tiers.l3.write_share,
             s.F_LEAST_WAIT: LEAST_WAIT, s.F_LEAST_GROWTH: LEAST_GROWTH,
             s.F_LOOK_EVERY: LOOK_EVERY, s.F_END: scenario.total_time,
+            s.F_SIE: tiers.stale_if_error, s.F_RETRY_PAUSE: tiers.retry_pause,
+            s.F_RETRY_DELAY: scenario.queue.retry_delay, s.F_SOFT: tiers.l2.soft_timeout,
+            s.F_ROWS_TTL: tiers.query_cache.ttl,
         }.items():  # fmt: skip
             cf[place] = value
         events = facts.events
@@ -183,7 +206,10 @@ class CompiledReplication:
             s.I_CONVERSION_TEXT: bought, s.I_REQUEST_SCOPE: tiers.l1.scope == "request",
             s.I_TOUCH_BYTES: TOUCH_BYTES + max(map(len, facts.channel_names)),
             s.I_BODY: MAX_BODY_BYTES, s.I_IN_FLIGHT: IN_FLIGHT_BYTES, s.I_BUCKET: BUCKET_BYTES,
-            s.I_LEAST_JOBS: LEAST_JOBS,
+            s.I_LEAST_JOBS: LEAST_JOBS, s.I_ATTEMPTS: scenario.queue.max_attempts,
+            s.I_IS_ORDERED: workload is not self._workload,
+            s.I_ROWS_CAP: tiers.query_cache.max_entries,
+            s.I_ROWS_BYTES: tiers.query_cache.max_bytes, s.I_ROWS_OF_EVENT: ROWS_OF_EVENT,
         }.items():  # fmt: skip
             ci[place] = value
         si = np.zeros(s.S_COUNT, dtype=np.int64)
@@ -202,20 +228,22 @@ class CompiledReplication:
             "t_wx": tiers.l3.write_execution, "t_sent": destination.latency,
         }  # fmt: skip
         asks = 4_096 + 2 * self._all
-        arrays = Arrays(
+        arrays = State(
             cf=cf, ci=ci, si=si, cnt=np.zeros(s.C_COUNT, dtype=np.int64),
+            counted=np.zeros(s.C_COUNT + 2, dtype=np.int64), arrivals=self._arrivals(),
             seed=np.uint64(scenario.seed), stream=np.int64(self._replication << 32),
             epf=np.array(cpu), epi=epi, reads=reads,
             tyf=np.array([tiers.l2.ttl.of(name) for name in names]), tyi=tyi,
-            kbase=kbase, ksize=ksize, faults=fault_rows,
+            kbase=kbase, ksize=ksize, krows=krows, faults=fault_rows,
             parts=np.array(list(self._parts.values()) or [(0.0, 0.0)], dtype=np.float64),
             **{name: layout.table(each) for name, each in distributions.items()},
             **layout.rows_of(workload, width),
             **layout.in_flight(),
-            askf=np.zeros((asks, s.AF_COUNT)), asks=layout.linked(asks, s.AI_COUNT, s.AI_NEXT),
-            batf=np.zeros((parallel, s.BF_COUNT)), bats=bats,
+            askf=np.zeros((asks, s.O_COUNT)), asks=layout.linked(asks, s.AI_COUNT, s.AI_NEXT),
+            batf=np.zeros((parallel, s.O_COUNT)), bats=bats,
             delf=np.zeros((hands, s.DF_COUNT)), dels=np.zeros((hands, s.DI_COUNT), dtype=np.int64),
             **layout.memory(scenario, keys, topology.isolate_count),
+            **layout.row_cache(scenario, keys, self._all),
             **layout.second_tier(scenario, keys, self._all),
             cpu_free=np.zeros((self._all, 2)), servers=np.zeros(tiers.l3.concurrency + 1),
             breaker=np.zeros((self._all, 3)), due=np.full(self._all, scenario.attribution.refresh),
@@ -226,16 +254,22 @@ class CompiledReplication:
             seed_lengths=events.lengths, channel_lengths=facts.channel_lengths,
             users=users, newest=np.zeros((len(users), NEWEST), dtype=np.uint16), before=before,
             converted=np.empty(n, dtype=np.int32),
-            touch_from=np.zeros((n + 2, 3), dtype=np.int64),
+            touch_from=np.zeros((n + 2, s.B_COUNT), dtype=np.int64),
+            begun=np.zeros(n + 2), waiting=np.zeros(n + 2, dtype=np.int32),
             touch_count=np.zeros((n + 1, 2), dtype=np.int64),
-            log=np.empty(2 * len(before) + 1, dtype=np.int32),
+            log=np.empty(4 * len(before) + 1, dtype=np.int32),
             order=np.zeros(scenario.queue.batch_size, dtype=np.int64),
             order_keys=np.zeros(scenario.queue.batch_size, dtype=np.int64),
             bodies=np.zeros(8 * (destination.batch_size + 1) * (hands + parallel), dtype=np.int64),
         )  # fmt: skip
         # Looks at the queues, and the end of the warm-up, stand first among the timed events.
         half, end = scenario.total_time - scenario.duration / 2, scenario.total_time
-        looks = [(scenario.warm_up, s.E_SNAP), (half, s.E_LOOK), (end, s.E_LOOK)]
+        ahead = self._ahead
+        looks = [
+            (ahead + scenario.warm_up, s.E_SNAP), (ahead + half, s.E_LOOK), (ahead + end, s.E_LOOK),
+        ]  # fmt: skip
+        if ahead:
+            looks.append((ahead, s.E_COUNT))
         if self._ends_early:
             looks.append((LOOK_EVERY, s.E_CHECK))
         order = sorted(range(len(looks)), key=lambda number: (looks[number][0], number))
@@ -245,16 +279,22 @@ class CompiledReplication:
         si[s.S_HEAP] = si[s.S_SEQ] = len(looks)
         return arrays
 
+    def _arrivals(self) -> np.ndarray:
+        """Return the requests in the order of their arrival, where another one counts them."""
+        if self._asked is self._workload:
+            return np.zeros(0, dtype=np.int64)
+        return np.argsort(self._asked.intended + self._ahead, kind="stable")
+
     def run(self) -> ReplicationOutcome:
         """Simulate every request; NotCovered if the run meets what is not covered."""
-        arrays, si, n = self.arrays, self.arrays.si, len(self._workload)
+        si, n = self.arrays.si, len(self._asked)
         if self._on_progress is not None:
             self._on_progress(0.0)
         until = 0
         while True:
             if int(si[s.S_NEXT]) >= until:
                 until = min(n, until + _CHUNK)
-            why = loop(until, *arrays.arguments())
+            why = loop(until, *self.arrays)
             if why == s.OUT_DONE:
                 return self._outcome()
             if why == s.OUT_PROGRESS:
@@ -272,11 +312,11 @@ class CompiledReplication:
             elif why == s.OUT_STUCK:
                 raise RuntimeError("nothing is left to happen, and the run has not ended")
             else:
-                layout.grow(arrays, why, self._scenario.queue.batch_size)
+                self.arrays = layout.grow(self.arrays, why, self._scenario.queue.batch_size)
 
     def _shares(self) -> ChannelPages:
         if self._pages is None:
-            self._pages = ChannelPages(self._facts, self._scenario, self._workload, self.arrays)
+            self._pages = ChannelPages(self._facts, self._scenario, self._asked, self.arrays)
         return self._pages
 
     def _weigh_bodies(self) -> None:
@@ -297,23 +337,33 @@ class CompiledReplication:
         si[s.S_NEED_KIND] = 0
         if why == s.OUT_SIZE:
             conversion = key - self._bases["attribution"]
-            arrays.ksize[key] = arrays.kbase[key] + self._facts.credits_size(conversion)
+            size, arrays.krows[key] = self._facts.credits_size(conversion)
+            arrays.ksize[key] = arrays.kbase[key] + size
             return
         model = key - self._bases["channel_metrics"]
-        size = int(arrays.kbase[key]) + self._shares().size(model, arrays)
+        page, rows = self._shares().size(model, arrays)
+        size, rows = int(arrays.kbase[key]) + page, int(arrays.krows[key]) + rows
         if place >= 0:
-            arrays.reqi[place, s.RI_SIZE] = size
+            arrays.reqi[place, s.RI_SIZE], arrays.reqi[place, s.RI_ROWS] = size, rows
         else:
-            arrays.news[-1 - place, s.NI_SIZE] = size
+            arrays.news[-1 - place, s.NI_SIZE], arrays.news[-1 - place, s.NI_ROWS] = size, rows
 
     def _outcome(self) -> ReplicationOutcome:
-        workload, scenario, arrays = self._workload, self._scenario, self.arrays
-        latency = arrays.total
+        workload, scenario, none = self._workload, self._scenario, np.empty(0)
         # What is long and not needed any more makes room.
-        arrays.before = arrays.log = arrays.touch_from = arrays.touch_count = arrays.places
+        n = len(workload)
+        arrays = self.arrays = self.arrays._replace(
+            before=none, log=none, touch_from=none, touch_count=none, places=none,
+            total=self.arrays.total[:n], codes=self.arrays.codes[:n],
+            failure=self.arrays.failure[:n],
+        )  # fmt: skip
+        latency = arrays.total
         latency += self._overhead()
         for code, timeout in enumerate(scenario.timeouts):
-            latency[(workload.endpoint == code) & (latency > timeout)] = np.inf
+            late = (workload.endpoint == code) & (latency > timeout)
+            latency[late] = np.inf
+            arrays.failure[late] = s.SUCCEEDED  # the client did not wait for the error
+        latency[arrays.failure > 0] = np.inf
         requests = Requests(
             intended=workload.intended,
             endpoint=workload.endpoint,
@@ -323,10 +373,11 @@ class CompiledReplication:
             reads=arrays.codes,
         )
         failed = np.flatnonzero(np.isinf(latency))
+        statuses = _STATUSES[arrays.failure[failed]]
         failures = counted(
             endpoint=requests.endpoint[failed],
-            cause=np.full(failed.size, _TIMEOUT, dtype=np.uint8),
-            status=np.zeros(failed.size, dtype=np.uint16),
+            cause=np.where(statuses > 0, _STATUS, _TIMEOUT).astype(np.uint8),
+            status=statuses,
             intended=requests.intended[failed],
             after=scenario.warm_up,
             endpoints=scenario.endpoints.names,
@@ -353,8 +404,10 @@ class CompiledReplication:
         scenario = self._scenario
         if self._calibration is None and scenario.network.round_trip.mean == 0:
             return 0.0
-        between = Between(scenario, self._workload, self._calibration, self._replication)
-        return np.asarray(between.quick) if between.stored is None else self._by_depth(between)
+        between = Between(scenario, self._asked, self._calibration, self._replication)
+        if between.stored is not None:
+            return self._by_depth(between)
+        return np.asarray(between.quick)[: len(self._workload)]
 
     def _by_depth(self, between: Between) -> np.ndarray:
         assert between.stored is not None
@@ -401,6 +454,8 @@ class CompiledReplication:
         most = 0
         for process in range(self._processes):
             caches = int(arrays.held[process * per : (process + 1) * per, 2].sum())
+            if self._scenario.tiers.query_cache.ttl:
+                caches += int(arrays.rows_held[process, 2])
             buckets = int(np.count_nonzero(arrays.seen[process]))
             peak = int(arrays.in_flight[process, 1])
             most = max(most, caches + BUCKET_BYTES * buckets + peak * IN_FLIGHT_BYTES)
@@ -415,8 +470,12 @@ class CompiledReplication:
         return Look(at, rest[: 1 + self._all], rest[1 + self._all :], int(memory))
 
     def _counters(self) -> dict[str, int]:
-        count = self.arrays.cnt.tolist()
+        arrays = self.arrays
+        count = (arrays.cnt - arrays.counted[: s.C_COUNT]).tolist()
+        requests, operations = arrays.counted[s.C_COUNT :].tolist()
+        caches_rows = self._scenario.tiers.query_cache.ttl > 0
         return {
+            **({"query_cache_hits": count[s.C_ROWS_HITS]} if caches_rows else {}),
             "breaker_openings": count[s.C_OPENINGS],
             "l1_evicted": count[s.C_EVICTED],
             "l1_expired": count[s.C_EXPIRED],
@@ -434,16 +493,16 @@ class CompiledReplication:
             "fits_failed": 0,
             "l2_errors": count[s.C_L2_ERRORS],
             "l2_operations": count[s.C_L2_OPERATIONS],
-            "l3_errors": 0,
-            "l3_operations": int(self.arrays.in_flight[:, 2].sum()),
+            "l3_errors": count[s.C_L3_ERRORS],
+            "l3_operations": int(arrays.in_flight[:, 2].sum()) - operations,
             "models_fitted": 0,
             "queue_batches": count[s.C_BATCHES],
-            "queue_given_up": 0,
-            "queue_retries": 0,
+            "queue_given_up": count[s.C_GIVEN_UP],
+            "queue_retries": count[s.C_RETRIES],
             **(
                 {
                     "forwarded": count[s.C_FORWARDED],
-                    "forward_requests": int(self.arrays.si[s.S_FWD_REQUESTS]),
+                    "forward_requests": int(arrays.si[s.S_FWD_REQUESTS]) - requests,
                     "forward_retries": 0,
                     "forward_given_up": 0,
                 }
@@ -459,6 +518,7 @@ def histogram_of(counts: np.ndarray, sums: np.ndarray) -> LatencyHistogram:
     places = np.flatnonzero(counts)
     histogram.counts = dict(zip(places.tolist(), counts[places].tolist(), strict=True))
     histogram.total_ns, histogram.maximum_ns = int(sums[0]), int(sums[1])
+    histogram.failed = int(sums[2]) if len(sums) > 2 else 0
     return histogram
 
 

@@ -8,26 +8,30 @@ from typing import Any
 import numpy as np
 
 import sim.compiled.slots as s
+from core.application.cache_entries import CODECS
+from core.clock import ManualClock
 from core.errors import InputError
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import WarmState
-from sim.compiled.engine import HOT_KEYS
+from sim.compiled.address import address_of
 from sim.compiled.facts import Facts
 from sim.compiled.jit import jit
 from sim.compiled.journeys import journey_size
-from sim.compiled.layout import Arrays
 from sim.compiled.memory import fill_with_expired, keep
+from sim.compiled.rows import put
+from sim.compiled.state import State
+from sim.compiled.tiers import HOT_KEYS
 
 
 def warm(
-    arrays: Arrays, scenario: Scenario, state: WarmState, bases: Mapping[str, int], facts: Facts,
-    processes: int,
+    arrays: State, scenario: Scenario, state: WarmState, bases: Mapping[str, int], facts: Facts,
+    tags: Any,
 ) -> None:  # fmt: skip
-    """Put *state* into L2 and into every L1, in its order."""
+    """Put *state* into L2 and into every L1, in its order; *tags*: the bytes of each key's tag."""
     if not state.l2 and not state.l1 and not state.expired:
         return
     tiers = scenario.tiers
-    load_seconds = tiers.l3.round_trip.sample(0.5) + tiers.l3.read_execution.sample(0.5)
+    load_seconds = facts.seeded.warmer.load_seconds
     l2 = np.array([(bases[t], subject) for t, subject, _, _ in state.l2], dtype=np.int64)
     l2 = l2.reshape(-1, 2)
     l1 = np.array([(bases[t], subject) for _, t, subject, _ in state.l1], dtype=np.int64)
@@ -47,6 +51,9 @@ def warm(
     arrays.central[keys[kept], 2] = int(load_seconds * 1e6) / 1e6
     arrays.central[keys[kept], 3] = ends[kept]
     arrays.sizes[keys[kept]] = sizes[keys[kept]]
+    if tiers.query_cache.ttl:
+        _warm_rows(arrays, scenario, state, bases, facts, sizes)
+    sizes = sizes - tags  # L1 is warmed with values, not with what L2 holds
     is_hot = hot > 0
     if int(is_hot.sum()) >= HOT_KEYS:
         raise InputError(f"more than {HOT_KEYS:,} keys are hot at the start")
@@ -76,6 +83,46 @@ def warm(
     )  # fmt: skip
 
 
+def _warm_rows(
+    arrays: State, scenario: Scenario, state: WarmState, bases: Mapping[str, int], facts: Facts,
+    sizes: Any,
+) -> None:  # fmt: skip
+    """Put rows into the query caches as `Warmer` does, with its arithmetic."""
+    cache = scenario.tiers.query_cache
+    ttls = facts.seeded.warmer.ttls
+    processes = scenario.topology.process_count
+    for process in range(processes):
+        young = sorted(
+            (residual - ttls[cache_type], cache_type, subject)
+            for cache_type, subject, residual, _ in state.l2
+            if ttls[cache_type] - residual < cache.ttl
+            and subject % processes == process % processes
+        )
+        clock = ManualClock(0.0 - cache.ttl)
+        for loaded, cache_type, subject in young:
+            clock.advance(max(0.0, loaded - clock.now()))
+            if cache_type not in CODECS:
+                continue
+            key = bases[cache_type] + subject
+            put(
+                arrays.rows, arrays.rows_held, process, key, int(arrays.ci[s.I_KEYS]),
+                clock.now() + cache.ttl, _rows_of(arrays, facts, cache_type, subject, key),
+                cache.max_entries, cache.max_bytes,
+            )  # fmt: skip
+            arrays.rows_value[process, key] = sizes[key]
+
+
+def _rows_of(arrays: State, facts: Facts, cache_type: str, subject: int, key: int) -> int:
+    """Return the bytes that a query cache counts for the rows behind a warm entry."""
+    if cache_type == "channel_metrics":
+        return facts.channels_size(subject)[1]
+    size = int(arrays.krows[key])
+    if cache_type == "user_journeys":
+        user = arrays.users[subject]
+        size += int(user[s.U_BYTES] + arrays.ci[s.I_ROWS_OF_EVENT] * user[s.U_COUNT_NEWEST])
+    return size
+
+
 def _ended(state: WarmState, bases: Mapping[str, int], isolate: int) -> Any:
     """Return the keys that have ended in the L1 of *isolate*, the coldest first."""
     found = [
@@ -85,45 +132,37 @@ def _ended(state: WarmState, bases: Mapping[str, int], isolate: int) -> Any:
     return np.concatenate([*found, np.empty(0, dtype=np.int64)])
 
 
-def _sizes(arrays: Arrays, bases: Mapping[str, int], facts: Facts, keys: Any) -> Any:
+def _sizes(arrays: State, bases: Mapping[str, int], facts: Facts, keys: Any) -> Any:
     """Return the bytes of every key's entry that is among *keys*, as it is at the start."""
     sizes = arrays.ksize.copy()
     unknown = np.unique(keys[sizes[keys] < 0])
     if "user_journeys" in bases:
         first = bases["user_journeys"]
         mine = _within(unknown, first, arrays, bases)
-        _journeys(
-            arrays.ci, arrays.cf, arrays.seed, arrays.stream, mine, first, arrays.users,
-            arrays.newest, arrays.before, arrays.seed_lengths, arrays.channel_lengths,
-            arrays.kbase, sizes,
-        )  # fmt: skip
+        _journeys(mine, first, sizes, *arrays)
     if "channel_metrics" in bases:
         first = bases["channel_metrics"]
         for key in _within(unknown, first, arrays, bases).tolist():
-            sizes[key] = arrays.kbase[key] + facts.channels_size(key - first)
+            sizes[key] = arrays.kbase[key] + facts.channels_size(key - first)[0]
     if "attribution" in bases:
         first = bases["attribution"]
         for key in _within(unknown, first, arrays, bases).tolist():
-            sizes[key] = arrays.kbase[key] + facts.credits_size(key - first)
-            arrays.ksize[key] = sizes[key]
+            size, arrays.krows[key] = facts.credits_size(key - first)
+            arrays.ksize[key] = sizes[key] = arrays.kbase[key] + size
     return sizes
 
 
-def _within(keys: Any, first: int, arrays: Arrays, bases: Mapping[str, int]) -> Any:
+def _within(keys: Any, first: int, arrays: State, bases: Mapping[str, int]) -> Any:
     ends = [base for base in bases.values() if base > first]
     end = min(ends) if ends else int(arrays.ci[s.I_KEYS])
     return keys[(keys >= first) & (keys < end)]
 
 
 @jit
-def _journeys(
-    ci: Any, cf: Any, seed: Any, stream: Any, keys: Any, first: Any, users: Any, newest: Any,
-    before: Any, lengths: Any, channel_lengths: Any, kbase: Any, sizes: Any,
-) -> Any:  # fmt: skip
+def _journeys(keys: Any, first: Any, sizes: Any, *arrays: Any) -> Any:
+    a = address_of(State(*arrays))
     for key in keys:
-        sizes[key] = kbase[key] + journey_size(
-            ci, cf, seed, stream, key - first, users, newest, before, lengths, channel_lengths
-        )
+        sizes[key] = a.kbase[key] + journey_size(a, key - first)
 
 
 @jit

@@ -16,11 +16,14 @@ from core.endpoint import STORE_SLOT
 from core.errors import InputError
 from core.scenario.file import load_scenario
 from core.scenario.replay import prepare
+from core.scenario.scenario import Scenario
 from core.streams import Stream
 from scenarios.catalogue import shipped
-from sim.compiled import engine as compiled_engine
+from sim import coverage
 from sim.compiled import store
-from sim.coverage import uncovered
+from sim.compiled import tiers as compiled_tiers
+from sim.engines import Engine
+from sim.replications import Replications, SeededDatabases
 from sim.simulate import simulate
 from tests.sim.runs import small_scenario
 from tests.sim.twins import both, differences
@@ -60,16 +63,13 @@ def test_parts_of_a_run_and_a_network_agree() -> None:
     assert differences(expected, found) == []
 
 
-_L3_DEAD = [{"at": "1s", "for": "1s", "tier": "l3", "kind": "dead"}]
+_UNREACHED = [{"at": "1s", "for": "1s", "tier": "destination", "kind": "dead"}]
 
 
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"tiers": {"l2": {"soft_timeout": "5ms"}}}, "tiers.l2.soft_timeout"),
-        ({"tiers": {"tags": True}}, "tiers.tags"),
-        ({"tiers": {"query_cache": {"ttl": "5s"}}}, "tiers.query_cache"),
-        ({"faults": _L3_DEAD}, r"faults\[0\] \(l3 dead\)"),
+        ({"faults": _UNREACHED, "destination": {"url": "local"}}, r"\(destination dead\)"),
         ({"attribution": {"fit_every": 1}}, "fit_every"),
     ],
 )
@@ -80,22 +80,32 @@ def test_what_is_not_covered_is_refused_by_name(fields: dict[str, Any], named: s
 
 
 def test_auto_runs_the_reference_and_says_why() -> None:
-    scenario = small_scenario(tiers={"tags": True})
+    scenario = small_scenario(attribution={"fit_every": 1})
     found = simulate(scenario, replications=0, engine="auto")
-    assert found.engine == "reference (the compiled engine does not simulate tiers.tags)"
-    assert any("tiers.tags" in line for line in found.lines)
+    reason = "the compiled engine does not simulate the fit of a model (attribution.fit_every)"
+    assert found.engine == f"reference ({reason})"
+    assert any("fit_every" in line for line in found.lines)
 
 
-def test_run_that_meets_a_database_limit_is_left_to_the_reference() -> None:
-    scenario = small_scenario(tiers={"l3": {"timeout": "14ms"}})
-    assert not uncovered(scenario, prepare(scenario), None, is_played=False)
-    with pytest.raises(InputError, match=r"tiers\.l3\.timeout"):
+def test_run_that_meets_a_fit_is_left_to_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    scenario = small_scenario(attribution={"fit_every": 1})
+    monkeypatch.setattr(coverage, "_of_queue", lambda *_: "")  # as if it was not to be expected
+    assert not coverage.uncovered(scenario, prepare(scenario))
+    with pytest.raises(InputError, match="fit_every"):
         simulate(scenario, replications=0, engine="compiled")
     expected = simulate(scenario, replications=0, engine="reference")
     # The code is loaded by now, so that auto tries it.
     found = simulate(scenario, replications=0, engine="auto")
     assert found.record.to_json() == expected.record.to_json()
     assert "reference" in found.engine
+
+
+def test_database_that_is_slower_than_its_limit_agrees() -> None:
+    scenario = small_scenario(tiers={"l3": {"timeout": "14ms"}})
+    expected, found = both(scenario)
+    assert differences(expected, found) == []
+    assert json.loads(found["counters"])["l3_errors"] > 0
+    assert json.loads(found["counters"])["queue_given_up"] > 0
 
 
 def test_short_run_is_not_worth_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,31 +144,51 @@ def test_constants_that_are_compiled_in_are_those_of_core() -> None:
     assert (BATCH_SLOT_COUNT, BATCH_SLOTS["model"]) == (s.BATCH_WIDTH, s.MODEL_SLOT)
     assert (BATCH_SLOTS["batch-read"], BATCH_SLOTS["batch-write"]) == (0, 1)
     assert s.STORE_SLOT == STORE_SLOT
-    assert compiled_engine.HOT_KEYS == kv._HOT_KEYS
+    assert compiled_tiers.HOT_KEYS == kv._HOT_KEYS
 
 
-def test_trace_agrees_from_its_warm_caches(tmp_path: Path) -> None:
+def traced(tmp_path: Path, keys: int = 60) -> Scenario:
+    """Return a scenario over a trace with the mix of types of the e-commerce trace orm-busy."""
     drawn = Stream(5, Purpose.DATA).rows(0, 4_000)[:, 0]
     types = ("18", "20", "21", "25", "2", "3")
     lines = [
-        f"k{int(60 * u**3)}-{types[i * 7 % 6]},{types[i * 7 % 6]}" for i, u in enumerate(drawn)
+        f"k{int(keys * u**3)}-{types[i * 7 % 6]},{types[i * 7 % 6]}" for i, u in enumerate(drawn)
     ]
     file = tmp_path / "trace.csv"
     file.write_text("key,type\n" + "\n".join(lines) + "\n")
-    # The mix of types of the e-commerce trace orm-busy.
     named = {
         "18": {"endpoint": "attribution", "cache_type": "attribution"},
         "20": {"endpoint": "attribution", "cache_type": "attribution"},
         "21": {"endpoint": "journey", "cache_type": "user_journeys"},
         "25": {"endpoint": "journey", "cache_type": "user_journeys"},
     }
-    scenario = small_scenario(
+    return small_scenario(
         rate=300.0,
-        trace={"file": str(file), "types": named},
+        trace={"file": str(file), "types": named, "offset": 2_000},
         tiers={"l1": {"ttl": "1s"}, "l2": {"ttl": {"user_journeys": "2s"}}},
     )
-    expected, found = both(scenario)
+
+
+def test_trace_agrees_from_its_warm_caches(tmp_path: Path) -> None:
+    expected, found = both(traced(tmp_path))
     assert differences(expected, found) == []
+
+
+def test_every_replication_of_a_trace_has_the_subjects_that_it_asks_for(tmp_path: Path) -> None:
+    scenario, databases = traced(tmp_path, keys=4_000), SeededDatabases()
+    asked, seeded = [], []
+    for replication in range(4):
+        workload = prepare(scenario, replication=replication).workload
+        database = databases.of(scenario, replication=replication)
+        asked.append(workload.users)
+        seeded += database.connection.execute("SELECT count(*) FROM users").fetchone()
+    assert len(set(asked)) > 1
+    assert seeded == asked
+    engines = (Engine(asked="reference"), Engine(asked="compiled"))
+    expected, found = (
+        Replications(engine=engine).run(scenario, (0, 1, 2), lambda _: None) for engine in engines
+    )
+    assert [each.metrics for each in found] == [each.metrics for each in expected]
 
 
 @pytest.mark.parametrize("is_shared", [True, False])

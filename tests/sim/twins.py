@@ -4,28 +4,99 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hypothesis import strategies as st
 
+from core.distributions import Distribution, constant, exponential
+from core.scenario.calibration import DEPTHS, Calibration
 from core.scenario.file import parse_scenario
+from core.scenario.idling import Idling
+from core.scenario.outside import Learned
 from core.scenario.replay import Prepared, prepare
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import WarmState, warm_state
 from sim.compiled.replication import CompiledReplication
 from sim.growth import Saturated
-from sim.model import Replication, ReplicationOutcome, SeededDatabase
+from sim.model import Played, Replication, ReplicationOutcome, SeededDatabase
 from sim.replications import record_of
 
 STEP_NS = 125_000_000
 """Arrivals on a coarse grid are multiples of 1/8 s, as are all times of such a scenario."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A scenario of a few seconds, and what it is simulated with.
+
+    is_coarse: whether its times lie on the coarse grid. ahead: seconds for which it is played, by
+    other requests, before the run.
+    """
+
+    scenario: Scenario
+    is_coarse: bool
+    calibration: Calibration | None = None
+    ahead: float = 0.0
+
+
 @st.composite
-def scenarios(draw: st.DrawFn) -> tuple[Scenario, bool]:
-    """Draw a scenario of a few seconds, and whether its times lie on a coarse grid."""
+def cases(draw: st.DrawFn) -> Case:
+    """Draw a case."""
     is_coarse = draw(st.booleans())
+    scenario = draw(scenarios(is_coarse))
+    learned = draw(calibrations(is_coarse)) if draw(st.integers(0, 3)) == 0 else None
+    ahead = draw(st.sampled_from((0.0, 0.0, 0.0, 8.0, 9.5)))
+    return Case(scenario=scenario, is_coarse=is_coarse, calibration=learned, ahead=ahead)
+
+
+@st.composite
+def calibrations(draw: st.DrawFn, is_coarse: bool) -> Calibration:
+    """Draw what was learned of a service."""
+    often = st.sampled_from
+
+    def times() -> Learned:
+        eighths = draw(st.integers(0, 3)) / 8
+        of: Distribution = constant(eighths)
+        if not is_coarse:
+            of = exponential(draw(st.floats(1e-3, 0.2)))
+        return Learned(times=of, samples=1_000)
+
+    def some(names: tuple[str, ...]) -> list[str]:
+        return [name for name in names if draw(st.booleans())]
+
+    endpoints = ("track", "attribution", "journey", "channels")
+    return Calibration(
+        cpu_scale=draw(often((1.0, 1.0, 2.0))),
+        between={
+            name: {depth: times() for depth in ("l1", *some(DEPTHS[1:]))}
+            for name in some(endpoints)
+        },
+        idling=draw(often((Idling(), Idling(after=(0.125, 1.0), longer=(0.125, 0.5))))),
+        tiers={name: times() for name in some(("l2.read", "l2.write", "l3.round_trip"))},
+        concurrency=draw(often((None, None, 2))),
+        ttls=dict.fromkeys(some(("lookup_data", "user_journeys")), 1.5),
+        unread=draw(often(({}, {}, {"track": ("config", "lookup")}))),
+        requests=1_000,
+    )
+
+
+def _stages(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Draw the arrival rate: constant, a ramp, or steps."""
+    rate = st.sampled_from((3.0, 12.0, 24.0))
+    kind = draw(st.sampled_from(("constant", "constant", "ramp", "steps")))
+    first: dict[str, Any] = {"rate": draw(rate)}
+    if kind == "constant":
+        return [first]
+    first["duration"] = draw(st.sampled_from(("2s", "8s")))
+    if kind == "ramp":
+        first["ramp_to"] = draw(st.sampled_from((0.0, 30.0)))
+    return [first, {"rate": draw(rate)}]
+
+
+@st.composite
+def scenarios(draw: st.DrawFn, is_coarse: bool) -> Scenario:
+    """Draw a scenario of a few seconds."""
     often = st.sampled_from
 
     def latency(low: int, high: int) -> Any:
@@ -50,12 +121,20 @@ def scenarios(draw: st.DrawFn) -> tuple[Scenario, bool]:
     names = ("track", "attribution", "journey", "channels")
     is_edge = draw(often((False, False, False, True)))
     keeps = draw(st.booleans())
+    sie = time(1, 24) if keeps and draw(st.booleans()) else "0s"
     tiers: dict[str, Any] = {
         "single_flight": draw(often((True, True, False))),
+        "query_cache": {
+            "ttl": time(1, 32) if draw(often((False, False, True))) else "0s",
+            "max_entries": draw(often((2, 20, 10_000))),
+            "max_bytes": draw(often(("3kB", "8MB"))),
+        },
+        "tags": draw(often((False, False, True))),
         "ttl_jitter": draw(often((0.0, 0.0, 0.25))),
         "stale_while_revalidate": time(1, 24) if keeps and draw(st.booleans()) else "0s",
-        "stale_if_error": time(1, 24) if keeps and draw(st.booleans()) else "0s",
+        "stale_if_error": sie,
         "early_refresh": draw(often((0.0, 0.5, 1.0))) if keeps else 0.0,
+        "retry_pause": time(1, 8),
         "l1": {
             "scope": draw(often(("isolate", "isolate", "isolate", "request"))),
             "max_entries": draw(often((2, 5, 20, 10_000))),
@@ -69,6 +148,7 @@ def scenarios(draw: st.DrawFn) -> tuple[Scenario, bool]:
             "consistency": "eventual" if is_edge else "strong",
             "min_ttl": "clamp",
             "timeout": time(2, 8),
+            "soft_timeout": time(1, 2) if sie != "0s" and draw(st.booleans()) else "0s",
             "breaker": {"failures": draw(often((0, 1, 3))), "open_for": time(1, 8)},
             "ttl": {
                 name: time(1, 40)
@@ -82,15 +162,15 @@ def scenarios(draw: st.DrawFn) -> tuple[Scenario, bool]:
             "round_trip": latency(0, 3), "read_execution": latency(0, 1),
             "write_execution": latency(0, 1), "concurrency": draw(often((1, 1, 2))),
             "write_share": draw(often(("0s", "0.125s" if is_coarse else "30us"))),
-            "timeout": "1000s",
+            "timeout": draw(often(("1000s", "1000s", "0.75s"))),
         },
     }  # fmt: skip
     if tiers["l1"]["max_bytes"] != "16MB" or tiers["l1"]["max_entries"] == 2:
         tiers["l1"]["scope"] = "isolate"
     faults = []
-    for tier, kinds in (("l2", ("slow", "error", "dead")), ("l3", ("slow",))):
+    for tier in ("l2", "l3"):
         if draw(often((False, False, True))):
-            kind = draw(often(kinds))
+            kind = draw(often(("slow", "error", "dead")))
             value = {"slow": 3.0, "error": 0.5, "dead": 1.0}[kind]
             fault = {"at": time(0, 40), "for": time(4, 40), "tier": tier, "kind": kind}
             faults.append(fault | ({} if kind == "dead" else {"value": value}))
@@ -106,7 +186,7 @@ def scenarios(draw: st.DrawFn) -> tuple[Scenario, bool]:
         "start": draw(often(("warm", "cold"))),
         "timeout": draw(often(("10s", "0.5s"))),
         "traffic": {
-            "stages": [{"rate": draw(often((3.0, 12.0, 24.0)))}],
+            "stages": _stages(draw),
             "users": draw(often((1, 4, 30))), "conversions": draw(often((1, 7, 20))),
             "sites": draw(often((1, 3))), "channels": draw(often((1, 3, 8))),
             "touches_per_user": draw(often((1, 5))),
@@ -121,7 +201,7 @@ def scenarios(draw: st.DrawFn) -> tuple[Scenario, bool]:
         "tiers": tiers,
         "queue": {
             "batch_size": draw(often((1, 3, 50))), "max_parallel": draw(often((1, 2))),
-            "wait": time(0, 16),
+            "wait": time(0, 16), "max_attempts": draw(often((1, 3))), "retry_delay": time(0, 8),
         },
         "destination": {
             "url": draw(often(("none", "local"))), "latency": latency(0, 8), "timeout": "200s",
@@ -139,7 +219,7 @@ def scenarios(draw: st.DrawFn) -> tuple[Scenario, bool]:
     }  # fmt: skip
     if is_coarse and draw(st.booleans()):
         data["network"] = {"round_trip": "0.125s"}
-    return parse_scenario(data, source="test"), is_coarse
+    return parse_scenario(data, source="test")
 
 
 def on_grid(prepared: Prepared) -> Prepared:
@@ -150,18 +230,25 @@ def on_grid(prepared: Prepared) -> Prepared:
 
 
 def both(
-    scenario: Scenario, *, is_coarse: bool = False, replication: int = 0
+    scenario: Scenario,
+    *,
+    is_coarse: bool = False,
+    replication: int = 0,
+    calibration: Calibration | None = None,
+    ahead: float = 0.0,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what each engine finds: the record's data and what else an outcome has."""
     prepared = prepare(scenario, replication=replication)
+    before = prepare(scenario, replication=replication + 1)
     if is_coarse:
-        prepared = on_grid(prepared)
+        prepared, before = on_grid(prepared), on_grid(before)
+    played = Played(workload=before.workload, ahead=ahead) if ahead else None
     if not len(prepared.workload):
         return {}, {}
     seeded = SeededDatabase(scenario, prepared, replication)
     warm = warm_state(scenario, prepared, replication=replication)
     expected, found = (
-        _outcome(engine, scenario, prepared, warm, seeded, replication)
+        _outcome(engine, scenario, prepared, warm, seeded, replication, calibration, played)
         for engine in (Replication, CompiledReplication)
     )
     return expected, found
@@ -174,14 +261,17 @@ def _outcome(
     warm: WarmState,
     seeded: SeededDatabase,
     replication: int,
+    calibration: Calibration | None,
+    played: Played | None,
 ) -> dict[str, Any]:
     # Half of them end early where a queue only grows.
     run = engine(
         scenario, prepared, warm, seeded,
-        replication=replication, ends_early=scenario.seed % 2 == 0,
+        replication=replication, calibration=calibration, played=played,
+        ends_early=scenario.seed % 2 == 0,
     )  # fmt: skip
     try:
-        return told(scenario, prepared, run.run())
+        return told(scenario, prepared, run.run(), calibration)
     except Saturated as reason:
         return {"saturated": (reason.at, repr(reason.loads))}
     finally:
@@ -189,16 +279,28 @@ def _outcome(
             run.loop.close()
 
 
-def told(scenario: Scenario, prepared: Prepared, outcome: ReplicationOutcome) -> dict[str, Any]:
+def both_of(case: Case) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what each engine finds of *case*."""
+    return both(
+        case.scenario, is_coarse=case.is_coarse, calibration=case.calibration, ahead=case.ahead
+    )
+
+
+def told(
+    scenario: Scenario,
+    prepared: Prepared,
+    outcome: ReplicationOutcome,
+    calibration: Calibration | None,
+) -> dict[str, Any]:
     """Return everything of an outcome that can be compared, exactly."""
     requests = outcome.requests
-    record = record_of(scenario, prepared, outcome, (), None).to_json()
+    record = record_of(scenario, prepared, outcome, (), calibration).to_json()
     return {
-        "latency": [value.hex() for value in requests.latency.tolist()],
-        "reads": requests.reads.tolist(),
-        "loads": repr(outcome.loads),
-        "memory growth": outcome.memory_growth.hex(),
         **{name: json.dumps(value) for name, value in record.items()},
+        "latency of every request": [value.hex() for value in requests.latency.tolist()],
+        "tier of every read": requests.reads.tolist(),
+        "loads of the servers": repr(outcome.loads),
+        "growth of memory": outcome.memory_growth.hex(),
     }
 
 
