@@ -1,0 +1,182 @@
+"""What the platform would refuse of a run: its needs beside the limits of a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from core.cost.rows import row_table
+from core.cost.tally import Tally
+from core.cost.usage import Usage, batch_units
+from core.endpoint import Endpoint
+from core.scenario.prices import Prices
+from core.scenario.scenario import Scenario
+from core.units import format_duration, format_size
+
+_DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """One limit that a run goes beyond: its name, and the finding as a sentence."""
+
+    limit: str
+    text: str
+
+
+def needs_of(scenario: Scenario, tally: Tally, usage: Usage) -> dict[str, float | None]:
+    """Return what a run asks for, by the names that KPIs have; None where it cannot be told.
+
+    subrequests, queries: the most of an invocation; a request is taken to have each of its reads
+    answered by the deepest tier that answered any read of that name. kv_key_writes: the most of one
+    key within a second.
+    """
+    is_known = not usage.unknown
+    per_day = _DAY * usage.rate / usage.requests
+    asked = [e for e in scenario.endpoints if tally.requests.get(e.name)]
+    deepest = [_of_request(scenario, tally, endpoint) for endpoint in asked]
+    subrequests = max((each[0] for each in deepest), default=0)
+    queries = max((each[1] for each in deepest), default=0)
+    if usage.conversions:
+        size = min(scenario.queue.batch_size, usage.conversions)
+        units = batch_units(usage, size=size)
+        # Of a batch: one read, and one transaction, whose statements count as queries each.
+        of_batch = row_table().queries_of("batch", units)
+        deliveries = 0.0
+        if scenario.destination.url is not None:
+            of_batch += row_table().queries_of("delivery", units)
+            deliveries = -(-size // scenario.destination.batch_size)
+        queries = max(queries, round(of_batch))
+        subrequests = max(subrequests, round(2 + 2 * deliveries))
+    read, written = usage.units["d1.rows_read"], usage.units["d1.rows_written"]
+    return {
+        "subrequests": float(subrequests) if is_known else None,
+        "queries": float(queries) if is_known else None,
+        "kv_key_writes": None if tally.key_writes is None else float(tally.key_writes),
+        "rows_read_per_day": read * per_day if is_known else None,
+        "rows_written_per_day": written * per_day if is_known else None,
+        "database_growth": usage.d1_bytes * per_day if is_known else None,
+        "messages": (usage.conversions * usage.rate / usage.requests)
+        if scenario.prices.queue == "queues" and is_known
+        else None,
+        "cpu": tally.cpu,
+    }
+
+
+def _of_request(scenario: Scenario, tally: Tally, endpoint: Endpoint) -> tuple[int, int]:
+    """Return the most subrequests of a request, and the most queries of D1 among them."""
+    subrequests = queries = 0
+    for read in endpoint.reads:
+        number = 1 if read.queries is None else read.queries
+        is_missed = tally.outcome(read.name, "miss", "bypass") > 0
+        if tally.outcome(read.name, "l2", "miss") > 0:
+            subrequests += 1
+        if is_missed:
+            subrequests += number + (tally.outcome(read.name, "miss") > 0)
+            queries += number
+    if endpoint.writes == "event":
+        in_d1 = scenario.prices.queue == "d1"
+        subrequests += 1 if in_d1 else 2  # a batch of statements, and a message to the queue
+        queries += 3 if in_d1 else 2
+    more = (endpoint.stores or 0) + (0 if endpoint.reads else endpoint.queries or 0)
+    return subrequests + more, queries + more
+
+
+def refusals(
+    prices: Prices, plan: str, needs: Mapping[str, float | None], daily: Mapping[str, float]
+) -> tuple[Refusal, ...]:
+    """Return the limits of *plan* that *needs* go beyond; *daily*: units a day by product."""
+    limits = prices.limits.free if plan == "free" else prices.limits.paid
+    found = []
+
+    def beyond(name: str, most: float) -> float | None:
+        value = needs[name]
+        return value if value is not None and value > most else None
+
+    if value := beyond("kv_key_writes", limits.key_writes):
+        found.append(
+            Refusal(
+                limit="kv_key_writes",
+                text=f"KV takes {_number(limits.key_writes)} write a second to one key, and one key "
+                f"was written {_number(value)} times within a second: the others get 429, and the "
+                "first value stays",
+            )
+        )
+    if value := beyond("subrequests", limits.subrequests):
+        found.append(
+            Refusal(
+                limit="subrequests",
+                text=f"an invocation has up to {_number(value)} subrequests, of "
+                f"{_number(limits.subrequests)}",
+            )
+        )
+    if value := beyond("queries", limits.queries):
+        found.append(
+            Refusal(
+                limit="queries",
+                text=f"an invocation has up to {_number(value)} queries of D1 (a batch of "
+                f"conversions), of {_number(limits.queries)}",
+            )
+        )
+    if value := beyond("cpu", limits.cpu):
+        found.append(
+            Refusal(
+                limit="cpu",
+                text=f"a request takes {format_duration(value)} of CPU on average, of "
+                f"{format_duration(limits.cpu)}",
+            )
+        )
+    if value := beyond("messages", limits.messages):
+        found.append(
+            Refusal(
+                limit="messages",
+                text=f"{_number(value)} messages a second to one queue, of "
+                f"{_number(limits.messages)}: the others get 429",
+            )
+        )
+    growth = needs["database_growth"]
+    if growth and (days := limits.database / growth) < _SOON:
+        found.append(
+            Refusal(
+                limit="database",
+                text=f"the database grows by {format_size(growth)} a day and holds "
+                f"{format_size(limits.database)}: it is full after {_days(days)}, unless old rows "
+                "are deleted or spread over several databases",
+            )
+        )
+    if plan == "free":
+        for product, unit, meter in prices.meters():
+            used = daily.get(f"{product}.{unit}", 0.0)
+            if meter.free is not None and used > meter.free:
+                found.append(
+                    Refusal(
+                        limit=f"{product}.{unit}",
+                        text=f"{_number(used)} {_WORDS[f'{product}.{unit}']} a day, of "
+                        f"{_number(meter.free)}: everything beyond is an error",
+                    )
+                )
+    return tuple(found)
+
+
+_SOON = 365.0
+"""Days within which a database that fills up is a finding."""
+
+_WORDS = {
+    "workers.requests": "requests",
+    "kv.reads": "reads of KV",
+    "kv.writes": "writes of KV",
+    "kv.deletes": "deletes of KV",
+    "kv.lists": "lists of KV",
+    "d1.rows_read": "rows read of D1",
+    "d1.rows_written": "rows written of D1",
+}
+
+
+def _days(days: float) -> str:
+    if days < 2:
+        return f"{24 * days:.0f} hours"
+    return f"{days:.0f} days" if days >= 10 else f"{days:.1f} days"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 or value == round(value) else f"{value:.1f}"
