@@ -44,6 +44,10 @@ COMMANDS = {
         "edgeproof.plan:command",
         "Find the highest arrival rate at which SCENARIO meets every KPI, and which breaks first.",
     ),
+    "cost": Listed(
+        "edgeproof.cost:command",
+        "Show what SCENARIO or RUN costs: the bill, what each tier saves, and what TTLs trade.",
+    ),
     "verify": Listed(
         "edgeproof.verify:command",
         "Check the simulation against closed forms: queues, LRU and TTL caches.",

@@ -54,7 +54,24 @@ def _most(cost: Cost, product: str) -> str:
     if not lines:
         return words.DASH
     line = max(lines, key=lambda each: each.million_dollars)
-    return f"{format_count(line.per_million)} {UNITS[line.unit]} at ${line.price:g} a million"
+    return f"{format_count(line.per_million)} {UNITS[line.unit]} at {_price(line.price)} a million"
+
+
+def finding(cost: Cost) -> str:
+    """Return what a million requests and a month cost, in one sentence."""
+    if cost.per_million is None or cost.per_month is None:
+        return "The cost cannot be told"
+    month = format_dollars(cost.per_month)
+    most = max(PRODUCTS, key=cost.million_of)
+    return (
+        f"A million requests cost {format_dollars(cost.per_million)}, a month at "
+        f"{words.rate_text(cost.rate)} {month}; {PRODUCTS[most]} takes "
+        f"{100 * cost.million_of(most) / (cost.per_million or 1):.0f} % of a million"
+    )
+
+
+def _price(price: float) -> str:
+    return f"${price:.2f}" if price >= 0.01 or not price else f"${price:g}"
 
 
 def units_table(cost: Cost | None) -> Table:
@@ -72,7 +89,7 @@ def _unit(line: Line) -> tuple[str, ...]:
     per = "GB-month" if is_stored else "million"
     return (
         f"{PRODUCTS[line.product]} {UNITS[line.unit]}",
-        f"${line.price:g} a {per}",
+        f"{_price(line.price)} a {per}",
         words.DASH if is_stored else format_count(line.per_million),
         words.DASH if is_stored else format_dollars(line.million_dollars),
         f"{line.month:.3g}" if is_stored else format_count(line.month),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from core.cost.rows import row_table
 from core.cost.tally import Tally
@@ -55,7 +56,7 @@ def needs_of(scenario: Scenario, tally: Tally, usage: Usage) -> dict[str, float 
         "kv_key_writes": None if tally.key_writes is None else float(tally.key_writes),
         "rows_read_per_day": read * per_day if is_known else None,
         "rows_written_per_day": written * per_day if is_known else None,
-        "database_growth": usage.d1_bytes * per_day if is_known else None,
+        "database_growth_per_day": usage.d1_bytes * per_day if is_known else None,
         "messages": (usage.conversions * usage.rate / usage.requests)
         if scenario.prices.queue == "queues" and is_known
         else None,
@@ -83,14 +84,20 @@ def _of_request(scenario: Scenario, tally: Tally, endpoint: Endpoint) -> tuple[i
 
 
 def refusals(
-    prices: Prices, plan: str, needs: Mapping[str, float | None], daily: Mapping[str, float]
+    prices: Prices,
+    plan: str,
+    needs: Mapping[str, float | None],
+    daily: Mapping[str, float] = MappingProxyType({}),
 ) -> tuple[Refusal, ...]:
-    """Return the limits of *plan* that *needs* go beyond; *daily*: units a day by product."""
+    """Return the limits of *plan* that *needs* go beyond.
+
+    needs: by the names of `needs_of`, which KPIs have, too. daily: units a day by "product.unit".
+    """
     limits = prices.limits.free if plan == "free" else prices.limits.paid
     found = []
 
     def beyond(name: str, most: float) -> float | None:
-        value = needs[name]
+        value = needs.get(name)
         return value if value is not None and value > most else None
 
     if value := beyond("kv_key_writes", limits.key_writes):
@@ -134,7 +141,7 @@ def refusals(
                 f"{_number(limits.messages)}: the others get 429",
             )
         )
-    growth = needs["database_growth"]
+    growth = needs.get("database_growth_per_day")
     if growth and (days := limits.database / growth) < _SOON:
         found.append(
             Refusal(

@@ -10,14 +10,14 @@ from typing import Literal
 class Charge:
     """One figure of a run's cost, the metric FUNCTION(NAME), or ALIAS for short.
 
-    title: what is counted, as reports write it. unit: dollars, or a count.
+    title: what is counted, as reports write it. unit: dollars, bytes, or a count.
     """
 
     function: str
     name: str
     alias: str
     title: str
-    unit: Literal["dollars", "count"]
+    unit: Literal["dollars", "count", "bytes"]
 
     @property
     def general(self) -> str:
@@ -53,6 +53,10 @@ CHARGES = (
     Charge(
         function="daily", name="rows_written", alias="rows_written_per_day", unit="count",
         title="rows that D1 writes in a day at this rate",
+    ),
+    Charge(
+        function="daily", name="database", alias="database_growth_per_day", unit="bytes",
+        title="bytes that the database grows by in a day at this rate",
     ),
 )  # fmt: skip
 """The figures of cost, in the order of reports."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from functools import cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -121,11 +122,15 @@ class Prices(Table):
                     yield product, name, meter
 
 
+def price_file() -> Traversable:
+    """Return the dated file that comes with edgeproof."""
+    return resources.files("core.scenario").joinpath("prices.toml")
+
+
 @cache
 def list_prices() -> Mapping[str, Any]:
-    """Return the tables of the dated file that comes with edgeproof."""
-    file = resources.files("core.scenario").joinpath("prices.toml")
-    return tomllib.loads(file.read_text(encoding="utf-8"))
+    """Return the tables of the dated file."""
+    return tomllib.loads(price_file().read_text(encoding="utf-8"))
 
 
 def merged(tables: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
