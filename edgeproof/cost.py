@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from core.cost.cost import cost_of_record
+from core.cost.cost import Cost, cost_of_record
 from core.cost.what_if import DEFAULT, variants
 from core.errors import InputError
 from core.metrics.record import RunRecord, read_record
@@ -21,6 +21,7 @@ from core.scenario.file import parse_scenario
 from core.scenario.prices import merged, read_prices
 from core.scenario.replay import prepare_measured
 from core.scenario.scenario import Scenario
+from core.units import format_dollars
 from edgeproof.asked import asked
 from edgeproof.finish import show_table
 from edgeproof.learning import CalibrationOption, chosen_calibration
@@ -131,9 +132,7 @@ def command(
                 record = simulate(
                     variant.scenario, calibration=known, replications=0, engine=engine
                 ).record
-            choice = choice_of(
-                variant.field, variant.value, record, is_base=variant.is_base
-            )
+            choice = choice_of(variant.field, variant.value, record, is_base=variant.is_base)
             if choice is not None:
                 choices.append(choice)
         display.update("what if", 1.0)
@@ -194,7 +193,7 @@ def _write(
     from reports.figures import FIGURES, installed_figures
     from reports.report import Report
 
-    rows = compare(scenario.judged(), record, None)
+    rows, cost = compare(scenario.judged(), record, None), money.decisive(record, None)
     report = Report(
         title=f"{scenario.name}: cost",
         rows=rows,
@@ -202,8 +201,13 @@ def _write(
         predicted=record,
         kpis=scenario.judged(),
         facts=shown_facts(dict(facts)),
+        answer=None if cost is None else (_word(cost), f"{money.finding(cost)}."),
     )
     write_report(folder, report, (tradeoff_figure(choices), *FIGURES, *installed_figures()))
+
+
+def _word(cost: Cost) -> str:
+    return "UNKNOWN" if cost.per_month is None else f"{format_dollars(cost.per_month)} a month"
 
 
 def _show(

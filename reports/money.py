@@ -103,9 +103,7 @@ def savings_table(cost: Cost | None) -> Table:
     table: Table = [("tier", "saves of 1M requests", "spares D1", "without it")]
     for saving in cost.savings if cost is not None else ():
         queries = f"{saving.queries:.3g} operations/s" if saving.queries else words.DASH
-        table.append(
-            (_TIERS[saving.tier], format_dollars(saving.dollars), queries, saving.what)
-        )
+        table.append((_TIERS[saving.tier], format_dollars(saving.dollars), queries, saving.what))
     return table
 
 
@@ -161,7 +159,7 @@ def money_notes(cost: Cost) -> Sequence[str]:
     return (
         f"List prices as read on {cost.prices_date}; rows of D1 by statement as measured on "
         f"{cost.rows_date} ({cost.rows_engine}).",
-        "1M requests: at list prices, without what the plan includes, its base and storage. A month "
-        "has 30 days at this rate, less what the plan includes.",
+        "1M requests: at list prices, without what the plan includes, its base and storage. A "
+        "month has 30 days at this rate, less what the plan includes.",
         *cost.notes,
     )

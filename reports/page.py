@@ -173,10 +173,10 @@ def markdown(report: Report, figures: Sequence[Drawn]) -> str:
         if title == "Failed requests" and (kept := failures.examples(*both)):
             parts.append("One request of each:\n")
             parts.append("".join(f"- {say(line)}\n" for line in kept))
-    if (told := _money(report)) is not None:
-        parts += [f"## Cost\n\n{say(told['finding'])}\n"]
-        parts += [tables.markdown(table) for _, table in told["tables"] if len(table) > 1]
-        lines = [*told["unknown"], *told["refused"]]
+    if (bill := _money(report)) is not None:
+        parts += [f"## Cost\n\n{say(bill['finding'])}\n"]
+        parts += [tables.markdown(table) for _, table in bill["tables"] if len(table) > 1]
+        lines = [*bill["unknown"], *bill["refused"]]
         if lines:
             parts.append("".join(f"- {say(line)}\n" for line in lines))
     if report.facts:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -128,27 +129,23 @@ def tradeoff(choices: Sequence[Choice]) -> Figure:
     fields = list(dict.fromkeys(each.field for each in drawn))
     with style.drawing():
         title = words.wrapped(headline(drawn), 84)
-        height = 4.9 + 0.22 * title.count("\n")
+        more = 0.22 * title.count("\n")
+        height = 4.5 + more
         figure = Figure(figsize=(9.6, height))
-        axes = figure.add_axes((0.085, 0.56 / height, 0.74, (height - 1.56) / height))
+        axes = figure.add_axes((0.085, 0.56 / height, 0.875, (height - 1.3 - more) / height))
         _limits(axes, drawn)
-        labels = []
         for number, field in enumerate(fields):
-            colour = _COLOURS[number % len(_COLOURS)]
+            colour, ink = _COLOURS[number % len(_COLOURS)], _TEXTS[number % len(_TEXTS)]
             points = [each for each in drawn if each.field == field]
             xs, ys = [p.per_million for p in points], [p.mean for p in points]
             axes.plot(xs, ys, color=colour, lw=1.6, zorder=3)
             axes.plot(xs, ys, _MARKERS[number % len(_MARKERS)], color=colour, ms=5.5, zorder=4)
+            # The line is named at the point furthest from the scenario as it is.
+            named = max(points, key=lambda each: _distance(each, drawn))
             for place, point in enumerate(points):
-                if not point.is_base:
-                    _point(axes, point, _TEXTS[number % len(_TEXTS)], is_odd=place % 2 == 1)
-            last = points[-1]
-            labels.append(
-                style.EndLabel(
-                    x=last.per_million, y=last.mean, text=_NAMES.get(field, field),
-                    colour=_TEXTS[number % len(_TEXTS)],
-                )
-            )  # fmt: skip
+                if not point.is_base or point is named:
+                    name = f"{_NAMES.get(field, field)} " if point is named else ""
+                    _point(axes, point, ink, name=name, is_above=(place + number) % 2 == 0)
         base = next((each for each in drawn if each.is_base), None)
         if base is not None:
             axes.plot(
@@ -167,7 +164,6 @@ def tradeoff(choices: Sequence[Choice]) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(7))
         axes.yaxis.set_major_locator(MaxNLocator(6))
         axes.grid(visible=True, color=style.GRID, lw=0.7)
-        style.end_labels(axes, labels)
         style.headline(
             figure, title, "One field changes along each line; further left is cheaper, further "
             "down is faster.",
@@ -175,7 +171,7 @@ def tradeoff(choices: Sequence[Choice]) -> Figure:
         return figure
 
 
-def _limits(axes: Any, choices: Sequence[Choice]) -> None:
+def _limits(axes: Axes, choices: Sequence[Choice]) -> None:
     for values, set_limits in (
         ([each.per_million for each in choices], axes.set_xlim),
         ([each.mean for each in choices], axes.set_ylim),
@@ -185,11 +181,24 @@ def _limits(axes: Any, choices: Sequence[Choice]) -> None:
         set_limits(max(0.0, low - room), high + room)
 
 
-def _point(axes: Any, point: Choice, colour: str, *, is_odd: bool) -> None:
+def _distance(choice: Choice, choices: Sequence[Choice]) -> float:
+    """Return how far *choice* lies from the scenario as it is, in shares of the drawing."""
+    base = next((each for each in choices if each.is_base), choices[0])
+    costs, means = [c.per_million for c in choices], [c.mean for c in choices]
+    wide, high = max(costs) - min(costs) or 1.0, max(means) - min(means) or 1.0
+    across = (choice.per_million - base.per_million) / wide
+    return math.hypot(across, (choice.mean - base.mean) / high)
+
+
+def _point(axes: Axes, point: Choice, colour: str, *, name: str, is_above: bool) -> None:
+    low, high = axes.get_xlim()
+    share = (point.per_million - low) / (high - low)
     axes.annotate(
-        _value(point), (point.per_million, point.mean), xytext=(0, -14 if is_odd else 8),
-        textcoords="offset points", ha="center", color=colour, fontsize=8, bbox=style.backing(),
-        zorder=6,
+        f"{name}{_value(point)}", (point.per_million, point.mean),
+        xytext=(0, 8 if is_above else -15), textcoords="offset points",
+        ha="right" if share > 0.8 else "left" if share < 0.2 else "center",
+        color=colour, fontsize=8.5, fontweight="bold" if name else "normal",
+        bbox=style.backing(), zorder=6,
     )  # fmt: skip
 
 

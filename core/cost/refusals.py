@@ -104,9 +104,8 @@ def refusals(
         found.append(
             Refusal(
                 limit="kv_key_writes",
-                text=f"KV takes {_number(limits.key_writes)} write a second to one key, and one key "
-                f"was written {_number(value)} times within a second: the others get 429, and the "
-                "first value stays",
+                text=f"one key of KV was written {_number(value)} times within a second, and KV "
+                f"takes {_number(limits.key_writes)}: the others get 429, and the first stays",
             )
         )
     if value := beyond("subrequests", limits.subrequests):

@@ -13,8 +13,8 @@ from core.scenario.scenario import Scenario
 class Saving:
     """What one tier saves of a million requests.
 
-    dollars: at list prices; less than 0 where the tier costs more than it saves. queries: operations
-    of D1, which serves one at a time, that it saves a second. what: in words.
+    dollars: at list prices; less than 0 where the tier costs more than it saves. queries:
+    operations of D1, which serves one at a time, that it saves a second. what: in words.
     """
 
     tier: str

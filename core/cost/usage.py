@@ -33,10 +33,10 @@ class Usage:
 
     units: by "product.unit", as prices name them; storage is not among them. requests: how many
     used them, rate: how many a second. d1_bytes: that the database gains. kv_bytes: that the
-    key-value store holds. l1_hits, l2_hits, l2_reads, l2_puts: cache reads and writes; l2_rows: rows
-    of D1 that the hits of L2 would read. conversions, batches: of the queue, touches of a
-    conversion and channels of a batch. unknown: what nobody could tell, so that there is no bill.
-    notes: what is assumed.
+    key-value store holds. l1_hits, l2_hits, l2_reads, l2_puts: cache reads and writes. l2_rows:
+    rows of D1 that the hits of L2 would read, l2_queries: their queries. conversions, batches: of
+    the queue, touches: of a conversion, channels: of a batch. unknown: what nobody could tell, so
+    that there is no bill. notes: what is assumed.
     """
 
     units: Mapping[str, float]
@@ -108,7 +108,7 @@ def usage_of(scenario: Scenario, tally: Tally) -> Usage:
     for what in ("event", "conversion", "batch", "delivery"):
         if what == "delivery" and scenario.destination.url is None:
             continue
-        for statement in table.of(what, has_queue=in_d1):  # type: ignore[arg-type]  # of Of
+        for statement in table.of(what, has_queue=in_d1):
             rows_read += statement.rows_read(units)
             written += statement.rows_written(units)
     retried = tally.counters.get("queue_retries", 0.0)
@@ -212,9 +212,7 @@ def _kv_bytes(scenario: Scenario, tally: Tally, loads: Mapping[str, float]) -> f
     return held
 
 
-def _unknown(
-    scenario: Scenario, tally: Tally, reads: Mapping[str, Read]
-) -> tuple[str, ...]:
+def _unknown(scenario: Scenario, tally: Tally, reads: Mapping[str, Read]) -> tuple[str, ...]:
     """Return what of the use nobody knows, so that a bill would leave it out in silence."""
     asked = [e for e in scenario.endpoints if tally.requests.get(e.name)]
     found = [f"the {e.unknown} of {e.name} are not stated" for e in asked if e.unknown]

@@ -77,7 +77,9 @@ def _multiply(data: dict[str, Any], field: str, factor: float) -> None:
 
 def _multiplied(value: Any, factor: float, field: str) -> Any:
     if isinstance(value, dict):
-        return {name: _multiplied(inner, factor, f"{field}.{name}") for name, inner in value.items()}
+        return {
+            name: _multiplied(inner, factor, f"{field}.{name}") for name, inner in value.items()
+        }
     if isinstance(value, bool):
         raise InputError(f"--over {field}: is true or false; give values in place of factors")
     if isinstance(value, int):

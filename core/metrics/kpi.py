@@ -39,9 +39,9 @@ Unit = Literal["seconds", "bytes", "ratio", "dollars", "count"]
 class Metric:
     """One figure of a run: a function ("p95") of a series ("track").
 
-    what: the stage, ratio or charge that the series is, None for an endpoint or memory; one that is
-    left out is looked up among the built-in ones. part: the part of the run that it is about, None for
-    all that is judged.
+    what: the stage, ratio or charge that the series is, None for an endpoint or memory; one that
+    is left out is looked up among the built-in ones. part: the part of the run that it is about,
+    None for all that is judged.
     """
 
     function: str
@@ -139,7 +139,8 @@ def parse_metric(text: str, table: MetricTable = BUILT_IN) -> Metric:
     ratios = "|".join(ratio.name for ratio in table.ratios)
     raise ValueError(
         f"{text!r} is not a metric; use {', '.join(aliases)}, ratio({ratios}), "
-        f"peak(memory), {', '.join(each.alias for each in CHARGES)}, or p50, p95, mean, max of ({'|'.join(table.series)}); of a part of the run "
+        f"peak(memory), {', '.join(each.alias for each in CHARGES)}, or p50, p95, mean, max of "
+        f"({'|'.join(table.series)}); of a part of the run "
         "p95(track, stage 2) or p95(track, 60s..120s)"
     )
 

@@ -138,8 +138,10 @@ def merged(tables: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
     found = deepcopy(dict(tables))
     for name, value in changes.items():
         old = found.get(name)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping)
-        found[name] = merged(old, value) if both else value
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            found[name] = merged(old, value)
+        else:
+            found[name] = value
     return found
 
 
