@@ -11,7 +11,7 @@ from core.units import format_count, format_dollars
 from reports import words
 from reports.tables import Table
 
-_TIERS = {"L1": "L1", "L2": "L2 (KV)", "batches": "batches (queue)"}
+_TIERS = {"L1": "L1", "L2": "L2 (KV)", "batches": "Batches (queue)"}
 _MOST_FREE = 3
 
 
