@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from core.cost.refusals import Refusal, needs_of, refusals
-from core.cost.rows import row_table
 from core.cost.savings import Saving, savings
 from core.cost.tally import Tally, tally_of
 from core.cost.usage import MILLION, Usage, usage_of
 from core.metrics.record import RunRecord
+from core.query.row_counts import row_counts
 from core.scenario.prices import Meter, Prices
 from core.scenario.scenario import Scenario
 
@@ -113,7 +113,7 @@ def cost_of(scenario: Scenario, tally: Tally) -> Cost:
     """
     if not tally.total:
         raise ValueError("no request, so no cost")
-    prices, usage, table = scenario.prices, usage_of(scenario, tally), row_table()
+    prices, usage, counts = scenario.prices, usage_of(scenario, tally), row_counts()
     lines = () if usage.unknown else tuple(_lines(prices, usage))
     base = prices.workers.base if prices.plan == "paid" else 0.0
     per_million = sum(line.million_dollars for line in lines)
@@ -137,8 +137,8 @@ def cost_of(scenario: Scenario, tally: Tally) -> Cost:
         unknown=usage.unknown,
         notes=usage.notes,
         prices_date=prices.date,
-        rows_date=table.date,
-        rows_engine=table.engine,
+        rows_date=counts.measured,
+        rows_engine=f"workerd {counts.versions['workerd']}",
     )
 
 

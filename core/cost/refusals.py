@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from core.cost.rows import row_table
 from core.cost.tally import Tally
-from core.cost.usage import Usage, batch_units
+from core.cost.usage import Usage, batch_work
 from core.endpoint import Endpoint
 from core.scenario.prices import Prices
 from core.scenario.scenario import Scenario
@@ -38,16 +37,13 @@ def needs_of(scenario: Scenario, tally: Tally, usage: Usage) -> dict[str, float 
     deepest = [_of_request(scenario, tally, endpoint) for endpoint in asked]
     subrequests = max((each[0] for each in deepest), default=0)
     queries = max((each[1] for each in deepest), default=0)
-    if usage.conversions:
-        size = min(scenario.queue.batch_size, usage.conversions)
-        units = batch_units(usage, size=size)
-        # Of a batch: one read, and one transaction, whose statements count as queries each.
-        of_batch = row_table().queries_of("batch", units)
+    if usage.queue.conversions:
+        # The largest batch: its journeys are read, and one transaction stores its results.
+        size = float(scenario.queue.batch_size)
+        queries = max(queries, round(batch_work(scenario, size).statements))
         deliveries = 0.0
         if scenario.destination.url is not None:
-            of_batch += row_table().queries_of("delivery", units)
             deliveries = -(-size // scenario.destination.batch_size)
-        queries = max(queries, round(of_batch))
         subrequests = max(subrequests, round(2 + 2 * deliveries))
     read, written = usage.units["d1.rows_read"], usage.units["d1.rows_written"]
     return {
@@ -57,7 +53,7 @@ def needs_of(scenario: Scenario, tally: Tally, usage: Usage) -> dict[str, float 
         "rows_read_per_day": read * per_day if is_known else None,
         "rows_written_per_day": written * per_day if is_known else None,
         "database_growth_per_day": usage.d1_bytes * per_day if is_known else None,
-        "messages": (usage.conversions * usage.rate / usage.requests)
+        "messages": (usage.queue.conversions * usage.rate / usage.requests)
         if scenario.prices.queue == "queues" and is_known
         else None,
         "cpu": tally.cpu,

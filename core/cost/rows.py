@@ -1,88 +1,120 @@
-"""Rows that D1 counts for each statement, from the table that was measured on its engine."""
+"""Rows of D1 and bytes that the product's operations take, as functions of their sizes.
+
+Rows and statements are those that D1's own engine counted (`core.query.row_counts`).
+"""
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
-from typing import Any, Literal
+from types import MappingProxyType
 
-Of = Literal["load", "event", "conversion", "batch", "delivery"]
-Units = Mapping[str, float]
-"""How many of each unit there are: call, event, conversion, touch, channel, batch."""
+from core.query.row_counts import row_counts
 
+STATEMENTS: Mapping[str, str] = MappingProxyType(
+    {
+        "security_config": "site",
+        "lookup_data": "user",
+        "attribution": "conversion_journey",
+        "user_journeys": "user_journey",
+        "channel_metrics": "channel_performance",
+    }
+)
+"""The statement that loads each cache type of the CDP."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StatementRows:
-    """The rows of one statement, as sums over units.
+BYTES: Mapping[str, float] = MappingProxyType(
+    {"event": 128.0, "conversion": 101.0, "credits": 510.0}
+)
+"""Bytes of a row with its indexes, on SQLite with this schema and ids of about 20 characters;
+credits: all that the results of one conversion with 5 touches store. A test measures them."""
 
-    of: what makes it run. queue: whether it runs only where conversions wait in rows of D1.
-    """
-
-    name: str
-    of: Of
-    read: Units
-    written: Units
-    queue: bool = False
-
-    def rows_read(self, units: Units) -> float:
-        """Return the rows read by as many of each unit."""
-        return _sum(self.read, units)
-
-    def rows_written(self, units: Units) -> float:
-        """Return the rows written by as many of each unit."""
-        return _sum(self.written, units)
+_RESULTS = re.compile(r"results of (\d+)")
+_FORWARDED = re.compile(r"results of (\d+), forwarded")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RowTable:
-    """The table of rows by statement, with the engine and the date of its measurement.
+class Work:
+    """What D1 does for an operation: statements, rows read and rows written."""
 
-    queries: statements of a batch and of a delivery, as sums over units. bytes: that a row takes
-    with its indexes.
+    statements: float = 0.0
+    read: float = 0.0
+    written: float = 0.0
+
+    def times(self, count: float) -> Work:
+        """Return this work *count* times."""
+        return Work(
+            statements=self.statements * count,
+            read=self.read * count,
+            written=self.written * count,
+        )
+
+    def plus(self, other: Work) -> Work:
+        """Return this work and the *other*."""
+        return Work(
+            statements=self.statements + other.statements,
+            read=self.read + other.read,
+            written=self.written + other.written,
+        )
+
+
+NOTHING = Work()
+
+
+def statement(name: str, rows: float = 1.0) -> Work:
+    """Return the work of one execution of a statement that returns or changes *rows* rows."""
+    found = row_counts().statements[name]
+    return Work(statements=1.0, read=found.read.at(rows), written=found.written.at(rows))
+
+
+def results(size: float, *, has_queue: bool, is_forwarded: bool = False) -> Work:
+    """Return the work of storing the results of *size* conversions together.
+
+    Between the sizes that were measured, and beyond them, it is a line. has_queue: whether the
+    conversions' rows of a queue in D1 are deleted, too. is_forwarded: whether documents are written
+    to the outbox, and deleted from it when they are delivered.
     """
+    work = _between(_measured(_RESULTS), size)
+    if is_forwarded:
+        ((number, forwarded),) = _measured(_FORWARDED)
+        plain = dict(_measured(_RESULTS))[number]
+        share = size / number
+        work = work.plus(forwarded.times(share)).plus(plain.times(-share))
+        work = work.plus(statement("delivered").times(size))
+    if not has_queue:
+        gone = statement("dequeue").times(size)
+        work = work.plus(Work(read=-gone.read, written=-gone.written))
+    return work
 
-    date: str
-    engine: str
-    statements: Mapping[str, StatementRows]
-    queries: Mapping[str, Units]
-    bytes: Units
 
-    def of(self, what: Of, *, has_queue: bool) -> Iterator[StatementRows]:
-        """Yield the statements that *what* makes run; has_queue: those of a queue in D1, too."""
-        for statement in self.statements.values():
-            if statement.of == what and (has_queue or not statement.queue):
-                yield statement
+def journeys(size: float, touches: float) -> Work:
+    """Return the work of reading the journeys of *size* conversions of as many touches each."""
+    return statement("waiting_journeys", size * max(1.0, touches))
 
-    def queries_of(self, what: str, units: Units) -> float:
-        """Return how many statements *what* has for as many of each unit."""
-        return _sum(self.queries[what], units)
+
+def taking(size: float) -> Work:
+    """Return the work of leasing *size* conversions of a queue in D1."""
+    return statement("lease", size)
 
 
 @cache
-def row_table() -> RowTable:
-    """Return the table that comes with edgeproof."""
-    file = resources.files("core.cost").joinpath("d1_rows.toml")
-    return _table_of(tomllib.loads(file.read_text(encoding="utf-8")))
+def _measured(pattern: re.Pattern[str]) -> tuple[tuple[int, Work], ...]:
+    """Return the sizes of the operations that *pattern* names, ascending, and their work."""
+    found = {
+        int(match[1]): Work(
+            statements=operation.statements, read=operation.rows_read,
+            written=operation.rows_written,
+        )
+        for name, operation in row_counts().operations.items()
+        if (match := pattern.fullmatch(name))
+    }  # fmt: skip
+    return tuple(sorted(found.items()))
 
 
-def _table_of(data: Mapping[str, Any]) -> RowTable:
-    return RowTable(
-        date=data["date"],
-        engine=data["engine"],
-        statements={
-            name: StatementRows(
-                name=name, of=each["of"], read=each.get("read", {}),
-                written=each.get("written", {}), queue=each.get("queue", False),
-            )
-            for name, each in data["statements"].items()
-        },
-        queries=data["queries"],
-        bytes=data["bytes"],
-    )  # fmt: skip
-
-
-def _sum(rows: Units, units: Units) -> float:
-    return sum(count * units.get(unit, 0.0) for unit, count in rows.items())
+def _between(points: tuple[tuple[int, Work], ...], size: float) -> Work:
+    above = next((at for at, (n, _) in enumerate(points) if n >= size), len(points) - 1)
+    above = max(1, above)
+    (low, left), (high, right) = points[above - 1], points[above]
+    share = (size - low) / (high - low)
+    return left.times(1 - share).plus(right.times(share))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.cost.rows import Units, row_table
-from core.cost.usage import MILLION, Usage, alone_units
+from core.cost.rows import Work
+from core.cost.usage import MILLION, Usage, batch_work
 from core.scenario.scenario import Scenario
 
 
@@ -43,39 +43,34 @@ def savings(scenario: Scenario, usage: Usage) -> tuple[Saving, ...]:
     ]
     spent = usage.l2_reads * a_read + usage.l2_puts * prices.kv.writes.price / MILLION
     spent += (usage.l2_reads + usage.l2_puts) * cpu.per_l2_operation * ms
-    spared = usage.l2_rows * prices.d1.rows_read.price / MILLION
-    spared += usage.l2_queries * cpu.per_l3_operation * ms
+    spared = _dollars(scenario, usage.of_l2_hits)
+    spared += usage.of_l2_hits.statements * cpu.per_l3_operation * ms
     found.append(
         Saving(
             tier="L2",
             dollars=(spared - spent) * per_request * MILLION,
-            queries=usage.l2_queries * per_request * usage.rate,
+            queries=usage.of_l2_hits.statements * per_request * usage.rate,
             what="its hits would be queries of D1, and no entry would be read or written",
         )
     )
-    if usage.conversions:
-        together: Units = {
-            "batch": usage.batches, "conversion": usage.conversions,
-            "touch": usage.conversions * usage.touches,
-            "channel": usage.batches * usage.channels,
-        }  # fmt: skip
-        alone = alone_units(scenario, usage)
-        dollars = _rows_dollars(scenario, alone) - _rows_dollars(scenario, together)
+    queue = usage.queue
+    if queue.batches:
+        alone = batch_work(scenario, 1.0).times(queue.conversions)
+        together = batch_work(scenario, queue.size).times(queue.batches)
         found.append(
             Saving(
                 tier="batches",
-                dollars=dollars * per_request * MILLION,
-                queries=2 * (usage.conversions - usage.batches) * per_request * usage.rate,
+                dollars=(_dollars(scenario, alone) - _dollars(scenario, together))
+                * per_request
+                * MILLION,
+                # A batch has two operations: its journeys are read, its results stored.
+                queries=2 * (queue.conversions - queue.batches) * per_request * usage.rate,
                 what="each conversion would be stored alone",
             )
         )
     return tuple(sorted(found, key=lambda each: -each.dollars))
 
 
-def _rows_dollars(scenario: Scenario, units: Units) -> float:
+def _dollars(scenario: Scenario, work: Work) -> float:
     prices = scenario.prices.d1
-    dollars = 0.0
-    for statement in row_table().of("batch", has_queue=scenario.prices.queue == "d1"):
-        dollars += statement.rows_read(units) * prices.rows_read.price / MILLION
-        dollars += statement.rows_written(units) * prices.rows_written.price / MILLION
-    return dollars
+    return (work.read * prices.rows_read.price + work.written * prices.rows_written.price) / MILLION

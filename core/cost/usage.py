@@ -5,26 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from core.cost.rows import Units, row_table
+from core.cost import rows
+from core.cost.rows import NOTHING, Work
 from core.cost.tally import Tally
 from core.endpoint import Endpoint, Read
 from core.scenario.scenario import Scenario
 
 MILLION = 1_000_000
+_QUERY = Work(statements=1.0, read=1.0)
+_WRITE = Work(statements=1.0, read=1.0, written=1.0)
+"""What a stated query and a stated write are taken for: one row each."""
 _NEWEST = 100
 """Events that a journey's query returns at most."""
 _CHANNELS_RETURNED = 50
 _ENTRY_BYTES = 1_000.0
 """Of an entry of the key-value store whose size nobody states."""
 
-_STATEMENTS = {
-    "security_config": "site",
-    "lookup_data": "user",
-    "attribution": "conversion_journey",
-    "user_journeys": "user_journey",
-    "channel_metrics": "channel_performance",
-}
-"""The statement that loads each cache type of the CDP."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queued:
+    """Conversions of the judged part of a run, and the batches in which they were processed."""
+
+    conversions: float
+    batches: float
+
+    @property
+    def size(self) -> float:
+        """Conversions of a batch, on average."""
+        return self.conversions / self.batches if self.batches else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +41,9 @@ class Usage:
 
     units: by "product.unit", as prices name them; storage is not among them. requests: how many
     used them, rate: how many a second. d1_bytes: that the database gains. kv_bytes: that the
-    key-value store holds. l1_hits, l2_hits, l2_reads, l2_puts: cache reads and writes. l2_rows:
-    rows of D1 that the hits of L2 would read, l2_queries: their queries. conversions, batches: of
-    the queue, touches: of a conversion, channels: of a batch. unknown: what nobody could tell, so
-    that there is no bill. notes: what is assumed.
+    key-value store holds. l1_hits, l2_hits, l2_reads, l2_puts: cache reads and writes. of_l2_hits:
+    what D1 would do in place of the hits of L2. queue: conversions and batches. unknown: what
+    nobody could tell, so that there is no bill. notes: what is assumed.
     """
 
     units: Mapping[str, float]
@@ -48,23 +55,18 @@ class Usage:
     l2_hits: float
     l2_reads: float
     l2_puts: float
-    l2_rows: float
-    l2_queries: float
-    conversions: float
-    batches: float
-    touches: float
-    channels: float
+    of_l2_hits: Work
+    queue: Queued
     unknown: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
 def usage_of(scenario: Scenario, tally: Tally) -> Usage:
     """Return what the requests of *tally* used, in the system of *scenario*."""
-    table, prices = row_table(), scenario.prices
-    in_d1 = prices.queue == "d1"
-    loads, gets, puts, hits, rows_read, written = {}, 0.0, 0.0, [0.0, 0.0], 0.0, 0.0
-    l2_rows = l2_queries = queries = 0.0
-    touches = float(scenario.traffic.touches_per_user)
+    in_d1 = scenario.prices.queue == "d1"
+    loads: dict[str, float] = {}
+    gets, puts, hits = 0.0, 0.0, [0.0, 0.0]
+    work, of_l2 = NOTHING, NOTHING
     reads = _reads(scenario)
     missed = {name: tally.outcome(name, "miss", "bypass") for name in reads}
     refreshed = tally.counters.get("loads_early_or_stale", 0.0)
@@ -77,119 +79,103 @@ def usage_of(scenario: Scenario, tally: Tally) -> Usage:
         puts += miss + extra
         hits[0] += tally.outcome(name, "l1")
         hits[1] += l2
-        each, number = _of_load(scenario, read)
-        rows_read += loads[name] * each
-        queries += loads[name] * number
-        l2_rows += l2 * each
-        l2_queries += l2 * number
+        each = _of_load(scenario, read)
+        work, of_l2 = work.plus(each.times(loads[name])), of_l2.plus(each.times(l2))
     events = 0.0
     for endpoint in scenario.endpoints:
         count = tally.requests.get(endpoint.name, 0)
-        if endpoint.writes == "event":
-            events += count
-        stated = table.statements["stated_query"].rows_read({"call": 1})
-        if endpoint.queries and not endpoint.reads:
-            rows_read += count * endpoint.queries * stated
-            queries += count * endpoint.queries
-        if endpoint.stores:
-            write = table.statements["stated_write"]
-            rows_read += count * endpoint.stores * write.rows_read({"call": 1})
-            written += count * endpoint.stores * write.rows_written({"call": 1})
-            queries += count * endpoint.stores
-    expected = events * scenario.traffic.conversion_share
-    conversions = tally.counters.get("conversions_processed", expected) if events else 0.0
-    batches = tally.counters.get("queue_batches", _batches(scenario, tally, conversions))
-    batches = batches if conversions else 0.0
-    channels = _channels(scenario, conversions / batches * touches if batches else 0.0)
-    units: Units = {
-        "event": events, "conversion": conversions, "touch": conversions * touches,
-        "channel": batches * channels, "batch": batches,
-    }  # fmt: skip
-    for what in ("event", "conversion", "batch", "delivery"):
-        if what == "delivery" and scenario.destination.url is None:
-            continue
-        for statement in table.of(what, has_queue=in_d1):
-            rows_read += statement.rows_read(units)
-            written += statement.rows_written(units)
+        events += count if endpoint.writes == "event" else 0
+        work = work.plus(_stated(endpoint).times(count))
+    asked = work.statements + events  # an event's statements are one operation
+    queued = queue_of(scenario, tally, events)
+    work = work.plus(rows.statement("insert_event").times(events))
+    work = work.plus(rows.statement("insert_conversion").times(queued.conversions))
+    if in_d1:
+        work = work.plus(rows.statement("enqueue").times(queued.conversions))
+    if queued.batches:
+        work = work.plus(batch_work(scenario, queued.size).times(queued.batches))
     retried = tally.counters.get("queue_retries", 0.0)
-    cpu, cpu_note = _cpu(scenario, tally, l2=gets + puts, l3=queries + events + 2 * batches)
+    cpu, cpu_note = _cpu(scenario, tally, l2=gets + puts, l3=asked + 2 * queued.batches)
     used = {
-        "workers.requests": tally.total + batches,
+        "workers.requests": tally.total + queued.batches,
         "workers.cpu_ms": 1000 * cpu,
         "kv.reads": gets,
         "kv.writes": puts,
         "kv.deletes": 0.0,
         "kv.lists": 0.0,
-        "d1.rows_read": rows_read,
-        "d1.rows_written": written,
-        "queues.operations": 0.0 if in_d1 else 3 * conversions + retried,
+        "d1.rows_read": work.read,
+        "d1.rows_written": work.written,
+        "queues.operations": 0.0 if in_d1 else 3 * queued.conversions + retried,
     }
-    sizes = table.bytes
+    gained = events * rows.BYTES["event"]
+    gained += queued.conversions * (rows.BYTES["conversion"] + rows.BYTES["credits"])
     return Usage(
         units=used,
         requests=tally.total,
         rate=tally.rate,
-        d1_bytes=sum(sizes.get(unit, 0.0) * count for unit, count in units.items()),
+        d1_bytes=gained,
         kv_bytes=_kv_bytes(scenario, tally, loads),
         l1_hits=hits[0],
         l2_hits=hits[1],
         l2_reads=gets,
         l2_puts=puts,
-        l2_rows=l2_rows,
-        l2_queries=l2_queries,
-        conversions=conversions,
-        batches=batches,
-        touches=touches,
-        channels=channels,
+        of_l2_hits=of_l2,
+        queue=queued,
         unknown=_unknown(scenario, tally, reads),
         notes=(*cpu_note, *_notes(scenario, events)),
     )
 
 
-def batch_units(usage: Usage, *, size: float) -> Units:
-    """Return the units of one batch of *size* conversions like those of *usage*."""
-    return {
-        "batch": 1.0, "conversion": size, "touch": size * usage.touches, "channel": usage.channels
-    }  # fmt: skip
+def queue_of(scenario: Scenario, tally: Tally, events: float) -> Queued:
+    """Return the conversions among so many *events*, and the batches in which they come."""
+    if not events:
+        return Queued(conversions=0.0, batches=0.0)
+    expected = events * scenario.traffic.conversion_share
+    conversions = tally.counters.get("conversions_processed", expected)
+    queue = scenario.queue
+    by_time = tally.seconds / queue.wait if queue.wait > 0 else conversions
+    stated = max(conversions / queue.batch_size, min(conversions, by_time))
+    batches = tally.counters.get("queue_batches", stated)
+    return Queued(conversions=conversions, batches=batches if conversions else 0.0)
 
 
-def alone_units(scenario: Scenario, usage: Usage) -> Units:
-    """Return the units of all conversions of *usage*, each processed alone."""
-    each = _channels(scenario, usage.touches)
-    count = usage.conversions
-    return {
-        "batch": count, "conversion": count, "touch": count * usage.touches,
-        "channel": count * each,
-    }  # fmt: skip
+def batch_work(scenario: Scenario, size: float) -> Work:
+    """Return the work of D1 for a batch of *size* conversions: journeys, results, deliveries.
+
+    A single process leases conversions as it queues them; several take them from the table.
+    """
+    in_d1 = scenario.prices.queue == "d1"
+    work = rows.journeys(size, scenario.traffic.touches_per_user)
+    work = work.plus(
+        rows.results(size, has_queue=in_d1, is_forwarded=scenario.destination.url is not None)
+    )
+    if in_d1 and scenario.topology.process_count > 1:
+        work = work.plus(rows.taking(size))
+    return work
 
 
 def _reads(scenario: Scenario) -> dict[str, Read]:
     return {read.name: read for endpoint in scenario.endpoints for read in endpoint.reads}
 
 
-def _of_load(scenario: Scenario, read: Read) -> tuple[float, float]:
-    """Return the rows that a load of *read* reads, and its queries."""
-    table, traffic = row_table(), scenario.traffic
-    if read.queries is not None or read.cache_type not in _STATEMENTS:
+def _of_load(scenario: Scenario, read: Read) -> Work:
+    """Return the work of one load of *read*."""
+    traffic = scenario.traffic
+    if read.queries is not None or read.cache_type not in rows.STATEMENTS:
         number = 1 if read.queries is None else read.queries
-        return number * table.statements["stated_query"].rows_read({"call": 1}), number
-    touches = min(float(traffic.touches_per_user), _NEWEST)
-    channels = min(traffic.channels, _CHANNELS_RETURNED)
-    units = {"call": 1.0, "touch": touches, "channel": float(channels)}
-    return table.statements[_STATEMENTS[read.cache_type]].rows_read(units), 1.0
+        return _QUERY.times(number)
+    returned = {
+        "user_journeys": min(float(traffic.touches_per_user), _NEWEST),
+        "attribution": float(traffic.touches_per_user),
+        "channel_metrics": float(min(traffic.channels, _CHANNELS_RETURNED)),
+    }
+    return rows.statement(rows.STATEMENTS[read.cache_type], returned.get(read.cache_type, 1.0))
 
 
-def _batches(scenario: Scenario, tally: Tally, conversions: float) -> float:
-    """Return how many batches as many conversions come in, where nobody counted them."""
-    queue = scenario.queue
-    by_time = tally.seconds / queue.wait if queue.wait > 0 else conversions
-    return max(conversions / queue.batch_size, min(conversions, by_time))
-
-
-def _channels(scenario: Scenario, touches: float) -> float:
-    """Return how many channels so many touches name, each channel as likely as any other."""
-    channels = scenario.traffic.channels
-    return float(channels * (1.0 - (1.0 - 1.0 / channels) ** touches))
+def _stated(endpoint: Endpoint) -> Work:
+    """Return the work of the queries and writes that a description states beside its reads."""
+    queries = 0 if endpoint.reads else endpoint.queries or 0
+    return _QUERY.times(queries).plus(_WRITE.times(endpoint.stores or 0))
 
 
 def _cpu(
