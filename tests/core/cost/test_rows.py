@@ -69,8 +69,9 @@ def measured() -> dict[str, float]:
     }
     journeys = [
         Journey(
-            conversion_id=f"run12345-c{n}", user_id=f"u{n % 997}", converted_ms=start + n, value=12.5,
-            times_ms=tuple(range(start - 5, start)), channels=CHANNELS,
+            conversion_id=f"run12345-c{n}", user_id=f"u{n % 997}",
+            converted_ms=start + n, value=12.5, channels=CHANNELS,
+            times_ms=tuple(range(start - 5, start)),
         )
         for n in range(count)
     ]  # fmt: skip
