@@ -142,10 +142,10 @@ def tradeoff(choices: Sequence[Choice]) -> Figure:
             axes.plot(xs, ys, _MARKERS[number % len(_MARKERS)], color=colour, ms=5.5, zorder=4)
             # The line is named at the point furthest from the scenario as it is.
             named = max(points, key=lambda each: _distance(each, drawn))
-            for place, point in enumerate(points):
+            for point in points:
                 if not point.is_base or point is named:
                     name = f"{_NAMES.get(field, field)} " if point is named else ""
-                    _point(axes, point, ink, name=name, is_above=(place + number) % 2 == 0)
+                    _point(axes, point, ink, name=name, is_above=number % 2 == 1)
         base = next((each for each in drawn if each.is_base), None)
         if base is not None:
             axes.plot(
@@ -191,15 +191,23 @@ def _distance(choice: Choice, choices: Sequence[Choice]) -> float:
 
 
 def _point(axes: Axes, point: Choice, colour: str, *, name: str, is_above: bool) -> None:
+    """Write the value of *point* to its upper left, or to its lower right: lines mostly rise."""
     low, high = axes.get_xlim()
     share = (point.per_million - low) / (high - low)
+    is_left = (is_above and share > 0.15) or share > 0.85
     axes.annotate(
-        f"{name}{_value(point)}", (point.per_million, point.mean),
-        xytext=(0, 8 if is_above else -15), textcoords="offset points",
-        ha="right" if share > 0.8 else "left" if share < 0.2 else "center",
-        color=colour, fontsize=8.5, fontweight="bold" if name else "normal",
-        bbox=style.backing(), zorder=6,
-    )  # fmt: skip
+        f"{name}{_value(point)}",
+        (point.per_million, point.mean),
+        xytext=(-7 if is_left else 7, 5 if is_above else -5),
+        textcoords="offset points",
+        ha="right" if is_left else "left",
+        va="bottom" if is_above else "top",
+        color=colour,
+        fontsize=8.5,
+        fontweight="bold" if name else "normal",
+        bbox=style.backing(),
+        zorder=6,
+    )
 
 
 def tradeoff_figure(choices: Sequence[Choice]) -> ReportFigure:
