@@ -69,7 +69,7 @@ def statement(name: str, rows: float = 1.0) -> Work:
 
 
 def results(size: float, *, has_queue: bool, is_forwarded: bool = False) -> Work:
-    """Return the work of storing the results of *size* conversions together.
+    """Return the work of a batch of *size* conversions: reading journeys, storing results.
 
     Between the sizes that were measured, and beyond them, it is a line. has_queue: whether the
     conversions' rows of a queue in D1 are deleted, too. is_forwarded: whether documents are written
@@ -81,16 +81,11 @@ def results(size: float, *, has_queue: bool, is_forwarded: bool = False) -> Work
         plain = dict(_measured(_RESULTS))[number]
         share = size / number
         work = work.plus(forwarded.times(share)).plus(plain.times(-share))
-        work = work.plus(statement("delivered").times(size))
+        work = work.plus(statement("delivered", size))
     if not has_queue:
-        gone = statement("dequeue").times(size)
+        gone = statement("dequeue", size)
         work = work.plus(Work(read=-gone.read, written=-gone.written))
     return work
-
-
-def journeys(size: float, touches: float) -> Work:
-    """Return the work of reading the journeys of *size* conversions of as many touches each."""
-    return statement("waiting_journeys", size * max(1.0, touches))
 
 
 def taking(size: float) -> Work:

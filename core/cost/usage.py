@@ -145,10 +145,8 @@ def batch_work(scenario: Scenario, size: float) -> Work:
     A single process leases conversions as it queues them; several take them from the table.
     """
     in_d1 = scenario.prices.queue == "d1"
-    work = rows.journeys(size, scenario.traffic.touches_per_user)
-    work = work.plus(
-        rows.results(size, has_queue=in_d1, is_forwarded=scenario.destination.url is not None)
-    )
+    is_forwarded = scenario.destination.url is not None
+    work = rows.results(size, has_queue=in_d1, is_forwarded=is_forwarded)
     if in_d1 and scenario.topology.process_count > 1:
         work = work.plus(rows.taking(size))
     return work
