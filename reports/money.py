@@ -12,7 +12,6 @@ from reports import words
 from reports.tables import Table
 
 _TIERS = {"L1": "L1", "L2": "L2 (KV)", "batches": "Batches (queue)"}
-_MOST_FREE = 3
 
 
 def costs(predicted: RunRecord | None, measured: RunRecord | None) -> list[tuple[str, Cost]]:
@@ -140,11 +139,9 @@ def refused_lines(cost: Cost) -> list[str]:
     if cost.plan == "free":
         return lines
     known = {each.limit for each in cost.refused}
-    beyond = [each for each in cost.refused_free if each.limit not in known]
-    if beyond:
-        told = "; ".join(each.text.partition(":")[0] for each in beyond[:_MOST_FREE])
-        more = f"; and {len(beyond) - _MOST_FREE} more" if len(beyond) > _MOST_FREE else ""
-        lines.append(f"The free plan would refuse: {told}{more}.")
+    told = [each.short for each in cost.refused_free if each.limit not in known]
+    if told:
+        lines.append(f"The free plan would refuse: {'; '.join(told)}.")
     return lines
 
 

@@ -11,16 +11,17 @@ from core.cost.usage import Usage, batch_work
 from core.endpoint import Endpoint
 from core.scenario.prices import Prices
 from core.scenario.scenario import Scenario
-from core.units import format_duration, format_size
+from core.units import format_count, format_duration, format_size
 
 _DAY = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """One limit that a run goes beyond: its name, and the finding as a sentence."""
+    """One limit that a run goes beyond: its name, the finding in short, and with what follows."""
 
     limit: str
+    short: str
     text: str
 
 
@@ -91,72 +92,39 @@ def refusals(
     """
     limits = prices.limits.free if plan == "free" else prices.limits.paid
     found = []
-
-    def beyond(name: str, most: float) -> float | None:
+    if plan == "free":
+        for product, unit, meter in prices.meters():
+            name = f"{product}.{unit}"
+            used = daily.get(name, 0.0)
+            if meter.free is not None and used > meter.free:
+                short = f"{format_count(used)} {_WORDS[name]} a day, of {format_count(meter.free)}"
+                found.append(
+                    Refusal(limit=name, short=short, text=f"{short}; the rest is an error")
+                )
+    for name, most in (
+        ("kv_key_writes", limits.key_writes),
+        ("subrequests", float(limits.subrequests)),
+        ("queries", float(limits.queries)),
+        ("cpu", limits.cpu),
+        ("messages", limits.messages),
+    ):
         value = needs.get(name)
-        return value if value is not None and value > most else None
-
-    if value := beyond("kv_key_writes", limits.key_writes):
-        found.append(
-            Refusal(
-                limit="kv_key_writes",
-                text=f"one key of KV was written {_number(value)} times within a second, and KV "
-                f"takes {_number(limits.key_writes)}: the others get 429, and the first stays",
-            )
-        )
-    if value := beyond("subrequests", limits.subrequests):
-        found.append(
-            Refusal(
-                limit="subrequests",
-                text=f"an invocation has up to {_number(value)} subrequests, of "
-                f"{_number(limits.subrequests)}",
-            )
-        )
-    if value := beyond("queries", limits.queries):
-        found.append(
-            Refusal(
-                limit="queries",
-                text=f"an invocation has up to {_number(value)} queries of D1 (a batch of "
-                f"conversions), of {_number(limits.queries)}",
-            )
-        )
-    if value := beyond("cpu", limits.cpu):
-        found.append(
-            Refusal(
-                limit="cpu",
-                text=f"a request takes {format_duration(value)} of CPU on average, of "
-                f"{format_duration(limits.cpu)}",
-            )
-        )
-    if value := beyond("messages", limits.messages):
-        found.append(
-            Refusal(
-                limit="messages",
-                text=f"{_number(value)} messages a second to one queue, of "
-                f"{_number(limits.messages)}: the others get 429",
-            )
-        )
+        if value is not None and value > most:
+            what, end = _TOLD[name]
+            told = format_duration if name == "cpu" else format_count
+            short = f"{told(value)} {what}, of {told(most)}"
+            found.append(Refusal(limit=name, short=short, text=f"{short}{end}"))
     growth = needs.get("database_growth_per_day")
     if growth and (days := limits.database / growth) < _SOON:
+        short = f"a database of {format_size(limits.database)} is full after {_days(days)}"
         found.append(
             Refusal(
                 limit="database",
-                text=f"the database grows by {format_size(growth)} a day and holds "
-                f"{format_size(limits.database)}: it is full after {_days(days)}, unless old rows "
-                "are deleted or spread over several databases",
+                short=short,
+                text=f"{short}, as it grows by {format_size(growth)} a day; delete old rows, or "
+                "spread them over several databases",
             )
         )
-    if plan == "free":
-        for product, unit, meter in prices.meters():
-            used = daily.get(f"{product}.{unit}", 0.0)
-            if meter.free is not None and used > meter.free:
-                found.append(
-                    Refusal(
-                        limit=f"{product}.{unit}",
-                        text=f"{_number(used)} {_WORDS[f'{product}.{unit}']} a day, of "
-                        f"{_number(meter.free)}: everything beyond is an error",
-                    )
-                )
     return tuple(found)
 
 
@@ -174,11 +142,18 @@ _WORDS = {
 }
 
 
+_TOLD = {
+    "kv_key_writes": (
+        "writes of one key of KV within a second", ": the others get 429, and the first stays"
+    ),
+    "subrequests": ("subrequests of an invocation", ""),
+    "queries": ("queries of D1 of an invocation", ""),
+    "cpu": ("of CPU for a request on average", ""),
+    "messages": ("messages a second to one queue", ": the others get 429"),
+}  # fmt: skip
+
+
 def _days(days: float) -> str:
     if days < 2:
         return f"{24 * days:.0f} hours"
     return f"{days:.0f} days" if days >= 10 else f"{days:.1f} days"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 10 or value == round(value) else f"{value:.1f}"

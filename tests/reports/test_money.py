@@ -49,8 +49,10 @@ def test_a_record_of_before_there_was_cost_shows_none() -> None:
 
 def test_what_would_be_refused_is_named_once() -> None:
     lines = money.money_lines(PREDICTED, None)
-    assert sum("3 times within a second" in line for line in lines) == 1
-    assert lines[0].startswith("The paid plan would refuse: one key of KV was written 3 times")
+    assert sum("3 writes of one key" in line for line in lines) == 1
+    assert lines[0].startswith(
+        "The paid plan would refuse: 3 writes of one key of KV within a second, of 1"
+    )
     assert lines[-1].startswith("The free plan would refuse: ")
 
 

@@ -29,20 +29,20 @@ def test_every_unit_of_the_list_has_a_price() -> None:
 
 
 def test_a_scenario_changes_one_price_and_keeps_the_rest() -> None:
-    changed = Scenario(name="x", prices={"kv": {"reads": {"price": 0.1}}}).prices  # type: ignore[arg-type]  # as a file has it
+    changed = Scenario(name="x", prices={"kv": {"reads": {"price": 0.1}}}).prices
     assert changed.kv.reads.price == 0.1
     assert changed.kv.reads.included == 10e6
     assert changed.kv.writes == Prices().kv.writes
 
 
 def test_a_scenario_at_list_prices_is_as_without_the_table() -> None:
-    plain, told = Scenario(name="x"), Scenario(name="x", prices=dict(list_prices()))  # type: ignore[arg-type]  # as a file has it
+    plain, told = Scenario(name="x"), Scenario(name="x", prices=dict(list_prices()))
     assert "prices" not in scenario_data(told)
     assert scenario_hash(plain) == scenario_hash(told)
 
 
 def test_changed_prices_are_kept_with_the_scenario() -> None:
-    changed = Scenario(name="x", prices={"plan": "free"})  # type: ignore[arg-type]  # as a file has it
+    changed = Scenario(name="x", prices={"plan": "free"})
     again = parse_scenario(scenario_data(changed), source="a record")
     assert again.prices == changed.prices
     assert scenario_hash(changed) != scenario_hash(Scenario(name="x"))

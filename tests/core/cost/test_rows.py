@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 
 import pytest
 
@@ -46,21 +47,21 @@ def measured() -> dict[str, float]:
     connection.executescript("\n".join(migrations()))
     count, start = 4_000, 1_764_400_000_000
 
-    def bytes_of(*commands: tuple[str, list[tuple[object, ...]]]) -> float:
+    def bytes_of(*commands: tuple[str, Sequence[Sequence[object]]]) -> float:
         before = size()
         for sql, parameters in commands:
-            connection.executemany(sql, parameters)
+            connection.executemany(sql, [tuple(row) for row in parameters])
         return (size() - before) / count
 
     def size() -> int:
         found: int = connection.execute("SELECT sum(pgsize) FROM dbstat").fetchone()[0]
         return found
 
-    events: list[tuple[object, ...]] = [
+    events = [
         (f"run12345-{n}", f"u{n % 997}", "page_view", "google", start + n, "returning", None)
         for n in range(count)
     ]
-    conversions: list[tuple[object, ...]] = [
+    conversions = [
         (f"run12345-c{n}", f"run12345-{n}", f"u{n % 997}", start + n, 12.5) for n in range(count)
     ]
     found = {
