@@ -17,6 +17,7 @@ _LARGEST = 1e18
 """Nothing that is written with a unit is larger; below it, arithmetic on it stays finite."""
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 _SECONDS |= {"m": 60.0, "d": 86400.0}
+_COUNTS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 _BYTES = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 _BYTES |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
@@ -51,6 +52,39 @@ def parse_ratio(text: str) -> float:
     if parts is None or parts[1] not in ("%", ""):
         raise ValueError(f"{text!r} is not a ratio; write it as 95% or 0.95")
     return parts[0] / 100 if parts[1] == "%" else parts[0]
+
+
+def parse_dollars(text: str) -> float:
+    """Return the dollars that *text* ("$2", "$1.50") stands for; ValueError if it is none."""
+    match = re.fullmatch(rf"\s*\$\s*({_NUMBER})\s*", text)
+    if match is None or not abs(float(match[1])) <= _LARGEST:
+        raise ValueError(f"{text!r} is not money; write it in dollars, such as $2 or $1.50")
+    return float(match[1])
+
+
+def parse_count(text: str) -> float:
+    """Return the number that *text* ("50", "100k", "5M") stands for; ValueError if it is none."""
+    parts = _split(text)
+    if parts is None or parts[1] not in _COUNTS:
+        raise ValueError(f"{text!r} is not a count; write it as 50, 100k or 5M")
+    return parts[0] * _COUNTS[parts[1]]
+
+
+def format_dollars(dollars: float) -> str:
+    """Return *dollars* with their sign ("$1.87"), with two digits that count below a dime."""
+    sign, amount = ("−" if dollars < 0 else ""), abs(dollars)
+    if amount >= 1000:
+        return f"{sign}${amount:,.0f}"
+    digits = 2 if amount >= 0.1 or amount == 0 else min(9, 1 - math.floor(math.log10(amount)))
+    return f"{sign}${amount:.{digits}f}"
+
+
+def format_count(count: float) -> str:
+    """Return *count* as people write it ("386", "19.9 M")."""
+    for unit, scale in (("T", 1e12), ("G", 1e9), ("M", 1e6)):
+        if abs(count) >= scale:
+            return f"{_significant(count / scale)} {unit}"
+    return f"{count:,.0f}" if abs(count) >= 10 or count == round(count) else f"{count:.2f}"
 
 
 def format_duration(seconds: float) -> str:

@@ -20,7 +20,7 @@ from scenarios.catalogue import find_scenario
 
 SCENARIO_OPTIONS = frozenset(
     (
-        *("--set", "--seed", "--rate", "--kpi"),
+        *("--set", "--seed", "--rate", "--kpi", "--prices"),
         *("--trace", "--trace-offset", "--trace-limit", "--time-unit", "--format", "--columns"),
     )
 )

@@ -48,6 +48,10 @@ COMMANDS = {
         "edgeproof.curve:command",
         "Show the miss ratio of a trace over the size of a cache: exact, and by eviction policy.",
     ),
+    "cost": Listed(
+        "edgeproof.cost:command",
+        "Show what SCENARIO or RUN costs: the bill, what each tier saves, and what TTLs trade.",
+    ),
     "verify": Listed(
         "edgeproof.verify:command",
         "Check the simulation against closed forms: queues, LRU and TTL caches.",

@@ -21,7 +21,7 @@ from core.metrics.verdict import ComparisonRow, compare, not_compared, outcome
 from edgeproof.kpi_findings import kpi_findings, scenario_source, shipped_place
 from edgeproof.options import Judging
 from edgeproof.runs import shown_facts
-from reports import failures, latencies, words
+from reports import failures, latencies, money, words
 from reports.latencies import latencies_table
 from reports.summary import summary
 from reports.tables import kpi_table
@@ -91,6 +91,7 @@ def finish(
             doubts=report.doubts,
         )  # fmt: skip
         data |= failures.data(predicted, measured) | latencies.data(predicted, measured)
+        data |= money.data(predicted, measured)
         if plan is not None:
             data["plan"] = plan.to_json()
         print(json.dumps(data, allow_nan=False))
@@ -104,6 +105,9 @@ def finish(
             show_table(times, plain=options.plain)
         if of_runs := latencies.basis(predicted, measured):
             print(of_runs)
+        bill = money.money_table(predicted, measured)
+        if len(bill) > 1:
+            show_table(bill, plain=options.plain)
         why = failures.failures_table(predicted, measured)
         if len(why) > 1:
             show_table([[*map(say, row)] for row in why], plain=options.plain)
@@ -116,6 +120,7 @@ def finish(
             *_header_lines(measured),
             *not_compared((kpi.metric for kpi in kpis), predicted, measured),
             *(words.servers(predicted) if predicted is not None and measured is None else ()),
+            *money.money_lines(predicted, measured),
             *lines,
             *([model_verdict] if model_verdict else ()),
         ):

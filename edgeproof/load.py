@@ -52,6 +52,7 @@ from edgeproof.options import (
     OutOption,
     PlainGateOption,
     PlainOption,
+    PricesOption,
     RateOption,
     RepeatOption,
     RequireOption,
@@ -98,6 +99,7 @@ def command(
     seed: SeedOption = None,
     rate: RateOption = None,
     set_: SetOption = None,
+    prices: PricesOption = None,
     kpi: KpiOption = None,
     allow: AllowOption = None,
     max_rate: MaxRateOption = MAX_RATE,
@@ -180,7 +182,7 @@ def command(
     chosen = chosen_scenario(
         scenario, command="load", overrides=set_, seed=seed, rate=rate, trace=trace,
         trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
-        format_=format_, columns=columns, kpis=kpi,
+        format_=format_, columns=columns, kpis=kpi, prices=prices,
     )  # fmt: skip
     if find_capacity:
         checked(chosen, step or STEP)

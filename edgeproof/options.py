@@ -114,6 +114,16 @@ SetOption = Annotated[
         rich_help_panel="Scenario",
     ),
 ]
+PricesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--prices",
+        metavar="FILE",
+        help="A TOML file of prices and limits that differ from the platform's "
+        "(`edgeproof scenario prices`).",
+        rich_help_panel="Scenario",
+    ),
+]
 KpiOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -366,6 +376,7 @@ def chosen_scenario(
     format_: str | None = None,
     columns: str | None = None,
     kpis: list[str] | None = None,
+    prices: Path | None = None,
 ) -> Scenario:
     """Return the scenario that the command line describes; InputError says what is wrong.
 
@@ -381,7 +392,7 @@ def chosen_scenario(
         "columns": trace_columns(columns),
     }
     found = load_scenario(
-        path, overrides=overrides or (), seed=seed, rate=rate, kpis=kpis or (),
+        path, overrides=overrides or (), seed=seed, rate=rate, kpis=kpis or (), prices=prices,
         trace={name: value for name, value in source.items() if value is not None},
         on_notice=notice,
     )  # fmt: skip

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from time import monotonic
 
-from core.metrics.capacity import CapacityPoint
+from core.cost.refusals import refusals
+from core.metrics.capacity import CapacityPlan, CapacityPoint
 from core.scenario.pace import rate_of
 from core.scenario.replay import prepare_measured
+from core.scenario.scenario import Scenario
 from edgeproof.asked import asked
 from edgeproof.ci import GithubOption, QualityOption
 from edgeproof.finish import finish, show_table
@@ -23,6 +25,7 @@ from edgeproof.options import (
     OutOption,
     PlainOption,
     PrecisionOption,
+    PricesOption,
     RateOption,
     ScenarioArgument,
     SeedOption,
@@ -39,7 +42,7 @@ from edgeproof.options import (
 from edgeproof.progress import Display
 from edgeproof.runs import new_folder, run_facts, write_json
 from edgeproof.simulate import jobs
-from reports.capacity_words import knee_note, points_table
+from reports.capacity_words import cost_note, knee_note, points_table
 from reports.words import rate_text, waiting_left_out
 from sim.capacity import PRECISION, Step, checked_bound, plan_capacity
 from sim.coverage import uncovered
@@ -58,6 +61,7 @@ def command(
     seed: SeedOption = None,
     rate: RateOption = None,
     set_: SetOption = None,
+    prices: PricesOption = None,
     calibration: CalibrationOption = None,
     kpi: KpiOption = None,
     engine: EngineOption = "auto",
@@ -86,7 +90,7 @@ def command(
     chosen = chosen_scenario(
         scenario, command="plan", overrides=set_, seed=seed, rate=rate, trace=trace,
         trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
-        format_=format_, columns=columns, kpis=kpi,
+        format_=format_, columns=columns, kpis=kpi, prices=prices,
     )  # fmt: skip
     known = chosen_calibration(calibration, chosen)
     checked_bound(chosen, max_rate)
@@ -96,7 +100,7 @@ def command(
         own = chosen_scenario(
             scenario, command="plan", overrides=set_, seed=seed, trace=trace,
             trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
-            format_=format_, columns=columns, kpis=kpi,
+            format_=format_, columns=columns, kpis=kpi, prices=prices,
         )  # fmt: skip
         today = rate_of(own)
     kept = KeptRuns(runs_file(chosen, known))
@@ -144,7 +148,8 @@ def command(
     if not json:
         show_table(points_table(found, chosen.judged()), plain=plain)
     notes = [
-        *filter(None, [knee_note(found)]),
+        *filter(None, [knee_note(found), cost_note(found)]),
+        *_refused(chosen, found),
         *waiting_left_out([kpi.metric for kpi in chosen.judged()]),
         *unpredicted,
     ]
@@ -160,6 +165,16 @@ def command(
         notice("the runs are kept: the same command goes on from there")
         return 130
     return 0 if found.highest_rate is not None else 1
+
+
+def _refused(scenario: Scenario, plan: CapacityPlan) -> list[str]:
+    """Return what the platform would refuse at the highest rate that holds."""
+    point = next((p for p in plan.points if p.rate == plan.highest_rate), None)
+    if point is None:
+        return []
+    name = scenario.prices.plan
+    found = refusals(scenario.prices, name, point.costs)
+    return [f"There the {name} plan would refuse: {each.text}." for each in found]
 
 
 def _span(seconds: float) -> str:

@@ -78,6 +78,7 @@ from edgeproof.options import (
     MaxRateOption,
     OutOption,
     PlainOption,
+    PricesOption,
     RateOption,
     RequireOption,
     ScenarioArgument,
@@ -135,6 +136,7 @@ def command(
     seed: SeedOption = None,
     rate: RateOption = None,
     set_: SetOption = None,
+    prices: PricesOption = None,
     kpi: KpiOption = None,
     allow: AllowOption = None,
     max_rate: MaxRateOption = MAX_RATE,
@@ -187,7 +189,7 @@ def command(
     chosen = chosen_scenario(
         scenario, command="prove", overrides=set_, seed=seed, rate=rate, trace=trace,
         trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
-        format_=format_, columns=columns, kpis=kpi,
+        format_=format_, columns=columns, kpis=kpi, prices=prices,
     )  # fmt: skip
     access = access_of(
         chosen, host or (), ca=ca, insecure=insecure, cert=cert, cert_key=cert_key,

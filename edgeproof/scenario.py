@@ -20,6 +20,7 @@ from core.query.database import SqliteDatabase
 from core.query.statement import whole_table
 from core.scenario.file import scenario_hash
 from core.scenario.population import populate
+from core.scenario.prices import price_file
 from core.scenario.replay import prepare_measured
 from core.scenario.scenario import Scenario
 from core.scenario.schema import scenario_schema
@@ -85,6 +86,13 @@ def list_() -> int:
     """List the scenarios that come with edgeproof."""
     for name in shipped():
         print(f"{name:<16} {chosen_scenario(name).description}".rstrip())
+    return 0
+
+
+@app.command()
+def prices() -> int:
+    """Print the platform's prices and limits as a file for --prices, with their sources."""
+    print(price_file().read_text(encoding="utf-8"), end="")
     return 0
 
 

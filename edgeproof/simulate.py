@@ -25,6 +25,7 @@ from edgeproof.options import (
     PlainGateOption,
     PlainOption,
     PrecisionOption,
+    PricesOption,
     RateOption,
     RequireOption,
     ScenarioArgument,
@@ -63,6 +64,7 @@ def command(
     seed: SeedOption = None,
     rate: RateOption = None,
     set_: SetOption = None,
+    prices: PricesOption = None,
     calibration: CalibrationOption = None,
     kpi: KpiOption = None,
     engine: EngineOption = "auto",
@@ -95,7 +97,7 @@ def command(
     chosen = chosen_scenario(
         scenario, command="simulate", overrides=set_, seed=seed, rate=rate, trace=trace,
         trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
-        format_=format_, columns=columns, kpis=kpi,
+        format_=format_, columns=columns, kpis=kpi, prices=prices,
     )  # fmt: skip
     options = options.checked(chosen)
     known = chosen_calibration(calibration, chosen)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from core.metrics.capacity import CapacityPlan, CapacityPoint, Knee
 from core.metrics.kpi import Kpi
+from core.units import format_dollars
 from reports import tables, words
 
 
@@ -159,7 +160,9 @@ def points_table(plan: CapacityPlan, kpis: Sequence[Kpi]) -> list[tuple[str, ...
     if plan.engine == "load":
         leading = None  # what breaks stands in the last column, with its interval
     figure = "" if leading is None else leading.name
-    rows: list[tuple[str, ...]] = [("requests/s", "all KPIs hold", figure, "busiest", "breaks")]
+    rows: list[tuple[str, ...]] = [
+        ("requests/s", "all KPIs hold", figure, "busiest", "1M requests", "a month", "breaks")
+    ]
     for point in plan.points:
         parts = [
             f"{name} {_shown(judged[name], point)} (target {judged[name].target_text})"
@@ -175,10 +178,29 @@ def points_table(plan: CapacityPlan, kpis: Sequence[Kpi]) -> list[tuple[str, ...
                 "yes" if point.holds else "no",
                 words.DASH if leading is None else _with_interval(leading, point),
                 _busiest(point),
+                _dollars(point, "cost_per_million"),
+                _dollars(point, "cost_per_month"),
                 ", ".join(parts) or "-",
             )
         )
     return tables.filled(rows)
+
+
+def _dollars(point: CapacityPoint, name: str) -> str:
+    value = point.costs.get(name)
+    return words.DASH if value is None else format_dollars(value)
+
+
+def cost_note(plan: CapacityPlan) -> str | None:
+    """Return what the highest rate that holds costs, None where that is not known."""
+    point = next((p for p in plan.points if p.rate == plan.highest_rate), None)
+    if point is None or "cost_per_month" not in point.costs:
+        return None
+    return (
+        f"At {words.rate_text(point.rate)} a million requests cost "
+        f"{format_dollars(point.costs['cost_per_million'])} at list prices, and a month "
+        f"{format_dollars(point.costs['cost_per_month'])} with what the plan includes."
+    )
 
 
 def leading_kpi(plan: CapacityPlan, kpis: Sequence[Kpi]) -> Kpi | None:

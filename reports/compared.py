@@ -214,7 +214,12 @@ def _number(value: float) -> float | str:
     return value if math.isfinite(value) else "Infinity"
 
 
-SECTIONS = (("kpi", "KPIs"), ("endpoint", "Endpoints"), ("tier", "Cache reads by tier"))
+SECTIONS = (
+    ("kpi", "KPIs"),
+    ("endpoint", "Endpoints"),
+    ("tier", "Cache reads by tier"),
+    ("cost", "Cost on the platform"),
+)
 """The kinds of figures in the order in which they are read, with their headings."""
 
 

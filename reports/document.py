@@ -14,7 +14,7 @@ from core.attribution.cells import guarded
 from core.attribution.study import Study
 from core.files import write_whole
 from reports import compared as comparing
-from reports import failures, latencies, page, steps, style
+from reports import failures, latencies, money, page, steps, style
 from reports.change import change, drawn_rows
 from reports.compared import Compared
 from reports.credit import credit, is_drawable
@@ -144,6 +144,7 @@ def _json(report: Report) -> str:
         "model_verdict": report.model_verdict,
         **failures.data(report.predicted, report.measured),
         **latencies.data(report.predicted, report.measured),
+        **money.data(report.predicted, report.measured),
         **({} if report.plan is None else {"plan": report.plan.to_json()}),
         "facts": [{"label": label, "value": value} for label, value in report.facts],
         "notes": report.all_notes,

@@ -13,7 +13,7 @@ from core.endpoints import EndpointTable
 from core.metrics.verdict import ComparisonRow
 from core.wire import READ_OUTCOMES
 from reports import compared as comparing
-from reports import failures, style, tables, text_figure, words
+from reports import failures, money, style, tables, text_figure, words
 from reports.capacity_words import points_table
 from reports.compared import Compared
 from reports.figures import Drawn
@@ -65,6 +65,7 @@ def html(report: Report, figures: Sequence[Drawn], svgs: Mapping[str, bytes]) ->
         reads_header=tables.reads_table(report.predicted, report.measured)[0],
         audit=tables.audit_table(report.measured),
         rates=_rates(report),
+        money=_money(report),
     )
 
 
@@ -92,6 +93,26 @@ def _kpi(row: ComparisonRow, endpoints: EndpointTable) -> dict[str, Any]:
         "other": words.differing_prediction(row),
         "symbol": words.SYMBOLS[outcome],
         "state": words.state(outcome),
+    }
+
+
+def _money(report: Report) -> dict[str, Any] | None:
+    """Return what the page says of the cost, None where no record tells one."""
+    both = (report.predicted, report.measured)
+    cost = money.decisive(*both)
+    if cost is None:
+        return None
+    return {
+        "finding": money.finding(cost),
+        "savings": money.savings_sentence(cost),
+        "notes": money.money_notes(cost),
+        "refused": money.refused_lines(cost),
+        "unknown": cost.unknown,
+        "tables": [
+            ("Bill", money.money_table(*both)),
+            ("Units", money.units_table(cost)),
+            ("What each tier saves", money.savings_table(cost)),
+        ],
     }
 
 
@@ -152,6 +173,12 @@ def markdown(report: Report, figures: Sequence[Drawn]) -> str:
         if title == "Failed requests" and (kept := failures.examples(*both)):
             parts.append("One request of each:\n")
             parts.append("".join(f"- {say(line)}\n" for line in kept))
+    if (bill := _money(report)) is not None:
+        parts += [f"## Cost\n\n{say(bill['finding'])}\n"]
+        parts += [tables.markdown(table) for _, table in bill["tables"] if len(table) > 1]
+        lines = [*bill["unknown"], *bill["refused"]]
+        if lines:
+            parts.append("".join(f"- {say(line)}\n" for line in lines))
     if report.facts:
         parts.append("## Facts\n")
         parts.append(tables.markdown([("what", "value"), *report.facts]))

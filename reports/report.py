@@ -23,6 +23,7 @@ class Report:
     how far the prediction can be believed. facts: label and value. required: KPIs that count as
     failed where they were not measured. seconds: what the run took, None if that is not known.
     gate, strict, model_holds: what decided the command's exit code, for junit.xml to agree with it.
+    answer: word and sentence of a report that is about another question than the KPIs.
     fault_kinds: what names the faults of the records, beside the kinds of installed packages.
     """
 
@@ -42,6 +43,7 @@ class Report:
     strict: bool = False
     model_holds: bool = True
     fault_kinds: FaultKinds = BUILT_IN
+    answer: tuple[str, str] | None = None
 
     @property
     def endpoints(self) -> EndpointTable:
@@ -119,6 +121,8 @@ class Report:
     @property
     def word(self) -> str:
         """What stands above all: the verdict, or the rate that a plan has found."""
+        if self.answer is not None:
+            return self.answer[0]
         if self.is_plan and self.plan is not None and self.plan.highest_rate is not None:
             knee = self.plan.knee
             return words.rate_text(self.plan.highest_rate if knee is None else knee.rate)
@@ -127,6 +131,8 @@ class Report:
     @property
     def state(self) -> str:
         """The class of the style sheet that gives the word its colour."""
+        if self.answer is not None:
+            return words.state(Outcome.NOT_MEASURED)
         if not self.is_plan:
             return words.state(self.outcome)
         return words.state(Outcome.FAIL if self.word == "NO RATE" else Outcome.PASS)
@@ -134,11 +140,13 @@ class Report:
     @property
     def symbol(self) -> str:
         """The sign before the word."""
-        return "→" if self.is_plan else words.SYMBOLS[self.outcome]
+        return "→" if self.is_plan or self.answer is not None else words.SYMBOLS[self.outcome]
 
     @property
     def sentence(self) -> str:
         """What happened, in one sentence."""
+        if self.answer is not None:
+            return self.answer[1]
         if not self.rows and self.plan is not None:
             return f"{capacity_finding(self.plan)}."
         if self.measured is None and self.predicted is not None and self.predicted.saturated:

@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Sequence
 
 from core.endpoints import CDP, EndpointTable
+from core.metrics.charge import Charge
 from core.metrics.kpi import Interval, Kpi, Metric, Outcome, Verdict, parse_metric
 from core.metrics.ratio import Ratio
 from core.metrics.record import RunRecord
@@ -65,6 +66,8 @@ def describe(metric: Metric, endpoints: EndpointTable = CDP) -> str:
         return f"{describe(metric.whole, endpoints)}, in {where}"
     if isinstance(metric.what, Ratio):
         return f"share of {metric.what.title}"
+    if isinstance(metric.what, Charge):
+        return metric.what.title
     if metric.function == "peak":
         return "most memory held at any time"
     series = endpoints[metric.series].title if metric.what is None else metric.what.title
@@ -99,16 +102,25 @@ def number_of(kpi: Kpi, value: float) -> str:
     digits, unit, scale = _parts(metric, value, text)
     places = len(digits.partition(".")[2])
     for more in range(1, 16):
-        shown = metric.parse_value(f"{digits}{unit}")
+        shown = metric.parse_value(_written(metric, digits, unit).replace(" ", ""))
         if all(line.holds(shown) == line.holds(value) for line in (kpi.target, kpi.alert)):
-            break
+            return text if more == 1 else _written(metric, digits, unit)
         digits = f"{value / scale:.{places + more}f}"
-    return f"{digits} {unit}"
+    return _written(metric, digits, unit)
+
+
+def _written(metric: Metric, digits: str, unit: str) -> str:
+    """Return *digits* with their *unit*."""
+    if metric.unit == "dollars":
+        return f"${digits}"
+    return f"{digits} {unit}" if unit else digits
 
 
 def _parts(metric: Metric, value: float, text: str) -> tuple[str, str, float]:
     """Return the digits and the unit of *text*, and what one of the unit is."""
-    digits, unit = text.split(" ", 1)
+    digits, _, unit = text.replace(",", "").removeprefix("$").partition(" ")
+    if metric.unit in ("dollars", "count"):
+        return digits, unit, metric.parse_value(f"1{unit}") if unit else 1.0
     if metric.unit == "ratio" or value == 0:
         return digits, unit, 0.01 if metric.unit == "ratio" else 1.0
     return digits, unit, metric.parse_value(f"1{unit}")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean, median
 from typing import Literal
 
 from core.errors import EdgeproofError, InputError
 from core.metrics.audit import MAX_DROPPED
 from core.metrics.capacity import CapacityPoint
+from core.metrics.charge import CHARGES
 from core.metrics.estimate import Estimate
 from core.metrics.kpi import Kpi, Outcome, judge
 from core.metrics.record import RunRecord, estimate_of_metric
@@ -254,6 +255,7 @@ class KneeSearch:
             saturated=("service",) if grew or is_full else (),
             runs=len(loads),
             intervals={name: v.interval for name, v in judged.items() if v.interval is not None},
+            costs=_costs(loads),
         )
 
 
@@ -264,6 +266,13 @@ def _estimate(kpi: Kpi, loads: Sequence[Load]) -> Estimate | None:
 
 def _values(kpi: Kpi, loads: Sequence[Load]) -> list[float]:
     return [value for load in loads if (value := load.record.metric(kpi.metric)) is not None]
+
+
+def _costs(loads: Sequence[Load]) -> dict[str, float]:
+    """Return the means of the figures of cost, by name."""
+    told = [load.record.cost.get("figures", {}) for load in loads]
+    names = [each.alias for each in CHARGES if all(each.alias in figures for figures in told)]
+    return {name: fmean(figures[name] for figures in told) for name in names}
 
 
 def _is_full(record: RunRecord) -> bool:

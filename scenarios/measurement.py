@@ -11,6 +11,8 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from core.cost.cost import cost_of_record
+from core.cost.key_writes import most_key_writes
 from core.endpoints import CDP
 from core.metrics.failures import CAUSES, Cause, Example, Failure, counted
 from core.metrics.histogram import LatencyHistogram
@@ -74,6 +76,14 @@ def measure(
         parts=_parts(scenario, workload, result, requests, flaws, cpu=cpu),
         doubt=doubt_of(workload, result, flaws, scenario=scenario, cpu=cpu),
     )
+    writes = None
+    if any(any(outcomes.values()) for outcomes in reads.values()):
+        writes = most_key_writes(
+            requests, after=after, endpoints=endpoints, sites=scenario.traffic.sites
+        )
+    cost = cost_of_record(scenario, record, key_writes=writes)
+    if cost is not None:
+        record = replace(record, cost=cost.to_json())
     return record, requests
 
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from core.errors import InputError
 from core.metrics.capacity import CapacityPlan, CapacityPoint, Knee
+from core.metrics.charge import CHARGES
 from core.metrics.estimate import estimate_of
 from core.metrics.kpi import Kpi, judge
 from core.scenario.calibration import Calibration
@@ -429,6 +430,11 @@ class _Search:
                 name: round(max(each.loads[name].utilisation for each in found), 4)
                 for name in found[0].loads
                 if all(name in each.loads for each in found)
+            },
+            costs={
+                each.alias: value
+                for each in CHARGES
+                if (value := mean(found, each.alias)) is not None
             },
         )
 

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.cost.cost import cost_of_record
+from core.cost.key_writes import most_key_writes
 from core.errors import InputError
 from core.metrics.part import PartOfRun
 from core.metrics.record import (
@@ -327,7 +329,7 @@ def record_of(
             f"Calibrated: learned from {calibration.requests:,} requests at a low rate.",
             *(f"calibration: {note}" for note in calibration.notes),
         )
-    return RunRecord(
+    record = RunRecord(
         engine="simulate",
         scenario=scenario_data(scenario),
         scenario_hash=scenario_hash(scenario),
@@ -348,6 +350,12 @@ def record_of(
         utilisation={name: round(load.utilisation, 6) for name, load in outcome.loads.items()},
         memory_growth=round(outcome.memory_growth, 3),
     )
+    known = scenario if calibration is None else calibration.apply(scenario)
+    writes = most_key_writes(
+        requests, after=after, endpoints=scenario.endpoints, sites=scenario.traffic.sites
+    )
+    cost = cost_of_record(known, record, key_writes=writes)
+    return record if cost is None else replace(record, cost=cost.to_json())
 
 
 def _parts(scenario: Scenario, outcome: ReplicationOutcome) -> dict[str, PartOfRun]:

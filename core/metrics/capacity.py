@@ -23,6 +23,7 @@ class CapacityPoint:
     values: means over the runs. saturated: the servers that cannot keep up, because their queues
     still grew as the run ended. runs, intervals: how many there were, where that is known, and the
     95 % interval of each mean that has one. utilisation: of each server, where it was simulated.
+    costs: means of the figures of cost (`core.metrics.charge`) by name, where they are known.
     """
 
     rate: float
@@ -32,6 +33,7 @@ class CapacityPoint:
     runs: int | None = None
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     utilisation: Mapping[str, float] = field(default_factory=dict)
+    costs: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def holds(self) -> bool:
@@ -156,6 +158,8 @@ class CapacityPlan:
         for point in data["points"]:
             if self.engine == "simulate" and not point["intervals"]:
                 del point["runs"], point["intervals"], point["utilisation"]
+            if not point["costs"]:
+                del point["costs"]
         if self.engine == "simulate":
             del data["engine"], data["ended"]
         return data
@@ -178,6 +182,7 @@ class CapacityPlan:
                 saturated=tuple(point["saturated"]),
                 runs=point.get("runs"),
                 utilisation=point.get("utilisation", {}),
+                costs=point.get("costs", {}),
                 intervals={
                     name: (float(low), float(high))
                     for name, (low, high) in point.get("intervals", {}).items()

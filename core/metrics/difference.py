@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Literal
 
 from core.metrics.change_interval import half_width
+from core.metrics.charge import CHARGES
 from core.metrics.estimate import Estimate
 from core.metrics.failed_share import FailedShare
 from core.metrics.kpi import Interval, Kpi, Metric, Outcome, judge, parse_metric
@@ -21,7 +22,7 @@ _BEYOND = 10
 _QUANTILES = (0.5, 0.95, 0.99)
 _TIERS = ("hit_ratio", "ratio(l1)", "ratio(l2)", "ratio(miss)")
 
-Kind = Literal["kpi", "endpoint", "tier"]
+Kind = Literal["kpi", "endpoint", "tier", "cost"]
 
 
 class Change(StrEnum):
@@ -126,6 +127,7 @@ def differences(
         *_of_kpis(kpis),
         *_of_endpoints(before, after),
         *_of_tiers(before, after),
+        *_of_costs(before, after, kpis),
     ]
     flaws = tuple(
         f"{side}: {reason}"
@@ -197,6 +199,20 @@ def _of_tiers(before: RunRecord, after: RunRecord) -> list[Difference]:
         for text in _TIERS
         for metric in [parse_metric(text)]
         if before.estimate(metric) or after.estimate(metric)
+    ]  # fmt: skip
+
+
+def _of_costs(before: RunRecord, after: RunRecord, kpis: Sequence[Kpi]) -> list[Difference]:
+    """Return the figures of cost; they are judged where a KPI names them, in its own row."""
+    judged = {kpi.name for kpi in kpis}
+    metrics = [Metric(each.function, each.name, each) for each in CHARGES]
+    return [
+        Difference(
+            name=metric.name, kind="cost", metric=metric, harm=0,
+            why="judged as a KPI" if metric.name in judged else "no KPI names it",
+        )
+        for metric in metrics
+        if before.estimate(metric) and after.estimate(metric)
     ]  # fmt: skip
 
 

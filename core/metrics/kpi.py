@@ -9,14 +9,19 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
 
+from core.metrics.charge import CHARGES, Charge, charge_of
 from core.metrics.metric_table import BUILT_IN, MetricTable
 from core.metrics.part import REMEDY, Part, parse_part
 from core.metrics.ratio import Ratio
 from core.metrics.stage import Stage
 from core.units import (
+    format_count,
+    format_dollars,
     format_duration,
     format_ratio,
     format_size,
+    parse_count,
+    parse_dollars,
     parse_duration,
     parse_ratio,
     parse_size,
@@ -27,21 +32,21 @@ ALIASES = BUILT_IN.aliases()
 
 SERIES = BUILT_IN.series
 
-Unit = Literal["seconds", "bytes", "ratio"]
+Unit = Literal["seconds", "bytes", "ratio", "dollars", "count"]
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
     """One figure of a run: a function ("p95") of a series ("track").
 
-    what: the stage or ratio that the series is, None for an endpoint or memory; one that is left
-    out is looked up among the built-in ones. part: the part of the run that it is about, None for
-    all that is judged.
+    what: the stage, ratio or charge that the series is, None for an endpoint or memory; one that
+    is left out is looked up among the built-in ones. part: the part of the run that it is about,
+    None for all that is judged.
     """
 
     function: str
     series: str
-    what: Stage | Ratio | None = field(default=None, compare=False, repr=False)
+    what: Stage | Ratio | Charge | None = field(default=None, compare=False, repr=False)
     part: Part | None = None
 
     def __post_init__(self) -> None:
@@ -63,13 +68,15 @@ class Metric:
     def name(self) -> str:
         """The name in reports and JSON: the short one where there is one."""
         general = self.general
-        if self.part is None and isinstance(self.what, Ratio):
+        if self.part is None and isinstance(self.what, Ratio | Charge):
             return self.what.alias or general
         return next((alias for alias, full in ALIASES.items() if full == general), general)
 
     @property
     def unit(self) -> Unit:
         """The SI unit of the figure."""
+        if isinstance(self.what, Charge):
+            return self.what.unit
         if self.function == "ratio":
             return "ratio"
         return "bytes" if self.function == "peak" else "seconds"
@@ -85,16 +92,24 @@ class Metric:
 
     def format(self, value: float) -> str:
         """Return *value* with the unit that reads best."""
-        formats = {"ratio": format_ratio, "bytes": format_size, "seconds": format_duration}
+        formats = {
+            "ratio": format_ratio, "bytes": format_size, "seconds": format_duration,
+            "dollars": format_dollars, "count": format_count,
+        }  # fmt: skip
         return formats[self.unit](value)
 
     def parse_value(self, text: str) -> float:
         """Return the SI value that *text* stands for; ValueError if it has another unit."""
-        parsers = {"ratio": parse_ratio, "bytes": parse_size, "seconds": parse_duration}
+        parsers = {
+            "ratio": parse_ratio, "bytes": parse_size, "seconds": parse_duration,
+            "dollars": parse_dollars, "count": parse_count,
+        }  # fmt: skip
         return float(parsers[self.unit](text))
 
 
-def _described(function: str, series: str, table: MetricTable) -> Stage | Ratio | None:
+def _described(function: str, series: str, table: MetricTable) -> Stage | Ratio | Charge | None:
+    if function in ("cost", "most", "daily"):
+        return charge_of(f"{function}({series})")
     return table.ratio(series) if function == "ratio" else table.stage(series)
 
 
@@ -104,7 +119,10 @@ def parse_metric(text: str, table: MetricTable = BUILT_IN) -> Metric:
     table: the endpoints, stages and ratios that there are.
     """
     aliases = table.aliases()
-    whole, part = _whole_and_part(text, aliases)
+    charge = charge_of(text)
+    if charge is not None and text.strip() not in aliases:
+        return Metric(charge.function, charge.name, charge)
+    whole, part = _whole_and_part(text, {**aliases, **{each.alias: "" for each in CHARGES}})
     if part is not None:
         return _of_part(parse_metric(whole, table), text, part)
     match = re.fullmatch(r"\s*([a-z0-9.]+)\(([a-z0-9_]+)\)\s*", aliases.get(text, text))
@@ -121,7 +139,8 @@ def parse_metric(text: str, table: MetricTable = BUILT_IN) -> Metric:
     ratios = "|".join(ratio.name for ratio in table.ratios)
     raise ValueError(
         f"{text!r} is not a metric; use {', '.join(aliases)}, ratio({ratios}), "
-        f"peak(memory), or p50, p95, mean, max of ({'|'.join(table.series)}); of a part of the run "
+        f"peak(memory), {', '.join(each.alias for each in CHARGES)}, or p50, p95, mean, max of "
+        f"({'|'.join(table.series)}); of a part of the run "
         "p95(track, stage 2) or p95(track, 60s..120s)"
     )
 
@@ -142,6 +161,8 @@ def _of_part(metric: Metric, text: str, part: str) -> Metric:
     reason = ""
     if metric.function == "peak":
         reason = "memory is known as the peak of the whole run"
+    elif isinstance(what, Charge):
+        reason = "cost is told of the whole run"
     elif isinstance(what, Stage) and what.source == "profiler":
         reason = f"the service's profiler tells {what.name} times over the whole run"
     elif isinstance(what, Ratio) and not what.is_of_requests:

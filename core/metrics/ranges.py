@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from core.metrics.charge import Charge
 from core.metrics.doubt import Doubt
 from core.metrics.histogram import LatencyHistogram, bucket_value
 from core.metrics.kpi import Interval, Metric
@@ -29,6 +30,8 @@ class Ranges:
             return self._of_part(metric)
         if isinstance(metric.what, Ratio):
             return self._ratio(metric.what)
+        if isinstance(metric.what, Charge):
+            return None if self._record.metric(metric) is None else _ANY
         if metric.function == "peak":
             peak = self._record.memory_peak
             return None if peak is None else (peak, peak * self._doubt.memory)

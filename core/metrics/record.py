@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from core.endpoints import CDP, EndpointTable
 from core.errors import InputError
 from core.files import write_whole
+from core.metrics.charge import Charge
 from core.metrics.doubt import Doubt
 from core.metrics.estimate import Estimate, estimate_of
 from core.metrics.failures import Cause, Failure
@@ -105,6 +106,8 @@ class RunRecord:
     those for one more run, in place of those of the mean. paired: of further runs of the same
     requests with other service times, every metric's value. pooled: of several loads, the
     latencies of all together; failures are then those of all, everything else is of the first.
+    cost: what the run costs on the platform (`core.cost.cost.Cost`, as plain data), empty where
+    nobody asked for it.
     """
 
     engine: Literal["simulate", "load"]
@@ -133,6 +136,7 @@ class RunRecord:
     memory_growth: float | None = None
     one_more: bool = False
     paired: tuple[Mapping[str, float], ...] = ()
+    cost: Mapping[str, Any] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -158,6 +162,9 @@ class RunRecord:
             return None if part is None else self.only(part).metric(metric.whole)
         if isinstance(metric.what, Ratio):
             return self.ratio(metric.what)
+        if isinstance(metric.what, Charge):
+            value: float | None = self.cost.get("figures", {}).get(metric.what.alias)
+            return value
         if metric.function == "peak":
             return self.memory_peak
         histogram = (self.latencies if metric.what is None else self.stages).get(metric.series)
@@ -273,6 +280,7 @@ class RunRecord:
             **({"one_more": True} if self.one_more else {}),
             **({"paired": [_luck(run) for run in self.paired]} if self.paired else {}),
             **({} if self.memory_growth is None else {"memory_growth": self.memory_growth}),
+            **({"cost": dict(self.cost)} if self.cost else {}),
         }
 
     @classmethod
@@ -323,6 +331,7 @@ class RunRecord:
                 {name: _infinite(value) for name, value in run.items()}
                 for run in data.get("paired", ())
             ),
+            cost=data.get("cost", {}),
         )
 
 

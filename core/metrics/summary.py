@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from core.endpoints import CDP, EndpointTable
+from core.metrics.charge import CHARGES
 from core.metrics.failed_share import FailedShare
 from core.metrics.kpi import ALIASES, Metric, parse_metric
 from core.metrics.metric_table import BUILT_IN
@@ -31,9 +32,13 @@ def summary_metrics(endpoints: EndpointTable) -> tuple[Metric, ...]:
 def kept_figures(
     endpoints: EndpointTable, judged: Iterable[Metric] = ()
 ) -> tuple[Metric | FailedShare, ...]:
-    """Return what every further run keeps: `summary_metrics`, those *judged*, and failed shares."""
+    """Return what every further run keeps.
+
+    `summary_metrics`, those *judged*, failed shares, and figures of cost.
+    """
     shares = map(FailedShare, endpoints.names)
-    return tuple(dict.fromkeys((*summary_metrics(endpoints), *judged, *shares)))
+    charges = (Metric(each.function, each.name, each) for each in CHARGES)
+    return tuple(dict.fromkeys((*summary_metrics(endpoints), *judged, *shares, *charges)))
 
 
 def summary(record: RunRecord, figures: Sequence[Metric | FailedShare]) -> dict[str, float]:

@@ -22,6 +22,7 @@ from core.scenario.kpis import with_kpis
 from core.scenario.pace import with_rate, with_rate_text
 from core.scenario.places import Place, file_place
 from core.scenario.places import shown as shown_place
+from core.scenario.prices import merged, read_prices
 from core.scenario.scenario import BY_ENDPOINT, Scenario
 from core.scenario.subjects import with_files
 from core.secrets import masked
@@ -45,6 +46,7 @@ def load_scenario(
     rate: float | str | None = None,
     trace: Mapping[str, Any] | None = None,
     kpis: Sequence[str] = (),
+    prices: Path | None = None,
     endpoints: EndpointTable | None = None,
     fault_kinds: FaultKinds = BUILT_IN,
     on_notice: Callable[[str], None] | None = None,
@@ -53,7 +55,8 @@ def load_scenario(
 
     *overrides* are "path=value" texts; *rate* is in requests/s, or a text as `with_rate_text` takes
     it; *trace* replaces fields of the trace table; *kpis* are added, or take the place of those of
-    their metrics, each as `kpi_of` reads it; *endpoints* stand in for those of the CDP.
+    their metrics, each as `kpi_of` reads it; *prices* is a file of those that differ, which go
+    before the scenario's; *endpoints* stand in for those of the CDP.
     *fault_kinds* are those that a fault may be of, beside the ones of installed packages. Raise
     InputError, naming the file or the override, the field, the value and the remedy for every fault
     found, and for what has no effect in this run; on_notice is told what has none and was turned
@@ -80,6 +83,10 @@ def load_scenario(
             if value is not None:
                 table[name] = value
                 changed["trace", name] = f"{_TRACE_OPTIONS[name]} {value}"
+    if prices is not None:
+        own = data.get("prices", {})
+        changes = read_prices(prices)
+        data["prices"] = merged(own if isinstance(own, Mapping) else {}, changes)
     parse = partial(
         parse_scenario, source=str(path), changed=changed, fault_kinds=fault_kinds,
         endpoints=endpoints or CDP,

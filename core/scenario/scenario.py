@@ -33,6 +33,7 @@ from core.scenario.faults import Fault
 from core.scenario.kpis import DEFAULT_KPIS, KpiSpec
 from core.scenario.network import Network, is_near
 from core.scenario.own_metrics import OwnMetrics, has_none
+from core.scenario.prices import Prices, is_unchanged
 from core.scenario.subjects import Subject, check_subjects
 from core.scenario.table import Table
 from core.scenario.targets import Targets
@@ -109,6 +110,7 @@ class Scenario(Table):
     caches: Caches = Field(default_factory=default_caches)
     trace: TraceSource = TraceSource()
     metrics: Annotated[OwnMetrics, Field(exclude_if=has_none)] = OwnMetrics()
+    prices: Annotated[Prices, Field(exclude_if=is_unchanged)] = Prices()
     kpis: Annotated[tuple[KpiSpec, ...], Field(min_length=1)] = DEFAULT_KPIS
 
     def __init__(self, /, **data: Any) -> None:

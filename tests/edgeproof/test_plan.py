@@ -23,7 +23,17 @@ def test_plan_ends_at_its_bound_and_can_be_reported_again(tmp_path: Path) -> Non
     sentence = "PLAN: Every KPI is predicted to hold up to the bound of 50 requests/s."
     assert sentence in done.stdout
     assert "Waiting is left out of p95_cpu (for the CPU)" in done.stdout
-    assert done.stdout.splitlines()[0].split() == ["requests/s", "all", "KPIs", "hold", "busiest"]
+    assert done.stdout.splitlines()[0].split() == [
+        "requests/s",
+        "all",
+        "KPIs",
+        "hold",
+        "busiest",
+        "1M",
+        "requests",
+        "a",
+        "month",
+    ]
     assert "planning: 100 %" in done.stderr
     kept = json.loads((tmp_path / "plan" / "plan.json").read_text())
     plan = CapacityPlan.from_json(kept)

@@ -97,3 +97,22 @@ def test_junit_reason_of_a_prediction_is_predicted() -> None:
     assert words.distance(verdict, is_predicted=True) == (
         "p95_track is predicted to be 231 ms, target < 100ms"
     )
+
+
+@pytest.mark.parametrize(
+    ("metric", "target", "value", "text"),
+    [
+        ("cost_per_million", "< $2", 1.998, "$1.998"),  # $2.00 would miss its target
+        ("cost_per_million", "< $2", 1.234, "$1.23"),
+        ("cost_per_month", "< $5000", 2424.4, "$2,424"),
+        ("subrequests", "<= 50", 6.0, "6"),
+        ("rows_written_per_day", "< 100k", 66_300_000.0, "66.3 M"),
+        ("queries", "<= 1000", 1000.4, "1000.4"),
+    ],
+)
+def test_money_and_counts_are_shown_on_their_side_of_the_line(
+    metric: str, target: str, value: float, text: str
+) -> None:
+    kpi = parse_kpi(metric, target, target.replace("<=", ">").replace("<", ">"))
+    assert words.number_of(kpi, value) == text
+    assert words.interval(kpi.metric, value, (0.9 * value, 1.1 * value), text)

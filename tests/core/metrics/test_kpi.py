@@ -232,3 +232,45 @@ def test_the_overall_outcome_is_the_worst_of_what_was_measured(outcomes: list[Ou
 )
 def test_a_value_is_shown_in_the_unit_of_its_metric(metric: str, value: float, text: str) -> None:
     assert parse_metric(metric).format(value) == text
+
+
+@pytest.mark.parametrize(
+    ("metric", "target", "value", "text"),
+    [
+        ("cost_per_million", "< $2", 2.0, "$2.00"),
+        ("cost(per_month)", "< $1250.50", 1250.5, "$1,250"),
+        ("cost_per_million", "< $0.004", 0.004, "$0.0040"),
+        ("subrequests", "<= 50", 50.0, "50"),
+        ("rows_written_per_day", "< 100k", 100_000.0, "100,000"),
+        ("rows_read_per_day", "< 5M", 5_000_000.0, "5.00 M"),
+        ("database_growth_per_day", "< 2GB", 2e9, "2.00 GB"),
+        ("most(key_writes)", "<= 1", 1.0, "1"),
+    ],
+)
+def test_money_and_counts_are_read_and_written_with_their_units(
+    metric: str, target: str, value: float, text: str
+) -> None:
+    kpi = parse_kpi(metric, target, f"> {target.split()[1]}")
+    assert kpi.target.value == value
+    assert kpi.metric.format(value) == text
+
+
+@pytest.mark.parametrize(
+    ("metric", "target", "told"),
+    [
+        ("cost_per_million", "< 2", "'2' is not money; write it in dollars"),
+        ("cost_per_million", "< 2ms", "'2ms' is not money"),
+        ("subrequests", "< $2", "'\\$2' is not a count"),
+        ("subrequests", "< 50ms", "'50ms' is not a count"),
+    ],
+)
+def test_money_without_its_sign_and_counts_with_a_unit_are_refused(
+    metric: str, target: str, told: str
+) -> None:
+    with pytest.raises(ValueError, match=told):
+        parse_kpi(metric, target, "> $3" if metric.startswith("cost") else "> 99")
+
+
+def test_cost_is_told_of_the_whole_run() -> None:
+    with pytest.raises(ValueError, match="cost is told of the whole run; leave out the part"):
+        parse_metric("cost_per_million(stage 2)")

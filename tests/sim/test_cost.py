@@ -1,0 +1,58 @@
+"""Claims about the cost of simulated runs: it is that of what the stores were asked for."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.cost.cost import recorded
+from core.cost.tally import tally_of
+from core.cost.usage import usage_of
+from sim.simulate import simulate
+from tests.sim.runs import small_scenario
+
+
+@pytest.mark.parametrize("start", ["warm", "cold"])
+def test_reads_and_writes_of_the_store_are_the_operations_that_it_had(start: str) -> None:
+    # Without a warm-up all requests are judged, as all operations are counted.
+    scenario = small_scenario(warm_up="0s", duration="3s", start=start)
+    record = simulate(scenario, replications=0).record
+    units = usage_of(scenario, tally_of(record)).units
+    assert units["kv.reads"] + units["kv.writes"] == record.counters["l2_operations"]
+    assert units["kv.writes"] == record.counters["loads"] > 0
+
+
+def test_both_engines_charge_the_same() -> None:
+    scenario = small_scenario(duration="3s", start="cold")
+    one, other = (
+        simulate(scenario, replications=0, engine=engine).record
+        for engine in ("reference", "compiled")
+    )
+    assert one.cost == other.cost
+    cost = recorded(one)
+    assert cost is not None
+    assert cost.per_million is not None
+    assert cost.figures["kv_key_writes"] >= 1
+
+
+def test_a_cold_start_of_many_isolates_writes_one_key_too_often() -> None:
+    scenario = small_scenario(
+        rate=400.0, warm_up="0s", duration="1s", start="cold",
+        topology={"isolates": 32}, traffic={"stages": [{"rate": 400.0}], "sites": 1, "users": 50},
+    )  # fmt: skip
+    cost = recorded(simulate(scenario, replications=0).record)
+    assert cost is not None
+    assert cost.figures["kv_key_writes"] > 1
+    assert any(each.limit == "kv_key_writes" for each in cost.refused)
+
+
+def test_replications_give_cost_an_interval() -> None:
+    scenario = small_scenario(
+        duration="2s", kpis=[{"metric": "cost_per_million", "target": "< $100", "alert": "> $200"}]
+    )
+    record = simulate(scenario, replications=2).record
+    (kpi,) = scenario.judged()
+    found = record.estimate(kpi.metric)
+    assert found is not None
+    assert found.runs == 3
+    assert found.interval is not None
+    assert found.interval[0] <= record.cost["figures"]["cost_per_million"] * 1.5
