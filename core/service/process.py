@@ -231,8 +231,8 @@ class ServedApplication(Application):
             "delay_error_seconds": self.timers.error_seconds,
         }
 
-    def counters(self) -> dict[str, int]:
-        """Return cumulative counters of this process."""
+    def own_counters(self) -> dict[str, int]:
+        """Return cumulative counters of this process alone."""
         counters = {f"requests_{name}": number for name, number in self.requests.items()}
         counters |= {f"responses_{digit}xx": self.responses[digit] for digit in (2, 4, 5)}
         counters |= {
@@ -252,6 +252,11 @@ class ServedApplication(Application):
             if isinstance(store, DelayedKV | DelayedDatabase):
                 counters[f"{name}_operations"] = store.operations
                 counters[f"{name}_errors"] = store.errors
+        return counters
+
+    def counters(self) -> dict[str, int]:
+        """Return cumulative counters, of the consumer's too if this process reports them."""
+        counters = self.own_counters()
         if self.plan.position == 0:  # it speaks for the queue that all of them share
             # The rows before the consumer's file: what is in neither has been counted in it.
             waiting = self._waiting()
@@ -291,8 +296,10 @@ class ServedApplication(Application):
         """Return what this process has counted, and the consumer if this one speaks for it.
 
         part: "caches" or "queries" adds what is dearer to tell, see
-        `core.service.statistics.PARTS`.
+        `core.service.statistics.PARTS`; "metrics" keeps the consumer's apart.
         """
+        if part == "metrics":
+            return self._figures_apart()
         queries: dict[str, StatementStatistics] = {}
         slow: list[SlowQuery] = []
         if part == "queries":
@@ -311,6 +318,27 @@ class ServedApplication(Application):
             slow=[asdict(one) for one in slow],
             slow_requests=[each.to_json() for each in self.profiler.slow_requests()],
             caches=cache_counts(self) if part == "caches" else {},
+        )
+
+    def _figures_apart(self) -> ProcessFigures:
+        counters = self.own_counters()
+        consumers: list[ProcessFigures] = []
+        if self.plan.position == 0:
+            waiting = self._waiting()
+            if self._consumed is not None:
+                consumers = [figures] if (figures := self._consumed.figures()) is not None else []
+            held = counters["queue_pending"]
+            held += sum(each.counters["queue_pending"] for each in consumers)
+            counters["queue_pending"] = max(held, waiting)
+        return ProcessFigures(
+            profiler=self.profiler,
+            counters=counters,
+            processes=[{"worker": self.plan.position, **self.process_figures()}],
+            statements={},
+            slow=[],
+            slow_requests=[],
+            caches=cache_counts(self),
+            apart=consumers,
         )
 
     async def close(self) -> None:
