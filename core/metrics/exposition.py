@@ -35,7 +35,8 @@ def rendered(families: Iterable[Metric], accepted: str = "") -> tuple[bytes, str
     types = {one.partition(";")[0].strip().lower() for one in accepted.split(",")}
     if "text/plain" in types and "application/openmetrics-text" not in types:
         return plain(registry), CONTENT_TYPE_PLAIN_0_0_4
-    return generate_latest(registry), CONTENT_TYPE_LATEST
+    text: bytes = generate_latest(registry)  # type: ignore[no-untyped-call]  # it has no types
+    return text, CONTENT_TYPE_LATEST
 
 
 def durations(
@@ -46,17 +47,18 @@ def durations(
     They add nothing to the sum, as they have no latency.
     """
     from prometheus_client.metrics_core import HistogramMetricFamily
-    from prometheus_client.utils import floatToGoString
 
     family = HistogramMetricFamily(name, documentation, labels=labels, unit="seconds")
     for values, histogram in found.items():
-        counts = histogram.at_most(BOUNDS)
-        buckets: list[tuple[str, float]] = [
-            (floatToGoString(bound), count) for bound, count in zip(BOUNDS, counts, strict=True)
-        ]
-        buckets.append(("+Inf", histogram.count))
+        buckets = bucket_samples(histogram.at_most(BOUNDS), histogram.count)
         family.add_metric(values, buckets, histogram.total_ns * 1e-9)
     return family
+
+
+def bucket_samples(counts: Iterable[int], total: int) -> list[tuple[str, float]]:
+    """Return bound and count of each bucket: *counts* up to each of BOUNDS, *total* in all."""
+    found = [(repr(bound), float(count)) for bound, count in zip(BOUNDS, counts, strict=True)]
+    return [*found, ("+Inf", float(total))]
 
 
 class _Families:

@@ -110,7 +110,7 @@ def _of_the_service(
         value={"version": version("edgeproof"), "scenario": scenario},
     )  # fmt: skip
     answered = [name for part in parts if (name := _worker(part)) not in silent]
-    up: Values = {(name,): 1.0 for name in answered} | {(name,): 0.0 for name in silent}
+    up: Values = {(name,): 1.0 if name in answered else 0.0 for name in (*answered, *silent)}
     yield _gauge(
         "worker_up", "1 if the process answered this scrape, 0 if not; the consumer is one.",
         ["worker"], up,

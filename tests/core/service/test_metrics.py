@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 from prometheus_client.metrics_core import Metric
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.parser import text_string_to_metric_families as older_format
 
 from core.metrics.exposition import BOUNDS
 from core.metrics.histogram import LatencyHistogram
 from core.service.families import OF_COUNTERS, OF_STORES
+from tests.core.metrics.exposed import parsed
 from tests.core.service.serving import NOW_MS, Visitor, problem, serving, small_scenario
 
 Values = dict[tuple[tuple[str, str], ...], float]
@@ -40,7 +40,7 @@ def families_of(visitor: Visitor, query: str = "") -> dict[str, Metric]:
     answer = visitor.http.get(f"/metrics{query}")
     assert answer.status_code == 200, answer.text
     assert answer.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
-    found = list(text_string_to_metric_families(answer.text))
+    found = parsed(answer.text)
     assert len({family.name for family in found}) == len(found)
     return {family.name: family for family in found}
 
