@@ -34,6 +34,7 @@ from edgeproof.options import (
     chosen_scenario,
     draws_arrivals,
 )
+from edgeproof.otlp import OtlpOption, otlp_endpoint, told_endpoint
 
 
 def command(
@@ -121,6 +122,7 @@ def command(
             help="Answer 408 if the head of a request, or then its body, takes longer to arrive.",
         ),
     ] = f"{DEFAULT_LIMITS.receive:g}s",
+    otlp: OtlpOption = None,
     trace: TraceOption = None,
     trace_offset: TraceOffsetOption = None,
     trace_limit: TraceLimitOption = None,
@@ -179,6 +181,7 @@ def command(
             file=sys.stderr,
             flush=True,
         )
+    traces = otlp_endpoint(otlp, os.environ)
     populates = data is None if population is None else population
     said = "" if data is None else _of_database(data, populates=populates, asked=population)
     interrupts = Interrupts()
@@ -192,10 +195,13 @@ def command(
         emulate=emulation,
         limits=limits,
         populate=populates,
+        otlp=traces,
     ) as service:
         interrupts.has_begun = True
         for url in service.urls:
             print(f"Serving {chosen.name} on {url}", flush=True)
+        if traces is not None:
+            print(f"Traces go to {told_endpoint(traces)}.", flush=True)
         if said:
             print(said, flush=True)
         print("Ctrl-C ends it.", flush=True)

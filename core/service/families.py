@@ -36,6 +36,9 @@ OF_COUNTERS = {
     "forward_requests": ("forward_requests", "Requests to the destination."),
     "forward_retries": ("forward_retries", "Deliveries that were tried again."),
     "forward_given_up": ("forward_given_up", "Deliveries that ran out of attempts."),
+    "traces_sent": ("traces_sent", "Requests whose spans the OTLP endpoint accepted."),
+    "traces_dropped": ("traces_dropped", "Requests whose spans did not fit the queue."),
+    "traces_failed": ("traces_failed", "Requests whose spans could not be delivered."),
     "query_cache_hits": ("query_cache_hits", "Queries answered by the cache of rows."),
     "breaker_openings": ("l2_breaker_openings", "Times that the breaker of L2 opened."),
     "l1_extended": (

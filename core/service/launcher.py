@@ -220,6 +220,7 @@ def running_service(
     emulate: bool = True,
     limits: ConnectionLimits = DEFAULT_LIMITS,
     populate: bool = True,
+    otlp: str | None = None,
 ) -> Iterator[RunningService]:
     """Run the reference service for *scenario* as long as the context lasts.
 
@@ -227,7 +228,8 @@ def running_service(
     the database, a temporary one if None. redis: URL of L2, whose scheme chooses the store
     (`core.caching.stores`); without one a single process embeds its own, and several share a fake
     one. limits: of each process's connections. populate: whether a database without users and
-    events gets those of the scenario; else it gets its sites alone, and starts cold.
+    events gets those of the scenario; else it gets its sites alone, and starts cold. otlp: URL that
+    traces are sent to.
 
     Raise InputError for what `check_served` refuses, if a port is taken, another service runs on
     the folder, the URL means no store or there are more than MAX_WORKERS processes, EdgeproofError
@@ -266,6 +268,7 @@ def running_service(
             "roster": str(roster),
             "limits": limits.to_json(),
             "populate": populate,
+            "otlp": otlp,
         }
         crew = _Crew()
         service: RunningService | None = None

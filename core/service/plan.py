@@ -26,7 +26,7 @@ class WorkerPlan:
     are forwarded to, None for none; roster: the file that tells where the other workers are, None
     if there is none; is_public: whether others than this machine reach the service, so that its
     monitoring wants the token; populate: whether a database without users and events gets the
-    scenario's.
+    scenario's; otlp: URL that traces are sent to, None for none.
     """
 
     scenario: Scenario
@@ -38,6 +38,7 @@ class WorkerPlan:
     roster: Path | None = None
     is_public: bool = False
     populate: bool = True
+    otlp: str | None = None
 
 
 def shared_database(plan: WorkerPlan) -> SqliteDatabase:
@@ -75,4 +76,5 @@ def plan_of(data: dict[str, Any]) -> WorkerPlan:
         roster=Path(data["roster"]),
         is_public=not is_loopback(data["host"]),
         populate=data["populate"],
+        otlp=data.get("otlp"),
     )

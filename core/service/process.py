@@ -50,6 +50,7 @@ from core.service.consumer_status import ConsumerStatus, forget_run_start, write
 from core.service.l2 import open_l2
 from core.service.plan import WorkerPlan, emulated_database, shared_database
 from core.service.statistics import ProcessFigures, add_latencies, add_statements
+from core.service.tracing import Tracing
 
 PROBE_INTERVAL = 0.1
 LISTEN_INTERVAL = 1.0
@@ -105,6 +106,9 @@ class ServedApplication(Application):
             scheme=scheme, run=in_thread, channel=channel, name=uuid4().hex,
             backlog=self._backlog, inbox=None if is_consumer else NullInbox(),
             receiver=receiver, outbox=outbox, query_cache=query_cache,
+        )  # fmt: skip
+        self.tracing = None if plan.otlp is None else Tracing(
+            plan.otlp, scenario.endpoints, worker=plan.position, scenario=scenario.name
         )  # fmt: skip
         self._polling: asyncio.Task[None] | None = None
         self._forwarding: asyncio.Task[None] | None = None
@@ -248,6 +252,8 @@ class ServedApplication(Application):
         }
         if self.forwarder is not None:
             counters |= self.forwarder.counters()
+        if self.tracing is not None:
+            counters |= self.tracing.counters()
         for name, store in (("l2", self.kv), ("l3", self.database)):
             if isinstance(store, DelayedKV | DelayedDatabase):
                 counters[f"{name}_operations"] = store.operations
@@ -350,6 +356,8 @@ class ServedApplication(Application):
             await asyncio.wait([self._listening])
         if self._polling is not None:
             self._polling.cancel()
+        if self.tracing is not None:
+            await asyncio.to_thread(self.tracing.close)
         await self.queue.finish()
         await self.drain()
         if self._forwarding is not None:

@@ -215,11 +215,12 @@ def serving(
     emulate: bool = True,
     host: str = "127.0.0.1",
     limits: ConnectionLimits = DEFAULT_LIMITS,
+    otlp: str | None = None,
 ) -> Iterator[list[Visitor]]:
     """Run the service for *scenario* with its database in *folder*; a visitor per process."""
     with running_service(
         scenario, token=token, folder=folder, redis=redis, emulate=emulate, host=host,
-        limits=limits,
+        limits=limits, otlp=otlp,
     ) as service:  # fmt: skip
         visitors = [
             Visitor(httpx.Client(base_url=url, timeout=30.0), folder, scenario, service)
