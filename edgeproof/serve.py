@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TextIO
 
@@ -35,6 +36,13 @@ from edgeproof.options import (
     draws_arrivals,
 )
 from edgeproof.otlp import OtlpOption, otlp_endpoint, told_endpoint
+
+
+class Synchronous(StrEnum):
+    """What a write waits for."""
+
+    NORMAL = "normal"
+    FULL = "full"
 
 
 def command(
@@ -122,6 +130,14 @@ def command(
             help="Answer 408 if the head of a request, or then its body, takes longer to arrive.",
         ),
     ] = f"{DEFAULT_LIMITS.receive:g}s",
+    synchronous: Annotated[
+        Synchronous,
+        typer.Option(
+            "--synchronous",
+            help="full: a write is on the disk before it is answered; normal: a power cut may lose "
+            "the last ones, the end of a process none.",
+        ),
+    ] = Synchronous.NORMAL,
     otlp: OtlpOption = None,
     trace: TraceOption = None,
     trace_offset: TraceOffsetOption = None,
@@ -196,6 +212,8 @@ def command(
         limits=limits,
         populate=populates,
         otlp=traces,
+        synchronous="full" if synchronous is Synchronous.FULL else "normal",
+        mends=True,
     ) as service:
         interrupts.has_begun = True
         for url in service.urls:
@@ -206,11 +224,13 @@ def command(
             print(said, flush=True)
         print("Ctrl-C ends it.", flush=True)
         while not interrupts.asked:
-            ended = service.ended()
-            _show(service.news(), sys.stderr)
-            if ended:
+            try:
+                mended = service.mend()
+            except EdgeproofError as error:
+                _show(service.news(), sys.stderr)
                 last = service.logged().rpartition("\n")[2]
-                raise EdgeproofError(f"{ended}{last and f': {last}'}")
+                raise EdgeproofError(f"{error}{last and f': {last}'}") from None
+            _show(service.news() + "".join(f"edgeproof: {how}\n" for how in mended), sys.stderr)
             time.sleep(0.1)
         _show("Finishing what is in flight; another Ctrl-C ends at once.\n", sys.stdout)
     _show(service.last_news, sys.stderr)

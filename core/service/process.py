@@ -46,7 +46,12 @@ from core.scenario.population import sites_of
 from core.scenario.replay import prepare_service
 from core.scenario.warm_start import WarmState, warm_state
 from core.service.cache_statistics import cache_counts
-from core.service.consumer_status import ConsumerStatus, forget_run_start, write_run_start
+from core.service.consumer_status import (
+    ConsumerStatus,
+    forget_run_start,
+    read_run_start,
+    write_run_start,
+)
 from core.service.l2 import open_l2
 from core.service.plan import WorkerPlan, emulated_database, shared_database
 from core.service.statistics import ProcessFigures, add_latencies, add_statements
@@ -149,9 +154,11 @@ class ServedApplication(Application):
             if self.forwarder is not None:
                 await self.forwarder.resume()
                 self._forwarding = asyncio.create_task(self.forwarder.watch(_POLL_SECONDS))
-        elif self._consumed is not None:
+        elif self._consumed is not None and not self.plan.resumes:
             self._consumed.forget()
             forget_run_start(self.plan.folder)
+        if self.plan.resumes and (at_ms := read_run_start(self.plan.folder)) is not None:
+            self.faults.origin = (at_ms - self.clock.origin_ms) / 1000
         try:
             await self.invalidator.listen()
         except StoreError:  # L2 is bypassed until it is back, and so is its channel

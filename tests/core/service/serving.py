@@ -18,7 +18,8 @@ from core.scenario.file import parse_scenario
 from core.scenario.population import populate
 from core.scenario.replay import prepare
 from core.scenario.scenario import Scenario
-from core.service.launcher import RunningService, running_service
+from core.service.crew import RunningService
+from core.service.launcher import running_service
 from core.service.limits import DEFAULT_LIMITS, ConnectionLimits
 from core.wire import ISOLATE_HEADER
 from tests.core.ledger.worlds import World
