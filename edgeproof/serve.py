@@ -15,6 +15,7 @@ import typer
 from core.errors import EdgeproofError, InputError
 from core.ledger.provenance import database_state
 from core.scenario.addresses import is_loopback
+from core.service.crew import MOST_ENDS
 from core.service.launcher import MAX_WORKERS, running_service
 from core.service.limits import DEFAULT_LIMITS, GRACE_SECONDS, ConnectionLimits
 from core.units import parse_duration
@@ -213,7 +214,7 @@ def command(
         populate=populates,
         otlp=traces,
         synchronous="full" if synchronous is Synchronous.FULL else "normal",
-        mends=True,
+        mends=MOST_ENDS,
     ) as service:
         interrupts.has_begun = True
         for url in service.urls:

@@ -19,7 +19,7 @@ from core.errors import EdgeproofError, InputError
 from core.wire import TOKEN_VARIABLE
 
 MOST_ENDS, ENDS_SECONDS = 5, 60.0
-"""A service of which more processes than this end within so many seconds is given up."""
+"""How many ends within so many seconds `edgeproof serve` mends; one more ends it."""
 
 _START_SECONDS = 120.0
 _STOP_SECONDS = 15.0
@@ -157,11 +157,14 @@ class Crew:
                 process.kill()
         return [fault for fault in faults if fault]
 
-    def replace(self, again: Callable[[ServiceProcess], ServiceProcess]) -> list[str]:
+    def replace(
+        self, again: Callable[[ServiceProcess], ServiceProcess], *, most: int = MOST_ENDS
+    ) -> list[str]:
         """Put another process in the place of each worker and consumer that has ended.
 
-        again: starts one in the place of another. Return how each had ended. Raise EdgeproofError
-        where what cannot be replaced has ended: its state is gone.
+        again: starts one in the place of another. most: ends within ENDS_SECONDS. Return how each
+        had ended. Raise EdgeproofError for more, and where what cannot be replaced has ended: its
+        state is gone.
         """
         for store in self.stores:
             if how := store.ended():
@@ -170,16 +173,16 @@ class Crew:
         for group in (self.workers, self.consumers):
             for position, process in enumerate(group):
                 if how := process.ended():
-                    self._count_end(how)
+                    self._count_end(how, most)
                     group[position] = again(process)
                     group[position].ready()
                     told.append(f"{how}; process {group[position].pid} takes its place")
         return told
 
-    def _count_end(self, how: str) -> None:
+    def _count_end(self, how: str, most: int) -> None:
         now = time.monotonic()
         self._ends = [*(at for at in self._ends if now - at < ENDS_SECONDS), now]
-        if len(self._ends) > MOST_ENDS:
+        if len(self._ends) > most:
             raise EdgeproofError(
                 f"{how}; {len(self._ends)} processes ended within {ENDS_SECONDS:g} s, so that none "
                 "is started again"
@@ -198,11 +201,13 @@ class RunningService:
         urls: list[str],
         crew: Crew,
         log: Path,
-        again: Callable[[ServiceProcess], ServiceProcess] | None = None,
+        again: Callable[[ServiceProcess], ServiceProcess],
+        *,
+        mends: int = 0,
     ) -> None:
         self.urls = urls
         self._crew = crew
-        self._again = again
+        self._again, self._mends = again, mends
         self.faults: list[str] = []
         self.cut_off = 0
         self.last_news = ""
@@ -225,9 +230,9 @@ class RunningService:
         Raise EdgeproofError where it cannot be. Connections to a worker that has ended wait for the
         next one at the same URL. Call it from the thread that started the service.
         """
-        if self._again is None:
-            raise ValueError("this service was not started with mends=True")
-        return self._crew.replace(self._again)
+        if not self._mends:
+            raise ValueError("this service was not started to be mended: give mends")
+        return self._crew.replace(self._again, most=self._mends)
 
     def logged(self) -> str:
         """Return what the processes have written to their standard error so far."""

@@ -53,7 +53,7 @@ def running_service(
     populate: bool = True,
     otlp: str | None = None,
     synchronous: Synchronous = "normal",
-    mends: bool = False,
+    mends: int = 0,
 ) -> Iterator[RunningService]:
     """Run the reference service for *scenario* as long as the context lasts.
 
@@ -62,8 +62,9 @@ def running_service(
     (`core.caching.stores`); without one a single process embeds its own, and several share a fake
     one. limits: of each process's connections. populate: whether a database without users and
     events gets those of the scenario; else it gets its sites alone, and starts cold. otlp: URL that
-    traces are sent to. synchronous: "full" answers a write once it is on the disk. mends: the ports
-    are held for `RunningService.mend`, so that a worker that ends is no refused connection.
+    traces are sent to. synchronous: "full" answers a write once it is on the disk. mends: how
+    many ends of processes within a minute `RunningService.mend` mends; the ports are then held, so
+    that a worker that ends is no refused connection.
 
     Raise InputError for what `check_served` refuses, if a port is taken, another service runs on
     the folder, the URL means no store or there are more than MAX_WORKERS processes, EdgeproofError
@@ -161,7 +162,7 @@ def running_service(
                     detail = f": {text.splitlines()[-1]}" if text else ""
                     raise EdgeproofError(f"{error}{detail}") from None
                 write_whole(roster, json.dumps(urls))
-                service = RunningService(urls, crew, log_path, again if mends else None)
+                service = RunningService(urls, crew, log_path, again, mends=mends)
                 yield service
             finally:
                 for listener in listeners:  # what nobody will accept is refused from here on
