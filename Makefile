@@ -85,7 +85,8 @@ soak: $(INSTALLED) ## try caches and engines in many random worlds (SEEDS=20000)
 	EDGEPROOF_TWINS=$(SEEDS) $(BIN)/pytest tests/sim/test_twins.py -k random
 
 kills: $(INSTALLED) ## kill the queue's processes at many random points, the service too (KILLS=1000)
-	EDGEPROOF_KILLS=$(KILLS) $(BIN)/pytest -q tests/core/delivery/test_queue_kills.py
+	EDGEPROOF_KILLS=$(KILLS) $(BIN)/pytest -q -o faulthandler_timeout=0 \
+		tests/core/delivery/test_queue_kills.py
 	$(BIN)/python -m bench.kills --points $(KILLS)
 
 format: $(INSTALLED) ## format the code and mend what ruff can

@@ -43,8 +43,9 @@ def slope_of(
     """Return the slope that all *lives* have in common, None where they are too short.
 
     settle: seconds at the beginning of each life that are left out; least: that have to follow, or
-    the life is left out. Readings are averaged over blocks of *block* seconds. Each life has a level of its own. The interval is that of least
-    squares, widened by the correlation of neighbouring residuals.
+    the life is left out. Readings are averaged over blocks of *block* seconds. Each life has a
+    level of its own. The interval is that of least squares, widened by the correlation of
+    neighbouring residuals.
     """
     times, values, owners = [], [], []
     for number, readings in enumerate(lives.values()):

@@ -160,7 +160,8 @@ def _kill(service: RunningService, name: str) -> Kill:
     return Kill(at, worker, name)
 
 
-def _plant(file: Path, what: str) -> None:
+def plant(file: Path, what: str) -> None:
+    """Lose a conversion of the database *file*, or count one twice."""
     with closing(sqlite3.connect(file)) as connection, connection:
         (key,) = connection.execute("SELECT max(conversion_id) FROM touch_credits").fetchone()
         if what == "lost":
@@ -256,7 +257,7 @@ def main(arguments: Sequence[str]) -> int:
                 latency, sent, late = shoppers.take()
             file = folder / "cdp.sqlite"
             if options.plant in ("lost", "doubled"):
-                _plant(file, options.plant)
+                plant(file, options.plant)
             faults, figures = judged(found, shoppers, file)
             figures |= {
                 "requests": sent, "late_sent": late, "turns_of_redis": redis.turns,

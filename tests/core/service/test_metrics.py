@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families as older_format
 
-from core.metrics.exposition import BOUNDS
+from core.metrics.exposition import BOUNDS, rendered
 from core.metrics.histogram import LatencyHistogram
 from core.service.families import OF_COUNTERS, OF_STORES
+from edgeproof.load_metrics import LoadMetrics
 from tests.core.metrics.exposed import parsed
 from tests.core.service.serving import NOW_MS, Visitor, problem, serving, small_scenario
 
@@ -180,3 +183,80 @@ def test_older_format_is_given_to_who_asks_for_it_alone(visitor: Visitor) -> Non
     )
     assert both.text.endswith("# EOF\n")
     assert visitor.http.head("/metrics").headers["Content-Length"].isdecimal()
+
+
+DASHBOARD = Path(__file__).parents[3] / "docs" / "grafana-dashboard.json"
+_WORDS = {
+    "sum", "count", "max", "rate", "by", "or", "vector", "histogram_quantile", "label_values",
+}  # fmt: skip
+
+
+def labels_by_sample(pair: list[Visitor]) -> dict[str, set[str]]:
+    """Return the labels of every sample that the service and a load expose."""
+    load = LoadMetrics("small")
+    counts = {"counts": [0] * (len(BOUNDS) + 1), "sum": 0.0}
+    load.take({"figures": {
+        "sent": {"track": 1}, "latency": {"track": counts}, "lag": counts,
+        "failures": {"track": {"timeout": 1}}, "users": {"idle": 1},
+    }})  # fmt: skip
+    text = rendered(load.collect())[0].decode()
+    found: dict[str, set[str]] = {}
+    for family in [*families_of(pair[0]).values(), *parsed(text)]:
+        for sample in family.samples:
+            found.setdefault(sample.name, set()).update(sample.labels)
+    return found
+
+
+def test_dashboard_asks_for_what_is_exposed(pair: list[Visitor]) -> None:
+    board = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    exposed = labels_by_sample(pair)
+    asked = [
+        (target["expr"], target["legendFormat"])
+        for panel in board["panels"]
+        for target in panel.get("targets", ())
+    ]
+    asked += [(one["query"]["query"], "") for one in board["templating"]["list"][1:]]
+    assert len(asked) > 25
+    for expression, legend in asked:
+        for name, text in re.findall(r"(\w+){([^{}]*)}", expression):
+            assert set(re.findall(r"(\w+)=", text)) <= exposed[name] | {"job"}, expression
+        grouped = {name.strip() for text in re.findall(r"by \(([^)]*)\)", expression)
+                   for name in text.split(",")}  # fmt: skip
+        bare = re.sub(r"{[^{}]*}|\[[^\]]*\]|by \([^)]*\)|, job", "", expression)
+        names = set(re.findall(r"[a-z_][a-z0-9_]*", bare)) - _WORDS
+        assert names
+        assert names <= exposed.keys(), expression
+        for name in names:
+            assert grouped <= exposed[name] | {"job"}, expression
+        shown = set(re.findall(r"{{(\w+)}}", legend))
+        assert shown <= (grouped - {"le"} if grouped else set.union(*(exposed[n] for n in names)))
+
+
+def test_dashboard_is_one_that_grafana_loads() -> None:
+    board = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    assert board["schemaVersion"] >= 36
+    assert "id" not in board  # that of a database
+    source, job = board["templating"]["list"]
+    assert (source["type"], source["query"], job["type"]) == ("datasource", "prometheus", "query")
+    panels = board["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    cells: set[tuple[int, int]] = set()
+    for panel in panels:
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24
+        its = {
+            (place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])
+        }
+        assert not its & cells, panel["title"]
+        cells |= its
+        if panel["type"] == "row":
+            continue
+        assert panel["type"] in ("timeseries", "stat")
+        assert panel["fieldConfig"]["defaults"]["unit"]
+        targets = panel["targets"]
+        assert len({target["refId"] for target in targets}) == len(targets)
+        for target in targets:
+            assert target["datasource"] == panel["datasource"]
+            assert target["datasource"]["uid"] == f"${{{source['name']}}}"
+            assert all(f"${name}" in ("$job", "$__rate_interval")
+                       for name in re.findall(r"\$(\w+)", target["expr"]))  # fmt: skip
