@@ -4,7 +4,7 @@
 CHECKS := check-types check-wheel check-golden check-style check-imports
 
 .DELETE_ON_ERROR:
-.PHONY: help prove test node wheel check-speed soak format constraints clean $(CHECKS)
+.PHONY: help prove test node wheel check-speed soak kills format constraints clean $(CHECKS)
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -13,6 +13,7 @@ NODE := .venv/node
 NODE_INSTALLED := $(NODE)/.installed
 PACKAGES := core sim scenarios reports bench edgeproof
 SEEDS ?= 20000
+KILLS ?= 1000
 DIST ?= dist
 # One more than the two processors of CI: many tests wait for a process or a real time limit. With
 # worksteal a worker begins with whole modules, so that what these share is seldom set up twice.
@@ -86,6 +87,11 @@ wheel: $(INSTALLED) ## build a release: the wheel, with its constraints beside i
 soak: $(INSTALLED) ## try caches and engines in many random worlds (SEEDS=20000)
 	EDGEPROOF_SEEDS=$(SEEDS) $(BIN)/pytest -n 2 tests/sim/test_cache_invariants.py
 	EDGEPROOF_TWINS=$(SEEDS) $(BIN)/pytest tests/sim/test_twins.py -k random
+
+kills: $(INSTALLED) ## kill the queue's processes at many random points, the service too (KILLS=1000)
+	EDGEPROOF_KILLS=$(KILLS) $(BIN)/pytest -q -o faulthandler_timeout=0 \
+		tests/core/delivery/test_queue_kills.py
+	$(BIN)/python -m bench.kills --points $(KILLS)
 
 format: $(INSTALLED) ## format the code and mend what ruff can
 	$(BIN)/ruff check --fix .

@@ -66,7 +66,7 @@ def redis_server(folder: Path) -> Iterator[RedisServer]:
         )
     log = folder / "redis.log"
     for _ in range(_STARTS):
-        port = _free_port()
+        port = free_port()
         with log.open("ab") as output:
             process = subprocess.Popen(
                 [
@@ -99,7 +99,18 @@ def _answers(server: RedisServer, process: subprocess.Popen[bytes]) -> bool:
     return False
 
 
-def _free_port() -> int:
+def waited_for(port: int, process: subprocess.Popen[bytes]) -> RedisServer:
+    """Return the server at *port* once *process* itself answers there, or raise InputError."""
+    server = RedisServer("127.0.0.1", port)
+    if not _answers(server, process):
+        process.kill()
+        process.wait()
+        raise InputError(f"redis-server did not start at port {port}")
+    return server
+
+
+def free_port() -> int:
+    """Return a loopback port that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -28,7 +28,8 @@ from core.errors import EdgeproofError, InputError
 from core.scenario.file import load_scenario
 from core.scenario.replay import prepare
 from core.scenario.scenario import Scenario
-from core.service.launcher import ServiceProcess, running_service
+from core.service.crew import ServiceProcess
+from core.service.launcher import running_service
 from core.wire import ISOLATE_HEADER
 from scenarios.catalogue import shipped
 from scenarios.rendering import Renderer, Request

@@ -24,7 +24,7 @@ from bench.redis_server import redis_server
 from bench.service_versions import CASES, Side, scenario_overrides, spent_on
 from core.errors import InputError
 from core.scenario.file import load_scenario, scenario_data
-from core.service.launcher import ServiceProcess
+from core.service.crew import ServiceProcess
 from core.service.limits import DEFAULT_LIMITS
 from scenarios.catalogue import shipped
 

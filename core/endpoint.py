@@ -35,7 +35,7 @@ STORE_SLOT = 2
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _RESERVED = ("default", "per_l2_operation", "per_l3_operation", "write", "model")
-_OWN_PATHS = ("api", "openapi.json")
+_OWN_PATHS = ("api", "metrics", "openapi.json")
 _PATH = re.compile(
     r"/(?P<segment>[A-Za-z0-9_.-]+)(?:/\{(?P<identifier>\w+)\})?(?:\?(?P<query>[^?#]+))?"
 )
@@ -171,7 +171,7 @@ class Endpoint:
         check(
             self.segment not in _OWN_PATHS,
             f"{where}path is {self.path!r}; the service's own paths begin with "
-            f"{' and '.join(_OWN_PATHS)}",
+            f"{', '.join(_OWN_PATHS)}",
         )
         if self.writes is not None:
             check(self.writes == "event", f"{where}writes is {self.writes!r}; use event")

@@ -20,6 +20,7 @@ from core.scenario.traffic import RateStage
 from core.units import parse_duration
 from edgeproof.access import Access
 from edgeproof.finish import finish, show_table
+from edgeproof.load_metrics import LoadMetrics
 from edgeproof.loading import Bounds, check_load, drive, keep, was_interrupted
 from edgeproof.notices import notice
 from edgeproof.options import Judging
@@ -46,6 +47,7 @@ def find_capacity(
     told: dict[str, Any],
     access: Access,
     fleet: Fleet | None = None,
+    metrics: LoadMetrics | None = None,
 ) -> int:
     """Search, write the plan and its report, print what was found, and return the exit code."""
     one = at_rate(scenario, rate_of(scenario), step)
@@ -64,7 +66,7 @@ def find_capacity(
         result = drive(
             chosen, workload, hosts, place / "load", limits=limits, display=display,
             phase=f"load {number}, {rate_text(rate)}", access=access.of_load(number - 1),
-            replication=replication, fleet=fleet,
+            replication=replication, fleet=fleet, metrics=metrics,
         )  # fmt: skip
         run_ids.append(str(result.audit["run_id"]))
         record = keep(chosen, workload, result, place, clean=False)

@@ -27,6 +27,7 @@ from edgeproof.ci import GithubOption, QualityOption
 from edgeproof.finish import finish
 from edgeproof.live_capacity import STEP, check_search, checked
 from edgeproof.live_capacity import find_capacity as searched
+from edgeproof.load_metrics import MetricsPortOption, told_at
 from edgeproof.loading import (
     bounds,
     check_allowed,
@@ -123,6 +124,7 @@ def command(
     port: PortOption = None,
     expect_workers: ExpectOption = None,
     worker: WorkerOption = None,
+    metrics_port: MetricsPortOption = None,
     out: OutOption = None,
     gate: PlainGateOption = "target",
     require: RequireOption = None,
@@ -201,10 +203,11 @@ def command(
     options = options.checked(chosen)
     if find_capacity:
         told = asked(chosen, scenario, hosts=host)
-        return searched(
-            chosen, host, step=step or STEP, out=out, limits=limits, options=options, told=told,
-            access=access, fleet=fleet,
-        )  # fmt: skip
+        with told_at(metrics_port, chosen.name) as metrics:
+            return searched(
+                chosen, host, step=step or STEP, out=out, limits=limits, options=options,
+                told=told, access=access, fleet=fleet, metrics=metrics,
+            )  # fmt: skip
     workloads = [prepare_measured(chosen).workload]
     workloads += [prepare(chosen, replication=number).workload for number in range(1, repeat)]
     tell_notes(workloads[0])
@@ -229,13 +232,13 @@ def command(
         result = drive(
             chosen, workloads[position], host, place / "load", phase=phase, limits=limits,
             display=display, access=access.of_load(position), replication=position,
-            fleet=fleet,
+            fleet=fleet, metrics=metrics,
         )  # fmt: skip
         run_ids.append(str(result.audit["run_id"]))
         record = keep(chosen, workloads[position], result, place, clean=False)
         return record, was_interrupted(result)
 
-    with display.open():
+    with told_at(metrics_port, chosen.name) as metrics, display.open():
         repeats = repeated(repeat, load, folder=folder)
     record = repeats.records[0]
     if repeat > 1:

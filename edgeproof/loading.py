@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +16,7 @@ from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
 from core.units import format_duration, parse_duration
 from edgeproof.access import Access
+from edgeproof.load_metrics import LoadMetrics
 from edgeproof.progress import Display
 from edgeproof.runs import write_run
 from scenarios.connections import checked_connections
@@ -118,10 +119,12 @@ def drive(
     access: Access,
     replication: int = 0,
     fleet: Fleet | None = None,
+    metrics: LoadMetrics | None = None,
 ) -> LoadResult:
     """Send *workload*, a *replication* of the scenario's, to *urls*; return what came of it.
 
-    Its files go into *folder*. fleet: the processes that share it, None for one alone.
+    Its files go into *folder*. fleet: the processes that share it, None for one alone. metrics:
+    takes what the load says of itself.
     """
     folder.mkdir(parents=True, exist_ok=True)
     plan = make_plan(
@@ -140,9 +143,14 @@ def drive(
         keep_going=access.keep_going,
         renews=bool(access.tokens),
     )
+    if metrics is not None:
+        plan = replace(plan, metrics=True)
+        metrics.begin()
     last = float(workload.intended_ns[-1]) / 1e9 if len(workload) else 1.0
 
     def relay(said: Mapping[str, Any]) -> None:
+        if metrics is not None:
+            metrics.take(said)
         if said.get("phase") == "waiting":
             here, wanted = said["workers"], said["expected"]
             display.update("workers", here / wanted, f"{here} of {wanted} are there")

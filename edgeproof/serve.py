@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TextIO
 
@@ -14,6 +15,7 @@ import typer
 from core.errors import EdgeproofError, InputError
 from core.ledger.provenance import database_state
 from core.scenario.addresses import is_loopback
+from core.service.crew import MOST_ENDS
 from core.service.launcher import MAX_WORKERS, running_service
 from core.service.limits import DEFAULT_LIMITS, GRACE_SECONDS, ConnectionLimits
 from core.units import parse_duration
@@ -34,6 +36,14 @@ from edgeproof.options import (
     chosen_scenario,
     draws_arrivals,
 )
+from edgeproof.otlp import OtlpOption, otlp_endpoint, told_endpoint
+
+
+class Synchronous(StrEnum):
+    """What a write waits for."""
+
+    NORMAL = "normal"
+    FULL = "full"
 
 
 def command(
@@ -121,6 +131,15 @@ def command(
             help="Answer 408 if the head of a request, or then its body, takes longer to arrive.",
         ),
     ] = f"{DEFAULT_LIMITS.receive:g}s",
+    synchronous: Annotated[
+        Synchronous,
+        typer.Option(
+            "--synchronous",
+            help="full: a write is on the disk before it is answered; normal: a power cut may lose "
+            "the last ones, the end of a process none.",
+        ),
+    ] = Synchronous.NORMAL,
+    otlp: OtlpOption = None,
     trace: TraceOption = None,
     trace_offset: TraceOffsetOption = None,
     trace_limit: TraceLimitOption = None,
@@ -179,6 +198,7 @@ def command(
             file=sys.stderr,
             flush=True,
         )
+    traces = otlp_endpoint(otlp, os.environ)
     populates = data is None if population is None else population
     said = "" if data is None else _of_database(data, populates=populates, asked=population)
     interrupts = Interrupts()
@@ -192,19 +212,26 @@ def command(
         emulate=emulation,
         limits=limits,
         populate=populates,
+        otlp=traces,
+        synchronous="full" if synchronous is Synchronous.FULL else "normal",
+        mends=MOST_ENDS,
     ) as service:
         interrupts.has_begun = True
         for url in service.urls:
             print(f"Serving {chosen.name} on {url}", flush=True)
+        if traces is not None:
+            print(f"Traces go to {told_endpoint(traces)}.", flush=True)
         if said:
             print(said, flush=True)
         print("Ctrl-C ends it.", flush=True)
         while not interrupts.asked:
-            ended = service.ended()
-            _show(service.news(), sys.stderr)
-            if ended:
+            try:
+                mended = service.mend()
+            except EdgeproofError as error:
+                _show(service.news(), sys.stderr)
                 last = service.logged().rpartition("\n")[2]
-                raise EdgeproofError(f"{ended}{last and f': {last}'}")
+                raise EdgeproofError(f"{error}{last and f': {last}'}") from None
+            _show(service.news() + "".join(f"edgeproof: {how}\n" for how in mended), sys.stderr)
             time.sleep(0.1)
         _show("Finishing what is in flight; another Ctrl-C ends at once.\n", sys.stdout)
     _show(service.last_news, sys.stderr)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from scenarios.figures import add_figures
 from scenarios.result import AUDIT_FILE, POLLS_FILE, ROWS_FILE, LoadResult, Rows
 
 _FILES = (ROWS_FILE, POLLS_FILE, AUDIT_FILE)
@@ -182,6 +183,11 @@ def merged_progress(said: Sequence[Mapping[str, Any]], *, planned: int) -> dict[
     found["hits"] = {
         tier: sum(each[tier] for each in hits) / len(hits) for tier in (hits[0] if hits else ())
     }
+    figures: dict[str, Any] = {}
+    for each in said:
+        add_figures(figures, each.get("figures", {}))
+    if figures:
+        found["figures"] = figures
     counts: Counter[tuple[str, str]] = Counter()
     examples: dict[tuple[str, str], str] = {}
     for reason in (reason for each in said for reason in each["reasons"]):

@@ -43,7 +43,8 @@ class LoadPlan:
     from which a request is sent late. replication: which replication the workload is.
     allowed_hosts: names that may be loaded besides this machine. preflight: one request an endpoint
     is sent ahead. keep_going: a load whose requests all fail goes on. renews: whoever started the
-    load fetches tokens again when it is asked. machine: facts of the host.
+    load fetches tokens again when it is asked. metrics: progress tells figures, too. machine: facts
+    of the host.
     """
 
     scenario: Scenario
@@ -60,6 +61,7 @@ class LoadPlan:
     preflight: bool = False
     keep_going: bool = True
     renews: bool = False
+    metrics: bool = False
     machine: Mapping[str, str | int] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
@@ -93,6 +95,7 @@ class LoadPlan:
             "preflight": self.preflight,
             "keep_going": self.keep_going,
             "renews": self.renews,
+            "metrics": self.metrics,
             "machine": dict(self.machine),
         }
         (folder / PLAN_FILE).write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
@@ -149,6 +152,7 @@ class LoadPlan:
             preflight=data["preflight"],
             keep_going=data["keep_going"],
             renews=data["renews"],
+            metrics=data["metrics"],
             machine=data["machine"],
         )
 

@@ -8,7 +8,7 @@ from array import array
 from collections import deque
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,20 @@ RECENT = 2000
 _CACHE_BOUND = 4096
 _HITS = (("l1", L1_HIT), ("l2", L2_HIT))
 _WITHOUT_BODY = (204, 205, 304)
+
+
+class Recent(NamedTuple):
+    """Columns of some rows, as far as a running load has filled them."""
+
+    endpoint: NDArray[Any]
+    kind: NDArray[Any]
+    status: NDArray[Any]
+    lag: NDArray[Any]
+    latency: NDArray[Any]
+
+    def part(self, start: int, end: int) -> Recent:
+        """Return the rows from *start* up to *end*."""
+        return Recent(*(column[start:end] for column in self))
 
 
 class Recorder:
@@ -185,6 +199,11 @@ class Recorder:
                 values.append(seconds)
             elif name in self._of_request:
                 self._of_request[name][position] = seconds
+
+    def since(self, position: int) -> Recent:
+        """Return the rows from *position* on."""
+        columns = (self._endpoint, self._kind, self._status, self._lag, self._latency)
+        return Recent(*(_copy(column[position:]) for column in columns))
 
     def recent(self, qs: Iterable[float]) -> list[float | None]:
         """Return quantiles in seconds of the last RECENT outcomes, None where one failed."""

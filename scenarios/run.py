@@ -23,6 +23,7 @@ from scenarios.arrivals import Arrivals
 from scenarios.connections import needed_connections
 from scenarios.control import ServiceControl
 from scenarios.examples import Examples
+from scenarios.figures import LoadFigures
 from scenarios.hosts import MAX_ANSWER_BYTES
 from scenarios.pace import Pace
 from scenarios.plan import LoadPlan
@@ -73,6 +74,9 @@ class LoadRun:
         self.recorder = Recorder(plan.scenario)
         self.arrivals.in_flight = lambda: self.recorder.in_flight
         self.endpoints = plan.scenario.endpoints.names
+        self._figures = LoadFigures(
+            self.recorder, self.arrivals, self.endpoints, plan.workload.endpoint
+        )
         self.timeouts = plan.scenario.timeouts
         self.renderer = self.renderer_of(plan.run_id)
         known = [os.environ.get(name, "") for name in secret_names(plan.scenario)]
@@ -259,7 +263,7 @@ class LoadRun:
         p50, p95 = self.recorder.recent((0.5, 0.95))
         is_over = phase == "done"
         sent_rate, planned_rate = (None, None) if is_over else self._pace.rates(seconds)
-        return {
+        said = {
             "t": round(max(seconds, 0.0), 3) if math.isfinite(seconds) else 0.0,
             "planned": self.arrivals.planned,
             "sent": self.recorder.sent,
@@ -276,6 +280,9 @@ class LoadRun:
             "hits": self.recorder.recent_hits(),
             "reasons": self.examples.most_frequent(_SHOWN_REASONS),
         }
+        if self.plan.metrics:
+            said["figures"] = self._figures.to_json()
+        return said
 
     def note_failure(self, request: Request, asked: Any) -> None:
         """Keep what the answer to *request* was, and ask for a new token where this one is out."""

@@ -169,6 +169,21 @@ class LatencyHistogram:
             values.append(bucket_value(int(keys[position])) if position < keys.size else math.inf)
         return values
 
+    def at_most(self, bounds: Iterable[float]) -> list[int]:
+        """Return how many latencies lie at or below each of *bounds*, ascending, in seconds.
+
+        A latency counts as the middle of its bucket, so one within 0.2 % of a bound may count on
+        its other side. What a bucket counts never changes sides. Failed requests lie below none.
+        """
+        keys = sorted(self.counts)
+        found, total, position = [], 0, 0
+        for bound in bounds:
+            while position < len(keys) and bucket_value(keys[position]) <= bound:
+                total += self.counts[keys[position]]
+                position += 1
+            found.append(total)
+        return found
+
     def to_json(self) -> dict[str, Any]:
         """Return plain data: sorted buckets with their counts."""
         keys = sorted(self.counts)

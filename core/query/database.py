@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from core.errors import InputError, Overloaded, Refused, StoreError, StoreTimeout
 from core.query.lane import LOCK_MS, Lane, is_locked
@@ -65,6 +65,9 @@ class Metered(Protocol):
     on_usage: Usage | None
 
 
+Synchronous = Literal["normal", "full"]
+
+
 class SqliteDatabase:
     """SQLite in a file (write-ahead log) or in memory: one writer, and readers beside it.
 
@@ -81,7 +84,9 @@ class SqliteDatabase:
     Overloaded. A call that is cancelled while it waits never runs. A running call that is
     cancelled is interrupted and holds its connection until then.
 
-    The file stays intact if the process ends at any point; a power cut may lose the last commits.
+    synchronous: "full" waits for the disk before a write is answered, so that a power cut loses
+    none; with "normal" it may lose the last commits. The file stays intact if the process ends at
+    any point, and no answered write is lost by that.
     The limits of D1 apply here, too.
     """
 
@@ -93,6 +98,7 @@ class SqliteDatabase:
         readers: int = 0,
         timeout: float | None = None,
         max_waiting: int = MAX_WAITING,
+        synchronous: Synchronous = "normal",
     ) -> None:
         if readers and (path is None or inline):
             raise ValueError("readers need a file, and threads")
@@ -107,7 +113,7 @@ class SqliteDatabase:
                     self.connection.execute(f"PRAGMA page_size = {_MEMORY_PAGE_BYTES}")
                 check_schema(self.connection, path)
                 _use_wal(self.connection)
-                self.connection.execute("PRAGMA synchronous = NORMAL")
+                self.connection.execute(f"PRAGMA synchronous = {synchronous.upper()}")
                 migrate(self.connection, path)
                 limit(self.connection)  # after migrating: an old schema may exceed the limits
                 if path is not None:

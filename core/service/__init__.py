@@ -8,14 +8,15 @@ from core.doors import front_door
 
 if TYPE_CHECKING:
     from core.service.app import create_app
-    from core.service.launcher import ServiceProcess, running_service
+    from core.service.crew import ServiceProcess
+    from core.service.launcher import running_service
     from core.service.limits import ConnectionLimits
 else:  # mypy would take any name for one that this offers
     __getattr__, __dir__ = front_door(
         __name__,
         {
             "create_app": "app",
-            "ServiceProcess": "launcher",
+            "ServiceProcess": "crew",
             "running_service": "launcher",
             "ConnectionLimits": "limits",
         },

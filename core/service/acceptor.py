@@ -11,11 +11,34 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from core.errors import InputError
+
 RETRY_SECONDS = 0.1
 _AT_ONCE = 128
 _RESERVE = 32
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_OF_THE_PORT = (errno.EADDRINUSE, errno.EACCES)
 _log = logging.getLogger("edgeproof.service")
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """Return a socket at *host* and *port* that does not listen yet; InputError if it cannot be."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio turns Nagle's delay off only on sockets that name their protocol.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise InputError(unbound(host, port, error)) from None
+    return listener
+
+
+def unbound(host: str, port: int, error: OSError) -> str:
+    """Return why *host* and *port* cannot be listened on, and the remedy."""
+    option = "--port" if error.errno in _OF_THE_PORT else "--bind"
+    return f"{host}:{port}: {error.strerror}; choose another {option}"
 
 
 class Acceptor:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core.files import write_whole
+from core.metrics.machine import peak_resident_bytes, process_cpu_seconds, resident_bytes
 from core.metrics.profiler import LatencyProfiler
 from core.query.executor import (
     Logged,
@@ -17,6 +18,7 @@ from core.query.executor import (
     log_to_json,
 )
 from core.service.statistics import (
+    ProcessFigures,
     latencies_from_json,
     latencies_to_json,
     statements_from_json,
@@ -58,6 +60,11 @@ class ConsumerStatus:
         }  # fmt: skip
         if executor is not None:
             queries = {
+                "process": {
+                    "cpu_seconds": process_cpu_seconds(),
+                    "rss_bytes": resident_bytes(),
+                    "peak_rss_bytes": peak_resident_bytes(),
+                },
                 "statements": statements_to_json(executor.statement_statistics),
                 "slow": log_to_json(executor.slow_log),
             }
@@ -81,6 +88,21 @@ class ConsumerStatus:
         """Return the slow operations, the latest last; none before a consumer has started."""
         queries = self._read(1)
         return log_from_json(queries["slow"]) if queries else []
+
+    def figures(self) -> ProcessFigures | None:
+        """Return what the consumer has counted, with its process; None before it has started."""
+        read, queries = self._read(), self._read(1)
+        if not read:
+            return None
+        return ProcessFigures(
+            profiler=latencies_from_json(read["latencies"]),
+            counters=read["counters"],
+            processes=[{"worker": "consumer", **queries.get("process", {})}],
+            statements={},
+            slow=[],
+            slow_requests=[],
+            caches={},
+        )
 
     def fault(self, now: float) -> str:
         """Return why the consumer seems not to work, "" if it does."""

@@ -72,6 +72,10 @@ class HttpEndpoint:
             for stage, seconds in stages:
                 if stage in tiers:
                     tiers[stage].record(seconds)
+            if reference.tracing is not None:
+                reference.tracing.offer(
+                    self._name, timed, status, span.reads, span.cpu, scope["headers"]
+                )
         assert timed.seconds is not None
         stages += (("cpu", span.cpu), ("total", timed.seconds))
         timing = server_timing(stages).encode()

@@ -3,195 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
-import queue
-import signal
-import subprocess
-import sys
+import socket
 import tempfile
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from core.child import parent_mark
 from core.errors import EdgeproofError, InputError
 from core.files import write_whole
+from core.query.database import Synchronous
 from core.scenario.file import scenario_data
 from core.scenario.scenario import Scenario
+from core.service.acceptor import bound
+from core.service.crew import Crew, RunningService, ServiceProcess
 from core.service.folder_lock import held_folder
 from core.service.l2 import check_l2
 from core.service.limits import DEFAULT_LIMITS, ConnectionLimits
-from core.wire import TOKEN_VARIABLE
 
 MAX_WORKERS = 64
-_START_SECONDS = 120.0
-_STOP_SECONDS = 15.0
-
-
-class ServiceProcess:
-    """A child that says on its standard output when it is ready.
-
-    name: what it is called where a user is told of its end. cut_off: how many requests it left
-    undone, known once it has ended.
-    """
-
-    def __init__(
-        self, name: str, arguments: list[str], *, token: str | None, log: IO[bytes]
-    ) -> None:
-        self.name = name
-        environment = {**os.environ, **parent_mark()}
-        if token is not None:
-            environment[TOKEN_VARIABLE] = token
-        # A session of its own: Ctrl-C reaches the parent, which ends its children in order.
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env=environment,
-            start_new_session=True,
-        )
-        self._said: queue.Queue[dict[str, Any] | None] = queue.Queue()
-        self.cut_off = 0
-        self._listener = threading.Thread(target=self._listen, daemon=True)
-        self._listener.start()
-
-    @property
-    def pid(self) -> int:
-        """The child's process id."""
-        return self._process.pid
-
-    def _listen(self) -> None:
-        assert self._process.stdout is not None
-        with self._process.stdout:
-            for line in self._process.stdout:
-                try:
-                    said = json.loads(line)
-                except ValueError:
-                    continue
-                self.cut_off += said.get("cut_off", 0)
-                self._said.put(said)
-        self._said.put(None)
-
-    def ready(self) -> str:
-        """Return the URL at which the child serves; EdgeproofError if it could not start."""
-        try:
-            said = self._said.get(timeout=_START_SECONDS)
-        except queue.Empty:
-            raise EdgeproofError(f"the service did not start within {_START_SECONDS:g} s") from None
-        if said is None:
-            code = self._process.wait()
-            raise EdgeproofError(f"the service ended while starting (exit code {code})")
-        if "error" in said:
-            raise InputError(str(said["error"]))
-        return str(said["ready"])
-
-    def ended(self) -> str:
-        """Return how the child has ended, "" while it runs."""
-        code = self._process.poll()
-        if code is None:
-            return ""
-        known = {number.value: number.name for number in signal.Signals}
-        how = f"exit code {code}" if code >= 0 else known.get(-code, f"signal {-code}")
-        return f"{self.name} (process {self.pid}) ended with {how}"
-
-    def terminate(self) -> None:
-        """Ask the child to finish what it has begun and to end."""
-        if self._process.poll() is None:
-            self._process.terminate()
-
-    def end_by(self, deadline: float) -> str:
-        """Wait for the child's end, and force it at *deadline* (monotonic seconds).
-
-        Return what was wrong with its end, nothing if it ended by itself and well.
-        """
-        try:
-            code = self._process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            self.kill()
-            return (
-                f"{self.name} (process {self.pid}) did not finish within {_STOP_SECONDS:g} s and "
-                "was killed"
-            )
-        self._listener.join()  # what it said last
-        return self.ended() if code else ""
-
-    def kill(self) -> None:
-        """End the child at once, if it has not ended."""
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-
-
-class RunningService:
-    """The URLs of a service, one for each process of the scenario.
-
-    Once it has ended, faults: what was wrong with that; cut_off: how many requests were answered
-    that they could not be finished; last_news: the `news` of then.
-    """
-
-    def __init__(self, urls: list[str], processes: list[ServiceProcess], log: Path) -> None:
-        self.urls = urls
-        self.processes = processes
-        self.faults: list[str] = []
-        self.cut_off = 0
-        self.last_news = ""
-        self._told = 0
-        self._log = log
-
-    @property
-    def workers(self) -> list[ServiceProcess]:
-        """The processes behind the URLs, in their order."""
-        return self.processes[-len(self.urls) :]
-
-    def logged(self) -> str:
-        """Return what the processes have written to their standard error so far."""
-        return self._log.read_text(encoding="utf-8", errors="replace").strip()
-
-    def news(self) -> str:
-        """Return what they have written there since this was asked last."""
-        with self._log.open("rb") as log:
-            log.seek(self._told)
-            new = log.read()
-        self._told += len(new)
-        return new.decode("utf-8", errors="replace")
-
-    def ended(self) -> str:
-        """Return how the first process that has ended did so, "" while all of them run."""
-        return next(filter(None, (process.ended() for process in self.processes)), "")
-
-
-class _Crew:
-    """The processes of a service, in the order of their ends: what others need ends last."""
-
-    def __init__(self) -> None:
-        self.workers: list[ServiceProcess] = []
-        self.consumers: list[ServiceProcess] = []
-        self.stores: list[ServiceProcess] = []
-
-    @property
-    def processes(self) -> list[ServiceProcess]:
-        return [*self.stores, *self.consumers, *self.workers]  # as RunningService knows them
-
-    def end(self) -> list[str]:
-        """Let everybody finish, the workers before the consumer of what they accepted.
-
-        Return what was wrong; whatever interrupts this ends them at once.
-        """
-        faults = []
-        try:
-            for stage in (self.workers, self.consumers, self.stores):
-                for process in stage:
-                    process.terminate()
-                deadline = time.monotonic() + _STOP_SECONDS
-                faults += [process.end_by(deadline) for process in stage]
-        finally:
-            for process in self.processes:
-                process.kill()
-        return [fault for fault in faults if fault]
+_WORKER, _CONSUMER = "core.service.worker", "core.service.consumer"
 
 
 def check_served(scenario: Scenario) -> None:
@@ -220,6 +51,9 @@ def running_service(
     emulate: bool = True,
     limits: ConnectionLimits = DEFAULT_LIMITS,
     populate: bool = True,
+    otlp: str | None = None,
+    synchronous: Synchronous = "normal",
+    mends: int = 0,
 ) -> Iterator[RunningService]:
     """Run the reference service for *scenario* as long as the context lasts.
 
@@ -227,7 +61,10 @@ def running_service(
     the database, a temporary one if None. redis: URL of L2, whose scheme chooses the store
     (`core.caching.stores`); without one a single process embeds its own, and several share a fake
     one. limits: of each process's connections. populate: whether a database without users and
-    events gets those of the scenario; else it gets its sites alone, and starts cold.
+    events gets those of the scenario; else it gets its sites alone, and starts cold. otlp: URL that
+    traces are sent to. synchronous: "full" answers a write once it is on the disk. mends: how
+    many ends of processes within a minute `RunningService.mend` mends; the ports are then held, so
+    that a worker that ends is no refused connection.
 
     Raise InputError for what `check_served` refuses, if a port is taken, another service runs on
     the folder, the URL means no store or there are more than MAX_WORKERS processes, EdgeproofError
@@ -266,19 +103,36 @@ def running_service(
             "roster": str(roster),
             "limits": limits.to_json(),
             "populate": populate,
+            "otlp": otlp,
+            "synchronous": synchronous,
         }
-        crew = _Crew()
+        crew = Crew()
+        listeners: list[socket.socket] = []
         service: RunningService | None = None
         log_path = home / "service.log"
         with log_path.open("wb") as log:
 
-            def child(
-                name: str, module: str, position: int, *, token: str | None = None
-            ) -> ServiceProcess:
+            def child(name: str, module: str, position: int, **own: Any) -> ServiceProcess:
                 path = home / f"plan-{position}.json"
-                own = {"position": position, "port": port + position if port else 0}
+                own |= {"position": position, "port": port + position if port else 0}
+                held = [] if "descriptor" not in own else [own["descriptor"]]
                 path.write_text(json.dumps(plan | own), encoding="utf-8")
-                return ServiceProcess(name, [module, str(path)], token=token, log=log)
+                return ServiceProcess(
+                    name, [module, str(path)], token=token if module == _WORKER else None, log=log,
+                    descriptors=held,
+                )  # fmt: skip
+
+            def worker(position: int, **own: Any) -> ServiceProcess:
+                if mends:
+                    if len(listeners) == position:
+                        listeners.append(bound(host, port + position if port else 0))
+                    own["descriptor"] = listeners[position].fileno()
+                return child(f"worker {position}", _WORKER, position, **own)
+
+            def again(ended: ServiceProcess) -> ServiceProcess:
+                if ended in crew.consumers:
+                    return child(ended.name, _CONSUMER, count)
+                return worker(crew.workers.index(ended), resumes=True)
 
             def store(name: str, module: str) -> str:
                 process = ServiceProcess(name, [module], token=None, log=log)
@@ -294,16 +148,13 @@ def running_service(
                             "the destination", "core.service.local_destination"
                         )
                     for position in range(count):
-                        name = f"worker {position}"
-                        crew.workers.append(
-                            child(name, "core.service.worker", position, token=token)
-                        )
+                        crew.workers.append(worker(position))
                         if position == 0:
                             urls = [crew.workers[0].ready()]  # seeds the database they share
                     if count > 1:
-                        crew.consumers.append(child("the consumer", "core.service.consumer", count))
+                        crew.consumers.append(child("the consumer", _CONSUMER, count))
                         crew.consumers[0].ready()
-                    urls += [worker.ready() for worker in crew.workers[1:]]
+                    urls += [each.ready() for each in crew.workers[1:]]
                 except InputError:
                     raise
                 except EdgeproofError as error:
@@ -311,9 +162,11 @@ def running_service(
                     detail = f": {text.splitlines()[-1]}" if text else ""
                     raise EdgeproofError(f"{error}{detail}") from None
                 write_whole(roster, json.dumps(urls))
-                service = RunningService(urls, crew.processes, log_path)
+                service = RunningService(urls, crew, log_path, again, mends=mends)
                 yield service
             finally:
+                for listener in listeners:  # what nobody will accept is refused from here on
+                    listener.close()
                 faults = crew.end()
                 if service is not None:
                     service.faults += faults

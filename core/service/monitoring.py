@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -13,8 +14,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from core.errors import InputError, StoreError
+from core.metrics.exposition import rendered
 from core.metrics.profiler import LatencyProfiler, summarise
 from core.service.cache_statistics import cache_report
+from core.service.families import service_families
+from core.service.openapi import METRICS_PATH
 from core.service.peers import Peers, Reply
 from core.service.problems import problem_of, store_failed
 from core.service.process import ServedApplication
@@ -72,6 +76,7 @@ class Monitoring:
             Route(f"{PREFIX}/query-stats", self._told(self._query_stats)),
             Route(f"{PREFIX}/latency-summary", self._told(self._latency_summary)),
             Route(f"{PREFIX}/figures", self._told(self._figures)),
+            Route(METRICS_PATH, self._told(self._metrics)),
             Route(f"{PREFIX}/cache-invalidate", handled(self._invalidate), methods=["POST"]),
             Route(f"{PREFIX}/run", handled(self._run), methods=["POST"]),
         ]
@@ -93,9 +98,16 @@ class Monitoring:
         return {} if self._token is None else {"Authorization": f"Bearer {self._token}"}
 
     async def _gather(self, scope: str, part: str = "latencies") -> Gathered:
+        parts, said = await self._gather_parts(scope, part)
+        return Gathered(figures=parts[0] if scope == "process" else merged(parts), said=said)
+
+    async def _gather_parts(
+        self, scope: str, part: str
+    ) -> tuple[list[ProcessFigures], dict[str, Any]]:
+        """Return the figures of each worker that answered, and what is said of the others."""
         own = await self._reference().figures(part)
         if scope == "process":
-            return Gathered(figures=own, said=self._said(scope, []))
+            return [own], self._said(scope, [])
         replies = await self._peers.ask(
             "GET", f"{PREFIX}/figures?of={part}", headers=self._credentials
         )
@@ -112,7 +124,7 @@ class Monitoring:
         elif any(reply.worker == 0 and reply.data is None for reply in replies):
             reason = "worker 0, which tells its figures, does not answer"
             said["workers"]["silent"].append({"worker": "consumer", "reason": reason})
-        return Gathered(figures=merged(parts), said=said)
+        return parts, said
 
     def _said(self, scope: str, replies: Sequence[Reply]) -> dict[str, Any]:
         answered = [
@@ -189,6 +201,19 @@ class Monitoring:
                 **gathered.said,
             }
         )
+
+    async def _metrics(self, request: Request) -> Response:
+        scope = scope_of(request)
+        parts, said = await self._gather_parts(scope, "metrics")
+        each = [one for part in parts for one in (part, *part.apart)]
+        silent = [str(one["worker"]) for one in said["workers"]["silent"]]
+        scenario = self._reference().scenario.name
+        accepted = request.headers.get("Accept", "")
+        # In a thread: the client library is imported here, and requests go on meanwhile.
+        body, content_type = await asyncio.to_thread(
+            lambda: rendered(service_families(each, silent, scenario=scenario), accepted)
+        )
+        return Response(body, 200, {"Content-Type": content_type})
 
     async def _invalidate(self, request: Request) -> Response:
         self._authorise(request)

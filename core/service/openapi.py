@@ -19,6 +19,7 @@ from core.service.schemas import (
     PAGE_VIEW,
     RUN,
     SCHEMAS,
+    TEXT,
     Schema,
     named,
     part,
@@ -27,6 +28,8 @@ from core.service.statistics import PARTS
 from core.wire import ISOLATE_HEADER, TOKEN_VARIABLE
 
 PATH = "/openapi.json"
+METRICS_PATH = "/metrics"
+METRICS_TYPES = ("application/openmetrics-text", "text/plain")
 
 _FAULTS = {
     400: "Something in the request is not as it must be; the message names it.",
@@ -72,6 +75,7 @@ def document(
         "paths": {
             **_data_paths(scenario.endpoints, behaviours or behaviours_of(scenario.endpoints)),
             **_monitoring_paths(has_tags=scenario.tiers.tags, is_public=is_public),
+            **_metrics_path(is_public=is_public),
             **_own_path(),
         },
         "components": {
@@ -257,12 +261,8 @@ def _monitoring_paths(*, has_tags: bool, is_public: bool) -> dict[str, Any]:
 
     def figures(name: str, schema: str, summary: str) -> dict[str, Any]:
         answers = _answers(200, "The figures.", part(schema), *locked)
-        return secured(_reading(name.replace("-", "_"), summary, _with("scope"), answers))
-
-    def secured(path: dict[str, Any]) -> dict[str, Any]:
-        if is_public:
-            path = {method: {**what, "security": [{"token": []}]} for method, what in path.items()}
-        return path
+        operations = _reading(name.replace("-", "_"), summary, _with("scope"), answers)
+        return _secured(operations, is_public)
 
     def command(name: str, schema: Schema, answer: str, parameters: list[Any]) -> dict[str, Any]:
         return {
@@ -293,12 +293,12 @@ def _monitoring_paths(*, has_tags: bool, is_public: bool) -> dict[str, Any]:
         f"{prefix}/latency-summary": figures(
             "latency-summary", "LatencySummary", "Latencies by kind and endpoint."
         ),
-        f"{prefix}/figures": secured(_reading(
+        f"{prefix}/figures": _secured(_reading(
             "figures",
             "What this process has counted, in a form that adds up over processes.",
             [of],
             _answers(200, "The figures.", part("Figures"), *locked),
-        )),
+        ), is_public),
         f"{prefix}/cache-invalidate": command(
             "cache_invalidate", {"oneOf": ways}, "How many entries went from each tier.",
             _with("scope"),
@@ -308,6 +308,21 @@ def _monitoring_paths(*, has_tags: bool, is_public: bool) -> dict[str, Any]:
 
 
 _ANSWERS = {"cache_invalidate": "Invalidated", "run": "RunStart"}
+
+
+def _metrics_path(*, is_public: bool) -> dict[str, Any]:
+    answers = _answers(200, "The metrics.", TEXT, *((401, 403) if is_public else ()))
+    answers["200"]["content"] = {kind: {"schema": TEXT} for kind in METRICS_TYPES}
+    summary = "Counters, gauges and histograms as Prometheus reads them (OpenMetrics)."
+    return {
+        METRICS_PATH: _secured(_reading("metrics", summary, _with("scope"), answers), is_public)
+    }
+
+
+def _secured(path: dict[str, Any], is_public: bool) -> dict[str, Any]:
+    if is_public:
+        path = {method: {**what, "security": [{"token": []}]} for method, what in path.items()}
+    return path
 
 
 def _own_path() -> dict[str, Any]:

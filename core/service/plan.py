@@ -10,7 +10,7 @@ from core.emulation.database import DelayedDatabase
 from core.emulation.executions import Executions, SharedExecutions
 from core.emulation.faults import FaultSchedule
 from core.emulation.platform import Platform
-from core.query.database import SqliteDatabase
+from core.query.database import SqliteDatabase, Synchronous
 from core.scenario.addresses import is_loopback
 from core.scenario.file import parse_scenario
 from core.scenario.scenario import Scenario
@@ -26,7 +26,9 @@ class WorkerPlan:
     are forwarded to, None for none; roster: the file that tells where the other workers are, None
     if there is none; is_public: whether others than this machine reach the service, so that its
     monitoring wants the token; populate: whether a database without users and events gets the
-    scenario's.
+    scenario's; otlp: URL that traces are sent to, None for none;
+    synchronous: whether a write waits for the disk; resumes: whether the process takes the place of
+    one that has ended, while the others go on.
     """
 
     scenario: Scenario
@@ -38,12 +40,20 @@ class WorkerPlan:
     roster: Path | None = None
     is_public: bool = False
     populate: bool = True
+    otlp: str | None = None
+    synchronous: Synchronous = "normal"
+    resumes: bool = False
 
 
 def shared_database(plan: WorkerPlan) -> SqliteDatabase:
     """Return the database of all processes of a service, with the limits of its scenario."""
     l3 = plan.scenario.tiers.l3
-    return SqliteDatabase(plan.folder / "cdp.sqlite", timeout=l3.timeout, readers=l3.readers)
+    return SqliteDatabase(
+        plan.folder / "cdp.sqlite",
+        timeout=l3.timeout,
+        readers=l3.readers,
+        synchronous=plan.synchronous,
+    )
 
 
 def emulated_database(
@@ -52,7 +62,7 @@ def emulated_database(
     """Return *database* behind the scenario's latencies; all processes queue for it together."""
     tier = plan.scenario.tiers.l3
     queue = plan.folder / "executions"
-    if plan.position == 0:  # it starts before the others
+    if plan.position == 0 and not plan.resumes:  # it starts before the others
         # What an earlier service left there may lie on the scale of another boot's clock.
         queue.unlink(missing_ok=True)
     executions = (
@@ -75,4 +85,7 @@ def plan_of(data: dict[str, Any]) -> WorkerPlan:
         roster=Path(data["roster"]),
         is_public=not is_loopback(data["host"]),
         populate=data["populate"],
+        otlp=data.get("otlp"),
+        synchronous=data.get("synchronous", "normal"),
+        resumes=data.get("resumes", False),
     )

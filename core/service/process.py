@@ -46,10 +46,16 @@ from core.scenario.population import sites_of
 from core.scenario.replay import prepare_service
 from core.scenario.warm_start import WarmState, warm_state
 from core.service.cache_statistics import cache_counts
-from core.service.consumer_status import ConsumerStatus, forget_run_start, write_run_start
+from core.service.consumer_status import (
+    ConsumerStatus,
+    forget_run_start,
+    read_run_start,
+    write_run_start,
+)
 from core.service.l2 import open_l2
 from core.service.plan import WorkerPlan, emulated_database, shared_database
 from core.service.statistics import ProcessFigures, add_latencies, add_statements
+from core.service.tracing import Tracing
 
 PROBE_INTERVAL = 0.1
 LISTEN_INTERVAL = 1.0
@@ -106,6 +112,9 @@ class ServedApplication(Application):
             backlog=self._backlog, inbox=None if is_consumer else NullInbox(),
             receiver=receiver, outbox=outbox, query_cache=query_cache,
         )  # fmt: skip
+        self.tracing = None if plan.otlp is None else Tracing(
+            plan.otlp, scenario.endpoints, worker=plan.position, scenario=scenario.name
+        )  # fmt: skip
         self._polling: asyncio.Task[None] | None = None
         self._forwarding: asyncio.Task[None] | None = None
         self.requests = dict.fromkeys(scenario.endpoints.names, 0)
@@ -145,9 +154,11 @@ class ServedApplication(Application):
             if self.forwarder is not None:
                 await self.forwarder.resume()
                 self._forwarding = asyncio.create_task(self.forwarder.watch(_POLL_SECONDS))
-        elif self._consumed is not None:
+        elif self._consumed is not None and not self.plan.resumes:
             self._consumed.forget()
             forget_run_start(self.plan.folder)
+        if self.plan.resumes and (at_ms := read_run_start(self.plan.folder)) is not None:
+            self.faults.origin = (at_ms - self.clock.origin_ms) / 1000
         try:
             await self.invalidator.listen()
         except StoreError:  # L2 is bypassed until it is back, and so is its channel
@@ -231,8 +242,8 @@ class ServedApplication(Application):
             "delay_error_seconds": self.timers.error_seconds,
         }
 
-    def counters(self) -> dict[str, int]:
-        """Return cumulative counters of this process."""
+    def own_counters(self) -> dict[str, int]:
+        """Return cumulative counters of this process alone."""
         counters = {f"requests_{name}": number for name, number in self.requests.items()}
         counters |= {f"responses_{digit}xx": self.responses[digit] for digit in (2, 4, 5)}
         counters |= {
@@ -248,10 +259,17 @@ class ServedApplication(Application):
         }
         if self.forwarder is not None:
             counters |= self.forwarder.counters()
+        if self.tracing is not None:
+            counters |= self.tracing.counters()
         for name, store in (("l2", self.kv), ("l3", self.database)):
             if isinstance(store, DelayedKV | DelayedDatabase):
                 counters[f"{name}_operations"] = store.operations
                 counters[f"{name}_errors"] = store.errors
+        return counters
+
+    def counters(self) -> dict[str, int]:
+        """Return cumulative counters, of the consumer's too if this process reports them."""
+        counters = self.own_counters()
         if self.plan.position == 0:  # it speaks for the queue that all of them share
             # The rows before the consumer's file: what is in neither has been counted in it.
             waiting = self._waiting()
@@ -291,8 +309,10 @@ class ServedApplication(Application):
         """Return what this process has counted, and the consumer if this one speaks for it.
 
         part: "caches" or "queries" adds what is dearer to tell, see
-        `core.service.statistics.PARTS`.
+        `core.service.statistics.PARTS`; "metrics" keeps the consumer's apart.
         """
+        if part == "metrics":
+            return self._figures_apart()
         queries: dict[str, StatementStatistics] = {}
         slow: list[SlowQuery] = []
         if part == "queries":
@@ -313,6 +333,27 @@ class ServedApplication(Application):
             caches=cache_counts(self) if part == "caches" else {},
         )
 
+    def _figures_apart(self) -> ProcessFigures:
+        counters = self.own_counters()
+        consumers: list[ProcessFigures] = []
+        if self.plan.position == 0:
+            waiting = self._waiting()
+            if self._consumed is not None:
+                consumers = [figures] if (figures := self._consumed.figures()) is not None else []
+            held = counters["queue_pending"]
+            held += sum(each.counters["queue_pending"] for each in consumers)
+            counters["queue_pending"] = max(held, waiting)
+        return ProcessFigures(
+            profiler=self.profiler,
+            counters=counters,
+            processes=[{"worker": self.plan.position, **self.process_figures()}],
+            statements={},
+            slow=[],
+            slow_requests=[],
+            caches=cache_counts(self),
+            apart=consumers,
+        )
+
     async def close(self) -> None:
         """Finish the queue and what runs in the background, then close the stores."""
         if self._probe is not None:
@@ -322,6 +363,8 @@ class ServedApplication(Application):
             await asyncio.wait([self._listening])
         if self._polling is not None:
             self._polling.cancel()
+        if self.tracing is not None:
+            await asyncio.to_thread(self.tracing.close)
         await self.queue.finish()
         await self.drain()
         if self._forwarding is not None:

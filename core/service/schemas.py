@@ -361,5 +361,6 @@ SCHEMAS |= {
         slow=rows(part("SlowQuery")),
         slow_requests=rows(part("SlowRequest")),
         caches={"type": "object"},
+        apart=rows({"type": "object", "description": "The consumer's, with of=metrics."}),
     ),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,11 @@ from core.metrics.profiler import SLOW_KEPT as SLOW_REQUESTS_KEPT
 from core.metrics.profiler import LatencyProfiler
 from core.query.executor import SLOW_KEPT, StatementStatistics
 
-PARTS = ("latencies", "caches", "queries")
-"""What can be asked for: each has the latencies and counters, the others something more."""
+PARTS = ("latencies", "caches", "queries", "metrics")
+"""What can be asked for: each has the latencies and counters, the others something more.
+
+"metrics" is for counters that a monitoring system subtracts: each process apart.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,8 +24,9 @@ class ProcessFigures:
     """The figures of one process, or of several together.
 
     processes: what cannot be added, by worker; statements and slow (queries, with their plans):
-    of the part "queries" only; caches: of the part "caches" only, see
-    `core.service.cache_statistics`; slow_requests: the last ones, by the machine's clock.
+    of the part "queries" only; caches: of the parts "caches" and "metrics" only, see
+    `core.service.cache_statistics`; slow_requests: the last ones, by the machine's clock. apart: of
+    the part "metrics" only, the consumer's figures, where this process reports them.
     """
 
     profiler: LatencyProfiler
@@ -32,6 +36,7 @@ class ProcessFigures:
     slow: list[dict[str, Any]]
     slow_requests: list[dict[str, Any]]
     caches: Mapping[str, Any]
+    apart: Sequence[ProcessFigures] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data that `from_json` reads."""
@@ -43,6 +48,7 @@ class ProcessFigures:
             "processes": self.processes,
             "slow": self.slow,
             "slow_requests": self.slow_requests,
+            "apart": [part.to_json() for part in self.apart],
         }
 
     @classmethod
@@ -56,6 +62,7 @@ class ProcessFigures:
             processes=data["processes"],
             slow=data["slow"],
             slow_requests=data["slow_requests"],
+            apart=[cls.from_json(part) for part in data["apart"]],
         )
 
 

@@ -6,7 +6,6 @@ The plan comes from `core.service.launcher`. A line of JSON on standard output t
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
 import logging
 import signal
@@ -20,7 +19,7 @@ import uvicorn
 
 from core.child import die_with_parent, say
 from core.errors import EdgeproofError
-from core.service.acceptor import Acceptor
+from core.service.acceptor import Acceptor, bound, unbound
 from core.service.app import create_app
 from core.service.limits import GRACE_SECONDS, ConnectionLimits
 from core.service.plan import plan_of
@@ -40,9 +39,6 @@ SERVER_OPTIONS: dict[str, Any] = {
     "timeout_graceful_shutdown": 8,  # for handlers that go on although they were cut off
 }
 """How uvicorn is run; `python -m bench.service` runs the bare route the same way."""
-
-
-_OF_THE_PORT = (errno.EADDRINUSE, errno.EACCES)
 
 
 class _Server(uvicorn.Server):
@@ -121,13 +117,12 @@ def main(arguments: Sequence[str]) -> int:
     die_with_parent()
     plan_path = Path(arguments[0])
     plan = json.loads(plan_path.read_text(encoding="utf-8"))
-    family = socket.AF_INET6 if ":" in plan["host"] else socket.AF_INET
     try:
-        # asyncio turns Nagle's delay off only on sockets that name their protocol.
-        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         worker = plan_of(plan)
-        listener.bind((plan["host"], plan["port"]))
+        if (held := plan.get("descriptor")) is not None:  # the parent holds it, too
+            listener = socket.socket(fileno=held)
+        else:
+            listener = bound(plan["host"], plan["port"])
         port = listener.getsockname()[1]
         host = f"[{plan['host']}]" if ":" in plan["host"] else plan["host"]
         app = create_app(worker)
@@ -148,9 +143,7 @@ def main(arguments: Sequence[str]) -> int:
         say({"error": str(error)})
         return 2
     except OSError as error:
-        option = "--port" if error.errno in _OF_THE_PORT else "--bind"
-        where = f"{plan['host']}:{plan['port']}"
-        say({"error": f"{where}: {error.strerror}; choose another {option}"})
+        say({"error": unbound(plan["host"], plan["port"], error)})
         return 2
     except KeyboardInterrupt:
         return 0

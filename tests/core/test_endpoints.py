@@ -102,7 +102,10 @@ def test_table_is_read_back_from_its_data_and_goes_to_other_processes() -> None:
         ({"path": "/a/b/{user_id}"}, "write it as /segment"),
         ({"path": "/profile?id={user_id}"}, r"/segment\?name=\{name\}"),
         ({"path": "/profile/{user_id}?{model}"}, "write it as /segment"),
-        ({"path": "/api/{user_id}"}, "the service's own paths begin with api and openapi.json"),
+        (
+            {"path": "/api/{user_id}"},
+            "the service's own paths begin with api, metrics, openapi.json",
+        ),
         ({"path": "/profile"}, r"a user is asked for with \{user_id\}, \{model\}, once each"),
         ({"path": "/profile/{shop_id}"}, "a user is asked for with"),
         ({"path": "/profile/{user_id}?user_id={user_id}"}, "once each"),

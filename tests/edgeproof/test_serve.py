@@ -22,6 +22,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from tests.core.service.serving import await_end
 from tests.edgeproof.commands import (
     LIMIT_SECONDS,
     SMALL_SERVICE,
@@ -355,16 +356,41 @@ def test_unexpected_error_tells_where_its_traceback_is(tmp_path: Path) -> None:
     assert said.count("TypeError: ") == 1
 
 
-def test_death_of_a_worker_ends_the_service_with_an_error(tmp_path: Path) -> None:
+def child_running(parent: int, module: str) -> int:
+    """Return the last started of the processes of *parent* that run *module*."""
+    lines = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in descendants(parent)}
+    return max(pid for pid, line in lines.items() if module.encode() in line)
+
+
+def test_worker_and_consumer_that_are_killed_are_replaced_at_their_ports(tmp_path: Path) -> None:
+    with serving("--workers", "2", cwd=tmp_path) as (command, urls):
+        for name, module in (("worker 1", "worker"), ("the consumer", "consumer")):
+            killed = child_running(command.process.pid, f"core.service.{module}")
+            os.kill(killed, signal.SIGKILL)
+            await_end(killed)
+            # Sent at once: it waits for the process that takes the place of the killed one.
+            with closing(HTTPConnection(urlsplit(urls[1]).netloc, timeout=60)) as line:
+                line.request("GET", "/journey/u1")
+                assert line.getresponse().status == 200
+            command.wait_for(
+                rf"edgeproof: {name} \(process {killed}\) ended with SIGKILL; process \d+ takes its"
+            )
+        command.interrupt()
+        code, said = end(command)
+    assert (code, said.count("takes its place")) == (0, 2)
+
+
+def test_death_of_the_shared_l2_ends_the_service_with_an_error(tmp_path: Path) -> None:
     with serving("--workers", "2", cwd=tmp_path) as (command, _):
         children = Watched(descendants(command.process.pid))
-        killed = children.pids[-1]
+        killed = child_running(command.process.pid, "core.service.fake_redis")
         os.kill(killed, signal.SIGKILL)
         code, said = end(command)
         assert children.left() == []
     assert code == 2
-    who = "worker [01]|the consumer|the shared L2|the destination"
-    assert re.fullmatch(rf"edgeproof: ({who}) \(process {killed}\) ended with SIGKILL.*\n", said)
+    assert re.fullmatch(
+        rf"edgeproof: the shared L2 \(process {killed}\) ended with SIGKILL.*\n", said
+    )
 
 
 RAW_EVENTS = (

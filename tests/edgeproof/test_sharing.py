@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic, sleep
@@ -109,12 +111,19 @@ def test_workers_of_a_master_share_the_plan_and_give_one_record(
 def test_a_killed_process_is_named_and_the_run_invalid(
     start_service: StartService, start: Start, tmp_path: Path
 ) -> None:
-    url = start_service("good")
+    url, port = start_service("good"), free_port()
     load = start(
         *("shared.toml", "--host", url, "--processes", "2", "--plain", "--out", "run"),
-        *("--set", "duration=600s"),
+        *("--set", "duration=600s", "--metrics-port", str(port)),
     )
     wait_for_load(url, load)
+    metrics = ""
+    while 'edgeproof_load_requests_total{endpoint="journey"}' not in metrics:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+            metrics = answer.read().decode()
+        assert load.poll() is None
+    (idle,) = re.findall(r'edgeproof_load_users{state="idle"} (\d+)', metrics)
+    assert int(idle) > 0
     # Of the processes that the command has started, the first is the master.
     children = Path(f"/proc/{load.pid}/task/{load.pid}/children").read_text().split()
     os.kill(int(children[-1]), signal.SIGKILL)

@@ -56,6 +56,7 @@ def test_every_planned_request_goes_over_the_wire(
 ) -> None:
     url = start_service("good")
     plan = small_plan(small_scenario(rate=150, duration="1.8s"), [url])
+    plan = replace(plan, metrics=True)
     lines: list[Mapping[str, Any]] = []
     result = run_load(plan, tmp_path, on_progress=lines.append)
     rows, audit = result.rows, audited(plan, result)
@@ -72,6 +73,16 @@ def test_every_planned_request_goes_over_the_wire(
     assert lines[-1]["phase"] == "done"
     assert lines[-1]["done"] == lines[-1]["planned"] == len(plan.workload)
     assert lines[-1]["answered"] == len(plan.workload)
+    figures = lines[-1]["figures"]
+    assert sum(figures["sent"].values()) == len(plan.workload)
+    assert [sum(found["counts"]) for found in figures["latency"].values()] == np.bincount(
+        rows.endpoint, minlength=len(figures["latency"])
+    ).tolist()
+    assert sum(found["sum"] for found in figures["latency"].values()) == pytest.approx(
+        float(rows.latency.sum())
+    )
+    assert figures["lag"]["sum"] == pytest.approx(float(rows.lag.sum()))
+    assert figures["users"]["busy"] == 0
     assert processes_in(tmp_path) == []
 
 

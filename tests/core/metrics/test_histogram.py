@@ -181,3 +181,14 @@ def test_size_depends_on_the_spread_of_latencies_and_not_on_their_number() -> No
     histogram = LatencyHistogram.of(seconds)
     assert histogram.count == 1_000_000
     assert len(histogram.counts) <= 257 * np.log2(1.0 / 0.001)
+
+
+def test_counts_up_to_a_bound_are_those_of_the_values_and_leave_failures_out() -> None:
+    seconds = [0.0, 3e-7, 0.00099, 0.0011, 0.02, 3.0]
+    histogram = LatencyHistogram.of(np.array(seconds))
+    histogram.fail(2)
+    bounds = (0.0001, 0.001, 0.0025, 0.05, 2.0, 10.0)
+    expected = [sum(value <= bound for value in seconds) for bound in bounds]
+    assert histogram.at_most(bounds) == expected
+    assert histogram.count == 8
+    assert LatencyHistogram().at_most(bounds) == [0] * 6

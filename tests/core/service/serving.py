@@ -18,7 +18,8 @@ from core.scenario.file import parse_scenario
 from core.scenario.population import populate
 from core.scenario.replay import prepare
 from core.scenario.scenario import Scenario
-from core.service.launcher import RunningService, running_service
+from core.service.crew import RunningService
+from core.service.launcher import running_service
 from core.service.limits import DEFAULT_LIMITS, ConnectionLimits
 from core.wire import ISOLATE_HEADER
 from tests.core.ledger.worlds import World
@@ -215,11 +216,12 @@ def serving(
     emulate: bool = True,
     host: str = "127.0.0.1",
     limits: ConnectionLimits = DEFAULT_LIMITS,
+    otlp: str | None = None,
 ) -> Iterator[list[Visitor]]:
     """Run the service for *scenario* with its database in *folder*; a visitor per process."""
     with running_service(
         scenario, token=token, folder=folder, redis=redis, emulate=emulate, host=host,
-        limits=limits,
+        limits=limits, otlp=otlp,
     ) as service:  # fmt: skip
         visitors = [
             Visitor(httpx.Client(base_url=url, timeout=30.0), folder, scenario, service)

@@ -347,6 +347,8 @@ def test_workers_of_a_public_service_tell_one_another_their_figures(public: list
     headers = {"Authorization": f"Bearer {TOKEN}"}
     data = public[1].http.get("/api/performance/stats", headers=headers).json()["data"]
     assert data["workers"] == {"answered": [0, 1], "silent": []}
+    assert public[1].http.get("/metrics").status_code == 401
+    assert 'worker_up{worker="0"} 1.0' in public[1].http.get("/metrics", headers=headers).text
 
 
 def test_public_service_without_a_token_answers_visitors_and_tells_nothing(tmp_path: Path) -> None:
@@ -357,6 +359,7 @@ def test_public_service_without_a_token_answers_visitors_and_tells_nothing(tmp_p
         for name in MONITORING:
             message = problem(visitor.http.get(f"/api/performance/{name}"), 403)
             assert "EDGEPROOF_TOKEN" in message
+        assert "EDGEPROOF_TOKEN" in problem(visitor.http.get("/metrics"), 403)
 
 
 @pytest.mark.parametrize("token", ["", "a-token"])

@@ -239,6 +239,10 @@ def test_worker_that_does_not_answer_is_named_and_the_others_are_told_of(
             assert told_now["workers"]["answered"] == [0, 2]
             assert silent["worker"] == 1
             assert silent["reason"].startswith(reason)
+            metrics = visitors[2].http.get("/metrics").text
+            ups = dict(re.findall(r'edgeproof_worker_up{worker="(\w+)"} ([\d.]+)', metrics))
+            assert ups == {"0": "1.0", "1": "0.0", "2": "1.0", "consumer": "1.0"}
+            assert 'process_resident_memory_bytes{worker="1"}' not in metrics
             answer = visitors[2].command("cache-invalidate", {"keys": ["journey:u1"]})
             data = answer.json()["data"]
             assert data["invalidated"] == {"l1": 2, "l2": 1}
