@@ -4,11 +4,13 @@
 CHECKS := check-types check-wheel check-golden check-style check-imports
 
 .DELETE_ON_ERROR:
-.PHONY: help prove test wheel check-speed soak format constraints clean $(CHECKS)
+.PHONY: help prove test node wheel check-speed soak format constraints clean $(CHECKS)
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+NODE := .venv/node
+NODE_INSTALLED := $(NODE)/.installed
 PACKAGES := core sim scenarios reports bench edgeproof
 SEEDS ?= 20000
 DIST ?= dist
@@ -49,7 +51,7 @@ prove: $(INSTALLED) ## predict and measure the baseline scenario, side by side (
 # The checks run two at a time, the longest first, and each one's output is held until it ends.
 # Speed is measured alone.
 # pytest comes last, so that its summary is what stays on the screen.
-test: $(INSTALLED) ## run every check and test
+test: $(INSTALLED) $(if $(shell command -v npm),$(NODE_INSTALLED)) ## run every check and test
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(CHECKS)
 	@$(MAKE) --no-print-directory check-speed
 	$(BIN)/pytest -n $(TESTS_AT_ONCE) --dist worksteal --benchmark-disable
@@ -74,6 +76,8 @@ check-imports:
 
 check-speed: $(INSTALLED) ## compare five benchmarks with the revision that bench/base.json pins
 	$(call timed,speed,$(BIN)/edgeproof bench compare-base)
+
+node: $(NODE_INSTALLED) ## install what runs a Worker here: Node.js, miniflare and workerd (needs npm)
 
 wheel: $(INSTALLED) ## build a release: the wheel, with its constraints beside it, in dist/ (DIST=dist)
 	$(BIN)/python -m build --wheel --no-isolation --outdir $(DIST)
@@ -114,4 +118,12 @@ $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/pip
 	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e '.[dev]'
 	@# pip would compile on one processor; like pip, this lets pass what does not compile.
 	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
+	@touch $@
+
+# No script of a package runs. npm comes with Node.js; the packages bring the Node.js that they run on.
+$(NODE_INSTALLED): scenarios/worker/package.json scenarios/worker/package-lock.json | $(BIN)/pip
+	$(if $(shell command -v npm),,$(error npm is missing; on Debian: apt-get install nodejs npm))
+	@mkdir -p $(NODE)
+	@cp $^ $(NODE)/
+	npm ci --ignore-scripts --no-audit --no-fund --loglevel=error --prefix $(NODE)
 	@touch $@

@@ -14,6 +14,9 @@ import pytest
 import redis
 from hypothesis import settings
 
+from core.errors import InputError
+from scenarios.node import Node, find_node
+
 ROOT = Path(__file__).resolve().parents[1]
 
 STARTS = 5
@@ -57,6 +60,17 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def chromium() -> Path:
     """Return the path of the Chromium that renders pages."""
     return find_program("chromium", "chromium-browser", package="chromium")
+
+
+@pytest.fixture(scope="session")
+def node() -> Node:
+    """Return Node.js with miniflare and workerd; without them skip the test, but fail it in CI."""
+    try:
+        return find_node()
+    except InputError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")
