@@ -229,8 +229,7 @@ async def _inspected(shop: Shop) -> None:
     row = (90_000, "sampled", "u0", DATA_EPOCH_MS, "email", None)
     await shop.database.write((statements.SAMPLE_TOUCH, [row]))
     await shop.database.read(statements.CHANNEL_TOTALS, ())
-    await shop.database.read(statements.RECOUNT, ())
-    await shop.database.read(statements.UNEVEN_CREDITS, ())
+    await shop.database.read(statements.STORED_CREDITS, ())
     try:
         await shop.database.write((statements.INSERT_SITE, [("s0", 1, 1)]))
     except Refused:
