@@ -22,6 +22,7 @@ from core.query.database import Row, SqliteDatabase
 from core.query.statement import Statement
 from scenarios.node import Node
 
+
 def used_of(pairs: Sequence[Pair]) -> list[Used]:
     return [used for pair in pairs for both in pair.compared for used in both.used]
 

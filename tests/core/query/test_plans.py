@@ -69,7 +69,7 @@ INTENDED: dict[str, tuple[str, ...]] = {
     "newer_model": ("fitted_models USING INTEGER PRIMARY KEY (rowid>?)",),
     "insert_model": (),
     "events_after": ("j USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)", f"c {_CONVERSION}"),
-    "channel_performance": ("asked", "channel_totals"),
+    "channel_performance": ("CONSTANT ROW", "asked", "channel_totals"),
     "stored_credits": ("t", f"c {_CONVERSION}"),
     "channel_totals": ("channel_totals",),
     "forget_channel": ("channel_totals USING PRIMARY KEY (utm_source=?)",),
@@ -148,7 +148,12 @@ INTENDED_SCANS: dict[str, tuple[str, ...]] = {
     "stored_credits": ("SCAN t",),
     "channel_totals": ("SCAN channel_totals",),
     # A row a channel, of which there are few.
-    "channel_performance": ("SCAN asked", "SCAN channel_totals", f"{_SORT} ORDER BY"),
+    "channel_performance": (
+        "SCAN CONSTANT ROW",
+        "SCAN asked",
+        "SCAN channel_totals",
+        f"{_SORT} ORDER BY",
+    ),
     # What a new database is seeded with.
     "all_journeys": ("SCAN c",),
     "named_all_journeys": ("SCAN c",),
