@@ -36,6 +36,11 @@ from core.query.statement import Statement
 from core.scenario.destination import Destination
 from scenarios.node import Node, find_node
 
+_QUEUED = Statement(
+    "queued",
+    "INSERT INTO conversion_queue (conversion_id, enqueued_at_ms, available_at_ms)"
+    " SELECT 'queued-' || value, 1, 1 FROM json_each(?)",
+)
 PATH = Path(core.query.__path__[0], FILE)
 
 
@@ -100,8 +105,11 @@ async def operation_rows(database: D1Database) -> dict[str, dict[str, int]]:
     await meter.measure("5 channels", lambda: queries.channel_performance("linear"))
     await tracked(*map(purchase_of, range(first, first + 50)))
     await meter.measure("status of 54 waiting", backlog.status)
+    await meter.measure("number of dead letters", backlog.dead)
     taken = await meter.measure("taking 50", lambda: backlog.take(50))
     await meter.measure("renewing 50", lambda: backlog.renew([name for name, _ in taken]))
+    await database.write((_QUEUED, [(json.dumps([*range(1_100)]),)]))
+    await meter.measure("status of 1,100 waiting", backlog.status)
     return meter.found
 
 

@@ -158,6 +158,12 @@ async def _queued(shop: Shop) -> None:
     await backlog.status()
     await shop.database.read(queue_statements.QUEUE_DEPTH, ())
     taken = [name for name, _ in await backlog.take(12)]
+    until = epoch_ms(shop.clock) + round(1000 * backlog.lease.seconds)
+    await shop.database.read(queue_statements.QUEUE_CLAIMED, (until, "a"))
+    await shop.database.write(  # a row that was gone before it was claimed
+        (queue_statements.claim_queued(1), [('["gone"]', until, "a", 0)]),
+        (queue_statements.QUEUE_UNCLAIM, [()]),
+    )
     await backlog.renew(taken)
     await other.renew(taken)  # none: they are another's
     await backlog.record_failure(taken[:4], "away", retry_in=5.0)
@@ -167,6 +173,7 @@ async def _queued(shop: Shop) -> None:
     await backlog.dead_letter_spent([taken[0], taken[10]], attempts=3)
     await backlog.status()
     await backlog.dead_letters()
+    await backlog.dead()
     await backlog.revive([taken[8], "unknown"])
     await backlog.break_leases()
     await backlog.status()
@@ -203,6 +210,12 @@ async def _forwarded(shop: Shop) -> None:
     await outbox.status()
     await outbox.next_at_ms()
     await outbox.take(2)
+    until = epoch_ms(shop.clock) + round(1000 * outbox.lease.seconds)
+    await shop.database.read(queue_statements.OUTBOX_CLAIMED, (until, "a"))
+    await shop.database.write(
+        (queue_statements.claim_deliveries(1), [('["gone"]', until, "a", 0)]),
+        (queue_statements.OUTBOX_UNCLAIM, [()]),
+    )
     await outbox.break_leases()
     taken = [each.conversion_id for each in await outbox.take(8, due_ms=now)]
     await outbox.put_off([(taken[0], 3.0)], "away")
@@ -210,6 +223,7 @@ async def _forwarded(shop: Shop) -> None:
     await outbox.dead_letter(taken[2:4], "refused")
     await outbox.status()
     await outbox.dead_letters()
+    await outbox.dead()
     await outbox.revive([taken[2], "unknown"])
     await outbox.remove(taken[4:])
     await outbox.next_at_ms()
@@ -239,8 +253,7 @@ async def _inspected(shop: Shop) -> None:
     with tempfile.TemporaryDirectory(prefix="edgeproof-copy-") as folder:
         await copy_events(shop.database, Path(folder, "copy.sqlite"), page=60)
     await shop.database.read(statements.CHANNEL_TOTALS, ())
-    await shop.database.read(statements.RECOUNT, ())
-    await shop.database.read(statements.UNEVEN_CREDITS, ())
+    await shop.database.read(statements.STORED_CREDITS, ())
     try:
         await shop.database.write((statements.INSERT_SITE, [("s0", 1, 1)]))
     except Refused:

@@ -178,13 +178,18 @@ def go_on_with_batch(a: State, now: Any, number: Any) -> Any:
     bats[number, s.BI_HELD] = 0
     if a.ci[s.I_FORWARDS] and is_hand_free(a):
         _hold(a, number)
-    size, touches = bats[number, s.BI_SIZE], bats[number, s.BI_TOUCHES]
-    rows = 2 * size
+    batch, size = bats[number, s.BI_NUMBER], bats[number, s.BI_SIZE]
+    executions, rows = 2, 2 * size
     if a.ci[s.I_FORWARDS]:
+        executions += 1
         rows += size
-    if touches > 0:
-        rows += touches + a.ci[s.I_MODELS] * bats[number, s.BI_CHANNELS]
-    _send(a, now, number, a.t_wx, a.cf[s.F_SHARE_WRITE] * (rows - 1) if rows > 1 else 0.0)
+    if bats[number, s.BI_TOUCHES] > 0:
+        executions += 2
+        rows += bats[number, s.BI_CHANNELS]
+        for place in range(a.touch_from[batch, s.B_FIRST], a.touch_from[batch, s.B_END]):
+            rows += (a.touch_count[place, 1] + s.TOUCHES_PER_ROW - 1) // s.TOUCHES_PER_ROW
+    more = a.cf[s.F_SHARE_WRITE] * (executions - 1 + s.ROW_SHARE * (rows - executions))
+    _send(a, now, number, a.t_wx, more)
 
 
 @part

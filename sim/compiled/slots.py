@@ -47,6 +47,11 @@ KIND_QUERY, KIND_QUEUE, KIND_EXTERNAL, KINDS = range(4)
 BUCKETS = 14_848
 """A histogram of the largest 63-bit number of nanoseconds has fewer."""
 
+TOUCHES_PER_ROW = 1_000
+"""Touches whose credits stand in one row."""
+ROW_SHARE = 0.1
+"""What a row costs beside a statement."""
+
 # Timed events; their code is kind | number << 5.
 (
     E_START, E_L2, E_DB_IN, E_DB_OUT, E_PUT, E_TIMER, E_BATCH_IN, E_BATCH_OUT, E_ASK_IN, E_ASK_OUT,

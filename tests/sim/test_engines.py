@@ -12,8 +12,10 @@ import sim.compiled.slots as s
 from bench.golden import SCENARIOS, figures
 from core.context import BATCH_SLOT_COUNT, BATCH_SLOTS, Purpose
 from core.emulation import kv
+from core.emulation.database import ROW_SHARE
 from core.endpoint import STORE_SLOT
 from core.errors import InputError
+from core.ledger.stored_credits import TOUCHES_PER_ROW
 from core.scenario.file import load_scenario
 from core.scenario.replay import prepare
 from core.scenario.scenario import Scenario
@@ -141,6 +143,7 @@ def test_constants_that_are_compiled_in_are_those_of_core() -> None:
     assert batches == (s.P_BATCH_TRIP, s.P_BATCH_EXECUTION, s.P_BATCH_FATE)
     assert (s.P_DELIVERY, s.P_EVENTS) == (Purpose.DELIVERY, Purpose.EVENTS)
     assert (s.P_JITTER, s.P_EARLY) == (Purpose.TTL_JITTER, Purpose.EARLY_REFRESH)
+    assert (s.TOUCHES_PER_ROW, s.ROW_SHARE) == (TOUCHES_PER_ROW, ROW_SHARE)
     assert (BATCH_SLOT_COUNT, BATCH_SLOTS["model"]) == (s.BATCH_WIDTH, s.MODEL_SLOT)
     assert (BATCH_SLOTS["batch-read"], BATCH_SLOTS["batch-write"]) == (0, 1)
     assert s.STORE_SLOT == STORE_SLOT
