@@ -119,20 +119,13 @@ def test_short_run_is_not_worth_compiling(monkeypatch: pytest.MonkeyPatch) -> No
     assert found.engine == "reference (compiling the other one takes longer than the run)"
 
 
-def test_machine_code_is_named_after_every_compiled_module(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_machine_code_is_named_after_every_compiled_module(tmp_path: Path) -> None:
     (tmp_path / "loop.py").write_text("A = 1\n")
     (tmp_path / "slots.py").write_text("B = 1\n")
-    monkeypatch.setattr(store, "FOLDER", tmp_path)
+    first = store.fingerprint(tmp_path)
+    (tmp_path / "slots.py").write_text("B = 2\n")
     store.fingerprint.cache_clear()
-    try:
-        first = store.fingerprint()
-        (tmp_path / "slots.py").write_text("B = 2\n")
-        store.fingerprint.cache_clear()
-        assert store.fingerprint() != first
-    finally:
-        store.fingerprint.cache_clear()
+    assert store.fingerprint(tmp_path) != first
 
 
 def test_constants_that_are_compiled_in_are_those_of_core() -> None:
