@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from core.errors import InputError
@@ -9,8 +10,26 @@ from core.scenario.attribution import Attribution
 from core.scenario.scenario import Scenario
 from core.service.launcher import check_served
 
+RUNTIME = "workerd"
 MAX_ISOLATES = 8
 _QUANTILES = 1024
+
+
+def check_runtime(on: str | None) -> bool:
+    """Return whether *on*, the option --on, asks for workerd; InputError for another runtime."""
+    if on not in (None, RUNTIME):
+        raise InputError(
+            f"--on {on}: no such runtime; use {RUNTIME}, or leave --on out for the reference "
+            "service"
+        )
+    return on is not None
+
+
+def refuse_on_workerd(given: Mapping[str, bool]) -> None:
+    """Raise InputError for the first option of *given* that is set beside --on workerd."""
+    for option, is_given in given.items():
+        if is_given:
+            raise InputError(f"{option} has no effect on --on {RUNTIME}; leave it out")
 
 
 def on_workerd(scenario: Scenario) -> Scenario:

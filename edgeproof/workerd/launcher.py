@@ -19,7 +19,6 @@ from core.errors import EdgeproofError, InputError
 from core.scenario.scenario import Scenario
 from core.service.launcher import RunningService, ServiceProcess
 from edgeproof.workerd.adapted import latencies_of, queue_of, settings_of
-from edgeproof.workerd.content import Content
 from edgeproof.workerd.tether import write_tethered
 from scenarios.node import MODULES_VARIABLE, WORKER, Node, find_node
 
@@ -42,6 +41,8 @@ def running_on_workerd(
     where Node.js or its packages are missing or a port is taken, EdgeproofError if it does not
     start. Its end ends every process; the stores and what they hold go with them.
     """
+    from edgeproof.workerd.content import Content  # NumPy and more, which few commands need
+
     node = find_node()
     with (
         tempfile.TemporaryDirectory(prefix="edgeproof-workerd-") as temporary,
@@ -149,4 +150,6 @@ def _ask(url: str, data: object, secret: str) -> None:
         with urllib.request.urlopen(request, timeout=_SEED_SECONDS) as answer:
             answer.read()
     except urllib.error.HTTPError as error:
-        raise EdgeproofError(f"{url} answered {error.code}: {error.read().decode()[:200]}") from None
+        raise EdgeproofError(
+            f"{url} answered {error.code}: {error.read().decode()[:200]}"
+        ) from None

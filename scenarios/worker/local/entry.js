@@ -20,6 +20,28 @@ function bindingsOf(env) {
   };
 }
 
+const counters = {};
+
+function count(name, number = 1) {
+  counters[name] = (counters[name] ?? 0) + number;
+}
+
+async function answered(http, env, ctx, pathname) {
+  const response = await worker.fetch(http, bindingsOf(env), ctx);
+  count(`requests_${pathname.split("/")[1]}`);
+  count(`responses_${Math.floor(response.status / 100)}xx`);
+  return response;
+}
+
+async function statistics(env) {
+  const process = await (await env.HOST.fetch(`http://host/?position=${env.POSITION}`)).json();
+  const operations = {
+    l2_operations: platform?.operations.kv ?? 0, l3_operations: platform?.operations.db ?? 0,
+  };
+  const cumulative = { histograms: {}, counters: { ...counters, ...operations }, process };
+  return Response.json({ success: true, data: { scope: "process", cumulative } });
+}
+
 // Empty the caches, and fill them with what they hold when a run begins.
 async function beginRun(http, env) {
   const { starts_at_ms: stated } = await http.json();
@@ -68,9 +90,9 @@ function isAllowed(http, env) {
 export default {
   async fetch(http, env, ctx) {
     const { pathname } = new URL(http.url);
-    if (!pathname.startsWith(PREFIX)) return worker.fetch(http, bindingsOf(env), ctx);
+    if (!pathname.startsWith(PREFIX)) return answered(http, env, ctx, pathname);
     const asked = `${http.method} ${pathname.slice(PREFIX.length)}`;
-    if (asked === "GET /stats") return env.HOST.fetch(`http://host/stats?position=${env.POSITION}`);
+    if (asked === "GET /stats") return statistics(env);
     if (asked !== "POST /run" && asked !== "POST /cache-invalidate")
       return refused(404, "not_found", "no such path");
     if (!isAllowed(http, env))

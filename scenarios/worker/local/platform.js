@@ -41,6 +41,7 @@ export class Platform {
     this.hot = new Map();
     this.origin = null; // epoch ms that the lives of the warm entries count from
     this.stores = stores;
+    this.operations = { kv: 0, db: 0 };
     this.secret = config.secret;
   }
 
@@ -70,6 +71,7 @@ export class DelayedKV {
 
   async getWithMetadata(key) {
     const platform = this.#platform;
+    platform.operations.kv += 1;
     const now = Date.now();
     const isHot = (platform.hot.get(key) ?? 0) > now;
     const latency = isHot ? platform.kvRead() : platform.kvColdRead();
@@ -84,6 +86,7 @@ export class DelayedKV {
   }
 
   async put(key, value, { expirationTtl, metadata }) {
+    this.#platform.operations.kv += 1;
     await this.#platform.sleep(this.#platform.kvWrite());
     await this.#platform.ask("kv", "/put", JSON.stringify([[key, value, expirationTtl, metadata]]));
   }
@@ -148,6 +151,7 @@ export class DelayedD1 {
 
   async #operate(statements) {
     const platform = this.#platform;
+    platform.operations.db += 1;
     const sent = Date.now();
     const trip = platform.trip();
     const writes = !statements[0].sql.trimStart().startsWith("SELECT");

@@ -1,7 +1,7 @@
 // Starts the stores and the Workers on workerd: node start.mjs CONFIG. Lines of JSON on standard
 // output tell where they listen. SIGTERM ends everything, and so does the end of the parent.
 
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 
@@ -53,6 +53,9 @@ async function start(workers, port = 0) {
   workers[0].unsafeDirectSockets = [{ host: config.host, port }];
   const runtime = new Miniflare({ host: "127.0.0.1", port: 0, cf: false, workers });
   started.push(runtime);
+  process.removeAllListeners("SIGTERM"); // Miniflare's end with another exit code
+  process.removeAllListeners("SIGINT");
+  process.on("SIGTERM", end).on("SIGINT", () => {});
   await runtime.ready;
   const url = await runtime.unsafeGetDirectURL(workers[0].name);
   return { url, pid: children().find((pid) => !before.has(pid)) };
@@ -60,30 +63,31 @@ async function start(workers, port = 0) {
 
 const external = ({ url }) => ({ external: { address: url.host, http: {} } });
 
+const startRss = [];
+
 function answer(request) {
   const url = new URL(request.url);
   const position = Number(url.searchParams.get("position"));
-  if (url.pathname === "/warm") {
-    const warm = JSON.parse(readFileSync(config.warm, "utf8"));
-    return Response.json({ kv: warm.kv, hot: warm.hot, l1: warm.l1[position] ?? [] });
-  }
-  return Response.json({ success: true, data: { cumulative: statistics(position) } });
+  if (url.pathname !== "/warm") return Response.json(figuresOf(position));
+  startRss[position] = memoryOf(position, "VmRSS");
+  writeFileSync(`/proc/${pids[position]}/clear_refs`, "5"); // the peak counts from here
+  const warm = JSON.parse(readFileSync(config.warm, "utf8"));
+  return Response.json({ kv: warm.kv, hot: warm.hot, l1: warm.l1[position] ?? [] });
 }
 
-function statistics(position) {
+function memoryOf(position, name) {
+  const status = readFileSync(`/proc/${pids[position]}/status`, "utf8");
+  return 1024 * Number(status.match(new RegExp(`${name}:\\s+(\\d+)`))[1]);
+}
+
+// Return what the process of an isolate takes; its runtime cannot tell.
+function figuresOf(position) {
   const stat = readFileSync(`/proc/${pids[position]}/stat`, "utf8");
   const [user, system] = stat.slice(stat.lastIndexOf(")") + 2).split(" ").slice(11, 13);
-  const status = readFileSync(`/proc/${pids[position]}/status`, "utf8");
-  const kilobytes = (name) => Number(status.match(new RegExp(`${name}:\\s+(\\d+)`))[1]);
   return {
-    histograms: {},
-    counters: {},
-    process: {
-      cpu_seconds: (Number(user) + Number(system)) / 100,
-      rss_bytes: 1024 * kilobytes("VmRSS"),
-      peak_rss_bytes: 1024 * kilobytes("VmHWM"),
-      clock_seconds: performance.now() / 1000,
-    },
+    cpu_seconds: (Number(user) + Number(system)) / 100,
+    peak_rss_bytes: memoryOf(position, "VmHWM"),
+    start_rss_bytes: startRss[position] ?? memoryOf(position, "VmRSS"),
   };
 }
 
@@ -95,7 +99,6 @@ async function end() {
 
 const parent = process.ppid;
 setInterval(() => process.ppid === parent || end(), 1000).unref();
-process.on("SIGTERM", end).on("SIGINT", () => {});
 
 try {
   const store = { ...COMPATIBILITY, modules: modulesOf("local/stores.js"), modulesRoot: root };
