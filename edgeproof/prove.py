@@ -96,7 +96,7 @@ from edgeproof.options import (
 from edgeproof.progress import Display
 from edgeproof.runs import new_folder, run_facts, write_json, write_run
 from edgeproof.told_reads import with_told_reads
-from edgeproof.workerd.adapted import check_runtime, on_workerd
+from edgeproof.workerd.adapted import check_runtime, on_workerd, to_learn
 from edgeproof.workerd.launcher import running_on_workerd
 from scenarios.calibrate import RATE, NotCalibrated, calibrate, calibration_workload
 from scenarios.hosts import MAX_RATE, peak_rate
@@ -410,9 +410,10 @@ class Proof:
                 "nothing; `edgeproof calibrate --calibration-rate` may send more."
             )
             return
-        with self._timed("calibrate"), self._service() as urls:
+        scenario = to_learn(self.scenario) if self.on_workerd else self.scenario
+        with self._timed("calibrate"), self._service(scenario) as urls:
             taught = teach(
-                self.scenario, workload, urls, self.folder / "calibration", bounds=bounds,
+                scenario, workload, urls, self.folder / "calibration", bounds=bounds,
                 limits=self.limits, display=self.display, access=self._access,
             )  # fmt: skip
         self.run_ids.append(str(taught.result.audit["run_id"]))
@@ -490,8 +491,11 @@ class Proof:
         return found.record
 
     @contextmanager
-    def _service(self) -> Iterator[list[str]]:
-        """Return the URLs of a service that starts clean for one phase."""
+    def _service(self, scenario: Scenario | None = None) -> Iterator[list[str]]:
+        """Return the URLs of a service that starts clean for one phase.
+
+        scenario: that it runs, instead of the one that is proved.
+        """
         if self.hosts:
             yield self.hosts
             return
@@ -500,7 +504,7 @@ class Proof:
         os.environ[TOKEN_VARIABLE] = token  # for the load generator, which asks for a clean start
         try:
             runs = running_on_workerd if self.on_workerd else running_service
-            with runs(self.scenario, token=token) as service:
+            with runs(scenario or self.scenario, token=token) as service:
                 yield service.urls
                 if ended := service.ended():
                     raise EdgeproofError(f"during the load {ended}")

@@ -193,7 +193,12 @@ class _Lesson:
         return unread
 
     def _note_earlier_entries(self, places: NDArray[np.int64]) -> None:
-        """Note where the first request for an entry was a hit: others had filled the caches."""
+        """Note where the first request for an entry was a hit: others had filled the caches.
+
+        After a clean start they hold what the prediction's hold.
+        """
+        if self.result.audit.get("clean_start") == "clean":
+            return
         asked: set[tuple[str, int]] = set()
         found = 0
         sites = self.scenario.traffic.sites

@@ -12,7 +12,8 @@ from core.service.launcher import check_served
 
 RUNTIME = "workerd"
 MAX_ISOLATES = 8
-_QUANTILES = 1024
+_LEARNED_TTL = 4.0
+"""Seconds in L1 while the service is learned: most repeats then go to KV."""
 
 
 def check_runtime(on: str | None) -> bool:
@@ -68,6 +69,17 @@ def on_workerd(scenario: Scenario) -> Scenario:
         )
     changed = topology.model_copy(update={"processes": count, "isolates": 1})
     return scenario.model_copy(update={"topology": changed})
+
+
+def to_learn(scenario: Scenario) -> Scenario:
+    """Return *scenario* with caches that teach all tiers soon: empty ones, and an L1 that forgets.
+
+    The times of the tiers are the same.
+    """
+    tiers = scenario.tiers
+    l1 = tiers.l1.model_copy(update={"ttl": min(tiers.l1.ttl, _LEARNED_TTL)})
+    changed = tiers.model_copy(update={"l1": l1})
+    return scenario.model_copy(update={"tiers": changed, "start": "cold"})
 
 
 def settings_of(scenario: Scenario) -> dict[str, Any]:

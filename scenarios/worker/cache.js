@@ -75,11 +75,9 @@ export class TieredCache {
     // Requests of this isolate that miss the same key share one load.
     const loading = this.#loads.get(key);
     if (loading !== undefined) {
-      const begun = performance.now();
       try {
-        return await loading;
+        return await trace.wait(loading);
       } finally {
-        trace.waited(performance.now() - begun);
         trace.read(read.name, "collapsed");
       }
     }

@@ -64,7 +64,7 @@ const known = async (request, read, key, load) =>
 
 async function track(request) {
   const { env, trace } = request;
-  const { event, size } = await eventOf(request.http);
+  const { event, size } = await trace.wait(eventOf(request.http));
   const site = JSON.parse(await known(
     request, { name: "config", type: "security_config" }, await cacheKey("config", event.site_id),
     async () => {
@@ -91,7 +91,7 @@ async function track(request) {
       event.conversion_id, event.event_id, event.user_id, event.timestamp, event.value));
   const [written] = await query(trace, () => env.DB.batch(writes));
   // A duplicate is queued again: its first request may have failed here. Processing twice is none.
-  if (event.conversion_id !== null) await env.QUEUE.send(event.conversion_id);
+  if (event.conversion_id !== null) await trace.wait(env.QUEUE.send(event.conversion_id));
   const answer = { accepted: true, duplicate: written.meta.changes === 0 };
   return Response.json(answer, { status: 202 });
 }

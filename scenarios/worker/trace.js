@@ -28,9 +28,14 @@ export class Trace {
     if (name !== "l1") this.#waited += Math.max(0, ms);
   }
 
-  // What this request waited for another one's load.
-  waited(ms) {
-    this.#waited += ms;
+  // Return what `promise` does; the wait for it is no stage.
+  async wait(promise) {
+    const begun = performance.now();
+    try {
+      return await promise;
+    } finally {
+      this.#waited += performance.now() - begun;
+    }
   }
 
   // Return `response` with both headers.

@@ -68,11 +68,15 @@ const startRss = [];
 function answer(request) {
   const url = new URL(request.url);
   const position = Number(url.searchParams.get("position"));
-  if (url.pathname !== "/warm") return Response.json(figuresOf(position));
-  startRss[position] = memoryOf(position, "VmRSS");
-  writeFileSync(`/proc/${pids[position]}/clear_refs`, "5"); // the peak counts from here
-  const warm = JSON.parse(readFileSync(config.warm, "utf8"));
-  return Response.json({ kv: warm.kv, hot: warm.hot, l1: warm.l1[position] ?? [] });
+  if (url.pathname === "/warm") {
+    const warm = JSON.parse(readFileSync(config.warm, "utf8"));
+    return Response.json({ kv: warm.kv, hot: warm.hot, l1: warm.l1[position] ?? [] });
+  }
+  if (url.pathname === "/began") {
+    startRss[position] = memoryOf(position, "VmRSS");
+    writeFileSync(`/proc/${pids[position]}/clear_refs`, "5"); // the peak counts from here
+  }
+  return Response.json(figuresOf(position));
 }
 
 function memoryOf(position, name) {
