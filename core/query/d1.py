@@ -3,8 +3,10 @@
 POST {base}/accounts/{account}/d1/database/{database}/query takes {"sql", "params"} or {"batch":
 [{"sql", "params"}, ...]}, which is one transaction, and answers {"success", "errors": [{"code",
 "message"}], "result": [{"results": [{column: value}], "success", "meta": {"changes", "duration",
-"rows_read", "rows_written"}}]}. The reference calls params strings; they are sent as JSON's own
-strings, numbers and null, as a Worker's `bind` takes them.
+"rows_read", "rows_written"}}]}. Writes use it. Reads use .../raw, whose "results" are {"columns":
+[name], "rows": [[value]]}: an object holds one of several columns of one name. The reference calls
+params strings; they are sent as JSON's own strings, numbers and null, as a Worker's `bind` takes
+them. The database binds every number as a float; `core/query/parameters.py` keeps integers.
 """
 
 from __future__ import annotations
@@ -20,13 +22,18 @@ import httpx
 
 from core.errors import InputError, Overloaded, Refused, StoreError, StoreTimeout
 from core.query.database import MAX_WAITING, Command, Row, Usage
-from core.query.limits import MAX_PARAMETERS, MAX_STATEMENT_BYTES, MAX_VALUE_BYTES
+from core.query.limits import (
+    MAX_PARAMETERS,
+    MAX_RESULT_BYTES,
+    MAX_STATEMENT_BYTES,
+    MAX_VALUE_BYTES,
+)
+from core.query.parameters import with_integers
 from core.query.statement import Statement
 from core.texts import one_line, parse_json, reason_of
 
 TOKEN_VARIABLE = "EDGEPROOF_D1_TOKEN"  # the name of the variable, not a token
 BASE_URL = "https://api.cloudflare.com/client/v4"
-MAX_ANSWER_BYTES = 128_000_000  # the memory that the platform has for making an answer
 CONNECTIONS = 6
 _MOST_ERRORS = 3  # errors shown of one answer, and depth of causes
 _NO_REASON = "the statement did not succeed, and the answer gives no reason"
@@ -108,7 +115,7 @@ class D1Database:
             is_address = False
         if not is_address:
             raise InputError(f"the base URL is {base_url[:60]!r}; give one such as {BASE_URL}")
-        self._url = f"{base_url}/accounts/{account_id}/d1/database/{database_id}/query"
+        self._url = f"{base_url}/accounts/{account_id}/d1/database/{database_id}"
         self._client = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {token}"},
             timeout=None,  # the whole call has one limit
@@ -141,7 +148,7 @@ class D1Database:
         what = f"query {statement.name}"
         query = _query(what, statement, parameters)
         attempts = 1 if statement.writes else self._attempts
-        ((_, rows),) = await self._call(what, query, [statement], attempts)
+        ((_, rows),) = await self._call(what, "raw", query, [statement], attempts)
         return rows
 
     async def write(self, *commands: Command) -> list[int]:
@@ -152,7 +159,7 @@ class D1Database:
         if not queries:
             return [0 for _ in commands]
         body = queries[0] if len(queries) == 1 else {"batch": queries}
-        results = iter(await self._call(what, body, statements, attempts=1))
+        results = iter(await self._call(what, "query", body, statements, attempts=1))
         return [sum(next(results)[0] for _ in rows) for _, rows in commands]
 
     async def close(self) -> None:
@@ -162,7 +169,12 @@ class D1Database:
         await self._client.aclose()
 
     async def _call(
-        self, what: str, body: dict[str, Any], statements: Sequence[Statement], attempts: int
+        self,
+        what: str,
+        endpoint: str,
+        body: dict[str, Any],
+        statements: Sequence[Statement],
+        attempts: int,
     ) -> list[tuple[int, list[Row]]]:
         if self._is_closed:
             raise StoreError(f"{what} failed: the database is closed")
@@ -175,7 +187,7 @@ class D1Database:
         self._idle.clear()
         try:
             async with asyncio.timeout(self._timeout) as limit:
-                results = await self._persist(what, body, attempts, limit)
+                results = await self._persist(what, endpoint, body, attempts, limit)
         except TimeoutError:
             raise StoreTimeout(f"{what} did not end within {self._timeout:g} s") from None
         finally:
@@ -189,11 +201,11 @@ class D1Database:
         return self._client.headers["Authorization"].removeprefix("Bearer ")
 
     async def _persist(
-        self, what: str, body: dict[str, Any], attempts: int, limit: asyncio.Timeout
+        self, what: str, endpoint: str, body: dict[str, Any], attempts: int, limit: asyncio.Timeout
     ) -> Any:
         for attempt in range(attempts):
             try:
-                return await self._send(what, body)
+                return await self._send(what, endpoint, body)
             except _Passing as error:
                 ends = limit.when()
                 is_late = ends is None or asyncio.get_running_loop().time() + error.after >= ends
@@ -203,16 +215,17 @@ class D1Database:
             await self._sleep(pause)
         raise AssertionError("a call is attempted at least once")
 
-    async def _send(self, what: str, body: dict[str, Any]) -> Any:
+    async def _send(self, what: str, endpoint: str, body: dict[str, Any]) -> Any:
         content = bytearray()
+        url = f"{self._url}/{endpoint}"
         try:
-            async with self._client.stream("POST", self._url, json=body) as answer:
+            async with self._client.stream("POST", url, json=body) as answer:
                 async for chunk in answer.aiter_bytes():
                     content += chunk
-                    if len(content) > MAX_ANSWER_BYTES:
+                    if len(content) > MAX_RESULT_BYTES:
                         raise StoreError(
-                            f"{what} failed: the answer is larger than {MAX_ANSWER_BYTES:,} bytes; "
-                            "ask for fewer rows"
+                            f"{what} failed: the answer is larger than {MAX_RESULT_BYTES:,} bytes, "
+                            "D1's largest result; ask for fewer rows"
                         )
         except httpx.HTTPError as error:  # no connection, or an answer that cannot be read
             raise _Passing(f"{what} failed: {reason_of(error)}") from error
@@ -269,10 +282,11 @@ def _understood(what: str, result: Any, token: str) -> tuple[int, list[Row], int
     if result["success"] is not True:  # even if the call as a whole succeeded
         reason = _text(result.get("error") or _NO_REASON, token)
         raise (Refused if _is_rule(reason) else StoreError)(f"{what} failed: {reason}")
-    meta = result["meta"]
+    meta, results = result["meta"], result["results"]
+    rows = results["rows"] if isinstance(results, dict) else results
     return (
         int(meta.get("changes", 0)),
-        [tuple(row.values()) for row in result["results"]],
+        [tuple(row if isinstance(row, list) else row.values()) for row in rows],
         int(meta.get("rows_read", 0)),
         int(meta.get("rows_written", 0)),
     )
@@ -284,12 +298,13 @@ def _query(what: str, statement: Statement, parameters: Sequence[Any]) -> dict[s
             f"{what}: {statement.name} binds {len(parameters)} parameters, D1 takes "
             f"{MAX_PARAMETERS}; send fewer rows or a JSON array"
         )
-    size = len(_encoded(what, statement.sql))
+    sql = with_integers(statement.sql, tuple(isinstance(value, int) for value in parameters))
+    size = len(_encoded(what, sql))
     if size > MAX_STATEMENT_BYTES:
         raise StoreError(
             f"{what}: {statement.name} has {size:,} bytes of SQL, D1 takes {MAX_STATEMENT_BYTES:,}"
         )
-    return {"sql": statement.sql, "params": [_parameter(what, value) for value in parameters]}
+    return {"sql": sql, "params": [_parameter(what, value) for value in parameters]}
 
 
 def _parameter(what: str, value: object) -> str | int | float | None:

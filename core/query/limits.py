@@ -16,6 +16,9 @@ MAX_STATEMENT_BYTES = 100_000
 MAX_VALUE_BYTES = 2_000_000
 """Bytes of a text, a blob or a row."""
 
+MAX_RESULT_BYTES = 50_000_000
+"""Bytes of the answer to one call; documented."""
+
 MAX_TERMS = 5
 """Terms of one compound SELECT; a subquery counts anew."""
 

@@ -38,7 +38,7 @@ _FORBIDDEN = {
     sqlite3.SQLITE_CREATE_TEMP_VIEW, sqlite3.SQLITE_CREATE_TEMP_INDEX,
     sqlite3.SQLITE_CREATE_TEMP_TRIGGER,
 }  # fmt: skip
-PATH = "/client/v4/accounts/{account_id}/d1/database/{database_id}/query"
+PATH = "/client/v4/accounts/{account_id}/d1/database/{database_id}/{format}"
 
 
 class Refused(Exception):
@@ -73,7 +73,7 @@ class FakeD1:
         return f"http://127.0.0.1:{self.port}/client/v4"
 
     async def query(self, request: Request) -> Response:
-        """Answer POST .../query."""
+        """Answer POST .../query and .../raw."""
         try:
             if request.headers.get("Authorization") != f"Bearer {TOKEN}":
                 raise Refused(10000, "Authentication error", 401)
@@ -85,8 +85,9 @@ class FakeD1:
             if connection is None or request.path_params["account_id"] != ACCOUNT:
                 raise Refused(7404, "The database could not be found", 404)
             return JSONResponse(
-                {"errors": [], "messages": [], "result": self._run(connection, body),
-                 "success": True}
+                {"errors": [], "messages": [], "success": True, "result": self._run(
+                    connection, body, is_raw=request.path_params["format"] == "raw"
+                )}
             )  # fmt: skip
         except Refused as refused:
             errors = [{"code": refused.code, "message": str(refused)}]
@@ -94,7 +95,9 @@ class FakeD1:
                 {"errors": errors, "messages": [], "result": [], "success": False}, refused.status
             )
 
-    def _run(self, connection: sqlite3.Connection, body: Any) -> list[dict[str, Any]]:
+    def _run(
+        self, connection: sqlite3.Connection, body: Any, *, is_raw: bool = False
+    ) -> list[dict[str, Any]]:
         queries = body.get("batch", [body])
         for query in queries:
             if not isinstance(query.get("sql"), str):
@@ -106,7 +109,7 @@ class FakeD1:
         connection.execute("BEGIN")
         connection.set_authorizer(_authorised)
         try:
-            results = [self._one(connection, query) for query in queries]
+            results = [self._one(connection, query, is_raw=is_raw) for query in queries]
         except (sqlite3.Error, Refused) as error:
             connection.set_authorizer(None)
             connection.execute("ROLLBACK")
@@ -117,7 +120,7 @@ class FakeD1:
         connection.execute("COMMIT")
         return results
 
-    def _one(self, connection: sqlite3.Connection, query: Any) -> dict[str, Any]:
+    def _one(self, connection: sqlite3.Connection, query: Any, *, is_raw: bool) -> dict[str, Any]:
         if _TRANSACTION.match(query["sql"]):
             raise Refused(
                 7500,
@@ -132,17 +135,21 @@ class FakeD1:
         cursor = connection.execute(query["sql"], numbers)
         names = [column[0] for column in cursor.description or ()]
         rows = [
-            {name: int(value) if isinstance(value, float) and value.is_integer() else value
-             for name, value in zip(names, row, strict=True)}
+            [int(value) if isinstance(value, float) and value.is_integer() else value
+             for value in row]
             for row in cursor.fetchall()
         ]  # fmt: skip
+        results = (
+            {"columns": names, "rows": rows} if is_raw
+            else [dict(zip(names, row, strict=True)) for row in rows]
+        )  # fmt: skip
         changes = connection.total_changes - before
         meta = {
             "changed_db": changes > 0, "changes": changes, "duration": 0.1, "last_row_id": 0,
             "rows_read": len(rows), "rows_written": changes, "served_by_primary": True,
             "size_after": 8192,
         }  # fmt: skip
-        return {"results": rows, "success": True, "meta": meta}
+        return {"results": results, "success": True, "meta": meta}
 
 
 def _authorised(action: int, first: str | None, second: str | None, *_: str | None) -> int:

@@ -13,7 +13,9 @@ from core.clock import ManualClock
 from core.errors import InputError, Overloaded, Refused, StoreError, StoreTimeout
 from core.query import statements
 from core.query.d1 import TOKEN_VARIABLE, D1Database
+from core.query.database import SqliteDatabase
 from core.query.executor import QueryExecutor
+from core.query.parameters import with_integers
 from core.query.statement import Statement
 from tests.core.query.fake_d1 import ACCOUNT, TOKEN, FakeD1, plain, serving
 from tests.core.query.fake_d1 import Refused as D1Refused
@@ -79,7 +81,7 @@ def test_batch_is_one_request_of_the_documented_shape(bench: Bench) -> None:
         assert await database.read(statements.SITE, ("s2",)) == [(0, 5)]
 
     bench.run(scene)
-    insert = statements.INSERT_SITE.sql
+    insert = statements.INSERT_SITE.sql.replace("?, ?, ?", "?, (?|0), (?|0)")
     assert bench.server.requests == [
         {
             "batch": [
@@ -255,16 +257,16 @@ def test_wait_beyond_the_time_limit_is_not_begun(bench: Bench) -> None:
     assert (bench.pauses, len(bench.server.requests)) == ([], 1)
 
 
-def test_answer_beyond_the_platforms_memory_is_not_read_on(
+def test_answer_beyond_the_largest_result_is_not_read_on(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.query.d1.MAX_ANSWER_BYTES", 10_000)
+    monkeypatch.setattr("core.query.d1.MAX_RESULT_BYTES", 10_000)
     bench.server.planned.extend([plain(200, " " * 9_000 + "{}"), plain(200, " " * 500_000)])
 
     async def scene(database: D1Database) -> None:
         with pytest.raises(StoreError, match="status 200"):
             await database.read(statements.SITE, ("s1",))
-        with pytest.raises(StoreError, match="larger than 10,000 bytes; ask for fewer rows"):
+        with pytest.raises(StoreError, match=r"larger than 10,000 bytes, D1's .*ask for fewer"):
             await database.read(statements.SITE, ("s1",))
 
     bench.run(scene)
@@ -531,15 +533,13 @@ def test_rows_that_the_platform_counts_reach_the_statistics(bench: Bench) -> Non
     bench.run(scene)
 
 
-def test_no_statement_returns_two_columns_of_one_name(bench: Bench) -> None:
-    # The endpoint answers with objects: the second value would take the first one's place.
-    for statement in ALL:
-        if statement.sql.lstrip().startswith("SELECT"):
-            nothing = [None] * statement.sql.count("?")
-            sql = statement.sql.replace("LIMIT ?", "LIMIT coalesce(?, 1)")
-            sql = sql.replace("OFFSET ?", "OFFSET coalesce(?, 0)")
-            names = [column[0] for column in bench.connection.execute(sql, nothing).description]
-            assert len({*names}) == len(names)
+def test_columns_of_one_name_keep_their_values(bench: Bench) -> None:
+    twice = Statement("twice", "SELECT 1 AS a, 2 AS a, '1' AS \"2\", 'x' AS \"1\"")
+
+    async def scene(database: D1Database) -> None:
+        assert await database.read(twice, ()) == [(1, 2, "1", "x")]
+
+    bench.run(scene)
 
 
 def test_every_statement_is_taken_by_a_database_with_the_platforms_limits(bench: Bench) -> None:
@@ -561,12 +561,44 @@ def test_every_statement_is_taken_by_a_database_with_the_platforms_limits(bench:
 NUMBERS = Statement("numbers", "SELECT typeof(?1), ?1 / 2, CAST(?1 AS TEXT), ?1 = 5")
 
 
-@pytest.mark.parametrize("number", [5, 5.0])
-def test_every_number_is_bound_as_a_float(bench: Bench, number: float) -> None:
+@pytest.mark.parametrize(
+    ("number", "row"),
+    [
+        (5, ("integer", 2, "5", 1)),
+        (True, ("integer", 0, "1", 0)),
+        (2**53, ("integer", 2**52, "9007199254740992", 0)),
+        (-7, ("integer", -3, "-7", 0)),
+        (5.0, ("real", 2.5, "5.0", 1)),
+        (None, ("null", None, None, None)),
+    ],
+)
+def test_numbers_are_bound_as_sqlite_binds_them(
+    bench: Bench, number: float | None, row: tuple[Any, ...]
+) -> None:
     async def scene(database: D1Database) -> None:
-        assert await database.read(NUMBERS, [number]) == [("real", 2.5, "5.0", 1)]
+        assert await database.read(NUMBERS, [number]) == [row]
 
     bench.run(scene)
+    database = SqliteDatabase(None, inline=True)
+    assert database.connection.execute(NUMBERS.sql, [number]).fetchall() == [row]
+    asyncio.run(database.close())
+
+
+@pytest.mark.parametrize(
+    ("sql", "sent"),
+    [
+        ("SELECT ?, ?", "SELECT (?|0), ?"),
+        ("SELECT ?2, ?1, ?", "SELECT ?2, (?1|0), ?"),
+        ("SELECT '?', ?", "SELECT '?', (?|0)"),
+        ("SELECT 'it''s ?' AS \"a?\", ?", "SELECT 'it''s ?' AS \"a?\", (?|0)"),
+        ("SELECT [?], `?`, ?", "SELECT [?], `?`, (?|0)"),
+        ("SELECT -- ?\n ?", "SELECT -- ?\n (?|0)"),
+        ("SELECT /* ? */ ? /* ?", "SELECT /* ? */ (?|0) /* ?"),
+        ("SELECT ?2, ?", "SELECT ?2, ?"),
+    ],
+)
+def test_only_parameters_that_are_integers_are_written_otherwise(sql: str, sent: str) -> None:
+    assert with_integers(sql, (True, False, False)) == sent
 
 
 @pytest.mark.parametrize(
