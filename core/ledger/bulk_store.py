@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
-from typing import Any
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from core.errors import InputError
 from core.ledger.connections import Writer, rows_of, transaction
 from core.ledger.one_by_one import Stored, store_singly
 from core.ledger.path_reader import UnusableRow, events_at_most, read_paths, user_ranges
+from core.ledger.stored_credits import credit_rows, touches_of
 from core.query import queue_statements, scan_statements, statements
 
 RANGE_EVENTS = 50_000
@@ -42,7 +42,7 @@ def store_waiting(
     """Attribute every conversion that waits, dead letters included, and store the results.
 
     Each range of users has a transaction, which reads the journeys, writes their credits, adds them
-    to channel_performance and takes the conversions from the queue. So each conversion counts once,
+    to the channels' totals and takes the conversions from the queue. Each conversion counts once,
     even if this is interrupted or another process consumes the queue meanwhile. A conversion whose
     data cannot be used becomes a dead letter with its reason; the others are stored.
     forwards: whether the conversions also enter the outbox for the service's destination.
@@ -115,7 +115,9 @@ def _deliveries(connection: Writer, ids: Sequence[str]) -> Iterator[tuple[str, s
     """Yield the id and the document of each of the stored conversions *ids*."""
     rows = rows_of(connection, statements.STORED_RESULTS, json.dumps([*ids]))
     for (name, user, at_ms, value), group in groupby(rows, key=itemgetter(0, 1, 2, 3)):
-        touches = [touch[4:] for touch in group if touch[4] is not None]  # the channel, credits
+        touches = [
+            touch for *_, text in group if text is not None for touch in touches_of(name, text)
+        ]
         channels, *shares = zip(*touches, strict=True) if touches else [()] * (1 + len(MODELS))
         journey = Journey(
             conversion_id=name, user_id=user, converted_ms=at_ms, value=value,
@@ -127,7 +129,7 @@ def _deliveries(connection: Writer, ids: Sequence[str]) -> Iterator[tuple[str, s
 def _credit_rows(
     paths: Paths, parameters: Parameters, credit: Credit
 ) -> Iterator[tuple[object, ...]]:
-    """Return the rows of INSERT_CREDITS; touches that the direct rule leaves out get 0."""
+    """Yield the rows of INSERT_CREDITS; touches that the direct rule leaves out get 0."""
     assert credit.credits is not None
     credits: Floats = credit.credits[:, [credit.models.index(model) for model in MODELS]]
     kept = kept_touches(paths, parameters.direct)
@@ -135,17 +137,13 @@ def _credit_rows(
         of_all = np.zeros((len(paths.codes), len(MODELS)))
         of_all[kept] = credits
         credits = of_all
-    lengths = paths.lengths
-    of_touches = np.repeat(np.array(paths.conversion_ids, dtype=object), lengths)
-    positions = np.arange(len(paths.codes)) - np.repeat(paths.offsets[:-1], lengths)
-    columns: list[list[Any]] = [
-        of_touches.tolist(),
-        positions.tolist(),
-        np.repeat(lengths, lengths).tolist(),
-        np.array(paths.channels, dtype=object)[paths.codes].tolist(),
-        *(column.tolist() for column in credits.T),
-    ]
-    return zip(*columns, strict=True)
+    channels = np.array(paths.channels, dtype=object)[paths.codes].tolist()
+    touches = [*zip(channels, *(column.tolist() for column in credits.T), strict=True)]
+    assert paths.conversion_ids is not None
+    for name, start, end in zip(
+        paths.conversion_ids, paths.offsets[:-1].tolist(), paths.offsets[1:].tolist(), strict=True
+    ):
+        yield from credit_rows(name, touches[start:end])
 
 
 def _channel_rows(paths: Paths, credit: Credit, now_ms: int) -> Iterator[tuple[object, ...]]:
@@ -153,11 +151,11 @@ def _channel_rows(paths: Paths, credit: Credit, now_ms: int) -> Iterator[tuple[o
     width = len(paths.channels)
     owners = np.repeat(np.arange(len(paths)), paths.lengths)
     journeys = np.bincount(np.unique(owners * width + paths.codes) % max(1, width), minlength=width)
-    for model in MODELS:
-        row = credit.models.index(model)
-        for place, channel in enumerate(paths.channels):
-            if journeys[place]:
-                yield (
-                    model, channel, float(credit.conversions[row, place]), int(journeys[place]),
-                    float(credit.values[row, place]), now_ms,
-                )  # fmt: skip
+    rows = [credit.models.index(model) for model in MODELS]
+    for place, channel in enumerate(paths.channels):
+        if number := int(journeys[place]):
+            sums = [
+                (float(credit.conversions[row, place]), number, float(credit.values[row, place]))
+                for row in rows
+            ]
+            yield channel, now_ms, *chain.from_iterable(sums)

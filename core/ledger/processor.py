@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from operator import add, itemgetter
+from itertools import chain
+from operator import add
 
 from core.attribution.journeys import Journey
 from core.attribution.models import MODELS
@@ -12,6 +13,7 @@ from core.context import BATCH_SLOTS, CURRENT, Operation, Span
 from core.delivery.document import delivery_document
 from core.delivery.forwarder import Forwarder
 from core.errors import Refused
+from core.ledger.stored_credits import credit_rows
 from core.query import queue_statements, statements
 from core.query.database import Command
 from core.query.queries import Queries
@@ -121,14 +123,20 @@ class _ChannelTotals:
             total + credit * value for total, credit in zip(self.values, credits, strict=True)
         ]
 
-
-_MODELS_BY_NAME = sorted(enumerate(MODELS), key=itemgetter(1))
+    def row(self, channel: str, now_ms: int) -> tuple[object, ...]:
+        """Return the row of `add_to_channel` for *channel*."""
+        number = self.conversions
+        sums = [
+            (credit, number, value) for credit, value in zip(self.credits, self.values, strict=True)
+        ]
+        return (channel, now_ms, *chain.from_iterable(sums))
 
 
 def attribution_commands(results: Iterable[Result], scheme: Scheme, now_ms: int) -> list[Command]:
     """Return the writes that store *results*, which were computed under *scheme*.
 
-    channel_performance grows by the same credits, so that it equals the sum of the rows.
+    The channels' totals grow by the same credits, so that they equal the sums of the rows. Raise
+    Refused for a credit that is no finite number.
     """
     rows: list[tuple[object, ...]] = []
     processed: list[tuple[object, ...]] = []
@@ -139,9 +147,10 @@ def attribution_commands(results: Iterable[Result], scheme: Scheme, now_ms: int)
         name = journey.conversion_id
         processed.append((parameters_key, number, name))
         dequeued.append((name,))
-        rows += _rows(journey, shares)
+        touches = [*zip(journey.channels, *shares, strict=True)]
+        rows += credit_rows(name, touches)
         of_channels: dict[str, Sequence[float]] = {}
-        for channel, *credits in zip(journey.channels, *shares, strict=True):
+        for channel, *credits in touches:
             earlier = of_channels.get(channel)
             of_channels[channel] = credits if earlier is None else [*map(add, earlier, credits)]
         for channel, gained in of_channels.items():
@@ -149,30 +158,11 @@ def attribution_commands(results: Iterable[Result], scheme: Scheme, now_ms: int)
             if total is None:
                 total = totals[channel] = _ChannelTotals()
             total.take(gained, journey.value)
-    by_name = sorted(totals.items())
-    channels = [
-        (model, channel, total.credits[at], total.conversions, total.values[at], now_ms)
-        for at, model in _MODELS_BY_NAME
-        for channel, total in by_name
-    ]
     commands: list[Command] = [
         (statements.MARK_PROCESSED, processed),
         (queue_statements.DEQUEUE, dequeued),
     ]
     if rows:
+        channels = [total.row(channel, now_ms) for channel, total in sorted(totals.items())]
         commands += [(statements.INSERT_CREDITS, rows), (statements.ADD_TO_CHANNEL, channels)]
     return commands
-
-
-def credit_rows(journeys: Iterable[Journey], scheme: Scheme) -> list[tuple[object, ...]]:
-    """Return the rows of touch_credits that hold the credits of *journeys*."""
-    return [row for journey in journeys for row in _rows(journey, scheme.credits(journey))]
-
-
-def _rows(journey: Journey, shares: Sequence[Sequence[float]]) -> list[tuple[object, ...]]:
-    name, count = journey.conversion_id, len(journey.times_ms)
-    by_touch = zip(journey.channels, *shares, strict=True)
-    return [
-        (name, position, count, channel, *credits)
-        for position, (channel, *credits) in enumerate(by_touch)
-    ]

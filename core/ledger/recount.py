@@ -8,17 +8,22 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
 
 from core.attribution.journeys import Journey, journeys_of
 from core.attribution.models import MODELS
 from core.attribution.scheme import Scheme
-from core.ledger.processor import credit_rows
+from core.ledger.stored_credits import credit_rows, stored_credits
 from core.query import statements
 from core.query.statements import journeys_under
 
 TOLERANCE = 1e-11
 """Largest relative difference of two sums of the same credits in different orders. It is far above
 the rounding of a float times the square root of ten million."""
+_UNEVEN = 1e-9
 _SMALLEST = 1e-6  # absolute, in conversions or units of value: for sums that cancel out
 
 _PAGE = 1_000
@@ -51,21 +56,11 @@ class Difference:
 
 
 def recount(connection: sqlite3.Connection) -> list[Difference]:
-    """Return the kept totals that differ from the sums of the stored credits, in order."""
-    counted: dict[tuple[str, str], Totals] = {}
-    for channel, *sums in connection.execute(statements.RECOUNT.sql):
-        for position, model in enumerate(MODELS):
-            conversions, credit, value = sums[3 * position : 3 * position + 3]
-            if conversions:
-                counted[model, channel] = Totals(
-                    credit=credit, conversions=conversions, value=value
-                )
-    kept = {
-        (model, channel): Totals(credit=credit, conversions=conversions, value=value)
-        for model, channel, credit, conversions, value in connection.execute(
-            statements.CHANNEL_TOTALS.sql
-        )
-    }
+    """Return the kept totals that differ from the sums of the stored credits, in order.
+
+    Raise InputError for a row of credits that holds no touches.
+    """
+    kept, counted = _kept(connection), _counted(connection)
     return [
         Difference(model=place[0], channel=place[1], kept=kept.get(place), counted=found)
         for place in sorted(kept.keys() | counted.keys())
@@ -75,9 +70,62 @@ def recount(connection: sqlite3.Connection) -> list[Difference]:
     ]
 
 
+_Totals = dict[tuple[str, str], Totals]
+"""Totals by model and channel."""
+
+
+def _kept(connection: sqlite3.Connection) -> _Totals:
+    kept = {}
+    for channel, *sums in connection.execute(statements.CHANNEL_TOTALS.sql):
+        for position, model in enumerate(MODELS):
+            credit, conversions, value = sums[3 * position : 3 * position + 3]
+            if credit or conversions or value:
+                kept[model, channel] = Totals(credit=credit, conversions=conversions, value=value)
+    return kept
+
+
+def _counted(connection: sqlite3.Connection) -> _Totals:
+    """Sum up the stored credits. Credits that were never computed (NaN) do not count."""
+    sums: dict[str, NDArray[np.float64]] = {}
+    for page in stored_credits(connection):
+        codes: dict[str, int] = {}
+        channels = np.array([codes.setdefault(name, len(codes)) for name in page.channels])
+        values = page.values[page.owners]
+        is_known = ~np.isnan(values)  # their conversions are there
+        number, width = len(codes), max(1, len(codes))
+        of_page = np.zeros((number, len(MODELS), 3))
+        for position in range(len(MODELS)):
+            credit = page.credits[:, position]
+            used = is_known & ~np.isnan(credit)
+            channel, credit = channels[used], credit[used]
+            pairs = np.unique(page.owners[used] * width + channel)
+            of_page[:, position, 0] = np.bincount(channel, credit, number)
+            of_page[:, position, 1] = np.bincount(pairs % width, minlength=number)
+            of_page[:, position, 2] = np.bincount(channel, credit * values[used], number)
+        for name, code in codes.items():
+            earlier = sums.get(name)
+            sums[name] = of_page[code] if earlier is None else earlier + of_page[code]
+    return {
+        (model, name): Totals(credit=credit, conversions=int(conversions), value=value)
+        for name, of_models in sums.items()
+        for model, (credit, conversions, value) in zip(MODELS, of_models.tolist(), strict=True)
+        if conversions
+    }
+
+
 def uneven(connection: sqlite3.Connection) -> list[str]:
-    """Return the conversions whose stored credits do not sum to 1 under every model, by id."""
-    return [name for (name,) in connection.execute(statements.UNEVEN_CREDITS.sql)]
+    """Return the conversions whose stored credits do not sum to 1 under every model, by id.
+
+    Raise InputError for a row of credits that holds no touches.
+    """
+    found = []
+    for page in stored_credits(connection):
+        number = len(page.conversion_ids)
+        sums = np.zeros((number, len(MODELS)))
+        np.add.at(sums, page.owners, page.credits)
+        wrong = (np.abs(sums - 1) > _UNEVEN).any(axis=1)  # NaN is not
+        found += [page.conversion_ids[place] for place in np.flatnonzero(wrong).tolist()]
+    return found
 
 
 def share_out_anew(connection: sqlite3.Connection, conversion_ids: Sequence[str]) -> None:
@@ -96,14 +144,21 @@ def repair(connection: sqlite3.Connection, now_ms: int) -> list[Difference]:
 
 def _repair(connection: sqlite3.Connection, now_ms: int) -> list[Difference]:
     differences = recount(connection)
-    for each in differences:
-        place = (each.model, each.channel)
-        connection.execute(statements.FORGET_CHANNEL.sql, place)
-        if (totals := each.counted) is not None:
-            connection.execute(
-                statements.ADD_TO_CHANNEL.sql,
-                (*place, totals.credit, totals.conversions, totals.value, now_ms),
-            )
+    mended = {(each.model, each.channel): each.counted for each in differences}
+    kept = _kept(connection)
+    for channel in sorted({each.channel for each in differences}):
+        connection.execute(statements.FORGET_CHANNEL.sql, (channel,))
+        of_models = [
+            mended[model, channel] if (model, channel) in mended else kept.get((model, channel))
+            for model in MODELS
+        ]
+        if any(of_models):
+            sums = [
+                (0.0, 0, 0.0) if each is None else (each.credit, each.conversions, each.value)
+                for each in of_models
+            ]
+            row = (channel, now_ms, *chain.from_iterable(sums))
+            connection.execute(statements.ADD_TO_CHANNEL.sql, row)
     return differences
 
 
@@ -117,7 +172,13 @@ def restate(connection: sqlite3.Connection, scheme: Scheme, now_ms: int) -> int:
     with _transaction(connection):
         for journeys in _stated_otherwise(connection, scheme):
             usable = [journey for journey in journeys if not journey.fault()]
-            rows = credit_rows(usable, scheme)
+            rows = [
+                row
+                for each in usable
+                for row in credit_rows(
+                    each.conversion_id, [*zip(each.channels, *scheme.credits(each), strict=True)]
+                )
+            ]
             ids = [(journey.conversion_id,) for journey in usable]
             connection.executemany(statements.DELETE_CREDITS.sql, ids)
             connection.executemany(statements.INSERT_CREDITS.sql, rows)

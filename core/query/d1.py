@@ -22,6 +22,7 @@ import httpx
 
 from core.errors import InputError, Overloaded, Refused, StoreError, StoreTimeout
 from core.query.database import MAX_WAITING, Command, Row, Usage
+from core.query.json_rows import json_rows
 from core.query.limits import (
     MAX_PARAMETERS,
     MAX_RESULT_BYTES,
@@ -152,15 +153,23 @@ class D1Database:
         return rows
 
     async def write(self, *commands: Command) -> list[int]:
-        """Run *commands* in one transaction, all or none; return the rows that each changed."""
+        """Run *commands* in one transaction, all or none; return the rows that each changed.
+
+        Rows that a statement can take together are one statement, more only above 2 MB.
+        """
         what = f"write {', '.join(statement.name for statement, _ in commands)}"
-        statements = [statement for statement, rows in commands for _ in rows]
-        queries = [_query(what, statement, row) for statement, rows in commands for row in rows]
+        of_commands = [_queries(what, statement, rows) for statement, rows in commands]
+        queries = [query for found in of_commands for query in found]
         if not queries:
             return [0 for _ in commands]
+        statements = [
+            statement
+            for (statement, _), found in zip(commands, of_commands, strict=True)
+            for _ in found
+        ]
         body = queries[0] if len(queries) == 1 else {"batch": queries}
         results = iter(await self._call(what, "query", body, statements, attempts=1))
-        return [sum(next(results)[0] for _ in rows) for _, rows in commands]
+        return [sum(next(results)[0] for _ in found) for found in of_commands]
 
     async def close(self) -> None:
         """Finish the running calls and close the connections."""
@@ -292,6 +301,24 @@ def _understood(what: str, result: Any, token: str) -> tuple[int, list[Row], int
     )
 
 
+def _queries(
+    what: str, statement: Statement, rows: Sequence[Sequence[Any]]
+) -> list[dict[str, Any]]:
+    """Return the queries that run *statement* for each of *rows*."""
+    if len(rows) == 1 or not statement.together:
+        return [_query(what, statement, row) for row in rows]
+    _check_size(what, statement.name, statement.together)
+    return [{"sql": statement.together, "params": [text]} for text in json_rows(what, rows)]
+
+
+def _check_size(what: str, name: str, sql: str) -> None:
+    size = len(_encoded(what, sql))
+    if size > MAX_STATEMENT_BYTES:
+        raise StoreError(
+            f"{what}: {name} has {size:,} bytes of SQL, D1 takes {MAX_STATEMENT_BYTES:,}"
+        )
+
+
 def _query(what: str, statement: Statement, parameters: Sequence[Any]) -> dict[str, Any]:
     if len(parameters) > MAX_PARAMETERS:
         raise StoreError(
@@ -299,11 +326,7 @@ def _query(what: str, statement: Statement, parameters: Sequence[Any]) -> dict[s
             f"{MAX_PARAMETERS}; send fewer rows or a JSON array"
         )
     sql = with_integers(statement.sql, tuple(isinstance(value, int) for value in parameters))
-    size = len(_encoded(what, sql))
-    if size > MAX_STATEMENT_BYTES:
-        raise StoreError(
-            f"{what}: {statement.name} has {size:,} bytes of SQL, D1 takes {MAX_STATEMENT_BYTES:,}"
-        )
+    _check_size(what, statement.name, sql)
     return {"sql": sql, "params": [_parameter(what, value) for value in parameters]}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.query.statement import Statement
+from core.query.statement import Statement, for_each
 
 
 # Statements that both tables of waiting rows, conversion_queue and outbox, have.
@@ -50,7 +50,18 @@ ENQUEUE = Statement(
     " ON CONFLICT (conversion_id) DO NOTHING",
 )
 
-DEQUEUE = Statement("dequeue", "DELETE FROM conversion_queue WHERE conversion_id = ?")
+
+def _deleted(name: str, table: str) -> Statement:
+    return Statement(
+        name,
+        f"DELETE FROM {table} WHERE conversion_id = ?",
+        together=for_each(
+            f"DELETE FROM {table} WHERE conversion_id IN (SELECT {{0}} FROM {{rows}})"
+        ),
+    )
+
+
+DEQUEUE = _deleted("dequeue", "conversion_queue")
 
 LEASE = _taken("lease", "conversion_queue", "attempts = attempts + 1, ", "attempts")
 BREAK_LEASES = _broken("break_leases", "conversion_queue")
@@ -115,9 +126,14 @@ REVIVE = Statement(
     "INSERT INTO conversion_queue (conversion_id, enqueued_at_ms, available_at_ms)"
     " SELECT conversion_id, ?, ? FROM conversions WHERE conversion_id = ? AND processed = 0"
     " ON CONFLICT (conversion_id) DO NOTHING",
+    together=for_each(
+        "INSERT INTO conversion_queue (conversion_id, enqueued_at_ms, available_at_ms)"
+        " SELECT c.conversion_id, {0}, {1} FROM {rows} CROSS JOIN conversions AS c"
+        " WHERE c.conversion_id = {2} AND c.processed = 0 ON CONFLICT (conversion_id) DO NOTHING"
+    ),
 )
 
-DROP_DEAD_LETTER = Statement("drop_dead_letter", "DELETE FROM dead_letters WHERE conversion_id = ?")
+DROP_DEAD_LETTER = _deleted("drop_dead_letter", "dead_letters")
 
 QUEUE_DEPTH = Statement(
     "queue_depth", "SELECT count(*) AS depth FROM conversion_queue WHERE available_at_ms >= 0"
@@ -140,6 +156,11 @@ FORWARD = Statement(
     "INSERT INTO outbox (conversion_id, document, enqueued_at_ms, available_at_ms, leased_by)"
     " SELECT ?, ?, ?, ?, ? FROM conversions AS c WHERE c.conversion_id = ? AND c.processed = 0"
     " ON CONFLICT (conversion_id) DO NOTHING",
+    together=for_each(
+        "INSERT INTO outbox (conversion_id, document, enqueued_at_ms, available_at_ms, leased_by)"
+        " SELECT {0}, {1}, {2}, {3}, {4} FROM {rows} CROSS JOIN conversions AS c"
+        " WHERE c.conversion_id = {5} AND c.processed = 0 ON CONFLICT (conversion_id) DO NOTHING"
+    ),
 )
 
 TAKE_DELIVERIES = _taken("take_deliveries", "outbox", "", "document, attempts")
@@ -147,18 +168,26 @@ BREAK_DELIVERIES = _broken("break_deliveries", "outbox")
 OUTBOX_DUE = _due("outbox_due", "outbox")
 OUTBOX_NOT_DUE = _not_due("outbox_not_due", "outbox")
 
-DELIVERED = Statement("delivered", "DELETE FROM outbox WHERE conversion_id = ?")
+DELIVERED = _deleted("delivered", "outbox")
 
 PUT_OFF_DELIVERY = Statement(
     "put_off_delivery",
     "UPDATE outbox SET attempts = attempts + 1, available_at_ms = ?, leased_by = NULL,"
     " last_error = ? WHERE conversion_id = ? AND leased_by = ?",
+    together=for_each(
+        "UPDATE outbox SET attempts = attempts + 1, available_at_ms = {0}, leased_by = NULL,"
+        " last_error = {1} FROM {rows} WHERE conversion_id = {2} AND leased_by = {3}"
+    ),
 )
 
 RELEASE_DELIVERY = Statement(
     "release_delivery",
     "UPDATE outbox SET available_at_ms = ?, leased_by = NULL"
     " WHERE conversion_id = ? AND leased_by = ?",
+    together=for_each(
+        "UPDATE outbox SET available_at_ms = {0}, leased_by = NULL"
+        " FROM {rows} WHERE conversion_id = {1} AND leased_by = {2}"
+    ),
 )
 
 NEXT_DELIVERY = Statement("next_delivery", "SELECT min(available_at_ms) FROM outbox")
@@ -168,10 +197,20 @@ DEAD_LETTER_DELIVERY = Statement(
     "INSERT INTO undelivered (conversion_id, document, attempts, reason, died_at_ms)"
     " SELECT conversion_id, document, attempts + 1, ?, ? FROM outbox"
     " WHERE conversion_id = ? AND leased_by = ? ON CONFLICT (conversion_id) DO NOTHING",
+    together=for_each(
+        "INSERT INTO undelivered (conversion_id, document, attempts, reason, died_at_ms)"
+        " SELECT o.conversion_id, o.document, o.attempts + 1, {0}, {1}"
+        " FROM {rows} CROSS JOIN outbox AS o WHERE o.conversion_id = {2} AND o.leased_by = {3}"
+        " ON CONFLICT (conversion_id) DO NOTHING"
+    ),
 )
 
 DROP_DEAD_DELIVERY = Statement(
-    "drop_dead_delivery", "DELETE FROM outbox WHERE conversion_id = ? AND leased_by = ?"
+    "drop_dead_delivery",
+    "DELETE FROM outbox WHERE conversion_id = ? AND leased_by = ?",
+    together=for_each(
+        "DELETE FROM outbox WHERE (conversion_id, leased_by) IN (SELECT {0}, {1} FROM {rows})"
+    ),
 )
 
 REVIVE_DELIVERY = Statement(
@@ -179,9 +218,14 @@ REVIVE_DELIVERY = Statement(
     "INSERT INTO outbox (conversion_id, document, enqueued_at_ms, available_at_ms)"
     " SELECT conversion_id, document, ?, ? FROM undelivered WHERE conversion_id = ?"
     " ON CONFLICT (conversion_id) DO NOTHING",
+    together=for_each(
+        "INSERT INTO outbox (conversion_id, document, enqueued_at_ms, available_at_ms)"
+        " SELECT u.conversion_id, u.document, {0}, {1} FROM {rows} CROSS JOIN undelivered AS u"
+        " WHERE u.conversion_id = {2} ON CONFLICT (conversion_id) DO NOTHING"
+    ),
 )
 
-DROP_UNDELIVERED = Statement("drop_undelivered", "DELETE FROM undelivered WHERE conversion_id = ?")
+DROP_UNDELIVERED = _deleted("drop_undelivered", "undelivered")
 
 UNDELIVERED = Statement(
     "undelivered",

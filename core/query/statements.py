@@ -4,7 +4,7 @@ hold the others."""
 from __future__ import annotations
 
 from core.attribution.models import MODELS
-from core.query.statement import Statement
+from core.query.statement import Statement, for_each
 
 SITE = Statement("site", "SELECT enabled, max_event_bytes FROM sites WHERE site_id = ?")
 
@@ -94,11 +94,19 @@ def journeys_under(statement: Statement, *, named: bool, own: bool) -> Statement
     return (_OWN if own else _NAMED if named else _PLAIN)[_PLAIN.index(statement)]
 
 
+def _of_model(suffix: str = "") -> str:
+    """Return the expression for the column of the asked model in channel_totals."""
+    cases = " ".join(f"WHEN '{model}' THEN {model}{suffix}" for model in MODELS)
+    return f"CASE asked.model {cases} END"
+
+
+# Over the channels, of which there are few: an index for each model would be written with each
+# conversion. Equal credits have the channels' order.
 CHANNEL_PERFORMANCE = Statement(
     "channel_performance",
-    "SELECT utm_source, total_attribution, total_conversions, total_value"
-    " FROM channel_performance WHERE attribution_model = ?"
-    " ORDER BY total_attribution DESC LIMIT ?",
+    f"SELECT utm_source, {_of_model()} AS credit, {_of_model('_conversions')} AS conversions,"
+    f" {_of_model('_value')} FROM (SELECT ? AS model) AS asked CROSS JOIN channel_totals"
+    " WHERE conversions > 0 ORDER BY credit DESC, utm_source LIMIT ?",
 )
 
 INSERT_EVENT = Statement(
@@ -126,55 +134,51 @@ INSERT_CONVERSION = Statement(
 # conversions are then stored one by one.
 INSERT_CREDITS = Statement(
     "insert_credits",
-    "INSERT INTO touch_credits (conversion_id, touchpoint_index, touchpoints,"
-    f" utm_source, {', '.join(MODELS)}) VALUES (?, ?, ?, ?, {', '.join('?' for _ in MODELS)})",
+    "INSERT INTO credits (conversion_id, first_touch, touchpoints, touches) VALUES (?, ?, ?, ?)",
+    together=for_each(
+        "INSERT INTO credits (conversion_id, first_touch, touchpoints, touches)"
+        " SELECT {0}, {1}, {2}, {3} FROM {rows}"
+    ),
 )
+
+TOTALS = [f"{model}{suffix}" for model in MODELS for suffix in ("", "_conversions", "_value")]
+"""The sums in a row of channel_totals: the credit, conversions and value under each model."""
+
+_INSERT_TOTALS = f"INSERT INTO channel_totals (utm_source, last_updated, {', '.join(TOTALS)})"
+_SUMS = ", ".join(f"{column} = {column} + excluded.{column}" for column in TOTALS)
+_ADD = f" ON CONFLICT (utm_source) DO UPDATE SET {_SUMS}, last_updated = excluded.last_updated"
+_PLACES = range(2 + len(TOTALS))
 
 ADD_TO_CHANNEL = Statement(
     "add_to_channel",
-    "INSERT INTO channel_performance (attribution_model, utm_source, total_attribution,"
-    " total_conversions, total_value, last_updated) VALUES (?, ?, ?, ?, ?, ?)"
-    " ON CONFLICT (attribution_model, utm_source) DO UPDATE SET"
-    " total_attribution = total_attribution + excluded.total_attribution,"
-    " total_conversions = total_conversions + excluded.total_conversions,"
-    " total_value = total_value + excluded.total_value, last_updated = excluded.last_updated",
+    f"{_INSERT_TOTALS} VALUES ({', '.join('?' for _ in _PLACES)}){_ADD}",
+    together=for_each(
+        f"{_INSERT_TOTALS} SELECT {', '.join(f'{{{place}}}' for place in _PLACES)}"
+        f" FROM {{rows}} WHERE true{_ADD}"
+    ),
 )
 
-# One pass over all rows, on purpose: incremental totals are checked against this. Rows stored
-# before there was a fitted model have NULL under data_driven; they hold no credit.
-_SUMS = ", ".join(
-    f"count(DISTINCT CASE WHEN {model} IS NOT NULL THEN conversion_id END),"
-    f" sum({model}), sum({model} * value)"
-    for model in MODELS
-)
-RECOUNT = Statement(
-    "recount",
-    f"SELECT utm_source, {_SUMS}"
-    " FROM touch_credits CROSS JOIN conversions USING (conversion_id) GROUP BY utm_source",
-)
-
-UNEVEN_CREDITS = Statement(
-    "uneven_credits",
-    "SELECT conversion_id FROM touch_credits GROUP BY conversion_id HAVING"
-    f" {' OR '.join(f'abs(sum({model}) - 1) > 1e-9' for model in MODELS)}"
-    " ORDER BY conversion_id",
+# One pass over all rows, on purpose: incremental totals are checked against this.
+STORED_CREDITS = Statement(
+    "stored_credits",
+    "SELECT t.conversion_id, t.touches, c.value FROM credits AS t LEFT JOIN conversions AS c"
+    " ON c.conversion_id = t.conversion_id ORDER BY t.conversion_id, t.first_touch",
 )
 
 CHANNEL_TOTALS = Statement(
-    "channel_totals",
-    "SELECT attribution_model, utm_source, total_attribution, total_conversions, total_value"
-    " FROM channel_performance",
+    "channel_totals", f"SELECT utm_source, {', '.join(TOTALS)} FROM channel_totals"
 )
 
-FORGET_CHANNEL = Statement(
-    "forget_channel",
-    "DELETE FROM channel_performance WHERE attribution_model = ? AND utm_source = ?",
-)
+FORGET_CHANNEL = Statement("forget_channel", "DELETE FROM channel_totals WHERE utm_source = ?")
 
 MARK_PROCESSED = Statement(
     "mark_processed",
     "UPDATE conversions SET processed = 1, parameters_key = ?, model_version = ?"
     " WHERE conversion_id = ? AND processed = 0",
+    together=for_each(
+        "UPDATE conversions SET processed = 1, parameters_key = {0}, model_version = {1}"
+        " FROM {rows} WHERE conversion_id = {2} AND processed = 0"
+    ),
 )
 
 RESTATE = Statement(
@@ -188,7 +192,7 @@ ATTRIBUTED_OTHERWISE = Statement(
     " AND parameters_key IS NOT ? ORDER BY conversion_id LIMIT ?",
 )
 
-DELETE_CREDITS = Statement("delete_credits", "DELETE FROM touch_credits WHERE conversion_id = ?")
+DELETE_CREDITS = Statement("delete_credits", "DELETE FROM credits WHERE conversion_id = ?")
 
 NEWER_MODEL = Statement(
     "newer_model",
@@ -220,11 +224,10 @@ EVENTS_AFTER = Statement(
 # The content that is forwarded for conversions that were stored in bulk.
 STORED_RESULTS = Statement(
     "stored_results",
-    "SELECT c.conversion_id, c.user_id, c.conversion_timestamp, c.value, t.utm_source,"
-    f" {', '.join(f't.{model}' for model in MODELS)}"
-    " FROM conversions AS c LEFT JOIN touch_credits AS t ON t.conversion_id = c.conversion_id"
+    "SELECT c.conversion_id, c.user_id, c.conversion_timestamp, c.value, t.touches"
+    " FROM conversions AS c LEFT JOIN credits AS t ON t.conversion_id = c.conversion_id"
     " WHERE c.conversion_id IN (SELECT value FROM json_each(?))"
-    " ORDER BY c.conversion_id, t.touchpoint_index",
+    " ORDER BY c.conversion_id, t.first_touch",
 )
 
 INSERT_SITE = Statement(
