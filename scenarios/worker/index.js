@@ -11,6 +11,7 @@ import { Trace } from "./trace.js";
 
 const MOST_EVENTS = 100;
 const MOST_CHANNELS = 50;
+const TOUCHES_PER_ROW = 1000; // of the table credits
 
 // What lives as long as the isolate.
 let isolate = null;
@@ -233,33 +234,35 @@ export default {
     if (credits.length)
       writes.push(
         env.DB.prepare(sql.INSERT_CREDITS).bind(JSON.stringify(credits)),
-        env.DB.prepare(sql.ADD_TO_CHANNEL).bind(JSON.stringify(totals)));
+        env.DB.prepare(sql.addToChannels(MODELS)).bind(JSON.stringify(totals)));
     await env.DB.batch(writes);
   },
 };
 
-// Return the rows of `journeys`: a touch's credits, and what each channel gains under each model.
+// Return the rows of `journeys`: each one's credits, and what each channel gains under each model.
 function resultsOf(journeys, scheme) {
   const credits = [];
   const gained = new Map();
-  for (const each of journeys) {
-    const count = each.touches.length;
-    const shares = MODELS.map((model) => scheme.credits(each, model));
+  for (const { conversion_id, touches, value, ...marked } of journeys) {
+    const shares = MODELS.map((model) => scheme.credits({ touches, ...marked }, model));
+    const rows = touches.map(({ channel }, place) =>
+      [channel, ...shares.map((share) => share[place])]);
+    for (let first = 0; first < rows.length; first += TOUCHES_PER_ROW) {
+      const part = JSON.stringify(rows.slice(first, first + TOUCHES_PER_ROW));
+      credits.push([conversion_id, first, rows.length, part]);
+    }
     const ofChannel = new Map();
-    each.touches.forEach(({ channel }, place) => {
-      const own = shares.map((share) => share[place]);
-      credits.push([each.conversion_id, place, count, channel, ...own]);
+    for (const [channel, ...own] of rows) {
       const before = ofChannel.get(channel) ?? MODELS.map(() => 0);
       ofChannel.set(channel, before.map((sum, at) => sum + own[at]));
-    });
-    for (const [channel, own] of ofChannel)
-      MODELS.forEach((model, at) => {
-        const key = JSON.stringify([model, channel]);
-        const [credit, conversions, value] = gained.get(key) ?? [0, 0, 0];
-        gained.set(key, [credit + own[at], conversions + 1, value + own[at] * each.value]);
-      });
+    }
+    for (const [channel, own] of ofChannel) {
+      const sums = gained.get(channel) ?? MODELS.map(() => [0, 0, 0]);
+      gained.set(channel, sums.map(([credit, conversions, total], at) =>
+        [credit + own[at], conversions + 1, total + own[at] * value]));
+    }
   }
   const now = Date.now();
-  const totals = [...gained].map(([key, sums]) => [...JSON.parse(key), ...sums, now]);
+  const totals = [...gained].map(([channel, sums]) => [channel, now, ...sums.flat()]);
   return { credits, totals };
 }

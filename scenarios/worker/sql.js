@@ -10,10 +10,11 @@ export const USER_JOURNEY =
   " utm_medium, utm_campaign, utm_term, utm_content FROM user_journeys" +
   " WHERE user_id = ? ORDER BY event_timestamp DESC, id DESC LIMIT ?";
 
+// Through the view, by its plain names; there are few channels.
 export const CHANNEL_PERFORMANCE =
   "SELECT utm_source, total_attribution, total_conversions, total_value" +
-  " FROM channel_performance WHERE attribution_model = ?" +
-  " ORDER BY total_attribution DESC LIMIT ?";
+  " FROM channel_performance WHERE attribution_model = ? AND total_conversions > 0" +
+  " ORDER BY total_attribution DESC, utm_source LIMIT ?";
 
 export const NEWER_MODEL =
   "SELECT version, weights FROM fitted_models WHERE version > ? ORDER BY version DESC LIMIT 1";
@@ -65,19 +66,20 @@ export const MARK_PROCESSED =
   " WHERE conversion_id IN (SELECT value FROM json_each(?)) AND processed = 0";
 
 const at = (place) => `json_extract(value, '$[${place}]')`;
+const places = (count) => [...Array(count).keys()].map(at).join(", ");
 
 // Not OR REPLACE: credits of a conversion that another delivery has stored make the batch fail,
 // and its next delivery leaves that conversion out.
 export const INSERT_CREDITS =
-  "INSERT INTO touch_credits (conversion_id, touchpoint_index, touchpoints, utm_source," +
-  " last_click, first_click, linear, time_decay, u_shape, w_shape, data_driven)" +
-  ` SELECT ${[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10].map(at).join(", ")} FROM json_each(?)`;
+  "INSERT INTO credits (conversion_id, first_touch, touchpoints, touches)" +
+  ` SELECT ${places(4)} FROM json_each(?)`;
 
-export const ADD_TO_CHANNEL =
-  "INSERT INTO channel_performance (attribution_model, utm_source, total_attribution," +
-  " total_conversions, total_value, last_updated)" +
-  ` SELECT ${[0, 1, 2, 3, 4, 5].map(at).join(", ")} FROM json_each(?) WHERE true` +
-  " ON CONFLICT (attribution_model, utm_source) DO UPDATE SET" +
-  " total_attribution = total_attribution + excluded.total_attribution," +
-  " total_conversions = total_conversions + excluded.total_conversions," +
-  " total_value = total_value + excluded.total_value, last_updated = excluded.last_updated";
+// models: in the order of the columns of channel_totals.
+export function addToChannels(models) {
+  const sums = models.flatMap((model) => [model, `${model}_conversions`, `${model}_value`]);
+  const added = sums.map((column) => `${column} = ${column} + excluded.${column}`);
+  return `INSERT INTO channel_totals (utm_source, last_updated, ${sums.join(", ")})` +
+    ` SELECT ${places(2 + sums.length)} FROM json_each(?) WHERE true` +
+    ` ON CONFLICT (utm_source) DO UPDATE SET ${added.join(", ")},` +
+    " last_updated = excluded.last_updated";
+}
