@@ -40,10 +40,11 @@ async function rowsOf({ env, trace }, text, ...parameters) {
   return (await query(trace, () => statement.all())).results;
 }
 
-// Return the rules that credit is shared out by. They follow the newest fitted model; a request
-// waits for it only if the isolate knows none yet.
-async function schemeOf(request) {
+// Return the rules that credit is shared out by. data_driven follows the newest fitted model; a
+// request waits for it only if the isolate knows none yet.
+export async function schemeOf(request, model) {
   const state = isolateOf(request.env);
+  if (model !== "data_driven") return state.scheme ?? new Scheme(state.settings.attribution);
   const { attribution, refresh } = state.settings;
   const look = async (trace) => {
     const [row] = await rowsOf({ ...request, trace }, sql.NEWER_MODEL, state.scheme?.number ?? 0);
@@ -101,7 +102,7 @@ async function attribution(request) {
   const { url } = request;
   const conversion = identifierOf(url, "/attribution/", "conversion id");
   const model = modelOf(url, MODELS);
-  const scheme = await schemeOf(request);
+  const scheme = await schemeOf(request, model);
   const key = await cacheKey("attribution", conversion, ...scheme.keyParts(model));
   const text = await known(request, { name: "attribution", type: "attribution" }, key, async () => {
     const rows = await rowsOf(
@@ -143,7 +144,7 @@ function originOf(scheme, model, fallback) {
 
 async function channels(request) {
   const model = modelOf(request.url, MODELS);
-  const scheme = await schemeOf(request);
+  const scheme = await schemeOf(request, model);
   const key = await cacheKey("channels", ...scheme.keyParts(model));
   return json(await known(request, { name: "channels", type: "channel_metrics" }, key, async () => {
     const rows = await rowsOf(request, sql.CHANNEL_PERFORMANCE, model, MOST_CHANNELS);
@@ -222,7 +223,7 @@ export default {
   async queue(batch, env, ctx) {
     const ids = JSON.stringify([...new Set(batch.messages.map((message) => message.body))]);
     const request = { env, ctx, trace: null };
-    const scheme = await schemeOf(request);
+    const scheme = await schemeOf(request, "data_driven");
     const rows = await rowsOf(
       request, sql.waitingJourneys(scheme.journeys), scheme.parameters.lookback_ms, ids);
     const found = journeysOf(rows, scheme.parameters.milestones);

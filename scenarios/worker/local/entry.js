@@ -1,7 +1,7 @@
 // The Worker behind a scenario's latencies, and what a load test asks of it beside its endpoints:
 // POST /api/performance/run (a clean start) and GET /api/performance/stats.
 
-import worker, { isolateOf } from "../index.js";
+import worker, { isolateOf, schemeOf } from "../index.js";
 import { DelayedD1, DelayedKV, Platform, RemoteQueue } from "./platform.js";
 
 const AHEAD_MS = 500; // until a run that was prepared begins
@@ -43,9 +43,11 @@ async function statistics(env) {
 }
 
 // Empty the caches, and fill them with what they hold when a run begins.
-async function beginRun(http, env) {
+async function beginRun(http, env, ctx) {
   const { starts_at_ms: stated } = await http.json();
-  const { KV } = bindingsOf(env);
+  const bindings = bindingsOf(env);
+  await schemeOf({ env: bindings, ctx, trace: null }, "data_driven");
+  const { KV } = bindings;
   const warm = await (await env.HOST.fetch(`http://host/warm?position=${env.POSITION}`)).json();
   if (stated == null) {  // the first process of the service fills what they share
     await KV.deletePrefix("");
@@ -98,7 +100,7 @@ export default {
       return refused(404, "not_found", "no such path");
     if (!isAllowed(http, env))
       return refused(env.TOKEN ? 401 : 403, "not_allowed", "give the token of EDGEPROOF_TOKEN");
-    return (asked === "POST /run" ? beginRun : invalidate)(http, env);
+    return (asked === "POST /run" ? beginRun : invalidate)(http, env, ctx);
   },
 
   queue: (batch, env, ctx) => worker.queue(batch, bindingsOf(env), ctx),
