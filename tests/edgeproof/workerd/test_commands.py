@@ -10,6 +10,8 @@ from urllib.request import urlopen
 
 import pytest
 
+from core.metrics.kpi import parse_metric
+from core.metrics.record import RunRecord
 from scenarios.node import MODULES_VARIABLE, Node
 from tests.edgeproof.commands import SMALL_SERVICE, Watched, called, descendants, running
 
@@ -26,6 +28,7 @@ def test_ctrl_c_ends_every_process(tmp_path: Path, node: Node) -> None:
         assert len(set(urls)) == 2
         with urlopen(f"{urls[1]}/channels?model=linear") as answer:
             assert "L1; fwd=uri-miss; read=channels" in answer.headers["Cache-Status"]
+        command.said.clear()
         watched = Watched(descendants(command.process.pid))
         command.interrupt(group=True)
         code, _, said = command.end()
@@ -50,11 +53,15 @@ def test_prediction_and_measurement_on_workerd_hit_alike(tmp_path: Path, node: N
         "--out", str(out), "--json", cwd=tmp_path,
     )  # fmt: skip
     assert "Traceback" not in ended.stderr
-    sides = [json.loads((out / side / "record.json").read_text()) for side in
-             ("predicted", "measured")]  # fmt: skip
-    assert sides[0]["workload_hash"] == sides[1]["workload_hash"]
-    facts = json.loads((out / "measured" / "record.json").read_text())
-    assert "clean start: clean" in json.dumps(facts["notes"])
+    predicted, measured = (
+        RunRecord.from_json(json.loads((out / side / "record.json").read_text(encoding="utf-8")))
+        for side in ("predicted", "measured")
+    )
+    assert predicted.workload_hash == measured.workload_hash
+    assert "clean start: clean" in measured.notes
+    ratios = [side.metric(parse_metric("hit_ratio")) for side in (predicted, measured)]
+    assert ratios[1] == pytest.approx(ratios[0], abs=0.03)
+    assert measured.metric(parse_metric("p50(query)")) is not None
 
 
 @pytest.mark.parametrize(
