@@ -24,7 +24,7 @@ from core.ledger.fitted_models import keep_model, newest_row
 from core.ledger.one_by_one import Stored
 from core.ledger.path_reader import Window
 from core.ledger.provenance import database_state
-from core.ledger.recount import Difference, Totals, recount, repair, share_out_anew, uneven
+from core.ledger.recount import Difference, Totals, check_credits, repair, share_out_anew, uneven
 from core.query.database import SqliteDatabase
 from core.texts import count_of
 from edgeproof.attribution_choices import direct_rule, milliseconds, order_of
@@ -210,9 +210,9 @@ def recount_totals(
 
     def check(database: SqliteDatabase, now_ms: int) -> tuple[list[Difference], list[str]]:
         connection = database.connection
-        names = uneven(connection)
         if not mend:
-            return recount(connection), names
+            return check_credits(connection)
+        names = uneven(connection)
         share_out_anew(connection, names)
         return repair(connection, now_ms), names
 

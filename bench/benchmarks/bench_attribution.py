@@ -27,7 +27,7 @@ def test_attribution_batch_of_50_conversions(benchmark: BenchmarkFixture) -> Non
     def unprocess() -> None:
         for sql in (
             "UPDATE conversions SET processed = 0 WHERE conversion_id = ?",
-            "DELETE FROM touch_credits WHERE conversion_id = ?",
+            "DELETE FROM credits WHERE conversion_id = ?",
         ):
             connection.executemany(sql, [(c,) for c in ids])
 

@@ -20,7 +20,7 @@ from core.errors import InputError
 from core.ledger.connections import Writer, rows_of, transaction
 from core.ledger.one_by_one import Stored, store_singly
 from core.ledger.path_reader import UnusableRow, events_at_most, read_paths, user_ranges
-from core.ledger.stored_credits import credit_rows, touches_of
+from core.ledger.stored_credits import credit_rows, joined
 from core.query import queue_statements, scan_statements, statements
 
 RANGE_EVENTS = 50_000
@@ -115,13 +115,10 @@ def _deliveries(connection: Writer, ids: Sequence[str]) -> Iterator[tuple[str, s
     """Yield the id and the document of each of the stored conversions *ids*."""
     rows = rows_of(connection, statements.STORED_RESULTS, json.dumps([*ids]))
     for (name, user, at_ms, value), group in groupby(rows, key=itemgetter(0, 1, 2, 3)):
-        touches = [
-            touch for *_, text in group if text is not None for touch in touches_of(name, text)
-        ]
-        channels, *shares = zip(*touches, strict=True) if touches else [()] * (1 + len(MODELS))
+        channels, shares = joined(name, [text for *_, text in group if text is not None])
         journey = Journey(
             conversion_id=name, user_id=user, converted_ms=at_ms, value=value,
-            times_ms=(), channels=channels,
+            times_ms=(), channels=tuple(channels),
         )  # fmt: skip
         yield name, delivery_document(journey, shares)
 
@@ -138,12 +135,13 @@ def _credit_rows(
         of_all[kept] = credits
         credits = of_all
     channels = np.array(paths.channels, dtype=object)[paths.codes].tolist()
-    touches = [*zip(channels, *(column.tolist() for column in credits.T), strict=True)]
+    shares = [column.tolist() for column in credits.T]
     assert paths.conversion_ids is not None
     for name, start, end in zip(
         paths.conversion_ids, paths.offsets[:-1].tolist(), paths.offsets[1:].tolist(), strict=True
     ):
-        yield from credit_rows(name, touches[start:end])
+        of_touches = [column[start:end] for column in shares]
+        yield from credit_rows(name, channels[start:end], of_touches)
 
 
 def _channel_rows(paths: Paths, credit: Credit, now_ms: int) -> Iterator[tuple[object, ...]]:

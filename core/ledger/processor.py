@@ -147,10 +147,9 @@ def attribution_commands(results: Iterable[Result], scheme: Scheme, now_ms: int)
         name = journey.conversion_id
         processed.append((parameters_key, number, name))
         dequeued.append((name,))
-        touches = [*zip(journey.channels, *shares, strict=True)]
-        rows += credit_rows(name, touches)
+        rows += credit_rows(name, journey.channels, shares)
         of_channels: dict[str, Sequence[float]] = {}
-        for channel, *credits in touches:
+        for channel, *credits in zip(journey.channels, *shares, strict=True):
             earlier = of_channels.get(channel)
             of_channels[channel] = credits if earlier is None else [*map(add, earlier, credits)]
         for channel, gained in of_channels.items():

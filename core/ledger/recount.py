@@ -60,14 +60,28 @@ def recount(connection: sqlite3.Connection) -> list[Difference]:
 
     Raise InputError for a row of credits that holds no touches.
     """
-    kept, counted = _kept(connection), _counted(connection)
-    return [
+    return check_credits(connection)[0]
+
+
+def uneven(connection: sqlite3.Connection) -> list[str]:
+    """Return the conversions whose stored credits do not sum to 1 under every model, by id.
+
+    Raise InputError for a row of credits that holds no touches.
+    """
+    return check_credits(connection)[1]
+
+
+def check_credits(connection: sqlite3.Connection) -> tuple[list[Difference], list[str]]:
+    """Return what `recount` and `uneven` do, from one pass over the stored credits."""
+    kept, (counted, wrong) = _kept(connection), _counted(connection)
+    differences = [
         Difference(model=place[0], channel=place[1], kept=kept.get(place), counted=found)
         for place in sorted(kept.keys() | counted.keys())
         if (found := counted.get(place)) is None
         or (before := kept.get(place)) is None
         or not found.agrees(before)
     ]
+    return differences, wrong
 
 
 _Totals = dict[tuple[str, str], Totals]
@@ -84,48 +98,47 @@ def _kept(connection: sqlite3.Connection) -> _Totals:
     return kept
 
 
-def _counted(connection: sqlite3.Connection) -> _Totals:
-    """Sum up the stored credits. Credits that were never computed (NaN) do not count."""
+def _counted(connection: sqlite3.Connection) -> tuple[_Totals, list[str]]:
+    """Sum up the stored credits; return the totals, and the conversions that do not sum to 1.
+
+    Credits that were never computed (NaN) do not count.
+    """
     sums: dict[str, NDArray[np.float64]] = {}
+    uneven: list[str] = []
     for page in stored_credits(connection):
         codes: dict[str, int] = {}
-        channels = np.array([codes.setdefault(name, len(codes)) for name in page.channels])
-        values = page.values[page.owners]
-        is_known = ~np.isnan(values)  # their conversions are there
-        number, width = len(codes), max(1, len(codes))
-        of_page = np.zeros((number, len(MODELS), 3))
-        for position in range(len(MODELS)):
-            credit = page.credits[:, position]
-            used = is_known & ~np.isnan(credit)
-            channel, credit = channels[used], credit[used]
-            pairs = np.unique(page.owners[used] * width + channel)
-            of_page[:, position, 0] = np.bincount(channel, credit, number)
-            of_page[:, position, 1] = np.bincount(pairs % width, minlength=number)
-            of_page[:, position, 2] = np.bincount(channel, credit * values[used], number)
+        of_touches = [codes.setdefault(name, len(codes)) for name in page.channels]
+        channels, owners = np.array(of_touches, dtype=np.int64), page.owners
+        values = page.values[owners]
+        has_conversion = ~np.isnan(values)
+        number, width = len(page.conversion_ids), max(1, len(codes))
+        of_page = np.zeros((len(codes), len(MODELS), 3))
+        is_wrong = np.zeros(number, dtype=bool)
+        # The first touch of each conversion on each channel.
+        firsts = np.unique(owners * width + channels, return_index=True)[1]
+        is_first = np.zeros(len(channels))
+        is_first[firsts] = 1.0
+        for position, credit in enumerate(page.credits):
+            is_known = ~np.isnan(credit)
+            of_conversions = np.bincount(owners, np.where(is_known, credit, 0.0), number)
+            has_any = np.bincount(owners, is_known, number) > 0
+            is_wrong |= has_any & (np.abs(of_conversions - 1) > _UNEVEN)
+            used = is_known & has_conversion
+            channel, counts, credit = channels[used], is_first[used], credit[used]
+            of_page[:, position, 0] = np.bincount(channel, credit, len(codes))
+            of_page[:, position, 1] = np.bincount(channel, counts, len(codes))
+            of_page[:, position, 2] = np.bincount(channel, credit * values[used], len(codes))
+        uneven += [page.conversion_ids[place] for place in np.flatnonzero(is_wrong).tolist()]
         for name, code in codes.items():
             earlier = sums.get(name)
             sums[name] = of_page[code] if earlier is None else earlier + of_page[code]
-    return {
+    totals = {
         (model, name): Totals(credit=credit, conversions=int(conversions), value=value)
         for name, of_models in sums.items()
         for model, (credit, conversions, value) in zip(MODELS, of_models.tolist(), strict=True)
         if conversions
     }
-
-
-def uneven(connection: sqlite3.Connection) -> list[str]:
-    """Return the conversions whose stored credits do not sum to 1 under every model, by id.
-
-    Raise InputError for a row of credits that holds no touches.
-    """
-    found = []
-    for page in stored_credits(connection):
-        number = len(page.conversion_ids)
-        sums = np.zeros((number, len(MODELS)))
-        np.add.at(sums, page.owners, page.credits)
-        wrong = (np.abs(sums - 1) > _UNEVEN).any(axis=1)  # NaN is not
-        found += [page.conversion_ids[place] for place in np.flatnonzero(wrong).tolist()]
-    return found
+    return totals, uneven
 
 
 def share_out_anew(connection: sqlite3.Connection, conversion_ids: Sequence[str]) -> None:
@@ -175,9 +188,7 @@ def restate(connection: sqlite3.Connection, scheme: Scheme, now_ms: int) -> int:
             rows = [
                 row
                 for each in usable
-                for row in credit_rows(
-                    each.conversion_id, [*zip(each.channels, *scheme.credits(each), strict=True)]
-                )
+                for row in credit_rows(each.conversion_id, each.channels, scheme.credits(each))
             ]
             ids = [(journey.conversion_id,) for journey in usable]
             connection.executemany(statements.DELETE_CREDITS.sql, ids)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from json.encoder import encode_basestring
+from math import isfinite, nan
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,52 +23,99 @@ TOUCHES_PER_ROW = 1_000
 _LETTERS_PER_ROW = 400_000  # of up to 4 bytes in UTF-8
 _PAGE = 2_000
 
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-
-Touch = tuple[Any, ...]
-"""The channel of a touch, and its credit under each of MODELS."""
+Shares = Sequence[Sequence[float]]
+"""The credits of the touches, oldest first, under each of MODELS."""
 
 
-def credit_rows(conversion_id: str, touches: Sequence[Touch]) -> list[tuple[object, ...]]:
-    """Return the rows of `insert_credits` for the *touches* of a conversion, oldest first.
+def credit_rows(
+    conversion_id: str, channels: Sequence[str], shares: Shares
+) -> list[tuple[object, ...]]:
+    """Return the rows of `insert_credits` for a conversion whose touches have *channels*.
 
     Raise Refused for a credit that is no finite number.
     """
-    count = len(touches)
+    count = len(channels)
     if count <= TOUCHES_PER_ROW:  # nearly always
-        text = _text(conversion_id, touches)
+        text = _text(conversion_id, channels, shares)
         if len(text) <= _LETTERS_PER_ROW:
             return [(conversion_id, 0, count, text)] if count else []
     return [
         (conversion_id, first, count, text)
         for start in range(0, count, TOUCHES_PER_ROW)
-        for first, text in _parts(conversion_id, start, touches[start : start + TOUCHES_PER_ROW])
+        for first, text in _parts(
+            conversion_id, channels, shares, start, min(start + TOUCHES_PER_ROW, count)
+        )
     ]
 
 
-def _parts(conversion_id: str, first: int, touches: Sequence[Touch]) -> Iterator[tuple[int, str]]:
-    text = _text(conversion_id, touches)
-    if len(text) <= _LETTERS_PER_ROW or len(touches) == 1:
-        yield first, text
+def _parts(
+    conversion_id: str, channels: Sequence[str], shares: Shares, start: int, end: int
+) -> Iterator[tuple[int, str]]:
+    """Yield rows of the touches from *start* to *end*: the first touch, and the text."""
+    cut = slice(start, end)
+    text = _text(conversion_id, channels[cut], [of_model[cut] for of_model in shares])
+    if len(text) <= _LETTERS_PER_ROW or end - start == 1:
+        yield start, text
         return
-    half = len(touches) // 2
-    yield from _parts(conversion_id, first, touches[:half])
-    yield from _parts(conversion_id, first + half, touches[half:])
+    half = (start + end) // 2
+    yield from _parts(conversion_id, channels, shares, start, half)
+    yield from _parts(conversion_id, channels, shares, half, end)
 
 
-def _text(conversion_id: str, touches: Sequence[Touch]) -> str:
+def _text(conversion_id: str, channels: Sequence[str], shares: Shares) -> str:
+    names = ",".join(map(encode_basestring, channels))
     try:
-        return _encode(touches)
+        return f"[[{names}],{','.join([_column(tuple(of_model)) for of_model in shares])}]"
     except ValueError:
         raise Refused(f"a credit of {conversion_id!r} is no finite number") from None
 
 
-def touches_of(conversion_id: str, text: str) -> list[Touch]:
-    """Return the touches that `credit_rows` wrote; InputError if *text* does not hold any."""
+# Under most models the credits depend on the number of touches alone.
+@lru_cache(maxsize=1024)
+def _column(credits: tuple[float, ...]) -> str:
+    if not isfinite(sum(credits)):
+        raise ValueError
+    return f"[{','.join(map(float.__repr__, credits))}]"
+
+
+@lru_cache(maxsize=1024)
+def _credits(text: str) -> tuple[float, ...]:
+    """Return the numbers in the *text* of a column without its brackets."""
+    return tuple([nan if each == "null" else float(each) for each in text.split(",")])
+
+
+def joined(conversion_id: str, texts: Iterable[str]) -> tuple[list[str], list[list[float]]]:
+    """Return the channels of the touches and their credits under each of MODELS.
+
+    texts: of the conversion's rows, in order. A credit that was never computed is NaN. Raise
+    InputError if a text holds no touches.
+    """
+    channels: list[str] = []
+    shares: list[list[float]] = [[] for _ in MODELS]
+    for text in texts:
+        _add(conversion_id, text, channels, shares)
+    return channels, shares
+
+
+_ENDS = len(MODELS)
+
+
+def _add(conversion_id: str, text: str, channels: list[str], shares: Sequence[list[float]]) -> int:
+    """Add the touches in *text* to *channels* and *shares*; return their number."""
+    # Faster than a parser of JSON: columns of numbers hold no brackets, and many are the same.
+    names, *columns = text.rsplit("],[", _ENDS)
     try:
-        return [(channel, *credits) for channel, *credits in json.loads(text)]
-    except (TypeError, ValueError):
+        found: list[str] = json.loads(f"{names[1:]}]")
+        of_models = [*map(_credits, columns[:-1]), _credits(columns[-1].removesuffix("]]"))]
+    except (TypeError, ValueError, IndexError):
         raise _unreadable(conversion_id) from None
+    count = len(found)
+    for column, more in zip(shares, of_models, strict=True):
+        if len(more) != count:
+            raise _unreadable(conversion_id)
+        column += more
+    channels += found
+    return count
 
 
 def _unreadable(conversion_id: str) -> InputError:
@@ -79,16 +129,15 @@ def _unreadable(conversion_id: str) -> InputError:
 class StoredCredits:
     """Conversions and their stored credits.
 
-    values: of the conversions, NaN for credits whose conversion is missing. owners: the
-    conversion of each touch, by place. credits: of each touch under each of MODELS; NaN: none was
-    computed.
+    values: of the conversions, NaN if the conversion is missing. owners: the conversion of each
+    touch, by place. credits: of the touches under each of MODELS, NaN where none was computed.
     """
 
     conversion_ids: Sequence[str]
     values: NDArray[np.float64]
     owners: NDArray[np.int64]
     channels: Sequence[str]
-    credits: NDArray[np.float64]
+    credits: Sequence[NDArray[np.float64]]
 
 
 class _Reader(Protocol):
@@ -106,8 +155,7 @@ def stored_credits(connection: _Reader) -> Iterator[StoredCredits]:
     held: list[Sequence[Any]] = []
     while rows := cursor.fetchmany(_PAGE):
         held += rows
-        last = held[-1][0]
-        end = len(held)
+        last, end = held[-1][0], len(held)
         while end and held[end - 1][0] == last:  # it may go on
             end -= 1
         if end:
@@ -118,34 +166,15 @@ def stored_credits(connection: _Reader) -> Iterator[StoredCredits]:
 
 
 def _page(rows: Sequence[Sequence[Any]]) -> StoredCredits:
-    try:
-        texts = ",".join(row[1] for row in rows)
-        found = json.loads(f"[{texts}]")
-        if len(found) != len(rows):
-            raise ValueError
-        touches = [touch for of_row in found for touch in of_row]
-        channels = [touch[0] for touch in touches]
-        credits = np.array([touch[1:] for touch in touches], dtype=np.float64)
-        credits = credits.reshape(len(touches), len(MODELS))
-    except (TypeError, ValueError, IndexError):
-        raise _first_unreadable(rows) from None
-    places: dict[str, int] = {}
-    of_rows = [places.setdefault(row[0], len(places)) for row in rows]
-    values = {row[0]: row[2] for row in rows}
+    channels: list[str] = []
+    shares: list[list[float]] = [[] for _ in MODELS]
+    counts = [_add(name, text, channels, shares) for name, text, _ in rows]
+    values = {name: value if type(value) in (int, float) else nan for name, _, value in rows}
+    places = {name: place for place, name in enumerate(values)}
     return StoredCredits(
-        conversion_ids=[*places],
-        values=np.array([values[name] for name in places], dtype=np.float64),
-        owners=np.repeat(np.array(of_rows, dtype=np.int64), [len(of_row) for of_row in found]),
+        conversion_ids=[*values],
+        values=np.array([*values.values()], dtype=np.float64),
+        owners=np.repeat([places[row[0]] for row in rows], counts),
         channels=channels,
-        credits=credits,
+        credits=[np.array(of_model, dtype=np.float64) for of_model in shares],
     )
-
-
-def _first_unreadable(rows: Sequence[Sequence[Any]]) -> InputError:
-    for conversion_id, text, _ in rows:
-        touches = touches_of(conversion_id, text)
-        try:
-            np.array([touch[1:] for touch in touches], dtype=np.float64).reshape(-1, len(MODELS))
-        except (TypeError, ValueError):
-            break
-    return _unreadable(conversion_id)

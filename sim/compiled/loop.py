@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 import sim.compiled.slots as s
+from core.ledger.stored_credits import TOUCHES_PER_ROW
 from sim.compiled.engine import (
     allows,
     answer,
@@ -1127,10 +1128,10 @@ def run(
                 rows = 2 * size
                 if ci[s.I_FORWARDS]:
                     rows += size
-                if bats[number, s.BI_TOUCHES] > 0:
-                    rows += (
-                        bats[number, s.BI_TOUCHES] + ci[s.I_MODELS] * bats[number, s.BI_CHANNELS]
-                    )
+                batch = bats[number, s.BI_NUMBER]
+                for place in range(touch_from[batch, 0], touch_from[batch, 1]):
+                    rows += (touch_count[place, 1] + TOUCHES_PER_ROW - 1) // TOUCHES_PER_ROW
+                rows += bats[number, s.BI_CHANNELS]
                 more = cf[s.F_SHARE_WRITE] * (rows - 1) if rows > 1 else 0.0
                 execution = sampled(t_wx, u) + more
             else:

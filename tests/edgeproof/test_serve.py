@@ -194,7 +194,7 @@ def test_attempts_that_are_put_off_do_not_hold_up_the_end(tmp_path: Path, worker
     with serving(*options, "--workers", workers, "--data", str(tmp_path), cwd=tmp_path) as (
         command, (url, *_),
     ), closing(sqlite3.connect(tmp_path / "cdp.sqlite")) as database:  # fmt: skip
-        database.execute("ALTER TABLE touch_credits RENAME TO elsewhere")
+        database.execute("ALTER TABLE credits RENAME TO elsewhere")
         for number in range(6):
             event = {
                 "event_id": f"e{number}", "user_id": f"buyer{number // 2}", "site_id": "s1",

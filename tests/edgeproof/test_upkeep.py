@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from core.attribution.models import MODELS
 from core.clock import ManualClock
 from core.context import Span
 from core.ledger.processor import BatchAttributionProcessor
@@ -22,6 +23,7 @@ from core.query.queue_statements import ENQUEUE
 from core.query.statements import INSERT_CONVERSION, INSERT_EVENT
 from edgeproof.main import main
 from tests.core.ledger.shop import purchase, touch
+from tests.core.ledger.test_recount import TRIPLED
 from tests.edgeproof.commands import (
     LIMIT_SECONDS,
     Watched,
@@ -123,7 +125,9 @@ def test_recount_tells_wrong_totals_by_its_exit_code_and_mends_them(shop: Path) 
     recount = ("attribute", "recount", "--db", str(shop), "--plain")
     assert called(*recount, cwd=shop.parent).returncode == 0
     with closing(sqlite3.connect(shop)) as connection, connection:
-        connection.execute("UPDATE channel_performance SET total_value = 0")
+        connection.execute(
+            f"UPDATE channel_totals SET {', '.join(f'{m}_value = 0' for m in MODELS)}"
+        )
     wrong = edgeproof(*recount, cwd=shop.parent)
     assert wrong.returncode == 1
     assert "--repair" in wrong.stdout
@@ -133,10 +137,10 @@ def test_recount_tells_wrong_totals_by_its_exit_code_and_mends_them(shop: Path) 
 
 def test_recount_names_conversions_whose_credits_do_not_sum_to_1(shop: Path) -> None:
     with closing(sqlite3.connect(shop)) as connection, connection:
-        connection.execute("UPDATE touch_credits SET linear = 3 * linear")
-        connection.execute("UPDATE channel_performance SET total_attribution = 3 * "
-                           "total_attribution, total_value = 3 * total_value"
-                           " WHERE attribution_model = 'linear'")  # fmt: skip
+        connection.execute(TRIPLED)
+        connection.execute(
+            "UPDATE channel_totals SET linear = 3 * linear, linear_value = 3 * linear_value"
+        )
     recount = ("attribute", "recount", "--db", str(shop))
     wrong = called(*recount, "--json", cwd=shop.parent)
     assert wrong.returncode == 1
@@ -151,7 +155,7 @@ def test_recount_names_conversions_whose_credits_do_not_sum_to_1(shop: Path) -> 
 
 def test_recount_shows_small_differences(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with closing(sqlite3.connect(shop)) as connection, connection:
-        connection.execute("UPDATE channel_performance SET total_value = total_value + 0.0004")
+        connection.execute("UPDATE channel_totals SET last_click_value = last_click_value + 0.0004")
     assert main(["attribute", "recount", "--db", str(shop), "--plain"]) == 1
     (line,) = (
         line for line in capsys.readouterr().out.splitlines()
@@ -214,9 +218,9 @@ def test_interrupted_store_keeps_what_it_stored_and_goes_on_later(shop: Path) ->
     with closing(sqlite3.connect(shop)) as connection:
         stored, queued = (
             connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-            for table in ("touch_credits", "conversion_queue")
+            for table in ("credits", "conversion_queue")
         )
-    assert stored - 2 == 200_000 - queued  # two rows of the conversion that was there before
+    assert stored - 1 == 200_000 - queued  # the row of the conversion that was there before
     assert 0 < queued < 200_000
     assert called(*store, cwd=shop.parent).returncode == 0
     assert called("attribute", "recount", "--db", str(shop), cwd=shop.parent).returncode == 0

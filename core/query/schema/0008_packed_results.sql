@@ -1,9 +1,9 @@
 -- A row of credits for each conversion, and a row of totals for each channel: D1 bills every row
 -- that is written. The tables of before are views over them.
 
--- touches: a JSON array, oldest first, of [channel, credit under each model]; the models have the
--- order of the columns of touch_credits. A journey that is longer than a row may be has several
--- rows; first_touch is the number of the first touch in a row.
+-- touches: a JSON array of the touches' channels, oldest first, and of their credits under each
+-- model, in the order of the columns of touch_credits. A journey that is longer than a row may be
+-- has several rows; first_touch is the number of the first touch in a row.
 CREATE TABLE credits (
   conversion_id TEXT NOT NULL,
   first_touch INTEGER NOT NULL,
@@ -38,19 +38,37 @@ CREATE TABLE channel_totals (
   data_driven_value REAL NOT NULL
 ) WITHOUT ROWID;
 
--- 17 digits give the same number again.
+-- 15 digits give most numbers again, and 17 digits all.
 INSERT INTO credits (conversion_id, first_touch, touchpoints, touches)
 SELECT f.conversion_id, f.touchpoint_index, f.touchpoints, (
-  SELECT '[' || group_concat(touch) || ']' FROM (
-    SELECT '[' || json_quote(t.utm_source)
-      || ',' || printf('%!.17g', t.last_click)
-      || ',' || printf('%!.17g', t.first_click)
-      || ',' || printf('%!.17g', t.linear)
-      || ',' || printf('%!.17g', t.time_decay)
-      || ',' || printf('%!.17g', t.u_shape)
-      || ',' || printf('%!.17g', t.w_shape)
-      || ',' || CASE WHEN t.data_driven IS NULL THEN 'null' ELSE printf('%!.17g', t.data_driven) END
-      || ']' AS touch
+  SELECT '[[' || group_concat(channel)
+    || '],[' || group_concat(last_click)
+    || '],[' || group_concat(first_click)
+    || '],[' || group_concat(linear)
+    || '],[' || group_concat(time_decay)
+    || '],[' || group_concat(u_shape)
+    || '],[' || group_concat(w_shape)
+    || '],[' || group_concat(data_driven)
+    || ']]'
+  FROM (
+    SELECT json_quote(t.utm_source) AS channel,
+      CASE WHEN CAST(printf('%!.15g', t.last_click) AS REAL) = t.last_click
+        THEN printf('%!.15g', t.last_click) ELSE printf('%!.17g', t.last_click) END AS last_click,
+      CASE WHEN CAST(printf('%!.15g', t.first_click) AS REAL) = t.first_click
+        THEN printf('%!.15g', t.first_click)
+        ELSE printf('%!.17g', t.first_click) END AS first_click,
+      CASE WHEN CAST(printf('%!.15g', t.linear) AS REAL) = t.linear
+        THEN printf('%!.15g', t.linear) ELSE printf('%!.17g', t.linear) END AS linear,
+      CASE WHEN CAST(printf('%!.15g', t.time_decay) AS REAL) = t.time_decay
+        THEN printf('%!.15g', t.time_decay) ELSE printf('%!.17g', t.time_decay) END AS time_decay,
+      CASE WHEN CAST(printf('%!.15g', t.u_shape) AS REAL) = t.u_shape
+        THEN printf('%!.15g', t.u_shape) ELSE printf('%!.17g', t.u_shape) END AS u_shape,
+      CASE WHEN CAST(printf('%!.15g', t.w_shape) AS REAL) = t.w_shape
+        THEN printf('%!.15g', t.w_shape) ELSE printf('%!.17g', t.w_shape) END AS w_shape,
+      CASE WHEN t.data_driven IS NULL THEN 'null'
+        WHEN CAST(printf('%!.15g', t.data_driven) AS REAL) = t.data_driven
+        THEN printf('%!.15g', t.data_driven)
+        ELSE printf('%!.17g', t.data_driven) END AS data_driven
     FROM touch_credits AS t
     WHERE t.conversion_id = f.conversion_id
       AND t.touchpoint_index BETWEEN f.touchpoint_index AND f.touchpoint_index + 999
@@ -90,15 +108,15 @@ DROP TABLE channel_performance;
 
 CREATE VIEW touch_credits AS
 SELECT c.conversion_id, c.first_touch + t.key AS touchpoint_index, c.touchpoints,
-       json_extract(t.value, '$[0]') AS utm_source,
-       json_extract(t.value, '$[1]') AS last_click,
-       json_extract(t.value, '$[2]') AS first_click,
-       json_extract(t.value, '$[3]') AS linear,
-       json_extract(t.value, '$[4]') AS time_decay,
-       json_extract(t.value, '$[5]') AS u_shape,
-       json_extract(t.value, '$[6]') AS w_shape,
-       json_extract(t.value, '$[7]') AS data_driven
-FROM credits AS c, json_each(c.touches) AS t;
+       t.value AS utm_source,
+       json_extract(c.touches, '$[1][' || t.key || ']') AS last_click,
+       json_extract(c.touches, '$[2][' || t.key || ']') AS first_click,
+       json_extract(c.touches, '$[3][' || t.key || ']') AS linear,
+       json_extract(c.touches, '$[4][' || t.key || ']') AS time_decay,
+       json_extract(c.touches, '$[5][' || t.key || ']') AS u_shape,
+       json_extract(c.touches, '$[6][' || t.key || ']') AS w_shape,
+       json_extract(c.touches, '$[7][' || t.key || ']') AS data_driven
+FROM credits AS c, json_each(c.touches, '$[0]') AS t;
 
 CREATE VIEW multi_touch_attribution AS
 SELECT conversion_id, attribution_model, touchpoint_index, utm_source,
@@ -111,11 +129,11 @@ FROM (
   SELECT c.conversion_id, m.value AS attribution_model,
          c.first_touch + t.key AS touchpoint_index,
          c.touchpoints,
-         json_extract(t.value, '$[0]') AS utm_source,
-         json_extract(t.value, '$[' || (m.key + 1) || ']') AS credit
+         t.value AS utm_source,
+         json_extract(c.touches, '$[' || (m.key + 1) || '][' || t.key || ']') AS credit
   FROM json_each(
     '["last_click","first_click","linear","time_decay","u_shape","w_shape","data_driven"]') AS m
-  CROSS JOIN credits AS c CROSS JOIN json_each(c.touches) AS t
+  CROSS JOIN credits AS c CROSS JOIN json_each(c.touches, '$[0]') AS t
 )
 WHERE credit IS NOT NULL;
 

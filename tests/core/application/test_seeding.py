@@ -141,7 +141,7 @@ def test_channel_totals_equal_the_sums_of_the_rows(
 def test_database_that_holds_sites_is_left_alone(connection: sqlite3.Connection) -> None:
     seed_database(connection, population_of(SCENARIO))
     connection.execute("DELETE FROM users WHERE user_id = 'u3'")
-    connection.execute("UPDATE channel_performance SET total_value = total_value + 1")
+    connection.execute("UPDATE channel_totals SET linear_value = linear_value + 1")
     before = dump(connection)
     seed_database(connection, population_of(SCENARIO))
     seed_database(connection, population_of(REPEATED))
@@ -307,8 +307,14 @@ def test_credits_from_before_there_were_models_are_computed_at_the_next_start(
     seed_database(connection, population_of(SCENARIO))
     found = attributed(connection)
     connection.execute("UPDATE conversions SET parameters_key = NULL, model_version = NULL")
-    connection.execute("UPDATE touch_credits SET data_driven = NULL")
-    connection.execute("DELETE FROM channel_performance WHERE attribution_model = 'data_driven'")
+    connection.execute(
+        "UPDATE credits SET touches = json_set(touches, '$[7]', json("
+        "(SELECT json_group_array(NULL) FROM json_each(credits.touches, '$[0]'))))"
+    )
+    connection.execute(
+        "UPDATE channel_totals SET data_driven = 0, data_driven_conversions = 0,"
+        " data_driven_value = 0"
+    )
     assert recount(connection) == []
     bring_up_to_date(connection, Attribution(), 1)
     again = attributed(connection)

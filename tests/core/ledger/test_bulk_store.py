@@ -286,7 +286,7 @@ def test_a_fault_within_a_range_leaves_nothing_of_it(tmp_path: Path) -> None:
     before = files.contents()
     with closing(sqlite3.connect(files.file)) as connection, connection:
         connection.execute(
-            "CREATE TRIGGER full BEFORE INSERT ON channel_performance"
+            "CREATE TRIGGER full BEFORE INSERT ON channel_totals"
             " BEGIN SELECT raise(ABORT, 'the disk is full'); END"
         )
     with pytest.raises(InputError, match=r"cannot be written \(.*the disk is full"):

@@ -236,11 +236,11 @@ def test_one_conversion_whose_rows_are_refused_does_not_stop_the_others() -> Non
                             purchase(f"c{number}")._replace(user_id=user)])  # fmt: skip
         # A row that nothing can explain stands in the way of one.
         shop.database.connection.execute(
-            "INSERT INTO touch_credits VALUES ('c7', 0, 1, 'email', 1, 1, 1, 1, 1, 1, 1)"
+            """INSERT INTO credits VALUES ('c7', 0, 1, '[["email"],[1],[1],[1],[1],[1],[1],[1]]')"""
         )
         rejected = await shop.processor.process(Span(is_batch=True), shop.waiting())
         assert list(rejected) == ["c7"]
-        assert "UNIQUE constraint failed: touch_credits" in rejected["c7"]
+        assert "UNIQUE constraint failed: credits" in rejected["c7"]
         assert (shop.waiting(), shop.processor.processed) == (["c7"], 49)
         counted = shop.rows("SELECT total_attribution, total_conversions FROM channel_performance")
         assert counted == [(49.0, 49)] * len(MODELS)

@@ -18,13 +18,23 @@ from core.ledger.recount import recount, repair, restate, share_out_anew, uneven
 from tests.core.ledger.shop import Shop, T, in_shop, purchase, touch
 from tests.core.ledger.worlds import event_lists, newest_model
 
+
+def _raised(suffix: str, by: float) -> str:
+    columns = (f"{model}{suffix}" for model in MODELS)
+    return f"UPDATE channel_totals SET {', '.join(f'{each} = {each} + {by}' for each in columns)}"
+
+
+_NOBODY = ", ".join("1, 1, 1" if model == "linear" else "0, 0, 0" for model in MODELS)
 DAMAGE = {
-    "credit": "UPDATE channel_performance SET total_attribution = total_attribution + 0.01",
-    "count": "UPDATE channel_performance SET total_conversions = total_conversions + 1",
-    "value": "UPDATE channel_performance SET total_value = total_value + 1",
-    "missing": "DELETE FROM channel_performance",
-    "made up": "INSERT INTO channel_performance VALUES ('linear', 'nobody', 1, 1, 1, 0)",
+    "credit": _raised("", 0.01),
+    "count": _raised("_conversions", 1),
+    "value": _raised("_value", 1),
+    "missing": "DELETE FROM channel_totals",
+    "made up": f"INSERT INTO channel_totals VALUES ('nobody', 0, {_NOBODY})",
 }
+TRIPLED = """UPDATE credits SET touches = json_set(touches, '$[3]', json('[1.5, 1.5]'))
+WHERE conversion_id = 'c1'"""
+"""Three times the linear credits of c1, which has two touches."""
 
 
 async def processed(shop: Shop, events: list[Event]) -> None:
@@ -67,7 +77,7 @@ def test_a_cent_in_a_large_total_is_found() -> None:
             shop, [touch("e1", T - 10), purchase("c1")._replace(value=987_654_321.0)]
         )  # fmt: skip
         connection = shop.database.connection
-        connection.execute("UPDATE channel_performance SET total_value = total_value + 0.011")
+        connection.execute(_raised("_value", 0.011))
         assert len(recount(connection)) == len(MODELS)
 
     in_shop(scene)
@@ -83,9 +93,7 @@ def test_credits_that_do_not_sum_to_1_are_named_and_computed_anew_at_the_next_st
         connection = shop.database.connection
         before = shop.contents()
         assert uneven(connection) == []
-        connection.execute(
-            "UPDATE touch_credits SET linear = 3 * linear WHERE conversion_id = 'c1'"
-        )
+        connection.execute(TRIPLED)
         assert uneven(connection) == ["c1"]
         share_out_anew(connection, ["c1"])
         restate(connection, Scheme(), before["channel_performance"][0][-1])
