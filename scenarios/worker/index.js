@@ -1,6 +1,6 @@
 // The service as a Worker: track, attribution, channels and journey over KV, D1 and a queue.
 // Bindings: KV (a namespace), DB (a D1 database with the schema of core/query/schema), QUEUE (of
-// conversion ids, consumed by this Worker), SETTINGS (JSON; see settings.js), TOKEN (a secret).
+// conversion ids, consumed by this Worker), SETTINGS (JSON; see settings.js).
 
 import { journeysOf, MODELS, roleOf, Scheme } from "./attribution.js";
 import { cacheKey, TieredCache } from "./cache.js";

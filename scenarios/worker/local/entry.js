@@ -56,7 +56,6 @@ async function beginRun(http, env, ctx) {
     for (let start = 0; start < items.length; start += 1000)
       await platform.ask("kv", "/put", JSON.stringify(items.slice(start, start + 1000)));
   }
-  await env.HOST.fetch(`http://host/began?position=${env.POSITION}`);
   const starts = stated ?? Date.now() + AHEAD_MS;
   const { l1 } = isolateOf({ SETTINGS: env.CONFIG.settings }).cache;
   l1.deletePrefix("");

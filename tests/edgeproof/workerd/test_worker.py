@@ -62,9 +62,7 @@ Both = tuple[httpx.Client, list[httpx.Client]]
 def both(scenario: Scenario, node: Node) -> Iterator[Both]:
     """Yield both services, with the same rows and the same warm caches."""
     with ExitStack() as stack:
-        reference = stack.enter_context(
-            running_service(scenario, token=TOKEN, emulate=False)
-        )
+        reference = stack.enter_context(running_service(scenario, token=TOKEN, emulate=False))
         worker = stack.enter_context(running_on_workerd(on_workerd(scenario), token=TOKEN))
         headers = {"Authorization": f"Bearer {TOKEN}"}
         clients = [
@@ -163,9 +161,7 @@ def settled(client: httpx.Client) -> dict[str, Any]:
         sleep(0.05)
     removed = client.post("/api/performance/cache-invalidate", json={"prefix": "channels:"})
     assert removed.status_code == 200, removed.text
-    return {
-        model: client.get(f"/channels?model={model}").json()["channels"] for model in MODELS
-    }
+    return {model: client.get(f"/channels?model={model}").json()["channels"] for model in MODELS}
 
 
 def test_bad_requests_get_the_status_of_the_reference_service(both: Both) -> None:
