@@ -241,22 +241,21 @@ export default {
 };
 
 // Return the rows of `journeys`: each one's credits, and what each channel gains under each model.
-function resultsOf(journeys, scheme) {
+export function resultsOf(journeys, scheme) {
   const credits = [];
   const gained = new Map();
   for (const { conversion_id, touches, value, ...marked } of journeys) {
     const shares = MODELS.map((model) => scheme.credits({ touches, ...marked }, model));
-    const rows = touches.map(({ channel }, place) =>
-      [channel, ...shares.map((share) => share[place])]);
-    for (let first = 0; first < rows.length; first += TOUCHES_PER_ROW) {
-      const part = JSON.stringify(rows.slice(first, first + TOUCHES_PER_ROW));
-      credits.push([conversion_id, first, rows.length, part]);
+    const names = touches.map(({ channel }) => channel);
+    for (let first = 0; first < names.length; first += TOUCHES_PER_ROW) {
+      const part = [names, ...shares].map((each) => each.slice(first, first + TOUCHES_PER_ROW));
+      credits.push([conversion_id, first, names.length, JSON.stringify(part)]);
     }
     const ofChannel = new Map();
-    for (const [channel, ...own] of rows) {
+    names.forEach((channel, place) => {
       const before = ofChannel.get(channel) ?? MODELS.map(() => 0);
-      ofChannel.set(channel, before.map((sum, at) => sum + own[at]));
-    }
+      ofChannel.set(channel, before.map((sum, at) => sum + shares[at][place]));
+    });
     for (const [channel, own] of ofChannel) {
       const sums = gained.get(channel) ?? MODELS.map(() => [0, 0, 0]);
       gained.set(channel, sums.map(([credit, conversions, total], at) =>

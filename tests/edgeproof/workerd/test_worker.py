@@ -15,8 +15,12 @@ import httpx
 import numpy as np
 import pytest
 
+from core.attribution.journeys import Journey
 from core.attribution.models import MODELS
+from core.attribution.parameters import Parameters
+from core.attribution.scheme import Scheme
 from core.endpoints import CDP
+from core.ledger.processor import attribution_commands
 from core.query import statements
 from core.scenario.file import load_scenario
 from core.scenario.population import conversion_id, model_name, site_id, user_id
@@ -273,6 +277,49 @@ def test_statements_are_those_of_the_service(node: Node) -> None:
     assert {name: found[name] for name in ours} == {
         name: " ".join(statement.sql.split()) for name, statement in ours.items()
     }
+
+
+def test_results_of_a_batch_are_those_of_the_service(node: Node) -> None:
+    parameters = Parameters()
+    scheme = Scheme(parameters)
+    drawn = np.random.default_rng(3)
+    found = []
+    for number, count in enumerate([1, 2, 3, 8, 1_500]):
+        times = np.sort(drawn.integers(1, 10**9, count)).tolist()
+        found.append(
+            Journey(
+                conversion_id=f"c{number}", user_id="u", converted_ms=2 * 10**9,
+                value=12.5 * number, times_ms=tuple(times),
+                channels=tuple(f"ch{at}" for at in drawn.integers(0, 4, count)),
+            )
+        )  # fmt: skip
+    results = [(each, scheme.credits(each)) for each in found]
+    commands = {c.name: rows for c, rows in attribution_commands(results, scheme, 0)}
+    journeys = [
+        {
+            "conversion_id": each.conversion_id, "value": each.value, "lead": None,
+            "opportunity": None, "conversion_timestamp": each.converted_ms,
+            "touches": [{"time": t, "channel": c} for t, c in
+                        zip(each.times_ms, each.channels, strict=True)],
+        }
+        for each in found
+    ]  # fmt: skip
+    script = (
+        f"import {{ resultsOf }} from {json.dumps(str(WORKER / 'index.js'))};"
+        f"import {{ Scheme }} from {json.dumps(str(WORKER / 'attribution.js'))};"
+        "import { readFileSync } from 'node:fs';"
+        "const [journeys, parameters] = JSON.parse(readFileSync(0, 'utf8'));"
+        "console.log(JSON.stringify(resultsOf(journeys, new Scheme(parameters))));"
+    )
+    said = subprocess.run(
+        [node.program, "--input-type=module", "--eval", script], text=True, check=True,
+        input=json.dumps([journeys, {"key": "k", **parameters.to_json()}]), capture_output=True,
+    ).stdout  # fmt: skip
+    mine = json.loads(said)
+    theirs = [[*row[:3], json.loads(row[3])] for row in commands["insert_credits"]]
+    assert same([[*row[:3], json.loads(row[3])] for row in mine["credits"]], theirs)
+    totals = sorted([*row[:1], 0, *row[2:]] for row in mine["totals"])
+    assert same(totals, [[*row] for row in commands["add_to_channel"]])
 
 
 def test_settings_of_the_worker_are_those_of_the_reference_scenario(node: Node) -> None:
