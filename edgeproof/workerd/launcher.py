@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+import socket
 import tempfile
 import time
 import urllib.error
@@ -24,6 +25,7 @@ from scenarios.node import MODULES_VARIABLE, WORKER, Node, find_node
 
 _RUNTIME_VARIABLE = "EDGEPROOF_WORKERD"
 _STOP_SECONDS = 15.0
+_LAST_PORT = 65_535
 _IN_MEMORY = "/dev/shm"
 _ROOM = 500_000_000
 """Bytes that a folder in memory has free, at least."""
@@ -44,6 +46,8 @@ def running_on_workerd(
     from edgeproof.workerd.content import Content  # NumPy and more, which few commands need
 
     node = find_node()
+    if port:
+        _check_ports(host, port, scenario.topology.isolate_count)
     with (
         tempfile.TemporaryDirectory(prefix="edgeproof-workerd-") as temporary,
         tempfile.TemporaryDirectory(prefix="edgeproof-stores-", dir=_memory()) as scratch,
@@ -76,6 +80,25 @@ def running_on_workerd(
                 if service is not None:
                     service.faults += [fault] if fault else []
                     service.last_news = service.news()
+
+
+def _check_ports(host: str, port: int, count: int) -> None:
+    """Raise InputError unless *count* ports from *port* on are free."""
+    if port + count - 1 > _LAST_PORT:
+        raise InputError(
+            f"--port {port}: {count} isolates take the ports up to {port + count - 1}; choose "
+            f"{_LAST_PORT + 1 - count} or lower"
+        )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for each in range(port, port + count):
+        with socket.socket(family, socket.SOCK_STREAM) as taken:
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                taken.bind((host, each))
+            except OSError as error:
+                raise InputError(
+                    f"{host}:{each}: {error.strerror}; choose another --port"
+                ) from None
 
 
 def _memory() -> str | None:

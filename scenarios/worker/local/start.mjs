@@ -120,6 +120,6 @@ try {
   }
   say({ ready: JSON.stringify({ urls, kv: kv.url.origin, db: db.url.origin }) });
 } catch (error) {
-  say({ error: String(error.message ?? error) });
+  say({ error: String(error.message ?? error).trim().replace(/\s*\n\s*/g, " ") });
   await end();
 }

@@ -71,14 +71,15 @@ def test_prediction_and_measurement_on_workerd_hit_alike(tmp_path: Path, node: N
         (("serve", *ON, "--redis", "redis://x"), "--redis has no effect on --on workerd"),
         (("serve", *ON, "--bind", "0.0.0.0"), "--bind 0.0.0.0 has no effect on --on workerd"),
         (("serve", *ON, "--workers", "2"), "--workers has no effect on --on workerd"),
+        (("serve", *ON, "--port", "65535"), "--port 65535: 4 isolates take the ports up to 65538"),
         (("serve", *ON, "--set", "tiers.early_refresh=1.0"), "tiers.early_refresh"),
         (("serve", *ON, "--set", "topology.isolates=9"), "9 isolates"),
         (("serve", "slow-database", "--on", "workerd"), "slow-database: faults of tiers"),
         (("prove", *ON, "--host", "http://127.0.0.1:9"), "--host and --on contradict each other"),
     ],
 )
-def test_what_the_worker_lacks_is_refused_in_one_line(
-    tmp_path: Path, arguments: tuple[str, ...], said: str
+def test_what_cannot_be_is_refused_in_one_line(
+    tmp_path: Path, node: Node, arguments: tuple[str, ...], said: str
 ) -> None:
     ended = called(*arguments, cwd=tmp_path)
     assert ended.returncode == 2
