@@ -205,6 +205,15 @@ HostOption = Annotated[
         rich_help_panel="Load",
     ),
 ]
+OnOption = Annotated[
+    str | None,
+    typer.Option(
+        "--on",
+        metavar="workerd",
+        help="Run the service as a Worker on workerd, a process for each isolate (needs Node.js "
+        "and two npm packages: docs/workerd.md).",
+    ),
+]
 AllowOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -153,7 +153,7 @@ def command(
         *waiting_left_out([kpi.metric for kpi in chosen.judged()]),
         *unpredicted,
     ]
-    if engine == "auto" and (reason := uncovered(chosen, prepared, known, is_played=False)):
+    if engine == "auto" and (reason := uncovered(chosen, prepared, known)):
         notes.append(
             f"The reference simulated this: the compiled engine does not simulate {reason}."
         )

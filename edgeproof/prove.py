@@ -76,6 +76,7 @@ from edgeproof.options import (
     KpiOption,
     MaxDurationOption,
     MaxRateOption,
+    OnOption,
     OutOption,
     PlainOption,
     PricesOption,
@@ -96,10 +97,13 @@ from edgeproof.options import (
 from edgeproof.progress import Display
 from edgeproof.runs import new_folder, run_facts, write_json, write_run
 from edgeproof.told_reads import with_told_reads
+from edgeproof.workerd.adapted import check_runtime, on_workerd, to_learn
+from edgeproof.workerd.launcher import running_on_workerd
 from scenarios.calibrate import RATE, NotCalibrated, calibrate, calibration_workload
 from scenarios.hosts import MAX_RATE, peak_rate
 from scenarios.lateness import lag_of
 from scenarios.learning import FEWEST
+from scenarios.node import find_node
 from scenarios.result import LoadResult
 from scenarios.sent_ahead import PREFLIGHT_SECONDS, preflight_requests, with_preflight
 from sim.model import Played
@@ -127,6 +131,7 @@ requests they have together at most."""
 def command(
     scenario: ScenarioArgument,
     host: HostOption = None,
+    on: OnOption = None,
     trace: TraceOption = None,
     trace_offset: TraceOffsetOption = None,
     trace_limit: TraceLimitOption = None,
@@ -173,9 +178,9 @@ def command(
 
     It calibrates at a low rate, predicts, and then replays the same arrivals, endpoints, subjects
     and isolates: without --host at a reference service in processes of its own (calibrated at 120
-    requests/s for 12 s at most). With --host it learns the service's times first, at 20 % of the
-    scenario's rate for 60 s at most. The exit code is that of the measurement; --gate model makes
-    the prediction's error count too.
+    requests/s for 12 s at most). With --host, or --on workerd, it learns the service's times first,
+    at 20 % of the scenario's rate for 60 s at most. The exit code is that of the measurement;
+    --gate model makes the prediction's error count too.
 
     Example: edgeproof prove baseline
     """
@@ -184,6 +189,9 @@ def command(
         github=github, code_quality=code_quality,
     )  # fmt: skip
     tell_strict(strict=strict)
+    is_worker = check_runtime(on)
+    if is_worker and host:
+        raise InputError("--host and --on contradict each other: give one")
     limits = bounds(allow, max_rate, max_duration, connections)
     check_allowed(allow, host or [])
     chosen = chosen_scenario(
@@ -200,11 +208,14 @@ def command(
         check_hosts(host, limits, access)
     else:
         check_served(chosen)
+    if is_worker:
+        find_node()
+        chosen = on_workerd(chosen)
     options = options.checked(chosen)
     if calibration is not None and not calibrates:
         raise InputError("--no-calibrate and --calibration contradict each other; give one")
     known = chosen_calibration(calibration, chosen)
-    if not host or known is not None or not calibrates:
+    if not (host or is_worker) or known is not None or not calibrates:
         not_stated(chosen, known)
     prepared = prepare_measured(chosen)
     if prepared.has_effects:
@@ -219,7 +230,7 @@ def command(
     proof = Proof(
         scenario=chosen, prepared=prepared, hosts=host or [], folder=folder, limits=limits,
         display=display, access=access, calibration=known,
-        calibrates=calibrates and known is None,
+        calibrates=calibrates and known is None, on_workerd=is_worker,
     )  # fmt: skip
     with display.open():
         predicted, measured = proof.run()
@@ -267,10 +278,16 @@ class Proof:
     taught: Taught | None = None
     taught_at: float = 0.0
     is_cold: bool = False
+    on_workerd: bool = False
     played: Played | None = None
     requests: Requests | None = None
     interrupted: bool = False
     run_ids: list[str] = field(default_factory=list)
+
+    @property
+    def _is_ours(self) -> bool:
+        """Whether it is the reference service, of which nothing but the CPU has to be learned."""
+        return not self.hosts and not self.on_workerd
 
     @property
     def _access(self) -> Access:
@@ -294,13 +311,13 @@ class Proof:
         self.interrupted = was_interrupted(result)
         self.run_ids.append(str(result.audit["run_id"]))
         measured = keep(
-            self.scenario, workload, result, self.folder / "measured", clean=not self.hosts
+            self.scenario, workload, result, self.folder / "measured", clean=self._is_ours
         )
         self._note_the_load_on_the_shared_l2(measured)
         if not result.interrupted:
             self._note_another_machine(result)
             predicted = self._follow_the_machine(predicted, measured)
-            if self.hosts and not _is_clean(result):
+            if not self._is_ours and not _is_clean(result):
                 predicted = self._follow_the_start(predicted, result, begun)
         return self._with_the_reads_of(measured, predicted), measured
 
@@ -316,7 +333,7 @@ class Proof:
 
     def _note_the_load_on_the_shared_l2(self, measured: RunRecord) -> None:
         """Note a load beyond what the fake Redis that several processes share is meant for."""
-        if self.hosts or self.scenario.topology.process_count == 1:
+        if not self._is_ours or self.scenario.topology.process_count == 1:
             return
         rate = measured.counters.get("l2_operations", 0) / self.scenario.duration
         if rate > STATED_LIMIT:
@@ -364,7 +381,7 @@ class Proof:
                     "lies between client and service."
                 )
             return
-        if self.hosts:
+        if not self._is_ours:
             self._learn()
             return
         rate = min(RATE, peak_rate(self.scenario, self.prepared.workload), self.limits.max_rate)
@@ -395,9 +412,10 @@ class Proof:
                 "nothing; `edgeproof calibrate --calibration-rate` may send more."
             )
             return
-        with self._timed("calibrate"):
+        scenario = to_learn(self.scenario) if self.on_workerd else self.scenario
+        with self._timed("calibrate"), self._service(scenario) as urls:
             taught = teach(
-                self.scenario, workload, self.hosts, self.folder / "calibration", bounds=bounds,
+                scenario, workload, urls, self.folder / "calibration", bounds=bounds,
                 limits=self.limits, display=self.display, access=self._access,
             )  # fmt: skip
         self.run_ids.append(str(taught.result.audit["run_id"]))
@@ -475,8 +493,11 @@ class Proof:
         return found.record
 
     @contextmanager
-    def _service(self) -> Iterator[list[str]]:
-        """Return the URLs of a service that starts clean for one phase."""
+    def _service(self, scenario: Scenario | None = None) -> Iterator[list[str]]:
+        """Return the URLs of a service that starts clean for one phase.
+
+        scenario: that it runs, instead of the one that is proved.
+        """
         if self.hosts:
             yield self.hosts
             return
@@ -484,7 +505,8 @@ class Proof:
         before = os.environ.get(TOKEN_VARIABLE)
         os.environ[TOKEN_VARIABLE] = token  # for the load generator, which asks for a clean start
         try:
-            with running_service(self.scenario, token=token) as service:
+            runs = running_on_workerd if self.on_workerd else running_service
+            with runs(scenario or self.scenario, token=token) as service:
                 yield service.urls
                 if ended := service.ended():
                     raise EdgeproofError(f"during the load {ended}")

@@ -25,6 +25,7 @@ from edgeproof.notices import notice
 from edgeproof.options import (
     ColumnsOption,
     FormatOption,
+    OnOption,
     RateOption,
     ScenarioArgument,
     SeedOption,
@@ -37,6 +38,8 @@ from edgeproof.options import (
     draws_arrivals,
 )
 from edgeproof.otlp import OtlpOption, otlp_endpoint, told_endpoint
+from edgeproof.workerd.adapted import check_runtime, on_workerd, refuse_on_workerd
+from edgeproof.workerd.launcher import running_on_workerd
 
 
 class Synchronous(StrEnum):
@@ -107,6 +110,7 @@ def command(
             help="Put the scenario's L2 and L3 latencies in front of the stores.",
         ),
     ] = True,
+    on: OnOption = None,
     max_connections: Annotated[
         int,
         typer.Option(
@@ -159,8 +163,28 @@ def command(
     finished; a second Ctrl-C ends at once (exit code 130). Set EDGEPROOF_TOKEN to allow cache
     invalidation and clean starts of a load. GET /openapi.json describes every path.
 
+    --on workerd runs the Worker of docs/workerd.md on the platform's own runtime, each isolate of
+    the scenario on a port of its own.
+
     Example: edgeproof serve baseline --port 8787 --workers 2
     """
+    is_worker = check_runtime(on)
+    if is_worker:
+        refuse_on_workerd(
+            {
+                "--workers": workers is not None,
+                "--data": data is not None,
+                "--population/--no-population": population is not None,
+                "--redis": redis is not None,
+                "--no-emulation": not emulation,
+                "--max-connections": max_connections != DEFAULT_LIMITS.most,
+                "--idle-timeout": idle_timeout != f"{DEFAULT_LIMITS.idle:g}s",
+                "--synchronous": synchronous is not Synchronous.NORMAL,
+                "--otlp": otlp is not None,
+                "--receive-timeout": receive_timeout != f"{DEFAULT_LIMITS.receive:g}s",
+                f"--bind {bind}": not is_loopback(bind),
+            }
+        )
     if workers is not None:
         if not 1 <= workers <= MAX_WORKERS:
             raise InputError(f"--workers {workers}: run 1 to {MAX_WORKERS}")
@@ -178,6 +202,8 @@ def command(
         trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
         format_=format_, columns=columns,
     )  # fmt: skip
+    if is_worker:
+        chosen = on_workerd(chosen)
     if not emulation and any(fault.tier is not None for fault in chosen.faults):
         notice("--no-emulation: the faults of the scenario's tiers do not strike")
     if rate is not None and chosen.start == "cold" and not draws_arrivals(chosen):
@@ -202,23 +228,28 @@ def command(
     populates = data is None if population is None else population
     said = "" if data is None else _of_database(data, populates=populates, asked=population)
     interrupts = Interrupts()
-    with running_service(
-        chosen,
-        token=token,
-        host=bind,
-        port=port,
-        folder=data,
-        redis=redis,
-        emulate=emulation,
-        limits=limits,
-        populate=populates,
-        otlp=traces,
-        synchronous="full" if synchronous is Synchronous.FULL else "normal",
-        mends=MOST_ENDS,
-    ) as service:
+    running = (
+        running_on_workerd(chosen, token=token, host=bind, port=port)
+        if is_worker
+        else running_service(
+            chosen,
+            token=token,
+            host=bind,
+            port=port,
+            folder=data,
+            redis=redis,
+            emulate=emulation,
+            limits=limits,
+            populate=populates,
+            otlp=traces,
+            synchronous="full" if synchronous is Synchronous.FULL else "normal",
+            mends=MOST_ENDS,
+        )
+    )
+    with running as service:
         interrupts.has_begun = True
         for url in service.urls:
-            print(f"Serving {chosen.name} on {url}", flush=True)
+            print(f"Serving {chosen.name} on {url}{' (workerd)' if is_worker else ''}", flush=True)
         if traces is not None:
             print(f"Traces go to {told_endpoint(traces)}.", flush=True)
         if said:

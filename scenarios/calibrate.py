@@ -156,6 +156,8 @@ def service_speed(result: LoadResult) -> float | None:
     for polls in result.polls:
         if len(polls) >= 2:
             first, last = polls[0]["process"], polls[-1]["process"]
+            if "speed_seconds" not in first or "speed_count" not in first:
+                continue  # a service of another make
             seconds += last["speed_seconds"] - first["speed_seconds"]
             number += last["speed_count"] - first["speed_count"]
     return seconds / number if number else None

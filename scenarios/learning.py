@@ -22,6 +22,7 @@ from core.scenario.scenario import Scenario
 from core.scenario.topology import Cpu
 from core.wire import BYPASS, COLLAPSED, L1_HIT, L2_HIT, MISS, NEGATIVE
 from scenarios.calibrate import NotCalibrated, charged_cpu, fitted_cpu, service_speed
+from scenarios.coarse_clock import is_coarse, refined
 from scenarios.database_split import LEAST, Queries, Split, split
 from scenarios.idleness import idling_of, is_later
 from scenarios.lateness import alone, lag_of, unhurried
@@ -68,6 +69,12 @@ class _Lesson:
         self.samples = {stage: _by_row(self.rows, stage) for stage in ("l2", "l3", "l3wait")}
         self.notes: list[str] = []
         self.few: dict[str, str] = {}
+        if is_coarse(self.samples):
+            self.samples = refined(self.samples, self.latency, self.rows.endpoint)
+            self.notes.append(
+                "the service's clock moves in whole milliseconds: parts of one are told by what "
+                "the client saw"
+            )
 
     def calibration(self) -> Calibration:
         """Return all that was learned."""
@@ -193,7 +200,12 @@ class _Lesson:
         return unread
 
     def _note_earlier_entries(self, places: NDArray[np.int64]) -> None:
-        """Note where the first request for an entry was a hit: others had filled the caches."""
+        """Note where the first request for an entry was a hit: others had filled the caches.
+
+        After a clean start they hold what the prediction's hold.
+        """
+        if self.result.audit.get("clean_start") == "clean":
+            return
         asked: set[tuple[str, int]] = set()
         found = 0
         sites = self.scenario.traffic.sites

@@ -21,12 +21,14 @@ def load_of(
     tells_wait: bool = True,
     noise: float = 0.0,
     sleep: float = 0.0,
+    step: float = 0.0,
 ) -> LoadResult:
     """Return what a load of *workload* would measure at a service that is as *truth* says.
 
     tells_wait: whether Server-Timing has l3wait apart; else l3 holds it. noise: seconds of an
     exponential time that the client waits on top of each answer. sleep: seconds that it waits
-    longer after a pause of 50 ms or more, and in proportion after a shorter one.
+    longer after a pause of 50 ms or more, and in proportion after a shorter one. step: of the
+    clock that stages are timed by, in seconds, as on a Worker.
     """
     prepared = Prepared(workload=workload)
     seeded = SeededDatabase(truth, prepared)
@@ -49,6 +51,7 @@ def load_of(
         stage: ([], []) for stage in ("l1", "l2", "l3", "l3wait")
     }
     n = len(workload)
+    phases = np.random.default_rng(2)
     for row in range(n):
         told: dict[str, list[float]] = {stage: [] for stage in samples}
         for stage, seconds in spans[row].stages:
@@ -56,6 +59,11 @@ def load_of(
         if not tells_wait:
             told["l3"] = [a + b for a, b in zip(told["l3"], told["l3wait"], strict=True)]
             told["l3wait"] = []
+        if step:
+            told = {
+                stage: [step * int(seconds / step + phases.random()) for seconds in values]
+                for stage, values in told.items()
+            }
         for stage, values in told.items():
             samples[stage][0].extend([row] * len(values))
             samples[stage][1].extend(values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from core.scenario.file import parse_scenario
 from core.scenario.outside import Learned
 from core.scenario.replay import prepare
 from core.scenario.scenario import Scenario
+from core.wire import L1_HIT
 from scenarios.calibration_plan import CalibrationBounds, default_bounds, learning_workload
 from scenarios.learning import learn
 from sim.model import Played
@@ -73,6 +75,52 @@ def test_times_of_the_tiers_are_learned_whatever_the_scenario_says(tells_wait: b
     assert known.concurrency == 1
     assert known.tiers["l3.write_execution"].samples > 200
     assert from_toml(to_toml(known)) == known
+
+
+def test_a_clock_of_whole_milliseconds_teaches_the_same_times() -> None:
+    user = stated(l1={"ttl": "2s"})
+    tiers = TRUTH.tiers.model_copy(update={"l1": user.tiers.l1})
+    truth = TRUTH.model_copy(update={"tiers": tiers})
+    bounds = CalibrationBounds(rate=40, seconds=60)
+    workload = learning_workload(user, prepare(user).workload, bounds)
+    fine, coarse = (
+        learn(user, load_of(truth, workload, noise=0.0003, step=step)) for step in (0.0, 1e-3)
+    )
+    assert fine.tiers["l2.read"].samples > 300
+    for place in ("l2.read", "l2.cold_read", "l3.round_trip"):
+        true, learned = (known.tiers[place].times for known in (fine, coarse))
+        assert learned.mean == pytest.approx(true.mean, rel=0.01), place
+        for quantile in (0.05, 0.5, 0.95):  # whole milliseconds would be 6 % off
+            expected = pytest.approx(true.sample(quantile), rel=0.03)
+            assert learned.sample(quantile) == expected, (place, quantile)
+    assert any("whole milliseconds" in note for note in coarse.notes)
+    assert not any("whole milliseconds" in note for note in fine.notes)
+
+
+def test_a_service_whose_statistics_do_not_tell_its_speed_is_learned() -> None:
+    user = stated()
+    workload = learning_workload(user, prepare(user).workload, BOUNDS)
+    polls = tuple(
+        {"t": float(t), "counters": {}, "process": {"cpu_seconds": t / 10}} for t in range(6)
+    )
+    result = replace(load_of(TRUTH, workload), polls=(polls,))
+    assert learn(user, result).speed is None
+
+
+def test_a_clean_start_with_warm_caches_is_no_fault_of_others() -> None:
+    user = stated()
+    workload = learning_workload(user, prepare(user).workload, BOUNDS)
+    again = load_of(TRUTH, workload)
+    warm = replace(again, rows=replace(again.rows, reads=np.minimum(again.rows.reads, L1_HIT)))
+    by_start = {
+        start: learn(user, replace(warm, audit={"clean_start": start})).notes
+        for start in ("clean", "not possible: 404")
+    }
+    found = {
+        start: any("were cached before they were first asked" in note for note in notes)
+        for start, notes in by_start.items()
+    }
+    assert found == {"clean": False, "not possible: 404": True}
 
 
 def test_two_executions_at_a_time_are_told_from_one() -> None:
