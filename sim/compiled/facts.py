@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,16 +30,10 @@ from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
 from sim.compiled import credits
 from sim.compiled.journeys import drawn_events
+from sim.compiled.start import Rows, Start, digits, is_usual
 from sim.model import SeededDatabase
 
 Array = NDArray[Any]
-_SHOWN = 50
-_TENS = 10 ** np.arange(1, 19, dtype=np.int64)
-
-
-def digits(numbers: Array) -> Array:
-    """Return how many decimal digits each of *numbers* has."""
-    return np.searchsorted(_TENS, numbers, side="right") + 1
 
 
 def at_once(work: Coroutine[Any, Any, Any]) -> Any:
@@ -69,46 +62,63 @@ class SeededEvents:
 
 
 class Facts:
-    """The sizes of a scenario's entries and the events of its users, from a seeded database."""
+    """The sizes of a scenario's entries and the events of its users, from a seeded database.
+
+    scheme: in force at the start. start: what the rows alone say of credit, None where only the
+    shipped code knows.
+    """
 
     def __init__(self, scenario: Scenario, workload: Workload, seeded: SeededDatabase) -> None:
         self.seeded, self._scenario = seeded, scenario
-        count = scenario.traffic.channels
+        count, attribution = scenario.traffic.channels, scenario.attribution
         self.channel_names = [channel_name(place) for place in range(count)]
         self.channel_lengths = np.array([len(name) for name in self.channel_names])
-        self.events = self._events(workload)
+        rows = Rows.of(seeded.population(), count)
+        self.start: Start | None = None
+        parameters = attribution.parameters()
+        fits_all = not attribution.fit_every or len(rows.order) <= attribution.fit_events
+        if is_usual(parameters, count) and not parameters.own_event and fits_all:
+            self.start = Start(scenario, rows)
+        self.scheme = seeded.scheme if self.start is None else self.start.scheme
+        self.events = self._events(rows, workload)
         self._credits: dict[int, int] = {}
 
-    def _events(self, workload: Workload) -> SeededEvents:
-        rows = self.seeded.connection.execute(
-            "SELECT user_id, event_timestamp, event_id, event_name, utm_source, conversion_id"
-            " FROM user_journeys ORDER BY id"
-        ).fetchall()
-        users = np.array([int(row[0][1:]) for row in rows], dtype=np.int64)
-        times = np.array([row[1] for row in rows], dtype=np.int64) - DATA_EPOCH_MS
-        number = {name: place for place, name in enumerate(self.channel_names)}
-        none = [None] * 4
-        lengths = [
-            len(_event_text((row[2], row[3], row[4], row[1], row[5], *none))) for row in rows
-        ]
-        order = np.lexsort((np.arange(len(rows)), times, users))
-        before = np.full(len(rows), -1, dtype=np.int32)
+    def _events(self, rows: Rows, workload: Workload) -> SeededEvents:
+        touches = len(rows.times)
+        is_conversion = rows.order >= touches
+        users = np.concatenate((rows.users, rows.owners))[rows.order]
+        times = np.concatenate((rows.times, rows.converted))[rows.order] - DATA_EPOCH_MS
+        direct = self.channel_names.index("(direct)") if "(direct)" in self.channel_names else 0
+        bought = np.full_like(rows.owners, direct)
+        channels = np.concatenate((rows.channels, bought))[rows.order]
+        lengths = self._event_lengths(rows)[rows.order]
+        order = np.lexsort((np.arange(len(users)), times, users))
+        before = np.full(len(users), -1, dtype=np.int32)
         same = users[order][1:] == users[order][:-1]
         before[order[1:][same]] = order[:-1][same]
         last = np.full(max(workload.users, 1), -1, dtype=np.int32)
         last[users[order]] = order  # the latest stays
         return SeededEvents(
             times=times,
-            kinds=np.array([row[5] is not None for row in rows], dtype=np.uint8),
-            channels=np.array([number.get(row[4], 0) for row in rows], dtype=np.uint8),
-            lengths=np.array(lengths, dtype=np.int64),
+            kinds=is_conversion.astype(np.uint8),
+            channels=channels.astype(np.uint8),
+            lengths=lengths,
             last=last,
             before=before,
         )
 
+    def _event_lengths(self, rows: Rows) -> Array:
+        """Return the bytes of each event's text in a journey: touches, then conversions."""
+        none = [None] * 4
+        touched = len(_event_text(("t", "page_view", "", DATA_EPOCH_MS, None, *none)))
+        bought = len(_event_text(("t-c", "purchase", "(direct)", DATA_EPOCH_MS, "c", *none)))
+        of_touches = touched + digits(np.arange(len(rows.times)))
+        of_touches += self.channel_lengths[rows.channels]
+        return np.concatenate((of_touches, bought + 2 * digits(np.arange(len(rows.owners)))))
+
     def key_lengths(self, counts: Mapping[str, int]) -> Array:
         """Return the bytes of every key, type after type."""
-        scenario, scheme = self._scenario, self.seeded.scheme
+        scenario, scheme = self._scenario, self.scheme
         arguments = {
             read.cache_type: endpoint.arguments
             for endpoint in scenario.endpoints
@@ -155,6 +165,8 @@ class Facts:
 
     def credits_size(self, conversion: int) -> int:
         """Return the bytes of the document of a seeded conversion's credits."""
+        if self.start is not None and conversion < len(self.start.sizes):
+            return int(self.start.sizes[conversion])
         known = self._credits.get(conversion)
         if known is None:
             entry = at_once(self.seeded.warmer._entry("attribution", conversion))
@@ -163,8 +175,21 @@ class Facts:
 
     def channels_size(self, model: int) -> int:
         """Return the bytes of the channels' page that the database starts with."""
+        if self.start is not None:
+            return self.page_size(model, self.start.totals, self.start.counts)
         entry = at_once(self.seeded.warmer._entry("channel_metrics", model))
         return len(entry[2])
+
+    def page_size(self, model: int, totals: Array, counts: Array) -> int:
+        """Return the bytes of the channels' page of *model* with these totals."""
+        shown = np.flatnonzero(counts)
+        rows = [
+            (self.channel_names[channel], float(credit), int(count), float(value))
+            for channel, (credit, value), count in zip(
+                shown.tolist(), totals[shown, model], counts[shown], strict=True
+            )
+        ]
+        return len(channels_document(rows, MODELS[model], self.scheme))
 
 
 def _own_key(name: str, read: Read, placeholders: tuple[str, ...], number: int) -> str:
@@ -197,24 +222,31 @@ class ChannelPages:
 
     def __init__(self, facts: Facts, scenario: Scenario, workload: Workload, arrays: Any) -> None:
         self._facts, self._workload = facts, workload
-        self._scheme = scheme = facts.seeded.scheme
+        self._scheme = scheme = facts.scheme
         parameters = scheme.parameters
         self._stored = 0
         names = facts.channel_names
         self._shape = np.array([*parameters.u_shape, *parameters.w_shape])
         self._driven = np.array(weights_of(scheme.weights, names))
-        self._totals = np.zeros((len(names), len(MODELS), 2))
-        self._counts = np.zeros(len(names), dtype=np.int64)
         self._half_life = np.array([float(parameters.half_life_ms), 2.0])
-        self._is_usual = (
-            parameters.direct == "own channel"
-            and not parameters.has_milestones
-            and tuple(MODELS) == credits.MODELS
-            and len(names) <= _SHOWN
-            and sys.version_info < (3, 12)  # later ones sum floats with compensation
-        )
-        number = {name: place for place, name in enumerate(names)}
-        rows = facts.seeded.connection.execute(
+        self._is_usual = is_usual(parameters, len(names))
+        if facts.start is None:
+            self._totals = np.zeros((len(names), len(MODELS), 2))
+            self._counts = np.zeros(len(names), dtype=np.int64)
+            self._read_totals()
+        else:
+            self._totals, self._counts = facts.start.totals.copy(), facts.start.counts.copy()
+        if not self._is_usual:
+            self._database = facts.seeded.copy()
+            own = entries_of(behaviours_of(scenario.endpoints))
+            queries = Queries(
+                self._database, ManualClock(), LatencyProfiler(), parameters=parameters
+            )
+            self._entries = CacheEntries(queries, ttls=scenario.tiers.l2.ttl, own=own)
+
+    def _read_totals(self) -> None:
+        number = {name: place for place, name in enumerate(self._facts.channel_names)}
+        rows = self._facts.seeded.connection.execute(
             "SELECT attribution_model, utm_source, total_attribution, total_value,"
             " total_conversions FROM channel_performance"
         )
@@ -225,13 +257,6 @@ class ChannelPages:
             place = number[channel]
             self._totals[place, MODELS.index(model)] = credit, value
             self._counts[place] = count
-        if not self._is_usual:
-            self._database = facts.seeded.copy()
-            own = entries_of(behaviours_of(scenario.endpoints))
-            queries = Queries(
-                self._database, ManualClock(), LatencyProfiler(), parameters=parameters
-            )
-            self._entries = CacheEntries(queries, ttls=scenario.tiers.l2.ttl, own=own)
 
     def size(self, model: int, arrays: Any) -> int:
         """Return the bytes of the page of *model* now."""
@@ -241,14 +266,7 @@ class ChannelPages:
                 self._store(int(arrays.touch_from[place, 2]), arrays)
             return len(at_once(self._entries.load_channels(MODELS[model], self._scheme)))
         self._share_out(first, arrays)
-        shown = np.flatnonzero(self._counts)
-        rows = [
-            (self._facts.channel_names[channel], float(credit), int(count), float(value))
-            for channel, (credit, value), count in zip(
-                shown.tolist(), self._totals[shown, model], self._counts[shown], strict=True
-            )
-        ]
-        return len(channels_document(rows, MODELS[model], self._scheme))
+        return self._facts.page_size(model, self._totals, self._counts)
 
     def _share_out(self, first: int, arrays: Any) -> None:
         number, models = len(self._counts), len(MODELS)
