@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from core.context import Purpose
+from core.context import CURRENT, Purpose
 from core.distributions import Distribution
 
 _BLOCK_ROWS = 1024
@@ -55,6 +55,34 @@ class Stream:
             if not self._first <= row < self._end:
                 self._turn_to(row)
             position = self._block[(row - self._first) * width + slot] * last
+            index = int(position)
+            low = table[index]
+            return low + (position - index) * (table[index + 1] - low)
+
+        return sample
+
+    def current_sampler(
+        self, distribution: Distribution, of_batch: Callable[[int, int], float]
+    ) -> Callable[[], float]:
+        """Return what samples *distribution* at the running operation's number.
+
+        of_batch: samples by row and slot where the operation is a batch's.
+        """
+        if (constant := distribution.constant) is not None:
+            return lambda: constant
+        current = CURRENT.get
+        table, width = distribution.table, self.width
+        last = len(table) - 1
+
+        def sample() -> float:
+            operation = current()
+            span = operation.span
+            if span.is_batch:
+                return of_batch(span.row, operation.slot)
+            row = span.row  # as `sampler`, without a call
+            if not self._first <= row < self._end:
+                self._turn_to(row)
+            position = self._block[(row - self._first) * width + operation.slot] * last
             index = int(position)
             low = table[index]
             return low + (position - index) * (table[index + 1] - low)

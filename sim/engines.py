@@ -23,6 +23,12 @@ COMPILING = 20.0
 """Seconds that it takes to compile the other one, about."""
 LOADING = 1.5
 """Seconds that it takes to load what was compiled before."""
+COMPILED_RATE = 1_000_000
+"""Requests per second that the compiled engine simulates, about."""
+COMPILED_START = 0.15
+"""Seconds that the compiled engine takes to begin a run, about."""
+WORTH_PROCESSES = 4.0
+"""Seconds of work that other processes are started for: a start takes about two."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,6 +45,7 @@ class Engine:
     on_compiling: Callable[[], None] = field(default=lambda: None)
     used: set[str] = field(default_factory=set)
     why: str = ""
+    _is_fast: bool = False
 
     def run(
         self,
@@ -94,7 +101,8 @@ class Engine:
 
         Raise InputError as `run` does.
         """
-        if self._is_compiled(scenario, prepared, calibration, played):
+        self._is_fast = self._is_compiled(scenario, prepared, calibration, played)
+        if self._is_fast:
             from sim.compiled.store import is_compiled, note_compiled
 
             if not is_compiled():
@@ -102,6 +110,13 @@ class Engine:
 
                 compile_all()
                 note_compiled()
+
+    def processes(self, most: int, runs: int) -> int:
+        """Return how many processes, *most* at most, *runs* runs are worth, after `prepare`."""
+        if not self._is_fast:
+            return most
+        seconds = runs * COMPILED_START + self.requests / COMPILED_RATE
+        return most if seconds > WORTH_PROCESSES else 1
 
     def _is_compiled(
         self,

@@ -87,12 +87,12 @@ class Flow:
             return
         finally:
             loop._flow = None
-        if type(waits_for) is float:  # as `resume_at`, without a call
-            now = loop.env._now
-            when = waits_for if waits_for > now else now
-            heappush(loop._timed, (when, 1, next(loop._sequence), self))
-        elif isinstance(waits_for, int | float):
-            loop.resume_at(float(waits_for), self)
+        self.wait(waits_for)
+
+    def wait(self, waits_for: Any) -> None:
+        """Resume the coroutine when what it waits for has come."""
+        if isinstance(waits_for, int | float):
+            self._loop.resume_at(float(waits_for), self)
         elif getattr(waits_for, "_asyncio_future_blocking", None):
             waits_for._asyncio_future_blocking = False
             waits_for.add_done_callback(self.step, context=_OUTSIDE)
@@ -209,7 +209,7 @@ class SimLoop(asyncio.BaseEventLoop):
         if self._step_type is None:
             self._step_type = _step_type(self)
         ready, timed, env = self._ready_calls, self._timed, self.env
-        take = ready.popleft
+        take, sequence = ready.popleft, self._sequence
         future_type = asyncio.Future
         events._set_running_loop(self)
         position, count = 0, len(arrivals)
@@ -228,8 +228,20 @@ class SimLoop(asyncio.BaseEventLoop):
                     if timed and timed[0][0] <= next_arrival:
                         env._now, _, _, event = heappop(timed)
                         kind = type(event)
-                        if kind is Flow:
-                            event.step()
+                        if kind is Flow:  # as `Flow.step`, without calls
+                            self._flow = event
+                            try:
+                                waits_for = event._run(event._send, None)
+                            except StopIteration:
+                                continue
+                            finally:
+                                self._flow = None
+                            if type(waits_for) is float:
+                                now = env._now
+                                when = waits_for if waits_for > now else now
+                                heappush(timed, (when, 1, next(sequence), event))
+                            else:
+                                event.wait(waits_for)
                         elif kind is future_type:
                             if not event.done():
                                 event.set_result(None)

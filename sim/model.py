@@ -7,15 +7,16 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from math import inf
 from typing import Any
 
 import numpy as np
 import simpy
 
-from core.application.seeding import seed_for
+from core.application.seeding import seed_database
 from core.application.warming import Warmer
+from core.attribution.scheme import Scheme
 from core.caching.edge_kv import EdgeKV, FilledEdgeKV, WriteLimit
 from core.caching.kv import KVStore, MemoryKV
 from core.caching.tiered import TieredCache
@@ -23,16 +24,17 @@ from core.context import span_of
 from core.delivery.queue import Inbox
 from core.emulation.executions import Executions
 from core.errors import StoreError
+from core.ledger.fitted_models import stored_scheme
 from core.metrics.failures import CAUSES, Cause, Failure, counted
 from core.metrics.histogram import LatencyHistogram
 from core.metrics.record import Requests, Samples
 from core.query.database import SqliteDatabase
 from core.scenario.calibration import Calibration
-from core.scenario.population import Events
+from core.scenario.population import Events, Population, populate
 from core.scenario.replay import Prepared
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import WarmState
-from core.scenario.workload import Workload, after
+from core.scenario.workload import Workload, after, without_requests
 from sim.asking import asks_of
 from sim.between import Between
 from sim.database import Image, ScratchDatabase
@@ -76,16 +78,39 @@ class ReplicationOutcome:
 
 
 class SeededDatabase:
-    """The seeded database of a replication; every run of it starts from a copy."""
+    """The seeded database of a replication; every run of it starts from a copy.
+
+    It is made when it is first asked for: the compiled engine mostly needs only the population.
+    """
 
     def __init__(self, scenario: Scenario, prepared: Prepared, replication: int = 0) -> None:
-        self._template = SqliteDatabase(None, inline=True)
-        self.scheme = seed_for(
-            self._template.connection, scenario, prepared.workload, replication=replication
-        )
-        self.warmer = Warmer(self._template, scenario, self.scheme)
-        self._image = Image(self._template.connection.serialize())
+        self._scenario, self._replication = scenario, replication
+        self._subjects = without_requests(prepared.workload)
         self.facts: object = None  # what the compiled engine has learned from it
+
+    def population(self) -> Population:
+        """Return its rows."""
+        return populate(self._scenario, self._subjects, replication=self._replication)
+
+    @cached_property
+    def _template(self) -> SqliteDatabase:
+        template = SqliteDatabase(None, inline=True)
+        seed_database(template.connection, self.population(), self._scenario.attribution)
+        return template
+
+    @cached_property
+    def scheme(self) -> Scheme:
+        """The scheme that credit is shared out by at the start."""
+        return stored_scheme(self.connection, self._scenario.attribution.parameters())
+
+    @cached_property
+    def warmer(self) -> Warmer:
+        """What loads warm entries from it."""
+        return Warmer(self._template, self._scenario, self.scheme)
+
+    @cached_property
+    def _image(self) -> Image:
+        return Image(self.connection.serialize())
 
     def copy(self) -> ScratchDatabase:
         """Return a database of its own with the same rows."""

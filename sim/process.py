@@ -67,14 +67,14 @@ class SimulatedPlatform:
     """Simulated time, addressed random numbers, and a CPU that serves one thing at a time."""
 
     __slots__ = (
-        "_batches", "_loop", "_position", "_processes", "_requests", "cpu_free", "cpu_work",
+        "_batches", "_env", "_position", "_processes", "_requests", "cpu_free", "cpu_work",
         "l2_cpu", "l3_cpu", "until",
     )  # fmt: skip
 
     def __init__(
         self, loop: SimLoop, numbers: RandomNumbers, scenario: Scenario, position: int
     ) -> None:
-        self._loop = loop
+        self._env = loop.env
         self._requests = numbers.requests
         self._batches = numbers.batches
         self._position = position
@@ -93,7 +93,7 @@ class SimulatedPlatform:
 
     def now(self) -> float:
         """Return the simulated time."""
-        return self._loop.env._now
+        return self._env._now
 
     def uniform(self, purpose: Purpose) -> float:
         """Return the number of the running operation for *purpose*."""
@@ -106,25 +106,20 @@ class SimulatedPlatform:
 
     def sampler(self, purpose: Purpose, distribution: Distribution) -> Callable[[], float]:
         """Return what samples *distribution* at the running operation's number for *purpose*."""
-        of_request = self._requests[purpose].sampler(distribution)
         batches = self._batches.get(purpose)
-        of_batch = None if batches is None else batches.sampler(distribution)
+        sampled = None if batches is None else batches.sampler(distribution)
         position, processes = self._position, self._processes
 
-        def sample() -> float:
-            operation = CURRENT.get()
-            span = operation.span
-            if span.is_batch:
-                assert of_batch is not None, f"a batch has no numbers for {purpose!r}"
-                return of_batch(span.row * processes + position, operation.slot)
-            return of_request(span.row, operation.slot)
+        def of_batch(row: int, slot: int) -> float:
+            assert sampled is not None, f"a batch has no numbers for {purpose!r}"
+            return sampled(row * processes + position, slot)
 
-        return sample
+        return self._requests[purpose].current_sampler(distribution, of_batch)
 
     def charge(self, tier: str) -> float:
         """Occupy the CPU for one operation on *tier*; return when the process has sent it."""
         seconds = self.l2_cpu if tier == "l2" else self.l3_cpu
-        now = self._loop.env._now  # as `occupy`, without a call
+        now = self._env._now  # as `occupy`, without a call
         if not seconds:
             return now
         CURRENT.get().span.cpu += seconds
@@ -138,7 +133,7 @@ class SimulatedPlatform:
 
         Work of 0 s does not queue.
         """
-        now = self._loop.env._now
+        now = self._env._now
         if not seconds:
             return now
         self.cpu_work += seconds

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, as_completed
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -39,7 +39,7 @@ from sim.engines import Engine
 from sim.growth import Saturated, ServerLoad
 from sim.model import Played, Replication, ReplicationOutcome, SeededDatabase
 
-MOST_SUBJECTS = 60_000
+MOST_SUBJECTS = 80_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +57,9 @@ class Found:
 
 
 class Replications:
-    """Runs replications here, or in the processes of *pools*; the result is the same.
+    """Runs replications here and in the processes of *pools*; the result is the same.
 
-    Each replication has its place in one pool, which keeps its seeded database.
+    Each replication has its place, here or in one pool, which keeps its seeded database.
     """
 
     def __init__(
@@ -84,13 +84,15 @@ class Replications:
         return self.begin(scenario, numbers).results(on_done)
 
     def begin(self, scenario: Scenario, numbers: Sequence[int]) -> Begun:
-        """Begin replications *numbers* of *scenario* in the other processes, if there are any."""
+        """Begin the share of the other processes in replications *numbers*, if there are any."""
         futures: dict[Future[Found], int] = {}
+        places = 1 + len(self._pools)
         if self._pools:
             with workers_deaf_to_ctrl_c():
                 for number in numbers:
-                    pool = self._pools[number % len(self._pools)]
-                    futures[pool.submit(_in_worker, scenario, number)] = number
+                    if place := number % places:
+                        pool = self._pools[place - 1]
+                        futures[pool.submit(_in_worker, scenario, number)] = number
 
         def here(number: int) -> Found:
             return _replicate(scenario, self.databases, self._calibration, number, self.engine)
@@ -99,7 +101,7 @@ class Replications:
 
 
 class Begun:
-    """Replications *numbers* that run in other processes (*futures*), or will run *here*."""
+    """Replications *numbers*: some run in other processes (*futures*), the rest will run *here*."""
 
     def __init__(
         self,
@@ -112,14 +114,21 @@ class Begun:
     def results(self, on_done: Callable[[int], None]) -> tuple[Found, ...]:
         """Return their findings in their order; *on_done* is called with the number done."""
         found: dict[int, Found] = {}
-        if self._futures:
-            for future in as_completed(self._futures):
+        left = set(self._futures)
+
+        def take(done: Iterable[Future[Found]]) -> None:
+            for future in done:
+                left.discard(future)
                 found[self._futures[future]] = future.result()
                 on_done(len(found))
-        else:
-            for number in self._numbers:
+
+        elsewhere = set(self._futures.values())
+        for number in self._numbers:
+            if number not in elsewhere:
                 found[number] = self._here(number)
                 on_done(len(found))
+                take([future for future in left if future.done()])
+        take(as_completed([*left]))
         return tuple(found[number] for number in self._numbers)
 
     def cancel(self) -> None:
@@ -132,14 +141,14 @@ class Begun:
 def replications(
     jobs: int, calibration: Calibration | None = None, engine: Engine | None = None
 ) -> Iterator[Replications]:
-    """Yield a runner of replications in *jobs* processes; in this one if *jobs* is 1."""
+    """Yield a runner of replications in *jobs* processes, of which this is one."""
     engine = engine or Engine()
     if jobs == 1:
         yield Replications(calibration, engine=engine)
         return
     given = (calibration, engine.chosen, engine.requests)
     with ExitStack() as stack:
-        pools = [stack.enter_context(worker_pool(1, _begin_worker, given)) for _ in range(jobs)]
+        pools = [stack.enter_context(worker_pool(1, _begin_worker, given)) for _ in range(jobs - 1)]
         yield Replications(calibration, pools, engine)
 
 

@@ -89,7 +89,11 @@ def simulate(
         on_compiling=lambda: report("compiling (once, up to 30 s)", 0.0),
     )
     chosen.prepare(scenario, prepared, calibration, played)
-    with replicating(jobs if replications > 1 else 1, calibration, chosen) as others:
+    if replications < 2:
+        jobs = 1
+    elif precision is None:  # which may add many
+        jobs = chosen.processes(jobs, 1 + replications)
+    with replicating(jobs, calibration, chosen) as others:
         seeded = others.databases.of(scenario, prepared)
         begun: list[Begun] = []
 

@@ -85,30 +85,25 @@ class DelayedDatabase:
         A statement that writes takes as long as a write.
         """
         time = self._write_time if statement.writes else self._read_time
-        return self._operate(time, 0.0, statement, parameters)
+        return self._operate(time, statement, parameters)
 
     def write(self, *commands: Command) -> Coroutine[Any, Any, list[int]]:
         """Run *commands* in one transaction after their round trip, queueing and execution."""
-        more = 0.0
+        time = self._write_time
         first, rows = commands[0]
-        if len(commands) > 1 or len(rows) != 1 or first.rows > 1:  # few do
-            executions = sum(statement.executions(len(each)) for statement, each in commands)
-            number = sum(statement.rows * len(each) for statement, each in commands)
-            if number:
-                more = self._share * (executions - 1 + ROW_SHARE * (number - executions))
-        return self._operate(self._write_time, more, None, commands)
+        if len(commands) == 1 and len(rows) == 1 and first.rows == 1:  # most are
+            return self._operate(time, None, commands)
+        executions = sum(statement.executions(len(each)) for statement, each in commands)
+        number = sum(statement.rows * len(each) for statement, each in commands)
+        if not number:
+            return self._operate(time, None, commands)
+        more = self._share * (executions - 1 + ROW_SHARE * (number - executions))
+        return self._operate(lambda: time() + more, None, commands)
 
     async def _operate(
-        self,
-        execution_time: Callable[[], float],
-        more: float,
-        query: Statement | None,
-        given: Sequence[Any],
+        self, execution_time: Callable[[], float], query: Statement | None, given: Sequence[Any]
     ) -> Any:
-        """Read *query* with the parameters *given*; without one, write the commands *given*.
-
-        more: seconds of execution beside *execution_time*.
-        """
+        """Read *query* with the parameters *given*; without one, write the commands *given*."""
         platform, tier = self._platform, self._tier
         span = CURRENT.get().span
         has_waited = span.connections >= CONNECTIONS
@@ -118,7 +113,7 @@ class DelayedDatabase:
             span.connections += 1
         try:
             sent = platform.charge("l3")
-            trip, execution = self._trip_time(), execution_time() + more
+            trip, execution = self._trip_time(), execution_time()
             if self._faults.faults:
                 execution, failed = self._with_faults(sent, execution)
             else:

@@ -15,10 +15,11 @@ class Executions:
     work: seconds of execution that were reserved so far, on all servers together.
     """
 
-    __slots__ = ("_free", "work")
+    __slots__ = ("_free", "_is_one", "work")
 
     def __init__(self, concurrency: int) -> None:
         self._free = [0.0] * concurrency
+        self._is_one = concurrency == 1
         self.work = 0.0
 
     @property
@@ -35,7 +36,7 @@ class Executions:
             return arrived
         self.work += seconds
         free = self._free
-        if len(free) == 1:
+        if self._is_one:
             start = free[0] if free[0] > arrived else arrived
             free[0] = end = start + seconds
             return end

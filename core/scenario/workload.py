@@ -62,6 +62,12 @@ class Workload:
         return rows_hash(self.intended_ns, self.endpoint, self.subject)
 
 
+def without_requests(workload: Workload) -> Workload:
+    """Return the subjects of *workload* alone, which is all that a population needs of it."""
+    columns = ("intended_ns", "endpoint", "subject", "isolate")
+    return replace(workload, **{name: getattr(workload, name)[:0].copy() for name in columns})
+
+
 def after(workload: Workload, before: Workload, ahead: float) -> Workload:
     """Return *workload*, and behind its rows those of *before*, which began *ahead* s earlier.
 

@@ -140,3 +140,41 @@ def share_out(
                 for model in range(models):
                     totals[channel, model, 0] += batch_totals[channel, model, 0]
                     totals[channel, model, 1] += batch_totals[channel, model, 1]
+
+
+@jit
+def share_out_seeded(
+    order: Any, begins: Any, ends: Any, offsets: Any, times: Any, channels: Any, values: Any,
+    cf: Any, shape: Any, driven: Any, out: Any, gained: Any, used: Any, totals: Any, counts: Any,
+    own: Any,
+) -> Any:  # fmt: skip
+    """Add the conversions of the start to *totals* and *counts*, as one batch, in their *order*.
+
+    own: the credits of each conversion's touches, from *offsets* on, under the model that requests
+    for it ask for.
+    """
+    number, models = totals.shape[0], totals.shape[1]
+    for conversion in order:
+        begin, end = begins[conversion], ends[conversion]
+        count = end - begin
+        if count == 0:
+            continue
+        for channel in range(number):
+            used[channel] = 0
+        for model in range(models):
+            credits_of(model, count, times[begin:end], channels[begin:end], cf, shape, driven, out)
+            for touch in range(count):
+                channel = channels[begin + touch]
+                if used[channel] <= model:
+                    used[channel] = model + 1
+                    gained[channel, model] = out[touch]
+                else:
+                    gained[channel, model] += out[touch]
+                if conversion % models == model:
+                    own[offsets[conversion] + touch] = out[touch]
+        for channel in range(number):
+            if used[channel]:
+                counts[channel] += 1
+                for model in range(models):
+                    totals[channel, model, 0] += gained[channel, model]
+                    totals[channel, model, 1] += gained[channel, model] * values[conversion]

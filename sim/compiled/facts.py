@@ -32,22 +32,16 @@ from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
 from sim.compiled import credits
 from sim.compiled.journeys import drawn_events
+from sim.compiled.start import Rows, Start, digits, is_usual
 from sim.model import SeededDatabase
 
 Array = NDArray[Any]
-_SHOWN = 50
 _PAGE = ("sim-", "page_view", "", DATA_EPOCH_MS, None, None, None, None, None)
 TAGGED = {
     "security_config": "site", "lookup_data": "user", "user_journeys": "user",
     "attribution": "conversion", "channel_metrics": "model",
 }  # fmt: skip
 """What the tag of an entry names, by its cache type."""
-_TENS = 10 ** np.arange(1, 19, dtype=np.int64)
-
-
-def digits(numbers: Array) -> Array:
-    """Return how many decimal digits each of *numbers* has."""
-    return np.searchsorted(_TENS, numbers, side="right") + 1
 
 
 def at_once(work: Coroutine[Any, Any, Any]) -> Any:
@@ -76,30 +70,39 @@ class SeededEvents:
 
 
 class Facts:
-    """The sizes of a scenario's entries and the events of its users, from a seeded database."""
+    """The sizes of a scenario's entries and the events of its users, from a seeded database.
+
+    scheme: in force at the start. start: what the rows alone say of credit, None where only the
+    shipped code knows.
+    """
 
     def __init__(self, scenario: Scenario, workload: Workload, seeded: SeededDatabase) -> None:
         self.seeded, self._scenario = seeded, scenario
-        count = scenario.traffic.channels
+        count, attribution = scenario.traffic.channels, scenario.attribution
         self.channel_names = [channel_name(place) for place in range(count)]
         self.channel_lengths = np.array([len(name) for name in self.channel_names])
-        self.events = self._events(workload)
+        rows = Rows.of(seeded.population(), count)
+        self.start: Start | None = None
+        parameters = attribution.parameters()
+        fits_all = not attribution.fit_every or len(rows.order) <= attribution.fit_events
+        is_known = is_usual(parameters, count) and not parameters.own_event and fits_all
+        if is_known and not scenario.tiers.query_cache.ttl:  # whose rows only the database has
+            self.start = Start(scenario, rows)
+        self.scheme = seeded.scheme if self.start is None else self.start.scheme
+        self.events = self._events(rows, workload)
         self._credits: dict[int, tuple[int, int]] = {}
 
-    def _events(self, workload: Workload) -> SeededEvents:
-        rows = self.seeded.connection.execute(
-            "SELECT user_id, event_timestamp, event_id, event_name, utm_source, conversion_id"
-            " FROM user_journeys ORDER BY id"
-        ).fetchall()
-        users = np.array([int(row[0][1:]) for row in rows], dtype=np.int64)
-        times = np.array([row[1] for row in rows], dtype=np.int64) - DATA_EPOCH_MS
-        number = {name: place for place, name in enumerate(self.channel_names)}
-        none = [None] * 4
-        lengths = [
-            len(_event_text((row[2], row[3], row[4], row[1], row[5], *none))) for row in rows
-        ]
-        order = np.lexsort((np.arange(len(rows)), times, users))
-        before = np.full(len(rows), -1, dtype=np.int32)
+    def _events(self, rows: Rows, workload: Workload) -> SeededEvents:
+        touches = len(rows.times)
+        is_conversion = rows.order >= touches
+        users = np.concatenate((rows.users, rows.owners))[rows.order]
+        times = np.concatenate((rows.times, rows.converted))[rows.order] - DATA_EPOCH_MS
+        direct = self.channel_names.index("(direct)") if "(direct)" in self.channel_names else 0
+        bought = np.full_like(rows.owners, direct)
+        channels = np.concatenate((rows.channels, bought))[rows.order]
+        lengths = self._event_lengths(rows)[rows.order]
+        order = np.lexsort((np.arange(len(users)), times, users))
+        before = np.full(len(users), -1, dtype=np.int32)
         same = users[order][1:] == users[order][:-1]
         before[order[1:][same]] = order[:-1][same]
         # The database may have more users than a run that was ended early asks for.
@@ -108,16 +111,25 @@ class Facts:
         last[users[order]] = order  # the latest stays
         return SeededEvents(
             times=times,
-            kinds=np.array([row[5] is not None for row in rows], dtype=np.uint8),
-            channels=np.array([number.get(row[4], 0) for row in rows], dtype=np.uint8),
-            lengths=np.array(lengths, dtype=np.int64),
+            kinds=is_conversion.astype(np.uint8),
+            channels=channels.astype(np.uint8),
+            lengths=lengths,
             last=last,
             before=before,
         )
 
+    def _event_lengths(self, rows: Rows) -> Array:
+        """Return the bytes of each event's text in a journey: touches, then conversions."""
+        none = [None] * 4
+        touched = len(_event_text(("t", "page_view", "", DATA_EPOCH_MS, None, *none)))
+        bought = len(_event_text(("t-c", "purchase", "(direct)", DATA_EPOCH_MS, "c", *none)))
+        of_touches = touched + digits(np.arange(len(rows.times)))
+        of_touches += self.channel_lengths[rows.channels]
+        return np.concatenate((of_touches, bought + 2 * digits(np.arange(len(rows.owners)))))
+
     def key_lengths(self, counts: Mapping[str, int]) -> Array:
         """Return the bytes of every key, type after type."""
-        scenario, scheme = self._scenario, self.seeded.scheme
+        scenario, scheme = self._scenario, self.scheme
         arguments = {
             read.cache_type: endpoint.arguments
             for endpoint in scenario.endpoints
@@ -208,6 +220,8 @@ class Facts:
 
         Those of the rows are what a query cache counts for them.
         """
+        if self.start is not None and conversion < len(self.start.sizes):
+            return int(self.start.sizes[conversion]), 0
         known = self._credits.get(conversion)
         if known is None:
             known = self._credits[conversion] = self._size_of("attribution", conversion)
@@ -215,12 +229,25 @@ class Facts:
 
     def channels_size(self, model: int) -> tuple[int, int]:
         """Return the bytes of the channels' page that the database starts with, and of its rows."""
+        if self.start is not None:
+            return self.page_size(model, self.start.totals, self.start.counts)[0], 0
         return self._size_of("channel_metrics", model)
 
     def _size_of(self, cache_type: str, subject: int) -> tuple[int, int]:
         cache = QueryCache(ttl=1.0, max_entries=1, max_bytes=sys.maxsize)
         work = self.seeded.warmer.load_through(cache, cache_type, subject)
         return len(at_once(work)), cache.bytes
+
+    def page_size(self, model: int, totals: Array, counts: Array) -> tuple[int, int]:
+        """Return the bytes of the channels' page of *model* with these totals, and of its rows."""
+        shown = np.flatnonzero(counts)
+        rows = [
+            (self.channel_names[channel], float(credit), int(count), float(value))
+            for channel, (credit, value), count in zip(
+                shown.tolist(), totals[shown, model], counts[shown], strict=True
+            )
+        ]
+        return len(channels_document(rows, MODELS[model], self.scheme)), len(repr(rows))
 
 
 def _own_key(name: str, read: Read, placeholders: tuple[str, ...], number: int) -> str:
@@ -256,24 +283,29 @@ class ChannelPages:
 
     def __init__(self, facts: Facts, scenario: Scenario, workload: Workload, arrays: Any) -> None:
         self._facts, self._workload = facts, workload
-        self._scheme = scheme = facts.seeded.scheme
+        self._scheme = scheme = facts.scheme
         parameters = scheme.parameters
         self._stored = 0
         names = facts.channel_names
         self._shape = np.array([*parameters.u_shape, *parameters.w_shape])
         self._driven = np.array(weights_of(scheme.weights, names))
-        self._totals = np.zeros((len(names), len(MODELS), 2))
-        self._counts = np.zeros(len(names), dtype=np.int64)
         self._half_life = np.array([float(parameters.half_life_ms), 2.0])
-        self._is_usual = (
-            parameters.direct == "own channel"
-            and not parameters.has_milestones
-            and tuple(MODELS) == credits.MODELS
-            and len(names) <= _SHOWN
-            and sys.version_info < (3, 12)  # later ones sum floats with compensation
-        )
-        number = {name: place for place, name in enumerate(names)}
-        rows = facts.seeded.connection.execute(
+        self._is_usual = is_usual(parameters, len(names))
+        if facts.start is None:
+            self._totals = np.zeros((len(names), len(MODELS), 2))
+            self._counts = np.zeros(len(names), dtype=np.int64)
+            self._read_totals()
+        else:
+            self._totals, self._counts = facts.start.totals.copy(), facts.start.counts.copy()
+        if not self._is_usual:
+            self._database = facts.seeded.copy()
+            self._queries = Queries(
+                self._database, ManualClock(), LatencyProfiler(), parameters=parameters
+            )
+
+    def _read_totals(self) -> None:
+        number = {name: place for place, name in enumerate(self._facts.channel_names)}
+        rows = self._facts.seeded.connection.execute(
             "SELECT attribution_model, utm_source, total_attribution, total_value,"
             " total_conversions FROM channel_performance"
         )
@@ -284,11 +316,6 @@ class ChannelPages:
             place = number[channel]
             self._totals[place, MODELS.index(model)] = credit, value
             self._counts[place] = count
-        if not self._is_usual:
-            self._database = facts.seeded.copy()
-            self._queries = Queries(
-                self._database, ManualClock(), LatencyProfiler(), parameters=parameters
-            )
 
     def size(self, model: int, arrays: Any) -> tuple[int, int]:
         """Return the bytes of the page of *model* now, and those of its rows as texts."""
@@ -300,14 +327,7 @@ class ChannelPages:
             page = channels_document(found, MODELS[model], self._scheme)
             return len(page), len(repr(found))
         self._share_out(first, arrays)
-        shown = np.flatnonzero(self._counts)
-        rows = [
-            (self._facts.channel_names[channel], float(credit), int(count), float(value))
-            for channel, (credit, value), count in zip(
-                shown.tolist(), self._totals[shown, model], self._counts[shown], strict=True
-            )
-        ]
-        return len(channels_document(rows, MODELS[model], self._scheme)), len(repr(rows))
+        return self._facts.page_size(model, self._totals, self._counts)
 
     def _share_out(self, first: int, arrays: Any) -> None:
         number, models = len(self._counts), len(MODELS)
