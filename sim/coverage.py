@@ -90,8 +90,6 @@ def _of_faults(scenario: Scenario) -> str:
         name = f"faults[{place}] ({fault.tier} {fault.kind.name})"
         if fault.kind.name not in ("slow", "error", "dead"):
             return f"{name}, a kind of an installed package"
-        if fault.tier == "destination":
-            return name
     return ""
 
 
@@ -135,9 +133,6 @@ def _of_queue(scenario: Scenario, prepared: Prepared, played: Played | None) -> 
     by_time = seconds / queue.wait if queue.wait else conversions
     if every and min(conversions, by_time + conversions / queue.batch_size) > 1.05 * every:
         return "the fit of a model (attribution.fit_every)"
-    destination, table = scenario.destination, scenario.destination.latency.table
-    if destination.url is not None and table[-1] > destination.timeout:
-        return "deliveries that take longer than destination.timeout"
     if scenario.traffic.channels > MOST_CHANNELS:
         return f"more than {MOST_CHANNELS} channels (traffic.channels)"
     return ""

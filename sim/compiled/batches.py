@@ -9,9 +9,10 @@ import numpy as np
 import sim.compiled.slots as s
 from sim.compiled.agenda import make_ready, push
 from sim.compiled.asks import look_for_model
-from sim.compiled.deliveries import begin_delivery, is_hand_free, new_delivery
+from sim.compiled.deliveries import begin_delivery, hand_over, is_hand_free, new_delivery
 from sim.compiled.jit import part
 from sim.compiled.journeys import in_order, touches_of
+from sim.compiled.outbox import milliseconds, put_row
 from sim.compiled.queries import receive, send
 from sim.compiled.sampling import profile, profile_failure
 from sim.compiled.state import State
@@ -124,8 +125,8 @@ def receive_batch(a: State, now: Any, number: Any) -> Any:
             a.order_keys,
         )
         for place in range(bats[number, s.BI_HELD], bats[number, s.BI_SIZE]):
-            a.outbox[si[s.S_OUT_LAST] % a.outbox.size] = a.order[place]
-            si[s.S_OUT_LAST] += 1
+            since = bats[number, s.BI_SINCE]
+            put_row(a, a.order[place], since, since, 0)
 
 
 @part
@@ -160,7 +161,7 @@ def go_on_with_batch(a: State, now: Any, number: Any) -> Any:
         profile_failure(a, s.KIND_QUERY)
         a.cnt[s.C_L3_ERRORS] += 1
         if bats[number, s.BI_WRITES]:
-            _let_go(a, number)
+            _let_go(a, now, number)
         _fail(a, now, number)
         return
     took = now - a.batf[number, s.O_QUERY]
@@ -176,6 +177,8 @@ def go_on_with_batch(a: State, now: Any, number: Any) -> Any:
     bats[number, s.BI_WRITES] = 1
     look_for_model(a, consumer, now, bats[number, s.BI_ROW], 1)
     bats[number, s.BI_HELD] = 0
+    bats[number, s.BI_SINCE] = milliseconds(now)
+    bats[number, s.BI_LEASE] = bats[number, s.BI_SINCE] + a.ci[s.I_LEASE]
     if a.ci[s.I_FORWARDS] and is_hand_free(a):
         _hold(a, number)
     batch, size = bats[number, s.BI_NUMBER], bats[number, s.BI_SIZE]
@@ -226,7 +229,12 @@ def _end(a: State, now: Any, number: Any) -> Any:
         rows = bats[number, s.BI_HELD]
         if rows > 0:
             si[s.S_FWD_RESERVED] -= 1
-            new_delivery(a, rows, 1)
+            slot, batch = new_delivery(a, 1), bats[number, s.BI_NUMBER]
+            a.dels[slot, s.DI_LEASE] = bats[number, s.BI_LEASE]
+            first, end = a.touch_from[batch, s.B_FIRST], a.touch_from[batch, s.B_END]
+            in_order(a.converted, first, end, a.order, a.order_keys)
+            for place in range(rows):
+                hand_over(a, slot, a.order[place], bats[number, s.BI_SINCE], 0)
         else:
             begin_delivery(a)
     a.cnt[s.C_PROCESSED] += bats[number, s.BI_SIZE]
@@ -254,7 +262,7 @@ def _leave(a: State, number: Any) -> Any:
 
 
 @part
-def _let_go(a: State, number: Any) -> Any:
+def _let_go(a: State, now: Any, number: Any) -> Any:
     """Give up the results that were held for a delivery: their write has failed.
 
     If it has stored them all the same, they are due.
@@ -268,8 +276,7 @@ def _let_go(a: State, number: Any) -> Any:
         first, end = a.touch_from[batch, s.B_FIRST], a.touch_from[batch, s.B_END]
         in_order(a.converted, first, end, a.order, a.order_keys)
         for place in range(rows):
-            a.outbox[si[s.S_OUT_LAST] % a.outbox.size] = a.order[place]
-            si[s.S_OUT_LAST] += 1
+            put_row(a, a.order[place], milliseconds(now), bats[number, s.BI_SINCE], 0)
         si[s.S_FWD_ASKED] = 1
     if si[s.S_FWD_ASKED]:
         si[s.S_FWD_ASKED] = 0

@@ -8,11 +8,12 @@ import sim.compiled.slots as s
 from sim.compiled.batches import close_batch, is_busy
 from sim.compiled.deliveries import begin_delivery
 from sim.compiled.jit import part
+from sim.compiled.outbox import milliseconds
 from sim.compiled.state import State
 
 
 @part
-def end(a: State) -> Any:
+def end(a: State, now: Any) -> Any:
     """Go on with the end as far as nothing has to be waited for."""
     si, ci = a.si, a.ci
     while True:
@@ -35,6 +36,7 @@ def end(a: State) -> Any:
             si[s.S_MAIN] = 5
             if is_consumer and ci[s.I_FORWARDS]:
                 si[s.S_MAIN] = 4
+                si[s.S_DRAINS], si[s.S_DRAINS_AT] = 1, milliseconds(now)
                 begin_delivery(a)
         elif state == 4:
             if si[s.S_FWD_RUNNING] > 0:

@@ -155,13 +155,20 @@ def touches_of(a: State, request: Any, user: Any, at: Any) -> Any:
 
 
 @part
+def text_order(number: Any) -> Any:
+    """Return a number by which whole numbers are in the order of their texts."""
+    length = digits(number)
+    key = np.int64(number) * 16 + length
+    for _ in range(10 - length):
+        key = (key - length) * 10 + length
+    return key
+
+
+@part
 def in_order(converted: Any, first: Any, end: Any, order: Any, keys: Any) -> Any:
     """Write the places *first* to *end* of conversions to *order*, by their ids as texts."""
     for place in range(first, end):
-        length = digits(converted[place])
-        key = np.int64(converted[place]) * 16 + length
-        for _ in range(10 - length):
-            key = (key - length) * 10 + length
+        key = text_order(converted[place])
         at = place - first
         while at > 0 and keys[at - 1] > key:
             keys[at] = keys[at - 1]

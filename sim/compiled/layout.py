@@ -44,7 +44,7 @@ def in_flight(arrays: Mapping[str, Array] | None = None) -> dict[str, Array]:
         "aparts": linked(2 * count, s.PA_COUNT, s.PA_NEXT),
         "newf": np.zeros((4 * count, s.NF_COUNT)),
         "news": linked(4 * count, s.NI_COUNT, s.NI_NEXT),
-        "outbox": np.zeros(count, dtype=np.int64),
+        "outbox": np.zeros((count, s.OB_COUNT), dtype=np.int64),
     }
 
 
@@ -63,7 +63,7 @@ def longer_linked(array: Array, link: int) -> Array:
     return grown
 
 
-def grow(state: State, why: int, most_batch: int) -> State:
+def grow(state: State, why: int) -> State:
     """Return *state* with more room where the loop has none."""
     if why == s.OUT_GROW_HEAP:
         count = 2 * len(state.times)
@@ -95,12 +95,7 @@ def grow(state: State, why: int, most_batch: int) -> State:
         )
     if why != s.OUT_GROW_OUTBOX:
         raise ValueError(f"nothing grows for the reason {why}")
-    # A ring: its rows move to the start.
-    first, last = int(state.si[s.S_OUT_FIRST]), int(state.si[s.S_OUT_LAST])
-    grown = np.zeros(2 * len(state.outbox) + 8 * most_batch, dtype=np.int64)
-    grown[: last - first] = state.outbox[np.arange(first, last) % len(state.outbox)]
-    state.si[s.S_OUT_FIRST], state.si[s.S_OUT_LAST] = 0, last - first
-    return state._replace(outbox=grown)
+    return state._replace(outbox=longer(state.outbox, 2 * len(state.outbox)))
 
 
 def memory(scenario: Scenario, keys: int, isolates: int) -> dict[str, Array]:

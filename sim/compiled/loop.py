@@ -26,7 +26,7 @@ from sim.compiled.batches import (
     receive_batch,
     take_up,
 )
-from sim.compiled.deliveries import deliver, end_delivery, end_request
+from sim.compiled.deliveries import deliver, end_delivery, end_request, wake
 from sim.compiled.ending import end
 from sim.compiled.jit import jit, part
 from sim.compiled.loads import go_on_with_load, receive_load
@@ -119,7 +119,7 @@ def _interruption(a: State, until: Any) -> Any:
         return s.OUT_GROW_LOADS
     if si[s.S_USED_A] + a.ci[s.I_ALL] + 1 >= a.asks.shape[0]:
         return s.OUT_GROW_ASKS
-    if si[s.S_OUT_LAST] - si[s.S_OUT_FIRST] + 4 * a.ci[s.I_BATCH] >= a.outbox.size:
+    if si[s.S_OUT_COUNT] + 4 * a.ci[s.I_BATCH] + a.taken.size >= a.outbox.shape[0]:
         return s.OUT_GROW_OUTBOX
     return -1
 
@@ -155,6 +155,8 @@ def _happen(a: State, now: Any, kind: Any, number: Any) -> Any:
         receive_load(a, now, number)
     elif kind == s.E_NEW_OUT:
         make_ready(a, number << 5 | s.R_NEW_ON)
+    elif kind == s.E_WAKE:
+        wake(a, number)
     elif kind == s.E_COUNT:
         _count(a)
     elif kind == s.E_RETRY:
@@ -190,6 +192,6 @@ def _go_on(a: State, now: Any, kind: Any, number: Any) -> Any:
     elif kind == s.R_FORWARD_ENDED:
         end_delivery(a, number)
     elif kind == s.R_MAIN:
-        end(a)
+        end(a, now)
     elif kind == s.R_APART:
         send_apart(a, now, number)

@@ -11,6 +11,7 @@ import sim.compiled.slots as s
 from core.application.cache_entries import CODECS
 from core.attribution.models import DATA_DRIVEN, MODELS
 from core.delivery.forwarder import MAX_BODY_BYTES
+from core.delivery.leases import LEASE_SECONDS
 from core.errors import StoreError, StoreTimeout
 from core.metrics.failures import CAUSES, Cause, counted
 from core.metrics.histogram import LatencyHistogram
@@ -155,6 +156,7 @@ class CompiledReplication:
                 )
         page, bought = event_texts()
         attribution = scenario.attribution.parameters()
+        destination = scenario.destination
         cf = np.zeros(s.F_COUNT)
         ci = np.zeros(s.I_COUNT, dtype=np.int64)
         for place, value in {
@@ -172,17 +174,18 @@ class CompiledReplication:
             s.F_LOOK_EVERY: LOOK_EVERY, s.F_END: scenario.total_time,
             s.F_SIE: tiers.stale_if_error, s.F_RETRY_PAUSE: tiers.retry_pause,
             s.F_RETRY_DELAY: scenario.queue.retry_delay, s.F_SOFT: tiers.l2.soft_timeout,
-            s.F_ROWS_TTL: tiers.query_cache.ttl,
+            s.F_ROWS_TTL: tiers.query_cache.ttl, s.F_SENT_TIMEOUT: destination.timeout,
+            s.F_FWD_DELAY: destination.retry_delay,
         }.items():  # fmt: skip
             cf[place] = value
         events = facts.events
-        destination = scenario.destination
         faults = [fault for fault in scenario.faults if not fault.kind.is_of_traffic]
         fault_rows = np.zeros((max(1, len(faults)), s.X_COUNT))
         for row, fault in zip(fault_rows, faults, strict=False):
             kind = ("slow", "error", "dead").index(fault.kind.name)
-            tier = 2.0 if fault.tier == "l2" else 3.0
+            tier = {"l2": 2.0, "l3": 3.0, "destination": 4.0}[str(fault.tier)]
             row[:] = tier, fault.at, fault.at + fault.for_, kind, fault.value
+        lease = LEASE_SECONDS + destination.batch_size * destination.timeout
         keeps = tiers.stale_bound > 0 or tiers.early_refresh > 0
         n = len(workload)
         for place, value in {
@@ -207,7 +210,8 @@ class CompiledReplication:
             s.I_TOUCH_BYTES: TOUCH_BYTES + max(map(len, facts.channel_names)),
             s.I_BODY: MAX_BODY_BYTES, s.I_IN_FLIGHT: IN_FLIGHT_BYTES, s.I_BUCKET: BUCKET_BYTES,
             s.I_LEAST_JOBS: LEAST_JOBS, s.I_ATTEMPTS: scenario.queue.max_attempts,
-            s.I_IS_ORDERED: workload is not self._workload,
+            s.I_IS_ORDERED: workload is not self._workload, s.I_LEASE: round(1000 * lease),
+            s.I_FWD_ATTEMPTS: destination.max_attempts,
             s.I_ROWS_CAP: tiers.query_cache.max_entries,
             s.I_ROWS_BYTES: tiers.query_cache.max_bytes, s.I_ROWS_OF_EVENT: ROWS_OF_EVENT,
         }.items():  # fmt: skip
@@ -258,6 +262,7 @@ class CompiledReplication:
             begun=np.zeros(n + 2), waiting=np.zeros(n + 2, dtype=np.int32),
             touch_count=np.zeros((n + 1, 2), dtype=np.int64),
             log=np.empty(4 * len(before) + 1, dtype=np.int32),
+            taken=np.zeros((hands, destination.batch_size, s.OB_COUNT), dtype=np.int64),
             order=np.zeros(scenario.queue.batch_size, dtype=np.int64),
             order_keys=np.zeros(scenario.queue.batch_size, dtype=np.int64),
             bodies=np.zeros(8 * (destination.batch_size + 1) * (hands + parallel), dtype=np.int64),
@@ -312,7 +317,7 @@ class CompiledReplication:
             elif why == s.OUT_STUCK:
                 raise RuntimeError("nothing is left to happen, and the run has not ended")
             else:
-                self.arrays = layout.grow(self.arrays, why, self._scenario.queue.batch_size)
+                self.arrays = layout.grow(self.arrays, why)
 
     def _shares(self) -> ChannelPages:
         if self._pages is None:
@@ -503,8 +508,8 @@ class CompiledReplication:
                 {
                     "forwarded": count[s.C_FORWARDED],
                     "forward_requests": int(arrays.si[s.S_FWD_REQUESTS]) - requests,
-                    "forward_retries": 0,
-                    "forward_given_up": 0,
+                    "forward_retries": count[s.C_FWD_RETRIES],
+                    "forward_given_up": count[s.C_FWD_GIVEN_UP],
                 }
                 if self._scenario.destination.url is not None
                 else {}

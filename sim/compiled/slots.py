@@ -8,8 +8,8 @@ from __future__ import annotations
     F_BOUND, F_EARLY, F_BETA, F_OPEN_FOR, F_WAIT, F_REFRESH, F_WARM, F_SHARE,
     F_NEGATIVE_TTL, F_SNAP, F_LOOK1, F_LOOK2, F_SHARE_WRITE,
     F_LEAST_WAIT, F_LEAST_GROWTH, F_LOOK_EVERY, F_END, F_SIE, F_RETRY_PAUSE, F_RETRY_DELAY,
-    F_SOFT, F_ROWS_TTL, F_AHEAD, F_COUNT,
-) = range(32)  # fmt: skip
+    F_SOFT, F_ROWS_TTL, F_AHEAD, F_SENT_TIMEOUT, F_FWD_DELAY, F_COUNT,
+) = range(34)  # fmt: skip
 
 # Constants of a run, integers.
 (
@@ -19,26 +19,29 @@ from __future__ import annotations
     I_LOOKBACK, I_OWN, I_EPOCH, I_HEADER, I_DATA_DRIVEN, I_MODELS, I_CHANNELS,
     I_PARTS, I_FAULTS, I_JOURNEY_HEAD, I_EVENT_TEXT,
     I_CONVERSION_TEXT, I_REQUEST_SCOPE, I_TOUCH_BYTES, I_BODY, I_IN_FLIGHT, I_BUCKET, I_LEAST_JOBS,
-    I_ATTEMPTS, I_ROWS_CAP, I_ROWS_BYTES, I_ROWS_OF_EVENT, I_IS_ORDERED, I_COUNT,
-) = range(50)  # fmt: skip
+    I_ATTEMPTS, I_ROWS_CAP, I_ROWS_BYTES, I_ROWS_OF_EVENT, I_IS_ORDERED,
+    I_LEASE, I_FWD_ATTEMPTS, I_COUNT,
+) = range(52)  # fmt: skip
 
 # The state that an interrupted run goes on from.
 (
     S_NEXT, S_HEAP, S_SEQ, S_LEFT, S_COLLECTED, S_COLLECTING, S_TIMER_ON, S_TIMER, S_FORMED,
     S_FIRST_WAITING, S_RUNNING, S_MAIN, S_MAIN_AT, S_MAIN_PROCESS, S_FWD_RUNNING, S_FWD_RESERVED,
-    S_FWD_ASKED, S_FWD_REQUESTS, S_OUT_FIRST, S_OUT_LAST, S_FREE_R, S_FREE_F, S_FREE_P, S_FREE_N,
-    S_FREE_A, S_NEED_KEY, S_NEED_KIND, S_NEED_AT, S_SNAPPED, S_BATCHES_SINCE, S_JOURNEYS, S_TOUCHES,
+    S_FWD_ASKED, S_FWD_REQUESTS, S_OUT_COUNT, S_WAKE, S_DRAINS, S_DRAINS_AT,
+    S_FREE_R, S_FREE_F, S_FREE_P, S_FREE_N, S_FREE_A,
+    S_NEED_KEY, S_NEED_KIND, S_NEED_AT, S_SNAPPED, S_BATCHES_SINCE, S_JOURNEYS, S_TOUCHES,
     S_STORED, S_LOOKS, S_WHY, S_EVENTS, S_USED_R, S_USED_P, S_USED_F, S_USED_N, S_USED_A,
     S_BODIES, S_TAIL, S_PUT_OFF, S_LAST_WAITING,
     S_FREE_D, S_USED_D, S_COUNT,
-) = range(48)  # fmt: skip
+) = range(50)  # fmt: skip
 
 # Counters.
 (
     C_EVICTED, C_EXPIRED, C_EXTENDED, C_SKIPPED, C_WRITE_ERRORS, C_LOADS, C_REFRESHES, C_STALE,
     C_OPENINGS, C_L2_ERRORS, C_L2_OPERATIONS, C_BATCHES, C_PROCESSED, C_UNTOUCHED,
-    C_FORWARDED, C_L3_ERRORS, C_RETRIES, C_GIVEN_UP, C_ROWS_HITS, C_COUNT,
-) = range(20)  # fmt: skip
+    C_FORWARDED, C_L3_ERRORS, C_RETRIES, C_GIVEN_UP, C_ROWS_HITS, C_FWD_RETRIES,
+    C_FWD_GIVEN_UP, C_COUNT,
+) = range(22)  # fmt: skip
 
 # Stages whose samples requests add.
 STAGE_L1, STAGE_L2, STAGE_L3, STAGE_WAIT, STAGE_TOTAL, STAGE_CPU, STAGES = range(7)
@@ -56,8 +59,8 @@ ROW_SHARE = 0.1
 (
     E_START, E_L2, E_DB_IN, E_DB_OUT, E_PUT, E_TIMER, E_BATCH_IN, E_BATCH_OUT, E_ASK_IN, E_ASK_OUT,
     E_SENT, E_SNAP, E_LOOK, E_NEW_IN, E_NEW_OUT, E_CHECK, E_RETRY,
-    E_LIMIT, E_APART, E_COUNT,
-) = range(20)  # fmt: skip
+    E_LIMIT, E_APART, E_COUNT, E_WAKE,
+) = range(21)  # fmt: skip
 
 # What is ready; the same code.
 (
@@ -113,23 +116,19 @@ AI_ROW, AI_IS_BATCH, AI_PROCESS, AI_NEXT, AI_COUNT = range(5)
 
 # Columns of a batch that runs.
 (
-    BI_NUMBER,
-    BI_WRITES,
-    BI_HELD,
-    BI_UNTOUCHED,
-    BI_TOUCHES,
-    BI_SIZE,
-    BI_CHANNELS,
-    BI_ROW,
-    BI_COUNT,
-) = range(9)
+    BI_NUMBER, BI_WRITES, BI_HELD, BI_UNTOUCHED, BI_TOUCHES, BI_SIZE, BI_CHANNELS, BI_ROW, BI_SINCE,
+    BI_LEASE, BI_COUNT,
+) = range(11)  # fmt: skip
 # Columns of a batch: its first conversion and the one behind its last, the batch that was stored
 # as the row's number, its failed attempts, and whether its results are stored.
 B_FIRST, B_END, B_STORED, B_ATTEMPTS, B_IS_STORED, B_COUNT = range(6)  # fmt: skip
 
 # Columns of a delivery that runs.
 DF_STARTED, DF_COUNT = range(2)
-DI_BUSY, DI_ROWS, DI_HANDED, DI_COUNT = range(4)
+DI_BUSY, DI_ROWS, DI_HANDED, DI_AT, DI_SENT, DI_FAILED, DI_LEASE, DI_COUNT = range(8)
+# Columns of a row of the outbox: times are milliseconds of the clock.
+OB_PLACE, OB_DUE, OB_KEY, OB_SINCE, OB_ATTEMPTS, OB_COUNT = range(6)
+NEVER = 1 << 62
 
 # Columns of an endpoint, of its reads, and of a cache type.
 (
@@ -146,7 +145,7 @@ FAULT_SLOW, FAULT_ERROR, FAULT_DEAD = range(3)
 
 # Purposes of random numbers; `core.context.Purpose` has the same (a test holds them together).
 P_L2_READ, P_L2_WRITE, P_TRIP, P_EXECUTION, P_READ_FATE, P_WRITE_FATE, P_L3_FATE = range(16, 23)
-P_BATCH_TRIP, P_BATCH_EXECUTION, P_BATCH_FATE, P_DELIVERY = 24, 25, 26, 27
+P_BATCH_TRIP, P_BATCH_EXECUTION, P_BATCH_FATE, P_DELIVERY, P_DELIVERY_FATE = range(24, 29)
 P_JITTER, P_EARLY, P_EVENTS = 112, 113, 5
 BATCH_WIDTH, MODEL_SLOT, STORE_SLOT = 5, 4, 2
 

@@ -102,6 +102,7 @@ class State(NamedTuple):
     touch_count: Array
     log: Array
     outbox: Array
+    taken: Array
     bodies: Array
     order: Array
     order_keys: Array

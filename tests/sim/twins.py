@@ -168,7 +168,8 @@ def scenarios(draw: st.DrawFn, is_coarse: bool) -> Scenario:
     if tiers["l1"]["max_bytes"] != "16MB" or tiers["l1"]["max_entries"] == 2:
         tiers["l1"]["scope"] = "isolate"
     faults = []
-    for tier in ("l2", "l3"):
+    url = draw(often(("none", "local")))
+    for tier in ("l2", "l3", *(("destination",) if url == "local" else ())):
         if draw(often((False, False, True))):
             kind = draw(often(("slow", "error", "dead")))
             value = {"slow": 3.0, "error": 0.5, "dead": 1.0}[kind]
@@ -204,8 +205,10 @@ def scenarios(draw: st.DrawFn, is_coarse: bool) -> Scenario:
             "wait": time(0, 16), "max_attempts": draw(often((1, 3))), "retry_delay": time(0, 8),
         },
         "destination": {
-            "url": draw(often(("none", "local"))), "latency": latency(0, 8), "timeout": "200s",
-            "batch_size": draw(often((1, 2, 50))), "max_parallel": draw(often((1, 2))),
+            "url": url, "latency": latency(0, 8),
+            "timeout": draw(often(("200s", "0.5s"))),
+            "batch_size": draw(often((1, 2, 5, 50))), "max_parallel": draw(often((1, 2))),
+            "max_attempts": draw(often((1, 3, 12))), "retry_delay": time(0, 8),
         },
         "attribution": {
             "refresh": time(1, 24), "own_event": draw(often((False, False, True))),
