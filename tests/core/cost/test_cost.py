@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -150,6 +151,7 @@ def test_writes_of_one_key_beyond_the_limit_are_a_finding() -> None:
 def test_a_cost_survives_its_json() -> None:
     cost = cost_of(scenario(), tally())
     assert Cost.from_json(cost.to_json()) == cost
+    assert json.loads(json.dumps(cost.to_json())) == cost.to_json()
 
 
 def test_no_request_has_no_cost() -> None:
