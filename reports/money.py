@@ -14,6 +14,9 @@ from reports.tables import Table
 _TIERS = {"L1": "L1", "L2": "L2 (KV)", "batches": "Batches (queue)"}
 
 
+OF_ONE_RUN = "The bill is that of one run; a KPI on cost is the mean over all of them."
+
+
 def costs(predicted: RunRecord | None, measured: RunRecord | None) -> list[tuple[str, Cost]]:
     """Return the side and the cost of each record that tells one."""
     sides = (("predicted", predicted), ("measured", measured))

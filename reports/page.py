@@ -105,8 +105,11 @@ def _money(report: Report) -> dict[str, Any] | None:
     return {
         "finding": money.finding(cost),
         "savings": money.savings_sentence(cost),
-        "notes": money.money_notes(cost),
-        "refused": money.refused_lines(cost),
+        "notes": (
+            *money.money_notes(cost),
+            *((money.OF_ONE_RUN,) if report.shows_one_run else ()),
+        ),
+        "refused": [words.tied(line) for line in money.refused_lines(cost)],
         "unknown": cost.unknown,
         "tables": [
             ("Bill", money.money_table(*both)),

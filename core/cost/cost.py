@@ -89,8 +89,11 @@ class Cost:
         return sum(line.month_dollars for line in self.lines if line.product == product)
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data; equal costs give equal data."""
-        return asdict(self)
+        """Return plain data, as JSON reads it back; equal costs give equal data."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:

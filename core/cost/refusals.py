@@ -97,7 +97,9 @@ def refusals(
             name = f"{product}.{unit}"
             used = daily.get(name, 0.0)
             if meter.free is not None and used > meter.free:
-                short = f"{format_count(used)} {_WORDS[name]} a day, of {format_count(meter.free)}"
+                short = (
+                    f"{format_count(used)} {_WORDS[name]} a day, {format_count(meter.free)} allowed"
+                )
                 found.append(
                     Refusal(limit=name, short=short, text=f"{short}; the rest is an error")
                 )
@@ -112,7 +114,7 @@ def refusals(
         if value is not None and value > most:
             what, end = _TOLD[name]
             told = format_duration if name == "cpu" else format_count
-            short = f"{told(value)} {what}, of {told(most)}"
+            short = f"{told(value)} {what}, {told(most)} allowed"
             found.append(Refusal(limit=name, short=short, text=f"{short}{end}"))
     growth = needs.get("database_growth_per_day")
     if growth and (days := limits.database / growth) < _SOON:

@@ -51,7 +51,7 @@ def test_what_would_be_refused_is_named_once() -> None:
     lines = money.money_lines(PREDICTED, None)
     assert sum("3 writes of one key" in line for line in lines) == 1
     assert lines[0].startswith(
-        "The paid plan would refuse: 3 writes of one key of KV within a second, of 1"
+        "The paid plan would refuse: 3 writes of one key of KV within a second, 1 allowed"
     )
     assert lines[-1].startswith("The free plan would refuse: ")
 
@@ -59,7 +59,7 @@ def test_what_would_be_refused_is_named_once() -> None:
 def test_on_the_free_plan_its_refusals_are_the_runs() -> None:
     lines = money.money_lines(charged(records.predicted(), plan="free"), None)
     assert all(line.startswith("The free plan would refuse: ") for line in lines)
-    assert any("requests a day, of 100,000" in line for line in lines)
+    assert any("requests a day, 100,000 allowed" in line for line in lines)
 
 
 def test_an_unseen_read_is_said_in_place_of_a_bill() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -80,7 +81,7 @@ def test_the_free_plan_has_no_bill_and_refuses_by_name() -> None:
     assert cost.per_month == 0.0
     told = {each.limit: each.text for each in cost.refused}
     assert {"workers.requests", "kv.reads", "kv.writes", "d1.rows_written"} <= set(told)
-    assert told["kv.reads"].startswith("6.05 M reads of KV a day, of 100,000")
+    assert told["kv.reads"].startswith("6.05 M reads of KV a day, 100,000 allowed")
 
 
 def test_a_read_of_the_store_is_charged_though_it_finds_nothing() -> None:
@@ -143,13 +144,14 @@ def test_writes_of_one_key_beyond_the_limit_are_a_finding() -> None:
     assert not any(r.limit == "kv_key_writes" for r in cost_of(scenario(), tally()).refused)
     found = cost_of(scenario(), tally(key_writes=4)).refused
     text = next(each.text for each in found if each.limit == "kv_key_writes")
-    assert "4 writes of one key of KV within a second, of 1" in text
+    assert "4 writes of one key of KV within a second, 1 allowed" in text
     assert "429" in text
 
 
 def test_a_cost_survives_its_json() -> None:
     cost = cost_of(scenario(), tally())
     assert Cost.from_json(cost.to_json()) == cost
+    assert json.loads(json.dumps(cost.to_json())) == cost.to_json()
 
 
 def test_no_request_has_no_cost() -> None:
