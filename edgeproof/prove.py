@@ -97,7 +97,7 @@ from edgeproof.options import (
 from edgeproof.progress import Display
 from edgeproof.runs import new_folder, run_facts, write_json, write_run
 from edgeproof.told_reads import with_told_reads
-from edgeproof.workerd.adapted import check_runtime, on_workerd, to_learn
+from edgeproof.workerd.adapted import check_runtime, on_workerd, ran_on, to_learn
 from edgeproof.workerd.launcher import running_on_workerd
 from scenarios.calibrate import RATE, NotCalibrated, calibrate, calibration_workload
 from scenarios.hosts import MAX_RATE, peak_rate
@@ -208,8 +208,9 @@ def command(
         check_hosts(host, limits, access)
     else:
         check_served(chosen)
+    notes = []
     if is_worker:
-        find_node()
+        notes = [ran_on(find_node())]
         chosen = on_workerd(chosen)
     options = options.checked(chosen)
     if calibration is not None and not calibrates:
@@ -230,7 +231,7 @@ def command(
     proof = Proof(
         scenario=chosen, prepared=prepared, hosts=host or [], folder=folder, limits=limits,
         display=display, access=access, calibration=known,
-        calibrates=calibrates and known is None, on_workerd=is_worker,
+        calibrates=calibrates and known is None, on_workerd=is_worker, notes=notes,
     )  # fmt: skip
     with display.open():
         predicted, measured = proof.run()

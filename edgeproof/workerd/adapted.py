@@ -9,6 +9,7 @@ from core.errors import InputError
 from core.scenario.attribution import Attribution
 from core.scenario.scenario import Scenario
 from core.service.launcher import check_served
+from scenarios.node import Node
 
 RUNTIME = "workerd"
 MAX_ISOLATES = 8
@@ -80,6 +81,12 @@ def to_learn(scenario: Scenario) -> Scenario:
     l1 = tiers.l1.model_copy(update={"ttl": min(tiers.l1.ttl, _LEARNED_TTL)})
     changed = tiers.model_copy(update={"l1": l1})
     return scenario.model_copy(update={"tiers": changed, "start": "cold"})
+
+
+def ran_on(node: Node) -> str:
+    """Return a sentence on what the Worker ran on, with versions."""
+    versions = ", ".join(f"{name} {version}" for name, version in reversed(node.versions))
+    return f"The service ran as a Worker, a process for each isolate, on {versions}."
 
 
 def settings_of(scenario: Scenario) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 // Starts the stores and the Workers on workerd: node start.mjs CONFIG. Lines of JSON on standard
 // output tell where they listen. SIGTERM ends everything, and so does the end of the parent.
 
-import { readFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 
@@ -88,6 +88,9 @@ function figuresOf(position) {
 async function end() {
   const disposed = Promise.allSettled(started.map((runtime) => runtime.dispose()));
   await Promise.race([disposed, new Promise((resolve) => setTimeout(resolve, 2000))]);
+  if (process.ppid !== parent)  // nobody else is left to do it
+    for (const folder of [process.env.TMPDIR, path.dirname(process.argv[2])])
+      rmSync(folder, { recursive: true, force: true });
   process.exit(0); // what is left of the runtimes is killed with this process
 }
 

@@ -36,14 +36,18 @@ def test_ctrl_c_ends_every_process(tmp_path: Path, node: Node) -> None:
     assert watched.left() == []
 
 
-def test_killed_command_leaves_no_process(tmp_path: Path, node: Node) -> None:
-    with running("serve", *ON, *SMALL, "--port", "0", cwd=tmp_path) as command:
+def test_killed_command_leaves_no_process_and_no_file(tmp_path: Path, node: Node) -> None:
+    with running(
+        "serve", *ON, *SMALL, "--port", "0", cwd=tmp_path, TMPDIR=str(tmp_path)
+    ) as command:
         command.wait_for("Ctrl-C ends it", on_stdout=True)
         ours = descendants(command.process.pid)
         assert len(ours) >= 5
         watched = Watched(ours)
+        assert [*tmp_path.glob("edgeproof-workerd-*")]
         os.kill(command.process.pid, signal.SIGKILL)
         assert watched.left() == []
+    assert [*tmp_path.glob("edgeproof-*")] == []
 
 
 def test_prediction_and_measurement_on_workerd_hit_alike(tmp_path: Path, node: Node) -> None:
