@@ -118,7 +118,8 @@ class Start:
 
         def after(owners: Array, times: Array) -> Array:
             relative = np.clip(times - base, -1, span - 1)
-            return np.searchsorted(keys, owners * span + relative, side="right")
+            found: Array = np.searchsorted(keys, owners * span + relative, side="right")
+            return found
 
         ends = np.lexsort((np.arange(conversions), rows.converted, rows.owners))
         sorted_keys = (rows.owners * span + (rows.converted - base))[ends]
