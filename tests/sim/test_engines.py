@@ -24,6 +24,7 @@ from scenarios.catalogue import shipped
 from sim import coverage
 from sim.compiled import store
 from sim.compiled import tiers as compiled_tiers
+from sim.coverage import uncovered
 from sim.engines import Engine
 from sim.replications import Replications, SeededDatabases
 from sim.simulate import simulate
@@ -218,3 +219,13 @@ def test_recorded_trace_agrees(shared_traces: Path) -> None:
     )
     expected, found = both(scenario)
     assert differences(expected, found) == []
+
+
+def test_processes_are_started_for_long_work_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    reference = Engine(asked="reference", requests=1e4)
+    assert reference.processes(2, 10) == 2
+    short, long = (Engine(asked="compiled", requests=requests) for requests in (1e5, 1e7))
+    for engine in (short, long):
+        monkeypatch.setattr(engine, "_is_fast", True)
+    assert short.processes(2, 10) == 1
+    assert long.processes(2, 10) == 2
