@@ -31,12 +31,21 @@ _FIRST_MS = 1_767_225_600_000
 
 
 class Failure(NamedTuple):
-    """A request without a good answer: its worker, monotonic times of sending and end, and why."""
+    """A request without a good answer: its worker, monotonic times, and why.
+
+    opened: of its connection; is_broken: whether that ended, rather than time or a status.
+    """
 
     worker: int
+    opened: float
     sent: float
     ended: float
     why: str
+    is_broken: bool = False
+
+
+Connection = tuple[float, asyncio.StreamReader, asyncio.StreamWriter]
+"""When it was opened, and its two ends."""
 
 
 class Shoppers:
@@ -58,9 +67,7 @@ class Shoppers:
         self._ready: deque[tuple[str, str]] = deque()  # users with an accepted touch
         self._users: deque[str] = deque(["nobody"], maxlen=_KNOWN)
         self._bought: deque[str] = deque(["nothing"], maxlen=_KNOWN)
-        self._idle: list[list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]] = [
-            [] for _ in urls
-        ]
+        self._idle: list[list[Connection]] = [[] for _ in urls]
         self._tasks: set[asyncio.Task[None]] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
@@ -93,7 +100,7 @@ class Shoppers:
         while self._tasks:
             await asyncio.wait(self._tasks)
         for pool in self._idle:
-            for _, writer in pool:
+            for _, _, writer in pool:
                 writer.close()
 
     def _one_of(self, names: Sequence[str]) -> str:
@@ -163,10 +170,11 @@ class Shoppers:
         """Return whether there was a good answer; what else came is noted."""
         self.sent += 1
         worker = self.sent % len(self._places)
-        sent, why = time.monotonic(), ""
+        opened = sent = time.monotonic()
+        why, is_broken = "", False
         try:
             async with asyncio.timeout(self._timeout):
-                reader, writer = await self._connection(worker)
+                opened, reader, writer = await self._connection(worker)
                 sent = time.monotonic()
                 head = f"{method} {path} HTTP/1.1\r\nHost: soak\r\nContent-Length: {len(body)}"
                 writer.write(f"{head}\r\n\r\n".encode() + body)
@@ -174,27 +182,28 @@ class Shoppers:
                 status = int(answer[9:12])
                 length = answer.lower().partition(b"content-length:")[2].split(maxsplit=1)[0]
                 text = await reader.readexactly(int(length))
-            self._idle[worker].append((reader, writer))
+            self._idle[worker].append((opened, reader, writer))
             if status >= 500 or status in (400, 401, 403, 408, 413):
                 why = f"{status}: {text[:200].decode(errors='replace')}"
         except TimeoutError:
             why = f"no answer within {self._timeout:g} s"
         except (OSError, EOFError, asyncio.IncompleteReadError, ValueError, IndexError) as error:
-            why = f"{type(error).__name__}: {error}"
+            why, is_broken = f"{type(error).__name__}: {error}", True
         ended = time.monotonic()
         if why:
             self.latency.fail()
-            self.failures.append(Failure(worker, sent, ended, why))
+            self.failures.append(Failure(worker, opened, sent, ended, why, is_broken))
             return False
         self.latency.record(ended - due)
         return True
 
-    async def _connection(self, worker: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _connection(self, worker: int) -> Connection:
+        await asyncio.sleep(0)  # what has ended meanwhile is seen to have
         pool = self._idle[worker]
         while pool:
-            reader, writer = pool.pop()
+            opened, reader, writer = pool.pop()
             if not reader.at_eof() and not writer.is_closing():
-                return reader, writer
+                return opened, reader, writer
             writer.close()
-        place = self._places[worker]
-        return await asyncio.open_connection(place.hostname, place.port)
+        place, opened = self._places[worker], time.monotonic()
+        return opened, *await asyncio.open_connection(place.hostname, place.port)

@@ -16,6 +16,7 @@ import signal
 import sqlite3
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -65,18 +66,23 @@ class Soak:
     memory: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
 
 
-def unexcused(failures: Sequence[Failure], kills: Sequence[Kill]) -> list[Failure]:
-    """Return the failures that no kill explains: not in flight on the killed worker."""
-    return [
-        failure
-        for failure in failures
-        if not any(
-            kill.worker == failure.worker
-            and failure.sent - _FLIGHT_SECONDS <= kill.at <= failure.ended + _FLIGHT_SECONDS
-            and failure.ended - kill.at < 1.0
+def kill_behind(failure: Failure, kills: Sequence[Kill]) -> Kill | None:
+    """Return the kill that explains *failure*, None without one.
+
+    It explains a connection that broke, was opened to the killed worker before and was in use
+    after. A request may have been written to it before its client could know.
+    """
+    return next(
+        (
+            kill
             for kill in kills
-        )
-    ]
+            if kill.worker == failure.worker
+            and failure.is_broken
+            and failure.opened <= kill.at + _FLIGHT_SECONDS
+            and failure.ended >= kill.at - _FLIGHT_SECONDS
+        ),
+        None,
+    )
 
 
 def resident(pid: int) -> float | None:
@@ -177,10 +183,11 @@ def plant(file: Path, what: str) -> None:
 def judged(found: Soak, shoppers: Shoppers, file: Path) -> tuple[list[str], dict[str, Any]]:
     """Return what is wrong, and the figures."""
     faults = shoppers.accepted.faults(file)
-    bad = unexcused(shoppers.failures, found.kills)
+    behind = [(failure, kill_behind(failure, found.kills)) for failure in shoppers.failures]
+    bad = [failure for failure, kill in behind if kill is None]
     if bad:
         faults.append(
-            f"{len(bad):,} requests failed that were not in flight on a killed worker, such as on "
+            f"{len(bad):,} requests failed on no connection to a killed worker, such as on "
             f"worker {bad[0].worker}: {bad[0].why}"
         )
     slopes: dict[str, str] = {}
@@ -200,8 +207,12 @@ def judged(found: Soak, shoppers: Shoppers, file: Path) -> tuple[list[str], dict
         "accepted_conversions": len(shoppers.accepted.conversions),
         "accepted_touches": len(shoppers.accepted.touches),
         "kills": [kill.name for kill in found.kills],
-        "failed_in_flight_on_killed": len(shoppers.failures) - len(bad),
-        "failed_otherwise": len(bad),
+        "failed_on_connections_to_killed": len(shoppers.failures) - len(bad),
+        "of_these_sent_after_the_kill": sum(
+            kill is not None and failure.sent > kill.at + _FLIGHT_SECONDS
+            for failure, kill in behind
+        ),
+        "failed_otherwise": dict(Counter(one.why.partition(":")[0] for one in bad)),
         "sent_again": shoppers.again,
         "rss_slope": slopes,
     }

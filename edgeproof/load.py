@@ -27,7 +27,7 @@ from edgeproof.ci import GithubOption, QualityOption
 from edgeproof.finish import finish
 from edgeproof.live_capacity import STEP, check_search, checked
 from edgeproof.live_capacity import find_capacity as searched
-from edgeproof.load_metrics import MetricsPortOption, told_at
+from edgeproof.load_metrics import MetricsPortOption, check_metrics_port, told_at
 from edgeproof.loading import (
     bounds,
     check_allowed,
@@ -200,6 +200,7 @@ def command(
         no_preflight=no_preflight, keep_going=keep_going,
     )  # fmt: skip
     check_hosts(host, limits, access)
+    check_metrics_port(metrics_port)
     options = options.checked(chosen)
     if find_capacity:
         told = asked(chosen, scenario, hosts=host)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -131,6 +132,25 @@ def _add(family: HistogramMetricFamily, labels: list[str], found: Mapping[str, A
     family.add_metric(labels, bucket_samples(cumulative[: len(BOUNDS)], total), found["sum"])
 
 
+def check_metrics_port(port: int | None) -> None:
+    """Raise InputError if *port* cannot be listened on, before anything is written."""
+    if port is None:
+        return
+    try:
+        with socket.socket() as taken:
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.bind((_ADDRESS, port))
+    except OSError as error:
+        raise _refused(port, error) from None
+
+
+def _refused(port: int, error: OSError) -> InputError:
+    why = (error.strerror or str(error)).lower()
+    return InputError(
+        f"--metrics-port {port}: {_ADDRESS} cannot be listened on there ({why}); give another"
+    )
+
+
 @contextmanager
 def told_at(port: int | None, scenario: str) -> Iterator[LoadMetrics | None]:
     """Serve the metrics of the loads of *scenario* at *port* as long as the context lasts.
@@ -148,10 +168,7 @@ def told_at(port: int | None, scenario: str) -> Iterator[LoadMetrics | None]:
     try:
         server, thread = start_http_server(port, addr=_ADDRESS, registry=registry)
     except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise InputError(
-            f"--metrics-port {port}: {_ADDRESS} cannot be listened on there ({why}); give another"
-        ) from None
+        raise _refused(port, error) from None
     try:
         yield metrics
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from core.metrics.failures import Cause, Failure
 from core.metrics.record import Audit
 from core.scenario.workload import Workload, rows_hash
 from scenarios.flaws import Flaw, flaws_of
-from scenarios.result import OWN_KINDS, LoadResult, Rows, Snapshot
+from scenarios.result import GAUGES, OWN_KINDS, LoadResult, Rows, Snapshot
 
 _LEAF = 64
 
@@ -47,6 +48,7 @@ def audit_of(
         interrupted=result.interrupted,
         ended_early=facts.get("ended_early", ""),
         lost=facts.get("lost", ()),
+        restarted=restarted_hosts(result),
     )
     audit = Audit(
         lag_p50=p50,
@@ -68,6 +70,23 @@ def audit_of(
         held=int(rows.held.size),
     )
     return audit, frozenset(flaws)
+
+
+def restarted_hosts(result: LoadResult) -> tuple[int, ...]:
+    """Return the positions of the hosts whose counters fell from one look to the next."""
+    found = []
+    for position, after in enumerate(result.after):
+        looks = [poll["counters"] for poll in result.polls[position]]
+        if after is not None:
+            looks.append(after.counters)
+        if any(
+            later[name] < earlier[name]
+            for earlier, later in pairwise(looks)
+            for name in later.keys() & earlier.keys()
+            if name not in GAUGES
+        ):
+            found.append(position)
+    return tuple(found)
 
 
 def at_fault(failures: Iterable[Failure]) -> int:

@@ -36,7 +36,7 @@ def doubt_of(
     cpu: each row's CPU time in seconds, NaN where the service does not tell. span: the part of the
     run that is judged, in seconds from the start of arrivals; by default all after the warm-up.
     """
-    if not flaws or Flaw.OTHER_REQUESTS in flaws or Flaw.LOST_WORKER in flaws:
+    if not flaws or {Flaw.OTHER_REQUESTS, Flaw.LOST_WORKER, Flaw.RESTARTED} & {*flaws}:
         return None
     rows, interrupted = result.rows, result.interrupted
     endpoints = scenario.endpoints

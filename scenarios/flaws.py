@@ -20,6 +20,7 @@ class Flaw(StrEnum):
     OWN_FAILURES = "own_failures"
     OTHER_REQUESTS = "other_requests"
     WRONG_DELAYS = "wrong_delays"
+    RESTARTED = "restarted"
 
 
 def flaws_of(
@@ -37,13 +38,15 @@ def flaws_of(
     interrupted: bool = False,
     ended_early: str = "",
     lost: Sequence[str] = (),
+    restarted: Sequence[int] = (),
 ) -> dict[Flaw, str]:
     """Return each flaw with a sentence; empty if the load was what it should be.
 
     unsent: arrivals without a connection that the service did not hold. late: how many of *judged*
     requests were sent later than *lag_limit* seconds. at_fault: requests that failed through the
     generator's own fault. ended_early: why the generator itself interrupted the load. lost: which
-    of its processes did not tell what they sent, and why.
+    of its processes did not tell what they sent, and why. restarted: positions of the hosts whose
+    statistics began anew.
     """
     found = {}
     if lost:
@@ -51,6 +54,12 @@ def flaws_of(
     if interrupted:
         found[Flaw.INTERRUPTED] = (
             ended_early or f"interrupted after {sent:,} of {planned:,} requests"
+        )
+    if restarted:
+        hosts = ", ".join(str(position + 1) for position in restarted)
+        found[Flaw.RESTARTED] = (
+            f"the statistics of host {hosts} began anew during the load: a process of the service "
+            "was restarted, and what it had counted is lost"
         )
     if unsent > MAX_DROPPED * planned:
         found[Flaw.UNSENT] = (

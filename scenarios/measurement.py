@@ -33,10 +33,9 @@ from scenarios.audit import audit_of
 from scenarios.doubts import doubt_of
 from scenarios.flaws import Flaw
 from scenarios.header_notes import BEGINNING, header_notes
-from scenarios.result import Kind, LoadResult, Rows
+from scenarios.result import GAUGES, Kind, LoadResult, Rows
 
 _NO_LIMITS: Mapping[str, float] = MappingProxyType({})
-_GAUGES = ("queue_pending",)
 
 
 def measure(
@@ -235,7 +234,7 @@ def _counters(result: LoadResult) -> dict[str, int]:
     for before, after in zip(result.before, result.after, strict=True):
         if before is not None and after is not None:
             for name, value in after.counters.items():
-                if name not in _GAUGES:
+                if name not in GAUGES:
                     counters[name] += value - before.counters.get(name, 0)
     return dict(counters)
 

@@ -21,6 +21,8 @@ RESULT_VERSION = 1
 ROWS_FILE = "rows.npz"
 AUDIT_FILE = "audit.json"
 POLLS_FILE = "polls.json"
+GAUGES = ("queue_pending",)
+"""Of a service's counters, those that may fall."""
 
 
 class Kind(IntEnum):

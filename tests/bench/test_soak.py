@@ -15,7 +15,7 @@ import pytest
 from bench.accepted import Accepted
 from bench.shoppers import Failure
 from bench.slopes import slope_of
-from bench.soak_service import PLANTS, Kill, plant, resident, unexcused
+from bench.soak_service import PLANTS, Kill, kill_behind, plant, resident
 from core.attribution.models import MODELS
 from core.query.database import SqliteDatabase
 
@@ -95,17 +95,21 @@ def test_planted_faults_are_found(file: Path, what: str) -> None:
     assert accepted().faults(file)
 
 
-def test_only_requests_in_flight_on_the_killed_worker_are_excused() -> None:
+def test_only_connections_to_the_killed_worker_are_excused() -> None:
     kills = [Kill(100.0, 1, "worker 1"), Kill(200.0, -1, "the consumer")]
-    in_flight = Failure(1, 99.9, 100.01, "reset")
-    others = [
-        Failure(0, 99.9, 100.01, "on the other worker"),
-        Failure(1, 90.0, 99.0, "before"),
-        Failure(1, 100.5, 100.6, "after: the next one should have answered"),
-        Failure(1, 99.9, 130.0, "not at the kill, but for want of an answer"),
-        Failure(0, 199.9, 200.01, "the consumer answers nobody"),
+    excused = [
+        Failure(1, 50.0, 99.9, 100.01, "reset", is_broken=True),
+        Failure(1, 50.0, 100.2, 100.3, "written before the client could know", is_broken=True),
     ]
-    assert unexcused([in_flight, *others], kills) == others
+    others = [
+        Failure(0, 50.0, 99.9, 100.01, "on the other worker", is_broken=True),
+        Failure(1, 50.0, 90.0, 99.0, "before", is_broken=True),
+        Failure(1, 100.5, 100.5, 100.6, "of a connection to the next one", is_broken=True),
+        Failure(1, 50.0, 99.9, 130.0, "no answer within 30 s"),
+        Failure(0, 50.0, 199.9, 200.01, "the consumer answers nobody", is_broken=True),
+    ]
+    assert [kill_behind(one, kills) for one in excused] == [kills[0]] * 2
+    assert [kill_behind(one, kills) for one in others] == [None] * 5
 
 
 def readings(

@@ -12,7 +12,7 @@ import pytest
 
 from core.errors import InputError
 from core.metrics.exposition import BOUNDS
-from edgeproof.load_metrics import LoadMetrics, told_at
+from edgeproof.load_metrics import LoadMetrics, check_metrics_port, told_at
 from scenarios.arrivals import Arrivals
 from scenarios.figures import LoadFigures, add_figures
 from scenarios.merging import merged_progress
@@ -126,6 +126,8 @@ def test_metrics_of_loads_go_on_from_one_load_to_the_next() -> None:
             told_at(port, "small"),
         ):
             pass
+        with pytest.raises(InputError, match=f"--metrics-port {port}: .*address already in use"):
+            check_metrics_port(port)
     with pytest.raises(urllib.error.URLError):
         families(port)
     with told_at(None, "small") as nothing:

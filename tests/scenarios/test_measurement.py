@@ -90,6 +90,22 @@ def test_many_drops_are_invalid(workload: Workload) -> None:
     assert "0.1%" in reason
 
 
+def test_service_whose_process_was_restarted_makes_the_load_invalid(workload: Workload) -> None:
+    def looked(*counts: int, last: int) -> LoadResult:
+        after = Snapshot(histograms={}, counters={"requests": last, "queue_pending": 0}, process={})
+        result = load_result(all_answered(workload), planned=len(workload), after=after)
+        polls = [
+            {"t": 1.0, "counters": {"requests": n, "queue_pending": -n}, "process": {}}
+            for n in counts
+        ]
+        return replace(result, polls=(tuple(polls),))
+
+    assert reasons(looked(0, 40, 40, last=90), workload) == ()
+    for result in (looked(0, 40, 3, last=90), looked(0, 40, last=39)):
+        (reason,) = reasons(result, workload)
+        assert reason.startswith("the statistics of host 1 began anew during the load")
+
+
 def test_late_generator_is_invalid(workload: Workload) -> None:
     lag = np.where(np.arange(len(workload)) % 50 == 0, 0.0123, 0.0001)
     (reason,) = reasons(

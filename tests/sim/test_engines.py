@@ -24,7 +24,6 @@ from scenarios.catalogue import shipped
 from sim import coverage
 from sim.compiled import store
 from sim.compiled import tiers as compiled_tiers
-from sim.coverage import uncovered
 from sim.engines import Engine
 from sim.replications import Replications, SeededDatabases
 from sim.simulate import simulate

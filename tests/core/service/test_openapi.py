@@ -261,4 +261,4 @@ def test_head_has_the_header_fields_of_get_and_no_body(
             if get.content == again.content:  # else it tells of itself, or of the time
                 assert head.headers["content-length"] == str(len(get.content))
             seen += 1
-    assert seen == 18
+    assert seen == 20
