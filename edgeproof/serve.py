@@ -15,11 +15,14 @@ import typer
 from core.errors import EdgeproofError, InputError
 from core.ledger.provenance import database_state
 from core.scenario.addresses import is_loopback
+from core.scenario.scenario import Scenario
 from core.service.crew import MOST_ENDS
 from core.service.launcher import MAX_WORKERS, running_service
 from core.service.limits import DEFAULT_LIMITS, GRACE_SECONDS, ConnectionLimits
+from core.service.remote import D1
 from core.units import parse_duration
 from core.wire import TOKEN_VARIABLE, service_token
+from edgeproof.database import D1_HELP, Source
 from edgeproof.invocation import current
 from edgeproof.notices import notice
 from edgeproof.options import (
@@ -94,6 +97,15 @@ def command(
             "as a load test needs them. Default: only into a temporary one, without --data.",
         ),
     ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            "--database",
+            metavar="d1",
+            help=f"{D1_HELP}, in place of a file of its own. It takes its own time: the scenario's "
+            "L3 latencies are not put in front of it.",
+        ),
+    ] = None,
     redis: Annotated[
         str | None,
         typer.Option(
@@ -159,6 +171,8 @@ def command(
     With --data the database is yours: it gets SCENARIO's sites and nothing else, unless it is empty
     and --population is given.
 
+    With --database d1 it is a D1 database, asked over its REST API; an empty one gets the schema.
+
     Ctrl-C, SIGTERM or a closed terminal lets requests in flight and the conversions queue be
     finished; a second Ctrl-C ends at once (exit code 130). Set EDGEPROOF_TOKEN to allow cache
     invalidation and clean starts of a load. GET /openapi.json describes every path.
@@ -174,6 +188,7 @@ def command(
             {
                 "--workers": workers is not None,
                 "--data": data is not None,
+                "--database": database is not None,
                 "--population/--no-population": population is not None,
                 "--redis": redis is not None,
                 "--no-emulation": not emulation,
@@ -204,6 +219,8 @@ def command(
     )  # fmt: skip
     if is_worker:
         chosen = on_workerd(chosen)
+    if database is not None:
+        _check_d1(database, chosen, data=data, population=population)
     if not emulation and any(fault.tier is not None for fault in chosen.faults):
         notice("--no-emulation: the faults of the scenario's tiers do not strike")
     if rate is not None and chosen.start == "cold" and not draws_arrivals(chosen):
@@ -225,8 +242,10 @@ def command(
             flush=True,
         )
     traces = otlp_endpoint(otlp, os.environ)
-    populates = data is None if population is None else population
+    populates = data is None and database is None if population is None else population
     said = "" if data is None else _of_database(data, populates=populates, asked=population)
+    if database is not None:
+        said = f"Its database is {Source(path=None)}, which gets events from /track alone."
     interrupts = Interrupts()
     running = (
         running_on_workerd(chosen, token=token, host=bind, port=port)
@@ -244,6 +263,7 @@ def command(
             otlp=traces,
             synchronous="full" if synchronous is Synchronous.FULL else "normal",
             mends=MOST_ENDS,
+            database=database or "",
         )
     )
     with running as service:
@@ -282,6 +302,22 @@ def _seconds(option: str, text: str) -> float:
         return parse_duration(text)
     except ValueError as error:
         raise InputError(f"{option}: {error}") from None
+
+
+def _check_d1(
+    database: str, scenario: Scenario, *, data: Path | None, population: bool | None
+) -> None:
+    """Raise InputError for what goes with a local file only; say what has no effect."""
+    if database != D1:
+        raise InputError(f"--database {database[:40]}: use d1, or --data DIR for a local file")
+    if data is not None:
+        raise InputError(f"--data {data}: it keeps a local file; leave it out with --database d1")
+    if population:
+        raise InputError(
+            "--population needs a local file, which it fills in bulk: leave out --database d1"
+        )
+    if any(fault.tier == "l3" for fault in scenario.faults):
+        notice("--database d1: the faults of the scenario's L3 do not strike")
 
 
 def _of_database(folder: Path, *, populates: bool, asked: bool | None) -> str:

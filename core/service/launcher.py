@@ -20,6 +20,7 @@ from core.service.crew import Crew, RunningService, ServiceProcess
 from core.service.folder_lock import held_folder
 from core.service.l2 import check_l2
 from core.service.limits import DEFAULT_LIMITS, ConnectionLimits
+from core.service.remote import check_remote
 
 MAX_WORKERS = 64
 _WORKER, _CONSUMER = "core.service.worker", "core.service.consumer"
@@ -54,6 +55,7 @@ def running_service(
     otlp: str | None = None,
     synchronous: Synchronous = "normal",
     mends: int = 0,
+    database: str = "",
 ) -> Iterator[RunningService]:
     """Run the reference service for *scenario* as long as the context lasts.
 
@@ -64,7 +66,8 @@ def running_service(
     events gets those of the scenario; else it gets its sites alone, and starts cold. otlp: URL that
     traces are sent to. synchronous: "full" answers a write once it is on the disk. mends: how
     many ends of processes within a minute `RunningService.mend` mends; the ports are then held, so
-    that a worker that ends is no refused connection.
+    that a worker that ends is no refused connection. database: "d1" for the D1 database that the
+    environment names, which gets sites alone and its own latencies; "" for a file in *folder*.
 
     Raise InputError for what `check_served` refuses, if a port is taken, another service runs on
     the folder, the URL means no store or there are more than MAX_WORKERS processes, EdgeproofError
@@ -76,6 +79,8 @@ def running_service(
     """
     check_served(scenario)
     check_l2(scenario.tiers.l2, redis)
+    if database:
+        check_remote(scenario)
     count = scenario.topology.process_count
     if count > MAX_WORKERS:
         raise InputError(
@@ -102,9 +107,10 @@ def running_service(
             "destination": scenario.destination.url,
             "roster": str(roster),
             "limits": limits.to_json(),
-            "populate": populate,
+            "populate": populate and not database,
             "otlp": otlp,
             "synchronous": synchronous,
+            "database": database,
         }
         crew = Crew()
         listeners: list[socket.socket] = []

@@ -28,7 +28,8 @@ class WorkerPlan:
     monitoring wants the token; populate: whether a database without users and events gets the
     scenario's; otlp: URL that traces are sent to, None for none;
     synchronous: whether a write waits for the disk; resumes: whether the process takes the place of
-    one that has ended, while the others go on.
+    one that has ended, while the others go on; database: "d1" for the one that the environment
+    names, "" for a file.
     """
 
     scenario: Scenario
@@ -43,6 +44,7 @@ class WorkerPlan:
     otlp: str | None = None
     synchronous: Synchronous = "normal"
     resumes: bool = False
+    database: str = ""
 
 
 def shared_database(plan: WorkerPlan) -> SqliteDatabase:
@@ -88,4 +90,5 @@ def plan_of(data: dict[str, Any]) -> WorkerPlan:
         otlp=data.get("otlp"),
         synchronous=data.get("synchronous", "normal"),
         resumes=data.get("resumes", False),
+        database=data["database"],
     )

@@ -7,14 +7,19 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from bench.platform.operations import of_service
 from bench.platform.runtime import TOKEN, Runtime, running
+from core.errors import InputError
+from core.query import statements
 from core.query.d1_schema import apply_schema
 from core.query.database import Database, SqliteDatabase
+from core.service.launcher import running_service
 from edgeproof.main import main
 from scenarios.node import Node
+from tests.core.service.serving import small_scenario
 
 
 @pytest.fixture(scope="module")
@@ -139,5 +144,67 @@ def test_what_cannot_be_asked_is_one_line(
     command: str, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     refused = said(capsys, *command.split(), code=2)
+    assert says in refused
+    assert refused.count("\n") == 1
+
+
+def test_a_service_on_d1_attributes_what_it_is_told(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = runtime.next_id()
+    for variable, value in runtime.environment(name).items():
+        monkeypatch.setenv(variable, value)
+    scenario = small_scenario("on-d1", topology={"processes": 1})
+    with (
+        running_service(scenario, token="t", database="d1") as service,
+        httpx.Client(base_url=service.urls[0], timeout=60.0) as client,
+    ):
+        for number, event in enumerate(({}, {"conversion_id": "c1", "value": 60.0})):
+            body = {
+                "event_id": f"e{number}", "user_id": "u1", "site_id": "s0",
+                "event_name": "page_view", "utm_source": "email",
+                "timestamp": 1_767_225_600_000 + number,
+            } | event  # fmt: skip
+            assert client.post("/track", json=body).status_code == 202
+        again = client.post("/track", json=body).json()
+        assert again == {"accepted": True, "duplicate": True}
+        credits = client.get("/attribution/c1", params={"model": "linear"}).json()
+        assert [touch["utm_source"] for touch in credits["touchpoints"]] == ["email"]
+        bearer = {"Authorization": "Bearer t"}
+        stats = client.get("/api/performance/query-stats", headers=bearer).json()
+        assert stats["data"]["statements"]["insert_event"]["rows_written"] == 2 * 3  # as D1 counts
+    assert service.faults == []  # the queue was finished before the service ended
+
+    async def stored() -> list[object]:
+        database = runtime.open(name)
+        rows = await database.read(statements.CHANNEL_TOTALS, ())
+        await database.close()
+        return [row[:4] for row in rows if row[0] == "linear"]
+
+    assert asyncio.run(stored()) == [("linear", "email", 1, 1)]
+    counts = json.loads(said(capsys, "queue", "status", "--database", "d1", "--json"))
+    assert counts["due"] == counts["dead"] == 0
+    # Another scenario's parameters would need the stored credits anew.
+    other = small_scenario("other", topology={"processes": 1}, attribution={"half_life": "1d"})
+    with (
+        pytest.raises(InputError, match="computing them anew needs a local file"),
+        running_service(other, token="t", database="d1"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("--database d2", "--database d2: use d1, or --data DIR for a local file"),
+        ("--database d1 --data somewhere", "--data somewhere: it keeps a local file"),
+        ("--database d1 --population", "--population needs a local file"),
+        ("--database d1 --workers 2", "has 2 processes, which share a local file"),
+    ],
+)
+def test_what_a_service_on_d1_cannot_do_is_one_line(
+    options: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused = said(capsys, "serve", "baseline", *options.split(), code=2)
     assert says in refused
     assert refused.count("\n") == 1
