@@ -149,9 +149,8 @@ def refused_lines(cost: Cost) -> list[str]:
 
 
 def data(predicted: RunRecord | None, measured: RunRecord | None) -> dict[str, Any]:
-    """Return the costs of both sides for programs: dollars and units, {} where none is told."""
-    found = {side: cost.to_json() for side, cost in costs(predicted, measured)}
-    return {"cost": found} if found else {}
+    """Return the costs of both sides for programs, dollars and units; empty where none is told."""
+    return {"cost": {side: cost.to_json() for side, cost in costs(predicted, measured)}}
 
 
 def money_notes(cost: Cost) -> Sequence[str]:

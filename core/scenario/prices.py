@@ -108,11 +108,6 @@ class Prices(Table):
     def _change_the_file(cls, data: Any) -> Any:
         return merged(list_prices(), data) if isinstance(data, Mapping) else data
 
-    @property
-    def in_force(self) -> PlanLimits:
-        """The limits of the plan."""
-        return self.limits.free if self.plan == "free" else self.limits.paid
-
     def meters(self) -> Iterator[tuple[str, str, Meter]]:
         """Yield product, unit and meter of all that is charged, in the order of a bill."""
         for product in ("workers", "kv", "d1", "queues"):

@@ -47,7 +47,7 @@ from tests.edgeproof.commands import (
 ESCAPE = "\x1b"
 SUMMARY_KEYS = [
     "schema_version", "outcome", "out", "invalid", "doubts", "kpis", "requests", "failures",
-    "latencies",
+    "latencies", "cost",
 ]  # fmt: skip
 KPI_KEYS = [
     "metric", "target", "alert", "predicted", "predicted_interval", "predicted_outcome",

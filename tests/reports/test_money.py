@@ -44,7 +44,7 @@ def test_a_record_of_before_there_was_cost_shows_none() -> None:
     record = records.predicted()
     assert len(money.money_table(record, None)) == 1
     assert money.money_lines(record, None) == []
-    assert money.data(record, None) == {}
+    assert money.data(record, None) == {"cost": {}}
 
 
 def test_what_would_be_refused_is_named_once() -> None:

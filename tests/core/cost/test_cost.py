@@ -129,7 +129,7 @@ def test_l2_saves_queries_and_costs_money_at_list_prices() -> None:
     assert saved["L2"].dollars < 0 < saved["L2"].queries
     assert saved["L2"].queries == pytest.approx(55.0)
     assert saved["L1"].dollars > 0
-    assert saved["batches"].dollars > saved["L1"].dollars
+    assert saved["batches"].dollars > 0 < saved["batches"].queries
 
 
 def test_the_most_that_an_invocation_asks_for_is_that_of_its_deepest_reads() -> None:
