@@ -115,20 +115,27 @@ def command(
     display = Display(plain=plain, quiet=json)
     started = monotonic()
 
+    has_held, has_broken = False, False
+
     def show(point: CapacityPoint) -> None:
+        nonlocal has_held, has_broken
+        has_held, has_broken = has_held or point.holds, has_broken or not point.holds
         words = [f"breaks {', '.join(point.broken)}"] if point.broken else []
         words += [f"the {name} cannot keep up" for name in point.saturated]
         display.say(f"{rate_text(point.rate)}: {'; '.join(words) or 'holds'}")
 
-    first: list[tuple[float, float]] = []  # when the first runs had ended, and their requests
+    rates: set[float] = set()
+    second: list[tuple[float, float]] = []  # when the second rate began, and the requests before
 
     def follow(step: Step) -> None:
         share = step.requests / (step.requests + step.left)
         detail = rate_text(step.rate)
-        if step.requests and not first:
-            first.append((monotonic(), step.requests))
-        elif first and step.requests > first[0][1]:
-            speed = (monotonic() - first[0][0]) / (step.requests - first[0][1])
+        rates.add(step.rate)
+        if len(rates) > 1 and not second:  # the first one loads what all need
+            second.append((monotonic(), step.requests))
+        # Until the rates are known between which the first KPI breaks, the bound is far off.
+        if second and step.requests > second[0][1] and has_held and has_broken:
+            speed = (monotonic() - second[0][0]) / (step.requests - second[0][1])
             detail += f", at most {_span(speed * step.left)} left"
         display.update("planning", share, detail)
 
