@@ -26,6 +26,11 @@ def part(function: Callable[..., Any]) -> Any:
     return _compiled(function, no_cpython_wrapper=True)
 
 
+def leaf(function: Callable[..., Any]) -> Any:
+    """Compile *function* into those that call it: for what is short, or has one hot caller."""
+    return _compiled(function, no_cpython_wrapper=True, forceinline=True)
+
+
 def _compiled(function: Callable[..., Any], **options: Any) -> Any:
     config: Any = numba.config
     compiler: Any = numba.njit

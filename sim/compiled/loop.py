@@ -26,7 +26,7 @@ from sim.compiled.batches import (
 )
 from sim.compiled.deliveries import deliver, end_delivery, end_request
 from sim.compiled.ending import end
-from sim.compiled.jit import jit, part
+from sim.compiled.jit import jit, leaf
 from sim.compiled.loads import go_on_with_load, receive_load
 from sim.compiled.looks import check, look
 from sim.compiled.puts import begin_drop, begin_put, end_put
@@ -52,10 +52,14 @@ def run(until: Any, *arrays: Any) -> Any:
             _go_on(a, now, code & 31, code >> 5)
             continue
         # A safe place: nothing is half done.
-        why = _interruption(a, until)
-        if why >= 0:
-            return why
-        if si[s.S_HEAP] == 0 or a.times[0] > arrives:
+        is_arrival = si[s.S_HEAP] == 0 or a.times[0] > arrives
+        if is_arrival or si[s.S_STOP]:
+            si[s.S_STOP] = 0
+            why = _interruption(a, until)
+            if why >= 0:
+                si[s.S_STOP] = 1
+                return why
+        if is_arrival:
             if si[s.S_NEXT] >= n:
                 return s.OUT_STUCK
             # An arrival, which is last at its instant.
@@ -70,7 +74,7 @@ def run(until: Any, *arrays: Any) -> Any:
         _happen(a, now, code & 31, code >> 5)
 
 
-@part
+@leaf
 def _interruption(a: State, until: Any) -> Any:
     """Return why Python has to do something before the run goes on, -1 if nothing is to be done."""
     si = a.si
@@ -84,17 +88,20 @@ def _interruption(a: State, until: Any) -> Any:
         return s.OUT_SIZE if si[s.S_NEED_KIND] == 1 else s.OUT_CHANNELS
     if until <= si[s.S_NEXT] < a.ci[s.I_N]:
         return s.OUT_PROGRESS
-    requests = a.reqi.shape[0]
-    if si[s.S_HEAP] + 6 * requests >= a.times.size:
-        return s.OUT_GROW_HEAP
-    if si[s.S_USED_R] + 2 >= requests:
+    # Room for all that the requests in flight may do before the next one arrives.
+    requests = si[s.S_USED_R] + 2
+    reads = requests * (a.ci[s.I_READS] + 1)
+    others = a.ci[s.I_PARALLEL] + a.ci[s.I_FWD_PARALLEL] + a.ci[s.I_ALL] + 16
+    if requests >= a.reqi.shape[0] or 3 * reads + others >= a.ready.size:
         return s.OUT_GROW_REQUESTS
-    if si[s.S_USED_F] + requests >= a.flights.shape[0]:
+    if si[s.S_USED_F] + reads >= a.flights.shape[0]:
         return s.OUT_GROW_FLIGHTS
-    if si[s.S_USED_P] + requests + 8 >= a.puts.shape[0]:
+    if si[s.S_USED_P] + si[s.S_USED_N] + 2 * reads >= a.puts.shape[0]:
         return s.OUT_GROW_PUTS
-    if si[s.S_USED_N] + requests + 8 >= a.news.shape[0]:
+    if si[s.S_USED_N] + reads >= a.news.shape[0]:
         return s.OUT_GROW_LOADS
+    if si[s.S_HEAP] + 4 * reads + others >= a.times.size:
+        return s.OUT_GROW_HEAP
     if si[s.S_USED_A] + a.ci[s.I_ALL] + 1 >= a.asks.shape[0]:
         return s.OUT_GROW_ASKS
     if si[s.S_OUT_LAST] - si[s.S_OUT_FIRST] + 4 * a.ci[s.I_BATCH] >= a.outbox.size:
@@ -102,16 +109,21 @@ def _interruption(a: State, until: Any) -> Any:
     return -1
 
 
-@part
+@leaf
 def _happen(a: State, now: Any, kind: Any, number: Any) -> Any:
     """Let a timed event happen."""
+    a.si[s.S_EVENTS] += 1
     if kind == s.E_START or kind == s.E_L2 or kind == s.E_DB_OUT:  # noqa: PLR1714  # quicker
-        make_ready(a, number << 5 | s.R_REQUEST)
-    elif kind == s.E_DB_IN:
+        go_on(a, now, number)  # nothing else is ready
+        return
+    if kind == s.E_DB_IN:
         receive_query(a, now, number)
-    elif kind == s.E_PUT:
+        return
+    if kind == s.E_PUT:
         end_put(a, now, number)
-    elif kind == s.E_TIMER:
+        return
+    a.si[s.S_STOP] = 1
+    if kind == s.E_TIMER:
         end_wait(a, number)
     elif kind == s.E_BATCH_IN:
         receive_batch(a, now, number)
@@ -133,10 +145,9 @@ def _happen(a: State, now: Any, kind: Any, number: Any) -> Any:
         receive_load(a, now, number)
     elif kind == s.E_NEW_OUT:
         make_ready(a, number << 5 | s.R_NEW_ON)
-    a.si[s.S_EVENTS] += 1
 
 
-@part
+@leaf
 def _go_on(a: State, now: Any, kind: Any, number: Any) -> Any:
     """Let what is ready go on."""
     if kind == s.R_REQUEST:

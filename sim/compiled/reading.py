@@ -8,7 +8,7 @@ import sim.compiled.slots as s
 from sim.compiled.agenda import make_ready, push
 from sim.compiled.asks import look_for_model
 from sim.compiled.flights import answer, begin_flight, follow
-from sim.compiled.jit import part
+from sim.compiled.jit import leaf, part
 from sim.compiled.loads import begin_load
 from sim.compiled.memory import ABSENT, remove, touch
 from sim.compiled.philox import at, sampled
@@ -20,7 +20,7 @@ from sim.compiled.state import State
 from sim.compiled.tiers import drop, heat, lifetime, look_up, promote, renews_early
 
 
-@part
+@leaf
 def read(a: State, now: Any, slot: Any) -> Any:
     """Read on until L1 does not answer; return the request's next state."""
     reqi, ci = a.reqi, a.ci
@@ -31,7 +31,7 @@ def read(a: State, now: Any, slot: Any) -> Any:
     while place < a.epi[e, s.EI_READS]:
         is_first = place == 0 and a.epi[e, s.EI_LOOKS]
         if is_first and about % ci[s.I_MODELS] == ci[s.I_DATA_DRIVEN]:
-            look_for_model(a, isolate // ci[s.I_PER], now, request, 0)
+            look_for_model(a, reqi[slot, s.RI_PROCESS], now, request, 0)
         keyed, key = a.reads[e, place, s.QI_KEYED], a.reads[e, place, s.QI_BASE]
         if keyed == s.KEYED_SUBJECT:
             key += about
@@ -99,7 +99,7 @@ def _miss(a: State, now: Any, slot: Any, place: Any) -> Any:
         reqi[slot, s.RI_FLIGHT] = begin_flight(a, place)
     reqf[slot, s.RF_BEGAN] = now
     reqi[slot, s.RI_BYPASS] = 0
-    process = reqi[slot, s.RI_ISOLATE] // a.ci[s.I_PER]
+    process = reqi[slot, s.RI_PROCESS]
     if not allows(a, process, now):
         a.cnt[s.C_SKIPPED] += 1
         return s.T_BYPASS
@@ -143,7 +143,7 @@ def _end_read(a: State, slot: Any, code: Any) -> Any:
 def end_read_of_l2(a: State, now: Any, slot: Any) -> Any:
     """Let L2 answer, or fail; return the request's next state."""
     reqi, key, isolate = a.reqi, a.reqi[slot, s.RI_KEY], a.reqi[slot, s.RI_ISOLATE]
-    process = isolate // a.ci[s.I_PER]
+    process = reqi[slot, s.RI_PROCESS]
     if reqi[slot, s.RI_FAILED]:
         count_failure(a, process, now)
         return s.T_BYPASS
@@ -209,7 +209,7 @@ def end_query_of_load(a: State, now: Any, slot: Any) -> Any:
     """End a query of a load; return the request's next state."""
     reqi = a.reqi
     kind = a.reads[reqi[slot, s.RI_ENDPOINT], reqi[slot, s.RI_AT], s.QI_TYPE]
-    process = reqi[slot, s.RI_ISOLATE] // a.ci[s.I_PER]
+    process = reqi[slot, s.RI_PROCESS]
     took = now - a.reqf[slot, s.O_QUERY]
     profile(a, process, a.tyi[kind, s.YI_PROFILE], s.KIND_QUERY, took)
     reqi[slot, s.RI_LEFT] -= 1
@@ -231,7 +231,7 @@ def end_load(a: State, now: Any, slot: Any) -> Any:
     reqi, key, isolate = a.reqi, a.reqi[slot, s.RI_KEY], a.reqi[slot, s.RI_ISOLATE]
     request, named = reqi[slot, s.RI_REQUEST], reqi[slot, s.RI_SLOT]
     kind = a.reads[reqi[slot, s.RI_ENDPOINT], reqi[slot, s.RI_AT], s.QI_TYPE]
-    process = isolate // a.ci[s.I_PER]
+    process = reqi[slot, s.RI_PROCESS]
     loading = a.reqf[slot, s.RF_LOADING]
     fresh = loading + lifetime(a, request * a.ci[s.I_WIDTH] + named, a.tyf[kind])
     load = now - loading

@@ -7,8 +7,8 @@ from typing import Any
 import sim.compiled.slots as s
 from sim.compiled.agenda import make_ready, push
 from sim.compiled.batches import collect
-from sim.compiled.jit import part
-from sim.compiled.journeys import add, event_of, event_size
+from sim.compiled.jit import leaf
+from sim.compiled.journeys import add, event_of
 from sim.compiled.queries import loaded_size, receive, send_query
 from sim.compiled.reading import (
     begin_loading,
@@ -23,7 +23,7 @@ from sim.compiled.servers import occupy
 from sim.compiled.state import State
 
 
-@part
+@leaf
 def arrive(a: State, request: Any, now: Any) -> Any:
     """Let a request arrive: it waits for its process's CPU."""
     si, reqf, reqi, in_flight = a.si, a.reqf, a.reqi, a.in_flight
@@ -42,6 +42,7 @@ def arrive(a: State, request: Any, now: Any) -> Any:
     reqi[slot, s.RI_ENDPOINT] = e
     reqi[slot, s.RI_SUBJECT] = a.subject[request]
     reqi[slot, s.RI_ISOLATE] = isolate
+    reqi[slot, s.RI_PROCESS] = process
     reqi[slot, s.RI_AT] = 0
     reqi[slot, s.RI_STEP] = 0
     reqi[slot, s.RI_STATE] = s.T_READ
@@ -49,7 +50,7 @@ def arrive(a: State, request: Any, now: Any) -> Any:
     push(a, occupy(a, process, now, seconds), slot << 5 | s.E_START)
 
 
-@part
+@leaf
 def go_on(a: State, now: Any, slot: Any) -> Any:
     """Let a request go on until it has to wait, or is answered."""
     state = a.reqi[slot, s.RI_STATE]
@@ -75,14 +76,14 @@ def go_on(a: State, now: Any, slot: Any) -> Any:
             state = end_load(a, now, slot)
 
 
-@part
+@leaf
 def _go_on_after_reads(a: State, now: Any, slot: Any) -> Any:
     """Go on with what stands beside the reads: queries (step 1), writes (2), the event (3)."""
     reqi, e = a.reqi, a.reqi[slot, s.RI_ENDPOINT]
     step = reqi[slot, s.RI_STEP]
     if step > 0:
         name = s.Q_STATED if step == 1 else s.Q_STATED_WRITE if step == 2 else s.Q_EVENT
-        process = reqi[slot, s.RI_ISOLATE] // a.ci[s.I_PER]
+        process = reqi[slot, s.RI_PROCESS]
         profile(a, process, name, s.KIND_QUERY, now - a.reqf[slot, s.O_QUERY])
         reqi[slot, s.RI_LEFT] -= 1
         if step == 3:
@@ -115,11 +116,11 @@ def _go_on_after_reads(a: State, now: Any, slot: Any) -> Any:
     return s.T_WAITS
 
 
-@part
+@leaf
 def receive_query(a: State, now: Any, slot: Any) -> Any:
     """Let a request's statement reach the database."""
     reqf, reqi = a.reqf, a.reqi
-    process = reqi[slot, s.RI_ISOLATE] // a.ci[s.I_PER]
+    process = reqi[slot, s.RI_PROCESS]
     done = receive(a, reqf, slot, process, now, s.E_DB_OUT)
     execution, intended = reqf[slot, s.O_EXECUTION], reqf[slot, s.RF_INTENDED]
     sample(a, s.STAGE_L3, intended, reqf[slot, s.O_TRIP] + execution)
@@ -129,12 +130,13 @@ def receive_query(a: State, now: Any, slot: Any) -> Any:
         kind = a.reads[reqi[slot, s.RI_ENDPOINT], reqi[slot, s.RI_AT], s.QI_TYPE]
         reqi[slot, s.RI_SIZE] = loaded_size(a, reqi[slot, s.RI_KEY], kind, user, slot)
     elif reqi[slot, s.RI_STEP] == 3:
-        request = reqi[slot, s.RI_REQUEST]
-        size = event_size(a, request, reqi[slot, s.RI_CONVERTS], reqi[slot, s.RI_CHANNEL])
-        add(a, request, user, size)
+        add(
+            a, reqi[slot, s.RI_REQUEST], user, reqi[slot, s.RI_CONVERTS],
+            reqi[slot, s.RI_CHANNEL],
+        )  # fmt: skip
 
 
-@part
+@leaf
 def _end(a: State, now: Any, slot: Any) -> Any:
     """Answer a request."""
     si, reqi = a.si, a.reqi
@@ -147,12 +149,12 @@ def _end(a: State, now: Any, slot: Any) -> Any:
     sample(a, s.STAGE_TOTAL, intended, took)
     if a.epi[e, s.EI_CPU_STATED]:
         sample(a, s.STAGE_CPU, intended, a.reqf[slot, s.RF_CPU])
-    a.in_flight[reqi[slot, s.RI_ISOLATE] // a.ci[s.I_PER], 0] -= 1
+    a.in_flight[reqi[slot, s.RI_PROCESS], 0] -= 1
     reqi[slot, s.RI_REQUEST] = -1
     reqi[slot, s.RI_NEXT] = si[s.S_FREE_R]
     si[s.S_FREE_R] = slot
     si[s.S_USED_R] -= 1
     si[s.S_LEFT] -= 1
     if si[s.S_LEFT] == 0:
-        si[s.S_MAIN] = 1
+        si[s.S_MAIN] = si[s.S_STOP] = 1
         make_ready(a, s.R_MAIN)

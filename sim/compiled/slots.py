@@ -28,8 +28,8 @@ from __future__ import annotations
     S_FWD_ASKED, S_FWD_REQUESTS, S_OUT_FIRST, S_OUT_LAST, S_FREE_R, S_FREE_F, S_FREE_P, S_FREE_N,
     S_FREE_A, S_NEED_KEY, S_NEED_KIND, S_NEED_AT, S_SNAPPED, S_BATCHES_SINCE, S_JOURNEYS, S_TOUCHES,
     S_STORED, S_LOOKS, S_WHY, S_EVENTS, S_USED_R, S_USED_P, S_USED_F, S_USED_N, S_USED_A,
-    S_BODIES, S_TAIL, S_COUNT,
-) = range(44)  # fmt: skip
+    S_BODIES, S_TAIL, S_STOP, S_COUNT,
+) = range(45)  # fmt: skip
 
 # Counters.
 (
@@ -71,8 +71,9 @@ O_TRIP, O_EXECUTION, O_QUERY, O_OUT, O_COUNT = range(5)
 RF_CPU, RF_BEGAN, RF_LOADING, RF_INTENDED, RF_COUNT = range(O_COUNT, O_COUNT + 5)
 (
     RI_REQUEST, RI_AT, RI_STATE, RI_NEXT, RI_FLIGHT, RI_BYPASS, RI_LEFT, RI_SIZE, RI_ENDPOINT,
-    RI_SUBJECT, RI_ISOLATE, RI_FAILED, RI_STEP, RI_KEY, RI_SLOT, RI_CONVERTS, RI_CHANNEL, RI_COUNT,
-) = range(18)  # fmt: skip
+    RI_SUBJECT, RI_ISOLATE, RI_FAILED, RI_STEP, RI_KEY, RI_SLOT, RI_CONVERTS, RI_CHANNEL,
+    RI_PROCESS, RI_COUNT,
+) = range(19)  # fmt: skip
 
 # Columns of a user: the newest event and its time, and the sizes of the newest ones.
 U_LAST, U_TIME, U_KNOWN, U_BYTES, U_COUNT_NEWEST, U_AT, U_COUNT = range(7)
