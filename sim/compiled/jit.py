@@ -38,7 +38,13 @@ def _compiled(function: Callable[..., Any], **options: Any) -> Any:
     config.CACHE_DIR = _FOLDER
     try:
         return compiler(
-            cache=True, nogil=True, fastmath=False, error_model="numpy", _nrt=False, **options
+            cache=True,
+            nogil=True,
+            fastmath=False,
+            error_model="numpy",
+            _nrt=False,
+            no_cfunc_wrapper=True,
+            **options,
         )(function)
     finally:
         config.CACHE_DIR = before

@@ -26,7 +26,7 @@ from sim.compiled.batches import (
 )
 from sim.compiled.deliveries import deliver, end_delivery, end_request
 from sim.compiled.ending import end
-from sim.compiled.jit import jit, leaf
+from sim.compiled.jit import jit, leaf, part
 from sim.compiled.loads import go_on_with_load, receive_load
 from sim.compiled.looks import check, look
 from sim.compiled.puts import begin_drop, begin_put, end_put
@@ -49,32 +49,40 @@ def run(until: Any, *arrays: Any) -> Any:
         if head != si[s.S_TAIL]:
             code = a.ready[head & (a.ready.size - 1)]
             head += 1
-            _go_on(a, now, code & 31, code >> 5)
-            continue
-        # A safe place: nothing is half done.
-        is_arrival = si[s.S_HEAP] == 0 or a.times[0] > arrives
-        if is_arrival or si[s.S_STOP]:
-            si[s.S_STOP] = 0
-            why = _interruption(a, until)
-            if why >= 0:
-                si[s.S_STOP] = 1
-                return why
-        if is_arrival:
-            if si[s.S_NEXT] >= n:
-                return s.OUT_STUCK
-            # An arrival, which is last at its instant.
-            now = arrives
-            request = si[s.S_NEXT]
-            arrive(a, request, now)
-            si[s.S_NEXT] = request + 1
-            arrives = a.intended_ns[request + 1] / 1e9 if request + 1 < n else np.inf
-            continue
-        now, code = a.times[0], a.events[0]
-        pop(a)
-        _happen(a, now, code & 31, code >> 5)
+            kind, number = code & 31, code >> 5
+        else:
+            # A safe place: nothing is half done.
+            is_arrival = si[s.S_HEAP] == 0 or a.times[0] > arrives
+            if is_arrival or si[s.S_STOP]:
+                si[s.S_STOP] = 0
+                why = _interruption(a, until)
+                if why >= 0:
+                    si[s.S_STOP] = 1
+                    return why
+            if is_arrival:
+                if si[s.S_NEXT] >= n:
+                    return s.OUT_STUCK
+                # An arrival, which is last at its instant.
+                now = arrives
+                request = si[s.S_NEXT]
+                arrive(a, request, now)
+                si[s.S_NEXT] = request + 1
+                arrives = a.intended_ns[request + 1] / 1e9 if request + 1 < n else np.inf
+                continue
+            now, code = a.times[0], a.events[0]
+            pop(a)
+            kind, number = code & 31, code >> 5
+            if kind != s.E_START and kind != s.E_L2 and kind != s.E_DB_OUT:  # noqa: PLR1714
+                _happen(a, now, kind, number)
+                continue
+            kind = s.R_REQUEST  # it goes on at once: nothing else is ready
+        if kind == s.R_REQUEST:
+            go_on(a, now, number)
+        else:
+            _go_on(a, now, kind, number)
 
 
-@leaf
+@part
 def _interruption(a: State, until: Any) -> Any:
     """Return why Python has to do something before the run goes on, -1 if nothing is to be done."""
     si = a.si
@@ -111,11 +119,7 @@ def _interruption(a: State, until: Any) -> Any:
 
 @leaf
 def _happen(a: State, now: Any, kind: Any, number: Any) -> Any:
-    """Let a timed event happen."""
-    a.si[s.S_EVENTS] += 1
-    if kind == s.E_START or kind == s.E_L2 or kind == s.E_DB_OUT:  # noqa: PLR1714  # quicker
-        go_on(a, now, number)  # nothing else is ready
-        return
+    """Let a timed event happen, other than one that a request waits for."""
     if kind == s.E_DB_IN:
         receive_query(a, now, number)
         return
@@ -147,12 +151,10 @@ def _happen(a: State, now: Any, kind: Any, number: Any) -> Any:
         make_ready(a, number << 5 | s.R_NEW_ON)
 
 
-@leaf
+@part
 def _go_on(a: State, now: Any, kind: Any, number: Any) -> Any:
-    """Let what is ready go on."""
-    if kind == s.R_REQUEST:
-        go_on(a, now, number)
-    elif kind == s.R_PUT:
+    """Let what is ready go on, other than a request."""
+    if kind == s.R_PUT:
         begin_put(a, now, number)
     elif kind == s.R_DROP:
         begin_drop(a, now, number)

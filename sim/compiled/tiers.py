@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import sim.compiled.slots as s
-from sim.compiled.jit import leaf, part
+from sim.compiled.jit import part
 from sim.compiled.memory import ABSENT, keep, remove
 from sim.compiled.philox import at
 from sim.compiled.state import State
@@ -58,7 +58,7 @@ def renews_early(a: State, place: Any, now: Any, fresh: Any, load: Any) -> Any:
     return now - a.cf[s.F_BETA] * load * math.log(1 - u) >= fresh
 
 
-@leaf
+@part
 def lifetime(a: State, place: Any, ttl: Any) -> Any:
     """Return the TTL of a loaded value, its jitter drawn."""
     jitter = a.cf[s.F_JITTER]
@@ -85,7 +85,7 @@ def heat(a: State, process: Any, key: Any, until: Any, now: Any) -> Any:
     hot[process, key] = until
 
 
-@leaf
+@part
 def look_up(a: State, process: Any, key: Any, now: Any) -> Any:
     """Return whether L2 has *key* as the process sees it, its end, its load's time, its size."""
     central = a.central
