@@ -82,7 +82,7 @@ def run(until: Any, *arrays: Any) -> Any:
             _go_on(a, now, kind, number)
 
 
-@part
+@leaf
 def _interruption(a: State, until: Any) -> Any:
     """Return why Python has to do something before the run goes on, -1 if nothing is to be done."""
     si = a.si

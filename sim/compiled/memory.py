@@ -36,7 +36,7 @@ def touch(places: Any, base: Any, key: Any, end: Any) -> Any:
     places[base + end]["next"] = key
 
 
-@part
+@leaf
 def remove(places: Any, held: Any, isolate: Any, base: Any, key: Any) -> Any:
     """Take *key*, which is there, away."""
     before, after = places[base + key]["before"], places[base + key]["next"]

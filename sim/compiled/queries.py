@@ -37,7 +37,7 @@ def send(
     push(a, when if when > now else now, number << 5 | code)
 
 
-@part
+@leaf
 def send_query(a: State, now: Any, slot: Any, named: Any, executions: Any, more: Any) -> Any:
     """Send a request's statement, whose random numbers stand at the slot *named*."""
     seconds = a.cf[s.F_L3_CPU]

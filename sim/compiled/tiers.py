@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import sim.compiled.slots as s
-from sim.compiled.jit import part
+from sim.compiled.jit import leaf, part
 from sim.compiled.memory import ABSENT, keep, remove
 from sim.compiled.philox import at
 from sim.compiled.state import State
@@ -85,7 +85,7 @@ def heat(a: State, process: Any, key: Any, until: Any, now: Any) -> Any:
     hot[process, key] = until
 
 
-@part
+@leaf
 def look_up(a: State, process: Any, key: Any, now: Any) -> Any:
     """Return whether L2 has *key* as the process sees it, its end, its load's time, its size."""
     central = a.central
