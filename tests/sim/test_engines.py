@@ -63,13 +63,11 @@ def test_parts_of_a_run_and_a_network_agree() -> None:
     assert differences(expected, found) == []
 
 
-_UNREACHED = [{"at": "1s", "for": "1s", "tier": "destination", "kind": "dead"}]
-
-
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"faults": _UNREACHED, "destination": {"url": "local"}}, r"\(destination dead\)"),
+        ({"traffic": {"channels": 64}}, r"more than 63 channels \(traffic.channels\)"),
+        ({"tiers": {"l1": {"scope": "request", "max_entries": 1}}}, "an L1 of the request"),
         ({"attribution": {"fit_every": 1}}, "fit_every"),
     ],
 )
