@@ -249,11 +249,11 @@ def _fail_load(a: State, now: Any, slot: Any, failure: Any) -> Any:
     reqi, request, place = a.reqi, a.reqi[slot, s.RI_REQUEST], a.reqi[slot, s.RI_AT]
     at_key = reqi[slot, s.RI_ISOLATE] * (a.ci[s.I_KEYS] + 1) + reqi[slot, s.RI_KEY]
     code = fall_back(a, at_key, now)
-    if a.ci[s.I_REQUEST_SCOPE] and reqi[slot, s.RI_FOUND]:
-        # L2 had what is too old to serve: it went into the request's own L1.
-        if now < a.reqf[slot, s.RF_FRESH] + a.cf[s.F_SIE]:
-            a.cnt[s.C_STALE] += 1
-            code = s.L1 | s.STALE
+    # L2 may have had what is too old to serve: it went into the request's own L1.
+    has_own = a.ci[s.I_REQUEST_SCOPE] and reqi[slot, s.RI_FOUND]
+    if has_own and now < a.reqf[slot, s.RF_FRESH] + a.cf[s.F_SIE]:
+        a.cnt[s.C_STALE] += 1
+        code = s.L1 | s.STALE
     if code > 0:
         _end_read(a, slot, code)
         return s.T_READ
