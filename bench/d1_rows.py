@@ -22,7 +22,7 @@ import core.query
 from bench.platform.comparison import Pair, Used, compared_on
 from bench.platform.known import STATEMENTS
 from bench.platform.operations import Shop, purchase_of, touches_of
-from bench.platform.runtime import Runtime, migrate, running
+from bench.platform.runtime import Runtime, running
 from core.attribution.parameters import Parameters
 from core.delivery.forwarder import Forwarder
 from core.delivery.receiver import AcceptingReceiver
@@ -30,6 +30,7 @@ from core.errors import EdgeproofError
 from core.event import Event
 from core.metrics.profiler import LatencyProfiler
 from core.query.d1 import D1Database
+from core.query.d1_schema import apply_schema
 from core.query.row_counts import FILE, line_through
 from core.query.statement import Statement
 from core.scenario.destination import Destination
@@ -136,7 +137,7 @@ async def measured_on(runtime: Runtime, pairs: Sequence[Pair]) -> dict[str, Any]
     """Return all figures: of statements as *pairs* ran them, of operations on a new database."""
     database = runtime.open(runtime.next_id())
     try:
-        await migrate(database)
+        await apply_schema(database)
         operations = await operation_rows(database)
     finally:
         await database.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,6 +54,7 @@ from edgeproof.attribution_options import (
     WShapeOption,
 )
 from edgeproof.credit import check_parquet, show_study
+from edgeproof.database import Source, copied_d1
 from edgeproof.group import HelpfulGroup
 from edgeproof.journeys import Journeys, Options, Wanted, check_by, study_of
 from edgeproof.notices import tell_plain
@@ -61,6 +63,7 @@ from edgeproof.own_models import resolved
 from edgeproof.path_options import (
     ConversionsColumnOption,
     CountColumnOption,
+    D1Option,
     DbOption,
     DirectChannelOption,
     FromOption,
@@ -81,6 +84,7 @@ app = typer.Typer(cls=HelpfulGroup, no_args_is_help=False, invoke_without_comman
 def command(
     context: typer.Context,
     db: DbOption = None,
+    database: D1Option = None,
     paths: PathsOption = None,
     joiner: JoinerOption = None,
     path_column: PathColumnOption = "",
@@ -134,8 +138,12 @@ def command(
                 "own; write them behind it"
             )
         return 0
-    if (db is None) == (paths is None):
-        raise InputError("attribute needs data: give --db FILE or --paths FILE.csv, one of them")
+    if database is not None and database != "d1":
+        raise InputError(f"--database {database[:40]}: use d1, or --db FILE for a local file")
+    if sum(data is not None for data in (db, database, paths)) != 1:
+        raise InputError(
+            "attribute needs data: give --db FILE, --database d1 or --paths FILE.csv, one of them"
+        )
     models = resolved(model or ())
     check_models(asked, models)
     if "--seed" in asked and not bootstrap_ and not with_shapley:
@@ -162,10 +170,11 @@ def command(
         own_event=own_event,
     )
     check_source(asked, has_paths=paths is not None)
-    if db is not None and bootstrap_:
+    if paths is None and bootstrap_:
         raise InputError("--bootstrap needs --paths: a database is read in parts")
     if 0 < bootstrap_ < 20:
         raise InputError(f"--bootstrap {bootstrap_}: 20 resamples or more are needed")
+    source = str(Source(path=None) if database is not None else paths or db)
     display = Display(plain=plain, quiet=json)
     options = Options(
         parameters=parameters, models=models, with_nulls=not without_nulls,
@@ -176,6 +185,7 @@ def command(
         nulls=nulls_column, count=count_column,
     )  # fmt: skip
     notes: list[str] = []
+    file = db
 
     def of_file(file: Path) -> Journeys:
         read, said = read_paths(
@@ -185,14 +195,17 @@ def command(
         return Journeys(options=options, paths=read)
 
     def of_window(window: Window) -> Journeys:
-        assert db is not None
+        assert file is not None
         survey = Survey(
-            file=db, parameters=parameters, window=window, with_nulls=not without_nulls,
+            file=file, parameters=parameters, window=window, with_nulls=not without_nulls,
             most=most_channels,
         )  # fmt: skip
         return Journeys(options=options, survey=survey)
 
-    with display.open():
+    with ExitStack() as stack:
+        stack.enter_context(display.open())
+        if database is not None:
+            file = stack.enter_context(copied_d1(notes, on_progress=display.update))
         window = window_of(from_, to)
         journeys = of_file(paths) if paths is not None else of_window(window)
         before = seen = later = None
@@ -214,7 +227,8 @@ def command(
             later = later and later.under(chosen)
         account = journeys.account()
         # A file that is compared and checked is read twice.
-        account = replace(account, notices=(*dict.fromkeys(notes), *account.notices))
+        said = [each.replace(f"{file}", source) for each in account.notices]
+        account = replace(account, notices=(*dict.fromkeys(notes), *said))
         intervals: Intervals | None = None
         if bootstrap_ and journeys.paths is not None and (journeys.paths.conversions < 0).any():
             raise InputError(
@@ -239,7 +253,7 @@ def command(
             against=before, seen=seen, later=later, seed=seed,
         )  # fmt: skip
         study = study_of(
-            journeys, account, wanted, source=str(paths or db), intervals=intervals, choice=choice
+            journeys, account, wanted, source=source, intervals=intervals, choice=choice
         )
     show_study(study, out, plain=plain, as_json=json, export=export)
     return 0

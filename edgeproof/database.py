@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import closing
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
 
 from core.errors import InputError, StoreError
+from core.ledger.local_copy import copy_events
+from core.ledger.scratch_folder import scratch_folder
+from core.query.d1_schema import check_schema
+from core.query.d1_variables import (
+    ACCOUNT_VARIABLE,
+    DATABASE_VARIABLE,
+    TOKEN_VARIABLE,
+    database_id,
+)
 from core.query.database import Command, Database, Row, SqliteDatabase
 from core.query.lane import is_locked
 from core.query.migrations import latest_version, migrate, version_of
@@ -25,6 +35,56 @@ DatabaseOption = Annotated[
     Path,
     typer.Option("--db", metavar="FILE", help="The database: cdp.sqlite in the service's --data."),
 ]
+FileOption = Annotated[
+    Path | None,
+    typer.Option("--db", metavar="FILE", help="The database: cdp.sqlite in the service's --data."),
+]
+D1_HELP = (
+    f"d1: the D1 database that {ACCOUNT_VARIABLE}, {DATABASE_VARIABLE} and {TOKEN_VARIABLE} name"
+)
+PlatformOption = Annotated[
+    str | None,
+    typer.Option("--database", metavar="d1", help=f"{D1_HELP}, in place of --db."),
+]
+
+
+def _needs_a_file(context: typer.Context, _: typer.CallbackParam, value: str | None) -> None:
+    if value is not None:
+        raise InputError(
+            f"{context.info_name} needs a local file, which it reads and writes in bulk: give --db "
+            f"FILE in place of --database {value[:40]}"
+        )
+
+
+LocalOption = Annotated[
+    str | None, typer.Option("--database", hidden=True, is_eager=True, callback=_needs_a_file)
+]
+"""Of a command that needs a local file: it says so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """The database that a command was given: a file, or D1 if *path* is None."""
+
+    path: Path | None
+
+    @property
+    def option(self) -> str:
+        """The option that names it."""
+        return "--database d1" if self.path is None else f"--db {self.path}"
+
+    def __str__(self) -> str:
+        """Return its name in a message."""
+        return f"D1 database {database_id()}" if self.path is None else str(self.path)
+
+
+def source_of(db: Path | None, database: str | None) -> Source:
+    """Return the database of --db or --database; InputError unless exactly one of them is given."""
+    if database is not None and database != "d1":
+        raise InputError(f"--database {database[:40]}: use d1, or --db FILE for a local file")
+    if (db is None) == (database is None):
+        raise InputError("give the database: --db FILE or --database d1, one of them")
+    return Source(path=db)
 
 
 def check_database(path: Path) -> None:
@@ -55,11 +115,46 @@ def check_database(path: Path) -> None:
         )
 
 
-def ask_database(path: Path, ask: Callable[[SqliteDatabase], Awaitable[_T]]) -> _T:
-    """Return what *ask* finds or does in the database at *path*, which a service may have open.
+def ask_d1(ask: Callable[[Database], Awaitable[_T]]) -> _T:
+    """Return what *ask* finds or does in the D1 database of the environment.
 
-    Its schema is brought up to date. InputError if another program keeps it locked.
+    Raise InputError if the environment does not name it, or it has not this version's schema.
     """
+
+    from core.query.d1_environment import d1_from_environment  # its client is slow to import
+
+    async def run() -> _T:
+        database = d1_from_environment()
+        try:
+            await check_schema(database, str(Source(path=None)))
+            return await ask(database)
+        finally:
+            await database.close()
+
+    return asyncio.run(run())
+
+
+@contextmanager
+def copied_d1(notes: list[str], on_progress: Callable[[str, float], None]) -> Iterator[Path]:
+    """Yield a file with the events and conversions of the D1 database, which goes away again.
+
+    notes: gets a line that says how many rows were copied.
+    """
+    with scratch_folder() as folder:
+        file = folder / "cdp.sqlite"
+        rows = ask_d1(lambda database: copy_events(database, file, on_progress=on_progress))
+        notes.append(f"{Source(path=None)}: {rows:,} rows were copied to be read")
+        yield file
+
+
+def ask_database(source: Source, ask: Callable[[Database], Awaitable[_T]]) -> _T:
+    """Return what *ask* finds or does in a database, which a service may have open.
+
+    The schema of a file is brought up to date. InputError if another program keeps it locked.
+    """
+    path = source.path
+    if path is None:
+        return ask_d1(ask)
     check_database(path)
     current().watch(path)
 
@@ -81,12 +176,15 @@ def ask_database(path: Path, ask: Callable[[SqliteDatabase], Awaitable[_T]]) -> 
         ) from None
 
 
-def read_database(path: Path, ask: Callable[[Database], Coroutine[Any, Any, _T]]) -> _T:
-    """Return what *ask* reads from the database at *path*, which stays as it is.
+def read_database(source: Source, ask: Callable[[Database], Coroutine[Any, Any, _T]]) -> _T:
+    """Return what *ask* reads from a database, which stays as it is.
 
-    Where its schema is too old to be asked, a copy in memory is brought up to date. Raise
+    Where the schema of a file is too old to be asked, a copy in memory is brought up to date. Raise
     InputError if it is newer than this program, StoreError if it cannot be read.
     """
+    path = source.path
+    if path is None:
+        return ask_d1(ask)
     check_database(path)
     # mode=ro would leave the files of the write-ahead log behind.
     uri = f"{path.resolve().as_uri()}?mode=rw"

@@ -7,9 +7,20 @@ from typing import Annotated
 
 import typer
 
+from edgeproof.database import D1_HELP
+
 DbOption = Annotated[
     Path | None,
     typer.Option("--db", metavar="FILE", help="A database of the service.", rich_help_panel="Data"),
+]
+D1Option = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        metavar="d1",
+        help=f"{D1_HELP}. Its events are copied to a temporary file first.",
+        rich_help_panel="Data",
+    ),
 ]
 PathsOption = Annotated[
     Path | None,

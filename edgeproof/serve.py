@@ -14,10 +14,13 @@ import typer
 from core.errors import EdgeproofError, InputError
 from core.ledger.provenance import database_state
 from core.scenario.addresses import is_loopback
+from core.scenario.scenario import Scenario
 from core.service.launcher import MAX_WORKERS, running_service
 from core.service.limits import DEFAULT_LIMITS, GRACE_SECONDS, ConnectionLimits
+from core.service.remote import D1
 from core.units import parse_duration
 from core.wire import TOKEN_VARIABLE, service_token
+from edgeproof.database import D1_HELP, Source
 from edgeproof.invocation import current
 from edgeproof.notices import notice
 from edgeproof.options import (
@@ -81,6 +84,15 @@ def command(
             "as a load test needs them. Default: only into a temporary one, without --data.",
         ),
     ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            "--database",
+            metavar="d1",
+            help=f"{D1_HELP}, in place of a file of its own. It takes its own time: the scenario's "
+            "L3 latencies are not put in front of it.",
+        ),
+    ] = None,
     redis: Annotated[
         str | None,
         typer.Option(
@@ -136,6 +148,8 @@ def command(
     With --data the database is yours: it gets SCENARIO's sites and nothing else, unless it is empty
     and --population is given.
 
+    With --database d1 it is a D1 database, asked over its REST API; an empty one gets the schema.
+
     Ctrl-C, SIGTERM or a closed terminal lets requests in flight and the conversions queue be
     finished; a second Ctrl-C ends at once (exit code 130). Set EDGEPROOF_TOKEN to allow cache
     invalidation and clean starts of a load. GET /openapi.json describes every path.
@@ -159,6 +173,8 @@ def command(
         trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
         format_=format_, columns=columns,
     )  # fmt: skip
+    if database is not None:
+        _check_d1(database, chosen, data=data, population=population)
     if not emulation and any(fault.tier is not None for fault in chosen.faults):
         notice("--no-emulation: the faults of the scenario's tiers do not strike")
     if rate is not None and chosen.start == "cold" and not draws_arrivals(chosen):
@@ -179,8 +195,10 @@ def command(
             file=sys.stderr,
             flush=True,
         )
-    populates = data is None if population is None else population
+    populates = data is None and database is None if population is None else population
     said = "" if data is None else _of_database(data, populates=populates, asked=population)
+    if database is not None:
+        said = f"Its database is {Source(path=None)}, which gets events from /track alone."
     interrupts = Interrupts()
     with running_service(
         chosen,
@@ -192,6 +210,7 @@ def command(
         emulate=emulation,
         limits=limits,
         populate=populates,
+        database=database or "",
     ) as service:
         interrupts.has_begun = True
         for url in service.urls:
@@ -224,6 +243,22 @@ def _seconds(option: str, text: str) -> float:
         return parse_duration(text)
     except ValueError as error:
         raise InputError(f"{option}: {error}") from None
+
+
+def _check_d1(
+    database: str, scenario: Scenario, *, data: Path | None, population: bool | None
+) -> None:
+    """Raise InputError for what goes with a local file only; say what has no effect."""
+    if database != D1:
+        raise InputError(f"--database {database[:40]}: use d1, or --data DIR for a local file")
+    if data is not None:
+        raise InputError(f"--data {data}: it keeps a local file; leave it out with --database d1")
+    if population:
+        raise InputError(
+            "--population needs a local file, which it fills in bulk: leave out --database d1"
+        )
+    if any(fault.tier == "l3" for fault in scenario.faults):
+        notice("--database d1: the faults of the scenario's L3 do not strike")
 
 
 def _of_database(folder: Path, *, populates: bool, asked: bool | None) -> str:

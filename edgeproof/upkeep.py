@@ -29,7 +29,7 @@ from core.query.database import SqliteDatabase
 from core.texts import count_of
 from edgeproof.attribution_choices import direct_rule, milliseconds, order_of
 from edgeproof.attribution_options import MostChannelsOption
-from edgeproof.database import DatabaseOption, check_database
+from edgeproof.database import DatabaseOption, LocalOption, check_database
 from edgeproof.finish import show_table
 from edgeproof.invocation import current
 from edgeproof.journeys import Journeys, Options
@@ -74,6 +74,7 @@ def fit(
         typer.Option("--own-event", help="As the scenario's attribution.own_event has it."),
     ] = False,
     most_channels: MostChannelsOption = None,
+    database: LocalOption = None,
     plain: PlainOption = False,
     json: JsonOption = False,
 ) -> int:
@@ -137,6 +138,7 @@ def store(
             help="The service's: its parameters count, and its destination is told, if it has one.",
         ),
     ],
+    database: LocalOption = None,
     plain: PlainOption = False,
     json: JsonOption = False,
 ) -> int:
@@ -195,6 +197,7 @@ def recount_totals(
             "anew, at its next start, what does not sum to 1.",
         ),
     ] = False,
+    database: LocalOption = None,
     plain: PlainOption = False,
     json: JsonOption = False,
 ) -> int:

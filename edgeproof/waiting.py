@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,8 +16,8 @@ from core.delivery.backlog import Backlog
 from core.delivery.leases import MOST_COUNTED, MOST_DEAD_COUNTED, BacklogStatus, DeadLetter
 from core.delivery.outbox import Outbox
 from core.errors import InputError
-from core.query.database import Database, SqliteDatabase
-from edgeproof.database import ask_database, read_database
+from core.query.database import Database
+from edgeproof.database import Source, ask_database, read_database
 from edgeproof.finish import show_table
 from edgeproof.notices import tell_plain
 
@@ -46,38 +45,38 @@ class Waiting:
     def _of(self, database: Database) -> Backlog | Outbox:
         return self.rows(database, SystemClock(), f"{self.command}-{os.getpid()}")
 
-    def status(self, db: Path, *, plain: bool, as_json: bool) -> int:
+    def status(self, source: Source, *, plain: bool, as_json: bool) -> int:
         """Show how many rows wait, are in hand, have failed, or are dead."""
 
         async def ask(database: Database) -> tuple[BacklogStatus, int]:
             rows = self._of(database)
             return await rows.status(), await rows.dead()
 
-        found, dead = read_database(db, ask)
+        found, dead = read_database(source, ask)
         _show_status(found, dead, holder=self.holder, plain=plain, as_json=as_json)
         if dead and not as_json:
             print(
-                f"edgeproof {self.command} dead --db {db} tells why; "
+                f"edgeproof {self.command} dead {source.option} tells why; "
                 f"{self.command} retry {self.remedy}."
             )
         return 0
 
-    def dead(self, db: Path, *, plain: bool, as_json: bool) -> int:
+    def dead(self, source: Source, *, plain: bool, as_json: bool) -> int:
         """List what was given up, each with the reason."""
-        letters = read_database(db, lambda database: self._of(database).dead_letters())
+        letters = read_database(source, lambda database: self._of(database).dead_letters())
         none = f"No {self.noun} was given up."
         _show_dead(letters, none=none, plain=plain, as_json=as_json)
         return 0
 
-    def retry(self, db: Path, conversions: Sequence[str] | None, *, as_json: bool) -> int:
+    def retry(self, source: Source, conversions: Sequence[str] | None, *, as_json: bool) -> int:
         """Queue what was given up again, all or those of *conversions*."""
 
-        async def revive(database: SqliteDatabase) -> int:
+        async def revive(database: Database) -> int:
             rows = self._of(database)
             letters = await rows.dead_letters()
-            return await rows.revive(_known(letters, conversions, db, command=self.command))
+            return await rows.revive(_known(letters, conversions, source, command=self.command))
 
-        revived = ask_database(db, revive)
+        revived = ask_database(source, revive)
         if as_json:
             print(json.dumps({"queued": revived}))
         else:
@@ -135,14 +134,14 @@ def _show_dead(letters: Sequence[DeadLetter], *, none: str, plain: bool, as_json
 
 
 def _known(
-    letters: Sequence[DeadLetter], asked: Sequence[str] | None, db: Path, *, command: str
+    letters: Sequence[DeadLetter], asked: Sequence[str] | None, source: Source, *, command: str
 ) -> list[str]:
     """Return the ids *asked* for, all of *letters* if None; InputError if one is not there."""
     dead = [letter.conversion_id for letter in letters]
     for name in asked or ():
         if name not in dead:
             raise InputError(
-                f"--id {name}: not among the {len(dead)} dead conversions of {db}; "
+                f"--id {name}: not among the {len(dead)} dead conversions of {source}; "
                 f"edgeproof {command} dead lists them"
             )
     return [*asked] if asked else dead

@@ -13,9 +13,10 @@ from typing import Any
 from bench.platform.known import OF_FILES, STATEMENTS
 from bench.platform.operations import STARTS, of_file, of_service, of_start
 from bench.platform.recording import Call, RecordedDatabase, recorded_connection
-from bench.platform.runtime import ACCOUNT, TOKEN, Runtime, migrate
+from bench.platform.runtime import ACCOUNT, TOKEN, Runtime
 from core.errors import StoreError
 from core.query.d1 import D1Database
+from core.query.d1_schema import apply_schema
 from core.query.database import Command, Database, Row, SqliteDatabase
 from core.query.statement import Statement
 
@@ -119,7 +120,7 @@ class Pair:
         """Return a new pair on *runtime*."""
         name = runtime.next_id()
         d1 = _CountingD1(ACCOUNT, name, TOKEN, base_url=runtime.base_url)
-        await migrate(d1)
+        await apply_schema(d1)
         return cls(SqliteDatabase(None, inline=True), d1)
 
     async def ask(self, call: Call) -> Compared:
@@ -147,7 +148,8 @@ async def _answer(database: Database, call: Call) -> Answer:
         if call.is_read:
             statement, (parameters,) = call.commands[0]
             return Answer(rows=await database.read(statement, parameters))
-        return Answer(changed=await database.write(*call.commands))
+        changed = await database.write(*call.commands)
+        return Answer(changed=[max(0, rows) for rows in changed])  # sqlite3 says -1 of CREATE
     except StoreError as error:
         return Answer(error=error)
 
@@ -157,7 +159,8 @@ async def _tables(database: Database) -> dict[str, list[Row]]:
         Statement(
             "names",
             "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view')"
-            " AND name NOT GLOB 'sqlite_*' AND name NOT GLOB '_cf_*' ORDER BY name",
+            " AND name NOT GLOB 'sqlite_*' AND name NOT GLOB '_cf_*'"
+            " AND name <> 'd1_migrations' ORDER BY name",
         ),
         (),
     )

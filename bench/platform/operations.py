@@ -7,6 +7,7 @@ connection to a file, as `attribute --db` and a service's start do.
 from __future__ import annotations
 
 import sqlite3
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,13 +23,15 @@ from core.delivery.receiver import AcceptingReceiver
 from core.errors import Refused
 from core.event import Campaign, Event
 from core.ledger.bulk_store import store_waiting
+from core.ledger.local_copy import copy_events
 from core.ledger.path_reader import events_at_most, read_paths, user_ranges
 from core.ledger.processor import BatchAttributionProcessor
 from core.ledger.provenance import database_notices, has_own_events
 from core.ledger.recount import recount, repair, restate, share_out_anew, uneven
 from core.ledger.sample import fit_newest
 from core.metrics.profiler import LatencyProfiler
-from core.query import queue_statements, statements
+from core.query import d1_statements, queue_statements, statements
+from core.query.d1_schema import has_tables
 from core.query.database import Database
 from core.query.executor import QueryExecutor
 from core.query.queries import Lease, Queries
@@ -242,6 +245,13 @@ async def _modelled(shop: Shop) -> None:
 async def _inspected(shop: Shop) -> None:
     row = (90_000, "sampled", "u0", DATA_EPOCH_MS, "email", None)
     await shop.database.write((statements.SAMPLE_TOUCH, [row]))
+    copied = (90_001, "copied", "u0", "page_view", "email", DATA_EPOCH_MS, "new", None)
+    await shop.database.write((d1_statements.COPY_EVENT, [copied]))
+    await has_tables(shop.database)
+    note = (d1_statements.NOTE_MIGRATION, [("9999_noted.sql",)])
+    await shop.database.write((d1_statements.MAKE_MIGRATIONS, [()]), note)
+    with tempfile.TemporaryDirectory(prefix="edgeproof-copy-") as folder:
+        await copy_events(shop.database, Path(folder, "copy.sqlite"), page=60)
     await shop.database.read(statements.CHANNEL_TOTALS, ())
     await shop.database.read(statements.STORED_CREDITS, ())
     try:

@@ -15,8 +15,12 @@ import httpx
 
 from core.errors import EdgeproofError
 from core.query.d1 import D1Database
-from core.query.migrations import migrations, statements_of
-from core.query.statement import Statement
+from core.query.d1_variables import (
+    ACCOUNT_VARIABLE,
+    BASE_URL_VARIABLE,
+    DATABASE_VARIABLE,
+    TOKEN_VARIABLE,
+)
 from scenarios.node import Node
 
 ACCOUNT = "023e105f4ecef8ad9ca31a8372d0c353"
@@ -43,18 +47,20 @@ class Runtime:
         """Return a client of a database."""
         return D1Database(ACCOUNT, database_id, TOKEN, base_url=self.base_url, **options)
 
+    def environment(self, database_id: str) -> dict[str, str]:
+        """Return the variables that name a database to the product's commands."""
+        return {
+            ACCOUNT_VARIABLE: ACCOUNT,
+            DATABASE_VARIABLE: database_id,
+            TOKEN_VARIABLE: TOKEN,
+            BASE_URL_VARIABLE: self.base_url,
+        }
+
     def binding(self, calls: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
         """Return what each call of the KV binding gives: {"value"} or {"error"}."""
         answer = httpx.post(self._binding, json=calls, timeout=60.0)
         found: list[dict[str, Any]] = answer.raise_for_status().json()
         return found
-
-
-async def migrate(database: D1Database) -> None:
-    """Bring an empty database to the latest schema, a migration at a time."""
-    for number, script in enumerate(migrations(), 1):
-        name = f"migration_{number}"
-        await database.write(*((Statement(name, sql), [()]) for sql in statements_of(script)))
 
 
 @contextmanager

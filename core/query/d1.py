@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -22,6 +21,7 @@ from typing import Any
 import httpx
 
 from core.errors import InputError, Overloaded, Refused, StoreError, StoreTimeout
+from core.query.d1_variables import TOKEN_VARIABLE
 from core.query.database import MAX_WAITING, Command, Row, Usage
 from core.query.json_rows import json_rows
 from core.query.limits import (
@@ -34,7 +34,6 @@ from core.query.parameters import Kind, with_kinds
 from core.query.statement import Statement
 from core.texts import one_line, parse_json, reason_of
 
-TOKEN_VARIABLE = "EDGEPROOF_D1_TOKEN"  # the name of the variable, not a token
 BASE_URL = "https://api.cloudflare.com/client/v4"
 CONNECTIONS = 6
 _MOST_ERRORS = 3  # errors shown of one answer, and depth of causes
@@ -134,16 +133,6 @@ class D1Database:
         self._idle = asyncio.Event()
         self._idle.set()
         self.on_usage: Usage | None = None
-
-    @classmethod
-    def from_environment(cls, account_id: str, database_id: str, **options: Any) -> D1Database:
-        """Return the database with the token in EDGEPROOF_D1_TOKEN; InputError if it is not set."""
-        token = os.environ.get(TOKEN_VARIABLE, "").strip()
-        if not token:
-            raise InputError(
-                f"{TOKEN_VARIABLE} is not set; give it an API token with the permission D1 Edit"
-            )
-        return cls(account_id, database_id, token, **options)
 
     async def read(self, statement: Statement, parameters: Sequence[Any]) -> list[Row]:
         """Return the rows of *statement*."""

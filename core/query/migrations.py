@@ -11,22 +11,34 @@ import sqlite3
 from collections.abc import Iterator
 from functools import cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 
 from core.errors import InputError
 
 _NAME = re.compile(r"(\d{4})_\w+\.sql")
 
 
+def folder() -> Traversable:
+    """Return the folder of the migrations."""
+    return resources.files("core.query").joinpath("schema")
+
+
+@cache
+def names_of_migrations() -> tuple[str, ...]:
+    """Return the names of the migrations' files, in order."""
+    names = sorted(file.name for file in folder().iterdir() if _NAME.fullmatch(file.name))
+    numbers = [int(name[:4]) for name in names]
+    if numbers != [*range(1, len(names) + 1)]:
+        raise ValueError(f"the migrations are numbered {numbers}, not 1, 2, 3, ...")
+    return tuple(names)
+
+
 @cache
 def migrations() -> tuple[str, ...]:
     """Return the SQL of every migration; position n holds the one from version n to n + 1."""
-    folder = resources.files("core.query").joinpath("schema")
-    files = sorted((file for file in folder.iterdir() if _NAME.fullmatch(file.name)),
-                   key=lambda file: file.name)  # fmt: skip
-    numbers = [int(file.name[:4]) for file in files]
-    if numbers != [*range(1, len(files) + 1)]:
-        raise ValueError(f"the migrations are numbered {numbers}, not 1, 2, 3, ...")
-    return tuple(file.read_text(encoding="utf-8") for file in files)
+    return tuple(
+        folder().joinpath(name).read_text(encoding="utf-8") for name in names_of_migrations()
+    )
 
 
 def latest_version() -> int:

@@ -26,6 +26,7 @@ from core.service.peers import Peers
 from core.service.plan import WorkerPlan
 from core.service.problems import CODES
 from core.service.process import ServedApplication
+from core.service.remote import open_remote
 from core.service.requests import no_query
 from core.service.responses import problem, refused
 from core.wire import service_token
@@ -107,7 +108,8 @@ class Service:
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
         """Start and end with the server; what kept it from starting stands in app.state.failure."""
         try:
-            self.reference = ServedApplication(self._plan)
+            remote = await open_remote(self._plan.scenario) if self._plan.database else None
+            self.reference = ServedApplication(self._plan, remote)
             await self.reference.start()
         except EdgeproofError as error:
             app.state.failure = error

@@ -24,6 +24,7 @@ from core.scenario.scenario import Scenario
 from core.service.folder_lock import held_folder
 from core.service.l2 import check_l2
 from core.service.limits import DEFAULT_LIMITS, ConnectionLimits
+from core.service.remote import check_remote
 from core.wire import TOKEN_VARIABLE
 
 MAX_WORKERS = 64
@@ -220,6 +221,7 @@ def running_service(
     emulate: bool = True,
     limits: ConnectionLimits = DEFAULT_LIMITS,
     populate: bool = True,
+    database: str = "",
 ) -> Iterator[RunningService]:
     """Run the reference service for *scenario* as long as the context lasts.
 
@@ -227,7 +229,9 @@ def running_service(
     the database, a temporary one if None. redis: URL of L2, whose scheme chooses the store
     (`core.caching.stores`); without one a single process embeds its own, and several share a fake
     one. limits: of each process's connections. populate: whether a database without users and
-    events gets those of the scenario; else it gets its sites alone, and starts cold.
+    events gets those of the scenario; else it gets its sites alone, and starts cold. database: "d1"
+    for the D1 database that the environment names, which gets sites alone and its own latencies; ""
+    for a file in *folder*.
 
     Raise InputError for what `check_served` refuses, if a port is taken, another service runs on
     the folder, the URL means no store or there are more than MAX_WORKERS processes, EdgeproofError
@@ -239,6 +243,8 @@ def running_service(
     """
     check_served(scenario)
     check_l2(scenario.tiers.l2, redis)
+    if database:
+        check_remote(scenario)
     count = scenario.topology.process_count
     if count > MAX_WORKERS:
         raise InputError(
@@ -265,7 +271,8 @@ def running_service(
             "destination": scenario.destination.url,
             "roster": str(roster),
             "limits": limits.to_json(),
-            "populate": populate,
+            "populate": populate and not database,
+            "database": database,
         }
         crew = _Crew()
         service: RunningService | None = None

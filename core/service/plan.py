@@ -26,7 +26,7 @@ class WorkerPlan:
     are forwarded to, None for none; roster: the file that tells where the other workers are, None
     if there is none; is_public: whether others than this machine reach the service, so that its
     monitoring wants the token; populate: whether a database without users and events gets the
-    scenario's.
+    scenario's; database: "d1" for the one that the environment names, "" for a file.
     """
 
     scenario: Scenario
@@ -38,6 +38,7 @@ class WorkerPlan:
     roster: Path | None = None
     is_public: bool = False
     populate: bool = True
+    database: str = ""
 
 
 def shared_database(plan: WorkerPlan) -> SqliteDatabase:
@@ -75,4 +76,5 @@ def plan_of(data: dict[str, Any]) -> WorkerPlan:
         roster=Path(data["roster"]),
         is_public=not is_loopback(data["host"]),
         populate=data["populate"],
+        database=data["database"],
     )

@@ -13,6 +13,7 @@ from uuid import uuid4
 from core.application.application import Application, query_cache_of
 from core.application.seeding import bring_up_to_date, seed_for, seed_sites
 from core.application.warming import Warmer
+from core.attribution.scheme import Scheme
 from core.caching.edge_kv import EdgeKV, FilledEdgeKV
 from core.caching.kv import KVStore
 from core.clock import SystemClock, epoch_ms
@@ -49,6 +50,7 @@ from core.service.cache_statistics import cache_counts
 from core.service.consumer_status import ConsumerStatus, forget_run_start, write_run_start
 from core.service.l2 import open_l2
 from core.service.plan import WorkerPlan, emulated_database, shared_database
+from core.service.remote import Remote
 from core.service.statistics import ProcessFigures, add_latencies, add_statements
 
 PROBE_INTERVAL = 0.1
@@ -57,45 +59,38 @@ _POLL_SECONDS = 1.0
 
 
 class ServedApplication(Application):
-    """The service's state; made inside a running event loop."""
+    """The service's state; made inside a running event loop.
 
-    def __init__(self, plan: WorkerPlan) -> None:
+    remote: the database where it is not a file of the service's own; its latencies are its own.
+    """
+
+    def __init__(self, plan: WorkerPlan, remote: Remote | None = None) -> None:
         scenario = self.scenario = plan.scenario
         tiers = scenario.tiers
         self.plan = plan
         self.clock = SystemClock()
         self.timers = Timers(self.clock)
         self.faults = FaultSchedule(scenario.faults, origin=float("inf"))
-        self._sqlite = shared_database(plan)
-        connection, attribution = self._sqlite.connection, scenario.attribution
         self._warm_state = WarmState()
-        if plan.populate:
-            prepared = prepare_service(scenario)
-            self._warm_state = warm_state(scenario, prepared)
-            seed_for(connection, scenario, prepared.workload)
-        else:
-            seed_sites(connection, sites_of(scenario))
-        if plan.position == 0:  # it starts before the others
-            bring_up_to_date(connection, attribution, epoch_ms(self.clock))
-        scheme = stored_scheme(connection, attribution.parameters())
-        self._warmer = Warmer(self._sqlite, scenario, scheme)
+        self._store, scheme = self._local() if remote is None else (remote.database, remote.scheme)
+        self._warmer = Warmer(self._store, scenario, scheme)
         self.l2, channel = open_l2(tiers.l2, plan.redis, namespace=f"edgeproof:{scenario.name}:")
         self._numbers = DrawnNumbers(scenario.seed, plan.position)
         self.kv = self._undelayed = self._point_of_presence(EdgeKV)
-        self.database: Database = self._sqlite
+        self.database: Database = self._store
         platform = EmulatingPlatform(self.clock, self.timers, self._numbers)
         if plan.emulate:
             self._emulate(platform)
         query_cache = query_cache_of(tiers.query_cache)
         self.executor = QueryExecutor(
-            self.database, self.clock, plans=self._sqlite, cache=query_cache, rules=RULES
+            self.database, self.clock, plans=self._store, cache=query_cache, rules=RULES
         )
         # Where several processes accept conversions, one of its own consumes them.
         is_consumer = scenario.topology.process_count == 1
         self._consumed = None if is_consumer or plan.position else ConsumerStatus(plan.folder)
         owner = f"{os.getpid()}-{uuid4().hex}"
-        self._backlog = Backlog(self._sqlite, self.clock, owner=owner)
-        outbox = outbox_of(scenario.destination, self._sqlite, self.clock, owner=owner)
+        self._backlog = Backlog(self._store, self.clock, owner=owner)
+        outbox = outbox_of(scenario.destination, self._store, self.clock, owner=owner)
         receiver = receiver_of(
             scenario.destination, plan.destination, self.faults,
             platform if plan.emulate else None,
@@ -118,6 +113,21 @@ class ServedApplication(Application):
         self._listening: asyncio.Task[None] | None = None
         self.start_resident = resident_bytes()
 
+    def _local(self) -> tuple[Database, Scheme]:
+        """Return the file that the processes share, filled and up to date, and its scheme."""
+        plan, scenario = self.plan, self.scenario
+        database = self._sqlite = shared_database(plan)
+        connection, attribution = database.connection, scenario.attribution
+        if plan.populate:
+            prepared = prepare_service(scenario)
+            self._warm_state = warm_state(scenario, prepared)
+            seed_for(connection, scenario, prepared.workload)
+        else:
+            seed_sites(connection, sites_of(scenario))
+        if plan.position == 0:  # it starts before the others
+            bring_up_to_date(connection, attribution, epoch_ms(self.clock))
+        return database, stored_scheme(connection, attribution.parameters())
+
     def _point_of_presence(self, edge: type[EdgeKV]) -> KVStore:
         """Return L2 as it is seen from where nothing has been read or written yet."""
         tier = self.scenario.tiers.l2
@@ -131,7 +141,8 @@ class ServedApplication(Application):
     def _emulate(self, platform: EmulatingPlatform) -> None:
         self._view = DelayedKV(self.kv, self.scenario.tiers.l2, self.faults, platform)
         self.kv = self._view
-        self.database = emulated_database(self.plan, self._sqlite, self.faults, platform)
+        if not self.plan.database:
+            self.database = emulated_database(self.plan, self._sqlite, self.faults, platform)
 
     async def start(self) -> None:
         """Load what a warm start needs, queue what was left unfinished, and start the probe."""
@@ -268,7 +279,12 @@ class ServedApplication(Application):
         return ConsumerStatus(self.plan.folder).fault(self.clock.now())
 
     def _waiting(self) -> int:
-        """Return how many conversions stand in the queue of the database."""
+        """Return how many conversions stand in the queue of the database.
+
+        Of a remote one 0: each look would be billed, and its one process holds all of them soon.
+        """
+        if self.plan.database:
+            return 0
         connection = sqlite3.connect(
             f"{(self.plan.folder / 'cdp.sqlite').resolve().as_uri()}?mode=ro", uri=True
         )

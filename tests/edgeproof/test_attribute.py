@@ -526,7 +526,7 @@ def test_options_reach_the_resamples(path_file: Path, capsys: pytest.CaptureFixt
         (["--db", "paths.csv", "--to", "1764000000000000"], "epoch microseconds"),
         (["--db", "paths.csv", "--joiner", "|"], "--joiner needs --paths"),
         (["--paths", "paths.csv", "--joiner", ""], "--joiner is empty"),
-        ([], "give --db FILE or --paths FILE.csv"),
+        ([], "give --db FILE, --database d1 or --paths FILE.csv"),
         (["--db", "a.db", "--paths", "paths.csv"], "one of them"),
     ],
 )

@@ -102,7 +102,8 @@ def test_rows_written_follow_from_the_schema(pairs: list[Pair]) -> None:
     wrong = [
         (used.statement.name, used.changed, used.rows_written)
         for used in writes
-        if used.statement.name != "reject"  # whose second run updates what it has inserted
+        # The second run of the first updates what it inserted; the second has AUTOINCREMENT.
+        if used.statement.name not in ("reject", "note_migration")
         and used.rows_written != billed(connection, used.statement, used.changed)
     ]
     assert wrong == []

@@ -9,10 +9,14 @@ from typing import Any
 import pytest
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from bench.platform.known import OF_FILES
 from core.clock import ManualClock
 from core.errors import InputError, Overloaded, Refused, StoreError, StoreTimeout
 from core.query import statements
-from core.query.d1 import TOKEN_VARIABLE, D1Database
+from core.query.d1 import D1Database
+from core.query.d1_environment import d1_from_environment
+from core.query.d1_statements import MAKE_MIGRATIONS
+from core.query.d1_variables import ACCOUNT_VARIABLE, DATABASE_VARIABLE, TOKEN_VARIABLE
 from core.query.database import SqliteDatabase
 from core.query.executor import QueryExecutor
 from core.query.parameters import with_kinds
@@ -22,8 +26,6 @@ from tests.core.query.fake_d1 import Refused as D1Refused
 from tests.core.query.known_statements import STATEMENTS
 
 ALL = [*STATEMENTS.values()]
-OF_FILES = ("own_events", "own_conversions")
-"""Temporary views, which D1 refuses: `attribute --db` makes them over a file."""
 
 Scene = Callable[[D1Database], Awaitable[None]]
 
@@ -424,10 +426,15 @@ def test_token_that_no_header_can_carry_is_refused_and_not_shown(token: str) -> 
     assert "\n" not in str(caught.value)
 
 
-def test_token_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_environment_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (ACCOUNT_VARIABLE, DATABASE_VARIABLE, TOKEN_VARIABLE):
+        monkeypatch.setenv(name, "set")
     monkeypatch.setenv(TOKEN_VARIABLE, "  ")
-    with pytest.raises(InputError, match=f"{TOKEN_VARIABLE} is not set"):
-        D1Database.from_environment(ACCOUNT, "d")
+    with pytest.raises(InputError, match=f"set {TOKEN_VARIABLE} .an API token with the permission"):
+        d1_from_environment()
+    monkeypatch.delenv(ACCOUNT_VARIABLE)
+    with pytest.raises(InputError, match=f"set {ACCOUNT_VARIABLE} .* and {TOKEN_VARIABLE}"):
+        d1_from_environment()
 
 
 def test_time_limit_covers_attempts_and_pauses(server: FakeD1) -> None:
@@ -546,6 +553,7 @@ def test_columns_of_one_name_keep_their_values(bench: Bench) -> None:
 def test_every_statement_is_taken_by_a_database_with_the_platforms_limits(bench: Bench) -> None:
     async def scene(database: D1Database) -> None:
         assert {*OF_FILES} < {statement.name for statement in ALL}
+        await database.write((MAKE_MIGRATIONS, [()]))
         for statement in ALL:
             if statement.name in OF_FILES:
                 continue

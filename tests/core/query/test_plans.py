@@ -145,6 +145,12 @@ INTENDED: dict[str, tuple[str, ...]] = {
     "insert_site": (),
     "insert_user": (),
     "sample_touch": (),
+    "copy_event": (),
+    "schema_objects": ("sqlite_schema",),
+    "make_migrations": (),
+    "note_migration": (),
+    "events_page": ("user_journeys USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",),
+    "conversions_page": ("conversions USING PRIMARY KEY (conversion_id>?)",),
 }
 
 # A list of ids that came as a parameter.
@@ -185,6 +191,7 @@ INTENDED_SCANS: dict[str, tuple[str, ...]] = {
     "outbox_waiting": ("SCAN outbox USING INDEX outbox_by_time", "SCAN some"),
     "number_dead": ("SCAN d", "SCAN some"),
     "number_undelivered": ("SCAN undelivered", "SCAN some"),
+    "schema_objects": ("SCAN sqlite_schema",),
 }
 """The lines of a plan that would be a fault in every other statement."""
 
@@ -193,6 +200,7 @@ INTENDED_SCANS: dict[str, tuple[str, ...]] = {
 def connection() -> Iterator[sqlite3.Connection]:
     """Return the connection of an empty database."""
     database = SqliteDatabase(None, inline=True)
+    database.connection.execute(ALL["make_migrations"].sql)
     yield database.connection
     asyncio.run(database.close())
 
