@@ -192,9 +192,10 @@ const ENDPOINTS = [
 function endpointOf(method, path) {
   const there = ENDPOINTS.filter(([, pattern]) => pattern.test(path));
   if (!there.length) throw new Problem(404, "not_found", "no such path");
-  const found = there.find(([name]) => name === method);
-  if (!found) throw new Problem(405, "method_not_allowed", "this path takes another method");
-  return found[2];
+  const found = there.find(([name]) => name === (method === "HEAD" ? "GET" : method));
+  if (found) return found[2];
+  const taken = there.map(([name]) => (name === "GET" ? "GET, HEAD" : name)).join(", ");
+  throw new Problem(405, "method_not_allowed", `this path takes ${taken}`, { Allow: taken });
 }
 
 function problemOf(error) {
