@@ -14,7 +14,7 @@ import typer
 
 from core.clock import Clock, SystemClock
 from core.delivery.backlog import Backlog
-from core.delivery.leases import BacklogStatus, DeadLetter
+from core.delivery.leases import MOST_COUNTED, MOST_DEAD_COUNTED, BacklogStatus, DeadLetter
 from core.delivery.outbox import Outbox
 from core.errors import InputError
 from core.query.database import Database, SqliteDatabase
@@ -51,7 +51,7 @@ class Waiting:
 
         async def ask(database: Database) -> tuple[BacklogStatus, int]:
             rows = self._of(database)
-            return await rows.status(), len(await rows.dead_letters())
+            return await rows.status(), await rows.dead()
 
         found, dead = read_database(db, ask)
         _show_status(found, dead, holder=self.holder, plain=plain, as_json=as_json)
@@ -92,8 +92,10 @@ def _show_status(
     tell_plain(plain=plain, as_json=as_json)
     counts = asdict(found)
     oldest = counts.pop("oldest_ms")
+    is_complete = found.is_complete and dead < MOST_DEAD_COUNTED
     if as_json:
-        print(json.dumps({**counts, "dead": dead, "oldest_ms": oldest}))
+        shown = {**counts, "dead": dead, "oldest_ms": oldest, "is_complete": is_complete}
+        print(json.dumps(shown))
         return
     rows: list[tuple[str, ...]] = [("conversions", "number")]
     meanings = {
@@ -103,10 +105,16 @@ def _show_status(
         "failed": "of these, failed before",
     }
     rows += [(meaning, str(counts[name])) for name, meaning in meanings.items()]
-    rows.append(("dead", str(dead)))
+    rows.append(("dead", str(dead) if dead < MOST_DEAD_COUNTED else f"{dead} or more"))
     show_table(rows, plain=plain)
+    if not found.is_complete:
+        print(
+            f"{MOST_COUNTED:,} or more wait: the numbers are of the first {MOST_COUNTED:,}, due "
+            f"ones first; rows over {MOST_COUNTED:,} are not read."
+        )
     if oldest is not None:
-        print(f"The oldest waits since {_time(oldest)}.")
+        of = "" if found.is_complete else "of these "
+        print(f"The oldest {of}waits since {_time(oldest)}.")
 
 
 def _show_dead(letters: Sequence[DeadLetter], *, none: str, plain: bool, as_json: bool) -> None:

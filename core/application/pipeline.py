@@ -71,5 +71,6 @@ class Pipeline:
             profiler=profiler,
             max_attempts=queue.max_attempts,
             retry_delay=queue.retry_delay,
+            doubles=queue.retry_backoff == "doubling",
             backlog=backlog,
         )

@@ -78,7 +78,7 @@ def journeys_of(
                 conversion_id=conversion,
                 user_id=user,
                 converted_ms=converted,
-                value=value,
+                value=float(value) if type(value) is int else value,  # D1 answers 60.0 as 60
                 times_ms=tuple([touch[4] for touch in seen]),
                 channels=tuple([touch[5] for touch in seen]),
                 lead=lead,

@@ -122,7 +122,9 @@ class EdgeKV:
     async def get(self, *keys: str) -> list[bytes | None]:
         """Return the values as this point of presence sees them; None where it sees none.
 
-        Raise ValueError for more than 100 keys, and for a key that is empty, "." or "..", or longer
+        A read of several keys does not find those that a JavaScript object orders by number or
+        has already, such as "42" and "__proto__": the real store's answer lacks them. Raise
+        ValueError for more than 100 keys, and for a key that is empty, "." or "..", or longer
         than 512 bytes.
         """
         if len(keys) > KEYS_PER_READ:
@@ -144,7 +146,12 @@ class EdgeKV:
             answers |= await self._read(unknown)
             now = self._now()
         found = [answers[key] for key in keys]
-        return [held.value if held.expires > now else None for held in found]
+        values = [held.value if held.expires > now else None for held in found]
+        if len(keys) > 1:
+            for place, key in enumerate(keys):
+                if (key.isdigit() or key == "__proto__") and _is_lost(key):
+                    values[place] = None
+        return values
 
     async def _read(self, keys: list[str]) -> dict[str, _Held]:
         cached, sweeps = self._cached, self._sweeps
@@ -278,6 +285,13 @@ def _require_name(key: str) -> None:
             f"the key {key[:40]!r}... is {size} bytes long; a key of the edge store has at most "
             f"{KEY_BYTES}"
         )
+
+
+def _is_lost(key: str) -> bool:
+    """Return whether an answer of several keys lacks *key*: an array's index, or `__proto__`."""
+    return not key.isdigit() or (
+        key.isascii() and (key == "0" or key[0] != "0") and int(key) < 2**32 - 1
+    )
 
 
 def _packed(item: StoreItem, expires: float) -> bytes:

@@ -17,10 +17,15 @@ _NEVER_FINISHED = "taken {} times and never finished: the consumer ended in the 
 
 
 _ROWS = LeaseStatements(
-    due=queue_statements.QUEUE_DUE,
-    not_due=queue_statements.QUEUE_NOT_DUE,
+    waiting=queue_statements.QUEUE_WAITING,
+    take=queue_statements.LEASE,
+    found=queue_statements.QUEUE_FOUND,
+    claim=queue_statements.claim_queued,
+    unclaim=queue_statements.QUEUE_UNCLAIM,
+    claimed=queue_statements.QUEUE_CLAIMED,
     break_leases=queue_statements.BREAK_LEASES,
     dead=queue_statements.DEAD_LETTERS,
+    number_dead=queue_statements.NUMBER_DEAD,
 )
 
 
@@ -34,10 +39,7 @@ class Backlog(LeasedRows):
 
     async def take(self, limit: int) -> list[tuple[str, int]]:
         """Lease at most *limit* due conversions; return them with their attempts, oldest first."""
-        rows = await self._database.read(
-            queue_statements.LEASE,
-            (self._until_ms(), self.lease.owner, epoch_ms(self._clock), limit),
-        )
+        rows = await self._take(limit, epoch_ms(self._clock))
         return [(conversion, attempts) for _, conversion, attempts in sorted(rows)]
 
     async def renew(self, conversion_ids: Sequence[str]) -> None:

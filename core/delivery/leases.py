@@ -5,15 +5,24 @@ The conversions queue and the outbox are such tables. Each has a second table of
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from core.clock import Clock, epoch_ms
-from core.query.database import Database
+from core.query.database import Command, Database, Metered, Row
 from core.query.queries import Lease
 from core.query.statement import Statement
 
 LEASE_SECONDS = 30.0
+MOST_COUNTED = 1_000
+"""Rows that a status reads at most: D1 bills each."""
+
+MOST_DEAD_COUNTED = MOST_COUNTED // 2
+"""Dead letters that are counted at most: each takes two rows."""
+
 _PAGE = 500
+_CLAIMED_TOGETHER = 500  # a statement lists its rows, and D1 limits its bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +30,8 @@ class BacklogStatus:
     """Numbers of waiting conversions, and the enqueueing time of the oldest in epoch milliseconds.
 
     due: may be taken now; leased: a holder has them; later: put off after `retry` or by a holder
-    that gave up its lease; failed: conversions in any of the three that failed before.
+    that gave up its lease; failed: conversions in any of the three that failed before. All numbers
+    are of the first MOST_COUNTED rows, due ones first.
     """
 
     due: int
@@ -34,6 +44,11 @@ class BacklogStatus:
     def total(self) -> int:
         """The number of conversions that wait or are leased."""
         return self.due + self.leased + self.later
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every row was counted: False if there may be more than MOST_COUNTED."""
+        return self.total < MOST_COUNTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +65,15 @@ class DeadLetter:
 class LeaseStatements:
     """The statements over one table of waiting rows and the table of its dead letters."""
 
-    due: Statement
-    not_due: Statement
+    waiting: Statement
+    take: Statement
+    found: Statement
+    claim: Callable[[int], Statement]
+    unclaim: Statement
+    claimed: Statement
     break_leases: Statement
     dead: Statement
+    number_dead: Statement
 
 
 class LeasedRows:
@@ -81,6 +101,29 @@ class LeasedRows:
         """Return the end, in epoch milliseconds, of a lease that begins in *more* seconds."""
         return epoch_ms(self._clock) + round(1000 * (self.lease.seconds + more))
 
+    async def _take(self, limit: int, due_ms: int) -> list[Row]:
+        """Lease at most *limit* rows that are due at *due_ms*; return what `take` does of each.
+
+        A database that counts its rows is asked in two operations, which read a fifth of the rows.
+        """
+        until_ms, owner = self._until_ms(), self.lease.owner
+        if not isinstance(self._database, Metered):
+            return await self._database.read(self._rows.take, (until_ms, owner, due_ms, limit))
+        rows = await self._database.read(self._rows.found, (due_ms, limit))
+        if not rows:
+            return rows
+        claims: list[Command] = []
+        for start in range(0, len(rows), _CLAIMED_TOGETHER):
+            ids = [row[1] for row in rows[start : start + _CLAIMED_TOGETHER]]
+            listed = json.dumps(ids, ensure_ascii=False)
+            claims.append((self._rows.claim(len(ids)), [(listed, until_ms, owner, due_ms)]))
+        *changed, gone = await self._database.write(*claims, (self._rows.unclaim, [()]))
+        if sum(changed) - gone < len(rows):  # others were there in between
+            claimed = await self._database.read(self._rows.claimed, (until_ms, owner))
+            mine = {name for (name,) in claimed}
+            rows = [row for row in rows if row[1] in mine]
+        return rows
+
     async def break_leases(self) -> int:
         """Make all leased rows due; return their number.
 
@@ -90,18 +133,19 @@ class LeasedRows:
         return (await self._database.write((self._rows.break_leases, [(now, now)])))[0]
 
     async def status(self) -> BacklogStatus:
-        """Return the numbers of waiting rows."""
-        database, now = self._database, epoch_ms(self._clock)
-        due, oldest_due, failed_due = (await database.read(self._rows.due, (now,)))[0]
-        ((waiting, leased, oldest, failed),) = await database.read(self._rows.not_due, (now,))
-        ages = [age for age in (oldest_due, oldest) if age is not None]
+        """Return the numbers of waiting rows, of the first MOST_COUNTED."""
+        rows = await self._database.read(self._rows.waiting, (epoch_ms(self._clock), MOST_COUNTED))
+        ((counted, due, leased, failed, oldest),) = rows
         return BacklogStatus(
-            due=due,
-            leased=leased,
-            later=waiting - leased,
-            failed=failed_due + failed,
-            oldest_ms=min(ages, default=None),
+            due=due, leased=leased, later=counted - due - leased, failed=failed, oldest_ms=oldest
         )
+
+    async def dead(self) -> int:
+        """Return the number of dead letters, at most MOST_DEAD_COUNTED."""
+        number: int = (await self._database.read(self._rows.number_dead, (MOST_DEAD_COUNTED,)))[0][
+            0
+        ]
+        return number
 
     async def dead_letters(self) -> list[DeadLetter]:
         """Return all dead letters, by conversion id."""

@@ -12,10 +12,15 @@ from core.query.database import Command, Database
 from core.scenario.destination import Destination
 
 _ROWS = LeaseStatements(
-    due=queue_statements.OUTBOX_DUE,
-    not_due=queue_statements.OUTBOX_NOT_DUE,
+    waiting=queue_statements.OUTBOX_WAITING,
+    take=queue_statements.TAKE_DELIVERIES,
+    found=queue_statements.OUTBOX_FOUND,
+    claim=queue_statements.claim_deliveries,
+    unclaim=queue_statements.OUTBOX_UNCLAIM,
+    claimed=queue_statements.OUTBOX_CLAIMED,
     break_leases=queue_statements.BREAK_DELIVERIES,
     dead=queue_statements.UNDELIVERED,
+    number_dead=queue_statements.NUMBER_UNDELIVERED,
 )
 
 
@@ -57,9 +62,7 @@ class Outbox(LeasedRows):
         """
         now = epoch_ms(self._clock)
         due_ms = now if due_ms is None else due_ms
-        rows = await self._database.read(
-            queue_statements.TAKE_DELIVERIES, (self._until_ms(), self.lease.owner, due_ms, limit)
-        )
+        rows = await self._take(limit, due_ms)
         return [Delivery(*row) for _, *row in sorted(rows)]
 
     async def next_at_ms(self) -> int | None:

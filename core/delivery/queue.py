@@ -19,6 +19,7 @@ from core.context import Span
 from core.delivery.backlog import Backlog
 from core.errors import StoreError
 from core.metrics.profiler import LatencyProfiler
+from core.scenario.queue import LONGEST_DELAY
 
 MAX_ATTEMPTS = 3
 
@@ -52,11 +53,12 @@ class _Batch:
 class ConversionQueue:
     """Processes batches of at most *batch_size* ids, *wait* seconds after the first at the latest.
 
-    At most *max_parallel* batches run at a time. A batch that fails with StoreError is tried again
-    after *retry_delay* seconds, then after twice as long, and so on, up to *max_attempts* times in
-    all; after that its conversions are dead letters of the *backlog*. The queue does not take an
-    id that it holds a second time. Without a backlog failures are only counted. *process* returns
-    conversions that a further attempt cannot help, reasons by id: they are dead letters at once.
+    At most *max_parallel* batches run at a time. A batch that fails with StoreError is delivered
+    again after *retry_delay* seconds, then after twice as long if *doubles*, and so on up to 12 h,
+    *max_attempts* times in all; after that its conversions are dead letters of the *backlog*. The
+    queue does not take an id that it holds a second time. Without a backlog failures are only
+    counted. *process* returns conversions that a further attempt cannot help, reasons by id: they
+    are dead letters at once.
     given_up: conversions that this queue made dead letters. It does not count conversions that
     another consumer has taken meanwhile, or whose move to the dead letters failed.
     """
@@ -72,6 +74,7 @@ class ConversionQueue:
         profiler: LatencyProfiler,
         max_attempts: int = MAX_ATTEMPTS,
         retry_delay: float = 0.0,
+        doubles: bool = True,
         backlog: Backlog | None = None,
     ) -> None:
         self._process = process
@@ -82,6 +85,7 @@ class ConversionQueue:
         self._profile = profiler.profile("queue", "batch")
         self._max_attempts = max_attempts
         self._retry_delay = retry_delay
+        self._doubles = doubles
         self._backlog = backlog
         self._held: dict[str, None] = {}
         self._collecting: list[str] = []
@@ -113,7 +117,7 @@ class ConversionQueue:
 
     @property
     def max_attempts(self) -> int:
-        """How often a conversion is tried before it is given up."""
+        """How often a conversion is delivered before it is given up."""
         return self._max_attempts
 
     def put(self, conversion_id: str) -> None:
@@ -226,7 +230,8 @@ class ConversionQueue:
 
     async def _try_again(self, batch: _Batch, error: str) -> None:
         self.retries += 1
-        delay = self._retry_delay * 2 ** (batch.attempt - 1)
+        factor = 2 ** (batch.attempt - 1) if self._doubles else 1
+        delay = min(self._retry_delay * factor, LONGEST_DELAY)
         batch.attempt += 1
         if self._backlog is not None:
             with suppress(StoreError):  # the batch is retried anyway; only the record lacks it

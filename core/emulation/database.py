@@ -24,6 +24,9 @@ from core.scenario.tiers import L3
 CONNECTIONS = 6
 """Operations of one request or batch that run at a time: D1's limit for an invocation."""
 
+ROW_SHARE = 0.1
+"""The part of a statement's share that each further row of the statement takes."""
+
 _ROWS_TAKEN = 2
 """Rows that a statement writes for each row that it returns: the row, and its entry in an index."""
 
@@ -39,7 +42,8 @@ class DelayedDatabase:
 
     Half the round trip lies before the execution and half after it. The statement itself runs
     when it reaches the database, so statements take effect in the order of their arrival there.
-    A write's execution grows by the tier's share with each statement and row beyond the first. A
+    A write's execution grows by the tier's share with each statement beyond the first that D1
+    would run, and by a tenth of it with each further row of a statement. A
     request or batch has six operations under way at a time; further ones wait to be sent.
     takes_time: whether *database* takes time of its own, which then counts against the tier's
     timeout as the modelled time does.
@@ -88,8 +92,10 @@ class DelayedDatabase:
         more = 0.0
         first, rows = commands[0]
         if len(commands) > 1 or len(rows) != 1 or first.rows > 1:  # few do
+            executions = sum(statement.executions(len(each)) for statement, each in commands)
             number = sum(statement.rows * len(each) for statement, each in commands)
-            more = self._share * max(0, number - 1)
+            if number:
+                more = self._share * (executions - 1 + ROW_SHARE * (number - executions))
         return self._operate(self._write_time, more, None, commands)
 
     async def _operate(
@@ -151,7 +157,7 @@ class DelayedDatabase:
         """
         operation = self._database.read(query, given)
         rows = await (self._within(limit, operation) if self._takes_time else operation)
-        more = self._share * max(0, _ROWS_TAKEN * len(rows) - 1)
+        more = self._share * (ROW_SHARE * max(0, _ROWS_TAKEN * len(rows) - 1))
         return rows, self._reserve(CURRENT.get().span, trip, execution + more, limit)
 
     async def _connection(self, span: Span) -> None:

@@ -6,7 +6,8 @@ POST {base}/accounts/{account}/d1/database/{database}/query takes {"sql", "param
 "rows_read", "rows_written"}}]}. Writes use it. Reads use .../raw, whose "results" are {"columns":
 [name], "rows": [[value]]}: an object holds one of several columns of one name. The reference calls
 params strings; they are sent as JSON's own strings, numbers and null, as a Worker's `bind` takes
-them. The database binds every number as a float; `core/query/parameters.py` keeps integers.
+them. The database binds every number as a float; `core/query/parameters.py` keeps integers. Bytes
+are sent as texts; those that it answers are arrays of numbers.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from core.query.limits import (
     MAX_STATEMENT_BYTES,
     MAX_VALUE_BYTES,
 )
-from core.query.parameters import with_integers
+from core.query.parameters import Kind, with_kinds
 from core.query.statement import Statement
 from core.texts import one_line, parse_json, reason_of
 
@@ -292,10 +293,10 @@ def _understood(what: str, result: Any, token: str) -> tuple[int, list[Row], int
         reason = _text(result.get("error") or _NO_REASON, token)
         raise (Refused if _is_rule(reason) else StoreError)(f"{what} failed: {reason}")
     meta, results = result["meta"], result["results"]
-    rows = results["rows"] if isinstance(results, dict) else results
+    rows = results["rows"] if isinstance(results, dict) else ()  # those of /query are not used
     return (
         int(meta.get("changes", 0)),
-        [tuple(row if isinstance(row, list) else row.values()) for row in rows],
+        [tuple([bytes(cell) if type(cell) is list else cell for cell in row]) for row in rows],
         int(meta.get("rows_read", 0)),
         int(meta.get("rows_written", 0)),
     )
@@ -325,12 +326,23 @@ def _query(what: str, statement: Statement, parameters: Sequence[Any]) -> dict[s
             f"{what}: {statement.name} binds {len(parameters)} parameters, D1 takes "
             f"{MAX_PARAMETERS}; send fewer rows or a JSON array"
         )
-    sql = with_integers(statement.sql, tuple(isinstance(value, int) for value in parameters))
+    sql = with_kinds(statement.sql, tuple(map(_kind, parameters)))
     _check_size(what, statement.name, sql)
     return {"sql": sql, "params": [_parameter(what, value) for value in parameters]}
 
 
+def _kind(value: object) -> Kind:
+    return "integer" if isinstance(value, int) else "blob" if isinstance(value, bytes) else ""
+
+
 def _parameter(what: str, value: object) -> str | int | float | None:
+    if isinstance(value, bytes):
+        try:
+            value = value.decode()
+        except UnicodeDecodeError:
+            raise Refused(
+                f"{what}: {len(value)} bytes that are not UTF-8 cannot be sent to D1"
+            ) from None
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, int) and abs(value) > _LARGEST_INTEGER:

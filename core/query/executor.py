@@ -49,8 +49,8 @@ class StatementStatistics:
     """Times and row counts of one statement; the statements of a write share its time.
 
     rows_read and rows_written: as D1 counts and bills them. SQLite does not report them; there
-    they are the rows returned and the rows changed, without the rows scanned on the way and the
-    entries of indexes. Rows that a write returns count as written.
+    they are the rows returned and the rows changed, without the rows scanned on the way, and
+    without the indexes of an insert and those of the columns that an update sets. Rows that a write returns count as written.
     """
 
     histogram: LatencyHistogram

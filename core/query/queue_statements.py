@@ -14,19 +14,15 @@ def _broken(name: str, table: str) -> Statement:
     )
 
 
-def _due(name: str, table: str) -> Statement:
+# D1 bills each row that is read, so no more than a limit are counted; those that are due first.
+def _waiting(name: str, table: str) -> Statement:
     return Statement(
         name,
-        "SELECT count(*) AS due, min(enqueued_at_ms) AS oldest, count(last_error) AS failed"
-        f" FROM {table} WHERE available_at_ms <= ?",
-    )
-
-
-def _not_due(name: str, table: str) -> Statement:
-    return Statement(
-        name,
-        "SELECT count(*) AS waiting, count(leased_by) AS leased, min(enqueued_at_ms) AS oldest,"
-        f" count(last_error) AS failed FROM {table} WHERE available_at_ms > ?",
+        "SELECT count(*) AS counted, coalesce(sum(is_due), 0) AS due,"
+        " count(CASE WHEN NOT is_due THEN leased_by END) AS leased,"
+        " count(last_error) AS failed, min(enqueued_at_ms) AS oldest"
+        " FROM (SELECT available_at_ms <= ? AS is_due, leased_by, last_error, enqueued_at_ms"
+        f" FROM {table} ORDER BY available_at_ms, conversion_id LIMIT ?) AS some",
     )
 
 
@@ -37,6 +33,52 @@ def _taken(name: str, table: str, change: str, found: str) -> Statement:
         f" WHERE conversion_id IN (SELECT conversion_id FROM {table}"
         " WHERE available_at_ms <= ? ORDER BY available_at_ms, conversion_id LIMIT ?)"
         f" RETURNING enqueued_at_ms, conversion_id, {found}",
+    )
+
+
+# Taking rows in two operations: an UPDATE reads each row five times as D1 counts, and an upsert of
+# listed values none. What was deleted in between would be inserted again: such a row has a time of
+# -1, and the next statement of the transaction deletes it.
+def _found(name: str, table: str, found: str) -> Statement:
+    return Statement(
+        name,
+        f"SELECT enqueued_at_ms, conversion_id, {found} FROM {table}"
+        " WHERE available_at_ms <= ? ORDER BY available_at_ms, conversion_id LIMIT ?",
+    )
+
+
+def _claim(table: str, columns: str, values: str, change: str, number: int) -> Statement:
+    listed = ", ".join(f"(json_extract(?1, '$[{n}]'), {values})" for n in range(number))
+    return Statement(
+        f"claim_{table}",
+        f"INSERT INTO {table} (conversion_id, {columns}) VALUES {listed}"
+        f" ON CONFLICT (conversion_id) DO UPDATE SET {change}available_at_ms = ?2, leased_by = ?3"
+        f" WHERE {table}.available_at_ms <= ?4",
+    )
+
+
+def claim_queued(number: int) -> Statement:
+    """Return the statement that leases so many rows of the queue that are still due."""
+    return _claim(
+        "conversion_queue", "enqueued_at_ms, available_at_ms", "0, -1",
+        "attempts = attempts + 1, ", number,
+    )  # fmt: skip
+
+
+def claim_deliveries(number: int) -> Statement:
+    """Return the statement that leases so many rows of the outbox that are still due."""
+    return _claim(
+        "outbox", "document, enqueued_at_ms, available_at_ms", "'', 0, -1", "", number
+    )  # fmt: skip
+
+
+def _unclaim(name: str, table: str) -> Statement:
+    return Statement(name, f"DELETE FROM {table} WHERE available_at_ms = -1")
+
+
+def _claimed(name: str, table: str) -> Statement:
+    return Statement(
+        name, f"SELECT conversion_id FROM {table} WHERE available_at_ms = ? AND leased_by = ?"
     )
 
 
@@ -64,9 +106,11 @@ def _deleted(name: str, table: str) -> Statement:
 DEQUEUE = _deleted("dequeue", "conversion_queue")
 
 LEASE = _taken("lease", "conversion_queue", "attempts = attempts + 1, ", "attempts")
+QUEUE_FOUND = _found("queue_found", "conversion_queue", "attempts + 1")
+QUEUE_CLAIMED = _claimed("queue_claimed", "conversion_queue")
+QUEUE_UNCLAIM = _unclaim("queue_unclaim", "conversion_queue")
 BREAK_LEASES = _broken("break_leases", "conversion_queue")
-QUEUE_DUE = _due("queue_due", "conversion_queue")
-QUEUE_NOT_DUE = _not_due("queue_not_due", "conversion_queue")
+QUEUE_WAITING = _waiting("queue_waiting", "conversion_queue")
 
 # A consumer owns the rows that it leases, and the rows without a lease, which it takes by this.
 _ITS_OWN = (
@@ -148,6 +192,13 @@ DEAD_LETTERS = Statement(
     " ORDER BY d.conversion_id LIMIT ?",
 )
 
+NUMBER_DEAD = Statement(
+    "number_dead",
+    "SELECT count(*) FROM (SELECT 1 FROM dead_letters AS d WHERE EXISTS"
+    " (SELECT 1 FROM conversions AS c WHERE c.conversion_id = d.conversion_id AND c.processed = 0)"
+    " LIMIT ?) AS some",
+)
+
 # The outbox: a document is written with the results, and every delivery sends the same bytes. It
 # is written before the conversion is marked as processed, so a conversion that another consumer
 # stored is not put out again.
@@ -164,9 +215,11 @@ FORWARD = Statement(
 )
 
 TAKE_DELIVERIES = _taken("take_deliveries", "outbox", "", "document, attempts")
+OUTBOX_FOUND = _found("outbox_found", "outbox", "document, attempts")
+OUTBOX_CLAIMED = _claimed("outbox_claimed", "outbox")
+OUTBOX_UNCLAIM = _unclaim("outbox_unclaim", "outbox")
 BREAK_DELIVERIES = _broken("break_deliveries", "outbox")
-OUTBOX_DUE = _due("outbox_due", "outbox")
-OUTBOX_NOT_DUE = _not_due("outbox_not_due", "outbox")
+OUTBOX_WAITING = _waiting("outbox_waiting", "outbox")
 
 DELIVERED = _deleted("delivered", "outbox")
 
@@ -231,4 +284,8 @@ UNDELIVERED = Statement(
     "undelivered",
     "SELECT conversion_id, attempts, reason, died_at_ms FROM undelivered"
     " WHERE conversion_id > ? ORDER BY conversion_id LIMIT ?",
+)
+
+NUMBER_UNDELIVERED = Statement(
+    "number_undelivered", "SELECT count(*) FROM (SELECT 1 FROM undelivered LIMIT ?) AS some"
 )

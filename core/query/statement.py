@@ -27,6 +27,10 @@ class Statement:
         reads = self.sql.lstrip().startswith(("SELECT", "EXPLAIN", "PRAGMA table_info"))
         object.__setattr__(self, "writes", not reads)
 
+    def executions(self, rows: int) -> int:
+        """Return how many statements D1 runs for so many rows of parameters."""
+        return min(rows, 1) if self.together else rows
+
 
 _FIELDS = [f"json_extract(r.value, '$[{place}]')" for place in range(32)]
 

@@ -192,7 +192,7 @@ _SWITCHES: tuple[_Switch, ...] = (
         ("queue", "max_attempts"),
         lambda s: s.queue.max_attempts == 1,
         "queue.max_attempts is 1",
-        (("queue", "retry_delay"),),
+        (("queue", "retry_delay"), ("queue", "retry_backoff")),
     ),
     (
         ("tiers", "query_cache", "ttl"),

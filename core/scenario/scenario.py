@@ -33,6 +33,7 @@ from core.scenario.faults import Fault
 from core.scenario.kpis import DEFAULT_KPIS, KpiSpec
 from core.scenario.network import Network, is_near
 from core.scenario.own_metrics import OwnMetrics, has_none
+from core.scenario.queue import Queue
 from core.scenario.subjects import Subject, check_subjects
 from core.scenario.table import Table
 from core.scenario.targets import Targets
@@ -40,16 +41,6 @@ from core.scenario.tiers import Tiers
 from core.scenario.topology import Topology
 from core.scenario.traffic import TraceSource, Traffic
 from core.units import Duration
-
-
-class Queue(Table):
-    """How conversions reach the batch attribution processor."""
-
-    batch_size: Annotated[int, Field(ge=1, le=100)] = 50
-    max_parallel: Annotated[int, Field(ge=1, le=250)] = 5
-    wait: Duration = 1.0
-    max_attempts: Annotated[int, Field(ge=1, le=101)] = 3
-    retry_delay: Duration = 1.0
 
 
 def _table_of(data: Any) -> EndpointTable:

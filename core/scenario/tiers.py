@@ -102,7 +102,8 @@ class L2(Table):
 class L3(Table):
     """The database: round trips overlap, executions queue.
 
-    write_share: what a write's execution takes for each statement and each row beyond the first.
+    write_share: what a write's execution takes for each statement beyond the first. A further row
+    of a statement takes a tenth of it.
     readers: the service's own connections that only read, beside the one that writes. No simulated
     time depends on them, so that a scenario without them is the same with and without the field.
     """

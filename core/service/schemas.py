@@ -134,7 +134,8 @@ _ROWS: dict[str, Schema] = {
     },
     "rows_written": {
         **WHOLE,
-        "description": "Rows changed. D1 also bills one for each entry of an index.",
+        "description": "Rows changed. D1 also bills an insert for each index of the table, and an "
+        "update for each index of a column that it sets; a delete for none.",
     },
     "cache_hits": {**WHOLE, "description": "Answers of tiers.query_cache."},
 }

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 import sim.compiled.slots as s
+from core.emulation.database import ROW_SHARE
 from core.ledger.stored_credits import TOUCHES_PER_ROW
 from sim.compiled.engine import (
     allows,
@@ -1125,14 +1126,17 @@ def run(
             u = at(seed, stream | s.P_BATCH_EXECUTION, address)
             if bats[number, s.BI_WRITES]:
                 size = bats[number, s.BI_SIZE]
-                rows = 2 * size
+                executions, rows = 2, 2 * size
                 if ci[s.I_FORWARDS]:
+                    executions += 1
                     rows += size
-                batch = bats[number, s.BI_NUMBER]
-                for place in range(touch_from[batch, 0], touch_from[batch, 1]):
-                    rows += (touch_count[place, 1] + TOUCHES_PER_ROW - 1) // TOUCHES_PER_ROW
-                rows += bats[number, s.BI_CHANNELS]
-                more = cf[s.F_SHARE_WRITE] * (rows - 1) if rows > 1 else 0.0
+                if bats[number, s.BI_TOUCHES] > 0:
+                    executions += 2
+                    rows += bats[number, s.BI_CHANNELS]
+                    batch = bats[number, s.BI_NUMBER]
+                    for place in range(touch_from[batch, 0], touch_from[batch, 1]):
+                        rows += (touch_count[place, 1] + TOUCHES_PER_ROW - 1) // TOUCHES_PER_ROW
+                more = cf[s.F_SHARE_WRITE] * (executions - 1 + ROW_SHARE * (rows - executions))
                 execution = sampled(t_wx, u) + more
             else:
                 execution = sampled(t_rx, u) + 0.0

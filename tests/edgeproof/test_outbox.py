@@ -48,6 +48,7 @@ def told_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
 def test_status_counts_what_waits(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert told_json(capsys, "status", "--db", str(database)) == {
         "due": 1, "leased": 0, "later": 1, "failed": 1, "dead": 2, "oldest_ms": T,
+        "is_complete": True,
     }  # fmt: skip
     lines = told(capsys, "status", "--db", str(database), "--plain").splitlines()
     assert [line.split()[-1] for line in lines[1:6]] == ["1", "0", "1", "1", "2"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +67,27 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_status_counts_what_waits(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert told_json(capsys, "status", "--db", str(database)) == {
         "due": 2, "leased": 1, "later": 0, "failed": 1, "dead": 2, "oldest_ms": T,
+        "is_complete": True,
     }  # fmt: skip
     lines = told(capsys, "status", "--db", str(database), "--plain").splitlines()
     assert [line.split()[-1] for line in lines[1:6]] == ["2", "1", "0", "1", "2"]
     assert "waits since 2026-01-01 00:00:00+00:00" in lines[6]
     assert f"queue dead --db {database}" in lines[7]
+
+
+def test_status_reads_a_thousand_rows_and_says_that_there_may_be_more(
+    database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.executemany(
+            "INSERT INTO conversion_queue (conversion_id, enqueued_at_ms, available_at_ms)"
+            " VALUES (?, 1, 1)", [(f"many-{number}",) for number in range(1_500)],
+        )  # fmt: skip
+    found = told_json(capsys, "status", "--db", str(database))
+    assert (found["due"], found["leased"], found["is_complete"]) == (1_000, 0, False)
+    text = told(capsys, "status", "--db", str(database), "--plain")
+    assert "1,000 or more wait: the numbers are of the first 1,000" in text
+    assert "over 1,000 are not read" in text
 
 
 def test_dead_tells_the_reasons(database: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -153,7 +153,7 @@ def test_first_signal_lets_requests_and_the_queue_be_finished_in_every_process(
 ) -> None:
     data = tmp_path / "data"
     # The queue hands nothing out by itself, and every load takes a while.
-    slow = ("tiers.l3.round_trip=500ms", "tiers.l3.timeout=30s", "queue.wait=10000s")
+    slow = ("tiers.l3.round_trip=500ms", "tiers.l3.timeout=30s", "queue.wait=60s")
     options = [part for setting in slow for part in ("--set", setting)]
     stored = ("--data", str(data), "--population")
     with serving("--workers", "2", *stored, *options, cwd=tmp_path) as (command, urls):

@@ -21,7 +21,7 @@ from core.errors import StoreError
 from core.event import Event
 from core.ledger.processor import BatchAttributionProcessor
 from core.metrics.profiler import LatencyProfiler
-from core.query.database import SqliteDatabase
+from core.query.database import Command, SqliteDatabase, Usage
 from core.query.queries import Queries
 from sim.loop import SimLoop
 
@@ -652,5 +652,60 @@ def test_at_most_five_batches_of_fifty_are_read_and_written_at_a_time() -> None:
         assert consumer.most == 5
         assert max(len(ids) for _, ids in consumer.handed) == 50
         assert shop.counted() == dict.fromkeys(MODELS, 620)
+
+    in_shop(scene)
+
+
+class BilledDatabase(SqliteDatabase):
+    """SQLite that is asked as a database that counts its rows, with *between* two operations."""
+
+    on_usage: Usage | None = None
+    between: Callable[[], object] = staticmethod(lambda: None)
+
+    async def write(self, *commands: Command) -> list[int]:
+        between, self.between = self.between, lambda: None
+        between()
+        return await super().write(*commands)
+
+
+def billed(shop: Shop) -> BilledDatabase:
+    shop.database = BilledDatabase(None, inline=True)
+    shop.queries = Queries(shop.database, shop.clock, LatencyProfiler())
+    return shop.database
+
+
+def test_rows_are_taken_in_two_operations_as_in_one() -> None:
+    async def scene(shop: Shop) -> None:
+        billed(shop)
+        names = [f"c{number:03}" for number in range(600)]
+        await shop.sell(*names)
+        one, other = shop.consumer("a").backlog, shop.consumer("b").backlog
+        assert await one.take(2) == [("c000", 1), ("c001", 1)]
+        assert await other.take(1_000) == [(name, 1) for name in names[2:]]
+        assert await other.take(5) == []
+        assert await one.break_leases() == 600
+        assert await other.take(1) == [("c000", 2)]
+        assert (await one.status()).leased == 1
+
+    in_shop(scene)
+
+
+def test_rows_that_others_took_or_finished_in_between_are_not_taken() -> None:
+    async def scene(shop: Shop) -> None:
+        database = billed(shop)
+        await shop.sell("c1", "c2", "c3", "c4")
+
+        def between() -> None:
+            database.connection.execute(
+                "UPDATE conversion_queue SET available_at_ms = available_at_ms + 9000,"
+                " leased_by = 'b' WHERE conversion_id = 'c1'"
+            )
+            database.connection.execute("DELETE FROM conversion_queue WHERE conversion_id = 'c3'")
+
+        database.between = between
+        assert await shop.consumer("a").backlog.take(4) == [("c2", 1), ("c4", 1)]
+        assert shop.rows("SELECT conversion_id, attempts, leased_by FROM conversion_queue") == [
+            ("c1", 0, "b"), ("c2", 1, "a"), ("c4", 1, "a"),
+        ]  # fmt: skip
 
     in_shop(scene)

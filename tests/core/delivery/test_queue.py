@@ -95,6 +95,8 @@ def on_bench(
     seconds: Callable[[int], float] = lambda _: 0.0,
     fails: Callable[[int, Sequence[str]], bool] = lambda *_: False,
     retry_delay: float = 0.0,
+    doubles: bool = True,
+    max_attempts: int = 3,
 ) -> Bench:
     """Run *scene* on a queue in simulated time; return what it was run on."""
     loop = SimLoop(simpy.Environment())
@@ -103,6 +105,7 @@ def on_bench(
     queue = ConversionQueue(
         consumer.process, batch_size=batch_size, max_parallel=max_parallel, wait=wait,
         clock=LoopClock(loop), profiler=profiler, retry_delay=retry_delay,
+        doubles=doubles, max_attempts=max_attempts,
     )  # fmt: skip
     bench = Bench(loop, queue, consumer, profiler)
 
@@ -213,6 +216,25 @@ def test_end_of_a_queue_without_a_backlog_waits_for_retries_that_are_put_off() -
         assert [batch.started for batch in bench.consumer.attempts] == [0.0, 5.0]
 
     on_bench(scene, fails=lambda number, _: number == 0, retry_delay=5.0)
+
+
+@pytest.mark.parametrize(
+    ("doubles", "delay", "starts"),
+    [
+        (True, 5.0, [0.0, 5.0, 15.0, 35.0]),
+        (False, 5.0, [0.0, 5.0, 10.0, 15.0]),
+        (True, 30_000.0, [0.0, 30_000.0, 73_200.0, 116_400.0]),  # 12 h at most
+    ],
+)
+def test_retries_wait_as_long_each_or_twice_as_long_each(
+    doubles: bool, delay: float, starts: list[float]
+) -> None:
+    async def scene(bench: Bench) -> None:
+        bench.queue.put("a")
+        await bench.queue.drain()
+        assert [batch.started for batch in bench.consumer.attempts] == starts
+
+    on_bench(scene, fails=lambda *_: True, retry_delay=delay, doubles=doubles, max_attempts=4)
 
 
 def test_failed_batch_is_tried_again_behind_those_that_wait() -> None:

@@ -31,6 +31,7 @@ from core.emulation.faults import FaultSchedule
 from core.emulation.kv import DelayedKV
 from core.errors import StoreError, StoreTimeout
 from core.query.database import SqliteDatabase
+from core.query.queue_statements import DEQUEUE
 from core.query.statement import Statement, insertion
 from core.query.statements import INSERT_SITE
 from core.scenario.fault_kinds import BUILT_IN
@@ -705,23 +706,27 @@ def sites_to_add(first: int, number: int) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.parametrize(
-    ("commands", "further"),
+    ("commands", "shares"),
     [
         ([(INSERT_SITE, sites_to_add(0, 1))], 0),
         ([(INSERT_SITE, sites_to_add(0, 5))], 4),
         ([(INSERT_SITE, sites_to_add(0, 5)), (INSERT_SITE, sites_to_add(5, 3))], 7),
         ([(insertion("sites", ("site_id", "enabled", "max_event_bytes"), 3),
-           [[value for row in sites_to_add(0, 3) for value in row]])], 2),
+           [[value for row in sites_to_add(0, 3) for value in row]])], 0.2),
+        # One statement for all rows.
+        ([(DEQUEUE, [("a",), ("b",), ("c",)])], 0.2),
+        ([(INSERT_SITE, sites_to_add(0, 2)), (DEQUEUE, [("a",), ("b",)])], 2.1),
         ([(INSERT_SITE, [])], 0),
+        ([(DEQUEUE, [])], 0),
     ],
 )  # fmt: skip
 def test_execution_of_a_write_grows_with_its_statements_and_rows(
-    commands: list[Any], further: int
+    commands: list[Any], shares: float
 ) -> None:
     async def scene(platform: Simulated) -> None:
         database = far_database(platform, share=SHARE)
         end, _, span = await at(platform, 0.0, lambda: database.write(*commands))
-        assert end == 1.0 + 0.5 + SHARE * further
+        assert end == pytest.approx(1.0 + 0.5 + SHARE * shares, rel=1e-12)
         assert ("l3", end) in span.stages
 
     simulated(scene)
@@ -734,7 +739,8 @@ def test_statement_that_takes_rows_costs_a_write_of_two_rows_each(rows: int) -> 
         await at(platform, 0.0, lambda: database.write((INSERT_SITE, sites_to_add(0, 9))))
         end, result, _ = await at(platform, 9.0, lambda: database.read(TAKEN, (f"s{rows}",)))
         assert len(result) == rows
-        assert end == 9.0 + 1.0 + 0.5 + SHARE * max(0, 2 * rows - 1)
+        expected = 9.0 + 1.0 + 0.5 + SHARE * 0.1 * max(0, 2 * rows - 1)
+        assert end == pytest.approx(expected, rel=1e-12)
 
     simulated(scene)
 

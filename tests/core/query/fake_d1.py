@@ -135,8 +135,8 @@ class FakeD1:
         cursor = connection.execute(query["sql"], numbers)
         names = [column[0] for column in cursor.description or ()]
         rows = [
-            [int(value) if isinstance(value, float) and value.is_integer() else value
-             for value in row]
+            [int(value) if isinstance(value, float) and value.is_integer()
+             else [*value] if isinstance(value, bytes) else value for value in row]
             for row in cursor.fetchall()
         ]  # fmt: skip
         results = (

@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-from core.query import queue_statements, scan_statements, statements
-from core.query.statement import Statement
+from bench.platform.known import MODULES, STATEMENTS
 
-MODULES = (statements, queue_statements, scan_statements)
-STATEMENTS = {
-    value.name: value
-    for module in MODULES
-    for value in vars(module).values()
-    if isinstance(value, Statement)
-}
+__all__ = ["MODULES", "STATEMENTS"]

@@ -15,7 +15,7 @@ from core.query import statements
 from core.query.d1 import TOKEN_VARIABLE, D1Database
 from core.query.database import SqliteDatabase
 from core.query.executor import QueryExecutor
-from core.query.parameters import with_integers
+from core.query.parameters import with_kinds
 from core.query.statement import Statement
 from tests.core.query.fake_d1 import ACCOUNT, TOKEN, FakeD1, plain, serving
 from tests.core.query.fake_d1 import Refused as D1Refused
@@ -470,7 +470,8 @@ TOO_MUCH = [
     (Statement("long", "SELECT '" + "é" * 50_000 + "'"), [], "100,009 bytes of SQL"),
     (Statement("large", "SELECT ?"), [2**53 + 1], "does not keep the number 9007199"),
     (Statement("endless", "SELECT ?"), [float("inf")], "inf cannot be sent"),
-    (Statement("blob", "SELECT ?"), [b"x"], "a bytes cannot be sent"),
+    (Statement("blob", "SELECT ?"), [b"\xff"], "1 bytes that are not UTF-8 cannot be sent"),
+    (Statement("list", "SELECT ?"), [[1]], "a list cannot be sent"),
     (
         Statement("text", "SELECT ?"),
         ["é" * 1_000_001],
@@ -534,10 +535,10 @@ def test_rows_that_the_platform_counts_reach_the_statistics(bench: Bench) -> Non
 
 
 def test_columns_of_one_name_keep_their_values(bench: Bench) -> None:
-    twice = Statement("twice", "SELECT 1 AS a, 2 AS a, '1' AS \"2\", 'x' AS \"1\"")
+    twice = Statement("twice", "SELECT 1 AS a, 2 AS a, '1' AS \"2\", x'00ff' AS \"1\"")
 
     async def scene(database: D1Database) -> None:
-        assert await database.read(twice, ()) == [(1, 2, "1", "x")]
+        assert await database.read(twice, ()) == [(1, 2, "1", b"\x00\xff")]
 
     bench.run(scene)
 
@@ -570,10 +571,11 @@ NUMBERS = Statement("numbers", "SELECT typeof(?1), ?1 / 2, CAST(?1 AS TEXT), ?1 
         (-7, ("integer", -3, "-7", 0)),
         (5.0, ("real", 2.5, "5.0", 1)),
         (None, ("null", None, None, None)),
+        (b"6", ("blob", 3, "6", 0)),
     ],
 )
-def test_numbers_are_bound_as_sqlite_binds_them(
-    bench: Bench, number: float | None, row: tuple[Any, ...]
+def test_parameters_are_bound_as_sqlite_binds_them(
+    bench: Bench, number: float | bytes | None, row: tuple[Any, ...]
 ) -> None:
     async def scene(database: D1Database) -> None:
         assert await database.read(NUMBERS, [number]) == [row]
@@ -588,17 +590,17 @@ def test_numbers_are_bound_as_sqlite_binds_them(
     ("sql", "sent"),
     [
         ("SELECT ?, ?", "SELECT (?|0), ?"),
-        ("SELECT ?2, ?1, ?", "SELECT ?2, (?1|0), ?"),
+        ("SELECT ?2, ?1, ?", "SELECT ?2, (?1|0), CAST(? AS BLOB)"),
         ("SELECT '?', ?", "SELECT '?', (?|0)"),
         ("SELECT 'it''s ?' AS \"a?\", ?", "SELECT 'it''s ?' AS \"a?\", (?|0)"),
         ("SELECT [?], `?`, ?", "SELECT [?], `?`, (?|0)"),
         ("SELECT -- ?\n ?", "SELECT -- ?\n (?|0)"),
         ("SELECT /* ? */ ? /* ?", "SELECT /* ? */ (?|0) /* ?"),
-        ("SELECT ?2, ?", "SELECT ?2, ?"),
+        ("SELECT ?2, ?", "SELECT ?2, CAST(? AS BLOB)"),
     ],
 )
-def test_only_parameters_that_are_integers_are_written_otherwise(sql: str, sent: str) -> None:
-    assert with_integers(sql, (True, False, False)) == sent
+def test_only_parameters_of_a_kind_are_written_otherwise(sql: str, sent: str) -> None:
+    assert with_kinds(sql, ("integer", "", "blob")) == sent
 
 
 @pytest.mark.parametrize(

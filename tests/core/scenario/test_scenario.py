@@ -355,3 +355,30 @@ def test_ttls_that_the_edge_store_takes_are_not_refused(
     l2 = {"min_ttl": "refuse", "consistency": consistency}
     scenario = Scenario.model_validate({"name": "a", "tiers": {"l2": l2, **tiers}})
     assert scenario.tiers.l2.min_ttl == "refuse"
+
+
+def test_retries_are_deliveries_but_the_first() -> None:
+    assert scenario(queue={"retries": 3}) == scenario(queue={"max_attempts": 4})
+    assert scenario(queue={"retries": 3, "max_attempts": 4}).queue.max_attempts == 4
+    assert scenario(queue={}).queue.max_attempts == 3
+    assert "retries" not in scenario(queue={"retries": 0}).queue.model_dump()
+
+
+@pytest.mark.parametrize(
+    ("queue", "said"),
+    [
+        ({"retries": 3, "max_attempts": 3}, "retries is 3, which makes 4 deliveries"),
+        ({"retries": 101}, "retries"),
+        ({"max_attempts": 102}, "max_attempts"),
+        ({"wait": "61s"}, "wait"),
+        ({"batch_size": 101}, "batch_size"),
+        ({"max_parallel": 251}, "max_parallel"),
+        ({"retry_delay": "13h"}, "retry_delay"),
+        ({"retry_backoff": "linear"}, "retry_backoff"),
+    ],
+)
+def test_queue_beyond_the_bounds_of_the_platform_is_refused(
+    queue: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        scenario(queue=queue)
