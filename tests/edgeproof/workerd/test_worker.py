@@ -328,6 +328,23 @@ def test_results_of_a_batch_are_those_of_the_service(node: Node) -> None:
     assert same(totals, [[*row] for row in commands["add_to_channel"]])
 
 
+def test_a_batch_that_fails_is_delivered_again_after_growing_delays(node: Node) -> None:
+    script = (
+        f"import worker from {json.dumps(str(WORKER / 'index.js'))};"
+        "const delays = []; const DB = { prepare() { throw new Error('D1_ERROR: gone'); } };"
+        "const messages = [1, 2, 3, 20].map((attempts) => ({ body: 'c1', attempts,"
+        "  retry: ({ delaySeconds }) => delays.push(delaySeconds) }));"
+        "await worker.queue({ messages }, { DB }, {});"
+        "console.log(JSON.stringify(delays));"
+    )
+    done = subprocess.run(
+        [node.program, "--input-type=module", "--eval", script],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout) == [1, 2, 4, 43_200]
+    assert "D1_ERROR: gone" in done.stderr
+
+
 def test_settings_of_the_worker_are_those_of_the_reference_scenario(node: Node) -> None:
     from edgeproof.workerd.adapted import settings_of
 
