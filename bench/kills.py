@@ -14,6 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -30,10 +31,11 @@ _LONGEST_PAUSE = 0.3
 _SHOWN = 50
 
 
-def killed_at(service: RunningService, points: int, rng: np.random.Generator) -> Counter[str]:
-    """Kill *points* times, mend after each, and return who it was how often."""
-    found: Counter[str] = Counter()
-    for number in range(1, points + 1):
+def kill_at_random(
+    service: RunningService, points: int, rng: np.random.Generator, killed: Counter[str]
+) -> None:
+    """Kill *points* times, mend after each, and count in *killed* who it was."""
+    for number in range(1, points + 1):  # Ctrl-C ends it, and what was done is checked
         time.sleep(float(rng.uniform(0, _LONGEST_PAUSE)))
         mortals = [one for one in service.processes if one.name.startswith(("worker", "the cons"))]
         victim = mortals[int(rng.integers(len(mortals)))]
@@ -41,10 +43,9 @@ def killed_at(service: RunningService, points: int, rng: np.random.Generator) ->
         while not victim.ended():
             time.sleep(0.001)
         service.mend()
-        found[victim.name] += 1
+        killed[victim.name] += 1
         if number % _SHOWN == 0:
             print(f"  {number:,} of {points:,}", flush=True)
-    return found
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -68,7 +69,9 @@ def main(arguments: Sequence[str]) -> int:
             ) as service:  # fmt: skip
                 shoppers = Shoppers(service.urls, rate=options.rate, seed=options.seed)
                 shoppers.start()
-                killed = killed_at(service, options.points, rng)
+                killed: Counter[str] = Counter()
+                with suppress(KeyboardInterrupt):
+                    kill_at_random(service, options.points, rng, killed)
                 shoppers.stop()
         except EdgeproofError as error:
             print(f"FAIL: {error}")
@@ -76,7 +79,7 @@ def main(arguments: Sequence[str]) -> int:
         faults = shoppers.accepted.faults(folder / "cdp.sqlite")
     whom = ", ".join(f"{name} {count:,}" for name, count in sorted(killed.items()))
     accepted = shoppers.accepted
-    print(f"{sum(killed.values()):,} kills ({whom}); {len(shoppers.failures):,} requests failed, ")
+    print(f"{sum(killed.values()):,} kills ({whom}); {len(shoppers.failures):,} requests failed,")
     print(
         f"{len(accepted.touches):,} touches and {len(accepted.conversions):,} conversions accepted"
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 from core.errors import InputError
 from core.metrics.capacity import CapacityPlan, CapacityPoint
+from core.metrics.charge import Charge
 from core.metrics.kpi import Kpi
 from core.scenario.file import scenario_hash
 from core.scenario.pace import rate_of
@@ -197,6 +198,8 @@ def _plan(scenario: Scenario, search: KneeSearch, bound: float) -> CapacityPlan:
 
 def _why(kpi: Kpi) -> str:
     series = kpi.metric.series
+    if isinstance(kpi.metric.what, Charge):
+        return "who answered the cache reads was not seen"
     if kpi.metric.function == "ratio":
         return "the service tells of no cache read"
     if kpi.metric.what is None and kpi.metric.function != "peak":

@@ -131,7 +131,7 @@ def money_lines(predicted: RunRecord | None, measured: RunRecord | None) -> list
         return []
     lines = []
     if cost.unknown:
-        lines.append(f"Cost: cannot be told: {'; '.join(cost.unknown)}.")
+        lines.append(f"Cost: cannot be told; nobody knows {words.listed(cost.unknown)}.")
     lines += refused_lines(cost)
     return lines
 

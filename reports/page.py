@@ -179,7 +179,7 @@ def markdown(report: Report, figures: Sequence[Drawn]) -> str:
     if (bill := _money(report)) is not None:
         parts += [f"## Cost\n\n{say(bill['finding'])}\n"]
         parts += [tables.markdown(table) for _, table in bill["tables"] if len(table) > 1]
-        lines = [*bill["unknown"], *bill["refused"]]
+        lines = [*(f"Nobody knows {each}." for each in bill["unknown"]), *bill["refused"]]
         if lines:
             parts.append("".join(f"- {say(line)}\n" for line in lines))
     if report.facts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from core.metrics.charge import Charge
 from core.metrics.estimate import estimate_of
 from core.metrics.kpi import Interval, Kpi
 from core.scenario.pace import rate_of, with_rate
@@ -103,6 +104,8 @@ def why(scenario: Scenario, kpi: Kpi) -> str:
         if unknown := scenario.endpoints[series].unknown:
             return f"its {unknown} are not stated"
         return f"no {series} request arrived {_where(kpi)}"
+    if isinstance(kpi.metric.what, Charge):
+        return "what the requests use of the platform is not stated"
     if kpi.metric.function == "ratio":
         return "nothing was counted" if series == "error" else "no cache was read"
     return f"nothing of {series} took place {_where(kpi)}"

@@ -97,25 +97,40 @@ def joined(conversion_id: str, texts: Iterable[str]) -> tuple[list[str], list[li
     return channels, shares
 
 
-_ENDS = len(MODELS)
-
-
 def _add(conversion_id: str, text: str, channels: list[str], shares: Sequence[list[float]]) -> int:
     """Add the touches in *text* to *channels* and *shares*; return their number."""
-    # Faster than a parser of JSON: columns of numbers hold no brackets, and many are the same.
-    names, *columns = text.rsplit("],[", _ENDS)
     try:
-        found: list[str] = json.loads(f"{names[1:]}]")
-        of_models = [*map(_credits, columns[:-1]), _credits(columns[-1].removesuffix("]]"))]
-    except (TypeError, ValueError, IndexError):
+        try:
+            found, of_models = _split(text)
+        except ValueError:  # JSON all the same, if another program has written it
+            found, of_models = _parsed(text)
+    except (TypeError, ValueError):
         raise _unreadable(conversion_id) from None
     count = len(found)
+    if len(of_models) != len(MODELS) or any(len(column) != count for column in of_models):
+        raise _unreadable(conversion_id)
     for column, more in zip(shares, of_models, strict=True):
-        if len(more) != count:
-            raise _unreadable(conversion_id)
         column += more
     channels += found
     return count
+
+
+def _split(text: str) -> tuple[list[str], Sequence[Sequence[float]]]:
+    """Return the columns of a text as `credit_rows` makes it; ValueError for any other.
+
+    Faster than a parser of JSON: columns of numbers hold no brackets, and many are the same.
+    """
+    names, *columns = text.rsplit("],[", len(MODELS))
+    if not columns:
+        raise ValueError("no columns")
+    columns[-1] = columns[-1].removesuffix("]]")
+    of_models = [*map(_credits, columns)]
+    return json.loads(f"{names[1:]}]"), of_models
+
+
+def _parsed(text: str) -> tuple[list[str], Sequence[Sequence[float]]]:
+    channels, *columns = json.loads(text)
+    return channels, [[nan if each is None else float(each) for each in one] for one in columns]
 
 
 def _unreadable(conversion_id: str) -> InputError:

@@ -50,8 +50,8 @@ class StatementStatistics:
 
     rows_read and rows_written: as D1 counts and bills them. SQLite does not report them; there
     they are the rows returned and the rows changed, without the rows scanned on the way, and
-    without the indexes of an insert and those of the columns that an update sets. Rows that a
-    write returns count as written.
+    without the indexes of an insert and those of the columns that an update sets. Rows that a write
+    returns count as written.
     """
 
     histogram: LatencyHistogram

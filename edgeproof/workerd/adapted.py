@@ -105,6 +105,10 @@ def settings_of(scenario: Scenario) -> dict[str, Any]:
         },
         "negative_ttl": tiers.negative_ttl,
         "cache_ttl": tiers.l2.cache_ttl,
+        "queue": {
+            "retry_delay": scenario.queue.retry_delay,
+            "doubles": scenario.queue.retry_backoff == "doubling",
+        },
         "refresh": scenario.attribution.refresh,
         "attribution": _parameters_of(scenario.attribution),
     }

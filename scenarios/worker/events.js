@@ -7,15 +7,16 @@ const [EARLIEST, LATEST] = [Date.UTC(1973, 0, 1), Date.UTC(2100, 0, 1)];
 const CAMPAIGN = ["utm_medium", "utm_campaign", "utm_term", "utm_content"];
 
 export class Problem extends Error {
-  constructor(status, code, message) {
+  constructor(status, code, message, headers = {}) {
     super(message);
+    this.headers = headers;
     this.status = status;
     this.code = code;
   }
 
   response() {
     const error = { code: this.code, message: this.message };
-    return Response.json({ success: false, error }, { status: this.status });
+    return Response.json({ success: false, error }, { status: this.status, headers: this.headers });
   }
 }
 

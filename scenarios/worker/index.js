@@ -11,6 +11,7 @@ import { Trace } from "./trace.js";
 
 const MOST_EVENTS = 100;
 const MOST_CHANNELS = 50;
+const LONGEST_DELAY = 43_200; // seconds; the queue takes no more
 const TOUCHES_PER_ROW = 1000; // of the table credits
 
 // What lives as long as the isolate.
@@ -192,9 +193,10 @@ const ENDPOINTS = [
 function endpointOf(method, path) {
   const there = ENDPOINTS.filter(([, pattern]) => pattern.test(path));
   if (!there.length) throw new Problem(404, "not_found", "no such path");
-  const found = there.find(([name]) => name === method);
-  if (!found) throw new Problem(405, "method_not_allowed", "this path takes another method");
-  return found[2];
+  const found = there.find(([name]) => name === (method === "HEAD" ? "GET" : method));
+  if (found) return found[2];
+  const taken = there.map(([name]) => (name === "GET" ? "GET, HEAD" : name)).join(", ");
+  throw new Problem(405, "method_not_allowed", `this path takes ${taken}`, { Allow: taken });
 }
 
 function problemOf(error) {
@@ -221,24 +223,37 @@ export default {
   // Store the credits of a batch of conversions, in one transaction of three statements. A batch
   // that fails is delivered again, and what it has stored by then is left out.
   async queue(batch, env, ctx) {
-    const ids = JSON.stringify([...new Set(batch.messages.map((message) => message.body))]);
-    const request = { env, ctx, trace: null };
-    const scheme = await schemeOf(request, "data_driven");
-    const rows = await rowsOf(
-      request, sql.waitingJourneys(scheme.journeys), scheme.parameters.lookback_ms, ids);
-    const found = journeysOf(rows, scheme.parameters.milestones);
-    if (!found.length) return;
-    const { credits, totals } = resultsOf(found, scheme);
-    const processed = JSON.stringify(found.map((each) => each.conversion_id));
-    const writes = [
-      env.DB.prepare(sql.MARK_PROCESSED).bind(scheme.parameters.key, scheme.number, processed)];
-    if (credits.length)
-      writes.push(
-        env.DB.prepare(sql.INSERT_CREDITS).bind(JSON.stringify(credits)),
-        env.DB.prepare(sql.addToChannels(MODELS)).bind(JSON.stringify(totals)));
-    await env.DB.batch(writes);
+    try {
+      await store(batch, env, ctx);
+    } catch (error) {
+      console.error(error.stack ?? String(error));
+      const { retry_delay: delay, doubles } = isolateOf(env).settings.queue;
+      for (const message of batch.messages) {
+        const seconds = delay * (doubles ? 2 ** (message.attempts - 1) : 1);
+        message.retry({ delaySeconds: Math.min(Math.ceil(seconds), LONGEST_DELAY) });
+      }
+    }
   },
 };
+
+async function store(batch, env, ctx) {
+  const ids = JSON.stringify([...new Set(batch.messages.map((message) => message.body))]);
+  const request = { env, ctx, trace: null };
+  const scheme = await schemeOf(request, "data_driven");
+  const rows = await rowsOf(
+    request, sql.waitingJourneys(scheme.journeys), scheme.parameters.lookback_ms, ids);
+  const found = journeysOf(rows, scheme.parameters.milestones);
+  if (!found.length) return;
+  const { credits, totals } = resultsOf(found, scheme);
+  const processed = JSON.stringify(found.map((each) => each.conversion_id));
+  const writes = [
+    env.DB.prepare(sql.MARK_PROCESSED).bind(scheme.parameters.key, scheme.number, processed)];
+  if (credits.length)
+    writes.push(
+      env.DB.prepare(sql.INSERT_CREDITS).bind(JSON.stringify(credits)),
+      env.DB.prepare(sql.addToChannels(MODELS)).bind(JSON.stringify(totals)));
+  await env.DB.batch(writes);
+}
 
 // Return the rows of `journeys`: each one's credits, and what each channel gains under each model.
 export function resultsOf(journeys, scheme) {

@@ -8,6 +8,7 @@ const DEFAULTS = {
   },
   negative_ttl: 30,
   cache_ttl: 60, // for which KV serves a read from its own cache
+  queue: { retry_delay: 1, doubles: true }, // before a batch that failed is delivered again
   refresh: 10, // between two looks for a newer fitted model
   attribution: {
     key: "32a4b7d6acf44f65", // edgeproof's name of these parameters

@@ -85,7 +85,7 @@ def _read_expired(
     if now < stays:
         address = request * a.ci[s.I_WIDTH] + slot
         renews = not is_paused and renews_early(a, address, now, fresh, load)
-    elif is_paused and now < fresh + a.cf[s.F_SIE]:
+    elif is_paused and a.cf[s.F_SIE] and now < fresh + a.cf[s.F_SIE]:
         renews = False
     elif stays == fresh and now < fresh + a.cf[s.F_SWR]:
         renews = not is_paused
@@ -112,7 +112,7 @@ def _miss(a: State, now: Any, slot: Any, place: Any) -> Any:
             return s.T_WAITS
         reqi[slot, s.RI_FLIGHT] = begin_flight(a, place)
     reqf[slot, s.RF_BEGAN] = now
-    reqi[slot, s.RI_BYPASS] = 0
+    reqi[slot, s.RI_BYPASS] = reqi[slot, s.RI_FOUND] = 0
     process = reqi[slot, s.RI_PROCESS]
     if not allows(a, process, now):
         a.cnt[s.C_SKIPPED] += 1
@@ -176,6 +176,7 @@ def _take(a: State, now: Any, slot: Any, found: Any, fresh: Any, load: Any, size
         return s.T_LOAD
     promote(a, isolate, key, now, fresh, load, size)
     if not now < fresh + a.cf[s.F_SWR]:
+        reqi[slot, s.RI_FOUND], a.reqf[slot, s.RF_FRESH] = 1, fresh
         return s.T_LOAD
     code = s.L2
     if a.ci[s.I_KEEPS]:
@@ -248,6 +249,11 @@ def _fail_load(a: State, now: Any, slot: Any, failure: Any) -> Any:
     reqi, request, place = a.reqi, a.reqi[slot, s.RI_REQUEST], a.reqi[slot, s.RI_AT]
     at_key = reqi[slot, s.RI_ISOLATE] * (a.ci[s.I_KEYS] + 1) + reqi[slot, s.RI_KEY]
     code = fall_back(a, at_key, now)
+    # L2 may have had what is too old to serve: it went into the request's own L1.
+    has_own = a.ci[s.I_REQUEST_SCOPE] and reqi[slot, s.RI_FOUND]
+    if has_own and now < a.reqf[slot, s.RF_FRESH] + a.cf[s.F_SIE]:
+        a.cnt[s.C_STALE] += 1
+        code = s.L1 | s.STALE
     if code > 0:
         _end_read(a, slot, code)
         return s.T_READ

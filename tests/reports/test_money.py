@@ -66,7 +66,7 @@ def test_an_unseen_read_is_said_in_place_of_a_bill() -> None:
     record = charged(replace(records.measured(), reads={}))
     assert len(money.money_table(None, record)) == 1
     (line, *_) = money.money_lines(None, record)
-    assert line.startswith("Cost: cannot be told: who answered the cache reads config,")
+    assert line.startswith("Cost: cannot be told; nobody knows who answered ")
 
 
 def choice(**changes: object) -> Choice:

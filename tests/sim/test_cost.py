@@ -7,6 +7,8 @@ import pytest
 from core.cost.cost import recorded
 from core.cost.tally import tally_of
 from core.cost.usage import usage_of
+from core.metrics.kpi import parse_kpi
+from sim.rates import why
 from sim.simulate import simulate
 from tests.sim.runs import small_scenario
 
@@ -43,6 +45,23 @@ def test_a_cold_start_of_many_isolates_writes_one_key_too_often() -> None:
     assert cost is not None
     assert cost.figures["kv_key_writes"] > 1
     assert any(each.limit == "kv_key_writes" for each in cost.refused)
+
+
+def test_a_plan_says_why_money_cannot_be_told() -> None:
+    kpi = parse_kpi("cost_per_million", "< $2", "> $3")
+    assert why(small_scenario(), kpi) == "what the requests use of the platform is not stated"
+
+
+def test_an_endpoint_whose_queries_nobody_states_leaves_no_bill() -> None:
+    own = {
+        "preset": "cdp",
+        "items": {"path": "/items/{user_id}", "reads": [{"type": "item"}], "weight": 1.0},
+    }
+    record = simulate(small_scenario(endpoints=own), replications=0).record
+    cost = recorded(record)
+    assert cost is not None
+    assert cost.per_million is None
+    assert "cost_per_million" not in cost.figures
 
 
 def test_replications_give_cost_an_interval() -> None:

@@ -56,6 +56,23 @@ def test_record_has_the_same_bytes() -> None:
     assert records[0] == records[1]
 
 
+@pytest.mark.parametrize(
+    "tiers",
+    [
+        {"early_refresh": 1.0, "retry_pause": "3s", "l1": {"ttl": "0.5s"}},
+        {"stale_if_error": "2s", "retry_pause": "0.5s", "l1": {"ttl": "0.5s"}},
+        {"stale_if_error": "2s", "l1": {"scope": "request"}},
+    ],
+)
+def test_dead_database_agrees(tiers: dict[str, Any]) -> None:
+    ttls = {"lookup_data": "0.8s", "user_journeys": "1.5s", "attribution": "1s"}
+    dead = {"at": "1.5s", "for": "2s", "tier": "l3", "kind": "dead"}
+    limits = {"l2": {"ttl": ttls}, "l3": {"timeout": "0.1s"}}
+    expected, found = both(small_scenario(tiers=tiers | limits, faults=[dead], rate=200.0))
+    assert differences(expected, found) == []
+    assert json.loads(found["counters"])["l3_errors"] > 0
+
+
 def test_parts_of_a_run_and_a_network_agree() -> None:
     scenario = small_scenario(
         network={"round_trip": "3ms"},
@@ -65,13 +82,11 @@ def test_parts_of_a_run_and_a_network_agree() -> None:
     assert differences(expected, found) == []
 
 
-_UNREACHED = [{"at": "1s", "for": "1s", "tier": "destination", "kind": "dead"}]
-
-
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"faults": _UNREACHED, "destination": {"url": "local"}}, r"\(destination dead\)"),
+        ({"traffic": {"channels": 64}}, r"more than 63 channels \(traffic.channels\)"),
+        ({"tiers": {"l1": {"scope": "request", "max_entries": 1}}}, "an L1 of the request"),
         ({"attribution": {"fit_every": 1}}, "fit_every"),
     ],
 )

@@ -17,6 +17,7 @@ from core.caching.flights import Flight
 from core.caching.memory import Entry, MemoryCache
 from core.caching.read import MISSED
 from core.caching.second_tier import SecondTier
+from core.delivery.forwarder import Forwarder
 from core.delivery.queue import ConversionQueue
 from core.query.cache import QueryCache
 from sim.between import StoreRequests
@@ -89,6 +90,11 @@ def hasty_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ConversionQueue, "_try_again", try_again)
 
 
+def hasty_deliveries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a delivery that failed be sent again at once."""
+    monkeypatch.setattr(Forwarder, "_wait", lambda self, attempts: 0.0)
+
+
 def no_fall_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a read whose load failed never be answered with an older value."""
     monkeypatch.setattr(stale, "fall_back", lambda cache, read: MISSED)
@@ -119,7 +125,8 @@ def shallow_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 PLANTS = (
-    arrivals_first, forgetful_lru, followers_backwards, patient_reads, hasty_batches, no_fall_back,
+    arrivals_first, forgetful_lru, followers_backwards, patient_reads, hasty_batches,
+    hasty_deliveries, no_fall_back,
     forgetful_rows, shallow_waits,
 )  # fmt: skip
 

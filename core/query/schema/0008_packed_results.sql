@@ -38,7 +38,7 @@ CREATE TABLE channel_totals (
   data_driven_value REAL NOT NULL
 ) WITHOUT ROWID;
 
--- 15 digits give most numbers again, and 17 digits all.
+-- 17 digits give the same number again.
 INSERT INTO credits (conversion_id, first_touch, touchpoints, touches)
 SELECT f.conversion_id, f.touchpoint_index, f.touchpoints, (
   SELECT '[[' || group_concat(channel)
@@ -52,22 +52,13 @@ SELECT f.conversion_id, f.touchpoint_index, f.touchpoints, (
     || ']]'
   FROM (
     SELECT json_quote(t.utm_source) AS channel,
-      CASE WHEN CAST(printf('%!.15g', t.last_click) AS REAL) = t.last_click
-        THEN printf('%!.15g', t.last_click) ELSE printf('%!.17g', t.last_click) END AS last_click,
-      CASE WHEN CAST(printf('%!.15g', t.first_click) AS REAL) = t.first_click
-        THEN printf('%!.15g', t.first_click)
-        ELSE printf('%!.17g', t.first_click) END AS first_click,
-      CASE WHEN CAST(printf('%!.15g', t.linear) AS REAL) = t.linear
-        THEN printf('%!.15g', t.linear) ELSE printf('%!.17g', t.linear) END AS linear,
-      CASE WHEN CAST(printf('%!.15g', t.time_decay) AS REAL) = t.time_decay
-        THEN printf('%!.15g', t.time_decay) ELSE printf('%!.17g', t.time_decay) END AS time_decay,
-      CASE WHEN CAST(printf('%!.15g', t.u_shape) AS REAL) = t.u_shape
-        THEN printf('%!.15g', t.u_shape) ELSE printf('%!.17g', t.u_shape) END AS u_shape,
-      CASE WHEN CAST(printf('%!.15g', t.w_shape) AS REAL) = t.w_shape
-        THEN printf('%!.15g', t.w_shape) ELSE printf('%!.17g', t.w_shape) END AS w_shape,
+      printf('%!.17g', t.last_click) AS last_click,
+      printf('%!.17g', t.first_click) AS first_click,
+      printf('%!.17g', t.linear) AS linear,
+      printf('%!.17g', t.time_decay) AS time_decay,
+      printf('%!.17g', t.u_shape) AS u_shape,
+      printf('%!.17g', t.w_shape) AS w_shape,
       CASE WHEN t.data_driven IS NULL THEN 'null'
-        WHEN CAST(printf('%!.15g', t.data_driven) AS REAL) = t.data_driven
-        THEN printf('%!.15g', t.data_driven)
         ELSE printf('%!.17g', t.data_driven) END AS data_driven
     FROM touch_credits AS t
     WHERE t.conversion_id = f.conversion_id

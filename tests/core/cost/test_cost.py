@@ -111,7 +111,17 @@ def test_a_read_that_nobody_saw_leaves_no_bill() -> None:
     assert cost.per_million is None
     assert cost.lines == ()
     assert "cost_per_million" not in cost.figures
-    assert cost.unknown == ("who answered the cache reads config, lookup was not seen",)
+    assert cost.unknown == (
+        "who answered 1,000 of 1,000 config reads", "who answered 1,000 of 1,000 lookup reads"
+    )  # fmt: skip
+
+
+def test_a_few_unseen_reads_are_those_of_failed_requests() -> None:
+    few = {**READS, "config": {"l1": 860, "l2": 100}}
+    assert cost_of(scenario(), tally(reads=few)).per_million is not None
+    more = {**READS, "config": {"l1": 840, "l2": 100}}
+    found = cost_of(scenario(), tally(reads=more))
+    assert found.unknown == ("who answered 60 of 1,000 config reads",)
 
 
 def test_cpu_that_no_service_tells_is_that_of_the_scenario_and_said_so() -> None:

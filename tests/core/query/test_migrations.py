@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from core.attribution.models import HEURISTICS
@@ -209,3 +210,36 @@ def test_scripts_are_cut_at_the_ends_of_statements() -> None:
     ]  # fmt: skip
     for script in migrations():
         assert "".join(statements_of(script)) == script
+
+
+def test_packed_credits_and_totals_show_what_the_tables_of_before_held() -> None:
+    connection = connect()
+    migrate(connection, "old", to=7)
+    generator = np.random.default_rng(5)
+    for number, count in enumerate((1, 2, 7, 2_345)):
+        shares = generator.random((count, 7))
+        shares[:, 2] = 1 / count
+        shares[:, 5] *= 1e-12
+        shares[0, 0] = 0.12632985504737199  # SQLite 3.40 casts 0.126329855047372 to it
+        channels = generator.choice(["email", 'we"ird\\, ü\n', "(direct)"], count).tolist()
+        rows = [
+            (f"c{number}", at, count, channels[at], *row[:6], row[6] if number else None)
+            for at, row in enumerate(shares.tolist())
+        ]
+        connection.executemany(f"INSERT INTO touch_credits VALUES ({', '.join('?' * 11)})", rows)
+    totals = [
+        (model, channel, *generator.random(1).tolist(), 3, 0.1 + 0.2, 5)
+        for model in (*HEURISTICS, "data_driven")
+        for channel in ("email", "bing")
+        if (model, channel) != ("data_driven", "bing")
+    ]
+    connection.executemany("INSERT INTO channel_performance VALUES (?, ?, ?, ?, ?, ?)", totals)
+    tables = ("touch_credits", "multi_touch_attribution", "channel_performance")
+    before = {table: connection.execute(f"SELECT * FROM {table}").fetchall() for table in tables}
+    migrate(connection, "old")
+    limit(connection)
+    after = {table: connection.execute(f"SELECT * FROM {table}").fetchall() for table in tables}
+    assert after == before  # to the last digit, and in the same order
+    longest = "SELECT first_touch, touchpoints FROM credits WHERE conversion_id = 'c3'"
+    assert connection.execute(longest).fetchall() == [(0, 2345), (1000, 2345), (2000, 2345)]
+    connection.close()

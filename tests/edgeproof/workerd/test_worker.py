@@ -181,6 +181,8 @@ def test_bad_requests_get_the_status_of_the_reference_service(both: Both) -> Non
         ("GET", "/journey/%ff", None),
         ("GET", "/nowhere", None),
         ("GET", "/track", None),
+        ("DELETE", "/channels", None),
+        ("HEAD", "/journey/u1", None),
         ("POST", "/track", []),
         ("POST", "/track", event | {"timestamp": 1_767_225_600}),
         ("POST", "/track", event | {"user_id": ""}),
@@ -192,7 +194,11 @@ def test_bad_requests_get_the_status_of_the_reference_service(both: Both) -> Non
         theirs = reference.request(method, path, json=body)
         mine = isolates[1].request(method, path, json=body)
         assert mine.status_code == theirs.status_code, (path, body, mine.text, theirs.text)
-        if theirs.status_code < 404 or "/journey/" in path:
+        allowed = [sorted(each.headers.get("allow", "").split(", ")) for each in (mine, theirs)]
+        assert allowed[0] == allowed[1]
+        if method == "HEAD":
+            assert mine.content == theirs.content == b""
+        elif 300 <= theirs.status_code < 404 or "/journey/" in path:
             assert mine.json()["error"]["code"] == theirs.json()["error"]["code"], path
 
 
@@ -320,6 +326,23 @@ def test_results_of_a_batch_are_those_of_the_service(node: Node) -> None:
     assert same([[*row[:3], json.loads(row[3])] for row in mine["credits"]], theirs)
     totals = sorted([*row[:1], 0, *row[2:]] for row in mine["totals"])
     assert same(totals, [[*row] for row in commands["add_to_channel"]])
+
+
+def test_a_batch_that_fails_is_delivered_again_after_growing_delays(node: Node) -> None:
+    script = (
+        f"import worker from {json.dumps(str(WORKER / 'index.js'))};"
+        "const delays = []; const DB = { prepare() { throw new Error('D1_ERROR: gone'); } };"
+        "const messages = [1, 2, 3, 20].map((attempts) => ({ body: 'c1', attempts,"
+        "  retry: ({ delaySeconds }) => delays.push(delaySeconds) }));"
+        "await worker.queue({ messages }, { DB }, {});"
+        "console.log(JSON.stringify(delays));"
+    )
+    done = subprocess.run(
+        [node.program, "--input-type=module", "--eval", script],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout) == [1, 2, 4, 43_200]
+    assert "D1_ERROR: gone" in done.stderr
 
 
 def test_settings_of_the_worker_are_those_of_the_reference_scenario(node: Node) -> None:
