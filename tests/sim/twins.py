@@ -170,7 +170,8 @@ def scenarios(draw: st.DrawFn, is_coarse: bool) -> Scenario:
     faults = []
     url = draw(often(("none", "local")))
     for tier in ("l2", "l3", *(("destination",) if url == "local" else ())):
-        if draw(often((False, False, True))):
+        # Of deliveries there are few: most destinations fail for a while.
+        if draw(often((False, tier == "destination", True))):
             kind = draw(often(("slow", "error", "dead")))
             value = {"slow": 3.0, "error": 0.5, "dead": 1.0}[kind]
             fault = {"at": time(0, 40), "for": time(4, 40), "tier": tier, "kind": kind}
