@@ -36,6 +36,10 @@ COMMANDS = {
         "edgeproof.calibrating:command",
         "Learn the times of a service and write calibration.toml for simulate, plan and prove.",
     ),
+    "probe": Listed(
+        "edgeproof.probe:app",
+        "Measure the real D1, KV, Redis or HTTP service from here, and write calibration.toml.",
+    ),
     "prove": Listed(
         "edgeproof.prove:command",
         "Predict SCENARIO, measure it, and show side by side how far apart the two are.",
