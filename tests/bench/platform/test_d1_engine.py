@@ -22,8 +22,8 @@ from core.query.database import Row, SqliteDatabase
 from core.query.statement import Statement
 from scenarios.node import Node
 
-NO_ROWS = {"uneven_credits", "make_migrations"}
-"""Statements that find rows only where the database is at fault, or have none."""
+NO_ROWS = {"make_migrations"}
+"""Statements that make what has no rows yet."""
 
 
 def used_of(pairs: Sequence[Pair]) -> list[Used]:
