@@ -22,7 +22,6 @@ from core.query.database import Row, SqliteDatabase
 from core.query.statement import Statement
 from scenarios.node import Node
 
-
 CHANGE_NOTHING = {"make_migrations"}
 """Statements that neither find nor change a row."""
 
