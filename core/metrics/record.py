@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -30,6 +30,7 @@ SCHEMA_VERSION = 1
 MAX_WINDOWS = 240
 MOST_ROWS = 2_000_000
 """Of requests.npz; a run with more keeps every second one, every third, and so on."""
+_BLOCK = 500_000
 MOST_COMPRESSED = 500_000
 """Rows of requests.npz that are compressed."""
 
@@ -439,6 +440,18 @@ class Requests:
     latency: NDArray[np.float64]
     reads: NDArray[np.uint8]
 
+    def blocks(self) -> Iterator[Requests]:
+        """Yield the rows in parts that are worked on at a time, which bounds the memory."""
+        for start in range(0, len(self.intended), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            yield Requests(
+                **{name: getattr(self, name)[rows] for name in self.__dataclass_fields__}
+            )
+
+    def between(self, after: float, until: float) -> NDArray[np.bool_]:
+        """Return which rows are intended at *after* seconds or later, and before *until*."""
+        return (self.intended >= after) & (self.intended < until)
+
     def write(self, path: Path) -> int:
         """Write the columns to *path*; equal columns give equal bytes.
 
@@ -463,16 +476,21 @@ def count_reads(
     Reads of one name are counted together, whichever endpoint made them; reads that an endpoint
     does not describe count as its unnamed ones.
     """
+    width = requests.reads.shape[1]
+    codes = np.zeros((len(endpoints), width, 256), dtype=np.int64)
+    for part in requests.blocks():
+        chosen, endpoint = part.between(after, until), part.endpoint
+        for code, slot in np.ndindex(len(endpoints), width):
+            column = part.reads[chosen & (endpoint == code), slot]
+            codes[code, slot] += np.bincount(column, minlength=256)
+    plain, every = np.arange(256) & (NEGATIVE - 1), np.arange(256)
     counted: dict[str, dict[str, int]] = {}
-    for code, endpoint in enumerate(endpoints.names):
-        chosen = (requests.endpoint == code) & _between(requests, after, until)
-        for slot in range(requests.reads.shape[1]):
-            name = endpoints.read_name(endpoint, slot)
-            column = requests.reads[chosen, slot]
-            outcomes = np.bincount(column & (NEGATIVE - 1), minlength=len(READ_OUTCOMES))
-            counts = dict(zip(READ_OUTCOMES[1:], outcomes[1:].tolist(), strict=True))
-            counts["negative"] = int(np.count_nonzero(column & NEGATIVE))
-            counts["stale"] = int(np.count_nonzero(column & STALE))
+    for code, endpoint_name in enumerate(endpoints.names):
+        for slot in range(width):
+            name, column = endpoints.read_name(endpoint_name, slot), codes[code, slot]
+            counts = {n: int(column[plain == o].sum()) for o, n in enumerate(READ_OUTCOMES) if o}
+            counts["negative"] = int(column[(every & NEGATIVE) > 0].sum())
+            counts["stale"] = int(column[(every & STALE) > 0].sum())
             if any(counts.values()):
                 others = counted.get(name, {})
                 counted[name] = {n: count + others.get(n, 0) for n, count in counts.items()}
@@ -512,7 +530,11 @@ def window_columns(requests: Requests, *, after: float, duration: float) -> Wind
     chosen: slice | NDArray[np.bool_] = requests.intended >= after
     if _is_ascending(requests.intended):  # no copies then
         chosen = slice(int(np.searchsorted(requests.intended, after)), None)
-    position = np.minimum((requests.intended[chosen] - after) / width, number - 1).astype(np.int16)
+    intended = requests.intended[chosen]
+    position = np.empty(intended.size, dtype=np.int16)
+    for start in range(0, intended.size, _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        position[rows] = np.minimum((intended[rows] - after) / width, number - 1)
     latency, reads = requests.latency[chosen], requests.reads[chosen]
     columns: dict[str, list[Any]] = {name: [] for name in Windows.__dataclass_fields__}
     order = None if _is_ascending(position) else np.argsort(position, kind="stable")
@@ -544,16 +566,12 @@ def endpoint_latencies(
     requests: Requests, *, after: float, until: float = math.inf, endpoints: EndpointTable = CDP
 ) -> dict[str, LatencyHistogram]:
     """Return the latency histogram of each endpoint asked from *after* to *until* seconds."""
-    latencies = {}
-    for code, endpoint in enumerate(endpoints.names):
-        chosen = (requests.endpoint == code) & _between(requests, after, until)
-        if chosen.any():
-            latencies[endpoint] = LatencyHistogram.of(requests.latency[chosen])
-    return latencies
-
-
-def _between(requests: Requests, after: float, until: float) -> NDArray[np.bool_]:
-    return (requests.intended >= after) & (requests.intended < until)
+    latencies = {name: LatencyHistogram() for name in endpoints.names}
+    for part in requests.blocks():
+        chosen = part.between(after, until)
+        for code, histogram in enumerate(latencies.values()):
+            histogram.record_all(part.latency[chosen & (part.endpoint == code)])
+    return {name: histogram for name, histogram in latencies.items() if histogram.count}
 
 
 Samples = Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]

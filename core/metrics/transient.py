@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 BATCH = 5
 MIN_RUNS = 3
 SURE, NOTABLE = 4.0, 0.05
+_BLOCK = 500_000
 WINDOWS = 200
 """The windows of a run whose means MSER-5 takes as its observations."""
 
@@ -40,13 +41,12 @@ def window_means(
     times: NDArray[np.float64], values: NDArray[np.float64], total: float
 ) -> NDArray[np.float64]:
     """Return the means of *values* in equal windows of *total* seconds; nan where there is none."""
-    share = times / total
-    share *= WINDOWS  # in place, as are the next: there may be many millions
-    place = share.astype(np.int64)
-    del share
-    np.minimum(place, WINDOWS - 1, out=place)
-    counts = np.bincount(place, minlength=WINDOWS)
-    sums = np.bincount(place, weights=values, minlength=WINDOWS)
+    counts, sums = np.zeros(WINDOWS, dtype=np.int64), np.zeros(WINDOWS)
+    for start in range(0, len(times), _BLOCK):  # there may be many millions
+        part = slice(start, start + _BLOCK)
+        place = np.minimum((times[part] / total * WINDOWS).astype(np.int64), WINDOWS - 1)
+        counts += np.bincount(place, minlength=WINDOWS)
+        np.add.at(sums, place, values[part])  # in their order, whatever the blocks
     means = np.full(WINDOWS, np.nan)
     np.divide(sums, counts, out=means, where=counts > 0)
     return means

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import sim.compiled.slots as s
-from sim.compiled.jit import part
+from sim.compiled.jit import leaf, part
 from sim.compiled.state import State
 
 
-@part
+@leaf
 def push(a: State, time: Any, code: Any) -> Any:
     """Push a timed event; the events are a binary heap."""
     times, sequences, codes = a.times, a.sequences, a.events
@@ -30,7 +30,7 @@ def push(a: State, time: Any, code: Any) -> Any:
     codes[place] = code
 
 
-@part
+@leaf
 def pop(a: State) -> Any:
     """Take the first timed event away; its time and code are to be read before."""
     times, sequences, codes = a.times, a.sequences, a.events
@@ -60,7 +60,7 @@ def pop(a: State) -> Any:
         codes[place] = code
 
 
-@part
+@leaf
 def make_ready(a: State, code: Any) -> Any:
     """Put what goes on at this instant behind all that is ready already."""
     tail = a.si[s.S_TAIL]

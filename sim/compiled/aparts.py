@@ -21,7 +21,7 @@ def begin_apart(a: State, now: Any, slot: Any) -> Any:
     si[s.S_USED_D] += 1
     aparts[number, s.PA_OF] = slot
     aparts[number, s.PA_KEY] = a.reqi[slot, s.RI_KEY]
-    aparts[number, s.PA_PROCESS] = a.reqi[slot, s.RI_ISOLATE] // a.ci[s.I_PER]
+    aparts[number, s.PA_PROCESS] = a.reqi[slot, s.RI_PROCESS]
     aparts[number, s.PA_IS_AWAITED] = 1
     aparts[number, s.PA_LEFT] = 2  # the limit, and the answer
     a.background[aparts[number, s.PA_PROCESS]] += 1

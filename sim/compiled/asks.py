@@ -26,6 +26,7 @@ def look_for_model(a: State, process: Any, now: Any, row: Any, is_batch: Any) ->
     asks[ask, s.AI_IS_BATCH] = is_batch
     asks[ask, s.AI_PROCESS] = process
     a.background[process] += 1
+    si[s.S_STOP] = 1
     make_ready(a, ask << 5 | s.R_ASK)
 
 

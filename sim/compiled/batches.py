@@ -22,6 +22,7 @@ from sim.compiled.state import State
 def collect(a: State, now: Any, request: Any) -> Any:
     """Put a conversion into the queue."""
     si = a.si
+    si[s.S_STOP] = 1
     a.converted[si[s.S_COLLECTED]] = request
     si[s.S_COLLECTED] += 1
     si[s.S_COLLECTING] += 1

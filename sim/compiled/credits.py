@@ -6,7 +6,7 @@ from typing import Any
 
 import sim.compiled.slots as s
 from sim.compiled.jit import jit, part
-from sim.compiled.journeys import in_order
+from sim.compiled.journeys import channel_at, in_order
 from sim.compiled.philox import uniform, words
 
 MODELS = (
@@ -82,7 +82,7 @@ def credits_of(
 @jit
 def share_out(
     ci: Any, seed: Any, stream: Any, first: Any, stored: Any, touch_from: Any, touch_count: Any,
-    converted: Any, log: Any, intended: Any, seed_times: Any, seed_channels: Any, order: Any,
+    converted: Any, log: Any, intended: Any, seed_times: Any, happened: Any, order: Any,
     order_keys: Any, cf: Any, shape: Any, driven: Any, times: Any, channels: Any, out: Any,
     gained: Any, used: Any, batch_totals: Any, batch_counts: Any, totals: Any, counts: Any,
 ) -> Any:  # fmt: skip
@@ -108,13 +108,11 @@ def share_out(
             start = touch_count[place, 0]
             for touch in range(count):
                 node = log[start + count - 1 - touch]
+                channels[touch] = channel_at(happened, node)
                 if node < seeded:
                     times[touch] = seed_times[node]
-                    channels[touch] = seed_channels[node]
                 else:
                     times[touch] = intended[node - seeded] // 1_000_000
-                    _, b, _, _ = words(seed, stream | s.P_EVENTS, node - seeded)
-                    channels[touch] = int(uniform(b) * ci[s.I_CHANNELS])
             _, _, c, _ = words(seed, stream | s.P_EVENTS, converted[place])
             value = int(1_000 + uniform(c) * 19_000) / 100
             for channel in range(number):

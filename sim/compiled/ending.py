@@ -16,6 +16,7 @@ from sim.compiled.state import State
 def end(a: State, now: Any) -> Any:
     """Go on with the end as far as nothing has to be waited for."""
     si, ci = a.si, a.ci
+    si[s.S_STOP] = 1
     while True:
         process, state = si[s.S_MAIN_PROCESS], si[s.S_MAIN]
         is_consumer = process == ci[s.I_CONSUMER]

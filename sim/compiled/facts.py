@@ -335,7 +335,7 @@ class ChannelPages:
         credits.share_out(
             arrays.ci, arrays.seed, arrays.stream, first, self._stored, arrays.touch_from,
             arrays.touch_count, arrays.converted, arrays.log, arrays.intended_ns,
-            arrays.seed_times, arrays.seed_channels, arrays.order, arrays.order_keys,
+            arrays.seed_times, arrays.happened, arrays.order, arrays.order_keys,
             self._half_life, self._shape, self._driven, np.zeros(most, np.int64),
             np.zeros(most, np.int64), np.zeros(most), np.zeros((number, models)),
             np.zeros(number, np.int64), np.zeros((number, models, 2)), np.zeros(number, np.int64),

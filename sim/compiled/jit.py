@@ -26,6 +26,11 @@ def part(function: Callable[..., Any]) -> Any:
     return _compiled(function, no_cpython_wrapper=True)
 
 
+def leaf(function: Callable[..., Any]) -> Any:
+    """Compile *function* into those that call it: for what is short, or has one hot caller."""
+    return _compiled(function, no_cpython_wrapper=True, forceinline=True)
+
+
 def _compiled(function: Callable[..., Any], **options: Any) -> Any:
     config: Any = numba.config
     compiler: Any = numba.njit
@@ -33,7 +38,13 @@ def _compiled(function: Callable[..., Any], **options: Any) -> Any:
     config.CACHE_DIR = _FOLDER
     try:
         return compiler(
-            cache=True, nogil=True, fastmath=False, error_model="numpy", _nrt=False, **options
+            cache=True,
+            nogil=True,
+            fastmath=False,
+            error_model="numpy",
+            _nrt=False,
+            no_cfunc_wrapper=True,
+            **options,
         )(function)
     finally:
         config.CACHE_DIR = before

@@ -8,15 +8,20 @@ from typing import Any
 import numpy as np
 
 import sim.compiled.slots as s
-from sim.compiled.jit import jit, part
+from sim.compiled.jit import jit, leaf, part
 from sim.compiled.philox import uniform, words
-from sim.compiled.state import State
+from sim.compiled.state import Array, State
 
 NEWEST = 100
 """Events that a journey shows."""
 
+EARLIER = 8
+"""The bits of an event below its user's event before: its channel, and whether it converts."""
 
-@part
+_CHANNELS = 127
+
+
+@leaf
 def event_of(a: State, request: Any) -> Any:
     """Return whether the event of *request* is a conversion, and its channel."""
     first, second, _, _ = words(a.seed, a.stream | s.P_EVENTS, request)
@@ -42,22 +47,35 @@ def event_size(a: State, request: Any, converts: Any, channel: Any) -> Any:
     return a.ci[s.I_EVENT_TEXT] + size + a.channel_lengths[channel]
 
 
+@leaf
+def time_of(a: State, node: Any) -> Any:
+    """Return when an event happened, in milliseconds from the start of the run."""
+    seeded = a.ci[s.I_SEEDED]
+    return a.seed_times[node] if node < seeded else a.intended_ns[node - seeded] // 1_000_000
+
+
 @part
-def add(a: State, request: Any, user: Any, size: Any) -> Any:
+def channel_at(happened: Array, node: Any) -> Any:
+    """Return the channel of an event."""
+    return happened[node] >> 1 & _CHANNELS
+
+
+@part
+def add(a: State, request: Any, user: Any, converts: Any, channel: Any) -> Any:
     """Put the event of *request* behind those of its time: the later one has the higher id.
 
-    Nodes below I_SEEDED are events of before the run; request r is node I_SEEDED + r. Times are
-    milliseconds from the start of the run.
+    Nodes below I_SEEDED are events of before the run; request r is node I_SEEDED + r.
     """
-    users, newest, before, intended = a.users, a.newest, a.before, a.intended_ns
-    seeded = a.ci[s.I_SEEDED]
-    node = seeded + request
-    time = intended[request] // 1_000_000
+    users, newest, events = a.users, a.newest, a.happened
+    node = a.ci[s.I_SEEDED] + request
+    what = channel << 1 | converts
+    time = a.intended_ns[request] // 1_000_000
     if users[user, s.U_TIME] <= time or users[user, s.U_LAST] < 0:
-        before[node] = users[user, s.U_LAST]
+        events[node] = users[user, s.U_LAST] << EARLIER | what
         users[user, s.U_LAST] = node
         users[user, s.U_TIME] = time
         if users[user, s.U_KNOWN]:
+            size = event_size(a, request, converts, channel)
             at = users[user, s.U_AT]
             users[user, s.U_BYTES] += size
             if users[user, s.U_COUNT_NEWEST] < NEWEST:
@@ -70,12 +88,11 @@ def add(a: State, request: Any, user: Any, size: Any) -> Any:
     users[user, s.U_KNOWN] = 0
     place, behind = users[user, s.U_LAST], np.int64(-1)
     while place >= 0:
-        at = a.seed_times[place] if place < seeded else intended[place - seeded] // 1_000_000
-        if at <= time:
+        if time_of(a, place) <= time:
             break
-        behind, place = place, np.int64(before[place])
-    before[node] = place
-    before[behind] = node
+        behind, place = place, events[place] >> EARLIER
+    events[node] = place << EARLIER | what
+    events[behind] = node << EARLIER | (events[behind] & (2**EARLIER - 1))
 
 
 @part
@@ -84,20 +101,20 @@ def journey_size(a: State, user: Any) -> Any:
 
     Their sizes are looked up once, and kept up to date as events are added.
     """
-    users, newest = a.users, a.newest
+    users, newest, events = a.users, a.newest, a.happened
     seeded = a.ci[s.I_SEEDED]
     if not users[user, s.U_KNOWN]:
         node, count, total = users[user, s.U_LAST], 0, np.int64(0)
         while node >= 0 and count < NEWEST:
+            event = events[node]
             if node < seeded:
                 size = a.seed_lengths[node]
             else:
-                converts, channel = event_of(a, node - seeded)
-                size = event_size(a, node - seeded, converts, channel)
+                size = event_size(a, node - seeded, event & 1, event >> 1 & _CHANNELS)
             newest[user, NEWEST - 1 - count] = size  # the oldest stands where the next one goes
             total += size
             count += 1
-            node = np.int64(a.before[node])
+            node = event >> EARLIER
         if count < NEWEST:
             for place in range(count):
                 newest[user, place] = newest[user, NEWEST - count + place]
@@ -116,25 +133,19 @@ def touches_of(a: State, request: Any, user: Any, at: Any) -> Any:
 
     They are written to the log from *at* on, the newest first.
     """
-    intended, log = a.intended_ns, a.log
-    seeded = a.ci[s.I_SEEDED]
-    converted = intended[request] // 1_000_000
+    log, events = a.log, a.happened
+    converted = a.intended_ns[request] // 1_000_000
     oldest = converted - a.ci[s.I_LOOKBACK] - 1
+    own = a.ci[s.I_SEEDED] + request if a.ci[s.I_OWN] else -1
     node, count = a.users[user, s.U_LAST], 0
     group_time, group = oldest, 0
     earlier = channels = np.int64(0)  # the set without the group, and with it
     while node >= 0:
-        if node < seeded:
-            time, is_conversion = a.seed_times[node], a.seed_kinds[node] > 0
-            channel = int(a.seed_channels[node])
-        else:
-            time = intended[node - seeded] // 1_000_000
-            is_conversion, channel = event_of(a, node - seeded)
+        event, time = events[node], time_of(a, node)
         if time <= oldest:
             break
         if time <= converted:
-            is_own = a.ci[s.I_OWN] and node == seeded + request
-            if is_conversion and not is_own:
+            if event & 1 and node != own:  # another conversion
                 if time < converted:
                     if group_time == time:
                         count -= group
@@ -144,13 +155,13 @@ def touches_of(a: State, request: Any, user: Any, at: Any) -> Any:
                 if time != group_time:
                     group_time, group, earlier = time, 0, channels
                 group += 1
-                channels |= np.int64(1) << channel
+                channels |= np.int64(1) << (event >> 1 & _CHANNELS)
                 if at + count < log.size:
                     log[at + count] = node
                 else:
                     a.si[s.S_WHY] = s.WHY_TOUCHES
                 count += 1
-        node = np.int64(a.before[node])
+        node = event >> EARLIER
     return count, channels
 
 

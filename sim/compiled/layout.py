@@ -142,7 +142,7 @@ def second_tier(scenario: Scenario, keys: int, processes: int) -> dict[str, Arra
     return {
         "central": central,
         "edge": edge,
-        "sizes": np.zeros(keys, dtype=np.int64),
+        "ends": np.zeros(keys if is_edge else 1),
         "edge_sizes": np.zeros(edge.shape[:2], dtype=np.int64),
         "written": np.full(keys if is_edge else 1, -np.inf),
         "hot": np.full((processes, keys), -1.0),

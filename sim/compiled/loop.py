@@ -28,7 +28,7 @@ from sim.compiled.batches import (
 )
 from sim.compiled.deliveries import deliver, end_delivery, end_request, wake
 from sim.compiled.ending import end
-from sim.compiled.jit import jit, part
+from sim.compiled.jit import jit, leaf, part
 from sim.compiled.loads import go_on_with_load, receive_load
 from sim.compiled.looks import check, look
 from sim.compiled.puts import begin_drop, begin_put, end_put
@@ -51,28 +51,40 @@ def run(until: Any, *arrays: Any) -> Any:
         if head != si[s.S_TAIL]:
             code = a.ready[head & (a.ready.size - 1)]
             head += 1
-            _go_on(a, now, code & 31, code >> 5)
-            continue
-        # A safe place: nothing is half done.
-        why = _interruption(a, until)
-        if why >= 0:
-            return why
-        if si[s.S_HEAP] == 0 or a.times[0] > arrives:
-            if si[s.S_NEXT] >= n:
-                return s.OUT_STUCK
-            # An arrival, which is last at its instant.
-            now = arrives
-            place = si[s.S_NEXT]
-            arrive(a, a.arrivals[place] if a.ci[s.I_IS_ORDERED] else place, now)
-            si[s.S_NEXT] = place + 1
-            arrives = _arrives(a, place + 1) if place + 1 < n else np.inf
-            continue
-        now, code = a.times[0], a.events[0]
-        pop(a)
-        _happen(a, now, code & 31, code >> 5)
+            kind, number = code & 31, code >> 5
+        else:
+            # A safe place: nothing is half done.
+            is_arrival = si[s.S_HEAP] == 0 or a.times[0] > arrives
+            if is_arrival or si[s.S_STOP]:
+                si[s.S_STOP] = 0
+                why = _interruption(a, until)
+                if why >= 0:
+                    si[s.S_STOP] = 1
+                    return why
+            if is_arrival:
+                if si[s.S_NEXT] >= n:
+                    return s.OUT_STUCK
+                # An arrival, which is last at its instant.
+                now = arrives
+                place = si[s.S_NEXT]
+                arrive(a, a.arrivals[place] if a.ci[s.I_IS_ORDERED] else place, now)
+                si[s.S_NEXT] = place + 1
+                arrives = _arrives(a, place + 1) if place + 1 < n else np.inf
+                continue
+            now, code = a.times[0], a.events[0]
+            pop(a)
+            kind, number = code & 31, code >> 5
+            if kind != s.E_START and kind != s.E_L2 and kind != s.E_DB_OUT:  # noqa: PLR1714
+                _happen(a, now, kind, number)
+                continue
+            kind = s.R_REQUEST  # it goes on at once: nothing else is ready
+        if kind == s.R_REQUEST:
+            go_on(a, now, number)
+        else:
+            _go_on(a, now, kind, number)
 
 
-@part
+@leaf
 def _arrives(a: State, place: Any) -> Any:
     """Return when the request arrives that is number *place* in the order of arrival."""
     if a.ci[s.I_IS_ORDERED]:
@@ -90,7 +102,7 @@ def _count(a: State) -> Any:
         a.counted[s.C_COUNT + 1] += a.in_flight[process, 2]
 
 
-@part
+@leaf
 def _interruption(a: State, until: Any) -> Any:
     """Return why Python has to do something before the run goes on, -1 if nothing is to be done."""
     si = a.si
@@ -104,19 +116,22 @@ def _interruption(a: State, until: Any) -> Any:
         return s.OUT_SIZE if si[s.S_NEED_KIND] == 1 else s.OUT_CHANNELS
     if until <= si[s.S_NEXT] < a.ci[s.I_N]:
         return s.OUT_PROGRESS
-    requests = a.reqi.shape[0]
-    if si[s.S_HEAP] + 6 * requests >= a.times.size:
-        return s.OUT_GROW_HEAP
-    if si[s.S_USED_R] + 2 >= requests:
+    # Room for all that the requests in flight may do before the next one arrives.
+    requests = si[s.S_USED_R] + 2
+    reads = requests * (a.ci[s.I_READS] + 1)
+    others = a.ci[s.I_PARALLEL] + a.ci[s.I_FWD_PARALLEL] + a.ci[s.I_ALL] + 16
+    if requests >= a.reqi.shape[0] or 3 * reads + others >= a.ready.size:
         return s.OUT_GROW_REQUESTS
-    if si[s.S_USED_F] + requests >= a.flights.shape[0]:
+    if si[s.S_USED_F] + reads >= a.flights.shape[0]:
         return s.OUT_GROW_FLIGHTS
-    if si[s.S_USED_P] + requests + 8 >= a.puts.shape[0]:
+    if si[s.S_USED_P] + si[s.S_USED_N] + 2 * reads >= a.puts.shape[0]:
         return s.OUT_GROW_PUTS
-    if si[s.S_USED_D] + requests >= a.aparts.shape[0]:
+    if si[s.S_USED_D] + reads >= a.aparts.shape[0]:
         return s.OUT_GROW_APARTS
-    if si[s.S_USED_N] + requests + 8 >= a.news.shape[0]:
+    if si[s.S_USED_N] + reads >= a.news.shape[0]:
         return s.OUT_GROW_LOADS
+    if si[s.S_HEAP] + 4 * reads + others >= a.times.size:
+        return s.OUT_GROW_HEAP
     if si[s.S_USED_A] + a.ci[s.I_ALL] + 1 >= a.asks.shape[0]:
         return s.OUT_GROW_ASKS
     if si[s.S_OUT_COUNT] + 4 * a.ci[s.I_BATCH] + a.taken.size >= a.outbox.shape[0]:
@@ -124,16 +139,17 @@ def _interruption(a: State, until: Any) -> Any:
     return -1
 
 
-@part
+@leaf
 def _happen(a: State, now: Any, kind: Any, number: Any) -> Any:
-    """Let a timed event happen."""
-    if kind == s.E_START or kind == s.E_L2 or kind == s.E_DB_OUT:  # noqa: PLR1714  # quicker
-        make_ready(a, number << 5 | s.R_REQUEST)
-    elif kind == s.E_DB_IN:
+    """Let a timed event happen, other than one that a request waits for."""
+    if kind == s.E_DB_IN:
         receive_query(a, now, number)
-    elif kind == s.E_PUT:
+        return
+    if kind == s.E_PUT:
         end_put(a, now, number)
-    elif kind == s.E_TIMER:
+        return
+    a.si[s.S_STOP] = 1
+    if kind == s.E_TIMER:
         end_wait(a, number)
     elif kind == s.E_BATCH_IN:
         receive_batch(a, now, number)
@@ -165,15 +181,12 @@ def _happen(a: State, now: Any, kind: Any, number: Any) -> Any:
         end_limit(a, number)
     elif kind == s.E_APART:
         end_apart(a, now, number)
-    a.si[s.S_EVENTS] += 1
 
 
 @part
 def _go_on(a: State, now: Any, kind: Any, number: Any) -> Any:
-    """Let what is ready go on."""
-    if kind == s.R_REQUEST:
-        go_on(a, now, number)
-    elif kind == s.R_PUT:
+    """Let what is ready go on, other than a request."""
+    if kind == s.R_PUT:
         begin_put(a, now, number)
     elif kind == s.R_DROP:
         begin_drop(a, now, number)

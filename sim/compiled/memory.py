@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.compiled.jit import jit, part
+from sim.compiled.jit import jit, leaf, part
 
 ABSENT = -1e308
 """The expiry of a key that is not there; real ones may be negative."""
@@ -21,7 +21,7 @@ PLACE = np.dtype(
 recently used key, before the least. flight: the load that others join, -1 for none."""
 
 
-@part
+@leaf
 def touch(places: Any, base: Any, key: Any, end: Any) -> Any:
     """Let *key* be the most recently used one of its isolate, whose places begin at *base*."""
     first = places[base + end]["next"]
@@ -36,7 +36,7 @@ def touch(places: Any, base: Any, key: Any, end: Any) -> Any:
     places[base + end]["next"] = key
 
 
-@part
+@leaf
 def remove(places: Any, held: Any, isolate: Any, base: Any, key: Any) -> Any:
     """Take *key*, which is there, away."""
     before, after = places[base + key]["before"], places[base + key]["next"]

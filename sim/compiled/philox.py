@@ -9,7 +9,7 @@ from llvmlite import ir  # type: ignore[import-untyped]  # it has no types
 from numba import types
 from numba.extending import intrinsic
 
-from sim.compiled.jit import part
+from sim.compiled.jit import leaf, part
 
 _intrinsic: Any = intrinsic  # its type takes the compiler's context for an argument
 _U = np.uint64
@@ -56,13 +56,13 @@ def words(seed: Any, stream: Any, block: Any) -> Any:
     return c0, c1, c2, c3
 
 
-@part
+@leaf
 def uniform(word: Any) -> Any:
     """Return the number in [0, 1) of a word."""
     return float(word >> _11) * _SCALE
 
 
-@part
+@leaf
 def at(seed: Any, stream: Any, place: Any) -> Any:
     """Return the number at *place* (row times width plus slot) of a stream."""
     a, b, c, d = words(seed, stream, place >> 2)
@@ -76,7 +76,7 @@ def at(seed: Any, stream: Any, place: Any) -> Any:
     return uniform(a)
 
 
-@part
+@leaf
 def sampled(table: Any, u: Any) -> Any:
     """Return the value of a quantile table at *u*, as `Distribution.sample` does."""
     position = u * (table.size - 1)

@@ -127,7 +127,7 @@ def _store(a: State, now: Any, put: Any) -> Any:
             central[key, 0] = now + (life - took)
             central[key, 1] = fresh
             central[key, 2] = load
-            a.sizes[key] = puts[put, s.PI_SIZE]
+            central[key, 3] = puts[put, s.PI_SIZE]
         else:
             central[key, 0] = -1.0
         return
@@ -141,8 +141,8 @@ def _store(a: State, now: Any, put: Any) -> Any:
     central[key, 0] = now + (end - now)
     central[key, 1] = fresh
     central[key, 2] = load
-    central[key, 3] = end
-    a.sizes[key] = puts[put, s.PI_SIZE]
+    central[key, 3] = puts[put, s.PI_SIZE]
+    a.ends[key] = end
     edge, pop = a.edge, puts[put, s.PI_PROCESS] // ci[s.I_PER_POP]
     edge[pop, key, 0] = now + a.cf[s.F_CACHE_TTL]
     edge[pop, key, 1] = end

@@ -8,14 +8,14 @@ import numpy as np
 
 import sim.compiled.slots as s
 from sim.compiled.agenda import push
-from sim.compiled.jit import part
+from sim.compiled.jit import leaf, part
 from sim.compiled.journeys import journey_size
 from sim.compiled.philox import at, sampled
 from sim.compiled.servers import occupy, reserve, with_faults
 from sim.compiled.state import Array, State
 
 
-@part
+@leaf
 def send(
     a: State, rows: Array, number: Any, process: Any, now: Any, purpose: Any, address: Any,
     executions: Array, more: Any, code: Any,
@@ -44,18 +44,18 @@ def send(
     push(a, when if when > now else now, number << 5 | code)
 
 
-@part
+@leaf
 def send_query(a: State, now: Any, slot: Any, named: Any, executions: Any, more: Any) -> Any:
     """Send a request's statement, whose random numbers stand at the slot *named*."""
     seconds = a.cf[s.F_L3_CPU]
     if seconds != 0.0:
         a.reqf[slot, s.RF_CPU] += seconds
-    process = a.reqi[slot, s.RI_ISOLATE] // a.ci[s.I_PER]
+    process = a.reqi[slot, s.RI_PROCESS]
     address = a.reqi[slot, s.RI_REQUEST] * a.ci[s.I_WIDTH] + named
     send(a, a.reqf, slot, process, now, s.P_TRIP, address, executions, more, s.E_DB_IN)
 
 
-@part
+@leaf
 def receive(a: State, rows: Array, number: Any, process: Any, now: Any, code: Any) -> Any:
     """Let a statement of *process* reach the database; return when its execution ends.
 
@@ -97,6 +97,7 @@ def loaded_size(a: State, key: Any, kind: Any, user: Any, at_row: Any) -> Any:
         return a.kbase[key] + journey_size(a, user)
     size = a.ksize[key]
     if size < 0:
+        a.si[s.S_STOP] = 1
         a.si[s.S_NEED_KIND] = 1 if sized == s.SIZED_FIXED else 2
         a.si[s.S_NEED_KEY], a.si[s.S_NEED_AT] = key, at_row
     return size

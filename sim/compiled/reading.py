@@ -9,7 +9,7 @@ from sim.compiled.agenda import make_ready, push
 from sim.compiled.aparts import begin_apart
 from sim.compiled.asks import look_for_model
 from sim.compiled.flights import answer, begin_flight, fail_flight, follow
-from sim.compiled.jit import part
+from sim.compiled.jit import leaf, part
 from sim.compiled.loads import begin_load
 from sim.compiled.memory import ABSENT, remove, touch
 from sim.compiled.puts import free_put, new_put, seal, send_put
@@ -30,7 +30,7 @@ from sim.compiled.tiers import (
 )
 
 
-@part
+@leaf
 def read(a: State, now: Any, slot: Any) -> Any:
     """Read on until L1 does not answer; return the request's next state."""
     reqi, ci = a.reqi, a.ci
@@ -41,7 +41,7 @@ def read(a: State, now: Any, slot: Any) -> Any:
     while place < a.epi[e, s.EI_READS]:
         is_first = place == 0 and a.epi[e, s.EI_LOOKS]
         if is_first and about % ci[s.I_MODELS] == ci[s.I_DATA_DRIVEN]:
-            look_for_model(a, isolate // ci[s.I_PER], now, request, 0)
+            look_for_model(a, reqi[slot, s.RI_PROCESS], now, request, 0)
         keyed, key = a.reads[e, place, s.QI_KEYED], a.reads[e, place, s.QI_BASE]
         if keyed == s.KEYED_SUBJECT:
             key += about
@@ -113,7 +113,7 @@ def _miss(a: State, now: Any, slot: Any, place: Any) -> Any:
         reqi[slot, s.RI_FLIGHT] = begin_flight(a, place)
     reqf[slot, s.RF_BEGAN] = now
     reqi[slot, s.RI_BYPASS] = reqi[slot, s.RI_FOUND] = 0
-    process = reqi[slot, s.RI_ISOLATE] // a.ci[s.I_PER]
+    process = reqi[slot, s.RI_PROCESS]
     if not allows(a, process, now):
         a.cnt[s.C_SKIPPED] += 1
         return s.T_BYPASS
@@ -142,7 +142,7 @@ def _end_read(a: State, slot: Any, code: Any) -> Any:
 @part
 def end_read_of_l2(a: State, now: Any, slot: Any) -> Any:
     """Let L2 answer, or fail; return the request's next state."""
-    key, process = a.reqi[slot, s.RI_KEY], a.reqi[slot, s.RI_ISOLATE] // a.ci[s.I_PER]
+    key, process = a.reqi[slot, s.RI_KEY], a.reqi[slot, s.RI_PROCESS]
     if a.reqi[slot, s.RI_FAILED]:
         a.cnt[s.C_L2_ERRORS] += 1
         count_failure(a, process, now)
@@ -157,7 +157,7 @@ def end_read_apart(a: State, now: Any, slot: Any) -> Any:
     """Take what L2 has answered within the soft limit; return the request's next state."""
     reqi, reqf = a.reqi, a.reqf
     if reqi[slot, s.RI_FAILED]:
-        count_failure(a, reqi[slot, s.RI_ISOLATE] // a.ci[s.I_PER], now)
+        count_failure(a, reqi[slot, s.RI_PROCESS], now)
         return s.T_BYPASS
     found, size = reqi[slot, s.RI_FOUND] > 0, reqi[slot, s.RI_SIZE]
     return _take(a, now, slot, found, reqf[slot, s.RF_FRESH], reqf[slot, s.RF_LOAD], size)
@@ -167,7 +167,7 @@ def end_read_apart(a: State, now: Any, slot: Any) -> Any:
 def _take(a: State, now: Any, slot: Any, found: Any, fresh: Any, load: Any, size: Any) -> Any:
     """Take what L2 has, if it may be served; return the request's next state."""
     reqi, key, isolate = a.reqi, a.reqi[slot, s.RI_KEY], a.reqi[slot, s.RI_ISOLATE]
-    process = isolate // a.ci[s.I_PER]
+    process = reqi[slot, s.RI_PROCESS]
     if a.breaker[process, 0] != 0.0:
         a.breaker[process, 0] = 0.0
         a.breaker[process, 2] = 0.0
@@ -227,7 +227,7 @@ def end_query_of_load(a: State, now: Any, slot: Any) -> Any:
     """End a query of a load; return the request's next state."""
     reqi = a.reqi
     kind = a.reads[reqi[slot, s.RI_ENDPOINT], reqi[slot, s.RI_AT], s.QI_TYPE]
-    process = reqi[slot, s.RI_ISOLATE] // a.ci[s.I_PER]
+    process = reqi[slot, s.RI_PROCESS]
     if a.reqf[slot, s.O_FAILED]:
         profile_failure(a, s.KIND_QUERY)
         a.cnt[s.C_L3_ERRORS] += 1
@@ -284,7 +284,7 @@ def _query_or_end(a: State, now: Any, slot: Any) -> Any:
     if a.reqi[slot, s.RI_LEFT] == 0:
         return s.T_LOADED
     if a.cf[s.F_ROWS_TTL]:
-        reqi, process = a.reqi, a.reqi[slot, s.RI_ISOLATE] // a.ci[s.I_PER]
+        reqi, process = a.reqi, a.reqi[slot, s.RI_PROCESS]
         kind = a.reads[reqi[slot, s.RI_ENDPOINT], reqi[slot, s.RI_AT], s.QI_TYPE]
         key = reqi[slot, s.RI_KEY]
         if a.tyi[kind, s.YI_HAS_ROWS] and finds_rows(a, process, key, now):
@@ -302,7 +302,7 @@ def end_load(a: State, now: Any, slot: Any) -> Any:
     reqi, key, isolate = a.reqi, a.reqi[slot, s.RI_KEY], a.reqi[slot, s.RI_ISOLATE]
     request, named = reqi[slot, s.RI_REQUEST], reqi[slot, s.RI_SLOT]
     kind = a.reads[reqi[slot, s.RI_ENDPOINT], reqi[slot, s.RI_AT], s.QI_TYPE]
-    process = isolate // a.ci[s.I_PER]
+    process = reqi[slot, s.RI_PROCESS]
     loading = a.reqf[slot, s.RF_LOADING]
     fresh = loading + lifetime(a, request * a.ci[s.I_WIDTH] + named, a.tyf[kind])
     load = now - loading

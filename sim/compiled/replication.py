@@ -36,7 +36,7 @@ from sim.compiled.facts import (
     Facts,
     event_texts,
 )
-from sim.compiled.journeys import NEWEST
+from sim.compiled.journeys import EARLIER, NEWEST
 from sim.compiled.loop import run as loop
 from sim.compiled.state import State
 from sim.compiled.warming import warm
@@ -221,8 +221,12 @@ class CompiledReplication:
         parallel, hands = scenario.queue.max_parallel + 1, destination.max_parallel + 2
         bats = np.zeros((parallel, s.BI_COUNT), dtype=np.int64)
         bats[:, s.BI_NUMBER] = -1
-        before = np.empty(len(events.times) + n, dtype=np.int32)
-        before[: len(events.times)] = events.before
+        happened = np.empty(len(events.times) + n, dtype=np.int64)
+        happened[: len(events.times)] = (
+            events.before.astype(np.int64) << EARLIER
+            | events.channels.astype(np.int64) << 1
+            | events.kinds
+        )
         users = np.zeros((len(events.last), s.U_COUNT), dtype=np.int64)
         users[:, s.U_LAST] = events.last
         users[:, s.U_TIME] = events.times[events.last]
@@ -254,14 +258,14 @@ class CompiledReplication:
             background=np.zeros(self._all, dtype=np.int64),
             in_flight=np.zeros((self._all, 3), dtype=np.int64),
             **layout.figures(len(self._parts), self._all, s.Q_FIRST + len(profiles)),
-            seed_times=events.times, seed_kinds=events.kinds, seed_channels=events.channels,
-            seed_lengths=events.lengths, channel_lengths=facts.channel_lengths,
-            users=users, newest=np.zeros((len(users), NEWEST), dtype=np.uint16), before=before,
+            seed_times=events.times, seed_lengths=events.lengths,
+            channel_lengths=facts.channel_lengths,
+            users=users, newest=np.zeros((len(users), NEWEST), dtype=np.uint16), happened=happened,
             converted=np.empty(n, dtype=np.int32),
             touch_from=np.zeros((n + 2, s.B_COUNT), dtype=np.int64),
             begun=np.zeros(n + 2), waiting=np.zeros(n + 2, dtype=np.int32),
             touch_count=np.zeros((n + 1, 2), dtype=np.int64),
-            log=np.empty(4 * len(before) + 1, dtype=np.int32),
+            log=np.empty(4 * len(happened) + 1, dtype=np.int32),
             taken=np.zeros((hands, destination.batch_size, s.OB_COUNT), dtype=np.int64),
             order=np.zeros(scenario.queue.batch_size, dtype=np.int64),
             order_keys=np.zeros(scenario.queue.batch_size, dtype=np.int64),
@@ -358,7 +362,7 @@ class CompiledReplication:
         # What is long and not needed any more makes room.
         n = len(workload)
         arrays = self.arrays = self.arrays._replace(
-            before=none, log=none, touch_from=none, touch_count=none, places=none,
+            happened=none, log=none, touch_from=none, touch_count=none, places=none,
             total=self.arrays.total[:n], codes=self.arrays.codes[:n],
             failure=self.arrays.failure[:n],
         )  # fmt: skip

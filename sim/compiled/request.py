@@ -9,8 +9,8 @@ import numpy as np
 import sim.compiled.slots as s
 from sim.compiled.agenda import make_ready, push
 from sim.compiled.batches import collect
-from sim.compiled.jit import part
-from sim.compiled.journeys import add, event_of, event_size
+from sim.compiled.jit import leaf
+from sim.compiled.journeys import add, event_of
 from sim.compiled.queries import loaded_size, receive, rows_of, send_query
 from sim.compiled.reading import (
     begin_loading,
@@ -27,7 +27,7 @@ from sim.compiled.servers import occupy
 from sim.compiled.state import State
 
 
-@part
+@leaf
 def arrive(a: State, request: Any, now: Any) -> Any:
     """Let a request arrive: it waits for its process's CPU."""
     si, reqf, reqi, in_flight = a.si, a.reqf, a.reqi, a.in_flight
@@ -46,6 +46,7 @@ def arrive(a: State, request: Any, now: Any) -> Any:
     reqi[slot, s.RI_ENDPOINT] = e
     reqi[slot, s.RI_SUBJECT] = a.subject[request]
     reqi[slot, s.RI_ISOLATE] = isolate
+    reqi[slot, s.RI_PROCESS] = process
     reqi[slot, s.RI_AT] = 0
     reqi[slot, s.RI_STEP] = 0
     reqi[slot, s.RI_STATE] = s.T_READ
@@ -53,7 +54,7 @@ def arrive(a: State, request: Any, now: Any) -> Any:
     push(a, occupy(a, process, now, seconds), slot << 5 | s.E_START)
 
 
-@part
+@leaf
 def go_on(a: State, now: Any, slot: Any) -> Any:
     """Let a request go on until it has to wait, or is answered."""
     state = a.reqi[slot, s.RI_STATE]
@@ -81,7 +82,7 @@ def go_on(a: State, now: Any, slot: Any) -> Any:
             state = s.T_WAITS
 
 
-@part
+@leaf
 def _go_on_after_reads(a: State, now: Any, slot: Any) -> Any:
     """Go on with what stands beside the reads: queries (step 1), writes (2), the event (3)."""
     reqi, e = a.reqi, a.reqi[slot, s.RI_ENDPOINT]
@@ -93,7 +94,7 @@ def _go_on_after_reads(a: State, now: Any, slot: Any) -> Any:
         return s.T_FAILED
     if step > 0:
         name = s.Q_STATED if step == 1 else s.Q_STATED_WRITE if step == 2 else s.Q_EVENT
-        process = reqi[slot, s.RI_ISOLATE] // a.ci[s.I_PER]
+        process = reqi[slot, s.RI_PROCESS]
         profile(a, process, name, s.KIND_QUERY, now - a.reqf[slot, s.O_QUERY])
         reqi[slot, s.RI_LEFT] -= 1
         if step == 3:
@@ -126,11 +127,11 @@ def _go_on_after_reads(a: State, now: Any, slot: Any) -> Any:
     return s.T_WAITS
 
 
-@part
+@leaf
 def receive_query(a: State, now: Any, slot: Any) -> Any:
     """Let a request's statement reach the database."""
     reqf, reqi = a.reqf, a.reqi
-    process = reqi[slot, s.RI_ISOLATE] // a.ci[s.I_PER]
+    process = reqi[slot, s.RI_PROCESS]
     done = receive(a, reqf, slot, process, now, s.E_DB_OUT)
     execution, intended = reqf[slot, s.O_EXECUTION], reqf[slot, s.RF_INTENDED]
     if execution != np.inf:
@@ -144,12 +145,13 @@ def receive_query(a: State, now: Any, slot: Any) -> Any:
         reqi[slot, s.RI_SIZE] = loaded_size(a, reqi[slot, s.RI_KEY], kind, user, slot)
         reqi[slot, s.RI_ROWS] = rows_of(a, reqi[slot, s.RI_KEY], kind, user)
     elif reqi[slot, s.RI_STEP] == 3:
-        request = reqi[slot, s.RI_REQUEST]
-        size = event_size(a, request, reqi[slot, s.RI_CONVERTS], reqi[slot, s.RI_CHANNEL])
-        add(a, request, user, size)
+        add(
+            a, reqi[slot, s.RI_REQUEST], user, reqi[slot, s.RI_CONVERTS],
+            reqi[slot, s.RI_CHANNEL],
+        )  # fmt: skip
 
 
-@part
+@leaf
 def _end(a: State, now: Any, slot: Any, failure: Any) -> Any:
     """Answer a request, with an error if it is a failure."""
     si, reqi = a.si, a.reqi
@@ -164,12 +166,12 @@ def _end(a: State, now: Any, slot: Any, failure: Any) -> Any:
     sample(a, s.STAGE_TOTAL, intended, took)
     if a.epi[e, s.EI_CPU_STATED]:
         sample(a, s.STAGE_CPU, intended, a.reqf[slot, s.RF_CPU])
-    a.in_flight[reqi[slot, s.RI_ISOLATE] // a.ci[s.I_PER], 0] -= 1
+    a.in_flight[reqi[slot, s.RI_PROCESS], 0] -= 1
     reqi[slot, s.RI_REQUEST] = -1
     reqi[slot, s.RI_NEXT] = si[s.S_FREE_R]
     si[s.S_FREE_R] = slot
     si[s.S_USED_R] -= 1
     si[s.S_LEFT] -= 1
     if si[s.S_LEFT] == 0:
-        si[s.S_MAIN] = 1
+        si[s.S_MAIN] = si[s.S_STOP] = 1
         make_ready(a, s.R_MAIN)

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 import sim.compiled.slots as s
-from sim.compiled.jit import part
+from sim.compiled.jit import leaf, part
 from sim.compiled.philox import bit_length
 from sim.compiled.state import State
 
 
-@part
+@leaf
 def bucket(seconds: Any) -> Any:
     """Return the whole nanoseconds of a sample and its bucket, as `LatencyHistogram` has them."""
     value: Any = np.int64(math.floor(seconds * 1e9 + 0.5))
@@ -25,7 +25,7 @@ def bucket(seconds: Any) -> Any:
     return value, (shift << 8) + (value >> shift)
 
 
-@part
+@leaf
 def sample(a: State, stage: Any, intended: Any, seconds: Any) -> Any:
     """Count a sample of a request in the whole run, and in the parts that it falls into."""
     if intended < a.cf[s.F_WARM]:
@@ -44,7 +44,7 @@ def sample(a: State, stage: Any, intended: Any, seconds: Any) -> Any:
                 sums[which + 1, stage, 1] = value
 
 
-@part
+@leaf
 def sample_l1(a: State, intended: Any) -> Any:
     """Count a read of L1, which takes no time."""
     if intended < a.cf[s.F_WARM]:

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 import sim.compiled.slots as s
-from sim.compiled.jit import part
+from sim.compiled.jit import leaf, part
 from sim.compiled.philox import at, sampled
 from sim.compiled.state import State
 
 
-@part
+@leaf
 def occupy(a: State, process: Any, now: Any, seconds: Any) -> Any:
     """Occupy a process's CPU; return when the work ends. Work of 0 s does not queue."""
     if seconds == 0.0:
@@ -27,7 +27,7 @@ def occupy(a: State, process: Any, now: Any, seconds: Any) -> Any:
     return free
 
 
-@part
+@leaf
 def reserve(a: State, now: Any, seconds: Any) -> Any:
     """Take the database's first free server; return when the execution ends."""
     if seconds == 0.0:
@@ -66,7 +66,7 @@ def with_faults(a: State, tier: Any, sent: Any, seconds: Any, u: Any) -> Any:
     return seconds, failed
 
 
-@part
+@leaf
 def allows(a: State, process: Any, now: Any) -> Any:
     """Return whether the breaker lets a read of L2 through: in a row, retry at, is open."""
     breaker = a.breaker

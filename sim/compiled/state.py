@@ -10,7 +10,12 @@ Array = NDArray[Any]
 
 
 class State(NamedTuple):
-    """The arrays of a run, in the order in which the loop takes them."""
+    """The arrays of a run, in the order in which the loop takes them.
+
+    central: by key what L2 has of it: its end, how long it is fresh, its load's time, its bytes.
+    ends: where edges see it end. happened: by event (of before the run, then by request) its user's
+    event before, its channel and whether it converts (`sim.compiled.journeys`).
+    """
 
     cf: Array
     ci: Array
@@ -70,7 +75,7 @@ class State(NamedTuple):
     rows_value: Array
     central: Array
     edge: Array
-    sizes: Array
+    ends: Array
     edge_sizes: Array
     written: Array
     hot: Array
@@ -88,13 +93,11 @@ class State(NamedTuple):
     psums: Array
     growth: Array
     seed_times: Array
-    seed_kinds: Array
-    seed_channels: Array
     seed_lengths: Array
     channel_lengths: Array
     users: Array
     newest: Array
-    before: Array
+    happened: Array
     converted: Array
     touch_from: Array
     begun: Array

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import sim.compiled.slots as s
-from sim.compiled.jit import part
+from sim.compiled.jit import leaf, part
 from sim.compiled.memory import ABSENT, keep, remove, touch
 from sim.compiled.philox import at
 from sim.compiled.state import State
@@ -121,22 +121,22 @@ def heat(a: State, process: Any, key: Any, until: Any, now: Any) -> Any:
     hot[process, key] = until
 
 
-@part
+@leaf
 def look_up(a: State, process: Any, key: Any, now: Any) -> Any:
     """Return whether L2 has *key* as the process sees it, its end, its load's time, its size."""
     central = a.central
     if not a.ci[s.I_EVENTUAL]:
         if central[key, 0] > now:
-            return True, central[key, 1], central[key, 2], a.sizes[key]
+            return True, central[key, 1], central[key, 2], int(central[key, 3])
         return False, 0.0, 0.0, 0
     edge, edge_sizes, pop = a.edge, a.edge_sizes, process // a.ci[s.I_PER_POP]
     if not edge[pop, key, 0] > now:
         edge[pop, key, 0] = now + a.cf[s.F_CACHE_TTL]
         if central[key, 0] > now:
-            edge[pop, key, 1] = central[key, 3]
+            edge[pop, key, 1] = a.ends[key]
             edge[pop, key, 2] = central[key, 1]
             edge[pop, key, 3] = central[key, 2]
-            edge_sizes[pop, key] = a.sizes[key]
+            edge_sizes[pop, key] = int(central[key, 3])
         else:
             edge[pop, key, 1] = 0.0
     if edge[pop, key, 1] > now:

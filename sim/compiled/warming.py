@@ -49,8 +49,9 @@ def warm(
     arrays.central[keys[kept], 0] = ends[kept]
     arrays.central[keys[kept], 1] = np.trunc(residual[kept] * 1000) / 1000
     arrays.central[keys[kept], 2] = int(load_seconds * 1e6) / 1e6
-    arrays.central[keys[kept], 3] = ends[kept]
-    arrays.sizes[keys[kept]] = sizes[keys[kept]]
+    arrays.central[keys[kept], 3] = sizes[keys[kept]]
+    if len(arrays.ends) > 1:
+        arrays.ends[keys[kept]] = ends[kept]
     if tiers.query_cache.ttl:
         _warm_rows(arrays, scenario, state, bases, facts, sizes)
     sizes = sizes - tags  # L1 is warmed with values, not with what L2 holds
