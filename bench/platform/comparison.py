@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import tempfile
 from collections.abc import Sequence
@@ -221,23 +222,32 @@ async def recorded_histories() -> list[list[Call]]:
 
 
 async def compared_on(runtime: Runtime) -> list[Pair]:
-    """Run on both engines what the operations ask of SQLite, then what they ask of D1.
+    """Run on both engines what the operations ask of SQLite, and what they ask of D1.
 
-    The caller closes the pairs.
+    The caller closes the pairs, which are under way at a time.
     """
-    pairs = []
-    for calls in await recorded_histories():
-        pairs.append(await Pair.opened(runtime))
-        for call in calls:
-            await pairs[-1].ask(call)
-    pairs.append(await Pair.opened(runtime))
+    histories = await recorded_histories()
+    return [
+        *await asyncio.gather(*(_replayed(runtime, calls) for calls in histories), _twin(runtime))
+    ]
+
+
+async def _replayed(runtime: Runtime, calls: Sequence[Call]) -> Pair:
+    pair = await Pair.opened(runtime)
+    for call in calls:
+        await pair.ask(call)
+    return pair
+
+
+async def _twin(runtime: Runtime) -> Pair:
+    pair = await Pair.opened(runtime)
     twin = Twin(ACCOUNT, "of-the-pair", TOKEN, base_url=runtime.base_url)
-    twin.pair = pairs[-1]
+    twin.pair = pair
     try:
         await of_service(twin)
     finally:
         await twin.close()
-    return pairs
+    return pair
 
 
 def never_run(pairs: Sequence[Pair]) -> list[str]:

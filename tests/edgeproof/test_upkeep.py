@@ -22,8 +22,8 @@ from core.query.queries import Queries
 from core.query.queue_statements import ENQUEUE
 from core.query.statements import INSERT_CONVERSION, INSERT_EVENT
 from edgeproof.main import main
+from tests.core.ledger.damage import TRIPLED
 from tests.core.ledger.shop import purchase, touch
-from tests.core.ledger.test_recount import TRIPLED
 from tests.edgeproof.commands import (
     LIMIT_SECONDS,
     Watched,

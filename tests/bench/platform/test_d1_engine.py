@@ -22,6 +22,9 @@ from core.query.database import Row, SqliteDatabase
 from core.query.statement import Statement
 from scenarios.node import Node
 
+CHANGE_NOTHING = {"make_migrations"}
+"""Statements that neither find nor change a row."""
+
 
 def used_of(pairs: Sequence[Pair]) -> list[Used]:
     return [used for pair in pairs for both in pair.compared for used in both.used]
@@ -30,7 +33,7 @@ def used_of(pairs: Sequence[Pair]) -> list[Used]:
 def test_every_statement_runs_and_finds_or_changes_rows(pairs: list[Pair]) -> None:
     assert never_run(pairs) == []
     effective = {used.statement.name for used in used_of(pairs) if used.returned or used.changed}
-    assert {*STATEMENTS} - effective == {*OF_FILES}
+    assert {*STATEMENTS} - effective - {*OF_FILES} == CHANGE_NOTHING
 
 
 def test_a_statement_that_never_runs_is_found(pairs: list[Pair]) -> None:

@@ -15,6 +15,7 @@ from core.errors import InputError
 from core.event import Event
 from core.ledger.fitted_models import keep_model
 from core.ledger.recount import recount, repair, restate, share_out_anew, uneven
+from tests.core.ledger.damage import TRIPLED
 from tests.core.ledger.shop import Shop, T, in_shop, purchase, touch
 from tests.core.ledger.worlds import event_lists, newest_model
 
@@ -32,9 +33,6 @@ DAMAGE = {
     "missing": "DELETE FROM channel_totals",
     "made up": f"INSERT INTO channel_totals VALUES ('nobody', 0, {_NOBODY})",
 }
-TRIPLED = """UPDATE credits SET touches = json_set(touches, '$[3]', json('[1.5, 1.5]'))
-WHERE conversion_id = 'c1'"""
-"""Three times the linear credits of c1, which has two touches."""
 
 
 async def processed(shop: Shop, events: list[Event]) -> None:
