@@ -15,7 +15,7 @@ import numpy as np
 import simpy
 
 from core.application.seeding import seed_database
-from core.application.warming import Warmer
+from core.application.warming import Warmer, load_seconds_of
 from core.attribution.scheme import Scheme
 from core.caching.edge_kv import EdgeKV, FilledEdgeKV, WriteLimit
 from core.caching.kv import KVStore, MemoryKV
@@ -102,6 +102,11 @@ class SeededDatabase:
     def scheme(self) -> Scheme:
         """The scheme that credit is shared out by at the start."""
         return stored_scheme(self.connection, self._scenario.attribution.parameters())
+
+    @property
+    def load_seconds(self) -> float:
+        """What the load of every warm entry is taken to have taken, in seconds."""
+        return load_seconds_of(self._scenario)
 
     @cached_property
     def warmer(self) -> Warmer:

@@ -38,6 +38,12 @@ _Entry = tuple[str, Any, bytes | None, tuple[str, ...]]
 """Key, value, encoded value and tags; None is the absence of a value."""
 
 
+def load_seconds_of(scenario: Scenario) -> float:
+    """Return what the load of every warm entry is taken to have taken, in seconds."""
+    l3 = scenario.tiers.l3
+    return l3.round_trip.sample(0.5) + l3.read_execution.sample(0.5)
+
+
 class Warmer:
     """Knows the key and the value of every warm entry; values are loaded once and kept.
 
@@ -63,9 +69,7 @@ class Warmer:
         self.ttls = {name: kind.ttl for name, kind in self._types.items()}
         """How long an entry lives, in seconds, by its cache type."""
         self._stale_bound = scenario.tiers.stale_bound
-        l3 = scenario.tiers.l3
-        self.load_seconds = l3.round_trip.sample(0.5) + l3.read_execution.sample(0.5)
-        """What the load of every warm entry is taken to have taken, in seconds."""
+        self.load_seconds = load_seconds_of(scenario)
         self._known: dict[tuple[str, int], _Entry] = {}
         self._expired: dict[str, dict[int, tuple[str, Entry]]] = {}
 

@@ -31,7 +31,7 @@ def warm(
     if not state.l2 and not state.l1 and not state.expired:
         return
     tiers = scenario.tiers
-    load_seconds = facts.seeded.warmer.load_seconds
+    load_seconds = facts.seeded.load_seconds
     l2 = np.array([(bases[t], subject) for t, subject, _, _ in state.l2], dtype=np.int64)
     l2 = l2.reshape(-1, 2)
     l1 = np.array([(bases[t], subject) for _, t, subject, _ in state.l1], dtype=np.int64)

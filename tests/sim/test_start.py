@@ -13,7 +13,9 @@ from core.clock import DATA_EPOCH_MS
 from core.scenario.file import parse_scenario
 from core.scenario.replay import prepare
 from core.scenario.scenario import Scenario
+from core.scenario.warm_start import warm_state
 from sim.compiled.facts import Facts, at_once
+from sim.compiled.replication import CompiledReplication
 from sim.model import SeededDatabase
 
 SCENARIOS: dict[str, dict[str, Any]] = {
@@ -60,6 +62,16 @@ def test_start_is_that_of_the_database(name: str) -> None:
     assert [facts.credits_size(number)[0] for number in range(len(documents))] == documents
     pages = [len(at_once(expected.warmer._entry("channel_metrics", m))[2]) for m in range(7)]
     assert [facts.channels_size(model)[0] for model in range(7)] == pages
+
+
+def test_run_of_warm_caches_needs_no_database() -> None:
+    scenario = scenario_of({**SCENARIOS["no model"], "duration": "2s", "start": "warm"})
+    prepared = prepare(scenario)
+    seeded = SeededDatabase(scenario, prepared)
+    warm = warm_state(scenario, prepared)
+    assert warm.l1
+    CompiledReplication(scenario, prepared, warm, seeded).run()
+    assert "_template" not in vars(seeded)
 
 
 def test_channels_start_with_the_credit_of_the_database_bit_by_bit() -> None:
