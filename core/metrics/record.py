@@ -527,28 +527,33 @@ def window_columns(requests: Requests, *, after: float, duration: float) -> Wind
     """Return *requests* intended at *after* or later, in equal windows of a second or more."""
     number = max(1, min(MAX_WINDOWS, int(duration)))
     width = duration / number
-    chosen: slice | NDArray[np.bool_] = requests.intended >= after
-    if _is_ascending(requests.intended):  # no copies then
-        chosen = slice(int(np.searchsorted(requests.intended, after)), None)
-    intended = requests.intended[chosen]
-    position = np.empty(intended.size, dtype=np.int16)
+    is_ordered = _is_ascending(requests.intended)  # no copies then
+    first = int(np.searchsorted(requests.intended, after)) if is_ordered else 0
+    chosen = slice(first, None) if is_ordered else requests.intended >= after
+    intended, latency = requests.intended[chosen], requests.latency[chosen]
+    reads = requests.reads[chosen]
+    counts = np.zeros(number, dtype=np.int64)
+    position = np.empty(0 if is_ordered else intended.size, dtype=np.int16)
     for start in range(0, intended.size, _BLOCK):
         rows = slice(start, start + _BLOCK)
-        position[rows] = np.minimum((intended[rows] - after) / width, number - 1)
-    latency, reads = requests.latency[chosen], requests.reads[chosen]
+        windows = np.minimum((intended[rows] - after) / width, number - 1).astype(np.int16)
+        counts += np.bincount(windows, minlength=number)
+        if not is_ordered:
+            position[rows] = windows
+    order = None if is_ordered else np.argsort(position, kind="stable")
+    ends = np.concatenate(([0], np.cumsum(counts)))
     columns: dict[str, list[Any]] = {name: [] for name in Windows.__dataclass_fields__}
-    order = None if _is_ascending(position) else np.argsort(position, kind="stable")
-    grouped = position if order is None else position[order]
-    ends = np.searchsorted(grouped, np.arange(number + 1))
     for window in range(number):
         part = slice(int(ends[window]), int(ends[window + 1]))
         here = part if order is None else order[part]
-        ordered = np.sort(latency[here])
-        columns["requests"].append(int(ordered.size))
+        size = part.stop - part.start
+        quantiles = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
+        ranks = [max(1, math.ceil(q * size - 1e-9)) - 1 for _, q in quantiles]
+        ordered = np.partition(latency[here], ranks) if size else latency[here]
+        columns["requests"].append(size)
         columns["failed"].append(int(np.count_nonzero(np.isinf(ordered))))
-        for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
-            rank = max(1, math.ceil(q * ordered.size - 1e-9)) - 1
-            columns[name].append(float(ordered[rank]) if ordered.size else None)
+        for (name, _), rank in zip(quantiles, ranks, strict=True):
+            columns[name].append(float(ordered[rank]) if size else None)
         plain = reads[here] & (NEGATIVE - 1)
         outcomes = np.bincount(plain.ravel(), minlength=len(READ_OUTCOMES)).tolist()
         columns["l1"].append(outcomes[1])
