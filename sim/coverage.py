@@ -9,7 +9,7 @@ from core.endpoint import STATED, Endpoint
 from core.endpoints import CDP
 from core.errors import InputError
 from core.scenario.calibration import Calibration
-from core.scenario.replay import Prepared
+from core.scenario.replay import History, Prepared
 from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
 from sim.model import Played
@@ -113,8 +113,8 @@ def conversions_of(scenario: Scenario, prepared: Prepared, played: Played | None
         for code, endpoint in enumerate(scenario.endpoints)
         if endpoint.writes == "event" and not endpoint.behaviour.endswith(":STORE")
     ]
-    asked = np.bincount(np.concatenate(asked_of), minlength=len(scenario.endpoints))
-    return float(asked[writers].sum()) * scenario.traffic.conversion_share
+    asked = sum(np.count_nonzero(codes == code) for codes in asked_of for code in writers)
+    return float(asked) * scenario.traffic.conversion_share
 
 
 def _others(scenario: Scenario, workload: Workload, before: Workload) -> bool:
@@ -166,20 +166,23 @@ def counts_of(
             elif read.key == "none":
                 count = 1
             else:
-                asked = workload.subject[workload.endpoint == code]
                 known = {"user": workload.users, "conversion": workload.conversions, "model": 7}
                 own = scenario.subjects.get(endpoint.subject)
                 least = known.get(endpoint.subject, 1 if own is None else own.count or 1)
-                count = max(least, _most(asked))
-                history = prepared.history
-                if history is not None:
-                    before = history.subject[history.endpoint == code]
-                    count = max(count, _most(before))
+                count = _asked(workload, code, least)
+                if prepared.history is not None:
+                    count = _asked(prepared.history, code, count)
                 if played is not None:
-                    before = played.workload.subject[played.workload.endpoint == code]
-                    count = max(count, _most(before))
+                    count = _asked(played.workload, code, count)
             counts[read.cache_type] = max(count, counts.get(read.cache_type, 0))
     return counts
+
+
+def _asked(of: Workload | History, code: int, least: int) -> int:
+    """Return how many subjects an endpoint is asked about, *least* at least."""
+    if _most(of.subject) <= least:  # quicker than to choose the endpoint's
+        return least
+    return max(least, _most(of.subject[of.endpoint == code]))
 
 
 def _most(subjects: NDArray[np.uint32]) -> int:
