@@ -12,19 +12,25 @@ from typing import Any, Protocol
 from core.clock import Clock
 from core.errors import EdgeproofError
 from core.scenario.calibration import Calibration
+from core.scenario.prices import Prices
 
 LEVELS = (1, 2, 4, 8, 16, 32)
 """Operations under way at a time, level by level."""
 
-PRICES = {"rows read": 0.001, "rows written": 1.0, "KV reads": 0.5, "KV writes and deletes": 5.0}
-"""Dollars a million, beyond what a plan includes (workers/platform/pricing, 2026)."""
+METERS = {
+    "rows read": ("d1", "rows_read"),
+    "rows written": ("d1", "rows_written"),
+    "KV reads": ("kv", "reads"),
+    "KV writes and deletes": ("kv", "writes"),
+}
+"""The product and the unit, in the list of prices, of what an operation may cost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
     """One kind of operation; *ask* runs the one of a number, which no other operation has.
 
-    keys: which keys it asks for. bill: units of PRICES that an operation costs, at most.
+    keys: which keys it asks for. bill: units of METERS that an operation costs, at most.
     operations: that it makes, those of taking away what it wrote included.
     """
 
@@ -100,7 +106,7 @@ class Plan:
         return target.spare + each * sum(number for _, number in self.levels)
 
     def bill(self, target: Target) -> dict[str, float]:
-        """Return the units of PRICES that *target* costs, at most."""
+        """Return the units of METERS that *target* costs, at most."""
         units: dict[str, float] = dict(target.spare_bill)
         for kind in target.kinds:
             for name, each in kind.bill.items():
@@ -110,7 +116,8 @@ class Plan:
 
 def dollars(bill: Mapping[str, float]) -> float:
     """Return what *bill* costs at the price list, without what a plan includes."""
-    return sum(PRICES[name] * units / 1e6 for name, units in bill.items())
+    prices = {(product, unit): meter.price for product, unit, meter in Prices().meters()}
+    return sum(prices[METERS[name]] * units / 1e6 for name, units in bill.items())
 
 
 async def probe(
