@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import simpy
 
+from core.application.behaviour import behaviours_of
 from core.application.seeding import seed_database
 from core.application.warming import Warmer, load_seconds_of
 from core.attribution.scheme import Scheme
@@ -149,6 +150,7 @@ class Replication:
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
         scenario = scenario if calibration is None else calibration.apply(scenario)
+        behaviours_of(scenario.endpoints)  # one that is not there is refused before a loop is open
         ahead = 0.0 if played is None else played.ahead
         if played is not None and scenario.faults:
             faults = [f.model_copy(update={"at": f.at + ahead}) for f in scenario.faults]
