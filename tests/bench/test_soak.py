@@ -82,6 +82,7 @@ def test_database_that_holds_everything_once_has_no_fault(file: Path) -> None:
                 (f"{model} = 4", "5 conversions and 4 credits, and 5 have one"),
             )
         ),
+        ("DELETE FROM channel_totals", "linear of email counts 0 conversions and 0 credits, and 5"),
         (
             "UPDATE credits SET touches = replace(touches, 'email', 'bing')",
             "5 conversions have credits of other",
