@@ -5,7 +5,10 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
+
+from core.attribution.models import MODELS
 
 CHANNELS = ("email", "google", "bing", "partner")
 _SHOWN = 3
@@ -73,11 +76,16 @@ class Accepted:
 def _totals(connection: sqlite3.Connection) -> list[str]:
     """Return where the sums by channel are not those of the credits."""
     credited = dict(connection.execute("SELECT utm_source, count(*) FROM touch_credits GROUP BY 1"))
+    kept = {
+        (model, channel): (number, credit)
+        for model, channel, number, credit in connection.execute(
+            "SELECT attribution_model, utm_source, total_conversions, total_attribution"
+            " FROM channel_performance"
+        )
+    }
     faults = []
-    for model, channel, number, credit in connection.execute(
-        "SELECT attribution_model, utm_source, total_conversions, total_attribution"
-        " FROM channel_performance"
-    ):
+    for model, channel in sorted(kept.keys() | {*product(MODELS, credited)}):
+        number, credit = kept.get((model, channel), (0, 0.0))
         expected = credited.get(channel, 0)
         if number != expected or abs(credit - expected) > 1e-6 * max(1, expected):
             faults.append(

@@ -93,6 +93,7 @@ def _worker(folder: Path, users: int, out: Path | None) -> Iterator[Side]:
             "scenario": scenario_data(scenario), "host": "127.0.0.1", "port": 0, "position": 0,
             "folder": str(folder), "redis": redis.url, "emulate": False, "destination": None,
             "roster": str(folder / "none"), "limits": DEFAULT_LIMITS.to_json(), "populate": True,
+            "database": "",
         }), encoding="utf-8")  # fmt: skip
         (folder / "none").write_text("[]", encoding="utf-8")
         module = ["core.service.worker"] if out is None else ["bench.profiled_worker", str(out)]

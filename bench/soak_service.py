@@ -171,13 +171,13 @@ def _kill(service: RunningService, name: str) -> Kill:
 def plant(file: Path, what: str) -> None:
     """Lose a conversion of the database *file*, or count one twice."""
     with closing(sqlite3.connect(file)) as connection, connection:
-        (key,) = connection.execute("SELECT max(conversion_id) FROM touch_credits").fetchone()
+        (key,) = connection.execute("SELECT max(conversion_id) FROM credits").fetchone()
         if what == "lost":
             connection.execute("DELETE FROM conversions WHERE conversion_id = ?", (key,))
         elif what == "doubled":
             connection.execute(
-                "UPDATE channel_performance SET total_conversions = total_conversions + 1"
-                " WHERE attribution_model = 'linear' AND utm_source ="
+                "UPDATE channel_totals SET linear_conversions = linear_conversions + 1"
+                " WHERE utm_source ="
                 " (SELECT utm_source FROM touch_credits WHERE conversion_id = ?)", (key,),
             )  # fmt: skip
 

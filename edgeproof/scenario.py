@@ -69,7 +69,11 @@ _TABLES = {
         "total_value", "last_updated",
     ),
 }  # fmt: skip
-"""The columns of every table that the service's database starts with."""
+"""The columns of every table that the service's database starts with.
+
+The tables credits and channel_totals are packed: the views over them, which show all that they
+hold, stand in their place.
+"""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 """What a scenario may be called."""

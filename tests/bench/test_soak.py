@@ -17,7 +17,10 @@ from bench.shoppers import Failure
 from bench.slopes import slope_of
 from bench.soak_service import PLANTS, Kill, kill_behind, plant, resident
 from core.attribution.models import MODELS
+from core.ledger.recount import repair
+from core.ledger.stored_credits import credit_rows
 from core.query.database import SqliteDatabase
+from core.query.statements import INSERT_CREDITS
 
 NUMBERS = range(1, 6)
 
@@ -27,7 +30,7 @@ def file(tmp_path: Path) -> Path:
     """Return a database as a service leaves it that has processed five conversions."""
     path = tmp_path / "cdp.sqlite"
     asyncio.run(SqliteDatabase(path).close())
-    with closing(sqlite3.connect(path)) as connection, connection:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for number in NUMBERS:
             for event, time in ((f"t{number}", 1), (f"e{number}", 2)):
                 connection.execute(
@@ -39,15 +42,13 @@ def file(tmp_path: Path) -> Path:
                 " value, processed) VALUES (?, ?, ?, 2, 1.0, 1)",
                 (f"c{number}", f"e{number}", f"u{number}"),
             )
-            connection.execute(
-                "INSERT INTO touch_credits (conversion_id, touchpoint_index, touchpoints,"
-                f" utm_source, {', '.join(MODELS)}) VALUES (?, 0, 1, 'email', 1{', 1' * 6})",
-                (f"c{number}",),
-            )
-        connection.executemany(
-            "INSERT INTO channel_performance VALUES (?, 'email', 5.0, 5, 5.0, 0)",
-            [(model,) for model in MODELS],
-        )
+            rows = credit_rows(f"c{number}", ["email"], [[1.0]] * len(MODELS))
+            connection.executemany(INSERT_CREDITS.sql, rows)
+        repair(connection, 0)  # counts the totals
+        assert connection.execute(
+            "SELECT attribution_model, utm_source, total_attribution, total_conversions,"
+            " total_value FROM channel_performance ORDER BY 1"
+        ).fetchall() == [(model, "email", 5.0, 5, 5.0) for model in sorted(MODELS)]
     return path
 
 
@@ -71,15 +72,36 @@ def test_database_that_holds_everything_once_has_no_fault(file: Path) -> None:
     [
         ("DELETE FROM user_journeys WHERE event_id = 't2'", "1 accepted touches are lost"),
         ("DELETE FROM conversions WHERE conversion_id = 'c2'", "1 accepted conversions are lost"),
-        ("DELETE FROM touch_credits WHERE conversion_id = 'c2'", "have no credits, such as c2"),
+        ("DELETE FROM credits WHERE conversion_id = 'c2'", "have no credits, such as c2"),
         ("UPDATE conversions SET processed = 0", "5 conversions were never processed"),
-        ("UPDATE channel_performance SET total_conversions = 6", "counts 6 conversions and 5"),
-        ("UPDATE channel_performance SET total_attribution = 4", "counts 5 conversions and 4"),
-        ("UPDATE touch_credits SET utm_source = 'bing'", "5 conversions have credits of other"),
+        *(
+            (f"UPDATE channel_totals SET {changed}", f"{model} of email counts {counted}")
+            for model in MODELS
+            for changed, counted in (
+                (f"{model}_conversions = 6", "6 conversions and 5 credits, and 5 have one"),
+                (f"{model} = 4", "5 conversions and 4 credits, and 5 have one"),
+            )
+        ),
+        ("DELETE FROM channel_totals", "linear of email counts 0 conversions and 0 credits, and 5"),
         (
-            "INSERT INTO touch_credits SELECT conversion_id, 1, touchpoints, utm_source,"
-            f" {', '.join(MODELS)} FROM touch_credits WHERE conversion_id = 'c1'",
+            "UPDATE credits SET touches = replace(touches, 'email', 'bing')",
+            "5 conversions have credits of other",
+        ),
+        (
+            "UPDATE credits SET touches = replace(touches, '1.0', '0.5')"
+            " WHERE conversion_id = 'c3'",
+            "1 conversions have credits of other touches than their own, such as c3",
+        ),
+        (
+            "INSERT INTO credits SELECT conversion_id, 1, touchpoints, touches FROM credits"
+            " WHERE conversion_id = 'c1'",
             "1 conversions are credited more than once, such as c1",
+        ),
+        (
+            "UPDATE credits SET touches = "
+            """replace(replace(touches, '"email"', '"email","email"'), '1.0', '1.0,1.0')"""
+            " WHERE conversion_id = 'c4'",
+            "1 conversions are credited more than once, such as c4",
         ),
     ],
 )
@@ -89,10 +111,18 @@ def test_what_is_lost_or_doubled_is_a_fault(file: Path, sql: str, fault: str) ->
     assert fault in "; ".join(accepted().faults(file))
 
 
-@pytest.mark.parametrize("what", [name for name in PLANTS if name in ("lost", "doubled")])
+PLANTED = {
+    "lost": "1 accepted conversions are lost, such as c5",
+    "doubled": "linear of email counts 6 conversions and 5 credits, and 5 have one",
+}
+"""The plants in a database, and the one fault that each makes."""
+
+
+@pytest.mark.parametrize("what", [name for name in PLANTS if name in PLANTED])
 def test_planted_faults_are_found(file: Path, what: str) -> None:
     plant(file, what)
-    assert accepted().faults(file)
+    (fault,) = accepted().faults(file)
+    assert fault.startswith(PLANTED[what])
 
 
 def test_only_connections_to_the_killed_worker_are_excused() -> None:

@@ -11,6 +11,7 @@ import os
 import pty
 import re
 import socket
+import sqlite3
 import subprocess
 import sys
 import tomllib
@@ -22,9 +23,12 @@ import numpy as np
 import pytest
 
 from core.application.seeding import seed_database
+from core.attribution.models import MODELS
+from core.ledger.stored_credits import credit_rows
 from core.metrics.kpi import ALIASES, Outcome
 from core.metrics.record import RunRecord, read_record, write_record
 from core.query.database import SqliteDatabase
+from core.query.statements import CHANNEL_TOTALS
 from core.scenario.file import load_scenario, parse_scenario, scenario_data
 from core.scenario.population import populate
 from core.scenario.replay import prepare
@@ -807,6 +811,10 @@ def test_schema_refuses_what_the_program_refuses(
         parse_scenario(data, source="test")
 
 
+READABLE = {"credits": "touch_credits", "channel_totals": "channel_performance"}
+"""The views that are written in place of tables whose rows are packed."""
+
+
 def test_data_holds_what_the_service_is_seeded_with(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -820,19 +828,46 @@ def test_data_holds_what_the_service_is_seeded_with(
         for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         if connection.execute(f"SELECT 1 FROM {name}").fetchone()
     }
-    assert {path.name for path in (folder / "rows").iterdir()} == {f"{t}.csv" for t in tables}
-    for table in tables:
-        with (folder / "rows" / f"{table}.csv").open(encoding="utf-8", newline="") as file:
+    assert tables >= READABLE.keys()
+    files = {READABLE.get(table, table) for table in tables}
+    assert {path.name for path in (folder / "rows").iterdir()} == {f"{name}.csv" for name in files}
+    read: dict[str, list[dict[str, str]]] = {}
+    for name in files:
+        with (folder / "rows" / f"{name}.csv").open(encoding="utf-8", newline="") as file:
             header, *rows = csv.reader(file)
-        seeded = connection.execute(f"SELECT {', '.join(header)} FROM {table}").fetchall()
+        seeded = connection.execute(f"SELECT {', '.join(header)} FROM {name}").fetchall()
         assert rows == [["" if cell is None else str(cell) for cell in row] for row in seeded]
-        assert f"{table}.csv: {len(rows):,} rows" in out
+        assert f"{name}.csv: {len(rows):,} rows" in out
         # Columns that are left out hold nothing.
-        columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+        columns = [row[1] for row in connection.execute(f"PRAGMA table_info({name})")]
         for column in set(columns) - {*header, "id"}:
-            values = {row[0] for row in connection.execute(f"SELECT {column} FROM {table}")}
+            values = {row[0] for row in connection.execute(f"SELECT {column} FROM {name}")}
             assert values == {None}
+        read[name] = [dict(zip(header, row, strict=True)) for row in rows]
+    assert_packed(connection, read["touch_credits"], read["channel_performance"])
     connection.close()
+
+
+def assert_packed(
+    connection: sqlite3.Connection,
+    touches: Sequence[dict[str, str]],
+    totals: Sequence[dict[str, str]],
+) -> None:
+    """Assert that the rows of the views hold all that the packed tables do."""
+    packed = []
+    for name, found in itertools.groupby(touches, key=lambda row: row["conversion_id"]):
+        of_one = sorted(found, key=lambda row: int(row["touchpoint_index"]))
+        shares = [[float(row[model]) for row in of_one] for model in MODELS]
+        packed += credit_rows(name, [row["utm_source"] for row in of_one], shares)
+    columns = "conversion_id, first_touch, touchpoints, touches"
+    assert packed == connection.execute(f"SELECT {columns} FROM credits ORDER BY 1, 2").fetchall()
+    of_models = {(row["utm_source"], row["attribution_model"]): row for row in totals}
+    names = [f"total_{what}" for what in ("attribution", "conversions", "value")]
+    kept = connection.execute(CHANNEL_TOTALS.sql).fetchall()
+    assert {channel for channel, _ in of_models} == {channel for channel, *_ in kept}
+    for channel, *sums in kept:
+        rows = [of_models.get((channel, model), dict.fromkeys(names, "0")) for model in MODELS]
+        assert [float(row[name]) for row in rows for name in names] == sums
 
 
 def small() -> Scenario:
