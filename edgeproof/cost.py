@@ -99,6 +99,7 @@ def command(
         changes = {
             "--trace": trace, "--seed": seed, "--rate": rate, "--set": set_, "--over": over,
             "--calibration": calibration, "--out": out,
+            "--bill-only": bill_only or None, "--engine": None if engine == "auto" else engine,
         }  # fmt: skip
         if given := [name for name, value in changes.items() if value is not None]:
             raise InputError(f"{given[0]} has no effect on {target}, a finished run; leave it out")

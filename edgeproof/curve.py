@@ -18,6 +18,7 @@ from core.scenario.trace_formats import TraceFormat
 from core.scenario.trace_time import TimeUnit
 from core.texts import count_of
 from core.units import parse_duration, parse_ratio
+from edgeproof.attribution_choices import given_options
 from edgeproof.curve_panels import answer_of, csv_of, panels_of, table_of
 from edgeproof.finish import show_table
 from edgeproof.invocation import current
@@ -104,6 +105,7 @@ SeedOption = Annotated[
 
 
 def command(
+    context: typer.Context,
     trace: TraceArgument,
     format_: FormatOption = None,
     columns: ColumnsOption = None,
@@ -134,6 +136,8 @@ def command(
     from sim.curves.trace_curve import trace_curve
 
     tell_plain(plain=plain, as_json=json)
+    if rate is not None and time_unit is not None:
+        raise InputError(f"--time-unit has no effect: --rate {rate:g} replaces the trace's times")
     chosen = _policies(policies)
     lives = _each(ttl, "--ttl", _life)
     shares = _each(isolates, "--isolates", _whole(_MOST_ISOLATES))
@@ -146,6 +150,10 @@ def command(
         raise InputError(f"--warm-up: {error}") from None
     if not 0 <= first < 1:
         raise InputError(f"--warm-up {warm_up}: leaves nothing to count; give 0% to 99%")
+    if not shuffles and not shares and "--seed" in given_options(context):
+        raise InputError(
+            f"--seed {seed} has no effect: --shuffles 0 draws no order, and no --isolates are given"
+        )
     started = monotonic()
     display = Display(plain=plain, quiet=json)
     steps = 4 + len(chosen) + len(lives)
@@ -156,6 +164,11 @@ def command(
             time_unit=_unit(time_unit), with_times=rate is None and bool(lives), with_sizes=False,
         )  # fmt: skip
         accesses, notes = read.accesses, list(read.notes)
+        if accesses.ttls is None and not lives and (rate is not None or time_unit is not None):
+            option = "--time-unit" if rate is None else "--rate"
+            raise InputError(
+                f"{option} has no effect: the trace has no TTLs; give --ttl, or leave it out"
+            )
         accesses = _timed(accesses, rate, lives, has_ttls=read.has_ttls, notes=notes)
         done = 0
 

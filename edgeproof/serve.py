@@ -221,6 +221,10 @@ def command(
         chosen = on_workerd(chosen)
     if database is not None:
         _check_d1(database, chosen, data=data, population=population)
+        if synchronous is not Synchronous.NORMAL:
+            raise InputError(
+                "--synchronous has no effect on --database d1: it is of a local file; leave it out"
+            )
     if not emulation and any(fault.tier is not None for fault in chosen.faults):
         notice("--no-emulation: the faults of the scenario's tiers do not strike")
     if rate is not None and chosen.start == "cold" and not draws_arrivals(chosen):

@@ -92,6 +92,8 @@ def test_lives_of_the_trace_are_heeded_and_said(tmp_path: Path) -> None:
         (["--isolates", "1000"], "--isolates '1000': is no whole number from 1 to 64"),
         (["--warm-up", "100%"], "--warm-up 100%: leaves nothing to count"),
         (["--ttl", "5s"], "--ttl: the trace has no times; give --rate R"),
+        (["--rate", "5"], "--rate has no effect: the trace has no TTLs; give --ttl"),
+        (["--rate", "5", "--time-unit", "s"], "--rate 5 replaces the trace's times"),
         (["--trace", "none.csv"], "none.csv: it cannot be opened (No such file"),
     ],
 )

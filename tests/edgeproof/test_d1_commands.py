@@ -199,6 +199,7 @@ def test_a_service_on_d1_attributes_what_it_is_told(
         ("--database d2", "--database d2: use d1, or --data DIR for a local file"),
         ("--database d1 --data somewhere", "--data somewhere: it keeps a local file"),
         ("--database d1 --population", "--population needs a local file"),
+        ("--database d1 --synchronous full", "--synchronous has no effect on --database d1"),
         ("--database d1 --workers 2", "has 2 processes, which share a local file"),
     ],
 )

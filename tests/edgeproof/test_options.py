@@ -28,6 +28,7 @@ OF_DATABASES = (
     "attribute fit", "attribute store", "attribute recount", "queue status", "queue dead",
     "outbox status", "outbox dead",
 )  # fmt: skip
+PROBES = ("d1", "kv", "redis", "http")
 
 
 ROOT = ("--help", "--version", "--install-completion", "--show-completion")
@@ -63,6 +64,10 @@ USED: dict[tuple[str, str], str] = {
     **{
         (c, "--kpi"): "what is judged, and part of the scenario's hash"
         for c in ("simulate", "plan", "load", "prove", "scenario check")
+    },
+    **{
+        (c, "--prices"): "what is charged, and part of the scenario's hash"
+        for c in ("simulate", "plan", "load", "prove")
     },
     ("plan", "--rate"): "where the search begins",
     **{(c, "--calibration"): "the times of the prediction" for c in ("simulate", "plan", "prove")},
@@ -125,8 +130,36 @@ USED: dict[tuple[str, str], str] = {
         ("serve", o): "limits of every connection"
         for o in ("--max-connections", "--idle-timeout", "--receive-timeout")
     },
+    ("serve", "--on"): "what serves; an unknown one is refused",
+    ("load", "--metrics-port"): "where the load is told of; a taken port is refused",
     ("serve", "--population"): "what an empty database gets; of a filled one it is refused",
-    **{("attribute", o): "the data" for o in ("--db", "--paths")},
+    **{("attribute", o): "the data" for o in ("--db", "--database", "--paths")},
+    **{
+        (f"{room} {verb}", "--database"): "the data; beside --db it is refused"
+        for room in ("queue", "outbox")
+        for verb in ("status", "dead", "retry")
+    },
+    ("cost", "--prices"): "what a scenario and a finished run are charged",
+    ("cost", "--json"): "what is printed",
+    **{
+        ("curve", o): "which accesses are read, and how; refused where they cannot be so"
+        for o in ("--trace", "--format", "--columns", "--limit")
+    },
+    **{
+        ("curve", o): "what is counted"
+        for o in ("--sizes", "--policies", "--ttl", "--isolates", "--warm-up", "--shuffles")
+    },
+    **{("curve", o): "what is written or printed" for o in ("--out", "--json")},
+    **{
+        (f"probe {c}", o): words
+        for c in PROBES
+        for o, words in (
+            ("--samples", "how many operations there are"),
+            ("--concurrency", "how many are made at a time"), ("--time", "a bound"),
+            ("--out", "where files go"), ("--json", "what is printed"),
+        )
+    },
+    **{(f"probe {c}", "--max-cost"): "a bound" for c in ("d1", "kv")},
     **{
         ("attribute", o): words
         for o, words in (
@@ -352,6 +385,59 @@ IDLE: dict[tuple[str, str], Case] = {
         lines("--workers 2 --set topology.processes=3")["serve"],
         "--set topology.processes=3 has no effect on processes: --workers 2",
     ),
+    **{
+        ("serve", option): (
+            f"serve baseline --on workerd {option} {value}",
+            f"{option} has no effect on --on workerd",
+        )
+        for option, value in (
+            ("--database", "d1"), ("--synchronous", "full"), ("--otlp", "http://127.0.0.1:1"),
+        )
+    },
+    ("prove", "--on"): (
+        f"prove baseline --on workerd {NO_HOST}", "--host and --on contradict each other",
+    ),
+    **{
+        ("cost", option): (
+            f"cost RUN {option} {value}".strip(), f"{option} has no effect on RUN, a finished run",
+        )
+        for option, value in (
+            ("--trace", "FILE"), ("--seed", 3), ("--rate", 9), ("--set", "duration=3s"),
+            ("--calibration", "FILE"), ("--over", "seed=1,2"), ("--bill-only", ""),
+            ("--engine", "reference"), ("--out", "NEW"),
+        )
+    },
+    ("cost", "--plain"): (f"cost baseline --plain --json {NO_FOLDER}", PLAIN),
+    ("curve", "--seed"): (
+        "curve --trace TRACE.csv --shuffles 0 --seed 3 --json", "--seed 3 has no effect",
+    ),
+    **{
+        ("curve", option): (
+            f"curve --trace TRACE.csv {option} {value} --json", f"{option} has no effect",
+        )
+        for option, value in (("--rate", 9), ("--time-unit", "ms"))
+    },
+    ("curve", "--plain"): ("curve --trace NOWHERE --plain --json", PLAIN),
+    **{
+        (f"probe {c}", "--plain"): (f"probe {c} {url} --plain --json --time 0s", PLAIN)
+        for c, url in (
+            ("d1", ""), ("kv", ""), ("redis", "redis://127.0.0.1:1/0"),
+            ("http", "http://127.0.0.1:1/"),
+        )
+    },
+    **{
+        (f"probe {c}", "--i-am-allowed-to-load"): (
+            f"probe {c} {c}://127.0.0.1:1/ --i-am-allowed-to-load example.com",
+            "--i-am-allowed-to-load example.com: the URL names 127.0.0.1",
+        )
+        for c in ("redis", "http")
+    },
+    **{
+        (f"attribute {c}", "--database"): (
+            f"attribute {c} --database d1", f"{c} needs a local file",
+        )
+        for c in ("fit", "store", "recount")
+    },
     ("serve", "--emulation"): (
         "serve kv-outage --no-emulation --data FILE", "tiers do not strike",
     ),
@@ -404,9 +490,10 @@ def test_every_option_has_a_line_in_these_tables() -> None:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a FILE, a PLAN and a RUN."""
+    """Return a folder with a FILE, a PLAN, a RUN and a TRACE.csv."""
     folder = tmp_path_factory.mktemp("options")
     (folder / "FILE").write_text("nothing")
+    (folder / "TRACE.csv").write_text("time,key\n0,a\n1,b\n2,a\n")
     (folder / "PLAN").mkdir()
     plan = CapacityPlan(
         scenario="p", scenario_hash="0", seed=1, replications=1, kpis=(), points=(),
