@@ -111,6 +111,12 @@ def read_trace(
         try:
             if chosen in ("words", "oracleGeneral") and columns:
                 raise TraceFault(f"{chosen} has no columns; leave --columns out", place="byte 0")
+            if chosen == "oracleGeneral" and time_unit not in (None, "s"):
+                raise TraceFault(
+                    f"oracleGeneral has its times in seconds, not {time_unit}; leave --time-unit "
+                    "out",
+                    place="byte 0",
+                )
             if chosen == "words":
                 return _read_raw(path.name, source, stop, with_names)
             if chosen == "oracleGeneral":

@@ -45,7 +45,7 @@ def read_accesses(
     A plain oracleGeneral file is mapped into memory, so that only what is asked for is read;
     everything else goes through `core.scenario.trace.read_trace`. Raise InputError as that does.
     """
-    if _is_plain_oracle(path, format_) and not columns:
+    if _is_plain_oracle(path, format_) and not columns and time_unit in (None, "s"):
         return _mapped(path, stop, with_times=with_times, with_sizes=with_sizes)
     trace = read_trace(path, stop=stop, format_=format_, columns=columns, time_unit=time_unit)
     ttls = trace.ttls

@@ -390,3 +390,10 @@ def test_what_has_no_answer_is_refused(change: dict[str, object], says: str) -> 
     accesses = Accesses(keys=np.zeros(3, np.int32), key_count=1)
     with pytest.raises(ValueError, match=says):
         trace_curve("t", accesses, **change)  # type: ignore[arg-type]
+
+
+def test_another_unit_than_the_format_has_is_refused(tmp_path: Path) -> None:
+    path = oracle_file(tmp_path / "t.oracleGeneral", [1, 2], [1, 2])
+    with pytest.raises(InputError, match="byte 0: oracleGeneral has its times in seconds, not ms"):
+        read_accesses(path, time_unit="ms")
+    assert read_accesses(path, time_unit="s").accesses.key_count == 2
