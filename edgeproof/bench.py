@@ -16,8 +16,7 @@ class BenchGroup(ListedGroup):
 
 app = typer.Typer(
     cls=BenchGroup,
-    help="Micro-benchmarks (run, history), the gate on their speed (compare, calibrate; our own: "
-    "compare-base, accept-base), what this project promises about its own (promise), and the gate "
-    "on exact simulated figures (check, accept).",
+    help="Time code (run, history), gate its speed (compare, calibrate; this project's own: "
+    "promise, compare-base, accept-base), and gate exact simulated figures (check, accept).",
     no_args_is_help=True,
 )

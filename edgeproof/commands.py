@@ -12,92 +12,120 @@ from typing import NamedTuple
 class Listed(NamedTuple):
     """A command's place, `module:attribute` (a function, or a typer app), and its summary.
 
-    The summary is the first sentence of the command's own help.
+    The summary is the first sentence of the command's own help. Commands of one section stand
+    together in the help, sections in the order of their first command.
     """
 
     place: str
     summary: str
+    section: str = "Commands"
+
+
+PREDICT = "Predict"
+MEASURE = "Measure a service"
+JUDGE = "Judge and compare runs"
+INPUTS = "Scenarios and data"
+ATTRIBUTION = "Attribution and its queues"
+SPEED = "Speed of code, in CI"
 
 
 COMMANDS = {
     "simulate": Listed(
         "edgeproof.simulate:command",
         "Predict every KPI of SCENARIO: the mean of 10 replications and its 95 % interval.",
-    ),
-    "serve": Listed(
-        "edgeproof.serve:command",
-        "Run the reference service with SCENARIO's users and conversions until Ctrl-C.",
-    ),
-    "load": Listed(
-        "edgeproof.load:command",
-        "Send SCENARIO's requests to a running service and measure every KPI that it shows.",
-    ),
-    "calibrate": Listed(
-        "edgeproof.calibrating:command",
-        "Learn the times of a service and write calibration.toml for simulate, plan and prove.",
-    ),
-    "probe": Listed(
-        "edgeproof.probe:app",
-        "Measure the real D1, KV, Redis or HTTP service from here, and write calibration.toml.",
-    ),
-    "prove": Listed(
-        "edgeproof.prove:command",
-        "Predict SCENARIO, measure it, and show side by side how far apart the two are.",
+        PREDICT,
     ),
     "plan": Listed(
         "edgeproof.plan:command",
         "Find the highest arrival rate at which SCENARIO meets every KPI, and which breaks first.",
+        PREDICT,
     ),
     "curve": Listed(
         "edgeproof.curve:command",
         "Show the miss ratio of a trace over the size of a cache: exact, and by eviction policy.",
+        PREDICT,
     ),
     "cost": Listed(
         "edgeproof.cost:command",
         "Show what SCENARIO or RUN costs: the bill, what each tier saves, and what TTLs trade.",
+        PREDICT,
     ),
     "verify": Listed(
         "edgeproof.verify:command",
         "Check the simulation against closed forms: queues, LRU and TTL caches.",
+        PREDICT,
+    ),
+    "prove": Listed(
+        "edgeproof.prove:command",
+        "Predict SCENARIO, measure it, and show side by side how far apart the two are.",
+        MEASURE,
+    ),
+    "load": Listed(
+        "edgeproof.load:command",
+        "Send SCENARIO's requests to a running service and measure every KPI that it shows.",
+        MEASURE,
+    ),
+    "serve": Listed(
+        "edgeproof.serve:command",
+        "Run the reference service with SCENARIO's users and conversions until Ctrl-C.",
+        MEASURE,
+    ),
+    "calibrate": Listed(
+        "edgeproof.calibrating:command",
+        "Learn the times of a service and write calibration.toml for simulate, plan and prove.",
+        MEASURE,
+    ),
+    "probe": Listed(
+        "edgeproof.probe:app",
+        "Measure the real D1, KV, Redis or HTTP service from here, and write calibration.toml.",
+        MEASURE,
     ),
     "check-headers": Listed(
         "edgeproof.check_headers:command",
         "Ask URL once and say what can be read of its Cache-Status and Server-Timing.",
+        MEASURE,
     ),
     "report": Listed(
         "edgeproof.report:command",
         "Judge and draw RUN again: a simulation, a load, a proof, a plan or an attribution.",
+        JUDGE,
     ),
     "compare": Listed(
         "edgeproof.two_runs:command",
         "Compare run B with run A, KPI by KPI and endpoint by endpoint; exit 1 if B is worse.",
+        JUDGE,
     ),
-    "attribute": Listed(
-        "edgeproof.accounts:app",
-        "Share out conversions and their value over channels, under seven attribution models.",
+    "scenario": Listed(
+        "edgeproof.scenario:app",
+        "Write, list and check scenario files, print their schema, write their data.",
+        INPUTS,
     ),
     "import": Listed(
         "edgeproof.imports:app",
         "Take data as you have them: raw events into a database (events), access logs into a "
         "scenario (log).",
+        INPUTS,
     ),
-    "bench": Listed(
-        "edgeproof.bench:app",
-        "Micro-benchmarks (run, history), the gate on their speed (compare, calibrate; our "
-        "own: compare-base, accept-base), what this project promises about its own "
-        "(promise), and the gate on exact simulated figures (check, accept).",
-    ),
-    "scenario": Listed(
-        "edgeproof.scenario:app",
-        "Write, list and check scenario files, print their schema, write their data.",
+    "attribute": Listed(
+        "edgeproof.accounts:app",
+        "Share out conversions and their value over channels, under seven attribution models.",
+        ATTRIBUTION,
     ),
     "queue": Listed(
         "edgeproof.queue:app",
         "Show and mend the conversions queue of a database.",
+        ATTRIBUTION,
     ),
     "outbox": Listed(
         "edgeproof.outbox:app",
         "Show and mend what is forwarded to the destination.",
+        ATTRIBUTION,
+    ),
+    "bench": Listed(
+        "edgeproof.bench:app",
+        "Time code (run, history), gate its speed (compare, calibrate; this project's own: "
+        "promise, compare-base, accept-base), and gate exact simulated figures (check, accept).",
+        SPEED,
     ),
 }
 

@@ -47,6 +47,19 @@ class ListedGroup(HelpfulGroup):
         name, command, rest = super().resolve_command(ctx, args)
         return name, command if name is None else self.load(name), rest
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write every command with its whole summary, by section."""
+        sections = dict.fromkeys(listed.section for listed in self.listed.values())
+        width = max(map(len, self.listed))
+        for section in sections:
+            rows = [
+                (name.ljust(width), listed.summary)
+                for name, listed in self.listed.items()
+                if listed.section == section
+            ]
+            with formatter.section(section):
+                formatter.write_dl(rows)
+
     @classmethod
     def load(cls, name: str) -> Any:
         """Return the command *name* of the table; KeyError if there is none."""

@@ -19,10 +19,14 @@ from core.errors import EdgeproofError, InputError, InvalidRun
 from edgeproof.group import RootGroup
 from edgeproof.invocation import Invocation, begin
 
-EXIT_CODES = """
-Exit codes: 0 all targets met; 1 a KPI misses its target; 2 usage or bad input; 3 the run cannot be
-trusted; 4 inconclusive (with --strict); 130 interrupted, by Ctrl-C or SIGTERM.
-"""
+BEGIN = (
+    "Begin with `edgeproof simulate baseline`, which takes seconds, then `edgeproof prove "
+    "baseline`, which also measures. `edgeproof scenario new FILE` writes a scenario of your own."
+)
+EXIT_CODES = (
+    "Exit codes: 0 all targets met; 1 a KPI misses its target; 2 usage or bad input; 3 the run "
+    "cannot be trusted; 4 inconclusive (with --strict); 130 interrupted, by Ctrl-C or SIGTERM."
+)
 
 _OURS = Path(__file__).parents[1] if "site-packages" in __file__ else Path(__file__).parent
 _MOST_OF_NAME = 200
@@ -30,7 +34,8 @@ _MOST_OF_NAME = 200
 app = typer.Typer(
     name="edgeproof",
     help="Will it hold, does it hold, and can the answer be believed? Simulates and load-tests the "
-    "performance layer of an edge CDP from one scenario file." + EXIT_CODES,
+    "performance layer of an edge CDP from one scenario file.\n\n" + BEGIN,
+    epilog=EXIT_CODES,
     cls=RootGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
