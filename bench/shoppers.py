@@ -26,6 +26,8 @@ _AGAIN_SECONDS = 1.0
 _LAST_SECONDS = 30.0
 _REPEATED = 0.02
 _KNOWN = 2_000
+_MOST_OPEN = 4_000
+"""Requests on their way at once; a visitor beyond stays away, and is counted."""
 _LATE_SECONDS = 0.1
 _FIRST_MS = 1_767_225_600_000
 
@@ -61,7 +63,7 @@ class Shoppers:
         self.accepted = Accepted()
         self.failures: list[Failure] = []
         self.latency = LatencyHistogram()
-        self.sent = self.late = self.again = 0
+        self.sent = self.late = self.again = self.stayed_away = 0
         self._number = 0
         self._given_up = math.inf
         self._ready: deque[tuple[str, str]] = deque()  # users with an accepted touch
@@ -96,7 +98,10 @@ class Shoppers:
                 await asyncio.sleep(pause)
             elif pause < -_LATE_SECONDS:
                 self.late += 1
-            self._spawn(self._visit(due))
+            if len(self._tasks) < _MOST_OPEN:
+                self._spawn(self._visit(due))
+            else:
+                self.stayed_away += 1
         while self._tasks:
             await asyncio.wait(self._tasks)
         for pool in self._idle:

@@ -4,7 +4,7 @@ Runs the reference service at 80 % of its knee with a Redis that is slow, silent
 turns, and kills a worker or the consumer every 5 minutes. At the end every accepted conversion has
 to be in the database once, memory must not have grown, and only requests that were in flight on a
 killed worker may have failed. Exit code 1 if one of these is not so, 3 if the run was too short to
-tell whether memory grows. --plant puts in a fault that must be found.
+tell whether memory grows or its rate was too high. --plant puts in a fault that must be found.
 """
 
 from __future__ import annotations
@@ -216,6 +216,7 @@ def judged(found: Soak, shoppers: Shoppers, file: Path) -> tuple[list[str], dict
         ),
         "failed_otherwise": dict(Counter(one.why.partition(":")[0] for one in bad)),
         "sent_again": shoppers.again,
+        "stayed_away": shoppers.stayed_away,
         "rss_slope": slopes,
     }
 
@@ -269,6 +270,7 @@ def main(arguments: Sequence[str]) -> int:
                 shoppers.rate = rate
                 say(f"{options.minutes:g} min at {rate:,.0f} requests/s, {options.workers} workers")
                 shoppers.failures.clear()
+                shoppers.stayed_away = 0
                 shoppers.take()
                 redis.begin()
                 found = soak(service, options, say)
@@ -294,6 +296,10 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     if unsure := [name for name, text in figures["rss_slope"].items() if "PASS" not in text]:
         say(f"UNDECIDED: whether memory grows ({', '.join(unsure)}); run it for longer")
+        return 3
+    if shoppers.stayed_away:
+        say(f"UNDECIDED: {shoppers.stayed_away:,} visitors stayed away behind thousands that "
+            "waited; the rate was too high here, so give a lower --rate")  # fmt: skip
         return 3
     say("PASS: nothing accepted is lost or doubled, no memory grows, no other request failed")
     return 0
