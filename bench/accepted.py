@@ -52,9 +52,13 @@ class Accepted:
         faults += _told("accepted conversions have no credits", self.conversions - credited)
         waiting = connection.execute("SELECT conversion_id FROM conversions WHERE processed != 1")
         faults += _told("conversions were never processed", {key for (key,) in waiting})
-        for table in ("conversion_queue", "dead_letters"):
-            left = connection.execute(f"SELECT conversion_id FROM {table}")
-            faults += _told(f"conversions are left in {table}", {key for (key,) in left})
+        left = connection.execute("SELECT conversion_id FROM conversion_queue")
+        faults += _told("conversions are left in conversion_queue", {key for (key,) in left})
+        dead: dict[str, set[str]] = {}
+        for key, reason in connection.execute("SELECT conversion_id, reason FROM dead_letters"):
+            dead.setdefault(reason, set()).add(key)
+        for reason, keys in dead.items():
+            faults += _told(f"conversions are left in dead_letters ({reason})", keys)
         return faults
 
     def _doubled(self, connection: sqlite3.Connection) -> list[str]:

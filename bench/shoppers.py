@@ -177,9 +177,10 @@ class Shoppers:
         worker = self.sent % len(self._places)
         opened = sent = time.monotonic()
         why, is_broken = "", False
+        connection: Connection | None = None
         try:
             async with asyncio.timeout(self._timeout):
-                opened, reader, writer = await self._connection(worker)
+                connection = opened, reader, writer = await self._connection(worker)
                 sent = time.monotonic()
                 head = f"{method} {path} HTTP/1.1\r\nHost: soak\r\nContent-Length: {len(body)}"
                 writer.write(f"{head}\r\n\r\n".encode() + body)
@@ -187,7 +188,6 @@ class Shoppers:
                 status = int(answer[9:12])
                 length = answer.lower().partition(b"content-length:")[2].split(maxsplit=1)[0]
                 text = await reader.readexactly(int(length))
-            self._idle[worker].append((opened, reader, writer))
             if status >= 500 or status in (400, 401, 403, 408, 413):
                 why = f"{status}: {text[:200].decode(errors='replace')}"
         except TimeoutError:
@@ -196,9 +196,13 @@ class Shoppers:
             why, is_broken = f"{type(error).__name__}: {error}", True
         ended = time.monotonic()
         if why:
+            if connection is not None:
+                connection[2].close()
             self.latency.fail()
             self.failures.append(Failure(worker, opened, sent, ended, why, is_broken))
             return False
+        if connection is not None:
+            self._idle[worker].append(connection)
         self.latency.record(ended - due)
         return True
 

@@ -11,6 +11,9 @@ from core.caching.invalidation_log import InvalidationLog, Selector
 from core.caching.kv import KVStore
 from core.errors import StoreError
 
+LIST_PAGE = 1_000
+"""Keys that a list of the platform's KV returns at most."""
+
 
 class Removed(NamedTuple):
     """How many entries an invalidation took from each tier; L1 over all isolates here."""
@@ -41,7 +44,9 @@ class Invalidator:
     the entry's TTL; to both, a policy that serves stale values adds its bound, and with
     stale_if_error L1 too goes on until the end of the TTL while L2 or loads fail.
 
-    name: marks this process's messages; ValueError if there is a channel and no name.
+    name: marks this process's messages; ValueError if there is a channel and no name. deletes: keys
+    whose deletion L2 was asked for; lists: pages of LIST_PAGE keys that finding them took. A store
+    that deletes by prefix or tag itself is counted as the platform's, which lists and deletes.
     """
 
     def __init__(
@@ -62,6 +67,8 @@ class Invalidator:
         self.received = 0
         self.gaps = 0
         self.unsent = 0
+        self.deletes = 0
+        self.lists = 0
 
     def add(self, isolate: InvalidationTarget) -> None:
         """Apply invalidations to *isolate* from now on."""
@@ -113,11 +120,18 @@ class Invalidator:
             self.unsent += 1
 
     async def _delete(self, target: Selector) -> int:
+        if target.prefix is None and target.tag is None:
+            self.deletes += len({*target.keys})
+            return await self._kv.delete(*target.keys)
+        self.lists += 1
         if target.prefix is not None:
-            return await self._kv.delete_prefix(target.prefix)
-        if target.tag is not None:
-            return await self._kv.delete_tag(target.tag)
-        return await self._kv.delete(*target.keys)
+            found = await self._kv.delete_prefix(target.prefix)
+        else:
+            assert target.tag is not None
+            found = await self._kv.delete_tag(target.tag)
+        self.deletes += found
+        self.lists += max(0, -(-found // LIST_PAGE) - 1)
+        return found
 
     def apply(self, message: bytes) -> None:
         """Forget what another process invalidated; an unreadable message forgets everything."""

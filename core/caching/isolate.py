@@ -192,6 +192,7 @@ class Isolate:
             self.statistics.overtaken += 1
             return None
         if fresh_until <= now:
+            self.statistics.outlived += 1
             self.l1.discard(key)  # an older value of it is not the answer any more
             return None
         load_seconds = now - loading

@@ -162,6 +162,7 @@ class SecondTier:
             if log.is_active:
                 late = [item.key for item in items if self._is_overtaken(item)]
                 if late:
+                    statistics.l2_deletes += len({*late})
                     await self.kv.delete(*late)
         except StoreError:
             statistics.l2_write_errors += 1
@@ -169,6 +170,7 @@ class SecondTier:
     async def drop(self, *keys: str) -> None:
         """Delete *keys*, whose values are not kept; errors are counted like those of writes."""
         if keys:
+            self._statistics.l2_deletes += len({*keys})
             try:
                 await self.kv.delete(*keys)
             except StoreError:

@@ -26,16 +26,19 @@ class Outcomes(dict[str, list[int]]):
 class TieredStatistics:
     """The events behind L1 since the cache was made.
 
-    l2_reads, l2_writes: operations sent; l2_errors: reads that failed or took too long, of which
+    l2_reads, l2_writes: operations sent; l2_deletes: keys whose deletion was sent, beside those of
+    invalidations; l2_errors: reads that failed or took too long, of which
     l2_late met the soft limit; l2_skipped: reads and writes that an open breaker kept from L2;
     l2_corrupt: entries that were no entries of this cache; l2_refused: entries older than an
     invalidation; bytes of envelopes read and written. loads, load_errors, refreshes (loads in the
-    background), overtaken (loads that an invalidation overtook and that were not kept).
+    background), outlived (loads that took longer than their TTL) and overtaken (loads that an
+    invalidation overtook): neither is kept.
     l1_extended: values within their TTL that L1 served beyond its own because L2 failed.
     """
 
     l2_reads: int = 0
     l2_writes: int = 0
+    l2_deletes: int = 0
     l2_errors: int = 0
     l2_late: int = 0
     l2_skipped: int = 0
@@ -48,6 +51,7 @@ class TieredStatistics:
     load_errors: int = 0
     refreshes: int = 0
     refresh_errors: int = 0
+    outlived: int = 0
     overtaken: int = 0
     l1_extended: int = 0
     outcomes: Outcomes = field(default_factory=Outcomes)

@@ -27,7 +27,8 @@ def savings(scenario: Scenario, usage: Usage) -> tuple[Saving, ...]:
     """Return what L1, L2 and the batches of conversions save, the most first.
 
     Without L1 its hits would be reads of L2. Without L2 its hits would be queries of D1, and no
-    entry would be read or written. Without batches each conversion would be stored alone.
+    entry would be read, written, deleted or listed. Without batches each conversion would be stored
+    alone.
     """
     prices, cpu = scenario.prices, scenario.topology.cpu
     per_request = 1 / usage.requests
@@ -42,6 +43,8 @@ def savings(scenario: Scenario, usage: Usage) -> tuple[Saving, ...]:
         )
     ]
     spent = usage.l2_reads * a_read + usage.l2_puts * prices.kv.writes.price / MILLION
+    spent += usage.l2_deletes * prices.kv.deletes.price / MILLION
+    spent += usage.l2_lists * prices.kv.lists.price / MILLION
     spent += (usage.l2_reads + usage.l2_puts) * cpu.per_l2_operation * ms
     spared = _dollars(scenario, usage.of_l2_hits)
     spared += usage.of_l2_hits.statements * cpu.per_l3_operation * ms

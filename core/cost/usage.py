@@ -21,6 +21,10 @@ _NEWEST = 100
 _CHANNELS_RETURNED = 50
 _MOST_UNSEEN = 0.05
 """Share of the cache reads that may be unseen, of requests that failed, say."""
+_NOT_PUT = ("loads_outlived", "loads_overtaken")
+"""The counters of loads that were not kept, and so not written to L2."""
+DELETIONS = ("l2_deletes", "l2_lists")
+"""The counters of keys deleted from L2, and of pages of keys that were listed for it."""
 _ENTRY_BYTES = 1_000.0
 """Of an entry of the key-value store whose size nobody states."""
 
@@ -44,8 +48,9 @@ class Usage:
 
     units: by "product.unit", as prices name them; storage is not among them. requests: how many
     used them, rate: how many a second. d1_bytes: that the database gains. kv_bytes: that the
-    key-value store holds. l1_hits, l2_hits, l2_reads, l2_puts: cache reads and writes. of_l2_hits:
-    what D1 would do in place of the hits of L2. queue: conversions and batches. unknown: what
+    key-value store holds. l1_hits, l2_hits, l2_reads, l2_puts, l2_deletes,
+    l2_lists: cache reads and writes, deleted keys and pages of listed ones. of_l2_hits: what D1
+    would do in place of the hits of L2. queue: conversions and batches. unknown: what
     nobody could tell, so that there is no bill. notes: what is assumed.
     """
 
@@ -58,6 +63,8 @@ class Usage:
     l2_hits: float
     l2_reads: float
     l2_puts: float
+    l2_deletes: float
+    l2_lists: float
     of_l2_hits: Work
     queue: Queued
     unknown: tuple[str, ...] = ()
@@ -98,14 +105,16 @@ def usage_of(scenario: Scenario, tally: Tally) -> Usage:
     if queued.batches:
         work = work.plus(batch_work(scenario, queued.size).times(queued.batches))
     retried = tally.counters.get("queue_retries", 0.0)
+    puts = max(0.0, puts - sum(tally.counters.get(name, 0.0) for name in _NOT_PUT))
+    deletes, lists = (tally.counters.get(name, 0.0) for name in DELETIONS)
     cpu, cpu_note = _cpu(scenario, tally, l2=gets + puts, l3=asked + 2 * queued.batches)
     used = {
         "workers.requests": tally.total + queued.batches,
         "workers.cpu_ms": 1000 * cpu,
         "kv.reads": gets,
         "kv.writes": puts,
-        "kv.deletes": 0.0,
-        "kv.lists": 0.0,
+        "kv.deletes": deletes,
+        "kv.lists": lists,
         "d1.rows_read": work.read,
         "d1.rows_written": work.written,
         "queues.operations": 0.0 if in_d1 else 3 * queued.conversions + retried,
@@ -122,10 +131,12 @@ def usage_of(scenario: Scenario, tally: Tally) -> Usage:
         l2_hits=hits[1],
         l2_reads=gets,
         l2_puts=puts,
+        l2_deletes=deletes,
+        l2_lists=lists,
         of_l2_hits=of_l2,
         queue=queued,
         unknown=_unknown(scenario, tally, reads),
-        notes=(*cpu_note, *_notes(scenario, events)),
+        notes=(*cpu_note, *_notes(scenario, tally, events)),
     )
 
 
@@ -219,8 +230,10 @@ def _unknown(scenario: Scenario, tally: Tally, reads: Mapping[str, Read]) -> tup
     return tuple(found)
 
 
-def _notes(scenario: Scenario, events: float) -> tuple[str, ...]:
+def _notes(scenario: Scenario, tally: Tally, events: float) -> tuple[str, ...]:
     notes = []
+    if not tally.counters.keys() >= {*DELETIONS}:
+        notes.append("Deletes and lists of KV are left out: nobody counted them.")
     if events:
         notes.append(
             f"A journey is taken to have {scenario.traffic.touches_per_user:g} touches "

@@ -30,6 +30,8 @@ def cache_counts(application: Application) -> dict[str, Any]:
         for name, count in asdict(behind).items()
         if name.startswith("l2_")
     }
+    l2["deletes"] += application.invalidator.deletes
+    l2["lists"] = application.invalidator.lists
     return {
         "by_type": by_type,
         "l1": {
@@ -47,6 +49,7 @@ def cache_counts(application: Application) -> dict[str, Any]:
             "started": behind.loads,
             "failed": behind.load_errors,
             "in_background": behind.refreshes,
+            "outlived": behind.outlived,
             "overtaken": behind.overtaken,
         },
         "invalidation": {

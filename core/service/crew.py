@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from core.child import parent_mark
 from core.errors import EdgeproofError, InputError
@@ -25,11 +25,63 @@ _START_SECONDS = 120.0
 _STOP_SECONDS = 15.0
 
 
+class Child(Protocol):
+    """A child process, as `subprocess.Popen` is one."""
+
+    pid: int
+    stdout: IO[bytes] | None
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def terminate(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+class Begin(Protocol):
+    """How a child begins that runs a module with arguments: as a new interpreter, or as a copy.
+
+    Its standard output is a pipe, its standard error goes to *log*; *descriptors* stay open.
+    """
+
+    def __call__(
+        self,
+        arguments: list[str],
+        *,
+        environment: dict[str, str],
+        log: IO[bytes],
+        descriptors: Sequence[int],
+    ) -> Child: ...
+
+
+def begun(
+    arguments: list[str],
+    *,
+    environment: dict[str, str],
+    log: IO[bytes],
+    descriptors: Sequence[int],
+) -> Child:
+    """Begin a child as a new interpreter."""
+    # A session of its own: Ctrl-C reaches the parent, which ends its children in order.
+    return subprocess.Popen(
+        [sys.executable, "-m", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        env=environment,
+        start_new_session=True,
+        pass_fds=descriptors,
+    )
+
+
 class ServiceProcess:
     """A child that says on its standard output when it is ready.
 
     name: what it is called where a user is told of its end. cut_off: how many requests it left
-    undone, known once it has ended. descriptors: of files that it keeps open.
+    undone, known once it has ended. is_ready: whether `ready` has heard that it is. descriptors:
+    of files that it keeps open.
     """
 
     def __init__(
@@ -40,23 +92,16 @@ class ServiceProcess:
         token: str | None,
         log: IO[bytes],
         descriptors: Sequence[int] = (),
+        begin: Begin = begun,
     ) -> None:
         self.name = name
         environment = {**os.environ, **parent_mark()}
         if token is not None:
             environment[TOKEN_VARIABLE] = token
-        # A session of its own: Ctrl-C reaches the parent, which ends its children in order.
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env=environment,
-            start_new_session=True,
-            pass_fds=descriptors,
-        )
+        self._process = begin(arguments, environment=environment, log=log, descriptors=descriptors)
         self._said: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self.cut_off = 0
+        self.is_ready = False
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
 
@@ -88,6 +133,7 @@ class ServiceProcess:
             raise EdgeproofError(f"the service ended while starting (exit code {code})")
         if "error" in said:
             raise InputError(str(said["error"]))
+        self.is_ready = True
         return str(said["ready"])
 
     def ended(self) -> str:
@@ -98,6 +144,10 @@ class ServiceProcess:
         known = {number.value: number.name for number in signal.Signals}
         how = f"exit code {code}" if code >= 0 else known.get(-code, f"signal {-code}")
         return f"{self.name} (process {self.pid}) ended with {how}"
+
+    def was_killed(self) -> bool:
+        """Return whether a signal has ended the child."""
+        return (self._process.poll() or 0) < 0
 
     def terminate(self) -> None:
         """Ask the child to finish what it has begun and to end."""
@@ -163,20 +213,28 @@ class Crew:
         """Put another process in the place of each worker and consumer that has ended.
 
         again: starts one in the place of another. most: ends within ENDS_SECONDS. Return how each
-        had ended. Raise EdgeproofError for more, and where what cannot be replaced has ended: its
-        state is gone.
+        had ended. Raise EdgeproofError for more, for one that cannot start, and where what cannot
+        be replaced has ended: its state is gone. One that is killed while it starts is replaced
+        like any other.
         """
         for store in self.stores:
             if how := store.ended():
                 raise EdgeproofError(how)
         told = []
         for group in (self.workers, self.consumers):
-            for position, process in enumerate(group):
-                if how := process.ended():
+            for position in range(len(group)):
+                while how := group[position].ended():
                     self._count_end(how, most)
-                    group[position] = again(process)
-                    group[position].ready()
+                    group[position] = again(group[position])
                     told.append(f"{how}; process {group[position].pid} takes its place")
+                    try:
+                        group[position].ready()
+                        break
+                    except InputError:
+                        raise
+                    except EdgeproofError:
+                        if not group[position].was_killed():
+                            raise
         return told
 
     def _count_end(self, how: str, most: int) -> None:

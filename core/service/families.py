@@ -45,12 +45,17 @@ OF_COUNTERS = {
         "l1_extended_reads", "Values that L1 served beyond its own TTL because L2 failed.",
     ),
     "l2_write_errors": ("l2_write_errors", "Writes to L2 that failed."),
+    "l2_deletes": ("l2_deletes", "Keys whose deletion was sent to L2."),
+    "l2_lists": ("l2_lists", "Pages of 1,000 keys that invalidations listed."),
     "l2_skipped": ("l2_skipped_operations", "Reads and writes that an open breaker kept from L2."),
     "l2_corrupt": ("l2_corrupt_entries", "Entries of L2 that were no entries of this cache."),
     "l2_refused": ("l2_refused_entries", "Entries of L2 older than an invalidation."),
     "loads": ("cache_loads", "Loads of entries from the database."),
     "loads_early_or_stale": (
         "cache_background_loads", "Loads in the background, early or of a stale entry.",
+    ),
+    "loads_outlived": (
+        "cache_outlived_loads", "Loads that took longer than their TTL, and were not kept.",
     ),
     "loads_overtaken": (
         "cache_overtaken_loads", "Loads that an invalidation overtook, and that were not kept.",

@@ -16,7 +16,7 @@ from core.query.database import Synchronous
 from core.scenario.file import scenario_data
 from core.scenario.scenario import Scenario
 from core.service.acceptor import bound
-from core.service.crew import Crew, RunningService, ServiceProcess
+from core.service.crew import Begin, Crew, RunningService, ServiceProcess, begun
 from core.service.folder_lock import held_folder
 from core.service.l2 import check_l2
 from core.service.limits import DEFAULT_LIMITS, ConnectionLimits
@@ -56,6 +56,7 @@ def running_service(
     synchronous: Synchronous = "normal",
     mends: int = 0,
     database: str = "",
+    begin: Begin = begun,
 ) -> Iterator[RunningService]:
     """Run the reference service for *scenario* as long as the context lasts.
 
@@ -68,6 +69,7 @@ def running_service(
     many ends of processes within a minute `RunningService.mend` mends; the ports are then held, so
     that a worker that ends is no refused connection. database: "d1" for the D1 database that the
     environment names, which gets sites alone and its own latencies; "" for a file in *folder*.
+    begin: how its processes begin.
 
     Raise InputError for what `check_served` refuses, if a port is taken, another service runs on
     the folder, the URL means no store or there are more than MAX_WORKERS processes, EdgeproofError
@@ -125,7 +127,7 @@ def running_service(
                 path.write_text(json.dumps(plan | own), encoding="utf-8")
                 return ServiceProcess(
                     name, [module, str(path)], token=token if module == _WORKER else None, log=log,
-                    descriptors=held,
+                    descriptors=held, begin=begin,
                 )  # fmt: skip
 
             def worker(position: int, **own: Any) -> ServiceProcess:
@@ -141,7 +143,7 @@ def running_service(
                 return worker(crew.workers.index(ended), resumes=True)
 
             def store(name: str, module: str) -> str:
-                process = ServiceProcess(name, [module], token=None, log=log)
+                process = ServiceProcess(name, [module], token=None, log=log, begin=begin)
                 crew.stores.append(process)
                 return process.ready()
 

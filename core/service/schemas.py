@@ -287,11 +287,12 @@ SCHEMAS: dict[str, Schema] = {
         l2=record(
             **dict.fromkeys(
                 ("reads", "writes", "errors", "late", "skipped", "write_errors", "corrupt",
-                 "refused", "bytes_read", "bytes_written", "breaker_openings"), WHOLE,
+                 "refused", "bytes_read", "bytes_written", "breaker_openings", "deletes", "lists"),
+                WHOLE,
             ),
             breaker={"type": "string", "enum": ["closed", "open"]},
         ),
-        loads=_counts("started", "failed", "in_background", "overtaken", "coalesced"),
+        loads=_counts("started", "failed", "in_background", "outlived", "overtaken", "coalesced"),
         invalidation=_counts("remembered", "received", "gaps", "not_sent"),
     ),
 }  # fmt: skip

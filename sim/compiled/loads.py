@@ -108,6 +108,7 @@ def _end_load(a: State, now: Any, number: Any) -> Any:
         promote(a, isolate, key, now, fresh, load, size)
         seal(a, now, put, fresh, load, size)
     else:
+        a.cnt[s.C_OUTLIVED] += 1
         drop(a, isolate, key)
     answer(a, isolate * (a.ci[s.I_KEYS] + 1) + key, news[number, s.NI_FLIGHT])
     is_sent = False

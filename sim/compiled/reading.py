@@ -313,6 +313,7 @@ def end_load(a: State, now: Any, slot: Any) -> Any:
     if is_kept:
         promote(a, isolate, key, now, fresh, load, size)
     else:
+        a.cnt[s.C_OUTLIVED] += 1
         drop(a, isolate, key)
     is_bypassed = reqi[slot, s.RI_BYPASS]
     _end_read(a, slot, s.BYPASS if is_bypassed else s.MISS)

@@ -148,6 +148,7 @@ def look_up(a: State, process: Any, key: Any, now: Any) -> Any:
 def forget_l2(a: State, process: Any, key: Any, now: Any) -> Any:
     """Delete *key* from L2 at once."""
     a.cnt[s.C_L2_OPERATIONS] += 1
+    a.cnt[s.C_DELETES] += 1
     if a.hot[process, key] >= 0.0:
         a.hot[process, key] = -1.0
         a.hots[process] -= 1

@@ -74,6 +74,10 @@ def test_database_that_holds_everything_once_has_no_fault(file: Path) -> None:
         ("DELETE FROM conversions WHERE conversion_id = 'c2'", "1 accepted conversions are lost"),
         ("DELETE FROM credits WHERE conversion_id = 'c2'", "have no credits, such as c2"),
         ("UPDATE conversions SET processed = 0", "5 conversions were never processed"),
+        (
+            "INSERT INTO dead_letters VALUES ('c2', 3, 'it never ended', 0)",
+            "1 conversions are left in dead_letters (it never ended), such as c2",
+        ),
         *(
             (f"UPDATE channel_totals SET {changed}", f"{model} of email counts {counted}")
             for model in MODELS

@@ -8,6 +8,7 @@ from core.cost.cost import recorded
 from core.cost.tally import tally_of
 from core.cost.usage import usage_of
 from core.metrics.kpi import parse_kpi
+from sim.engine_name import EngineName
 from sim.rates import why
 from sim.simulate import simulate
 from tests.sim.runs import small_scenario
@@ -21,6 +22,31 @@ def test_reads_and_writes_of_the_store_are_the_operations_that_it_had(start: str
     units = usage_of(scenario, tally_of(record)).units
     assert units["kv.reads"] + units["kv.writes"] == record.counters["l2_operations"]
     assert units["kv.writes"] == record.counters["loads"] > 0
+
+
+@pytest.mark.parametrize("stale", ["0s", "1s"])
+@pytest.mark.parametrize("engine", ["reference", "compiled"])
+def test_values_too_old_to_keep_are_deleted_and_charged(engine: EngineName, stale: str) -> None:
+    # A database that takes longer than the TTL: nothing that is loaded is worth a put.
+    scenario = small_scenario(
+        warm_up="0s", duration="2s", start="cold",
+        tiers={
+            "stale_if_error": stale,
+            "l2": {"ttl": {"lookup_data": "1ms"}},
+            "l3": {"round_trip": "20ms"},
+        },
+    )  # fmt: skip
+    record = simulate(scenario, replications=0, engine=engine).record
+    counters, outlived = record.counters, record.reads["lookup"]["miss"]
+    assert counters["loads_outlived"] == outlived > 0
+    # Only an older value that is still kept has to go.
+    assert counters["l2_deletes"] == (outlived if stale == "1s" else 0)
+    assert counters["l2_lists"] == 0
+    units = usage_of(scenario, tally_of(record)).units
+    assert units["kv.writes"] == counters["loads"] - outlived
+    assert units["kv.deletes"] == counters["l2_deletes"]
+    charged = sum(units[f"kv.{what}"] for what in ("reads", "writes", "deletes"))
+    assert charged == counters["l2_operations"]
 
 
 def test_both_engines_charge_the_same() -> None:

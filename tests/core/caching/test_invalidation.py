@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from core.caching.envelope import seal
-from core.caching.invalidation import Removed
+from core.caching.invalidation import LIST_PAGE, Removed
 from core.caching.invalidation_log import Selector
 from core.caching.kv import StoreItem
 from core.caching.policy import CacheType, Text
@@ -43,6 +43,33 @@ def test_invalidation_reaches_the_l1_of_every_isolate_and_l2(target: Selector) -
             assert await rig.read(b"new", isolate=isolate) == b"new"
         assert rig.codes == [MISS, L2_HIT, L2_HIT, MISS, L2_HIT, L2_HIT]
         assert rig.statistics.l2_refused == 0  # it was deleted, not only refused
+
+    rig.run(main())
+
+
+def test_deletes_and_lists_are_counted_as_the_platform_charges_them() -> None:
+    rig = Rig()
+
+    def counted() -> tuple[int, int]:
+        return rig.invalidator.deletes, rig.invalidator.lists
+
+    async def main() -> None:
+        await rig.invalidate("user:u1", "user:none", "user:none")
+        assert counted() == (2, 0)  # a key that is not there is charged, too
+        await rig.invalidate(prefix="user:")
+        assert counted() == (2, 1)
+        for number in range(LIST_PAGE + 1):
+            await rig.read(key=f"user:{number}", tags=("few",) if number < 3 else ())
+        await rig.invalidate(tag="few")
+        assert counted() == (5, 2)
+        await rig.read(key="user:0")
+        await rig.read(key="user:1")
+        await rig.invalidate(prefix="user:")
+        assert counted() == (5 + LIST_PAGE, 3)
+        for number in range(LIST_PAGE + 1):
+            await rig.read(key=f"user:{number}")
+        await rig.invalidate(prefix="user:")
+        assert counted() == (6 + 2 * LIST_PAGE, 5)
 
     rig.run(main())
 

@@ -91,6 +91,34 @@ def test_a_read_of_the_store_is_charged_though_it_finds_nothing() -> None:
     assert counted[0] == counted[1]
 
 
+def test_deletes_and_lists_are_charged_and_are_what_l2_costs() -> None:
+    counters = {"conversions_processed": 60.0, "queue_batches": 10.0}
+    none = cost_of(scenario(), tally(counters=counters | {"l2_deletes": 0.0, "l2_lists": 0.0}))
+    some = cost_of(scenario(), tally(counters=counters | {"l2_deletes": 44.0, "l2_lists": 11.0}))
+    assert none.per_million is not None
+    assert some.per_million is not None
+    assert line(some, "kv.deletes").per_million == pytest.approx(40_000)
+    assert line(some, "kv.lists").per_million == pytest.approx(10_000)
+    more = (40_000 + 10_000) * 5 / 1e6
+    assert some.per_million - none.per_million == pytest.approx(more)
+    l2 = [next(s.dollars for s in each.savings if s.tier == "L2") for each in (none, some)]
+    assert l2[0] - l2[1] == pytest.approx(more)
+    free = cost_of(
+        scenario(prices={"plan": "free"}),
+        tally(counters=counters | {"l2_deletes": 44.0, "l2_lists": 11.0}),
+    )
+    told = {each.limit: each.text for each in free.refused}
+    assert told["kv.deletes"].startswith("380,160 deletes of KV a day, 1,000 allowed")
+    assert told["kv.lists"].startswith("95,040 lists of KV a day, 1,000 allowed")
+
+
+def test_deletes_that_nobody_counted_are_named() -> None:
+    note = "Deletes and lists of KV are left out: nobody counted them."
+    assert note in cost_of(scenario(), tally()).notes
+    told = cost_of(scenario(), tally(counters={"l2_deletes": 0.0, "l2_lists": 0.0}))
+    assert note not in told.notes
+
+
 def test_hits_of_l1_are_free() -> None:
     more = {**READS, "config": {"l1": 10_000, "l2": 100}}
     assert cost_of(scenario(), tally(reads=more)).per_million == pytest.approx(

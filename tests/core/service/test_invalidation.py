@@ -71,9 +71,12 @@ def test_every_entry_that_is_named_goes_and_is_counted_over_all_isolates(
     tagged.attribution("c5", "linear")
     tagged.attribution("c5", "u_shape")
     tagged.get("/channels?model=linear")
-    before = tagged.cache()["l1"]["entries"]
+    before, counted = tagged.cache()["l1"]["entries"], tagged.counters()
     assert tagged.invalidate(**target) == {"l1": l1, "l2": l2}
     assert tagged.cache()["l1"]["entries"] == before - l1
+    used = {name: tagged.counters()[name] - counted[name] for name in ("l2_deletes", "l2_lists")}
+    named = {*target.get("keys", ())}
+    assert used == {"l2_deletes": len(named) or l2, "l2_lists": 0 if named else 1}
     assert tagged.invalidate(**target) == {"l1": 0, "l2": 0}
 
 
