@@ -281,6 +281,14 @@ EngineOption = Annotated[
         rich_help_panel="Simulation",
     ),
 ]
+FreshOption = Annotated[
+    bool,
+    typer.Option(
+        "--fresh",
+        help="Simulate every run anew, also those that earlier commands have kept.",
+        rich_help_panel="Simulation",
+    ),
+]
 PrecisionOption = Annotated[
     str | None,
     typer.Option(
