@@ -40,6 +40,10 @@ COMMANDS = {
         "Find the highest arrival rate at which SCENARIO meets every KPI, and which breaks first.",
         PREDICT,
     ),
+    "sweep": Listed(
+        "edgeproof.sweep:command",
+        "Predict every KPI of SCENARIO with fields at several values, in every combination.",
+    ),
     "curve": Listed(
         "edgeproof.curve:command",
         "Show the miss ratio of a trace over the size of a cache: exact, and by eviction policy.",

@@ -281,6 +281,14 @@ EngineOption = Annotated[
         rich_help_panel="Simulation",
     ),
 ]
+FreshOption = Annotated[
+    bool,
+    typer.Option(
+        "--fresh",
+        help="Simulate every run anew, also those that earlier commands have kept.",
+        rich_help_panel="Simulation",
+    ),
+]
 PrecisionOption = Annotated[
     str | None,
     typer.Option(
@@ -386,10 +394,11 @@ def chosen_scenario(
     columns: str | None = None,
     kpis: list[str] | None = None,
     prices: Path | None = None,
+    is_quiet: bool = False,
 ) -> Scenario:
     """Return the scenario that the command line describes; InputError says what is wrong.
 
-    What has no effect on *command* is said on standard error.
+    What has no effect on *command* is said on standard error, unless it *is_quiet*.
     """
     path = find_scenario(text)
     source: dict[str, Any] = {
@@ -403,8 +412,10 @@ def chosen_scenario(
     found = load_scenario(
         path, overrides=overrides or (), seed=seed, rate=rate, kpis=kpis or (), prices=prices,
         trace={name: value for name, value in source.items() if value is not None},
-        on_notice=notice,
+        on_notice=None if is_quiet else notice,
     )  # fmt: skip
+    if is_quiet:
+        return found
     tell_unused(command, overrides or (), has_trace=found.trace.file is not None)
     if rate is not None and (speed := found.trace.speed) != 1:
         notice(

@@ -9,16 +9,18 @@ from core.metrics.capacity import CapacityPlan, CapacityPoint
 from core.scenario.pace import rate_of
 from core.scenario.replay import prepare_measured
 from core.scenario.scenario import Scenario
+from core.texts import count_of
 from edgeproof.asked import asked
 from edgeproof.ci import GithubOption, QualityOption
 from edgeproof.finish import finish, show_table
-from edgeproof.kept_plans import runs_file
+from edgeproof.known_runs import known_runs
 from edgeproof.learning import CalibrationOption, chosen_calibration
 from edgeproof.notices import notice
 from edgeproof.options import (
     ColumnsOption,
     EngineOption,
     FormatOption,
+    FreshOption,
     HighestRateOption,
     JsonOption,
     KpiOption,
@@ -46,7 +48,6 @@ from reports.capacity_words import cost_note, knee_note, points_table
 from reports.words import rate_text, waiting_left_out
 from sim.capacity import PRECISION, Step, checked_bound, plan_capacity
 from sim.coverage import uncovered
-from sim.kept_runs import KeptRuns
 from sim.replications import not_stated
 
 
@@ -68,6 +69,7 @@ def command(
     out: OutOption = None,
     max_rate: HighestRateOption = None,
     precision: PrecisionOption = None,
+    fresh: FreshOption = False,
     plain: PlainOption = False,
     json: JsonOption = False,
     github: GithubOption = None,
@@ -78,8 +80,8 @@ def command(
     Rates are doubled and bisected on the same random numbers, each judged on the mean of 4
     replications, until they are within 2 %. Then 10 replications or more each find their own knee;
     the mean has a 95 % interval of at most 2 % either way (--precision). --rate is where the search
-    begins, --max-rate where it ends. Ctrl-C keeps what was tried, and the same command goes on from
-    there. The exit code is 0 if some rate meets every KPI, 1 if none does.
+    begins, --max-rate where it ends. Every run is kept for later commands: after Ctrl-C the same
+    command goes on from there. The exit code is 0 if some rate meets every KPI, 1 if none does.
 
     Example: edgeproof plan baseline --set tiers.l3.concurrency=2
     """
@@ -103,9 +105,7 @@ def command(
             format_=format_, columns=columns, kpis=kpi, prices=prices,
         )  # fmt: skip
         today = rate_of(own)
-    kept = KeptRuns(runs_file(chosen, known))
-    if kept.resumed:
-        notice(f"goes on from {kept.resumed} runs of the same plan, which was interrupted")
+    kept = known_runs(known, engine, is_fresh=fresh)
     prepared = prepare_measured(chosen)
     workload = prepared.workload
     tell_notes(workload)
@@ -147,8 +147,9 @@ def command(
             on_point=show, on_step=follow,
         )  # fmt: skip
         if not found.interrupted:
-            kept.forget()
             display.update("planning", 1.0)
+    if kept.taken:
+        notice(f"{count_of(kept.taken, 'run')} of earlier commands taken (--fresh simulates anew)")
     write_json(folder / "plan.json", found.to_json())
     facts = run_facts("plan", {"plan": monotonic() - started}, asked=told)
     write_json(folder / "run.json", facts)

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from core.metrics.panel import Panel
 from reports import page, style, tables
+from reports.heat_map import HeatMap, heat_map_figure
 from reports.panels import panel_figure
 from reports.tables import Table
 
@@ -21,7 +23,7 @@ class Section:
 
     heading: str
     text: str = ""
-    panel: Panel | None = None
+    panel: Panel | HeatMap | None = None
     table: Table = field(default_factory=list)
 
 
@@ -52,7 +54,7 @@ def files(exhibit: Exhibit, name: str) -> dict[str, bytes]:
     for number, section in enumerate(exhibit.sections):
         inlined = ""
         if section.panel is not None:
-            figure = panel_figure(section.panel)
+            figure = _figure(section.panel)
             svg = style.svg(figure)
             content[f"figures/{section.panel.name}.svg"] = svg
             content[f"figures/{section.panel.name}.png"] = style.png(figure)
@@ -70,6 +72,10 @@ def files(exhibit: Exhibit, name: str) -> dict[str, bytes]:
     text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
     content[f"{name}.json"] = f"{text}\n".encode()
     return content
+
+
+def _figure(drawn: Panel | HeatMap) -> Figure:
+    return heat_map_figure(drawn) if isinstance(drawn, HeatMap) else panel_figure(drawn)
 
 
 def markdown(exhibit: Exhibit) -> str:

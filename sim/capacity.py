@@ -99,8 +99,8 @@ def plan_capacity(
     Around these two rates ten replications run, more until half of the knee's interval is at most
     *precision* of it, and each has a knee of its own (`sim.knee`); their mean is the plan's.
 
-    today: the rate that the headroom is told of. kept: runs of an earlier search that was
-    interrupted, to which this one adds. calibration: values learned of the service, which replace
+    today: the rate that the headroom is told of. kept: runs of earlier commands, to
+    which this one adds. calibration: values learned of the service, which replace
     the scenario's. jobs: processes; the result does not depend on it. runner: runs the replications
     in place of the simulation. engine: which one simulates (`sim.engines`); on_compiling is called
     before it is compiled. Ctrl-C ends the search, and the plan holds the results so far. Raise
@@ -387,7 +387,7 @@ class _Search:
     def _run(self, rate: float, numbers: Sequence[int], left: float) -> None:
         scenario = at_rate(self._scenario, rate)
         each = self._cost(rate) / self._runs
-        known = self._kept.of(rate, numbers)
+        known = self._kept.of(scenario, numbers)
         missing = [number for number in numbers if number not in known]
         cost = each * len(missing)
 
@@ -401,7 +401,7 @@ class _Search:
         if missing:
             found = self._pool.run(scenario, missing, tell)
             known |= dict(zip(missing, found, strict=True))
-            self._kept.keep(rate, dict(zip(missing, found, strict=True)))
+            self._kept.keep(scenario, dict(zip(missing, found, strict=True)))
         self._simulated += cost
         self._found.setdefault(rate, {}).update(known)
 

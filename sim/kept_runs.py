@@ -1,52 +1,122 @@
-"""The runs of a plan in a file, so that a plan that was interrupted goes on where it ended."""
+"""The runs of simulations in files, so that no command simulates what another one has found."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from core.endpoint import STATED
+from core.scenario.fault_kinds import BUILT_IN
+from core.scenario.file import scenario_hash
+from core.scenario.scenario import Scenario
 from sim.growth import ServerLoad
 from sim.replications import Found
 
 
 class KeptRuns:
-    """What replications found by rate; in the file at *path*, a line a run, if there is one.
+    """What replications found, by scenario; in files of *folder*, a line a run, if there is one.
 
-    resumed: how many runs the file held at first.
+    about: what the runs depend on beside the scenario and its trace: the program, what was learned.
+    is_fresh: whether what the files hold is left aside. taken: how many of their runs were used.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
-        self._path = path
-        self._runs: dict[tuple[float, int], Found] = {}
-        if path is not None and path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                try:
-                    data = json.loads(line)
-                    self._runs[data["rate"], data["replication"]] = _found(data)
-                except (ValueError, KeyError, TypeError):
-                    continue  # the last line of a run that was killed
-        self.resumed = len(self._runs)
+    def __init__(
+        self, folder: Path | None = None, *, about: str = "", is_fresh: bool = False
+    ) -> None:
+        self._folder, self._about, self._is_fresh = folder, about, is_fresh
+        self._runs: dict[str, dict[int, Found]] = {}
+        self._of_files: set[tuple[str, int]] = set()
+        self._used: set[tuple[str, int]] = set()
 
-    def of(self, rate: float, numbers: Sequence[int]) -> dict[int, Found]:
-        """Return what is known of the replications *numbers* at *rate*, by their number."""
-        return {n: self._runs[rate, n] for n in numbers if (rate, n) in self._runs}
+    @property
+    def taken(self) -> int:
+        """How many runs of files were used."""
+        return len(self._used)
 
-    def keep(self, rate: float, found: Mapping[int, Found]) -> None:
-        """Keep what replications found at *rate*."""
-        self._runs |= {(rate, number): run for number, run in found.items()}
-        if self._path is None:
+    def of(self, scenario: Scenario, numbers: Sequence[int]) -> dict[int, Found]:
+        """Return what is known of the replications *numbers* of *scenario*, by their number."""
+        key, known = self._key(scenario), self._known(scenario)
+        self._used |= {(key, number) for number in numbers} & self._of_files
+        return {number: known[number] for number in numbers if number in known}
+
+    def keep(self, scenario: Scenario, found: Mapping[int, Found]) -> None:
+        """Keep what replications of *scenario* found."""
+        self._known(scenario).update(found)
+        path = self._path(scenario)
+        if path is None or not found:
             return
-        with self._path.open("a", encoding="utf-8") as file:
-            for number, run in found.items():
-                file.write(json.dumps({"rate": rate, "replication": number, **_data(run)}) + "\n")
+        # A line begins anew: the one before may have been cut off when its process was killed.
+        lines = (json.dumps({"replication": n, **_data(run)}) for n, run in found.items())
+        text = "".join(f"\n{line}" for line in lines)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(text)
+        except OSError:
+            self._folder = None  # a full disk loses what is kept, and nothing else
 
-    def forget(self) -> None:
-        """Remove the file: the plan is complete."""
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
+    def _known(self, scenario: Scenario) -> dict[int, Found]:
+        key = self._key(scenario)
+        if key not in self._runs:
+            path = self._path(scenario)
+            self._runs[key] = {} if path is None or self._is_fresh else _read(path)
+            self._of_files |= {(key, number) for number in self._runs[key]}
+        return self._runs[key]
+
+    def _key(self, scenario: Scenario) -> str:
+        trace = scenario.trace
+        source = "" if trace.file is None else _digest_of(Path(trace.file))
+        settings = trace.model_copy(update={"file": None})
+        text = f"{scenario_hash(scenario)} {settings!r} {source} {self._about}"
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def _path(self, scenario: Scenario) -> Path | None:
+        if self._folder is None or not _is_ours(scenario):
+            return None
+        return self._folder / f"{self._key(scenario)}.jsonl"
+
+
+def _is_ours(scenario: Scenario) -> bool:
+    """Whether all code that simulates *scenario* is part of the program, and none of a package."""
+    kinds = {kind.name for kind in BUILT_IN}
+    return all(fault.kind.name in kinds for fault in scenario.faults) and all(
+        endpoint.behaviour == STATED or endpoint.behaviour.startswith("core.")
+        for endpoint in scenario.endpoints
+    )
+
+
+def _digest_of(path: Path) -> str:
+    try:
+        facts = path.stat()
+    except OSError:
+        return ""
+    return _digest(path, facts.st_size, facts.st_mtime_ns, facts.st_ino)
+
+
+@lru_cache(maxsize=8)
+def _digest(path: Path, *_: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read(path: Path) -> dict[int, Found]:
+    found: dict[int, Found] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return found
+    for line in lines:
+        try:
+            data = json.loads(line)
+            found[int(data["replication"])] = _found(data)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            continue  # the last line of a run that was killed
+    return found
 
 
 def _data(run: Found) -> dict[str, Any]:

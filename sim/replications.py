@@ -92,7 +92,7 @@ class Replications:
                 for number in numbers:
                     if place := number % places:
                         pool = self._pools[place - 1]
-                        futures[pool.submit(_in_worker, scenario, number)] = number
+                        futures[pool.submit(in_worker, scenario, number)] = number
 
         def here(number: int) -> Found:
             return _replicate(scenario, self.databases, self._calibration, number, self.engine)
@@ -148,7 +148,7 @@ def replications(
         return
     given = (calibration, engine.chosen, engine.requests)
     with ExitStack() as stack:
-        pools = [stack.enter_context(worker_pool(1, _begin_worker, given)) for _ in range(jobs - 1)]
+        pools = [stack.enter_context(worker_pool(1, begin_worker, given)) for _ in range(jobs - 1)]
         yield Replications(calibration, pools, engine)
 
 
@@ -417,12 +417,14 @@ def not_stated(scenario: Scenario, calibration: Calibration | None = None) -> tu
 _worker: Replications | None = None
 
 
-def _begin_worker(calibration: Calibration | None, asked: EngineName, requests: float) -> None:
+def begin_worker(calibration: Calibration | None, asked: EngineName, requests: float) -> None:
+    """Begin a process that runs replications for a command."""
     global _worker  # noqa: PLW0603  # the pool's way to hand a worker what all its tasks share
     _worker = Replications(calibration, engine=Engine(asked=asked, requests=requests))
 
 
-def _in_worker(scenario: Scenario, number: int) -> Found:
+def in_worker(scenario: Scenario, number: int) -> Found:
+    """Return the findings of replication *number* of *scenario*, in a process that has begun."""
     assert _worker is not None
     (found,) = _worker.run(scenario, (number,), lambda _: None)
     return found

@@ -145,7 +145,7 @@ class CapacityPlan:
             "schema_version": SCHEMA_VERSION,
             **asdict(self),
         }
-        data["kpis"] = [_kpi_to_json(kpi) for kpi in self.kpis]
+        data["kpis"] = [kpi_to_json(kpi) for kpi in self.kpis]
         for point in data["points"]:
             point["values"] = {
                 name: "Infinity" if math.isinf(value) else value
@@ -190,7 +190,7 @@ class CapacityPlan:
             )
             for point in data["points"]
         )
-        fields["kpis"] = tuple(_kpi_from_json(kpi) for kpi in data["kpis"])
+        fields["kpis"] = tuple(kpi_from_json(kpi) for kpi in data["kpis"])
         if (knee := fields["knee"]) is not None:
             fields["knee"] = Knee(**{**knee, "interval": tuple(knee["interval"])})
         for name in ("breaks_first", "eased"):
@@ -198,7 +198,7 @@ class CapacityPlan:
         return cls(**fields)
 
 
-def _kpi_to_json(kpi: Kpi) -> dict[str, Any]:
+def kpi_to_json(kpi: Kpi) -> dict[str, Any]:
     """Return *kpi* as plain data; with what describes its series, if that is a scenario's own."""
     data = {"metric": kpi.name, "target": kpi.target_text, "alert": kpi.alert_text}
     what = kpi.metric.what
@@ -211,7 +211,8 @@ def _kpi_to_json(kpi: Kpi) -> dict[str, Any]:
     return data
 
 
-def _kpi_from_json(data: Mapping[str, Any]) -> Kpi:
+def kpi_from_json(data: Mapping[str, Any]) -> Kpi:
+    """Return the KPI that `kpi_to_json` wrote; KeyError or ValueError if it is none."""
     table = BUILT_IN
     if "endpoint" in data:
         table = table.of_endpoints((str(data["endpoint"]),))

@@ -29,14 +29,17 @@ SMALL = (*SMALL_SERVICE, "--set", "duration=2s", "--set", "warm_up=1s")
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """Return the environment of a command: no token, no colour setting, no CI of the host."""
+    """Return the environment of a command: no token, no colour setting, no CI of the host.
+
+    Nor are runs of other tests taken.
+    """
     kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("EDGEPROOF_", "GITHUB_", "CI_"))
         and name not in ("NO_COLOR", "FORCE_COLOR")
     }
-    return {**kept, "PYTHONPATH": str(ROOT), **variables}
+    return {**kept, "PYTHONPATH": str(ROOT), "EDGEPROOF_RUNS": "", **variables}
 
 
 def edgeproof(

@@ -121,6 +121,7 @@ USED: dict[tuple[str, str], str] = {
     ("load", "--find-capacity"): "what is looked for",
     **{("load", o): "who loads" for o in ("--processes", "--master", "--worker")},
     ("plan", "--max-rate"): "where the search ends",
+    ("plan", "--fresh"): "which runs are simulated",
     **{(c, "--token-command"): "a secret of the headers" for c in ("load", "prove")},
     **{(c, "--keep-going"): "whether a hopeless load ends" for c in ("load", "prove")},
     ("load", "--no-preflight"): "whether requests are sent ahead",

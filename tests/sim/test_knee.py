@@ -82,7 +82,6 @@ def test_plan_that_was_interrupted_goes_on_from_its_runs(tmp_path: Path) -> None
             type(self).runs += len(numbers)
             return found
 
-    path = tmp_path / "runs.jsonl"
     expected = plan_capacity(scenario(), runner=Lindley(1, 50.0))
     tried = 0
 
@@ -93,17 +92,19 @@ def test_plan_that_was_interrupted_goes_on_from_its_runs(tmp_path: Path) -> None
             raise KeyboardInterrupt
 
     first = plan_capacity(
-        scenario(), runner=Lindley(1, 50.0), kept=KeptRuns(path), on_point=interrupt
+        scenario(), runner=Lindley(1, 50.0), kept=KeptRuns(tmp_path), on_point=interrupt
     )
     assert first.interrupted
-    with path.open("a") as file:
-        file.write('{"rate": 1')  # the process was killed in the middle of a line
-    kept = KeptRuns(path)
-    assert kept.resumed == 12
+    for path in tmp_path.iterdir():
+        with path.open("a") as file:
+            file.write('\n{"replication": 1')  # the process was killed in the middle of a line
+    kept = KeptRuns(tmp_path)
     assert plan_capacity(scenario(), runner=Counting(1, 50.0), kept=kept) == expected
     whole = Counting.runs
     Counting.runs = 0
     plan_capacity(scenario(), runner=Counting(1, 50.0))
     assert whole == Counting.runs - 12
-    kept.forget()
-    assert not path.exists()
+    assert kept.taken == 12
+    other = KeptRuns(tmp_path, about="another program")
+    assert plan_capacity(scenario(), runner=Lindley(1, 50.0), kept=other) == expected
+    assert other.taken == 0
