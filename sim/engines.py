@@ -21,7 +21,7 @@ REFERENCE_RATE = 15_000
 """Requests per second that the reference simulates, about."""
 COMPILING = 20.0
 """Seconds that it takes to compile the other one, about."""
-LOADING = 1.5
+LOADING = 0.5
 """Seconds that it takes to load what was compiled before."""
 COMPILED_RATE = 1_000_000
 """Requests per second that the compiled engine simulates, about."""

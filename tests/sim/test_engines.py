@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from scenarios.catalogue import shipped
 from sim import coverage
 from sim.compiled import store
 from sim.compiled import tiers as compiled_tiers
+from sim.compiled.replication import compile_all
 from sim.engines import Engine
 from sim.replications import Replications, SeededDatabases
 from sim.simulate import simulate
@@ -141,6 +144,16 @@ def test_machine_code_is_named_after_every_compiled_module(tmp_path: Path) -> No
     (tmp_path / "slots.py").write_text("B = 2\n")
     store.fingerprint.cache_clear()
     assert store.fingerprint(tmp_path) != first
+
+
+def test_machine_code_is_loaded_without_the_compiler() -> None:
+    compile_all()
+    code = (
+        "import sys; from sim.compiled.replication import compile_all; compile_all(); "
+        "print(*sorted({'numba.np.linalg', 'scipy.linalg', 'matplotlib'} & {*sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"
 
 
 def test_constants_that_are_compiled_in_are_those_of_core() -> None:
