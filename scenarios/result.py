@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -105,10 +105,10 @@ class Rows:
     total: NDArray[np.float64]
     attempts: NDArray[np.uint8]
     is_refused: NDArray[np.uint8]
-    retried_at: NDArray[np.float64]
     samples: Mapping[str, tuple[NDArray[np.int64], NDArray[np.float64]]]
     dropped: NDArray[np.int64]
     held: NDArray[np.int64]
+    retried_at: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
     def __len__(self) -> int:
         return int(self.index.size)

@@ -21,6 +21,10 @@ def scenario(**retries: Any) -> Scenario:
     return parse_scenario(data, source="r.toml")
 
 
+def policy(**fields: Any) -> Retries:
+    return Retries.model_validate(fields)
+
+
 def refusal(**retries: Any) -> str:
     with pytest.raises(InputError) as caught:
         scenario(**retries)
@@ -28,16 +32,16 @@ def refusal(**retries: Any) -> str:
 
 
 def test_delays_double_or_stay_and_jitter_only_shortens_them() -> None:
-    doubling = Retries(attempts=4, delay="100ms", jitter=0.0)
+    doubling = policy(attempts=4, delay="100ms", jitter=0.0)
     assert [doubling.pause(attempt, 0.9) for attempt in (1, 2, 3)] == [0.1, 0.2, 0.4]
-    constant = Retries(attempts=4, delay="100ms", backoff="constant", jitter=0.5)
+    constant = policy(attempts=4, delay="100ms", backoff="constant", jitter=0.5)
     pauses = [constant.pause(3, u) for u in (0.0, 0.5, 1.0)]
     assert pauses == pytest.approx([0.1, 0.075, 0.05])
 
 
 def test_pauses_are_numbers_of_the_request_and_the_attempt_whatever_came_before() -> None:
-    policy = Retries(attempts=3, delay="1s", backoff="constant")
-    first, second = (Retrying(policy, seed=7, replication=2) for _ in range(2))
+    constant = policy(attempts=3, delay="1s", backoff="constant")
+    first, second = (Retrying(constant, seed=7, replication=2) for _ in range(2))
     second.next(900, 2, 0.0, 1e9)
     asked = [(5, 1), (5, 2), (6, 1)]
     told = [first.next(index, attempt, 10.0, 1e9) for index, attempt in asked]
@@ -47,7 +51,7 @@ def test_pauses_are_numbers_of_the_request_and_the_attempt_whatever_came_before(
 
 
 def test_no_attempt_is_beyond_the_number_or_begins_after_the_requests_time() -> None:
-    clients = Retrying(Retries(attempts=2, delay="1s", jitter=0.0), seed=1, replication=0)
+    clients = Retrying(policy(attempts=2, delay="1s", jitter=0.0), seed=1, replication=0)
     assert clients.next(0, 1, 3.0, 4.0) is None
     assert clients.next(0, 1, 3.0, 4.1) == 4.0
     assert clients.next(0, 2, 3.0, 9.0) is None
@@ -73,7 +77,7 @@ def test_no_span_of_a_budget_has_more_retries_than_its_share_of_the_requests(sha
 
 
 def test_a_budget_that_refuses_says_for_which_request() -> None:
-    clients = Retrying(Retries(attempts=2, budget="50%"), seed=1, replication=0)
+    clients = Retrying(policy(attempts=2, budget="50%"), seed=1, replication=0)
     for now in (0.0, 0.1):
         clients.note_request(now)
     assert clients.next(0, 1, 0.2, 9.0) is not None
@@ -114,7 +118,8 @@ def test_fields_without_effect_are_refused_and_turning_retries_off_is_not() -> N
     path = shipped()["retry-storm"]
     told: list[str] = []
     load_scenario(path, overrides=["traffic.retries.attempts=1"], on_notice=told.append)
-    with pytest.raises(InputError, match="traffic.retries.budget has no effect: traffic.retries"):
+    assert all("traffic.retries" in line for line in told)
+    with pytest.raises(InputError, match=r"retries\.budget has no effect: traffic"):
         load_scenario(shipped()["baseline"], overrides=["traffic.retries.budget=10%"])
 
 
