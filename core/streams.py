@@ -21,19 +21,21 @@ class Stream:
     """Uniforms in [0, 1) addressed by (row, slot): row a request or batch, slot a named operation.
 
     Each address has its number whatever else was asked before (Philox4x64-10: Salmon, Moraes,
-    Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
+    Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011). kept: how many blocks of
+    rows it keeps beside the current one.
     """
 
-    __slots__ = ("_block", "_end", "_first", "_key", "_other", "width")
+    __slots__ = ("_block", "_end", "_first", "_kept", "_key", "_others", "width")
 
     def __init__(
-        self, seed: int, purpose: Purpose, *, width: int = 1, replication: int = 0
+        self, seed: int, purpose: Purpose, *, width: int = 1, replication: int = 0, kept: int = 1
     ) -> None:
         self._key = (seed, purpose, replication)
         self.width = width
         self._first = self._end = 0
         self._block: list[float] = []
-        self._other: tuple[int, list[float]] = (-1, [])
+        self._kept = kept
+        self._others: dict[int, list[float]] = {}
 
     def at(self, row: int, slot: int = 0) -> float:
         """Return the uniform of (*row*, *slot*)."""
@@ -90,17 +92,20 @@ class Stream:
         return sample
 
     def _turn_to(self, row: int) -> None:
-        """Make the block of *row* the current one, and keep the one before.
+        """Make the block of *row* the current one, and keep those before.
 
         Requests in flight lie on both sides of a border, and ask in turn.
         """
-        other_first, other = self._other
-        self._other = (self._first, self._block)
+        others = self._others
+        others[self._first] = self._block
         self._first = row - row % _BLOCK_ROWS
         self._end = self._first + _BLOCK_ROWS
-        if self._first != other_first or not other:
-            other = self.rows(self._first, _BLOCK_ROWS).ravel().tolist()
-        self._block = other
+        block = others.pop(self._first, None)
+        if not block:
+            block = self.rows(self._first, _BLOCK_ROWS).ravel().tolist()
+        if len(others) > self._kept:
+            del others[next(iter(others))]
+        self._block = block
 
     def generator(self) -> np.random.Generator:
         """Return what draws from this stream's beginning, for work that addresses no number."""

@@ -62,6 +62,8 @@ def over_time(predicted: RunRecord | None, measured: RunRecord | None, kpis: Seq
     main = measured or predicted
     if main is None:
         raise ValueError("a timeline needs a record")
+    if main.windows.attempts:
+        return _tried_at_the_end(predicted, measured)
     side = "measured" if measured is not None else "predicted"
     of_one = " (one run)" if main.runs > 1 else ""
     if kpi is None:
@@ -75,6 +77,24 @@ def over_time(predicted: RunRecord | None, measured: RunRecord | None, kpis: Seq
         else:
             text += ", as predicted"
     return text
+
+
+def _tried_at_the_end(predicted: RunRecord | None, measured: RunRecord | None) -> str:
+    """Say how often clients tried in the last quarter of the run, and how much was answered."""
+    told = []
+    for side, record in (("measured", measured), ("predicted", predicted)):
+        if record is None or not record.windows.attempts:
+            continue
+        windows = record.windows
+        last = slice(-max(1, len(windows.requests) // 4), None)
+        asked, failed = sum(windows.requests[last]), sum(windows.failed[last])
+        if asked:
+            tries = sum(windows.attempts[last]) / asked
+            told.append(f"{side} {tries:.2f} and {100 * (1 - failed / asked):.0f} %")
+    return (
+        "Attempts that clients send for a request, and requests that are answered, in the last "
+        f"quarter of the run: {'; '.join(told) or 'there is no request in it'}"
+    )
 
 
 def _clause(windows: Windows, kpi: Kpi, side: str) -> str:

@@ -66,7 +66,15 @@ def examples(predicted: RunRecord | None, measured: RunRecord | None) -> list[st
 def reason(record: RunRecord, failure: Failure) -> str:
     """Return why the requests of *failure* failed, in words."""
     own = record.scenario["targets"].get(failure.endpoint, {}).get("timeout")
-    return failure.text(parse_duration(own or record.scenario["timeout"]))
+    limit = parse_duration(own or record.scenario["timeout"])
+    retries = record.scenario["traffic"].get("retries", {})
+    if retries.get("timeout"):
+        limit = min(limit, parse_duration(retries["timeout"]))
+    text = failure.text(limit)
+    attempts = retries.get("attempts", 1)
+    if attempts > 1 and failure.cause in (Cause.TIMEOUT, Cause.STALLED):
+        return f"{text}; the last of up to {attempts} attempts"
+    return text
 
 
 def answered(record: RunRecord) -> dict[str, int] | None:

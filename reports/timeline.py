@@ -49,7 +49,10 @@ def timeline(
     records = [record for _, _, record in sides]
     with style.drawing():
         rate = partial(_rate, kinds=fault_kinds)
-        rows: list[tuple[_Row, float]] = [(rate, 0.9), (_latency, 2.0), (_reads, 1.25)]
+        has_attempts = any(record.windows.attempts for record in records)
+        rows: list[tuple[_Row, float]] = [
+            (rate, 1.5 if has_attempts else 0.9), (_latency, 2.0), (_reads, 1.25),
+        ]  # fmt: skip
         if any(sum(record.windows.failed) for record in records):
             rows.append((_failures, 0.9))
         title = words.wrapped(over_time(predicted, measured, kpis), 88)
@@ -124,9 +127,33 @@ def _rate(drawn: Drawn, kpis: Sequence[Kpi], *, kinds: FaultKinds) -> None:
         axes.stairs(rates, _edges(windows), baseline=None, color=style.INK, lw=1.4)
         shade_faults(axes, record, kinds)
         axes.set_title("Arrival rate")
+        if windows.attempts:
+            highest = max(highest, _attempts(axes, windows, rates))
     drawn[0][0].set_ylim(0, highest * 1.18)
     drawn[0][0].set_ylabel("requests/s")
     drawn[0][0].yaxis.set_major_locator(MaxNLocator(3, integer=True))
+
+
+def _attempts(axes: Axes, windows: Windows, rates: NDArray[np.float64]) -> float:
+    """Draw what clients sent and what was answered, beside the *rates*; return the highest rate."""
+    sent = np.array(windows.attempts) / windows.width
+    answered = rates - np.array(windows.failed) / windows.width
+    axes.stairs(sent, _edges(windows), baseline=None, color=style.ORANGE_TEXT, lw=1.4)
+    axes.stairs(answered, _edges(windows), baseline=None, color=style.BLUE, lw=1.4)
+    axes.set_title("Requests arriving, attempts sent, requests answered (goodput)")
+    lines = (
+        ("attempts", sent, style.ORANGE_TEXT), ("requests", rates, style.INK),
+        ("answered", answered, style.BLUE),
+    )  # fmt: skip
+    right, tail = axes.get_xlim()[1], max(1, len(rates) // 10)
+    labels = [
+        style.EndLabel(x=right, y=float(values[-tail:].mean()), text=name, colour=colour)
+        for name, values, colour in lines
+    ]
+    highest = float(sent.max(initial=0))
+    axes.set_ylim(0, max(highest, float(rates.max(initial=1))) * 1.18)
+    style.end_labels(axes, labels, size=7.5)
+    return highest
 
 
 def _edges(windows: Windows) -> NDArray[np.float64]:

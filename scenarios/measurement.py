@@ -24,8 +24,10 @@ from core.metrics.record import (
     delivery_notes,
     endpoint_latencies,
     parts_of,
+    told_tries,
     window_columns,
 )
+from core.metrics.retried import Retried
 from core.scenario.file import scenario_data, scenario_hash
 from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
@@ -53,6 +55,7 @@ def measure(
     counters = _counters(result)
     audit, flaws = audit_of(workload, result, warm_up=after)
     cpu = cpu_seconds(result, after_ns=after * 1e9)
+    retried = retried_of(scenario, workload, result)
     record = RunRecord(
         engine="load",
         scenario=scenario_data(scenario),
@@ -65,7 +68,7 @@ def measure(
         stages=_stages(scenario, result, cpu, after_ns=after * 1e9),
         reads=reads,
         memory_peak=_memory_peak(scenario, result),
-        windows=window_columns(requests, after=after, duration=scenario.duration),
+        windows=window_columns(requests, after=after, duration=scenario.duration, retried=retried),
         counters=counters,
         failures=failures(
             workload, result, after=after, endpoints=endpoints.names, checks=scenario.targets.checks
@@ -74,6 +77,7 @@ def measure(
         audit=audit,
         parts=_parts(scenario, workload, result, requests, flaws, cpu=cpu),
         doubt=doubt_of(workload, result, flaws, scenario=scenario, cpu=cpu),
+        tries=told_tries(requests, retried, after=after),
     )
     writes = None
     if any(any(outcomes.values()) for outcomes in reads.values()):
@@ -103,7 +107,10 @@ def _parts(
     for name, seconds in (("total", rows.total), ("cpu", cpu)):
         is_told = ~np.isnan(seconds)
         samples[name] = intended[is_told], seconds[is_told]
-    found = parts_of(requests, samples, spans, endpoints=scenario.endpoints)
+    found = parts_of(
+        requests, samples, spans, endpoints=scenario.endpoints,
+        retried=retried_of(scenario, workload, result),
+    )  # fmt: skip
     return {
         name: replace(
             part,
@@ -115,17 +122,24 @@ def _parts(
     }
 
 
+def retried_of(scenario: Scenario, workload: Workload, result: LoadResult) -> Retried | None:
+    """Return the attempts of the rows of `requests_of`, None where no client tries again."""
+    if not scenario.traffic.retries.is_on:
+        return None
+    rows = result.rows
+    attempts = np.ones(len(workload), dtype=np.uint8)
+    attempts[rows.index] = rows.attempts
+    refused = rows.intended_ns[rows.is_refused > 0] / 1e9
+    return Retried(attempts=attempts[_kept(workload, result)], at=rows.retried_at, refused=refused)
+
+
 def requests_of(workload: Workload, result: LoadResult) -> Requests:
     """Return a row per planned request, in order; without those an interruption cut off."""
     rows = result.rows
     latency = np.full(len(workload), math.inf)
     reads = np.zeros((len(workload), rows.reads.shape[1]), dtype=np.uint8)
     latency[rows.index], reads[rows.index] = rows.latency, rows.reads
-    kept = np.ones(len(workload), dtype=np.bool_)
-    if result.interrupted:
-        kept[:] = False
-        kept[rows.index[rows.kind != Kind.UNFINISHED]] = True
-        kept[rows.dropped] = True
+    kept = _kept(workload, result)
     return Requests(
         intended=workload.intended[kept],
         endpoint=workload.endpoint[kept],
@@ -134,6 +148,15 @@ def requests_of(workload: Workload, result: LoadResult) -> Requests:
         latency=latency[kept],
         reads=reads[kept],
     )
+
+
+def _kept(workload: Workload, result: LoadResult) -> NDArray[np.bool_]:
+    """Return which requests have an outcome: all, but for those an interruption cut off."""
+    kept = np.full(len(workload), not result.interrupted)
+    if result.interrupted:
+        kept[result.rows.index[result.rows.kind != Kind.UNFINISHED]] = True
+        kept[result.rows.dropped] = True
+    return kept
 
 
 def _stages(

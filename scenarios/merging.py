@@ -48,7 +48,7 @@ def merged_rows(parts: Sequence[Rows]) -> Rows:
     columns = {
         name: np.concatenate([getattr(rows, name) for rows in parts])
         for name in Rows.__dataclass_fields__
-        if name not in ("samples", "dropped", "held")
+        if name not in ("samples", "retried_at", "dropped", "held")
     }
     order = np.argsort(columns["intended_ns"] + columns["lag"] * 1e9, kind="stable")
     place = np.empty(order.size, dtype=np.int64)
@@ -66,7 +66,12 @@ def merged_rows(parts: Sequence[Rows]) -> Rows:
         name: np.sort(np.concatenate([getattr(rows, name) for rows in parts]))
         for name in ("dropped", "held")
     }
-    return Rows(**{n: column[order] for n, column in columns.items()}, samples=samples, **unsent)
+    return Rows(
+        **{n: column[order] for n, column in columns.items()},
+        samples=samples,
+        retried_at=np.sort(np.concatenate([rows.retried_at for rows in parts])),
+        **unsent,
+    )
 
 
 def merged_result(own: LoadResult, parts: Sequence[Part], lost: Sequence[str]) -> LoadResult:

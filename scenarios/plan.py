@@ -209,9 +209,15 @@ def make_plan(
 
 
 def default_pool_size(scenario: Scenario, workload: Workload) -> int:
-    """Return how many users wait at the start: the highest rate times the timeout, or 2 s."""
+    """Return how many users wait at the start: the highest rate times the timeout, or 2 s.
+
+    Where clients try again all of the timeout counts: a storm needs its users at once.
+    """
     smallest, largest = POOL_BOUNDS
-    needed = peak_rate(scenario, workload) * min(scenario.longest_timeout, _POOL_SECONDS)
+    seconds = scenario.longest_timeout
+    if not scenario.traffic.retries.is_on:
+        seconds = min(seconds, _POOL_SECONDS)
+    needed = peak_rate(scenario, workload) * seconds
     return max(smallest, min(largest, round(needed)))
 
 

@@ -69,6 +69,8 @@ class Recorder:
         self._reads = array("B")  # a row of read_width for each request
         self._no_reads = array("B", bytes(self._width))
         self._cpu, self._total = array("d"), array("d")
+        self._attempts, self._is_refused = array("B"), array("B")
+        self._retried_at = array("d")
         stages = scenario.metrics.table.stages
         timed = [stage for stage in stages if stage.source == "header"]
         self._samples = {stage.name: (array("q"), array("d")) for stage in timed}
@@ -105,7 +107,27 @@ class Recorder:
         self._reads.extend(self._no_reads)
         self._cpu.append(math.nan)
         self._total.append(math.nan)
+        self._attempts.append(1)
+        self._is_refused.append(0)
         return position
+
+    def reopen(self, position: int) -> None:
+        """Take back that the request at *position* has just failed: it will be tried again."""
+        self.done -= 1
+        self.failed -= 1
+        self.answered -= Kind(self._kind[position]).is_answer
+        self._recent.pop()
+        self._kind[position] = Kind.UNFINISHED
+        self._status[position] = 0
+
+    def send_again(self, position: int, at: float) -> None:
+        """Note that the request at *position* goes out again, *at* s from the start of the load."""
+        self._attempts[position] += 1
+        self._retried_at.append(at)
+
+    def refuse(self, position: int) -> None:
+        """Note that only the budget kept the request at *position* from another attempt."""
+        self._is_refused[position] = 1
 
     def fail(self, position: int, kind: Kind) -> None:
         """Note that the request at *position* got no answer that counts."""
@@ -245,6 +267,9 @@ class Recorder:
             reads=reads,
             cpu=_copy(self._cpu),
             total=_copy(self._total),
+            attempts=_copy(self._attempts),
+            is_refused=_copy(self._is_refused),
+            retried_at=_copy(self._retried_at),
             samples=samples,
             dropped=np.sort(np.fromiter(dropped, dtype=np.int64)),
             held=np.sort(np.fromiter(held, dtype=np.int64)),

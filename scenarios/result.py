@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -84,9 +84,11 @@ class Rows:
     start of sending; latency: seconds from the intended time to the answer, infinite if it failed;
     kind: a Kind; status: HTTP status, 0 without one, and of a failed check its number from 1;
     reads: outcome codes, shape (n, read_width of the endpoints); host: position of the URL; cpu,
-    total: Server-Timing in seconds, NaN without. samples: for each stage that a request may have
-    several times of, the positions of the rows and the seconds. dropped: indices never sent; held:
-    those of them for which the service left no connection.
+    total: Server-Timing in seconds, NaN without. attempts: how often each was sent; is_refused: 1
+    where only the budget kept it from another attempt; retried_at: when each further attempt was
+    sent, in seconds from the start of the load, shape (m,). samples: for each stage that a request
+    may have several times of, the positions of the rows and the seconds. dropped: indices never
+    sent; held: those of them for which the service left no connection.
     """
 
     index: NDArray[np.int64]
@@ -101,9 +103,12 @@ class Rows:
     reads: NDArray[np.uint8]
     cpu: NDArray[np.float64]
     total: NDArray[np.float64]
+    attempts: NDArray[np.uint8]
+    is_refused: NDArray[np.uint8]
     samples: Mapping[str, tuple[NDArray[np.int64], NDArray[np.float64]]]
     dropped: NDArray[np.int64]
     held: NDArray[np.int64]
+    retried_at: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
     def __len__(self) -> int:
         return int(self.index.size)

@@ -18,6 +18,7 @@ from gevent.event import Event
 from numpy.typing import NDArray
 
 from core.errors import EdgeproofError
+from core.scenario.retries import Retrying
 from core.secrets import Blotter
 from scenarios.arrivals import Arrivals
 from scenarios.connections import needed_connections
@@ -78,10 +79,17 @@ class LoadRun:
             self.recorder, self.arrivals, self.endpoints, plan.workload.endpoint
         )
         self.timeouts = plan.scenario.timeouts
+        self.attempt_timeouts = plan.scenario.attempt_timeouts
+        retries = plan.scenario.traffic.retries
+        self.clients = (
+            Retrying(retries, seed=plan.scenario.seed, replication=plan.replication)
+            if retries.is_on
+            else None
+        )
         self.renderer = self.renderer_of(plan.run_id)
         known = [os.environ.get(name, "") for name in secret_names(plan.scenario)]
         self._blotter = Blotter([*known, token or ""])
-        self.examples = Examples(self.endpoints, self._blotter, timeouts=self.timeouts)
+        self.examples = Examples(self.endpoints, self._blotter, timeouts=self.attempt_timeouts)
         self.on_unauthorised: Callable[[], None] = lambda: None
         self.ended_early = ""
         self._reach: Any = {"token": token, "transport": plan.transport}

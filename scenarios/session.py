@@ -353,7 +353,7 @@ class Session:
         reasons_of = reason_lines(
             record.failures,
             timeout=run.plan.scenario.timeout,
-            own=run.plan.scenario.targets.timeouts,
+            own=run.plan.scenario.attempt_limits,
         )
         lines = [*summary(record.latencies), *reasons_of, *record.notes, *in_doubt]
         has_failed = bool(record.failures) and not self._options.plan_folder
@@ -374,7 +374,7 @@ class Session:
             tally = Tally(
                 lag_limit=run.plan.lag_limit,
                 timeout=scenario.timeout,
-                timeouts=scenario.targets.timeouts,
+                timeouts=scenario.attempt_limits,
             )
             for told in found.told.values():
                 tally.add(Tally.from_message(told))

@@ -49,7 +49,7 @@ class Tally:
         return cls(
             lag_limit=facts["lag_limit"],
             timeout=plan.scenario.timeout,
-            timeouts=plan.scenario.targets.timeouts,
+            timeouts=plan.scenario.attempt_limits,
             planned=facts["planned"],
             sent=len(rows),
             dropped=int(rows.dropped.size),

@@ -15,6 +15,7 @@ from locust.env import Environment
 from locust.exception import CatchResponseError
 
 from core.metrics.failures import reason_text
+from core.scenario.retries import Retrying, tries_again
 from scenarios.answer import AnswerTooLarge, BoundedResponse
 from scenarios.arrivals import Arrival
 from scenarios.cdn_headers import cdn_header
@@ -31,6 +32,11 @@ _GRACE_SECONDS = 0.01
 
 
 _NO_RETRY = -1
+_FOR_GOOD = (
+    Kind.CERTIFICATE, Kind.TLS, Kind.CLIENT_CERTIFICATE, Kind.HTTP2, Kind.UNSENDABLE,
+    Kind.TOO_LARGE, Kind.EXHAUSTED, Kind.NOT_HTTP,
+)  # fmt: skip
+"""Failures that the next attempt meets, too, beside answers that are not what is expected."""
 
 
 class ConnectionPool(HTTPClientPool):
@@ -75,6 +81,13 @@ class Asked(NamedTuple):
     check: str = ""
 
     @property
+    def may_be_repeated(self) -> bool:
+        """Whether a request that failed so may succeed when it is tried again."""
+        if self.kind is Kind.STATUS:
+            return tries_again(self.response.status_code)
+        return not self.kind.is_answer and self.kind not in _FOR_GOOD
+
+    @property
     def location(self) -> str:
         """Where a redirect leads, without its query, which may hold what signs it; or ""."""
         if self.response is None or not 300 <= self.response.status_code < 400:
@@ -91,14 +104,17 @@ def ask(
     position: int,
     intended: float,
     timeout: float,
+    begun: float | None = None,
 ) -> Asked:
     """Send *request*, write at *position* of *recorder* what came of it, and return that.
 
     name: what Locust calls it. intended: when it should have been sent, on the scale of
-    perf_counter(); the answer counts within *timeout* seconds of it.
+    perf_counter(); the answer counts within *timeout* seconds of it, or of when this attempt was
+    *begun*.
     """
+    end = timeout + (intended if begun is None else begun)
     # The client's own limits are for each read: a body that trickles in would never end.
-    seconds = timeout + _GRACE_SECONDS - (perf_counter() - intended)
+    seconds = end + _GRACE_SECONDS - perf_counter()
     deadline = gevent.Timeout(max(0.001, seconds))
     deadline.start()
     try:
@@ -118,13 +134,14 @@ def ask(
         return Asked(kind, perf_counter() - intended, None, error)
     finally:
         deadline.close()
-    latency = perf_counter() - intended
+    ended = perf_counter()
+    latency = ended - intended
     reading, failed = response.request_meta["exception"], None
     if reading is not None:
         failed = kind_of(reading, has_begun=response.status_code != 0)
     elif response.status_code == 0:
         failed = Kind.CONNECTION
-    elif latency > timeout:
+    elif ended > end:
         failed = Kind.TIMEOUT
     if failed is not None:
         recorder.fail(position, failed)
@@ -206,12 +223,50 @@ class Visitor(FastHttpUser):
         run = self.load_run
         request = run.renderer.request(due.row)
         lag = perf_counter() - due.intended
-        recorder, timeout = run.recorder, run.timeouts[request.endpoint]
+        recorder = run.recorder
         position = recorder.send(due.row, request, lag)
-        name = run.endpoints[request.endpoint]
+        if run.clients is not None:
+            self._try(request, position, due, run.clients)
+            return
+        timeout, name = run.timeouts[request.endpoint], run.endpoints[request.endpoint]
         found = ask(self.client, request, name, recorder, position, due.intended, timeout)
+        self._tell(request, found, timeout)
+
+    def _try(self, request: Request, position: int, due: Arrival, clients: Retrying) -> None:
+        """Send *request* until it is answered, or is not to be tried again."""
+        run, code = self.load_run, request.endpoint
+        recorder, intended, limit = run.recorder, due.intended, run.attempt_timeouts[code]
+        start, end = intended - request.intended_ns / 1e9, intended + run.timeouts[code]
+        clients.note_request(intended)
+        begun, attempt = intended, 1
+        while True:
+            found = ask(
+                self.client, request, run.endpoints[code], recorder, position, intended,
+                min(limit, end - begun), begun,
+            )  # fmt: skip
+            again = None
+            if found.kind is not Kind.ANSWERED and found.may_be_repeated:
+                refused = len(clients.refused)
+                again = clients.next(due.row, attempt, perf_counter(), end)
+                if again is not None:
+                    recorder.reopen(position)  # before anybody else looks
+                elif len(clients.refused) > refused:
+                    recorder.refuse(position)
+            self._tell(request, found, limit, is_last=again is None)
+            if again is None:
+                return
+            gevent.sleep(max(0.0, again - perf_counter()))
+            begun, attempt = perf_counter(), attempt + 1
+            recorder.send_again(position, begun - start)
+
+    def _tell(
+        self, request: Request, found: Asked, timeout: float, *, is_last: bool = True
+    ) -> None:
+        """Tell Locust what came of an attempt, and keep why a request failed."""
+        run = self.load_run
         if found.response is None:
-            run.examples.note(request, found.kind, 0, error=found.error)
+            if is_last:
+                run.examples.note(request, found.kind, 0, error=found.error)
             reason = reason_text(found.kind.cause, 0, timeout=timeout)
             self._report(request.method, request.endpoint, found.latency, reason)
             return
@@ -220,7 +275,8 @@ class Visitor(FastHttpUser):
             if found.kind is Kind.ANSWERED:
                 response.success()
             else:
-                run.note_failure(request, found)
+                if is_last:
+                    run.note_failure(request, found)
                 status, check = response.status_code, found.check or None
                 reason = reason_text(found.kind.cause, status, timeout=timeout, check=check)
                 response.failure(reason)

@@ -52,6 +52,8 @@ def uncovered(
 
 
 def _of_run(scenario: Scenario, prepared: Prepared, played: Played | None) -> str:
+    if scenario.traffic.retries.is_on:
+        return "clients that try again (traffic.retries)"
     if played is not None and _others(scenario, prepared.workload, played.workload):
         return "requests before the run about subjects that the run has not"
     if prepared.effects is not None:

@@ -15,7 +15,8 @@ from core.scenario.scenario import Scenario
 from core.scenario.warm_start import WarmState
 from sim.coverage import NotCovered, uncovered
 from sim.engine_name import EngineName
-from sim.model import Played, Replication, ReplicationOutcome, SeededDatabase
+from sim.model import Played, ReplicationOutcome, SeededDatabase
+from sim.retrying import replication_of
 
 REFERENCE_RATE = 15_000
 """Requests per second that the reference simulates, about."""
@@ -79,7 +80,7 @@ class Engine:
                 self.used.add("compiled")
                 return outcome
         self.used.add("reference")
-        run = Replication(scenario, prepared, state, seeded, **options)
+        run = replication_of(scenario, prepared, state, seeded, **options)
         try:
             return run.run()
         finally:

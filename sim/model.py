@@ -29,6 +29,7 @@ from core.ledger.fitted_models import stored_scheme
 from core.metrics.failures import CAUSES, Cause, Failure, counted
 from core.metrics.histogram import LatencyHistogram
 from core.metrics.record import Requests, Samples
+from core.metrics.retried import Retried
 from core.query.database import SqliteDatabase
 from core.scenario.calibration import Calibration
 from core.scenario.population import Events, Population, populate
@@ -65,6 +66,7 @@ class ReplicationOutcome:
     loads: how busy the servers were, by name. memory_growth: bytes that were gained per second in
     the second half. samples: of the stages that a request reports, if the scenario judges a part of
     the run; empty otherwise. part_stages: their histograms by the part's name, in place of samples.
+    retried: None where no client tries again.
     """
 
     requests: Requests
@@ -76,6 +78,7 @@ class ReplicationOutcome:
     memory_growth: float
     samples: Samples
     part_stages: Mapping[str, Mapping[str, LatencyHistogram]] = field(default_factory=dict)
+    retried: Retried | None = None
 
 
 class SeededDatabase:
@@ -132,8 +135,10 @@ class Replication:
     """The state of one run; `run` may be called once.
 
     draws: the replication of which it has the service times and other luck, if another than that
-    of its requests.
+    of its requests. Raise ValueError for clients that try again: `sim.retrying` has those.
     """
+
+    has_retries = False
 
     def __init__(
         self,
@@ -150,6 +155,8 @@ class Replication:
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
         scenario = scenario if calibration is None else calibration.apply(scenario)
+        if scenario.traffic.retries.is_on and not self.has_retries:
+            raise ValueError("clients try again; make the replication with sim.retrying")
         behaviours_of(scenario.endpoints)  # one that is not there is refused before a loop is open
         ahead = 0.0 if played is None else played.ahead
         if played is not None and scenario.faults:
@@ -177,7 +184,7 @@ class Replication:
         self._isolate_of = (asked.isolate % per_process).tolist()
         self._events = Events(scenario, run_id="sim", replication=replication)
         self.loop = SimLoop(simpy.Environment())
-        drawn = replication if draws is None else draws
+        self._drawn = drawn = replication if draws is None else draws
         numbers = RandomNumbers(scenario, drawn)
         self._kv = MemoryKV(self.loop.time)
         views = _views(scenario, self._kv, self.loop)

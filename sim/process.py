@@ -29,6 +29,9 @@ from sim.loop import SimLoop
 IN_FLIGHT_BYTES = 5_200
 """Counted for a request in flight: its task, span and body (`python -m bench.sizes`)."""
 
+RETRIED_BLOCKS = 16
+"""Blocks of random numbers that are kept where clients try again."""
+
 _BATCH_PURPOSE = {
     Purpose.L3_ROUND_TRIP: Purpose.BATCH_ROUND_TRIP,
     Purpose.L3_EXECUTION: Purpose.BATCH_EXECUTION,
@@ -54,8 +57,10 @@ class RandomNumbers:
 
     def __init__(self, scenario: Scenario, replication: int) -> None:
         def stream(purpose: Purpose, width: int) -> Stream:
-            return Stream(scenario.seed, purpose, width=width, replication=replication)
+            return Stream(scenario.seed, purpose, width=width, replication=replication, kept=kept)
 
+        # Attempts in flight have numbers far apart.
+        kept = RETRIED_BLOCKS if scenario.traffic.retries.is_on else 1
         slots = scenario.endpoints.slot_count
         self.requests = {purpose: stream(purpose, slots) for purpose in _REQUEST_PURPOSES}
         self.batches = {

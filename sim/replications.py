@@ -22,6 +22,7 @@ from core.metrics.record import (
     delivery_notes,
     endpoint_latencies,
     parts_of,
+    told_tries,
     window_columns,
 )
 from core.metrics.summary import kept_figures, summary
@@ -37,7 +38,8 @@ from core.scenario.warm_start import WarmState, warm_state
 from sim.engine_name import EngineName
 from sim.engines import Engine
 from sim.growth import Saturated, ServerLoad
-from sim.model import Played, Replication, ReplicationOutcome, SeededDatabase
+from sim.model import Played, ReplicationOutcome, SeededDatabase
+from sim.retrying import replication_of
 
 MOST_SUBJECTS = 80_000
 
@@ -257,7 +259,7 @@ def paired_metrics(
 
     draws: which service times it has; 0 are those of the run itself.
     """
-    run = Replication(
+    run = replication_of(
         scenario, prepared, warm, seeded, calibration=calibration, played=played, draws=draws
     )
     try:
@@ -350,7 +352,9 @@ def record_of(
         stages=outcome.stages,
         reads=count_reads(requests, after=after, endpoints=scenario.endpoints),
         memory_peak=float(outcome.memory_bytes),
-        windows=window_columns(requests, after=after, duration=scenario.duration),
+        windows=window_columns(
+            requests, after=after, duration=scenario.duration, retried=outcome.retried
+        ),
         replications=others,
         counters=outcome.counters,
         failures=outcome.failures,
@@ -358,6 +362,7 @@ def record_of(
         parts=_parts(scenario, outcome),
         utilisation={name: round(load.utilisation, 6) for name, load in outcome.loads.items()},
         memory_growth=round(outcome.memory_growth, 3),
+        tries=told_tries(requests, outcome.retried, after=after),
     )
     known = scenario if calibration is None else calibration.apply(scenario)
     writes = most_key_writes(
@@ -369,8 +374,9 @@ def record_of(
 
 def _parts(scenario: Scenario, outcome: ReplicationOutcome) -> dict[str, PartOfRun]:
     found = parts_of(
-        outcome.requests, outcome.samples, scenario.parts, endpoints=scenario.endpoints
-    )
+        outcome.requests, outcome.samples, scenario.parts,
+        endpoints=scenario.endpoints, retried=outcome.retried,
+    )  # fmt: skip
     for name, stages in outcome.part_stages.items():
         found[name] = replace(found[name], stages=stages)
     return found

@@ -10,6 +10,7 @@ from typing import Any, Protocol, Self
 
 from core.metrics.doubt import Doubt
 from core.metrics.histogram import LatencyHistogram
+from core.metrics.retried import Tries
 from core.units import parse_duration
 
 _GRACE = 1e-9
@@ -111,6 +112,7 @@ class PartOfRun:
     stages: Mapping[str, LatencyHistogram]
     reads: Mapping[str, Mapping[str, int]]
     doubt: Doubt | None = None
+    tries: Tries | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data; equal parts give equal data in equal order."""
@@ -121,6 +123,7 @@ class PartOfRun:
             "stages": {name: h.to_json() for name, h in sorted(self.stages.items())},
             "reads": {name: dict(sorted(r.items())) for name, r in sorted(self.reads.items())},
             **({} if self.doubt is None else {"doubt": self.doubt.to_json()}),
+            **({} if self.tries is None else {"tries": self.tries.to_json()}),
         }
 
     @classmethod
@@ -134,4 +137,5 @@ class PartOfRun:
             stages={name: read(h) for name, h in data["stages"].items()},
             reads=data["reads"],
             doubt=Doubt.from_json(data["doubt"]) if "doubt" in data else None,
+            tries=Tries.from_json(data["tries"]) if "tries" in data else None,
         )

@@ -89,11 +89,28 @@ class Ranges:
             return found + absent, found + absent
         if name == "requests.failed":
             return found - excused, found + absent
+        if name in ("requests.attempts", "requests.first_failed"):
+            return self._tries(name, found)
         if name == "reads":
             return found, found + unknown
         part = name.removeprefix("reads.")
         sure = found - self._in_doubt(part)
         return max(0, sure), max(0, sure) + doubtful + unknown
+
+    def _tries(self, name: str, found: int) -> tuple[int, int]:
+        """Return the least and the greatest count of attempts, or of first ones that failed.
+
+        An open request may have been answered at once, or tried as often as may be.
+        """
+        absent = sum(self._doubt.absent.values())
+        is_open = sum(self._doubt.excused.values())
+        is_open += sum(histogram.count for histogram in self._doubt.late.values())
+        if name == "requests.first_failed":
+            return max(0, found - is_open), found + is_open + absent
+        most = int(self._record.scenario["traffic"].get("retries", {}).get("attempts", 1))
+        requests = self._record.count("requests") or 0
+        least = max(requests, found - (most - 1) * is_open)
+        return least + absent, found + (most - 1) * is_open + most * absent
 
     def _in_doubt(self, part: str) -> int:
         """Return how many reads counted as *part* are in doubt, at most.

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from core.wire import READ_OUTCOMES
 
 _READS = tuple(f"reads.{outcome}" for outcome in READ_OUTCOMES[1:])
-COUNTS = ("requests", "requests.failed", "reads", *_READS, "reads.negative", "reads.stale")
+_REQUESTS = ("requests", "requests.failed", "requests.attempts", "requests.first_failed")
+COUNTS = (*_REQUESTS, "reads", *_READS, "reads.negative", "reads.stale")
 """The counts of a record, but for its domain counters, which are counters.NAME."""
 
 _COUNTER = re.compile(r"counters\.[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -74,6 +75,18 @@ RATIOS = (
     Ratio(
         name="miss", counted=_HITS, of=("reads",), is_rest=True,
         title="cache reads that had to go to the database",
+    ),
+    Ratio(
+        name="goodput", counted=("requests.failed",), of=("requests",), is_rest=True,
+        title="requests that were answered in time, by whichever attempt",
+    ),
+    Ratio(
+        name="attempts", counted=("requests.attempts",), of=("requests",),
+        title="attempts that clients made, over requests",
+    ),
+    Ratio(
+        name="firsttry", counted=("requests.first_failed",), of=("requests",),
+        title="requests whose first attempt failed",
     ),
 )  # fmt: skip
 """The ratios of every scenario."""

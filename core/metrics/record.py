@@ -23,6 +23,7 @@ from core.metrics.histogram import LatencyHistogram
 from core.metrics.kpi import Interval, Metric
 from core.metrics.part import PartOfRun
 from core.metrics.ratio import Ratio
+from core.metrics.retried import Retried, Tries, tries_of
 from core.texts import read_json
 from core.wire import NEGATIVE, READ_OUTCOMES, STALE
 
@@ -40,7 +41,8 @@ class Windows:
     """The run in at most 240 equal windows of *width* seconds, the first one starting at *start*.
 
     Columns of one number a window; latencies in seconds, None where a window holds no request,
-    infinite where the rank falls on a failed one. l1, l2 and missed count cache reads.
+    infinite where the rank falls on a failed one. l1, l2 and missed count cache reads. attempts:
+    what was sent in each window, retries included; empty where no client tries again.
     """
 
     start: float
@@ -53,6 +55,7 @@ class Windows:
     l1: tuple[int, ...]
     l2: tuple[int, ...]
     missed: tuple[int, ...]
+    attempts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +111,7 @@ class RunRecord:
     requests with other service times, every metric's value. pooled: of several loads, the
     latencies of all together; failures are then those of all, everything else is of the first.
     cost: what the run costs on the platform (`core.cost.cost.Cost`, as plain data), empty where
-    nobody asked for it.
+    nobody asked for it. tries: how often clients tried, None where each request is one attempt.
     """
 
     engine: Literal["simulate", "load"]
@@ -138,6 +141,7 @@ class RunRecord:
     one_more: bool = False
     paired: tuple[Mapping[str, float], ...] = ()
     cost: Mapping[str, Any] = field(default_factory=dict)
+    tries: Tries | None = None
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -186,6 +190,7 @@ class RunRecord:
             reads=part.reads,
             parts={},
             doubt=part.doubt,
+            tries=part.tries,
         )
 
     def ratio(self, ratio: Ratio) -> float | None:
@@ -212,8 +217,13 @@ class RunRecord:
         if kind == "counters":
             return self.counters.get(part)
         if kind == "requests":
+            if self.tries is not None and part == "attempts":
+                return self.tries.attempts
+            if self.tries is not None and part == "first_failed":
+                return self.tries.first_failed
             histograms = self.latencies.values()
-            return sum(h.failed if part == "failed" else h.count for h in histograms)
+            is_failed = part in ("failed", "first_failed")
+            return sum(h.failed if is_failed else h.count for h in histograms)
         totals = self.read_totals()
         if not part:
             return sum(totals.values())
@@ -282,6 +292,7 @@ class RunRecord:
             **({"paired": [_luck(run) for run in self.paired]} if self.paired else {}),
             **({} if self.memory_growth is None else {"memory_growth": self.memory_growth}),
             **({"cost": dict(self.cost)} if self.cost else {}),
+            **({} if self.tries is None else {"tries": self.tries.to_json()}),
         }
 
     @classmethod
@@ -333,6 +344,7 @@ class RunRecord:
                 for run in data.get("paired", ())
             ),
             cost=data.get("cost", {}),
+            tries=Tries.from_json(data["tries"]) if "tries" in data else None,
         )
 
 
@@ -370,6 +382,8 @@ def _columns(part: Windows | Audit) -> dict[str, Any]:
     for name in type(part).__dataclass_fields__:
         value = getattr(part, name)
         columns[name] = [_finite(v) for v in value] if isinstance(value, tuple) else _finite(value)
+    if not columns.get("attempts", True):
+        del columns["attempts"]
     return columns
 
 
@@ -512,7 +526,10 @@ def without_reads(
         replace(
             record,
             reads={name: counts for name, counts in record.reads.items() if name not in names},
-            windows=window_columns(kept, after=windows.start, duration=record.duration),
+            windows=replace(
+                window_columns(kept, after=windows.start, duration=record.duration),
+                attempts=windows.attempts,
+            ),
             # Their hit ratios are those of all reads.
             paired=tuple(
                 {name: value for name, value in run.items() if "ratio" not in name}
@@ -523,7 +540,9 @@ def without_reads(
     )
 
 
-def window_columns(requests: Requests, *, after: float, duration: float) -> Windows:
+def window_columns(
+    requests: Requests, *, after: float, duration: float, retried: Retried | None = None
+) -> Windows:
     """Return *requests* intended at *after* or later, in equal windows of a second or more."""
     number = max(1, min(MAX_WINDOWS, int(duration)))
     width = duration / number
@@ -560,6 +579,9 @@ def window_columns(requests: Requests, *, after: float, duration: float) -> Wind
         columns["l2"].append(outcomes[2])
         columns["missed"].append(sum(outcomes[3:]))
     del columns["start"], columns["width"]
+    if retried is not None:
+        edges = after + width * np.arange(number + 1)  # of what is sent later, none is counted
+        columns["attempts"] = (counts + np.histogram(retried.at, edges)[0]).tolist()
     return Windows(start=after, width=width, **{n: tuple(v) for n, v in columns.items()})
 
 
@@ -589,6 +611,7 @@ def parts_of(
     spans: Mapping[str, tuple[float, float]],
     *,
     endpoints: EndpointTable = CDP,
+    retried: Retried | None = None,
 ) -> dict[str, PartOfRun]:
     """Return what *requests* and their *samples* found in each of *spans*, by its name."""
     found = {}
@@ -604,8 +627,21 @@ def parts_of(
             latencies=endpoint_latencies(requests, after=start, until=end, endpoints=endpoints),
             stages=stages,
             reads=count_reads(requests, after=start, until=end, endpoints=endpoints),
+            tries=told_tries(requests, retried, after=start, until=end),
         )
     return found
+
+
+def told_tries(
+    requests: Requests, retried: Retried | None, *, after: float, until: float = math.inf
+) -> Tries | None:
+    """Return how often clients tried requests intended from *after* to *until* seconds.
+
+    None where no client tries again.
+    """
+    if retried is None:
+        return None
+    return tries_of(retried, requests.intended, requests.latency, after=after, until=until)
 
 
 def delivery_notes(counters: Mapping[str, int]) -> tuple[str, ...]:

@@ -195,6 +195,12 @@ _SWITCHES: tuple[_Switch, ...] = (
         (("queue", "retry_delay"), ("queue", "retry_backoff")),
     ),
     (
+        ("traffic", "retries", "attempts"),
+        lambda s: not s.traffic.retries.is_on,
+        "traffic.retries.attempts is 1",
+        tuple(("traffic", "retries", name) for name in ("delay", "backoff", "jitter", "budget")),
+    ),
+    (
         ("tiers", "query_cache", "ttl"),
         lambda s: not s.tiers.query_cache.ttl,
         "tiers.query_cache.ttl is 0s",

@@ -168,6 +168,16 @@ class Scenario(Table):
         return self
 
     @model_validator(mode="after")
+    def _clients_give_up_before_the_end(self) -> Self:
+        limit = self.traffic.retries.timeout
+        if limit is not None and limit >= (longest := max(self._whole_timeouts)):
+            raise ValueError(
+                f"traffic.retries.timeout is {limit:g}s, and a request has failed after "
+                f"{longest:g}s (timeout) anyway; shorten it, or raise timeout"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _parts_are_within_the_run(self) -> Self:
         _ = self.parts
         return self
@@ -254,6 +264,21 @@ class Scenario(Table):
     @property
     def timeouts(self) -> tuple[float, ...]:
         """Seconds after which a request of each endpoint has failed, in their order."""
+        return self._whole_timeouts if self.traffic.retries.is_on else self.attempt_timeouts
+
+    @property
+    def attempt_timeouts(self) -> tuple[float, ...]:
+        """Seconds that a client waits for an attempt at each endpoint, in their order."""
+        return tuple(map(self.traffic.retries.limit, self._whole_timeouts))
+
+    @property
+    def attempt_limits(self) -> dict[str, float]:
+        """The time limits of attempts by endpoint, of those that are not the scenario's timeout."""
+        limits = zip(self.endpoints.names, self.attempt_timeouts, strict=True)
+        return {name: limit for name, limit in limits if limit != self.timeout}
+
+    @property
+    def _whole_timeouts(self) -> tuple[float, ...]:
         own = self.targets.timeouts
         return tuple(own.get(name, self.timeout) for name in self.endpoints.names)
 

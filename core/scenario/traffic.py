@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationInfo, model_
 from core.endpoints import EndpointTable
 from core.scenario.by_endpoint import KNOWN, ByEndpoint, KeyedEndpoint, endpoints_of
 from core.scenario.popularity import Popularity
+from core.scenario.retries import Retries, makes_none
 from core.scenario.table import Positive, Share, Table
 from core.scenario.trace_formats import TraceFormat
 from core.scenario.trace_time import TimeUnit
@@ -81,6 +82,7 @@ class Traffic(Table):
     sites: Annotated[int, Field(ge=1, le=100_000)] = 20
     touches_per_user: Annotated[int, Field(ge=1, le=1000)] = 5
     conversion_share: Share = 0.06
+    retries: Annotated[Retries, Field(exclude_if=makes_none)] = Retries()
 
     @model_validator(mode="after")
     def _only_the_last_stage_is_open(self) -> Self:

@@ -82,6 +82,9 @@ def load_of(
         reads=requests.reads,
         cpu=np.full(n, np.nan),
         total=np.full(n, np.nan),
+        attempts=np.ones(n, dtype=np.uint8),
+        is_refused=np.zeros(n, dtype=np.uint8),
+        retried_at=np.empty(0),
         samples={
             stage: (np.array(rows, dtype=np.int64), np.array(seconds))
             for stage, (rows, seconds) in samples.items()

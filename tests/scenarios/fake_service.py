@@ -2,7 +2,8 @@
 
 `python fake_service.py --port 0 --mode good` prints its port on the first line and serves until
 it is terminated. Modes: good, error (500), hang, bad_json, empty_json, close, truncate, redirect,
-foreign (no control interface), stall (the tenth request holds all others up for a while).
+foreign (no control interface), stall (the tenth request holds all others up for a while), flaky (a
+body that comes for the first time is answered 503, every second one not at all).
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class FakeService:
         self.own_cpu = 0.0
         self.runs: list[dict[str, object]] = []
         self.seen: list[dict[str, str]] = []
+        self.bodies: dict[str, int] = {}
         self.held = asyncio.Event()
         self.held.set()
 
@@ -59,6 +61,11 @@ class FakeService:
         self.queue.record(0.05)
         if self.mode == "error":
             return JSONResponse({"success": False}, status_code=500)
+        if self.mode == "flaky" and body and self.bodies.get(body, 0) == 0:
+            self.bodies[body] = 1
+            if len(self.bodies) % 2:
+                await asyncio.Event().wait()
+            return JSONResponse({"success": False}, status_code=503)
         if self.mode == "hang":
             await asyncio.Event().wait()
         if self.mode == "bad_json":

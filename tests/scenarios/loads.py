@@ -49,6 +49,9 @@ def all_answered(workload: Workload, **columns: Any) -> Rows:
         "reads": np.zeros((n, 2), dtype=np.uint8),
         "cpu": np.full(n, math.nan),
         "total": np.full(n, math.nan),
+        "attempts": np.ones(n, dtype=np.uint8),
+        "is_refused": np.zeros(n, dtype=np.uint8),
+        "retried_at": np.zeros(0),
         "samples": {
             stage.name: (np.zeros(0, dtype=np.int64), np.zeros(0))
             for stage in STAGES
@@ -62,7 +65,7 @@ def all_answered(workload: Workload, **columns: Any) -> Rows:
 
 def some_rows(rows: Rows, kept: Any) -> dict[str, Any]:
     """Return the columns of the rows at *kept*."""
-    names = set(Rows.__dataclass_fields__) - {"samples", "dropped", "held"}
+    names = set(Rows.__dataclass_fields__) - {"samples", "retried_at", "dropped", "held"}
     return {name: getattr(rows, name)[kept] for name in names}
 
 
