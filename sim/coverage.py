@@ -54,6 +54,8 @@ def uncovered(
 def _of_run(scenario: Scenario, prepared: Prepared, played: Played | None) -> str:
     if played is not None and _others(scenario, prepared.workload, played.workload):
         return "requests before the run about subjects that the run has not"
+    if scenario.deployments:
+        return "deployments"
     if prepared.effects is not None:
         return "the sets, deletes and TTLs of a trace (trace.writes)"
     if not len(prepared.workload):

@@ -31,6 +31,7 @@ from core.metrics.histogram import LatencyHistogram
 from core.metrics.record import Requests, Samples
 from core.query.database import SqliteDatabase
 from core.scenario.calibration import Calibration
+from core.scenario.deployments import replacements
 from core.scenario.population import Events, Population, populate
 from core.scenario.replay import Prepared
 from core.scenario.scenario import Scenario
@@ -155,6 +156,7 @@ class Replication:
         if played is not None and scenario.faults:
             faults = [f.model_copy(update={"at": f.at + ahead}) for f in scenario.faults]
             scenario = scenario.model_copy(update={"faults": tuple(faults)})
+        self._deployments = scenario.deployments
         self._scenario = scenario
         self._ahead = ahead
         self._warm, self._seeded = warm, seeded
@@ -277,6 +279,8 @@ class Replication:
             # The counts of the warm-up are subtracted, as on the load side.
             self.loop.call_at(self._warm_up, self._take_snapshot)
             self._snapshot = self._profiled()
+            for at, isolate in replacements(self._deployments, self._isolate_count):
+                self.loop.call_at(self._ahead + at, self._replace, isolate)
             self._growth.watch(self.loop, self._scenario, after=self._ahead)
             if self._ends_early:
                 until = self._scenario.total_time
@@ -299,6 +303,14 @@ class Replication:
         if tier.consistency == "strong":
             return self._kv
         return FilledEdgeKV(self._kv, self.loop.time, cache_ttl=tier.cache_ttl)
+
+    @property
+    def _isolate_count(self) -> int:
+        return self._scenario.topology.isolate_count
+
+    def _replace(self, isolate: int) -> None:
+        position, own = divmod(isolate, self._scenario.topology.isolates)
+        self.processes[position].replace_isolate(own)
 
     @property
     def _arrived(self) -> int:

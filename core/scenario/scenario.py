@@ -26,6 +26,7 @@ from core.metrics.part import seconds_of
 from core.scenario.attribution import Attribution
 from core.scenario.by_endpoint import context_of
 from core.scenario.caches import Caches, default_caches
+from core.scenario.deployments import Deployment
 from core.scenario.destination import Destination
 from core.scenario.fault_kinds import FaultKinds
 from core.scenario.faults import CONTEXT as FAULT_KINDS
@@ -54,6 +55,10 @@ def _is_cdp(endpoints: EndpointTable) -> bool:
 
 def _is_empty(subjects: Mapping[str, Any]) -> bool:
     return not subjects
+
+
+def _has_none(rows: tuple[Any, ...]) -> bool:
+    return not rows
 
 
 BY_ENDPOINT: tuple[tuple[str, ...], ...] = (
@@ -94,6 +99,7 @@ class Scenario(Table):
     attribution: Attribution = Attribution()
     destination: Destination = Destination()
     faults: tuple[Fault, ...] = ()
+    deployments: Annotated[tuple[Deployment, ...], Field(exclude_if=_has_none)] = ()
     targets: Targets = Targets()
     subjects: Annotated[dict[str, Subject], Field(exclude_if=_is_empty)] = Field(
         default_factory=dict
