@@ -23,7 +23,7 @@ UNUSED: dict[str, dict[str, str]] = {
     },
     "load": dict.fromkeys(
         (
-            "tiers", "topology.cpu", "queue", "attribution", "destination", "network",
+            "tiers", "topology.cpu", "topology.eviction", "queue", "attribution", "destination", "network",
             "traffic.touches_per_user",
         ),
         _SERVICE,

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from core.wire import READ_OUTCOMES
 
 _READS = tuple(f"reads.{outcome}" for outcome in READ_OUTCOMES[1:])
-COUNTS = ("requests", "requests.failed", "reads", *_READS, "reads.negative", "reads.stale")
+COUNTS = (
+    "requests",
+    "requests.failed",
+    "requests.cold",
+    "reads",
+    *_READS,
+    "reads.negative",
+    "reads.stale",
+)
 """The counts of a record, but for its domain counters, which are counters.NAME."""
 
 _COUNTER = re.compile(r"counters\.[A-Za-z_][A-Za-z0-9_]{0,63}")

@@ -246,6 +246,13 @@ _SWITCHES: tuple[_Switch, ...] = (
         (("topology", "memory_limit"),),
     ),
     (
+        ("topology", "eviction"),
+        lambda s: not s.topology.eviction.evicts and not s.deployments,
+        "nothing ends an isolate: topology.eviction.idle and lifetime are 0s, and there is no "
+        "deployment",
+        (("topology", "eviction", "cold_start"),),
+    ),
+    (
         ("traffic", "popularity", "law"),
         lambda s: s.traffic.popularity.law == "uniform",
         'traffic.popularity.law is "uniform"',

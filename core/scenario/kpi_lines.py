@@ -7,6 +7,7 @@ import tomllib
 from typing import Any
 
 from core.metrics.kpi import parse_metric
+from core.metrics.life import with_life
 from core.metrics.metric_table import BUILT_IN, MetricTable
 from core.texts import parse_toml
 
@@ -42,7 +43,9 @@ def _table(text: str) -> MetricTable:
     from core.scenario.own_metrics import OwnMetrics  # pydantic takes its time to load
 
     try:
-        return OwnMetrics.model_validate(parse_toml(text).get("metrics", {})).table
+        data = parse_toml(text)
+        table = OwnMetrics.model_validate(data.get("metrics", {})).table
+        return with_life(table, starts="eviction" in data.get("topology", {}))
     except (tomllib.TOMLDecodeError, ValueError):
         return BUILT_IN
 

@@ -21,6 +21,7 @@ from pydantic_core import InitErrorDetails
 from core.endpoint import PLACEHOLDERS
 from core.endpoints import CDP, EndpointTable
 from core.metrics.kpi import Kpi, parse_metric
+from core.metrics.life import with_life
 from core.metrics.metric_table import BUILT_IN, MetricTable
 from core.metrics.part import seconds_of
 from core.scenario.attribution import Attribution
@@ -28,6 +29,7 @@ from core.scenario.by_endpoint import context_of
 from core.scenario.caches import Caches, default_caches
 from core.scenario.deployments import Deployment
 from core.scenario.destination import Destination
+from core.scenario.eviction import is_off
 from core.scenario.fault_kinds import FaultKinds
 from core.scenario.faults import CONTEXT as FAULT_KINDS
 from core.scenario.faults import Fault
@@ -137,7 +139,9 @@ class Scenario(Table):
     def _read_as_kpis(cls, kpis: tuple[KpiSpec, ...], info: ValidationInfo) -> tuple[KpiSpec, ...]:
         if not {"metrics", "endpoints"} <= info.data.keys():
             return kpis  # what is wrong with those is said alone
-        table = info.data["metrics"].table.of_endpoints(info.data["endpoints"].names)
+        table = _metric_table(
+            info.data["metrics"], info.data["endpoints"], info.data.get("topology", Topology())
+        )
         names, faults = [], []
         for position, spec in enumerate(kpis):
             try:
@@ -289,7 +293,12 @@ class Scenario(Table):
     @cached_property
     def metric_table(self) -> MetricTable:
         """What metrics may name: endpoints, stages and ratios."""
-        return self.metrics.table.of_endpoints(self.endpoints.names)
+        return _metric_table(self.metrics, self.endpoints, self.topology)
+
+
+def _metric_table(metrics: OwnMetrics, endpoints: EndpointTable, topology: Topology) -> MetricTable:
+    table = metrics.table.of_endpoints(endpoints.names)
+    return with_life(table, starts=not is_off(topology.eviction))
 
 
 def _filled(data: Mapping[str, Any], endpoints: EndpointTable) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from core.context import Purpose
 from core.endpoint import Read
+from core.scenario.eviction import is_off
+from core.scenario.lives import LifeBefore, LivesOfHistory, lives_before
 from core.scenario.recorded import Effects
 from core.scenario.replay import History, Prepared
 from core.scenario.scenario import Scenario
@@ -45,12 +47,14 @@ class WarmState:
     """All entries that the caches hold at the start of a run.
 
     expired: what L1 still holds beyond its end, since nothing asked for it again or pushed it out:
-    the subjects by cache type and isolate, those that ended first before the others.
+    the subjects by cache type and isolate, those that ended first before the others. lives: the
+    isolates that there are, none where nothing is said of their eviction or the start is cold.
     """
 
     l2: tuple[WarmL2, ...] = ()
     l1: tuple[WarmL1, ...] = ()
     expired: tuple[tuple[str, tuple[tuple[int, ...], ...]], ...] = ()
+    lives: tuple[LifeBefore, ...] = ()
 
     @property
     def expired_count(self) -> int:
@@ -138,6 +142,12 @@ def _sampled(scenario: Scenario, replication: int) -> WarmState:
     l2: list[WarmL2] = []
     l1: list[tuple[float, WarmL1]] = []
     ended_for: dict[str, NDArray[np.float64]] = {}
+    lives: tuple[LifeBefore, ...] = ()
+    ages = np.full(isolates, np.inf)
+    if not is_off(scenario.topology.eviction):
+        rates = np.full(isolates, scenario.traffic.stages[0].rate / isolates)
+        lives = lives_before(scenario, rates, replication)
+        ages = np.array([life.age for life in lives])
     for section, (cache_type, all_rates) in enumerate(_read_rates(scenario).items()):
         sampler.begin(section)
         ttl = tiers.l2.ttl.of(cache_type)
@@ -152,7 +162,7 @@ def _sampled(scenario: Scenario, replication: int) -> WarmState:
                 # Every read goes to L2, the one that filled it too.
                 last_read = np.maximum(ends - ttl, -_age(sampler, rates))
             else:
-                filled, ended = _l1_fills(sampler, per_isolate, ends, ttl, tiers.l1.ttl)
+                filled, ended = _l1_fills(sampler, per_isolate, ends, ttl, tiers.l1.ttl, ages)
                 last_read = np.where(filled < 0, filled, -np.inf).max(axis=1)
                 present = (filled < 0) & (ended > 0)
                 used = np.maximum(filled, -_age(sampler, per_isolate))
@@ -167,12 +177,15 @@ def _sampled(scenario: Scenario, replication: int) -> WarmState:
                 for row in zip(subjects.tolist(), ends.tolist(), hot.tolist(), strict=True)
             ]
         if tiers.l1.scope == "isolate":
-            ended_for[cache_type] = _ended_for(sampler, all_rates / isolates, subjects, present)
+            gone = _ended_for(sampler, all_rates / isolates, subjects, present)
+            # What was read before an isolate began is not in it.
+            ended_for[cache_type] = np.where(gone < ages, gone, np.inf)
     l1.sort(key=lambda pair: pair[0])
     return WarmState(
         tuple(l2),
         tuple(entry for _, entry in l1),
         _newest(ended_for, tiers.l1.max_entries - _live(l1, isolates)),
+        lives,
     )
 
 
@@ -229,16 +242,20 @@ def _l1_fills(
     l2_ends: NDArray[np.float64],
     l2_ttl: float,
     l1_ttl: float,
+    ages: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return when each (key, isolate) was last filled from L2 and when that entry ends.
 
-    Fills that would lie after time 0 are returned as they fall: there is no entry then.
+    Fills that would lie after time 0 are returned as they fall: there is no entry then. ages: for
+    how long each isolate has been there.
     """
     keys, isolates = rates.shape
-    start = np.repeat((l2_ends - l2_ttl)[:, None], isolates, axis=1)
+    start = np.maximum((l2_ends - l2_ttl)[:, None], -ages)
     filled = start + sampler.exponentials(rates)
     leader = np.floor(sampler.uniforms(keys) * isolates).astype(int)
-    filled[np.arange(keys), leader] = start[:, 0]  # the read that filled L2 filled its own L1
+    # The read that filled L2 filled its own L1, if that is not of an isolate since replaced.
+    filling = (l2_ends - l2_ttl) > -ages[leader]
+    filled[filling, leader[filling]] = (l2_ends - l2_ttl)[filling]
     goes_on = np.ones_like(filled, dtype=np.bool_)
     while True:
         ended = np.minimum(filled + l1_ttl, l2_ends[:, None])
@@ -277,6 +294,7 @@ def _replayed(scenario: Scenario, history: History) -> WarmState:
     written = {} if recorded is None else _written_behind(recorded)
     keyed = {read.cache_type for endpoint in scenario.endpoints for read in endpoint.primary}
     place = begins - 1
+    lives = None if is_off(scenario.topology.eviction) else LivesOfHistory(scenario, start)
     reads = zip(
         history.seconds[begins:].tolist(),
         history.endpoint[begins:].tolist(),
@@ -286,6 +304,8 @@ def _replayed(scenario: Scenario, history: History) -> WarmState:
     )
     for now, endpoint, subject, isolate in reads:
         cache = memory[isolate]
+        if lives is not None and lives.ask(isolate, now):
+            cache.clear()
         place += 1
         ttl = 0.0 if own_ttls is None else own_ttls[place]
         for key in _keys(reads_of[endpoint], subject, sites):
@@ -313,6 +333,10 @@ def _replayed(scenario: Scenario, history: History) -> WarmState:
                 expires = l2[key] = seconds + (own or ttls.of(read.cache_type))
                 if keeps_l1:
                     cache[key] = min(expires, seconds + tiers.l1.ttl)
+    before = () if lives is None else lives.at_start()
+    for isolate, life in enumerate(before):
+        if not life.age:
+            memory[isolate].clear()
     return WarmState(
         tuple(
             WarmL2(*key, expires, max(hot.get(key, 0.0), 0.0))
@@ -326,6 +350,7 @@ def _replayed(scenario: Scenario, history: History) -> WarmState:
             if expires > 0
         ),
         _expired_in(memory),
+        before,
     )
 
 
