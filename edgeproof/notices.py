@@ -23,8 +23,8 @@ UNUSED: dict[str, dict[str, str]] = {
     },
     "load": dict.fromkeys(
         (
-            "tiers", "topology.cpu", "topology.eviction", "queue", "attribution", "destination", "network",
-            "traffic.touches_per_user",
+            "tiers", "topology.cpu", "topology.eviction", "queue", "attribution", "destination",
+            "network", "traffic.touches_per_user",
         ),
         _SERVICE,
     ),
@@ -85,6 +85,11 @@ def tell_life(scenario: Scenario) -> None:
         notice(
             "a load makes no deployments: `edgeproof serve` makes the scenario's, any other "
             "service has to be deployed at those times"
+        )
+    if scenario.regions:
+        notice(
+            "a load sends every request from here: what its regions see is not measured; "
+            "`edgeproof prove` without --host measures it at emulated distances"
         )
 
 

@@ -55,6 +55,8 @@ def uncovered(
 def _of_run(scenario: Scenario, prepared: Prepared, played: Played | None) -> str:
     if played is not None and _others(scenario, prepared.workload, played.workload):
         return "requests before the run about subjects that the run has not"
+    if scenario.regions:
+        return "regions"
     if scenario.deployments:
         return "deployments"
     if not is_off(scenario.topology.eviction):

@@ -1,6 +1,8 @@
-"""What is told of the lives of isolates, where a scenario states them."""
+"""What is told of isolates that start, and of regions, where a scenario states them."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from core.metrics.metric_table import MetricTable
 from core.metrics.ratio import Ratio
@@ -17,6 +19,20 @@ COLD_SHARE = Ratio(
 )  # fmt: skip
 
 
-def with_life(table: MetricTable, *, starts: bool) -> MetricTable:
-    """Return *table* with what is told of isolates, if a scenario *starts* them in its run."""
-    return table.extended(stages=(COLD,), ratios=(COLD_SHARE,)) if starts else table
+def with_life(table: MetricTable, *, starts: bool, regions: Sequence[str] = ()) -> MetricTable:
+    """Return *table* with what a scenario makes happen.
+
+    starts: whether it starts isolates in its run. regions: their names, each a series of its own;
+    ValueError if one is taken.
+    """
+    if starts:
+        table = table.extended(stages=(COLD,), ratios=(COLD_SHARE,))
+    for name in regions:
+        if name in table.series:
+            raise ValueError(
+                f"region {name} has the name of an endpoint, a stage or another region; choose "
+                "another one"
+            )
+        of_region = Stage(name=name, source="region", title=f"requests from the region {name}")
+        table = table.extended(stages=(of_region,))
+    return table

@@ -45,8 +45,9 @@ def _table(text: str) -> MetricTable:
     try:
         data = parse_toml(text)
         table = OwnMetrics.model_validate(data.get("metrics", {})).table
-        return with_life(table, starts="eviction" in data.get("topology", {}))
-    except (tomllib.TOMLDecodeError, ValueError):
+        regions = [str(each["name"]) for each in data.get("regions", ())]
+        return with_life(table, starts="eviction" in data.get("topology", {}), regions=regions)
+    except (tomllib.TOMLDecodeError, ValueError, KeyError, TypeError):
         return BUILT_IN
 
 

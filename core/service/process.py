@@ -45,6 +45,7 @@ from core.query.database import Database
 from core.query.executor import QueryExecutor, SlowQuery, StatementStatistics
 from core.scenario.deployments import replacements
 from core.scenario.population import sites_of
+from core.scenario.regions import tiers_of
 from core.scenario.replay import prepare_service
 from core.scenario.warm_start import WarmState, warm_state
 from core.service.cache_statistics import cache_counts
@@ -150,7 +151,8 @@ class ServedApplication(Application):
         return self.clock.origin_ms / 1000 + self.clock.now()
 
     def _emulate(self, platform: EmulatingPlatform) -> None:
-        self._view = DelayedKV(self.kv, self.scenario.tiers.l2, self.faults, platform)
+        tier = tiers_of(self.scenario, self.plan.position).l2
+        self._view = DelayedKV(self.kv, tier, self.faults, platform)
         self.kv = self._view
         if not self.plan.database:
             self.database = emulated_database(self.plan, self._sqlite, self.faults, platform)
