@@ -98,6 +98,9 @@ class Purpose(IntEnum):
     BATCH_FATE = 26
     DELIVERY = 27
     DELIVERY_FATE = 28
+    ISOLATE_LIVES = 29
+    COLD_START = 30
+    LIVES_BEFORE = 31
     OVERHEAD = 32
     EMULATION = 48
     DATA = 64

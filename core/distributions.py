@@ -53,6 +53,13 @@ class Distribution:
         table = [_grid(value * factor) for value in self.table]
         return Distribution(table, {"table": [f"{value!r}s" for value in table]})
 
+    def shifted(self, seconds: float) -> Distribution:
+        """Return the distribution of this one's values and *seconds* more."""
+        if not seconds:
+            return self
+        table = [_grid(value + seconds) for value in self.table]
+        return Distribution(table, {"table": [f"{value!r}s" for value in table]})
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Distribution) and self.table == other.table
 

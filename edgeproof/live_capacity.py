@@ -162,9 +162,8 @@ def checked(scenario: Scenario, step: str) -> None:
 def at_rate(scenario: Scenario, rate: float, step: str) -> Scenario:
     """Return *scenario* at one steady rate, judged for *step*."""
     traffic = scenario.traffic.model_copy(update={"stages": (RateStage(rate=rate),)})
-    return scenario.model_copy(
-        update={"traffic": traffic, "duration": parse_duration(step), "faults": ()}
-    )
+    steady = {"traffic": traffic, "duration": parse_duration(step)}
+    return scenario.model_copy(update={**steady, "faults": (), "deployments": ()})
 
 
 def _plan(scenario: Scenario, search: KneeSearch, bound: float) -> CapacityPlan:

@@ -37,7 +37,7 @@ from edgeproof.loading import (
     keep,
     was_interrupted,
 )
-from edgeproof.notices import notice, tell_strict
+from edgeproof.notices import notice, tell_life, tell_strict
 from edgeproof.options import (
     AllowOption,
     ColumnsOption,
@@ -201,6 +201,7 @@ def command(
     )  # fmt: skip
     check_hosts(host, limits, access)
     check_metrics_port(metrics_port)
+    tell_life(chosen)
     options = options.checked(chosen)
     if find_capacity:
         told = asked(chosen, scenario, hosts=host)

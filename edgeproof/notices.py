@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from core.scenario.places import data_places
+from core.scenario.scenario import Scenario
 from core.secrets import masked
 from reports.words import printable
 
@@ -22,8 +23,8 @@ UNUSED: dict[str, dict[str, str]] = {
     },
     "load": dict.fromkeys(
         (
-            "tiers", "topology.cpu", "queue", "attribution", "destination", "network",
-            "traffic.touches_per_user",
+            "tiers", "topology.cpu", "topology.eviction", "queue", "attribution", "destination",
+            "network", "traffic.touches_per_user",
         ),
         _SERVICE,
     ),
@@ -76,6 +77,20 @@ def tell_unused(command: str, overrides: Sequence[str], *, has_trace: bool) -> N
         for field, reason in unused.items():
             if path == field or path.startswith((f"{field}.", f"{field}[")):
                 notice(f"--set {masked([text])[0]} has no effect on {command}: {reason}")
+
+
+def tell_life(scenario: Scenario) -> None:
+    """Print a line for what happens to a service in *scenario* that no load can make happen."""
+    if scenario.deployments:
+        notice(
+            "a load makes no deployments: `edgeproof serve` makes the scenario's, any other "
+            "service has to be deployed at those times"
+        )
+    if scenario.regions:
+        notice(
+            "a load sends every request from here: what its regions see is not measured; "
+            "`edgeproof prove` without --host measures it at emulated distances"
+        )
 
 
 def tell_strict(*, strict: bool) -> None:

@@ -64,7 +64,7 @@ from edgeproof.loading import (
     keep,
     was_interrupted,
 )
-from edgeproof.notices import notice, tell_strict
+from edgeproof.notices import notice, tell_life, tell_strict
 from edgeproof.options import (
     AllowOption,
     ColumnsOption,
@@ -206,6 +206,7 @@ def command(
     )  # fmt: skip
     if host:
         check_hosts(host, limits, access)
+        tell_life(chosen)
     else:
         check_served(chosen)
     notes = []

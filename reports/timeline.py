@@ -17,7 +17,7 @@ from core.metrics.record import RunRecord, Windows
 from core.scenario.fault_kinds import BUILT_IN, FaultKinds
 from reports import style, words
 from reports.breach import first_breach, over_time, window_kpi
-from reports.fault_spans import shade_faults
+from reports.fault_spans import mark_deployments, shade_faults
 from reports.figure import ReportFigure
 
 _QUANTILES = (("p50", style.SKY), ("p95", style.BLUE), ("p99", style.INK))
@@ -126,6 +126,7 @@ def _rate(drawn: Drawn, kpis: Sequence[Kpi], *, kinds: FaultKinds) -> None:
         highest = max(highest, float(rates.max(initial=0)))
         axes.stairs(rates, _edges(windows), baseline=None, color=style.INK, lw=1.4)
         shade_faults(axes, record, kinds)
+        mark_deployments(axes, record)
         axes.set_title("Arrival rate")
         if windows.attempts:
             highest = max(highest, _attempts(axes, windows, rates))

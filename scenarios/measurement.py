@@ -28,6 +28,7 @@ from core.metrics.record import (
     window_columns,
 )
 from core.metrics.retried import Retried
+from core.scenario.by_region import region_latencies, region_lines, region_samples
 from core.scenario.file import scenario_data, scenario_hash
 from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
@@ -56,6 +57,8 @@ def measure(
     audit, flaws = audit_of(workload, result, warm_up=after)
     cpu = cpu_seconds(result, after_ns=after * 1e9)
     retried = retried_of(scenario, workload, result)
+    # Only a service that emulates the regions' distances can tell what is seen from there.
+    from_regions = region_latencies(scenario, requests, after=after) if clean else {}
     record = RunRecord(
         engine="load",
         scenario=scenario_data(scenario),
@@ -65,7 +68,7 @@ def measure(
         planned=len(workload),
         duration=scenario.duration,
         latencies=endpoint_latencies(requests, after=after, endpoints=endpoints),
-        stages=_stages(scenario, result, cpu, after_ns=after * 1e9),
+        stages={**_stages(scenario, result, cpu, after_ns=after * 1e9), **from_regions},
         reads=reads,
         memory_peak=_memory_peak(scenario, result),
         windows=window_columns(requests, after=after, duration=scenario.duration, retried=retried),
@@ -73,9 +76,13 @@ def measure(
         failures=failures(
             workload, result, after=after, endpoints=endpoints.names, checks=scenario.targets.checks
         ),
-        notes=_notes(workload, result, clean=clean) + delivery_notes(counters),
+        notes=(
+            *_notes(workload, result, clean=clean),
+            *delivery_notes(counters),
+            *(region_lines(scenario, requests, after=after) if clean else ()),
+        ),
         audit=audit,
-        parts=_parts(scenario, workload, result, requests, flaws, cpu=cpu),
+        parts=_parts(scenario, workload, result, requests, flaws, cpu=cpu, clean=clean),
         doubt=doubt_of(workload, result, flaws, scenario=scenario, cpu=cpu),
         tries=told_tries(requests, retried, after=after),
     )
@@ -98,6 +105,7 @@ def _parts(
     flaws: Collection[Flaw],
     *,
     cpu: NDArray[np.float64],
+    clean: bool,
 ) -> dict[str, PartOfRun]:
     spans = scenario.parts
     if not spans:
@@ -107,6 +115,8 @@ def _parts(
     for name, seconds in (("total", rows.total), ("cpu", cpu)):
         is_told = ~np.isnan(seconds)
         samples[name] = intended[is_told], seconds[is_told]
+    if clean:
+        samples |= region_samples(scenario, requests)
     found = parts_of(
         requests, samples, spans, endpoints=scenario.endpoints,
         retried=retried_of(scenario, workload, result),

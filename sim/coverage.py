@@ -9,6 +9,7 @@ from core.endpoint import STATED, Endpoint
 from core.endpoints import CDP
 from core.errors import InputError
 from core.scenario.calibration import Calibration
+from core.scenario.eviction import is_off
 from core.scenario.replay import History, Prepared
 from core.scenario.scenario import Scenario
 from core.scenario.workload import Workload
@@ -56,6 +57,12 @@ def _of_run(scenario: Scenario, prepared: Prepared, played: Played | None) -> st
         return "clients that try again (traffic.retries)"
     if played is not None and _others(scenario, prepared.workload, played.workload):
         return "requests before the run about subjects that the run has not"
+    if scenario.regions:
+        return "regions"
+    if scenario.deployments:
+        return "deployments"
+    if not is_off(scenario.topology.eviction):
+        return "isolates that are evicted and started (topology.eviction)"
     if prepared.effects is not None:
         return "the sets, deletes and TTLs of a trace (trace.writes)"
     if not len(prepared.workload):

@@ -53,6 +53,7 @@ def is_steady(scenario: Scenario, *, of_any_start: bool = False) -> bool:
         and not others
         and first.ramp_to in (None, first.rate)
         and not faults
+        and not scenario.deployments
         and not scenario.parts
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from math import inf
@@ -32,6 +32,8 @@ from core.metrics.record import Requests, Samples
 from core.metrics.retried import Retried
 from core.query.database import SqliteDatabase
 from core.scenario.calibration import Calibration
+from core.scenario.deployments import replacements
+from core.scenario.eviction import is_off
 from core.scenario.population import Events, Population, populate
 from core.scenario.replay import Prepared
 from core.scenario.scenario import Scenario
@@ -41,6 +43,7 @@ from sim.asking import asks_of
 from sim.between import Between
 from sim.database import Image, ScratchDatabase
 from sim.growth import QueueGrowth, Saturated, ServerLoad, is_steady
+from sim.lives import Lives
 from sim.loop import SimLoop
 from sim.process import RandomNumbers, SimulatedProcess
 from sim.recorded import RecordedEffects
@@ -162,6 +165,7 @@ class Replication:
         if played is not None and scenario.faults:
             faults = [f.model_copy(update={"at": f.at + ahead}) for f in scenario.faults]
             scenario = scenario.model_copy(update={"faults": tuple(faults)})
+        self._deployments = scenario.deployments
         self._scenario = scenario
         self._ahead = ahead
         self._warm, self._seeded = warm, seeded
@@ -227,6 +231,12 @@ class Replication:
         self._warm_up = ahead + scenario.warm_up
         self._cpu_of = [self._scenario.topology.cpu.of(name) for name in table.names]
         self._timeouts = scenario.timeouts
+        self._lives: Lives | None = None
+        if not is_off(scenario.topology.eviction):
+            self._lives = Lives(
+                scenario, warm, asked.isolate.tolist(), self._replace,
+                replication=drawn, after=self._warm_up,
+            )  # fmt: skip
         # A request whose CPU time nobody states has no share in what is told of CPU times.
         self._add_cpu_of = [
             _leave_out if each.is_stated and not cpu else self._add_cpu
@@ -235,6 +245,8 @@ class Replication:
         # Samples have times only if a part of the run is judged: times cost every request.
         self._sampled_at = [(samples, array("d")) for _, samples in self._samples]
         self._asked = self._timed_request if scenario.parts else self._request
+        if self._lives is not None:
+            self._asked = partial(_living, self._lives, self.loop, self._asked)
         self._recorded: RecordedEffects | None = None
         if prepared.effects is not None:
             self._recorded = RecordedEffects(
@@ -258,8 +270,10 @@ class Replication:
         Raise Saturated as soon as a queue only grows, if the run *ends_early*.
         """
         order, arrive = self._order, self._arrive
+        if self._lives is not None:
+            arrive = partial(self._arrive_when_ready, self._lives)
         if self._outside or self._unknown:
-            arrive = self._arrive_if_modelled
+            arrive = partial(self._arrive_if_modelled, arrive)
         if self._recorded is not None:
             arrive = partial(self._arrive_as_recorded, self._recorded, arrive)
         if order is None:
@@ -284,6 +298,8 @@ class Replication:
             # The counts of the warm-up are subtracted, as on the load side.
             self.loop.call_at(self._warm_up, self._take_snapshot)
             self._snapshot = self._profiled()
+            for at, isolate in replacements(self._deployments, self._isolate_count):
+                self.loop.call_at(self._ahead + at, self._deploy, isolate)
             self._growth.watch(self.loop, self._scenario, after=self._ahead)
             if self._ends_early:
                 until = self._scenario.total_time
@@ -306,6 +322,20 @@ class Replication:
         if tier.consistency == "strong":
             return self._kv
         return FilledEdgeKV(self._kv, self.loop.time, cache_ttl=tier.cache_ttl)
+
+    @property
+    def _isolate_count(self) -> int:
+        return self._scenario.topology.isolate_count
+
+    def _replace(self, isolate: int) -> None:
+        position, own = divmod(isolate, self._scenario.topology.isolates)
+        self.processes[position].replace_isolate(own)
+
+    def _deploy(self, isolate: int) -> None:
+        if self._lives is None:
+            self._replace(isolate)
+        else:  # the next request starts the new one
+            self._lives.evict(isolate)
 
     @property
     def _arrived(self) -> int:
@@ -332,7 +362,16 @@ class Replication:
         if self._on_progress is not None and index % 1000 == 0:
             self._on_progress(index / len(self._intended))
 
-    def _arrive_if_modelled(self, index: int) -> None:
+    def _arrive_when_ready(self, lives: Lives, index: int) -> None:
+        """Let the request arrive once its isolate has started."""
+        now = self.loop.env._now
+        ready = lives.ask(index, now)
+        if ready > now:
+            self.loop.call_at(ready, self._arrive, index)
+        else:
+            self._arrive(index)
+
+    def _arrive_if_modelled(self, arrive: Callable[[int], None], index: int) -> None:
         """Simulate the request; only answer it, or let it pass by, where nobody knows what it does.
 
         One of which the latency is known has that, and any other has no outcome.
@@ -346,7 +385,7 @@ class Replication:
         elif endpoint in self._unknown:
             self._end()
         else:
-            self._arrive(index)
+            arrive(index)
 
     def _arrive_as_recorded(
         self, recorded: RecordedEffects, arrive: Callable[[int], None], index: int
@@ -424,11 +463,13 @@ class Replication:
                 times.append(intended)
 
     def _timed_samples(self) -> Samples:
-        return {
+        starts = {} if self._lives is None else self._lives.samples(self._ahead)
+        timed = {
             name: (np.frombuffer(times), np.frombuffer(samples))
             for (name, samples), (_, times) in zip(self._samples, self._sampled_at, strict=True)
             if times
         }
+        return {**timed, **starts}
 
     def _profiled(self) -> dict[str, LatencyHistogram]:
         merged = {}
@@ -451,6 +492,9 @@ class Replication:
             for name, samples in self._samples
             if samples
         }
+        if self._lives is not None:
+            for name, (_, seconds) in self._lives.samples(self._ahead).items():
+                stages[name] = LatencyHistogram.of(seconds)
         if len(self._workload):
             profiled = self._profiled()
             for stage in self._kinds:
@@ -524,6 +568,7 @@ class Replication:
             "queue_given_up": sum(process.queue.given_up for process in self._all),
             "queue_retries": sum(process.queue.retries for process in self._all),
             **self._forwarded(),
+            **({} if self._lives is None else {"cold_starts": self._lives.starts}),
             **({} if self._recorded is None else self._recorded.counters()),
         }
 
@@ -531,6 +576,14 @@ class Replication:
         """Return the counts of forwarding, summed over the processes that finish conversions."""
         counted = [p.forwarder.counters() for p in self._all if p.forwarder is not None]
         return {n: sum(counters[n] for counters in counted) for n in counted[0]} if counted else {}
+
+
+async def _living(
+    lives: Lives, loop: SimLoop, request: Callable[[int], Coroutine[Any, Any, None]], index: int
+) -> None:
+    """Make a request, and note when its isolate is rid of it."""
+    await request(index)
+    lives.leave(index, loop.env._now)
 
 
 def _leave_out(_: float) -> None:

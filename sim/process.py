@@ -22,6 +22,7 @@ from core.emulation.kv import DelayedKV
 from core.query.cache import RULES
 from core.query.database import Database
 from core.query.executor import QueryExecutor
+from core.scenario.regions import tiers_of
 from core.scenario.scenario import Scenario
 from core.streams import Stream
 from sim.loop import SimLoop
@@ -164,7 +165,7 @@ class SimulatedProcess(Application):
     ) -> None:
         self.platform = SimulatedPlatform(loop, numbers, scenario, position)
         faults = FaultSchedule(scenario.faults)
-        tiers = scenario.tiers
+        tiers = tiers_of(scenario, position)
         self.kv = DelayedKV(kv, tiers.l2, faults, self.platform)
         self.database = DelayedDatabase(database, tiers.l3, faults, self.platform, executions)
         owner = f"process-{position}"

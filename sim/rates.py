@@ -29,9 +29,14 @@ def at_rate(scenario: Scenario, rate: float) -> Scenario:
         fault.model_copy(update={"at": fault.at * factor, "for_": fault.for_ * factor})
         for fault in scenario.faults
     )
-    scaled = with_rate(scenario.model_copy(update={"faults": ()}), rate)
+    events = {
+        "faults": faults,
+        "deployments": tuple(each.scaled(factor) for each in scenario.deployments),
+    }
+    bare = scenario.model_copy(update=dict.fromkeys(events, ()))
+    scaled = with_rate(bare, rate)
     if timed_window(scenario) is not None:
-        return scaled.model_copy(update={"faults": faults})
+        return scaled.model_copy(update=events)
     stages = tuple(
         stage
         if stage.duration is None
@@ -43,7 +48,7 @@ def at_rate(scenario: Scenario, rate: float) -> Scenario:
             "duration": scaled.duration * factor,
             "warm_up": scaled.warm_up * factor,
             "traffic": scaled.traffic.model_copy(update={"stages": stages}),
-            "faults": faults,
+            **events,
         }
     )
 
@@ -69,7 +74,7 @@ def saturated(scenario: Scenario, found: Sequence[Found]) -> tuple[str, ...]:
     """Return the servers whose queues still grew at the end, by more than chance explains.
 
     Return none unless only the rate can be the cause: it was steady over the second half, which
-    had no fault.
+    had no fault and no deployment.
     """
     if ended := dict.fromkeys(name for each in found for name in each.saturated):
         return tuple(ended)
@@ -81,13 +86,15 @@ def saturated(scenario: Scenario, found: Sequence[Found]) -> tuple[str, ...]:
 
 
 def is_steady_late(scenario: Scenario) -> bool:
-    """Whether the rate does not change in the second half of the run, which has no fault."""
+    """Whether the rate is steady in the second half, which has no fault and no deployment."""
     middle = scenario.total_time - scenario.duration / 2
     *before, last = scenario.traffic.stages
     is_steady = sum(stage.duration or 0.0 for stage in before) <= middle and (
         last.ramp_to is None or last.ramp_to == last.rate
     )
-    return is_steady and not any(fault.at + fault.for_ > middle for fault in scenario.faults)
+    ends = [fault.at + fault.for_ for fault in scenario.faults]
+    ends += [deployment.end for deployment in scenario.deployments]
+    return is_steady and all(end <= middle for end in ends)
 
 
 def _grows(growth: Sequence[float]) -> bool:

@@ -29,6 +29,7 @@ from core.metrics.summary import kept_figures, summary
 from core.metrics.transient import window_means
 from core.processes import worker_pool, workers_deaf_to_ctrl_c
 from core.scenario.by_endpoint import listed
+from core.scenario.by_region import region_latencies, region_samples
 from core.scenario.calibration import Calibration
 from core.scenario.file import scenario_data, scenario_hash
 from core.scenario.pace import rate_of
@@ -349,7 +350,7 @@ def record_of(
         planned=len(prepared.workload),
         duration=scenario.duration,
         latencies=endpoint_latencies(requests, after=after, endpoints=scenario.endpoints),
-        stages=outcome.stages,
+        stages={**outcome.stages, **region_latencies(scenario, requests, after=after)},
         reads=count_reads(requests, after=after, endpoints=scenario.endpoints),
         memory_peak=float(outcome.memory_bytes),
         windows=window_columns(
@@ -373,8 +374,9 @@ def record_of(
 
 
 def _parts(scenario: Scenario, outcome: ReplicationOutcome) -> dict[str, PartOfRun]:
+    samples = {**outcome.samples, **region_samples(scenario, outcome.requests)}
     found = parts_of(
-        outcome.requests, outcome.samples, scenario.parts,
+        outcome.requests, samples, scenario.parts,
         endpoints=scenario.endpoints, retried=outcome.retried,
     )  # fmt: skip
     for name, stages in outcome.part_stages.items():

@@ -8,6 +8,7 @@ from functools import partial
 
 from core.metrics.record import Requests, RunRecord
 from core.metrics.transient import in_transit
+from core.scenario.by_region import region_lines
 from core.scenario.calibration import Calibration
 from core.scenario.replay import Prepared, prepare
 from core.scenario.scenario import Scenario
@@ -143,6 +144,7 @@ def simulate(
         lines = _transit(run, found)
         if precision is not None:
             lines += (precision_note(record, scenario.judged(), precision),)
+    lines += region_lines(run.scenario, run.outcome.requests, after=run.scenario.warm_up)
     record = replace(record, notes=record.notes + lines)
     lines += (chosen.line,) if chosen.line else ()
     return Simulation(record=record, requests=run.outcome.requests, lines=lines, engine=chosen.told)

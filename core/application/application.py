@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from core.application.behaviour import answers_of, behaviours_of, entries_of
@@ -90,7 +90,7 @@ class Application:
         if query_cache is not None:
             self.invalidator.add(query_cache)
         policy = cache_policy(tiers)
-        self.caches: Sequence[TieredCache] = [
+        self.caches: list[TieredCache] = [
             TieredCache(
                 MemoryCache(max_entries=tiers.l1.max_entries, max_bytes=tiers.l1.max_bytes),
                 kv, clock, policy,
@@ -111,6 +111,16 @@ class Application:
             own=entries_of(behaviours),
         )
         self.answers = answers_of(scenario.endpoints, behaviours, self.cdp)
+
+    def replace_isolate(self, isolate: int) -> None:
+        """Let a new isolate take the place of one: its L1 is empty.
+
+        Requests that are under way end on the old one. The cache of query rows is the process's,
+        and begins anew with its first isolate.
+        """
+        self.caches[isolate] = self.caches[isolate].renewed()
+        if isolate == 0 and self.query_cache is not None:
+            self.query_cache.forget_all()
 
     def _retain(self, task: asyncio.Task[Any]) -> None:
         self._background[task] = None

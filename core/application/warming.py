@@ -168,7 +168,9 @@ class Warmer:
         for cache, before in zip(caches, evicted, strict=True):
             cache.l1.statistics.evicted = before
         if view is not None:
-            for cache_type, subject, _, hot in state.l2:
+            position = first_isolate // len(caches)
+            for row, (cache_type, subject, _, hot_anywhere) in enumerate(state.l2):
+                hot = state.hot[row][position] if state.hot else hot_anywhere
                 if hot > 0:
                     known = self._known.get((cache_type, subject))
                     key, *_ = known or await self._entry(cache_type, subject)

@@ -74,6 +74,10 @@ class Invalidator:
         """Apply invalidations to *isolate* from now on."""
         self._isolates.append(isolate)
 
+    def replace(self, isolate: InvalidationTarget, by: InvalidationTarget) -> None:
+        """Apply invalidations to *by* in place of *isolate*; ValueError if that is not there."""
+        self._isolates[self._isolates.index(isolate)] = by
+
     async def listen(self) -> None:
         """Apply invalidations of other processes; StoreError if the channel cannot be reached."""
         if self._channel is not None:

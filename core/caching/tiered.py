@@ -9,7 +9,7 @@ from typing import Any, overload
 from core.caching import batches, stale
 from core.caching.batches import LoadMany
 from core.caching.envelope import HEADER_BYTES, Envelope
-from core.caching.flights import LeaderLeft
+from core.caching.flights import Flights, LeaderLeft
 from core.caching.invalidation import Removed
 from core.caching.invalidation_log import Selector
 from core.caching.isolate import Isolate
@@ -49,6 +49,18 @@ class TieredCache(Isolate):
         scoped.l1 = MemoryCache(max_entries=self.l1.max_entries, max_bytes=self.l1.max_bytes)
         scoped.l1.statistics = self.l1.statistics
         return scoped
+
+    def renewed(self) -> TieredCache:
+        """Return the cache of the isolate that takes this one's place, with an empty L1.
+
+        Counts go on. Reads that are under way end in this one, and it hears of no invalidation any
+        more.
+        """
+        renewed = self.request_scoped()
+        renewed.flights = Flights()
+        renewed.l1.peak_bytes = self.l1.peak_bytes
+        self.invalidator.replace(self, renewed)
+        return renewed
 
     @overload
     async def get(

@@ -10,6 +10,7 @@ from core.metrics.histogram import LatencyHistogram, bucket_value
 from core.metrics.kpi import Interval, Metric
 from core.metrics.ratio import Ratio
 from core.metrics.record import RunRecord
+from core.metrics.stage import Stage
 from core.units import parse_duration
 
 _ANY = (0.0, math.inf)
@@ -40,6 +41,8 @@ class Ranges:
             return self._times(metric, best, worst, worst_mean=self._worst_mean(metric))
         if metric.series not in self._record.stages:
             return None
+        if isinstance(metric.what, Stage) and metric.what.source == "region":
+            return _ANY  # doubts are kept by endpoint
         best, worst = self._of_stage(self._record.stages[metric.series], metric.series)
         # A sample that could have had any value could have had the greatest.
         worst_mean = math.inf if worst.failed else _mean(worst)

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from core.wire import READ_OUTCOMES
 
 _READS = tuple(f"reads.{outcome}" for outcome in READ_OUTCOMES[1:])
-_REQUESTS = ("requests", "requests.failed", "requests.attempts", "requests.first_failed")
+_REQUESTS = (
+    "requests",
+    "requests.failed",
+    "requests.attempts",
+    "requests.first_failed",
+    "requests.cold",
+)
 COUNTS = (*_REQUESTS, "reads", *_READS, "reads.negative", "reads.stale")
 """The counts of a record, but for its domain counters, which are counters.NAME."""
 

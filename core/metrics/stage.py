@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-Source = Literal["header", "request", "profiler"]
+Source = Literal["header", "request", "profiler", "simulated", "region"]
 
 NAME = re.compile(r"[a-z][a-z0-9]{0,31}")
 """What a stage or ratio of one's own may be called: metrics are written with it, as p95(NAME)."""
@@ -19,8 +19,10 @@ class Stage:
     title: what is timed, in the plural, as reports write it ("95 % of TITLE take at most ...").
     source: where the times come from. "header": a metric of Server-Timing, of which a request may
     have several; "request": one time of each request, measured around it; "profiler": a kind of
-    the profiler, as the service's statistics give it. key: the header's metric or the profiler's
-    kind, by default the stage's name. waits: the wait that the times leave out ("for the CPU").
+    the profiler, as the service's statistics give it; "simulated": only a simulation knows them;
+    "region": the latencies of the requests of a region.
+    key: the header's metric or the profiler's kind, by default the stage's name. waits: the wait
+    that the times leave out ("for the CPU").
     has_alias: whether p95_NAME is short for p95(NAME). is_kept_empty: whether a simulation's record
     has the stage without a sample, too.
     """

@@ -1,4 +1,4 @@
-"""What a scenario states without any effect in its run: faults, stages, targets, settings."""
+"""What a scenario states without any effect in its run: faults, deployments, stages, settings."""
 
 from __future__ import annotations
 
@@ -110,6 +110,7 @@ def _is_changed(scenario: Scenario, place: Place) -> bool:
 
 def _idle(scenario: Scenario, asked: Mapping[Place, str]) -> Iterator[Idle]:
     yield from _faults(scenario)
+    yield from _deployments(scenario)
     yield from _stages(scenario)
     yield from _settings(scenario)
     yield from _targets(scenario)
@@ -150,6 +151,26 @@ def _reason(scenario: Scenario, fault: Fault) -> str | None:
     if fault.tier == "destination" and not _has_conversions(scenario):
         return "the traffic has no conversions; raise traffic.conversion_share, or leave it out"
     return None
+
+
+def _deployments(scenario: Scenario) -> Iterator[Idle]:
+    end, tiers = scenario.total_time, scenario.tiers
+    for position, deployment in enumerate(scenario.deployments):
+        place: Place = ("deployments", position)
+        if deployment.at >= end - GRACE:
+            yield Idle(
+                place=place,
+                text=f"has no effect: it starts at {deployment.at:g} s and the run ends at "
+                f"{end:g} s; let it start earlier, raise the duration, or leave it out "
+                "(--set deployments=[])",
+            )
+        elif tiers.l1.scope == "request" and not tiers.query_cache.ttl:
+            yield Idle(
+                place=place,
+                text='has no effect: with tiers.l1.scope = "request" nothing outlives a request; '
+                'set "isolate", or leave it out (--set deployments=[])',
+                switch=("tiers", "l1", "scope"),
+            )
 
 
 def _has_conversions(scenario: Scenario) -> bool:
@@ -229,6 +250,13 @@ _SWITCHES: tuple[_Switch, ...] = (
         lambda s: all(kpi.name != "peak_memory" for kpi in s.judged()),
         "no KPI judges peak_memory",
         (("topology", "memory_limit"),),
+    ),
+    (
+        ("topology", "eviction"),
+        lambda s: not s.topology.eviction.evicts and not s.deployments,
+        "nothing ends an isolate: topology.eviction.idle and lifetime are 0s, and there is no "
+        "deployment",
+        (("topology", "eviction", "cold_start"),),
     ),
     (
         ("traffic", "popularity", "law"),
@@ -325,6 +353,17 @@ def _notices(scenario: Scenario) -> Iterator[str]:
             yield (
                 f"faults[{position}] ({fault.name}) ends within the warm-up of "
                 f"{scenario.warm_up:g} s: only what it leaves behind is judged"
+            )
+    for position, deployment in enumerate(scenario.deployments):
+        if deployment.end <= scenario.warm_up + GRACE:
+            yield (
+                f"deployments[{position}] ends within the warm-up of {scenario.warm_up:g} s: only "
+                "what it leaves behind is judged"
+            )
+        elif deployment.at < scenario.total_time <= deployment.end:
+            yield (
+                f"deployments[{position}] goes on until {deployment.end:g} s and the run ends at "
+                f"{scenario.total_time:g} s: the isolates behind that are not replaced"
             )
     if scenario.trace.file is not None:
         return

@@ -7,6 +7,7 @@ import tomllib
 from typing import Any
 
 from core.metrics.kpi import parse_metric
+from core.metrics.life import with_life
 from core.metrics.metric_table import BUILT_IN, MetricTable
 from core.texts import parse_toml
 
@@ -42,8 +43,11 @@ def _table(text: str) -> MetricTable:
     from core.scenario.own_metrics import OwnMetrics  # pydantic takes its time to load
 
     try:
-        return OwnMetrics.model_validate(parse_toml(text).get("metrics", {})).table
-    except (tomllib.TOMLDecodeError, ValueError):
+        data = parse_toml(text)
+        table = OwnMetrics.model_validate(data.get("metrics", {})).table
+        regions = [str(each["name"]) for each in data.get("regions", ())]
+        return with_life(table, starts="eviction" in data.get("topology", {}), regions=regions)
+    except (tomllib.TOMLDecodeError, ValueError, KeyError, TypeError):
         return BUILT_IN
 
 

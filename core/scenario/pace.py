@@ -88,6 +88,13 @@ def with_rate(scenario: Scenario, rate: float) -> Scenario:
                 f"{scaled.total_time:.3g} s, before faults[{position}] strikes at {fault.at:g} s; "
                 "let it start earlier, or leave it out (--set faults=[])"
             )
+    for position, deployment in enumerate(scenario.deployments):
+        if scaled.total_time <= deployment.at < scenario.total_time:
+            raise InputError(
+                f"{scenario.name}: at {rate:g} requests/s the trace's window ends at "
+                f"{scaled.total_time:.3g} s, before deployments[{position}] starts at "
+                f"{deployment.at:g} s; let it start earlier, or leave it out (--set deployments=[])"
+            )
     try:
         _ = scaled.parts
     except ValueError as error:

@@ -21,12 +21,15 @@ from pydantic_core import InitErrorDetails
 from core.endpoint import PLACEHOLDERS
 from core.endpoints import CDP, EndpointTable
 from core.metrics.kpi import Kpi, parse_metric
+from core.metrics.life import with_life
 from core.metrics.metric_table import BUILT_IN, MetricTable
 from core.metrics.part import seconds_of
 from core.scenario.attribution import Attribution
 from core.scenario.by_endpoint import context_of
 from core.scenario.caches import Caches, default_caches
+from core.scenario.deployments import Deployment
 from core.scenario.destination import Destination
+from core.scenario.eviction import is_off
 from core.scenario.fault_kinds import FaultKinds
 from core.scenario.faults import CONTEXT as FAULT_KINDS
 from core.scenario.faults import Fault
@@ -35,6 +38,7 @@ from core.scenario.network import Network, is_near
 from core.scenario.own_metrics import OwnMetrics, has_none
 from core.scenario.prices import Prices, is_unchanged
 from core.scenario.queue import Queue
+from core.scenario.regions import Region, with_points
 from core.scenario.subjects import Subject, check_subjects
 from core.scenario.table import Table
 from core.scenario.targets import Targets
@@ -54,6 +58,10 @@ def _is_cdp(endpoints: EndpointTable) -> bool:
 
 def _is_empty(subjects: Mapping[str, Any]) -> bool:
     return not subjects
+
+
+def _has_none(rows: tuple[Any, ...]) -> bool:
+    return not rows
 
 
 BY_ENDPOINT: tuple[tuple[str, ...], ...] = (
@@ -88,12 +96,14 @@ class Scenario(Table):
     timeout: Duration = 10.0
     traffic: Traffic = Traffic()
     topology: Topology = Topology()
+    regions: Annotated[tuple[Region, ...], Field(exclude_if=_has_none)] = ()
     tiers: Tiers = Tiers()
     network: Annotated[Network, Field(exclude_if=is_near)] = Network()
     queue: Queue = Queue()
     attribution: Attribution = Attribution()
     destination: Destination = Destination()
     faults: tuple[Fault, ...] = ()
+    deployments: Annotated[tuple[Deployment, ...], Field(exclude_if=_has_none)] = ()
     targets: Targets = Targets()
     subjects: Annotated[dict[str, Subject], Field(exclude_if=_is_empty)] = Field(
         default_factory=dict
@@ -112,6 +122,7 @@ class Scenario(Table):
             endpoints = CDP  # the field says what is wrong with it
         if endpoints != CDP:
             data = _filled(data, endpoints)
+        data = with_points(data)
         context = context_of(endpoints)
         if isinstance(kinds := data.get(FAULT_KINDS), FaultKinds):  # no field
             context[FAULT_KINDS] = kinds
@@ -126,12 +137,31 @@ class Scenario(Table):
                 raise ValueError(f"endpoint {name} has the name of a stage; choose another one")
         return endpoints
 
+    @field_validator("regions")
+    @classmethod
+    def _regions_are_points_of_presence(
+        cls, regions: tuple[Region, ...], info: ValidationInfo
+    ) -> tuple[Region, ...]:
+        if not regions or not {"endpoints", "topology"} <= info.data.keys():
+            return regions
+        topology: Topology = info.data["topology"]
+        _metric_table(OwnMetrics(), info.data["endpoints"], topology, regions)
+        if topology.points_of_presence != len(regions):
+            raise ValueError(
+                f"there are {len(regions)}, and topology.points_of_presence is "
+                f"{topology.points_of_presence}: each region is one; leave points_of_presence out"
+            )
+        return regions
+
     @field_validator("kpis")
     @classmethod
     def _read_as_kpis(cls, kpis: tuple[KpiSpec, ...], info: ValidationInfo) -> tuple[KpiSpec, ...]:
-        if not {"metrics", "endpoints"} <= info.data.keys():
+        if not {"metrics", "endpoints", "regions"} <= info.data.keys():
             return kpis  # what is wrong with those is said alone
-        table = info.data["metrics"].table.of_endpoints(info.data["endpoints"].names)
+        table = _metric_table(
+            info.data["metrics"], info.data["endpoints"],
+            info.data.get("topology", Topology()), info.data["regions"],
+        )  # fmt: skip
         names, faults = [], []
         for position, spec in enumerate(kpis):
             try:
@@ -308,7 +338,15 @@ class Scenario(Table):
     @cached_property
     def metric_table(self) -> MetricTable:
         """What metrics may name: endpoints, stages and ratios."""
-        return self.metrics.table.of_endpoints(self.endpoints.names)
+        return _metric_table(self.metrics, self.endpoints, self.topology, self.regions)
+
+
+def _metric_table(
+    metrics: OwnMetrics, endpoints: EndpointTable, topology: Topology, regions: tuple[Region, ...]
+) -> MetricTable:
+    table = metrics.table.of_endpoints(endpoints.names)
+    names = [region.name for region in regions]
+    return with_life(table, starts=not is_off(topology.eviction), regions=names)
 
 
 def _filled(data: Mapping[str, Any], endpoints: EndpointTable) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from core.endpoints import EndpointTable
 from core.scenario.by_endpoint import KNOWN, ByEndpoint
+from core.scenario.eviction import Eviction, is_off
 from core.scenario.table import Table
 from core.units import Duration, Size
 
@@ -47,6 +48,7 @@ class Topology(Table):
     memory_limit: Size = 128_000_000
     base_memory: Size = 32_000_000
     cpu: Cpu = Cpu()
+    eviction: Annotated[Eviction, Field(exclude_if=is_off)] = Eviction()
 
     @model_validator(mode="after")
     def _isolates_fit_the_workload_row(self) -> Self:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 
 from core.context import Purpose
 from core.endpoint import Read
+from core.scenario.eviction import is_off
+from core.scenario.lives import LifeBefore, LivesOfHistory, lives_before
 from core.scenario.recorded import Effects
+from core.scenario.regions import isolate_shares
 from core.scenario.replay import History, Prepared
 from core.scenario.scenario import Scenario
-from core.scenario.workload import subject_weights
+from core.scenario.workload import isolates_at, subject_weights
 from core.streams import Stream
 
 REPLAYED = 100_000
@@ -45,12 +48,17 @@ class WarmState:
     """All entries that the caches hold at the start of a run.
 
     expired: what L1 still holds beyond its end, since nothing asked for it again or pushed it out:
-    the subjects by cache type and isolate, those that ended first before the others.
+    the subjects by cache type and isolate, those that ended first before the others. lives: the
+    isolates that there are, none where nothing is said of their eviction or the start is cold.
+    hot: with regions, for how long the key of each of *l2* stays hot in each process, in place of
+    the one time for all.
     """
 
     l2: tuple[WarmL2, ...] = ()
     l1: tuple[WarmL1, ...] = ()
     expired: tuple[tuple[str, tuple[tuple[int, ...], ...]], ...] = ()
+    lives: tuple[LifeBefore, ...] = ()
+    hot: tuple[tuple[float, ...], ...] = ()
 
     @property
     def expired_count(self) -> int:
@@ -138,6 +146,12 @@ def _sampled(scenario: Scenario, replication: int) -> WarmState:
     l2: list[WarmL2] = []
     l1: list[tuple[float, WarmL1]] = []
     ended_for: dict[str, NDArray[np.float64]] = {}
+    lives: tuple[LifeBefore, ...] = ()
+    ages, shares = np.full(isolates, np.inf), isolate_shares(scenario)
+    hot_by_process: list[tuple[float, ...]] = []
+    if not is_off(scenario.topology.eviction):
+        lives = lives_before(scenario, scenario.traffic.stages[0].rate * shares, replication)
+        ages = np.array([life.age for life in lives])
     for section, (cache_type, all_rates) in enumerate(_read_rates(scenario).items()):
         sampler.begin(section)
         ttl = tiers.l2.ttl.of(cache_type)
@@ -146,14 +160,28 @@ def _sampled(scenario: Scenario, replication: int) -> WarmState:
         subjects = np.flatnonzero(held & (all_rates > 0))
         rates, ends = all_rates[subjects], residual[subjects]
         present = np.zeros((subjects.size, isolates), dtype=np.bool_)
+        reads = np.empty((0, scenario.topology.process_count))
         if subjects.size:
-            per_isolate = np.repeat(rates[:, None] / isolates, isolates, axis=1)
+            if scenario.regions:
+                per_isolate = rates[:, None] * shares
+            else:
+                per_isolate = np.repeat(rates[:, None] / isolates, isolates, axis=1)
             if tiers.l1.scope == "request":
                 # Every read goes to L2, the one that filled it too.
                 last_read = np.maximum(ends - ttl, -_age(sampler, rates))
+                if scenario.regions:
+                    reads = -_age(sampler, _by_process(scenario, per_isolate, np.sum))
             else:
-                filled, ended = _l1_fills(sampler, per_isolate, ends, ttl, tiers.l1.ttl)
-                last_read = np.where(filled < 0, filled, -np.inf).max(axis=1)
+                filled, ended = _l1_fills(sampler, per_isolate, ends, ttl, tiers.l1.ttl, ages)
+                read = np.where(filled < 0, filled, -np.inf)
+                if lives:  # the isolates before these read from L2, too
+                    before, _ = _l1_fills(
+                        sampler, per_isolate, ends, ttl, tiers.l1.ttl, np.full(isolates, np.inf)
+                    )
+                    read = np.maximum(read, np.where(before < 0, before, -np.inf))
+                last_read = read.max(axis=1)
+                if scenario.regions:
+                    reads = _by_process(scenario, read, np.max)
                 present = (filled < 0) & (ended > 0)
                 used = np.maximum(filled, -_age(sampler, per_isolate))
                 for key, isolate in zip(*np.nonzero(present), strict=True):
@@ -162,18 +190,36 @@ def _sampled(scenario: Scenario, replication: int) -> WarmState:
                     )
                     l1.append((float(used[key, isolate]), entry))
             hot = np.maximum(last_read + tiers.l2.cache_ttl, 0.0)
+            if scenario.regions:
+                stays = np.maximum(reads + tiers.l2.cache_ttl, 0.0)
+                hot_by_process += map(tuple, stays.tolist())
             l2 += [
                 WarmL2(cache_type, *row)
                 for row in zip(subjects.tolist(), ends.tolist(), hot.tolist(), strict=True)
             ]
         if tiers.l1.scope == "isolate":
-            ended_for[cache_type] = _ended_for(sampler, all_rates / isolates, subjects, present)
+            alone = all_rates[:, None] * shares if scenario.regions else None
+            gone = _ended_for(sampler, all_rates / isolates, subjects, present, alone)
+            # What was read before an isolate began is not in it.
+            ended_for[cache_type] = np.where(gone < ages, gone, np.inf)
     l1.sort(key=lambda pair: pair[0])
     return WarmState(
         tuple(l2),
         tuple(entry for _, entry in l1),
         _newest(ended_for, tiers.l1.max_entries - _live(l1, isolates)),
+        lives,
+        tuple(hot_by_process),
     )
+
+
+def _by_process(
+    scenario: Scenario,
+    by_isolate: NDArray[np.float64],
+    together: Callable[..., NDArray[np.float64]],
+) -> NDArray[np.float64]:
+    """Return what the isolates of each process are *together*, from a column for each isolate."""
+    processes = scenario.topology.process_count
+    return together(by_isolate.reshape(len(by_isolate), processes, -1), axis=2)
 
 
 def _ended_for(
@@ -181,14 +227,19 @@ def _ended_for(
     rates: NDArray[np.float64],
     subjects: NDArray[np.int64],
     present: NDArray[np.bool_],
+    by_isolate: NDArray[np.float64] | None,
 ) -> NDArray[np.float64]:
     """Return for how long each (subject, isolate) has ended: infinite if its entry lives.
 
-    rates: reads per second by subject. No read came since the end, and reads are Poisson.
+    rates: reads per second of an isolate by subject; by_isolate: the same with a column for each,
+    where they differ. No read came since the end, and reads are Poisson.
     """
     ages = np.full((rates.size, present.shape[1]), np.inf)
     read = np.flatnonzero(rates > 0)
-    ages[read] = sampler.exponentials(np.repeat(rates[read, None], present.shape[1], axis=1))
+    if by_isolate is None:
+        ages[read] = sampler.exponentials(np.repeat(rates[read, None], present.shape[1], axis=1))
+    else:
+        ages[read] = sampler.exponentials(by_isolate[read])
     ages[subjects] = np.where(present, np.inf, ages[subjects])
     return ages
 
@@ -229,16 +280,20 @@ def _l1_fills(
     l2_ends: NDArray[np.float64],
     l2_ttl: float,
     l1_ttl: float,
+    ages: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return when each (key, isolate) was last filled from L2 and when that entry ends.
 
-    Fills that would lie after time 0 are returned as they fall: there is no entry then.
+    Fills that would lie after time 0 are returned as they fall: there is no entry then. ages: for
+    how long each isolate has been there.
     """
     keys, isolates = rates.shape
-    start = np.repeat((l2_ends - l2_ttl)[:, None], isolates, axis=1)
+    start = np.maximum((l2_ends - l2_ttl)[:, None], -ages)
     filled = start + sampler.exponentials(rates)
     leader = np.floor(sampler.uniforms(keys) * isolates).astype(int)
-    filled[np.arange(keys), leader] = start[:, 0]  # the read that filled L2 filled its own L1
+    # The read that filled L2 filled its own L1, if that is not of an isolate since replaced.
+    filling = (l2_ends - l2_ttl) > -ages[leader]
+    filled[filling, leader[filling]] = (l2_ends - l2_ttl)[filling]
     goes_on = np.ones_like(filled, dtype=np.bool_)
     while True:
         ended = np.minimum(filled + l1_ttl, l2_ends[:, None])
@@ -267,8 +322,10 @@ def _replayed(scenario: Scenario, history: History) -> WarmState:
     span = -float(history.seconds[0])
     l2 = _held_before(scenario, history, start, span, sampler)
     hot: dict[tuple[str, int], float] = {}
+    hot_in: dict[tuple[str, int], list[float]] = {}  # by process
     memory: list[OrderedDict[tuple[str, int], float]] = [OrderedDict() for _ in range(isolates)]
-    drawn = np.floor(sampler.uniforms(total - begins) * isolates).astype(int).tolist()
+    drawn = isolates_at(scenario, sampler.uniforms(total - begins)).tolist()
+    processes, in_each = scenario.topology.process_count, scenario.topology.isolates
     sites, ttls = scenario.traffic.sites, tiers.l2.ttl
     keeps_l1 = tiers.l1.scope == "isolate"
     reads_of = [endpoint.reads for endpoint in scenario.endpoints]
@@ -277,6 +334,7 @@ def _replayed(scenario: Scenario, history: History) -> WarmState:
     written = {} if recorded is None else _written_behind(recorded)
     keyed = {read.cache_type for endpoint in scenario.endpoints for read in endpoint.primary}
     place = begins - 1
+    lives = None if is_off(scenario.topology.eviction) else LivesOfHistory(scenario, start)
     reads = zip(
         history.seconds[begins:].tolist(),
         history.endpoint[begins:].tolist(),
@@ -286,6 +344,8 @@ def _replayed(scenario: Scenario, history: History) -> WarmState:
     )
     for now, endpoint, subject, isolate in reads:
         cache = memory[isolate]
+        if lives is not None and lives.ask(isolate, now):
+            cache.clear()
         place += 1
         ttl = 0.0 if own_ttls is None else own_ttls[place]
         for key in _keys(reads_of[endpoint], subject, sites):
@@ -296,6 +356,8 @@ def _replayed(scenario: Scenario, history: History) -> WarmState:
             if expires <= now:
                 expires = l2[key] = now + (ttl if ttl and key[0] in keyed else ttls.of(key[0]))
             hot[key] = now + tiers.l2.cache_ttl
+            if scenario.regions:
+                hot_in.setdefault(key, [0.0] * processes)[isolate // in_each] = hot[key]
             if keeps_l1:
                 cache.pop(key, None)
                 cache[key] = min(expires, now + tiers.l1.ttl)
@@ -309,10 +371,15 @@ def _replayed(scenario: Scenario, history: History) -> WarmState:
                 if is_delete:
                     l2.pop(key, None)
                     hot.pop(key, None)
+                    hot_in.pop(key, None)
                     continue
                 expires = l2[key] = seconds + (own or ttls.of(read.cache_type))
                 if keeps_l1:
                     cache[key] = min(expires, seconds + tiers.l1.ttl)
+    before = () if lives is None else lives.at_start()
+    for isolate, life in enumerate(before):
+        if not life.age:
+            memory[isolate].clear()
     return WarmState(
         tuple(
             WarmL2(*key, expires, max(hot.get(key, 0.0), 0.0))
@@ -326,6 +393,12 @@ def _replayed(scenario: Scenario, history: History) -> WarmState:
             if expires > 0
         ),
         _expired_in(memory),
+        before,
+        tuple(
+            tuple(max(until, 0.0) for until in hot_in.get(key, [0.0] * processes))
+            for key, expires in l2.items()
+            if expires > 0 and scenario.regions
+        ),
     )
 
 

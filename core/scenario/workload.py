@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from core.context import Purpose
 from core.scenario.popularity import Popularity
+from core.scenario.regions import isolate_shares
 from core.scenario.scenario import Scenario
 from core.scenario.subjects import ids_of
 from core.scenario.traffic import RateStage
@@ -141,13 +142,20 @@ def generate_workload(scenario: Scenario, *, replication: int = 0) -> Workload:
 
 
 def isolates(scenario: Scenario, n: int, *, replication: int = 0) -> NDArray[np.uint16]:
-    """Return the isolate of each of *n* requests: floor(u x isolate_count); shape (n,)."""
+    """Return the isolate of each of *n* requests, see `isolates_at`; shape (n,)."""
     stream = Stream(scenario.seed, Purpose.ISOLATES, replication=replication)
     drawn = np.empty(n, dtype=np.uint16)
     for part in _blocks(n):
         u = stream.rows(part.start, part.stop - part.start)[:, 0]
-        drawn[part] = np.floor(u * scenario.topology.isolate_count)
+        drawn[part] = isolates_at(scenario, u)
     return drawn
+
+
+def isolates_at(scenario: Scenario, u: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the isolate that each uniform of *u* draws: all alike, or by their region's share."""
+    if scenario.regions:
+        return choose(isolate_shares(scenario), u)
+    return np.floor(u * scenario.topology.isolate_count).astype(np.int64)
 
 
 def _blocks(n: int) -> Iterator[slice]:

@@ -13,6 +13,7 @@ from typing import Any
 from core.errors import EdgeproofError, InputError
 from core.files import write_whole
 from core.query.database import Synchronous
+from core.scenario.eviction import is_off
 from core.scenario.file import scenario_data
 from core.scenario.scenario import Scenario
 from core.service.acceptor import bound
@@ -27,10 +28,15 @@ _WORKER, _CONSUMER = "core.service.worker", "core.service.consumer"
 
 
 def check_served(scenario: Scenario) -> None:
-    """Raise InputError where the reference service does not do what *scenario* says of endpoints.
+    """Raise InputError where the reference service does not do what *scenario* says.
 
     It runs the code of its own endpoints. What a file says of an endpoint is no code.
     """
+    if not is_off(scenario.topology.eviction):
+        raise InputError(
+            f"{scenario.name}: topology.eviction: the reference service's isolates live as long as "
+            "it does; leave it out (--set topology.eviction={}), or simulate"
+        )
     stated = [each.name for each in scenario.endpoints if each.is_stated]
     if stated:
         raise InputError(

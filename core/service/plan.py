@@ -13,6 +13,7 @@ from core.emulation.platform import Platform
 from core.query.database import SqliteDatabase, Synchronous
 from core.scenario.addresses import is_loopback
 from core.scenario.file import parse_scenario
+from core.scenario.regions import tiers_of
 from core.scenario.scenario import Scenario
 
 
@@ -62,7 +63,7 @@ def emulated_database(
     plan: WorkerPlan, database: SqliteDatabase, faults: FaultSchedule, platform: Platform
 ) -> DelayedDatabase:
     """Return *database* behind the scenario's latencies; all processes queue for it together."""
-    tier = plan.scenario.tiers.l3
+    tier = tiers_of(plan.scenario, plan.position).l3
     queue = plan.folder / "executions"
     if plan.position == 0 and not plan.resumes:  # it starts before the others
         # What an earlier service left there may lie on the scale of another boot's clock.

@@ -43,7 +43,9 @@ from core.query import queue_statements
 from core.query.cache import RULES
 from core.query.database import Database
 from core.query.executor import QueryExecutor, SlowQuery, StatementStatistics
+from core.scenario.deployments import replacements
 from core.scenario.population import sites_of
+from core.scenario.regions import tiers_of
 from core.scenario.replay import prepare_service
 from core.scenario.warm_start import WarmState, warm_state
 from core.service.cache_statistics import cache_counts
@@ -120,6 +122,7 @@ class ServedApplication(Application):
         self._probe_cpu = 0.0
         self._probe: asyncio.TimerHandle | None = None
         self._listening: asyncio.Task[None] | None = None
+        self._deployments: list[asyncio.TimerHandle] = []
         self.start_resident = resident_bytes()
 
     def _local(self) -> tuple[Database, Scheme]:
@@ -148,7 +151,8 @@ class ServedApplication(Application):
         return self.clock.origin_ms / 1000 + self.clock.now()
 
     def _emulate(self, platform: EmulatingPlatform) -> None:
-        self._view = DelayedKV(self.kv, self.scenario.tiers.l2, self.faults, platform)
+        tier = tiers_of(self.scenario, self.plan.position).l2
+        self._view = DelayedKV(self.kv, tier, self.faults, platform)
         self.kv = self._view
         if not self.plan.database:
             self.database = emulated_database(self.plan, self._sqlite, self.faults, platform)
@@ -170,6 +174,7 @@ class ServedApplication(Application):
             forget_run_start(self.plan.folder)
         if self.plan.resumes and (at_ms := read_run_start(self.plan.folder)) is not None:
             self.faults.origin = (at_ms - self.clock.origin_ms) / 1000
+            self._arm_deployments()
         try:
             await self.invalidator.listen()
         except StoreError:  # L2 is bypassed until it is back, and so is its channel
@@ -231,6 +236,7 @@ class ServedApplication(Application):
                 break
             ahead *= 2
         self.faults.origin = origin
+        self._arm_deployments()
         if is_first and self._consumed is not None:
             write_run_start(self.plan.folder, self.clock.origin_ms + round(origin * 1000))
         # What the caches hold lives long: a collector that walks it stops the event loop.
@@ -238,6 +244,21 @@ class ServedApplication(Application):
         if starts_at_ms is None:
             starts_at_ms = self.clock.origin_ms + round(origin * 1000)
         return origin - self.clock.now(), starts_at_ms
+
+    def _arm_deployments(self) -> None:
+        """Let this process's isolates be replaced when the run's deployments do so.
+
+        One that was due before this process took another's place has been made with it.
+        """
+        for handle in self._deployments:
+            handle.cancel()
+        own, now = len(self.caches), self.clock.now()
+        loop, topology = asyncio.get_running_loop(), self.scenario.topology
+        self._deployments = [
+            loop.call_later(self.faults.origin + at - now, self.replace_isolate, isolate % own)
+            for at, isolate in replacements(self.scenario.deployments, topology.isolate_count)
+            if isolate // own == self.plan.position and self.faults.origin + at > now
+        ]
 
     def process_figures(self) -> dict[str, int | float]:
         """Return cumulative figures of this process; its probe's CPU is left out."""
@@ -374,6 +395,8 @@ class ServedApplication(Application):
         """Finish the queue and what runs in the background, then close the stores."""
         if self._probe is not None:
             self._probe.cancel()
+        for handle in self._deployments:
+            handle.cancel()
         if self._listening is not None:
             self._listening.cancel()
             await asyncio.wait([self._listening])

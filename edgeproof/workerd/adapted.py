@@ -54,6 +54,8 @@ def on_workerd(scenario: Scenario) -> Scenario:
         "tiers.stale_while_revalidate": tiers.stale_while_revalidate > 0,
         "tiers.stale_if_error": tiers.stale_if_error > 0,
         "tiers.single_flight": not tiers.single_flight,
+        "regions": bool(scenario.regions),
+        "deployments": bool(scenario.deployments),
         "faults of tiers": any(fault.tier is not None for fault in scenario.faults),
     }
     for field, is_asked in refused.items():

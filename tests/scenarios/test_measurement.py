@@ -14,6 +14,7 @@ import pytest
 from core.metrics.failures import Cause
 from core.metrics.histogram import LatencyHistogram
 from core.metrics.kpi import parse_metric
+from core.metrics.ranges import Ranges
 from core.metrics.record import RunRecord
 from core.scenario.workload import Workload, generate_workload
 from core.wire import L1_HIT
@@ -403,3 +404,27 @@ def test_a_part_of_a_load_is_judged_by_itself() -> None:
     figures = [record.metric(kpi.metric) for kpi in scenario.judged()]
     assert figures == [pytest.approx(value, rel=0.003) for value in (0.2, 0.05, 0.1)]
     assert record.parts["0.5s..1s"].latencies["track"].count < record.latencies["track"].count
+
+
+def test_regions_are_measured_where_the_service_emulates_their_distances() -> None:
+    regions = [{"name": "near", "share": 1}, {"name": "far", "share": 1}]
+    kpis = [
+        {"metric": f"p95(far{part})", "target": "< 1s", "alert": "> 2s"}
+        for part in ("", ", 0.5s..1s")
+    ]
+    scenario = small_scenario(rate=2000, regions=regions, kpis=kpis)
+    workload = generate_workload(scenario)
+    is_far = workload.isolate >= scenario.topology.isolates
+    rows = all_answered(workload, latency=np.where(is_far, 0.2, 0.005))
+    result = load_result(rows, planned=len(workload))
+    record, _ = measure(scenario, workload, result, clean=True)
+    values = [record.metric(kpi.metric) for kpi in scenario.judged()]
+    assert values == [pytest.approx(0.2, rel=0.003)] * 2
+    assert any(note.startswith("Region far: ") for note in record.notes)
+    # A load sends every request from here: of another service nothing is known of regions.
+    record, _ = measure(scenario, workload, result)
+    assert [record.metric(kpi.metric) for kpi in scenario.judged()] == [None, None]
+    late = replace(rows, lag=np.full(len(workload), 0.5))
+    record, _ = measure(scenario, workload, load_result(late, planned=len(workload)), clean=True)
+    assert record.doubt is not None
+    assert Ranges(record, record.doubt).of(scenario.judged()[0].metric) == (0.0, math.inf)

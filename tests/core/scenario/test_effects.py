@@ -40,6 +40,30 @@ def test_shipped_scenario_states_nothing_in_vain(name: str) -> None:
     assert told(shipped()[name]) == []
 
 
+def test_deployment_without_effect_is_named_with_the_remedy(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    assert refused(path, 'deployments=[{at="6s"}]') == [
+        '--set deployments=[{at="6s"}]: deployments[0] has no effect: it starts at 6 s and the run '
+        "ends at 6 s; let it start earlier, raise the duration, or leave it out "
+        "(--set deployments=[])"
+    ]
+    deployed = written(tmp_path, '[[deployments]]\nat = "2s"\n')
+    assert told(deployed) == []
+    assert "nothing outlives a request" in "".join(
+        refused(written(tmp_path, '[[deployments]]\nat = "2s"\n[tiers.l1]\nscope = "request"\n'))
+    )
+
+
+def test_deployment_that_the_run_sees_only_a_part_of_is_told(tmp_path: Path) -> None:
+    assert told(written(tmp_path, '[[deployments]]\nat = "0.5s"\nover = "0.5s"\n')) == [
+        "deployments[0] ends within the warm-up of 1 s: only what it leaves behind is judged"
+    ]
+    assert told(written(tmp_path, '[[deployments]]\nat = "5s"\nover = "2s"\n')) == [
+        "deployments[0] goes on until 7 s and the run ends at 6 s: the isolates behind that are "
+        "not replaced"
+    ]
+
+
 def test_fault_beyond_the_end_is_named_with_its_times_and_the_remedy(tmp_path: Path) -> None:
     fault = '[{at="500s",for="5s",tier="l3",kind="dead"}]'
     assert refused(written(tmp_path), f"faults={fault}") == [

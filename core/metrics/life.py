@@ -1,0 +1,38 @@
+"""What is told of isolates that start, and of regions, where a scenario states them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.metrics.metric_table import MetricTable
+from core.metrics.ratio import Ratio
+from core.metrics.stage import Stage
+
+COLD = Stage(
+    name="cold", source="simulated", title="requests' waits for an isolate to start",
+)  # fmt: skip
+"""A time for each request that had to wait: the one that started the isolate, and those behind."""
+
+COLD_SHARE = Ratio(
+    name="cold", counted=("requests.cold",), of=("requests",),
+    title="requests that waited for an isolate to start",
+)  # fmt: skip
+
+
+def with_life(table: MetricTable, *, starts: bool, regions: Sequence[str] = ()) -> MetricTable:
+    """Return *table* with what a scenario makes happen.
+
+    starts: whether it starts isolates in its run. regions: their names, each a series of its own;
+    ValueError if one is taken.
+    """
+    if starts:
+        table = table.extended(stages=(COLD,), ratios=(COLD_SHARE,))
+    for name in regions:
+        if name in table.series:
+            raise ValueError(
+                f"region {name} has the name of an endpoint, a stage or another region; choose "
+                "another one"
+            )
+        of_region = Stage(name=name, source="region", title=f"requests from the region {name}")
+        table = table.extended(stages=(of_region,))
+    return table
