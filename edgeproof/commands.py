@@ -43,6 +43,7 @@ COMMANDS = {
     "sweep": Listed(
         "edgeproof.sweep:command",
         "Predict every KPI of SCENARIO with fields at several values, in every combination.",
+        PREDICT,
     ),
     "curve": Listed(
         "edgeproof.curve:command",

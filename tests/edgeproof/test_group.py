@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -31,6 +32,14 @@ def test_table_has_the_summary_of_each_command(group: type[ListedGroup], name: s
     assert command.name == name
     for limit in (45, 60, 10_000):
         assert listed.get_short_help_str(limit) == command.get_short_help_str(limit)
+
+
+def test_help_has_every_command_once_in_a_section(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    shown = capsys.readouterr().out
+    assert "\nCommands:" not in shown
+    named = re.findall(r"^  ([a-z][a-z-]*)  ", shown, re.MULTILINE)
+    assert sorted(named) == sorted(COMMANDS)
 
 
 @pytest.mark.parametrize(
