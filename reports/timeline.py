@@ -141,7 +141,7 @@ def _attempts(axes: Axes, windows: Windows, rates: NDArray[np.float64]) -> float
     answered = rates - np.array(windows.failed) / windows.width
     axes.stairs(sent, _edges(windows), baseline=None, color=style.ORANGE_TEXT, lw=1.4)
     axes.stairs(answered, _edges(windows), baseline=None, color=style.BLUE, lw=1.4)
-    axes.set_title("Requests arriving, attempts sent, requests answered (goodput)")
+    axes.set_title("Arriving, attempts sent, answered")
     lines = (
         ("attempts", sent, style.ORANGE_TEXT), ("requests", rates, style.INK),
         ("answered", answered, style.BLUE),

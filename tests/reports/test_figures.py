@@ -59,7 +59,40 @@ def _sparse() -> dict[str, Figure]:
     }
 
 
-@pytest.mark.parametrize("build", [_good, _bad, _sparse])
+def _stormy() -> dict[str, Figure]:
+    faults = [{"at": "20.0s", "for": "5.0s", "tier": "l3", "kind": "slow", "value": 3.0}]
+    sides = (
+        records.predicted(failed=0.8, faults=faults), records.measured(failed=0.7, faults=faults)
+    )  # fmt: skip
+    predicted, measured = (
+        replace(
+            side,
+            windows=replace(
+                side.windows,
+                attempts=tuple(
+                    asked + 3 * failed
+                    for asked, failed in zip(
+                        side.windows.requests, side.windows.failed, strict=True
+                    )
+                ),
+            ),
+        )
+        for side in sides
+    )
+    return {"timeline": timeline(predicted, measured, records.KPIS)}
+
+
+def test_a_timeline_of_clients_that_try_again_says_how_often_and_what_is_answered() -> None:
+    finding = style.finding(_stormy()["timeline"])
+    told = re.search(r"measured (\d\.\d\d) and (\d+) %; predicted (\d\.\d\d) and (\d+) %", finding)
+    assert told is not None, finding
+    attempts, answered, expected, good = map(float, told.groups())
+    assert attempts == pytest.approx(1 + 3 * (1 - answered / 100), abs=0.02)
+    assert expected == pytest.approx(1 + 3 * (1 - good / 100), abs=0.02)
+    assert good < answered
+
+
+@pytest.mark.parametrize("build", [_good, _bad, _sparse, _stormy])
 def test_no_text_overlaps_another_or_leaves_the_figure(
     build: Callable[[], dict[str, Figure]],
 ) -> None:

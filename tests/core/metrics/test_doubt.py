@@ -18,6 +18,7 @@ from core.metrics.histogram import LatencyHistogram
 from core.metrics.kpi import Outcome, parse_kpi, parse_metric
 from core.metrics.ranges import Ranges
 from core.metrics.record import Audit, RunRecord, Windows
+from core.metrics.retried import Tries
 from core.metrics.verdict import compare, outcome, verdicts
 
 LIMIT = 3.0
@@ -103,6 +104,17 @@ def test_range_is_that_of_every_way_the_requests_in_doubt_could_have_gone(
         flawed = replace(found, audit=audit("late"), doubt=doubt)
         (verdict,) = verdicts(flawed, [kpi])
         assert verdict.outcome is (judged.pop() if len(judged) == 1 else Outcome.INVALID)
+
+
+def test_open_requests_may_have_been_tried_once_or_as_often_as_may_be() -> None:
+    scenario = {"name": "x", "timeout": "3s", "traffic": {"retries": {"attempts": 3}}}
+    tries = Tries(attempts=13, first_failed=2, refused=0)
+    found = record([0.1] * 8 + [math.inf] * 2, {}, scenario=scenario, tries=tries)
+    late = {"track": LatencyHistogram.of(np.array([0.1]))}
+    ranges = Ranges(found, Doubt(late=late, excused={"track": 1}, absent={"track": 2}))
+    # 10 requests, 2 of them open, and 2 that are absent.
+    assert ranges.of(parse_metric("ratio(attempts)")) == (12 / 12, (13 + 4 + 6) / 12)
+    assert ranges.of(parse_metric("ratio(firsttry)")) == (0.0, (2 + 2 + 2) / 12)
 
 
 def test_the_worst_mean_of_an_endpoint_is_that_at_its_own_time_limit() -> None:
