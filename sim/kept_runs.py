@@ -15,33 +15,47 @@ from sim.replications import Found
 class KeptRuns:
     """What replications found by rate; in the file at *path*, a line a run, if there is one.
 
+    A change of the scenario has runs of its own, under its name; "" is the scenario as it is.
     resumed: how many runs the file held at first.
     """
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
-        self._runs: dict[tuple[float, int], Found] = {}
+        self._runs: dict[tuple[str, float, int], Found] = {}
         if path is not None and path.exists():
             for line in path.read_text(encoding="utf-8").splitlines():
                 try:
                     data = json.loads(line)
-                    self._runs[data["rate"], data["replication"]] = _found(data)
+                    key = (data.get("change", ""), data["rate"], data["replication"])
+                    self._runs[key] = _found(data)
                 except (ValueError, KeyError, TypeError):
                     continue  # the last line of a run that was killed
         self.resumed = len(self._runs)
 
-    def of(self, rate: float, numbers: Sequence[int]) -> dict[int, Found]:
+    def of(self, rate: float, numbers: Sequence[int], change: str = "") -> dict[int, Found]:
         """Return what is known of the replications *numbers* at *rate*, by their number."""
-        return {n: self._runs[rate, n] for n in numbers if (rate, n) in self._runs}
+        known = {number: self._runs.get((change, rate, number)) for number in numbers}
+        return {number: found for number, found in known.items() if found is not None}
 
-    def keep(self, rate: float, found: Mapping[int, Found]) -> None:
+    def all_of(self, change: str) -> dict[float, dict[int, Found]]:
+        """Return what is known of a change: by rate, the replications by their number."""
+        table: dict[float, dict[int, Found]] = {}
+        for (name, rate, number), found in self._runs.items():
+            if name == change:
+                table.setdefault(rate, {})[number] = found
+        return table
+
+    def keep(self, rate: float, found: Mapping[int, Found], change: str = "") -> None:
         """Keep what replications found at *rate*."""
-        self._runs |= {(rate, number): run for number, run in found.items()}
+        self._runs |= {(change, rate, number): run for number, run in found.items()}
         if self._path is None:
             return
+        named = {"change": change} if change else {}
+        self._path.parent.mkdir(parents=True, exist_ok=True)  # a cache is emptied at any time
         with self._path.open("a", encoding="utf-8") as file:
             for number, run in found.items():
-                file.write(json.dumps({"rate": rate, "replication": number, **_data(run)}) + "\n")
+                line = {**named, "rate": rate, "replication": number, **_data(run)}
+                file.write(json.dumps(line) + "\n")
 
     def forget(self) -> None:
         """Remove the file: the plan is complete."""
