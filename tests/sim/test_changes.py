@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from sim.changes import RUNS, what_helps
 from sim.engines import Engine
 from sim.kept_runs import KeptRuns
 from sim.replications import Found, Replications
-from tests.sim.test_capacity import planned
+from tests.sim.runs import small_scenario
 
 FEW = ("tiers.l3.concurrency", "tiers.l1.max_entries", "tiers.l3.write_execution")
 
@@ -47,7 +48,21 @@ def _few_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(changes, "SPLITS", (0.5, 1.0))
 
 
-def slow(**fields: object) -> Scenario:
+def planned(**fields: Any) -> Scenario:
+    """Return a scenario that executes 20 ms writes one at a time: 50 a second."""
+    return small_scenario(
+        **{
+            "rate": 20.0,
+            "duration": "4s",
+            "warm_up": "0s",
+            "tiers": {"l3": {"write_execution": "20ms"}},
+            "kpis": [{"metric": "p95_track", "target": "< 100ms", "alert": "> 200ms"}],
+            **fields,
+        }
+    )
+
+
+def slow(**fields: Any) -> Scenario:
     return planned(duration="100s", **fields)
 
 
