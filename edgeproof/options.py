@@ -312,6 +312,30 @@ HighestRateOption = Annotated[
         help="Try no rate above R requests/s. [default: 16 times the rate of the scenario]",
     ),
 ]  # fmt: skip
+WhatHelpsOption = Annotated[
+    bool,
+    typer.Option(
+        "--what-helps",
+        help="Also try the next value of each field (doubled, halved, switched on), one at a time, "
+        "and rank them by how far they move the rate, with what they cost.",
+    ),
+]
+GrowthOption = Annotated[
+    str | None,
+    typer.Option(
+        "--growth", metavar="G",
+        help="Say when traffic that grows by G reaches the rate: 8%/month, 8%±2%/month; also "
+        "week and year.",
+    ),
+]  # fmt: skip
+TodayOption = Annotated[
+    float | None,
+    typer.Option(
+        "--today", min=0.001, max=1e6, metavar="R",
+        help="Today's peak in requests/s, from which headroom and growth count. "
+        "[default: the scenario's own rate]",
+    ),
+]  # fmt: skip
 MaxDurationOption = Annotated[
     str,
     typer.Option(

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from time import monotonic
 
 from core.cost.refusals import refusals
 from core.metrics.capacity import CapacityPlan, CapacityPoint
+from core.metrics.growth import Forecast, Growth, forecast, parse_growth
+from core.metrics.what_helps import Effect
+from core.scenario.calibration import Calibration
 from core.scenario.pace import rate_of
 from core.scenario.replay import prepare_measured
 from core.scenario.scenario import Scenario
@@ -21,6 +26,7 @@ from edgeproof.options import (
     EngineOption,
     FormatOption,
     FreshOption,
+    GrowthOption,
     HighestRateOption,
     JsonOption,
     KpiOption,
@@ -33,9 +39,11 @@ from edgeproof.options import (
     SeedOption,
     SetOption,
     TimeUnitOption,
+    TodayOption,
     TraceLimitOption,
     TraceOffsetOption,
     TraceOption,
+    WhatHelpsOption,
     chosen_scenario,
     judging,
     precision_of,
@@ -45,9 +53,19 @@ from edgeproof.progress import Display
 from edgeproof.runs import new_folder, run_facts, write_json
 from edgeproof.simulate import jobs
 from reports.capacity_words import cost_note, knee_note, points_table
+from reports.helps_words import (
+    forecast_finding,
+    helps_finding,
+    helps_notes,
+    helps_table,
+    times_text,
+)
 from reports.words import rate_text, waiting_left_out
 from sim.capacity import PRECISION, Step, checked_bound, plan_capacity
+from sim.changes import what_helps
 from sim.coverage import uncovered
+from sim.engine_name import EngineName
+from sim.kept_runs import KeptRuns
 from sim.replications import not_stated
 
 
@@ -70,6 +88,9 @@ def command(
     max_rate: HighestRateOption = None,
     precision: PrecisionOption = None,
     fresh: FreshOption = False,
+    helps: WhatHelpsOption = False,
+    growth: GrowthOption = None,
+    today: TodayOption = None,
     plain: PlainOption = False,
     json: JsonOption = False,
     github: GithubOption = None,
@@ -83,7 +104,10 @@ def command(
     begins, --max-rate where it ends. Every run is kept for later commands: after Ctrl-C the same
     command goes on from there. The exit code is 0 if some rate meets every KPI, 1 if none does.
 
-    Example: edgeproof plan baseline --set tiers.l3.concurrency=2
+    --what-helps also tries the next value of each field, and ranks them. --growth says when growing
+    traffic reaches the rate.
+
+    Example: edgeproof plan baseline --what-helps --growth 8%/month
     """
     options = judging(
         "target", None, strict=False, plain=plain, as_json=json,
@@ -97,8 +121,10 @@ def command(
     known = chosen_calibration(calibration, chosen)
     checked_bound(chosen, max_rate)
     wanted = precision_of(precision)
-    today = rate_of(chosen)
-    if rate is not None:
+    grows = None if growth is None else parse_growth(growth)
+    if today is None and rate is None:
+        today = rate_of(chosen)
+    elif today is None:
         own = chosen_scenario(
             scenario, command="plan", overrides=set_, seed=seed, trace=trace,
             trace_offset=trace_offset, trace_limit=trace_limit, time_unit=time_unit,
@@ -148,15 +174,26 @@ def command(
         )  # fmt: skip
         if not found.interrupted:
             display.update("planning", 1.0)
+            if helps:
+                found = _with_changes(found, chosen, known, kept, engine, display)
     if kept.taken:
         notice(f"{count_of(kept.taken, 'run')} of earlier commands taken (--fresh simulates anew)")
+    if grows is not None:
+        found = replace(found, forecast=_forecast(found, grows))
+        if found.forecast is None:
+            notice("--growth: the plan found no rate that traffic could grow to")
     write_json(folder / "plan.json", found.to_json())
     facts = run_facts("plan", {"plan": monotonic() - started}, asked=told)
     write_json(folder / "run.json", facts)
     if not json:
         show_table(points_table(found, chosen.judged()), plain=plain)
+        if len(changes := helps_table(found, chosen.judged())) > 1:
+            print()
+            show_table(changes, plain=plain)
+    findings = [f"{text}." for text in (forecast_finding(found), helps_finding(found)) if text]
     notes = [
         *filter(None, [knee_note(found), cost_note(found)]),
+        *helps_notes(found),
         *_refused(chosen, found),
         *waiting_left_out([kpi.metric for kpi in chosen.judged()]),
         *unpredicted,
@@ -167,12 +204,59 @@ def command(
         )
     finish(
         folder, options, title=f"{chosen.name}: capacity", kpis=chosen.judged(), plan=found,
-        facts=facts, notes=notes, lines=notes,
+        facts=facts, notes=notes, lines=[*notes, *findings],
     )  # fmt: skip
     if found.interrupted:
         notice("the runs are kept: the same command goes on from there")
         return 130
     return 0 if found.highest_rate is not None else 1
+
+
+def _with_changes(
+    plan: CapacityPlan,
+    scenario: Scenario,
+    calibration: Calibration | None,
+    kept: KeptRuns,
+    engine: EngineName,
+    display: Display,
+) -> CapacityPlan:
+    """Return *plan* with what the next value of each field does to it."""
+
+    def show(done: int, total: int, name: str, effect: Effect | None) -> None:
+        display.update("trying changes", done / (total + 1), name)
+        if effect is not None and effect.ratio is not None:
+            display.say(f"{name}: {times_text(effect)} times")
+
+    display.update("trying changes", 0.0)
+    found = what_helps(
+        scenario, plan, calibration=calibration, jobs=jobs(), engine=engine, kept=kept,
+        on_change=show,
+    )  # fmt: skip
+    if found is None:
+        notice(
+            "--what-helps: nothing breaks up to the bound; raise --max-rate"
+            if plan.breaking_rate is None
+            else "--what-helps: the replications differ too much to compare; lengthen the duration"
+        )
+        return plan
+    if not found.interrupted:
+        display.update("trying changes", 1.0)
+    return replace(plan, helps=found, interrupted=found.interrupted)
+
+
+def _forecast(plan: CapacityPlan, growth: Growth) -> Forecast | None:
+    """Return when growing traffic reaches what *plan* holds, None where it holds nothing."""
+    is_bound = plan.breaking_rate is None and not plan.interrupted
+    limit = plan.highest_rate if plan.knee is None else plan.knee.rate
+    if not limit or not plan.today or (plan.knee is None and not is_bound):
+        return None
+    return forecast(
+        growth,
+        today=plan.today,
+        limit=limit,
+        interval=None if plan.knee is None else plan.knee.interval,
+        since=datetime.now(UTC).date(),
+    )
 
 
 def _refused(scenario: Scenario, plan: CapacityPlan) -> list[str]:

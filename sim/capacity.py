@@ -371,6 +371,7 @@ class _Search:
             interval=estimate.interval,
             runs=len(known),
             first=dict(Counter(name for _, name in known).most_common()),
+            each=tuple(rate for rate, _ in known),
         )
 
     def _complete(self, rates: Sequence[float], numbers: Sequence[int]) -> None:

@@ -32,11 +32,18 @@ class KeptRuns:
         self._runs: dict[str, dict[int, Found]] = {}
         self._of_files: set[tuple[str, int]] = set()
         self._used: set[tuple[str, int]] = set()
+        self._elsewhere = 0
+        # What another process of this command writes meanwhile is no run of an earlier one.
+        self._earlier = set() if folder is None else {file.name for file in folder.glob("*.jsonl")}
 
     @property
     def taken(self) -> int:
         """How many runs of files were used."""
-        return len(self._used)
+        return len(self._used) + self._elsewhere
+
+    def took_elsewhere(self, count: int) -> None:
+        """Count runs of files that a process of this command used."""
+        self._elsewhere += count
 
     def of(self, scenario: Scenario, numbers: Sequence[int]) -> dict[int, Found]:
         """Return what is known of the replications *numbers* of *scenario*, by their number."""
@@ -65,7 +72,8 @@ class KeptRuns:
         if key not in self._runs:
             path = self._path(scenario)
             self._runs[key] = {} if path is None or self._is_fresh else _read(path)
-            self._of_files |= {(key, number) for number in self._runs[key]}
+            if path is not None and path.name in self._earlier:
+                self._of_files |= {(key, number) for number in self._runs[key]}
         return self._runs[key]
 
     def _key(self, scenario: Scenario) -> str:

@@ -8,10 +8,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
 from core.endpoints import CDP
+from core.metrics.growth import Forecast
 from core.metrics.kpi import Interval, Kpi, Outcome, parse_kpi
 from core.metrics.metric_table import BUILT_IN
 from core.metrics.ratio import RATIOS, Ratio
 from core.metrics.stage import STAGES, Stage
+from core.metrics.what_helps import WhatHelps
 
 SCHEMA_VERSION = 2
 
@@ -65,12 +67,14 @@ class Knee:
 
     rate, interval: requests/s, the mean of the replications' knees and its 95 % interval. runs: the
     replications. first: how many of them each KPI broke in first; "" where a server's queue grew.
+    each: the knee of each replication, in their order.
     """
 
     rate: float
     interval: Interval
     runs: int
     first: Mapping[str, int]
+    each: tuple[float, ...] = ()
 
     @property
     def half_width(self) -> float:
@@ -111,6 +115,8 @@ class CapacityPlan:
     ended: str = ""
     knee: Knee | None = None
     today: float | None = None
+    helps: WhatHelps | None = None
+    forecast: Forecast | None = None
 
     @property
     def headroom(self) -> float | None:
@@ -162,6 +168,9 @@ class CapacityPlan:
                 del point["costs"]
         if self.engine == "simulate":
             del data["engine"], data["ended"]
+        for name in ("helps", "forecast"):
+            if data[name] is None:
+                del data[name]
         return data
 
     @classmethod
@@ -172,7 +181,14 @@ class CapacityPlan:
         version = data["schema_version"]
         if version != SCHEMA_VERSION:
             raise ValueError(f"schema version {version}, this program reads {SCHEMA_VERSION}")
-        later = {"engine": "simulate", "ended": "", "knee": None, "today": None}
+        later = {
+            "engine": "simulate",
+            "ended": "",
+            "knee": None,
+            "today": None,
+            "helps": None,
+            "forecast": None,
+        }
         fields = {name: {**later, **data}[name] for name in cls.__dataclass_fields__}
         fields["points"] = tuple(
             CapacityPoint(
@@ -192,7 +208,12 @@ class CapacityPlan:
         )
         fields["kpis"] = tuple(kpi_from_json(kpi) for kpi in data["kpis"])
         if (knee := fields["knee"]) is not None:
-            fields["knee"] = Knee(**{**knee, "interval": tuple(knee["interval"])})
+            pairs = {name: tuple(knee.get(name, ())) for name in ("interval", "each")}
+            fields["knee"] = Knee(**{**knee, **pairs})
+        if fields["helps"] is not None:
+            fields["helps"] = WhatHelps.from_json(fields["helps"])
+        if fields["forecast"] is not None:
+            fields["forecast"] = Forecast.from_json(fields["forecast"])
         for name in ("breaks_first", "eased"):
             fields[name] = tuple(data[name])
         return cls(**fields)
