@@ -154,7 +154,8 @@ def command(
     second: list[tuple[float, float]] = []  # when the second rate began, and the requests before
 
     def follow(step: Step) -> None:
-        share = step.requests / (step.requests + step.left)
+        total = step.requests + step.left  # 0 where every run was kept
+        share = step.requests / total if total else 1.0
         detail = rate_text(step.rate)
         rates.add(step.rate)
         if len(rates) > 1 and not second:  # the first one loads what all need

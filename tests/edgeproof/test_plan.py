@@ -46,6 +46,19 @@ def test_plan_ends_at_its_bound_and_can_be_reported_again(tmp_path: Path) -> Non
     assert (tmp_path / "again" / "figures" / "capacity.svg").is_file()
 
 
+def test_second_plan_takes_every_run_of_the_first(tmp_path: Path) -> None:
+    arguments = ("plan", "baseline", *SMALL, "--set", CPU, "--max-rate", "50")
+    runs = {"EDGEPROOF_RUNS": str(tmp_path / "runs")}
+    first = called(*arguments, "--out", "a", cwd=tmp_path, variables=runs)
+    second = called(*arguments, "--out", "b", cwd=tmp_path, variables=runs)
+    assert (first.returncode, second.returncode) == (0, 0), second.stderr
+    assert "taken" not in first.stderr
+    assert "12 runs of earlier commands taken (--fresh simulates anew)" in second.stderr
+    assert (tmp_path / "a" / "plan.json").read_bytes() == (
+        tmp_path / "b" / "plan.json"
+    ).read_bytes()
+
+
 def test_plan_that_no_rate_meets_fails_and_so_does_its_report(tmp_path: Path) -> None:
     kpis = "kpis=[{metric='p95_cpu',target='< 1us',alert='> 2us'}]"
     done = edgeproof(
