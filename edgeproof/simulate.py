@@ -133,6 +133,8 @@ def command(
     facts = run_facts("simulate", {"simulate": monotonic() - started}, asked=told)
     facts["engine"] = found.engine
     write_json(folder / "run.json", facts)
+    lines = [*unpredicted, *found.lines, *thinned]
+    del found, prepared  # ten million requests are 250 MB, and drawing takes memory, too
     return finish(
         folder,
         options,
@@ -140,5 +142,5 @@ def command(
         kpis=chosen.judged(),
         predicted=record,
         facts=facts,
-        lines=[*unpredicted, *found.lines, *thinned],
+        lines=lines,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +23,7 @@ MOST_KEYS = 200_000
 """Keys that a point of presence of the edge store caches; beyond, it drops some."""
 MOST_CHANNELS = 63
 _HOUR = 3_600.0
+_BLOCK = 500_000
 _BEHAVIOURS = {endpoint.behaviour for endpoint in CDP} | {
     STATED,
     "core.application.behaviours:STORE",
@@ -122,7 +125,12 @@ def conversions_of(scenario: Scenario, prepared: Prepared, played: Played | None
         for code, endpoint in enumerate(scenario.endpoints)
         if endpoint.writes == "event" and not endpoint.behaviour.endswith(":STORE")
     ]
-    asked = sum(np.count_nonzero(codes == code) for codes in asked_of for code in writers)
+    asked = sum(
+        np.count_nonzero(codes[part] == code)
+        for codes in asked_of
+        for part in _blocks(codes.size)
+        for code in writers
+    )
     return float(asked) * scenario.traffic.conversion_share
 
 
@@ -191,7 +199,14 @@ def _asked(of: Workload | History, code: int, least: int) -> int:
     """Return how many subjects an endpoint is asked about, *least* at least."""
     if _most(of.subject) <= least:  # quicker than to choose the endpoint's
         return least
-    return max(least, _most(of.subject[of.endpoint == code]))
+    chosen = (of.subject[part][of.endpoint[part] == code] for part in _blocks(of.subject.size))
+    return max(least, *map(_most, chosen))
+
+
+def _blocks(rows: int) -> Iterator[slice]:
+    """Yield the parts of many rows, so that what is computed of them takes little memory."""
+    for start in range(0, rows, _BLOCK):
+        yield slice(start, start + _BLOCK)
 
 
 def _most(subjects: NDArray[np.uint32]) -> int:

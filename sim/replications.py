@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, as_completed
 from contextlib import ExitStack, contextmanager
@@ -311,9 +312,9 @@ def _replicate(
 
 def latencies_of(scenario: Scenario, requests: Requests) -> NDArray[np.float64]:
     """Return the mean latencies of answered requests in windows of the run."""
-    answered = np.isfinite(requests.latency)
-    if answered.all():  # no copies then
+    if math.isfinite(requests.latency.max(initial=0.0)):  # no copies then
         return window_means(requests.intended, requests.latency, scenario.total_time)
+    answered = np.isfinite(requests.latency)
     return window_means(
         requests.intended[answered], requests.latency[answered], scenario.total_time
     )

@@ -92,5 +92,5 @@ def misses(scenario: Scenario, *, replication: int, seeded: SeededDatabase) -> f
         requests = run.run().requests
     finally:
         run.loop.close()
-    reads = requests.reads[requests.intended >= scenario.warm_up, 0]
+    reads = requests.reads[np.asarray(requests.intended) >= scenario.warm_up, 0]
     return float(np.mean(reads >= 3))

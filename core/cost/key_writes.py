@@ -19,18 +19,18 @@ def most_key_writes(
     A read that misses writes its entry as its request ends; requests of other isolates that miss
     the same key meanwhile write it, too.
     """
-    plain = requests.reads & (NEGATIVE - 1)
-    rows, slots = np.nonzero(plain == MISS)
+    rows, slots = _missed(requests)
     if not rows.size:
         return 0
-    ends = requests.latency[rows]
-    times = requests.intended[rows] + np.where(np.isfinite(ends), ends, 0.0)
-    codes, subjects = requests.endpoint[rows], requests.subject[rows].astype(np.int64)
-    is_judged = requests.intended[rows] >= after
+    times, ends = requests.intended[rows], requests.latency[rows]
+    is_judged = times >= after
+    ends[~np.isfinite(ends)] = 0.0
+    times += ends
+    codes, subjects = requests.endpoint[rows], requests.subject[rows]
     types = list(endpoints.cache_types)
     most = 0
-    kinds = np.full(rows.size, -1, dtype=np.int64)
-    numbers = np.zeros(rows.size, dtype=np.int64)
+    kinds = np.full(rows.size, -1, dtype=np.int16)
+    numbers = np.zeros(rows.size, dtype=np.uint32)
     for code, endpoint in enumerate(endpoints):
         for slot, read in enumerate(endpoint.reads):
             chosen = is_judged & (codes == code) & (slots == slot)
@@ -43,6 +43,19 @@ def most_key_writes(
         of_kind = kinds == kind
         most = max(most, _most_within(numbers[of_kind], times[of_kind]))
     return most
+
+
+def _missed(requests: Requests) -> tuple[np.ndarray, np.ndarray]:
+    """Return row and slot of every read that missed, in their order."""
+    found, first = [], 0
+    for part in requests.blocks():
+        rows, slots = np.nonzero((part.reads & (NEGATIVE - 1)) == MISS)
+        found.append(((rows + first).astype(np.int32), slots.astype(np.uint8)))
+        first += len(part.intended)
+    if not found:
+        return np.empty(0, dtype=np.int32), np.empty(0, dtype=np.uint8)
+    all_rows, all_slots = zip(*found, strict=True)
+    return np.concatenate(all_rows), np.concatenate(all_slots)
 
 
 def _most_within(keys: np.ndarray, times: np.ndarray) -> int:

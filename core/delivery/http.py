@@ -6,8 +6,6 @@ import asyncio
 import os
 from collections.abc import Mapping
 
-import httpx
-
 from core.delivery.receiver import DeliveryError
 from core.errors import InputError
 from core.texts import one_line, reason_of
@@ -26,6 +24,8 @@ class HttpReceiver:
     def __init__(
         self, url: str, *, timeout: float, connections: int, token: str | None = None
     ) -> None:
+        import httpx  # slow to import, and most commands send nothing
+
         headers = {"Content-Type": "application/json", "User-Agent": "edgeproof"}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
@@ -42,6 +42,8 @@ class HttpReceiver:
 
     async def send(self, body: bytes) -> None:
         """Return once *body* was taken; DeliveryError names the status or the error."""
+        import httpx  # as above
+
         status, answer = 0, b""
         problem = ""
         try:

@@ -10,8 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 SUB_BUCKET_BITS = 8
-_AT_A_TIME = 1_000_000  # which bounds the memory
+_AT_A_TIME = 100_000  # which bounds the memory
 _LINEAR = 1 << (SUB_BUCKET_BITS + 1)
+_FRACTION_BITS = 52 - SUB_BUCKET_BITS
+"""Of a float64 behind those that tell its bucket."""
+_FIRST_BITS = (1023 + SUB_BUCKET_BITS - 1) << SUB_BUCKET_BITS
+"""Of a float64 above the bucket of its value."""
 
 
 def bucket_of(nanoseconds: int) -> int:
@@ -88,10 +92,14 @@ class LatencyHistogram:
         self.failed += int(seconds.size - finite.size)
         if finite.size == 0:
             return
-        nanoseconds = np.maximum(np.floor(finite * 1e9 + 0.5), 0).astype(np.int64)
-        # frexp's exponent is bit_length for integers below 2^53.
-        shift = np.maximum(np.frexp(nanoseconds.astype(np.float64))[1] - SUB_BUCKET_BITS - 1, 0)
-        buckets = (shift.astype(np.int64) << SUB_BUCKET_BITS) + (nanoseconds >> shift)
+        whole = np.floor(finite * 1e9 + 0.5)
+        np.maximum(whole, 0.0, out=whole)
+        nanoseconds = whole.astype(np.int64)
+        # Below 2^53 these are exact: their exponent and first bits are the bucket.
+        buckets = (whole.view(np.int64) >> _FRACTION_BITS) - _FIRST_BITS
+        is_small = whole < _LINEAR
+        if is_small.any():
+            buckets[is_small] = nanoseconds[is_small]
         counts = np.bincount(buckets)  # of the 14,848 that there are at most
         keys = np.flatnonzero(counts)
         for key, count in zip(keys.tolist(), counts[keys].tolist(), strict=True):

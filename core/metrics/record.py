@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from core.metrics.kpi import Interval, Metric
 from core.metrics.part import PartOfRun
 from core.metrics.ratio import Ratio
 from core.metrics.retried import Retried, Tries, tries_of
+from core.metrics.seconds import Times
 from core.texts import read_json
 from core.wire import NEGATIVE, READ_OUTCOMES, STALE
 
@@ -31,7 +33,7 @@ SCHEMA_VERSION = 1
 MAX_WINDOWS = 240
 MOST_ROWS = 2_000_000
 """Of requests.npz; a run with more keeps every second one, every third, and so on."""
-_BLOCK = 500_000
+_BLOCK = 200_000
 MOST_COMPRESSED = 500_000
 """Rows of requests.npz that are compressed."""
 
@@ -451,7 +453,7 @@ class Requests:
     (READ_OUTCOMES, plus NEGATIVE and STALE), shape (n, read_width of the table) (u1).
     """
 
-    intended: NDArray[np.float64]
+    intended: Times
     endpoint: NDArray[np.uint8]
     subject: NDArray[np.uint32]
     isolate: NDArray[np.uint16]
@@ -461,14 +463,16 @@ class Requests:
     def blocks(self) -> Iterator[Requests]:
         """Yield the rows in parts that are worked on at a time, which bounds the memory."""
         for start in range(0, len(self.intended), _BLOCK):
-            rows = slice(start, start + _BLOCK)
-            yield Requests(
-                **{name: getattr(self, name)[rows] for name in self.__dataclass_fields__}
-            )
+            yield self._rows(slice(start, start + _BLOCK))
 
-    def between(self, after: float, until: float) -> NDArray[np.bool_]:
-        """Return which rows are intended at *after* seconds or later, and before *until*."""
-        return (self.intended >= after) & (self.intended < until)
+    def between(self, after: float, until: float) -> Requests:
+        """Return the rows that are intended at *after* seconds or later, and before *until*."""
+        intended = np.asarray(self.intended)
+        chosen = (intended >= after) & (intended < until)
+        return self if chosen.all() else self._rows(chosen)
+
+    def _rows(self, rows: slice | NDArray[np.bool_]) -> Requests:
+        return Requests(**{name: getattr(self, name)[rows] for name in self.__dataclass_fields__})
 
     def write(self, path: Path) -> int:
         """Write the columns to *path*; equal columns give equal bytes.
@@ -497,10 +501,11 @@ def count_reads(
     width = requests.reads.shape[1]
     codes = np.zeros((len(endpoints), width, 256), dtype=np.int64)
     for part in requests.blocks():
-        chosen, endpoint = part.between(after, until), part.endpoint
-        for code, slot in np.ndindex(len(endpoints), width):
-            column = part.reads[chosen & (endpoint == code), slot]
-            codes[code, slot] += np.bincount(column, minlength=256)
+        some = part.between(after, until)
+        first = some.endpoint.astype(np.intp) << 8
+        for slot in range(width):
+            column = np.bincount(first | some.reads[:, slot], minlength=len(endpoints) << 8)
+            codes[:, slot] += column.reshape(-1, 256)
     plain, every = np.arange(256) & (NEGATIVE - 1), np.arange(256)
     counted: dict[str, dict[str, int]] = {}
     for code, endpoint_name in enumerate(endpoints.names):
@@ -551,13 +556,17 @@ def window_columns(
     number = max(1, min(MAX_WINDOWS, int(duration)))
     width = duration / number
     is_ordered = _is_ascending(requests.intended)  # no copies then
-    first = int(np.searchsorted(requests.intended, after)) if is_ordered else 0
-    chosen = slice(first, None) if is_ordered else requests.intended >= after
-    intended, latency = requests.intended[chosen], requests.latency[chosen]
-    reads = requests.reads[chosen]
+    if is_ordered:
+        first = bisect_left(requests.intended, after)
+        intended: Times = requests.intended
+        latency, reads = requests.latency[first:], requests.reads[first:]
+    else:
+        first, chosen = 0, np.asarray(requests.intended) >= after
+        intended, latency = requests.intended[chosen], requests.latency[chosen]
+        reads = requests.reads[chosen]
     counts = np.zeros(number, dtype=np.int64)
-    position = np.empty(0 if is_ordered else intended.size, dtype=np.int16)
-    for start in range(0, intended.size, _BLOCK):
+    position = np.empty(0 if is_ordered else len(intended), dtype=np.int16)
+    for start in range(first, len(intended), _BLOCK):
         rows = slice(start, start + _BLOCK)
         windows = np.minimum((intended[rows] - after) / width, number - 1).astype(np.int16)
         counts += np.bincount(windows, minlength=number)
@@ -589,8 +598,10 @@ def window_columns(
     return Windows(start=after, width=width, **{n: tuple(v) for n, v in columns.items()})
 
 
-def _is_ascending(column: NDArray[Any]) -> bool:
-    return bool(np.all(column[1:] >= column[:-1]))
+def _is_ascending(column: Times) -> bool:
+    starts = range(0, len(column), _BLOCK)
+    parts = (column[start : start + _BLOCK + 1] for start in starts)  # with the next one's first
+    return all(bool(np.all(part[1:] >= part[:-1])) for part in parts)
 
 
 def endpoint_latencies(
@@ -599,9 +610,9 @@ def endpoint_latencies(
     """Return the latency histogram of each endpoint asked from *after* to *until* seconds."""
     latencies = {name: LatencyHistogram() for name in endpoints.names}
     for part in requests.blocks():
-        chosen = part.between(after, until)
+        some = part.between(after, until)
         for code, histogram in enumerate(latencies.values()):
-            histogram.record_all(part.latency[chosen & (part.endpoint == code)])
+            histogram.record_all(some.latency[some.endpoint == code])
     return {name: histogram for name, histogram in latencies.items() if histogram.count}
 
 

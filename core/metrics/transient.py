@@ -10,10 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from core.metrics.seconds import Times
+
 BATCH = 5
 MIN_RUNS = 3
 SURE, NOTABLE = 4.0, 0.05
-_BLOCK = 500_000
+_BLOCK = 100_000
 WINDOWS = 200
 """The windows of a run whose means MSER-5 takes as its observations."""
 
@@ -37,9 +39,7 @@ def mser5(values: NDArray[np.float64]) -> int | None:
     return None if cut > count // 2 else cut * BATCH
 
 
-def window_means(
-    times: NDArray[np.float64], values: NDArray[np.float64], total: float
-) -> NDArray[np.float64]:
+def window_means(times: Times, values: NDArray[np.float64], total: float) -> NDArray[np.float64]:
     """Return the means of *values* in equal windows of *total* seconds; nan where there is none."""
     counts, sums = np.zeros(WINDOWS, dtype=np.int64), np.zeros(WINDOWS)
     for start in range(0, len(times), _BLOCK):  # there may be many millions

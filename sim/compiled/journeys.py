@@ -15,10 +15,13 @@ from sim.compiled.state import Array, State
 NEWEST = 100
 """Events that a journey shows."""
 
-EARLIER = 8
+EARLIER = 7
 """The bits of an event below its user's event before: its channel, and whether it converts."""
 
-_CHANNELS = 127
+MOST_EVENTS = 2 ** (32 - EARLIER) - 1
+"""Events whose numbers there is room for above these bits, with 0 for none."""
+
+_CHANNELS = 63
 
 
 @leaf
@@ -60,6 +63,12 @@ def channel_at(happened: Array, node: Any) -> Any:
     return happened[node] >> 1 & _CHANNELS
 
 
+@leaf
+def earlier_of(event: Any) -> Any:
+    """Return the number of the event before of the same user, -1 if there is none."""
+    return np.int64(event >> EARLIER) - 1
+
+
 @part
 def add(a: State, request: Any, user: Any, converts: Any, channel: Any) -> Any:
     """Put the event of *request* behind those of its time: the later one has the higher id.
@@ -71,7 +80,7 @@ def add(a: State, request: Any, user: Any, converts: Any, channel: Any) -> Any:
     what = channel << 1 | converts
     time = a.intended_ns[request] // 1_000_000
     if users[user, s.U_TIME] <= time or users[user, s.U_LAST] < 0:
-        events[node] = users[user, s.U_LAST] << EARLIER | what
+        events[node] = (users[user, s.U_LAST] + 1) << EARLIER | what
         users[user, s.U_LAST] = node
         users[user, s.U_TIME] = time
         if users[user, s.U_KNOWN]:
@@ -90,9 +99,9 @@ def add(a: State, request: Any, user: Any, converts: Any, channel: Any) -> Any:
     while place >= 0:
         if time_of(a, place) <= time:
             break
-        behind, place = place, events[place] >> EARLIER
-    events[node] = place << EARLIER | what
-    events[behind] = node << EARLIER | (events[behind] & (2**EARLIER - 1))
+        behind, place = place, earlier_of(events[place])
+    events[node] = (place + 1) << EARLIER | what
+    events[behind] = (node + 1) << EARLIER | (events[behind] & (2**EARLIER - 1))
 
 
 @part
@@ -114,7 +123,7 @@ def journey_size(a: State, user: Any) -> Any:
             newest[user, NEWEST - 1 - count] = size  # the oldest stands where the next one goes
             total += size
             count += 1
-            node = event >> EARLIER
+            node = earlier_of(event)
         if count < NEWEST:
             for place in range(count):
                 newest[user, place] = newest[user, NEWEST - count + place]
@@ -161,7 +170,7 @@ def touches_of(a: State, request: Any, user: Any, at: Any) -> Any:
                 else:
                     a.si[s.S_WHY] = s.WHY_TOUCHES
                 count += 1
-        node = event >> EARLIER
+        node = earlier_of(event)
     return count, channels
 
 

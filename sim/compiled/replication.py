@@ -17,6 +17,7 @@ from core.metrics.failures import CAUSES, Cause, counted
 from core.metrics.histogram import LatencyHistogram
 from core.metrics.profiler import BUCKET_BYTES
 from core.metrics.record import Requests
+from core.metrics.seconds import Seconds
 from core.query import statements
 from core.scenario.calibration import Calibration
 from core.scenario.file import parse_scenario
@@ -36,7 +37,7 @@ from sim.compiled.facts import (
     Facts,
     event_texts,
 )
-from sim.compiled.journeys import EARLIER, NEWEST
+from sim.compiled.journeys import EARLIER, MOST_EVENTS, NEWEST
 from sim.compiled.loop import run as loop
 from sim.compiled.state import State
 from sim.compiled.warming import warm
@@ -221,9 +222,11 @@ class CompiledReplication:
         parallel, hands = scenario.queue.max_parallel + 1, destination.max_parallel + 2
         bats = np.zeros((parallel, s.BI_COUNT), dtype=np.int64)
         bats[:, s.BI_NUMBER] = -1
-        happened = np.empty(len(events.times) + n, dtype=np.int64)
+        if len(events.times) + n > MOST_EVENTS:
+            raise NotCovered(f"more than {MOST_EVENTS:,} events, those before the run included")
+        happened = np.empty(len(events.times) + n, dtype=np.uint32)
         happened[: len(events.times)] = (
-            events.before.astype(np.int64) << EARLIER
+            (events.before.astype(np.int64) + 1) << EARLIER
             | events.channels.astype(np.int64) << 1
             | events.kinds
         )
@@ -264,7 +267,7 @@ class CompiledReplication:
             converted=np.empty(n, dtype=np.int32),
             touch_from=np.zeros((n + 2, s.B_COUNT), dtype=np.int64),
             begun=np.zeros(n + 2), waiting=np.zeros(n + 2, dtype=np.int32),
-            touch_count=np.zeros((n + 1, 2), dtype=np.int64),
+            touch_count=np.zeros((n + 1, 2), dtype=np.int32),
             log=np.empty(4 * len(happened) + 1, dtype=np.int32),
             taken=np.zeros((hands, destination.batch_size, s.OB_COUNT), dtype=np.int64),
             order=np.zeros(scenario.queue.batch_size, dtype=np.int64),
@@ -368,20 +371,20 @@ class CompiledReplication:
         )  # fmt: skip
         latency = arrays.total
         latency += self._overhead()
-        for code, timeout in enumerate(scenario.timeouts):
-            late = (workload.endpoint == code) & (latency > timeout)
-            latency[late] = np.inf
-            arrays.failure[late] = s.SUCCEEDED  # the client did not wait for the error
-        latency[arrays.failure > 0] = np.inf
+        limits = np.array(scenario.timeouts)
+        slow = _above(latency, limits.min())
+        late = slow[latency[slow] > limits[workload.endpoint[slow]]]
+        arrays.failure[late] = s.SUCCEEDED  # the client did not wait for the error
+        latency[late] = latency[_above(arrays.failure, 0)] = np.inf
         requests = Requests(
-            intended=workload.intended,
+            intended=Seconds(workload.intended_ns),
             endpoint=workload.endpoint,
             subject=workload.subject,
             isolate=workload.isolate,
             latency=latency,
             reads=arrays.codes,
         )
-        failed = np.flatnonzero(np.isinf(latency))
+        failed = _above(latency, np.finfo(np.float64).max)
         statuses = _STATUSES[arrays.failure[failed]]
         failures = counted(
             endpoint=requests.endpoint[failed],
@@ -522,6 +525,13 @@ class CompiledReplication:
                 else {}
             ),
         }
+
+
+def _above(column: np.ndarray, limit: float) -> np.ndarray:
+    """Return the rows that are above *limit*, a part at a time: many rows need no more memory."""
+    starts = range(0, len(column), _CHUNK)
+    found = [start + np.flatnonzero(column[start : start + _CHUNK] > limit) for start in starts]
+    return np.concatenate([*found, np.empty(0, dtype=np.int64)])
 
 
 def histogram_of(counts: np.ndarray, sums: np.ndarray) -> LatencyHistogram:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import sim.compiled.slots as s
-from sim.compiled.jit import jit, part
+from sim.compiled.jit import part
 from sim.compiled.memory import ABSENT, insert, remove, touch
 from sim.compiled.state import Array, State
 
@@ -34,7 +34,7 @@ def keep_rows(a: State, process: Any, key: Any, now: Any, size: Any, value: Any)
     )  # fmt: skip
 
 
-@jit
+@part
 def put(
     rows: Array, held: Array, process: Any, key: Any, end: Any, expires: Any, size: Any, most: Any,
     most_bytes: Any,

@@ -105,7 +105,7 @@ def _warm_rows(
             if cache_type not in CODECS:
                 continue
             key = bases[cache_type] + subject
-            put(
+            _put(
                 arrays.rows, arrays.rows_held, process, key, int(arrays.ci[s.I_KEYS]),
                 clock.now() + cache.ttl, _rows_of(arrays, facts, cache_type, subject, key),
                 cache.max_entries, cache.max_bytes,
@@ -157,6 +157,11 @@ def _within(keys: Any, first: int, arrays: State, bases: Mapping[str, int]) -> A
     ends = [base for base in bases.values() if base > first]
     end = min(ends) if ends else int(arrays.ci[s.I_KEYS])
     return keys[(keys >= first) & (keys < end)]
+
+
+@jit
+def _put(*arguments: Any) -> Any:
+    put(*arguments)
 
 
 @jit

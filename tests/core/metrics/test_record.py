@@ -33,6 +33,7 @@ from core.metrics.record import (
     without_reads,
     write_record,
 )
+from core.metrics.seconds import Seconds
 from core.texts import read_json
 from core.wire import NEGATIVE, READ_OUTCOMES, STALE
 
@@ -49,9 +50,11 @@ def draw_requests(seed: int, count: int, *, duration: float = 10.0) -> Requests:
     endpoint = rng.integers(0, 4, count).astype(np.uint8)
     reads = rng.choice(CODES, (count, 2)).astype(np.uint8)
     reads[endpoint != 0, 1] = 0  # only tracking reads twice
+    # On a coarse grid, so that requests fall on the edges of windows.
+    intended = np.sort(rng.integers(0, 41, count) / 40 * duration)
+    is_kept_whole = bool(rng.integers(2))
     return Requests(
-        # On a coarse grid, so that requests fall on the edges of windows.
-        intended=np.sort(rng.integers(0, 41, count) / 40 * duration),
+        intended=Seconds(np.round(1e9 * intended).astype(np.int64)) if is_kept_whole else intended,
         endpoint=endpoint,
         subject=rng.integers(0, 100, count).astype(np.uint32),
         isolate=rng.integers(0, 4, count).astype(np.uint16),
@@ -390,6 +393,13 @@ def test_reads_are_counted_as_a_loop_over_requests_counts_them(
     assert count_reads(requests, after=after) == expected
 
 
+def test_times_kept_in_nanoseconds_are_read_as_seconds() -> None:
+    kept = Seconds(np.array([0, 1_500_000_000, 2_000_000_001]))
+    assert (len(kept), kept[1], kept[1:2].tolist()) == (3, 1.5, [1.5])
+    assert (kept >= 1.5).tolist() == [False, True, True]
+    assert np.asarray(kept).tolist() == [0.0, 1.5, 2_000_000_001 / 1e9]
+
+
 def test_a_stale_hit_is_a_hit_that_is_counted_once_more() -> None:
     record = draw_record(reads={"journey": {"l1": 6, "l2": 2, "miss": 2, "stale": 5}})
     assert record.metric(parse_metric("hit_ratio")) == 0.8
@@ -410,7 +420,7 @@ def test_windows_are_those_of_a_loop_over_requests(
     assert windows.start == after
     assert windows.width * number == pytest.approx(seconds)
     members: list[list[int]] = [[] for _ in range(number)]
-    for row, intended in enumerate(requests.intended.tolist()):
+    for row, intended in enumerate(np.asarray(requests.intended).tolist()):
         if intended >= after:
             members[min(int((intended - after) / windows.width), number - 1)].append(row)
     for window, rows in enumerate(members):

@@ -203,6 +203,16 @@ def test_choosing_inverts_the_cumulative_weights(weights: list[int], u: list[flo
         assert weights[position] > 0
 
 
+@pytest.mark.parametrize("number", [1, 4, 3_000])
+def test_many_uniforms_choose_as_few_do(number: int) -> None:
+    weights = popularity(scenario().traffic.popularity, number)
+    edges = np.arange(1, 1 << 16) / (1 << 16)  # of the cells that many are looked up by
+    drawn = np.random.default_rng(7).random(200_000)
+    many = np.concatenate((edges, np.nextafter(edges, 0), np.nextafter(edges, 1), drawn))
+    few = [choose(weights, many[start : start + 1_000]) for start in range(0, many.size, 1_000)]
+    assert np.array_equal(choose(weights, many), np.concatenate(few))
+
+
 def test_more_requests_than_a_run_holds_are_refused() -> None:
     with pytest.raises(ValueError, match="a run holds at most 20,000,000"):
         generate_workload(scenario({"rate": MAX_REQUESTS / 49.0}))
