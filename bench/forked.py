@@ -72,7 +72,7 @@ def forked(
 
     The first call starts the process that is copied; it ends with this one.
     """
-    _CONTEXT.set_forkserver_preload([*MODULES, __name__])
+    _CONTEXT.set_forkserver_preload(["__main__", *MODULES, __name__])
     read, write = os.pipe()
     try:
         process = _CONTEXT.Process(
