@@ -6,6 +6,7 @@ both run the same code, with process ids, sockets and ends of their own.
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import subprocess
@@ -72,7 +73,7 @@ def forked(
 
     The first call starts the process that is copied; it ends with this one.
     """
-    _CONTEXT.set_forkserver_preload([*MODULES, __name__])
+    _CONTEXT.set_forkserver_preload(["__main__", *MODULES, __name__])
     read, write = os.pipe()
     try:
         process = _CONTEXT.Process(
@@ -118,4 +119,7 @@ class _Copy:
         os.environ.update(self._environment | {PARENT_VARIABLE: str(os.getppid())})
         module, *rest = self._arguments
         main: Callable[..., int] = import_module(module).main
-        sys.exit(main(rest) if rest else main())
+        try:
+            sys.exit(main(rest) if rest else main())
+        finally:
+            atexit._run_exitfuncs()  # multiprocessing leaves them out; logging says its last there

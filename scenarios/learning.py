@@ -69,8 +69,12 @@ class _Lesson:
         self.samples = {stage: _by_row(self.rows, stage) for stage in ("l2", "l3", "l3wait")}
         self.notes: list[str] = []
         self.few: dict[str, str] = {}
+        self.coarse_idling: Idling | None = None
         if is_coarse(self.samples):
-            self.samples = refined(self.samples, self.latency, self.rows.endpoint)
+            # The parts of a step would take up what a pause costs, so that is learned first.
+            self.coarse_idling = self._idling(self.latency, self._untimed())
+            waited = self.coarse_idling.seconds(pauses_of(self.rows.intended_ns))
+            self.samples = refined(self.samples, self.latency - waited, self.rows.endpoint)
             self.notes.append(
                 "the service's clock moves in whole milliseconds: parts of one are told by what "
                 "the client saw"
@@ -406,7 +410,9 @@ class _Lesson:
             depth = _depth(self.table.endpoints[rows.endpoint[row]], self.codes[row].tolist())
             if depth is not None:
                 seen[self.table.names[rows.endpoint[row]], depth].append(row)
-        idling = self._idling(rest, [rows_there for _, rows_there in sorted(seen.items())])
+        idling = self.coarse_idling
+        if idling is None:
+            idling = self._idling(rest, [rows_there for _, rows_there in sorted(seen.items())])
         rest = np.maximum(rest - idling.seconds(pauses_of(rows.intended_ns)), 0.0)
         between: dict[str, dict[str, Learned]] = {}
         for (name, depth), found in sorted(seen.items()):
@@ -432,6 +438,14 @@ class _Lesson:
                 )
             between.setdefault(name, {})[depth] = learned(rest[chosen].tolist())
         return between, idling
+
+    def _untimed(self) -> list[list[int]]:
+        """Return the rows that tell no time of a store, by endpoint: no clock blurs these."""
+        timed = {row for stage in ("l2", "l3") for row in self.samples[stage]}
+        return [
+            [row for row in self._of(name).nonzero()[0].tolist() if row not in timed]
+            for name in self.table.names
+        ]
 
     def _idling(self, rest: NDArray[np.float64], kinds: list[list[int]]) -> Idling:
         """Return what requests that came alone wait longer after a pause.

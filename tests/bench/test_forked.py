@@ -14,8 +14,9 @@ from bench.forked import ForkedChild, forked
 from core.child import PARENT_VARIABLE
 
 SAYING = """
-import os, sys
+import atexit, os, sys
 def main(arguments):
+    atexit.register(lambda: print("last", file=sys.stderr, flush=True))
     print(os.environ["WORD"], os.environ.get("PATH"), os.getsid(0) == os.getpid(), *arguments)
     print("fault", file=sys.stderr)
     sys.stdout.flush()
@@ -58,7 +59,7 @@ def test_copy_has_the_environment_the_files_and_the_end_of_a_child(
         os.close(end)
         assert child.wait(30.0) == child.poll() == 7
         assert child.stdout.read() == b""
-    assert (tmp_path / "log").read_text() == "fault\n"
+    assert (tmp_path / "log").read_text() == "fault\nlast\n"
     for one in (held_read, held):
         os.close(one)
 

@@ -240,12 +240,16 @@ def test_plan_keeps_its_bounds_and_asks_for_unseen_ids_in_bursts() -> None:
     assert len(more) < 5000  # enough samples of each stage end it
 
 
-def test_what_a_service_takes_longer_after_a_pause_is_learned_and_predicted_at_another_rate() -> (
-    None
-):
-    """A process that sleeps is woken late: at four times the rate, answers come sooner."""
+@pytest.mark.parametrize("step", [0.0, 1e-3])
+def test_what_a_service_takes_longer_after_a_pause_is_learned_and_predicted_at_another_rate(
+    step: float,
+) -> None:
+    """A process that sleeps is woken late: at four times the rate, answers come sooner.
+
+    A clock of whole milliseconds blurs all but the answers from L1.
+    """
     user = stated()
-    known = taught(TRUTH, user, noise=0.0002, sleep=0.002)
+    known = taught(TRUTH, user, noise=0.0002, sleep=0.002, step=step)
     for pause, longer in ((0.02, 0.0008), (0.04, 0.0016), (0.06, 0.002)):
         found = known.idling.seconds(np.array([0.0, pause]))
         assert found[1] - found[0] == pytest.approx(longer, abs=0.0003), pause

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from bench.forked import forked
 from core.scenario.file import parse_scenario
 from core.scenario.population import populate
 from core.scenario.replay import prepare
@@ -218,10 +219,13 @@ def serving(
     limits: ConnectionLimits = DEFAULT_LIMITS,
     otlp: str | None = None,
 ) -> Iterator[list[Visitor]]:
-    """Run the service for *scenario* with its database in *folder*; a visitor per process."""
+    """Run the service for *scenario* with its database in *folder*; a visitor per process.
+
+    Its processes begin as copies, which saves a second each; others see to new interpreters.
+    """
     with running_service(
         scenario, token=token, folder=folder, redis=redis, emulate=emulate, host=host,
-        limits=limits, otlp=otlp,
+        limits=limits, otlp=otlp, begin=forked,
     ) as service:  # fmt: skip
         visitors = [
             Visitor(httpx.Client(base_url=url, timeout=30.0), folder, scenario, service)
