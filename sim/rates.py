@@ -87,6 +87,7 @@ def is_steady_late(scenario: Scenario) -> bool:
     is_steady = sum(stage.duration or 0.0 for stage in before) <= middle and (
         last.ramp_to is None or last.ramp_to == last.rate
     )
+    is_steady = is_steady and scenario.traffic.bursts is None
     return is_steady and not any(fault.at + fault.for_ > middle for fault in scenario.faults)
 
 

@@ -100,8 +100,8 @@ def usage_of(scenario: Scenario, tally: Tally) -> Usage:
     retried = tally.counters.get("queue_retries", 0.0)
     cpu, cpu_note = _cpu(scenario, tally, l2=gets + puts, l3=asked + 2 * queued.batches)
     used = {
-        "workers.requests": tally.total + queued.batches,
-        "workers.cpu_ms": 1000 * cpu,
+        "workers.requests": tally.total * tally.attempts + queued.batches,
+        "workers.cpu_ms": 1000 * cpu * tally.attempts,
         "kv.reads": gets,
         "kv.writes": puts,
         "kv.deletes": 0.0,
@@ -125,7 +125,7 @@ def usage_of(scenario: Scenario, tally: Tally) -> Usage:
         of_l2_hits=of_l2,
         queue=queued,
         unknown=_unknown(scenario, tally, reads),
-        notes=(*cpu_note, *_notes(scenario, events)),
+        notes=(*cpu_note, *_notes(scenario, events), *_of_attempts(tally)),
     )
 
 
@@ -217,6 +217,15 @@ def _unknown(scenario: Scenario, tally: Tally, reads: Mapping[str, Read]) -> tup
         if seen < (1 - _MOST_UNSEEN) * expected:
             found.append(f"who answered {expected - seen:,} of {expected:,} {name} reads")
     return tuple(found)
+
+
+def _of_attempts(tally: Tally) -> tuple[str, ...]:
+    if tally.attempts == 1:
+        return ()
+    return (
+        f"Clients made {tally.attempts:.2f} attempts a request: Workers charge each, with its CPU "
+        "time; what further attempts read and write is not in the cost.",
+    )
 
 
 def _notes(scenario: Scenario, events: float) -> tuple[str, ...]:
