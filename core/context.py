@@ -84,6 +84,7 @@ class Purpose(IntEnum):
     EVENTS = 5
     HOT_KEYS = 6
     RETRY_PAUSE = 7
+    BURSTS = 8
     L2_READ = 16
     L2_WRITE = 17
     L3_ROUND_TRIP = 18

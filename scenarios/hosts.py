@@ -100,6 +100,8 @@ def _checked(url: str, allowed: Collection[str], transport: Transport) -> str:
 def peak_rate(scenario: Scenario, workload: Workload) -> float:
     """Return the highest arrival rate in requests/s: of the stages, or of a trace's own times."""
     staged = max(max(stage.rate, stage.ramp_to or 0.0) for stage in scenario.traffic.stages)
+    if scenario.traffic.bursts is not None:
+        staged *= max(scenario.traffic.bursts.factors)
     if scenario.trace.file is None:
         return staged
     span = max(1, min(_RATE_SPAN_NS, round(scenario.total_time * 1e9)))

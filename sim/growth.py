@@ -52,6 +52,7 @@ def is_steady(scenario: Scenario, *, of_any_start: bool = False) -> bool:
         and scenario.trace.file is None
         and not others
         and first.ramp_to in (None, first.rate)
+        and scenario.traffic.bursts is None
         and not faults
         and not scenario.deployments
         and not scenario.parts

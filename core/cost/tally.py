@@ -15,7 +15,7 @@ class Tally:
     seconds: its length. requests: by endpoint. reads: cache reads by name and outcome, as in a
     record. counters: of the domain, in proportion where the run counted its warm-up, too. cpu:
     seconds of CPU of a request, None where nobody told. key_writes: the most writes of one key
-    within a second, None where they cannot be told.
+    within a second, None where they cannot be told. attempts: that clients made for a request.
     """
 
     seconds: float
@@ -24,6 +24,7 @@ class Tally:
     counters: Mapping[str, float] = field(default_factory=dict)
     cpu: float | None = None
     key_writes: int | None = None
+    attempts: float = 1.0
 
     @property
     def total(self) -> int:
@@ -58,4 +59,5 @@ def tally_of(record: RunRecord, *, key_writes: int | None = None) -> Tally:
         counters={name: count * share for name, count in record.counters.items()},
         cpu=stage.mean if stage is not None and stage.counts else None,
         key_writes=key_writes,
+        attempts=record.tries.attempts / judged if record.tries is not None and judged else 1.0,
     )

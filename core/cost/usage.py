@@ -109,8 +109,8 @@ def usage_of(scenario: Scenario, tally: Tally) -> Usage:
     deletes, lists = (tally.counters.get(name, 0.0) for name in DELETIONS)
     cpu, cpu_note = _cpu(scenario, tally, l2=gets + puts, l3=asked + 2 * queued.batches)
     used = {
-        "workers.requests": tally.total + queued.batches,
-        "workers.cpu_ms": 1000 * cpu,
+        "workers.requests": tally.total * tally.attempts + queued.batches,
+        "workers.cpu_ms": 1000 * cpu * tally.attempts,
         "kv.reads": gets,
         "kv.writes": puts,
         "kv.deletes": deletes,
@@ -136,7 +136,11 @@ def usage_of(scenario: Scenario, tally: Tally) -> Usage:
         of_l2_hits=of_l2,
         queue=queued,
         unknown=_unknown(scenario, tally, reads),
+<<<<<<< HEAD
         notes=(*cpu_note, *_notes(scenario, tally, events)),
+=======
+        notes=(*cpu_note, *_notes(scenario, events), *_of_attempts(tally)),
+>>>>>>> w-U
     )
 
 
@@ -230,7 +234,20 @@ def _unknown(scenario: Scenario, tally: Tally, reads: Mapping[str, Read]) -> tup
     return tuple(found)
 
 
+<<<<<<< HEAD
 def _notes(scenario: Scenario, tally: Tally, events: float) -> tuple[str, ...]:
+=======
+def _of_attempts(tally: Tally) -> tuple[str, ...]:
+    if tally.attempts == 1:
+        return ()
+    return (
+        f"Clients made {tally.attempts:.2f} attempts a request: Workers charge each, with its CPU "
+        "time; what further attempts read and write is not in the cost.",
+    )
+
+
+def _notes(scenario: Scenario, events: float) -> tuple[str, ...]:
+>>>>>>> w-U
     notes = []
     if not tally.counters.keys() >= {*DELETIONS}:
         notes.append("Deletes and lists of KV are left out: nobody counted them.")

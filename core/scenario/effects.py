@@ -115,12 +115,13 @@ def _idle(scenario: Scenario, asked: Mapping[Place, str]) -> Iterator[Idle]:
     yield from _settings(scenario)
     yield from _targets(scenario)
     yield from _of_traces(scenario)
-    stages: Place = ("traffic", "stages")
-    if _covering(stages, asked) and timed_window(scenario) is not None:
-        yield Idle(
-            place=stages,
-            text="has no effect: the trace has times of its own; scale them with --rate",
-        )
+    curves: list[Place] = [("traffic", name) for name in ("stages", "daily", "rates", "bursts")]
+    for place in curves:
+        if _covering(place, asked) and timed_window(scenario) is not None:
+            yield Idle(
+                place=place,
+                text="has no effect: the trace has times of its own; scale them with --rate",
+            )
 
 
 def _faults(scenario: Scenario) -> Iterator[Idle]:

@@ -23,7 +23,9 @@ from core.scenario.pace import with_rate, with_rate_text
 from core.scenario.places import Place, file_place
 from core.scenario.places import shown as shown_place
 from core.scenario.prices import merged, read_prices
+from core.scenario.rates_file import with_rates
 from core.scenario.scenario import BY_ENDPOINT, Scenario
+from core.scenario.shapes import curve_of
 from core.scenario.subjects import with_files
 from core.secrets import masked
 from core.texts import MAX_PARTS, SHOWN, bounded_text, one_line, parse_toml, shown
@@ -63,6 +65,9 @@ def load_scenario(
     off on purpose.
     """
     data = read_toml(path)
+    traffic = data.get("traffic")
+    if isinstance(traffic, dict) and isinstance(traffic.get("rates"), str):
+        traffic["rates"] = {"file": traffic["rates"]}  # so that its other fields can be set
     changed = {apply_override(data, text): f"--set {masked([text])[0]}" for text in overrides}
     refuse_old_keys(data, str(path), changed)
     if not isinstance(data.get("endpoints", {}), dict):
@@ -71,6 +76,8 @@ def load_scenario(
         raise InputError(
             f"{place}: endpoints is no table; head each endpoint with [endpoints.NAME]"
         )
+    if "traffic" in data:
+        data["traffic"] = _with_curve(data["traffic"], path, changed)
     if "subjects" in data:
         data["subjects"] = with_files(data["subjects"], path.parent, str(path))
     if seed is not None:
@@ -101,10 +108,43 @@ def load_scenario(
         scenario = with_rate_text(scenario, rate)
     elif rate is not None:
         scenario = with_rate(scenario, rate)
+    if on_notice is not None and (cut := _cut_curve(data.get("traffic"), scenario)):
+        on_notice(cut)
     for notice in check_effects(scenario, source=str(path), asked=changed):
         if on_notice is not None:
             on_notice(notice)
     return scenario
+
+
+def _with_curve(traffic: Any, path: Path, changed: Mapping[Place, str]) -> Any:
+    """Return the data of [traffic] with the rows of its file of rates.
+
+    A curve of the command line goes before the file's, and its path counts from here.
+    """
+    asked = [name for name in ("rates", "daily") if _is_set("traffic", name, changed)]
+    if asked and isinstance(traffic, dict) and not _is_set("traffic", "stages", changed):
+        others = {"stages", "rates", "daily"} - {*asked}
+        traffic = {name: value for name, value in traffic.items() if name not in others}
+    rates: Place = ("traffic", "rates")
+    is_from_here = not {rates, (*rates, "file")}.isdisjoint(changed)
+    folder = Path() if is_from_here else path.parent
+    return with_rates(traffic, folder, str(path))
+
+
+def _is_set(table: str, name: str, changed: Mapping[Place, str]) -> bool:
+    return any(place[:2] == (table, name) for place in changed)
+
+
+def _cut_curve(traffic: Any, scenario: Scenario) -> str:
+    """Return that the run ends before the traffic's curve does, "" if it does not."""
+    found = curve_of(traffic)
+    if found is None or scenario.total_time > found[1].span - 1e-6:
+        return ""
+    name, curve = found
+    return (
+        f"the run has the first {scenario.total_time:g} s of traffic.{name}, which lasts "
+        f"{curve.span:,.6g} s; leave duration out to play all of it"
+    )
 
 
 def read_toml(path: Path) -> dict[str, Any]:

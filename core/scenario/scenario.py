@@ -180,6 +180,25 @@ class Scenario(Table):
         return kpis
 
     @model_validator(mode="after")
+    def _curve_becomes_stages(self) -> Self:
+        curve = self.traffic.curve
+        if curve is None:
+            return self
+        if "duration" not in self.model_fields_set:
+            if curve.span <= self.warm_up:
+                raise ValueError(
+                    f"the traffic's curve lasts {curve.span:g}s, which is no longer than warm_up "
+                    f"({self.warm_up:g}s); shorten the warm-up"
+                )
+            object.__setattr__(self, "duration", curve.span - self.warm_up)
+        try:
+            traffic = self.traffic.in_stages(self.total_time)
+        except ValueError as error:
+            raise ValueError(f"traffic.{error}") from None
+        object.__setattr__(self, "traffic", traffic)
+        return self
+
+    @model_validator(mode="after")
     def _times_fit(self) -> Self:
         if self.duration <= 0 or self.warm_up < 0 or self.timeout <= 0:
             raise ValueError("duration and timeout are more than 0s, warm_up at least 0s")

@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationInfo, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    TypeAdapter,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
 
 from core.endpoints import EndpointTable
 from core.scenario.by_endpoint import KNOWN, ByEndpoint, KeyedEndpoint, endpoints_of
 from core.scenario.popularity import Popularity
 from core.scenario.retries import Retries, makes_none
+from core.scenario.shapes import Bursts, Daily, RateTable
 from core.scenario.table import Positive, Share, Table
 from core.scenario.trace_formats import TraceFormat
 from core.scenario.trace_time import TimeUnit
@@ -70,10 +78,27 @@ class Mix(ByEndpoint):
         return any(self.of(name) > 0 for name in endpoints)
 
 
+_RATES_SCHEMA = WithJsonSchema(
+    {"anyOf": [{"type": "string"}, RateTable.model_json_schema(), {"type": "null"}]}
+)
+"""A file of rates may stand by its name alone."""
+
+
+def _is_none(value: Any) -> bool:
+    return value is None
+
+
 class Traffic(Table):
-    """Who asks for what, and how often."""
+    """Who asks for what, and how often.
+
+    daily, rates: a curve in place of stages; the scenario, which knows how long its run is, turns
+    it into stages (`in_stages`).
+    """
 
     stages: Annotated[tuple[RateStage, ...], Field(min_length=1)] = (RateStage(rate=240.0),)
+    daily: Annotated[Daily | None, Field(exclude_if=_is_none)] = None
+    rates: Annotated[RateTable | None, _RATES_SCHEMA, Field(exclude_if=_is_none)] = None
+    bursts: Annotated[Bursts | None, Field(exclude_if=_is_none)] = None
     mix: Mix = Mix()
     popularity: Popularity = Popularity()
     users: Annotated[int, Field(ge=1, le=10_000_000)] = 3000
@@ -92,6 +117,38 @@ class Traffic(Table):
                     f"stages[{position}] needs a duration; only the last may do without"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _has_one_curve(self) -> Self:
+        given = [name for name in ("daily", "rates") if getattr(self, name) is not None]
+        given += ["stages"] if "stages" in self.model_fields_set else []
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} are curves of the rate; leave one of them")
+        return self
+
+    @property
+    def curve(self) -> Daily | RateTable | None:
+        """The curve that stands in place of stages, None where there is none."""
+        return self.daily or self.rates
+
+    def in_stages(self, total: float) -> Traffic:
+        """Return the same traffic of a run of *total* seconds with its curve as stages."""
+        curve = self.curve
+        if curve is None:
+            return self
+        pieces = curve.pieces(total)
+        # Sums of many lengths are not exact; the last one makes up for it.
+        lengths = [piece.duration for piece in pieces[:-1]]
+        lengths.append(total - sum(lengths))
+        stages = tuple(
+            RateStage.model_construct(
+                rate=piece.rate,
+                ramp_to=None if piece.end == piece.rate else piece.end,
+                duration=length,
+            )
+            for piece, length in zip(pieces, lengths, strict=True)
+        )
+        return self.model_copy(update={"stages": stages, "daily": None, "rates": None})
 
 
 TraceField = Literal["key", "time", "endpoint", "type", "size", "op", "ttl"]

@@ -14,6 +14,7 @@ from core.context import Purpose
 from core.scenario.popularity import Popularity
 from core.scenario.regions import isolate_shares
 from core.scenario.scenario import Scenario
+from core.scenario.shapes import modulated
 from core.scenario.subjects import ids_of
 from core.scenario.traffic import RateStage
 from core.streams import Stream
@@ -223,7 +224,7 @@ def arrivals(scenario: Scenario, *, replication: int = 0) -> NDArray[np.int64]:
     The inverse cumulative rate of a unit-rate Poisson process (Cinlar, "Introduction to
     Stochastic Processes", 1975), so that another rate moves every arrival and draws none anew.
     """
-    segments = _segments(scenario)
+    segments = _segments(scenario, replication)
     expected = sum(area for *_, area in segments)
     if expected > MAX_REQUESTS:
         raise ValueError(
@@ -252,17 +253,25 @@ def arrivals(scenario: Scenario, *, replication: int = 0) -> NDArray[np.int64]:
     return arrives
 
 
-def _segments(scenario: Scenario) -> list[tuple[float, float, float, float]]:
-    """Return (start, rate at the start, slope, expected arrivals) of each stage."""
+def _segments(scenario: Scenario, replication: int) -> list[tuple[float, float, float, float]]:
+    """Return (start, rate at the start, slope, expected arrivals) of each stage.
+
+    Bursts cut stages into pieces.
+    """
     segments, start = [], 0.0
+    bursts = scenario.traffic.bursts
     stages: tuple[RateStage, ...] = scenario.traffic.stages
     for position, stage in enumerate(stages):
         is_last = position == len(stages) - 1
         duration = scenario.total_time - start if is_last else stage.duration or 0.0
         end_rate = stage.rate if stage.ramp_to is None else stage.ramp_to
         slope = (end_rate - stage.rate) / duration if duration else 0.0
-        segments.append((start, stage.rate, slope, (stage.rate + end_rate) / 2 * duration))
+        expected = (stage.rate + end_rate) / 2 * duration
+        segments.append((start, stage.rate, slope, expected if bursts is None else duration))
         start += duration
+    if bursts is not None:
+        path = bursts.path(scenario.total_time, seed=scenario.seed, replication=replication)
+        return modulated(segments, path)
     return segments
 
 

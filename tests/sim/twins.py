@@ -94,6 +94,21 @@ def _stages(draw: st.DrawFn) -> list[dict[str, Any]]:
     return [first, {"rate": draw(rate)}]
 
 
+def _curve(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw the traffic's curve: stages, a sine or a table, and perhaps bursts."""
+    kind = draw(st.sampled_from(("stages", "stages", "stages", "daily", "rates")))
+    curve: dict[str, Any] = {"stages": _stages(draw)} if kind == "stages" else {}
+    if kind == "daily":
+        peak = draw(st.sampled_from(("0s", "5s")))
+        curve["daily"] = {"mean": 12.0, "ratio": 4.0, "period": "7s", "peak": peak}
+    if kind == "rates":
+        rows = [(0.0, 24.0), (3.0, draw(st.sampled_from((0.0, 12.0)))), (60.0, 18.0)]
+        curve["rates"] = {"rows": rows, "between": draw(st.sampled_from(("lines", "steps")))}
+    if draw(st.integers(0, 3)) == 0:
+        curve["bursts"] = {"rates": [0.2, 3.0, 1.0], "sojourns": ["2s", "500ms", "1s"]}
+    return curve
+
+
 @st.composite
 def scenarios(draw: st.DrawFn, is_coarse: bool) -> Scenario:
     """Draw a scenario of a few seconds."""
@@ -188,7 +203,7 @@ def scenarios(draw: st.DrawFn, is_coarse: bool) -> Scenario:
         "start": draw(often(("warm", "cold"))),
         "timeout": draw(often(("10s", "0.5s"))),
         "traffic": {
-            "stages": _stages(draw),
+            **_curve(draw),
             "users": draw(often((1, 4, 30))), "conversions": draw(often((1, 7, 20))),
             "sites": draw(often((1, 3))), "channels": draw(often((1, 3, 8))),
             "touches_per_user": draw(often((1, 5))),

@@ -17,6 +17,7 @@ from core.metrics.kpi import ALIASES
 from core.scenario.by_endpoint import ByEndpoint
 from core.scenario.endpoint_tables import EndpointFields, ReadFields
 from core.scenario.file import parse_scenario, scenario_data
+from core.scenario.rates_file import with_rates
 from core.scenario.scenario import Scenario
 from core.scenario.schema import scenario_schema
 from core.scenario.subjects import with_files
@@ -112,7 +113,12 @@ def test_the_reference_names_no_field_that_there_is_not(tmp_path: Path) -> None:
         del data["subjects"]["item"][field]  # ids stand for themselves
     (tmp_path / "ids.csv").write_text("sku,name\na,x\n")
     data["subjects"] = with_files(data["subjects"], tmp_path, "reference.toml")
-    parsed = parse_scenario(data, source="reference.toml")
+    (tmp_path / "day.csv").write_text("time,rate\n0,5\n600,6\n")
+    curves = {name: data["traffic"].pop(name) for name in ("stages", "daily", "rates")}
+    for name, curve in curves.items():
+        traffic = with_rates({**data["traffic"], name: curve}, tmp_path, "reference.toml")
+        parsed = parse_scenario({**data, "traffic": traffic}, source="reference.toml")
+        assert parsed.traffic.bursts is not None
     assert [fault.kind.name for fault in parsed.faults] == ["slow", "hot_key"]
     assert parsed.trace.file is not None
     assert parsed.trace.types
