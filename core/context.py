@@ -102,6 +102,8 @@ class Purpose(IntEnum):
     ISOLATE_LIVES = 29
     COLD_START = 30
     LIVES_BEFORE = 31
+    REPLICA_LAG = 33
+    REPLICAS = 34
     OVERHEAD = 32
     EMULATION = 48
     DATA = 64

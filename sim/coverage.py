@@ -62,6 +62,8 @@ def _of_run(scenario: Scenario, prepared: Prepared, played: Played | None) -> st
         return "requests before the run about subjects that the run has not"
     if scenario.regions:
         return "regions"
+    if scenario.tiers.l3.replicas.count:
+        return "read replicas (tiers.l3.replicas)"
     if scenario.deployments:
         return "deployments"
     if not is_off(scenario.topology.eviction):

@@ -61,7 +61,10 @@ def is_steady(scenario: Scenario, *, of_any_start: bool = False) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What waits and the work done so far, of the database and of each CPU; bytes of memory."""
+    """What waits and the work done so far, of the database, each CPU and each replica.
+
+    memory: in bytes.
+    """
 
     at: float
     waiting: list[float]
@@ -69,24 +72,29 @@ class Look:
     memory: int
 
 
-def loads_between(first: Look, last: Look) -> dict[str, ServerLoad]:
-    """Return the load of the "database" and of the "CPU" of the busiest process between looks."""
+def loads_between(first: Look, last: Look, replicas: int = 0) -> dict[str, ServerLoad]:
+    """Return the load of the "database" and of the "CPU" of the busiest process between looks.
+
+    And that of "replica 1" and further ones, if there are *replicas*.
+    """
     seconds = last.at - first.at
-    database, *cpus = (
+    database, *others = (
         ServerLoad(utilisation=(b - a) / seconds, growth=(d - c) / seconds)
         for a, b, c, d in zip(first.work, last.work, first.waiting, last.waiting, strict=True)
     )
+    cpus, copies = others[: len(others) - replicas], others[len(others) - replicas :]
     busiest = ServerLoad(
         utilisation=max(cpu.utilisation for cpu in cpus),
         growth=max(cpu.growth for cpu in cpus),
     )
-    return {"database": database, "CPU": busiest}
+    named = {f"replica {number}": load for number, load in enumerate(copies, 1)}
+    return {"database": database, "CPU": busiest, **named}
 
 
 class QueueGrowth:
     """Looks at work and waiting twice in a run, which costs the requests nothing.
 
-    memory: returns the bytes counted so far.
+    memory: returns the bytes counted so far. replicas: of the database.
     """
 
     def __init__(
@@ -94,7 +102,9 @@ class QueueGrowth:
         executions: Executions,
         platforms: Sequence[SimulatedPlatform],
         memory: Callable[[], int],
+        replicas: Sequence[Executions] = (),
     ) -> None:
+        self._replicas = replicas
         self._executions = executions
         self._platforms = platforms
         self._memory = memory
@@ -118,7 +128,7 @@ class QueueGrowth:
     ) -> None:
         """Call *end* as soon as a queue only grows, looking until the time *until*.
 
-        jobs: returns how many jobs the database and each CPU were given so far.
+        jobs: returns how many jobs the database, each CPU and each replica were given so far.
         """
         start = self._look(loop.time())
 
@@ -128,7 +138,7 @@ class QueueGrowth:
             for waiting, work, number in zip(seen.waiting, seen.work, jobs(), strict=True):
                 least = max(LEAST_WAIT, LEAST_GROWTH * elapsed)
                 if waiting >= least and waiting * number >= LEAST_JOBS * work:
-                    end(Saturated(now, loads_between(start, seen)))
+                    end(Saturated(now, loads_between(start, seen, len(self._replicas))))
                     return
             if now + LOOK_EVERY < until:
                 loop.call_at(now + LOOK_EVERY, look)
@@ -140,8 +150,12 @@ class QueueGrowth:
         work = [self._executions.work / self._executions.servers]
         return Look(
             now,
-            [self._executions.backlog(now), *cpus],
-            [*work, *(platform.cpu_work for platform in self._platforms)],
+            [self._executions.backlog(now), *cpus, *(r.backlog(now) for r in self._replicas)],
+            [
+                *work,
+                *(platform.cpu_work for platform in self._platforms),
+                *(replica.work / replica.servers for replica in self._replicas),
+            ],
             self._memory(),
         )
 
@@ -153,7 +167,8 @@ class QueueGrowth:
         """
         if len(self._seen) < 2:
             return {}
-        return loads_between(*self._seen)
+        first, last = self._seen
+        return loads_between(first, last, len(self._replicas))
 
     def memory_per_second(self) -> float:
         """Return the bytes that were gained per second in the second half."""

@@ -47,6 +47,7 @@ from sim.lives import Lives
 from sim.loop import SimLoop
 from sim.process import RandomNumbers, SimulatedProcess
 from sim.recorded import RecordedEffects
+from sim.replicas import replicas_of
 
 _STATUS, _TIMEOUT = CAUSES.index(Cause.STATUS), CAUSES.index(Cause.TIMEOUT)
 
@@ -196,11 +197,12 @@ class Replication:
         executions = Executions(scenario.tiers.l3.concurrency)
         views.append(self._kv)  # for the consumer, which reads no cache
         count = scenario.topology.process_count
+        self._replicas = replicas_of(scenario, asked, drawn)
 
         def process(position: int, inbox: Inbox | None = None) -> SimulatedProcess:
             return SimulatedProcess(
                 self._scenario, self.loop, numbers, position, views[position],
-                self._database, executions, seeded.scheme, inbox,
+                self._database, executions, seeded.scheme, inbox, self._replicas,
             )  # fmt: skip
 
         # Several processes leave their conversions to a separate consumer, the last process here.
@@ -216,7 +218,8 @@ class Replication:
         self._spans = [span_of(endpoint.slots) for endpoint in table]
         self._width = table.read_width
         platforms = [process.platform for process in self._all]
-        self._growth = QueueGrowth(executions, platforms, self._counted_bytes)
+        copies = () if self._replicas is None else self._replicas.executions
+        self._growth = QueueGrowth(executions, platforms, self._counted_bytes, copies)
         n = len(asked)
         self._latency = [inf] * n
         self._reads = [0] * (self._width * n)
@@ -534,7 +537,9 @@ class Replication:
         """Return how many jobs the database and each CPU were given so far, about."""
         operations = [process.database.operations for process in self._all]
         own = self._arrived // len(self.processes)
-        return [sum(operations), *(own + number for number in operations)]
+        reads = [] if self._replicas is None else self._replicas.reads
+        at_primary = sum(operations) - sum(reads)
+        return [at_primary, *(own + number for number in operations), *reads]
 
     def _failures(self, requests: Requests) -> tuple[Failure, ...]:
         """Return the reasons of failed requests, as a client sees them: an error, or a timeout."""
@@ -568,6 +573,7 @@ class Replication:
             "queue_given_up": sum(process.queue.given_up for process in self._all),
             "queue_retries": sum(process.queue.retries for process in self._all),
             **self._forwarded(),
+            **({} if self._replicas is None else self._replicas.counters()),
             **({} if self._lives is None else {"cold_starts": self._lives.starts}),
             **({} if self._recorded is None else self._recorded.counters()),
         }

@@ -19,6 +19,7 @@ from core.emulation.destination import DelayedReceiver
 from core.emulation.executions import Executions
 from core.emulation.faults import FaultSchedule
 from core.emulation.kv import DelayedKV
+from core.emulation.replicas import ReplicaSet, ReplicatedDatabase
 from core.query.cache import RULES
 from core.query.database import Database
 from core.query.executor import QueryExecutor
@@ -162,12 +163,21 @@ class SimulatedProcess(Application):
         executions: Executions,
         scheme: Scheme,
         inbox: Inbox | None = None,
+        replicas: ReplicaSet | None = None,
     ) -> None:
         self.platform = SimulatedPlatform(loop, numbers, scenario, position)
         faults = FaultSchedule(scenario.faults)
         tiers = tiers_of(scenario, position)
         self.kv = DelayedKV(kv, tiers.l2, faults, self.platform)
-        self.database = DelayedDatabase(database, tiers.l3, faults, self.platform, executions)
+        if replicas is None:
+            self.database = DelayedDatabase(database, tiers.l3, faults, self.platform, executions)
+        else:
+            near = scenario.tiers.l3.round_trip
+            self.database = ReplicatedDatabase(
+                database, tiers.l3, faults, self.platform, executions, replicas=replicas,
+                trip_time=self.platform.sampler(Purpose.L3_ROUND_TRIP, near),
+                own=position // scenario.topology.processes if scenario.regions else None,
+            )  # fmt: skip
         owner = f"process-{position}"
         backlog = Backlog(database, self.platform, owner=owner)
         # Without a cache of rows the executor would only keep statistics that nobody reads.

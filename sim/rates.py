@@ -92,14 +92,10 @@ def is_steady_late(scenario: Scenario) -> bool:
     is_steady = sum(stage.duration or 0.0 for stage in before) <= middle and (
         last.ramp_to is None or last.ramp_to == last.rate
     )
-<<<<<<< HEAD
+    is_steady = is_steady and scenario.traffic.bursts is None
     ends = [fault.at + fault.for_ for fault in scenario.faults]
     ends += [deployment.end for deployment in scenario.deployments]
     return is_steady and all(end <= middle for end in ends)
-=======
-    is_steady = is_steady and scenario.traffic.bursts is None
-    return is_steady and not any(fault.at + fault.for_ > middle for fault in scenario.faults)
->>>>>>> w-U
 
 
 def _grows(growth: Sequence[float]) -> bool:

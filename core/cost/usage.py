@@ -136,11 +136,7 @@ def usage_of(scenario: Scenario, tally: Tally) -> Usage:
         of_l2_hits=of_l2,
         queue=queued,
         unknown=_unknown(scenario, tally, reads),
-<<<<<<< HEAD
-        notes=(*cpu_note, *_notes(scenario, tally, events)),
-=======
-        notes=(*cpu_note, *_notes(scenario, events), *_of_attempts(tally)),
->>>>>>> w-U
+        notes=(*cpu_note, *_notes(scenario, tally, events), *_of_attempts(tally)),
     )
 
 
@@ -234,9 +230,6 @@ def _unknown(scenario: Scenario, tally: Tally, reads: Mapping[str, Read]) -> tup
     return tuple(found)
 
 
-<<<<<<< HEAD
-def _notes(scenario: Scenario, tally: Tally, events: float) -> tuple[str, ...]:
-=======
 def _of_attempts(tally: Tally) -> tuple[str, ...]:
     if tally.attempts == 1:
         return ()
@@ -246,8 +239,7 @@ def _of_attempts(tally: Tally) -> tuple[str, ...]:
     )
 
 
-def _notes(scenario: Scenario, events: float) -> tuple[str, ...]:
->>>>>>> w-U
+def _notes(scenario: Scenario, tally: Tally, events: float) -> tuple[str, ...]:
     notes = []
     if not tally.counters.keys() >= {*DELETIONS}:
         notes.append("Deletes and lists of KV are left out: nobody counted them.")

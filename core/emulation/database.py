@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from math import inf
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from core.context import CURRENT, Purpose, Span
 from core.emulation.executions import Reservations
@@ -35,6 +35,13 @@ _T = TypeVar("_T")
 _L3_EXECUTION = Purpose.L3_EXECUTION
 _L3_FATE = Purpose.L3_FATE
 _L3_ROUND_TRIP = Purpose.L3_ROUND_TRIP
+
+
+class Server(NamedTuple):
+    """Where an operation is executed: how long a round trip takes, and the queue there."""
+
+    trip_time: Callable[[], float]
+    executions: Reservations
 
 
 class DelayedDatabase:
@@ -64,8 +71,7 @@ class DelayedDatabase:
         self._tier = tier
         self._faults = faults
         self._platform = platform
-        self._executions = executions
-        self._trip_time = platform.sampler(_L3_ROUND_TRIP, tier.round_trip)
+        self._primary = Server(platform.sampler(_L3_ROUND_TRIP, tier.round_trip), executions)
         self._read_time = platform.sampler(_L3_EXECUTION, tier.read_execution)
         self._write_time = platform.sampler(_L3_EXECUTION, tier.write_execution)
         self._share = tier.write_share
@@ -101,10 +107,20 @@ class DelayedDatabase:
         return self._operate(lambda: time() + more, None, commands)
 
     async def _operate(
-        self, execution_time: Callable[[], float], query: Statement | None, given: Sequence[Any]
+        self,
+        execution_time: Callable[[], float],
+        query: Statement | None,
+        given: Sequence[Any],
+        server: Server | None = None,
+        earliest: float = 0.0,
     ) -> Any:
-        """Read *query* with the parameters *given*; without one, write the commands *given*."""
+        """Read *query* with the parameters *given*; without one, write the commands *given*.
+
+        server: None for the primary. earliest: it is not executed before.
+        """
         platform, tier = self._platform, self._tier
+        if server is None:
+            server = self._primary
         span = CURRENT.get().span
         has_waited = span.connections >= CONNECTIONS
         if has_waited:
@@ -113,19 +129,21 @@ class DelayedDatabase:
             span.connections += 1
         try:
             sent = platform.charge("l3")
-            trip, execution = self._trip_time(), execution_time()
+            trip, execution = server.trip_time(), execution_time()
             if self._faults.faults:
                 execution, failed = self._with_faults(sent, execution)
             else:
                 failed = False
             limit = sent + tier.timeout
             arrives = sent + trip / 2
+            if arrives < earliest:
+                arrives = earliest
             await platform.until(arrives if arrives <= limit else limit)
             result: Any
             if query is not None and query.writes and not failed:
                 result, done = await self._take(query, given, trip, execution, limit)
             else:
-                done = self._reserve(span, trip, execution, limit)
+                done = self._reserve(server.executions, span, trip, execution, limit)
                 if failed:
                     await platform.until(done)
                     self._fail(done >= limit)
@@ -153,7 +171,8 @@ class DelayedDatabase:
         operation = self._database.read(query, given)
         rows = await (self._within(limit, operation) if self._takes_time else operation)
         more = self._share * (ROW_SHARE * max(0, _ROWS_TAKEN * len(rows) - 1))
-        return rows, self._reserve(CURRENT.get().span, trip, execution + more, limit)
+        span, executions = CURRENT.get().span, self._primary.executions
+        return rows, self._reserve(executions, span, trip, execution + more, limit)
 
     async def _connection(self, span: Span) -> None:
         """Wait until *span* has a connection to spare, first come first served."""
@@ -192,13 +211,15 @@ class DelayedDatabase:
         execution, failed = self._faults.apply("l3", sent, execution, _L3_FATE, self._platform)
         return execution, failed or execution == inf
 
-    def _reserve(self, span: Span, trip: float, execution: float, limit: float) -> float:
+    def _reserve(
+        self, executions: Reservations, span: Span, trip: float, execution: float, limit: float
+    ) -> float:
         """Take a place in the queue; return when the answer is back, *limit* at the latest."""
         self.operations += 1
         if execution == inf:
             return limit  # operations on a dead database do not queue
         arrived = self._platform.now()
-        end = self._executions.reserve(arrived, execution)
+        end = executions.reserve(arrived, execution)
         stages = span.stages
         stages.append(("l3", trip + execution))
         stages.append(("l3wait", end - execution - arrived))

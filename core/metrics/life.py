@@ -19,12 +19,26 @@ COLD_SHARE = Ratio(
 )  # fmt: skip
 
 
-def with_life(table: MetricTable, *, starts: bool, regions: Sequence[str] = ()) -> MetricTable:
+BEHIND = Ratio(
+    name="behind", counted=("counters.replica_reads_behind",), of=("counters.replica_reads",),
+    title="reads at a replica that lacked the same user's own writes",
+)  # fmt: skip
+
+
+def with_life(
+    table: MetricTable,
+    *,
+    starts: bool = False,
+    regions: Sequence[str] = (),
+    has_replicas: bool = False,
+) -> MetricTable:
     """Return *table* with what a scenario makes happen.
 
     starts: whether it starts isolates in its run. regions: their names, each a series of its own;
-    ValueError if one is taken.
+    ValueError if one is taken. has_replicas: whether the database has.
     """
+    if has_replicas:
+        table = table.extended(ratios=(BEHIND,))
     if starts:
         table = table.extended(stages=(COLD,), ratios=(COLD_SHARE,))
     for name in regions:

@@ -10,6 +10,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from core.metrics.seconds import Times
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retried:
@@ -49,8 +51,8 @@ class Tries:
 
 def tries_of(
     retried: Retried,
-    intended: NDArray[np.float64],
-    latency: NDArray[np.float64],
+    intended: Times,
+    latency: Times,
     *,
     after: float,
     until: float = math.inf,

@@ -15,6 +15,7 @@ from core.scenario.faults import Fault
 from core.scenario.places import Place, in_data, shown
 from core.scenario.scenario import Scenario
 from core.scenario.trace_window import timed_window
+from core.texts import count_of
 
 GRACE = 1e-9
 """Seconds: sums of decimal seconds are not exact."""
@@ -247,6 +248,18 @@ _SWITCHES: tuple[_Switch, ...] = (
         (("tiers", "retry_pause"),),
     ),
     (
+        ("tiers", "l3", "replicas", "count"),
+        lambda s: not s.tiers.l3.replicas.count,
+        "tiers.l3.replicas.count is 0",
+        tuple(("tiers", "l3", "replicas", name) for name in ("lag", "sessions")),
+    ),
+    (
+        ("tiers", "l3", "replicas", "sessions"),
+        lambda s: s.tiers.l3.replicas.sessions != "primary",
+        'tiers.l3.replicas.sessions is not "primary"',
+        (("tiers", "l3", "replicas", "session"),),
+    ),
+    (
         ("kpis",),
         lambda s: all(kpi.name != "peak_memory" for kpi in s.judged()),
         "no KPI judges peak_memory",
@@ -290,6 +303,13 @@ def _settings(scenario: Scenario) -> Iterator[Idle]:
                     is_replaced=is_said,
                 )
 
+    regions, replicas = len(scenario.regions), scenario.tiers.l3.replicas.count
+    if 0 < regions < replicas:
+        yield Idle(
+            place=("tiers", "l3", "replicas", "count"),
+            text=f"is {replicas} for {count_of(regions, 'region')}, with one replica each at most; "
+            f"give {regions} or fewer",
+        )
     yield Idle(
         place=("tiers", "l2", "ttl", "default"),
         text="has no effect: every cache type has a ttl of its own; set those, or leave it out",

@@ -46,7 +46,12 @@ def _table(text: str) -> MetricTable:
         data = parse_toml(text)
         table = OwnMetrics.model_validate(data.get("metrics", {})).table
         regions = [str(each["name"]) for each in data.get("regions", ())]
-        return with_life(table, starts="eviction" in data.get("topology", {}), regions=regions)
+        return with_life(
+            table,
+            starts="eviction" in data.get("topology", {}),
+            regions=regions,
+            has_replicas="replicas" in data.get("tiers", {}).get("l3", {}),
+        )
     except (tomllib.TOMLDecodeError, ValueError, KeyError, TypeError):
         return BUILT_IN
 

@@ -145,7 +145,7 @@ class Scenario(Table):
         if not regions or not {"endpoints", "topology"} <= info.data.keys():
             return regions
         topology: Topology = info.data["topology"]
-        _metric_table(OwnMetrics(), info.data["endpoints"], topology, regions)
+        _metric_table({**info.data, "metrics": OwnMetrics(), "regions": regions})
         if topology.points_of_presence != len(regions):
             raise ValueError(
                 f"there are {len(regions)}, and topology.points_of_presence is "
@@ -158,10 +158,7 @@ class Scenario(Table):
     def _read_as_kpis(cls, kpis: tuple[KpiSpec, ...], info: ValidationInfo) -> tuple[KpiSpec, ...]:
         if not {"metrics", "endpoints", "regions"} <= info.data.keys():
             return kpis  # what is wrong with those is said alone
-        table = _metric_table(
-            info.data["metrics"], info.data["endpoints"],
-            info.data.get("topology", Topology()), info.data["regions"],
-        )  # fmt: skip
+        table = _metric_table(info.data)
         names, faults = [], []
         for position, spec in enumerate(kpis):
             try:
@@ -357,15 +354,18 @@ class Scenario(Table):
     @cached_property
     def metric_table(self) -> MetricTable:
         """What metrics may name: endpoints, stages and ratios."""
-        return _metric_table(self.metrics, self.endpoints, self.topology, self.regions)
+        return _metric_table(vars(self))
 
 
-def _metric_table(
-    metrics: OwnMetrics, endpoints: EndpointTable, topology: Topology, regions: tuple[Region, ...]
-) -> MetricTable:
-    table = metrics.table.of_endpoints(endpoints.names)
-    names = [region.name for region in regions]
-    return with_life(table, starts=not is_off(topology.eviction), regions=names)
+def _metric_table(fields: Mapping[str, Any]) -> MetricTable:
+    """Return what metrics may name in a scenario of *fields*; those that are faulty are missing."""
+    table: MetricTable = fields["metrics"].table.of_endpoints(fields["endpoints"].names)
+    return with_life(
+        table,
+        starts=not is_off(fields.get("topology", Topology()).eviction),
+        regions=[region.name for region in fields["regions"]],
+        has_replicas=fields.get("tiers", Tiers()).l3.replicas.count > 0,
+    )
 
 
 def _filled(data: Mapping[str, Any], endpoints: EndpointTable) -> dict[str, Any]:

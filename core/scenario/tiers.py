@@ -10,6 +10,7 @@ from core.caching.edge_kv import SHORTEST_CACHE_TTL, SHORTEST_TTL
 from core.distributions import Latency, parse_distribution
 from core.endpoints import EndpointTable
 from core.scenario.by_endpoint import KNOWN, ByEndpoint
+from core.scenario.replicas import Replicas, has_none
 from core.scenario.table import Positive, Switch, Table
 from core.units import Duration, Size
 
@@ -115,6 +116,7 @@ class L3(Table):
     concurrency: Annotated[int, Field(ge=1, le=1000)] = 1
     timeout: Annotated[Duration, Field(gt=0)] = 30.0
     readers: Annotated[int, Field(ge=0, le=64)] = 0
+    replicas: Annotated[Replicas, Field(exclude_if=has_none)] = Replicas()
 
 
 class QueryRows(Table):

@@ -37,6 +37,11 @@ def check_served(scenario: Scenario) -> None:
             f"{scenario.name}: topology.eviction: the reference service's isolates live as long as "
             "it does; leave it out (--set topology.eviction={}), or simulate"
         )
+    if scenario.tiers.l3.replicas.count:
+        raise InputError(
+            f"{scenario.name}: tiers.l3.replicas: the reference service has one database; leave "
+            "them out (--set tiers.l3.replicas={}), or simulate"
+        )
     stated = [each.name for each in scenario.endpoints if each.is_stated]
     if stated:
         raise InputError(

@@ -48,7 +48,7 @@ def expected_hits(outcome: ReplicationOutcome, emptied: list[tuple[float, int]])
     held: dict[int, set[int]] = {}
     due, found = sorted(emptied), []
     rows = zip(
-        requests.intended.tolist(), requests.isolate.tolist(), requests.subject.tolist(),
+        requests.intended[:].tolist(), requests.isolate.tolist(), requests.subject.tolist(),
         strict=True,
     )  # fmt: skip
     for at, isolate, subject in rows:

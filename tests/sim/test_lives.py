@@ -53,7 +53,7 @@ def test_waits_and_hits_are_those_of_a_plain_model() -> None:
     deployed = [False] * 4
     lives, waits, hits = [1] * 4, [], []
     rows = zip(
-        requests.intended.tolist(), requests.isolate.tolist(), requests.subject.tolist(),
+        requests.intended[:].tolist(), requests.isolate.tolist(), requests.subject.tolist(),
         strict=True,
     )  # fmt: skip
     for index, (now, isolate, subject) in enumerate(rows):

@@ -288,7 +288,13 @@ def walk(
     """Go through *accesses* with one isolate; return L2's ends and hot ends, and L1 in order."""
     l2: dict[tuple[str, int], tuple[float, float]] = {}
     l1: list[tuple[str, int, float]] = []
-    for now, endpoint, subject in accesses:
+    idle, asked_at = asked.topology.eviction.idle or np.inf, accesses[0][0]
+    for now, endpoint, subject in [*accesses, (0.0, -1, 0)]:
+        if now - asked_at >= idle:
+            l1 = []  # its isolate was evicted
+        asked_at = now
+        if endpoint < 0:
+            break  # the run begins
         reads = [(("lookup_data", "attribution", "user_journeys")[endpoint], subject)]
         if endpoint == 0:
             reads.insert(0, ("security_config", subject % asked.traffic.sites))
@@ -309,13 +315,19 @@ def walk(
 
 
 @settings(max_examples=200)
-@given(accesses=ACCESSES, scope=st.sampled_from(["isolate", "request"]))
-def test_one_isolate_replays_as_a_plain_walk_does(accesses: list[Access], scope: str) -> None:
+@given(
+    accesses=ACCESSES,
+    scope=st.sampled_from(["isolate", "request"]),
+    idle=st.sampled_from(["0s", "3s"]),
+)
+def test_one_isolate_replays_as_a_plain_walk_does(
+    accesses: list[Access], scope: str, idle: str
+) -> None:
     l1 = {"ttl": "20s", "scope": scope, "max_entries": 6}
     asked = scenario(
         tiers={"l2": {"ttl": SHORT, "cache_ttl": "15s"}, "l1": l1},
         traffic={"sites": 5},
-        topology={"isolates": 1},
+        topology={"isolates": 1, "eviction": {"idle": idle}},
     )
     state = replayed(asked, accesses)
     ends, kept = walk(asked, accesses)
@@ -325,6 +337,15 @@ def test_one_isolate_replays_as_a_plain_walk_does(accesses: list[Access], scope:
     assert [(e.cache_type, e.subject, e.residual) for e in state.l1] == [
         entry for entry in kept if entry[2] > 0
     ]
+
+
+@given(accesses=ACCESSES)
+def test_a_replay_knows_what_is_hot_in_each_region(accesses: list[Access]) -> None:
+    asked = scenario(regions=[{"name": "near", "share": 3}, {"name": "far", "share": 1}])
+    state = replayed(asked, accesses)
+    assert len(state.hot) == len(state.l2)
+    for entry, by_process in zip(state.l2, state.hot, strict=True):
+        assert max(by_process) == entry.hot
 
 
 @given(accesses=ACCESSES)
