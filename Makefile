@@ -1,7 +1,7 @@
 # Everything runs in .venv, which is made on first use and brought up to date whenever
 # pyproject.toml or constraints.txt changed.
 
-CHECKS := check-types check-wheel check-golden check-style check-imports
+CHECKS := check-types check-wheel check-twin check-golden check-style check-imports
 
 .DELETE_ON_ERROR:
 .PHONY: help prove test node wheel check-speed soak kills format constraints clean $(CHECKS)
@@ -67,6 +67,10 @@ check-wheel: ## build the wheel, install it alone, simulate with it and run docs
 
 check-golden:
 	$(call timed,golden figures,$(BIN)/edgeproof bench check)
+
+# Compiles the twin, for which every process of the tests would else find no machine code.
+check-twin:
+	$(call timed,golden figures of the twin,$(BIN)/edgeproof bench check --engine compiled)
 
 check-style:
 	$(call timed,ruff check,$(BIN)/ruff check .)

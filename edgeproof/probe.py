@@ -226,9 +226,13 @@ def _probe(
             await target.close()
             raise
         units = "".join(f", {number:,.0f} {unit}" for unit, number in bill.items())
+        money = (
+            f": up to ${dollars(bill):.6f} at the price list, beyond what a plan includes"
+            if bill
+            else ""
+        )
         print(
-            f"Probe {target.name}: at most {operations:,} operations in {time}{units}: up to "
-            f"${dollars(bill):.6f} at the price list, beyond what a plan includes.",
+            f"Probe {target.name}: at most {operations:,} operations in {time}{units}{money}.",
             file=sys.stderr,
             flush=True,
         )

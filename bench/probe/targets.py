@@ -128,8 +128,11 @@ class StoreTarget:
 
     spare = 2 * KEPT
 
-    def __init__(self, name: str, store: Any, *, note: str = "", billed: bool = False) -> None:
+    def __init__(
+        self, name: str, store: Any, *, note: str = "", billed: bool = False, where: str = ""
+    ) -> None:
         self.name = name
+        self._where = where  # for messages that call the store L2
         self._store = store
         self._note = note
         self._written: list[str] = []
@@ -162,7 +165,12 @@ class StoreTarget:
         """Put the keys that are read."""
         for number in range(KEPT):
             self._written.append(f"{PREFIX}{number}")
-            await self._put(self._written[-1])
+            try:
+                await self._put(self._written[-1])
+            except StoreError as error:
+                if self._where:
+                    raise StoreError(f"{self._where}: {str(error).removeprefix('L2 ')}") from None
+                raise
 
     async def close(self) -> None:
         """Delete what was put there; what cannot be deleted ends with its life of 10 minutes."""
@@ -244,7 +252,7 @@ def rest_base_url() -> str:
 def redis_target(url: str) -> StoreTarget:
     """Return the store at *url*; InputError if it means none."""
     store = STORES.of(url).store(url, timeout=5.0, namespace="edgeproof-probe:")
-    return StoreTarget("redis", store)
+    return StoreTarget("redis", store, where=without_secrets(url))
 
 
 class HttpTarget:

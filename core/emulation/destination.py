@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from core.context import Purpose
-from core.delivery.http import HttpReceiver, token_of
 from core.delivery.receiver import DeliveryError, Receiver
 from core.distributions import Distribution
 from core.emulation.faults import FaultSchedule
@@ -71,6 +70,8 @@ def receiver_of(
     """
     if url is None:
         return None
+    from core.delivery.http import HttpReceiver, token_of  # httpx is slow to import
+
     receiver = HttpReceiver(
         url,
         timeout=destination.timeout,

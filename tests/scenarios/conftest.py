@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,23 +57,24 @@ def start_service(monkeypatch: pytest.MonkeyPatch) -> Iterator[StartService]:
 @pytest.fixture
 def start_server() -> Iterator[StartServer]:
     """Return what starts a server in a manner, and returns its port."""
-    processes: list[subprocess.Popen[bytes]] = []
+    with ExitStack() as stack:
+        yield lambda manner, *certificate: stack.enter_context(misbehaving(manner, *certificate))[0]
 
-    def start(manner: str, *certificate: Path) -> int:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.scenarios.misbehaving", manner, *map(str, certificate)],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        processes.append(process)
-        assert process.stdout is not None
-        return int(process.stdout.readline())
 
-    yield start
-    for process in processes:
-        process.kill()
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+@contextmanager
+def misbehaving(manners: str, *certificate: Path) -> Iterator[list[int]]:
+    """Run a server for each of *manners*, which commas part, in one process; yield their ports."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.scenarios.misbehaving", manners, *map(str, certificate)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        try:
+            yield [int(process.stdout.readline()) for _ in manners.split(",")]
+        finally:
+            process.kill()
+            process.wait()

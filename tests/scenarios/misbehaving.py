@@ -3,7 +3,8 @@
 `python -m tests.scenarios.misbehaving MANNER [CERTIFICATE KEY [CLIENT_CA]]` prints its port on the
 first line and serves loopback until it is killed; with a certificate over TLS, with an authority
 for clients that have a certificate of it. The manner is that of every answer but those under /api/,
-which are 404. MANNER@ADDRESS listens at another address.
+which are 404. MANNER@ADDRESS listens at another address. MANNER,MANNER,... is a server for each,
+and a line.
 """
 
 from __future__ import annotations
@@ -182,7 +183,14 @@ _AGENT = re.compile(r"\r\nuser-agent: edgeproof/[\w.]+ \(run=test\)\r\n")
 _CLOSING = {"close", "half", "half_chunked", "garbage", "close_each"}
 
 
-async def main(manner: str, certificate: list[str]) -> None:
+async def main(manners: str, certificate: list[str]) -> None:
+    servers = [await serving(manner, certificate) for manner in manners.split(",")]
+    for server in servers:
+        print(server.sockets[0].getsockname()[1], flush=True)
+    await asyncio.gather(*(server.serve_forever() for server in servers))
+
+
+async def serving(manner: str, certificate: list[str]) -> asyncio.Server:
     manner, _, address = manner.partition("@")
 
     async def client(reader: asyncio.StreamReader, writer: Writer) -> None:
@@ -224,9 +232,7 @@ async def main(manner: str, certificate: list[str]) -> None:
             context.verify_mode = ssl.CERT_REQUIRED
             context.load_verify_locations(certificate[2])
     address = address or "127.0.0.1"
-    server = await asyncio.start_server(client, address, 0, ssl=context, backlog=1024)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
+    return await asyncio.start_server(client, address, 0, ssl=context, backlog=1024)
 
 
 if __name__ == "__main__":
