@@ -122,6 +122,12 @@ USED: dict[tuple[str, str], str] = {
     **{("load", o): "who loads" for o in ("--processes", "--master", "--worker")},
     ("plan", "--max-rate"): "where the search ends",
     ("plan", "--fresh"): "which runs are simulated",
+    **{
+        ("sweep", o): "what is simulated, and where; in every run"
+        for o in ("--over", "--replications", "--trace", "--seed", "--rate", "--kpi", "--prices",
+                  "--calibration", "--engine", "--cluster", "--fresh")
+    },
+    **{("sweep", o): "what is written or printed" for o in ("--out", "--json")},
     **{(c, "--token-command"): "a secret of the headers" for c in ("load", "prove")},
     **{(c, "--keep-going"): "whether a hopeless load ends" for c in ("load", "prove")},
     ("load", "--no-preflight"): "whether requests are sent ahead",
@@ -260,6 +266,7 @@ def lines(*arguments: str) -> dict[str, str]:
     return {
         "simulate": f"simulate baseline {rest} {NO_FOLDER}",
         "plan": f"plan baseline {rest} {NO_FOLDER}",
+        "sweep": f"sweep baseline --over tiers.l1.max_entries=1 {rest} {NO_FOLDER}",
         "prove": f"prove baseline {rest} {NO_FOLDER}",
         "load": f"load baseline {rest} {NO_HOST}",
         "serve": f"serve baseline {rest} --data FILE",
@@ -291,7 +298,7 @@ IDLE: dict[tuple[str, str], Case] = {
     },
     **{
         (c, "--plain"): (f"{lines('--plain --json')[c]}", PLAIN)
-        for c in ("simulate", "plan", "load", "prove")
+        for c in ("simulate", "plan", "sweep", "load", "prove")
     },
     **{
         (f"bench {c}", f"--{option}"): (
