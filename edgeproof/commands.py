@@ -45,6 +45,11 @@ COMMANDS = {
         "Predict every KPI of SCENARIO with fields at several values, in every combination.",
         PREDICT,
     ),
+    "size": Listed(
+        "edgeproof.size:command",
+        "Find the smallest value of a field with which SCENARIO meets every KPI.",
+        PREDICT,
+    ),
     "curve": Listed(
         "edgeproof.curve:command",
         "Show the miss ratio of a trace over the size of a cache: exact, and by eviction policy.",

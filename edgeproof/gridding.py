@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import monotonic
 from typing import Annotated
 
@@ -30,6 +30,15 @@ ReplicationsOption = Annotated[
         rich_help_panel="Simulation",
     ),
 ]  # fmt: skip
+ClusterOption = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster", metavar="ADDRESS",
+        help="Simulate on the workers of the Dask scheduler at ADDRESS, such as "
+        "tcp://10.0.0.5:8786 (needs pip install 'edgeproof[dask]').",
+        rich_help_panel="Simulation",
+    ),
+]  # fmt: skip
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,11 +53,12 @@ class Grid:
     display: Display
     phase: str
     made: int = 0
-    _started: float = field(default_factory=monotonic)
 
     def run(self, scenarios: Sequence[tuple[str, Scenario]], numbers: Sequence[int]) -> None:
         """Make the runs of *numbers* that are not known; Ctrl-C leaves those made in `kept`."""
         begun, before = monotonic(), self.made
+        if all(len(self.kept.of(each, numbers)) == len(numbers) for _, each in scenarios):
+            return
 
         def tell(done: int, total: int) -> None:
             self.made = before + done
@@ -128,9 +138,20 @@ def opened_grid(
     display: Display,
     runs: int,
     phase: str,
+    cluster: str | None = None,
 ) -> Iterator[Grid]:
-    """Yield a grid whose *runs* runs are spread over the processors of this machine."""
+    """Yield a grid whose *runs* runs are spread over this machine's processors, or a *cluster*'s.
+
+    Raise InputError as `cluster_places` does.
+    """
     with ExitStack() as stack:
+        if cluster is not None and runs:
+            from sim.cluster import cluster_places
+
+            remote = cluster_places(cluster, calibration, chosen.engine, asked=chosen.asked)
+            places = stack.enter_context(remote)
+            yield Grid(places=places, kept=kept, display=display, phase=phase)
+            return
         count = min(chosen.engine.processes(jobs(), runs), max(1, runs))
         places = stack.enter_context(
             local_places(count, calibration, chosen.engine, asked=chosen.asked)

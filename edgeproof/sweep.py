@@ -19,7 +19,7 @@ from core.texts import count_of
 from edgeproof.asked import asked
 from edgeproof.axes import check_runs, parse_axes, swept_fields, variants_of
 from edgeproof.finish import show_table
-from edgeproof.gridding import ReplicationsOption, chosen_engine, opened_grid
+from edgeproof.gridding import ClusterOption, ReplicationsOption, chosen_engine, opened_grid
 from edgeproof.known_runs import known_runs
 from edgeproof.learning import CalibrationOption, chosen_calibration
 from edgeproof.notices import notice, tell_plain
@@ -81,6 +81,7 @@ def command(
     calibration: CalibrationOption = None,
     kpi: KpiOption = None,
     engine: EngineOption = "auto",
+    cluster: ClusterOption = None,
     fresh: FreshOption = False,
     out: OutOption = None,
     plain: PlainOption = False,
@@ -115,6 +116,10 @@ def command(
     tell_notes(prepare_measured(chosen).workload)
     told = asked(chosen, scenario)
     unpredicted = not_stated(chosen, known)
+    if cluster is not None:
+        from sim.cluster import check_cluster
+
+        check_cluster(cluster)
     kept = known_runs(known, engine, is_fresh=fresh)
     numbers = range(replications)
     folder = new_folder(out, f"{chosen.name}-sweep")
@@ -129,7 +134,13 @@ def command(
         )  # fmt: skip
         try:
             with opened_grid(
-                simulating, kept, known, display=display, runs=missing, phase="sweeping"
+                simulating,
+                kept,
+                known,
+                display=display,
+                runs=missing,
+                phase="sweeping",
+                cluster=cluster,
             ) as grid:
                 grid.run([(v.name(axes), v.scenario) for v in variants], numbers)
         except KeyboardInterrupt:

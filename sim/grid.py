@@ -15,6 +15,8 @@ from sim.replications import Found
 
 MOST_TRIES = 3
 """Of a run whose process is killed."""
+LOOK_EVERY = 10.0
+"""Seconds without a finished run after which the places are looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +84,16 @@ def run_grid(
         for place in range(places.count):
             begin(place)
         while running:
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+            ended = wait(running, timeout=LOOK_EVERY, return_when=FIRST_COMPLETED).done
+            if not ended:
+                places.check()
+            for future in ended:
                 place, task = running.pop(future)
+                if future.cancelled():
+                    raise EdgeproofError(
+                        f"{task.shown}: it was cancelled where it ran; other runs are kept: the "
+                        "same command goes on from there"
+                    )
                 error = future.exception()
                 if error is None:
                     kept.keep(task.scenario, {task.number: future.result()})

@@ -15,10 +15,6 @@ from sim.engines import Engine
 from sim.replications import Found, Replications, begin_worker, in_worker
 
 
-class Lost(Exception):
-    """The process that simulated a replication was killed."""
-
-
 class Places(Protocol):
     """Runs one replication at a time at each of *count* places."""
 
@@ -34,6 +30,10 @@ class Places(Protocol):
 
     def is_lost(self, error: BaseException) -> bool:
         """Whether *error* says that the process was killed, and nothing of the run."""
+        ...
+
+    def check(self) -> None:
+        """Raise EdgeproofError if nothing can be done any more; called when nothing was."""
         ...
 
     def cancel(self) -> None:
@@ -62,6 +62,9 @@ class Here:
     def is_lost(self, error: BaseException) -> bool:
         """Return False: this process lives."""
         return False
+
+    def check(self) -> None:
+        """Do nothing: this process lives."""
 
     def cancel(self) -> None:
         """Do nothing: nothing waits."""
@@ -95,6 +98,9 @@ class Processes:
     def is_lost(self, error: BaseException) -> bool:
         """Whether *error* is that of a pool whose process was killed."""
         return isinstance(error, BrokenExecutor)
+
+    def check(self) -> None:
+        """Do nothing: a process that dies says so."""
 
     def cancel(self) -> None:
         """Do nothing: the end of the context ends the processes."""

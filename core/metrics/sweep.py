@@ -73,6 +73,16 @@ class SweepCell:
         value, ends = self.figures.get(kpi.name), self.intervals.get(kpi.name)
         return judge(kpi, value, ends, runs=self.runs)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data; an infinite figure is written as text, JSON has none."""
+        data = asdict(self)
+        data["figures"] = {name: _plain(value) for name, value in self.figures.items()}
+        data["intervals"] = {
+            name: [_plain(end) for end in ends] for name, ends in self.intervals.items()
+        }
+        data["outcome"] = str(self.outcome) if self.runs else None
+        return data
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
@@ -99,13 +109,7 @@ class Sweep:
         """Return plain data; an infinite figure is written as text, JSON has none."""
         data = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **asdict(self)}
         data["kpis"] = [kpi_to_json(kpi) for kpi in self.kpis]
-        for cell in data["cells"]:
-            cell["figures"] = {name: _plain(value) for name, value in cell["figures"].items()}
-            cell["intervals"] = {
-                name: [_plain(end) for end in ends] for name, ends in cell["intervals"].items()
-            }
-        for cell, each in zip(data["cells"], self.cells, strict=True):
-            cell["outcome"] = str(each.outcome) if each.runs else None
+        data["cells"] = [cell.to_json() for cell in self.cells]
         return data
 
     @classmethod

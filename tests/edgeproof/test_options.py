@@ -125,6 +125,18 @@ USED: dict[tuple[str, str], str] = {
     ("plan", "--what-helps"): "whether changes are tried",
     ("plan", "--growth"): "what is forecast; refused where it is no growth",
     ("plan", "--today"): "where headroom and growth count from",
+    **{
+        ("sweep", o): "what is simulated, and where; in every run"
+        for o in ("--over", "--replications", "--trace", "--seed", "--rate", "--kpi", "--prices",
+                  "--calibration", "--engine", "--cluster", "--fresh")
+    },
+    **{
+        ("size", o): "what is simulated, and where; in every run"
+        for o in ("--field", "--from", "--to", "--replications", "--trace", "--seed", "--rate",
+                  "--kpi", "--prices", "--calibration", "--engine", "--cluster", "--fresh")
+    },
+    **{(c, "--out"): "where files go" for c in ("size", "sweep")},
+    **{(c, "--json"): "what is printed" for c in ("size", "sweep")},
     **{(c, "--token-command"): "a secret of the headers" for c in ("load", "prove")},
     **{(c, "--keep-going"): "whether a hopeless load ends" for c in ("load", "prove")},
     ("load", "--no-preflight"): "whether requests are sent ahead",
@@ -263,6 +275,8 @@ def lines(*arguments: str) -> dict[str, str]:
     return {
         "simulate": f"simulate baseline {rest} {NO_FOLDER}",
         "plan": f"plan baseline {rest} {NO_FOLDER}",
+        "sweep": f"sweep baseline --over tiers.l1.max_entries=1 {rest} {NO_FOLDER}",
+        "size": f"size baseline --field tiers.l1.max_entries {rest} {NO_FOLDER}",
         "prove": f"prove baseline {rest} {NO_FOLDER}",
         "load": f"load baseline {rest} {NO_HOST}",
         "serve": f"serve baseline {rest} --data FILE",
@@ -294,7 +308,7 @@ IDLE: dict[tuple[str, str], Case] = {
     },
     **{
         (c, "--plain"): (f"{lines('--plain --json')[c]}", PLAIN)
-        for c in ("simulate", "plan", "load", "prove")
+        for c in ("simulate", "plan", "sweep", "size", "load", "prove")
     },
     **{
         (f"bench {c}", f"--{option}"): (
