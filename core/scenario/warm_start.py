@@ -97,8 +97,8 @@ class _Sampler:
         return unit.reshape(rates.shape) / rates
 
 
-def _read_rates(scenario: Scenario) -> dict[str, NDArray[np.float64]]:
-    """Return reads per second of every subject, by cache type."""
+def read_rates(scenario: Scenario) -> dict[str, NDArray[np.float64]]:
+    """Return reads per second of every subject at the first stage's rate, by cache type."""
     arrival_rate = scenario.traffic.stages[0].rate
     weights = np.asarray(scenario.traffic.mix.weights())
     shares = weights / weights.sum()
@@ -138,7 +138,7 @@ def _sampled(scenario: Scenario, replication: int) -> WarmState:
     l2: list[WarmL2] = []
     l1: list[tuple[float, WarmL1]] = []
     ended_for: dict[str, NDArray[np.float64]] = {}
-    for section, (cache_type, all_rates) in enumerate(_read_rates(scenario).items()):
+    for section, (cache_type, all_rates) in enumerate(read_rates(scenario).items()):
         sampler.begin(section)
         ttl = tiers.l2.ttl.of(cache_type)
         held = sampler.uniforms(all_rates.size) < all_rates * ttl / (1 + all_rates * ttl)
@@ -250,6 +250,29 @@ def _l1_fills(
         filled = np.where(goes_on, refilled, filled)
 
 
+class BeforeWindow(NamedTuple):
+    """How the accesses before a trace's window are gone through.
+
+    begins: the first that is; held: the ends of what L2 holds there, by cache type and subject;
+    isolates: of the accesses from there on, as uniforms.
+    """
+
+    begins: int
+    held: dict[tuple[str, int], float]
+    isolates: NDArray[np.float64]
+
+
+def before_window(scenario: Scenario, history: History) -> BeforeWindow:
+    """Return how the accesses before the window of a trace are gone through; there are some."""
+    total = int(history.seconds.size)
+    sampler = _Sampler(scenario, 0)
+    begins = max(0, total - REPLAYED)
+    start = float(history.seconds[begins])
+    span = -float(history.seconds[0])
+    held = _held_before(scenario, history, start, span, sampler)
+    return BeforeWindow(begins, held, sampler.uniforms(total - begins))
+
+
 def _replayed(scenario: Scenario, history: History) -> WarmState:
     """Go through the accesses before the window, oldest first, as an instant tiered cache would.
 
@@ -257,18 +280,13 @@ def _replayed(scenario: Scenario, history: History) -> WarmState:
     rT / (1 + rT) at its own rate r over all accesses before the window, with a uniform residual
     life, so that entries do not all end together.
     """
-    total = int(history.seconds.size)
-    if total == 0:
+    if not history.seconds.size:
         return WarmState()
-    sampler = _Sampler(scenario, 0)
     tiers, isolates = scenario.tiers, scenario.topology.isolate_count
-    begins = max(0, total - REPLAYED)
-    start = float(history.seconds[begins])
-    span = -float(history.seconds[0])
-    l2 = _held_before(scenario, history, start, span, sampler)
+    begins, l2, uniforms = before_window(scenario, history)
     hot: dict[tuple[str, int], float] = {}
     memory: list[OrderedDict[tuple[str, int], float]] = [OrderedDict() for _ in range(isolates)]
-    drawn = np.floor(sampler.uniforms(total - begins) * isolates).astype(int).tolist()
+    drawn = np.floor(uniforms * isolates).astype(int).tolist()
     sites, ttls = scenario.traffic.sites, tiers.l2.ttl
     keeps_l1 = tiers.l1.scope == "isolate"
     reads_of = [endpoint.reads for endpoint in scenario.endpoints]
