@@ -52,7 +52,7 @@ COMMANDS = {
     ),
     "curve": Listed(
         "edgeproof.curve:command",
-        "Show the miss ratio of a trace over the size of a cache: exact, and by eviction policy.",
+        "Show the miss ratio over the size and the TTLs of the caches of SCENARIO, or of a trace.",
         PREDICT,
     ),
     "cost": Listed(

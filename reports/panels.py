@@ -70,6 +70,8 @@ def panel_figure(panel: Panel) -> Figure:
                 )
         if panel.target is not None:
             axes.axhline(panel.target, color=style.INK, lw=1.1, ls=style.DASHES)
+        if panel.mark is not None:
+            axes.axvline(panel.mark, color=style.MUTED, lw=1.1, ls=style.DASHES)
         axes.set_ylim(axes.get_ylim())
         style.end_labels(axes, ends)
         style.headline(figure, title, panel.how)

@@ -29,7 +29,7 @@ class Panel:
     """One figure: lines over *places*, which ascend.
 
     name: of its files, a word. finding: what it shows, a sentence. how: what was done. target: a
-    level that is drawn across, in the unit of the values.
+    level that is drawn across, in the unit of the values. mark: a place that is drawn upright.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Panel:
     x_unit: Unit = "number"
     y_unit: Unit = "ratio"
     target: float | None = None
+    mark: float | None = None
 
     def __post_init__(self) -> None:
         for line in self.lines:

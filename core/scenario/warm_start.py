@@ -105,8 +105,8 @@ class _Sampler:
         return unit.reshape(rates.shape) / rates
 
 
-def _read_rates(scenario: Scenario) -> dict[str, NDArray[np.float64]]:
-    """Return reads per second of every subject, by cache type."""
+def read_rates(scenario: Scenario) -> dict[str, NDArray[np.float64]]:
+    """Return reads per second of every subject at the first stage's rate, by cache type."""
     arrival_rate = scenario.traffic.stages[0].rate
     weights = np.asarray(scenario.traffic.mix.weights())
     shares = weights / weights.sum()
@@ -152,7 +152,7 @@ def _sampled(scenario: Scenario, replication: int) -> WarmState:
     if not is_off(scenario.topology.eviction):
         lives = lives_before(scenario, scenario.traffic.stages[0].rate * shares, replication)
         ages = np.array([life.age for life in lives])
-    for section, (cache_type, all_rates) in enumerate(_read_rates(scenario).items()):
+    for section, (cache_type, all_rates) in enumerate(read_rates(scenario).items()):
         sampler.begin(section)
         ttl = tiers.l2.ttl.of(cache_type)
         held = sampler.uniforms(all_rates.size) < all_rates * ttl / (1 + all_rates * ttl)
@@ -305,6 +305,29 @@ def _l1_fills(
         filled = np.where(goes_on, refilled, filled)
 
 
+class BeforeWindow(NamedTuple):
+    """How the accesses before a trace's window are gone through.
+
+    begins: the first that is; held: the ends of what L2 holds there, by cache type and subject;
+    isolates: of the accesses from there on, as uniforms.
+    """
+
+    begins: int
+    held: dict[tuple[str, int], float]
+    isolates: NDArray[np.float64]
+
+
+def before_window(scenario: Scenario, history: History) -> BeforeWindow:
+    """Return how the accesses before the window of a trace are gone through; there are some."""
+    total = int(history.seconds.size)
+    sampler = _Sampler(scenario, 0)
+    begins = max(0, total - REPLAYED)
+    start = float(history.seconds[begins])
+    span = -float(history.seconds[0])
+    held = _held_before(scenario, history, start, span, sampler)
+    return BeforeWindow(begins, held, sampler.uniforms(total - begins))
+
+
 def _replayed(scenario: Scenario, history: History) -> WarmState:
     """Go through the accesses before the window, oldest first, as an instant tiered cache would.
 
@@ -312,19 +335,14 @@ def _replayed(scenario: Scenario, history: History) -> WarmState:
     rT / (1 + rT) at its own rate r over all accesses before the window, with a uniform residual
     life, so that entries do not all end together.
     """
-    total = int(history.seconds.size)
-    if total == 0:
+    if not history.seconds.size:
         return WarmState()
-    sampler = _Sampler(scenario, 0)
     tiers, isolates = scenario.tiers, scenario.topology.isolate_count
-    begins = max(0, total - REPLAYED)
-    start = float(history.seconds[begins])
-    span = -float(history.seconds[0])
-    l2 = _held_before(scenario, history, start, span, sampler)
+    begins, l2, uniforms = before_window(scenario, history)
     hot: dict[tuple[str, int], float] = {}
     hot_in: dict[tuple[str, int], list[float]] = {}  # by process
     memory: list[OrderedDict[tuple[str, int], float]] = [OrderedDict() for _ in range(isolates)]
-    drawn = isolates_at(scenario, sampler.uniforms(total - begins)).tolist()
+    drawn = isolates_at(scenario, uniforms).tolist()
     processes, in_each = scenario.topology.process_count, scenario.topology.isolates
     sites, ttls = scenario.traffic.sites, tiers.l2.ttl
     keeps_l1 = tiers.l1.scope == "isolate"
@@ -334,7 +352,11 @@ def _replayed(scenario: Scenario, history: History) -> WarmState:
     written = {} if recorded is None else _written_behind(recorded)
     keyed = {read.cache_type for endpoint in scenario.endpoints for read in endpoint.primary}
     place = begins - 1
-    lives = None if is_off(scenario.topology.eviction) else LivesOfHistory(scenario, start)
+    lives = (
+        None
+        if is_off(scenario.topology.eviction)
+        else LivesOfHistory(scenario, float(history.seconds[begins]))
+    )
     reads = zip(
         history.seconds[begins:].tolist(),
         history.endpoint[begins:].tolist(),

@@ -159,11 +159,11 @@ USED: dict[tuple[str, str], str] = {
     ("cost", "--json"): "what is printed",
     **{
         ("curve", o): "which accesses are read, and how; refused where they cannot be so"
-        for o in ("--trace", "--format", "--columns", "--limit")
+        for o in ("--trace", "--format", "--columns", "--trace-limit")
     },
     **{
         ("curve", o): "what is counted"
-        for o in ("--sizes", "--policies", "--ttl", "--isolates", "--warm-up", "--shuffles")
+        for o in ("--sizes", "--ttl", "--isolates", "--shuffles")
     },
     **{("curve", o): "what is written or printed" for o in ("--out", "--json")},
     **{
@@ -433,7 +433,16 @@ IDLE: dict[tuple[str, str], Case] = {
         ("curve", option): (
             f"curve --trace TRACE.csv {option} {value} --json", f"{option} has no effect",
         )
-        for option, value in (("--rate", 9), ("--time-unit", "ms"))
+        for option, value in (
+            ("--rate", 9), ("--time-unit", "ms"), ("--l2-ttl", 2), ("--aim", "85%"),
+            ("--replications", 3), ("--quick", ""), ("--set", "seed=2"), ("--trace-offset", 2),
+        )
+    },
+    **{
+        ("curve", option): (
+            f"curve baseline {option} {value} --json", f"{option} has no effect on a scenario",
+        )
+        for option, value in (("--policies", "LRU"), ("--warm-up", "20%"))
     },
     ("curve", "--plain"): ("curve --trace NOWHERE --plain --json", PLAIN),
     **{
