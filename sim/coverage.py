@@ -58,6 +58,8 @@ def _of_run(scenario: Scenario, prepared: Prepared, played: Played | None) -> st
         return "requests before the run about subjects that the run has not"
     if prepared.effects is not None:
         return "the sets, deletes and TTLs of a trace (trace.writes)"
+    if prepared.workload.follows is not None:
+        return "sessions whose visitors think (traffic.sessions)"
     if not len(prepared.workload):
         return "a run without requests"
     if scenario.total_time > 365 * 24 * _HOUR:

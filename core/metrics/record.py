@@ -462,6 +462,10 @@ class Requests:
                 **{name: getattr(self, name)[rows] for name in self.__dataclass_fields__}
             )
 
+    def at(self, rows: NDArray[np.int64]) -> Requests:
+        """Return the rows at *rows*, in that order."""
+        return Requests(**{name: getattr(self, name)[rows] for name in self.__dataclass_fields__})
+
     def between(self, after: float, until: float) -> NDArray[np.bool_]:
         """Return which rows are intended at *after* seconds or later, and before *until*."""
         return (self.intended >= after) & (self.intended < until)
