@@ -85,6 +85,8 @@ class Purpose(IntEnum):
     HOT_KEYS = 6
     RETRY_PAUSE = 7
     BURSTS = 8
+    SESSION_LENGTHS = 9
+    THINK_TIMES = 10
     L2_READ = 16
     L2_WRITE = 17
     L3_ROUND_TRIP = 18

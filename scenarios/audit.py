@@ -28,7 +28,7 @@ def audit_of(
     wall = float(facts["wall_seconds"])
     cpu_share = float(facts["cpu_seconds"]) / wall if wall else 0.0
     order = np.argsort(rows.index, kind="stable")
-    rendered = rows_hash(rows.intended_ns[order], rows.endpoint[order], rows.subject[order])
+    rendered = _rendered(workload, rows, order)
     delay_error = _mean(result, "delay_error_seconds", "delay_count")
     speed = facts["speed"]
     is_same = result.interrupted or rows.dropped.size > 0 or rendered == workload.identity()
@@ -70,6 +70,20 @@ def audit_of(
         held=int(rows.held.size),
     )
     return audit, frozenset(flaws)
+
+
+def _rendered(workload: Workload, rows: Rows, order: NDArray[np.int64]) -> str:
+    """Return the hash of the rows sent, in the *order* of the plan.
+
+    In sessions what follows an answer has the plan's time in it, and what the run's end cut off
+    counts as sent: answers decide on both.
+    """
+    endpoint, subject = rows.endpoint[order], rows.subject[order]
+    if workload.follows is None:
+        return rows_hash(rows.intended_ns[order], endpoint, subject)
+    endpoints, subjects = workload.endpoint.copy(), workload.subject.copy()
+    endpoints[rows.index[order]], subjects[rows.index[order]] = endpoint, subject
+    return rows_hash(workload.intended_ns, endpoints, subjects)
 
 
 def restarted_hosts(result: LoadResult) -> tuple[int, ...]:

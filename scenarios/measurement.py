@@ -140,7 +140,8 @@ def retried_of(scenario: Scenario, workload: Workload, result: LoadResult) -> Re
     attempts = np.ones(len(workload), dtype=np.uint8)
     attempts[rows.index] = rows.attempts
     refused = rows.intended_ns[rows.is_refused > 0] / 1e9
-    return Retried(attempts=attempts[_kept(workload, result)], at=rows.retried_at, refused=refused)
+    kept, _ = _kept(workload, result)
+    return Retried(attempts=attempts[kept], at=rows.retried_at, refused=refused)
 
 
 def requests_of(workload: Workload, result: LoadResult) -> Requests:
@@ -149,9 +150,9 @@ def requests_of(workload: Workload, result: LoadResult) -> Requests:
     latency = np.full(len(workload), math.inf)
     reads = np.zeros((len(workload), rows.reads.shape[1]), dtype=np.uint8)
     latency[rows.index], reads[rows.index] = rows.latency, rows.reads
-    kept = _kept(workload, result)
+    kept, intended = _kept(workload, result)
     return Requests(
-        intended=workload.intended[kept],
+        intended=intended,
         endpoint=workload.endpoint[kept],
         subject=workload.subject[kept],
         isolate=workload.isolate[kept],
@@ -160,13 +161,24 @@ def requests_of(workload: Workload, result: LoadResult) -> Requests:
     )
 
 
-def _kept(workload: Workload, result: LoadResult) -> NDArray[np.bool_]:
-    """Return which requests have an outcome: all, but for those an interruption cut off."""
-    kept = np.full(len(workload), not result.interrupted)
-    if result.interrupted:
-        kept[result.rows.index[result.rows.kind != Kind.UNFINISHED]] = True
-        kept[result.rows.dropped] = True
-    return kept
+def _kept(workload: Workload, result: LoadResult) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the planned requests that have an outcome, and when each was to be sent, ascending.
+
+    All but for those an interruption cut off, and those of a session that the run's end cut off.
+    """
+    rows, is_whole = result.rows, not result.interrupted and workload.follows is None
+    kept = np.full(len(workload), is_whole)
+    if not is_whole:
+        has_ended = rows.kind != Kind.UNFINISHED if result.interrupted else np.ones(len(rows), bool)
+        kept[rows.index[has_ended]] = True
+        kept[rows.dropped] = True
+    places = np.flatnonzero(kept)
+    intended = workload.intended
+    if workload.follows is None:
+        return places, intended[places]
+    intended[rows.index] = rows.intended_ns / 1e9
+    places = places[np.argsort(intended[places], kind="stable")]
+    return places, intended[places]
 
 
 def _stages(

@@ -30,7 +30,7 @@ _FILES = (PLAN_FILE, WORKLOAD_FILE)
 POOL_BOUNDS = (20, 1000)
 _POOL_SECONDS = 2.0
 _RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_COLUMNS = ("intended_ns", "endpoint", "subject", "isolate", "profile_bytes")
+_COLUMNS = ("intended_ns", "endpoint", "subject", "isolate", "profile_bytes", "follows")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,7 +71,10 @@ class LoadRun:
             most=plan.connections,
             needed=needed_connections(plan.scenario, plan.workload),
             lag_limit=plan.lag_limit,
+            follows=plan.workload.follows,
+            until=plan.scenario.total_time,
         )
+        self.has_sessions = plan.workload.follows is not None
         self.recorder = Recorder(plan.scenario)
         self.arrivals.in_flight = lambda: self.recorder.in_flight
         self.endpoints = plan.scenario.endpoints.names

@@ -28,6 +28,7 @@ def preflight_requests(scenario: Scenario, workload: Workload, hosts: Sequence[s
         endpoint=workload.endpoint[first],
         subject=workload.subject[first],
         isolate=workload.isolate[first],
+        follows=None,
     )
 
 
@@ -42,4 +43,5 @@ def with_preflight(scenario: Scenario, workload: Workload, hosts: Sequence[str])
         endpoint=both.endpoint[order],
         subject=both.subject[order],
         isolate=both.isolate[order],
+        follows=None,  # each comes at its time here: the rows of a calibration are not told apart
     )

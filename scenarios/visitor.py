@@ -224,19 +224,23 @@ class Visitor(FastHttpUser):
         request = run.renderer.request(due.row)
         lag = perf_counter() - due.intended
         recorder = run.recorder
+        if run.has_sessions:
+            request = request._replace(intended_ns=run.arrivals.time_ns(due))
         position = recorder.send(due.row, request, lag)
         if run.clients is not None:
             self._try(request, position, due, run.clients)
+            run.arrivals.end(due.row)
             return
         timeout, name = run.timeouts[request.endpoint], run.endpoints[request.endpoint]
         found = ask(self.client, request, name, recorder, position, due.intended, timeout)
         self._tell(request, found, timeout)
+        run.arrivals.end(due.row)
 
     def _try(self, request: Request, position: int, due: Arrival, clients: Retrying) -> None:
         """Send *request* until it is answered, or is not to be tried again."""
         run, code = self.load_run, request.endpoint
         recorder, intended, limit = run.recorder, due.intended, run.attempt_timeouts[code]
-        start, end = intended - request.intended_ns / 1e9, intended + run.timeouts[code]
+        start, end = run.arrivals.start, intended + run.timeouts[code]
         clients.note_request(intended)
         begun, attempt = intended, 1
         while True:

@@ -70,6 +70,8 @@ def _of_run(scenario: Scenario, prepared: Prepared, played: Played | None) -> st
         return "isolates that are evicted and started (topology.eviction)"
     if prepared.effects is not None:
         return "the sets, deletes and TTLs of a trace (trace.writes)"
+    if prepared.workload.follows is not None:
+        return "sessions whose visitors think (traffic.sessions)"
     if not len(prepared.workload):
         return "a run without requests"
     if scenario.total_time > 365 * 24 * _HOUR:

@@ -13,10 +13,10 @@ from core.scenario.calibration import Calibration
 from core.scenario.replay import Prepared
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import WarmState
+from sim.clients import replication_of
 from sim.coverage import NotCovered, uncovered
 from sim.engine_name import EngineName
 from sim.model import Played, ReplicationOutcome, SeededDatabase
-from sim.retrying import replication_of
 
 REFERENCE_RATE = 15_000
 """Requests per second that the reference simulates, about."""

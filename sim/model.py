@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import simpy
+from numpy.typing import NDArray
 
 from core.application.behaviour import behaviours_of
 from core.application.seeding import seed_database
@@ -135,14 +136,19 @@ class SeededDatabase:
         return self._template.connection
 
 
+def needs_clients(scenario: Scenario, prepared: Prepared) -> bool:
+    """Return whether clients do more than send a request at its time and wait for its answer."""
+    return scenario.traffic.retries.is_on or prepared.workload.follows is not None
+
+
 class Replication:
     """The state of one run; `run` may be called once.
 
     draws: the replication of which it has the service times and other luck, if another than that
-    of its requests. Raise ValueError for clients that try again: `sim.retrying` has those.
+    of its requests. Raise ValueError for clients that do more than send: `sim.clients` has those.
     """
 
-    has_retries = False
+    has_clients = False
 
     def __init__(
         self,
@@ -159,8 +165,8 @@ class Replication:
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
         scenario = scenario if calibration is None else calibration.apply(scenario)
-        if scenario.traffic.retries.is_on and not self.has_retries:
-            raise ValueError("clients try again; make the replication with sim.retrying")
+        if needs_clients(scenario, prepared) and not self.has_clients:
+            raise ValueError("its clients try again or think; make it with sim.clients")
         behaviours_of(scenario.endpoints)  # one that is not there is refused before a loop is open
         ahead = 0.0 if played is None else played.ahead
         if played is not None and scenario.faults:
@@ -507,9 +513,9 @@ class Replication:
         workload = self._workload
         reads = np.array(self._reads[: self._width * len(workload)], dtype=np.uint8)
         reads = reads.reshape(len(workload), self._width)
-        known = ~np.isin(workload.endpoint, list(self._unknown))
+        known = self._known()
         requests = Requests(
-            intended=workload.intended[known],
+            intended=self._sent_at()[known],
             endpoint=workload.endpoint[known],
             subject=workload.subject[known],
             isolate=workload.isolate[known],
@@ -530,6 +536,14 @@ class Replication:
             samples=self._timed_samples(),
         )
 
+    def _known(self) -> NDArray[np.bool_]:
+        """Return which planned requests have an outcome."""
+        return ~np.isin(self._workload.endpoint, list(self._unknown))
+
+    def _sent_at(self) -> NDArray[np.float64]:
+        """Return when each planned request was to be sent, in seconds from the start of the run."""
+        return self._workload.intended
+
     def _counted_bytes(self) -> int:
         return max(process.counted_bytes() for process in self.processes)
 
@@ -544,7 +558,7 @@ class Replication:
     def _failures(self, requests: Requests) -> tuple[Failure, ...]:
         """Return the reasons of failed requests, as a client sees them: an error, or a timeout."""
         failed = np.flatnonzero(np.isinf(requests.latency))
-        rows = np.flatnonzero(~np.isin(self._workload.endpoint, list(self._unknown)))[failed]
+        rows = np.flatnonzero(self._known())[failed]
         statuses = np.array([self._statuses.get(i, 0) for i in rows.tolist()], dtype=np.uint16)
         in_time = statuses > 0
         return counted(

@@ -37,11 +37,11 @@ from core.scenario.pace import rate_of
 from core.scenario.replay import Prepared, prepare
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import WarmState, warm_state
+from sim.clients import replication_of
 from sim.engine_name import EngineName
 from sim.engines import Engine
 from sim.growth import Saturated, ServerLoad
 from sim.model import Played, ReplicationOutcome, SeededDatabase
-from sim.retrying import replication_of
 
 MOST_SUBJECTS = 80_000
 
@@ -418,6 +418,11 @@ def not_stated(scenario: Scenario, calibration: Calibration | None = None) -> tu
         and not each.unknown
         and not scenario.topology.cpu.of(each.name)
     ]
+    if learned and scenario.traffic.retries.is_on:
+        notes.append(
+            f"Further attempts at {listed(tuple(learned), 'and')} are not predicted: only their "
+            "latencies are known."
+        )
     if silent:
         notes.append(f"CPU time is not stated of {listed(silent, 'and')}, and not in its times.")
     return tuple(notes)

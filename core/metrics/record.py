@@ -465,13 +465,17 @@ class Requests:
         for start in range(0, len(self.intended), _BLOCK):
             yield self._rows(slice(start, start + _BLOCK))
 
+    def at(self, rows: NDArray[np.int64]) -> Requests:
+        """Return the rows at *rows*, in that order."""
+        return self._rows(rows)
+
     def between(self, after: float, until: float) -> Requests:
         """Return the rows that are intended at *after* seconds or later, and before *until*."""
         intended = np.asarray(self.intended)
         chosen = (intended >= after) & (intended < until)
         return self if chosen.all() else self._rows(chosen)
 
-    def _rows(self, rows: slice | NDArray[np.bool_]) -> Requests:
+    def _rows(self, rows: slice | NDArray[np.bool_] | NDArray[np.int64]) -> Requests:
         return Requests(**{name: getattr(self, name)[rows] for name in self.__dataclass_fields__})
 
     def write(self, path: Path) -> int:

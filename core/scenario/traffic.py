@@ -18,6 +18,7 @@ from core.endpoints import EndpointTable
 from core.scenario.by_endpoint import KNOWN, ByEndpoint, KeyedEndpoint, endpoints_of
 from core.scenario.popularity import Popularity
 from core.scenario.retries import Retries, makes_none
+from core.scenario.sessions import Sessions
 from core.scenario.shapes import Bursts, Daily, RateTable
 from core.scenario.table import Positive, Share, Table
 from core.scenario.trace_formats import TraceFormat
@@ -92,7 +93,8 @@ class Traffic(Table):
     """Who asks for what, and how often.
 
     daily, rates: a curve in place of stages; the scenario, which knows how long its run is, turns
-    it into stages (`in_stages`).
+    it into stages (`in_stages`). sessions: whose requests follow one another, None where each
+    request comes by itself.
     """
 
     stages: Annotated[tuple[RateStage, ...], Field(min_length=1)] = (RateStage(rate=240.0),)
@@ -107,6 +109,7 @@ class Traffic(Table):
     sites: Annotated[int, Field(ge=1, le=100_000)] = 20
     touches_per_user: Annotated[int, Field(ge=1, le=1000)] = 5
     conversion_share: Share = 0.06
+    sessions: Annotated[Sessions | None, Field(exclude_if=_is_none)] = None
     retries: Annotated[Retries, Field(exclude_if=makes_none)] = Retries()
 
     @model_validator(mode="after")

@@ -14,6 +14,7 @@ from core.context import Purpose
 from core.scenario.popularity import Popularity
 from core.scenario.regions import isolate_shares
 from core.scenario.scenario import Scenario
+from core.scenario.sessions import SessionRows, session_rows
 from core.scenario.shapes import modulated
 from core.scenario.subjects import ids_of
 from core.scenario.traffic import RateStage
@@ -38,6 +39,9 @@ class Workload:
     isolate: which isolate answers, 0 to isolate_count - 1 (u2). users and conversions: how many
     the database must hold. profile_bytes: size of each user's profile where a trace gives sizes.
     ids: of the subjects whose ids a file or a trace has, by the subject's name.
+    follows: the place of the request after whose end each is sent, -1 where it comes at its time
+    (i8); None where all do. What follows comes later than *intended_ns* by what its session has
+    waited for answers.
     is_timed: whether the arrivals are a trace's own times and no stage's.
     notes: what a reader of the report has to know.
     """
@@ -50,6 +54,7 @@ class Workload:
     conversions: int
     profile_bytes: NDArray[np.int64] | None = None
     ids: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    follows: NDArray[np.int64] | None = None
     is_timed: bool = False
     notes: tuple[str, ...] = field(default=())
 
@@ -69,7 +74,8 @@ class Workload:
 def without_requests(workload: Workload) -> Workload:
     """Return the subjects of *workload* alone, which is all that a population needs of it."""
     columns = ("intended_ns", "endpoint", "subject", "isolate")
-    return replace(workload, **{name: getattr(workload, name)[:0].copy() for name in columns})
+    none = {name: getattr(workload, name)[:0].copy() for name in columns}
+    return replace(workload, **none, follows=None)
 
 
 def after(workload: Workload, before: Workload, ahead: float) -> Workload:
@@ -84,7 +90,19 @@ def after(workload: Workload, before: Workload, ahead: float) -> Workload:
         endpoint=np.concatenate((workload.endpoint, before.endpoint)),
         subject=np.concatenate((workload.subject, before.subject)),
         isolate=np.concatenate((workload.isolate, before.isolate)),
+        follows=_followed(workload, before),
     )
+
+
+def _followed(workload: Workload, before: Workload) -> NDArray[np.int64] | None:
+    if workload.follows is None and before.follows is None:
+        return None
+    columns = [
+        np.full(len(each), -1) if each.follows is None else each.follows
+        for each in (workload, before)
+    ]
+    columns[1] = np.where(columns[1] < 0, -1, columns[1] + len(workload))
+    return np.concatenate(columns)
 
 
 def rows_hash(
@@ -107,7 +125,8 @@ def generate_workload(scenario: Scenario, *, replication: int = 0) -> Workload:
     where there are none.
     """
     seed, traffic = scenario.seed, scenario.traffic
-    intended_ns = arrivals(scenario, replication=replication)
+    rows = _session_rows(scenario, replication)
+    intended_ns = arrivals(scenario, replication=replication) if rows is None else rows.intended_ns
     n = intended_ns.size
 
     def uniforms(purpose: Purpose, part: slice) -> NDArray[np.float64]:
@@ -133,6 +152,8 @@ def generate_workload(scenario: Scenario, *, replication: int = 0) -> Workload:
         for code, weights in enumerate(of_subjects):
             chosen = codes == code
             drawn[chosen] = choose(weights, u[chosen]) if weights.size else 0
+    if rows is not None:
+        _give_visitors(scenario, endpoint, subject, rows, of_subjects, replication)
     return Workload(
         intended_ns=intended_ns,
         endpoint=endpoint,
@@ -141,7 +162,44 @@ def generate_workload(scenario: Scenario, *, replication: int = 0) -> Workload:
         users=traffic.users,
         conversions=traffic.conversions,
         ids=ids_of(scenario.subjects, scenario.name),
+        follows=None if rows is None else rows.follows,
     )
+
+
+def _session_rows(scenario: Scenario, replication: int) -> SessionRows | None:
+    sessions = scenario.traffic.sessions
+    if sessions is None:
+        return None
+    segments = _segments(scenario, replication)
+    # As many requests on average as the stages ask for; some sessions are under way at the start.
+    start, rate, _, _ = segments[0]
+    before = [(start - sessions.lead, rate, 0.0, rate * sessions.lead)] if sessions.lead else []
+    segments = [
+        (start, rate / sessions.requests, slope / sessions.requests, area / sessions.requests)
+        for start, rate, slope, area in (*before, *segments)
+    ]
+    starts = _poisson(segments, scenario, replication, each=sessions.requests)
+    return session_rows(
+        sessions, starts, total=scenario.total_time, seed=scenario.seed, replication=replication
+    )
+
+
+def _give_visitors(
+    scenario: Scenario,
+    endpoint: NDArray[np.uint8],
+    subject: NDArray[np.uint32],
+    rows: SessionRows,
+    weights: Sequence[NDArray[np.float64]],
+    replication: int,
+) -> None:
+    """Let all requests of a session that are about a user be about the same one."""
+    of_users = [code for code, each in enumerate(scenario.endpoints) if each.subject == "user"]
+    if not of_users:
+        return
+    stream = Stream(scenario.seed, Purpose.SUBJECTS, replication=replication)
+    visitors = choose(weights[of_users[0]], stream.rows(0, subject.size)[:, 0])
+    mine = np.isin(endpoint, of_users)
+    subject[mine] = visitors[rows.first[mine]]
 
 
 def isolates(scenario: Scenario, n: int, *, replication: int = 0) -> NDArray[np.uint16]:
@@ -224,11 +282,30 @@ def arrivals(scenario: Scenario, *, replication: int = 0) -> NDArray[np.int64]:
     The inverse cumulative rate of a unit-rate Poisson process (Cinlar, "Introduction to
     Stochastic Processes", 1975), so that another rate moves every arrival and draws none anew.
     """
-    segments = _segments(scenario, replication)
+    times = _poisson(_segments(scenario, replication), scenario, replication)
+    # In blocks, for a run may have millions.
+    arrives = np.empty(times.size, dtype=np.int64)
+    for part in _blocks(times.size):
+        arrives[part] = np.round(times[part] * 1e9)
+    return arrives
+
+
+def _poisson(
+    segments: Sequence[tuple[float, float, float, float]],
+    scenario: Scenario,
+    replication: int,
+    *,
+    each: float = 1.0,
+) -> NDArray[np.float64]:
+    """Return the seconds of Poisson arrivals in *segments*, as `_segments` has them; shape (n,).
+
+    each: requests of an arrival. Raise ValueError for more than MAX_REQUESTS requests.
+    """
     expected = sum(area for *_, area in segments)
-    if expected > MAX_REQUESTS:
+    if expected * each > MAX_REQUESTS:
         raise ValueError(
-            f"traffic.stages ask for {expected:,.0f} requests; a run holds at most {MAX_REQUESTS:,}"
+            f"traffic.stages ask for {expected * each:,.0f} requests; a run holds at most "
+            f"{MAX_REQUESTS:,}"
         )
     stream = Stream(scenario.seed, Purpose.ARRIVALS, replication=replication)
     block = 65_536
@@ -240,17 +317,17 @@ def arrivals(scenario: Scenario, *, replication: int = 0) -> NDArray[np.int64]:
         blocks.append((blocks[-1][-1] if blocks else 0.0) + np.cumsum(gaps))
     unit = np.concatenate(blocks)
     blocks.clear()
-    unit = unit[: np.searchsorted(unit, expected)]
-    arrives = np.empty(unit.size, dtype=np.int64)
+    times = unit[: np.searchsorted(unit, expected)]  # turned into seconds in place
     before = 0.0
+    first = 0
     for start, rate, slope, area in segments:
-        first, end = np.searchsorted(unit, (before, before + area))
-        for part in _blocks(int(end - first)):
+        end = first + int(np.searchsorted(times[first:], before + area))
+        for part in _blocks(end - first):
             here = slice(first + part.start, first + part.stop)
-            times = start + _time_within(unit[here] - before, rate, slope)
-            arrives[here] = np.round(times * 1e9)
+            times[here] = start + _time_within(times[here] - before, rate, slope)
+        first = end
         before += area
-    return arrives
+    return times
 
 
 def _segments(scenario: Scenario, replication: int) -> list[tuple[float, float, float, float]]:

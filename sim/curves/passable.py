@@ -20,6 +20,7 @@ def not_passed(scenario: Scenario, prepared: Prepared) -> str:
         "the places of an edge store (tiers.l2.consistency = eventual)":
             tiers.l2.consistency == "eventual",
         "clients that try again (traffic.retries)": scenario.traffic.retries.is_on,
+        "visitors that think (traffic.sessions)": scenario.traffic.sessions is not None,
         "regions": bool(scenario.regions),
         "deployments": bool(scenario.deployments),
         "isolates that are evicted and started (topology.eviction)":

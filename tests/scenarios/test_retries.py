@@ -1,4 +1,4 @@
-"""Claims about the load's clients that try again, over a real socket."""
+"""Claims about the load's clients that try again, or think, over a real socket."""
 
 from __future__ import annotations
 
@@ -67,3 +67,41 @@ def test_a_load_tries_again_what_failed_as_far_as_the_budget_goes(
     assert record.tries.first_failed == np.count_nonzero(judged)
     assert record.tries.refused == np.count_nonzero(np.isinf(requests.latency[judged]))
     assert {failure.cause for failure in record.failures} == {Cause.STATUS, Cause.TIMEOUT}
+
+
+def test_visitors_of_a_load_think_after_each_answer(
+    start_service: StartService, tmp_path: Path
+) -> None:
+    url = start_service("good")
+    sessions = {"requests": 3.0, "think": "150ms"}
+    traffic = {"stages": [{"rate": 60}], "users": 50, "conversions": 20, "sessions": sessions}
+    scenario = small_scenario(traffic=traffic, duration="1.8s")
+    plan = small_plan(scenario, [url])
+    result = run_load(plan, tmp_path)
+    rows, workload = result.rows, plan.workload
+    assert workload.follows is not None
+    assert set(rows.kind.tolist()) == {Kind.ANSWERED}
+    # Each is sent once; what was not would have come after the end of the run.
+    assert np.unique(rows.index).size == len(rows)
+    sent = np.zeros(len(workload), dtype=np.bool_)
+    sent[rows.index] = True
+    begun, ended = (np.full(len(workload), np.nan) for _ in range(2))
+    begun[rows.index] = rows.intended_ns / 1e9
+    ended[rows.index] = rows.intended_ns / 1e9 + rows.latency
+    first = workload.follows < 0
+    assert sent[first].all()
+    assert np.array_equal(begun[first], workload.intended[first])
+    later = np.flatnonzero((workload.follows >= 0) & sent)
+    assert later.size > 20
+    assert sent[workload.follows[later]].all()
+    thought = begun[later] - ended[workload.follows[later]]
+    assert thought.min() >= 0.15 - 1e-6
+    assert np.nanmax(begun) < scenario.total_time
+    assert len(inspect(url)["seen"]) == len(rows)
+
+    record, requests = measure(scenario, workload, result)
+    assert record.audit is not None
+    assert record.audit.rendered_hash == workload.identity()
+    assert requests.intended.size == len(rows)
+    assert np.all(np.diff(requests.intended) >= 0)
+    assert np.isfinite(requests.latency).all()

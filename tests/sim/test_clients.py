@@ -15,9 +15,9 @@ from core.scenario.replay import prepare
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import warm_state
 from scenarios.catalogue import shipped
+from sim.clients import replication_of
 from sim.coverage import uncovered
 from sim.model import Replication, ReplicationOutcome, SeededDatabase
-from sim.retrying import replication_of
 from sim.simulate import simulate
 from tests.sim.runs import t_statistic
 
@@ -181,7 +181,101 @@ def test_the_compiled_engine_and_a_plain_replication_refuse_clients_that_try_aga
     scenario = failing(0.3, attempts=2)
     prepared = prepare(scenario)
     assert uncovered(scenario, prepared) == "clients that try again (traffic.retries)"
-    with pytest.raises(ValueError, match=r"sim\.retrying"):
+    with pytest.raises(ValueError, match=r"sim\.clients"):
         Replication(
             scenario, prepared, warm_state(scenario, prepared), SeededDatabase(scenario, prepared)
         )
+
+
+THINKING = {"requests": 4.0, "think": {"distribution": "exponential", "mean": "500ms"}}
+
+
+def visiting(rate: float = 60.0, *, trip: str = "4ms", **fields: Any) -> Scenario:
+    tiers = {"l3": {"round_trip": trip, "write_execution": "1ms", "cpu": "0s"}}
+    traffic = {"sessions": THINKING} | fields.pop("traffic", {})
+    return writing(rate, traffic=traffic, tiers=tiers, **fields)
+
+
+def test_sessions_ask_for_what_the_stages_say_from_the_start_on() -> None:
+    scenario = visiting()
+    early, late = [], []
+    for number in range(60):
+        times = prepare(scenario, replication=number).workload.intended
+        early.append(float(np.count_nonzero(times < 1.0)))
+        late.append(float(np.count_nonzero(times >= 4.0)))
+    # A session under way brings more of its own, so that counts vary more than Poisson's.
+    assert abs(t_statistic(early, 60.0)) < 3.5
+    assert abs(t_statistic(late, 60.0 * 4)) < 3.5
+
+
+def test_what_follows_is_sent_a_think_time_after_the_answer() -> None:
+    scenario = visiting(trip="100ms")
+    workload = prepare(scenario).workload
+    assert workload.follows is not None
+    outcome = replicate(scenario)
+    # By subject and time rows cannot be told: a run whose answers take no time has the plan's.
+    planned = np.sort(workload.intended)
+    assert outcome.requests.intended.size < planned.size  # the last ones would come too late
+    assert np.all(np.diff(outcome.requests.intended) >= 0)
+    assert outcome.requests.intended[-1] < scenario.total_time
+    assert np.isfinite(outcome.requests.latency).all()
+    later = np.flatnonzero(workload.follows >= 0)
+    thinks = workload.intended[later] - workload.intended[workload.follows[later]]
+    ends = outcome.requests.intended + outcome.requests.latency
+    starts = np.sort(outcome.requests.intended)
+    # Every request that follows one begins when that one ended, and its think time has passed.
+    chain = [int(later[0])]
+    while (after := np.flatnonzero(workload.follows == chain[-1])).size:
+        chain.append(int(after[0]))
+    first = int(workload.follows[chain[0]])
+    begun = workload.intended[first]
+    at = int(np.argmin(np.abs(outcome.requests.intended - begun)))
+    for row in chain:
+        begun = ends[at] + float(thinks[later == row][0])
+        if begun >= scenario.total_time:
+            break
+        at = int(np.argmin(np.abs(outcome.requests.intended - begun)))
+        assert outcome.requests.intended[at] == pytest.approx(begun, abs=1e-7)
+    assert starts.size == outcome.counters["l3_operations"]
+
+
+def test_visitors_that_wait_ask_for_less_and_open_arrivals_do_not() -> None:
+    slow = {"at": "0s", "for": "1h", "tier": "l3", "kind": "slow", "value": 40.0}  # 40 ms each
+    closed = replicate(visiting(faults=[slow]))
+    opened = replicate(writing(60.0, faults=[slow]))
+    asked = [
+        np.count_nonzero(outcome.requests.intended >= 4.0) / 4.0 for outcome in (closed, opened)
+    ]
+    assert asked[1] == pytest.approx(60, rel=0.15)
+    assert asked[0] < 0.8 * asked[1]
+    waits = [np.median(o.requests.latency[o.requests.intended > 6]) for o in (closed, opened)]
+    assert waits[0] < 0.7 * waits[1]
+
+
+def test_all_requests_of_a_session_about_users_are_about_one() -> None:
+    scenario = parse_scenario(
+        {"name": "v", "duration": "20s", "traffic": {"sessions": THINKING}}, source="test"
+    )
+    workload = prepare(scenario).workload
+    assert workload.follows is not None
+    users = [i for i, e in enumerate(scenario.endpoints) if e.subject == "user"]
+    of_users = np.isin(workload.endpoint, users)
+    pairs = (workload.follows >= 0) & of_users
+    pairs &= of_users[workload.follows]
+    assert np.count_nonzero(pairs) > 1000
+    assert np.array_equal(workload.subject[pairs], workload.subject[workload.follows[pairs]])
+
+
+def test_sessions_with_retries_end_whole_and_the_compiled_engine_refuses_them() -> None:
+    fault = {"at": "0s", "for": "1h", "tier": "l3", "kind": "error", "value": 0.3}
+    scenario = visiting(
+        faults=[fault], traffic={"retries": {"attempts": 2, "delay": "5ms"}, "sessions": THINKING}
+    )
+    outcome = replicate(scenario)
+    assert outcome.retried is not None
+    assert outcome.retried.attempts.size == outcome.requests.intended.size
+    assert outcome.counters["l3_operations"] == outcome.retried.attempts.sum()
+    alone = visiting()
+    assert uncovered(alone, prepare(alone)) == "sessions whose visitors think (traffic.sessions)"
+    record = simulate(alone, replications=1).record
+    assert sum(record.windows.requests) == record.count("requests")

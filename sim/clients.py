@@ -1,4 +1,7 @@
-"""A replication whose clients give up and try again, while the service works on what they left."""
+"""A replication with clients that try again, and visitors that think before they go on.
+
+The service works on what a client gave up; it does not know that nobody waits.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,14 @@ from math import inf, nextafter
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.errors import StoreError
 from core.metrics.retried import Retried
+from core.scenario.replay import Prepared
 from core.scenario.retries import Retrying, tries_again
-from sim.model import Replication, ReplicationOutcome
+from core.scenario.scenario import Scenario
+from sim.model import Replication, ReplicationOutcome, needs_clients
 
 FIRST_ROW = 1 << 40
 """Of the random numbers of further attempts; those of requests come before."""
@@ -20,28 +26,54 @@ FIRST_ROW = 1 << 40
 _NONE = 0
 
 
-class RetryingReplication(Replication):
-    """A run in which a request is one or several attempts.
+class ClientReplication(Replication):
+    """A run in which a request is one or several attempts, and may follow another one.
 
     A client waits for an attempt until its limit; the service finishes it all the same. The latency
-    of a request counts from its intended time to the answer of the attempt that succeeded, and its
-    cache reads are those of that attempt, or of the last one to end where none succeeded.
+    of a request counts from when it was to be sent to the answer of the attempt that succeeded, and
+    its cache reads are those of that attempt, or of the last one to end where none succeeded. What
+    follows a request in its session is sent a think time after the request's end. What would be
+    sent after the end of the run is not, and has no outcome.
     """
 
-    has_retries = True
+    has_clients = True
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         scenario = self._scenario
         policy = scenario.traffic.retries
         self._clients = Retrying(policy, seed=scenario.seed, replication=self._drawn)
-        self._further = policy.attempts - 1
+        self._further = max(1, policy.attempts - 1)
         self._limits = scenario.attempt_timeouts
         n = len(self._intended)
         self._waits_for = [_NONE] * n  # the attempt that its client waits for
         self._attempts = [1] * n
         self._retried_at = array("d")
         self._timed_samples_of = self._sampled_at if scenario.parts else []
+        self._end_of_run = self._ahead + scenario.total_time
+        self._is_sent = np.ones(len(self._workload), dtype=np.bool_)
+        self._next_of: dict[int, tuple[int, float]] = {}
+        self._plan_sessions()
+        is_plain = not (self._outside or self._unknown)
+        self._begin = self._arrive if is_plain else self._arrive_if_modelled
+
+    def _plan_sessions(self) -> None:
+        """Let only the first request of a session arrive by itself."""
+        follows = self._workload.follows
+        if follows is None:
+            return
+        later = np.flatnonzero(follows >= 0)
+        intended = np.array(self._intended)
+        thinks = (intended[later] - intended[follows[later]]).tolist()
+        for index, before, think in zip(
+            later.tolist(), follows[later].tolist(), thinks, strict=True
+        ):
+            self._next_of[before] = (index, think)
+        # Of requests that were played before the run, each arrives by itself.
+        arrives = np.ones(intended.size, dtype=np.bool_)
+        arrives[later] = False
+        order = np.argsort(intended, kind="stable")
+        self._order = order[arrives[order]].tolist()
 
     def _arrive(self, index: int) -> None:
         self._clients.note_request(self._intended[index])
@@ -49,10 +81,24 @@ class RetryingReplication(Replication):
         if self._on_progress is not None and index % 1000 == 0:
             self._on_progress(index / len(self._intended))
 
+    def _arrive_if_modelled(self, index: int) -> None:
+        """Do the same as a plain run; what follows the request waits for it, too."""
+        endpoint = self._endpoints[index]
+        now = self.loop.time()
+        if endpoint in self._outside:
+            latency = self._overhead[index]
+            if latency <= self._timeouts[endpoint]:
+                self._latency[index] = latency
+            self._conclude(index, now + min(latency, self._timeouts[endpoint]))
+        elif endpoint in self._unknown:
+            self._conclude(index, now)
+        else:
+            self._arrive(index)
+
     def _try(self, index: int, attempt: int) -> None:
         loop, endpoint = self.loop, self._endpoints[index]
         now = loop.time()
-        deadline = min(now + self._limits[endpoint], self._end_of(index))
+        deadline = min(now + self._limits[endpoint], self._limit_of(index))
         self._waits_for[index] = attempt
         if attempt > 1:
             self._attempts[index] = attempt
@@ -67,7 +113,8 @@ class RetryingReplication(Replication):
         # An answer at the very deadline is in time.
         loop.call_at(nextafter(deadline, inf), self._give_up_attempt, index, attempt, deadline)
 
-    def _end_of(self, index: int) -> float:
+    def _limit_of(self, index: int) -> float:
+        """Return when request *index* has failed, whatever its attempts do."""
         end: float = self._intended[index] + self._timeouts[self._endpoints[index]]
         return end
 
@@ -103,7 +150,7 @@ class RetryingReplication(Replication):
                 self.loop.call_at(now + between, self._fail, index, attempt, status)
             else:
                 self._latency[index] = now + between - self._intended[index]
-                self._end()
+                self._conclude(index, now + between)
         self._end()
 
     def _note_reads(self, index: int, span: Any) -> None:
@@ -133,30 +180,60 @@ class RetryingReplication(Replication):
         now = self.loop.time() if at is None else at
         again = None
         if tries_again(status):
-            again = self._clients.next(index, attempt, now, self._end_of(index))
+            again = self._clients.next(index, attempt, now, self._limit_of(index))
         if again is not None:
             self.loop.call_at(again, self._try, index, attempt + 1)
             return
         if status:
             self._statuses[index] = status
+        self._conclude(index, now)
+
+    def _conclude(self, index: int, at: float) -> None:
+        """Note that request *index* has its outcome *at* a time, and let the next one follow."""
+        following = self._next_of.get(index)
+        if following is not None:
+            later, think = following
+            self._intended[later] = when = at + think
+            if when < self._end_of_run:
+                self.loop.call_at(when, self._begin, later)
+            else:
+                self._leave_out(later)
         self._end()
+
+    def _leave_out(self, index: int) -> None:
+        following: tuple[int, float] | None = (index, 0.0)
+        while following is not None:
+            self._is_sent[following[0]] = False
+            self._end()
+            following = self._next_of.get(following[0])
+
+    def _known(self) -> NDArray[np.bool_]:
+        return super()._known() & self._is_sent
+
+    def _sent_at(self) -> NDArray[np.float64]:
+        if self._workload.follows is None:
+            return super()._sent_at()
+        return np.array(self._intended[: len(self._workload)]) - self._ahead
 
     def _outcome(self) -> ReplicationOutcome:
         outcome = super()._outcome()
         planned = len(self._workload)
-        known = ~np.isin(self._workload.endpoint, list(self._unknown))
+        known, at = self._known(), self._sent_at()
+        requests = outcome.requests
+        attempts = np.array(self._attempts[:planned], dtype=np.uint8)[known]
+        if self._workload.follows is not None:
+            order = np.argsort(requests.intended, kind="stable")
+            requests, attempts = requests.at(order), attempts[order]
+        if not self._scenario.traffic.retries.is_on:
+            return replace(outcome, requests=requests)
         refused = [index for index in self._clients.refused if index < planned]
-        return replace(
-            outcome,
-            retried=Retried(
-                attempts=np.array(self._attempts[:planned], dtype=np.uint8)[known],
-                at=np.array(self._retried_at),
-                refused=self._workload.intended[refused],
-            ),
-        )
+        retried = Retried(attempts=attempts, at=np.array(self._retried_at), refused=at[refused])
+        return replace(outcome, requests=requests, retried=retried)
 
 
-def replication_of(scenario: Any, *args: Any, **options: Any) -> Replication:
-    """Return the replication of *scenario*, with clients that try again where it has such ones."""
-    made = RetryingReplication if scenario.traffic.retries.is_on else Replication
-    return made(scenario, *args, **options)
+def replication_of(
+    scenario: Scenario, prepared: Prepared, *args: Any, **options: Any
+) -> Replication:
+    """Return the replication of *scenario*, with clients of their own where it has such ones."""
+    made = ClientReplication if needs_clients(scenario, prepared) else Replication
+    return made(scenario, prepared, *args, **options)
