@@ -51,13 +51,7 @@ from edgeproof.progress import Display
 from edgeproof.runs import new_folder, run_facts, write_json
 from edgeproof.simulate import jobs
 from reports.capacity_words import cost_note, knee_note, points_table
-from reports.helps_words import (
-    forecast_finding,
-    helps_finding,
-    helps_notes,
-    helps_table,
-    times_text,
-)
+from reports.helps_words import helps_notes, helps_table, plan_findings, times_text
 from reports.words import rate_text, waiting_left_out
 from sim.capacity import PRECISION, Step, checked_bound, plan_capacity
 from sim.changes import what_helps
@@ -189,7 +183,9 @@ def command(
         if len(changes := helps_table(found, chosen.judged())) > 1:
             print()
             show_table(changes, plain=plain)
-    findings = [f"{text}." for text in (forecast_finding(found), helps_finding(found)) if text]
+    findings = plan_findings(found)
+    if not helps and found.breaking_rate is not None and not found.interrupted:
+        findings.append("What helps most? --what-helps tries the next value of each field.")
     notes = [
         *filter(None, [knee_note(found), cost_note(found)]),
         *helps_notes(found),
