@@ -147,7 +147,6 @@ def command(
     second: list[tuple[float, float]] = []  # when the second rate began, and the requests before
 
     def follow(step: Step) -> None:
-        share = step.requests / (step.requests + step.left)
         detail = rate_text(step.rate)
         rates.add(step.rate)
         if len(rates) > 1 and not second:  # the first one loads what all need
@@ -156,7 +155,7 @@ def command(
         if second and step.requests > second[0][1] and has_held and has_broken:
             speed = (monotonic() - second[0][0]) / (step.requests - second[0][1])
             detail += f", at most {_span(speed * step.left)} left"
-        display.update("planning", share, detail)
+        display.update("planning", step.share, detail)
 
     with display.open():
         found = plan_capacity(
@@ -169,7 +168,8 @@ def command(
             display.update("planning", 1.0)
             if helps:
                 found = _with_changes(found, chosen, known, kept, engine, display)
-        if not found.interrupted:
+        is_partial = found.interrupted or (found.helps is not None and found.helps.interrupted)
+        if not is_partial:
             kept.forget()
     if grows is not None:
         found = replace(found, forecast=_forecast(found, grows))
@@ -201,7 +201,7 @@ def command(
         folder, options, title=f"{chosen.name}: capacity", kpis=chosen.judged(), plan=found,
         facts=facts, notes=notes, lines=[*notes, *findings],
     )  # fmt: skip
-    if found.interrupted:
+    if is_partial:
         notice("the runs are kept: the same command goes on from there")
         return 130
     return 0 if found.highest_rate is not None else 1
@@ -236,7 +236,7 @@ def _with_changes(
         return plan
     if not found.interrupted:
         display.update("trying changes", 1.0)
-    return replace(plan, helps=found, interrupted=found.interrupted)
+    return replace(plan, helps=found)
 
 
 def _forecast(plan: CapacityPlan, growth: Growth) -> Forecast | None:
