@@ -240,9 +240,9 @@ def _breaks(verdicts: list[Verdict]) -> Answer | None:
     """Return the KPIs that miss, or the one that is nearest to its target."""
     missed = [v for v in verdicts if v.outcome in (Outcome.WARN, Outcome.FAIL)]
     if missed:
-        more = "; ".join(words.distance(v) for v in missed[:3])
+        more = f"{'; '.join(words.distance(v) for v in missed[:3])}."
         short = words.listed([v.kpi.name for v in missed])
-        return Answer(question="What breaks?", short=short, more=f"{more[0].upper()}{more[1:]}.")
+        return Answer(question="What breaks?", short=short, more=more)
     shares = [(words.used(v.kpi, v.value), v) for v in verdicts if v.value is not None]
     if not shares:
         return None
