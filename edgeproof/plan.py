@@ -53,13 +53,7 @@ from edgeproof.progress import Display
 from edgeproof.runs import new_folder, run_facts, write_json
 from edgeproof.simulate import jobs
 from reports.capacity_words import cost_note, knee_note, points_table
-from reports.helps_words import (
-    forecast_finding,
-    helps_finding,
-    helps_notes,
-    helps_table,
-    times_text,
-)
+from reports.helps_words import helps_notes, helps_table, plan_findings, times_text
 from reports.words import rate_text, waiting_left_out
 from sim.capacity import PRECISION, Step, checked_bound, plan_capacity
 from sim.changes import what_helps
@@ -154,8 +148,6 @@ def command(
     second: list[tuple[float, float]] = []  # when the second rate began, and the requests before
 
     def follow(step: Step) -> None:
-        total = step.requests + step.left  # 0 where every run was kept
-        share = step.requests / total if total else 1.0
         detail = rate_text(step.rate)
         rates.add(step.rate)
         if len(rates) > 1 and not second:  # the first one loads what all need
@@ -164,7 +156,7 @@ def command(
         if second and step.requests > second[0][1] and has_held and has_broken:
             speed = (monotonic() - second[0][0]) / (step.requests - second[0][1])
             detail += f", at most {_span(speed * step.left)} left"
-        display.update("planning", share, detail)
+        display.update("planning", step.share, detail)
 
     with display.open():
         found = plan_capacity(
@@ -191,7 +183,9 @@ def command(
         if len(changes := helps_table(found, chosen.judged())) > 1:
             print()
             show_table(changes, plain=plain)
-    findings = [f"{text}." for text in (forecast_finding(found), helps_finding(found)) if text]
+    findings = plan_findings(found)
+    if not helps and found.breaking_rate is not None and not found.interrupted:
+        findings.append("What helps most? --what-helps tries the next value of each field.")
     notes = [
         *filter(None, [knee_note(found), cost_note(found)]),
         *helps_notes(found),
@@ -207,7 +201,7 @@ def command(
         folder, options, title=f"{chosen.name}: capacity", kpis=chosen.judged(), plan=found,
         facts=facts, notes=notes, lines=[*notes, *findings],
     )  # fmt: skip
-    if found.interrupted:
+    if found.interrupted or (found.helps is not None and found.helps.interrupted):
         notice("the runs are kept: the same command goes on from there")
         return 130
     return 0 if found.highest_rate is not None else 1
@@ -242,7 +236,7 @@ def _with_changes(
         return plan
     if not found.interrupted:
         display.update("trying changes", 1.0)
-    return replace(plan, helps=found, interrupted=found.interrupted)
+    return replace(plan, helps=found)
 
 
 def _forecast(plan: CapacityPlan, growth: Growth) -> Forecast | None:

@@ -31,6 +31,7 @@ from edgeproof.options import (
 )
 from edgeproof.prove import model_verdict, request_lines
 from edgeproof.runs import new_folder, shown_facts
+from reports.helps_words import plan_findings
 from reports.words import side_title, waiting_left_out
 
 
@@ -112,7 +113,7 @@ def command(
         model_holds=holds,
         facts=found.facts,
         notes=notes,
-        lines=notes if found.plan is not None else lines,
+        lines=lines if found.plan is None else [*notes, *plan_findings(found.plan)],
     )
 
 

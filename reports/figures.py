@@ -12,15 +12,17 @@ from core.extensions import installed, installed_names
 from reports import style
 from reports.capacity import CAPACITY, capacity
 from reports.figure import ReportFigure
+from reports.isolate_shares import ISOLATES
 from reports.report import Report
 from reports.scorecard import SCORECARD, scorecard
 from reports.spectrum import SPECTRUM, spectrum
 from reports.timeline import TIMELINE, timeline
+from reports.tornado import TORNADO
 
 __all__ = ["FIGURES", "GROUP", "Drawn", "capacity", "draw", "installed_figures", "scorecard",
            "spectrum", "timeline"]  # fmt: skip
 
-FIGURES = (SCORECARD, SPECTRUM, TIMELINE, CAPACITY)
+FIGURES = (SCORECARD, SPECTRUM, TIMELINE, CAPACITY, ISOLATES, TORNADO)
 """The figures that come with edgeproof, in the order in which they are read."""
 
 GROUP = "edgeproof.figures"

@@ -237,3 +237,9 @@ def month_range(found: Forecast) -> str:
         return month
     ends = (found.month_after(low), found.month_after(high))
     return month if set(ends) == {month} else f"{month} ({ends[0]} to {ends[1]})"
+
+
+def plan_findings(plan: CapacityPlan) -> list[str]:
+    """Return when the knee is reached and what helps most, a sentence each, as far as known."""
+    texts = (forecast_finding(plan), helps_finding(plan))
+    return [f"{text}." for text in texts if text]

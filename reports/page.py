@@ -14,9 +14,11 @@ from core.metrics.verdict import ComparisonRow
 from core.wire import READ_OUTCOMES
 from reports import compared as comparing
 from reports import failures, money, style, tables, text_figure, words
+from reports.briefing import answers
 from reports.capacity_words import points_table
 from reports.compared import Compared
 from reports.figures import Drawn
+from reports.helps_words import helps_notes, helps_table
 from reports.latencies import basis as latencies_basis
 from reports.latencies import latencies_table
 from reports.report import Report
@@ -30,6 +32,12 @@ ENVIRONMENT = Environment(
 )
 
 
+SLIM = 5.6
+"""Inches: a figure so narrow is read on a phone's screen as it is."""
+HIGH = 6.2
+"""Inches: two lower figures share a printed sheet."""
+
+
 def html(report: Report, figures: Sequence[Drawn], svgs: Mapping[str, bytes]) -> str:
     """Return *report* as an HTML page that refers to nothing outside itself.
 
@@ -41,6 +49,8 @@ def html(report: Report, figures: Sequence[Drawn], svgs: Mapping[str, bytes]) ->
             "kicker": each.figure.heading,
             "finding": words.tied(each.finding),
             "how": words.tied(each.how),
+            "is_slim": each.picture.get_figwidth() <= SLIM,
+            "is_high": each.picture.get_figheight() > HIGH,
             "svg": Markup(
                 style.inline(each.picture, svgs[each.figure.name], name=letters(position))
             ),
@@ -49,6 +59,7 @@ def html(report: Report, figures: Sequence[Drawn], svgs: Mapping[str, bytes]) ->
     ]
     return ENVIRONMENT.get_template("report.html.j2").render(
         report=report,
+        answers=answers(report),
         word=report.word,
         symbol=report.symbol,
         state=report.state,
@@ -65,6 +76,8 @@ def html(report: Report, figures: Sequence[Drawn], svgs: Mapping[str, bytes]) ->
         reads_header=tables.reads_table(report.predicted, report.measured)[0],
         audit=tables.audit_table(report.measured),
         rates=_rates(report),
+        changes=_changes(report),
+        change_notes=[] if report.plan is None else helps_notes(report.plan),
         money=_money(report),
     )
 
@@ -77,6 +90,10 @@ def letters(position: int) -> str:
 
 def _rates(report: Report) -> tables.Table:
     return points_table(report.plan, report.judged) if report.plan is not None else []
+
+
+def _changes(report: Report) -> tables.Table:
+    return helps_table(report.plan, report.judged) if report.plan is not None else []
 
 
 def _kpi(row: ComparisonRow, endpoints: EndpointTable) -> dict[str, Any]:
@@ -138,6 +155,9 @@ def markdown(report: Report, figures: Sequence[Drawn]) -> str:
         f"# {report.symbol} {report.word}: {say(report.title)}\n",
         f"{say(report.sentence)}\n",
     ]
+    if found := answers(report):
+        rows = [("question", "answer", "more"), *((a.question, a.short, a.more) for a in found)]
+        parts.append(tables.markdown(rows, left=3))
     if report.invalid_reasons:
         parts.append("**Why the run is invalid**\n")
         parts.append("".join(f"- {say(reason)}\n" for reason in report.invalid_reasons))
@@ -162,6 +182,7 @@ def markdown(report: Report, figures: Sequence[Drawn]) -> str:
     both = (report.predicted, report.measured)
     has_sides = len(failures.sides(*both)) > 1
     sections = (
+        ("What helps most", _changes(report), 1),
         ("Rates tried", _rates(report), 0),
         ("Latency by endpoint", latencies_table(*both), 1 + has_sides),
         ("Failed requests", failures.failures_table(*both), 1),

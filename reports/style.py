@@ -50,6 +50,9 @@ COLOURS = {
 }
 """Every colour that a figure uses, by the name of the page's variable that may replace it."""
 
+PHONE = 5.4
+"""Inches: a figure so wide has no letter of less than 8 pixels on a phone's screen."""
+
 PREDICTED, PREDICTED_TEXT, MEASURED = ORANGE, ORANGE_TEXT, BLUE
 DASHES = (0, (4, 1.6))
 

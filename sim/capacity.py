@@ -68,6 +68,12 @@ class Step:
     requests: float
     left: float
 
+    @property
+    def share(self) -> float:
+        """The share that is done; all of it where every run is known from an earlier search."""
+        total = self.requests + self.left
+        return self.requests / total if total else 1.0
+
 
 OnStep = Callable[[Step], None]
 

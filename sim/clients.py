@@ -6,7 +6,9 @@ The service works on what a client gave up; it does not know that nobody waits.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from math import inf, nextafter
 from typing import Any
 
@@ -55,7 +57,11 @@ class ClientReplication(Replication):
         self._next_of: dict[int, tuple[int, float]] = {}
         self._plan_sessions()
         is_plain = not (self._outside or self._unknown)
-        self._begin = self._arrive if is_plain else self._arrive_if_modelled
+        self._begin: Callable[[int], None] = self._arrive
+        if self._lives is not None:
+            self._begin = partial(self._arrive_when_ready, self._lives)
+        if not is_plain:
+            self._begin = partial(self._arrive_if_modelled, self._begin)
 
     def _plan_sessions(self) -> None:
         """Let only the first request of a session arrive by itself."""
@@ -81,7 +87,7 @@ class ClientReplication(Replication):
         if self._on_progress is not None and index % 1000 == 0:
             self._on_progress(index / len(self._intended))
 
-    def _arrive_if_modelled(self, index: int) -> None:
+    def _arrive_if_modelled(self, arrive: Callable[[int], None], index: int) -> None:
         """Do the same as a plain run; what follows the request waits for it, too."""
         endpoint = self._endpoints[index]
         now = self.loop.time()
@@ -93,7 +99,7 @@ class ClientReplication(Replication):
         elif endpoint in self._unknown:
             self._conclude(index, now)
         else:
-            self._arrive(index)
+            arrive(index)
 
     def _try(self, index: int, attempt: int) -> None:
         loop, endpoint = self.loop, self._endpoints[index]

@@ -224,6 +224,15 @@ class Scenario(Table):
         return self
 
     @model_validator(mode="after")
+    def _further_attempts_find_an_isolate(self) -> Self:
+        if self.traffic.retries.is_on and not is_off(self.topology.eviction):
+            raise ValueError(
+                "traffic.retries and topology.eviction: cold starts of further attempts are not "
+                "simulated; leave one of the two out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _parts_are_within_the_run(self) -> Self:
         _ = self.parts
         return self

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
+from core.cost.next_values import next_values
 from core.metrics.capacity import CapacityPlan
 from tests.edgeproof.commands import called, edgeproof, running
 
@@ -96,3 +99,46 @@ def test_ctrl_c_keeps_the_rates_that_a_plan_has_tried(tmp_path: Path) -> None:
     plan = CapacityPlan.from_json(json.loads((tmp_path / "plan" / "plan.json").read_text()))
     assert plan.interrupted
     assert plan.points[0].rate == 240.0
+
+
+def test_plan_says_what_helps_and_until_when_also_when_it_is_drawn_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = ("tiers.l3.concurrency", "tiers.l1.max_entries", "topology.isolates")
+    monkeypatch.setattr(
+        "sim.changes.next_values",
+        lambda scenario: (tuple(c for c in next_values(scenario)[0] if c.field in few), ()),
+    )
+    monkeypatch.setattr("edgeproof.plan.jobs", lambda: 1)
+    kpis = "kpis=[{metric='p95_track',target='< 100ms',alert='> 200ms'}]"
+    done = called(
+        "plan", "baseline", *SMALL, "--set", kpis, "--set", "tiers.l3.write_execution='20ms'",
+        "--set", "duration=100s", "--what-helps", "--growth", "8%±2%/month", "--today", "10",
+        "--out", "plan", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "trying changes: 100 %" in done.stderr
+    *_, forecast, helps, plan_line, _ = done.stdout.splitlines()
+    assert forecast.startswith("At 8%±2%/month today's 10 requests/s reach the knee in ")
+    assert " helps most: every KPI holds up to " in helps
+    assert "today's 10 requests/s" in plan_line
+    plan = CapacityPlan.from_json(json.loads((tmp_path / "plan" / "plan.json").read_text()))
+    assert plan.helps is not None
+    assert plan.helps.best is not None
+    assert plan.helps.best.field == "tiers.l3.concurrency"
+    assert plan.forecast is not None
+    assert plan.forecast.today == 10.0
+    again = called("report", "plan", "--out", "again", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert {forecast, helps, plan_line} <= {*again.stdout.splitlines()}
+    first = (tmp_path / "plan" / "report.html").read_text()
+    assert "What to change?" in first
+    for name in ("tornado", "isolates"):
+        assert (tmp_path / "again" / "figures" / f"{name}.svg").is_file()
+
+
+def test_growth_that_is_none_ends_with_one_line(tmp_path: Path) -> None:
+    done = called("plan", "baseline", "--growth", "8", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("edgeproof: --growth is '8'; give a percentage a week, month or year")

@@ -13,12 +13,13 @@ from core.cost.next_values import NextValue, next_values
 from core.metrics.capacity import CapacityPlan
 from core.metrics.what_helps import WhatHelps
 from core.scenario.scenario import Scenario
-from sim import changes
+from sim import changes, isolate_splits
 from sim.capacity import plan_capacity
-from sim.changes import RUNS, what_helps
+from sim.changes import what_helps
 from sim.engines import Engine
 from sim.kept_runs import KeptRuns
 from sim.replications import Found, Replications
+from sim.trial import RUNS
 from tests.sim.runs import small_scenario
 
 FEW = ("tiers.l3.concurrency", "tiers.l1.max_entries", "tiers.l3.write_execution")
@@ -45,7 +46,7 @@ def few(scenario: Scenario) -> tuple[tuple[NextValue, ...], tuple[str, ...]]:
 @pytest.fixture(autouse=True)
 def _few_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(changes, "next_values", few)
-    monkeypatch.setattr(changes, "SPLITS", (0.5, 1.0))
+    monkeypatch.setattr(isolate_splits, "SPLITS", (0.5, 1.0))
 
 
 def planned(**fields: Any) -> Scenario:

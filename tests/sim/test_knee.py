@@ -10,7 +10,7 @@ import pytest
 from bench.coverage import KNEE, Lindley
 from core.metrics.capacity import CapacityPlan
 from core.scenario.scenario import Scenario
-from sim.capacity import plan_capacity
+from sim.capacity import Step, plan_capacity
 from sim.growth import ServerLoad
 from sim.kept_runs import KeptRuns
 from sim.knee import bracket, crossing, knees
@@ -105,6 +105,11 @@ def test_plan_that_was_interrupted_goes_on_from_its_runs(tmp_path: Path) -> None
     plan_capacity(scenario(), runner=Counting(1, 50.0))
     assert whole == Counting.runs - 12
     assert kept.taken == 12
+    steps: list[Step] = []
+    plan_capacity(
+        scenario(), runner=Lindley(1, 50.0), kept=KeptRuns(tmp_path), on_step=steps.append
+    )  # fmt: skip
+    assert all(0 <= step.share <= 1 for step in steps)  # also where nothing is left to simulate
     other = KeptRuns(tmp_path, about="another program")
     assert plan_capacity(scenario(), runner=Lindley(1, 50.0), kept=other) == expected
     assert other.taken == 0
