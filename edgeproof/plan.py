@@ -9,6 +9,7 @@ from core.metrics.capacity import CapacityPlan, CapacityPoint
 from core.scenario.pace import rate_of
 from core.scenario.replay import prepare_measured
 from core.scenario.scenario import Scenario
+from core.scenario.workload import Workload
 from edgeproof.asked import asked
 from edgeproof.ci import GithubOption, QualityOption
 from edgeproof.finish import finish, show_table
@@ -42,11 +43,12 @@ from edgeproof.options import (
 from edgeproof.progress import Display
 from edgeproof.runs import new_folder, run_facts, write_json
 from edgeproof.simulate import jobs
-from reports.capacity_words import cost_note, knee_note, points_table
+from reports.capacity_words import cost_note, knee_note, points_table, short_runs_note
 from reports.words import rate_text, waiting_left_out
 from sim.capacity import PRECISION, Step, checked_bound, plan_capacity
 from sim.coverage import uncovered
 from sim.kept_runs import KeptRuns
+from sim.rates import is_trace
 from sim.replications import not_stated
 
 
@@ -155,7 +157,7 @@ def command(
     if not json:
         show_table(points_table(found, chosen.judged()), plain=plain)
     notes = [
-        *filter(None, [knee_note(found), cost_note(found)]),
+        *filter(None, [knee_note(found), _short_runs(chosen, found, workload), cost_note(found)]),
         *_refused(chosen, found),
         *waiting_left_out([kpi.metric for kpi in chosen.judged()]),
         *unpredicted,
@@ -172,6 +174,14 @@ def command(
         notice("the runs are kept: the same command goes on from there")
         return 130
     return 0 if found.highest_rate is not None else 1
+
+
+def _short_runs(scenario: Scenario, plan: CapacityPlan, workload: Workload) -> str | None:
+    """Return that the plan's runs are short for its rate; a trace is judged whole at every rate."""
+    if plan.knee is None or is_trace(scenario):
+        return None
+    judged = len(workload) * scenario.duration / scenario.total_time
+    return short_runs_note(plan, judged * plan.knee.rate / rate_of(scenario), scenario.duration)
 
 
 def _refused(scenario: Scenario, plan: CapacityPlan) -> list[str]:

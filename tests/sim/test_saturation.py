@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-import sim.compiled.slots as slots
 from core.metrics.record import RunRecord
 from core.scenario.scenario import Scenario
 from reports import words
-from sim.compiled import layout
+from sim.compiled import layout, slots
 from sim.compiled.state import State
 from sim.growth import is_steady
 from sim.simulate import simulate
