@@ -34,6 +34,8 @@ def cpu_seconds(folder: Path, command: Sequence[str], cache: Path) -> float:
     program = folder.resolve() / ".venv" / "bin" / "edgeproof"
     environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
     environment.pop("PYTHONPATH", None)
+    # Container images set it: every command would compile the changed modules of a checkout.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryDirectory() as place, tempfile.TemporaryFile() as said:
         try:
             process = subprocess.Popen(

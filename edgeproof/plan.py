@@ -14,6 +14,7 @@ from core.scenario.calibration import Calibration
 from core.scenario.pace import rate_of
 from core.scenario.replay import prepare_measured
 from core.scenario.scenario import Scenario
+from core.scenario.workload import Workload
 from core.texts import count_of
 from edgeproof.asked import asked
 from edgeproof.ci import GithubOption, QualityOption
@@ -52,7 +53,7 @@ from edgeproof.options import (
 from edgeproof.progress import Display
 from edgeproof.runs import new_folder, run_facts, write_json
 from edgeproof.simulate import jobs
-from reports.capacity_words import cost_note, knee_note, points_table
+from reports.capacity_words import cost_note, knee_note, points_table, short_runs_note
 from reports.helps_words import helps_notes, helps_table, plan_findings, times_text
 from reports.words import rate_text, waiting_left_out
 from sim.capacity import PRECISION, Step, checked_bound, plan_capacity
@@ -60,6 +61,7 @@ from sim.changes import what_helps
 from sim.coverage import uncovered
 from sim.engine_name import EngineName
 from sim.kept_runs import KeptRuns
+from sim.rates import is_trace
 from sim.replications import not_stated
 
 
@@ -187,7 +189,7 @@ def command(
     if not helps and found.breaking_rate is not None and not found.interrupted:
         findings.append("What helps most? --what-helps tries the next value of each field.")
     notes = [
-        *filter(None, [knee_note(found), cost_note(found)]),
+        *filter(None, [knee_note(found), _short_runs(chosen, found, workload), cost_note(found)]),
         *helps_notes(found),
         *_refused(chosen, found),
         *waiting_left_out([kpi.metric for kpi in chosen.judged()]),
@@ -252,6 +254,14 @@ def _forecast(plan: CapacityPlan, growth: Growth) -> Forecast | None:
         interval=None if plan.knee is None else plan.knee.interval,
         since=datetime.now(UTC).date(),
     )
+
+
+def _short_runs(scenario: Scenario, plan: CapacityPlan, workload: Workload) -> str | None:
+    """Return that the plan's runs are short for its rate; a trace is judged whole at every rate."""
+    if plan.knee is None or is_trace(scenario):
+        return None
+    judged = len(workload) * scenario.duration / scenario.total_time
+    return short_runs_note(plan, judged * plan.knee.rate / rate_of(scenario), scenario.duration)
 
 
 def _refused(scenario: Scenario, plan: CapacityPlan) -> list[str]:

@@ -298,10 +298,10 @@ def _step_type(loop: SimLoop) -> type:
 
 @contextmanager
 def _rare_collection() -> Iterator[None]:
-    """Run the cycle collector rarely: reference counting frees requests."""
+    """Run the cycle collector rarely: reference counting frees requests, which make no cycles."""
     before = gc.get_threshold()
     gc.freeze()
-    gc.set_threshold(200_000, 50, 50)
+    gc.set_threshold(2_000_000, 50, 50)
     try:
         yield
     finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +67,11 @@ class SeededEvents:
     lengths: Array
     last: Array
     before: Array
+
+
+def _joined(columns: Sequence[Array]) -> Array:
+    """Return *columns* one behind the other; there are none where no endpoint reads a cache."""
+    return np.concatenate([*columns, np.empty(0, dtype=np.int64)]).astype(np.int64)
 
 
 class Facts:
@@ -151,7 +156,7 @@ class Facts:
                 lengths.append(prefix + digits(numbers) + ends[numbers % len(MODELS)])
             else:
                 lengths.append(prefix + digits(numbers))
-        return np.concatenate(lengths).astype(np.int64)
+        return _joined(lengths)
 
     def tag_lengths(self, counts: Mapping[str, int]) -> Array:
         """Return the bytes of every entry's tag, type after type; 0 where there are none."""
@@ -164,7 +169,7 @@ class Facts:
                 lengths.append(np.array([len(f"model:{model}") for model in MODELS[:count]]))
             else:
                 lengths.append(len(f"{what}:x") + digits(np.arange(count)))
-        return np.concatenate(lengths).astype(np.int64)
+        return _joined(lengths)
 
     def fixed_sizes(self, counts: Mapping[str, int], workload: Workload) -> Array:
         """Return the bytes of every encoded value, -1 where they are not known before a load."""
@@ -185,7 +190,7 @@ class Facts:
                 sizes.append(size)
             else:
                 sizes.append(np.full(count, -1))
-        return np.concatenate(sizes).astype(np.int64)
+        return _joined(sizes)
 
     def rows_sizes(self, counts: Mapping[str, int], workload: Workload) -> Array:
         """Return the bytes that a query cache counts for what stands behind every key.
@@ -213,7 +218,7 @@ class Facts:
             elif name == "attribution":
                 size = np.full(count, -1)
             sizes.append(size)
-        return np.concatenate(sizes).astype(np.int64)
+        return _joined(sizes)
 
     def credits_size(self, conversion: int) -> tuple[int, int]:
         """Return the bytes of the document of a seeded conversion's credits, and of its rows.

@@ -111,7 +111,8 @@ class CompiledReplication:
         scenario = self._scenario
         tiers, topology, table = scenario.tiers, scenario.topology, scenario.endpoints
         names = list(self._counts)
-        starts = np.concatenate(([0], np.cumsum(list(self._counts.values())))).tolist()
+        counts = np.cumsum([*self._counts.values()], dtype=np.int64)
+        starts = [0, *counts.tolist()]
         self._bases = dict(zip(names, starts, strict=False))
         keys = starts[-1]
         fixed = facts.fixed_sizes(self._counts, workload)

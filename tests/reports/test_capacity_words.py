@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from core.metrics.capacity import CapacityPlan, CapacityPoint
+from core.metrics.capacity import CapacityPlan, CapacityPoint, Knee
 from core.metrics.kpi import judge, parse_kpi
-from reports.capacity_words import capacity_finding, points_table
+from reports.capacity_words import capacity_finding, points_table, short_runs_note
 
 TRACK = parse_kpi("p95_track", "< 100ms", "> 200ms")
 HIT = parse_kpi("hit_ratio", ">= 95%", "< 85%")
@@ -154,3 +154,15 @@ def test_an_undecided_figure_stands_in_the_table_with_its_interval() -> None:
         "104", "no", "p95_track undecided, 90.0 ms (70.0\N{EN DASH}110.0) (target < 100ms)",
     )  # fmt: skip
     assert found.never_met == ()
+
+
+@pytest.mark.parametrize(
+    ("requests", "first", "is_said"),
+    [(8_500, "p95_track", True), (30_000, "p95_track", False), (8_500, "hit_ratio", False)],
+)
+def test_runs_that_bias_a_percentile_are_said(requests: float, first: str, is_said: bool) -> None:
+    knee = Knee(rate=102.0, interval=(101.0, 103.0), runs=10, first={first: 10})
+    found = plan(GOOD, OPEN, good=100.0, bad=104.0, knee=knee)
+    said = short_runs_note(found, requests, 50.0)
+    assert (said is not None) is is_said
+    assert said is None or "--set duration=177s for 30,000" in said

@@ -18,7 +18,7 @@ from core.emulation.database import ROW_SHARE
 from core.endpoint import STORE_SLOT
 from core.errors import InputError
 from core.ledger.stored_credits import TOUCHES_PER_ROW
-from core.scenario.file import load_scenario
+from core.scenario.file import load_scenario, parse_scenario
 from core.scenario.replay import prepare
 from core.scenario.scenario import Scenario
 from core.streams import Stream
@@ -126,6 +126,21 @@ def test_database_that_is_slower_than_its_limit_agrees() -> None:
     assert differences(expected, found) == []
     assert json.loads(found["counters"])["l3_errors"] > 0
     assert json.loads(found["counters"])["queue_given_up"] > 0
+
+
+@pytest.mark.parametrize("stated", [{"queries": 0}, {"queries": 2}, {"queries": 1, "writes": 1}])
+def test_endpoint_that_reads_no_cache_agrees(stated: dict[str, int]) -> None:
+    work = {"path": "/work", "subject": "none", "cpu": "5ms", **stated}
+    scenario = parse_scenario(
+        {
+            "name": "queue", "duration": "10s", "warm_up": "1s", "endpoints": {"work": work},
+            "traffic": {"stages": [{"rate": 60.0}]},
+            "kpis": [{"metric": "p95(work)", "target": "< 1s", "alert": "> 2s"}],
+        },
+        source="queue",
+    )  # fmt: skip
+    expected, found = both(scenario)
+    assert differences(expected, found) == []
 
 
 def test_short_run_is_not_worth_compiling(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,12 @@ import pytest
 from core.metrics.record import RunRecord
 from core.scenario.scenario import Scenario
 from reports import words
+from sim.compiled import layout, slots
+from sim.compiled.state import State
 from sim.growth import is_steady
 from sim.simulate import simulate
 from tests.sim.runs import small_scenario
+from tests.sim.twins import both, differences
 
 SLOW = {"l3": {"read_execution": "5ms", "write_execution": "5ms", "write_share": "0s"}}
 """200 executions a second."""
@@ -50,6 +53,23 @@ def test_run_at_a_rate_that_its_server_carries_goes_to_its_end() -> None:
     assert record.utilisation["database"] == pytest.approx(0.75, rel=0.1)
     assert record.runs == 2
     assert any("database, at work 7" in line for line in words.servers(record))
+
+
+def test_twin_whose_pools_grow_while_it_is_stopped_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
+    grown, grow = [], layout.grow
+
+    def growing(state: State, why: int) -> State:
+        grown.append((why, int(state.si[slots.S_NEXT])))
+        return grow(state, why)
+
+    monkeypatch.setattr(layout, "_FIRST", 1)
+    monkeypatch.setattr(layout, "grow", growing)
+    expected, twin = both(asked(400.0, seed=2))  # of an even seed, which ends early
+    assert set(expected) == {"saturated"}
+    assert differences(expected, twin) == []
+    # More requests are under way with every second, up to the last one.
+    assert len({why for why, _ in grown}) >= 4
+    assert max(place for _, place in grown) > 1_000
 
 
 @pytest.mark.parametrize(
