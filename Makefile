@@ -1,7 +1,7 @@
 # Everything runs in .venv, which is made on first use and brought up to date whenever
 # pyproject.toml or constraints.txt changed.
 
-CHECKS := check-types check-wheel check-twin check-golden check-style check-imports
+CHECKS := check-types check-wheel check-twin check-tests check-golden check-style check-imports
 
 .DELETE_ON_ERROR:
 .PHONY: help prove test node wheel check-speed soak kills format constraints clean $(CHECKS)
@@ -71,6 +71,10 @@ check-golden:
 # Compiles the twin, for which every process of the tests would else find no machine code.
 check-twin:
 	$(call timed,golden figures of the twin,$(BIN)/edgeproof bench check --engine compiled)
+
+# Every process of pytest would else rewrite the assertions of every module, three at a time.
+check-tests:
+	$(call timed,tests that can be collected,out=$$($(BIN)/pytest --collect-only -qq 2>&1) || { echo "$$out"; exit 1; })
 
 check-style:
 	$(call timed,ruff check,$(BIN)/ruff check .)

@@ -24,7 +24,7 @@ from sim.between import StoreRequests
 from sim.loop import SimLoop
 from tests.sim.twins import Case, both_of, cases, differences
 
-EXAMPLES = int(os.environ.get("EDGEPROOF_TWINS", "500"))
+EXAMPLES = int(os.environ.get("EDGEPROOF_TWINS", "300"))
 UNCHECKED = list(HealthCheck)
 
 
