@@ -97,7 +97,7 @@ COMMANDS = {
     ),
     "report": Listed(
         "edgeproof.report:command",
-        "Judge and draw RUN again: a simulation, a load, a proof, a plan or an attribution.",
+        "Judge and draw RUN again: simulation, load, proof, plan, sweep, size or attribution.",
         JUDGE,
     ),
     "compare": Listed(

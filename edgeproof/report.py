@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as json_module
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,13 @@ from core.attribution.study import Study
 from core.errors import InputError
 from core.metrics.capacity import CapacityPlan
 from core.metrics.record import RunRecord, read_record
+from core.metrics.sizing import Sizing
+from core.metrics.sweep import Sweep
 from core.scenario.file import parse_scenario
 from core.texts import read_json
 from edgeproof.ci import GithubOption, QualityOption
 from edgeproof.credit import STUDY, redraw_study
-from edgeproof.finish import finish
+from edgeproof.finish import finish, show_table
 from edgeproof.invocation import current
 from edgeproof.notices import tell_strict
 from edgeproof.options import (
@@ -30,9 +33,14 @@ from edgeproof.options import (
     judging,
 )
 from edgeproof.prove import model_verdict, request_lines
-from edgeproof.runs import new_folder, shown_facts
+from edgeproof.runs import SIZE, SWEEP, new_folder, shown_facts
 from reports.helps_words import plan_findings
+from reports.size import size_exhibit
+from reports.sweep import cells_csv, exhibit_of, sweep_table
 from reports.words import side_title, waiting_left_out
+
+EXHIBITS = (SWEEP, SIZE)
+"""Files of runs that judge themselves: they are drawn again as they are."""
 
 
 def command(
@@ -51,7 +59,7 @@ def command(
     github: GithubOption = None,
     code_quality: QualityOption = None,
 ) -> int:
-    """Judge and draw RUN again: a simulation, a load, a proof, a plan or an attribution.
+    """Judge and draw RUN again: simulation, load, proof, plan, sweep, size or attribution.
 
     Two runs are a prediction and a measurement of the same requests, compared as prove does. The
     report goes into the (first) run's folder, or into --out.
@@ -65,6 +73,9 @@ def command(
     if any((run / STUDY).is_file() for run in runs):
         asked = {"--gate": gate != "target", "--require": bool(require), "--strict": strict}
         return _attribution(runs, asked, out, plain=plain, as_json=json)
+    if any((run / name).is_file() for run in runs for name in EXHIBITS):
+        asked = {"--gate": gate != "target", "--require": bool(require), "--strict": strict}
+        return _exhibit(runs, asked, out, plain=plain, as_json=json)
     found = _Found()
     for run in runs:
         found.add(run)
@@ -115,6 +126,40 @@ def command(
         notes=notes,
         lines=lines if found.plan is None else [*notes, *plan_findings(found.plan)],
     )
+
+
+def _exhibit(
+    runs: Sequence[Path], asked: dict[str, bool], out: Path | None, *, plain: bool, as_json: bool
+) -> int:
+    """Draw the sweep or the size of the one folder again."""
+    from reports.document import write_exhibit
+
+    run = runs[0]
+    if len(runs) > 1:
+        raise InputError(f"{run}: a sweep is reported alone; name the others separately")
+    for name, is_given in asked.items():
+        if is_given:
+            raise InputError(f"{name}: {run} is a sweep, whose verdicts are its own; leave it out")
+    facts = _parsed(run / "run.json", _facts) if (run / "run.json").is_file() else None
+    notes = (facts or {}).get("notes", ())
+    rows = shown_facts(facts) if facts else ()
+    if (run / SIZE).is_file():
+        sizing = _parsed(run / SIZE, Sizing.from_json)
+        sweep, exhibit = sizing.sweep, size_exhibit(sizing, notes=notes, facts=rows)
+    else:
+        sweep = _parsed(run / SWEEP, Sweep.from_json)
+        exhibit = exhibit_of(sweep, notes=notes, facts=rows)
+    if out is None:
+        current().watch(run)
+    folder = run if out is None else new_folder(out, "report")
+    write_exhibit(folder, exhibit, "report", {"cells.csv": cells_csv(sweep)})
+    if as_json:
+        print(json_module.dumps({"out": str(folder), "answer": exhibit.answer, **exhibit.data}))
+        return 0
+    show_table(sweep_table(sweep), plain=plain)
+    print(f"{exhibit.kind.upper()}: {exhibit.answer}")
+    print(f"Report: {folder / 'report.html'}")
+    return 0
 
 
 def _attribution(

@@ -18,6 +18,8 @@ from core.metrics.record import Requests, RunRecord, write_record
 from edgeproof.invocation import current
 from reports.asked import asked_rows
 
+SWEEP, SIZE = "sweep.json", "size.json"
+"""What a sweep and the search for a size found."""
 _PACKAGES = ("simpy", "numpy", "locust", "fakeredis", "redis", "starlette", "uvicorn")
 
 

@@ -47,15 +47,13 @@ from edgeproof.options import (
     tell_notes,
 )
 from edgeproof.progress import Display
-from edgeproof.runs import new_folder, run_facts, shown_facts, write_json
+from edgeproof.runs import SIZE, new_folder, run_facts, shown_facts, write_json
 from reports.size import size_answer, size_exhibit
 from reports.sweep import cells_csv, sweep_table
 from sim.cells import cell_of
 from sim.replications import not_stated
 from sim.sizing import SCANNED, Point, find_size
 from sim.sizing import Sized as Found
-
-RECORD = "size.json"
 
 FieldOption = Annotated[
     list[str],
@@ -184,7 +182,7 @@ def command(
     sizing = _sizing(chosen, fields, tried, found, replications)
     notes = [*unpredicted, *simulating.notes]
     facts = run_facts("size", {"size": monotonic() - started}, asked=told, notes=notes)
-    write_json(folder / RECORD, sizing.to_json())
+    write_json(folder / SIZE, sizing.to_json())
     write_json(folder / "run.json", facts)
     from reports.document import write_exhibit  # matplotlib is a third of a command's start
 

@@ -45,12 +45,10 @@ from edgeproof.options import (
     tell_notes,
 )
 from edgeproof.progress import Display
-from edgeproof.runs import new_folder, run_facts, shown_facts, write_json
+from edgeproof.runs import SWEEP, new_folder, run_facts, shown_facts, write_json
 from reports.sweep import answer_of, cells_csv, exhibit_of, sweep_table
 from sim.cells import cell_of
 from sim.replications import not_stated
-
-RECORD = "sweep.json"
 
 OverOption = Annotated[
     list[str],
@@ -160,7 +158,7 @@ def command(
     )
     notes = [*unpredicted, *simulating.notes]
     facts = run_facts("sweep", {"sweep": monotonic() - started}, asked=told, notes=notes)
-    write_json(folder / RECORD, sweep.to_json())
+    write_json(folder / SWEEP, sweep.to_json())
     write_json(folder / "run.json", facts)
     from reports.document import write_exhibit  # matplotlib is a third of a command's start
 

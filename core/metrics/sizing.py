@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
-from core.metrics.sweep import Sweep, SweepCell
+from core.metrics.sweep import Sweep, SweepCell, cell_from_json
 
 SCHEMA = "edgeproof/size"
 SCHEMA_VERSION = 1
@@ -52,3 +53,22 @@ class Sizing:
             "holes": [*self.holes],
             "sweep": self.sweep.to_json(),
         }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Return the sizing that `to_json` wrote; KeyError or ValueError if it is none."""
+        if data.get("schema") != SCHEMA:
+            raise ValueError("not a size")
+        if (version := data["schema_version"]) != SCHEMA_VERSION:
+            raise ValueError(f"schema version {version}, this program reads {SCHEMA_VERSION}")
+        found = data["found_cell"]
+        return cls(
+            sweep=Sweep.from_json(data["sweep"]),
+            bounds=tuple((low, high) for low, high in data["bounds"].values()),
+            rate=data["rate"],
+            found=None if found is None else cell_from_json(found),
+            smaller=tuple(
+                None if each is None else cell_from_json(each) for each in data["next_smaller"]
+            ),
+            holes=tuple(data["holes"]),
+        )

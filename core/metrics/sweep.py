@@ -122,7 +122,7 @@ class Sweep:
         fields = {name: data[name] for name in cls.__dataclass_fields__}
         fields["fields"] = tuple(_field(each) for each in data["fields"])
         fields["kpis"] = tuple(kpi_from_json(each) for each in data["kpis"])
-        fields["cells"] = tuple(_cell(each) for each in data["cells"])
+        fields["cells"] = tuple(cell_from_json(each) for each in data["cells"])
         return cls(**fields)
 
 
@@ -140,7 +140,8 @@ def _field(data: Mapping[str, Any]) -> SweptField:
     )
 
 
-def _cell(data: Mapping[str, Any]) -> SweepCell:
+def cell_from_json(data: Mapping[str, Any]) -> SweepCell:
+    """Return the cell that `SweepCell.to_json` wrote; KeyError or ValueError if it is none."""
     return SweepCell(
         values=tuple(data["values"]),
         scenario_hash=data["scenario_hash"],

@@ -21,7 +21,7 @@ import pytest
 from edgeproof.progress import Display
 from tests.conftest import ROOT, free_port, stop
 from tests.edgeproof.commands import called, environment
-from tests.edgeproof.test_sweep import SIZES, SMALL
+from tests.edgeproof.swept import SIZES, SMALL
 
 GIVEN = ("sweep", "baseline", *SMALL, "--over", SIZES, "--replications", "5", "--engine",
          "reference")  # fmt: skip

@@ -10,7 +10,7 @@ import pytest
 
 from edgeproof.axes import number_of
 from tests.edgeproof.commands import called
-from tests.edgeproof.test_sweep import FEW, SMALL, swept
+from tests.edgeproof.swept import FEW, SMALL, swept
 
 HITS = ("--kpi", "ratio(l1) >= 25%", "--replications", "3")
 ENTRIES = "tiers.l1.max_entries"
@@ -56,6 +56,10 @@ def test_size_is_that_of_a_sweep_within_its_step(
         rf".*ratio\(l1\) decides: with {field}=\S+ it is [\d.]+ %",
         line,
     )
+    drawn = called("report", "size", "--out", "again", "--plain", cwd=tmp_path)
+    assert drawn.returncode == 0, drawn.stderr
+    for name in ("report.html", "report.md", "cells.csv"):
+        assert (tmp_path / "size" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
     assert {"kpi-1.svg", "tiers.svg"} <= {p.name for p in (tmp_path / "size/figures").iterdir()}
 
 

@@ -9,19 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from core.metrics.sweep import Sweep
 from tests.edgeproof.commands import called, running
-
-FEW = (
-    "--set", "duration=3s", "--set", "warm_up=1s", "--set", "traffic.users=60",
-    "--set", "traffic.conversions=30",
-)  # fmt: skip
-SMALL = (*FEW, "--rate", "30")
-SIZES = "tiers.l1.max_entries=1,500"
-
-
-def swept(folder: Path) -> Sweep:
-    return Sweep.from_json(json.loads((folder / "sweep.json").read_text()))
+from tests.edgeproof.swept import FEW, SIZES, SMALL, swept
 
 
 def test_cells_are_what_simulate_finds_and_a_second_sweep_takes_them(tmp_path: Path) -> None:
@@ -62,6 +51,11 @@ def test_cells_are_what_simulate_finds_and_a_second_sweep_takes_them(tmp_path: P
     assert float(rows[1]["hit_ratio"]) == sweep.cells[1].figures["hit_ratio"]
     figures = {path.stem for path in (tmp_path / "b" / "figures").glob("*.svg")}
     assert {"kpi-1", "tiers", "cost"} <= figures
+    drawn = called("report", "b", "--out", "c", "--json", cwd=tmp_path)
+    assert drawn.returncode == 0, drawn.stderr
+    assert json.loads(drawn.stdout) == {**printed, "out": "c"}
+    for name in ("report.html", "report.md", "cells.csv", "figures/kpi-1.svg"):
+        assert (tmp_path / "b" / name).read_bytes() == (tmp_path / "c" / name).read_bytes()
 
 
 def test_two_fields_are_a_map_and_a_rate_is_a_field(tmp_path: Path) -> None:
@@ -95,7 +89,7 @@ def test_no_combination_that_holds_is_exit_1_and_the_nearest_is_named(tmp_path: 
 
 def test_ctrl_c_shows_what_was_found_and_the_same_command_goes_on(tmp_path: Path) -> None:
     given = (
-        "sweep", "baseline", "--rate", "200", "--set", "duration=6s", "--over", SIZES,
+        "sweep", "baseline", *FEW, "--rate", "150", "--over", SIZES,
         "--engine", "reference", "--replications", "8", "--plain",
     )  # fmt: skip
     kept = {"EDGEPROOF_RUNS": str(tmp_path / "kept")}
