@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.context import Purpose
 from core.metrics.record import count_reads
@@ -76,11 +77,12 @@ def passed(
     found: Found = {point: [] for point in points}
     turns = [(number, 0) for number in range(replications)]
     turns += [(number % replications, 1 + number // replications) for number in range(mixes)]
+    held: dict[object, NDArray[np.float64]] = {}
     for number, order in turns:
         mine = [point for point in points if point.is_mixed == bool(order)]
         if not mine:
             continue
-        asked = drawn(scenario, number, longest=longest, order=order)
+        asked = drawn(scenario, number, longest=longest, order=order, held=held)
         known = None
         for point in sorted(mine, key=lambda point: _likeness(scenarios[point])):
             changed = scenarios[point]

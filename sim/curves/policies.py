@@ -76,7 +76,9 @@ def simulated(
     out = np.zeros(2, np.int64)
     count = accesses.key_count
     if policy == "LRU" and not ttls.size and not by_bytes:
-        _recent(accesses.keys, sizes, np.full(count, -1, np.int32), room, start, out)
+        last = np.full(count, -1, np.int32)
+        _recent(accesses.keys.view(np.uint32), sizes, last, room, start, out)
+        out = np.array([accesses.keys[start:].size, sizes[start:].sum()]) - out
     else:
         _LOOPS[policy](
             accesses.keys, times, ttls, sizes, by_bytes, room, start,
@@ -88,29 +90,44 @@ def simulated(
 
 @jit
 def _recent(keys, sizes, last, room, start, out):  # type: ignore[no-untyped-def]
-    """LRU in entries without a list: it holds the keys whose last access is not before *oldest*.
+    """Count the misses of LRU in entries, and their bytes, without a list.
 
-    Each last access is passed at most once, so that an access costs two look-ups.
+    It holds the keys whose last access is not before *oldest*. Each last access is passed at most
+    once, so that an access costs two look-ups. Places are unsigned: an index that may be negative
+    would be tested at each of them, which took a third of the time.
     """
-    hits, hit_bytes, held, oldest = 0, 0, 0, 0
+    one = np.uint64(1)
+    count = np.uint64(len(keys))
+    counted_from = np.uint64(start)
     is_sized = len(sizes) > 0
-    for place in range(len(keys)):
+    misses, missed_bytes, held = 0, 0, 0
+    place = np.uint64(0)
+    while place < count and held < room:  # nothing leaves yet
+        key = keys[place]
+        if last[key] < 0:
+            held += 1
+            if place >= counted_from:
+                misses += 1
+                if is_sized:
+                    missed_bytes += sizes[place]
+        last[key] = np.int32(place)
+        place += one
+    oldest = np.uint64(0)
+    while place < count:
         key = keys[place]
         before = last[key]
-        last[key] = place
-        if before >= oldest and before >= 0:
-            if place >= start:
-                hits += 1
+        last[key] = np.int32(place)
+        if before < np.int64(oldest):
+            while np.int64(last[keys[oldest]]) != np.int64(oldest):
+                oldest += one
+            oldest += one
+            if place >= counted_from:
+                misses += 1
                 if is_sized:
-                    hit_bytes += sizes[place]
-        elif held < room:
-            held += 1
-        else:
-            while last[keys[oldest]] != oldest:
-                oldest += 1
-            oldest += 1
-    out[0] = hits
-    out[1] = hit_bytes
+                    missed_bytes += sizes[place]
+        place += one
+    out[0] = misses
+    out[1] = missed_bytes
 
 
 @jit

@@ -173,7 +173,7 @@ def scenario_curve(
         theory_at_own={} if theory is None else {n: theory.at(Point(isolates=n)) for n in names},
         simulated=shares_of(whole) if whole else None,
         replications=asked.replications, reads=found[Point(isolates=own)][0].reads,
-        keys=int(np.count_nonzero(first.rates)), is_trace=first.from_trace, why=why,
+        keys=int(np.count_nonzero(first.rates)), is_trace=first.history is not None, why=why,
         span=float(first.times[-1] - first.times[0]),
         notes=tuple(notes),
     )  # fmt: skip

@@ -6,14 +6,16 @@ size and TTL.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.context import Purpose
-from core.distributions import Distribution
-from core.scenario.replay import Prepared, prepare
+from core.errors import InputError
+from core.scenario.replay import History, Prepared, prepare
 from core.scenario.scenario import Scenario
 from core.scenario.warm_start import before_window, read_rates
 from core.scenario.workload import choose, subject_weights
@@ -22,6 +24,8 @@ from sim.coverage import counts_of
 from sim.curves.theory import Popularity
 from sim.curves.tiered import Reads, Start, Tiers
 
+MOST_REQUESTS = 5_000_000
+"""Of a run; they are held in memory."""
 _MOST_BEFORE = 3_000_000
 """Reads before the run that a steady state is reached by, at most."""
 _BEFORE = 1 << 19  # the columns of Purpose.WARM_START from here on; `warm_start` takes the others
@@ -36,19 +40,21 @@ class Drawn:
     takes: of those that the run itself asks for, the seconds as `sim.curves.tiered.Reads` has
     them, shape (m, width, 4). uniforms: which isolate answers, as a share. bases: the first number
     of each cache type. rates: reads/s of each key, drawn, or counted over all of these requests;
-    seen: those that a read meets beside itself.
+    seen: those that a read meets beside itself. history: what comes before a trace's window; held:
+    the ends of what L2 holds there, by its TTLs, as far as they are known.
     """
 
     scenario: Scenario
     times: NDArray[np.float64]
     keys_of: NDArray[np.int32]
-    takes: NDArray[np.float64]
+    takes: NDArray[np.float32]
     uniforms: NDArray[np.float64]
     bases: dict[str, int]
     key_count: int
     rates: NDArray[np.float64]
     seen: NDArray[np.float64]
-    from_trace: bool
+    history: History | None
+    held: dict[object, NDArray[np.float64]]
     replication: int
 
     @property
@@ -68,14 +74,27 @@ class Drawn:
         )  # fmt: skip
 
 
-def drawn(scenario: Scenario, replication: int, *, longest: float, order: int = 0) -> Drawn:
+def drawn(
+    scenario: Scenario,
+    replication: int,
+    *,
+    longest: float,
+    order: int = 0,
+    held: dict[object, NDArray[np.float64]] | None = None,
+) -> Drawn:
     """Return the requests of *replication*, with those that warm L1s up whose TTL is *longest*.
 
     order: 0 for the scenario's own; from 1 on, random orders of what is asked for, in which the
-    times stay. Raise InputError if the requests cannot be made.
+    times stay. held: as in `Drawn`, known of another replication. Raise InputError if the requests
+    cannot be made, or are too many.
     """
     prepared = prepare(scenario, replication=replication)
     workload = prepared.workload
+    if len(workload) > MOST_REQUESTS:
+        raise InputError(
+            f"{scenario.name}: {len(workload):,} requests; a curve takes {MOST_REQUESTS:,} at most:"
+            " shorten the duration, or lower the rate"
+        )
     counts = counts_of(scenario, prepared)
     bases, key_count = {}, 0
     for name, count in counts.items():
@@ -93,9 +112,8 @@ def drawn(scenario: Scenario, replication: int, *, longest: float, order: int = 
         mixed = np.argsort(stream.rows(0, times.size)[:, 0], kind="stable")
         endpoint, subject = endpoint[mixed], subject[mixed]
     keys_of = np.full((times.size, scenario.endpoints.read_width), -1, np.int32)
-    takes = np.zeros((len(workload), keys_of.shape[1], 4))
-    draws = _draws(scenario, len(workload), replication)
     first = times.size - len(workload)
+    places = []
     for code, described in enumerate(scenario.endpoints):
         mine = np.flatnonzero(endpoint == code)
         for slot, read in enumerate(described.reads):
@@ -105,32 +123,53 @@ def drawn(scenario: Scenario, replication: int, *, longest: float, order: int = 
             elif read.key == "none":
                 number[:] = 0
             keys_of[mine, slot] = bases[read.cache_type] + number
-            rows = mine[mine >= first]
-            found = draws[:, rows - first, described.slots[read.name]].T.copy()
-            found[:, 2] *= 1 if read.queries is None else read.queries
-            takes[rows - first, slot] = found
+            queries = 1 if read.queries is None else read.queries
+            own = mine[mine >= first] - first
+            places.append(_Place(own, slot, described.slots[read.name], queries))
+    takes = _takes(scenario, places, (len(workload), keys_of.shape[1]), replication)
     rates, seen = _rates(scenario, prepared, keys_of, times, bases, key_count)
     return Drawn(
         scenario=scenario, times=times, keys_of=keys_of, takes=takes, uniforms=share, bases=bases,
-        key_count=key_count, rates=rates, seen=seen, from_trace=prepared.history is not None,
+        key_count=key_count, rates=rates, seen=seen, history=prepared.history,
+        held={} if held is None else held,
         replication=replication,
     )  # fmt: skip
 
 
-def _draws(scenario: Scenario, n: int, replication: int) -> NDArray[np.float64]:
-    """Return the seconds of L2, hot and cold, of a query, and of a write, shape (4, n, slots)."""
-    width, tiers = scenario.endpoints.slot_count, scenario.tiers
+class _Place(NamedTuple):
+    """Requests whose read number *read* draws under *slot*, and the queries of its load."""
 
-    def sampled(purpose: Purpose, *laws: Distribution) -> list[NDArray[np.float64]]:
-        stream = Stream(scenario.seed, purpose, width=width, replication=replication)
-        u = stream.rows(0, n)
-        return [np.interp(u, np.linspace(0, 1, len(law.table)), law.table) for law in laws]
+    rows: NDArray[np.int64]
+    read: int
+    slot: int
+    queries: int
 
-    read, cold = sampled(Purpose.L2_READ, tiers.l2.read, tiers.l2.cold_read)
-    (trip,) = sampled(Purpose.L3_ROUND_TRIP, tiers.l3.round_trip)
-    (run,) = sampled(Purpose.L3_EXECUTION, tiers.l3.read_execution)
-    (write,) = sampled(Purpose.L2_WRITE, tiers.l2.write)
-    return np.stack((read, cold, trip + run, write))
+
+def _takes(
+    scenario: Scenario, places: Sequence[_Place], shape: tuple[int, int], replication: int
+) -> NDArray[np.float32]:
+    """Return the seconds of L2, hot and cold, of a load, and of a write, shape (*shape*, 4)."""
+    l2, l3 = scenario.tiers.l2, scenario.tiers.l3
+    takes = np.zeros((*shape, 4), np.float32)
+    draws = (
+        (Purpose.L2_READ, ((0, l2.read), (1, l2.cold_read))),
+        (Purpose.L3_ROUND_TRIP, ((2, l3.round_trip),)),
+        (Purpose.L3_EXECUTION, ((2, l3.read_execution),)),
+        (Purpose.L2_WRITE, ((3, l2.write),)),
+    )
+    for purpose, columns in draws:
+        stream = Stream(
+            scenario.seed, purpose, width=scenario.endpoints.slot_count, replication=replication
+        )
+        uniforms = stream.rows(0, shape[0])
+        for place in places:
+            u = uniforms[place.rows, place.slot]
+            for column, law in columns:
+                drawn = np.interp(u, np.linspace(0, 1, len(law.table)), law.table)
+                takes[place.rows, place.read, column] += drawn
+    for place in places:
+        takes[place.rows, place.read, 2] *= place.queries
+    return takes
 
 
 _Rows = tuple[
@@ -196,7 +235,7 @@ def since(drawn: Drawn, seconds: float) -> Drawn:
 
     Those before the window of a trace all stay.
     """
-    if drawn.from_trace:
+    if drawn.history is not None:
         return drawn
     first = int(np.searchsorted(drawn.times, -seconds))
     return replace(
@@ -245,15 +284,16 @@ def start_of(drawn: Drawn, scenario: Scenario, isolate_count: int) -> Start:
     )  # fmt: skip
     if scenario.start == "cold" or not drawn.times.size:
         return empty
-    if drawn.from_trace:
-        history = prepare(scenario).history
-        assert history is not None
-        if not history.seconds.size:
+    if drawn.history is not None:
+        if not drawn.history.seconds.size:
             return empty
-        until = nothing.copy()
-        for (name, subject), end in before_window(scenario, history).held.items():
-            until[drawn.bases[name] + subject] = end
-        return replace(empty, l2_until=until)
+        ttls = tuple(scenario.tiers.l2.ttl)
+        if ttls not in drawn.held:  # it takes longer than a pass
+            until = nothing.copy()
+            for (name, subject), end in before_window(scenario, drawn.history).held.items():
+                until[drawn.bases[name] + subject] = end
+            drawn.held[ttls] = until
+        return replace(empty, l2_until=drawn.held[ttls])
     tiers = tiers_of(drawn, scenario)
     at = float(drawn.times[0])
     # At the first stage's rate, as warm starts are sampled.

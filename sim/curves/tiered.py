@@ -36,7 +36,7 @@ class Reads:
     isolates: NDArray[np.int32]
     counted: NDArray[np.bool_]
     goes_on: NDArray[np.bool_]
-    takes: NDArray[np.float64]
+    takes: NDArray[np.float32]
     key_count: int
     isolate_count: int
 

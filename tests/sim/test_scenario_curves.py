@@ -127,9 +127,10 @@ def test_hits_of_a_fill_are_those_of_drawn_gaps() -> None:
 def tiny(times: list[float], isolates: list[int], *, l1_ttl: float, room: int) -> list[int]:
     """Return who answers reads of one key: L1, L2, loads, joined; L2 takes 1 s, loads another."""
     n = len(times)
+    takes = np.array([1.0, 1.0, 1.0, 2.0], np.float32)
     reads = Reads(
         times=np.array(times), keys=np.zeros(n, np.int32), isolates=np.array(isolates, np.int32),
-        counted=np.ones(n, np.bool_), takes=np.tile([1.0, 1.0, 1.0, 2.0], (n, 1)), key_count=1,
+        counted=np.ones(n, np.bool_), takes=np.tile(takes, (n, 1)), key_count=1,
         isolate_count=2, goes_on=np.zeros(n, np.bool_),
     )  # fmt: skip
     start = Start(
