@@ -88,7 +88,7 @@ RATIOS = (
     ),
     Ratio(
         name="attempts", counted=("requests.attempts",), of=("requests",),
-        title="attempts that clients made, over requests",
+        title="attempts over requests (250 % are 2.5 attempts each)",
     ),
     Ratio(
         name="firsttry", counted=("requests.first_failed",), of=("requests",),

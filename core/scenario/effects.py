@@ -349,6 +349,10 @@ def _of_traces(scenario: Scenario) -> Iterator[Idle]:
                 is_replaced=True,
             )
         return
+    yield Idle(
+        place=("traffic", "sessions"),
+        text="has no effect: a trace has its own requests; leave it or the trace out",
+    )
     weights: list[Place] = [("traffic", "mix", name) for name in scenario.endpoints.names]
     drawn: list[Place] = [("traffic", name) for name in ("popularity", "users", "conversions")]
     for place in (*weights, *drawn):

@@ -126,9 +126,10 @@ def _with_curve(traffic: Any, path: Path, changed: Mapping[Place, str]) -> Any:
         others = {"stages", "rates", "daily"} - {*asked}
         traffic = {name: value for name, value in traffic.items() if name not in others}
     rates: Place = ("traffic", "rates")
-    is_from_here = not {rates, (*rates, "file")}.isdisjoint(changed)
-    folder = Path() if is_from_here else path.parent
-    return with_rates(traffic, folder, str(path))
+    given = changed.get(rates) or changed.get((*rates, "file"))
+    if given is not None:
+        return with_rates(traffic, Path(), given)
+    return with_rates(traffic, path.parent, str(path))
 
 
 def _is_set(table: str, name: str, changed: Mapping[Place, str]) -> bool:

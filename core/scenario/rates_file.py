@@ -50,7 +50,7 @@ def read_rates(path: Path, where: str) -> list[list[float]]:
         reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
         raise InputError(
             f"{where}: {path} cannot be read ({reason}); give a CSV with the columns time and "
-            "rate, by a path from the scenario's folder"
+            "rate, by a path from the scenario's folder, or with --set from here"
         ) from None
     except UnicodeDecodeError:
         raise InputError(f"{where}: {path} is not UTF-8; save it as UTF-8") from None

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from gevent.queue import SimpleQueue
 
-from scenarios.arrivals import Arrival, Arrivals
+from scenarios.arrivals import Arrival, Arrivals, first_of_sessions
 from scenarios.timer import KernelTimer, Timer, YieldingTimer, turn
 
 
@@ -184,3 +184,14 @@ def test_large_work_with_turns_lets_arrivals_go_out_in_between() -> None:
     walker.kill()
     pool.stop()
     assert {1, 2, 3} & seen
+
+
+def test_sessions_stay_in_the_share_of_their_first_row() -> None:
+    follows = np.array([-1, -1, 0, 1, -1, 2, 3])
+    assert first_of_sessions(follows).tolist() == [0, 1, 0, 1, 4, 0, 1]
+    planned = []
+    for position in range(2):
+        arrivals = Arrivals(np.arange(7) * 10**9, follows=follows, until=9.0)
+        arrivals.share(position, 2)
+        planned.append(arrivals.planned)
+    assert planned == [4, 3]

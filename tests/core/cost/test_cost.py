@@ -56,6 +56,16 @@ def test_each_unit_is_counted_from_who_answered() -> None:
     )
 
 
+def test_each_attempt_of_a_client_is_charged_and_what_is_left_out_is_said() -> None:
+    plain, tried = cost_of(scenario(), tally()), cost_of(scenario(), tally(attempts=2.5))
+    share = (1100 * 2.5 + 10) / 1110
+    for name, factor in (("requests", share), ("cpu_ms", 2.5)):
+        of = f"workers.{name}"
+        assert line(tried, of).per_million == pytest.approx(factor * line(plain, of).per_million)
+    assert line(tried, "kv.reads") == line(plain, "kv.reads")
+    assert any(note.startswith("Clients made 2.50 attempts a request") for note in tried.notes)
+
+
 def test_a_million_requests_cost_the_sum_of_their_units_at_list_prices() -> None:
     cost = cost_of(scenario(), tally())
     assert cost.per_million == pytest.approx(

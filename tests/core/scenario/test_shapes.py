@@ -164,6 +164,8 @@ def test_a_table_that_is_missing_or_too_short_is_refused(tmp_path: Path) -> None
     path.write_text('name = "s"\n[traffic]\nrates = "none.csv"\n')
     with pytest.raises(InputError, match=r"none\.csv cannot be read \(no such file\); give a CSV"):
         load_scenario(path)
+    with pytest.raises(InputError, match=r"^--set traffic\.rates=n\.csv: traffic\.rates: n\.csv"):
+        load_scenario(shipped()["baseline"], overrides=["traffic.rates=n.csv"])
     rows = [(0.0, 5.0), (40.0, 6.0)]
     assert "rates last 40s from their start on, and warm_up and duration 100s" in refusal(
         rates={"rows": rows}
@@ -261,3 +263,16 @@ def test_bad_bursts_are_refused() -> None:
             scenario("30000s", stages=[{"rate": 0.01}],
                      bursts={"rates": [1, 2], "sojourns": ["1ms", "20ms"]})
         )  # fmt: skip
+
+
+def test_what_a_trace_replaces_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "keys.csv").write_text("time,key\n" + "".join(f"{t},{t}\n" for t in range(90)))
+    trace = {"file": str(tmp_path / "keys.csv")}
+    for given, told in (
+        ("traffic.sessions={requests=2.0}", "traffic.sessions has no effect: a trace has its own"),
+        ("traffic.bursts={rates=[1,2],sojourns=['1s','1s']}", "traffic.bursts has no effect: the"),
+        ("traffic.daily={mean=9.0}", "traffic.daily has no effect: the trace has times of its own"),
+    ):
+        with pytest.raises(InputError) as caught:
+            load_scenario(shipped()["baseline"], overrides=[given], trace=trace)
+        assert f"--set {given}: {told}" in str(caught.value)
