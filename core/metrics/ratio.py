@@ -16,6 +16,7 @@ COUNTS = (
     *_READS,
     "reads.negative",
     "reads.stale",
+    "reads.outdated",
 )
 """The counts of a record, but for its domain counters, which are counters.NAME."""
 

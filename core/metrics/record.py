@@ -211,10 +211,10 @@ class RunRecord:
         kind, _, part = name.partition(".")
         if kind == "counters":
             return self.counters.get(part)
-        if name == "requests.cold":
+        if name in ("requests.cold", "reads.outdated"):
             if self.engine == "load":  # no answer tells of it
                 return None
-            return self.stages["cold"].count if "cold" in self.stages else 0
+            return self.stages[part].count if part in self.stages else 0
         if kind == "requests":
             histograms = self.latencies.values()
             return sum(h.failed if part == "failed" else h.count for h in histograms)

@@ -105,7 +105,7 @@ class _Sampler:
         return unit.reshape(rates.shape) / rates
 
 
-def _read_rates(scenario: Scenario) -> dict[str, NDArray[np.float64]]:
+def read_rates(scenario: Scenario) -> dict[str, NDArray[np.float64]]:
     """Return reads per second of every subject, by cache type."""
     arrival_rate = scenario.traffic.stages[0].rate
     weights = np.asarray(scenario.traffic.mix.weights())
@@ -152,7 +152,7 @@ def _sampled(scenario: Scenario, replication: int) -> WarmState:
     if not is_off(scenario.topology.eviction):
         lives = lives_before(scenario, scenario.traffic.stages[0].rate * shares, replication)
         ages = np.array([life.age for life in lives])
-    for section, (cache_type, all_rates) in enumerate(_read_rates(scenario).items()):
+    for section, (cache_type, all_rates) in enumerate(read_rates(scenario).items()):
         sampler.begin(section)
         ttl = tiers.l2.ttl.of(cache_type)
         held = sampler.uniforms(all_rates.size) < all_rates * ttl / (1 + all_rates * ttl)
