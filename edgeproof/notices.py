@@ -24,7 +24,7 @@ UNUSED: dict[str, dict[str, str]] = {
     "load": dict.fromkeys(
         (
             "tiers", "topology.cpu", "topology.eviction", "queue", "attribution", "destination",
-            "network", "traffic.touches_per_user",
+            "network", "traffic.touches_per_user", "invalidation",
         ),
         _SERVICE,
     ),

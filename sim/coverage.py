@@ -64,6 +64,8 @@ def _of_run(scenario: Scenario, prepared: Prepared, played: Played | None) -> st
         return "regions"
     if scenario.tiers.l3.replicas.count:
         return "read replicas (tiers.l3.replicas)"
+    if scenario.invalidation.is_on:
+        return "invalidation"
     if scenario.deployments:
         return "deployments"
     if not is_off(scenario.topology.eviction):

@@ -44,6 +44,7 @@ from sim.asking import asks_of
 from sim.between import Between
 from sim.database import Image, ScratchDatabase
 from sim.growth import QueueGrowth, Saturated, ServerLoad, is_steady
+from sim.invalidations import Invalidations
 from sim.lives import Lives
 from sim.loop import SimLoop
 from sim.process import RandomNumbers, SimulatedProcess
@@ -254,8 +255,17 @@ class Replication:
         # Samples have times only if a part of the run is judged: times cost every request.
         self._sampled_at = [(samples, array("d")) for _, samples in self._samples]
         self._asked = self._timed_request if scenario.parts else self._request
+        self._invalidations: Invalidations | None = None
+        if scenario.invalidation.is_on:
+            self._invalidations = Invalidations(
+                scenario, self.loop, self.processes, asked, self._intended,
+                self._statuses.__contains__, replication=drawn, after=self._warm_up,
+            )  # fmt: skip
+            self._asked = partial(_followed, self._asked, self._invalidations.after_request)
         if self._lives is not None:
             self._asked = partial(_living, self._lives, self.loop, self._asked)
+        told_of = (self._lives, self._invalidations)
+        self._told_of = [each for each in told_of if each is not None]
         self._recorded: RecordedEffects | None = None
         if prepared.effects is not None:
             self._recorded = RecordedEffects(
@@ -302,6 +312,8 @@ class Replication:
             planned = len(self._workload)
             await self._recorded.load(warmer, self._endpoints[:planned], self._subjects[:planned])
             self._recorded.behind(-1)
+        if self._invalidations is not None:
+            await self._invalidations.load(warmer, self._ahead)
         self._finished = self.loop.create_future()
         if self._left:
             # The counts of the warm-up are subtracted, as on the load side.
@@ -472,13 +484,13 @@ class Replication:
                 times.append(intended)
 
     def _timed_samples(self) -> Samples:
-        starts = {} if self._lives is None else self._lives.samples(self._ahead)
+        told = {n: pair for each in self._told_of for n, pair in each.samples(self._ahead).items()}
         timed = {
             name: (np.frombuffer(times), np.frombuffer(samples))
             for (name, samples), (_, times) in zip(self._samples, self._sampled_at, strict=True)
             if times
         }
-        return {**timed, **starts}
+        return {**timed, **told}
 
     def _profiled(self) -> dict[str, LatencyHistogram]:
         merged = {}
@@ -501,8 +513,8 @@ class Replication:
             for name, samples in self._samples
             if samples
         }
-        if self._lives is not None:
-            for name, (_, seconds) in self._lives.samples(self._ahead).items():
+        for each in self._told_of:
+            for name, (_, seconds) in each.samples(self._ahead).items():
                 stages[name] = LatencyHistogram.of(seconds)
         if len(self._workload):
             profiled = self._profiled()
@@ -587,6 +599,9 @@ class Replication:
             "queue_given_up": sum(process.queue.given_up for process in self._all),
             "queue_retries": sum(process.queue.retries for process in self._all),
             **self._forwarded(),
+            **(
+                {} if self._invalidations is None else {"invalidations": self._invalidations.number}
+            ),
             **({} if self._replicas is None else self._replicas.counters()),
             **({} if self._lives is None else {"cold_starts": self._lives.starts}),
             **({} if self._recorded is None else self._recorded.counters()),
@@ -596,6 +611,14 @@ class Replication:
         """Return the counts of forwarding, summed over the processes that finish conversions."""
         counted = [p.forwarder.counters() for p in self._all if p.forwarder is not None]
         return {n: sum(counters[n] for counters in counted) for n in counted[0]} if counted else {}
+
+
+async def _followed(
+    request: Callable[[int], Coroutine[Any, Any, None]], then: Callable[[int], None], index: int
+) -> None:
+    """Make a request, and do what follows from it."""
+    await request(index)
+    then(index)
 
 
 async def _living(

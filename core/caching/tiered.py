@@ -43,7 +43,7 @@ class TieredCache(Isolate):
 
     def request_scoped(self) -> TieredCache:
         """Return this cache with an L1 that is empty and dies with its user."""
-        scoped = object.__new__(TieredCache)
+        scoped = object.__new__(type(self))
         for name in Isolate.__slots__:
             setattr(scoped, name, getattr(self, name))
         scoped.l1 = MemoryCache(max_entries=self.l1.max_entries, max_bytes=self.l1.max_bytes)

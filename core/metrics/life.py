@@ -19,6 +19,16 @@ COLD_SHARE = Ratio(
 )  # fmt: skip
 
 
+OUTDATED = Stage(
+    name="outdated", source="simulated", title="outdated values' ages when they were read",
+)  # fmt: skip
+"""A time for each cache read that was answered with a value older than a write: since that."""
+
+OUTDATED_SHARE = Ratio(
+    name="outdated", counted=("reads.outdated",), of=("reads",),
+    title="cache reads answered with a value that a write had outdated",
+)  # fmt: skip
+
 BEHIND = Ratio(
     name="behind", counted=("counters.replica_reads_behind",), of=("counters.replica_reads",),
     title="reads at a replica that lacked the same user's own writes",
@@ -31,12 +41,16 @@ def with_life(
     starts: bool = False,
     regions: Sequence[str] = (),
     has_replicas: bool = False,
+    invalidates: bool = False,
 ) -> MetricTable:
     """Return *table* with what a scenario makes happen.
 
     starts: whether it starts isolates in its run. regions: their names, each a series of its own;
-    ValueError if one is taken. has_replicas: whether the database has.
+    ValueError if one is taken. has_replicas: whether the database has. invalidates: whether
+    something outdates cached values.
     """
+    if invalidates:
+        table = table.extended(stages=(OUTDATED,), ratios=(OUTDATED_SHARE,))
     if has_replicas:
         table = table.extended(ratios=(BEHIND,))
     if starts:

@@ -15,7 +15,7 @@ _REQUESTS = (
     "requests.first_failed",
     "requests.cold",
 )
-COUNTS = (*_REQUESTS, "reads", *_READS, "reads.negative", "reads.stale")
+COUNTS = (*_REQUESTS, "reads", *_READS, "reads.negative", "reads.stale", "reads.outdated")
 """The counts of a record, but for its domain counters, which are counters.NAME."""
 
 _COUNTER = re.compile(r"counters\.[A-Za-z_][A-Za-z0-9_]{0,63}")

@@ -218,10 +218,10 @@ class RunRecord:
         kind, _, part = name.partition(".")
         if kind == "counters":
             return self.counters.get(part)
-        if name == "requests.cold":
+        if name in ("requests.cold", "reads.outdated"):
             if self.engine == "load":  # no answer tells of it
                 return None
-            return self.stages["cold"].count if "cold" in self.stages else 0
+            return self.stages[part].count if part in self.stages else 0
         if kind == "requests":
             if self.tries is not None and part == "attempts":
                 return self.tries.attempts

@@ -50,6 +50,7 @@ def _table(text: str) -> MetricTable:
             table,
             starts="eviction" in data.get("topology", {}),
             regions=regions,
+            invalidates="invalidation" in data,
             has_replicas="replicas" in data.get("tiers", {}).get("l3", {}),
         )
     except (tomllib.TOMLDecodeError, ValueError, KeyError, TypeError):

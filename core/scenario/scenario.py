@@ -33,6 +33,7 @@ from core.scenario.eviction import is_off
 from core.scenario.fault_kinds import FaultKinds
 from core.scenario.faults import CONTEXT as FAULT_KINDS
 from core.scenario.faults import Fault
+from core.scenario.invalidation import Invalidation, is_idle
 from core.scenario.kpis import DEFAULT_KPIS, KpiSpec
 from core.scenario.network import Network, is_near
 from core.scenario.own_metrics import OwnMetrics, has_none
@@ -103,6 +104,7 @@ class Scenario(Table):
     attribution: Attribution = Attribution()
     destination: Destination = Destination()
     faults: tuple[Fault, ...] = ()
+    invalidation: Annotated[Invalidation, Field(exclude_if=is_idle)] = Invalidation()
     deployments: Annotated[tuple[Deployment, ...], Field(exclude_if=_has_none)] = ()
     targets: Targets = Targets()
     subjects: Annotated[dict[str, Subject], Field(exclude_if=_is_empty)] = Field(
@@ -145,7 +147,14 @@ class Scenario(Table):
         if not regions or not {"endpoints", "topology"} <= info.data.keys():
             return regions
         topology: Topology = info.data["topology"]
-        _metric_table({**info.data, "metrics": OwnMetrics(), "regions": regions})
+        _metric_table(
+            {
+                **info.data,
+                "metrics": OwnMetrics(),
+                "regions": regions,
+                "invalidation": Invalidation(),
+            }
+        )
         if topology.points_of_presence != len(regions):
             raise ValueError(
                 f"there are {len(regions)}, and topology.points_of_presence is "
@@ -156,7 +165,7 @@ class Scenario(Table):
     @field_validator("kpis")
     @classmethod
     def _read_as_kpis(cls, kpis: tuple[KpiSpec, ...], info: ValidationInfo) -> tuple[KpiSpec, ...]:
-        if not {"metrics", "endpoints", "regions"} <= info.data.keys():
+        if not {"metrics", "endpoints", "regions", "invalidation"} <= info.data.keys():
             return kpis  # what is wrong with those is said alone
         table = _metric_table(info.data)
         names, faults = [], []
@@ -193,6 +202,11 @@ class Scenario(Table):
         except ValueError as error:
             raise ValueError(f"traffic.{error}") from None
         object.__setattr__(self, "traffic", traffic)
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_invalidated_is_cached(self) -> Self:
+        self.invalidation.check(self.endpoints)
         return self
 
     @model_validator(mode="after")
@@ -374,6 +388,7 @@ def _metric_table(fields: Mapping[str, Any]) -> MetricTable:
         starts=not is_off(fields.get("topology", Topology()).eviction),
         regions=[region.name for region in fields["regions"]],
         has_replicas=fields.get("tiers", Tiers()).l3.replicas.count > 0,
+        invalidates=fields["invalidation"].is_on,
     )
 
 

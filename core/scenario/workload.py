@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from core.context import Purpose
 from core.scenario.popularity import Popularity
-from core.scenario.regions import isolate_shares
+from core.scenario.regional import isolate_shares
 from core.scenario.scenario import Scenario
 from core.scenario.sessions import SessionRows, session_rows
 from core.scenario.shapes import modulated

@@ -42,6 +42,11 @@ def check_served(scenario: Scenario) -> None:
             f"{scenario.name}: tiers.l3.replicas: the reference service has one database; leave "
             "them out (--set tiers.l3.replicas={}), or simulate"
         )
+    if scenario.invalidation.is_on:
+        raise InputError(
+            f"{scenario.name}: invalidation: the reference service is told of writes through its "
+            "own endpoint, by nobody here; leave it out (--set invalidation={}), or simulate"
+        )
     stated = [each.name for each in scenario.endpoints if each.is_stated]
     if stated:
         raise InputError(

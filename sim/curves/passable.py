@@ -25,6 +25,7 @@ def not_passed(scenario: Scenario, prepared: Prepared) -> str:
         "deployments": bool(scenario.deployments),
         "isolates that are evicted and started (topology.eviction)":
             not is_off(scenario.topology.eviction),
+        "writes that outdate values (invalidation)": scenario.invalidation.is_on,
         "read replicas (tiers.l3.replicas)": bool(tiers.l3.replicas.count),
     }  # fmt: skip
     for name, is_on in switches.items():

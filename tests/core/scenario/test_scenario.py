@@ -341,6 +341,7 @@ def test_the_schema_takes_the_reference() -> None:
     schema = scenario_schema()
     # These stand in its data, and in its hash, only where they say something.
     added = {"metrics", "subjects", "endpoints", "network", "prices", "deployments", "regions"}
+    added.add("invalidation")
     assert {*scenario_data(scenario()), *added} - {"targets"} == set(schema["properties"])
     assert schema["additionalProperties"] is False
 
