@@ -161,7 +161,8 @@ def _what_to_change(plan: CapacityPlan) -> Answer:
         more = "No next value of a single field helps by more than chance."
         return Answer(question=question, short="No single field", more=more)
     if best.ratio is None:
-        more = f"It closes {closed_text(best)} of the gap to the targets"
+        each = " on average" if len(helps.missed) > 1 else ""
+        more = f"It closes{each} {closed_text(best)} of the gap to the targets"
     else:
         more = (
             f"It moves the limit to {words.rate_text(best.rate or 0.0)}, {times_text(best)} times"

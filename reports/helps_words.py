@@ -70,11 +70,21 @@ def closed_text(effect: Effect) -> str:
     """Return the share of the way to the targets, with the interval."""
     if effect.closed is None:
         return words.DASH
-    text = f"{100 * effect.closed:.0f} %"
+    text = f"{_signed(100 * effect.closed, 0)} %"
     if effect.interval is None:
         return text
     low, high = effect.interval
-    return f"{text} ({100 * low:.0f}–{100 * high:.0f})"
+    return f"{text} ({_span(100 * low, 100 * high, 0)})"
+
+
+def _signed(value: float, places: int) -> str:
+    """Return *value* with a minus sign in place of a hyphen."""
+    return f"{value:.{places}f}".replace("-", "−")
+
+
+def _span(low: float, high: float, places: int) -> str:
+    dash = " to " if low < 0 else "–"
+    return f"{_signed(low, places)}{dash}{_signed(high, places)}"
 
 
 def months_text(effect: Effect, forecast: Forecast) -> str:
@@ -82,10 +92,12 @@ def months_text(effect: Effect, forecast: Forecast) -> str:
     if effect.ratio is None or effect.ratio <= 0:
         return words.DASH
     months, (low, high) = forecast.bought(effect.ratio, effect.interval)
-    text = f"{months:+.1f}"
+    text = f"{'+' if months > 0 else ''}{_signed(months, 1)}"
     if effect.bound:
         return f"{'>' if effect.bound == 'at least' else '<'} {text}"
-    return f"{text} ({low:.1f}–{'any number' if high > _AGES else f'{high:.1f}'})"
+    if high > _AGES or low < -_AGES:
+        return f"{text} (no bound, as growth may end)"
+    return f"{text} ({_span(low, high, 1)})"
 
 
 def next_text(effect: Effect) -> str:
@@ -121,11 +133,11 @@ def cost_clause(helps: WhatHelps, effect: Effect) -> str:
     name = "cost_per_month"
     if name not in effect.costs or name not in helps.costs:
         return ""
-    change = difference(helps.costs[name], effect.costs[name])
+    change = effect.costs[name] - helps.costs[name]
     at = words.rate_text(helps.rate)
-    if change == "the same":
+    if abs(change) < _CENT:
         return f"for the same bill at {at}"
-    return f"for {change} a month at {at}"
+    return f"for {format_dollars(abs(change))} {'more' if change > 0 else 'less'} a month at {at}"
 
 
 def helps_finding(plan: CapacityPlan) -> str:
@@ -139,7 +151,7 @@ def helps_finding(plan: CapacityPlan) -> str:
     elif best.ratio is None:
         missed = words.listed([*helps.missed])
         text = (
-            f"{best.name} ({best.meaning}) helps most: it brings {missed} "
+            f"{best.name} ({best.meaning}) helps most: it brings {missed}{_on_average(helps)} "
             f"{closed_text(best)} of the way to the target"
         )
     else:
@@ -154,6 +166,10 @@ def helps_finding(plan: CapacityPlan) -> str:
         if equals := _equals(helps, best):
             text += f"; {words.listed(equals)} {'does' if len(equals) == 1 else 'do'} as much"
     return f"Interrupted: so far, {text}" if helps.interrupted else text
+
+
+def _on_average(helps: WhatHelps) -> str:
+    return ", on average," if len(helps.missed) > 1 else ""
 
 
 def _equals(helps: WhatHelps, best: Effect) -> list[str]:

@@ -34,8 +34,6 @@ ENVIRONMENT = Environment(
 
 SLIM = 5.6
 """Inches: a figure so narrow is read on a phone's screen as it is."""
-HIGH = 6.2
-"""Inches: two lower figures share a printed sheet."""
 
 
 def html(report: Report, figures: Sequence[Drawn], svgs: Mapping[str, bytes]) -> str:
@@ -50,7 +48,6 @@ def html(report: Report, figures: Sequence[Drawn], svgs: Mapping[str, bytes]) ->
             "finding": words.tied(each.finding),
             "how": words.tied(each.how),
             "is_slim": each.picture.get_figwidth() <= SLIM,
-            "is_high": each.picture.get_figheight() > HIGH,
             "svg": Markup(
                 style.inline(each.picture, svgs[each.figure.name], name=letters(position))
             ),

@@ -57,7 +57,7 @@ def _scale(axes: Axes, effects: list[Effect]) -> None:
         axes.spines[side].set_visible(False)
     if effects[0].ratio is None:
         low = min(0.0, *(e.closed or 0.0 for e in effects))
-        axes.set_xlim(low - 0.02, 1.0)
+        axes.set_xlim(low - 0.02, 1.06)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:.0f} %"))
         axes.set_xlabel("share of the way to the targets that are missed", loc="left")
         _base(axes, 0.0, len(effects))
