@@ -24,9 +24,17 @@ from core.child import PARENT_VARIABLE
 MODULES = (
     "core.service.worker", "core.service.consumer", "core.service.fake_redis",
     "core.service.local_destination", "core.application.behaviours", "core.caching.redis_channel",
-    "core.caching.redis_kv", "uvicorn.lifespan.on",
+    "core.caching.redis_kv", "core.delivery.http", "uvicorn.lifespan.on",
 )  # fmt: skip
 _CONTEXT = multiprocessing.get_context("forkserver")
+
+
+def preload(*modules: str) -> None:
+    """Let the process that is copied import all MODULES, and *modules*, too.
+
+    There is one such process, and what was asked before its first copy holds.
+    """
+    _CONTEXT.set_forkserver_preload(["__main__", *MODULES, __name__, *modules])
 
 
 class ForkedChild:
@@ -73,7 +81,7 @@ def forked(
 
     The first call starts the process that is copied; it ends with this one.
     """
-    _CONTEXT.set_forkserver_preload(["__main__", *MODULES, __name__])
+    preload()
     read, write = os.pipe()
     try:
         process = _CONTEXT.Process(

@@ -10,6 +10,7 @@ from threading import Thread
 import numpy as np
 import pytest
 
+from bench.forked import preload
 from core.service.local_destination import LocalDestination
 from tests.core.delivery.forwarding_process import Life, Moment, live
 
@@ -23,7 +24,7 @@ CONTEXT = multiprocessing.get_context("forkserver")
 @pytest.fixture(autouse=True, scope="module")
 def light_start() -> None:
     """Let every process start as a copy of one that has imported everything."""
-    CONTEXT.set_forkserver_preload(["tests.core.delivery.forwarding_process"])
+    preload("tests.core.delivery.consuming_process", "tests.core.delivery.forwarding_process")
 
 
 def finished_in(life: Life) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.forked import preload
 from core.attribution.models import HEURISTICS, MODELS
 from core.clock import DATA_EPOCH_MS
 from tests.core.delivery.consuming_process import CHANNELS, USERS, Life, live
@@ -27,7 +28,7 @@ CONTEXT = multiprocessing.get_context("forkserver")
 @pytest.fixture(autouse=True, scope="module")
 def light_start() -> None:
     """Let every process start as a copy of one that has imported everything."""
-    CONTEXT.set_forkserver_preload(["tests.core.delivery.consuming_process"])
+    preload("tests.core.delivery.consuming_process", "tests.core.delivery.forwarding_process")
 
 
 def end_of(life: Life, *, kill_after: int | None = None) -> list[str]:
