@@ -157,7 +157,7 @@ def scenario_curve(
     notes = [] if not whole else _apart(found[Point(isolates=own)], whole)
     if simulations.saturated:
         notes.append(
-            f"The {' and '.join(simulations.saturated)} cannot keep up with this traffic: reads "
+            f"The {' and the '.join(simulations.saturated)} cannot keep up with this traffic: reads "
             "then wait and fail, which no curve here knows. See `edgeproof simulate`."
         )
     axes = tuple(
