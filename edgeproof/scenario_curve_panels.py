@@ -146,7 +146,7 @@ def _gap(found: ScenarioCurve, axis: Axis, lines: Sequence[Line]) -> str:
     gaps = [b - a for a, b in zip(lines[0].values, lines[1].values, strict=True)]
     place = max(range(len(gaps)), key=lambda at: abs(gaps[at]))
     if abs(gaps[place]) < _GAIN:
-        why = "" if found.is_trace else ", as its traffic is drawn without any"
+        why = "" if found.is_trace else ", as drawn traffic has no locality"
         return f"The order of the reads hardly matters{why}: popularity alone predicts the misses"
     way = "fewer" if gaps[place] > 0 else "more"
     return (

@@ -18,7 +18,7 @@ from core.streams import Stream
 from sim.curves.scenario_reads import drawn, reads_of, since, start_of, tiers_of
 from sim.curves.tiered import Answered, answered
 from sim.engines import Engine
-from sim.replications import SeededDatabases, run_until_saturated
+from sim.replications import SeededDatabases, run_until_saturated, saturated_of
 
 REQUEST = "request"
 """In place of a number of isolates: an L1 that dies with its request."""
@@ -133,7 +133,7 @@ class Simulations:
                 replication=number, engine=self._engine,
             )  # fmt: skip
             if run.saturated is not None:
-                self.saturated = tuple(run.saturated.loads)
+                self.saturated = saturated_of(run.saturated.loads)
             counts = count_reads(
                 run.outcome.requests, after=run.scenario.warm_up, endpoints=scenario.endpoints
             )

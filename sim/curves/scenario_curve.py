@@ -157,8 +157,8 @@ def scenario_curve(
     notes = [] if not whole else _apart(found[Point(isolates=own)], whole)
     if simulations.saturated:
         notes.append(
-            f"The {' and '.join(simulations.saturated)} cannot keep up with this traffic: reads "
-            "then wait and fail, which no curve here knows. See `edgeproof simulate`."
+            f"The {' and the '.join(simulations.saturated)} cannot keep up with this traffic: "
+            "reads then wait and fail, which no curve here knows. See `edgeproof simulate`."
         )
     axes = tuple(
         _axis(scenario, found, name, places[name], [own] if name == "l2_ttl" else numeric,
