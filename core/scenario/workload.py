@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.context import Purpose
+from core.scenario.distances import isolate_shares
 from core.scenario.popularity import Popularity
-from core.scenario.regions import isolate_shares
 from core.scenario.scenario import Scenario
 from core.scenario.subjects import ids_of
 from core.scenario.traffic import RateStage
