@@ -23,7 +23,7 @@ from core.emulation.replicas import ReplicaSet, ReplicatedDatabase
 from core.query.cache import RULES
 from core.query.database import Database
 from core.query.executor import QueryExecutor
-from core.scenario.regional import tiers_of
+from core.scenario.distances import tiers_of
 from core.scenario.scenario import Scenario
 from core.streams import Stream
 from sim.loop import SimLoop

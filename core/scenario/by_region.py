@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from core.metrics.histogram import LatencyHistogram
 from core.metrics.record import Requests, Samples
-from core.scenario.regional import region_numbers
+from core.scenario.distances import region_numbers
 from core.scenario.scenario import Scenario
 from core.units import format_duration, format_ratio
 from core.wire import L1_HIT, L2_HIT, NEGATIVE

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from core.context import Purpose
 from core.endpoint import Read
+from core.scenario.distances import isolate_shares
 from core.scenario.eviction import is_off
 from core.scenario.lives import LifeBefore, LivesOfHistory, lives_before
 from core.scenario.recorded import Effects
-from core.scenario.regional import isolate_shares
 from core.scenario.replay import History, Prepared
 from core.scenario.scenario import Scenario
 from core.scenario.workload import isolates_at, subject_weights

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.context import Purpose
+from core.scenario.distances import isolate_shares
 from core.scenario.popularity import Popularity
-from core.scenario.regional import isolate_shares
 from core.scenario.scenario import Scenario
 from core.scenario.sessions import SessionRows, session_rows
 from core.scenario.shapes import modulated

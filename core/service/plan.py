@@ -12,8 +12,8 @@ from core.emulation.faults import FaultSchedule
 from core.emulation.platform import Platform
 from core.query.database import SqliteDatabase, Synchronous
 from core.scenario.addresses import is_loopback
+from core.scenario.distances import tiers_of
 from core.scenario.file import parse_scenario
-from core.scenario.regional import tiers_of
 from core.scenario.scenario import Scenario
 
 

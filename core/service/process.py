@@ -44,8 +44,8 @@ from core.query.cache import RULES
 from core.query.database import Database
 from core.query.executor import QueryExecutor, SlowQuery, StatementStatistics
 from core.scenario.deployments import replacements
+from core.scenario.distances import tiers_of
 from core.scenario.population import sites_of
-from core.scenario.regional import tiers_of
 from core.scenario.replay import prepare_service
 from core.scenario.warm_start import WarmState, warm_state
 from core.service.cache_statistics import cache_counts

@@ -10,8 +10,8 @@ import pytest
 
 from core.errors import InputError
 from core.metrics.kpi import parse_metric
+from core.scenario.distances import tiers_of
 from core.scenario.file import parse_scenario, scenario_data
-from core.scenario.regional import tiers_of
 from core.scenario.replay import prepare
 from core.scenario.scenario import Scenario
 from core.wire import L1_HIT, L2_HIT, MISS, NEGATIVE

@@ -1,4 +1,4 @@
-"""What a region's place does: the tiers as a process there sees them, and its isolates."""
+"""What regions do to a run: who answers which requests, and how far the stores are from there."""
 
 from __future__ import annotations
 
