@@ -36,19 +36,26 @@ class NextValue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Step:
-    """How a field goes on: by *factor*, or to *value*, where it has the value *only*."""
+    """How a field goes on: by *factor*, or to *value*, where it has the value *only*.
+
+    shown: the field's name in scenario files, where that is another one.
+    """
 
     field: str
     meaning: str
     factor: float | None = None
     value: str = ""
     only: Any = None
+    shown: str = ""
 
 
 _OFF = 0
 _STEPS = (
     _Step(field="topology.processes", factor=2, meaning="more CPUs"),
-    _Step(field="topology.cpu", factor=0.5, meaning="code that takes half the CPU time"),
+    _Step(
+        field="topology.cpu", factor=0.5, shown="endpoints.*.cpu",
+        meaning="code that takes half the CPU time, also in stores",
+    ),
     _Step(field="topology.isolates", factor=2, meaning="more isolates in a process"),
     _Step(field="topology.isolates", factor=0.5, meaning="fewer isolates in a process"),
     _Step(field="tiers.l1.scope", value="isolate", only="request", meaning="an L1 that lives on"),
@@ -98,20 +105,20 @@ def next_values(scenario: Scenario) -> tuple[tuple[NextValue, ...], tuple[str, .
             continue  # out of the field's range, or against another field
         if change is None:
             continue
-        if _is_idle(change):
-            idle.append(step.field)
+        if _is_idle(change, step):
+            idle.append(change.field)
         else:
             found.append(change)
     return tuple(found), tuple(dict.fromkeys(idle))
 
 
-def _is_idle(change: NextValue) -> bool:
+def _is_idle(change: NextValue, step: _Step) -> bool:
     """Whether another setting takes the effect from the field; of a table, some may have one."""
-    place = tuple(change.field.split("."))
-    if isinstance(_value(scenario_data(change.scenario), change.field), Mapping):
+    place = tuple(step.field.split("."))
+    if isinstance(_value(scenario_data(change.scenario), step.field), Mapping):
         return False
     try:
-        check_effects(change.scenario, source="", asked={place: change.field})
+        check_effects(change.scenario, source="", asked={place: step.field})
     except InputError:
         return True
     return False
@@ -160,7 +167,7 @@ def _next(scenario: Scenario, step: _Step) -> NextValue | None:
     else:
         words = (_text(before, step.field), _text(after, step.field))
     return NextValue(
-        field=step.field, before=words[0], after=words[1], meaning=step.meaning,
+        field=step.shown or step.field, before=words[0], after=words[1], meaning=step.meaning,
         scenario=variant.scenario,
     )  # fmt: skip
 

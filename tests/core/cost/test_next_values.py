@@ -25,7 +25,7 @@ def test_table_goes_on_as_a_whole() -> None:
     found = changes()
     doubled = found["tiers.l2.ttl as it is → doubled"].scenario.tiers.l2.ttl
     assert doubled.of("attribution") == 2 * small_scenario().tiers.l2.ttl.of("attribution")
-    halved = found["topology.cpu as it is → halved"].scenario.topology.cpu
+    halved = found["endpoints.*.cpu as it is → halved"].scenario.topology.cpu
     assert halved.of("track") == small_scenario().topology.cpu.of("track") / 2
     nearer = found["tiers.l3.round_trip p50 15.0 ms → 7.50 ms"].scenario
     assert nearer.tiers.l3.round_trip.mean < small_scenario().tiers.l3.round_trip.mean
@@ -60,5 +60,5 @@ def test_each_change_is_of_one_field_alone() -> None:
     own = small_scenario().model_dump()
     for change in changes().values():
         other = change.scenario.model_dump()
-        top, *_ = change.field.split(".")
+        top, *_ = change.field.replace("endpoints.*.cpu", "topology.cpu").split(".")
         assert {name for name in own if own[name] != other[name]} == {top}, change.name
