@@ -17,10 +17,13 @@ from edgeproof.progress import Display
 from edgeproof.simulate import jobs
 from sim.coverage import uncovered
 from sim.engine_name import EngineName
-from sim.engines import Engine
+from sim.engines import REFERENCE_RATE, WORTH_PROCESSES, Engine
 from sim.grid import Listener, run_grid
 from sim.kept_runs import KeptRuns
 from sim.places import Places, local_places
+
+REFERENCE_START = 0.05
+"""Seconds that a run of the reference takes to begin, about."""
 
 ReplicationsOption = Annotated[
     int,
@@ -153,6 +156,9 @@ def opened_grid(
             yield Grid(places=places, kept=kept, display=display, phase=phase)
             return
         count = min(chosen.engine.processes(jobs(), runs), max(1, runs))
+        if chosen.asked == "reference":
+            seconds = runs * REFERENCE_START + chosen.engine.requests / REFERENCE_RATE
+            count = count if seconds > WORTH_PROCESSES else 1
         places = stack.enter_context(
             local_places(count, calibration, chosen.engine, asked=chosen.asked)
         )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from core.metrics.kpi import Outcome
 from core.metrics.sizing import Sizing
 from core.metrics.sweep import SweepCell
 from core.texts import count_of
 from core.units import format_dollars
 from reports import words
 from reports.exhibit import Exhibit, Section
-from reports.sweep import named, sections_of, sweep_table, verdict_of, worst_use
+from reports.sweep import named, sections_of, sweep_table, verdict_first, verdict_of, worst_use
 from reports.tables import Table
 
 
@@ -47,7 +48,8 @@ def size_answer(sizing: Sizing) -> str:
         if len(fields) == 1
         else ("the smallest combination" if found.cost is None else "the cheapest combination")
     )
-    text = f"{named(sweep, found)} is {what} with which every KPI passes{at} ({within})"
+    within = " to ".join(sizing.bounds[0]) if len(fields) == 1 else within
+    text = f"{named(sweep, found)} is {what} with which every KPI passes{at} (of {within})"
     if found.cost is not None:
         text += f", at {format_dollars(found.cost)} for a million requests"
     told = [f"{text}."]
@@ -71,10 +73,19 @@ def size_exhibit(
     fields = words.listed([field.name for field in sweep.fields])
     tried = "All values that were tried" if len(sweep.fields) == 1 else "The scan"
     *figures, _ = sections_of(sweep)
-    sections = [*figures, Section(heading=tried, table=sweep_table(sweep))]
+    sections = [
+        *figures,
+        Section(heading=tried, table=verdict_first(sweep_table(sweep), len(sweep.fields))),
+    ]
     table = _around(sizing)
     if len(table) > 1:
-        sections.insert(0, Section(heading="The size, and what is too small", table=table))
+        sections.insert(
+            0,
+            Section(
+                heading="The size, and what is too small",
+                table=verdict_first(table, len(sweep.fields)),
+            ),
+        )
     how = (
         f"Each value: means of {count_of(sweep.replications, 'replication')} on the same random "
         "numbers. A KPI passes if all of its 95 % interval does. Values between those that were "
@@ -123,7 +134,9 @@ def _too_small(sizing: Sizing, name: str, cell: SweepCell | None, place: int) ->
         if others
         else ""
     )
+    is_open = cell.outcomes[kpi.name] == Outcome.INCONCLUSIVE
+    doubt = ", which its interval reaches" if is_open else ""
     return (
         f"{kpi.name} decides: with {name}={cell.values[place]} it is {figure}, target "
-        f"{kpi.target_text}{more}."
+        f"{kpi.target_text}{doubt}{more}."
     )

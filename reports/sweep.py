@@ -53,6 +53,11 @@ def sweep_table(sweep: Sweep) -> Table:
     ]
 
 
+def verdict_first(table: Table, fields: int) -> Table:
+    """Return *table* with its last column behind its *fields*, where a narrow page shows it."""
+    return [(*row[:fields], row[-1], *row[fields:-1]) for row in table]
+
+
 def shown_values(sweep: Sweep, cell: SweepCell) -> tuple[str, ...]:
     """Return the values of *cell*; of a rate such as 4x, what it comes to."""
     found = []
@@ -148,7 +153,12 @@ def sections_of(sweep: Sweep) -> list[Section]:
             found = [Section(heading=each.heading, panel=each) for each in _panels(sweep)]
         elif len(sweep.fields) <= 2:
             found = [Section(heading=each.heading, panel=each) for each in _maps(sweep)]
-    return [*found, Section(heading="All combinations", table=sweep_table(sweep))]
+    return [
+        *found,
+        Section(
+            heading="All combinations", table=verdict_first(sweep_table(sweep), len(sweep.fields))
+        ),
+    ]
 
 
 def exhibit_of(
