@@ -253,7 +253,7 @@ def answer_of(found: ScenarioCurve, aim: float | None) -> str:
     told = listed([isolates_text(name) for name in reach]) or "none of these numbers of isolates"
     return (
         f"{answer} At this size and TTL, L1 answers {100 * aim:g} % or more with {told}; the table "
-        "says from which size and TTL on others do."
+        "says which other sizes and TTLs do it."
     )
 
 

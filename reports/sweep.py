@@ -22,6 +22,7 @@ from reports.tables import Table, filled
 
 _NO_RUN = "no run"
 _MOST_KPIS = 3
+_RATE = "traffic.rate"
 _TIERS = (("ratio(l1)", "L1"), ("ratio(l2)", "L2"), ("ratio(miss)", "the origin"))
 
 
@@ -102,19 +103,37 @@ def answer_of(sweep: Sweep) -> str:
             )
         return f"{text}."
     text += f"{of_all} meet{'s' if len(met) == 1 else ''} every KPI"
-    if all(cell.cost is not None for cell in met):
-        cheapest = min(met, key=lambda cell: cell.cost or 0.0)
+    compared, subject = _compared(sweep, met)
+    if all(cell.cost is not None for cell in compared):
+        cheapest = min(compared, key=lambda cell: cell.cost or 0.0)
         assert cheapest.cost is not None
         text += (
-            f"; {'it' if len(met) == 1 else 'the cheapest'} is {named(sweep, cheapest)}, at "
-            f"{format_dollars(cheapest.cost)} for a million requests"
+            f"; {subject} is {named(sweep, cheapest)}, at {format_dollars(cheapest.cost)} for a "
+            "million requests"
         )
-    elif len(met) == 1:
-        text += f": {named(sweep, met[0])}"
+    elif len(compared) == 1:
+        text += f"; {subject} is {named(sweep, compared[0])}"
     doubtful = sum(cell.outcome is Outcome.INCONCLUSIVE for cell in seen)
     if doubtful:
         text += f". Of {doubtful} the interval lies on both sides of a target"
     return f"{text}."
+
+
+def _compared(sweep: Sweep, met: Sequence[SweepCell]) -> tuple[Sequence[SweepCell], str]:
+    """Return the cells of *met* whose costs compare, and a name for the cheapest of them.
+
+    A rate is what visitors ask for, so a lower one is no cheaper design: only those of the highest
+    rate compare.
+    """
+    if len(met) == 1:
+        return met, "it"
+    place = next((n for n, field in enumerate(sweep.fields) if field.name == _RATE), None)
+    numbers = None if place is None else sweep.fields[place].numbers
+    if place is None or numbers is None:
+        return met, "the cheapest"
+    rates = [numbers[sweep.fields[place].values.index(cell.values[place])] for cell in met]
+    of_highest = [cell for cell, rate in zip(met, rates, strict=True) if rate == max(rates)]
+    return of_highest, f"the {'one' if len(of_highest) == 1 else 'cheapest'} of the highest rate"
 
 
 def named(sweep: Sweep, cell: SweepCell) -> str:

@@ -91,8 +91,11 @@ def choices_table(choices: Sequence[Choice]) -> Table:
 
 def headline(choices: Sequence[Choice]) -> str:
     """Return what the choices come to: the cheapest and the fastest, beside the scenario's own."""
-    cheapest = min(choices, key=lambda each: (each.per_million, each.mean))
-    fastest = min(choices, key=lambda each: (each.mean, each.per_million))
+    # Of equals the scenario's own stands: a change that changes nothing is no advice.
+    cheapest = min(choices, key=lambda each: (each.per_million, each.mean, not each.is_base))
+    fastest = min(choices, key=lambda each: (each.mean, each.per_million, not each.is_base))
+    if len({(each.per_million, each.mean) for each in choices}) == 1 < len(choices):
+        return f"No value of these changes cost or latency: {_figures(cheapest)}"
     if cheapest is fastest:
         return f"{_told(cheapest)} is cheapest and fastest: {_figures(cheapest)}"
     return (

@@ -94,6 +94,15 @@ def test_the_headline_names_the_cheapest_and_the_fastest() -> None:
     assert headline(CHOICES[1:2]).startswith("The scenario as it is is cheapest and fastest")
 
 
+def test_a_value_that_changes_nothing_is_not_called_cheapest() -> None:
+    same = choice(value="x0.25", is_base=False)
+    dearer = choice(value="x4", per_million=5.0, is_base=False)
+    assert headline((same, choice(), dearer)).startswith("The scenario as it is is cheapest and")
+    assert headline((same, choice())) == (
+        "No value of these changes cost or latency: $4.00 a million requests at 20.0 ms"
+    )
+
+
 def test_every_choice_stands_in_the_table() -> None:
     table = choices_table(CHOICES)
     assert len(table) == 1 + len(CHOICES)
