@@ -182,6 +182,7 @@ class SeededDatabases:
             scenario.attribution,
             scenario.tiers,
             scenario.endpoints,
+            scenario.topology.process_count,  # a warm start shares rows out over them
             (workload.users, workload.conversions),
             None if sizes is None else sizes.tobytes(),
         )
