@@ -22,9 +22,6 @@ from core.scenario.retries import Retrying, tries_again
 from core.scenario.scenario import Scenario
 from sim.model import Replication, ReplicationOutcome, needs_clients
 
-FIRST_ROW = 1 << 40
-"""Of the random numbers of further attempts; those of requests come before."""
-
 _NONE = 0
 
 
@@ -45,7 +42,7 @@ class ClientReplication(Replication):
         scenario = self._scenario
         policy = scenario.traffic.retries
         self._clients = Retrying(policy, seed=scenario.seed, replication=self._drawn)
-        self._further = max(1, policy.attempts - 1)
+        self._row_of = policy.row
         self._limits = scenario.attempt_timeouts
         n = len(self._intended)
         self._waits_for = [_NONE] * n  # the attempt that its client waits for
@@ -126,10 +123,7 @@ class ClientReplication(Replication):
 
     async def _attempt(self, index: int, attempt: int, begun: float, deadline: float) -> None:
         endpoint, position = self._endpoints[index], self._process_of[index]
-        row = index
-        if attempt > 1:
-            row = FIRST_ROW + index * self._further + attempt - 2
-        span = self._spans[endpoint](row)
+        span = self._spans[endpoint](self._row_of(index, attempt))
         span.cpu = self._cpu_of[endpoint]
         status = 0
         try:
@@ -147,6 +141,10 @@ class ClientReplication(Replication):
             between = self._of_store.of(index, endpoint, span.reads)
         self._note_stages(index, endpoint, now - begun, span)
         self.processes[position].in_flight -= 1
+        if self._lives is not None:
+            self._lives.leave(index, now)
+        if self._invalidations is not None and not status:
+            self._invalidations.after_event(index)
         is_waited_for = self._waits_for[index] == attempt
         if is_waited_for or self._latency[index] == inf:
             self._note_reads(index, span)

@@ -76,7 +76,7 @@ class Invalidations:
         table = scenario.invalidation
         self._loop, self._processes, self._failed = loop, processes, failed
         self._own = scenario.topology.isolates
-        self._watch = Watch(intended, after)
+        self._watch = Watch(intended, after, scenario.traffic.retries.request)
         for process in processes:
             process.caches[:] = [WatchedCache.of(cache, self._watch) for cache in process.caches]
         self._planned = planned_writes(scenario, replication)
@@ -111,8 +111,13 @@ class Invalidations:
             self._loop.call_at(ahead + write.at, self._write, key, write.isolate)
 
     def after_request(self, index: int) -> None:
-        """Let request *index*, which has ended, outdate its user's values, if it was an event."""
-        if self._endpoints[index] not in self._writers or self._failed(index):
+        """Do what `after_event` does, unless request *index* has failed."""
+        if not self._failed(index):
+            self.after_event(index)
+
+    def after_event(self, index: int) -> None:
+        """Let request *index*, which was answered, outdate its user's values, if it is an event."""
+        if self._endpoints[index] not in self._writers:
             return
         for slot, (cache_type, share) in enumerate(self._shares):
             if self._drawn.at(index, slot) < share:

@@ -19,12 +19,13 @@ def replicas_of(scenario: Scenario, asked: Workload, replication: int) -> Replic
     about_users = [code for code, each in enumerate(scenario.endpoints) if each.subject == "user"]
     is_session = np.isin(asked.endpoint, about_users)
     sessions = np.where(is_session, asked.subject.astype(np.int64), NOBODY).tolist()
+    request_of = scenario.traffic.retries.request
     lags = Stream(scenario.seed, Purpose.REPLICA_LAG, width=table.count, replication=replication)
     spread = Stream(scenario.seed, Purpose.REPLICAS, replication=replication)
     return ReplicaSet(
         table.count,
         concurrency=l3.concurrency,
-        session_of=sessions.__getitem__,
+        session_of=lambda row: sessions[request_of(row)],
         lag=lags.sampler(table.lag),
         spread=lambda row: int(spread.at(row) * table.count),
         waits=table.sessions == "wait",

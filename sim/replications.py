@@ -182,6 +182,7 @@ class SeededDatabases:
             scenario.attribution,
             scenario.tiers,
             scenario.endpoints,
+            scenario.topology.process_count,  # a warm start shares rows out over them
             (workload.users, workload.conversions),
             None if sizes is None else sizes.tobytes(),
         )
@@ -348,7 +349,7 @@ def record_of(
         scenario_hash=scenario_hash(scenario),
         seed=scenario.seed,
         workload_hash=prepared.workload.identity(),
-        planned=len(prepared.workload),
+        planned=len(requests.latency),  # without what visitors had no time left for
         duration=scenario.duration,
         latencies=endpoint_latencies(requests, after=after, endpoints=scenario.endpoints),
         stages={**outcome.stages, **region_latencies(scenario, requests, after=after)},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any
 
@@ -27,10 +27,13 @@ class Watch:
     """When keys were written, and the reads that were answered with an older value.
 
     intended: when each request was to be sent. after: only requests from then on are kept.
+    request_of: the request that a row of random numbers belongs to.
     """
 
-    def __init__(self, intended: Sequence[float], after: float) -> None:
-        self._intended, self._after = intended, after
+    def __init__(
+        self, intended: Sequence[float], after: float, request_of: Callable[[int], int]
+    ) -> None:
+        self._intended, self._after, self._request_of = intended, after, request_of
         self._written: dict[str, list[float]] = {}
         self._times, self._ages = array("d"), array("d")
         self.loads: dict[tuple[str, int], float] = {}
@@ -46,8 +49,11 @@ class Watch:
         if written is None or span is None:
             return
         place = bisect_right(written, loaded)
-        if place < len(written) and self._intended[span.row] >= self._after:
-            self._times.append(self._intended[span.row])
+        if place == len(written):
+            return
+        intended = self._intended[self._request_of(span.row)]
+        if intended >= self._after:
+            self._times.append(intended)
             self._ages.append(now - written[place])
 
     def samples(self, ahead: float) -> Samples:

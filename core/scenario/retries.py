@@ -16,6 +16,9 @@ MOST_ATTEMPTS = 10
 BUDGET_SECONDS = 10.0
 """The span over which a budget compares retries with requests."""
 
+FIRST_ROW = 1 << 40
+"""Of the random numbers of further attempts; those of requests come before."""
+
 _RETRIED_STATUSES = frozenset((429, *range(500, 600)))
 
 
@@ -48,6 +51,16 @@ class Retries(Table):
     def limit(self, whole: float) -> float:
         """Return how long a client waits for one attempt of a request that may take *whole* s."""
         return whole if self.timeout is None else min(whole, self.timeout)
+
+    def row(self, request: int, attempt: int) -> int:
+        """Return the row of the random numbers of an *attempt* at *request*; the first is 1."""
+        if attempt == 1:
+            return request
+        return FIRST_ROW + request * (self.attempts - 1) + attempt - 2
+
+    def request(self, row: int) -> int:
+        """Return the request whose attempt has the random numbers of *row*."""
+        return row if row < FIRST_ROW else (row - FIRST_ROW) // (self.attempts - 1)
 
     def pause(self, attempt: int, u: float) -> float:
         """Return the seconds between the failure of *attempt* and the next one.

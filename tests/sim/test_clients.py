@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from sim.clients import replication_of
 from sim.coverage import uncovered
 from sim.model import Replication, ReplicationOutcome, SeededDatabase
 from sim.simulate import simulate
-from tests.sim.runs import t_statistic
+from tests.sim.runs import small_scenario, t_statistic
 
 STORM = ("duration=45s", "kpis=[{metric='ratio(goodput, 35s..50s)',target='>= 99%',alert='< 50%'}]")
 
@@ -279,3 +280,52 @@ def test_sessions_with_retries_end_whole_and_the_compiled_engine_refuses_them() 
     assert uncovered(alone, prepare(alone)) == "sessions whose visitors think (traffic.sessions)"
     record = simulate(alone, replications=1).record
     assert sum(record.windows.requests) == record.count("requests")
+
+
+def test_what_clients_ask_again_reads_from_replicas_too() -> None:
+    # Every attempt waits longer for a replica than its client does.
+    scenario = writing(
+        rate=5.0, duration="4s",
+        endpoints={
+            "preset": "none",
+            "look": {"path": "/look/{user_id}", "queries": 1, "writes": 0, "cpu": "0s"},
+        },
+        traffic={"retries": {"attempts": 3, "timeout": "30ms", "delay": "10ms"}},
+        tiers={"l3": {
+            "round_trip": "0s", "read_execution": "50ms", "concurrency": 20, "cpu": "0s",
+            "replicas": {"count": 2, "lag": "1s"},
+        }},
+    )  # fmt: skip
+    outcome = replicate(scenario)
+    assert outcome.counters["replica_reads"] == 3 * len(outcome.requests.latency) > 20
+
+
+@pytest.mark.parametrize(
+    "traffic",
+    [{"retries": {"attempts": 2}}, {"sessions": {"requests": 3, "think": "200ms"}}],
+    ids=["retries", "sessions"],
+)
+def test_events_of_such_clients_outdate_what_is_cached(traffic: dict[str, Any]) -> None:
+    scenario = small_scenario(invalidation={"events": {"user_journeys": 1.0}}, traffic=traffic)
+    outcome = replicate(scenario)
+    events = np.count_nonzero(outcome.requests.endpoint == 0)  # track
+    assert outcome.counters["invalidations"] == events > 50
+
+
+def test_an_isolate_that_a_visitor_has_left_is_evicted() -> None:
+    scenario = small_scenario(
+        rate=10.0, traffic={"sessions": {"requests": 1, "think": "1s"}},
+        topology={"isolates": 4, "eviction": {"idle": "0.3s", "cold_start": "50ms"}},
+    )  # fmt: skip
+    prepared = prepare(scenario)
+    visitors = replicate(scenario)
+    # Sessions of one request are requests that come by themselves.
+    alone = replace(prepared, workload=replace(prepared.workload, follows=None))
+    state, seeded = warm_state(scenario, prepared), SeededDatabase(scenario, prepared)
+    run = Replication(scenario, alone, state, seeded)
+    try:
+        plain = run.run()
+    finally:
+        run.loop.close()
+    assert visitors.counters["cold_starts"] == plain.counters["cold_starts"] > 5
+    assert visitors.requests.latency.tolist() == plain.requests.latency.tolist()

@@ -8,6 +8,7 @@ from core.cost.cost import recorded
 from core.cost.tally import tally_of
 from core.cost.usage import usage_of
 from core.metrics.kpi import parse_kpi
+from core.scenario.replay import prepare
 from sim.engine_name import EngineName
 from sim.rates import why
 from sim.simulate import simulate
@@ -101,3 +102,14 @@ def test_replications_give_cost_an_interval() -> None:
     assert found.runs == 3
     assert found.interval is not None
     assert found.interval[0] <= record.cost["figures"]["cost_per_million"] * 1.5
+
+
+def test_requests_that_visitors_had_no_time_left_for_take_nothing_off_the_bill() -> None:
+    # Answers take so long that most of the planned requests are not sent before the end.
+    scenario = small_scenario(
+        warm_up="0s", traffic={"sessions": {"requests": 8, "think": "500ms"}},
+        tiers={"l3": {"read_execution": "1s", "write_execution": "400ms"}},
+    )  # fmt: skip
+    run = simulate(scenario, replications=0)
+    assert run.requests.intended.size < len(prepare(scenario).workload) / 2
+    assert tally_of(run.record).counters == run.record.counters

@@ -9,16 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.context import Purpose
+from core.context import Purpose, Span
 from core.errors import InputError
 from core.metrics.kpi import parse_metric
 from core.scenario.file import parse_scenario, scenario_data
 from core.scenario.replay import prepare
+from core.scenario.retries import Retries
 from core.scenario.scenario import Scenario
 from core.service.launcher import check_served
 from core.streams import Stream
 from sim.invalidations import planned_writes
 from sim.simulate import simulate
+from sim.watched import Watch
 from tests.sim.runs import NO_CPU, replicate, small_scenario, t_statistic
 
 INSTANT = {"round_trip": "0s", "read_execution": "0s", "write_execution": "0s"}
@@ -185,3 +187,14 @@ def test_what_cannot_be_is_refused() -> None:
         simulate(scenario, prepared=prepare(scenario), engine="compiled", replications=0)
     with pytest.raises(InputError, match="invalidation: the reference service is told of writes"):
         check_served(scenario)
+
+
+def test_a_further_attempt_that_reads_an_outdated_value_is_noted_of_its_request() -> None:
+    policy = Retries(attempts=3)
+    watch = Watch([1.0, 20.0], 5.0, policy.request)
+    watch.write("journey:u0", 21.0)
+    for request in (0, 1):  # the first one came before the warm-up's end
+        span = Span(policy.row(request, 3))
+        watch.look("journey:u0", 10.0, span, 22.5)
+    ((times, ages),) = watch.samples(0.0).values()
+    assert (times.tolist(), ages.tolist()) == ([20.0], [1.5])

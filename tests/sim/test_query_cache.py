@@ -8,6 +8,7 @@ import pytest
 
 from core.metrics.record import RunRecord
 from core.query.cache import ENTRY_OVERHEAD
+from sim.replications import Replications
 from sim.simulate import simulate
 from tests.sim.runs import ONLY_CHANNELS, ONLY_JOURNEYS, small_scenario
 
@@ -75,3 +76,15 @@ def test_a_warm_start_has_the_rows_behind_young_entries() -> None:
         return record.counters["query_cache_hits"]
 
     assert hits("warm") > 1.5 * hits("cold")
+
+
+def test_processes_that_come_after_others_start_with_their_own_share_of_rows() -> None:
+    one, two = (
+        small_scenario(topology={"processes": count}, tiers={"query_cache": {"ttl": "60s"}})
+        for count in (1, 2)
+    )
+    shared = Replications()
+    (_,), (found,) = (shared.run(each, (0,), lambda _: None) for each in (one, two))
+    (expected,) = Replications().run(two, (0,), lambda _: None)
+    assert found.metrics == expected.metrics
+    assert found.loads == expected.loads

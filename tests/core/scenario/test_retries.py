@@ -128,3 +128,11 @@ def test_a_scenario_without_retries_is_what_it_was() -> None:
     assert "retries" not in scenario_data(plain)["traffic"]
     assert scenario_hash(scenario(attempts=1)) == scenario_hash(scenario())
     assert scenario_hash(scenario(attempts=2)) != scenario_hash(scenario())
+
+
+def test_every_attempt_has_a_row_of_its_own_that_tells_its_request() -> None:
+    policy = Retries(attempts=3)
+    rows = {(n, k): policy.row(n, k) for n in range(5) for k in (1, 2, 3)}
+    assert len(set(rows.values())) == len(rows)
+    assert all(policy.request(row) == n for (n, _), row in rows.items())
+    assert Retries().request(7) == 7
