@@ -83,7 +83,7 @@ class KeptRuns:
 
     def _key(self, scenario: Scenario) -> str:
         trace = scenario.trace
-        source = "" if trace.file is None else _digest_of(Path(trace.file))
+        source = "" if trace.file is None else digest_of(Path(trace.file))
         settings = trace.model_copy(update={"file": None})
         text = f"{scenario_hash(scenario)} {settings!r} {source} {self._about}"
         return hashlib.sha256(text.encode()).hexdigest()[:32]
@@ -103,7 +103,8 @@ def _is_ours(scenario: Scenario) -> bool:
     )
 
 
-def _digest_of(path: Path) -> str:
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of the file at *path*, "" if it cannot be found."""
     try:
         facts = path.stat()
     except OSError:
