@@ -93,6 +93,21 @@ def parse_axes(texts: Sequence[str], *, option: str = "--over") -> tuple[Axis, .
     return tuple(axes)
 
 
+def check_once(fields: Sequence[str], option: str, overrides: Sequence[str]) -> None:
+    """Raise InputError if one of *overrides*, of --set, gives one of *fields* a value, too."""
+
+    def place(field: str) -> tuple[int | str, ...]:
+        return tuple(data_places(tuple(field.strip().split(".")))[-1])
+
+    for text in overrides:
+        for field in fields:
+            if place(text.partition("=")[0]) == place(field):
+                raise InputError(
+                    f"--set {masked([text])[0]}: {option} {field} replaces it; leave one of them "
+                    "out"
+                )
+
+
 def check_used(field: str, option: str) -> None:
     """Raise InputError if no simulated figure depends on *field*."""
     steps = tuple(field.split("."))

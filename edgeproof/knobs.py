@@ -18,6 +18,7 @@ REACH = 16.0
 """The bounds where none are given: the scenario's value over, and times, so much."""
 MOST_FIELDS = 3
 _FORMS = {"seconds": "s", "bytes": "B", "number": ""}
+_NO_SIZES = {"seed": "it is what random numbers follow from"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,11 @@ def sized_fields(
             raise InputError(
                 f"--field {name}: the highest rate that holds is what `edgeproof plan` finds"
             )
+        if name in _NO_SIZES:
+            raise InputError(
+                f"--field {name} has no size: {_NO_SIZES[name]}; name a field of the service or of "
+                "its traffic"
+            )
         check_used(name, "--field")
         found.append(_sized(scenario, name, (first or low, last or high)))
     return found
@@ -83,6 +89,8 @@ def _sized(scenario: Scenario, name: str, bounds: tuple[str | None, str | None])
             ends.append(math.nan)
             continue
         end, its_unit = number_of(text)
+        if its_unit == "ratio":  # 10% is 0.1 wherever a scenario takes it
+            its_unit = "number"
         if own is None:
             unit = its_unit
         if its_unit != unit or unit not in _FORMS or not 0 < end < math.inf:

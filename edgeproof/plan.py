@@ -19,7 +19,7 @@ from core.texts import count_of
 from edgeproof.asked import asked
 from edgeproof.ci import GithubOption, QualityOption
 from edgeproof.finish import finish, show_table
-from edgeproof.known_runs import known_runs
+from edgeproof.known_runs import known_runs, tell_interrupted
 from edgeproof.learning import CalibrationOption, chosen_calibration
 from edgeproof.notices import notice
 from edgeproof.options import (
@@ -204,7 +204,7 @@ def command(
         facts=facts, notes=notes, lines=[*notes, *findings],
     )  # fmt: skip
     if found.interrupted or (found.helps is not None and found.helps.interrupted):
-        notice("the runs are kept: the same command goes on from there")
+        tell_interrupted(kept, [chosen])
         return 130
     return 0 if found.highest_rate is not None else 1
 

@@ -18,11 +18,11 @@ from core.scenario.replay import prepare_measured
 from core.scenario.scenario import Scenario
 from core.texts import count_of
 from edgeproof.asked import asked
-from edgeproof.axes import Axis, Variant, loaded
+from edgeproof.axes import Axis, Variant, check_once, loaded
 from edgeproof.finish import show_table
 from edgeproof.gridding import ClusterOption, ReplicationsOption, chosen_engine, opened_grid
 from edgeproof.knobs import Sized, sized_fields
-from edgeproof.known_runs import known_runs
+from edgeproof.known_runs import known_runs, tell_interrupted
 from edgeproof.learning import CalibrationOption, chosen_calibration
 from edgeproof.notices import notice, tell_plain
 from edgeproof.options import (
@@ -127,6 +127,7 @@ def command(
 
     chosen = load((), None, is_quiet=False)
     fields = sized_fields(chosen, field, from_, to)
+    check_once([each.knob.name for each in fields], "--field", set_ or ())
     axes = [Axis(field=each.knob.name, values=()) for each in fields]
 
     def variant(point: Point) -> Variant:
@@ -200,7 +201,7 @@ def command(
         print(f"SIZE: {answer}")
         print(f"Report: {folder / 'report.html'}")
     if found is None:
-        notice("the runs are kept: the same command goes on from there")
+        tell_interrupted(kept, [chosen])
         return 130
     return 0 if found.point is not None else 1
 

@@ -17,10 +17,10 @@ from core.scenario.replay import prepare_measured
 from core.scenario.scenario import Scenario
 from core.texts import count_of
 from edgeproof.asked import asked
-from edgeproof.axes import check_runs, parse_axes, swept_fields, variants_of
+from edgeproof.axes import check_once, check_runs, parse_axes, swept_fields, variants_of
 from edgeproof.finish import show_table
 from edgeproof.gridding import ClusterOption, ReplicationsOption, chosen_engine, opened_grid
-from edgeproof.known_runs import known_runs
+from edgeproof.known_runs import known_runs, tell_interrupted
 from edgeproof.learning import CalibrationOption, chosen_calibration
 from edgeproof.notices import notice, tell_plain
 from edgeproof.options import (
@@ -97,6 +97,7 @@ def command(
     axes = parse_axes(over)
     if rate is not None and any(axis.is_rate for axis in axes):
         raise InputError(f"--rate {rate}: --over traffic.rate replaces it; leave one of them out")
+    check_once([axis.field for axis in axes], "--over", set_ or ())
     check_runs(axes, replications)
 
     def load(more: Sequence[str], at: str | None, *, is_quiet: bool = True) -> Scenario:
@@ -175,7 +176,7 @@ def command(
         print(f"SWEEP: {answer_of(sweep)}")
         print(f"Report: {folder / 'report.html'}")
     if is_interrupted:
-        notice("the runs are kept: the same command goes on from there")
+        tell_interrupted(kept, [v.scenario for v in variants])
         return 130
     return 0 if any(cell.is_met for cell in sweep.seen()) else 1
 

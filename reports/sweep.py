@@ -146,7 +146,9 @@ def worst_use(sweep: Sweep, cell: SweepCell) -> tuple[float, Kpi | None]:
     """Return the KPI that uses most of its target's allowance in *cell*, and how much."""
     if cell.saturated:
         return math.inf, None
-    uses = [(words.used(k, cell.figures[k.name]), k) for k in sweep.kpis if k.name in cell.figures]
+    known = [kpi for kpi in sweep.kpis if kpi.name in cell.figures]
+    unmet = [kpi for kpi in known if kpi.name in cell.broken()]
+    uses = [(words.used(kpi, cell.figures[kpi.name]), kpi) for kpi in unmet or known]
     return max(uses, key=lambda pair: pair[0], default=(math.inf, None))
 
 

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from core.scenario.calibration import Calibration
 from core.scenario.scenario import Scenario
 from sim.engine_name import EngineName
 from sim.engines import Engine
+from sim.kept_runs import digest_of
 from sim.places import Places
 from sim.program import program, told
 from sim.replications import Found, Replications
@@ -49,7 +51,9 @@ class Cluster:
 
     def submit(self, place: int, scenario: Scenario, number: int) -> Future[Found]:
         """Begin it on some worker."""
-        future: Future[Found] = self._executor.submit(on_worker, self._given, scenario, number)
+        future: Future[Found] = self._executor.submit(
+            on_worker, self._given, scenario, number, _content(scenario)
+        )
         return future
 
     def renew(self, place: int) -> None:
@@ -99,15 +103,21 @@ def check_cluster(address: str) -> None:
         client.close(timeout=2)
 
 
-def on_worker(given: Given, scenario: Scenario, number: int) -> Found:
+def on_worker(given: Given, scenario: Scenario, number: int, content: str) -> Found:
     """Return the findings of replication *number* of *scenario*; called on a worker.
 
-    Raise InputError if the worker has another program than the one that asks.
+    content: the SHA-256 of its trace. Raise InputError if the worker has another program, or
+    another trace, than the one that asks.
     """
     expected, calibration, asked, requests = given
     if program() != expected:
         name = import_module("distributed").get_worker().address
         raise InputError(_other(name, told()))
+    if _content(scenario) != content:
+        raise InputError(
+            f"{scenario.trace.file}: a worker has no file there, or another one; copy the trace to "
+            "this path where workers run, and give it as a path from /"
+        )
     with _one_at_a_time:
         runs = getattr(_threads, "runs", None)
         if runs is None or runs[0] != (repr(calibration), asked):
@@ -116,6 +126,11 @@ def on_worker(given: Given, scenario: Scenario, number: int) -> Found:
             _threads.runs = runs
         (found,) = runs[1].run(scenario, (number,), lambda _: None)
         return found
+
+
+def _content(scenario: Scenario) -> str:
+    file = scenario.trace.file
+    return "" if file is None else digest_of(Path(file))
 
 
 def _connected(address: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import zlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -41,6 +42,10 @@ class KeptRuns:
         """How many runs of files were used."""
         return len(self._used) + self._elsewhere
 
+    def keeps(self, scenario: Scenario) -> bool:
+        """Return whether a later command will find the runs of *scenario*."""
+        return self._path(scenario) is not None
+
     def took_elsewhere(self, count: int) -> None:
         """Count runs of files that a process of this command used."""
         self._elsewhere += count
@@ -59,7 +64,7 @@ class KeptRuns:
             return
         # A line begins anew: the one before may have been cut off when its process was killed.
         lines = (json.dumps({"replication": n, **_data(run)}) for n, run in found.items())
-        text = "".join(f"\n{line}" for line in lines)
+        text = "".join(f"\n{_sum_of(line)} {line}" for line in lines)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("a", encoding="utf-8") as file:
@@ -78,7 +83,7 @@ class KeptRuns:
 
     def _key(self, scenario: Scenario) -> str:
         trace = scenario.trace
-        source = "" if trace.file is None else _digest_of(Path(trace.file))
+        source = "" if trace.file is None else digest_of(Path(trace.file))
         settings = trace.model_copy(update={"file": None})
         text = f"{scenario_hash(scenario)} {settings!r} {source} {self._about}"
         return hashlib.sha256(text.encode()).hexdigest()[:32]
@@ -98,7 +103,8 @@ def _is_ours(scenario: Scenario) -> bool:
     )
 
 
-def _digest_of(path: Path) -> str:
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of the file at *path*, "" if it cannot be found."""
     try:
         facts = path.stat()
     except OSError:
@@ -115,16 +121,20 @@ def _digest(path: Path, *_: int) -> str:
 def _read(path: Path) -> dict[int, Found]:
     found: dict[int, Found] = {}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
+        lines = path.read_bytes().decode("ascii", errors="replace").splitlines()
+    except OSError:
         return found
     for line in lines:
-        try:
-            data = json.loads(line)
-            found[int(data["replication"])] = _found(data)
-        except (AttributeError, KeyError, TypeError, ValueError):
-            continue  # the last line of a run that was killed
+        told, _, text = line.partition(" ")
+        if told != _sum_of(text):
+            continue  # the last line of a process that was killed, or a damaged one
+        data = json.loads(text)
+        found[data["replication"]] = _found(data)
     return found
+
+
+def _sum_of(line: str) -> str:
+    return f"{zlib.crc32(line.encode()):08x}"
 
 
 def _data(run: Found) -> dict[str, Any]:

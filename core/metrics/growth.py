@@ -34,9 +34,11 @@ class Growth:
     def months(self, factor: float, rate: float | None = None) -> float:
         """Return the months in which traffic grows by *factor*; infinite without growth.
 
-        rate: in place of its own.
+        0 for a factor of 1 or less. rate: in place of its own.
         """
         rate = self.rate if rate is None else rate
+        if factor <= 1:
+            return 0.0
         return math.inf if rate <= 0 else math.log(factor) / math.log1p(rate)
 
 

@@ -18,6 +18,8 @@ from core.units import Duration
 PIECES = 96
 """Straight lines that a period of a sine is drawn with: quarters of an hour of a day."""
 
+MOST_PERIODS = 100
+"""Of a sine in one run; as many lines as a table of rates may have rows."""
 MOST_SOJOURNS = 1_000_000
 _Rate = Annotated[float, Field(ge=0, le=1e6)]
 _Sojourn = Annotated[Duration, Field(ge=0.001)]
@@ -59,8 +61,13 @@ class Daily(Table):
         """Return the curve of *total* seconds in straight lines that meet it at `PIECES` places.
 
         The peak is one of them. Lines have the mean of the sine over a period, and are at most
-        0.06 % of its swing below the peak.
+        0.06 % of its swing below the peak. Raise ValueError for more than `MOST_PERIODS` periods.
         """
+        if (periods := total / self.period) > MOST_PERIODS:
+            raise ValueError(
+                f"daily.period is {self.period:g}s, which is {periods:,.0f} periods in the run; at "
+                f"most {MOST_PERIODS}: give a longer period, or a shorter duration"
+            )
         step = self.period / PIECES
         number = math.floor(total / step) + 2
         first = self.peak - math.ceil(self.peak / step) * step

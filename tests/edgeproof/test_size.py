@@ -108,6 +108,12 @@ def test_bounds_within_which_nothing_does_it_are_exit_1(tmp_path: Path) -> None:
         (["--field", f"{ENTRIES}=5"], "write it as NAME, such as"),
         (["--field", ENTRIES, "--field", ENTRIES], "is given twice"),
         (["--field", "tiers.l3.readers=1..4"], "changes nothing: no simulated time depends on it"),
+        (["--field", "seed=1..5"], "--field seed has no size: it is what random numbers follow"),
+        (["--field", ENTRIES, "--set", f"{ENTRIES}=7"], f"--field {ENTRIES} replaces it; leave"),
+        (
+            ["--field", "traffic.retries.budget=1%..2000%", "--set", "traffic.retries.attempts=2"],
+            "traffic.retries.budget=20: traffic.retries.budget is 20; it must be at most 10",
+        ),
         (["--field", "queue.wait=1s..5h"], "--field queue.wait=18000s: queue.wait is"),
     ],
 )

@@ -116,6 +116,8 @@ def test_ctrl_c_shows_what_was_found_and_the_same_command_goes_on(tmp_path: Path
     ("options", "says"),
     [
         (["--over", "tiers.l1.max_entries"], "tiers.l1.max_entries: write it as FIELD=VALUE"),
+        (["--over", SIZES, "--set", "tiers.l1.max_entries=7"],
+         "--set tiers.l1.max_entries=7: --over tiers.l1.max_entries replaces it; leave one"),
         (["--over", "tiers.l1.max_entries=1,,2"], "write it as FIELD=VALUE"),
         (["--over", "tiers.l1.max_entries=1,1"], "--over tiers.l1.max_entries=1 is given twice"),
         (["--over", "tiers.l1.ttl=60s,1m"], "are the same scenario; keep one of them"),

@@ -121,8 +121,9 @@ def test_runs_are_taken_from_files_and_only_for_what_they_are_of(
     for (_, scenario), found in zip(scenarios(), undisturbed, strict=True):
         first.keep(scenario, found)
     for file in tmp_path.iterdir():
-        with file.open("a") as text:
-            text.write('\n{"replication": 2, "metr')  # its process was killed
+        with file.open("ab") as text:
+            text.write(b'\n{"replication": 2, "metr')  # its process was killed
+            text.write(b'\n\xff\x00{"replication": 1}\n[]\n')  # a damaged disk
 
     class Never(Deadly):
         def submit(self, place: int, scenario: Scenario, number: int) -> Future[Found]:
@@ -139,6 +140,21 @@ def test_runs_are_taken_from_files_and_only_for_what_they_are_of(
         assert found_of(stranger) == [{}, {}]
     seeded = small_scenario(rate=40.0, tiers={"l1": {"max_entries": 1}}, seed=9)
     assert KeptRuns(tmp_path, about="program 1").of(seeded, NUMBERS) == {}
+
+
+def test_damaged_figure_is_no_known_run(tmp_path: Path) -> None:
+    (_, scenario), _ = scenarios()
+    KeptRuns(tmp_path).keep(
+        scenario, {n: Found(metrics={"hit_ratio": 0.5}, loads={}) for n in range(2)}
+    )
+    (file,) = tmp_path.iterdir()
+    text = file.read_text()
+    place = text.rindex("0.5")
+    file.write_text(f"{text[:place]}0.7{text[place + 3 :]}")
+    kept = KeptRuns(tmp_path)
+    assert {n: run.metrics for n, run in kept.of(scenario, NUMBERS).items()} == {
+        0: {"hit_ratio": 0.5}
+    }
 
 
 def test_trace_that_changes_under_its_name_is_another_scenario(tmp_path: Path) -> None:

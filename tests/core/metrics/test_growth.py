@@ -72,6 +72,13 @@ def test_limit_below_todays_rate_is_reached_already() -> None:
     assert (found.months, found.interval) == (0.0, (0.0, 0.0))
 
 
+def test_limit_that_is_reached_is_so_however_little_traffic_may_grow() -> None:
+    found = forecast(
+        parse_growth("8%±20%/month"), today=300.0, limit=200.0, interval=(190.0, 210.0), since=SINCE
+    )
+    assert (found.months, found.interval) == (0.0, (0.0, 0.0))
+
+
 def test_limit_that_nothing_broke_at_has_no_latest_month() -> None:
     found = forecast(parse_growth("8%/month"), today=100.0, limit=200.0, interval=None, since=SINCE)
     assert found.at_least

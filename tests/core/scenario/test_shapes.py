@@ -74,6 +74,12 @@ def test_arrivals_of_a_sine_follow_it() -> None:
         assert abs(t_statistic(counts, 40 * 20)) > 3.5 or start == 40  # which a flat rate is not
 
 
+def test_a_sine_of_too_many_periods_is_refused() -> None:
+    assert len(scenario(daily={**DAY, "period": "1s"}).traffic.stages) > 9_000
+    with pytest.raises(InputError, match=r"daily\.period is 0\.1s, which is 1,000 periods"):
+        scenario(daily={**DAY, "period": "100ms"})
+
+
 def test_a_run_without_a_duration_lasts_a_period_and_a_shorter_one_says_so(tmp_path: Path) -> None:
     assert scenario(None, daily=DAY).total_time == 100.0
     path = tmp_path / "s.toml"
