@@ -97,11 +97,15 @@ def answer_of(sweep: Sweep) -> str:
             )
         return f"{text}."
     text += f"{of_all} meet{'s' if len(met) == 1 else ''} every KPI"
-    if all(cell.cost is not None for cell in met):
-        cheapest = min(met, key=lambda cell: cell.cost or 0.0)
+    best = _at_highest_rate(sweep, met)
+    if all(cell.cost is not None for cell in best):
+        cheapest = min(best, key=lambda cell: cell.cost or 0.0)
         assert cheapest.cost is not None
+        which = "it" if len(met) == 1 else "the cheapest"
+        if len(best) < len(met):
+            which = "at the highest rate that does, " + ("it" if len(best) == 1 else "the cheapest")
         text += (
-            f"; {'it' if len(met) == 1 else 'the cheapest'} is {named(sweep, cheapest)}, at "
+            f"; {which} is {named(sweep, cheapest)}, at "
             f"{format_dollars(cheapest.cost)} for a million requests"
         )
     elif len(met) == 1:
@@ -110,6 +114,19 @@ def answer_of(sweep: Sweep) -> str:
     if doubtful:
         text += f". Of {doubtful} the interval lies on both sides of a target"
     return f"{text}."
+
+
+def _at_highest_rate(sweep: Sweep, met: list[SweepCell]) -> list[SweepCell]:
+    """Return those of *met* at the highest rate: a rate is asked of a service, not chosen for it.
+
+    Costs of a million requests at two rates are no choice between designs.
+    """
+    for place, field in enumerate(sweep.fields):
+        if field.unit == "rate" and field.numbers is not None:
+            number = dict(zip(field.values, field.numbers, strict=True))
+            highest = max(number[cell.values[place]] for cell in met)
+            return [cell for cell in met if number[cell.values[place]] == highest]
+    return met
 
 
 def named(sweep: Sweep, cell: SweepCell) -> str:

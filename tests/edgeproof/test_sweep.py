@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from core.metrics.kpi import Outcome
+from reports.sweep import answer_of
 from tests.edgeproof.commands import called, running
 from tests.edgeproof.swept import FEW, SIZES, SMALL, swept
 
@@ -73,6 +76,22 @@ def test_two_fields_are_a_map_and_a_rate_is_a_field(tmp_path: Path) -> None:
     lines = [line.split() for line in ran.stdout.splitlines()]
     assert ["60", "1"] in [line[:2] for line in lines]
     assert {"misses.svg", "cost.svg"} <= {p.name for p in (tmp_path / "a/figures").iterdir()}
+    highest = replace(
+        sweep,
+        cells=[
+            replace(
+                cell,
+                figures={**cell.figures, "cost_per_million": cost},
+                outcomes=dict.fromkeys(cell.outcomes, Outcome.PASS),
+                saturated=(),
+            )
+            for cell, cost in zip(sweep.cells, (1.0, 3.0, 2.0, 2.5), strict=True)
+        ],
+    )
+    assert answer_of(highest) == (
+        "4 of 4 combinations meet every KPI; at the highest rate that does, the cheapest is "
+        "traffic.rate=60, tiers.l1.max_entries=1, at $2.00 for a million requests."
+    )
     page = (tmp_path / "a" / "report.html").read_text()
     assert "One run, on the same" in page or "one run, on the same" in page
 
