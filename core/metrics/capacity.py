@@ -190,7 +190,7 @@ class CapacityPlan:
         version = data["schema_version"]
         if version != SCHEMA_VERSION:
             raise ValueError(f"schema version {version}, this program reads {SCHEMA_VERSION}")
-        later = {
+        later: dict[str, Any] = {
             "engine": "simulate",
             "ended": "",
             "knee": None,
