@@ -78,7 +78,7 @@ def test_two_fields_are_a_map_and_a_rate_is_a_field(tmp_path: Path) -> None:
     assert {"misses.svg", "cost.svg"} <= {p.name for p in (tmp_path / "a/figures").iterdir()}
     highest = replace(
         sweep,
-        cells=[
+        cells=tuple(
             replace(
                 cell,
                 figures={**cell.figures, "cost_per_million": cost},
@@ -86,7 +86,7 @@ def test_two_fields_are_a_map_and_a_rate_is_a_field(tmp_path: Path) -> None:
                 saturated=(),
             )
             for cell, cost in zip(sweep.cells, (1.0, 3.0, 2.0, 2.5), strict=True)
-        ],
+        ),
     )
     assert answer_of(highest) == (
         "4 of 4 combinations meet every KPI; at the highest rate that does, the cheapest is "
