@@ -297,6 +297,14 @@ PrecisionOption = Annotated[
         "to 200 replications.",
     ),
 ]  # fmt: skip
+RatePrecisionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--precision", metavar="P%",
+        help="Add replications, up to 40, until half of the rate's interval is at most P% of the "
+        "rate. [default: 2%]",
+    ),
+]  # fmt: skip
 IsolatesOption = Annotated[
     str | None,
     typer.Option(

@@ -33,9 +33,9 @@ from edgeproof.options import (
     KpiOption,
     OutOption,
     PlainOption,
-    PrecisionOption,
     PricesOption,
     RateOption,
+    RatePrecisionOption,
     ScenarioArgument,
     SeedOption,
     SetOption,
@@ -82,7 +82,7 @@ def command(
     engine: EngineOption = "auto",
     out: OutOption = None,
     max_rate: HighestRateOption = None,
-    precision: PrecisionOption = None,
+    precision: RatePrecisionOption = None,
     fresh: FreshOption = False,
     helps: WhatHelpsOption = False,
     growth: GrowthOption = None,
@@ -177,6 +177,7 @@ def command(
         found = replace(found, forecast=_forecast(found, grows))
         if found.forecast is None:
             notice("--growth: the plan found no rate that traffic could grow to")
+    found = replace(found, refused=_refusals(chosen, found.cost_point))
     write_json(folder / "plan.json", found.to_json())
     facts = run_facts("plan", {"plan": monotonic() - started}, asked=told)
     write_json(folder / "run.json", facts)
@@ -267,11 +268,18 @@ def _short_runs(scenario: Scenario, plan: CapacityPlan, workload: Workload) -> s
 def _refused(scenario: Scenario, plan: CapacityPlan) -> list[str]:
     """Return what the platform would refuse at the highest rate that holds."""
     point = next((p for p in plan.points if p.rate == plan.highest_rate), None)
+    return [
+        f"There the {scenario.prices.plan} plan would refuse: {each}."
+        for each in _refusals(scenario, point).values()
+    ]
+
+
+def _refusals(scenario: Scenario, point: CapacityPoint | None) -> dict[str, str]:
+    """Return what the platform's plan would refuse at the rate of *point*: in short, and whole."""
     if point is None:
-        return []
-    name = scenario.prices.plan
-    found = refusals(scenario.prices, name, point.costs)
-    return [f"There the {name} plan would refuse: {each.text}." for each in found]
+        return {}
+    found = refusals(scenario.prices, scenario.prices.plan, point.costs)
+    return {each.short: each.text for each in found}
 
 
 def _span(seconds: float) -> str:

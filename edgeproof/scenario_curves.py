@@ -137,7 +137,7 @@ def curve_of_scenario(
     print(answer)
     for line in notes_of(found):
         print(line)
-    print(f"{folder / 'curve.html'}")
+    print(f"Report: {folder / 'curve.html'}")
     return 0
 
 

@@ -118,7 +118,7 @@ def curve_of_trace(asked: OfTrace, *, out: Path | None, plain: bool, json: bool)
     print(answer)
     for line in notes:
         print(line)
-    print(f"{folder / 'curve.html'}")
+    print(f"Report: {folder / 'curve.html'}")
     return 0
 
 

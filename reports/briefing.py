@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from core.metrics.capacity import CapacityPlan, CapacityPoint
@@ -46,6 +47,8 @@ def _of_plan(plan: CapacityPlan) -> list[Answer]:
     if plan.engine == "simulate":
         found.append(_until_when(plan))
     found.append(_what_breaks(plan))
+    if (refused := _what_is_refused(plan)) is not None:
+        found.append(refused)
     if plan.engine == "simulate":
         found.append(_what_to_change(plan))
     if (cost := _what_it_costs(plan)) is not None:
@@ -132,6 +135,25 @@ def _what_breaks(plan: CapacityPlan) -> Answer:
     return Answer(question=question, short=short, more=more.strip())
 
 
+def _what_is_refused(plan: CapacityPlan) -> Answer | None:
+    point = plan.cost_point
+    if point is None or not plan.refused:
+        return None
+    return _refusals(plan.refused, f"At {words.rate_text(point.rate)}")
+
+
+def _refusals(found: Mapping[str, str], where: str) -> Answer:
+    """Return what the platform would refuse, in short and whole.
+
+    No KPI judges these limits, so that "Yes" above would be believed without them.
+    """
+    short = "; ".join(found)
+    return Answer(
+        question="What would the platform refuse?", short=f"{short[:1].upper()}{short[1:]}",
+        more=f"{where}: {'; '.join(found.values())}.", state="warn",
+    )  # fmt: skip
+
+
 def _nearest(plan: CapacityPlan) -> CapacityPoint:
     """Return the point at the rate where the search began, or the lowest one."""
     return next((p for p in plan.points if p.rate == plan.today), plan.points[0])
@@ -181,10 +203,9 @@ def _what_to_change(plan: CapacityPlan) -> Answer:
 def _what_it_costs(plan: CapacityPlan) -> Answer | None:
     name, million = "cost_per_month", "cost_per_million"
     told = {p.rate: p for p in plan.points if name in p.costs}
-    if not told:
+    point = plan.cost_point
+    if point is None:
         return None
-    rate = plan.today if plan.today in told else min(told)
-    point = told[rate]
     more = f"At {words.rate_text(point.rate)}, {format_dollars(point.costs[million])} a million."
     if plan.highest_rate in told and plan.highest_rate != point.rate:
         most = told[plan.highest_rate]
@@ -219,6 +240,9 @@ def _of_rows(report: Report) -> list[Answer]:
     if (breaks := _breaks(judged)) is not None:
         found.append(breaks)
     cost = money.decisive(report.predicted, report.measured)
+    if cost is not None and cost.refused:
+        where = f"At {words.rate_text(cost.rate)}"
+        found.append(_refusals({each.short: each.text for each in cost.refused}, where))
     if cost is not None and cost.per_month is not None and cost.per_million is not None:
         more = (
             f"At {words.rate_text(cost.rate)}, {format_dollars(cost.per_million)} a million "

@@ -101,9 +101,15 @@ def lines(predicted: RunRecord | None, measured: RunRecord | None) -> list[str]:
         if record.failures and counts is not None:
             found.append(
                 f"Requests after the warm-up, {side}: {counts['answered']:,} of "
-                f"{counts['judged']:,} answered, {counts['failed']:,} failed."
+                f"{counts['judged']:,} answered, {counts['failed']:,} failed{_both(counts)}."
             )
     return found
+
+
+def _both(counts: dict[str, int]) -> str:
+    """Return how many requests count on both sides, in words: answered, but as a failure."""
+    both = counts["answered"] + counts["failed"] - counts["judged"]
+    return f", {both:,} of them with an answer" if both > 0 else ""
 
 
 def data(predicted: RunRecord | None, measured: RunRecord | None) -> dict[str, Any]:

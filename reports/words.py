@@ -435,7 +435,10 @@ def servers(record: RunRecord) -> list[str]:
         ]
     if record.utilisation:
         name, most = max(record.utilisation.items(), key=lambda pair: pair[1])
-        lines.append(f"Busiest server: the {name}, at work {100 * most:.0f} % of the time.")
+        busy = f"at work {100 * most:.0f} % of the time"
+        if most > 1:
+            busy = f"asked for {most:.2f} seconds of work a second, more than it can do"
+        lines.append(f"Busiest server: the {name}, {busy}.")
     growth, peak = record.memory_growth, record.memory_peak
     if growth and peak and growth * _TEN_MINUTES > _NOTABLE * peak:
         lines.append(

@@ -96,6 +96,8 @@ class CapacityPlan:
     engine: whether the rates were simulated or loaded. ended: why the search ended before the two
     rates were close enough, or before the highest was held; "" if it did not. knee: where the first
     KPI breaks, with its interval, None if no bracket was found. today: the scenario's own rate.
+    refused: what the platform would refuse at the rate of `cost_point`: each finding in
+    short, and with what follows.
     """
 
     scenario: str
@@ -117,6 +119,13 @@ class CapacityPlan:
     today: float | None = None
     helps: WhatHelps | None = None
     forecast: Forecast | None = None
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def cost_point(self) -> CapacityPoint | None:
+        """What was found at today's rate, or else at the lowest rate whose cost is known."""
+        told = [p for p in self.points if p.costs]
+        return next((p for p in told if p.rate == self.today), told[0] if told else None)
 
     @property
     def headroom(self) -> float | None:
@@ -168,8 +177,8 @@ class CapacityPlan:
                 del point["costs"]
         if self.engine == "simulate":
             del data["engine"], data["ended"]
-        for name in ("helps", "forecast"):
-            if data[name] is None:
+        for name in ("helps", "forecast", "refused"):
+            if not data[name]:
                 del data[name]
         return data
 
@@ -181,13 +190,14 @@ class CapacityPlan:
         version = data["schema_version"]
         if version != SCHEMA_VERSION:
             raise ValueError(f"schema version {version}, this program reads {SCHEMA_VERSION}")
-        later = {
+        later: dict[str, Any] = {
             "engine": "simulate",
             "ended": "",
             "knee": None,
             "today": None,
             "helps": None,
             "forecast": None,
+            "refused": {},
         }
         fields = {name: {**later, **data}[name] for name in cls.__dataclass_fields__}
         fields["points"] = tuple(

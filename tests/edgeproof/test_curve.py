@@ -149,6 +149,7 @@ def test_a_scenario_tells_who_answers_and_what_it_takes(tmp_path: Path) -> None:
         check_texts(panel_figure(panels[name]))
     assert "80 % from a TTL of" in ran.stdout
     assert "request   0.0 %" in ran.stdout
+    assert ran.stdout.splitlines()[-1].startswith("Report: ")
     with (folder / "curve.csv").open() as file:
         cells = [row for row in csv.DictReader(file) if row["over"] == "size"]
     assert {row["order"] for row in cells} == {"real", "random", "theory"}

@@ -108,6 +108,17 @@ def test_plan_answers_the_five_questions() -> None:
     )
 
 
+def test_limits_of_the_platform_stand_on_the_first_page_though_no_kpi_judges_them() -> None:
+    full = "a database of 10.0 GB is full after 3.8 days"
+    plan = planned(refused={full: f"{full}; delete old rows"})
+    assert told(plan)["What would the platform refuse?"] == (
+        "A database of 10.0 GB is full after 3.8 days",
+        f"At 240 requests/s: {full}; delete old rows.",
+    )
+    assert CapacityPlan.from_json(plan.to_json()).refused == plan.refused
+    assert "refused" not in planned().to_json()
+
+
 def test_first_page_says_how_to_get_what_was_not_asked() -> None:
     found = told(planned(helps=None, forecast=None))
     assert "--growth 8%/month" in found["Until when?"][1]
