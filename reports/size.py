@@ -49,7 +49,7 @@ def size_answer(sizing: Sizing) -> str:
         else ("the smallest combination" if found.cost is None else "the cheapest combination")
     )
     within = " to ".join(sizing.bounds[0]) if len(fields) == 1 else within
-    text = f"{named(sweep, found)} is {what} with which every KPI passes{at} (of {within})"
+    text = f"{named(sweep, found)} is {what} of {within} with which every KPI passes{at}"
     if found.cost is not None:
         text += f", at {format_dollars(found.cost)} for a million requests"
     told = [f"{text}."]

@@ -52,7 +52,7 @@ def test_size_is_that_of_a_sweep_within_its_step(
     assert smaller["outcome"] in ("WARN", "FAIL", "INCONCLUSIVE")
     line = next(line for line in found.stdout.splitlines() if line.startswith("SIZE: "))
     assert re.search(
-        rf"{field}=\S+ is the smallest with which every KPI passes at 30 requests/s "
+        rf"{field}=\S+ is the smallest of \S+ to \S+ with which every KPI passes at 30 requests/s"
         rf".*ratio\(l1\) decides: with {field}=\S+ it is [\d.]+ %",
         line,
     )
