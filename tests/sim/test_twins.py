@@ -24,7 +24,7 @@ from sim.between import StoreRequests
 from sim.loop import SimLoop
 from tests.sim.twins import Case, both_of, cases, differences
 
-EXAMPLES = int(os.environ.get("EDGEPROOF_TWINS", "300"))
+EXAMPLES = int(os.environ.get("EDGEPROOF_TWINS", "500"))
 UNCHECKED = list(HealthCheck)
 
 
@@ -138,7 +138,7 @@ def test_planted_bug_is_caught(
     plant(monkeypatch)
 
     @settings(
-        max_examples=500, suppress_health_check=UNCHECKED, phases=[Phase.generate], database=None
+        max_examples=800, suppress_health_check=UNCHECKED, phases=[Phase.generate], database=None
     )
     @given(case=cases())
     def agree(case: Case) -> None:

@@ -185,8 +185,10 @@ def scenarios(draw: st.DrawFn, is_coarse: bool) -> Scenario:
     faults = []
     url = draw(often(("none", "local")))
     for tier in ("l2", "l3", *(("destination",) if url == "local" else ())):
-        # Of deliveries there are few: most destinations fail for a while.
-        if draw(often((False, tier == "destination", True))):
+        # Of deliveries, and of loads that an older value could answer, there are few: most
+        # destinations fail for a while, and most databases behind such values.
+        is_rare = tier == "destination" or (tier == "l3" and sie != "0s")
+        if draw(often((False, is_rare, True))):
             kind = draw(often(("slow", "error", "dead")))
             value = {"slow": 3.0, "error": 0.5, "dead": 1.0}[kind]
             fault = {"at": time(0, 40), "for": time(4, 40), "tier": tier, "kind": kind}
