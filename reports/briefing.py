@@ -204,8 +204,8 @@ def _what_it_costs(plan: CapacityPlan) -> Answer | None:
     name, million = "cost_per_month", "cost_per_million"
     told = {p.rate: p for p in plan.points if name in p.costs}
     point = plan.cost_point
-    if point is None:
-        return None
+    if point is None or not point.costs.keys() >= {name, million}:
+        return None  # of what nobody states there is no bill
     more = f"At {words.rate_text(point.rate)}, {format_dollars(point.costs[million])} a million."
     if plan.highest_rate in told and plan.highest_rate != point.rate:
         most = told[plan.highest_rate]
